@@ -1,0 +1,1 @@
+"""The languages: pure translation between the three shapes. No I/O, no Tornado, no clock."""

@@ -1,0 +1,1 @@
+"""HTTP in: one RequestHandler a path, thin."""

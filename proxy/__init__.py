@@ -1,0 +1,1 @@
+"""The long-running process: routing, the upstream client, the life of one exchange, the command line."""

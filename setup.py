@@ -1,0 +1,57 @@
+"""Packaging: each top folder is a subpackage of the namespace `dragoman` (there is no bare `codecs` or `proxy` to import)."""
+import pathlib
+
+from setuptools import setup
+
+HERE = pathlib.Path(__file__).parent
+FOLDERS = ("codecs", "conf", "proxy", "handlers")
+
+
+def packages() -> list[str]:
+    """`dragoman.codecs`, `dragoman.codecs.chat`, …: every folder with an `__init__.py` below the four."""
+    found = []
+    for folder in FOLDERS:
+        for init in sorted((HERE / folder).rglob("__init__.py")):
+            found.append(".".join(("dragoman", *init.parent.relative_to(HERE).parts)))
+    return found
+
+
+setup(
+    name="dragoman",
+    version="0.1.0",
+    description="A gateway for language-model APIs: any client shape to any model, live, event by event",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=packages(),
+    package_dir={f"dragoman.{folder}": folder for folder in FOLDERS},
+    package_data={
+        "dragoman.codecs": ["py.typed"],
+        "dragoman.conf": ["py.typed", "*.yaml", "examples/*.yaml"],
+        "dragoman.proxy": ["py.typed"],
+        "dragoman.handlers": ["py.typed"],
+    },
+    install_requires=[
+        "tornado>=6.6.1,<6.7",
+        "orjson>=3.10",
+        "PyYAML>=6",
+        "marshmallow>=4,<5",
+        "prometheus-client>=0.20",
+    ],
+    extras_require={
+        "fast": ["uvloop>=0.21"],
+        "test": [
+            "pytest>=9,<10",
+            "pytest-tornado==0.8.1",
+            "setuptools<82",  # pytest-tornado imports pkg_resources
+            "pytest-httpserver>=1.1",
+            "pytest-timeout>=2.3",
+            "hypothesis>=6.100",
+            "openai>=3",
+            "anthropic>=2",
+            "httpx>=0.27",
+        ],
+    },
+    entry_points={"console_scripts": ["dragoman = dragoman.proxy.cli:main"]},
+    classifiers=["Programming Language :: Python :: 3", "Framework :: AsyncIO", "Typing :: Typed"],
+)
