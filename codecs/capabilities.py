@@ -1,0 +1,75 @@
+"""What one upstream model can express: flags that the encoders ask, never guess.
+
+The names are those of the configuration's `capabilities` map with the dot written as an underscore (`c.reasoning_in` is
+`c_reasoning_in`). `c_`, `m_` and `r_` flags speak of an upstream of the chat, messages and responses shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+ALL_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Flags of one upstream and model. The defaults are those of an unknown host of the shape."""
+
+    owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 are the operator's affair
+    echo_model: str = "alias"  # "alias": the caller sees the alias it asked for; "upstream": what the upstream says
+    reasoning_domain: str = ""  # whose opaque reasoning this upstream can read back; by default the provider's name
+    openai_host: bool = False  # api.openai.com or Azure: takes OpenAI's own extensions
+
+    c_max_tokens_field: str = "max_tokens"
+    c_developer_role: bool = False
+    c_single_system: bool = False  # the chat template rejects a second system message
+    c_custom_tools: bool = False
+    c_allowed_tools: bool = False
+    c_file_parts: bool = False
+    c_web_search: bool = False
+    c_top_k: bool = False
+    c_effort_values: tuple[str, ...] = ("low", "medium", "high")  # empty: not a reasoning model
+    c_reasoning_in: str = "reasoning_content"  # none | reasoning_content | reasoning | reasoning_details
+    c_reasoning_required_with_tools: bool = False
+    c_cache_breakpoints: bool = False
+    c_strict_tools: bool = True
+    c_json_schema: bool = True
+    c_content_parts: bool = True
+    c_fast_tier: bool = False  # accepts service_tier "fast"
+
+    m_version: str = "2023-06-01"
+    m_sampling: str = "temperature_or_top_p"  # full | temperature_or_top_p | none
+    m_thinking: str = "adaptive"  # none | manual | both | adaptive | adaptive_always
+    m_effort_values: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
+    m_structured_outputs: bool = True
+    m_strict_tools: bool = True
+    m_mid_system: bool = False
+    m_prefill: bool = False
+    m_max_output: int = 8192
+    m_web_search: str = "web_search_20250305"  # the tool type to send; empty: not offered
+    m_first_user_required: bool = True
+    m_count_tokens: bool = True
+    m_tools_required_with_history: bool = False
+    m_auto_cache: bool = False
+    m_fast_speed: bool = False  # accepts speed "fast"
+
+    r_stateful: bool = True
+    r_min_output_tokens: int = 16
+    r_encrypted_reasoning: bool = True
+    r_summaries: bool = True
+    r_input_tokens: bool = True
+    r_fast_tier: bool = False
+
+    @classmethod
+    def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:
+        """From the configuration's dotted names. Raises KeyError for a name that is not a flag."""
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for dotted, value in flags.items():
+            name = dotted.replace(".", "_")
+            if name not in known:
+                raise KeyError(dotted)
+            values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)

@@ -1,0 +1,257 @@
+"""What can go wrong in an exchange, as one tree; and the one table that says how each kind reads in each shape.
+
+    GatewayError                 kind, status, message (public), detail (for the log only)
+    ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota
+    ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Answered
+    ├─ RouteFault                NoCandidate, Unconfigured, Overloaded, AllFailed(attempts)
+    └─ LocalBug                  an invariant of ours broke: 500, and the traceback goes to the log
+
+`kind` is the neutral name of section "errors" in the API references of both vendors: it decides status, type and code in
+each shape (KINDS). A message is public: it never holds a key, a URL with credentials or an upstream's address.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+
+class Kind(NamedTuple):
+    """How one neutral kind of error reads: status and type for the messages shape; status, type and code for the OpenAI shapes."""
+
+    messages_status: int
+    messages_type: str
+    openai_status: int
+    openai_type: str
+    openai_code: str | None
+
+
+KINDS: dict[str, Kind] = {
+    "bad_request": Kind(400, "invalid_request_error", 400, "invalid_request_error", None),
+    "context_too_long": Kind(400, "invalid_request_error", 400, "invalid_request_error", "context_length_exceeded"),
+    "content_policy": Kind(400, "invalid_request_error", 400, "invalid_request_error", "content_filter"),
+    "auth": Kind(401, "authentication_error", 401, "invalid_request_error", "invalid_api_key"),
+    "billing": Kind(402, "billing_error", 429, "insufficient_quota", "insufficient_quota"),
+    "permission": Kind(403, "permission_error", 403, "invalid_request_error", "permission_denied"),
+    "not_found": Kind(404, "not_found_error", 404, "invalid_request_error", None),
+    "method_not_allowed": Kind(405, "invalid_request_error", 405, "invalid_request_error", None),
+    "conflict": Kind(409, "conflict_error", 409, "invalid_request_error", "conflict"),
+    "too_large": Kind(413, "request_too_large", 413, "invalid_request_error", "request_too_large"),
+    "unsupported_media": Kind(415, "invalid_request_error", 415, "invalid_request_error", "unsupported_media_type"),
+    "upgrade": Kind(426, "invalid_request_error", 426, "invalid_request_error", "upgrade_required"),
+    "rate_limit": Kind(429, "rate_limit_error", 429, "rate_limit_error", "rate_limit_exceeded"),
+    "server": Kind(500, "api_error", 500, "server_error", None),
+    "bad_gateway": Kind(502, "api_error", 502, "server_error", "upstream_error"),
+    "overloaded": Kind(529, "overloaded_error", 503, "server_error", "overloaded"),
+    "timeout": Kind(504, "timeout_error", 504, "server_error", "upstream_timeout"),
+}
+
+
+class GatewayError(Exception):
+    """An error that a caller can be told of.
+
+    kind: a key of KINDS. message: public text. detail: private text for the log. code and param: the OpenAI shapes' fields, where
+    the kind's own code is not the whole story. status: an upstream's own status, kept when its kind allows. retry_after: seconds.
+    should_retry: the SDKs' `x-should-retry` (None leaves it to their own rules).
+    """
+
+    kind = "server"
+    code: str | None = None
+    should_retry: bool | None = None
+
+    def __init__(
+        self,
+        message: str,
+        detail: str = "",
+        *,
+        kind: str | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+        self.kind = kind or self.kind
+        self.code = code or self.code
+        self.param = param
+        self.status = status
+        self.retry_after = retry_after
+        if should_retry is not None:
+            self.should_retry = should_retry
+
+    def http_status(self, shape: str) -> int:
+        """The HTTP status for a caller of this shape (`chat`, `messages` or `responses`)."""
+        if self.status is not None:
+            return self.status
+        kind = KINDS[self.kind]
+        return kind.messages_status if shape == "messages" else kind.openai_status
+
+    def openai(self) -> dict[str, Any]:
+        """The inside of `error` in the OpenAI shapes."""
+        kind = KINDS[self.kind]
+        return {"message": self.message, "type": kind.openai_type, "param": self.param, "code": self.code or kind.openai_code}
+
+    def anthropic(self, request_id: str | None) -> dict[str, Any]:
+        """The whole error object of the messages shape."""
+        message = self.message
+        if self.param and self.param not in message:
+            message = f"{message} ({self.param})"
+        error = {"type": KINDS[self.kind].messages_type, "message": message}
+        return {"type": "error", "error": error, "request_id": request_id}
+
+    def body(self, shape: str, request_id: str | None) -> bytes:
+        """The HTTP body for a caller of this shape; `shared` is the form that both vendors' SDKs read."""
+        if shape == "messages":
+            return orjson.dumps(self.anthropic(request_id))
+        if shape == "shared":
+            error = self.openai() | {"type": KINDS[self.kind].messages_type}
+            return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
+        return orjson.dumps({"error": self.openai()})
+
+
+# ---- the caller's ----
+
+
+class ClientFault(GatewayError):
+    kind = "bad_request"
+
+
+class Malformed(ClientFault):
+    """The request is not what its shape says: not JSON, a wrong type, a missing field."""
+
+    code = "invalid_json"
+
+
+class Missing(ClientFault):
+    """A required field is not there; `param` names it."""
+
+    code = "missing_required_parameter"
+
+
+class WrongType(ClientFault):
+    """A field that must be read has another type; `param` names it."""
+
+    code = "invalid_type"
+
+
+class Unsupported(ClientFault):
+    """The request is right, but the chosen upstream has no way to express it; `param` names where."""
+
+    code = "unsupported_parameter"
+
+
+class UnsupportedContent(Unsupported):
+    code = "unsupported_content"
+
+
+class TooLarge(ClientFault):
+    kind = "too_large"
+
+
+class Unauthorized(ClientFault):
+    kind = "auth"
+    should_retry = False
+
+
+class Forbidden(ClientFault):
+    kind = "permission"
+
+
+class OverQuota(ClientFault):
+    kind = "rate_limit"
+
+
+class NotFound(ClientFault):
+    kind = "not_found"
+
+
+# ---- the provider's ----
+
+
+class UpstreamFault(GatewayError):
+    kind = "bad_gateway"
+
+
+class Refused(UpstreamFault):
+    """No connection: DNS, connect, TLS, or a reset before the first byte of an answer."""
+
+    code = "upstream_unreachable"
+
+
+class Busy(UpstreamFault):
+    """The provider asks to come back later."""
+
+    kind = "rate_limit"
+
+
+class Broken(UpstreamFault):
+    """The provider says that it failed."""
+
+
+class Timeout(UpstreamFault):
+    """A timer ran out; `timer` is its name in the configuration (connect, first_byte, idle)."""
+
+    kind = "timeout"
+    code = "upstream_timeout"
+
+    def __init__(self, timer: str, message: str, detail: str = "") -> None:
+        super().__init__(message, detail)
+        self.timer = timer
+
+
+class Truncated(UpstreamFault):
+    """The answer ended before its protocol's proof of completion."""
+
+    code = "upstream_stream_interrupted"
+
+
+class Garbled(UpstreamFault):
+    """The answer is not what its protocol says: not HTTP, not JSON, not this shape's events."""
+
+    code = "upstream_protocol_error"
+
+
+class Answered(UpstreamFault):
+    """An error that the provider itself worded: kind, message, code and param are its own."""
+
+
+# ---- between the two ----
+
+
+class RouteFault(GatewayError):
+    kind = "bad_gateway"
+
+
+class NoCandidate(RouteFault):
+    """Nothing serves this model."""
+
+    kind = "not_found"
+    code = "model_not_found"
+
+
+class Unconfigured(RouteFault):
+    """The model's provider has no credential: the operator's part is missing."""
+
+    code = "upstream_auth_missing"
+    should_retry = False
+
+
+class Overloaded(RouteFault):
+    """The gateway itself takes no more: too many streams, or it is draining."""
+
+    kind = "overloaded"
+
+
+class AllFailed(RouteFault):
+    """Every candidate failed; the message lists what was tried."""
+
+
+class LocalBug(GatewayError):
+    """An invariant of ours broke. The caller learns nothing but the request id."""
+
+    kind = "server"
+    code = "internal_error"

@@ -1,0 +1,172 @@
+"""The hub's vocabulary: what any model's answer is made of, whatever shape carried it.
+
+A decoder turns an upstream's frames into these, an encoder turns these into a client's frames. What every decoder guarantees
+(the table is in `machine.py`, and encoders rely on it):
+
+- `Start` first and once; exactly one of `Stop` and `Fault` last, nothing after it; `Stop` only after proof of completion;
+- every part is opened once and closed once, its number is fresh and ascending from 0;
+- at most one of {text, reasoning} is open, and it is closed before any other part opens; tools may be open concurrently.
+
+The records are mutable only because that makes them cheap to build; nobody changes one after it was handed on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import GatewayError
+from .usage import Usage
+
+
+@dataclass(slots=True)
+class Start:
+    """The model has begun to answer."""
+
+    id: str  # the upstream's id of the answer; "" when it gave none
+    model: str  # what the upstream calls the model; "" when it does not say
+    created: int  # seconds since the epoch; 0 when the upstream does not say
+
+
+@dataclass(slots=True)
+class TextStart:
+    part: int
+
+
+@dataclass(slots=True)
+class Text:
+    part: int
+    text: str  # never empty
+    logprobs: list[Any] | None = None  # the OpenAI shapes' token entries for this piece
+
+
+@dataclass(slots=True)
+class ReasoningStart:
+    """A run of thinking; what seals it (signature, encrypted form) comes before its `PartStop`."""
+
+    part: int
+
+
+@dataclass(slots=True)
+class Reasoning:
+    part: int
+    text: str  # never empty; "\n\n" stands between two summary parts of one item
+
+
+@dataclass(slots=True)
+class Seal:
+    """What the provider wants back with this reasoning, verbatim, on the next turn."""
+
+    part: int
+    form: str  # "anthropic": value is a thinking block's signature; "redacted": value is a redacted block's data; "openai": encrypted_content
+    value: str  # may be "" in the openai form
+    id: str = ""  # openai form: the reasoning item's id
+    summary: tuple[str, ...] = ()  # openai form: the item's summary parts
+
+
+@dataclass(slots=True)
+class ToolStart:
+    part: int
+    id: str  # "" when the upstream gave none: the encoder mints one
+    name: str  # as the client declared it
+    kind: str = "function"  # "function" (arguments are JSON text) or "custom" (free text)
+    namespace: str | None = None
+
+
+@dataclass(slots=True)
+class Arguments:
+    """A piece of a tool call's arguments (JSON text), or of a custom tool's input."""
+
+    part: int
+    text: str  # never empty
+
+
+@dataclass(slots=True)
+class Refusal:
+    """The model declines, in words of its own. Not bound to a part."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Citation:
+    """A source for a stretch of a text part; comes while that part is open."""
+
+    part: int
+    url: str
+    title: str
+    start: int | None = None  # code points into the part's text; None: the whole part
+    end: int | None = None
+    cited_text: str = ""
+
+
+@dataclass(slots=True)
+class PartStop:
+    part: int
+
+
+@dataclass(slots=True)
+class Opaque:
+    """Something of the upstream's that no other shape can say; reported, not carried."""
+
+    label: str  # a path in the upstream's answer, e.g. content[2]:server_tool_use
+
+
+@dataclass(slots=True)
+class Metered:
+    """What the answer cost in tokens; at most once, right before `Stop`."""
+
+    usage: Usage
+
+
+@dataclass(slots=True)
+class Stop:
+    """The model has finished, and the upstream proved it."""
+
+    reason: str  # a key of REASONS
+    sequence: str | None = None  # reason "stop_sequence": which one
+    explanation: str | None = None  # reason "refusal": the provider's words
+
+
+@dataclass(slots=True)
+class Fault:
+    """The answer broke off."""
+
+    error: GatewayError
+
+
+@dataclass(slots=True)
+class Ping:
+    """The upstream says that it is still there."""
+
+
+Event = (
+    Start
+    | TextStart
+    | Text
+    | ReasoningStart
+    | Reasoning
+    | Seal
+    | ToolStart
+    | Arguments
+    | Refusal
+    | Citation
+    | PartStop
+    | Opaque
+    | Metered
+    | Stop
+    | Fault
+    | Ping
+)
+
+# neutral reason -> (messages stop_reason, chat finish_reason, responses status, responses incomplete reason)
+REASONS: dict[str, tuple[str, str, str, str | None]] = {
+    "end": ("end_turn", "stop", "completed", None),
+    "stop_sequence": ("stop_sequence", "stop", "completed", None),
+    "tool": ("tool_use", "tool_calls", "completed", None),
+    "length": ("max_tokens", "length", "incomplete", "max_output_tokens"),
+    "context": ("model_context_window_exceeded", "length", "incomplete", "max_output_tokens"),
+    "filter": ("refusal", "content_filter", "incomplete", "content_filter"),
+    "refusal": ("refusal", "content_filter", "incomplete", "content_filter"),
+    "pause": ("pause_turn", "stop", "completed", None),
+}

@@ -1,0 +1,102 @@
+"""What a translation did not carry as it was: filled while a request is written, read when the answer's headers are made.
+
+A path is a tuple of keys and indexes into the client's own JSON body. In headers an index reads `[*]`, the order is the order of
+the keys in that body, and a name that is not a body path stands last.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+Path = tuple[str | int, ...]
+
+HEADER_LIMIT = 1024  # bytes of one report header
+_VALUE_LIMIT = 32
+_NOT_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+_LAST = 1 << 60
+
+
+class Entry(NamedTuple):
+    path: Path
+    label: str = ""  # appended as `:label`, e.g. the type of a tool that was dropped
+    value: str = ""  # adapted only: appended as `=value`
+
+
+def concrete(path: Path) -> str:
+    """`messages[0].content[1]`: for an error's param."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def collapsed(path: Path) -> str:
+    """`messages[*].content[*]`: for a report header. Not ASCII is percent-encoded, and so is what would end an entry."""
+    text = ""
+    for step in path:
+        text += "[*]" if isinstance(step, int) else f".{step}" if text else step
+    return "".join(c if "!" <= c <= "~" and c not in ",=%" else "".join(f"%{b:02X}" for b in c.encode("utf-8", "replace")) for c in text)
+
+
+def _position(path: Path, body: Any) -> tuple[int, ...]:
+    """Where the path stands in a depth-first walk of the body."""
+    where: list[int] = []
+    for step in path:
+        if isinstance(step, int):
+            where.append(step if step >= 0 else _LAST)
+            body = body[step] if isinstance(body, list) and -len(body) <= step < len(body) else None
+        elif isinstance(body, dict) and step in body:
+            where.append(list(body).index(step))
+            body = body[step]
+        else:
+            where.append(_LAST)
+            body = None
+    return tuple(where)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The report of one request's translation."""
+
+    dropped: list[Entry] = field(default_factory=list)
+    adapted: list[Entry] = field(default_factory=list)
+
+    def drop(self, path: Path, label: str = "") -> None:
+        self.dropped.append(Entry(path, label))
+
+    def adapt(self, path: Path, value: object = None) -> None:
+        """value: what was sent instead, where that is short enough to say."""
+        text = "" if value is None else str(value)
+        if len(text) > _VALUE_LIMIT or _NOT_TOKEN.search(text):
+            text = ""
+        self.adapted.append(Entry(path, value=text))
+
+    def first_dropped(self, body: Any) -> str | None:
+        """The first loss, as an error's param; None when nothing was lost."""
+        ordered = _ordered(self.dropped, body)
+        return f"{concrete(ordered[0].path)}{':' + ordered[0].label if ordered[0].label else ''}" if ordered else None
+
+    def names(self, which: list[Entry], body: Any) -> list[str]:
+        """Header entries, in the body's order, each once."""
+        seen: dict[str, None] = {}
+        for entry in _ordered(which, body):
+            name = collapsed(entry.path)
+            name += f":{collapsed((entry.label,))}" if entry.label else ""
+            seen.setdefault(name + (f"={entry.value}" if entry.value else ""))
+        return list(seen)
+
+    def header(self, which: list[Entry], body: Any) -> str:
+        """The value of a report header, at most HEADER_LIMIT bytes; "" when there is nothing to say."""
+        names = self.names(which, body)
+        text = ",".join(names)
+        kept = len(names)
+        while len(text) > HEADER_LIMIT - 8:
+            kept -= 1
+            text = ",".join(names[:kept])
+        return text if kept == len(names) else f"{text},+{len(names) - kept}"
+
+
+def _ordered(entries: list[Entry], body: Any) -> list[Entry]:
+    return sorted(entries, key=lambda entry: _position(entry.path, body))

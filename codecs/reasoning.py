@@ -1,0 +1,135 @@
+"""Reasoning across shapes: the envelope that lets opaque reasoning survive a foreign shape, and the words for "how much".
+
+The envelope is `dgr1.` and base64url of compact JSON. It replays the client's own data, so it is neither signed nor secret;
+what does not parse is simply foreign.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from .ledger import Path
+from .request import ReasoningPart, Request, Thinking
+
+ENVELOPE = "dgr1."
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+def seal(payload: dict[str, Any]) -> str:
+    """An envelope around kind `k`, domain `u` and the rest."""
+    return ENVELOPE + base64.urlsafe_b64encode(orjson.dumps(payload)).rstrip(b"=").decode()
+
+
+def seal_text(domain: str) -> str:
+    """For reasoning that is nothing but text: it travels beside the envelope, in the open."""
+    return seal({"k": "c", "u": domain})
+
+
+def seal_item(domain: str, id: str, encrypted: str, summary: Iterable[str]) -> str:
+    """For a responses reasoning item."""
+    return seal({"k": "r", "u": domain, "id": id, "ec": encrypted, "s": list(summary)})
+
+
+def seal_blocks(domain: str, blocks: list[dict[str, Any]]) -> str:
+    """For thinking and redacted_thinking blocks."""
+    return seal({"k": "m", "u": domain, "b": blocks})
+
+
+def is_sealed(text: Any) -> bool:
+    return isinstance(text, str) and text.startswith(ENVELOPE)
+
+
+def unseal(text: str) -> dict[str, Any] | None:
+    """What is inside, when it is one of ours and whole: the types of all members are what `seal_*` wrote."""
+    if not is_sealed(text):
+        return None
+    raw = text[len(ENVELOPE) :]
+    try:
+        inside = orjson.loads(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)))
+    except (ValueError, binascii.Error):
+        return None
+    if not isinstance(inside, dict) or not isinstance(inside.get("u"), str):
+        return None
+    kind = inside.get("k")
+    if kind == "c":
+        return inside
+    if kind == "r":
+        summary = inside.get("s", [])
+        strings = isinstance(inside.get("id"), str) and isinstance(inside.get("ec"), str)
+        return inside if strings and isinstance(summary, list) and all(isinstance(s, str) for s in summary) else None
+    if kind == "m":
+        blocks = inside.get("b")
+        return inside if isinstance(blocks, list) and blocks and all(_is_block(b) for b in blocks) else None
+    return None
+
+
+def _is_block(block: Any) -> bool:
+    if not isinstance(block, dict):
+        return False
+    if block.get("type") == "thinking":
+        return isinstance(block.get("thinking"), str) and isinstance(block.get("signature"), str)
+    return block.get("type") == "redacted_thinking" and isinstance(block.get("data"), str)
+
+
+def opened(sealed: str, path: Path, text: str = "") -> ReasoningPart:
+    """The part that an envelope stands for; a foreign one when it is not ours. text: what travelled beside it."""
+    inside = unseal(sealed)
+    if inside is None:
+        return ReasoningPart(path, "foreign", text=text)
+    domain = inside["u"]
+    if inside["k"] == "c":
+        return ReasoningPart(path, "text", text=text, domain=domain)
+    if inside["k"] == "r":
+        return ReasoningPart(
+            path, "openai", text=text, id=inside["id"], encrypted=inside["ec"], summary=inside.get("s", []), domain=domain
+        )
+    return ReasoningPart(path, "anthropic", text=text, blocks=inside["b"], domain=domain)
+
+
+# ---- how much ----
+
+
+def nearest(effort: str, allowed: tuple[str, ...]) -> str | None:
+    """The effort itself, else the nearest lower one that is allowed, else the nearest higher; None when none is."""
+    if effort in allowed:
+        return effort
+    rank = EFFORTS.index(effort) if effort in EFFORTS else EFFORTS.index("medium")
+    below = [e for e in EFFORTS[:rank] if e in allowed and e != "none"]
+    above = [e for e in EFFORTS[rank:] if e in allowed]
+    return below[-1] if below else above[0] if above else None
+
+
+def effort_of_budget(tokens: int) -> str:
+    return "low" if tokens < 4096 else "medium" if tokens < 16384 else "high"
+
+
+_BUDGETS = {"minimal": 2048, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32768}
+
+
+def budget_of_effort(effort: str) -> int:
+    return _BUDGETS.get(effort, 8192)
+
+
+def openai_effort(request: Request, thinking: Thinking, allowed: tuple[str, ...]) -> str | None:
+    """The effort to send to an OpenAI-shaped upstream which takes `allowed`; what was changed or lost goes to the ledger."""
+    if thinking.level == "adaptive" and thinking.effort is None:
+        return None
+    if thinking.level == "off":
+        if "none" in allowed:
+            return "none"
+        if allowed:
+            request.ledger.drop(thinking.path)
+        return None
+    asked = effort_of_budget(thinking.budget or 0) if thinking.level == "budget" else thinking.effort or "medium"
+    sent = nearest(asked, allowed)
+    if sent is None:
+        request.ledger.drop(thinking.path)
+    elif sent != asked or thinking.level == "budget":
+        request.ledger.adapt(thinking.path, sent)
+    return sent

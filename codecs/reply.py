@@ -1,0 +1,27 @@
+"""What a decoder and an encoder must know of the exchange to bring an answer down. Pure data: clocks and chance are given, not read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .request import Request
+from .tools import ToolMap
+
+
+@dataclass(slots=True)
+class Reply:
+    """One attempt's answer: the request it answers, and what routing decided.
+
+    Nothing here is shared between exchanges, and nothing is thread-safe.
+    """
+
+    request: Request
+    tools: ToolMap = field(default_factory=ToolMap)
+    echo_model: str | None = None  # the alias that the caller asked for; None leaves what the upstream says
+    domain: str = ""  # whose reasoning this is: the upstream's reasoning_domain
+    request_id: str = ""
+    nonce: str = "0" * 32  # 32 random hex digits, for ids that cannot be derived
+    created: int = 0  # when the gateway received the answer, seconds since the epoch
+    response_id: str = ""  # responses clients: the id to give out; empty: resp_ and the nonce
+    previous_response_id: str | None = None
+    conversation_id: str | None = None
