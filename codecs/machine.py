@@ -1,0 +1,96 @@
+"""The order of hub events, as a table. Decoders keep it, encoders rely on it, tests use it as their oracle.
+
+Not on the way of live traffic: it costs what an event costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import events as ev
+
+# event -> what must be open for it: kind of the part it names, or None when it names none
+_WITHIN: dict[type, str | None] = {
+    ev.Text: "text",
+    ev.Citation: "text",
+    ev.Reasoning: "reasoning",
+    ev.Seal: "reasoning",
+    ev.Arguments: "tool",
+}
+_OPENS: dict[type, str] = {ev.TextStart: "text", ev.ReasoningStart: "reasoning", ev.ToolStart: "tool"}
+_ANYWHERE = (ev.Refusal, ev.Opaque, ev.Ping)
+
+
+class Disorder(ValueError):
+    """An event came where the table has no place for it."""
+
+
+class Machine:
+    """Checks one answer's events one by one; raises Disorder. `ended` is true after Stop or Fault."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.ended = False
+        self._metered = False
+        self._open: dict[int, str] = {}
+        self._next = 0
+
+    def feed(self, event: ev.Event) -> None:
+        kind = type(event)
+        if self.ended:
+            raise Disorder(f"{kind.__name__} after the end")
+        if isinstance(event, ev.Fault):
+            self.ended = True
+            return
+        if isinstance(event, ev.Ping | ev.Opaque):
+            return
+        if isinstance(event, ev.Start):
+            if self.started:
+                raise Disorder("a second Start")
+            self.started = True
+            return
+        if not self.started:
+            raise Disorder(f"{kind.__name__} before Start")
+        if self._metered and not isinstance(event, ev.Stop):
+            raise Disorder(f"{kind.__name__} between Metered and Stop")
+        if kind in _OPENS:
+            self._opens(event.part, _OPENS[kind])  # type: ignore[union-attr]
+        elif kind in _WITHIN:
+            self._within(event.part, _WITHIN[kind], kind.__name__)  # type: ignore[union-attr]
+        elif isinstance(event, ev.PartStop):
+            if self._open.pop(event.part, None) is None:
+                raise Disorder(f"PartStop of {event.part}, which is not open")
+        elif isinstance(event, ev.Metered | ev.Stop):
+            self._closing(event)
+        elif kind not in _ANYWHERE:
+            raise Disorder(f"{kind.__name__} is no event")
+
+    def _opens(self, part: int, kind: str) -> None:
+        if part != self._next:
+            raise Disorder(f"part {part} opened, {self._next} expected")
+        blocking = [p for p, k in self._open.items() if k != "tool"]
+        if blocking:
+            raise Disorder(f"part {part} opened while {self._open[blocking[0]]} {blocking[0]} is open")
+        self._next += 1
+        self._open[part] = kind
+
+    def _within(self, part: int, wanted: str | None, name: str) -> None:
+        if self._open.get(part) != wanted:
+            raise Disorder(f"{name} in part {part}, which is {self._open.get(part, 'not open')}")
+
+    def _closing(self, event: ev.Metered | ev.Stop) -> None:
+        if self._open:
+            raise Disorder(f"{type(event).__name__} while parts {sorted(self._open)} are open")
+        if isinstance(event, ev.Stop):
+            self.ended = True
+        else:
+            self._metered = True
+
+
+def check(events: Iterable[ev.Event], *, whole: bool = True) -> None:
+    """Raises Disorder when the events are not in order, or (whole) do not end."""
+    machine = Machine()
+    for event in events:
+        machine.feed(event)
+    if whole and not machine.ended:
+        raise Disorder("no Stop and no Fault")
