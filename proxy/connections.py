@@ -1,0 +1,249 @@
+"""Connections to upstreams: opened by Tornado's TCPClient, driven by the loop's own reader, pooled while idle.
+
+Strategy: once TCPClient (DNS, happy eyeballs, TLS) has given a stream, IOLoop's handler is taken off and the loop calls the
+connection itself, which reads with `read_from_fd` into one buffer that all connections share, and passes the bytes of that read
+on. Nothing else happens for a read: no Future, no buffer of its own, no search for delimiters. Only public names of Tornado are
+used. The rule in return: nobody calls the stream's own read and write methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import socket
+import ssl
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, NamedTuple, Protocol
+
+from tornado.iostream import IOStream
+from tornado.tcpclient import TCPClient
+
+from ..codecs import errors
+
+READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
+
+# nothing is lost: the socket only has to become ready (TLS may want the other direction)
+_NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+# Model calls are silent for minutes: probes keep NAT tables alive and find a peer that is gone.
+_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+_SOCKET_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *((socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)),
+]
+
+
+class Origin(NamedTuple):
+    """Requests of one origin may share connections. context: None without TLS."""
+
+    host: str
+    port: int
+    context: ssl.SSLContext | None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Receiver(Protocol):
+    """Whom a connection serves. waiting: not None as long as nothing may be read."""
+
+    waiting: asyncio.Future[None] | None
+
+    def received(self, data: bytes) -> None: ...
+
+    def lost(self, error: OSError | None) -> None: ...
+
+
+class Connection:
+    """A connected stream. Either a receiver has it, or it lies idle in the pool, or it is closed."""
+
+    def __init__(self, origin: Origin, stream: IOStream, pool: Pool) -> None:
+        self.origin = origin
+        self.receiver: Receiver | None = None
+        self.reused = False
+        self.idle_since = 0.0
+        self._pool = pool
+        self._buffer = pool.buffer
+        self._stream = stream
+        self._fd = stream.socket.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._writer = False
+        stream.io_loop.remove_handler(stream.socket)
+        for option in _SOCKET_OPTIONS:
+            with contextlib.suppress(OSError):  # macOS: the peer has reset it meanwhile, which reading will tell
+                stream.socket.setsockopt(*option)
+        self._reader = True
+        self._loop.add_reader(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        receiver = self.receiver
+        if receiver is not None and receiver.waiting is not None:
+            # not before now: most awaitables are done before more bytes come
+            self._loop.remove_reader(self._fd)
+            self._reader = False
+            return
+        error = None
+        try:
+            count = self._stream.read_from_fd(self._buffer)
+        except _NOT_READY:
+            return
+        except OSError as reset:
+            count, error = 0, reset
+        if count is None:
+            return
+        if receiver is None:
+            self._pool.drop(self)  # bytes that nobody asked for, or the end: no use for it either way
+        elif count:
+            receiver.received(bytes(self._buffer[:count]))
+        else:
+            receiver.lost(error)
+
+    def resume(self) -> None:
+        """The receiver no longer waits."""
+        if not self._reader:
+            self._loop.add_reader(self._fd, self._readable)
+            self._reader = True
+
+    def write(self, data: memoryview) -> int:
+        """Bytes that the kernel took, 0 if it is full. Raises OSError."""
+        try:
+            return self._stream.write_to_fd(data)
+        except _NOT_READY:
+            return 0
+
+    def when_writable(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` whenever the kernel takes more; None to end that."""
+        if callback is not None:
+            self._loop.add_writer(self._fd, callback)
+        elif self._writer:
+            self._loop.remove_writer(self._fd)
+        self._writer = callback is not None
+
+    def release(self, reusable: bool) -> None:
+        """The receiver is done: to the pool, or close."""
+        self.receiver = None
+        self.when_writable(None)
+        if reusable:
+            self.resume()
+            self._pool.put(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        # the loop must forget the descriptor before its number can belong to someone else
+        self._loop.remove_reader(self._fd)
+        self.when_writable(None)
+        self._stream.close()
+
+
+class Pool:
+    """Opens connections, and keeps idle ones by origin. The latest used is taken first, so that those not needed grow old and go.
+
+    max_idle: connections kept for one origin. idle_seconds: how long each is kept.
+    """
+
+    def __init__(self, max_idle: int, idle_seconds: float) -> None:
+        self.buffer = memoryview(bytearray(READ_SIZE))
+        self._max_idle = max_idle
+        self._idle_seconds = idle_seconds
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._tcp = TCPClient()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def open(self, origin: Origin, seconds: float | None) -> Connection:
+        """A new connection, within this time (None or 0: whatever it takes). Raises errors.Refused or errors.Timeout."""
+        try:
+            async with asyncio.timeout(seconds or None):
+                # without a timeout of its own, which would wrap the futures that _owned watches
+                stream = await _owned(self._tcp.connect(origin.host, origin.port, ssl_options=origin.context))
+        except TimeoutError as error:
+            raise errors.Timeout("connect", "The upstream could not be reached in time.", str(error)) from error
+        except ssl.SSLError as error:
+            raise errors.Refused("No secure connection to the upstream could be made.", str(error)) from error
+        except (OSError, ValueError) as error:  # ValueError: no host name at all, or a peer that spoke before TLS
+            raise errors.Refused("The upstream could not be reached.", str(error)) from error
+        if stream.closed():
+            raise errors.Refused("The upstream closed the connection at once.")
+        return Connection(origin, stream, self)
+
+    def take(self, origin: Origin) -> Connection | None:
+        """An idle connection, if there is one."""
+        stack = self._idle.get(origin)
+        if not stack:
+            return None
+        connection = stack.pop()
+        connection.reused = True
+        return connection
+
+    def put(self, connection: Connection) -> None:
+        if self._closed:
+            connection.close()
+            return
+        stack = self._idle.setdefault(connection.origin, [])
+        connection.idle_since = self._loop.time()
+        stack.append(connection)
+        if len(stack) > self._max_idle:
+            stack.pop(0).close()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._idle_seconds, self._sweep)
+
+    def drop(self, connection: Connection) -> None:
+        """Close an idle connection."""
+        self._idle[connection.origin].remove(connection)
+        connection.close()
+
+    def close(self) -> None:
+        """Close all that is idle; what is in use will be closed when it comes back."""
+        self._closed = True
+        self._expire(float("inf"))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tcp.close()
+
+    def _sweep(self) -> None:
+        self._expire(self._loop.time() - self._idle_seconds)
+        oldest = min((stack[0].idle_since for stack in self._idle.values()), default=None)
+        self._timer = None if oldest is None else self._loop.call_at(oldest + self._idle_seconds, self._sweep)
+
+    def _expire(self, horizon: float) -> None:
+        for origin, stack in list(self._idle.items()):
+            while stack and stack[0].idle_since <= horizon:
+                stack.pop(0).close()
+            if not stack:
+                del self._idle[origin]
+
+
+@types.coroutine
+def _owned(connecting: Coroutine[Any, Any, IOStream]) -> Generator[Any, Any, IOStream]:
+    """Await `connecting`, and leave no stream behind when cancelled.
+
+    A cancellation in the very turn of the loop in which the connection came up hits an await that has its result already. The
+    stream in it would stay open with no owner. So let `connecting` take the result before it is cancelled.
+    """
+    resume = take = functools.partial(connecting.send, None)
+    while True:
+        try:
+            waited = resume()
+        except StopIteration as end:
+            stream: IOStream = end.value
+            return stream
+        try:
+            yield waited
+            resume = take
+        except asyncio.CancelledError as cancelled:
+            if waited.done() and not waited.cancelled():
+                try:
+                    take()
+                except StopIteration as end:
+                    end.value.close()
+                    raise cancelled from None
+                except Exception:
+                    raise cancelled from None
+            resume = functools.partial(connecting.throw, cancelled)
+        except BaseException as error:
+            resume = functools.partial(connecting.throw, error)
