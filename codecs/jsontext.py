@@ -1,0 +1,334 @@
+"""JSON as text: reading what orjson alone would refuse, and the pieces of it that arrive before the rest.
+
+`loads` and `dumps` are orjson's, at orjson's price, with a slower second try for what JSON allows and orjson does not: lone
+surrogates (providers cut an emoji in two), integers beyond 64 bits, deep nesting. The classes read text that comes in deltas;
+each holds the state of one stream of text and is not to be shared.
+
+Nothing here repairs JSON, save `arguments_to_input` for arguments that the token limit is known to have cut.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from math import isfinite
+from typing import Any, NoReturn
+
+import orjson
+
+INVALID = "INVALID_JSON"  # Anthropic's convention for arguments that are not JSON: {"INVALID_JSON": the text}
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_OR_ESCAPE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+_LONG_NUMBER = re.compile("[0-9]{19}")
+
+
+def _refuse(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is not JSON")
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    return number if isfinite(number) else _refuse("a number beyond a double")
+
+
+_PATIENT = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
+def loads(data: bytes | str, errors: str = "replace") -> Any:
+    """What `orjson.loads` gives; besides, lone surrogates stay in the strings and one leading BOM is skipped.
+
+    errors: what becomes of bytes that are not UTF-8, as for `bytes.decode`; "strict" refuses them.
+    Raises ValueError (NaN, Infinity and numbers beyond a double included).
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        text = (data if isinstance(data, str) else data.decode("utf-8", errors)).removeprefix("\ufeff")
+        if not _SURROGATE_OR_ESCAPE.search(text):
+            return orjson.loads(text)
+    try:
+        return _PATIENT.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def dumps(value: Any) -> bytes:
+    """Compact JSON in UTF-8, as `orjson.dumps` writes it; lone surrogates become escapes. value: a tree of JSON's types."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return _patient_dumps(value)
+
+
+def _patient_dumps(value: Any) -> bytes:
+    pieces: list[str] = []
+    todo: list[Any] = [value]  # a stack, not recursion: the depth comes from outside. Punctuation waits on it as bytes
+    while todo:
+        item = todo.pop()
+        if isinstance(item, bytes):
+            pieces.append(item.decode())
+        elif isinstance(item, dict):
+            members = [piece for key, member in item.items() for piece in (b",", key, b":", member)]
+            todo += [b"}", *reversed(members[1:]), b"{"]
+        elif isinstance(item, list | tuple):
+            members = [piece for member in item for piece in (b",", member)]
+            todo += [b"]", *reversed(members[1:]), b"["]
+        elif isinstance(item, str):
+            pieces.append(_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(item, ensure_ascii=False)))
+        else:
+            pieces.append(str(item) if type(item) is int else orjson.dumps(item).decode())
+    return "".join(pieces).encode()
+
+
+# ---- whole arguments ----
+
+
+def arguments_to_input(raw: str, truncated: bool = False) -> dict[str, Any]:
+    """A call's arguments (the OpenAI shapes' JSON text) as the messages shape's input object.
+
+    Text after the first object is ignored, nothing at all is {}, anything else is kept under INVALID_JSON. truncated: the
+    provider said that the token limit cut the answer; then what is left is repaired (strings and brackets closed, a dangling
+    key dropped), {} when no object had begun.
+    """
+    text = raw.strip()
+    if not text:
+        return {}
+    value = _first_value(text)
+    if isinstance(value, dict):
+        return value
+    return _repaired(text) if truncated else {INVALID: raw}
+
+
+def _first_value(text: str) -> Any:
+    """The JSON value that the text begins with; None when there is none. Long integers stay exact."""
+    try:
+        if not _LONG_NUMBER.search(text):
+            return loads(text)
+    except ValueError:
+        pass
+    try:
+        return _PATIENT.raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return None
+
+
+def input_to_arguments(value: Any) -> str:
+    """The messages shape's input object as JSON text; the INVALID_JSON convention is undone."""
+    if isinstance(value, dict) and len(value) == 1 and isinstance(value.get(INVALID), str):
+        raw: str = value[INVALID]
+        return raw
+    return dumps(value).decode()
+
+
+# a string may lack its end; a high surrogate's escape that ends the text is half a character and stays outside
+_TOKEN = re.compile(
+    r"""[ \t\n\r]*+(?:
+        (?P<string>"(?:[^"\\\x00-\x1f]++
+            |\\(?:["\\/bfnrt]|u(?![dD][89abAB]..(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z)[0-9a-fA-F]{4}))*+)(?P<quote>"?)
+        |(?P<scalar>true|false|null|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?)
+        |(?P<mark>[][{}:,]))""",
+    re.VERBOSE,
+)
+_CLOSER = {"{": "}", "[": "]"}
+# what may come next, as the set of tokens: " a string, 0 another scalar, or the mark itself
+_FIRST_KEY, _KEY, _COLON, _VALUE, _FIRST_VALUE = '"}', '"', ":", '"0{[', '"0{[]'
+
+
+def _repaired(text: str) -> dict[str, Any]:
+    """The longest beginning of the text that closing what is open turns into an object; {} when there is none."""
+    expected = "{"
+    closers: list[str] = []
+    whole = ""  # a beginning of the text that is whole but for its open brackets, which are the same as now
+    position = 0
+    while expected and (token := _TOKEN.match(text, position)):
+        kind = token["mark"] or ('"' if token["string"] else "0")
+        if kind not in expected:
+            break
+        is_key = kind == '"' and expected in (_KEY, _FIRST_KEY)
+        position = token.end()
+        if kind == '"' and not token["quote"]:
+            whole = whole if is_key else text[:position] + '"'
+            break
+        expected = _COLON if is_key else _after(kind, closers)
+        if not is_key and kind not in ",:":
+            whole = text[:position]
+    try:
+        value = loads(whole + "".join(reversed(closers)))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _after(kind: str, closers: list[str]) -> str:
+    """What may follow a token that is no key; opens and closes brackets."""
+    if kind == ":":
+        return _VALUE
+    if kind == ",":
+        return _KEY if closers[-1] == "}" else _VALUE
+    if kind in _CLOSER:
+        closers.append(_CLOSER[kind])
+        return _FIRST_KEY if kind == "{" else _FIRST_VALUE
+    if kind in "]}":
+        closers.pop()
+    return "," + closers[-1] if closers else ""
+
+
+# ---- text in deltas ----
+
+_STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+("?)|[{\[]|[}\]]', re.DOTALL)
+_STRING_REST = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
+
+
+class ObjectScanner:
+    """Tells where a JSON object or array that comes in pieces ends.
+
+    complete: its last bracket was seen. What is no JSON is counted all the same: strings, escapes and brackets are all it knows.
+    """
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False  # the last text ended between a backslash and what it escapes
+
+    def feed(self, text: str) -> int | None:
+        """None while the value goes on; else how many characters of this text belong to it (0 after its end)."""
+        if self.complete:
+            return 0
+        position = self._string_end(text, 0) if self._in_string else 0
+        while not self._in_string and (token := _STRUCTURE.search(text, position)):
+            position = token.end()
+            mark = token[0][0]
+            if mark == '"':
+                if not token[1]:
+                    self._in_string = True
+                    self._escaped = False
+                    position = self._string_end(text, token.start() + 1)
+            elif mark in "{[":
+                self._depth += 1
+            else:
+                self._depth -= 1
+                if self._depth == 0:
+                    self.complete = True
+                    return position
+        return None
+
+    def _string_end(self, text: str, position: int) -> int:
+        """Goes on inside a string; returns where it ends, or the text."""
+        if self._escaped and text:
+            self._escaped = False
+            position += 1
+        rest = _STRING_REST.match(text, position)
+        position = rest.end() if rest else position
+        if position == len(text):
+            return position
+        if text[position] == '"':
+            self._in_string = False
+            return position + 1
+        self._escaped = True  # nothing but a backslash at the very end stops the match
+        return position + 1
+
+
+class SurrogateJoiner:
+    """Joins a surrogate pair that two deltas share; a surrogate that stays alone becomes U+FFFD."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        if not self._held and (text.isascii() or not _SURROGATE.search(text)):
+            return text
+        text = self._held + text
+        self._held = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._held = text[-1]
+            text = text[:-1]
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    def finish(self) -> str:
+        held, self._held = self._held, ""
+        return "\ufffd" if held else ""
+
+
+_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_INPUT_OPENING = ("{", '"input"', ":", '"')
+_LONGEST_OPENING = 1024  # characters; more than that is whitespace, and looked at again with every delta
+# as far as every escape is whole; one that no JSON has counts as whole, it stays as it is
+_WHOLE = re.compile(r'(?:[^"\\]++|\\[^u]|\\u(?![0-9a-fA-F]{0,3}\Z))*+', re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([^u]))", re.DOTALL)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else _ESCAPES.get(match[2], match[0])
+
+
+class InputUnwrapper:
+    """Takes a custom tool's free text out of the function arguments it travels in, {"input": "…"}, as they arrive."""
+
+    def __init__(self) -> None:
+        self._read = self._opened
+        self._held = ""  # the opening so far, then half an escape
+        self._foreign: list[str] = []  # everything, when the opening is another
+        self._joiner = SurrogateJoiner()
+
+    def feed(self, text: str) -> str:
+        """The next piece of the free text, "" when there is none yet."""
+        return self._read(text)
+
+    def finish(self) -> str:
+        """What is left: the raw arguments when they were not an object with nothing but a string `input`."""
+        if self._read == self._opened:
+            self._foreign.append(self._held)
+        raw = "".join(self._foreign)
+        try:
+            value = loads(raw)
+        except ValueError:
+            value = None
+        if isinstance(value, dict) and value.keys() == {"input"} and isinstance(value["input"], str):
+            raw = value["input"]
+        return self._joiner.feed(raw) + self._joiner.finish()
+
+    def _opened(self, text: str) -> str:
+        raw = self._held + text
+        length = _opening(raw)
+        if length == 0 and len(raw) < _LONGEST_OPENING:
+            self._held = raw
+            return ""
+        self._held = ""
+        if length > 0:
+            self._read = self._decoded
+            return self._decoded(raw[length:])
+        self._read = self._kept
+        return self._kept(raw)
+
+    def _decoded(self, text: str) -> str:
+        raw = self._held + text
+        if "\\" not in raw and '"' not in raw:
+            return self._joiner.feed(raw)
+        whole = _WHOLE.match(raw)
+        end = whole.end() if whole else 0
+        self._held = raw[end:]
+        if self._held.startswith('"'):
+            self._held = ""
+            self._read = self._ignored
+        return self._joiner.feed(_ESCAPE.sub(_unescaped, raw[:end]))
+
+    def _kept(self, text: str) -> str:
+        self._foreign.append(text)
+        return ""
+
+    def _ignored(self, text: str) -> str:
+        return ""
+
+
+def _opening(raw: str) -> int:
+    """The length of `{"input":"` at the start of raw, whitespace counted; 0 when it may still become one, -1 when it cannot."""
+    position = 0
+    for token in _INPUT_OPENING:
+        position = len(raw) - len(raw[position:].lstrip(" \t\n\r"))
+        piece = raw[position : position + len(token)]
+        if piece != token:
+            return 0 if token.startswith(piece) else -1
+        position += len(token)
+    return position
