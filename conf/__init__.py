@@ -1,1 +1,11 @@
-"""What an operator can say: schemas, loader, provider and price tables, example files."""
+"""What an operator can say: schemas, loader, provider and price tables, example files.
+
+config = conf.load("dragoman.yaml")    # Config, or ConfigError with every problem as file:line:column: path: message
+config = conf.zero(os.environ)         # without a file
+"""
+
+from .document import ConfigError, Problem
+from .loader import load, loads, zero
+from .model import Config
+
+__all__ = ["Config", "ConfigError", "Problem", "load", "loads", "zero"]

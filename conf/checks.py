@@ -1,0 +1,165 @@
+"""What the keys of a configuration mean together. Each check sees the file's plain data, so that one run tells of everything;
+what has the wrong form has been told by the schema, and is passed over here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import providers
+from .catalog import Catalog, Entry
+from .document import Path
+
+Found = Iterator[tuple[Path, str]]
+Data = dict[str, Any]
+
+_DEFAULT_PORTS = {"model": 12000, "admin": 12001}
+_STORAGE_NEEDS = {"sqlite": "path", "postgres": "connection_string", "redis": "url"}
+
+
+def everything(data: Data) -> Found:
+    """Path and message of all that is wrong."""
+    for check in CHECKS:
+        yield from check(data)
+
+
+def _items(data: Data, key: str) -> Iterator[tuple[int, Data]]:
+    section = data.get(key)
+    if isinstance(section, list):
+        yield from ((index, item) for index, item in enumerate(section) if isinstance(item, dict))
+
+
+def _models(data: Data) -> Iterator[tuple[int, Data, Entry]]:
+    for index, item in _items(data, "model_providers"):
+        model = item.get("model")
+        if isinstance(model, str) and "/" in model:
+            name = item.get("name")
+            yield index, item, Entry(name if isinstance(name, str) else model, model)
+
+
+def _aliases(data: Data) -> dict[str, str]:
+    section = data.get("model_aliases")
+    if not isinstance(section, dict):
+        return {}
+    found = {alias: entry.get("target") for alias, entry in section.items() if isinstance(entry, dict)}
+    return {alias: target for alias, target in found.items() if isinstance(target, str)}
+
+
+def _catalog(data: Data) -> Catalog:
+    return Catalog((entry for _, _, entry in _models(data)), _aliases(data))
+
+
+def _some_provider(data: Data) -> Found:
+    if data.get("model_providers") == []:
+        yield ("model_providers",), "lists no model"
+
+
+def _one_default(data: Data) -> Found:
+    defaults = [(index, entry) for index, item, entry in _models(data) if item.get("default") is True]
+    for index, entry in defaults:
+        if entry.model_id == "*":
+            yield ("model_providers", index, "default"), "a wildcard cannot be the default: it names no model"
+    for index, _ in defaults[1:]:
+        yield ("model_providers", index, "default"), f"only one entry can be the default: model_providers[{defaults[0][0]}] is"
+
+
+def _providers_known(data: Data) -> Found:
+    known = providers.known()
+    names = ", ".join(known)
+    for index, item, entry in _models(data):
+        path: Path = ("model_providers", index)
+        interface = item.get("provider_interface")
+        if isinstance(interface, str) and interface not in known:
+            yield (*path, "provider_interface"), f"unknown; known are {names}"
+            continue
+        row = known.get(interface if isinstance(interface, str) else entry.provider)
+        if "base_url" in item:
+            if row and row.only:
+                yield (*path, "base_url"), f"{row.name} is built in: it has no address"
+            continue
+        if row is None:
+            yield (*path, "model"), f"unknown provider: give it a base_url or a provider_interface; known are {names}"
+        elif not row.has_host:
+            yield (*path, "model"), f"{row.name} needs a base_url: it has no address of its own"
+        elif row.only and entry.model_id != "*" and not row.serves(entry.model_id):
+            yield (*path, "model"), f"{row.name} has only {', '.join(row.only)}"
+
+
+def _alias_targets(data: Data) -> Found:
+    catalog = _catalog(data)
+    for alias in catalog.hidden_aliases():
+        yield ("model_aliases", alias), "a declared model has this name: the alias would never be used"
+    for alias, target in catalog.aliases.items():
+        if catalog.find_declared(target) is None:
+            yield ("model_aliases", alias, "target"), "is not a declared model"
+
+
+def _fallbacks(data: Data) -> Found:
+    catalog = _catalog(data)
+    for index, item in _items(data, "model_providers"):
+        policy = item.get("retry_policy")
+        models = policy.get("fallback_models") if isinstance(policy, dict) else None
+        for place, model in enumerate(models if isinstance(models, list) else []):
+            if isinstance(model, str) and catalog.find(model) is None:
+                yield ("model_providers", index, "retry_policy", "fallback_models", place), "is not a declared model or alias"
+
+
+def _ports(data: Data) -> Found:
+    taken: dict[int, int] = {}
+    for index, item in _items(data, "listeners"):
+        port = item.get("port", _DEFAULT_PORTS.get(item.get("type", "model")))
+        if not isinstance(port, int) or port == 0 or item.get("type") not in (None, *_DEFAULT_PORTS):
+            continue
+        if port in taken:
+            yield ("listeners", index, "port"), f"listeners[{taken[port]}] has port {port} already"
+        taken.setdefault(port, index)
+
+
+def _storage(data: Data) -> Found:
+    section = data.get("state_storage")
+    if not isinstance(section, dict):
+        return
+    kind = section.get("type", "memory")
+    needed = _STORAGE_NEEDS.get(kind) if isinstance(kind, str) else None
+    if needed and needed not in section:
+        yield ("state_storage", needed), f"is missing: type {kind} needs it"
+    for other, key in _STORAGE_NEEDS.items():
+        if key in section and key != needed:
+            yield ("state_storage", key), f"belongs to type {other}"
+
+
+def _callers(data: Data) -> Found:
+    seen: dict[tuple[str, str], int] = {}
+    for index, item in _items(data, "access_keys"):
+        if ("key" in item) == ("key_sha256" in item):
+            yield ("access_keys", index), "needs either key or key_sha256"
+        for field in ("key", "key_sha256", "name"):
+            value = item.get(field)
+            if not isinstance(value, str):
+                continue
+            if (field, value) in seen:
+                yield ("access_keys", index, field), f"access_keys[{seen[field, value]}] has the same"
+            seen.setdefault((field, value), index)
+
+
+def _apis(data: Data) -> Found:
+    for index, item in _items(data, "model_providers"):
+        for place, api in enumerate(item["apis"] if isinstance(item.get("apis"), list) else []):
+            if api in item["apis"][:place]:
+                yield ("model_providers", index, "apis", place), "stands here twice"
+        if item.get("apis") == []:
+            yield ("model_providers", index, "apis"), "lists no API"
+
+
+CHECKS: tuple[Callable[[Data], Found], ...] = (
+    _some_provider,
+    _one_default,
+    _providers_known,
+    _alias_targets,
+    _fallbacks,
+    _ports,
+    _storage,
+    _callers,
+    _apis,
+)

@@ -1,0 +1,268 @@
+"""From a file, a text or the environment to a Config; or to everything that is wrong with it, each with its place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError
+
+from . import checks, providers, read, schema
+from .document import ConfigError, Document, Path, Problem
+from .model import (
+    AccessKey,
+    Backoff,
+    Budget,
+    Config,
+    Limits,
+    Listener,
+    Provider,
+    RetryPolicy,
+    StateStorage,
+    Timeouts,
+    Tls,
+    Tracing,
+)
+
+Loaded = Mapping[str, Any]
+
+OLD_NAMES = {"llm_providers": "model_providers", "state_storage_v1_responses": "state_storage"}
+OLD_LISTENERS = {"egress_traffic": "model", "ingress_traffic": "prompt"}
+ZERO_KEYS = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "groq": "GROQ_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "xai": "XAI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "together": "TOGETHER_API_KEY",
+}
+
+
+def load(path: str | pathlib.Path, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration in a file. `environ` is what `$VAR` is looked up in (default: the process's environment).
+
+    Raises ConfigError with every problem, a file that cannot be read included.
+    """
+    try:
+        text = pathlib.Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError([Problem(str(path), 1, 1, "", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), 1, 1, "", "is not UTF-8 text")]) from None
+    return loads(text, str(path), environ)
+
+
+def loads(text: str, file: str = "<text>", environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration in a text; `file` is the name to tell problems by. Raises ConfigError."""
+    return _read(Document(text, file), os.environ if environ is None else environ)
+
+
+def zero(environ: Mapping[str, str]) -> Config:
+    """The configuration of nobody: every provider whose key is in the environment, and the built-in demo."""
+    found = [provider for provider, variable in ZERO_KEYS.items() if environ.get(variable)]
+    document = Document("", "<environment>")
+    entries = [{"model": f"{provider}/*", "access_key": f"${ZERO_KEYS[provider]}"} for provider in found]
+    document.data = {"model_providers": [*entries, {"model": "demo/*"}]}
+    return _read(document, environ)
+
+
+def _read(document: Document, environ: Mapping[str, str]) -> Config:
+    token = read.environ.set(environ)
+    try:
+        _rename(document)
+        ignored = _ignored(document)
+        loaded = _validated(document)
+    finally:
+        read.environ.reset(token)
+    for path, message in checks.everything(document.data):
+        document.note(path, message)
+    if document.problems:
+        raise ConfigError(document.problems)
+    return _config(loaded, ignored, document)
+
+
+def _rename(document: Document) -> None:
+    """Old forms of keys become the new ones; problems are still told in the file's words."""
+    data = document.data
+    for old, new in OLD_NAMES.items():
+        if old not in data:
+            continue
+        if new in data:
+            document.note((old,), f"is the old name of {new}, which is here too", at_key=True)
+            del data[old]
+            continue
+        data[new] = data.pop(old)
+        document.move((old,), (new,))
+    listeners = data.get("listeners")
+    if not isinstance(listeners, dict) or not listeners.keys() & OLD_LISTENERS.keys():
+        return
+    data["listeners"] = []
+    for name, row in listeners.items():
+        if name not in OLD_LISTENERS:
+            document.note(("listeners", name), "cannot stand beside the old form of listeners", at_key=True)
+            continue
+        document.move(("listeners", name), ("listeners", len(data["listeners"])))
+        data["listeners"].append({"type": OLD_LISTENERS[name], "name": name} | row if isinstance(row, dict) else row)
+
+
+def _ignored(document: Document) -> list[str]:
+    """Keys of Plano's without a meaning here; unknown keys are noted as problems."""
+    ignored: list[str] = []
+    for path, near in schema.strangers(schema.Root(), document.data):
+        if near is None:
+            ignored.append(document.shown(path))
+        else:
+            document.note(path, f"unknown key; the nearest known one is {near}", at_key=True)
+    listeners = document.data.get("listeners")
+    for index, item in enumerate(listeners if isinstance(listeners, list) else []):
+        if isinstance(item, dict) and item.get("type") in schema.FOREIGN_LISTENERS:
+            ignored.append(document.shown(("listeners", index)))
+    return ignored
+
+
+def _validated(document: Document) -> Loaded:
+    try:
+        return cast(Loaded, schema.Root().load(document.data))
+    except ValidationError as error:
+        for path, message in schema.flatten(error.messages):
+            document.note(path, message, at_key=isinstance(_value_at(document.data, path), dict | list))
+        return {}
+
+
+def _value_at(data: Any, path: Path) -> Any:
+    for step in path:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
+def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
+    entries = tuple(map(_provider, loaded["model_providers"]))
+    own_prices = tuple(providers.price(pattern, row) for pattern, row in loaded.get("prices", {}).items())
+    tracing = dict(loaded.get("tracing", {}))
+    prefixes = tracing.pop("span_attributes", {}).get("header_prefixes", ())
+    return Config(
+        version=loaded.get("version"),
+        listeners=_listeners(loaded.get("listeners", [])),
+        model_providers=entries,
+        model_aliases={alias: row["target"] for alias, row in loaded.get("model_aliases", {}).items()},
+        state_storage=StateStorage(**loaded.get("state_storage", {})),
+        access_keys=tuple(_access_key(index, row) for index, row in enumerate(loaded.get("access_keys", []))),
+        limits=Limits(**loaded.get("limits", {})),
+        tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
+        prices=own_prices + providers.list_prices(),
+        warnings=tuple(_warnings(entries, ignored, document, guarded="access_keys" in loaded)),
+    )
+
+
+def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Document, *, guarded: bool) -> list[str]:
+    found = [f"ignored, without a meaning here: {', '.join(ignored)}"] if ignored else []
+    for index, entry in enumerate(entries):
+        place = document.shown(("model_providers", index, "access_key"))
+        row = providers.known()[entry.interface]
+        if entry.access_key_missing:
+            found.append(f"{place}: ${entry.access_key_missing} is not set; requests for {entry.name} will be refused with 502")
+        elif entry.access_key and entry.passthrough_auth:
+            found.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")
+        elif not (entry.access_key or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
+            found.append(f"{place}: none is given, and {row.name} asks for one (usually ${row.key})")
+        if entry.passthrough_auth and guarded:
+            found.append(
+                f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}"
+            )
+    return found
+
+
+def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
+    found = []
+    for row in rows:
+        values = dict(row)
+        kind = values.setdefault("type", "model")
+        if kind in schema.FOREIGN_LISTENERS:
+            continue
+        values.setdefault("name", kind)
+        if kind == "admin":
+            values = {"address": "127.0.0.1", "port": 12001} | values
+        if "tls" in values:
+            values["tls"] = Tls(**values["tls"])
+        found.append(Listener(**values))
+    if not any(listener.type == "model" for listener in found):
+        found.insert(0, Listener())
+    return tuple(found)
+
+
+def _provider(row: Loaded) -> Provider:
+    prefix, _, model_id = row["model"].partition("/")
+    own = providers.known().get(prefix)
+    chosen = row.get("provider_interface")
+    interface = providers.known()[chosen] if chosen else own or providers.known()["openai"]
+    key = row.get("access_key")
+    return Provider(
+        model=row["model"],
+        provider=prefix,
+        model_id=model_id,
+        name=row.get("name", row["model"]),
+        interface=interface.name,
+        base_url=_base_url(row.get("base_url"), interface),
+        own_base_url="base_url" in row,
+        apis=tuple(row["apis"]) if "apis" in row else _apis(interface, own, "base_url" in row),
+        apis_in_order="apis" in row,
+        access_key=key if isinstance(key, str) else None,
+        access_key_missing=key.variable if isinstance(key, read.Unset) else None,
+        auth=interface.auth,
+        headers=tuple(row.get("headers", {}).items()),
+        retry_policy=_retry_policy(row.get("retry_policy")),
+        timeouts=Timeouts(**row.get("timeouts", {})),
+        **{name: row[name] for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight") if name in row},
+    )
+
+
+def _base_url(written: str | None, interface: providers.Known) -> str:
+    """A written URL's path replaces the provider's prefix; a URL without a path keeps it."""
+    if written is None:
+        return interface.base_url
+    return written if urlsplit(written).path else written + interface.prefix
+
+
+def _apis(interface: providers.Known, own: providers.Known | None, moved: bool) -> Any:
+    """What an entry serves when it does not say.
+
+    Only a provider by its own prefix is trusted to serve more than its dialect's common ground: a stranger that speaks like
+    OpenAI is a chat server until it says more. Whoever stands in for Anthropic at another address speaks chat too.
+    """
+    if own is None and interface.name == "openai":
+        return ("chat_completions",)
+    if own is not None and interface.name == "anthropic" and moved:
+        return (*interface.apis, "chat_completions")
+    return interface.apis
+
+
+def _retry_policy(row: Loaded | None) -> RetryPolicy | None:
+    if row is None:
+        return None
+    values = dict(row)
+    if "on_status_codes" in values:
+        values["on_status_codes"] = frozenset[int]().union(*values["on_status_codes"])
+    if "backoff" in values:
+        values["backoff"] = Backoff(**values["backoff"])
+    return RetryPolicy(**values | {"fallback_models": tuple(values.get("fallback_models", ()))})
+
+
+def _access_key(index: int, row: Loaded) -> AccessKey:
+    values = dict(row)
+    if "key" in values:
+        values["key_sha256"] = hashlib.sha256(values.pop("key").encode()).hexdigest()
+    if "models" in values:
+        values["models"] = tuple(values["models"])
+    if "budget" in values:
+        values["budget"] = Budget(**values["budget"])
+    return AccessKey(**{"name": f"key{index + 1}"} | values)

@@ -1,0 +1,214 @@
+"""Readers of single values: each takes what YAML gave, and returns the value meant or raises ValueError with what is wrong.
+
+No message repeats the value: it could be a secret. `$VAR`, `${VAR}` and `${VAR:-otherwise}` stand for an environment variable
+where a reader says so; `$$` is a dollar sign. A variable that is empty counts as not set.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+Reader = Callable[[Any], Any]
+
+environ: ContextVar[Mapping[str, str]] = ContextVar("environ")
+"""The environment that `$VAR` is looked up in while a configuration is read."""
+
+_VARIABLE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d|w)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]?)i?b", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """An environment variable that was named, but is not set."""
+
+    variable: str
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text (quotes make a number text)")
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def expand(value: Any) -> str | Unset:
+    """Text with its variables put in, or the first variable that is not set."""
+    missing: list[str] = []
+
+    def put(match: re.Match[str]) -> str:
+        dollar, braced, otherwise, bare = match.groups()
+        if dollar:
+            return "$"
+        variable = braced or bare
+        found = environ.get().get(variable) or otherwise
+        if not found:
+            missing.append(variable)
+        return found or ""
+
+    expanded = _VARIABLE.sub(put, text(value))
+    return Unset(missing[0]) if missing else expanded
+
+
+def expanded(value: Any) -> str:
+    """Text with its variables put in; all must be set."""
+    result = expand(value)
+    if isinstance(result, Unset):
+        raise ValueError(f"the environment variable {result.variable} is not set")
+    return result
+
+
+def secret(value: Any) -> str | Unset:
+    """A credential for an HTTP header. An unset variable is not an error here."""
+    result = expand(value)
+    if isinstance(result, str):
+        result = result.strip()
+        if not result or _CONTROL.search(result) or not result.isascii():
+            raise ValueError("must be printable ASCII: it goes into an HTTP header")
+    return result
+
+
+def caller_key(value: Any) -> str:
+    """A caller's key: a variable that is not set must not let the empty key in."""
+    result = secret(value)
+    if isinstance(result, Unset):
+        raise ValueError(f"the environment variable {result.variable} is not set")
+    return result
+
+
+def sha256(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        raise ValueError("must be the 64 hexadecimal digits of a SHA-256")
+    return value.lower()
+
+
+def header(value: Any) -> str:
+    result = expanded(value).strip()
+    if not result or _CONTROL.search(result) or not result.isascii():
+        raise ValueError("must be printable ASCII: it goes into an HTTP header")
+    return result
+
+
+def header_name(value: Any) -> str:
+    if not isinstance(value, str) or not _HEADER_NAME.fullmatch(value):
+        raise ValueError("is not the name of an HTTP header")
+    if value.lower() in _FRAMING:
+        raise ValueError("is set by the gateway itself" + (": use http_host" if value.lower() == "host" else ""))
+    return value
+
+
+def url(value: Any) -> str:
+    """An http or https URL without credentials, query or fragment; a slash at its end is taken off."""
+    result = expanded(value)
+    try:
+        parts = urlsplit(result)
+        host = parts.hostname
+        _ = parts.port  # raises ValueError when it is not a number up to 65535
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must begin with http:// or https://")
+    if not host or re.search(r"\s", result) or not result.isascii():
+        raise ValueError("is not a URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user name or password: use access_key or headers")
+    if parts.query or parts.fragment:
+        raise ValueError("must end with the path: no ? and no #")
+    return result.rstrip("/")
+
+
+def boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def whole(low: int, high: int) -> Reader:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError("must be a whole number")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return read
+
+
+def number(low: float, high: float = math.inf) -> Reader:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError("must be a number")
+        if not low <= value <= high:
+            raise ValueError(f"must be at least {low:g}" if high == math.inf else f"must be from {low:g} to {high:g}")
+        return float(value)
+
+    return read
+
+
+def one_of(*choices: str) -> Reader:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return read
+
+
+def duration(value: Any) -> float:
+    """Seconds, more than 0: a bare number, or one with ms, s, m, h, d or w."""
+    seconds: float | None = None
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        seconds = float(match[1]) * _SECONDS[match[2]]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    if seconds is None or not math.isfinite(seconds) or not 0 < seconds <= 10 * 365 * 86400:
+        raise ValueError("must be a time such as 200ms, 10s, 5m, 2h or 30d (a bare number is seconds)")
+    return seconds
+
+
+def size(value: Any) -> int:
+    """Bytes, at least 1: a bare number, or one with kB, MB or GB (of 1024)."""
+    count: float | None = None
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        count = float(match[1]) * _BYTES[match[2].lower()]
+    elif isinstance(value, int) and not isinstance(value, bool):
+        count = value
+    if count is None or not 1 <= count <= 2**40:
+        raise ValueError("must be a size such as 512kB, 64MB or 1GB (a bare number is bytes)")
+    return int(count)
+
+
+def status_codes(value: Any) -> frozenset[int]:
+    """HTTP statuses: numbers, and ranges such as 502-504."""
+    wrong = ValueError("must be an HTTP status of 400 to 599, or a range such as 502-504")
+    if isinstance(value, int) and not isinstance(value, bool):
+        first = last = value
+    elif isinstance(value, str) and (match := re.fullmatch(r"(\d{3}) *- *(\d{3})", value)):
+        first, last = int(match[1]), int(match[2])
+    else:
+        raise wrong
+    if not 400 <= first <= last <= 599:
+        raise wrong
+    return frozenset(range(first, last + 1))
+
+
+def model_name(value: Any) -> str:
+    """`provider/model` or `provider/*`."""
+    provider, slash, model = text(value).partition("/")
+    if not slash or not provider or not model or re.search(r"\s", text(value)):
+        raise ValueError("must be provider/model or provider/*")
+    if "*" in provider or ("*" in model and model != "*"):
+        raise ValueError("the only wildcard is provider/*")
+    return text(value)

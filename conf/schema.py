@@ -1,0 +1,275 @@
+"""What a configuration may hold, as marshmallow schemas: the form of every key by itself.
+
+What keys mean together is in checks.py, defaults are in model.py. `foreign` names the keys of a Plano configuration that have
+no meaning here: they are accepted and named in one warning. Any other key that is not a field is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+
+from . import flags, read
+from .document import Path
+from .model import APIS
+
+VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.2.0", "v0.3.0", "v0.4.0")
+FOREIGN_LISTENERS = ("agent", "prompt")
+
+NOT_A_MAPPING = "must be a mapping of keys to values"
+
+
+class Section(Schema):
+    """A mapping of known keys."""
+
+    foreign: ClassVar[frozenset[str]] = frozenset()
+    error_messages: dict[str, str] = {"type": NOT_A_MAPPING}  # noqa: RUF012 (marshmallow's own attribute, not a ClassVar there)
+
+    class Meta:
+        unknown = EXCLUDE  # strangers() tells of them
+
+
+class Value(fields.Field[Any]):
+    """One value, by a reader of read.py."""
+
+    def __init__(self, reader: read.Reader, *, required: bool = False) -> None:
+        super().__init__(required=required, error_messages={"required": "is missing", "null": "is empty"})
+        self.reader = reader
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        try:
+            return self.reader(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+def nested(section: type[Section]) -> fields.Nested:
+    """A mapping of its own."""
+    return fields.Nested(section, error_messages={"null": "is empty"})
+
+
+def several(inner: fields.Field[Any], *, required: bool = False) -> fields.List[Any]:
+    """A list of one kind of thing."""
+    return fields.List(inner, required=required, error_messages={"required": "is missing", "invalid": "must be a list"})
+
+
+class Table(fields.Field[dict[str, Any]]):
+    """A mapping whose keys are the operator's own words."""
+
+    def __init__(self, inner: fields.Field[Any], *, key: Callable[[str], str] = read.text) -> None:
+        super().__init__()
+        self.inner = inner
+        self.key = key
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValidationError(NOT_A_MAPPING)
+        table: dict[str, Any] = {}
+        wrong: dict[str, Any] = {}
+        for key, inner in value.items():
+            try:
+                table[self.key(key)] = self.inner.deserialize(inner)
+            except ValidationError as error:
+                wrong[key] = error.messages
+            except ValueError as error:
+                wrong[key] = [str(error)]
+        if wrong:
+            raise ValidationError(wrong)
+        return table
+
+
+class Capabilities(fields.Field[dict[str, object]]):
+    """Capability flags, dotted or in groups."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dict[str, object]:
+        if not isinstance(value, Mapping):
+            raise ValidationError(NOT_A_MAPPING)
+        found, wrong = flags.check(value)
+        messages: dict[str, Any] = {}
+        for path, message in wrong.items():
+            group = messages.setdefault(path[0], {}) if len(path) > 1 else messages
+            group[path[-1]] = [message]
+        if messages:
+            raise ValidationError(messages)
+        return found
+
+
+_COUNT = read.whole(1, 2**53)
+_PORT = read.whole(0, 65535)
+_PRICE = read.number(0, 1e6)
+
+
+class Tls(Section):
+    cert = Value(read.expanded, required=True)
+    key = Value(read.expanded, required=True)
+
+
+class Listener(Section):
+    foreign = frozenset({"router", "max_retries", "agents", "input_filters", "output_filters", "message_format"})
+
+    type = Value(read.one_of("model", "admin", *FOREIGN_LISTENERS))
+    name = Value(read.text)
+    address = Value(read.expanded)
+    port = Value(_PORT)
+    timeout = Value(read.duration)
+    tls = nested(Tls)
+
+
+class Timeouts(Section):
+    connect = Value(read.duration)
+    first_byte = Value(read.duration)
+    idle = Value(read.duration)
+
+
+class Backoff(Section):
+    base = Value(read.duration)
+    max = Value(read.duration)
+
+
+class RetryPolicy(Section):
+    max_attempts = Value(read.whole(1, 20))
+    on_status_codes = several(Value(read.status_codes))
+    backoff = nested(Backoff)
+    fallback_models = several(Value(read.text))
+
+
+class ModelProvider(Section):
+    foreign = frozenset({"routing_preferences", "usage", "stream", "rate_limits", "internal"})
+
+    model = Value(read.model_name, required=True)
+    name = Value(read.text)
+    access_key = Value(read.secret)
+    default = Value(read.boolean)
+    base_url = Value(read.url)
+    http_host = Value(read.header)
+    passthrough_auth = Value(read.boolean)
+    provider_interface = Value(read.text)
+    headers = Table(Value(read.header), key=read.header_name)
+    apis = several(Value(read.one_of(*APIS)))
+    capabilities = Capabilities()
+    timeouts = nested(Timeouts)
+    retry_policy = nested(RetryPolicy)
+    weight = Value(read.whole(1, 1_000_000))
+
+
+class Alias(Section):
+    target = Value(read.text, required=True)
+
+
+class StateStorage(Section):
+    type = Value(read.one_of("memory", "sqlite", "postgres", "redis"))
+    path = Value(read.expanded)
+    connection_string = Value(read.expanded)
+    url = Value(read.expanded)
+    ttl = Value(read.duration)
+    max_entries = Value(_COUNT)
+
+
+class Budget(Section):
+    usd = Value(read.number(0), required=True)
+    per = Value(read.one_of("hour", "day", "week", "month"))
+
+
+class AccessKey(Section):
+    key = Value(read.caller_key)
+    key_sha256 = Value(read.sha256)
+    name = Value(read.text)
+    models = several(Value(read.text))
+    requests_per_minute = Value(_COUNT)
+    tokens_per_minute = Value(_COUNT)
+    budget = nested(Budget)
+
+
+class Limits(Section):
+    max_body = Value(read.size)
+    max_streams = Value(_COUNT)
+    max_event = Value(read.size)
+    client_stall = Value(read.duration)
+
+
+class SpanAttributes(Section):
+    foreign = frozenset({"static"})
+
+    header_prefixes = several(Value(read.text))
+
+
+class Tracing(Section):
+    foreign = frozenset({"trace_arch_internal", "opentracing_grpc_endpoint", "exporters"})
+
+    otlp_endpoint = Value(read.url)
+    random_sampling = Value(read.number(0, 100))
+    span_attributes = nested(SpanAttributes)
+
+
+class Price(Section):
+    input = Value(_PRICE, required=True)
+    output = Value(_PRICE, required=True)
+    cached_input = Value(_PRICE)
+    cache_write = Value(_PRICE)
+
+
+class Root(Section):
+    foreign = frozenset(
+        {
+            "agents",
+            "endpoints",
+            "error_target",
+            "filters",
+            "mode",
+            "model_metrics_sources",
+            "overrides",
+            "prompt_guards",
+            "prompt_targets",
+            "ratelimits",
+            "routing",
+            "routing_preferences",
+            "system_prompt",
+        }
+    )
+
+    version = Value(read.one_of(*VERSIONS))
+    listeners = several(nested(Listener))
+    model_providers = several(nested(ModelProvider), required=True)
+    model_aliases = Table(nested(Alias))
+    state_storage = nested(StateStorage)
+    access_keys = several(nested(AccessKey))
+    limits = nested(Limits)
+    tracing = nested(Tracing)
+    prices = Table(nested(Price))
+
+
+def strangers(section: Section, data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, str | None]]:
+    """Path of every key that is not a field; with the nearest field's name, or None for a key of Plano's."""
+    for key, value in data.items():
+        below = (*path, key)
+        if key in section.fields:
+            yield from _inside(section.fields[key], value, below)
+        elif key in section.foreign:
+            yield below, None
+        else:
+            yield below, flags.nearest(key, section.fields)
+
+
+def _inside(field: fields.Field[Any], value: Any, path: Path) -> Iterator[tuple[Path, str | None]]:
+    if isinstance(field, fields.Nested) and isinstance(field.schema, Section) and isinstance(value, Mapping):
+        yield from strangers(field.schema, value, path)
+    elif isinstance(field, fields.List) and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _inside(field.inner, item, (*path, index))
+    elif isinstance(field, Table) and isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _inside(field.inner, item, (*path, key))
+    elif isinstance(field, Capabilities) and isinstance(value, Mapping):
+        yield from (((*path, *below), near) for below, near in flags.unknown(value))
+
+
+def flatten(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """marshmallow's tree of messages as one path and one message each."""
+    if isinstance(messages, Mapping):
+        for key, inner in messages.items():
+            yield from flatten(inner, path if key == "_schema" else (*path, key))
+    else:
+        for message in messages:
+            yield path, str(message)

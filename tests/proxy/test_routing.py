@@ -1,0 +1,428 @@
+"""Which upstream answers a request, in which order, and how it is spoken to."""
+
+import random
+import textwrap
+import timeit
+from collections import Counter
+from dataclasses import fields
+
+import pytest
+from dragoman import conf
+from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.errors import Missing, NoCandidate, Unconfigured
+from dragoman.conf import flags
+from dragoman.proxy.routing import API_OF, Router, ServedModel, check_lines
+
+
+def router(text, draw=None, **environ):
+    return Router(conf.loads(textwrap.dedent(text), environ=environ), draw)
+
+
+def names(route):
+    return [candidate.name for candidate in route.candidates]
+
+
+MOCK = router(
+    """
+    model_providers:
+      - {model: openai/gpt-5-mini-2025-08-07, access_key: test-key, base_url: "http://localhost:51001", default: true}
+      - {model: openai/gpt-4o-mini, access_key: test-key, base_url: "http://localhost:51001"}
+      - {model: openai/o3, access_key: test-key, base_url: "http://localhost:51001"}
+      - {model: anthropic/claude-sonnet-4-20250514, access_key: test-key, base_url: "http://localhost:51001"}
+    model_aliases:
+      arch.v1: {target: o3}
+    """
+)
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "upstream", "url"),
+    [
+        ("chat", "gpt-4o-mini", "chat", "/v1/chat/completions"),
+        ("messages", "gpt-4o-mini", "chat", "/v1/chat/completions"),
+        ("responses", "gpt-4o-mini", "responses", "/v1/responses"),
+        ("chat", "claude-sonnet-4-20250514", "chat", "/v1/chat/completions"),
+        ("messages", "claude-sonnet-4-20250514", "messages", "/v1/messages"),
+        ("responses", "claude-sonnet-4-20250514", "chat", "/v1/chat/completions"),
+        ("messages", "arch.v1", "chat", "/v1/chat/completions"),
+        ("responses", None, "responses", "/v1/responses"),
+    ],
+)
+def test_the_mock_configuration(shape, model, upstream, url):
+    (candidate,) = MOCK.candidates(shape, model).candidates
+    assert (candidate.shape, candidate.url) == (upstream, "http://localhost:51001" + url)
+
+
+@pytest.mark.parametrize(
+    ("shape", "entry", "upstream"),
+    [
+        # the caller's own shape, whatever the order
+        ("chat", "apis: [responses, messages, chat_completions]", "chat"),
+        ("messages", "apis: [responses, messages, chat_completions]", "messages"),
+        ("responses", "apis: [messages, chat_completions, responses]", "responses"),
+        # else the order of the list
+        ("chat", "apis: [responses, messages]", "responses"),
+        ("chat", "apis: [messages, responses]", "messages"),
+        ("messages", "apis: [responses, chat_completions]", "responses"),
+        ("responses", "apis: [messages, chat_completions]", "messages"),
+        # else the table's
+        ("messages", "provider_interface: openai", "chat"),
+        ("responses", "provider_interface: openai", "chat"),
+        ("chat", "provider_interface: anthropic", "messages"),
+        ("responses", "provider_interface: anthropic", "messages"),
+    ],
+)
+def test_which_api_is_spoken(shape, entry, upstream):
+    found = router(f"model_providers: [{{model: my/x, base_url: 'http://h/P', {entry}}}]").candidates(shape, "my/x")
+    assert [candidate.shape for candidate in found.candidates] == [upstream]
+
+
+def test_the_table_of_what_to_speak_instead():
+    served = router("model_providers: [{model: openai/x}, {model: anthropic/y}]")
+    spoken = {(shape, model): served.candidates(shape, model).candidates[0].shape for shape in API_OF for model in ("x", "y")}
+    assert spoken == {
+        ("chat", "x"): "chat",
+        ("messages", "x"): "chat",
+        ("responses", "x"): "responses",
+        ("chat", "y"): "messages",
+        ("messages", "y"): "messages",
+        ("responses", "y"): "messages",
+    }
+
+
+NAMES = router(
+    """
+    model_providers:
+      - {model: openai/gpt-4o, name: main}
+      - {model: azure_openai/gpt-4o, base_url: "https://n.openai.azure.com"}
+      - {model: openai/gpt-4o}
+      - {model: groq/meta/llama}
+      - {model: openai/*}
+      - {model: anthropic/*}
+      - {model: together/*}
+      - {model: demo/*, name: try}
+    model_aliases:
+      short: {target: main}
+      claude: {target: claude-opus-5}
+      gpt-4o-mini: {target: groq/meta/llama}
+    """
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "echo"),
+    [
+        ("main", ["openai/gpt-4o"], "main"),
+        ("openai/gpt-4o", ["openai/gpt-4o", "openai/gpt-4o"], "openai/gpt-4o"),
+        ("azure_openai/gpt-4o", ["azure_openai/gpt-4o"], "azure_openai/gpt-4o"),
+        ("short", ["openai/gpt-4o"], "short"),
+        ("claude", ["anthropic/claude-opus-5"], "claude"),
+        ("gpt-4o-mini", ["groq/meta/llama"], "gpt-4o-mini"),  # the alias stands before the wildcard
+        ("gpt-4o", ["openai/gpt-4o", "azure_openai/gpt-4o", "openai/gpt-4o"], None),
+        ("meta/llama", ["groq/meta/llama"], None),
+        ("groq/meta/llama", ["groq/meta/llama"], "groq/meta/llama"),
+        ("openai/gpt-9", ["openai/gpt-9"], "openai/gpt-9"),
+        ("together/meta/llama", ["together/meta/llama"], "together/meta/llama"),
+        ("gpt-5", ["openai/gpt-5"], None),
+        ("o3", ["openai/o3"], None),
+        ("claude-haiku-4-5", ["anthropic/claude-haiku-4-5"], None),
+        ("demo/echo", ["demo/echo"], "demo/echo"),
+    ],
+)
+def test_which_entries_answer(asked, found, echo):
+    route = NAMES.candidates("chat", asked)
+    assert names(route) == found
+    assert {candidate.echo for candidate in route.candidates} == {echo}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "",
+        "nope",
+        "try",
+        "groq/other",
+        "demo/other",
+        "echo",
+        "openai/",
+        "openai/*",
+        "*",
+        "llama",
+        "mistral-large",
+        "x" * 300,
+        "GPT-4o",
+    ],
+)
+def test_what_nothing_answers_to(asked):
+    with pytest.raises(NoCandidate) as caught:
+        NAMES.candidates("chat", asked)
+    error = caught.value
+    assert error.message == f"The model `{asked[:256]}` does not exist or you do not have access to it."
+    assert (error.http_status("chat"), error.openai()["code"]) == (404, "model_not_found")
+
+
+def test_a_bare_name_that_two_wildcards_recognise_is_nobodys():
+    both = router("model_providers: [{model: openai/*}, {model: azure_openai/*, base_url: 'https://n.openai.azure.com'}]")
+    assert names(both.candidates("chat", "openai/gpt-4o")) == ["openai/gpt-4o"]
+    with pytest.raises(NoCandidate):
+        both.candidates("chat", "gpt-4o")
+
+
+def test_wildcards_of_one_provider_are_candidates_in_order():
+    two = router("model_providers: [{model: openai/*, access_key: a}, {model: openai/*, access_key: b}]")
+    assert [c.provider.access_key for c in two.candidates("chat", "gpt-4o").candidates] == ["a", "b"]
+
+
+def test_a_request_without_a_model():
+    two = router("model_providers: [{model: openai/a}, {model: openai/b, default: true}, {model: openai/b}]")
+    route = two.candidates("responses", None)
+    assert names(route) == ["openai/b", "openai/b"]
+    assert route.candidates[0].echo is None
+    with pytest.raises(NoCandidate):
+        two.candidates("responses", "")
+    with pytest.raises(Missing) as caught:
+        NAMES.candidates("responses", None)
+    assert (caught.value.param, caught.value.http_status("responses")) == ("model", 400)
+
+
+def test_fallbacks_stand_behind_all_candidates_and_once_each():
+    found = router(
+        """
+        model_providers:
+          - {model: openai/a, retry_policy: {fallback_models: [other, openai/a, anthropic/c, gpt-x]}}
+          - {model: azure_openai/a, base_url: "https://n.openai.azure.com", retry_policy: {fallback_models: [anthropic/c]}}
+          - {model: anthropic/c, retry_policy: {fallback_models: [groq/d]}}
+          - {model: groq/d}
+          - {model: openai/*}
+        model_aliases: {other: {target: azure_openai/a}}
+        """
+    ).candidates("chat", "openai/a")
+    assert names(found) == ["openai/a", "azure_openai/a", "anthropic/c", "openai/gpt-x"]
+    assert [candidate.shape for candidate in found.candidates] == ["chat", "chat", "messages", "chat"]
+    assert {candidate.echo for candidate in found.candidates} == {"openai/a"}
+
+
+# ---- weights ----
+
+SHARED = """
+    model_providers:
+      - {model: openai/a, access_key: heavy, weight: 3}
+      - {model: openai/a, access_key: light}
+      - {model: openai/b, access_key: alone, weight: 9, retry_policy: {fallback_models: [openai/a]}}
+"""
+
+
+def test_weights_share_a_place():
+    served = router(SHARED, random.Random(7))
+    first = Counter()
+    for _ in range(4000):
+        route = served.candidates("chat", "openai/a")
+        keys = [candidate.provider.access_key for candidate in route.candidates]
+        assert sorted(keys) == ["heavy", "light"]
+        first[keys[0]] += 1
+    assert 2.6 < first["heavy"] / first["light"] < 3.4
+
+
+def test_weights_are_drawn_from_the_given_source():
+    def drawn(seed):
+        served = router(SHARED, random.Random(seed))
+        return [served.candidates("chat", "openai/a").candidates[0].provider.access_key for _ in range(50)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_a_fallbacks_place_is_shared_behind_the_first():
+    served = router(SHARED, random.Random(7))
+    orders = {tuple(c.provider.access_key for c in served.candidates("chat", "openai/b").candidates) for _ in range(50)}
+    assert orders == {("alone", "heavy", "light"), ("alone", "light", "heavy")}
+
+
+# ---- headers ----
+
+
+@pytest.mark.parametrize(
+    ("entry", "shape", "credential", "headers"),
+    [
+        ("model: openai/x, access_key: k", "chat", "mine", {"authorization": "Bearer k"}),
+        ("model: anthropic/x, access_key: k", "messages", "mine", {"x-api-key": "k"}),
+        ("model: anthropic/x, access_key: k, base_url: 'http://h'", "chat", None, {"authorization": "Bearer k"}),
+        ("model: azure_openai/x, access_key: k, base_url: 'http://h'", "responses", None, {"api-key": "k"}),
+        ("model: openai/x, access_key: k, apis: [messages]", "messages", None, {"authorization": "Bearer k"}),
+        ("model: openai/x, passthrough_auth: true", "chat", "mine", {"authorization": "Bearer mine"}),
+        ("model: openai/x, passthrough_auth: true, access_key: k", "chat", "mine", {"authorization": "Bearer mine"}),
+        ("model: anthropic/x, passthrough_auth: true", "messages", "mine", {"x-api-key": "mine"}),
+        ("model: anthropic/x, passthrough_auth: true", "messages", "sk-ant-oat01-a", {"authorization": "Bearer sk-ant-oat01-a"}),
+        ("model: anthropic/x, passthrough_auth: true", "messages", None, {}),
+        ("model: ollama/x", "chat", "mine", {}),
+        (
+            "model: openai/x, access_key: k, http_host: other, headers: {X-Team: t, Authorization: Basic b}",
+            "chat",
+            None,
+            {"authorization": "Basic b", "host": "other", "x-team": "t"},
+        ),
+    ],
+)
+def test_headers(entry, shape, credential, headers):
+    (candidate,) = router(f"model_providers: [{{{entry}}}]").candidates(shape, "x").candidates
+    assert candidate.headers(credential) == headers
+    assert candidate.headers(credential) is not candidate.headers(credential)
+
+
+def test_a_key_that_is_not_set_is_told_when_it_is_needed():
+    (candidate,) = router("model_providers: [{model: openai/x, access_key: $NOPE}]").candidates("chat", "x").candidates
+    with pytest.raises(Unconfigured) as caught:
+        candidate.headers("mine")
+    error = caught.value
+    assert (error.http_status("chat"), error.openai()["code"]) == (502, "upstream_auth_missing")
+    assert error.message == "The gateway has no credential for openai/x: NOPE is not set in its environment."
+
+
+def test_no_secret_in_repr():
+    served = router("model_providers: [{model: openai/x, access_key: S3CRET, headers: {x-a: S3CRET}}]")
+    (candidate,) = served.candidates("chat", "x").candidates
+    assert "S3CRET" not in repr(candidate)
+
+
+# ---- capabilities ----
+
+
+def test_every_flag_of_a_configuration_is_one_of_the_codecs():
+    assert {name.replace(".", "_") for name in flags.FLAGS} == {field.name for field in fields(Capabilities)}
+
+
+def capabilities(entry, model="x"):
+    return router(f"model_providers: [{{{entry}}}]").candidates("chat", model).candidates[0].capabilities
+
+
+def test_an_unknown_model_at_an_unknown_host_has_the_defaults():
+    found = capabilities("model: new/x, base_url: 'http://h'")
+    assert found == Capabilities(reasoning_domain=found.reasoning_domain)
+
+
+def test_capabilities_in_layers():
+    assert capabilities("model: openai/x").openai_host
+    assert capabilities("model: openai/x").c_max_tokens_field == "max_completion_tokens"
+    assert not capabilities("model: openai/x, base_url: 'http://h'").openai_host
+    assert capabilities("model: openai/*", "openai/gpt-4o").c_effort_values == ()
+    assert capabilities("model: anthropic/*", "claude-opus-4-8").m_max_output == 128000
+    written = capabilities("model: openai/x, capabilities: {c: {reasoning_in: reasoning}, owns_key: false, reasoning_domain: d}")
+    assert (written.c_reasoning_in, written.owns_key, written.reasoning_domain) == ("reasoning", False, "d")
+    assert not capabilities("model: openai/x, passthrough_auth: true").owns_key
+
+
+def test_the_echo_can_be_left_to_the_upstream():
+    served = router("model_providers: [{model: openai/x, capabilities: {echo_model: upstream}}]")
+    assert served.candidates("chat", "openai/x").candidates[0].echo is None
+
+
+def test_reasoning_is_read_back_by_who_wrote_it():
+    hosts = ("one.internal", "two.internal", "one.internal/P")
+    one, two, same = (capabilities(f"model: openai/x, base_url: 'http://{host}'").reasoning_domain for host in hosts)
+    assert one == same != two
+    assert "internal" not in one
+    assert capabilities("model: openai/x").reasoning_domain == "openai"
+
+
+def test_prices():
+    served = router("{model_providers: [{model: openai/*}], prices: {'openai/gpt-4o': {input: 9, output: 10}}}")
+    assert served.candidates("chat", "gpt-4o").candidates[0].price.input == 9
+    assert served.candidates("chat", "gpt-4o-mini").candidates[0].price.input == 0.15
+    assert served.candidates("chat", "gpt-99").candidates[0].price is None
+
+
+# ---- what an operator and a client are told ----
+
+
+def test_models():
+    assert NAMES.models() == [
+        ServedModel("main", "openai"),
+        ServedModel("openai/gpt-4o", "openai"),
+        ServedModel("azure_openai/gpt-4o", "azure_openai"),
+        ServedModel("groq/meta/llama", "groq"),
+        ServedModel("demo/echo", "demo"),
+        ServedModel("demo/tool", "demo"),
+        ServedModel("demo/think", "demo"),
+        ServedModel("demo/slow", "demo"),
+        ServedModel("demo/error", "demo"),
+        ServedModel("short", "openai"),
+        ServedModel("claude", "anthropic"),
+        ServedModel("gpt-4o-mini", "groq"),
+    ]
+    for model in NAMES.models():
+        assert NAMES.candidates("chat", model.id).candidates
+
+
+def test_explain():
+    served = router(SHARED)
+    url = "chat_completions https://api.openai.com/v1/chat/completions"
+    because = "it serves chat_completions, nothing is translated; key set"
+    assert served.explain("chat", "openai/b") == [
+        f"1. openai/b: {url}; declared by this name; {because}",
+        f"2. openai/a (weight 3): {url}; fallback of openai/b, declared by this name; {because}",
+        f"2. openai/a (weight 1): {url}; fallback of openai/b, declared by this name; {because}",
+    ]
+    assert MOCK.explain("messages", "arch.v1") == [
+        "1. openai/o3: chat_completions http://localhost:51001/v1/chat/completions; alias of o3, declared, by its bare id; "
+        "it does not serve messages, chat_completions is the first that it does; key set"
+    ]
+    assert MOCK.explain("chat", "nope") == [
+        "The model `nope` does not exist or you do not have access to it. "
+        "no declared model, alias or wildcard answers to this name"
+    ]
+    assert "no entry is the default" in NAMES.explain("chat", None)[0]
+
+
+def test_check_lines():
+    config = conf.loads(
+        textwrap.dedent(
+            """
+            model_providers:
+              - {model: openai/gpt-4o, access_key: S3CRET}
+              - {model: anthropic/*, access_key: $NOPE}
+              - {model: groq/x, passthrough_auth: true}
+              - {model: demo/*}
+            model_aliases: {short: {target: gpt-4o}}
+            """
+        ),
+        environ={},
+    )
+    assert check_lines(config) == [
+        "openai/gpt-4o  openai     chat_completions  https://api.openai.com/v1/chat/completions       "
+        "key set              callers: chat, messages",
+        "openai/gpt-4o  openai     responses         https://api.openai.com/v1/responses              "
+        "key set              callers: responses",
+        "anthropic/*    anthropic  messages          https://api.anthropic.com/v1/messages            "
+        "key not set ($NOPE)  callers: chat, messages, responses",
+        "groq/x         groq       chat_completions  https://api.groq.com/openai/v1/chat/completions  "
+        "caller's key         callers: chat, messages, responses",
+        "demo/*         demo       chat_completions  demo://builtin/v1/chat/completions               "
+        "no key               callers: chat, messages, responses",
+        "short is gpt-4o (openai/gpt-4o)",
+    ]
+
+
+def test_the_demo_is_built_in():
+    served = Router(conf.zero({}))
+    candidate = served.candidates("messages", "demo/echo").candidates[0]
+    assert candidate.built_in
+    assert candidate.model == "echo"
+    assert candidate.headers("mine") == {}
+    assert not MOCK.candidates("chat", "o3").candidates[0].built_in
+
+
+# ---- cost ----
+
+
+def test_what_was_met_is_remembered_in_bounds():
+    served = router("model_providers: [{model: openai/*}]")
+    first = served.candidates("chat", "gpt-first")
+    assert served.candidates("chat", "gpt-first") is first
+    for number in range(1100):
+        served.candidates("chat", f"gpt-{number}")
+    assert len(served._met) == 1024
+    assert served.candidates("chat", "gpt-1099") is served.candidates("chat", "gpt-1099")
+
+
+def test_a_look_up_costs_microseconds():
+    best = min(timeit.repeat(lambda: MOCK.candidates("messages", "claude-sonnet-4-20250514"), number=2000, repeat=5)) / 2000
+    assert best < 5e-6
