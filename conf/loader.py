@@ -32,17 +32,7 @@ Loaded = Mapping[str, Any]
 
 OLD_NAMES = {"llm_providers": "model_providers", "state_storage_v1_responses": "state_storage"}
 OLD_LISTENERS = {"egress_traffic": "model", "ingress_traffic": "prompt"}
-ZERO_KEYS = {
-    "openai": "OPENAI_API_KEY",
-    "anthropic": "ANTHROPIC_API_KEY",
-    "gemini": "GEMINI_API_KEY",
-    "groq": "GROQ_API_KEY",
-    "mistral": "MISTRAL_API_KEY",
-    "deepseek": "DEEPSEEK_API_KEY",
-    "xai": "XAI_API_KEY",
-    "openrouter": "OPENROUTER_API_KEY",
-    "together": "TOGETHER_API_KEY",
-}
+ZERO_PROVIDERS = ("openai", "anthropic", "gemini", "groq", "mistral", "deepseek", "xai", "openrouter", "together")
 
 
 def load(path: str | pathlib.Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -66,9 +56,9 @@ def loads(text: str, file: str = "<text>", environ: Mapping[str, str] | None = N
 
 def zero(environ: Mapping[str, str]) -> Config:
     """The configuration of nobody: every provider whose key is in the environment, and the built-in demo."""
-    found = [provider for provider, variable in ZERO_KEYS.items() if environ.get(variable)]
     document = Document("", "<environment>")
-    entries = [{"model": f"{provider}/*", "access_key": f"${ZERO_KEYS[provider]}"} for provider in found]
+    keys = {provider: providers.known()[provider].key or "" for provider in ZERO_PROVIDERS}
+    entries = [{"model": f"{provider}/*", "access_key": f"${key}"} for provider, key in keys.items() if environ.get(key)]
     document.data = {"model_providers": [*entries, {"model": "demo/*"}]}
     return _read(document, environ)
 
@@ -169,7 +159,7 @@ def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Docum
     for index, entry in enumerate(entries):
         place = document.shown(("model_providers", index, "access_key"))
         row = providers.known()[entry.interface]
-        if entry.access_key_missing:
+        if entry.access_key_missing and not entry.passthrough_auth:
             found.append(f"{place}: ${entry.access_key_missing} is not set; requests for {entry.name} will be refused with 502")
         elif entry.access_key and entry.passthrough_auth:
             found.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")

@@ -207,8 +207,10 @@ def status_codes(value: Any) -> frozenset[int]:
 def model_name(value: Any) -> str:
     """`provider/model` or `provider/*`."""
     provider, slash, model = text(value).partition("/")
-    if not slash or not provider or not model or re.search(r"\s", text(value)):
+    if not slash or not provider or not model:
         raise ValueError("must be provider/model or provider/*")
+    if re.search(r"[^!-~]", value):
+        raise ValueError("must be printable ASCII without spaces: it goes into HTTP headers")
     if "*" in provider or ("*" in model and model != "*"):
         raise ValueError("the only wildcard is provider/*")
-    return text(value)
+    return str(value)

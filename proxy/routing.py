@@ -72,7 +72,7 @@ class Candidate:
         Raises Unconfigured when the provider's key is not in the environment.
         """
         provider = self.provider
-        if provider.access_key_missing:
+        if provider.access_key_missing and not provider.passthrough_auth:
             raise Unconfigured(
                 f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
             )
@@ -166,6 +166,8 @@ class Router:
     # ---- working out ----
 
     def _meet(self, shape: Shape, model: str | None) -> _Plan:
+        if model is not None and (len(model) > LONGEST_NAME or not model.isascii() or not model.isprintable()):
+            raise _nobody(model)  # a wildcard would let it through to headers, logs and the memory here
         plan = self._plan(shape, model)
         if len(self._met) >= REMEMBERED:
             del self._met[next(iter(self._met))]
@@ -188,10 +190,9 @@ class Router:
         asked = self._default if model is None else model
         if asked is None:
             raise Missing("Missing required parameter: 'model'.", "no entry is the default", param="model")
-        match = self._catalog.find(asked) if len(asked) <= LONGEST_NAME else None
+        match = self._catalog.find(asked)
         if match is None:
-            message = f"The model `{asked[:LONGEST_NAME]}` does not exist or you do not have access to it."
-            raise NoCandidate(message, "no declared model, alias or wildcard answers to this name")
+            raise _nobody(asked)
         return match._replace(why="the default") if model is None else match
 
     def _places(self, shape: Shape, model: str | None, match: Match) -> list[tuple[Candidate, ...]]:
@@ -265,6 +266,11 @@ def check_lines(config: Config) -> list[str]:
         first = router.candidates("chat", alias).candidates[0]
         lines.append(f"{alias} is {target} ({first.name})")
     return lines
+
+
+def _nobody(asked: str) -> NoCandidate:
+    message = f"The model `{asked[:LONGEST_NAME]}` does not exist or you do not have access to it."
+    return NoCandidate(message, "no declared model, alias or wildcard answers to this name")
 
 
 def _told(candidate: Candidate, *, shared: bool) -> str:

@@ -482,6 +482,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         ),
         (GOOD + "state_storage: {path: x}\n", ["2:23: state_storage.path: belongs to type sqlite"]),
         (GOOD + "state_storage: {type: mysql}\n", ["2:23: state_storage.type: must be one of memory, sqlite, postgres, redis"]),
+        (GOOD + "access_keys: []\n", ["2:14: access_keys: lists no key: leave it out to let every caller in"]),
         (GOOD + "access_keys: [{name: a}]\n", ["2:15: access_keys[0]: needs either key or key_sha256"]),
         (GOOD + "access_keys: [{key: a}, {key: a}]\n", ["2:31: access_keys[1].key: access_keys[0] has the same"]),
         (GOOD + "access_keys: [{key: $NOPE}]\n", ["2:21: access_keys[0].key: the environment variable NOPE is not set"]),

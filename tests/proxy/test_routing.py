@@ -161,6 +161,18 @@ def test_what_nothing_answers_to(asked):
     assert (error.http_status("chat"), error.openai()["code"]) == (404, "model_not_found")
 
 
+@pytest.mark.parametrize("asked", ["openai/gpt\r\nx: y", "openai/gpt-\u00fc", "openai/" + "x" * 300, "gpt-\x00"])
+def test_what_a_wildcard_does_not_let_through(asked):
+    with pytest.raises(NoCandidate):
+        NAMES.candidates("chat", asked)
+
+
+def test_a_declared_name_may_be_long():
+    name = "x" * 300
+    served = router(f"model_providers: [{{model: openai/{name}}}]")
+    assert names(served.candidates("chat", name)) == [f"openai/{name}"]
+
+
 def test_a_bare_name_that_two_wildcards_recognise_is_nobodys():
     both = router("model_providers: [{model: openai/*}, {model: azure_openai/*, base_url: 'https://n.openai.azure.com'}]")
     assert names(both.candidates("chat", "openai/gpt-4o")) == ["openai/gpt-4o"]
@@ -253,6 +265,7 @@ def test_a_fallbacks_place_is_shared_behind_the_first():
         ("model: anthropic/x, passthrough_auth: true", "messages", "mine", {"x-api-key": "mine"}),
         ("model: anthropic/x, passthrough_auth: true", "messages", "sk-ant-oat01-a", {"authorization": "Bearer sk-ant-oat01-a"}),
         ("model: anthropic/x, passthrough_auth: true", "messages", None, {}),
+        ("model: openai/x, passthrough_auth: true, access_key: $NOPE", "chat", "mine", {"authorization": "Bearer mine"}),
         ("model: ollama/x", "chat", "mine", {}),
         (
             "model: openai/x, access_key: k, http_host: other, headers: {X-Team: t, Authorization: Basic b}",
