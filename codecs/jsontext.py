@@ -139,8 +139,8 @@ def _repaired(text: str) -> dict[str, Any]:
     """The longest beginning of the text that closing what is open turns into an object; {} when there is none."""
     expected = "{"
     closers: list[str] = []
-    whole = ""  # a beginning of the text that is whole but for its open brackets, which are the same as now
-    position = 0
+    kept = position = 0  # text[:kept] is whole but for its open brackets, which are the same as at `position`
+    quote = ""
     while expected and (token := _TOKEN.match(text, position)):
         kind = token["mark"] or ('"' if token["string"] else "0")
         if kind not in expected:
@@ -148,15 +148,13 @@ def _repaired(text: str) -> dict[str, Any]:
         is_key = kind == '"' and expected in (_KEY, _FIRST_KEY)
         position = token.end()
         if kind == '"' and not token["quote"]:
-            whole = whole if is_key else text[:position] + '"'
+            if not is_key:
+                kept, quote = position, '"'
             break
         expected = _COLON if is_key else _after(kind, closers)
         if not is_key and kind not in ",:":
-            whole = text[:position]
-    try:
-        value = loads(whole + "".join(reversed(closers)))
-    except ValueError:
-        return {}
+            kept = position
+    value = _first_value(text[:kept] + quote + "".join(reversed(closers)))
     return value if isinstance(value, dict) else {}
 
 
@@ -264,23 +262,30 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 class InputUnwrapper:
-    """Takes a custom tool's free text out of the function arguments it travels in, {"input": "…"}, as they arrive."""
+    """Takes a custom tool's free text out of the function arguments it travels in, {"input": "…"}, as they arrive.
+
+    What follows the text's closing quote is ignored. An escape that JSON does not have stays as it is.
+    """
 
     def __init__(self) -> None:
-        self._read = self._opened
+        self._state = "opening"  # then "text", then "over"; or "foreign", when the arguments begin in another way
         self._held = ""  # the opening so far, then half an escape
-        self._foreign: list[str] = []  # everything, when the opening is another
+        self._foreign: list[str] = []
         self._joiner = SurrogateJoiner()
 
     def feed(self, text: str) -> str:
         """The next piece of the free text, "" when there is none yet."""
-        return self._read(text)
+        if self._state == "opening":
+            text = self._opened(text)
+        if self._state == "text":
+            return self._decoded(text)
+        if self._state == "foreign":
+            self._foreign.append(text)
+        return ""
 
     def finish(self) -> str:
         """What is left: the raw arguments when they were not an object with nothing but a string `input`."""
-        if self._read == self._opened:
-            self._foreign.append(self._held)
-        raw = "".join(self._foreign)
+        raw = self._held if self._state == "opening" else "".join(self._foreign)
         try:
             value = loads(raw)
         except ValueError:
@@ -290,17 +295,15 @@ class InputUnwrapper:
         return self._joiner.feed(raw) + self._joiner.finish()
 
     def _opened(self, text: str) -> str:
+        """Decides the state as soon as the opening allows; then returns what follows it, or everything when it is foreign."""
         raw = self._held + text
         length = _opening(raw)
         if length == 0 and len(raw) < _LONGEST_OPENING:
             self._held = raw
             return ""
         self._held = ""
-        if length > 0:
-            self._read = self._decoded
-            return self._decoded(raw[length:])
-        self._read = self._kept
-        return self._kept(raw)
+        self._state = "text" if length > 0 else "foreign"
+        return raw[max(length, 0) :]
 
     def _decoded(self, text: str) -> str:
         raw = self._held + text
@@ -311,15 +314,8 @@ class InputUnwrapper:
         self._held = raw[end:]
         if self._held.startswith('"'):
             self._held = ""
-            self._read = self._ignored
+            self._state = "over"
         return self._joiner.feed(_ESCAPE.sub(_unescaped, raw[:end]))
-
-    def _kept(self, text: str) -> str:
-        self._foreign.append(text)
-        return ""
-
-    def _ignored(self, text: str) -> str:
-        return ""
 
 
 def _opening(raw: str) -> int:

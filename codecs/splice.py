@@ -86,7 +86,7 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
         return body
     if "include_usage" not in options:
         return _replaced(body, (place, place + 1), b'{"include_usage":true,' if options else b'{"include_usage":true')
-    if options["include_usage"] not in (None, False):
+    if options["include_usage"] is not None and options["include_usage"] is not False:
         return body
     place = _places(body, scan.value, ("stream_options", "include_usage"), plain)[-1]
     return _replaced(body, (place, _end(body, place)), b"true")
