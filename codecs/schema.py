@@ -1,0 +1,231 @@
+"""JSON Schemas of structured output and tools: what the messages shape takes, and what OpenAI's strict mode takes.
+
+Only schema positions are looked at: a property named `minimum` is data, not a keyword. Sources: Anthropic, "Structured outputs"
+(JSON Schema limitations); OpenAI, "Structured Outputs" (supported schemas).
+"""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from . import errors, jsontext
+from .ledger import Path, concrete
+
+# more than any provider takes, and little enough to be walked at once
+DEPTH = 100  # levels of schemas in schemas
+SIZE = 100_000  # schemas, those behind each $ref counted for each
+
+# keyword -> its value is a map of schemas, or a schema or list of them
+_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_MEMBERS = (
+    "items", "prefixItems", "additionalProperties", "anyOf", "allOf", "oneOf", "not", "if", "then", "else", "contains",
+    "propertyNames", "unevaluatedItems", "unevaluatedProperties",
+)  # fmt: skip
+# where `norm` goes; the rest is for a refusal by the provider, or gone
+_NORMED_MAPS = frozenset({"properties", "$defs", "definitions"})
+_NORMED_MEMBERS = frozenset({"items", "prefixItems", "anyOf", "allOf", "oneOf"})
+
+_CONSTRAINTS = frozenset({
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems",
+    "uniqueItems", "minProperties", "maxProperties", "patternProperties",
+})  # fmt: skip
+_FANCY_PATTERN = re.compile(r"\(\?(?:<?[=!]|P=)|\\[1-9]|\\k[<{']")
+
+_NOT_STRICT = frozenset({
+    "allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties",
+})  # fmt: skip
+_SAYS_TYPE = frozenset({"type", "anyOf", "$ref", "enum", "const"})
+
+
+class Normal(NamedTuple):
+    """schema: for the messages shape. adapted: its meaning changed, to be reported. changed: it is not the one that was given."""
+
+    schema: dict[str, Any]
+    adapted: bool
+    changed: bool
+
+
+def norm(schema: dict[str, Any], path: Path) -> Normal:
+    """The schema as the messages shape's structured output takes it; the one given is left as it is.
+
+    Objects are closed, constraints that are not taken move into the description, oneOf becomes anyOf. Raises errors.Unsupported
+    with `path` for a $ref that is recursive or leads outside, and for a schema over DEPTH or SIZE.
+    """
+    _check_references(schema, path)
+    normalizer = _Normalizer(path)
+    return Normal(normalizer.node(schema, DEPTH), normalizer.adapted, normalizer.changed)
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether OpenAI's strict mode takes the schema as it is: every object is closed and requires all its properties."""
+    if not isinstance(schema, dict) or not _is_object(schema):
+        return False
+    return all(_is_strict_node(node) for node in _nodes(schema))
+
+
+def _is_strict_node(node: Any) -> bool:
+    if not isinstance(node, dict):
+        return node is False  # additionalProperties: false is walked too
+    if _NOT_STRICT & node.keys() or not _SAYS_TYPE & node.keys():
+        return False
+    if not _is_object(node):
+        return True
+    properties, required = node.get("properties", {}), node.get("required", [])
+    if not isinstance(properties, dict) or not isinstance(required, list):
+        return False
+    names = {name for name in required if isinstance(name, str)}
+    return node.get("additionalProperties") is False and names >= properties.keys()
+
+
+def is_compliant(schema: dict[str, Any]) -> bool:
+    """Whether the messages shape's strict tools take the schema as it is."""
+    try:
+        return not norm(schema, ()).changed
+    except errors.Unsupported:
+        return False
+
+
+def _is_object(node: dict[str, Any]) -> bool:
+    kind = node.get("type")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind) or isinstance(node.get("properties"), dict)
+
+
+def _nodes(schema: Any) -> Iterator[Any]:
+    """The schema and every schema in it, however deep."""
+    todo = [schema]
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, dict):
+            continue
+        for keyword in _MAPS:
+            members = node.get(keyword)
+            if isinstance(members, dict):
+                todo += members.values()
+        for keyword in _MEMBERS:
+            if keyword in node:
+                members = node[keyword]
+                todo += members if isinstance(members, list) else [members]
+
+
+# ---- references ----
+
+
+def _check_references(schema: dict[str, Any], path: Path) -> None:
+    graph: dict[str, set[str]] = {}
+    todo = ["#"]
+    size = 0
+    while todo:
+        pointer = todo.pop()
+        if pointer in graph:
+            continue
+        graph[pointer], walked = _references(_resolved(schema, pointer))
+        todo += graph[pointer]
+        size += walked
+        if size > SIZE:
+            raise _unsupported("the schema is too large", path)
+    if outside := next((pointer for pointer in graph if not pointer.startswith("#")), None):
+        raise _unsupported(f"$ref {outside[:64]!r} leads outside of the schema", path)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError:
+        raise _unsupported("the schema is recursive", path) from None
+
+
+def _references(schema: Any) -> tuple[set[str], int]:
+    """What the schema refers to, and how many schemas it is made of."""
+    found: set[str] = set()
+    walked = 0
+    for node in _nodes(schema):
+        walked += 1
+        reference = node.get("$ref") if isinstance(node, dict) else None
+        if isinstance(reference, str):
+            found.add("#" if reference == "#/" else reference)
+    return found, walked
+
+
+def _resolved(schema: Any, pointer: str) -> Any:
+    """What a JSON pointer in a fragment names; None when that is nothing."""
+    for step in pointer.split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(schema, dict):
+            schema = schema.get(step)
+        elif isinstance(schema, list) and step.isdecimal() and len(step) < 6 and int(step) < len(schema):
+            schema = schema[int(step)]
+        else:
+            return None
+    return schema
+
+
+def _unsupported(what: str, path: Path) -> errors.Unsupported:
+    return errors.Unsupported(f"{what}; the selected model does not support that", param=concrete(path))
+
+
+# ---- for the messages shape ----
+
+
+class _Normalizer:
+    def __init__(self, path: Path) -> None:
+        self.adapted = False
+        self.changed = False
+        self._path = path
+
+    def node(self, node: Any, levels: int) -> Any:
+        if not isinstance(node, dict):
+            return node
+        if levels == 0:
+            raise _unsupported("the schema is nested too deeply", self._path)
+        out: dict[str, Any] = {}
+        constraints: dict[str, Any] = {}
+        for keyword, value in node.items():
+            if _is_constraint(keyword, value):
+                constraints[keyword] = value
+            else:
+                out[keyword] = self._member(keyword, value, levels - 1)
+        self._without_one_of(out)
+        if _is_object(node):
+            self._close(out)
+        if constraints:
+            self._describe(out, constraints)
+        return out
+
+    def _member(self, keyword: str, value: Any, levels: int) -> Any:
+        if keyword in _NORMED_MAPS and isinstance(value, dict):
+            return {name: self.node(member, levels) for name, member in value.items()}
+        if keyword in _NORMED_MEMBERS:
+            return [self.node(member, levels) for member in value] if isinstance(value, list) else self.node(value, levels)
+        return value
+
+    def _without_one_of(self, out: dict[str, Any]) -> None:
+        if "oneOf" not in out:
+            return
+        self.adapted = self.changed = True
+        members = out.pop("oneOf")
+        if "anyOf" not in out:
+            out["anyOf"] = members
+        elif isinstance(out.get("allOf", []), list):
+            out["allOf"] = [*out.get("allOf", []), {"anyOf": members}]
+
+    def _close(self, out: dict[str, Any]) -> None:
+        if out.get("additionalProperties") is False:
+            return
+        self.adapted = self.adapted or "additionalProperties" in out
+        self.changed = True
+        out["additionalProperties"] = False
+
+    def _describe(self, out: dict[str, Any], constraints: dict[str, Any]) -> None:
+        self.adapted = self.changed = True
+        note = f"(constraints: {jsontext.dumps(constraints).decode()})"
+        text = out.get("description")
+        out["description"] = f"{text} {note}" if isinstance(text, str) and text else note
+
+
+def _is_constraint(keyword: str, value: Any) -> bool:
+    if keyword == "minItems":
+        return isinstance(value, int | float) and value > 1
+    if keyword == "pattern":
+        return not isinstance(value, str) or bool(_FANCY_PATTERN.search(value))
+    return keyword in _CONSTRAINTS
