@@ -13,7 +13,9 @@ import contextlib
 import functools
 import socket
 import ssl
+import struct
 import types
+import weakref
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NamedTuple, Protocol
 
@@ -23,6 +25,8 @@ from tornado.tcpclient import TCPClient
 from ..codecs import errors
 
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
+CHECK_SECONDS = 1.0
+CHECK_READS = 64  # of one connection; more data than that can wait for the next check
 
 # nothing is lost: the socket only has to become ready (TLS may want the other direction)
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -73,39 +77,56 @@ class Connection:
         self._writer = False
         stream.io_loop.remove_handler(stream.socket)
         for option in _SOCKET_OPTIONS:
-            with contextlib.suppress(OSError):  # macOS: the peer has reset it meanwhile, which reading will tell
-                stream.socket.setsockopt(*option)
-        self._reader = True
-        self._loop.add_reader(self._fd, self._readable)
+            self._set(*option)
+        self._reader = False
+        self._add_reader()
 
-    def _readable(self) -> None:
+    def _set(self, level: int, option: int, value: int | bytes) -> None:
+        with contextlib.suppress(OSError):  # some systems refuse when the peer has reset it; reading will tell
+            self._stream.socket.setsockopt(level, option, value)
+
+    def _add_reader(self) -> None:
+        self._loop.add_reader(self._fd, self._read)
+        self._reader = True
+
+    def _remove_reader(self) -> None:
+        self._loop.remove_reader(self._fd)
+        self._reader = False
+
+    def _read(self) -> bool:
+        """One read, and all that follows from it. True if there may be more to read at once."""
         receiver = self.receiver
         if receiver is not None and receiver.waiting is not None:
-            # not before now: most awaitables are done before more bytes come
-            self._loop.remove_reader(self._fd)
-            self._reader = False
-            return
+            self._remove_reader()  # not before now: most awaitables are done before more bytes come
+            return False
         error = None
         try:
             count = self._stream.read_from_fd(self._buffer)
         except _NOT_READY:
-            return
+            return False
         except OSError as reset:
             count, error = 0, reset
         if count is None:
-            return
+            return False
         if receiver is None:
             self._pool.drop(self)  # bytes that nobody asked for, or the end: no use for it either way
         elif count:
             receiver.received(bytes(self._buffer[:count]))
+            return receiver.waiting is None
         else:
             receiver.lost(error)
+        return False
 
     def resume(self) -> None:
         """The receiver no longer waits."""
         if not self._reader:
-            self._loop.add_reader(self._fd, self._readable)
-            self._reader = True
+            self._add_reader()
+
+    def check(self) -> None:
+        """Read what is there, unasked."""
+        for _ in range(CHECK_READS):
+            if not (self._reader and self._read()):
+                return
 
     def write(self, data: memoryview) -> int:
         """Bytes that the kernel took, 0 if it is full. Raises OSError."""
@@ -122,19 +143,20 @@ class Connection:
             self._loop.remove_writer(self._fd)
         self._writer = callback is not None
 
-    def release(self, reusable: bool) -> None:
-        """The receiver is done: to the pool, or close."""
+    def release(self) -> None:
+        """The receiver is done; the connection is as good as new."""
         self.receiver = None
         self.when_writable(None)
-        if reusable:
-            self.resume()
-            self._pool.put(self)
-        else:
-            self.close()
+        self.resume()
+        self._pool.put(self)
 
-    def close(self) -> None:
+    def close(self, reset: bool = False) -> None:
+        """reset: drop what the peer has not taken yet, and tell it so (else the kernel would go on sending)."""
+        self.receiver = None
+        if reset:
+            self._set(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # the loop must forget the descriptor before its number can belong to someone else
-        self._loop.remove_reader(self._fd)
+        self._remove_reader()
         self.when_writable(None)
         self._stream.close()
 
@@ -154,22 +176,40 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        # a loop on libuv (uvloop) reports a reset once and then forgets the socket, however much data came before the reset
+        self._check_timer: asyncio.TimerHandle | None = None
+        if not isinstance(self._loop, asyncio.SelectorEventLoop):
+            self._check_timer = self._loop.call_later(CHECK_SECONDS, self._check)
 
     async def open(self, origin: Origin, seconds: float | None) -> Connection:
         """A new connection, within this time (None or 0: whatever it takes). Raises errors.Refused or errors.Timeout."""
         try:
             async with asyncio.timeout(seconds or None):
-                # without a timeout of its own, which would wrap the futures that _owned watches
-                stream = await _owned(self._tcp.connect(origin.host, origin.port, ssl_options=origin.context))
+                stream = await _owned(self._connect(origin))
         except TimeoutError as error:
             raise errors.Timeout("connect", "The upstream could not be reached in time.", str(error)) from error
         except ssl.SSLError as error:
             raise errors.Refused("No secure connection to the upstream could be made.", str(error)) from error
-        except (OSError, ValueError) as error:  # ValueError: no host name at all, or a peer that spoke before TLS
+        except (OSError, ValueError) as error:  # ValueError: no host name at all, or a peer that did not wait for TLS
             raise errors.Refused("The upstream could not be reached.", str(error)) from error
         if stream.closed():
             raise errors.Refused("The upstream closed the connection at once.")
-        return Connection(origin, stream, self)
+        connection = Connection(origin, stream, self)
+        self._connections.add(connection)
+        return connection
+
+    async def _connect(self, origin: Origin) -> IOStream:
+        # no timeout for TCPClient: that would wrap the futures that _owned watches
+        stream = await self._tcp.connect(origin.host, origin.port)
+        if origin.context is None:
+            return stream
+        try:
+            handshake = stream.start_tls(False, origin.context, server_hostname=origin.host)
+        except ValueError:  # it has sent something already, or closed
+            stream.close()
+            raise
+        return await handshake
 
     def take(self, origin: Origin) -> Connection | None:
         """An idle connection, if there is one."""
@@ -201,9 +241,15 @@ class Pool:
         """Close all that is idle; what is in use will be closed when it comes back."""
         self._closed = True
         self._expire(float("inf"))
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._check_timer):
+            if timer is not None:
+                timer.cancel()
         self._tcp.close()
+
+    def _check(self) -> None:
+        for connection in list(self._connections):
+            connection.check()
+        self._check_timer = self._loop.call_later(CHECK_SECONDS, self._check)
 
     def _sweep(self) -> None:
         self._expire(self._loop.time() - self._idle_seconds)
@@ -223,7 +269,7 @@ def _owned(connecting: Coroutine[Any, Any, IOStream]) -> Generator[Any, Any, IOS
     """Await `connecting`, and leave no stream behind when cancelled.
 
     A cancellation in the very turn of the loop in which the connection came up hits an await that has its result already. The
-    stream in it would stay open with no owner. So let `connecting` take the result before it is cancelled.
+    stream in it would stay open with no owner. So let `connecting` take its result before it is cancelled.
     """
     resume = take = functools.partial(connecting.send, None)
     while True:
@@ -238,7 +284,7 @@ def _owned(connecting: Coroutine[Any, Any, IOStream]) -> Generator[Any, Any, IOS
         except asyncio.CancelledError as cancelled:
             if waited.done() and not waited.cancelled():
                 try:
-                    take()
+                    take().cancel()  # it had the address, say, and has begun to connect
                 except StopIteration as end:
                     end.value.close()
                     raise cancelled from None

@@ -274,9 +274,13 @@ class Chunked(BodyReader):
         return len(data)
 
 
+def _has_body(method: str, head: Head) -> bool:
+    return method != "HEAD" and head.status not in (204, 304)
+
+
 def body_reader(method: str, head: Head) -> BodyReader:
     """How the body behind this head, the answer to a `method` request, ends (RFC 9112, section 6.3). Raises Garbled."""
-    if method == "HEAD" or head.status in (204, 304):
+    if not _has_body(method, head):
         return Counted(0)
     coding = head.headers.get("Transfer-Encoding", "identity").strip().lower()
     if coding == "chunked":
@@ -347,7 +351,7 @@ def inflater(method: str, head: Head) -> Inflater | None:
     """
     codings = [coding.strip().lower() for coding in head.headers.get("Content-Encoding", "").split(",")]
     codings = [coding for coding in codings if coding not in ("", "identity")]
-    if not codings or method == "HEAD":
+    if not codings or not _has_body(method, head):
         return None
     if len(codings) > 1 or codings[0] not in ("gzip", "x-gzip", "deflate"):
         raise _garbled("unknown content coding")

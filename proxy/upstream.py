@@ -336,6 +336,8 @@ class _Call:
         if isinstance(error, asyncio.CancelledError):
             self.future.cancel()
         elif not self.future.done():
+            if isinstance(error, StopIteration):
+                error = RuntimeError(f"a callback raised {error!r}")  # no future takes it, just as no coroutine does
             self.future.set_exception(error)
 
     def abandon(self) -> None:
@@ -353,7 +355,10 @@ class _Call:
             self.waiting = None
         connection, self._connection = self._connection, None
         assert connection is not None
-        connection.release(reusable)
+        if reusable:
+            connection.release()
+        else:
+            connection.close(reset=bool(self._unsent))
 
     # -- the timer --
 

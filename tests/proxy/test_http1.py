@@ -164,6 +164,11 @@ def test_head_request_has_no_body():
     assert reading.head.headers["Content-Length"] == "5"
 
 
+def test_no_body_is_not_coded():
+    reading = Reading([b"HTTP/1.1 304 Not Modified\r\nContent-Encoding: br\r\n\r\n"])
+    assert http1.inflater("GET", reading.head) is None
+
+
 def test_head_is_parsed():
     wire = b"HTTP/1.1 503 Slow  Down\r\nRetry-After: 3\r\nset-cookie: a\r\nSet-Cookie: b\r\nx-empty:\r\nX-Text:  caf\xe9 \r\n\r\n"
     head = http1.HeadReader().feed(wire)
