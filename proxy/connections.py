@@ -25,8 +25,8 @@ from tornado.tcpclient import TCPClient
 from ..codecs import errors
 
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
-CHECK_SECONDS = 1.0
-CHECK_READS = 64  # of one connection; more data than that can wait for the next check
+CHECK_SECONDS = 1.0  # between two looks at connections that the loop may have forgotten, see Pool
+CHECK_READS = 64  # of one connection at such a look; what is left waits for the next
 
 # nothing is lost: the socket only has to become ready (TLS may want the other direction)
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -192,7 +192,10 @@ class Pool:
         except ssl.SSLError as error:
             raise errors.Refused("No secure connection to the upstream could be made.", str(error)) from error
         except (OSError, ValueError) as error:  # ValueError: no host name at all, or a peer that did not wait for TLS
-            raise errors.Refused("The upstream could not be reached.", str(error)) from error
+            # a StreamClosedError hides why
+            raise errors.Refused(
+                "The upstream could not be reached.", str(getattr(error, "real_error", None) or error)
+            ) from error
         if stream.closed():
             raise errors.Refused("The upstream closed the connection at once.")
         connection = Connection(origin, stream, self)
