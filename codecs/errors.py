@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import orjson
+from . import jsontext
 
 
 class Kind(NamedTuple):
@@ -80,6 +80,7 @@ class GatewayError(Exception):
         self.param = param
         self.status = status
         self.retry_after = retry_after
+        self.headers: dict[str, str] = {}  # rate-limit headers and the like, in the caller's words
         if should_retry is not None:
             self.should_retry = should_retry
 
@@ -106,11 +107,11 @@ class GatewayError(Exception):
     def body(self, shape: str, request_id: str | None) -> bytes:
         """The HTTP body for a caller of this shape; `shared` is the form that both vendors' SDKs read."""
         if shape == "messages":
-            return orjson.dumps(self.anthropic(request_id))
+            return jsontext.dumps(self.anthropic(request_id))
         if shape == "shared":
             error = self.openai() | {"type": KINDS[self.kind].messages_type}
-            return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
-        return orjson.dumps({"error": self.openai()})
+            return jsontext.dumps({"type": "error", "error": error, "request_id": request_id})
+        return jsontext.dumps({"error": self.openai()})
 
 
 # ---- the caller's ----

@@ -1,0 +1,66 @@
+"""What every handler shares: errors in the caller's shape, no HTML, no server name, no ETag over answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from tornado.web import HTTPError, RequestHandler
+
+from ..codecs import errors
+from ..proxy import headers as travel
+from ..proxy.gateway import Gateway
+
+log = logging.getLogger("dragoman")
+
+_KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class Handler(RequestHandler):
+    """A RequestHandler of the gateway. `shape` decides the form of errors; "shared" is read by both vendors' SDKs."""
+
+    shape: ClassVar[str] = "shared"
+    gateway: Gateway
+
+    def initialize(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+
+    def compute_etag(self) -> str | None:
+        return None  # a hash over every answer serves nobody
+
+    def refuse(self, error: errors.GatewayError) -> None:
+        """Answer with an error, before anything else was written."""
+        request_id = travel.request_id(self.request.headers.get("X-Request-Id"), "0" * 24)
+        self.set_status(error.http_status(self.shape))
+        self.set_header("Content-Type", "application/json")
+        self.set_header("x-request-id", request_id)
+        self.set_header("request-id", request_id)
+        if error.should_retry is not None:
+            self.set_header("x-should-retry", "true" if error.should_retry else "false")
+        self.finish(error.body(self.shape, request_id))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        if isinstance(error, errors.GatewayError):
+            self.refuse(error)
+        elif isinstance(error, HTTPError) or error is None:
+            kind = _KINDS.get(status_code, "bad_request" if status_code < 500 else "server")
+            self.refuse(errors.GatewayError(self._reason, kind=kind, status=status_code))
+        else:
+            self.refuse(errors.LocalBug("Internal error."))
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        if not isinstance(value, errors.GatewayError | HTTPError):
+            log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+
+
+class NotFound(Handler):
+    """Every path that is not served."""
+
+    def prepare(self) -> None:
+        if self.request.path.rstrip("/").endswith("/messages"):
+            raise HTTPError(405)
+        raise errors.NotFound(f"{self.request.method} {self.request.path[:200]} is not served here.")

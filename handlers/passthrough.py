@@ -1,0 +1,49 @@
+"""POST /v1/embeddings and the other OpenAI paths with a model: carried to the model's upstream."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tornado.web import stream_request_body
+
+from ..codecs import errors
+from ..proxy import headers as travel
+from ..proxy import relay
+from ..proxy.client import Client
+from .model import ModelHandler
+
+PATHS = r"(embeddings|completions|moderations|rerank|images/[a-z]+|audio/[a-z]+)/*"
+
+
+@stream_request_body
+class Passthrough(ModelHandler):
+    shape = "chat"
+
+    async def post(self, path: str) -> None:  # type: ignore[override]
+        headers = self.request.headers
+        gateway = self.gateway
+        credential = travel.credential(headers, "chat")
+        name = gateway.access.admit(credential)
+        asked = relay.Asked(bytes(self._body), headers.get("Content-Type", ""))
+        if asked.model is None:
+            raise errors.Missing("`model` is required.", param="model")
+        gateway.access.check_model(name, asked.model)
+        candidate = next((c for c in gateway.router.candidates("chat", asked.model).candidates if not c.built_in), None)
+        if candidate is None or candidate.shape == "messages":
+            raise errors.NoCandidate(f"The model `{asked.model[:200]}` does not serve /{path}.", param="model")
+        limit = gateway.config.limits.max_event
+        request = relay.upstream_request(candidate, f"/{path}", headers, asked.renamed(candidate.model), credential, limit)
+        self._client = Client(self, gateway.config.limits.client_stall)
+        self._task = asyncio.current_task()
+        own = {"x-request-id": travel.request_id(headers.get("X-Request-Id"), "0" * 24)}
+        try:
+            await relay.carry(gateway, self._client, candidate, request, own)
+        except asyncio.CancelledError:
+            if not self._client.gone:
+                raise
+
+    def on_connection_close(self) -> None:
+        task = getattr(self, "_task", None)
+        if task is not None:
+            self._client.gone = True
+            task.cancel()

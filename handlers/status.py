@@ -1,0 +1,34 @@
+"""Probes: /healthz, /readyz, and the start probes of coding agents."""
+
+from __future__ import annotations
+
+from .base import Handler
+
+
+class Health(Handler):
+    """Alive: the loop turns."""
+
+    def get(self) -> None:
+        self.write({"status": "ok"})
+
+    head = get
+
+
+class Ready(Handler):
+    """Ready for more: 503 while draining."""
+
+    def get(self) -> None:
+        if self.gateway.draining:
+            self.set_status(503)
+        self.write({"status": "draining" if self.gateway.draining else "ok"})
+
+    head = get
+
+
+class Hello(Handler):
+    """HEAD / and /api/hello, which coding agents ask before they have credentials."""
+
+    def get(self) -> None:
+        self.write({"message": "hello"})
+
+    head = get

@@ -1,0 +1,97 @@
+"""Token counts for any upstream: POST /v1/messages/count_tokens and POST /v1/responses/input_tokens.
+
+An upstream that counts is asked; for every other the request is estimated, and the answer says so (`x-dragoman-estimate: true`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import stream_request_body
+
+from ..codecs import chat, errors, estimate, jsontext, messages, responses, splice
+from ..proxy import headers as travel
+from ..proxy import relay
+from ..proxy.client import Client
+from ..proxy.routing import Candidate
+from .model import ModelHandler
+
+_CODECS: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
+
+
+class _Counter(ModelHandler):
+    native_path: str  # of an upstream of this shape that counts itself
+
+    def counts(self, candidate: Candidate) -> bool:
+        raise AssertionError("each counter says which upstream counts its shape")
+
+    def answer(self, count: int) -> dict[str, Any]:
+        return {"input_tokens": count}
+
+    async def post(self) -> None:
+        headers, gateway = self.request.headers, self.gateway
+        credential = travel.credential(headers, self.shape)
+        name = gateway.access.admit(credential)
+        body = bytes(self._body)
+        scan = splice.scan(body)
+        gateway.access.check_model(name, scan.model)
+        candidate = gateway.router.candidates(self.shape, scan.model).candidates[0]
+        if candidate.shape == self.shape and self.counts(candidate):
+            renamed = splice.replace_model(body, scan, candidate.model)
+            limit = gateway.config.limits.max_event
+            request = relay.upstream_request(candidate, self.native_path, headers, renamed, credential, limit)
+            own = {"x-request-id": travel.request_id(headers.get("X-Request-Id"), "0" * 24)}
+            await relay.carry(gateway, Client(self, gateway.config.limits.client_stall), candidate, request, own)
+            return
+        count = await self._asked(candidate, scan.value, credential)
+        if count is None:
+            count = estimate.tokens(self._decoded(scan.value))
+            self.set_header("x-dragoman-estimate", "true")
+        self.set_header("x-dragoman-upstream", candidate.name)
+        self.write(self.answer(count))
+
+    def _decoded(self, body: dict[str, Any]) -> Any:
+        return _CODECS[self.shape].decode_request({"max_tokens": 1, **body} if self.shape == "messages" else body)
+
+    async def _asked(self, candidate: Candidate, body: dict[str, Any], credential: str | None) -> int | None:
+        """What a responses upstream counts for a request of another shape; None when it cannot be asked or does not say."""
+        if candidate.shape != "responses" or self.shape == "responses" or not candidate.capabilities.r_input_tokens:
+            return None
+        encoded = responses.encode_request(self._decoded(body), candidate.capabilities, candidate.model)
+        for field in ("stream", "store", "max_output_tokens", "include"):
+            encoded.body.pop(field, None)
+        limit = self.gateway.config.limits.max_event
+        headers = self.request.headers
+        request = relay.upstream_request(
+            candidate, "/responses/input_tokens", headers, jsontext.dumps(encoded.body), credential, limit
+        )
+        response = await self.gateway.upstream.fetch(request)
+        if response.code != 200:
+            return None
+        try:
+            found = jsontext.loads(response.body)
+        except ValueError:
+            raise errors.Garbled("The upstream's answer is not valid JSON.") from None
+        count = found.get("input_tokens") if isinstance(found, dict) else None
+        return count if isinstance(count, int) else None
+
+
+@stream_request_body
+class CountTokens(_Counter):
+    shape = "messages"
+    native_path = "/messages/count_tokens"
+
+    def counts(self, candidate: Candidate) -> bool:
+        return candidate.capabilities.m_count_tokens
+
+
+@stream_request_body
+class InputTokens(_Counter):
+    shape = "responses"
+    native_path = "/responses/input_tokens"
+
+    def counts(self, candidate: Candidate) -> bool:
+        return candidate.capabilities.r_input_tokens
+
+    def answer(self, count: int) -> dict[str, Any]:
+        return {"object": "response.input_tokens", "input_tokens": count}

@@ -1,0 +1,43 @@
+"""Who may ask for what: access keys, known by their SHA-256 alone."""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+
+from ..codecs import errors
+from ..conf.model import AccessKey
+from ..conf.providers import fits
+
+
+class Access:
+    """The access keys of one configuration. Without any, every caller is let in."""
+
+    def __init__(self, keys: tuple[AccessKey, ...]) -> None:
+        self._keys = keys
+        self._by_name = {key.name: key for key in keys}
+
+    def admit(self, credential: str | None) -> str:
+        """The name of the caller's key ("" when the gateway is open). Raises Unauthorized."""
+        if not self._keys:
+            return ""
+        if credential is None:
+            raise errors.Unauthorized("No API key was given: send it as `Authorization: Bearer` or `x-api-key`.")
+        given = sha256(credential.encode("utf-8", "surrogateescape")).hexdigest()
+        found = ""
+        for key in self._keys:  # all of them, so that the time taken says nothing
+            if hmac.compare_digest(given, key.key_sha256):
+                found = key.name
+        if not found:
+            raise errors.Unauthorized("The API key is not known to this gateway.")
+        return found
+
+    def allows(self, name: str, model: str | None) -> bool:
+        """Whether the key called `name` may ask for this model."""
+        key = self._by_name.get(name)
+        return key is None or fits(model or "", key.models)
+
+    def check_model(self, name: str, model: str | None) -> None:
+        """Raises Forbidden when it may not."""
+        if not self.allows(name, model):
+            raise errors.Forbidden(f"This API key may not use the model `{model}`.", param="model")

@@ -1,0 +1,381 @@
+"""One call of one candidate: the request written for it, the answer brought down, up to the moment that decides.
+
+An attempt raises a GatewayError as long as nothing of its answer has gone to the client: then another can take over. From the
+commit on (the first content, see lanes.CONTENT) every failure is told in the shape's own words within the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from tornado.httputil import HTTPHeaders
+
+from ..codecs import errors, jsontext, limits, scrub, splice
+from ..codecs.ledger import Ledger
+from ..codecs.reply import Reply
+from ..codecs.request import Request
+from ..codecs.usage import Usage
+from . import headers as travel
+from .client import SSE_HEADERS
+from .lanes import BytesLane, EventsLane, json_object, translate_whole
+from .routing import Candidate
+from .shapes import SHAPES
+from .upstream import UpstreamRequest
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+KEEP_ALIVE = 15.0  # seconds without a byte for the client before a keep-alive
+COMMIT_AFTER = 25.0  # seconds that a stream which the upstream has begun may stay uncommitted
+LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
+HELD_LIMIT = 1 << 20  # bytes held before the first content
+
+_NOT_OWN_FAULT = {401: "auth", 402: "billing", 403: "permission"}
+
+
+class Attempt:
+    """Made, run once, and read for the log line: status, lane, usage, times."""
+
+    def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
+        self.exchange = exchange
+        self.candidate = candidate
+        self.same_shape = candidate.shape == exchange.shape
+        self.lane: BytesLane | EventsLane | None = None
+        self.usage: Usage | None = None
+        self.stop: str | None = None
+        self.ledger = Ledger()
+        self.refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
+        self.status = 0
+        self.upstream_headers: HTTPHeaders = HTTPHeaders()
+        self.times: dict[str, float] = {}
+        self._committed = False
+        self._held: list[bytes] = []
+        self._body = bytearray()  # an answer that came where a stream was asked for, under a content type of its own
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._begun = self._loop.time()
+
+    # ---- up ----
+
+    def prepare(self) -> None:
+        """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
+        exchange, candidate = self.exchange, self.candidate
+        own = candidate.provider.passthrough_auth
+        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
+        if self.same_shape:
+            headers |= travel.forwarded_up(exchange.headers.get_all(), own_credential=own)
+            body = self._spliced()
+        else:
+            body = self._translated()
+        if candidate.shape == "messages":
+            headers.setdefault("anthropic-version", candidate.capabilities.m_version)
+        headers["accept"] = "text/event-stream" if exchange.stream else "application/json"
+        headers |= candidate.headers(exchange.credential)
+        timeouts = candidate.provider.timeouts
+        self.request = UpstreamRequest(
+            candidate.url + exchange.query if self.same_shape else candidate.url,
+            "POST",
+            headers,
+            body,
+            connect_timeout=timeouts.connect,
+            first_byte_timeout=timeouts.first_byte,
+            idle_timeout=timeouts.idle,
+            on_headers=self._on_headers,
+            max_body=exchange.gateway.config.limits.max_event,
+        )
+
+    def _reply(self, request: Request) -> Reply:
+        exchange = self.exchange
+        return Reply(
+            request,
+            echo_model=self.candidate.echo if self.candidate.capabilities.echo_model == "alias" else None,
+            domain=self.candidate.capabilities.reasoning_domain or self.candidate.provider.provider,
+            request_id=exchange.request_id,
+            nonce=exchange.nonce,
+            created=int(time()),
+            response_id=f"resp_{exchange.nonce}",
+        )
+
+    def _spliced(self) -> bytes:
+        """The client's bytes with the model's value replaced, and what else was asked for."""
+        exchange, candidate = self.exchange, self.candidate
+        scan = exchange.scan
+        self._withhold = False
+        body = exchange.body
+        prior = exchange.prior
+        if prior is not None or scrub.is_foreign(body):
+            value = dict(scan.value)
+            if prior is not None:
+                value = prior.inlined(value)
+                self.ledger.adapt(("previous_response_id",))
+            scrub.scrub(exchange.shape, value, candidate.capabilities, self.ledger)
+            body = jsontext.dumps(value)
+            scan = splice.scan(body)
+        if scan.model != candidate.model:
+            body = splice.replace_model(body, scan, candidate.model)
+        if exchange.shape == "chat" and exchange.stream and exchange.gateway.meters and not scan.include_usage:
+            body = splice.add_include_usage(body, scan)
+            self._withhold = True
+        request = Request(exchange.shape, scan.model or candidate.model, scan.value, exchange.stream)
+        self.reply = self._reply(request)
+        return body
+
+    def _translated(self) -> bytes:
+        exchange, candidate = self.exchange, self.candidate
+        own = SHAPES[exchange.shape]
+        request: Request
+        if exchange.prior is not None:
+            request = own.decode_request(exchange.scan.value, exchange.prior.items(exchange.scan.value))
+        else:
+            request = own.decode_request(exchange.scan.value)
+        if "anthropic-beta" in exchange.headers:
+            request.ledger.drop(("header:anthropic-beta",))
+        encoded = SHAPES[candidate.shape].encode_request(request, candidate.capabilities, candidate.model)
+        self.ledger = request.ledger
+        if exchange.strict:
+            lost = self.ledger.first_dropped(exchange.scan.value)
+            if lost is not None:
+                raise errors.Unsupported(f"{lost} cannot be carried to the selected model", param=lost)
+        self.reply = self._reply(request)
+        self.reply.tools = encoded.tools
+        return jsontext.dumps(encoded.body)
+
+    # ---- down ----
+
+    async def run(self) -> None:
+        """Bring the answer to the client. Raises GatewayError while another attempt could still take over."""
+        self.prepare()
+        exchange = self.exchange
+        self._begun = self._loop.time()
+        upstream = exchange.gateway.upstream_for(self.candidate)
+        fetch = upstream.fetch(self.request)
+        fetch.add_done_callback(self._over)
+        if exchange.stream:
+            self._timer = self._loop.call_later(KEEP_ALIVE, self._tick)
+        try:
+            await self._done
+            if self.lane is None:
+                await self._whole(fetch)
+            else:
+                await self._streamed(fetch)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if not fetch.done():
+                if self.lane is not None and self.lane.ended and self._committed and self.lane.error is None:
+                    self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
+                else:
+                    fetch.cancel()
+            elif not fetch.cancelled():
+                fetch.exception()  # seen
+
+    def _over(self, fetch: asyncio.Future[Any]) -> None:
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def _on_headers(self, status: int, headers: HTTPHeaders) -> None:
+        self.status, self.upstream_headers = status, headers
+        self.times["headers"] = self._loop.time()
+        if status != 200 or not self.exchange.stream:
+            return
+        kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            self.request.streaming_callback = self._on_first if kind != "text/event-stream" else self._on_chunk
+            self._open_lane()
+
+    def _open_lane(self) -> None:
+        limit = self.exchange.gateway.config.limits.max_event
+        if self.same_shape:
+            self.lane = BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
+        else:
+            self.lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, limit)
+
+    def _on_first(self, chunk: bytes) -> Awaitable[Any] | None:
+        """A stream that does not call itself one: its first bytes must look like events."""
+        head = chunk.lstrip(b"\xef\xbb\xbf\r\n ")[:6]
+        if head.startswith((b"data:", b"event:", b":", b"id:", b"retry:")):
+            self.request.streaming_callback = self._on_chunk
+            return self._on_chunk(chunk)
+        if not head.startswith(b"{"):
+            raise errors.Garbled("The upstream answered with something that is not an event stream.", repr(chunk[:200]))
+        self.lane = None
+        self.request.streaming_callback = self._gather
+        return self._gather(chunk)
+
+    def _gather(self, chunk: bytes) -> None:
+        self._body += chunk
+        if len(self._body) > self.request.max_body:
+            raise errors.Garbled("The upstream's answer is too large.")
+
+    def _on_chunk(self, chunk: bytes) -> Awaitable[Any] | None:
+        """What one read of the upstream brought: the hot path."""
+        lane = self.lane
+        if lane is None or lane.ended:
+            return None
+        out = lane.feed(chunk)
+        if lane.ended and not self._done.done():
+            self._done.set_result(None)
+        if self._committed:
+            return self.exchange.client.write(out) if out else None
+        return self._hold(out)
+
+    def _hold(self, out: bytes) -> Awaitable[Any] | None:
+        """Before the commit: keep what an attempt after this one would say anew."""
+        lane = self.lane
+        assert lane is not None
+        if out:
+            self._held.append(out)
+        if lane.content:
+            if lane.error is None:
+                return self._commit()
+        elif sum(map(len, self._held)) > HELD_LIMIT:
+            return self._commit()
+        return None
+
+    def _commit(self) -> Awaitable[Any] | None:
+        self._committed = True
+        self.times["first"] = self._loop.time()
+        held = b"".join(self._held)
+        self._held.clear()
+        return self.exchange.client.start(self.answer_headers() | SSE_HEADERS, held)
+
+    def _tick(self) -> None:
+        """Keep-alives while the upstream thinks, and the commit of a stream that has begun and says nothing."""
+        client, now = self.exchange.client, self._loop.time()
+        if self.lane is not None and not self.lane.ended:
+            if self._committed:
+                if client.idle_since(now) >= KEEP_ALIVE - 0.01 and (beat := self.lane.keep_alive()):
+                    client.write(beat)
+            elif now - self._begun >= COMMIT_AFTER:
+                self._held.append(self.lane.keep_alive())
+                self._commit()
+        wait = KEEP_ALIVE if self._committed else max(0.05, min(KEEP_ALIVE, self._begun + COMMIT_AFTER - now))
+        self._timer = self._loop.call_later(wait, self._tick)
+
+    # ---- the ends ----
+
+    async def _streamed(self, fetch: asyncio.Future[Any]) -> None:
+        lane, exchange = self.lane, self.exchange
+        assert lane is not None
+        out = b""
+        if not lane.ended:
+            failure = fetch.exception() if not fetch.cancelled() else errors.Truncated("The upstream call was cancelled.")
+            if failure is not None:
+                if not isinstance(failure, errors.GatewayError):
+                    raise failure
+                lane.break_off(failure)
+            else:
+                out = lane.finish(True)
+        self.usage, self.stop = lane.usage, lane.stop
+        if lane.error is not None and not self._committed:
+            raise lane.error
+        if not self._committed:
+            self._held.append(out)
+            await self._drained(self._commit())
+            out = b""
+        tail = out + lane.close()
+        if isinstance(lane, EventsLane) and lane.error is None:
+            tail = await exchange.remember(lane.encoder, self, tail)
+        if tail:
+            await self._drained(exchange.client.write(tail))
+        if lane.error is not None:
+            exchange.failed_midway(lane.error)
+        await exchange.client.finish()
+
+    async def _drained(self, pending: Awaitable[Any] | None) -> None:
+        if pending is not None:
+            await pending
+
+    async def _whole(self, fetch: asyncio.Future[Any]) -> None:
+        """The upstream answered with a body: the answer, or an error."""
+        response = fetch.result()
+        body: bytes = bytes(self._body) or response.body
+        self.times["first"] = self._loop.time()
+        if not 200 <= self.status < 300:
+            raise self._refused(body)
+        value = json_object(body)
+        if "error" in value and value["error"] and value.get("object") != "response" and value.get("type") != "message":
+            raise SHAPES[self.candidate.shape].decode_error(200, body)
+        if self.exchange.stream:
+            await self._synthesised(value)
+        elif self.same_shape:
+            observer = SHAPES[self.exchange.shape].Observer(self.reply)
+            observer.observe_whole(value)
+            self.usage, self.stop = observer.usage, observer.stop
+            if self.reply.echo_model is not None:
+                body = splice.replace_answer_model(body, ("model",), self.reply.echo_model)
+            await self._answer(body)
+        else:
+            collector, found = translate_whole(body, self.reply, self.candidate.shape, self.exchange.shape)
+            lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
+            lane.note(found)
+            self.usage, self.stop = lane.usage, lane.stop
+            answer = jsontext.dumps(collector.body())
+            await self.exchange.remember(collector, self, b"")
+            await self._answer(answer)
+
+    async def _synthesised(self, value: dict[str, Any]) -> None:
+        """A provider that ignored `stream: true`: its whole answer as a stream."""
+        lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
+        self.lane = lane
+        out = lane.replay(SHAPES[self.candidate.shape].decode_response(value, self.reply))
+        self.usage, self.stop = lane.usage, lane.stop
+        if lane.error is not None:
+            raise lane.error
+        tail = lane.close()
+        tail = await self.exchange.remember(lane.encoder, self, tail)
+        self._held.append(out + tail)
+        await self._drained(self._commit())
+        await self.exchange.client.finish()
+
+    async def _answer(self, body: bytes) -> None:
+        self._committed = True
+        await self.exchange.client.answer(200, self.answer_headers() | {"content-type": "application/json"}, body)
+
+    def _refused(self, body: bytes) -> errors.GatewayError:
+        """The error that the upstream answered with, and (same shape) its bytes, which the caller may get as they are."""
+        if 300 <= self.status < 400:
+            return errors.Garbled("The upstream answered with a redirect.", f"status {self.status}")
+        kind = self.upstream_headers.get("Content-Type", "")
+        error: errors.GatewayError = SHAPES[self.candidate.shape].decode_error(self.status, body, kind)
+        error.retry_after = limits.retry_after(self.upstream_headers, time())
+        if self.candidate.capabilities.owns_key and not self.candidate.provider.passthrough_auth:
+            if self.status in _NOT_OWN_FAULT or error.code == "insufficient_quota":
+                return errors.Answered(
+                    "The gateway's credential was refused by the upstream.",
+                    error.message,
+                    kind="bad_gateway",
+                    code="upstream_auth_failed",
+                    should_retry=False,
+                )
+        if self.same_shape:
+            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body)
+        error.headers = limits.answer_headers(self.candidate.shape, self.exchange.shape, self.upstream_headers, time())
+        return error
+
+    def answer_headers(self) -> dict[str, str]:
+        """Headers of an answer that this attempt brought."""
+        exchange, candidate = self.exchange, self.candidate
+        found = exchange.own_headers()
+        found["x-dragoman-upstream"] = candidate.name
+        found["x-dragoman-lane"] = "bytes" if self.same_shape else "events"
+        body = exchange.scan.value
+        if self.ledger.dropped:
+            found["x-dragoman-dropped"] = self.ledger.header(self.ledger.dropped, body)
+        if self.ledger.adapted:
+            found["x-dragoman-adapted"] = self.ledger.header(self.ledger.adapted, body)
+        upstream_id = travel.upstream_request_id(self.upstream_headers)
+        if upstream_id:
+            found["x-dragoman-upstream-request-id"] = upstream_id
+        now, begun = self._loop.time(), self._begun
+        upstream = self.times.get("headers", now) - begun
+        found["server-timing"] = f"gateway;dur={(now - exchange.begun - upstream) * 1e3:.2f}, upstream;dur={upstream * 1e3:.2f}"
+        if self.same_shape:
+            found |= travel.forwarded_down(self.upstream_headers)
+        else:
+            found |= limits.answer_headers(candidate.shape, exchange.shape, self.upstream_headers, time())
+        return found

@@ -1,0 +1,174 @@
+"""The command line: serve, check, translate, load. Exit codes: 0, 1 failure at run time, 2 usage or configuration."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from ipaddress import ip_address
+from pathlib import Path
+
+from .. import conf
+from ..conf.model import Config
+from . import journal
+
+log = logging.getLogger("dragoman")
+
+DEFAULT_FILE = "dragoman.yaml"
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="dragoman", description="A gateway for language-model APIs: any client to any model.")
+    top.add_argument("--version", action="version", version=f"dragoman {version('dragoman')}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the gateway in the foreground")
+    serve.add_argument("config", nargs="?", help=f"default: ./{DEFAULT_FILE} when it exists, else the keys in the environment")
+    serve.add_argument("--host", help="address to listen on, instead of the file's")
+    serve.add_argument("--port", type=_port, help="port to listen on, instead of the file's")
+    serve.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that share the port (1)")
+    serve.add_argument("--log-format", choices=journal.FORMATS, default="json", help="json (default), or text for people")
+    check = commands.add_parser("check", help="validate a configuration and show where each model goes")
+    check.add_argument("config")
+    translate = commands.add_parser("translate", help="turn a request, a response or a recorded stream into another shape, offline")
+    translate.add_argument("--from", dest="source", required=True, choices=SHAPES, metavar="SHAPE")
+    translate.add_argument("--to", dest="target", required=True, choices=SHAPES, metavar="SHAPE")
+    translate.add_argument("file", nargs="?", help="default: standard input")
+    return top
+
+
+SHAPES = ("chat", "messages", "responses")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError(text)
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1024:
+        raise ValueError(text)
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `dragoman`; returns its exit code."""
+    given = parser().parse_args(arguments)
+    run: dict[str, Callable[[argparse.Namespace], int]] = {"serve": _serve, "check": _check, "translate": _translate}
+    try:
+        return run[given.command](given)
+    except conf.ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 1
+
+
+# ---- serve ----
+
+
+def _configuration(given: argparse.Namespace) -> tuple[Config, Callable[[], Config] | None]:
+    """The configuration, and how to read it anew."""
+    path = given.config or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+
+    def read() -> Config:
+        return _overridden(conf.load(path, os.environ) if path else conf.zero(os.environ), given)
+
+    return read(), read if path else None
+
+
+def _overridden(config: Config, given: argparse.Namespace) -> Config:
+    if given.host is None and given.port is None:
+        return config
+    changes = {k: v for k, v in {"address": given.host, "port": given.port}.items() if v is not None}
+    first = next(one for one in config.listeners if one.type == "model")
+    return replace(config, listeners=tuple(replace(one, **changes) if one is first else one for one in config.listeners))
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from . import server
+
+    journal.set_up(given.log_format)
+    try:
+        config, reload = _configuration(given)
+    except OSError as error:
+        print(f"{given.config}: {error.strerror}", file=sys.stderr)
+        return 2
+    _announce(config)
+    server.raise_file_limit()
+
+    def work() -> int:
+        worker = server.Worker(config, given.log_format, reload, reuse_port=given.workers > 1)
+        try:
+            server.run_loop(worker.run)
+        except OSError as error:
+            print(f"dragoman: {error}", file=sys.stderr)
+            return 1
+        return 0
+
+    if given.workers == 1:
+        return work()
+    from .supervisor import Supervisor
+
+    return Supervisor(work, given.workers).run()
+
+
+def _announce(config: Config) -> None:
+    from .routing import Router
+
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    names = [model.id for model in Router(config).models()] + [p.model for p in config.model_providers if p.wildcard]
+    for listener in config.listeners:
+        scheme = "https" if listener.tls else "http"
+        print(f"{listener.type} {scheme}://{listener.address}:{listener.port}", file=sys.stderr)
+        if not config.access_keys and listener.type == "model" and not _is_local(listener.address):
+            log.warning("no access_keys: every caller that reaches %s:%d is let in", listener.address, listener.port)
+    print(f"models {', '.join(dict.fromkeys(names))}", file=sys.stderr, flush=True)
+
+
+def _is_local(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+# ---- check, translate ----
+
+
+def _check(given: argparse.Namespace) -> int:
+    from .routing import check_lines
+
+    try:
+        config = conf.load(given.config, os.environ)
+    except OSError as error:
+        print(f"{given.config}: {error.strerror}", file=sys.stderr)
+        return 2
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for line in check_lines(config):
+        print(line)
+    return 0
+
+
+def _translate(given: argparse.Namespace) -> int:
+    from . import offline
+
+    try:
+        data = Path(given.file).read_bytes() if given.file else sys.stdin.buffer.read()
+    except OSError as error:
+        print(f"{given.file}: {error.strerror}", file=sys.stderr)
+        return 2
+    out, report, code = offline.translate(data, given.source, given.target)
+    sys.stdout.buffer.write(out)
+    sys.stdout.buffer.flush()
+    for line in report:
+        print(line, file=sys.stderr)
+    return code

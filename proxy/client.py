@@ -1,0 +1,98 @@
+"""The caller's side of one exchange: headers once, then bytes as they come, with backpressure.
+
+An event goes straight to the socket (`write_to_fd`) when nothing waits before it: no Future and no task is made. What the kernel
+does not take at once goes through IOStream.write, whose Future the upstream's reading waits for: a slow client slows the upstream,
+and never more than one joined buffer waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from tornado.iostream import IOStream
+from tornado.web import RequestHandler
+
+SSE_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+
+
+class Client:
+    """What an exchange sees of its RequestHandler."""
+
+    def __init__(self, handler: RequestHandler, stall: float) -> None:
+        """stall: seconds that a client may take nothing before its connection is closed."""
+        self._handler = handler
+        self._stall = stall
+        self._chunked = False
+        self._stream: IOStream | None = None
+        self.committed = False  # the answer's status and headers are out
+        self.gone = False  # the client has left
+        self._now = asyncio.get_running_loop().time
+        self._written = 0.0  # loop time of the last write of a stream
+
+    def idle_since(self, now: float) -> float:
+        """Seconds since the last write of a stream; 0 while one is still under way. now: loop time."""
+        if self._stream is not None and self._stream.writing():
+            return 0.0
+        return now - self._written
+
+    def _set(self, status: int, headers: Mapping[str, str]) -> None:
+        self._handler.set_status(status)
+        for name, value in headers.items():
+            self._handler.set_header(name, value)
+        self.committed = True
+
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """A whole answer."""
+        self._set(status, headers)
+        self._handler.finish(body)
+
+    def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
+        """Commit a stream: status 200, headers, and the first bytes in the same write."""
+        handler = self._handler
+        self._set(200, headers)
+        self._written = self._now()
+        handler.write(first)
+        request = handler.request
+        self._chunked = request.version == "HTTP/1.1"
+        stream: IOStream = request.connection.stream  # type: ignore[union-attr]
+        self._stream = stream
+        if stream.socket is not None and stream.socket.family in (socket.AF_INET, socket.AF_INET6):
+            stream.set_nodelay(True)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall * 1000))
+        flushed = handler.flush()
+        return None if flushed.done() and flushed.exception() is None else flushed
+
+    def write(self, data: bytes) -> Awaitable[Any] | None:
+        """Bytes of a started stream. What is returned is to be waited for before the next write."""
+        stream = self._stream
+        if stream is None or stream.closed():
+            self.gone = True
+            return None
+        self._written = self._now()
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+        if not stream.writing():
+            try:
+                count = stream.write_to_fd(memoryview(framed))
+            except BlockingIOError:
+                count = 0
+            except OSError:
+                stream.close()
+                self.gone = True
+                return None
+            if count == len(framed):
+                return None
+            framed = framed[count:]
+        return stream.write(framed)
+
+    async def finish(self) -> None:
+        """End a started stream in good order."""
+        if not self.gone:
+            await self._handler.finish()

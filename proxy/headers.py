@@ -1,0 +1,60 @@
+"""Which headers travel, by allow-list: nothing that is not named here goes up or comes down.
+
+The caller's credentials and cookies never go up, the provider's cookies never come down. Names are lower-case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+# up, same shape on both sides: what the vendors' SDKs and coding agents say of themselves, and what selects features
+_UP = re.compile(
+    r"(?:anthropic-(?:version|beta|dangerous-direct-browser-access)|openai-beta|x-stainless-[a-z-]+|user-agent|x-app|originator"
+    r"|x-client-request-id|x-claude-code-[a-z-]+|x-codex-[a-z-]+|x-openai-internal-codex-responses-lite|session[-_]id|thread[-_]id"
+    r"|conversation[-_]id|x-session-(?:id|affinity)|x-affinity|x-initiator|x-interaction-type|idempotency-key|accept-language"
+    r"|traceparent|tracestate)"
+)
+# up, only with the caller's own credential
+_UP_WITH_CREDENTIAL = frozenset({"openai-organization", "openai-project"})
+
+# down, same shape on both sides
+_DOWN = re.compile(
+    r"(?:retry-after(?:-ms)?|x-should-retry|x-ratelimit-[a-z-]+|anthropic-(?!organization)[a-z-]+|openai-(?:processing-ms|version|model)"
+    r"|x-dragoman-estimate)"
+)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) -> dict[str, str]:
+    """What of the caller's headers goes to an upstream of its own shape; repeated ones are joined."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        if _UP.fullmatch(name) or (own_credential and name in _UP_WITH_CREDENTIAL):
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def forwarded_down(headers: Mapping[str, str]) -> dict[str, str]:
+    """What of an upstream's headers goes to a client of its own shape."""
+    return {name.lower(): value for name, value in headers.items() if _DOWN.fullmatch(name.lower())}
+
+
+def upstream_request_id(headers: Mapping[str, str]) -> str | None:
+    value = headers.get("request-id") or headers.get("x-request-id")
+    return value if value and _REQUEST_ID.fullmatch(value) else None
+
+
+def request_id(given: str | None, nonce: str) -> str:
+    """The caller's own id when it is a plain one, else a new one. nonce: random hex digits."""
+    return given if given and _REQUEST_ID.fullmatch(given) else f"req_{nonce[:24]}"
+
+
+def credential(headers: Mapping[str, str], shape: str) -> str | None:
+    """The caller's key, from either of its two places; where both differ, the shape's own counts."""
+    bearer = headers.get("Authorization", "")
+    bearer = bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
+    key = headers.get("X-Api-Key", "").strip()
+    return (key or bearer if shape == "messages" else bearer or key) or None

@@ -1,0 +1,239 @@
+"""How an answer travels: carried as bytes and observed, or taken apart into hub events and put together again.
+
+A lane is fed what each read of the upstream brought and returns what the client shall get for it. It decides nothing about
+attempts, commits or endings; it only tells what it has seen:
+
+content   the first content has come: from here on no other upstream can take over unseen
+ended     the answer has ended: its proof of completion came, or its failure
+error     the upstream's own error, while nothing was given out for it yet
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..codecs import errors, jsontext, splice
+from ..codecs import events as ev
+from ..codecs.reply import Reply
+from ..codecs.sse import Splitter
+from ..codecs.usage import Usage
+from .shapes import SHAPES, Collector, Decoder, Encoder, Observer
+
+# hub events that are content: what a client has seen of them cannot be taken back
+CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal)
+
+INTERRUPTED = "The upstream's stream ended before the answer was complete."
+
+# where a shape's answers name the model: whole, and in a stream
+_MODEL_AT: dict[str, tuple[str, ...]] = {"chat": ("model",), "messages": ("message", "model"), "responses": ("response", "model")}
+
+
+class BytesLane:
+    """The same shape on both sides: bytes go through as they came.
+
+    Two exceptions, each only when asked for: `model` is shown by the alias that the caller used, and a usage chunk that the
+    caller did not ask for is withheld. Then frames are looked at one by one; what is not touched keeps its bytes.
+    """
+
+    name = "bytes"
+
+    def __init__(self, reply: Reply, shape: str, max_event: int, withhold_usage: bool = False) -> None:
+        self._splitter = Splitter(max_event)
+        self.observer: Observer = SHAPES[shape].Observer(reply)
+        self._encoder: Encoder = SHAPES[shape].StreamEncoder(reply)
+        self._reply = reply
+        self._shape = shape
+        self._edits = withhold_usage or reply.echo_model is not None
+        self._withhold_usage = withhold_usage
+        self._rest = b""
+        self.ended = False
+        self.error: errors.GatewayError | None = None
+        self.events = 0
+        self._owed = False  # a failure that the upstream did not tell the client itself
+
+    @property
+    def content(self) -> bool:
+        return self.observer.content
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.observer.usage
+
+    @property
+    def stop(self) -> str | None:
+        return self.observer.stop
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Raises Garbled for an event over the limit."""
+        observer = self.observer
+        feed = observer.feed
+        frames = self._splitter.feed(chunk)
+        for frame in frames:
+            feed(frame)
+        self.events += len(frames)
+        if observer.proof or observer.error is not None:
+            self.ended = True
+            self.error = observer.error
+        return self._edited(chunk) if self._edits else chunk
+
+    def _edited(self, chunk: bytes) -> bytes:
+        """Whole frames only, since an edit needs a whole frame; the rest waits."""
+        text = self._rest + chunk
+        cut = text.rfind(b"\n\n")
+        if cut < 0:
+            cut = text.rfind(b"\r\n\r\n")
+            cut = cut + 2 if cut >= 0 else -1
+        if cut < 0:
+            self._rest = text
+            return b""
+        self._rest = text[cut + 2 :]
+        return b"".join(self._edit(line) for line in text[: cut + 2].splitlines(keepends=True))
+
+    def _edit(self, line: bytes) -> bytes:
+        if not line.startswith(b"data:"):
+            return line
+        if self._withhold_usage and _is_usage_chunk(line[5:]):
+            return b""
+        if self._reply.echo_model is not None and b'"model"' in line:
+            return b"data:" + splice.replace_answer_model(line[5:], _MODEL_AT[self._shape], self._reply.echo_model)
+        return line
+
+    def finish(self, clean: bool) -> bytes:
+        """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended."""
+        for frame in self._splitter.finish():
+            self.observer.feed(frame)
+        rest, self._rest = self._edit(self._rest) if self._rest else b"", b""
+        self.ended = True
+        self.error = self.error or self.observer.error
+        if self.error is None and not self.observer.completed(clean):
+            self.break_off(errors.Truncated(INTERRUPTED))
+        return rest
+
+    def break_off(self, error: errors.GatewayError) -> None:
+        """The transport failed: the client is owed the shape's own failure."""
+        self.ended = True
+        self.error = error
+        self._owed = True
+
+    def close(self) -> bytes:
+        """What ends the client's stream: nothing when the upstream said it itself."""
+        if not self._owed or self.error is None:
+            return b""
+        boundary = b"" if self._splitter.boundary else b"\n\n"
+        return boundary + self._encoder.feed([ev.Fault(self.error)])
+
+    def keep_alive(self) -> bytes:
+        """Bytes that keep a silent connection open; none in the middle of an event."""
+        return self._encoder.keep_alive() if self._splitter.boundary else b""
+
+
+def _is_usage_chunk(data: bytes) -> bool:
+    if b'"usage"' not in data:
+        return False
+    try:
+        chunk = jsontext.loads(data)
+    except ValueError:
+        return False
+    return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
+
+
+class EventsLane:
+    """Another shape on the upstream's side: decoder, hub events, encoder.
+
+    The answer's end (usage and Stop) is not given out by `feed` but by `close`: what must be written elsewhere before the client
+    learns of completion can be written in between.
+    """
+
+    name = "events"
+
+    def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
+        self._splitter = Splitter(max_event)
+        self._decoder: Decoder = SHAPES[upstream_shape].StreamDecoder(reply)
+        self.encoder: Encoder = SHAPES[client_shape].StreamEncoder(reply)
+        self.content = False
+        self.ended = False
+        self.error: errors.GatewayError | None = None
+        self.usage: Usage | None = None
+        self.stop: str | None = None
+        self.events = 0
+        self._closing: list[ev.Event] = []
+
+    def feed(self, chunk: bytes) -> bytes:
+        decode = self._decoder.feed
+        found: list[ev.Event] = []
+        frames = self._splitter.feed(chunk)
+        for frame in frames:
+            found += decode(frame)
+        self.events += len(frames)
+        return self.pass_on(found)
+
+    def pass_on(self, found: list[ev.Event]) -> bytes:
+        """What the client gets for these hub events, their end excepted."""
+        if not self.content:
+            self.content = any(isinstance(event, CONTENT) for event in found)
+        if self._decoder.ended:
+            found = self.note(found)
+        return self.encoder.feed(found) if found else b""
+
+    def replay(self, found: list[ev.Event]) -> bytes:
+        """A whole answer's events, given out as a stream's."""
+        return self.encoder.feed(self.note(found))
+
+    def note(self, found: list[ev.Event]) -> list[ev.Event]:
+        """The events without their end, which is kept for `close`."""
+        self.ended = True
+        going: list[ev.Event] = []
+        for event in found:
+            if isinstance(event, ev.Metered):
+                self.usage = event.usage
+                self._closing.append(event)
+            elif isinstance(event, ev.Stop):
+                self.stop = event.reason
+                self._closing.append(event)
+            elif isinstance(event, ev.Fault):
+                self.error = event.error
+            else:
+                going.append(event)
+        return going
+
+    def finish(self, clean: bool) -> bytes:
+        """The upstream's stream is over; the decoder judges whether it was whole."""
+        found: list[ev.Event] = []
+        for frame in self._splitter.finish():
+            found += self._decoder.feed(frame)
+        if not self._decoder.ended:
+            found += self._decoder.finish(clean and not self._splitter.leftover)
+        return self.pass_on(found)
+
+    def break_off(self, error: errors.GatewayError) -> None:
+        """The transport failed, or the end could not be given out."""
+        self.ended = True
+        self.error = error
+
+    def close(self) -> bytes:
+        """The answer's end, or the shape's own failure."""
+        return self.encoder.feed([ev.Fault(self.error)] if self.error is not None else self._closing)
+
+    def keep_alive(self) -> bytes:
+        return self.encoder.keep_alive()
+
+
+def translate_whole(body: bytes, reply: Reply, upstream_shape: str, client_shape: str) -> tuple[Collector, list[ev.Event]]:
+    """A whole answer in another shape. Raises what the upstream's answer says went wrong, or Garbled."""
+    found: list[ev.Event] = SHAPES[upstream_shape].decode_response(json_object(body), reply)
+    collector: Collector = SHAPES[client_shape].Collector(reply)
+    collector.feed(found)
+    if collector.error is not None:
+        raise collector.error
+    return collector, found
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Raises Garbled when the upstream's body is not a JSON object."""
+    try:
+        value = jsontext.loads(body.strip())
+    except ValueError as error:
+        raise errors.Garbled("The upstream's answer is not valid JSON.", str(error)[:200]) from None
+    if not isinstance(value, dict):
+        raise errors.Garbled("The upstream's answer is not a JSON object.")
+    return value

@@ -1,0 +1,102 @@
+"""Calls that are carried to a model's upstream as they are: embeddings, images, audio, completions, token counts.
+
+One candidate, no translation: the model's name is replaced (in JSON, or in a multipart form's `model` field), everything else goes
+through, up and down, streamed or whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable
+from typing import Any
+
+from tornado.httpclient import HTTPResponse
+from tornado.httputil import HTTPHeaders
+
+from ..codecs import errors, splice
+from . import headers as travel
+from .client import Client
+from .gateway import Gateway
+from .routing import Candidate
+from .upstream import UpstreamRequest
+
+_MODEL_FIELD = re.compile(
+    rb'(\r?\n|^)(--[^\r\n]+\r\n(?:[^\r\n]+\r\n)*?content-disposition:[^\r\n]*;\s*name="model"[^\r\n]*\r\n'
+    rb"(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{0,256})\r\n",
+    re.IGNORECASE,
+)
+
+
+class Asked:
+    """The model that a body names, and the body with another name in its place."""
+
+    def __init__(self, body: bytes, content_type: str) -> None:
+        """Raises ClientFault for a body that is neither a JSON object nor a multipart form."""
+        self._body = body
+        self._scan: splice.Scan | None = None
+        self._field: re.Match[bytes] | None = None
+        if content_type.lower().startswith("multipart/form-data"):
+            self._field = _MODEL_FIELD.search(body)
+            self.model = self._field[3].decode("utf-8", "replace") if self._field else None
+        else:
+            self._scan = splice.scan(body)
+            self.model = self._scan.model
+
+    def renamed(self, model: str) -> bytes:
+        if self._field is not None:
+            start, end = self._field.span(3)
+            return self._body[:start] + model.encode() + self._body[end:]
+        return splice.replace_model(self._body, self._scan, model) if self._scan is not None else self._body
+
+
+def upstream_request(
+    candidate: Candidate, path: str, given: HTTPHeaders, body: bytes, credential: str | None, max_body: int
+) -> UpstreamRequest:
+    """A POST of `path` (with its leading slash) to the candidate. Raises Unconfigured without a credential."""
+    headers = {"content-type": given.get("Content-Type", "application/json"), "user-agent": "dragoman"}
+    headers |= travel.forwarded_up(given.get_all(), own_credential=candidate.provider.passthrough_auth)
+    if candidate.shape == "messages":
+        headers.setdefault("anthropic-version", candidate.capabilities.m_version)
+    headers |= {"accept-encoding": "identity"} | candidate.headers(credential)
+    timeouts = candidate.provider.timeouts
+    return UpstreamRequest(
+        candidate.base_url + path,
+        "POST",
+        headers,
+        body,
+        connect_timeout=timeouts.connect,
+        first_byte_timeout=timeouts.first_byte,
+        idle_timeout=timeouts.idle,
+        max_body=max_body,
+    )
+
+
+async def carry(gateway: Gateway, client: Client, candidate: Candidate, request: UpstreamRequest, own: dict[str, str]) -> None:
+    """Bring the upstream's answer to the client as it is. own: the gateway's own headers of the answer."""
+    status, kind, down = 502, "application/json", dict[str, str]()
+
+    def on_headers(code: int, headers: HTTPHeaders) -> None:
+        nonlocal status, kind, down
+        status, kind, down = code, headers.get("Content-Type", "application/octet-stream"), travel.forwarded_down(headers)
+        if 200 <= code < 300:
+            request.streaming_callback = on_chunk
+
+    def on_chunk(chunk: bytes) -> Awaitable[Any] | None:
+        if client.committed:
+            return client.write(chunk)
+        return client.start(own | down | {"content-type": kind, "x-dragoman-upstream": candidate.name}, chunk)
+
+    request.on_headers = on_headers
+    fetch: asyncio.Future[HTTPResponse] = gateway.upstream.fetch(request)
+    try:
+        response = await fetch
+    finally:
+        fetch.cancel()
+    if 300 <= status < 400:
+        raise errors.Garbled("The upstream answered with a redirect.", f"status {status}")
+    if client.committed:
+        await client.finish()
+    else:
+        headers = own | down | {"content-type": kind, "x-dragoman-upstream": candidate.name}
+        await client.answer(status, headers, response.body)

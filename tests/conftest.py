@@ -1,0 +1,101 @@
+"""A real gateway in a process of its own, for tests that drive it over sockets with the vendors' SDKs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Running:
+    """A gateway process. url: its root. log(): what it wrote to stderr so far."""
+
+    def __init__(self, arguments: list[str], port: int, environ: dict[str, str] | None = None) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = tempfile.TemporaryFile()
+        clean = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+        command = [sys.executable, "-W", "ignore", "-m", "dragoman.proxy", "serve", *arguments]
+        self.process = subprocess.Popen(command, stderr=self._log, env=clean | (environ or {}), cwd=tempfile.gettempdir())
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the gateway ended with {self.process.returncode}:\n{self.log()}")
+            try:
+                with urlopen(self.url + "/readyz", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError(f"the gateway is not ready:\n{self.log()}")
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode()
+
+    def stop(self, expected: int | None = 0) -> None:
+        """SIGTERM, and the exit code that belongs to it."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(40)
+        self._log.seek(0)
+        if expected is not None:
+            assert code == expected, self.log()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture(scope="session")
+def start_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    yield from _starting(tmp_path_factory.mktemp("gateways"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """start(config_text, **environ) runs a gateway with that configuration (`PORT` in it is replaced); it ends with the test."""
+    yield from _starting(tmp_path)
+
+
+def _starting(folder: Path) -> Iterator[Start]:
+    started: list[Running] = []
+
+    def run(config: str | None = None, *arguments: str, **environ: str) -> Running:
+        port = free_port()
+        if config is None:
+            gateway = Running(["--port", str(port), "--host", "127.0.0.1", *arguments], port, environ)
+        else:
+            file = folder / f"gateway-{len(started)}.yaml"
+            file.write_text(config.replace("PORT", str(port)))
+            gateway = Running([str(file), *arguments], port, environ)
+        started.append(gateway)
+        return gateway
+
+    try:
+        yield run
+    finally:
+        for gateway in started:
+            gateway.close()
