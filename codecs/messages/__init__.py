@@ -1,0 +1,12 @@
+"""The messages shape: Anthropic's Messages API, as a client speaks it and as an upstream does.
+
+Source: Anthropic API reference, "Messages", "Streaming Messages", "Errors".
+"""
+
+from __future__ import annotations
+
+from .errors_in import decode_error
+from .stream_in import Observer, StreamDecoder, decode_response
+from .stream_out import Collector, StreamEncoder
+
+__all__ = ["Collector", "Observer", "StreamDecoder", "StreamEncoder", "decode_error", "decode_response"]

@@ -1,0 +1,448 @@
+"""A messages upstream's answer as hub events: streamed, whole, or only watched.
+
+A stream is message_start, then blocks one after the other (start, deltas, stop), then message_delta with the stop reason and the
+final usage, then message_stop. A whole answer is the same thing at once, and goes the same way. Blocks of kinds that only this
+shape has (server tools and their results, containers) become one `Opaque` each. What the reference does not allow is read as far
+as it has one meaning: a block that was never stopped ends where the next begins, a message that never started starts with its
+first block. Source: Anthropic, "Streaming Messages".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from .. import errors, jsontext, quirks
+from ..events import (
+    Arguments,
+    Citation,
+    Event,
+    Fault,
+    Metered,
+    Opaque,
+    PartStop,
+    Ping,
+    Reasoning,
+    ReasoningStart,
+    Seal,
+    Start,
+    Stop,
+    Text,
+    TextStart,
+    ToolStart,
+)
+from ..reply import Reply
+from ..sse import Frame
+from ..tools import ToolText
+from ..usage import Usage, from_messages
+from .errors_in import error_of
+
+_Delta = Callable[[int, str], Event]
+
+# block type -> its delta's type, that delta's field, and the event it becomes
+_DELTAS: dict[str, tuple[str, str, _Delta]] = {
+    "text": ("text_delta", "text", Text),
+    "thinking": ("thinking_delta", "thinking", Reasoning),
+    "tool_use": ("input_json_delta", "partial_json", Arguments),
+}
+_MOST_OPEN = 256  # blocks at once; the reference allows one
+_LONGEST_LABEL = 64
+
+
+@dataclass(slots=True)
+class _Block:
+    """One content block that is open upstream. part is -1 for what only this shape can say."""
+
+    index: int
+    kind: str
+    part: int = -1
+    delta: str | None = None  # its entry in _DELTAS
+    key: str = ""
+    make: _Delta = Text
+    plain: bool = False  # its text goes on as it comes: no half character is held, no free text is unwrapped
+    joiner: jsontext.SurrogateJoiner = field(default_factory=jsontext.SurrogateJoiner)
+    unwrap: ToolText | None = None
+    input: dict[str, Any] | None = None  # a tool's whole input, given with its start
+    seal: Seal | None = None
+    filled: bool = False
+
+
+class StreamDecoder:
+    """One answer. ended: Stop or Fault was returned; whatever comes later is ignored."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.ended = False
+        self._tools = reply.tools
+        self._blocks: dict[int, _Block] = {}
+        self._current: _Block | None = None  # the block of the last delta or start
+        self._started = False
+        self._parts = 0
+        self._calls = 0
+        self._usage: dict[str, Any] | None = None
+        self._stop: dict[str, Any] = {}
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """The events of one frame. Never raises: what cannot be read ends in a Fault."""
+        if self.ended:
+            return []
+        data = frame[1]
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return self._patient(frame)
+        # nearly every frame is the next piece of the block that the last one belonged to
+        block = self._current
+        if block is not None and block.plain and type(value) is dict and value.get("index") == block.index:
+            delta = value.get("delta")
+            if type(delta) is dict and delta.get("type") == block.delta:
+                text = delta.get(block.key)
+                if type(text) is str and text and value.get("type") == "content_block_delta":
+                    block.filled = True
+                    return [block.make(block.part, text)]
+        return self._frame(frame[0], value)
+
+    def finish(self, clean: bool) -> list[Event]:
+        """The transport ended; clean: it was not broken off. A stop reason proves the end, though message_stop is missing."""
+        if self.ended:
+            return []
+        if self._stop.get("stop_reason") is not None and not self._blocks:
+            return self._message_stop({})
+        return self._fault(errors.Truncated("The upstream's answer ended before it was complete.", "" if clean else "broken off"))
+
+    def whole(self, body: dict[str, Any]) -> list[Event]:
+        """The events of a complete answer, instead of a stream."""
+        if _is_error(body):
+            return self._error(body)
+        events = self._message_start({"message": body})
+        events += self._message_delta({"delta": body})
+        return events if self.ended else events + self._message_stop({})
+
+    # ---- frames ----
+
+    def _patient(self, frame: Frame) -> list[Event]:
+        """A frame that orjson refuses: a lone surrogate, a long number, the OpenAI shapes' [DONE], or no JSON at all."""
+        if frame[1].strip() == b"[DONE]":
+            return []
+        try:
+            value = jsontext.loads(frame[1])
+        except ValueError:
+            return self._garbled("an event that is not JSON")
+        return self._frame(frame[0], value)
+
+    def _frame(self, name: bytes, value: Any) -> list[Event]:
+        if not isinstance(value, dict):
+            return self._garbled("an event that is not a JSON object")
+        kind = value.get("type")
+        if not isinstance(kind, str):
+            kind = name.decode("utf-8", "replace")
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            return handler(self, value)
+        return self._error(value) if _is_error(value) else []
+
+    def _message_start(self, value: dict[str, Any]) -> list[Event]:
+        if self._started:
+            return []
+        message = _dict(value, "message")
+        self._started = True
+        self._usage = _merged_usage(None, message)
+        events: list[Event] = [Start(_str(message, "id"), _str(message, "model"), 0)]
+        content = message.get("content")
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}]
+        for index, block in enumerate(content if isinstance(content, list) else []):
+            events += self._block_start({"index": index, "content_block": block})
+            if self.ended:
+                break
+            events += self._block_stop({"index": index})
+        return events
+
+    def _block_start(self, value: dict[str, Any]) -> list[Event]:
+        events = [] if self._started else self._message_start({})
+        index = value.get("index")
+        if not isinstance(index, int) or len(self._blocks) == _MOST_OPEN:
+            return events + self._garbled("a content block that has no place")
+        content = _dict(value, "content_block")
+        kind = _str(content, "type")[:_LONGEST_LABEL]
+        opener = _OPENERS.get(kind)
+        # only tools may be open beside others, and an index has one block
+        for other in [b for b in self._blocks.values() if b.index == index or b.kind != "tool_use"]:
+            events += self._close(other)
+        self._current = self._blocks[index] = block = _Block(index, kind)
+        if opener is None:
+            return [*events, Opaque(f"content[{index}]:{kind}")]
+        if kind in _DELTAS:
+            block.delta, block.key, block.make = _DELTAS[kind]
+            block.plain = True
+        block.part = self._parts
+        self._parts += 1
+        return events + opener(self, block, content)
+
+    def _open_text(self, block: _Block, content: dict[str, Any]) -> list[Event]:
+        events: list[Event] = [TextStart(block.part)]
+        citations = content.get("citations")
+        events += self._piece(block, _str(content, "text"))
+        for citation in citations if isinstance(citations, list) else []:
+            events += self._citation(block, {"citation": citation})
+        return events
+
+    def _open_thinking(self, block: _Block, content: dict[str, Any]) -> list[Event]:
+        self._signature(block, content)
+        return [ReasoningStart(block.part), *self._piece(block, _str(content, "thinking"))]
+
+    def _open_redacted(self, block: _Block, content: dict[str, Any]) -> list[Event]:
+        block.seal = Seal(block.part, "redacted", _str(content, "data"))
+        return [ReasoningStart(block.part)]
+
+    def _open_tool(self, block: _Block, content: dict[str, Any]) -> list[Event]:
+        name = _str(content, "name")
+        if not name:
+            return self._garbled("a tool call without a name")
+        self._calls += 1
+        declared = self._tools.restore(name)
+        if declared.emulated:
+            block.plain = False
+            block.unwrap = ToolText(declared)
+        given = content.get("input")
+        block.input = given if isinstance(given, dict) and given else None
+        return [ToolStart(block.part, _str(content, "id"), declared.name, declared.kind, declared.namespace)]
+
+    def _block_delta(self, value: dict[str, Any]) -> list[Event]:
+        index = value.get("index")
+        block = self._blocks.get(index) if isinstance(index, int) else None
+        if block is None:
+            return self._garbled("a delta for a content block that is not open")
+        self._current = block
+        delta = _dict(value, "delta")
+        kind = _str(delta, "type")
+        if kind == block.delta:
+            return self._piece(block, _str(delta, block.key))
+        extra = _EXTRA_DELTAS.get((block.kind, kind))
+        return [] if extra is None else extra(self, block, delta)
+
+    def _piece(self, block: _Block, text: str) -> list[Event]:
+        """A piece of a block's text, as far as it is whole."""
+        if text:
+            block.filled = True
+            if not text.isascii() or not block.plain:
+                text = self._joined(block, text)
+        return [block.make(block.part, text)] if text else []
+
+    def _joined(self, block: _Block, text: str) -> str:
+        joined = block.joiner.feed(text)
+        if joined is not text:
+            block.plain = False
+        return joined if block.unwrap is None else block.unwrap.feed(joined)
+
+    def _citation(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
+        citation = _dict(delta, "citation")
+        kind = _str(citation, "type")[:_LONGEST_LABEL]
+        url = _str(citation, _CITED_URL.get(kind, ""))
+        if not url.startswith(("https://", "http://")):
+            return [Opaque(f"content[{block.index}].citations:{kind}")]
+        return [Citation(block.part, url, _str(citation, "title"), cited_text=_str(citation, "cited_text"))]
+
+    def _signature(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
+        signature = _str(delta, "signature")
+        if signature:
+            block.seal = Seal(block.part, "anthropic", signature)
+        return []
+
+    def _block_stop(self, value: dict[str, Any]) -> list[Event]:
+        index = value.get("index")
+        block = self._blocks.get(index) if isinstance(index, int) else None
+        return [] if block is None else self._close(block)
+
+    def _close(self, block: _Block) -> list[Event]:
+        del self._blocks[block.index]
+        if self._current is block:
+            self._current = None
+        if block.part < 0:
+            return []
+        rest = block.joiner.finish()
+        if block.input is not None and not block.filled:
+            rest = jsontext.input_to_arguments(block.input)
+        if block.unwrap is not None:
+            rest = block.unwrap.feed(rest) + block.unwrap.finish()
+        events: list[Event] = [block.make(block.part, rest)] if rest else []
+        if block.seal is not None:
+            events.append(block.seal)
+        events.append(PartStop(block.part))
+        return events
+
+    def _message_delta(self, value: dict[str, Any]) -> list[Event]:
+        events = [] if self._started else self._message_start({})
+        self._usage = _merged_usage(self._usage, value)
+        delta = _dict(value, "delta")
+        self._stop |= {key: delta[key] for key in ("stop_reason", "stop_sequence", "stop_details") if delta.get(key) is not None}
+        return events
+
+    def _message_stop(self, value: dict[str, Any]) -> list[Event]:
+        if not self._started or self._stop.get("stop_reason") is None:
+            return self._garbled("a message without a stop reason")
+        events: list[Event] = []
+        for block in list(self._blocks.values()):
+            events += self._close(block)
+        if self._usage is not None:
+            events.append(Metered(from_messages(self._usage)))
+        self.ended = True
+        return [*events, stop_of(self._stop, self._calls > 0)]
+
+    def _ping(self, value: dict[str, Any]) -> list[Event]:
+        return [Ping()]
+
+    def _error(self, value: dict[str, Any]) -> list[Event]:
+        return self._fault(error_of(value))
+
+    def _garbled(self, what: str) -> list[Event]:
+        return self._fault(errors.Garbled(f"The upstream sent {what}."))
+
+    def _fault(self, error: errors.GatewayError) -> list[Event]:
+        self.ended = True
+        return [Fault(error)]
+
+
+_Handler = Callable[[StreamDecoder, dict[str, Any]], list[Event]]
+_Opener = Callable[[StreamDecoder, _Block, dict[str, Any]], list[Event]]
+
+_HANDLERS: dict[str, _Handler] = {
+    "message_start": StreamDecoder._message_start,
+    "content_block_start": StreamDecoder._block_start,
+    "content_block_delta": StreamDecoder._block_delta,
+    "content_block_stop": StreamDecoder._block_stop,
+    "message_delta": StreamDecoder._message_delta,
+    "message_stop": StreamDecoder._message_stop,
+    "ping": StreamDecoder._ping,
+    "error": StreamDecoder._error,
+}
+_OPENERS: dict[str, _Opener] = {
+    "text": StreamDecoder._open_text,
+    "thinking": StreamDecoder._open_thinking,
+    "redacted_thinking": StreamDecoder._open_redacted,
+    "tool_use": StreamDecoder._open_tool,
+}
+_EXTRA_DELTAS: dict[tuple[str, str], _Opener] = {
+    ("text", "citations_delta"): StreamDecoder._citation,
+    ("thinking", "signature_delta"): StreamDecoder._signature,
+}
+_CITED_URL = {"web_search_result_location": "url", "search_result_location": "source"}
+
+
+def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
+    """A whole answer as the events of a stream. Never raises: what is no answer is one Fault."""
+    return StreamDecoder(reply).whole(body)
+
+
+def stop_of(delta: dict[str, Any], calls: bool) -> Stop:
+    """The neutral reason of a message_delta's `delta` or of a whole message. calls: the model called a tool of the client's."""
+    word = delta.get("stop_reason")
+    reason = quirks.STOP_REASON.get(word, "end") if isinstance(word, str) else "end"
+    if reason in ("end", "tool"):
+        reason = "tool" if calls else "end"
+    sequence = delta.get("stop_sequence") if reason == "stop_sequence" else None
+    explanation = _str(_dict(delta, "stop_details"), "explanation") if reason == "refusal" else ""
+    return Stop(reason, sequence if isinstance(sequence, str) else None, explanation or None)
+
+
+class Observer:
+    """Watches an answer that goes to a client of the same shape as it is.
+
+    content: something of the answer itself was seen. proof: the answer is complete. error: the provider's own, in mid-stream.
+    """
+
+    __slots__ = ("_calls", "_stop", "_usage", "content", "error", "proof")
+
+    def __init__(self) -> None:
+        self.content = False
+        self.proof = False
+        self.error: errors.GatewayError | None = None
+        self._usage: dict[str, Any] | None = None
+        self._stop: dict[str, Any] | None = None
+        self._calls = False
+
+    @property
+    def usage(self) -> Usage | None:
+        return None if self._usage is None else from_messages(self._usage)
+
+    @property
+    def stop(self) -> str | None:
+        """The neutral reason; None as long as there is none."""
+        return None if self._stop is None else stop_of(self._stop, self._calls).reason
+
+    def feed(self, frame: Frame) -> None:
+        """Never raises. A delta costs nothing once content was seen."""
+        name, data = frame
+        if self.content and (name == b"content_block_delta" or b'"content_block_delta"' in data[:64]):
+            return
+        try:
+            value = jsontext.loads(data)
+        except ValueError:
+            return
+        if isinstance(value, dict):
+            self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
+
+    def observe_whole(self, body: dict[str, Any]) -> None:
+        """A complete answer instead of frames."""
+        if _is_error(body):
+            self.error = error_of(body)
+            return
+        content = body.get("content")
+        for block in content if isinstance(content, list) else []:
+            self._see_block(block)
+        self._see_end(body, body)
+
+    def _see(self, kind: str, value: dict[str, Any]) -> None:
+        if kind == "content_block_delta":
+            # whatever kind of delta: one of its members besides the type says something
+            self.content = any(piece for key, piece in _dict(value, "delta").items() if key != "type")
+        elif kind == "content_block_start":
+            self._see_block(value.get("content_block"))
+        elif kind == "message_start":
+            self._see_usage(_dict(value, "message"))
+        elif kind == "message_delta":
+            self._see_end(_dict(value, "delta"), value)
+        elif kind == "message_stop":
+            self.proof = True
+        elif _is_error(value):
+            self.error = error_of(value)
+
+    def _see_block(self, block: Any) -> None:
+        if not isinstance(block, dict):
+            return
+        kind = block.get("type")
+        self._calls = self._calls or kind == "tool_use"
+        self.content = self.content or kind not in ("text", "thinking") or bool(block.get(kind))
+
+    def _see_end(self, delta: dict[str, Any], holder: dict[str, Any]) -> None:
+        self._see_usage(holder)
+        if delta.get("stop_reason") is not None:
+            self._stop = {key: delta.get(key) for key in ("stop_reason", "stop_sequence", "stop_details")}
+            self.proof = True
+
+    def _see_usage(self, holder: dict[str, Any]) -> None:
+        self._usage = _merged_usage(self._usage, holder)
+
+
+def _merged_usage(known: dict[str, Any] | None, holder: dict[str, Any]) -> dict[str, Any] | None:
+    """The counts of holder's `usage` over those that are known: each is a total, a null says nothing."""
+    usage = holder.get("usage")
+    if not isinstance(usage, dict):
+        return known
+    return (known or {}) | {key: count for key, count in usage.items() if count is not None}
+
+
+def _is_error(value: dict[str, Any]) -> bool:
+    return value.get("type") == "error" or isinstance(value.get("error"), dict | str)
+
+
+def _str(holder: dict[str, Any], key: str) -> str:
+    value = holder.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _dict(holder: dict[str, Any], key: str) -> dict[str, Any]:
+    value = holder.get(key)
+    return value if isinstance(value, dict) else {}

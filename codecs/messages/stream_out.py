@@ -1,0 +1,480 @@
+"""Hub events as a messages client reads them: streamed, or collected into one body.
+
+The shape has one block open at a time, and numbers them without gaps; the hub may have several tool calls open. So blocks stand
+in a queue: the first is live, what comes for the others waits until it is complete. A tool call is complete when its JSON object
+closes, whatever its upstream says later, so a second call does not wait for the end of the answer.
+
+`_Blocks` decides what is written; `StreamEncoder` writes it as frames, `Collector` as one object. Thus both give the same answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from .. import jsontext, sse
+from ..errors import GatewayError
+from ..events import (
+    REASONS,
+    Arguments,
+    Citation,
+    Event,
+    Fault,
+    Metered,
+    Opaque,
+    PartStop,
+    Ping,
+    Reasoning,
+    ReasoningStart,
+    Refusal,
+    Seal,
+    Start,
+    Stop,
+    Text,
+    TextStart,
+    ToolStart,
+)
+from ..ids import AnswerIds, tail
+from ..jsontext import ObjectScanner, arguments_to_input
+from ..reasoning import ENVELOPE, seal_item, seal_text
+from ..reply import Reply
+from ..sse import safe_json
+from ..usage import Usage, to_messages
+
+
+@dataclass(slots=True)
+class _Block:
+    """One block on its way to the client: it waits, it is live, it is over."""
+
+    part: int
+    kind: str  # text, thinking, tool_use
+    opening: dict[str, Any]
+    custom: bool = False  # a tool that takes free text
+    started: bool = False  # the client knows of it
+    stopped: bool = False  # its part is over
+    over: bool = False
+    free: bool = False  # a tool whose text is not JSON
+    waiting: list[Event] = field(default_factory=list)  # what came for it before its turn
+    pieces: list[str] = field(default_factory=list)  # of a text all, of a tool what the scanner has not seen
+    citations: list[Citation] = field(default_factory=list)  # what came before the text began
+    seals: list[Seal] = field(default_factory=list)
+    scanner: ObjectScanner = field(default_factory=ObjectScanner)
+
+    @property
+    def complete(self) -> bool:
+        return self.stopped or self.scanner.complete
+
+
+class _Blocks:
+    """The order of blocks, and what is in them. Subclasses say how it is written."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.ended = False
+        self._reply = reply
+        self._ids = AnswerIds("messages")
+        self._id = ""  # the upstream's
+        self._calls = 0
+        self._parts: dict[int, _Block] = {}
+        self._queue: deque[_Block] = deque()
+        self._live: _Block | None = None
+        # the event that is nothing but the next piece of the live block
+        self._next_kind: type | None = None
+        self._next_part = -1
+        self._pieces: list[str] = []
+        self._refusal: _Block | None = None  # the run of refusal text that may go on
+        self._refused: list[str] = []
+        self._usage: Usage | None = None
+
+    def _feed(self, events: list[Event]) -> None:
+        for event in events:
+            if not self.ended:
+                _ON[type(event)](self, event)
+
+    # ---- how it is written ----
+
+    def _begin(self, id: str, model: str) -> None:
+        raise NotImplementedError
+
+    def _open(self, opening: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _piece(self, text: str) -> None:
+        raise NotImplementedError
+
+    def _extra(self, type: str, key: str, value: Any) -> None:
+        """A citation or signature of the open block."""
+        raise NotImplementedError
+
+    def _shut(self) -> None:
+        raise NotImplementedError
+
+    def _finish(self, delta: dict[str, Any], usage: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _fail(self, error: GatewayError) -> None:
+        raise NotImplementedError
+
+    def _nothing(self, event: Event) -> None:
+        """Of no use to this client, or not in this form of the answer."""
+
+    # ---- events ----
+
+    def _start(self, event: Start) -> None:
+        self._id = event.id
+        id = "msg_" + tail(event.id, self._reply.nonce)
+        self._begin(id, self._reply.echo_model or event.model or self._reply.request.model)
+
+    def _text_start(self, event: TextStart) -> None:
+        self._enter(_Block(event.part, "text", {"type": "text", "text": ""}))
+
+    def _reasoning_start(self, event: ReasoningStart) -> None:
+        self._enter(_Block(event.part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}))
+
+    def _tool_start(self, event: ToolStart) -> None:
+        id = self._ids.call(event.id, self._id, self._calls)
+        self._calls += 1
+        opening = {"type": "tool_use", "id": id, "name": event.name, "input": {}}
+        self._enter(_Block(event.part, "tool_use", opening, custom=event.kind == "custom"))
+
+    def _enter(self, block: _Block) -> None:
+        self._end_refusal()
+        self._parts[block.part] = block
+        self._queue.append(block)
+        self._advance()
+
+    def _within(self, event: Text | Reasoning | Arguments | Citation | Seal) -> None:
+        block = self._parts[event.part]
+        if block is self._live:
+            _INSIDE[type(event)](self, block, event)
+            if block.complete:
+                self._advance()
+        elif not block.over:
+            block.waiting.append(event)
+
+    def _part_stop(self, event: PartStop) -> None:
+        self._parts.pop(event.part).stopped = True
+        self._advance()
+
+    def _refuse(self, event: Refusal) -> None:
+        self._refused.append(event.text)
+        if self._refusal is None:
+            self._refusal = _Block(-1, "text", {"type": "text", "text": ""})
+            self._queue.append(self._refusal)
+        self._refusal.waiting.append(Text(-1, event.text))
+        if self._refusal is self._live:
+            self._let_in(self._refusal)
+        else:
+            self._advance()
+
+    def _end_refusal(self) -> None:
+        if self._refusal is not None:
+            self._refusal.stopped = True
+            self._refusal = None
+
+    def _meter(self, event: Metered) -> None:
+        self._usage = event.usage
+
+    def _stop(self, event: Stop) -> None:
+        self._end_refusal()
+        self._advance()
+        self._end()
+        self._finish(self._stop_delta(event), to_messages(self._usage or Usage()))
+
+    def _stop_delta(self, event: Stop) -> dict[str, Any]:
+        refused = "".join(self._refused)
+        reason = REASONS["refusal" if refused and event.reason == "end" else event.reason][0]
+        delta: dict[str, Any] = {"stop_reason": reason, "stop_sequence": event.sequence}
+        if reason == "refusal":
+            delta["stop_details"] = {"type": "refusal", "category": None, "explanation": event.explanation or refused or None}
+        return delta
+
+    def _fault(self, event: Fault) -> None:
+        self._end()
+        self._fail(event.error)
+
+    def _end(self) -> None:
+        self.ended = True
+        self._next_kind = None
+
+    # ---- the queue ----
+
+    def _advance(self) -> None:
+        """Ends the live block as soon as it may end, and gives the next one what waits for it."""
+        while True:
+            block = self._live
+            if block is not None:
+                if not (block.stopped or (self._queue and block.complete)):
+                    return
+                self._close(block)
+            if not self._queue:
+                return
+            self._live = block = self._queue.popleft()
+            if block.kind == "tool_use":
+                self._show(block)
+            self._let_in(block)
+
+    def _let_in(self, block: _Block) -> None:
+        waiting, block.waiting = block.waiting, []
+        for event in waiting:
+            _INSIDE[type(event)](self, block, event)
+
+    def _show(self, block: _Block) -> None:
+        block.started = True
+        self._open(block.opening)
+
+    def _close(self, block: _Block) -> None:
+        self._live = None
+        self._next_kind = None
+        block.over = True
+        if block.kind == "thinking":
+            self._close_thinking(block)
+            return
+        if block.kind == "tool_use" and (block.free or block.custom):
+            raw = "".join(block.pieces)
+            self._piece(jsontext.dumps({"input" if block.custom else jsontext.INVALID: raw}).decode())
+        if block.started:
+            self._shut()
+
+    def _close_thinking(self, block: _Block) -> None:
+        signature = self._signature(block)
+        if signature:
+            if not block.started:
+                self._show(block)
+            self._extra("signature_delta", "signature", signature)
+            self._shut()
+        for seal in block.seals:
+            if seal.form == "redacted":
+                self._open({"type": "redacted_thinking", "data": seal.value})
+                self._shut()
+
+    def _signature(self, block: _Block) -> str:
+        """Of a thinking block: the provider's own, else an envelope; "" when there is nothing to sign."""
+        for seal in reversed(block.seals):
+            if seal.form == "anthropic":
+                return seal.value
+            if seal.form == "openai" and seal.value:
+                return seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
+        return seal_text(self._reply.domain) if block.started else ""
+
+    # ---- inside the live block ----
+
+    def _write(self, block: _Block, event: Text | Reasoning) -> None:
+        text = event.text
+        if not block.started:
+            block.pieces.append(text)
+            if block.kind == "text" and text.isspace():
+                return
+            text = "".join(block.pieces)
+            block.pieces = []
+            self._show(block)
+            for citation in block.citations:
+                self._cite(block, citation)
+            self._expect(type(event), block)
+        block.pieces.append(text)
+        self._piece(text)
+
+    def _write_arguments(self, block: _Block, event: Arguments) -> None:
+        text = event.text
+        if block.custom or block.free:
+            block.pieces.append(text)
+        elif not block.scanner.complete:
+            if self._next_kind is None:
+                text = text.lstrip(" \t\r\n")
+                block.free = text[:1] not in ("", "{")
+                if block.free or not text:
+                    block.pieces.append(text)
+                    return
+                self._expect(Arguments, block)
+            self._piece(self._scanned(block, text))
+
+    def _scanned(self, block: _Block, text: str) -> str:
+        """As much of the text as belongs to the tool's object. Only a closing bracket is a reason to look."""
+        if "}" not in text:
+            block.pieces.append(text)
+            return text
+        block.scanner.feed("".join(block.pieces))
+        block.pieces.clear()
+        length = block.scanner.feed(text)
+        if length is not None:
+            self._next_kind = None
+        return text[:length]
+
+    def _expect(self, kind: type, block: _Block) -> None:
+        self._next_kind = kind
+        self._next_part = block.part
+        self._pieces = block.pieces
+
+    def _cite(self, block: _Block, event: Citation) -> None:
+        if not block.started:
+            block.citations.append(event)
+            return
+        cited = event.cited_text or "".join(block.pieces)[event.start : event.end]
+        citation = {"type": "web_search_result_location", "url": event.url, "title": event.title, "cited_text": cited}
+        self._extra("citations_delta", "citation", citation | {"encrypted_index": ENVELOPE})
+
+    def _keep_seal(self, block: _Block, event: Seal) -> None:
+        block.seals.append(event)
+
+
+_ON: dict[type, Callable[[Any, Any], None]] = {
+    Start: _Blocks._start,
+    TextStart: _Blocks._text_start,
+    ReasoningStart: _Blocks._reasoning_start,
+    ToolStart: _Blocks._tool_start,
+    Text: _Blocks._within,
+    Reasoning: _Blocks._within,
+    Arguments: _Blocks._within,
+    Seal: _Blocks._within,
+    Citation: _Blocks._within,
+    Refusal: _Blocks._refuse,
+    PartStop: _Blocks._part_stop,
+    Metered: _Blocks._meter,
+    Stop: _Blocks._stop,
+    Fault: _Blocks._fault,
+    Opaque: _Blocks._nothing,
+    Ping: _Blocks._nothing,
+}
+_INSIDE: dict[type, Callable[[Any, _Block, Any], None]] = {
+    Text: _Blocks._write,
+    Reasoning: _Blocks._write,
+    Arguments: _Blocks._write_arguments,
+    Seal: _Blocks._keep_seal,
+    Citation: _Blocks._cite,
+}
+
+
+# ---- streamed ----
+
+_NO_USAGE = {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0}
+# block type -> the start of its text delta's frame after the index
+_PREFIXES = {
+    "text": b'"delta":{"type":"text_delta","text":',
+    "thinking": b'"delta":{"type":"thinking_delta","thinking":',
+    "tool_use": b'"delta":{"type":"input_json_delta","partial_json":',
+    "redacted_thinking": b"",
+}
+
+
+class StreamEncoder(_Blocks):
+    """One answer as frames."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply)
+        self._out: list[bytes] = []
+        self._index = -1
+        self._prefix = b""  # of a text delta's frame in the open block
+        self._started = False
+
+    def feed(self, events: list[Event]) -> bytes:
+        """The frames for these events; b"" when there are none."""
+        out = self._out
+        event: Any
+        for event in events:
+            kind = type(event)
+            if kind is self._next_kind and event.part == self._next_part:
+                text: str = event.text
+                if kind is not Arguments or "}" not in text:
+                    self._pieces.append(text)
+                    out.append(self._prefix + (orjson.dumps(text) if text.isascii() else safe_json(text)) + b"}}\n\n")
+                    continue
+            if kind is Ping:
+                out.append(self.keep_alive())
+            elif not self.ended:
+                _ON[kind](self, event)
+        frames = b"".join(out)
+        out.clear()
+        return frames
+
+    def keep_alive(self) -> bytes:
+        """A ping, or a comment as long as the client knows of no message; b"" after the end."""
+        return b"" if self.ended else sse.PING if self._started else sse.KEEP_ALIVE
+
+    def _emit(self, value: dict[str, Any]) -> None:
+        self._out.append(sse.event_frame(value["type"], safe_json(value)))
+
+    def _begin(self, id: str, model: str) -> None:
+        self._started = True
+        message: dict[str, Any] = {"id": id, "type": "message", "role": "assistant", "model": model, "content": []}
+        message |= {"stop_reason": None, "stop_sequence": None, "usage": _NO_USAGE}
+        self._emit({"type": "message_start", "message": message})
+
+    def _open(self, opening: dict[str, Any]) -> None:
+        self._index += 1
+        head = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,' % self._index
+        self._prefix = head + _PREFIXES[opening["type"]]
+        self._emit({"type": "content_block_start", "index": self._index, "content_block": opening})
+
+    def _piece(self, text: str) -> None:
+        self._out.append(self._prefix + safe_json(text) + b"}}\n\n")
+
+    def _extra(self, type: str, key: str, value: Any) -> None:
+        self._emit({"type": "content_block_delta", "index": self._index, "delta": {"type": type, key: value}})
+
+    def _shut(self) -> None:
+        self._emit({"type": "content_block_stop", "index": self._index})
+
+    def _finish(self, delta: dict[str, Any], usage: dict[str, Any]) -> None:
+        self._emit({"type": "message_delta", "delta": delta, "usage": usage})
+        self._emit({"type": "message_stop"})
+
+    def _fail(self, error: GatewayError) -> None:
+        self._emit(error.anthropic(self._reply.request_id or None))
+
+
+# ---- whole ----
+
+
+class Collector(_Blocks):
+    """One answer as one object. error: the answer broke off, and the body is not to be given out."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply)
+        self.error: GatewayError | None = None
+        self._message: dict[str, Any] = {}
+        self._content: list[dict[str, Any]] = []
+        self._texts: list[str] = []  # of the open block
+        self._inputs: list[tuple[dict[str, Any], str]] = []  # tool_use blocks and their JSON
+
+    def feed(self, events: list[Event]) -> None:
+        self._feed(events)
+
+    def body(self) -> dict[str, Any]:
+        """The message; to be called after Stop."""
+        return self._message
+
+    def _begin(self, id: str, model: str) -> None:
+        self._message = {"id": id, "type": "message", "role": "assistant", "model": model, "content": self._content}
+
+    def _open(self, opening: dict[str, Any]) -> None:
+        self._content.append(dict(opening))
+        self._texts = []
+
+    def _piece(self, text: str) -> None:
+        self._texts.append(text)
+
+    def _extra(self, type: str, key: str, value: Any) -> None:
+        block = self._content[-1]
+        if key == "citation":
+            block.setdefault("citations", []).append(value)
+        else:
+            block[key] = value
+
+    def _shut(self) -> None:
+        block = self._content[-1]
+        text = "".join(self._texts)
+        if block["type"] == "tool_use":
+            self._inputs.append((block, text))
+        elif block["type"] in block:
+            block[block["type"]] = text
+
+    def _finish(self, delta: dict[str, Any], usage: dict[str, Any]) -> None:
+        for block, text in self._inputs:
+            block["input"] = arguments_to_input(text, truncated=delta["stop_reason"] == "max_tokens")
+        self._message |= delta | {"usage": usage}
+
+    def _fail(self, error: GatewayError) -> None:
+        self.error = error
