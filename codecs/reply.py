@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from .request import Request
 from .tools import ToolMap
+
+
+class Encoded(NamedTuple):
+    """What goes up: the upstream's body, and the tools' names by which its answer is read."""
+
+    body: dict[str, Any]
+    tools: ToolMap
 
 
 @dataclass(slots=True)
