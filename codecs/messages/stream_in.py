@@ -350,12 +350,12 @@ def stop_of(delta: dict[str, Any], calls: bool) -> Stop:
 class Observer:
     """Watches an answer that goes to a client of the same shape as it is.
 
-    content: something of the answer itself was seen. proof: the answer is complete. error: the provider's own, in mid-stream.
+    content: something of the answer itself was seen. proof: its last event was. error: the provider's own, in mid-stream.
     """
 
     __slots__ = ("_calls", "_stop", "_usage", "content", "error", "proof")
 
-    def __init__(self) -> None:
+    def __init__(self, reply: Reply) -> None:
         self.content = False
         self.proof = False
         self.error: errors.GatewayError | None = None
@@ -384,6 +384,10 @@ class Observer:
         if isinstance(value, dict):
             self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
 
+    def completed(self, clean: bool) -> bool:
+        """Whether the answer is complete, now that the transport ended (clean: it was not broken off)."""
+        return self.proof or self._stop is not None
+
     def observe_whole(self, body: dict[str, Any]) -> None:
         """A complete answer instead of frames."""
         if _is_error(body):
@@ -393,6 +397,7 @@ class Observer:
         for block in content if isinstance(content, list) else []:
             self._see_block(block)
         self._see_end(body, body)
+        self.proof = self._stop is not None
 
     def _see(self, kind: str, value: dict[str, Any]) -> None:
         if kind == "content_block_delta":
@@ -420,7 +425,6 @@ class Observer:
         self._see_usage(holder)
         if delta.get("stop_reason") is not None:
             self._stop = {key: delta.get(key) for key in ("stop_reason", "stop_sequence", "stop_details")}
-            self.proof = True
 
     def _see_usage(self, holder: dict[str, Any]) -> None:
         self._usage = _merged_usage(self._usage, holder)
