@@ -31,6 +31,7 @@ class Start:
 @dataclass(slots=True)
 class TextStart:
     part: int
+    apart: bool = False  # begins a message of its own: where an answer has one text only, a blank line comes before it
 
 
 @dataclass(slots=True)

@@ -12,6 +12,10 @@ from typing import Any, NamedTuple
 
 Path = tuple[str | int, ...]
 
+# what a path begins with when it leads into something that the caller did not send this time (the stored turns of a
+# conversation): nothing is reported of it, since the caller was told when it was sent
+STORED = ""
+
 HEADER_LIMIT = 1024  # bytes of one report header
 _VALUE_LIMIT = 32
 _NOT_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
@@ -64,14 +68,16 @@ class Ledger:
     adapted: list[Entry] = field(default_factory=list)
 
     def drop(self, path: Path, label: str = "") -> None:
-        self.dropped.append(Entry(path, label))
+        if path[:1] != (STORED,):
+            self.dropped.append(Entry(path, label))
 
     def adapt(self, path: Path, value: object = None) -> None:
         """value: what was sent instead, where that is short enough to say."""
         text = "" if value is None else str(value)
         if len(text) > _VALUE_LIMIT or _NOT_TOKEN.search(text):
             text = ""
-        self.adapted.append(Entry(path, value=text))
+        if path[:1] != (STORED,):
+            self.adapted.append(Entry(path, value=text))
 
     def first_dropped(self, body: Any) -> str | None:
         """The first loss, as an error's param; None when nothing was lost."""

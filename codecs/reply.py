@@ -30,6 +30,7 @@ class Reply:
     request_id: str = ""
     nonce: str = "0" * 32  # 32 random hex digits, for ids that cannot be derived
     created: int = 0  # when the gateway received the answer, seconds since the epoch
+    completed: int = 0  # when it ended, known before Stop is fed; 0: take `created`
     response_id: str = ""  # responses clients: the id to give out; empty: resp_ and the nonce
     previous_response_id: str | None = None
     conversation_id: str | None = None
