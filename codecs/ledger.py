@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 
 # what a path begins with when it leads into something that the caller did not send this time (the stored turns of a
 # conversation): nothing is reported of it, since the caller was told when it was sent
-STORED = ""
+STORED = -1
 
 HEADER_LIMIT = 1024  # bytes of one report header
 _VALUE_LIMIT = 32
