@@ -1,0 +1,204 @@
+"""A messages client's content blocks as parts of hub turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .. import jsontext, media
+from ..errors import UnsupportedContent
+from ..ledger import Ledger, Path, concrete
+from ..reasoning import is_sealed, opened
+from ..request import (
+    Cache,
+    CallPart,
+    DocumentPart,
+    ForeignPart,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    ResultPart,
+    SearchResultPart,
+    TextPart,
+)
+from .fields import Fields, wrong_type
+
+_Part = TypeVar("_Part")
+# what may stand inside of other blocks
+_IN_RESULT = {"text", "image", "document", "search_result", "tool_reference"}
+_IN_DOCUMENT = {"text", "image"}
+_IN_SEARCH_RESULT = {"text"}
+
+
+def decode_content(content: Any, role: str, path: Path, ledger: Ledger) -> list[Part]:
+    """The parts of one message. content: a string or a list of blocks. path: where it stands. Raises ClientFaults."""
+    if isinstance(content, str):
+        return [TextPart(content, path)]
+    if not isinstance(content, list):
+        raise wrong_type(path, "a string or a list")
+    return [_decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content)]
+
+
+def cache_of(fields: Fields) -> Cache | None:
+    """The breakpoint that `cache_control` sets."""
+    control = fields.members("cache_control")
+    return None if control is None else Cache(long=control.get("ttl") == "1h")
+
+
+def _decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
+    fields = Fields(block, path)
+    kind = fields.required("type")
+    decode = _BLOCKS.get(kind)
+    if decode is not None:
+        part = decode(fields, ledger)
+        fields.report(ledger)
+        return part
+    if kind != "container_upload" and (role == "assistant" or kind.endswith("_tool_result")):
+        return ForeignPart(kind, path)
+    raise _unsupported(f"content of type {kind[:64]}", path)
+
+
+def _text(fields: Fields, ledger: Ledger) -> TextPart:
+    fields.ignore("citations")
+    return TextPart(fields.required("text"), fields.path, cache_of(fields))
+
+
+def _image(fields: Fields, ledger: Ledger) -> ImagePart:
+    part = ImagePart(fields.path, cache=cache_of(fields))
+    source, kind = _source(fields, ledger)
+    if kind == "url":
+        part.url = source.required("url")
+    elif kind == "base64":
+        part.media_type, part.data = _inline(source)
+    else:
+        raise _unsupported(f"image source type {kind}", fields.path)
+    return part
+
+
+def _document(fields: Fields, ledger: Ledger) -> DocumentPart:
+    path = fields.path
+    part = DocumentPart(path, title=fields.text("title") or "", context=fields.text("context") or "", cache=cache_of(fields))
+    _drop_citations(fields, ledger)
+    source, kind = _source(fields, ledger)
+    if kind == "url":
+        part.url = source.required("url")
+    elif kind == "base64":
+        part.media_type, part.data = _inline(source)
+    elif kind == "text":
+        part.media_type = source.text("media_type") or media.TEXT
+        part.text = source.required("data")
+    elif kind == "content":
+        part.parts = _parts(source.take("content"), (*path, "source", "content"), ledger, _IN_DOCUMENT, (TextPart, ImagePart))
+    else:
+        raise _unsupported(f"document source type {kind}", path)
+    return part
+
+
+def _source(fields: Fields, ledger: Ledger) -> tuple[Fields, str]:
+    source = fields.inner("source")
+    if source is None:
+        raise wrong_type((*fields.path, "source"), "an object")
+    return source, source.required("type")
+
+
+def _inline(source: Fields) -> media.Inline:
+    path = (*source.path, "data")
+    data = media.clean_base64(source.required("data"), path)
+    kind = media.media_type(source.text("media_type") or "") or media.sniff(data)
+    if not kind:
+        raise _unsupported("content without a media type", source.path)
+    return media.Inline(kind, data)
+
+
+def _drop_citations(fields: Fields, ledger: Ledger) -> None:
+    citations = fields.members("citations")
+    if citations is not None and citations.get("enabled"):
+        ledger.drop((*fields.path, "citations"))
+
+
+def _search_result(fields: Fields, ledger: Ledger) -> SearchResultPart:
+    _drop_citations(fields, ledger)
+    texts = _parts(fields.take("content"), (*fields.path, "content"), ledger, _IN_SEARCH_RESULT, (TextPart,))
+    return SearchResultPart(
+        fields.path,
+        source=fields.required("source"),
+        title=fields.required("title"),
+        text="\n".join(text.text for text in texts),
+        cache=cache_of(fields),
+    )
+
+
+def _thinking(fields: Fields, ledger: Ledger) -> ReasoningPart:
+    text, signature = fields.text("thinking") or "", fields.text("signature") or ""
+    path = (*fields.path, "thinking")
+    if is_sealed(signature):
+        return opened(signature, path, text)
+    if not signature:
+        return ReasoningPart(path, "foreign", text)
+    return ReasoningPart(path, "anthropic", text, [{"type": "thinking", "thinking": text, "signature": signature}])
+
+
+def _redacted_thinking(fields: Fields, ledger: Ledger) -> ReasoningPart:
+    block = {"type": "redacted_thinking", "data": fields.required("data")}
+    return ReasoningPart((*fields.path, "data"), "anthropic", blocks=[block])
+
+
+def _tool_use(fields: Fields, ledger: Ledger) -> CallPart:
+    fields.ignore("caller")
+    arguments = jsontext.input_to_arguments(fields.members("input") or {})
+    return CallPart(fields.required("id"), fields.required("name"), arguments, fields.path, cache=cache_of(fields))
+
+
+def _tool_result(fields: Fields, ledger: Ledger) -> ResultPart:
+    content = fields.take("content")
+    path = (*fields.path, "content")
+    if content is None:
+        content = ""
+    elif not isinstance(content, str):
+        content = _parts(content, path, ledger, _IN_RESULT, (TextPart, ImagePart, DocumentPart, SearchResultPart))
+    return ResultPart(
+        fields.required("tool_use_id"),
+        content,
+        fields.path,
+        is_error=bool(fields.flag("is_error")),
+        cache=cache_of(fields),
+    )
+
+
+def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: tuple[type[_Part], ...]) -> list[_Part]:
+    """Content inside a block. Raises errors.UnsupportedContent for a type that may not stand there (so nests end)."""
+    if isinstance(content, list):
+        for i, block in enumerate(content):
+            kind = block.get("type") if isinstance(block, dict) else None
+            if isinstance(kind, str) and kind not in allowed:
+                raise _unsupported(f"content of type {kind[:64]}", (*path, i))
+    parts: list[_Part] = []
+    for part in decode_content([] if content is None else content, "user", path, ledger):
+        if isinstance(part, kinds):
+            parts.append(part)
+        elif isinstance(part, ForeignPart):
+            ledger.drop(part.path, part.label)
+    return parts
+
+
+def _tool_reference(fields: Fields, ledger: Ledger) -> ForeignPart:
+    """What the tool search found: its own shape loads the tool, elsewhere all tools are there anyway."""
+    fields.ignore("tool_name", "cache_control")
+    return ForeignPart("tool_reference", fields.path)
+
+
+def _unsupported(what: str, path: Path) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
+
+
+_BLOCKS: dict[str, Callable[[Fields, Ledger], Part]] = {
+    "text": _text,
+    "image": _image,
+    "document": _document,
+    "search_result": _search_result,
+    "thinking": _thinking,
+    "redacted_thinking": _redacted_thinking,
+    "tool_use": _tool_use,
+    "tool_result": _tool_result,
+    "tool_reference": _tool_reference,
+}

@@ -1,0 +1,97 @@
+"""Reading a client's JSON object field by field: what is read is taken out, what nobody took is reported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import Malformed, Missing, WrongType
+from ..ledger import Ledger, Path, concrete
+
+
+class Fields:
+    """A shallow copy of one object in the request. Null is absence; a reader raises errors.WrongType with the field's path."""
+
+    def __init__(self, value: Any, path: Path) -> None:
+        if not isinstance(value, dict):
+            raise wrong_type(path, "an object")
+        self._left: dict[str, Any] = dict(value)
+        self.path = path
+
+    def take(self, key: str) -> Any:
+        return self._left.pop(key, None)
+
+    def text(self, key: str) -> str | None:
+        value = self.take(key)
+        if value is not None and not isinstance(value, str):
+            raise wrong_type((*self.path, key), "a string")
+        return value
+
+    def required(self, key: str) -> str:
+        """A string that must be there. Raises errors.Missing."""
+        value = self.text(key)
+        if value is None:
+            raise missing((*self.path, key))
+        return value
+
+    def number(self, key: str) -> int | float | None:
+        value = self.take(key)
+        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise wrong_type((*self.path, key), "a number")
+        return value
+
+    def integer(self, key: str) -> int | None:
+        value = self.take(key)
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise wrong_type((*self.path, key), "an integer")
+        return value
+
+    def flag(self, key: str) -> bool | None:
+        value = self.take(key)
+        if value is not None and not isinstance(value, bool):
+            raise wrong_type((*self.path, key), "a boolean")
+        return value
+
+    def items(self, key: str) -> list[Any] | None:
+        value = self.take(key)
+        if value is not None and not isinstance(value, list):
+            raise wrong_type((*self.path, key), "a list")
+        return value
+
+    def members(self, key: str) -> dict[str, Any] | None:
+        value = self.take(key)
+        if value is not None and not isinstance(value, dict):
+            raise wrong_type((*self.path, key), "an object")
+        return value
+
+    def inner(self, key: str) -> Fields | None:
+        """An object as fields of its own."""
+        value = self.members(key)
+        return None if value is None else Fields(value, (*self.path, key))
+
+    def ignore(self, *keys: str) -> None:
+        """These have no meaning elsewhere: nothing is lost with them."""
+        for key in keys:
+            self._left.pop(key, None)
+
+    def report(self, ledger: Ledger) -> None:
+        """What is left was not carried. An empty list or object says as little as null."""
+        for key, value in self._left.items():
+            if value not in (None, [], {}):
+                ledger.drop((*self.path, key))
+
+
+def missing(path: Path) -> Missing:
+    where = concrete(path)
+    return Missing(f"{where}: field required", param=where)
+
+
+def wrong_type(path: Path, wanted: str) -> WrongType:
+    where = concrete(path) or "the body"
+    return WrongType(f"{where} must be {wanted}", param=concrete(path) or None)
+
+
+def invalid(path: Path, why: str) -> Malformed:
+    where = concrete(path)
+    return Malformed(f"{where}: {why}", code="invalid_value", param=where)

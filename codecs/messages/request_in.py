@@ -1,0 +1,238 @@
+"""A messages client's request in the hub's words.
+
+Source: Anthropic API reference, "Create a Message". Null and the documented defaults are absence. A field that only this shape
+knows is reported as dropped at once: a request that needs no translation never comes here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import Unsupported
+from ..ledger import Path
+from ..request import OutputFormat, Part, Request, TextPart, Thinking, Tool, ToolChoice, Turn
+from .content_in import cache_of, decode_content
+from .fields import Fields, invalid, missing, wrong_type
+
+_ROLES = frozenset({"user", "assistant", "system"})
+_BILLING = "x-anthropic-billing-header"  # Claude Code puts it before its system prompt, for Anthropic alone
+
+
+def decode_request(body: dict[str, Any]) -> Request:
+    """The request in hub form. Raises errors.ClientFault and its leaves, with `param` the field's concrete path."""
+    fields = Fields(body, ())
+    request = Request("messages", fields.text("model") or "", body)
+    request.stream = fields.flag("stream") or False
+    _limits(request, fields)
+    _turns(request, fields)
+    _tools(request, fields)
+    _tool_choice(request, fields)
+    _reasoning_and_format(request, fields)
+    _sampling(request, fields)
+    _account(request, fields)
+    fields.ignore("betas")
+    fields.report(request.ledger)
+    return request
+
+
+def _limits(request: Request, fields: Fields) -> None:
+    limit = fields.integer("max_tokens")
+    if limit is None:
+        raise missing(("max_tokens",))
+    if limit == 0:
+        raise Unsupported("max_tokens: 0 (cache pre-warm) is not supported by the selected model", param="max_tokens")
+    if limit < 0:
+        raise invalid(("max_tokens",), "must be at least 1")
+    request.set("max_tokens", limit)
+
+
+# ---- messages ----
+
+
+def _turns(request: Request, fields: Fields) -> None:
+    system = fields.take("system")
+    if system is not None:
+        parts = decode_content(system, "system", ("system",), request.ledger)
+        request.turns.append(Turn("system", _without_billing(parts), ("system",), plain=isinstance(system, str)))
+    messages = fields.items("messages")
+    if messages is None:
+        raise missing(("messages",))
+    for i, message in enumerate(messages):
+        request.turns.append(_turn(request, Fields(message, ("messages", i))))
+
+
+def _turn(request: Request, fields: Fields) -> Turn:
+    role = fields.required("role")
+    if role not in _ROLES:
+        raise wrong_type((*fields.path, "role"), "user, assistant or system")
+    content = fields.take("content")
+    path = (*fields.path, "content")
+    if content is None:
+        raise missing(path)
+    parts = decode_content(content, role, path, request.ledger)
+    fields.report(request.ledger)
+    return Turn(role, parts, fields.path, plain=isinstance(content, str))
+
+
+def _without_billing(parts: list[Part]) -> list[Part]:
+    return [part for part in parts if not (isinstance(part, TextPart) and part.text.startswith(_BILLING))]
+
+
+# ---- tools ----
+
+
+def _tools(request: Request, fields: Fields) -> None:
+    for i, tool in enumerate(fields.items("tools") or []):
+        decoded = _tool(request, Fields(tool, ("tools", i)))
+        if decoded is not None:
+            request.tools.append(decoded)
+
+
+def _tool(request: Request, fields: Fields) -> Tool | None:
+    kind = fields.text("type") or "custom"
+    if kind == "custom":
+        return _client_tool(request, fields)
+    name = fields.text("name") or ""
+    if kind.startswith("web_search_"):
+        tool = Tool("web_search", name or "web_search", fields.path, label=kind, cache=cache_of(fields))
+        for key in ("allowed_domains", "blocked_domains", "user_location", "max_uses"):
+            value = fields.take(key)
+            if value is not None:
+                tool.search[key] = value
+        fields.ignore("defer_loading", "allowed_callers", "strict")
+        fields.report(request.ledger)
+        return tool
+    return Tool("hosted", name, fields.path, label=kind)
+
+
+def _client_tool(request: Request, fields: Fields) -> Tool | None:
+    callers = fields.items("allowed_callers")
+    if callers and "direct" not in callers:
+        request.ledger.drop(fields.path)  # only code that runs at Anthropic may call it
+        return None
+    fields.ignore("defer_loading", "eager_input_streaming")
+    tool = Tool(
+        "function",
+        fields.required("name"),
+        fields.path,
+        description=fields.text("description"),
+        schema=fields.members("input_schema"),
+        strict=fields.flag("strict"),
+        examples=fields.items("input_examples") or [],
+        cache=cache_of(fields),
+    )
+    fields.report(request.ledger)
+    return tool
+
+
+def _tool_choice(request: Request, fields: Fields) -> None:
+    choice = fields.inner("tool_choice")
+    if choice is None:
+        return
+    path = choice.path
+    kind = choice.required("type")
+    if kind == "tool":
+        decoded = _named_choice(request, choice.required("name"), path)
+    elif kind in ("auto", "none"):
+        decoded = ToolChoice(kind, path)
+    elif kind == "any":
+        decoded = ToolChoice("required", path)
+    else:
+        raise invalid((*path, "type"), "must be auto, any, tool or none")
+    request.set("tool_choice", decoded)
+    if choice.flag("disable_parallel_tool_use"):
+        request.set("parallel_tool_calls", False, *path, "disable_parallel_tool_use")
+    choice.report(request.ledger)
+
+
+def _named_choice(request: Request, name: str, path: Path) -> ToolChoice:
+    """A choice by name; of a tool that the provider runs, its type is what other shapes know."""
+    for tool in request.tools:
+        if tool.name == name and tool.kind != "function":
+            return ToolChoice("tool", path, name="web_search" if tool.kind == "web_search" else tool.label, kind="hosted")
+    return ToolChoice("tool", path, name=name)
+
+
+# ---- settings ----
+
+
+def _reasoning_and_format(request: Request, fields: Fields) -> None:
+    config = fields.inner("output_config")
+    effort = output = None
+    if config is not None:
+        effort = config.text("effort")
+        output = _format(request, config.inner("format"))
+    old = _format(request, fields.inner("output_format"))  # what the beta called it
+    output = output or old
+    if output is not None:
+        request.set("output", output, *output.path)
+    _thinking(request, fields.inner("thinking"), effort)
+    if config is not None:
+        config.report(request.ledger)
+
+
+def _format(request: Request, fields: Fields | None) -> OutputFormat | None:
+    if fields is None:
+        return None
+    kind = fields.required("type")
+    if kind != "json_schema":
+        request.ledger.drop(fields.path)
+        return None
+    schema = fields.members("schema")
+    if schema is None:
+        raise missing((*fields.path, "schema"))
+    fields.report(request.ledger)
+    return OutputFormat("json_schema", fields.path, schema=schema)
+
+
+_SHOW = {"omitted": "hide", "summarized": "summary"}
+_EFFORT: Path = ("output_config", "effort")
+
+
+def _thinking(request: Request, fields: Fields | None, effort: str | None) -> None:
+    if fields is None:
+        if effort is not None:
+            request.set("thinking", Thinking(_EFFORT, "effort", effort), *_EFFORT)
+        return
+    path = fields.path
+    kind = fields.required("type")
+    thinking = Thinking(path, "adaptive", show=_SHOW.get(fields.text("display") or "", "default"))
+    if kind == "disabled":
+        thinking.level = "off"
+    elif kind == "enabled":
+        thinking.level = "budget"
+        thinking.budget = fields.integer("budget_tokens")
+        if thinking.budget is None:
+            raise missing((*path, "budget_tokens"))
+    elif kind not in ("adaptive", "between_tools"):
+        raise invalid((*path, "type"), "must be enabled, disabled, adaptive or between_tools")
+    if thinking.level == "adaptive" and effort is not None:
+        thinking.effort, thinking.path = effort, _EFFORT
+    elif effort is not None:
+        request.ledger.drop(_EFFORT)  # a budget, or none, has the last word
+    request.set("thinking", thinking, *thinking.path)
+    fields.report(request.ledger)
+
+
+def _sampling(request: Request, fields: Fields) -> None:
+    temperature = fields.number("temperature")
+    request.set("temperature", None if temperature == 1 else temperature)
+    request.set("top_p", fields.number("top_p"))
+    request.set("top_k", fields.integer("top_k"))
+    stops = fields.items("stop_sequences") or []
+    for i, stop in enumerate(stops):
+        if not isinstance(stop, str):
+            raise wrong_type(("stop_sequences", i), "a string")
+    request.set("stop", stops or None, "stop_sequences")
+
+
+def _account(request: Request, fields: Fields) -> None:
+    metadata = fields.inner("metadata")
+    if metadata is not None:
+        request.set("safety_identifier", metadata.text("user_id") or None, "metadata", "user_id")
+        metadata.report(request.ledger)
+    tier, speed = fields.text("service_tier"), fields.text("speed")
+    request.set("messages_tier", None if tier == "auto" else tier, "service_tier")
+    request.set("speed", None if speed == "standard" else speed)
+    control = cache_of(fields)
+    request.set("cache", control, "cache_control")
