@@ -1,0 +1,171 @@
+"""Parts of hub turns as content blocks for a messages upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from .. import media
+from ..errors import UnsupportedContent
+from ..ids import CallIds
+from ..jsontext import arguments_to_input
+from ..ledger import Path, concrete
+from ..request import (
+    Cache,
+    CallPart,
+    DocumentPart,
+    ForeignPart,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    ResultPart,
+    SearchResultPart,
+    TextPart,
+)
+from ..tools import ToolMap
+
+Block = dict[str, Any]
+
+
+class ContentWriter:
+    """Writes the blocks of one request. names: the tools that history calls, in order."""
+
+    def __init__(self, request: Request, tools: ToolMap, long_cache: bool) -> None:
+        """long_cache: every breakpoint gets the long lifetime."""
+        self.names: dict[str, None] = {}
+        self.marked: list[tuple[Block, Path]] = []  # blocks with a cache breakpoint, and whose it is
+        self._request = request
+        self._ledger = request.ledger
+        self._tools = tools
+        self._ids = CallIds("messages", openai_host=False)
+        self._long_cache = long_cache
+
+    def blocks(self, part: Part) -> list[Block]:
+        """A part's blocks; none when it says nothing. Raises errors.UnsupportedContent for what the client must be told of."""
+        blocks = _WRITERS[type(part)](self, part)
+        cache: Cache | None = getattr(part, "cache", None)
+        if blocks and cache is not None:
+            self.mark(blocks[-1], cache, part.path)
+        return blocks
+
+    def mark(self, block: Block, cache: Cache, path: Path) -> None:
+        long = cache.long or self._long_cache
+        block["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if long else {"type": "ephemeral"}
+        where = (*path, "cache_control" if self._request.shape == "messages" else "prompt_cache_breakpoint")
+        self.marked.append((block, where))
+        if cache.long and self._request.shape != "messages":
+            self._ledger.adapt(where)
+
+    def _text(self, part: TextPart | RefusalPart) -> list[Block]:
+        return [{"type": "text", "text": part.text}] if part.text.strip() else []
+
+    def _image(self, part: ImagePart) -> list[Block]:
+        if part.detail not in ("", "auto"):
+            inside = ("image_url", "detail") if self._request.shape == "chat" else ("detail",)
+            self._ledger.drop((*part.path, *inside))
+        if part.data:
+            return [_inline_image(part.media_type, part.data, part.path)]
+        if not part.url.startswith(("https://", "http://")):
+            raise _unsupported("this kind of image URL", part.path)
+        return [{"type": "image", "source": {"type": "url", "url": part.url}}]
+
+    def _document(self, part: DocumentPart) -> list[Block]:
+        if part.data and part.media_type.startswith("image/"):
+            return [_inline_image(part.media_type, part.data, part.path)]
+        block: Block = {"type": "document", "source": self._source(part)}
+        if part.title:
+            block["title"] = part.title
+        if part.context:
+            block["context"] = part.context
+        return [block]
+
+    def _source(self, part: DocumentPart) -> dict[str, Any]:
+        if part.data and part.media_type == media.PDF:
+            return {"type": "base64", "media_type": media.PDF, "data": part.data}
+        if part.data and part.media_type.startswith("text/"):
+            return {"type": "text", "media_type": media.TEXT, "data": media.decoded_text(part.data, part.path)}
+        if part.text is not None:
+            return {"type": "text", "media_type": media.TEXT, "data": part.text}
+        if part.parts is not None:
+            return {"type": "content", "content": [block for inner in part.parts for block in self.blocks(inner)]}
+        if part.url and _path_of(part.url).endswith(".pdf"):
+            return {"type": "url", "url": part.url}
+        raise _unsupported("this kind of file", part.path)
+
+    def _search_result(self, part: SearchResultPart) -> list[Block]:
+        content = [{"type": "text", "text": part.text}]
+        return [{"type": "search_result", "source": part.source, "title": part.title, "content": content}]
+
+    def _reasoning(self, part: ReasoningPart) -> list[Block]:
+        if part.form != "anthropic":
+            self._ledger.drop(part.path)
+            return []
+        return [dict(block) for block in part.blocks]
+
+    def _call(self, part: CallPart) -> list[Block]:
+        name = self._tools.wire(part.name, part.namespace)
+        self.names.setdefault(name)
+        custom = self._tools.emulates(part)
+        given = {"input": part.arguments} if custom else arguments_to_input(part.arguments)
+        return [{"type": "tool_use", "id": self._ids.call(part.id), "name": name, "input": given}]
+
+    def _result(self, part: ResultPart) -> list[Block]:
+        block: Block = {"type": "tool_result", "tool_use_id": self._ids.result(part.id)}
+        content: str | list[Block]
+        if isinstance(part.content, str):
+            content = part.content
+        else:
+            content = []
+            for inner in part.content:
+                # white space may be what the tool said
+                spaces = isinstance(inner, TextPart) and inner.text.isspace()
+                content += (
+                    [{"type": "text", "text": inner.text}] if isinstance(inner, TextPart) and spaces else self.blocks(inner)
+                )
+        if content:
+            block["content"] = content
+        if part.is_error:
+            block["is_error"] = True
+        return [block]
+
+    def _inside_result(self, part: Part) -> list[Block]:
+        if isinstance(part, TextPart) and part.text.isspace():  # perhaps what the tool said
+            return [{"type": "text", "text": part.text}]
+        return self.blocks(part)
+
+    def _foreign(self, part: ForeignPart) -> list[Block]:
+        self._ledger.drop(part.path, part.label)
+        return []
+
+
+def _inline_image(media_type: str, data: str, path: Path) -> Block:
+    if media_type not in media.IMAGE_TYPES:
+        raise _unsupported(f"an image of type {media_type[:64]}", path)
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+
+def _path_of(url: str) -> str:
+    try:
+        return urlsplit(url).path.lower()
+    except ValueError:
+        return ""
+
+
+def _unsupported(what: str, path: Path) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
+
+
+_WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {
+    TextPart: ContentWriter._text,
+    RefusalPart: ContentWriter._text,
+    ImagePart: ContentWriter._image,
+    DocumentPart: ContentWriter._document,
+    SearchResultPart: ContentWriter._search_result,
+    ReasoningPart: ContentWriter._reasoning,
+    CallPart: ContentWriter._call,
+    ResultPart: ContentWriter._result,
+    ForeignPart: ContentWriter._foreign,
+}

@@ -1,0 +1,283 @@
+"""A hub request as the body for a messages upstream.
+
+What the upstream and its model take is asked of the capabilities, never guessed. The order below matters in one way: the token
+limit is known before the thinking budget, the tool choice before the thinking, and the thinking before the sampling.
+Source: Anthropic API reference, "Create a Message", "Extended thinking", "Adaptive thinking", "Structured outputs".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from .. import schema as schemas
+from ..capabilities import Capabilities
+from ..errors import Malformed
+from ..ledger import concrete
+from ..reasoning import budget_of_effort, effort_of_budget, nearest
+from ..reply import Encoded
+from ..request import Cache, OutputFormat, Request, Thinking
+from ..tools import ToolMap
+from .content_out import ContentWriter
+from .tools_out import ToolsWriter
+from .turns_out import write_turns
+
+_DEFAULT_LIMIT = 32_000
+_LEAST_BUDGET = 1024
+_DEFAULT_BUDGET = 8192
+_MOST_BREAKPOINTS = 4
+_LONGEST_USER = 256
+_NO_SAMPLING_SINCE = "2026-10-21"  # the API version that refuses temperature, top_p and top_k
+
+# what another shape asks of its own endpoint, and what is answered for elsewhere
+_MEANINGLESS = {
+    "chat": ("include_obfuscation",),
+    "responses": ("include_obfuscation", "store", "metadata"),
+    "messages": (),
+}
+
+
+def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
+    """The upstream's body. Takes the request's settings, and reports what it does not carry in its ledger.
+
+    Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
+    """
+    retention = request.take("prompt_cache_retention")
+    names = ToolMap(native_custom=False)
+    content = ContentWriter(request, names, long_cache=retention == "24h")
+    tools = ToolsWriter(request, capabilities, names, content)
+    tools.write_tools()
+    tools.write_choice()
+    body: dict[str, Any] = {"model": model, "max_tokens": _limit(request, capabilities)}
+    body |= write_turns(request, capabilities, content)
+    tools.write_stubs(content.names)
+    if tools.tools:
+        body["tools"] = tools.tools
+    if tools.choice is not None:
+        body["tool_choice"] = tools.choice
+    _Settings(request, capabilities, body).write()
+    if content.marked and retention == "24h":
+        request.ledger.adapt(("prompt_cache_retention",))
+    _cache(request, capabilities, body, content, long=retention == "24h")
+    if request.stream:
+        body["stream"] = True
+    request.ignore(_MEANINGLESS[request.shape])
+    request.close()
+    return Encoded(body, names)
+
+
+def _limit(request: Request, capabilities: Capabilities) -> int:
+    setting = request.settings.get("max_tokens")
+    if setting is None:
+        return min(capabilities.m_max_output, _DEFAULT_LIMIT)
+    limit: int = setting.value
+    if limit < 1:
+        param = concrete(setting.path)
+        raise Malformed(f"{param} must be at least 1", code="invalid_value", param=param)
+    if limit > capabilities.m_max_output:
+        request.ledger.adapt(setting.path, capabilities.m_max_output)
+    return min(limit, capabilities.m_max_output)
+
+
+def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], content: ContentWriter, long: bool) -> None:
+    """The top-level breakpoint; and no more breakpoints than the provider takes."""
+    top: Cache | None = request.take("cache")
+    options = request.take_setting("prompt_cache_options")
+    if options is not None and isinstance(options.value, dict):
+        if options.value.get("mode") == "implicit":
+            top = Cache()
+            request.ledger.adapt(options.path)
+        for key in options.value.keys() - {"mode", "ttl"}:
+            request.ledger.drop((*options.path, key))
+    if top is None and not content.marked and capabilities.m_auto_cache:
+        top = Cache()
+    if top is not None:
+        body["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if top.long or long else {"type": "ephemeral"}
+    surplus = len(content.marked) - _MOST_BREAKPOINTS + (top is not None)
+    for block, path in content.marked[: max(0, surplus)]:
+        del block["cache_control"]
+        request.ledger.adapt(path)
+
+
+class _Settings:
+    """Writes the settings of one request into its body."""
+
+    def __init__(self, request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
+        self._request = request
+        self._ledger = request.ledger
+        self._capabilities = capabilities
+        self._body = body
+        self._config: dict[str, Any] = {}
+        self._manual = False  # thinking with a budget, which rules out most sampling
+
+    def write(self) -> None:
+        self._thinking()
+        self._output()
+        if self._config:
+            self._body["output_config"] = self._config
+        self._request.take("max_tokens")
+        self._sampling()
+        self._stop()
+        self._account()
+        setting = self._request.settings.get("verbosity")
+        if setting is not None and setting.value == "medium":
+            self._request.take("verbosity")
+        setting = self._request.settings.get("store")
+        if setting is not None and not setting.value:
+            self._request.take("store")
+
+    # ---- thinking ----
+
+    def _thinking(self) -> None:
+        thinking: Thinking | None = self._request.take("thinking")
+        mode = self._capabilities.m_thinking
+        if thinking is None:
+            return
+        if mode == "none":
+            if thinking.level != "off":
+                self._ledger.drop(thinking.path)
+        elif mode == "manual":
+            self._budget(thinking)
+        elif thinking.level == "off":
+            if mode == "adaptive_always":
+                self._effort(thinking, "low", adapted=True)
+            else:
+                self._body["thinking"] = {"type": "disabled"}
+        elif thinking.level in ("effort", "budget", "adaptive"):
+            self._adaptive(thinking)
+
+    def _adaptive(self, thinking: Thinking) -> None:
+        self._body["thinking"] = {"type": "adaptive"} | self._display(thinking)
+        if thinking.level == "budget":
+            effort = effort_of_budget(thinking.budget or 0)
+            self._effort(thinking, effort, adapted=True)
+        elif thinking.effort is not None:
+            self._effort(thinking, thinking.effort)
+
+    def _display(self, thinking: Thinking) -> dict[str, str]:
+        """What of it is shown: a chat client has no way to ask, and sees it."""
+        if self._request.shape == "chat" or thinking.show == "summary":
+            return {"display": "summarized"}
+        return {"display": "omitted"} if self._request.shape == "messages" and thinking.show == "hide" else {}
+
+    def _effort(self, thinking: Thinking, effort: str, adapted: bool = False) -> None:
+        wanted = "low" if effort == "minimal" else effort
+        sent = nearest(wanted, self._capabilities.m_effort_values)
+        if sent is None:
+            self._ledger.drop(thinking.path)
+            return
+        self._config["effort"] = sent
+        if sent != effort or adapted:
+            self._ledger.adapt(thinking.path, sent)
+
+    def _budget(self, thinking: Thinking) -> None:
+        """For models that think only within a budget of their token limit."""
+        if thinking.level not in ("effort", "budget", "adaptive"):
+            return
+        if self._body.get("tool_choice", {}).get("type") in ("any", "tool"):
+            self._ledger.adapt(thinking.path)
+            return
+        wanted = _DEFAULT_BUDGET if thinking.level == "adaptive" else budget_of_effort(thinking.effort or "medium")
+        if thinking.level == "budget":
+            wanted = thinking.budget or 0
+        if "max_tokens" not in self._request.settings:
+            self._body["max_tokens"] = min(self._capabilities.m_max_output, 8192 + wanted)
+        budget = min(wanted, self._body["max_tokens"] - 1024)
+        if budget < _LEAST_BUDGET:
+            self._ledger.adapt(thinking.path)
+            return
+        self._manual = True
+        self._body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        if thinking.level == "adaptive" or (thinking.level == "budget" and budget != wanted):
+            self._ledger.adapt(thinking.path, budget)
+
+    # ---- the rest ----
+
+    def _output(self) -> None:
+        output: OutputFormat | None = self._request.take("output")
+        if output is None:
+            return
+        if output.kind != "json_schema" or output.schema is None or not self._capabilities.m_structured_outputs:
+            self._ledger.drop(output.path)
+            return
+        normal = schemas.norm(output.schema, output.path)
+        self._config["format"] = {"type": "json_schema", "schema": normal.schema}
+        if normal.adapted:
+            self._ledger.adapt(output.path)
+
+    def _sampling(self) -> None:
+        sampling = self._capabilities.m_sampling
+        if self._capabilities.m_version >= _NO_SAMPLING_SINCE or sampling == "none":
+            if self._request.settings.get("temperature", (1,))[0] == 1:
+                self._request.take("temperature")
+            if self._request.settings.get("top_p", (1,))[0] == 1:
+                self._request.take("top_p")
+            return
+        self._temperature()
+        self._top_p(both=sampling == "full" or "temperature" not in self._body)
+        if not self._manual and (top_k := self._request.take("top_k")) is not None:
+            self._body["top_k"] = top_k
+
+    def _temperature(self) -> None:
+        setting = self._request.settings.get("temperature")
+        if setting is None:
+            return
+        temperature = min(setting.value, 1)
+        if self._manual and temperature != 1:
+            return
+        self._request.take("temperature")
+        self._body["temperature"] = temperature
+        if temperature != setting.value:
+            self._ledger.adapt(setting.path, temperature)
+
+    def _top_p(self, both: bool) -> None:
+        setting = self._request.settings.get("top_p")
+        if setting is None:
+            return
+        if both and (not self._manual or 0.95 <= setting.value <= 1):
+            self._body["top_p"] = setting.value
+            self._request.take("top_p")
+        elif setting.value == 1:
+            self._request.take("top_p")
+
+    def _stop(self) -> None:
+        setting = self._request.take_setting("stop")
+        if setting is None:
+            return
+        stops = [setting.value] if isinstance(setting.value, str) else setting.value
+        kept = list(dict.fromkeys(stop for stop in stops if stop.strip()))
+        if any(not stop.strip() for stop in stops):
+            self._ledger.drop(setting.path)
+        if kept:
+            self._body["stop_sequences"] = kept
+
+    def _account(self) -> None:
+        user = self._request.take_setting("safety_identifier")
+        if user is not None:
+            name: str = user.value
+            if len(name) > _LONGEST_USER:
+                name = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+                self._ledger.adapt(user.path)
+            self._body["metadata"] = {"user_id": name}
+        if (tier := self._request.take("messages_tier")) is not None:
+            self._body["service_tier"] = tier
+        self._tier()
+        speed = self._request.settings.get("speed")
+        if speed is not None and self._capabilities.m_fast_speed:
+            self._body["speed"] = self._request.take("speed")
+
+    def _tier(self) -> None:
+        """The OpenAI shapes' tier; what has no like here is left, and so reported."""
+        setting = self._request.settings.get("service_tier")
+        if setting is None:
+            return
+        if setting.value == "default":
+            self._body["service_tier"] = "standard_only"
+        elif setting.value == "priority":
+            self._body["service_tier"] = "auto"
+            self._ledger.adapt(setting.path, "auto")
+        elif setting.value == "fast" and self._capabilities.m_fast_speed:
+            self._body["speed"] = "fast"
+        elif setting.value != "auto":
+            return
+        self._request.take("service_tier")

@@ -1,0 +1,163 @@
+"""Tools and tool choice for a messages upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .. import schema as schemas
+from ..capabilities import Capabilities
+from ..errors import Malformed, Unsupported
+from ..ledger import Path, concrete
+from ..request import Request, Tool, ToolChoice
+from ..tools import INPUT_SCHEMA, ToolMap
+from .content_out import ContentWriter
+
+WEB_SEARCH = "web_search"
+
+
+class ToolsWriter:
+    """Writes `tools` and `tool_choice` of one request."""
+
+    def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap, writer: ContentWriter) -> None:
+        self.tools: list[dict[str, Any]] = []
+        self.choice: dict[str, Any] | None = None
+        self._request = request
+        self._capabilities = capabilities
+        self._map = tools
+        self._content = writer
+
+    # ---- definitions ----
+
+    def write_tools(self) -> None:
+        """Raises errors.Malformed for two tools with one name."""
+        for tool in self._request.tools:
+            if tool.kind in ("function", "custom"):
+                self._add(tool, self._client_tool(tool))
+            elif tool.kind == "web_search" and self._capabilities.m_web_search:
+                self._add(tool, self._web_search(tool))
+            else:
+                self._request.ledger.drop(tool.path, tool.label or tool.kind)
+        if self._capabilities.m_web_search:
+            self._web_search_options()
+
+    def write_stubs(self, names: Iterable[str]) -> None:
+        """For upstreams that refuse a history of calls without tools: the names that it calls, and that none may be called."""
+        if self._capabilities.m_tools_required_with_history and not self.tools:
+            self.tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
+            if self.tools:
+                self.choice = {"type": "none"}
+
+    def _add(self, tool: Tool, written: dict[str, Any]) -> None:
+        self._append(written, tool.path)
+        if tool.cache is not None:
+            self._content.mark(written, tool.cache, tool.path)
+
+    def _append(self, written: dict[str, Any], path: Path) -> None:
+        """Client tools are told apart when they are declared; the search's name is nobody's."""
+        if written["name"] == WEB_SEARCH and any(tool["name"] == WEB_SEARCH for tool in self.tools):
+            param = concrete((*path, "name"))
+            raise Malformed(f"two tools have the name {WEB_SEARCH!r}", code="invalid_request_error", param=param)
+        self.tools.append(written)
+
+    def _client_tool(self, tool: Tool) -> dict[str, Any]:
+        name = self._map.declare(self._request, tool)
+        if tool.kind == "custom":
+            description = f"{tool.description or ''}{_grammar(tool)}".strip()
+            schema: dict[str, Any] = INPUT_SCHEMA
+        else:
+            description = tool.description or ""
+            schema = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
+            schema = schema if "type" in schema else {"type": "object", **schema}
+        written: dict[str, Any] = {"name": name}
+        if description:
+            written["description"] = description
+        written["input_schema"] = schema
+        if tool.examples:
+            written["input_examples"] = tool.examples
+        if tool.kind == "function" and self._is_strict(tool, schema):
+            written["strict"] = True
+        return written
+
+    def _is_strict(self, tool: Tool, schema: dict[str, Any]) -> bool:
+        """Strict as asked, and by default as the responses shape means it, where the provider takes the schema as it is."""
+        default = self._request.shape == "responses"
+        if tool.strict is False or not (tool.strict or default):
+            return False
+        if self._capabilities.m_strict_tools and schemas.is_compliant(schema):
+            return True
+        if tool.strict:
+            nested = self._request.shape == "chat" and tool.path[0] == "tools"
+            self._request.ledger.drop((*tool.path, "function", "strict") if nested else (*tool.path, "strict"))
+        return False
+
+    def _web_search(self, tool: Tool) -> dict[str, Any]:
+        search = dict(tool.search)
+        if search.pop("search_context_size", None) not in (None, "medium"):
+            self._request.ledger.drop((*tool.path, "search_context_size"))
+        return self._searching(search)
+
+    def _web_search_options(self) -> None:
+        """The chat shape's way of asking for it."""
+        setting = self._request.take_setting("web_search_options")
+        options = setting.value if setting is not None else None
+        if setting is None or not isinstance(options, dict):
+            return
+        if options.get("search_context_size") not in (None, "medium"):
+            self._request.ledger.drop((*setting.path, "search_context_size"))
+        search: dict[str, Any] = {}
+        location = options.get("user_location")
+        if isinstance(location, dict):
+            place = location.get("approximate")
+            search["user_location"] = {"type": "approximate", **(place if isinstance(place, dict) else location)}
+        self._append(self._searching(search), setting.path)
+
+    def _searching(self, search: dict[str, Any]) -> dict[str, Any]:
+        return {"type": self._capabilities.m_web_search, "name": WEB_SEARCH, **search}
+
+    # ---- choice ----
+
+    def write_choice(self) -> None:
+        """To be called when the tools are written. Raises errors.Unsupported for a choice that nothing fulfils."""
+        choice: ToolChoice | None = self._request.take("tool_choice")
+        parallel = self._request.take("parallel_tool_calls")
+        if choice is not None:
+            self._choose(choice)
+        if parallel is False and self.tools:
+            self.choice = self.choice or {"type": "auto"}
+            if self.choice["type"] != "none":
+                self.choice["disable_parallel_tool_use"] = True
+
+    def _choose(self, choice: ToolChoice) -> None:
+        if choice.mode == "allowed":
+            self._allow(choice)
+        must = choice.mode in ("required", "tool") or (choice.mode == "allowed" and choice.required)
+        if not self.tools:
+            if must:
+                raise Unsupported("tool_choice requires tools", param=concrete(choice.path))
+        elif choice.mode == "tool":
+            self.choice = {"type": "tool", "name": self._named(choice)}
+        else:
+            self.choice = {"type": "any" if must else "none" if choice.mode == "none" else "auto"}
+
+    def _allow(self, choice: ToolChoice) -> None:
+        """This shape cannot name several tools: the others are left out."""
+        allowed = {WEB_SEARCH if name.startswith(WEB_SEARCH) else name for name in choice.names}
+        self.tools = [tool for tool in self.tools if tool["name"] in allowed or self._map.restore(tool["name"]).name in allowed]
+        self._request.ledger.adapt(choice.path)
+
+    def _named(self, choice: ToolChoice) -> str:
+        hosted = choice.kind == "hosted"
+        name = choice.name if not hosted else WEB_SEARCH if choice.name.startswith(WEB_SEARCH) else ""
+        for tool in self.tools:
+            written: str = tool["name"]
+            if hosted == ("type" in tool) and name in (written, self._map.restore(written).name):
+                return written
+        raise Unsupported(f"tool_choice names {choice.name[:64]!r}, which is not among the tools", param=concrete(choice.path))
+
+
+def _grammar(tool: Tool) -> str:
+    if tool.grammar is None:
+        return ""
+    syntax, definition = tool.grammar.get("syntax", ""), tool.grammar.get("definition", "")
+    return f'\n\nThe "input" string must follow this {syntax} grammar:\n{definition}'
