@@ -1,0 +1,12 @@
+"""The chat shape: OpenAI's Chat Completions API, as a client speaks it and as an upstream does.
+
+Source: OpenAI API reference, "Chat" and "Chat streaming"; what other providers send in its name is in `quirks.py`.
+"""
+
+from __future__ import annotations
+
+from .errors_in import decode_error
+from .stream_in import Observer, StreamDecoder, decode_response
+from .stream_out import Collector, StreamEncoder
+
+__all__ = ["Collector", "Observer", "StreamDecoder", "StreamEncoder", "decode_error", "decode_response"]

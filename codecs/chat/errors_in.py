@@ -1,0 +1,191 @@
+"""An error that a chat upstream answers with, and the same object inside a stream.
+
+The shape's own form is {"error": {"message", "type", "param", "code"}}. Compatible servers send an error that is a string, one
+without the `error` key, a number as code, FastAPI's `detail`, a list, a page of HTML: all are read as far as they go.
+Source: OpenAI, "Error codes"; what each provider sends is named where it is read.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from .. import jsontext
+from ..errors import Answered
+
+_LONGEST_PAGE = 500  # characters of a body that is no JSON
+_LONGEST_SCAN = 20_000  # characters that are searched for words
+
+_STATUSES = {
+    401: "auth",
+    402: "billing",
+    403: "permission",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media",
+    422: "bad_request",
+    429: "rate_limit",
+    500: "server",
+    503: "overloaded",
+    504: "timeout",
+    524: "timeout",
+    529: "overloaded",
+}
+# words in `code` or `type` that say more than a status does
+_TELLING = {
+    "context_length_exceeded": "context_too_long",
+    "exceed_context_size_error": "context_too_long",  # llama.cpp
+    "content_filter": "content_policy",
+    "content_policy_violation": "content_policy",
+    "insufficient_quota": "billing",
+    "billing_hard_limit_reached": "billing",
+    "billing_error": "billing",
+}
+# words that say it where no status does
+_WORDS = {
+    "invalid_request_error": "bad_request",
+    "BadRequestError": "bad_request",
+    "INVALID_ARGUMENT": "bad_request",
+    "invalid_api_key": "auth",
+    "authentication_error": "auth",
+    "UNAUTHENTICATED": "auth",
+    "permission_error": "permission",
+    "permission_denied": "permission",
+    "PERMISSION_DENIED": "permission",
+    "model_not_found": "not_found",
+    "not_found_error": "not_found",
+    "NotFoundError": "not_found",
+    "NOT_FOUND": "not_found",
+    "rate_limit_exceeded": "rate_limit",
+    "rate_limit_error": "rate_limit",
+    "RESOURCE_EXHAUSTED": "rate_limit",
+    "overloaded": "overloaded",
+    "overloaded_error": "overloaded",
+    "service_unavailable": "overloaded",
+    "UNAVAILABLE": "overloaded",
+    "timeout": "timeout",
+    "timeout_error": "timeout",
+    "DEADLINE_EXCEEDED": "timeout",
+    "upstream_error": "bad_gateway",
+}
+_TOO_LONG = re.compile(
+    r"maximum context length|prompt is too long|context_length_exceeded|context size|context window"
+    r"|exceeds? (?:the )?(?:model's )?(?:maximum )?context|input is too long|too many (?:input )?tokens",
+    re.IGNORECASE,
+)
+# kinds whose code is the kind's own, whatever word the provider has for it
+_OWN_CODE = frozenset({"context_too_long", "billing", "rate_limit", "overloaded", "timeout", "bad_gateway"})
+_CODE = re.compile(r"(?=[^0-9])[A-Za-z0-9_.:-]{1,64}")
+# each alternative also ends with the text: what is not closed must not be tried again at every further bracket
+_NOT_TEXT = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*(?:>|\Z)", re.DOTALL | re.IGNORECASE)
+
+
+def decode_error(status: int, body: bytes, content_type: str = "") -> Answered:
+    """An error answer. status: of HTTP. body: as it came, of whatever form. content_type: the header, "" when there was none."""
+    try:
+        value = jsontext.loads(body)
+    except ValueError:
+        value = None
+    if isinstance(value, list) and value:  # Google: [{"error": …}]
+        value = value[0]
+    if isinstance(value, dict):
+        return error_of(value, status)
+    return _answered({}, value if isinstance(value, str) else _plain(body.decode("utf-8", "replace")), status)
+
+
+def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
+    """The error in a JSON object. status: of HTTP; None inside a stream, where the object itself says what it is."""
+    error = value.get("error")
+    if isinstance(error, dict):
+        return _answered(error, _message(error) or _message(value), status)
+    details = value.get("details")
+    if isinstance(error, str) and isinstance(details, dict) and isinstance(details.get("error"), dict):  # Pollinations
+        return _answered(details["error"], _message(details["error"]) or error, status)
+    return _answered(value, _message(value), status)
+
+
+def is_error(value: dict[str, Any]) -> bool:
+    """Whether a frame or a body is an error and not an answer."""
+    error = value.get("error")
+    return (bool(error) and isinstance(error, dict | str)) or value.get("object") == "error"
+
+
+def _answered(error: dict[str, Any], message: str, status: int | None) -> Answered:
+    if status is None or status < 400:
+        status = _status_of(error)
+    kind = _kind(error, message, status)
+    code, param = error.get("code"), error.get("param")
+    if kind in _OWN_CODE or not (isinstance(code, str) and _CODE.fullmatch(code)):
+        code = "model_not_found" if kind == "not_found" and _is_about_model(message, param) else None
+    odd = status is not None and 400 < status < 500 and status not in _STATUSES
+    return Answered(
+        message or (f"The upstream answered with status {status}." if status else "The upstream reported an error."),
+        kind=kind,
+        code=code,
+        param=param if isinstance(param, str) and param else None,
+        status=status if odd else None,
+        should_retry=False if kind == "billing" else None,
+    )
+
+
+def _status_of(error: dict[str, Any]) -> int | None:
+    """The status that an error object names itself: in `code` (OpenRouter, llama.cpp), `status_code` (Groq), `status` (Azure)."""
+    for key in ("status_code", "status", "code"):
+        status = error.get(key)
+        if isinstance(status, str) and status.isascii() and status.isdecimal() and len(status) == 3:
+            status = int(status)
+        if type(status) is int and 400 <= status < 600:
+            return status
+    return None
+
+
+def _kind(error: dict[str, Any], message: str, status: int | None) -> str:
+    """The key of errors.KINDS: by the words that say most, then by status, then by the other words."""
+    words = [word for key in ("code", "type", "status") if isinstance(word := error.get(key), str)]
+    telling = next((_TELLING[word] for word in words if word in _TELLING), None)
+    if telling is not None:
+        return telling
+    if status in (None, 400, 413, 422) and _TOO_LONG.search(message[:_LONGEST_SCAN]):
+        return "context_too_long"
+    if status is None:
+        return next((_WORDS[word] for word in words if word in _WORDS), "server")
+    return _STATUSES.get(status) or ("bad_request" if status < 500 else "bad_gateway")
+
+
+def _is_about_model(message: str, param: Any) -> bool:
+    return param == "model" or "model" in message[:_LONGEST_SCAN].lower()
+
+
+def _message(value: dict[str, Any]) -> str:
+    """The words of an error object of any known form; "" when it has none."""
+    for key in ("message", "detail", "error", "msg", "title"):
+        found = value.get(key)
+        if isinstance(found, list):
+            found = "; ".join(filter(None, map(_detail, found[:8])))
+        elif isinstance(found, dict):
+            found = _detail(found)
+        if isinstance(found, str) and found:
+            return found
+    return ""
+
+
+def _detail(value: Any) -> str:
+    """One of FastAPI's details: {"loc": ["body", "messages", 0], "msg": …}; or whatever has words."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        return ""
+    words = next((value[key] for key in ("message", "msg", "detail") if isinstance(value.get(key), str)), "")
+    where = value.get("loc")
+    return f"{'.'.join(map(str, where[:16]))}: {words}" if words and isinstance(where, list) and where else words
+
+
+def _plain(text: str) -> str:
+    """The first words of a page, without its markup."""
+    if "<" in text:
+        text = html.unescape(_NOT_TEXT.sub(" ", text[:_LONGEST_SCAN]))
+    return " ".join(text[:_LONGEST_SCAN].split())[:_LONGEST_PAGE]

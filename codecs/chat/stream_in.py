@@ -1,0 +1,653 @@
+"""A chat upstream's answer as hub events: streamed, or whole; and the observer for answers that are carried as they are.
+
+Chat completions have no explicit parts: a delta's keys say what goes on, and several may stand in one chunk. So the decoder
+keeps one open text or reasoning part (`_open`), and a slot for every tool call; a slot becomes a part when its name is known.
+The end is not the finish_reason: usage, and with some providers more deltas, come after it. The end is [DONE], or the end of
+the stream after a finish_reason.
+
+orjson takes no lone surrogates, so there are halves to join only in a stream of which it refused an event (`_joining`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from .. import errors, jsontext, quirks
+from ..events import (
+    Arguments,
+    Citation,
+    Event,
+    Fault,
+    Metered,
+    Opaque,
+    PartStop,
+    Reasoning,
+    ReasoningStart,
+    Refusal,
+    Seal,
+    Start,
+    Stop,
+    Text,
+    TextStart,
+    ToolStart,
+)
+from ..jsontext import SurrogateJoiner
+from ..reply import Reply
+from ..sse import Frame
+from ..tools import ToolText
+from ..usage import Usage, from_chat
+from .errors_in import error_of, is_error
+
+INTERRUPTED = "The upstream's stream ended before the answer was complete."
+
+_MOST_CALLS = 1024
+_ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
+# formats of a signed reasoning.text entry that are taken for Anthropic's: nobody else signs text
+_SIGNED = frozenset({_ANTHROPIC, "unknown", ""})
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One tool call as it comes in. part: -1 until it is a part. held: argument text that waits for that."""
+
+    index: int | None
+    id: str = ""
+    name: str = ""
+    custom: bool = False
+    part: int = -1
+    held: str = ""
+    pieces: list[str] = field(default_factory=list)
+    text: ToolText | None = None
+    joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One entry of `reasoning_details`, as far as it came."""
+
+    kind: str
+    text: list[str] = field(default_factory=list)
+    value: list[str] = field(default_factory=list)  # a signature (the last counts), or pieces of encrypted data
+    id: str = ""
+    format: str = ""
+
+
+@dataclass(slots=True)
+class _Open:
+    """The text or reasoning part that is open. length: characters of text in it."""
+
+    part: int
+    kind: type[Text] | type[Reasoning]
+    length: int = 0
+    joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
+    entries: dict[tuple[str, int], _Entry] = field(default_factory=dict)
+    sealed: bool = False
+
+
+class StreamDecoder:
+    """One answer's frames as hub events. ended: Stop or Fault was returned, what comes after is ignored."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.ended = False
+        self._tools = reply.tools
+        self._started = False
+        self._parts = 0
+        self._open: _Open | None = None
+        self._before = 0  # characters of the text parts before the one that is open
+        self._slots: list[_Slot] = []
+        self._newest: dict[int | None, _Slot] = {}  # by index
+        self._calls = 0
+        self._joining = False
+        self._spoken = False  # reasoning came as a string, so details only repeat it
+        self._past: set[tuple[str, int]] = set()  # details entries whose part is over
+        self._foreign: set[str] = set()  # labels of what was reported as opaque
+        self._said = False  # something of an answer came
+        self._usage: dict[str, Any] | None = None
+        self._tier: Any = None
+        self._finish: str | None = None
+        self._sequence: str | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """The model has finished, although usage or a [DONE] may still come."""
+        return self._finish is not None
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """The events of one frame. Never raises: what is wrong with the upstream is a Fault."""
+        if self.ended:
+            return []
+        try:
+            chunk = orjson.loads(frame[1])
+        except ValueError:
+            return self._unparsed(frame)
+        # the ordinary delta: one more piece of the text that is open, and nothing else
+        opened = self._open
+        if opened is not None and opened.kind is Text and type(chunk) is dict and not self._joining:
+            choices = chunk.get("choices")
+            if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
+                choice = choices[0]
+                delta = choice.get("delta")
+                if (
+                    type(delta) is dict
+                    and (len(delta) == 1 or (len(delta) == 2 and "role" in delta))
+                    and type(text := delta.get("content")) is str
+                    and text
+                    and choice.get("finish_reason") is None
+                    and choice.get("logprobs") is None
+                    and choice.get("index", 0) == 0
+                    and chunk.get("usage") is None
+                    and _SPECIAL.isdisjoint(chunk)
+                    and _SPECIAL.isdisjoint(choice)
+                ):
+                    opened.length += len(text)
+                    return [Text(opened.part, text)]
+        return self._chunk(frame[0], chunk)
+
+    def finish(self, clean: bool) -> list[Event]:
+        """The transport ended; clean: as HTTP has it. To be called once."""
+        if self.ended:
+            return []
+        if clean and self._finish is not None:
+            return self._end()
+        return self._fault(errors.Truncated(INTERRUPTED, "" if clean else "broken off"))
+
+    def whole(self, body: Any) -> list[Event]:
+        """A complete body, instead of frames."""
+        if not isinstance(body, dict):
+            return self._garbled("an answer that is not a JSON object")
+        if is_error(body):
+            return self._fault(error_of(body))
+        choice = _choice(body)
+        if choice is None or not isinstance(choice.get("message", choice.get("delta")), dict):
+            return self._garbled("an answer without a message")
+        self._joining = True
+        events = self._chunk(b"", body)
+        return events if self.ended else events + self._end()
+
+    # ---- frames ----
+
+    def _unparsed(self, frame: Frame) -> list[Event]:
+        data = frame[1].strip()
+        if data == b"[DONE]":
+            if self._finish is None and not self._said:
+                return self._fault(errors.Truncated(INTERRUPTED, "[DONE] without an answer"))
+            return self._end()
+        try:
+            chunk = jsontext.loads(data)
+        except ValueError:
+            return self._garbled("an event that is not JSON")
+        self._joining = True
+        return self._chunk(frame[0], chunk)
+
+    def _chunk(self, name: bytes, chunk: Any) -> list[Event]:
+        if not isinstance(chunk, dict):
+            return self._garbled("an event that is not a JSON object")
+        if name == b"error" or is_error(chunk):
+            return self._fault(error_of(chunk))
+        choice = _choice(chunk)
+        self._usage = usage_of(chunk, choice) or self._usage
+        self._tier = chunk.get("service_tier") or self._tier
+        if choice is None:
+            return []
+        if is_error(choice):
+            return self._fault(error_of(choice))
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            message = choice.get("message")
+            delta = message if isinstance(message, dict) and not self._said else {}
+        events: list[Event] = []
+        finish = choice.get("finish_reason")
+        if not self._started and (_str(chunk, "id") or any(delta.values()) or finish):
+            events.append(self._start(chunk))
+        self._delta(delta, choice, events)
+        if isinstance(finish, str) and finish:
+            self._finish = finish
+            self._sequence = _str(choice, "stop_reason") or self._sequence
+            if finish in quirks.FINISH_FAILED and not self.ended:
+                events += self._fault(errors.Broken("The upstream reported that it failed to answer."))
+        return events
+
+    def _start(self, chunk: dict[str, Any]) -> Start:
+        self._started = True
+        return Start(_str(chunk, "id"), _str(chunk, "model"), _seconds(chunk.get("created")))
+
+    def _delta(self, delta: dict[str, Any], choice: dict[str, Any], events: list[Event]) -> None:
+        """What stands in one delta, in the order in which models produce it."""
+        self._reasoning(delta, events)
+        content = delta.get("content")
+        if content:
+            self._content(content, choice.get("logprobs"), events)
+        refusal = delta.get("refusal")
+        if isinstance(refusal, str) and refusal:
+            self._close(events)
+            self._said = True
+            events.append(Refusal(refusal))
+        for annotation in _dicts(delta.get("annotations")):
+            self._annotation(annotation, events)
+        if delta.get("audio"):
+            self._said = True
+            self._report("choices[0].message.audio", events)
+        whole = "delta" not in choice
+        for position, entry in enumerate(_dicts(delta.get("tool_calls"))):
+            self._call(entry, position if whole else None, events)
+        call = delta.get("function_call")
+        if isinstance(call, dict) and call:
+            self._call({"index": 0, "function": call}, None, events)
+
+    # ---- text and reasoning ----
+
+    def _content(self, content: Any, logprobs: Any, events: list[Event]) -> None:
+        entries = logprobs.get("content") if isinstance(logprobs, dict) else None
+        if isinstance(content, str):
+            self._piece(Text, content, events, entries if isinstance(entries, list) and entries else None)
+            return
+        for part in _dicts(content):  # Mistral
+            if part.get("type") == "thinking":
+                inner = part.get("thinking")
+                self._piece(Reasoning, inner if isinstance(inner, str) else _texts(inner), events)
+            else:
+                self._piece(Text, _str(part, "text"), events)
+
+    def _piece(self, kind: Any, text: str, events: list[Event], logprobs: list[Any] | None = None) -> None:
+        """A piece of text or reasoning, in the part that is open or in a new one."""
+        if not text:
+            return
+        opened = self._open
+        if opened is None or opened.kind is not kind:
+            opened = self._begin(kind, events)
+        if self._joining:
+            text = opened.joiner.feed(text)
+        if text:
+            opened.length += len(text)
+            events.append(Text(opened.part, text, logprobs) if kind is Text else Reasoning(opened.part, text))
+
+    def _begin(self, kind: Any, events: list[Event]) -> _Open:
+        self._close(events)
+        self._said = True
+        self._open = opened = _Open(self._next_part(), kind)
+        events.append(TextStart(opened.part) if kind is Text else ReasoningStart(opened.part))
+        return opened
+
+    def _next_part(self) -> int:
+        self._parts += 1
+        return self._parts - 1
+
+    def _close(self, events: list[Event]) -> None:
+        """Closes the text or reasoning part that is open, if one is."""
+        opened = self._open
+        if opened is None:
+            return
+        self._open = None
+        rest = opened.joiner.finish()
+        if rest:
+            opened.length += len(rest)
+            events.append(opened.kind(opened.part, rest))
+        if opened.kind is Text:
+            self._before += opened.length
+        else:
+            self._past |= opened.entries.keys()
+            events += _seals(opened)
+        events.append(PartStop(opened.part))
+
+    def _reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
+        """Reasoning as a string, as details, or as both with the same text: then the string is the text."""
+        string = next((text for key in quirks.REASONING_FIELDS if (text := _str(delta, key))), "")
+        details = list(_dicts(delta.get("reasoning_details")))
+        speaking = [entry for entry in details if _detail_text(entry)]
+        if string and not speaking:
+            if self._open is not None and self._open.sealed:
+                self._close(events)
+            self._piece(Reasoning, string, events)
+        for entry in details:
+            text = _detail_text(entry)
+            if string and len(speaking) == 1:
+                text = string if text else ""
+            elif self._spoken and not string:
+                text = ""
+            self._detail(entry, text, events)
+        self._spoken = self._spoken or bool(string)
+
+    def _detail(self, detail: dict[str, Any], text: str, events: list[Event]) -> None:
+        """One entry of reasoning_details. text: what of it is to be shown.
+
+        A part holds what one seal covers: the next entry after a signature or encrypted data begins a new part.
+        """
+        index = detail.get("index")
+        key = (_str(detail, "type"), index if isinstance(index, int) else -1)
+        value = _detail_value(detail)
+        if value and not _seal_form(key[0], _str(detail, "format")):
+            self._report("choices[0].message.reasoning_details", events)
+            value = ""
+        opened = self._reasoning_for(key, detail, bool(text or value), events)
+        if opened is None:
+            return
+        entry = opened.entries.get(key)
+        if entry is None:
+            entry = opened.entries[key] = _Entry(key[0])
+            if text and opened.length and key[0] == "reasoning.summary" and not self._spoken:
+                text = "\n\n" + text
+        entry.id = _str(detail, "id") or entry.id
+        entry.format = _str(detail, "format") or entry.format
+        entry.text.append(_detail_text(detail))
+        if value:
+            entry.value = [value] if key[0] == "reasoning.text" else [*entry.value, value]
+            opened.sealed = True
+        self._piece(Reasoning, text, events)
+
+    def _reasoning_for(self, key: tuple[str, int], detail: dict[str, Any], matters: bool, events: list[Event]) -> _Open | None:
+        """The reasoning part that an entry belongs to; None when it says nothing or comes too late."""
+        opened = self._open
+        if opened is not None and opened.kind is Reasoning:
+            redacted = key[0] == "reasoning.encrypted" and _str(detail, "format") == _ANTHROPIC
+            if key in opened.entries or not (opened.sealed or (redacted and opened.length)):
+                return opened
+        if not matters:
+            return None
+        if key in self._past and key[0] == "reasoning.text" and not _detail_text(detail):
+            self._report("choices[0].message.reasoning_details", events)  # a signature after its part was over
+            return None
+        return self._begin(Reasoning, events)
+
+    def _report(self, label: str, events: list[Event]) -> None:
+        if label not in self._foreign:
+            self._foreign.add(label)
+            events.append(Opaque(label))
+
+    def _annotation(self, annotation: dict[str, Any], events: list[Event]) -> None:
+        inner = annotation.get("url_citation")
+        cited = inner if isinstance(inner, dict) else annotation
+        url = _str(cited, "url")
+        opened = self._open
+        if annotation.get("type") != "url_citation" or not url or opened is None or opened.kind is not Text:
+            self._report("choices[0].message.annotations", events)
+            return
+        start, end = cited.get("start_index"), cited.get("end_index")
+        citation = Citation(opened.part, url, _str(cited, "title"))
+        if type(start) is int and type(end) is int and self._before <= start < end <= self._before + opened.length:
+            citation.start, citation.end = start - self._before, end - self._before
+        events.append(citation)
+
+    # ---- tool calls ----
+
+    def _call(self, entry: dict[str, Any], position: int | None, events: list[Event]) -> None:
+        """One entry of `tool_calls`. position: of a whole answer's call, where each entry is a call of its own."""
+        if self.ended:
+            return
+        inner = entry.get("function")
+        custom = entry.get("type") == "custom" or (not isinstance(inner, dict) and isinstance(entry.get("custom"), dict))
+        if custom:
+            inner = entry.get("custom")
+        inner = inner if isinstance(inner, dict) else {}
+        name, id = _str(inner, "name"), _str(entry, "id")
+        text = _argument_text(inner.get("input" if custom else "arguments"))
+        slot = self._slot(entry.get("index") if position is None else position, id, name if text else "")
+        if slot is None:
+            events += self._garbled("too many tool calls")
+            return
+        self._said = True
+        slot.custom = slot.custom or custom
+        slot.id = slot.id or id
+        slot.name = slot.name or name
+        if text and not slot.pieces:
+            text = text.lstrip(" \t\r\n")
+        if text:
+            slot.pieces.append(text)
+            slot.held += text
+        if slot.part < 0 and slot.name and (slot.id or slot.pieces):
+            self._open_call(slot, events)
+        if slot.part >= 0 and slot.held:
+            self._argue(slot, events)
+
+    def _slot(self, index: Any, id: str, name: str) -> _Slot | None:
+        """Where an entry belongs; None when there is no place left for it. name: of an entry that brings arguments too."""
+        if isinstance(index, bool) or not isinstance(index, int):
+            slot = self._unnumbered(id, name)
+            index = None
+        else:
+            slot = self._newest.get(index)
+            if slot is not None and ((id and slot.id and id != slot.id) or (not id and name and _is_over(slot))):
+                slot = None  # servers that number every call 0
+        if slot is None and len(self._slots) < _MOST_CALLS:
+            self._newest[index] = slot = _Slot(index)
+            self._slots.append(slot)
+        return slot
+
+    def _unnumbered(self, id: str, name: str) -> _Slot | None:
+        if id:
+            return next((slot for slot in self._slots if slot.id == id), None)
+        newest = self._slots[-1] if self._slots else None
+        return None if newest is not None and name and newest.name else newest
+
+    def _open_call(self, slot: _Slot, events: list[Event]) -> None:
+        self._close(events)
+        declared = self._tools.restore(slot.name)
+        slot.part = self._next_part()
+        slot.text = ToolText(declared)
+        self._calls += 1
+        kind = "custom" if slot.custom else declared.kind
+        events.append(ToolStart(slot.part, slot.id, declared.name, kind, declared.namespace))
+
+    def _argue(self, slot: _Slot, events: list[Event]) -> None:
+        text, slot.held = slot.held, ""
+        if self._joining:
+            text = slot.joiner.feed(text)
+        text = slot.text.feed(text) if slot.text is not None else text
+        if text:
+            events.append(Arguments(slot.part, text))
+
+    def _close_call(self, slot: _Slot, events: list[Event]) -> None:
+        rest = slot.joiner.finish()
+        if slot.text is not None:
+            rest = (slot.text.feed(rest) if rest else "") + slot.text.finish()
+        if rest:
+            events.append(Arguments(slot.part, rest))
+        events.append(PartStop(slot.part))
+
+    # ---- the end ----
+
+    def _end(self) -> list[Event]:
+        events: list[Event] = []
+        if not self._started:
+            events.append(self._start({}))
+        self._close(events)
+        for slot in self._slots:
+            if slot.part < 0 and slot.name:
+                self._open_call(slot, events)
+            elif slot.part < 0 and slot.pieces:
+                return events + self._garbled("a tool call without a name")
+        for slot in self._slots:
+            if slot.part >= 0:
+                self._close_call(slot, events)
+        if self._usage is not None:
+            events.append(Metered(from_chat(self._usage, self._tier)))
+        self.ended = True
+        reason = reason_of(self._finish, self._calls > 0, self._sequence)
+        return [*events, Stop(reason, self._sequence if reason == "stop_sequence" else None)]
+
+    def _garbled(self, what: str) -> list[Event]:
+        return self._fault(errors.Garbled(f"The upstream sent {what}."))
+
+    def _fault(self, error: errors.GatewayError) -> list[Event]:
+        self.ended = True
+        return [Fault(error)]
+
+
+def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
+    """A whole answer as the events of a stream. Never raises: what is no answer is one Fault."""
+    return StreamDecoder(reply).whole(body)
+
+
+# keys of a chunk or a choice that the ordinary delta does not have
+_SPECIAL = frozenset({"error", "x_groq"})
+
+
+def _choice(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """The choice that is asked for: the first of index 0."""
+    for choice in _dicts(chunk.get("choices")):
+        if not choice.get("index"):
+            return choice
+    return None
+
+
+def usage_of(chunk: dict[str, Any], choice: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The chunk's usage object, where its provider puts it: Groq also in `x_groq`, Moonshot also in the choice."""
+    for holder in (chunk, chunk.get("x_groq"), choice):
+        usage = holder.get("usage") if isinstance(holder, dict) else None
+        if isinstance(usage, dict) and usage:
+            return usage
+    return None
+
+
+def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> str:
+    """The neutral reason. finish: as the upstream says it. called: a tool was called. sequence: vLLM's `stop_reason`."""
+    reason = "end" if finish is None else quirks.FINISH.get(finish, "end")
+    if reason in ("end", "tool"):
+        return "tool" if called else "stop_sequence" if sequence else "end"
+    return reason
+
+
+def _seals(opened: _Open) -> list[Event]:
+    """What seals a reasoning part, by its details."""
+    seals: list[Event] = []
+    summary = tuple("".join(entry.text) for entry in opened.entries.values() if entry.kind == "reasoning.summary")
+    for entry in opened.entries.values():
+        form = _seal_form(entry.kind, entry.format) if entry.value else ""
+        if form == "openai":
+            seals.append(Seal(opened.part, form, "".join(entry.value), entry.id, summary))
+        elif form:
+            seals.append(Seal(opened.part, form, "".join(entry.value)))
+    return seals
+
+
+def _seal_form(kind: str, format: str) -> str:
+    """The hub's name for an entry's signature or encrypted data; "" when nobody but its provider knows it."""
+    if kind == "reasoning.text":
+        return "anthropic" if format in _SIGNED else ""
+    return {_ANTHROPIC: "redacted", _OPENAI: "openai"}.get(format, "") if kind == "reasoning.encrypted" else ""
+
+
+def _detail_text(detail: dict[str, Any]) -> str:
+    kind = detail.get("type")
+    return _str(detail, "text") if kind == "reasoning.text" else _str(detail, "summary") if kind == "reasoning.summary" else ""
+
+
+def _detail_value(detail: dict[str, Any]) -> str:
+    kind = detail.get("type")
+    return (
+        _str(detail, "signature") if kind == "reasoning.text" else _str(detail, "data") if kind == "reasoning.encrypted" else ""
+    )
+
+
+def _argument_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return jsontext.dumps(value).decode() if isinstance(value, dict) else ""
+
+
+def _is_over(slot: _Slot) -> bool:
+    """Whether a call's arguments are a whole JSON object."""
+    if not slot.pieces:
+        return False
+    try:
+        return isinstance(jsontext.loads("".join(slot.pieces)), dict)
+    except ValueError:
+        return False
+
+
+def _seconds(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and 0 < value < 1 << 53 else 0
+
+
+def _str(holder: dict[str, Any], key: str) -> str:
+    value = holder.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _dicts(value: Any) -> Iterable[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else ()
+
+
+def _texts(value: Any) -> str:
+    return "".join(_str(part, "text") for part in _dicts(value))
+
+
+# ---- carried as it is ----
+
+
+class Observer:
+    """Watches an answer that goes to a client of the same shape as it is.
+
+    content: something of the answer itself was seen. proof: the answer is complete. error: the provider's own, in mid-stream.
+    stop: the neutral reason, as soon as there is one.
+    """
+
+    __slots__ = ("_called", "_finish", "_tier", "_usage", "content", "error", "proof")
+
+    def __init__(self, reply: Reply) -> None:
+        self.content = False
+        self.proof = False
+        self.error: errors.GatewayError | None = None
+        self._usage: dict[str, Any] | None = None
+        self._tier: Any = None
+        self._finish: str | None = None
+        self._called = False
+
+    @property
+    def usage(self) -> Usage | None:
+        return None if self._usage is None else from_chat(self._usage, self._tier)
+
+    @property
+    def stop(self) -> str | None:
+        """The neutral reason; None as long as there is none."""
+        return None if self._finish is None else reason_of(self._finish, self._called)
+
+    def completed(self, clean: bool) -> bool:
+        """Whether the answer is complete now that the transport ended; clean: as HTTP has it."""
+        return self.proof or (clean and self._finish is not None)
+
+    def feed(self, frame: Frame) -> None:
+        """Never raises. An ordinary delta costs a few searches once content was seen."""
+        name, data = frame
+        if (
+            self.content
+            and not name
+            and (b'"finish_reason":null' in data or b'"finish_reason"' not in data)
+            and (b'"usage"' not in data or b'"usage":null' in data)
+            and b'"error"' not in data
+            and data[:1] == b"{"
+        ):
+            return
+        if data.strip() == b"[DONE]":
+            self.proof = True
+            return
+        try:
+            chunk = jsontext.loads(data)
+        except ValueError:
+            return
+        if isinstance(chunk, dict):
+            self._see(name, chunk, "delta")
+
+    def observe_whole(self, body: dict[str, Any]) -> None:
+        """A complete answer instead of frames."""
+        self._see(b"", body, "message")
+        self.proof = self.error is None
+
+    def _see(self, name: bytes, chunk: dict[str, Any], member: str) -> None:
+        if name == b"error" or is_error(chunk):
+            self.error = error_of(chunk)
+            return
+        choices = _dicts(chunk.get("choices"))
+        self._usage = usage_of(chunk, next(iter(choices), None)) or self._usage
+        self._tier = chunk.get("service_tier") or self._tier
+        for choice in choices:
+            if is_error(choice):
+                self.error = error_of(choice)
+            said = choice.get(member)
+            if isinstance(said, dict):
+                self.content = self.content or any(value for key, value in said.items() if key != "role")
+                self._called = self._called or bool(said.get("tool_calls") or said.get("function_call"))
+            self._finish = _str(choice, "finish_reason") or self._finish

@@ -1,0 +1,506 @@
+"""Hub events as a chat client reads them: streamed as chunks, or collected into one completion.
+
+A chat answer is one message: text, reasoning, refusal and tool calls stand beside each other. Where the order of the model's
+parts is more than reasoning, text, calls, it travels as `dragoman_layout` on the first of the `reasoning_details`, which the
+client sends back: interleaved thinking must be replayed in its place. Lists and objects that no accumulator can add up
+(`reasoning_details`, `annotations`) are sent in one delta, right before the end.
+
+The hub may have several tool calls open; a chat client gets one after the other, since helpers take a call for complete when the
+next index appears. A call is over when its part stops, or as soon as its JSON object closes while another one waits.
+
+`_Message` decides what is said; `StreamEncoder` says it in chunks, `Collector` in one object. Thus both give the same answer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from .. import sse
+from ..errors import GatewayError
+from ..events import (
+    REASONS,
+    Arguments,
+    Citation,
+    Event,
+    Fault,
+    Metered,
+    Opaque,
+    PartStop,
+    Ping,
+    Reasoning,
+    ReasoningStart,
+    Refusal,
+    Seal,
+    Start,
+    Stop,
+    Text,
+    TextStart,
+    ToolStart,
+)
+from ..ids import AnswerIds, tail
+from ..jsontext import ObjectScanner
+from ..reply import Reply
+from ..sse import safe_json
+from ..usage import Usage, to_chat
+
+_ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
+
+
+@dataclass(slots=True)
+class _Call:
+    """One tool call on its way to the client. waiting: argument text that came before its turn."""
+
+    index: int
+    part: int
+    id: str
+    name: str
+    kind: str
+    stopped: bool = False  # its part is over
+    over: bool = False
+    waiting: list[str] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)  # written, and not yet seen by the scanner
+    written: bool = False
+    scanner: ObjectScanner = field(default_factory=ObjectScanner)
+
+    def complete(self) -> bool:
+        """Whether nothing of it can come any more."""
+        if not self.stopped and self.kind == "function" and self.pieces:
+            self.scanner.feed("".join(self.pieces))
+            self.pieces.clear()
+        return self.stopped or self.scanner.complete
+
+
+class _Message:
+    """What is said, in which order. Subclasses say how it is written."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.ended = False
+        self._reply = reply
+        self._request = reply.request
+        self._ids = AnswerIds("chat")
+        self._upstream_id = ""
+        # text: code points said so far, and of the part that is open where it begins and where its layout token does
+        self._length = 0
+        self._text_part = -1
+        self._begin = 0
+        self._token_begin = 0
+        self._apart = False  # another part came since the last text
+        self._unsaid = False  # a boundary came since the last text that the layout does not show
+        self._citations: list[Citation] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._refused = False
+        # reasoning: of the open part, and what all parts leave for the next turn
+        self._thoughts: list[str] = []
+        self._seals: list[Seal] = []
+        self._reasoned = False
+        self._sealed = False
+        self._details: list[dict[str, Any]] = []
+        self._layout: list[str] = []
+        self._calls: dict[int, _Call] = {}  # by part
+        self._queue: deque[_Call] = deque()
+        self._live: _Call | None = None
+        self._opened = 0  # calls so far
+        self._usage: Usage | None = None
+        # the event that is nothing but the next piece of what is being said
+        self._next_text = -1
+        self._next_arguments = -1
+
+    def _feed(self, events: list[Event]) -> None:
+        for event in events:
+            if not self.ended:
+                _ON[type(event)](self, event)
+
+    # ---- how it is written ----
+
+    def _open(self, id: str, created: int, model: str) -> None:
+        raise NotImplementedError
+
+    def _say(self, delta: dict[str, Any], logprobs: list[Any] | None = None) -> None:
+        raise NotImplementedError
+
+    def _say_arguments(self, call: _Call, text: str) -> None:
+        raise NotImplementedError
+
+    def _finish(self, reason: str, usage: Usage | None) -> None:
+        raise NotImplementedError
+
+    def _fail(self, error: GatewayError) -> None:
+        raise NotImplementedError
+
+    # ---- events ----
+
+    def _start(self, event: Start) -> None:
+        self._upstream_id = event.id
+        model = self._reply.echo_model or event.model or self._request.model
+        self._open("chatcmpl-" + tail(event.id, self._reply.nonce), event.created or self._reply.created, model)
+
+    def _nothing(self, event: Event) -> None:
+        """Of no use to this client, or not in this form of the answer."""
+
+    def _opaque(self, event: Opaque) -> None:
+        self._unsaid = True
+
+    def _text_start(self, event: TextStart) -> None:
+        self._text_part = event.part
+        self._begin = self._token_begin = self._length
+        self._unsaid = self._unsaid or event.apart
+
+    def _text(self, event: Text) -> None:
+        text = event.text
+        if self._next_text != event.part:
+            self._next_text = event.part
+            if self._length and (self._apart or self._unsaid):
+                text = "\n\n" + text
+                self._begin = self._length + 2
+                # a separator that the layout does not imply counts as a piece of the text
+                self._token_begin = self._begin if self._apart else self._length
+            self._apart = self._unsaid = False
+        self._length += len(text)
+        self._say({"content": text}, event.logprobs)
+
+    def _cite(self, event: Citation) -> None:
+        self._citations.append(event)
+
+    def _text_stop(self) -> None:
+        self._next_text = self._text_part = -1
+        if self._length > self._token_begin:
+            self._layout.append(f"t{self._length - self._token_begin}")
+        for event in self._citations:
+            start = self._begin if event.start is None else self._begin + event.start
+            end = self._length if event.end is None else self._begin + event.end
+            cited = {"url": event.url, "title": event.title, "start_index": start, "end_index": end}
+            self._annotations.append({"type": "url_citation", "url_citation": cited})
+        self._citations.clear()
+
+    def _reasoning(self, event: Reasoning) -> None:
+        text = event.text
+        if self._reasoned and not self._thoughts:
+            text = "\n\n" + text
+        self._reasoned = True
+        self._thoughts.append(event.text)
+        self._say({"reasoning_content": text})
+
+    def _seal(self, event: Seal) -> None:
+        self._seals.append(event)
+
+    def _reasoning_stop(self) -> None:
+        text = "".join(self._thoughts)
+        self._sealed = self._sealed or bool(self._seals)
+        found = [detail for seal in self._seals for detail in _details(seal, text)]
+        if text and not found:
+            found = [{"type": "reasoning.text", "text": text}]
+        for detail in found:
+            self._layout.append(f"r{len(self._details)}")
+            self._details.append(detail | {"index": len(self._details)})
+        self._apart = self._apart or bool(found)
+        self._thoughts = []
+        self._seals = []
+
+    def _refuse(self, event: Refusal) -> None:
+        self._refused = True
+        self._say({"refusal": event.text})
+
+    def _part_stop(self, event: PartStop) -> None:
+        call = self._calls.pop(event.part, None)
+        if call is not None:
+            call.stopped = True
+            self._advance()
+        elif event.part == self._text_part:
+            self._text_stop()
+        else:
+            self._reasoning_stop()
+
+    def _meter(self, event: Metered) -> None:
+        self._usage = event.usage
+
+    def _stop(self, event: Stop) -> None:
+        reason = REASONS[event.reason][1]
+        if self._request.legacy_functions and reason == "tool_calls":
+            reason = "function_call"
+        if event.explanation and not self._refused:
+            self._say({"refusal": event.explanation})
+        extras: dict[str, Any] = {}
+        if self._sealed:
+            self._details[0]["dragoman_layout"] = self._layout_value()
+            extras["reasoning_details"] = self._details
+        if self._annotations:
+            extras["annotations"] = self._annotations
+        if extras:
+            self._say(extras)
+        self._end()
+        self._finish(reason, self._usage)
+
+    def _fault(self, event: Fault) -> None:
+        self._end()
+        self._fail(event.error)
+
+    def _end(self) -> None:
+        self.ended = True
+        self._next_text = self._next_arguments = -1
+
+    def _layout_value(self) -> str:
+        kinds = "".join(token[0] for token in self._layout)
+        return "d" if kinds == "".join(sorted(kinds, key="rtu".index)) and kinds.count("t") < 2 else ",".join(self._layout)
+
+    # ---- tool calls ----
+
+    def _tool_start(self, event: ToolStart) -> None:
+        id = self._ids.call(event.id, self._upstream_id, self._opened)
+        call = self._calls[event.part] = _Call(self._opened, event.part, id, event.name, event.kind)
+        self._opened += 1
+        if self._request.legacy_functions and call.index:
+            call.over = self._unsaid = True  # `function_call` holds one
+            return
+        self._apart = True
+        self._layout.append(f"u{call.index}")
+        self._queue.append(call)
+        self._next_arguments = -1
+        self._advance()
+
+    def _arguments(self, event: Arguments) -> None:
+        call = self._calls[event.part]
+        if call.over:
+            return
+        if call is not self._live:
+            call.waiting.append(event.text)
+            return
+        self._write(call, event.text)
+        if self._queue:
+            self._advance()
+
+    def _write(self, call: _Call, text: str) -> None:
+        if not call.written and call.kind == "function":
+            text = text.lstrip(" \t\r\n")
+        if not text:
+            return
+        call.written = True
+        call.pieces.append(text)
+        self._say_arguments(call, text)
+        if not self._queue:
+            self._next_arguments = call.part
+
+    def _advance(self) -> None:
+        """Ends the live call as soon as it may end, and begins the next one with what waits for it."""
+        while True:
+            call = self._live
+            if call is not None:
+                if not (call.stopped or (self._queue and call.complete())):
+                    return
+                self._end_call(call)
+            if not self._queue:
+                return
+            self._live = call = self._queue.popleft()
+            self._say(self._opening(call))
+            for text in call.waiting:
+                self._write(call, text)
+            call.waiting.clear()
+
+    def _end_call(self, call: _Call) -> None:
+        if not call.written and call.kind == "function":
+            self._say_arguments(call, "{}")
+        call.over = True
+        self._live = None
+        self._next_arguments = -1
+
+    def _opening(self, call: _Call) -> dict[str, Any]:
+        if self._request.legacy_functions:
+            return {"function_call": {"name": call.name, "arguments": ""}}
+        text = "input" if call.kind == "custom" else "arguments"
+        opening = {"index": call.index, "id": call.id, "type": call.kind, call.kind: {"name": call.name, text: ""}}
+        return {"tool_calls": [opening]}
+
+
+_ON: dict[type, Callable[[Any, Any], None]] = {
+    Start: _Message._start,
+    TextStart: _Message._text_start,
+    Text: _Message._text,
+    Citation: _Message._cite,
+    ReasoningStart: _Message._nothing,
+    Reasoning: _Message._reasoning,
+    Seal: _Message._seal,
+    ToolStart: _Message._tool_start,
+    Arguments: _Message._arguments,
+    Refusal: _Message._refuse,
+    PartStop: _Message._part_stop,
+    Opaque: _Message._opaque,
+    Metered: _Message._meter,
+    Stop: _Message._stop,
+    Fault: _Message._fault,
+    Ping: _Message._nothing,
+}
+
+
+def _details(seal: Seal, text: str) -> list[dict[str, Any]]:
+    """The entries of `reasoning_details` that give a seal back. text: of the part."""
+    if seal.form == "anthropic":
+        return [{"type": "reasoning.text", "text": text, "signature": seal.value, "format": _ANTHROPIC}]
+    if seal.form == "redacted":
+        return [{"type": "reasoning.encrypted", "data": seal.value, "format": _ANTHROPIC}]
+    item = {"id": seal.id, "format": _OPENAI}
+    found: list[dict[str, Any]] = [{"type": "reasoning.summary", "summary": part} | item for part in seal.summary]
+    if seal.value:
+        found.append({"type": "reasoning.encrypted", "data": seal.value} | item)
+    return found
+
+
+# ---- streamed ----
+
+
+class StreamEncoder(_Message):
+    """One answer as chunks."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply)
+        self._out: list[bytes] = []
+        self._head = b""  # of every chunk, up to the delta
+        self._envelope: dict[str, Any] = {}
+        self._usage_key = b',"usage":null' if self._request.include_usage else b""
+        self._tail = b',"logprobs":null,"finish_reason":null}]' + self._usage_key + b"}\n\n"
+        self._text_head = self._text_tail = b""
+        self._arguments_head = self._arguments_tail = b""
+
+    def feed(self, events: list[Event]) -> bytes:
+        """The chunks for these events; b"" when there are none."""
+        out = self._out
+        event: Any
+        for event in events:
+            kind = type(event)
+            if kind is Text and event.part == self._next_text and event.logprobs is None:
+                text: str = event.text
+                self._length += len(text)
+                out.append(self._text_head + (orjson.dumps(text) if text.isascii() else safe_json(text)) + self._text_tail)
+            elif kind is Arguments and event.part == self._next_arguments:
+                text = event.text
+                self._live.pieces.append(text)  # type: ignore[union-attr]
+                out.append(self._arguments_head + safe_json(text) + self._arguments_tail)
+            elif kind is Ping:
+                out.append(self.keep_alive())
+            elif not self.ended:
+                _ON[kind](self, event)
+        frames = b"".join(out)
+        out.clear()
+        return frames
+
+    def keep_alive(self) -> bytes:
+        """A comment; b"" after the end."""
+        return b"" if self.ended else sse.KEEP_ALIVE
+
+    def _open(self, id: str, created: int, model: str) -> None:
+        self._envelope = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
+        self._head = b"data: " + safe_json(self._envelope)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._text_head, self._text_tail = self._head + b'{"content":', b"}" + self._tail
+        self._say({"role": "assistant", "content": ""})
+
+    def _say(self, delta: dict[str, Any], logprobs: list[Any] | None = None) -> None:
+        tail = self._tail
+        if logprobs and self._request.include_logprobs:
+            tail = b',"logprobs":' + safe_json({"content": logprobs, "refusal": None})
+            tail += b',"finish_reason":null}]' + self._usage_key + b"}\n\n"
+        self._out.append(self._head + safe_json(delta) + tail)
+
+    def _say_arguments(self, call: _Call, text: str) -> None:
+        if call.part != self._next_arguments:
+            self._arguments_head, self._arguments_tail = self._around_arguments(call)
+        self._out.append(self._arguments_head + safe_json(text) + self._arguments_tail)
+
+    def _around_arguments(self, call: _Call) -> tuple[bytes, bytes]:
+        if self._request.legacy_functions:
+            return self._head + b'{"function_call":{"arguments":', b"}}" + self._tail
+        inner = b'"custom":{"input":' if call.kind == "custom" else b'"function":{"arguments":'
+        return self._head + b'{"tool_calls":[{"index":%d,' % call.index + inner, b"}}]}" + self._tail
+
+    def _finish(self, reason: str, usage: Usage | None) -> None:
+        last = dict(self._envelope)
+        if usage is not None and usage.tier is not None:
+            last["service_tier"] = usage.tier
+        choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}
+        asked = self._request.include_usage
+        self._out.append(sse.data_frame(safe_json(last | {"choices": [choice]} | ({"usage": None} if asked else {}))))
+        if asked and usage is not None:
+            self._out.append(sse.data_frame(safe_json(last | {"choices": [], "usage": to_chat(usage)})))
+        self._out.append(sse.DONE)
+
+    def _fail(self, error: GatewayError) -> None:
+        self._out.append(sse.data_frame(safe_json({"error": error.openai()})))
+
+
+# ---- whole ----
+
+
+class Collector(_Message):
+    """One answer as one object. error: the answer broke off, and the body is not to be given out."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply)
+        self.error: GatewayError | None = None
+        self._answer: dict[str, Any] = {}
+        self._pieces: dict[str, list[str]] = {"content": [], "refusal": [], "reasoning_content": []}
+        self._logprobs: list[Any] = []
+        self._extras: dict[str, Any] = {}
+        self._tool_calls: list[dict[str, Any]] = []
+        self._texts: defaultdict[int, list[str]] = defaultdict(list)  # of each call
+
+    def feed(self, events: list[Event]) -> None:
+        self._feed(events)
+
+    def body(self) -> dict[str, Any]:
+        """The completion; to be called after Stop."""
+        return self._answer
+
+    def _open(self, id: str, created: int, model: str) -> None:
+        self._answer = {"id": id, "object": "chat.completion", "created": created, "model": model}
+
+    def _say(self, delta: dict[str, Any], logprobs: list[Any] | None = None) -> None:
+        self._logprobs += logprobs or ()
+        for key, value in delta.items():
+            if key in self._pieces:
+                self._pieces[key].append(value)
+            elif key == "tool_calls":
+                self._tool_calls.append({name: member for name, member in value[0].items() if name != "index"})
+            else:
+                self._extras[key] = value
+
+    def _say_arguments(self, call: _Call, text: str) -> None:
+        self._texts[call.index].append(text)
+
+    def _finish(self, reason: str, usage: Usage | None) -> None:
+        probed = self._logprobs and self._request.include_logprobs
+        choice = {
+            "index": 0,
+            "message": self._message(),
+            "logprobs": {"content": self._logprobs, "refusal": None} if probed else None,
+            "finish_reason": reason,
+        }
+        self._answer["choices"] = [choice]
+        if usage is not None:
+            self._answer["usage"] = to_chat(usage)
+            if usage.tier is not None:
+                self._answer["service_tier"] = usage.tier
+
+    def _message(self) -> dict[str, Any]:
+        for index, call in enumerate(self._tool_calls):
+            inner = call[call["type"]]
+            inner["input" if call["type"] == "custom" else "arguments"] = "".join(self._texts[index])
+        if "function_call" in self._extras:
+            self._extras["function_call"]["arguments"] = "".join(self._texts[0])
+        content, refusal, reasoning = ("".join(self._pieces[key]) for key in ("content", "refusal", "reasoning_content"))
+        silent = self._tool_calls or refusal or "function_call" in self._extras
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": content or (None if silent else ""),
+            "refusal": refusal or None,
+        }
+        if reasoning:
+            message["reasoning_content"] = reasoning
+        message |= self._extras
+        if self._tool_calls:
+            message["tool_calls"] = self._tool_calls
+        return message
+
+    def _fail(self, error: GatewayError) -> None:
+        self.error = error
