@@ -5,7 +5,7 @@ Source: Anthropic API reference, "Messages", "Streaming Messages", "Errors".
 
 from __future__ import annotations
 
-from .errors_in import decode_error
+from ..chat.errors_in import decode_error  # reads every shape's form, since servers mix them
 from .request_in import decode_request
 from .request_out import encode_request
 from .stream_in import Observer, StreamDecoder, decode_response

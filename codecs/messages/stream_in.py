@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from .. import errors, jsontext, quirks
+from ..chat.errors_in import error_of
 from ..events import (
     Arguments,
     Citation,
@@ -38,7 +39,6 @@ from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_messages
-from .errors_in import error_of
 
 _Delta = Callable[[int, str], Event]
 
