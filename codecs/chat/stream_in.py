@@ -162,8 +162,8 @@ class StreamDecoder:
         if is_error(body):
             return self._fault(error_of(body))
         choice = _choice(body)
-        if choice is None or not isinstance(choice.get("message", choice.get("delta")), dict):
-            return self._garbled("an answer without a message")
+        if choice is None or not (isinstance(choice.get("message", choice.get("delta")), dict) or choice.get("finish_reason")):
+            return self._garbled("an answer without a message")  # Azure leaves the message out where it filtered it
         self._joining = True
         events = self._chunk(b"", body)
         return events if self.ended else events + self._end()
@@ -228,14 +228,15 @@ class StreamDecoder:
             events.append(Refusal(refusal))
         for annotation in _dicts(delta.get("annotations")):
             self._annotation(annotation, events)
-        if delta.get("audio"):
+        audio = delta.get("audio")
+        if isinstance(audio, dict) and any(audio.values()):
             self._said = True
             self._report("choices[0].message.audio", events)
         whole = "delta" not in choice
         for position, entry in enumerate(_dicts(delta.get("tool_calls"))):
             self._call(entry, position if whole else None, events)
         call = delta.get("function_call")
-        if isinstance(call, dict) and call:
+        if isinstance(call, dict) and any(call.values()):
             self._call({"index": 0, "function": call}, None, events)
 
     # ---- text and reasoning ----
@@ -322,7 +323,7 @@ class StreamDecoder:
         if value and not _seal_form(key[0], _str(detail, "format")):
             self._report("choices[0].message.reasoning_details", events)
             value = ""
-        opened = self._reasoning_for(key, detail, bool(text or value), events)
+        opened = self._reasoning_for(key, detail, text, value, events)
         if opened is None:
             return
         entry = opened.entries.get(key)
@@ -338,17 +339,19 @@ class StreamDecoder:
             opened.sealed = True
         self._piece(Reasoning, text, events)
 
-    def _reasoning_for(self, key: tuple[str, int], detail: dict[str, Any], matters: bool, events: list[Event]) -> _Open | None:
+    def _reasoning_for(
+        self, key: tuple[str, int], detail: dict[str, Any], text: str, value: str, events: list[Event]
+    ) -> _Open | None:
         """The reasoning part that an entry belongs to; None when it says nothing or comes too late."""
         opened = self._open
         if opened is not None and opened.kind is Reasoning:
             redacted = key[0] == "reasoning.encrypted" and _str(detail, "format") == _ANTHROPIC
             if key in opened.entries or not (opened.sealed or (redacted and opened.length)):
                 return opened
-        if not matters:
+        if not (text or value):
             return None
-        if key in self._past and key[0] == "reasoning.text" and not _detail_text(detail):
-            self._report("choices[0].message.reasoning_details", events)  # a signature after its part was over
+        if key[0] == "reasoning.text" and not text and (key in self._past or _detail_text(detail)):
+            self._report("choices[0].message.reasoning_details", events)  # a signature after the part that it covers
             return None
         return self._begin(Reasoning, events)
 
@@ -585,7 +588,7 @@ class Observer:
     stop: the neutral reason, as soon as there is one.
     """
 
-    __slots__ = ("_called", "_finish", "_tier", "_usage", "content", "error", "proof")
+    __slots__ = ("_called", "_finish", "_sequence", "_tier", "_usage", "content", "error", "proof")
 
     def __init__(self, reply: Reply) -> None:
         self.content = False
@@ -594,6 +597,7 @@ class Observer:
         self._usage: dict[str, Any] | None = None
         self._tier: Any = None
         self._finish: str | None = None
+        self._sequence = ""
         self._called = False
 
     @property
@@ -603,7 +607,8 @@ class Observer:
     @property
     def stop(self) -> str | None:
         """The neutral reason; None as long as there is none."""
-        return None if self._finish is None else reason_of(self._finish, self._called)
+        ended = self.proof or self._finish is not None
+        return reason_of(self._finish, self._called, self._sequence) if ended else None
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer is complete now that the transport ended; clean: as HTTP has it."""
@@ -617,6 +622,7 @@ class Observer:
             and not name
             and (b'"finish_reason":null' in data or b'"finish_reason"' not in data)
             and (b'"usage"' not in data or b'"usage":null' in data)
+            and (b'"tool_calls"' not in data or self._called or b'"tool_calls":null' in data)
             and b'"error"' not in data
             and data[:1] == b"{"
         ):
@@ -651,3 +657,4 @@ class Observer:
                 self.content = self.content or any(value for key, value in said.items() if key != "role")
                 self._called = self._called or bool(said.get("tool_calls") or said.get("function_call"))
             self._finish = _str(choice, "finish_reason") or self._finish
+            self._sequence = _str(choice, "stop_reason") or self._sequence

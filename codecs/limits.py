@@ -1,0 +1,151 @@
+"""Headers that say how much is left and when to come back, in the words of the client's shape.
+
+The OpenAI shapes count down (`x-ratelimit-reset-tokens: 1m30s`), the messages shape names the moment
+(`anthropic-ratelimit-tokens-reset: 2026-11-22T10:00:00Z`). What cannot be read is left out; nothing is invented.
+Sources: OpenAI, "Rate limits in headers"; Anthropic, "Rate limits: response headers"; RFC 9110 10.2.3 (Retry-After).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import ceil
+
+_LONGEST = 64  # characters of a value that is looked at
+_FAMILIES = ("requests", "tokens")
+_COUNTS = ("limit", "remaining")
+_COUNT = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
+_DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{0,12})?(?:h|ms|us|µs|ns|m|s))+")
+_STEP = re.compile(r"([0-9.]+)(h|ms|us|µs|ns|m|s)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_LATEST = 253402300799.0  # seconds since the epoch; the end of the year 9999
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds to wait as the upstream says it, at least 0; None when it does not. now: seconds since the epoch."""
+    given = _lowered(headers)
+    milliseconds = _number(given.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = given.get("retry-after", "")
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    moment = _http_date(value)
+    return None if moment is None else max(0.0, moment - now)
+
+
+def answer_headers(upstream_shape: str, client_shape: str, headers: Mapping[str, str], now: float) -> dict[str, str]:
+    """The upstream's rate-limit and retry headers for a client of another shape.
+
+    Shapes are `chat`, `messages` and `responses`; now is in seconds since the epoch.
+    """
+    given = _lowered(headers)
+    found = _retry_headers(given, client_shape, now)
+    if upstream_shape == "messages" and client_shape != "messages":
+        found |= _from_messages(given, now)
+    elif client_shape == "messages" and upstream_shape != "messages":
+        found |= _to_messages(given, now)
+    else:
+        found |= {name: value for name, value in given.items() if _is_limit(name)}
+    return found
+
+
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    """Names in lower case; values that no header of ours may have are left out."""
+    lowered = ((name.lower(), value.strip()) for name, value in headers.items())
+    return {name: value for name, value in lowered if 0 < len(value) <= _LONGEST and value.isprintable()}
+
+
+def _retry_headers(given: Mapping[str, str], client_shape: str, now: float) -> dict[str, str]:
+    found: dict[str, str] = {}
+    milliseconds = _number(given.get("retry-after-ms", ""))
+    if milliseconds is not None and client_shape != "messages":
+        found["retry-after-ms"] = given["retry-after-ms"]
+    asked = {name: value for name, value in given.items() if name == "retry-after"}
+    if not asked and milliseconds is not None and client_shape == "messages":
+        asked = {"retry-after-ms": given["retry-after-ms"]}
+    seconds = retry_after(asked, now)
+    if seconds is not None:
+        found["retry-after"] = str(ceil(seconds))
+    if given.get("x-should-retry") in ("true", "false"):
+        found["x-should-retry"] = given["x-should-retry"]
+    return found
+
+
+def _is_limit(name: str) -> bool:
+    prefix, _, family = name.rpartition("-")
+    return family in _FAMILIES and prefix in ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+
+
+def _to_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for family in _FAMILIES:
+        for count in _COUNTS:
+            value = given.get(f"x-ratelimit-{count}-{family}", "")
+            if _COUNT.fullmatch(value):
+                found[f"anthropic-ratelimit-{family}-{count}"] = value
+        wait = _duration(given.get(f"x-ratelimit-reset-{family}", ""))
+        if wait is not None and now + wait < _LATEST:
+            moment = datetime.fromtimestamp(ceil(now + wait), UTC)
+            found[f"anthropic-ratelimit-{family}-reset"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return found
+
+
+def _from_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for family in _FAMILIES:
+        source = f"anthropic-ratelimit-{family}-"
+        if family == "tokens" and not any(name.startswith(source) for name in given):
+            source = "anthropic-ratelimit-input-tokens-"
+        for count in _COUNTS:
+            value = given.get(source + count, "")
+            if _COUNT.fullmatch(value):
+                found[f"x-ratelimit-{count}-{family}"] = value
+        moment = _timestamp(given.get(source + "reset", ""))
+        if moment is not None:
+            found[f"x-ratelimit-reset-{family}"] = _go_duration(max(0.0, moment - now))
+    return found
+
+
+# ---- values ----
+
+
+def _number(text: str) -> float | None:
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _timestamp(text: str) -> float | None:
+    """Of RFC 3339, in seconds since the epoch."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.timestamp() if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _duration(text: str) -> float | None:
+    """Seconds of `6m0s`, `12ms`, `1h2m3.5s`, or of a bare number of seconds."""
+    if _DURATION.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _STEP.findall(text))
+    return _number(text)
+
+
+def _go_duration(seconds: float) -> str:
+    """`0s`, `850ms`, `1m30s`, `1h2m3s`: whole milliseconds below a second, else whole seconds, both rounded up."""
+    milliseconds = ceil(seconds * 1000 - 1e-6)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms" if milliseconds > 0 else "0s"
+    whole = ceil(seconds - 1e-6)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if whole >= 60 else "") + f"{rest}s"
