@@ -131,9 +131,7 @@ class ForeignPart:
     path: Path
 
 
-Part = (
-    TextPart | ImagePart | DocumentPart | SearchResultPart | RefusalPart | ReasoningPart | CallPart | ResultPart | ForeignPart
-)
+Part = TextPart | ImagePart | DocumentPart | SearchResultPart | RefusalPart | ReasoningPart | CallPart | ResultPart | ForeignPart
 
 
 @dataclass(slots=True)
@@ -163,7 +161,8 @@ class Tool:
     namespace: str | None = None
     examples: list[Any] = field(default_factory=list)  # messages input_examples
     label: str = ""  # hosted: its type
-    search: dict[str, Any] = field(default_factory=dict)  # web_search: allowed_domains, blocked_domains, user_location, search_context_size, max_uses
+    # web_search: allowed_domains, blocked_domains, user_location, search_context_size, max_uses
+    search: dict[str, Any] = field(default_factory=dict)
     cache: Cache | None = None
 
 
