@@ -5,6 +5,8 @@ from setuptools import setup
 
 HERE = pathlib.Path(__file__).parent
 FOLDERS = ("codecs", "conf", "proxy", "handlers")
+POSTGRES = ["psycopg[binary,pool]>=3.2,<4"]
+REDIS = ["redis>=5.1"]
 
 
 def packages() -> list[str]:
@@ -40,7 +42,11 @@ setup(
     ],
     extras_require={
         "fast": ["uvloop>=0.21"],
+        "postgres": POSTGRES,
+        "redis": REDIS,
         "test": [
+            *POSTGRES,
+            *REDIS,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
             "setuptools<82",  # pytest-tornado imports pkg_resources

@@ -1,0 +1,169 @@
+"""Entries in Redis or Valkey (6.2 or newer), a single server or a cluster; the server lets them expire.
+
+An entry's keys carry its name as hash tag, so that a cluster keeps them together and a script may touch them all:
+
+    dragoman:{name}         hash: the parts, and #next (the log's next number) and #token (of the last append)
+    dragoman:{name}:log     stream: value number n has the id (n+1)-0
+    dragoman:{name}:lease   string: the holder
+    dragoman:{alias}:name   string: the name that an alias stands for
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from . import Entry, Unusable, told
+
+T = TypeVar("T")
+
+PATIENCE = 5.0  # seconds for a connection, and for an answer
+IDLE_CHECK = 30  # seconds after which an idle connection is asked whether it is still there
+
+_PUT = """
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('PEXPIREAT', KEYS[2], ARGV[1])
+return redis.call('PEXPIREAT', KEYS[1], ARGV[1])
+"""
+
+# the token tells a repetition, after a connection that broke before the answer came, from a second append
+_APPEND = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+local number = tonumber(redis.call('HGET', KEYS[1], '#next') or '0')
+if redis.call('HGET', KEYS[1], '#token') == ARGV[3] then return number end
+for i = 4, #ARGV do
+  number = number + 1
+  redis.call('XADD', KEYS[2], number .. '-0', 'v', ARGV[i])
+end
+redis.call('HSET', KEYS[1], '#next', number, '#token', ARGV[3])
+if tonumber(ARGV[2]) > 0 then redis.call('XTRIM', KEYS[2], 'MINID', (ARGV[2] + 1) .. '-0') end
+redis.call('PEXPIREAT', KEYS[2], ARGV[1])
+redis.call('PEXPIREAT', KEYS[1], ARGV[1])
+return number
+"""
+
+_LEASE = """
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] and ARGV[3] == '0' then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class RedisStore:
+    """url: redis://, rediss:// or unix://, as redis-py reads it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        try:
+            self._single: Redis = Redis.from_url(url, **_options(), health_check_interval=IDLE_CHECK)
+        except ValueError as error:
+            raise Unusable(f"url: {error}") from None
+        self._client: Any = None  # what answers: the single server, or the cluster that it belongs to
+        self._connecting = asyncio.Lock()
+
+    async def _connected(self) -> Any:
+        if self._client is None:
+            async with self._connecting:
+                if self._client is None:
+                    self._client = await self._find_cluster() or self._single
+        return self._client
+
+    async def _find_cluster(self) -> Any:
+        about = await self._single.info("cluster")
+        if not about.get("cluster_enabled"):
+            return None
+        cluster = RedisCluster.from_url(self._url, **_options())
+        return await cluster.initialize()
+
+    async def _ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
+        with told(RedisError, OSError, TimeoutError):
+            return await question(await self._connected())
+
+    async def _script(self, script: str, keys: Sequence[str], *given: str | bytes | int) -> Any:
+        return await self._ask(lambda client: client.eval(script, len(keys), *keys, *given))
+
+    async def put(self, entry: Entry) -> None:
+        expiry = int(entry.expires_at * 1000)
+        for alias in entry.aliases:
+            _key(alias)
+        parts = [piece for part, value in entry.parts.items() for piece in (part, value)]
+
+        async def write(client: Any) -> None:
+            # the entry last: until it is there, its aliases lead nowhere
+            pipeline = client.pipeline(transaction=False)
+            for alias in entry.aliases:
+                pipeline.set(f"{_key(alias)}:name", entry.name, pxat=expiry)
+            if entry.aliases:
+                await pipeline.execute()
+            await client.eval(_PUT, 2, _key(entry.name), f"{_key(entry.name)}:log", expiry, *parts)
+
+        await self._ask(write)
+
+    async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
+        async def fetch(client: Any) -> list[bytes | None]:
+            pipeline = client.pipeline(transaction=False)
+            for name in names:
+                pipeline.hget(_key(name), part)
+            found: list[bytes | None] = await pipeline.execute()
+            return found
+
+        return await self._ask(fetch) if names else []
+
+    async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
+        async def fetch(client: Any) -> list[str | None]:
+            pipeline = client.pipeline(transaction=False)
+            for alias in aliases:
+                pipeline.get(f"{_key(alias)}:name")
+            return [None if name is None else name.decode() for name in await pipeline.execute()]
+
+        return await self._ask(fetch) if aliases else []
+
+    async def delete(self, name: str) -> bool:
+        count = await self._ask(lambda client: client.delete(_key(name), f"{_key(name)}:log"))
+        return bool(count)
+
+    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0) -> int | None:
+        keys = [_key(name), f"{_key(name)}:log"]
+        number = await self._script(_APPEND, keys, int(expires_at * 1000), first, secrets.token_hex(8), *values)
+        return None if number is None else int(number)
+
+    async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
+        found = await self._ask(lambda client: client.xrange(f"{_key(name)}:log", f"{after + 2}-0", "+", most))
+        return [(int(id.partition(b"-")[0]) - 1, fields[b"v"]) for id, fields in found]
+
+    async def remove(self, name: str, number: int) -> bool:
+        return bool(await self._ask(lambda client: client.xdel(f"{_key(name)}:log", f"{number + 1}-0")))
+
+    async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
+        return bool(await self._script(_LEASE, [f"{_key(name)}:lease"], holder, max(1, int(seconds * 1000)), int(force)))
+
+    async def release(self, name: str, holder: str) -> None:
+        await self._script(_RELEASE, [f"{_key(name)}:lease"], holder)
+
+    async def close(self) -> None:
+        if self._client is not None and self._client is not self._single:
+            await self._client.aclose()
+        await self._single.aclose()
+
+
+def _options() -> dict[str, Any]:
+    """Every call is tried again on a new connection when its own was cut: all of them can be repeated."""
+    retry: Any = Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)
+    return {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE, "retry": retry}
+
+
+def _key(name: str) -> str:
+    return f"dragoman:{{{name}}}"

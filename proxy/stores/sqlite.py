@@ -1,0 +1,210 @@
+"""Entries in one SQLite file: for one machine, however many workers it runs.
+
+All calls go through one thread, which owns the connection. The file is in WAL mode: readers and the writer of other workers do not
+wait for each other, and what was committed outlives the process. A commit is not forced to the disk (synchronous=NORMAL): a power
+cut may lose the last of them, never the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from time import time
+from typing import Any, TypeVar
+
+from . import Entry, Unusable, told
+
+T = TypeVar("T")
+
+BUSY = 10.0  # seconds that a call waits for another worker's write
+PURGE_EVERY = 300.0  # seconds between two removals of what has expired
+OLDEST = (3, 35, 0)  # of SQLite: RETURNING
+AT_ONCE = 500  # names or numbers in one statement
+
+# each step leads from the schema version of its index to the next
+MIGRATIONS = (
+    """
+    CREATE TABLE entries (name TEXT PRIMARY KEY, expires_at REAL NOT NULL, next INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+    CREATE INDEX entries_expiry ON entries (expires_at);
+    CREATE TABLE parts (
+        name TEXT NOT NULL REFERENCES entries ON DELETE CASCADE, part TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (name, part)
+    );
+    CREATE TABLE aliases (alias TEXT PRIMARY KEY, name TEXT NOT NULL REFERENCES entries ON DELETE CASCADE) WITHOUT ROWID;
+    CREATE INDEX aliases_name ON aliases (name);
+    CREATE TABLE log (
+        name TEXT NOT NULL REFERENCES entries ON DELETE CASCADE, number INTEGER NOT NULL, value BLOB NOT NULL,
+        PRIMARY KEY (name, number)
+    );
+    CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, expires_at REAL NOT NULL) WITHOUT ROWID;
+    """,
+)
+
+
+class SqliteStore:
+    """path: the file, made when it is not there. clock: seconds since the epoch. Raises Unusable when it cannot be opened."""
+
+    def __init__(self, path: str, clock: Callable[[], float] = time) -> None:
+        self._clock = clock
+        self._purged = 0.0
+        self._thread = ThreadPoolExecutor(1, "dragoman-state")
+        try:
+            self._base = self._thread.submit(_open, path).result()
+        except (sqlite3.Error, OSError) as error:
+            self._thread.shutdown()
+            raise Unusable(f"{path}: {error}") from None
+
+    async def _run(self, work: Callable[..., T], *given: Any) -> T:
+        with told(sqlite3.Error, RuntimeError):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, begun as a writer's: one that had to become a writer later could only fail."""
+        base = self._base
+        base.execute("BEGIN IMMEDIATE")
+        try:
+            yield base
+        except BaseException:
+            base.execute("ROLLBACK")
+            raise
+        base.execute("COMMIT")
+
+    async def put(self, entry: Entry) -> None:
+        await self._run(self._put, entry)
+
+    def _put(self, entry: Entry) -> None:
+        now = self._clock()
+        with self._writing() as base:
+            if now >= self._purged + PURGE_EVERY:
+                self._purged = now
+                base.execute("DELETE FROM entries WHERE expires_at <= ?", (now,))
+                base.execute("DELETE FROM leases WHERE expires_at <= ?", (now,))
+            else:
+                base.execute("DELETE FROM entries WHERE name = ? AND expires_at <= ?", (entry.name, now))
+            base.execute(
+                "INSERT INTO entries (name, expires_at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at",
+                (entry.name, entry.expires_at),
+            )
+            base.executemany(
+                "INSERT INTO parts VALUES (?, ?, ?) ON CONFLICT (name, part) DO UPDATE SET value = excluded.value",
+                [(entry.name, part, value) for part, value in entry.parts.items()],
+            )
+            base.executemany(
+                "INSERT INTO aliases VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET name = excluded.name",
+                [(alias, entry.name) for alias in entry.aliases],
+            )
+
+    async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
+        query = "SELECT name, value FROM parts JOIN entries USING (name) WHERE part = ? AND expires_at > ? AND name IN (%s)"
+        found = await self._run(self._select, query, (part, self._clock()), names)
+        return [found.get(name) for name in names]
+
+    async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
+        query = "SELECT alias, name FROM aliases JOIN entries USING (name) WHERE expires_at > ? AND alias IN (%s)"
+        found = await self._run(self._select, query, (self._clock(),), aliases)
+        return [found.get(alias) for alias in aliases]
+
+    def _select(self, query: str, given: tuple[Any, ...], wanted: Sequence[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for i in range(0, len(wanted), AT_ONCE):
+            some = tuple(wanted[i : i + AT_ONCE])
+            found.update(self._base.execute(query % ", ".join("?" * len(some)), given + some).fetchall())
+        return found
+
+    async def delete(self, name: str) -> bool:
+        return await self._run(self._delete, name)
+
+    def _delete(self, name: str) -> bool:
+        with self._writing() as base:
+            gone = base.execute("DELETE FROM entries WHERE name = ? RETURNING expires_at", (name,)).fetchall()
+        return bool(gone and gone[0][0] > self._clock())
+
+    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0) -> int | None:
+        return await self._run(self._append, name, values, expires_at, first)
+
+    def _append(self, name: str, values: Sequence[bytes], expires_at: float, first: int) -> int | None:
+        with self._writing() as base:
+            found = base.execute(
+                "UPDATE entries SET next = next + ?, expires_at = ? WHERE name = ? AND expires_at > ? RETURNING next",
+                (len(values), expires_at, name, self._clock()),
+            ).fetchall()
+            if not found:
+                return None
+            upcoming = int(found[0][0])
+            numbers = range(upcoming - len(values), upcoming)
+            base.executemany("INSERT INTO log VALUES (?, ?, ?)", [(name, n, v) for n, v in zip(numbers, values, strict=True)])
+            if first:
+                base.execute("DELETE FROM log WHERE name = ? AND number < ?", (name, first))
+        return upcoming
+
+    async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
+        return await self._run(self._read, name, after, most)
+
+    def _read(self, name: str, after: int, most: int) -> list[tuple[int, bytes]]:
+        query = (
+            "SELECT number, value FROM log JOIN entries USING (name)"
+            " WHERE name = ? AND number > ? AND expires_at > ? ORDER BY number LIMIT ?"
+        )
+        return self._base.execute(query, (name, after, self._clock(), most)).fetchall()
+
+    async def remove(self, name: str, number: int) -> bool:
+        return await self._run(self._remove, name, number)
+
+    def _remove(self, name: str, number: int) -> bool:
+        with self._writing() as base:
+            count: int = base.execute("DELETE FROM log WHERE name = ? AND number = ?", (name, number)).rowcount
+        return count > 0
+
+    async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
+        return await self._run(self._lease, name, holder, seconds, force)
+
+    def _lease(self, name: str, holder: str, seconds: float, force: bool) -> bool:
+        now = time()
+        with self._writing() as base:
+            found = base.execute(
+                "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder,"
+                " expires_at = excluded.expires_at WHERE ? OR holder = excluded.holder OR expires_at <= ? RETURNING 1",
+                (name, holder, now + seconds, force, now),
+            ).fetchall()
+        return bool(found)
+
+    async def release(self, name: str, holder: str) -> None:
+        await self._run(self._release, name, holder)
+
+    def _release(self, name: str, holder: str) -> None:
+        with self._writing() as base:
+            base.execute("DELETE FROM leases WHERE name = ? AND holder = ?", (name, holder))
+
+    async def close(self) -> None:
+        await self._run(self._base.close)
+        self._thread.shutdown(wait=False)
+
+
+def _open(path: str) -> sqlite3.Connection:
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise OSError(f"needs SQLite 3.35, this Python has {sqlite3.sqlite_version}")
+    base = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
+    try:
+        base.execute("PRAGMA foreign_keys = ON")
+        _migrate(base)
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        base.close()
+        raise
+    return base
+
+
+def _migrate(base: sqlite3.Connection) -> None:
+    base.execute("BEGIN IMMEDIATE")
+    version: int = base.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise OSError(f"was written by a newer version (schema {version}, this one knows {len(MIGRATIONS)})")
+    for step in MIGRATIONS[version:]:
+        for statement in step.split(";"):
+            base.execute(statement)
+    base.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    base.execute("COMMIT")
