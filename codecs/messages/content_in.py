@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from .. import jsontext, media
 from ..errors import UnsupportedContent
+from ..fields import Fields, wrong_type
 from ..ledger import Ledger, Path, concrete
 from ..reasoning import is_sealed, opened
 from ..request import (
@@ -21,7 +22,6 @@ from ..request import (
     SearchResultPart,
     TextPart,
 )
-from .fields import Fields, wrong_type
 
 _Part = TypeVar("_Part")
 # what may stand inside of other blocks

@@ -122,9 +122,7 @@ class ContentWriter:
             for inner in part.content:
                 # white space may be what the tool said
                 spaces = isinstance(inner, TextPart) and inner.text.isspace()
-                content += (
-                    [{"type": "text", "text": inner.text}] if isinstance(inner, TextPart) and spaces else self.blocks(inner)
-                )
+                content += [{"type": "text", "text": inner.text}] if isinstance(inner, TextPart) and spaces else self.blocks(inner)
         if content:
             block["content"] = content
         if part.is_error:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import Unsupported
+from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
 from ..request import OutputFormat, Part, Request, TextPart, Thinking, Tool, ToolChoice, Turn
 from .content_in import cache_of, decode_content
-from .fields import Fields, invalid, missing, wrong_type
 
 _ROLES = frozenset({"user", "assistant", "system"})
 _BILLING = "x-anthropic-billing-header"  # Claude Code puts it before its system prompt, for Anthropic alone

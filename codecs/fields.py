@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import Malformed, Missing, WrongType
-from ..ledger import Ledger, Path, concrete
+from .errors import Malformed, Missing, WrongType
+from .ledger import Ledger, Path, concrete
 
 
 class Fields:
