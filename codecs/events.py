@@ -59,7 +59,9 @@ class Seal:
     """What the provider wants back with this reasoning, verbatim, on the next turn."""
 
     part: int
-    form: str  # "anthropic": value is a thinking block's signature; "redacted": value is a redacted block's data; "openai": encrypted_content
+    form: (
+        str  # "anthropic": value is a thinking block's signature; "redacted": value is a redacted block's data; "openai": encrypted_content
+    )
     value: str  # may be "" in the openai form
     id: str = ""  # openai form: the reasoning item's id
     summary: tuple[str, ...] = ()  # openai form: the item's summary parts

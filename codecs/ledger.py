@@ -41,9 +41,7 @@ def collapsed(path: Path) -> str:
     text = ""
     for step in path:
         text += "[*]" if isinstance(step, int) else f".{step}" if text else step
-    return "".join(
-        c if "!" <= c <= "~" and c not in ",=%" else "".join(f"%{b:02X}" for b in c.encode("utf-8", "replace")) for c in text
-    )
+    return "".join(c if "!" <= c <= "~" and c not in ",=%" else "".join(f"%{b:02X}" for b in c.encode("utf-8", "replace")) for c in text)
 
 
 def _position(path: Path, body: Any) -> tuple[int, ...]:

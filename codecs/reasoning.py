@@ -86,9 +86,7 @@ def opened(sealed: str, path: Path, text: str = "") -> ReasoningPart:
     if inside["k"] == "c":
         return ReasoningPart(path, "text", text=text, domain=domain)
     if inside["k"] == "r":
-        return ReasoningPart(
-            path, "openai", text=text, id=inside["id"], encrypted=inside["ec"], summary=inside.get("s", []), domain=domain
-        )
+        return ReasoningPart(path, "openai", text=text, id=inside["id"], encrypted=inside["ec"], summary=inside.get("s", []), domain=domain)
     return ReasoningPart(path, "anthropic", text=text, blocks=inside["b"], domain=domain)
 
 

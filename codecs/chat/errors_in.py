@@ -1,8 +1,9 @@
-"""An error that a chat upstream answers with, and the same object inside a stream.
+"""An error that an upstream answers with, and the same object inside a stream.
 
-The shape's own form is {"error": {"message", "type", "param", "code"}}. Compatible servers send an error that is a string, one
-without the `error` key, a number as code, FastAPI's `detail`, a list, a page of HTML: all are read as far as they go.
-Source: OpenAI, "Error codes"; what each provider sends is named where it is read.
+The OpenAI shapes' form is {"error": {"message", "type", "param", "code"}}, the messages shape's {"type": "error", "error": {"type",
+"message"}}. Compatible servers send an error that is a string, one without the `error` key, a number as code, FastAPI's `detail`,
+a list, a page of HTML: all are read as far as they go, so there is one reader for all shapes.
+Source: OpenAI, "Error codes"; Anthropic, "Errors"; what each provider sends is named where it is read.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ _WORDS = {
     "UNAVAILABLE": "overloaded",
     "timeout": "timeout",
     "timeout_error": "timeout",
+    "conflict_error": "conflict",
+    "request_too_large": "too_large",
+    "api_error": "server",
+    "server_error": "server",
     "DEADLINE_EXCEEDED": "timeout",
     "upstream_error": "bad_gateway",
 }
@@ -101,7 +106,8 @@ def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
     """The error in a JSON object. status: of HTTP; None inside a stream, where the object itself says what it is."""
     error = value.get("error")
     if isinstance(error, dict):
-        return _answered(error, _message(error) or _message(value), status)
+        inner = error.get("error")  # a gateway's wrapping around a provider's own
+        return _answered(inner if isinstance(inner, dict) else error, _message(error) or _message(value), status)
     details = value.get("details")
     if isinstance(error, str) and isinstance(details, dict) and isinstance(details.get("error"), dict):  # Pollinations
         return _answered(details["error"], _message(details["error"]) or error, status)

@@ -339,9 +339,7 @@ class StreamDecoder:
             opened.sealed = True
         self._piece(Reasoning, text, events)
 
-    def _reasoning_for(
-        self, key: tuple[str, int], detail: dict[str, Any], text: str, value: str, events: list[Event]
-    ) -> _Open | None:
+    def _reasoning_for(self, key: tuple[str, int], detail: dict[str, Any], text: str, value: str, events: list[Event]) -> _Open | None:
         """The reasoning part that an entry belongs to; None when it says nothing or comes too late."""
         opened = self._open
         if opened is not None and opened.kind is Reasoning:
@@ -540,9 +538,7 @@ def _detail_text(detail: dict[str, Any]) -> str:
 
 def _detail_value(detail: dict[str, Any]) -> str:
     kind = detail.get("type")
-    return (
-        _str(detail, "signature") if kind == "reasoning.text" else _str(detail, "data") if kind == "reasoning.encrypted" else ""
-    )
+    return _str(detail, "signature") if kind == "reasoning.text" else _str(detail, "data") if kind == "reasoning.encrypted" else ""
 
 
 def _argument_text(value: Any) -> str:

@@ -1,0 +1,66 @@
+"""The response object: what every answer of this shape stands in, with the settings that the client asked for said back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ids import digest
+from ..reply import Reply
+
+# settings that are said back as the client sent them, and what they are when it sent none
+_ECHOES: dict[str, Any] = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "parallel_tool_calls": True,
+    "prompt_cache_key": None,
+    "prompt_cache_retention": None,
+    "safety_identifier": None,
+    "service_tier": None,
+    "store": True,
+    "temperature": 1.0,
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "user": None,
+    "metadata": {},
+}
+_PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
+
+
+def response_object(reply: Reply, status: str = "in_progress", model: str = "", created: int = 0) -> dict[str, Any]:
+    """A response without output. status: its own (queued, in_progress, …). model, created: the upstream's, if it said them."""
+    body = reply.request.body
+    echo = {key: default if body.get(key) is None else body[key] for key, default in _ECHOES.items()}
+    return {
+        "id": reply.response_id or f"resp_{reply.nonce}",
+        "object": "response",
+        "created_at": created or reply.created,
+        "status": status,
+        "background": body.get("background") is True,
+        "completed_at": None,
+        "conversation": {"id": reply.conversation_id} if reply.conversation_id else None,
+        "error": None,
+        "incomplete_details": None,
+        "model": reply.echo_model or model or reply.request.model,
+        "output": [],
+        "previous_response_id": reply.previous_response_id,
+        "reasoning": _members(body, "reasoning", effort=None, summary=None),
+        "text": _members(body, "text", format={"type": "text"}, verbosity="medium"),
+        "truncation": "disabled",
+        "usage": None,
+        **echo,
+    }
+
+
+def _members(body: dict[str, Any], key: str, **defaults: Any) -> dict[str, Any]:
+    asked = body.get(key)
+    if not isinstance(asked, dict):
+        return defaults
+    return {name: default if asked.get(name) is None else asked[name] for name, default in defaults.items()}
+
+
+def item_id(response_id: str, index: int, kind: str) -> str:
+    """The id of an output item. OpenAI refuses a replayed item whose id has another prefix than its type's."""
+    return _PREFIXES[kind] + digest(f"{response_id}:{index}", 32)

@@ -1,0 +1,688 @@
+"""A responses upstream's answer as hub events: streamed, whole, or only watched.
+
+A stream is a list of items, each with an output_index, and what belongs to an item says so; items may overlap. Items are told
+apart by that index and never by their id: there are providers whose ids change in mid-stream. Tool calls go on as they come; of
+several messages and reasoning items that overlap one goes on, the others wait until it is done. A whole answer is the last event
+of a stream that had no others, and goes the same way: what it holds and nobody saw is made up for. Hosted tools' items become one
+`Opaque` each. Source: OpenAI, "Responses: streaming events".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from .. import errors, jsontext
+from ..chat.errors_in import error_of
+from ..events import (
+    Arguments,
+    Citation,
+    Event,
+    Fault,
+    Metered,
+    Opaque,
+    PartStop,
+    Ping,
+    Reasoning,
+    ReasoningStart,
+    Refusal,
+    Seal,
+    Start,
+    Stop,
+    Text,
+    TextStart,
+    ToolStart,
+)
+from ..jsontext import SurrogateJoiner
+from ..reply import Reply
+from ..sse import Frame
+from ..tools import ToolText
+from ..usage import Usage, from_responses
+
+_Value = dict[str, Any]
+
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}  # item type -> where its text stands
+_MOST_OPEN = 256  # items that are not done at one time
+_LONGEST_LABEL = 64
+
+
+@dataclass(slots=True)
+class _Text:
+    """What was seen of one content or summary part. open: its hub part is the current one."""
+
+    streamed: bool = False
+    cited: int = 0  # annotations that were seen
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """One output item upstream."""
+
+    index: int
+    kind: str  # its type; "" as long as nothing says it
+    id: str = ""
+    call_id: str = ""
+    part: int = -1  # the hub part that is open for it
+    parts: dict[tuple[str, int], _Text] = field(default_factory=dict)  # by kind of text and its index in the item
+    place: tuple[str, int] = ("", -1)  # which of them the open hub part is for
+    done: bool = False
+    plain: bool = True  # its text goes on as it comes: no half character is held, nothing is unwrapped, no logprobs go with it
+    source: str = ""  # reasoning: the kind of text that came first; the other says the same again
+    said: bool = False  # reasoning: some text went on
+    waiting: list[tuple[str, _Value]] = field(default_factory=list)  # events that came before their turn
+    joiner: SurrogateJoiner | None = None  # only after a lone surrogate was seen
+    # calls
+    held: list[str] = field(default_factory=list)  # argument text that came before the name
+    streamed: bool = False
+    text: ToolText | None = None
+
+
+class StreamDecoder:
+    """One answer. ended: Stop or Fault was returned; whatever comes later is ignored."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.ended = False
+        self._tools = reply.tools
+        self._logprobs = reply.request.include_logprobs
+        self._items: dict[int, _Item] = {}
+        self._started = False
+        self._parts = 0
+        self._unfinished = 0
+        self._floor: _Item | None = None  # the message or reasoning item whose turn it is
+        self._open: _Item | None = None  # the item whose text or reasoning part is open
+        self._message: _Item | None = None  # the message that text came from last, as long as no other part came since
+        self._calls = 0
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """The events of one frame. Never raises: what cannot be read ends in a Fault."""
+        if self.ended:
+            return []
+        try:
+            value = orjson.loads(frame[1])
+        except orjson.JSONDecodeError:
+            return self._patient(frame)
+        if type(value) is dict:
+            text = value.get("delta")
+            if type(text) is str and text:
+                event = self._usual(value, text)
+                if event is not None:
+                    return [event]
+        return self._frame(frame[0], value)
+
+    def _usual(self, value: _Value, text: str) -> Event | None:
+        """The next piece of the text or the call that is open, which nearly every frame is."""
+        kind = value.get("type")
+        index = value.get("output_index")
+        if kind == "response.output_text.delta":
+            item = self._open
+            if item is not None and item.index == index and item.plain and item.place == ("text", value.get("content_index")):
+                return Text(item.part, text)
+        elif kind == "response.function_call_arguments.delta" and type(index) is int:
+            item = self._items.get(index)
+            if item is not None and item.plain and item.part >= 0 and not item.done:
+                item.streamed = True
+                return Arguments(item.part, text)
+        return None
+
+    def finish(self, clean: bool) -> list[Event]:
+        """The transport ended; clean: it was not broken off. Without a terminal event that is never an end."""
+        if self.ended:
+            return []
+        return self._fault(errors.Truncated("The upstream's answer ended before it was complete.", "" if clean else "broken off"))
+
+    def whole(self, body: _Value) -> list[Event]:
+        """The events of a complete answer, instead of a stream."""
+        if body.get("object") != "response" and not isinstance(body.get("output"), list):
+            return self._error(body) if _is_error(body) else self._garbled("an answer that is no response")
+        if body.get("status") in ("queued", "in_progress"):
+            return self._garbled("a response that has not ended")
+        return list(self._terminal({"response": body}))
+
+    # ---- frames ----
+
+    def _patient(self, frame: Frame) -> list[Event]:
+        """A frame that orjson refuses: a lone surrogate, a long number, the chat shape's [DONE], or no JSON at all."""
+        if frame[1].strip() == b"[DONE]":
+            return []
+        try:
+            value = jsontext.loads(frame[1])
+        except ValueError:
+            return self._garbled("an event that is not JSON")
+        return self._frame(frame[0], value)
+
+    def _frame(self, name: bytes, value: Any) -> list[Event]:
+        if not isinstance(value, dict):
+            return self._garbled("an event that is not a JSON object")
+        kind = value.get("type")
+        if not isinstance(kind, str):
+            kind = name.decode("utf-8", "replace")
+        handler = _HANDLERS.get(kind)
+        if handler is not None:
+            return list(handler(self, value))
+        if kind in _OF_ITEMS:
+            return list(self._of_item(kind, value))
+        broken = kind == "error" or (not kind.startswith("response.") and _is_error(value))
+        return self._error(value) if broken else []
+
+    def _created(self, value: _Value) -> Iterator[Event]:
+        if not self._started:
+            self._started = True
+            response = _dict(value, "response")
+            yield Start(_str(response, "id"), _str(response, "model"), _int(response, "created_at", 0))
+
+    def _keepalive(self, value: _Value) -> Iterator[Event]:
+        yield Ping()
+
+    def _of_item(self, kind: str, value: _Value) -> Iterator[Event]:
+        """An event of one item: at once, or when its turn comes."""
+        yield from self._created({})
+        item = self._item(kind, value)
+        if item is None:
+            yield from self._garbled("too many items at once")
+            return
+        if item.done:
+            return
+        if item.kind in _CALLS or item.kind not in _IN_TURN:
+            yield from _OF_ITEMS[kind](self, item, value)
+        elif self._floor in (None, item):
+            self._floor = item
+            yield from _OF_ITEMS[kind](self, item, value)
+            if item.done:
+                yield from self._next()
+        else:
+            item.waiting.append((kind, value))
+
+    def _next(self) -> Iterator[Event]:
+        """The floor is free: what waits takes it in the items' order."""
+        self._floor = None
+        while self._floor is None:
+            item = min((i for i in self._items.values() if i.waiting), key=lambda i: i.index, default=None)
+            if item is None:
+                return
+            waiting, item.waiting = item.waiting, []
+            for kind, value in waiting:
+                yield from _OF_ITEMS[kind](self, item, value)
+            self._floor = None if item.done else item  # what waited may have been all of it
+
+    def _item(self, kind: str, value: _Value) -> _Item | None:
+        """The item that an event belongs to, made when it was not announced; None when that would be one too many."""
+        whole = _dict(value, "item")
+        index = value.get("output_index")
+        if not isinstance(index, int):
+            index = self._index_of(_str(value, "item_id") or _str(whole, "id"))
+        item = self._items.get(index)
+        if item is None:
+            if self._unfinished == _MOST_OPEN:
+                return None
+            self._unfinished += 1
+            item = self._items[index] = _Item(index, "", plain=not self._logprobs)
+        item.kind = item.kind or (_str(whole, "type") or _IMPLIED.get(kind, ""))[:_LONGEST_LABEL]
+        item.id = _str(whole, "id") or _str(value, "item_id") or item.id
+        item.call_id = _str(whole, "call_id") or item.call_id
+        return item
+
+    def _index_of(self, id: str) -> int:
+        """The place of an item that is only named by its id; a new one when nobody knows it."""
+        known = next((item.index for item in self._items.values() if id and item.id == id), None)
+        return max(self._items, default=-1) + 1 if known is None else known
+
+    # ---- text ----
+
+    def _enter(self, item: _Item, place: tuple[str, int], start: Callable[[int], Event]) -> Iterator[Event]:
+        """Opens a text or reasoning part, unless it is the open one."""
+        if self._open is item and item.place == place:
+            return
+        yield from self._leave()
+        item.part = self._parts
+        self._parts += 1
+        item.place = place
+        self._open = item
+        yield start(item.part)
+
+    def _leave(self) -> Iterator[Event]:
+        """Closes the open text or reasoning part."""
+        item, self._open = self._open, None
+        if item is None:
+            return
+        if item.joiner is not None and (rest := item.joiner.finish()):
+            yield Text(item.part, rest) if item.place[0] == "text" else Reasoning(item.part, rest)
+        yield PartStop(item.part)
+        item.part = -1
+
+    def _piece(self, item: _Item, text: str) -> str:
+        """A piece of text with surrogate halves joined."""
+        if item.joiner is None:
+            if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+                return text
+            item.joiner = SurrogateJoiner()
+            item.plain = False
+        return item.joiner.feed(text)
+
+    def _text(self, item: _Item, index: int, text: str, logprobs: Any = None) -> Iterator[Event]:
+        item.parts.setdefault(("text", index), _Text()).streamed |= bool(text)
+        text = self._piece(item, text)
+        if text:
+            apart = self._message not in (None, item)
+            self._message = item
+            yield from self._enter(item, ("text", index), lambda part: TextStart(part, apart))
+            entries = logprobs if self._logprobs and isinstance(logprobs, list) and logprobs else None
+            yield Text(item.part, text, entries)
+
+    def _text_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+        yield from self._text(item, _int(value, "content_index", 0), _str(value, "delta"), value.get("logprobs"))
+
+    def _text_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+        index = _int(value, "content_index", 0)
+        if not item.parts.setdefault(("text", index), _Text()).streamed:
+            yield from self._text(item, index, _str(value, "text"), value.get("logprobs"))
+
+    def _annotation(self, item: _Item, value: _Value) -> Iterator[Event]:
+        yield from self._cite(item, _int(value, "content_index", 0), _dict(value, "annotation"))
+
+    def _cite(self, item: _Item, index: int, annotation: _Value) -> Iterator[Event]:
+        seen = item.parts.setdefault(("text", index), _Text())
+        seen.cited += 1
+        kind, url = _str(annotation, "type"), _str(annotation, "url")
+        if kind != "url_citation" or not url:
+            label = kind[:_LONGEST_LABEL]
+            yield Opaque(f"output[{item.index}].content[{index}].annotations[{seen.cited - 1}]:{label}")
+        elif self._open is item and item.place == ("text", index):
+            start, end = annotation.get("start_index"), annotation.get("end_index")
+            ranged = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
+            yield Citation(item.part, url, _str(annotation, "title"), start if ranged else None, end if ranged else None)
+
+    def _refusal(self, item: _Item, index: int, text: str) -> Iterator[Event]:
+        item.parts.setdefault(("refusal", index), _Text()).streamed |= bool(text)
+        if text:
+            yield from self._leave()
+            yield Refusal(text)
+
+    def _refusal_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+        yield from self._refusal(item, _int(value, "content_index", 0), _str(value, "delta"))
+
+    def _refusal_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+        index = _int(value, "content_index", 0)
+        if not item.parts.setdefault(("refusal", index), _Text()).streamed:
+            yield from self._refusal(item, index, _str(value, "refusal"))
+
+    def _part_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+        part, index = _dict(value, "part"), _int(value, "content_index", 0)
+        yield from self._content(item, index, part)
+        if self._open is item and item.kind == "message" and item.place == ("text", index):
+            yield from self._leave()
+
+    def _content(self, item: _Item, index: int, part: _Value) -> Iterator[Event]:
+        """A whole content part, as far as it was not seen."""
+        kind = _str(part, "type")
+        if kind == "output_text":
+            yield from self._text_done(item, {"content_index": index, **part})
+            annotations = part.get("annotations")
+            seen = item.parts[("text", index)].cited
+            for annotation in annotations[seen:] if isinstance(annotations, list) else []:
+                yield from self._cite(item, index, annotation if isinstance(annotation, dict) else {})
+        elif kind == "refusal":
+            yield from self._refusal_done(item, {"content_index": index, **part})
+        elif kind == "reasoning_text":
+            yield from self._thought_done(item, "content", index, _str(part, "text"))
+
+    # ---- reasoning ----
+
+    def _thought(self, item: _Item, source: str, index: int, text: str) -> Iterator[Event]:
+        item.source = item.source or source
+        if item.source != source or not text:
+            return
+        seen = item.parts.setdefault((source, index), _Text())
+        apart = item.said and not seen.streamed
+        seen.streamed = True
+        text = self._piece(item, text)
+        if text:
+            yield from self._enter(item, ("reasoning", 0), ReasoningStart)
+            self._message = None
+            yield Reasoning(item.part, "\n\n" + text if apart else text)
+            item.said = True
+
+    def _thought_done(self, item: _Item, source: str, index: int, text: str) -> Iterator[Event]:
+        seen = item.parts.get((source, index))
+        if seen is None or not seen.streamed:
+            yield from self._thought(item, source, index, text)
+
+    def _summary_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+        yield from self._thought(item, "summary", _int(value, "summary_index", 0), _str(value, "delta"))
+
+    def _summary_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+        text = _str(value, "text") or _str(_dict(value, "part"), "text")
+        yield from self._thought_done(item, "summary", _int(value, "summary_index", 0), text)
+
+    def _reasoning_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+        yield from self._thought(item, "content", _int(value, "content_index", 0), _str(value, "delta"))
+
+    def _reasoning_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+        yield from self._thought_done(item, "content", _int(value, "content_index", 0), _str(value, "text"))
+
+    def _seal(self, item: _Item, whole: _Value) -> Iterator[Event]:
+        """A reasoning item is whole: text that was not seen, then what its provider wants back."""
+        summary = tuple(_str(part, "text") for part in _dicts(whole, "summary"))
+        for index, text in enumerate(summary):
+            yield from self._thought_done(item, "summary", index, text)
+        for index, part in enumerate(_dicts(whole, "content")):
+            yield from self._content(item, index, part)
+        encrypted = _str(whole, "encrypted_content")
+        if encrypted:
+            yield from self._enter(item, ("reasoning", 0), ReasoningStart)
+            self._message = None
+        if self._open is item:
+            yield Seal(item.part, "openai", encrypted, _str(whole, "id") or item.id, summary)
+
+    # ---- tool calls ----
+
+    def _call(self, item: _Item, whole: _Value) -> Iterator[Event]:
+        """Opens a call as soon as its name is known."""
+        name = _str(whole, "name")
+        if item.part >= 0 or not name:
+            return
+        yield from self._leave()
+        declared = self._tools.restore(name)
+        custom = item.kind == "custom_tool_call"
+        if declared.emulated and not custom:
+            item.text = ToolText(declared)
+            item.plain = False
+        item.part = self._parts
+        self._parts += 1
+        self._calls += 1
+        self._message = None
+        kind = "custom" if custom or declared.emulated else "function"
+        yield ToolStart(item.part, item.call_id, declared.name, kind, _str(whole, "namespace") or declared.namespace)
+        held, item.held = "".join(item.held), []
+        if held:
+            yield from self._arguments(item, held)
+
+    def _arguments(self, item: _Item, text: str) -> Iterator[Event]:
+        item.streamed |= bool(text)
+        if item.part < 0:
+            item.held.append(text)
+            return
+        text = self._piece(item, text)
+        if item.text is not None:
+            text = item.text.feed(text)
+        if text:
+            yield Arguments(item.part, text)
+
+    def _arguments_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+        yield from self._arguments(item, _str(value, "delta"))
+
+    def _arguments_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+        if not item.streamed:
+            yield from self._arguments(item, _str(value, _CALLS.get(item.kind, "arguments")))
+
+    def _close_call(self, item: _Item) -> Iterator[Event]:
+        if item.part < 0:
+            if item.held:
+                yield from self._garbled("a tool call without a name")
+            return
+        rest = item.joiner.finish() if item.joiner is not None else ""
+        if item.text is not None:
+            rest = item.text.feed(rest) + item.text.finish()
+        if rest:
+            yield Arguments(item.part, rest)
+        yield PartStop(item.part)
+
+    # ---- items ----
+
+    def _added(self, item: _Item, value: _Value) -> Iterator[Event]:
+        whole = _dict(value, "item")
+        if item.kind in _CALLS:
+            yield from self._call(item, whole)
+            yield from self._arguments(item, _str(whole, _CALLS[item.kind]))
+        elif item.kind not in _IN_TURN:
+            yield Opaque(f"output[{item.index}]:{item.kind}")
+
+    def _done(self, item: _Item, value: _Value) -> Iterator[Event]:
+        if item.done:
+            return
+        whole = _dict(value, "item")
+        if item.kind in _CALLS:
+            yield from self._call(item, whole)
+            yield from self._arguments_done(item, whole)
+            yield from self._close_call(item)
+        elif item.kind == "message":
+            for index, part in enumerate(_dicts(whole, "content")):
+                yield from self._content(item, index, part)
+        elif item.kind == "reasoning":
+            yield from self._seal(item, whole)
+        if self._open is item:
+            yield from self._leave()
+        item.done = True
+        self._unfinished -= 1
+
+    # ---- the end ----
+
+    def _terminal(self, value: _Value) -> Iterator[Event]:
+        response = _dict(value, "response")
+        yield from self._created(value)
+        status = response.get("status")
+        if status in _FAILED:
+            yield from self._failed(value)
+            return
+        yield from self._made_up(response)
+        for item in list(self._items.values()):
+            if not self.ended:
+                yield from self._done(item, {})
+        if self.ended:
+            return
+        usage = response.get("usage")
+        if isinstance(usage, dict):
+            yield Metered(from_responses(usage, response.get("service_tier")))
+        self.ended = True
+        yield Stop(_reason(response, self._calls > 0))
+
+    def _made_up(self, response: _Value) -> Iterator[Event]:
+        """What the final list of items has and the stream did not: items, or their ends.
+
+        An item is the one that was seen with its id, else the first one of its type that no id accounts for.
+        """
+        items = _dicts(response, "output")
+        named = {item.id: item for item in self._items.values() if item.id}
+        taken = {id(known) for whole in items if (known := named.get(_str(whole, "id")))}
+        rest = [item for _, item in sorted(self._items.items()) if id(item) not in taken]
+        for whole in items:
+            item = named.get(_str(whole, "id"))
+            if item is None:
+                kind = _str(whole, "type")
+                item = next((i for i in rest if i.kind == kind), None)
+                if item is not None:
+                    rest.remove(item)
+            index = max(self._items, default=-1) + 1 if item is None else item.index
+            event = {"output_index": index, "item": whole}
+            if item is None:
+                yield from self._of_item("response.output_item.added", event)
+            if not self.ended:
+                yield from self._of_item("response.output_item.done", event)
+
+    def _failed(self, value: _Value) -> Iterator[Event]:
+        response = _dict(value, "response")
+        if response.get("status") == "cancelled" or value.get("type") == "response.cancelled":
+            yield from self._fault(errors.Broken("The upstream cancelled its answer.", code="response_cancelled"))
+        else:
+            yield from self._error({"error": _dict(response, "error")})
+
+    def _error(self, value: _Value) -> list[Event]:
+        return self._fault(error_of(value))
+
+    def _garbled(self, what: str) -> list[Event]:
+        return self._fault(errors.Garbled(f"The upstream sent {what}."))
+
+    def _fault(self, error: errors.GatewayError) -> list[Event]:
+        self.ended = True
+        return [Fault(error)]
+
+
+_IN_TURN = frozenset({"message", "reasoning"})
+
+_HANDLERS: dict[str, Callable[[StreamDecoder, _Value], Iterator[Event]]] = {
+    "response.created": StreamDecoder._created,
+    "response.queued": StreamDecoder._created,
+    "response.in_progress": StreamDecoder._created,
+    "response.completed": StreamDecoder._terminal,
+    "response.incomplete": StreamDecoder._terminal,
+    "response.failed": StreamDecoder._failed,
+    "response.cancelled": StreamDecoder._failed,
+    "keepalive": StreamDecoder._keepalive,
+}
+_OF_ITEMS: dict[str, Callable[[StreamDecoder, _Item, _Value], Iterator[Event]]] = {
+    "response.output_item.added": StreamDecoder._added,
+    "response.output_item.done": StreamDecoder._done,
+    "response.output_text.delta": StreamDecoder._text_delta,
+    "response.output_text.done": StreamDecoder._text_done,
+    "response.output_text.annotation.added": StreamDecoder._annotation,
+    "response.refusal.delta": StreamDecoder._refusal_delta,
+    "response.refusal.done": StreamDecoder._refusal_done,
+    "response.content_part.done": StreamDecoder._part_done,
+    "response.reasoning_summary_text.delta": StreamDecoder._summary_delta,
+    "response.reasoning_summary_text.done": StreamDecoder._summary_done,
+    "response.reasoning_summary_part.done": StreamDecoder._summary_done,
+    "response.reasoning_text.delta": StreamDecoder._reasoning_delta,
+    "response.reasoning_text.done": StreamDecoder._reasoning_done,
+    "response.function_call_arguments.delta": StreamDecoder._arguments_delta,
+    "response.function_call_arguments.done": StreamDecoder._arguments_done,
+    "response.custom_tool_call_input.delta": StreamDecoder._arguments_delta,
+    "response.custom_tool_call_input.done": StreamDecoder._arguments_done,
+}
+# the type of an item that was not announced, by an event of it
+_IMPLIED = {
+    "response.output_text.delta": "message",
+    "response.output_text.done": "message",
+    "response.refusal.delta": "message",
+    "response.refusal.done": "message",
+    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning_summary_text.done": "reasoning",
+    "response.reasoning_summary_part.done": "reasoning",
+    "response.reasoning_text.delta": "reasoning",
+    "response.reasoning_text.done": "reasoning",
+    "response.function_call_arguments.delta": "function_call",
+    "response.function_call_arguments.done": "function_call",
+    "response.custom_tool_call_input.delta": "custom_tool_call",
+    "response.custom_tool_call_input.done": "custom_tool_call",
+}
+_FAILED = ("failed", "cancelled")
+_INCOMPLETE = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "filter"}
+
+
+def decode_response(body: _Value, reply: Reply) -> list[Event]:
+    """A whole answer as the events of a stream. Never raises: what is no answer is one Fault."""
+    return StreamDecoder(reply).whole(body)
+
+
+def _reason(response: _Value, calls: bool) -> str:
+    """The neutral reason of a finished response."""
+    if response.get("status") == "incomplete":
+        why = _str(_dict(response, "incomplete_details"), "reason")
+        return _INCOMPLETE.get(why, "end")
+    return "tool" if calls else "end"
+
+
+# ---- on the bytes lane ----
+
+# what may stand before the first content
+_PRELUDE = frozenset({
+    "response.created", "response.queued", "response.in_progress", "response.content_part.added",
+    "response.reasoning_summary_part.added", "keepalive", "error", "",
+})  # fmt: skip
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_NOTABLE = _TERMINAL | {"error"}
+_NOTABLE_BYTES = frozenset(kind.encode() for kind in _NOTABLE)
+_IN_DATA = tuple(b'"%b"' % kind for kind in sorted(_NOTABLE_BYTES))
+
+
+class Observer:
+    """Watches an answer that goes to a client of the same shape as it is.
+
+    content: something of the answer itself was seen. proof: a terminal event said that it is complete. error: the provider's own.
+    """
+
+    __slots__ = ("content", "error", "proof", "stop", "usage")
+
+    def __init__(self, reply: Reply | None = None) -> None:
+        self.content = False
+        self.proof = False
+        self.error: errors.GatewayError | None = None
+        self.usage: Usage | None = None
+        self.stop: str | None = None
+
+    def feed(self, frame: Frame) -> None:
+        """Never raises. After the first content only what may end the answer is read."""
+        name, data = frame
+        if self.content and name not in _NOTABLE_BYTES:
+            if name and name[:9] == b"response.":
+                return
+            if not any(mark in data for mark in _IN_DATA):
+                return
+        try:
+            value = jsontext.loads(data)
+        except ValueError:
+            return
+        if isinstance(value, dict):
+            self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
+
+    def completed(self, clean: bool) -> bool:
+        """Whether the answer was whole when its transport ended; nothing but a terminal event says so."""
+        return self.proof
+
+    def observe_whole(self, body: _Value) -> None:
+        """A complete answer instead of frames."""
+        if body.get("object") != "response" and _is_error(body):
+            self.error = error_of(body)
+            return
+        self.content = bool(_dicts(body, "output"))
+        self._see_end(body)
+
+    def _see(self, kind: str, value: _Value) -> None:
+        if kind in _TERMINAL:
+            self._see_end(_dict(value, "response"))
+        elif kind == "error" or _is_error(value):
+            self.error = error_of(value)
+        elif kind == "response.output_item.added":
+            self.content |= _str(_dict(value, "item"), "type") not in _IN_TURN
+        else:
+            self.content |= kind not in _PRELUDE
+
+    def _see_end(self, response: _Value) -> None:
+        usage = response.get("usage")
+        if isinstance(usage, dict):
+            self.usage = from_responses(usage, response.get("service_tier"))
+        status = response.get("status")
+        if status in _FAILED:
+            self.error = error_of({"error": _dict(response, "error")})
+        else:
+            self.proof = True
+            self.stop = _reason(response, any(_str(item, "type") in _CALLS for item in _dicts(response, "output")))
+
+
+# ---- reading what may be anything ----
+
+
+def _is_error(value: _Value) -> bool:
+    return value.get("type") == "error" or isinstance(value.get("error"), dict | str)
+
+
+def _str(holder: _Value, key: str) -> str:
+    value = holder.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _int(holder: _Value, key: str, default: int) -> int:
+    value = holder.get(key)
+    return value if isinstance(value, int) else default
+
+
+def _dict(holder: _Value, key: str) -> _Value:
+    value = holder.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(holder: _Value, key: str) -> list[_Value]:
+    """The objects in a list; what is none of them reads as an empty object, so that places stay."""
+    value = holder.get(key)
+    return [each if isinstance(each, dict) else {} for each in value] if isinstance(value, list) else []

@@ -1,0 +1,571 @@
+"""Hub events as a responses client reads them: streamed, or collected into one body.
+
+The answer is a list of items. Texts that follow each other directly share one part of one message, runs of reasoning that follow
+each other directly share one reasoning item, and each is closed by whatever comes next; tool calls may be open beside each other.
+Reasoning goes into summary parts for a client that asked for a summary, else into content parts. Every object is written out when
+its event is made, so nothing that is filled later changes what was said before.
+
+`Collector` is the same encoder with its frames thrown away: both modes give the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import jsontext, reasoning, sse
+from ..errors import GatewayError
+from ..events import (
+    REASONS,
+    Arguments,
+    Citation,
+    Event,
+    Fault,
+    Metered,
+    Opaque,
+    PartStop,
+    Ping,
+    Reasoning,
+    ReasoningStart,
+    Refusal,
+    Seal,
+    Start,
+    Stop,
+    Text,
+    TextStart,
+    ToolStart,
+)
+from ..ids import AnswerIds
+from ..reply import Reply
+from ..sse import safe_json
+from ..usage import Usage, to_responses
+from .envelope import item_id, response_object
+
+_Value = dict[str, Any]
+
+# kind of call -> its item's type, where its text stands, and what its events are called
+_CALLS = {
+    "function": ("function_call", "arguments", "response.function_call_arguments"),
+    "custom": ("custom_tool_call", "input", "response.custom_tool_call_input"),
+}
+# kind of error -> a response's own code where clients know one; every other is server_error
+_CODES = {
+    "context_too_long": "context_length_exceeded",
+    "rate_limit": "rate_limit_exceeded",
+    "billing": "insufficient_quota",
+}
+
+
+@dataclass(slots=True)
+class _Message:
+    """A message item that is open."""
+
+    index: int
+    id: str
+    content: list[_Value] = field(default_factory=list)  # the parts that are closed
+    kind: str = ""  # of the open part: output_text, refusal, or none
+    pieces: list[str] = field(default_factory=list)
+    annotations: list[_Value] = field(default_factory=list)
+    logprobs: list[Any] = field(default_factory=list)
+    frame: bytes = b""  # the next delta, with places for its sequence number and its text
+
+    def part(self) -> _Value:
+        text = "".join(self.pieces)
+        if self.kind == "refusal":
+            return {"type": "refusal", "refusal": text}
+        return {"type": "output_text", "text": text, "annotations": self.annotations, "logprobs": self.logprobs}
+
+    def item(self, status: str) -> _Value:
+        content = [*self.content, self.part()] if self.kind else self.content
+        return {"id": self.id, "type": "message", "role": "assistant", "status": status, "content": content}
+
+
+@dataclass(slots=True)
+class _Thinking:
+    """A reasoning item that is open. index is -1 as long as the client does not know of it."""
+
+    index: int = -1
+    id: str = ""
+    texts: list[str] = field(default_factory=list)  # the runs that are closed
+    pieces: list[str] = field(default_factory=list)  # the open run
+    last: Seal | None = None  # the open run's
+    blocks: list[_Value] = field(default_factory=list)  # thinking and redacted_thinking, as Anthropic wants them back
+    seal: Seal | None = None  # a responses upstream's
+    frame: bytes = b""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call that is open."""
+
+    index: int
+    item: _Value  # as it was announced
+    key: str  # where its text stands
+    event: str
+    frame: bytes
+    pieces: list[str] = field(default_factory=list)
+
+
+class StreamEncoder:
+    """One answer's frames.
+
+    response: the whole response object, from Stop or Fault on. raw_reasoning: by the output index of a reasoning item, what its
+    provider wants back and the item may not show: Anthropic's blocks (a responses upstream's: its reasoning item), or plain text.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        self.response: _Value | None = None
+        self.raw_reasoning: dict[int, list[_Value] | str] = {}
+        self._reply = reply
+        request = reply.request
+        self._logprobs = request.include_logprobs
+        self._summary = request.summary is not None
+        self._encrypted = request.include_encrypted
+        self._ids = AnswerIds("responses")
+        self._upstream_id = ""
+        self._head: _Value | None = None
+        self._sequence = 0
+        self._out: list[bytes] = []
+        self._items: list[_Value] = []  # by output index; of what is open, only that it is
+        self._message: _Message | None = None
+        self._thinking: _Thinking | None = None
+        self._calls: dict[int, _Call] = {}
+        self._cut: _Call | None = None  # a free-text call that is over; only the answer's end tells whether it is whole
+        self._tools = 0
+        # the text part of the hub: its number, where it begins in the message's part, and its sources
+        self._text_part = -1
+        self._base = 0
+        self._citations: list[Citation] = []
+        self._refused = False
+        self._usage: Usage | None = None
+        self._unsaid: tuple[bytes, int] = (b"", 0)  # the frames before the terminal one, and its number: for `fail`
+
+    def feed(self, events: list[Event]) -> bytes:
+        """The frames for these events; b"" when there are none. After the end nothing comes."""
+        if len(events) == 1:
+            event = events[0]
+            kind = type(event)
+            # the next piece of what is open, as nearly every event is
+            if kind is Text:
+                message = self._message
+                if message is not None and message.kind == "output_text" and not self._logprobs:
+                    return self._piece(message, event.text)  # type: ignore[union-attr]
+            elif kind is Arguments:
+                call = self._calls.get(event.part)  # type: ignore[union-attr]
+                if call is not None:
+                    return self._piece(call, event.text)  # type: ignore[union-attr]
+        self._out = []
+        for event in events:
+            if self.response is None:
+                if self._cut is not None and type(event) not in _LEAVE_CUT:
+                    self._close_call(self._cut, "completed")
+                _ON[type(event)](self, event)
+        return b"".join(self._out)
+
+    def fail(self, error: GatewayError) -> bytes:
+        """The answer could not be kept: the frames to write instead of those that Stop gave. To be called after it."""
+        frames, self._sequence = self._unsaid
+        self._out = [frames]
+        self._failed(error)
+        return b"".join(self._out)
+
+    def keep_alive(self) -> bytes:
+        return sse.KEEP_ALIVE
+
+    # ---- frames ----
+
+    def _piece(self, holder: _Message | _Thinking | _Call, text: str) -> bytes:
+        holder.pieces.append(text)
+        number = self._sequence
+        self._sequence = number + 1
+        return holder.frame % (number, safe_json(text))
+
+    def _emit(self, kind: str, **members: Any) -> None:
+        value = {"type": kind, "sequence_number": self._sequence, **members}
+        self._sequence += 1
+        self._out.append(sse.event_frame(kind, safe_json(value)))
+
+    def _delta_frame(self, kind: str, place: _Value, end: bytes = b"}") -> bytes:
+        """A delta's frame with places for its sequence number and its text. place: members without a percent sign."""
+        members = safe_json(place)[1:-1]
+        return b'event: %b\ndata: {"type":"%b","sequence_number":%%d,%b,"delta":%%b%b\n\n' % (
+            kind.encode(), kind.encode(), members, end
+        )  # fmt: skip
+
+    def _announce(self, kind: str, **members: Any) -> tuple[int, str]:
+        """A new item's index and id."""
+        index = len(self._items)
+        assert self._head is not None
+        id = item_id(self._head["id"], index, kind)
+        item = {"id": id, "type": kind, **members}
+        self._items.append(item)
+        self._emit("response.output_item.added", output_index=index, item=item)
+        return index, id
+
+    def _done(self, index: int, item: _Value) -> None:
+        self._items[index] = item
+        self._emit("response.output_item.done", output_index=index, item=item)
+
+    # ---- the answer ----
+
+    def _start(self, event: Start) -> None:
+        self._upstream_id = event.id
+        self._head = response_object(self._reply, "in_progress", event.model, event.created)
+        self._emit("response.created", response=self._head)
+        self._emit("response.in_progress", response=self._head)
+
+    def _metered(self, event: Metered) -> None:
+        self._usage = event.usage
+
+    def _stop(self, event: Stop) -> None:
+        if event.explanation and not self._refused:
+            self._refusal(Refusal(event.explanation))
+        _, _, status, why = REASONS[event.reason]
+        if self._cut is not None:
+            self._close_call(self._cut, status)
+        self._leave("completed" if event.reason == "refusal" else status)
+        self._unsaid = (b"".join(self._out), self._sequence)
+        self.response = self._whole(status, self._items)
+        self.response["incomplete_details"] = {"reason": why} if why else None
+        if status == "completed":
+            self.response["completed_at"] = self._reply.completed or self.response["created_at"]
+        self._emit(f"response.{status}", response=self.response)
+
+    def _whole(self, status: str, items: list[_Value]) -> _Value:
+        assert self._head is not None
+        whole = self._head | {"status": status, "output": items}
+        if self._usage is not None:
+            whole["usage"] = to_responses(self._usage)
+            whole["service_tier"] = self._usage.tier or whole["service_tier"]
+        return whole
+
+    def _fault(self, event: Fault) -> None:
+        if self._head is None:
+            self._start(Start("", "", 0))
+        self._failed(event.error)
+
+    def _failed(self, error: GatewayError) -> None:
+        told = error.openai()
+        self.response = self._whole("failed", self._so_far())
+        self._message = self._thinking = self._cut = None
+        self._calls.clear()
+        self.response["error"] = {"code": _CODES.get(error.kind, "server_error"), "message": error.message}
+        self._emit("response.failed", response=self.response)
+        flat = {key: told[key] for key in ("code", "message", "param")}
+        # the flat members are the documented form; the official SDKs raise only for the nested one
+        self._emit("error", **flat, error={"type": told["type"], **flat})
+
+    def _so_far(self) -> list[_Value]:
+        """The items of an answer that broke off: what is open is incomplete."""
+        items = list(self._items)
+        if self._message is not None:
+            items[self._message.index] = self._message.item("incomplete")
+        if self._thinking is not None and self._thinking.index >= 0:
+            items[self._thinking.index] = self._thinking_item(self._thinking, "incomplete")
+        for call in [*self._calls.values(), *([self._cut] if self._cut else [])]:
+            items[call.index] = call.item | {call.key: "".join(call.pieces), "status": "incomplete"}
+        return items
+
+    def _leave(self, status: str = "completed") -> None:
+        """Closes the open message or reasoning item."""
+        if self._thinking is not None:
+            self._close_thinking(self._thinking)
+        if self._message is not None:
+            self._close_message(self._message, status)
+
+    # ---- messages ----
+
+    def _text_start(self, event: TextStart) -> None:
+        if event.apart or self._message is None:
+            self._leave()
+        self._text_part = event.part
+        self._citations = []
+        self._base = 0
+        if self._message is not None and self._message.kind == "output_text":
+            self._message.pieces = ["".join(self._message.pieces)]
+            self._base = len(self._message.pieces[0])
+
+    def _text(self, event: Text) -> None:
+        message = self._message_part("output_text")
+        if not self._logprobs or not event.logprobs:
+            self._out.append(self._piece(message, event.text))
+            return
+        message.pieces.append(event.text)
+        message.logprobs += event.logprobs
+        self._emit("response.output_text.delta", **self._place(message), delta=event.text, logprobs=event.logprobs)
+
+    def _refusal(self, event: Refusal) -> None:
+        self._refused = True
+        self._out.append(self._piece(self._message_part("refusal"), event.text))
+
+    def _citation(self, event: Citation) -> None:
+        self._citations.append(event)
+
+    def _message_part(self, kind: str) -> _Message:
+        """The message whose open part is of this kind; opened where it is not there yet."""
+        message = self._message
+        if message is None:
+            self._leave()
+            index, id = self._announce("message", role="assistant", status="in_progress", content=[])
+            message = self._message = _Message(index, id)
+        if message.kind != kind:
+            self._close_part(message)
+            message.kind = kind
+            place = self._place(message)
+            if kind == "refusal":
+                message.frame = self._delta_frame("response.refusal.delta", place)
+            else:
+                message.frame = self._delta_frame("response.output_text.delta", place, b',"logprobs":[]}')
+                self._base = 0
+            self._emit("response.content_part.added", **place, part=message.part())
+        return message
+
+    def _place(self, message: _Message) -> _Value:
+        return {"item_id": message.id, "output_index": message.index, "content_index": len(message.content)}
+
+    def _cite(self, message: _Message) -> None:
+        """The sources of the hub's text part that just ended."""
+        end = sum(map(len, message.pieces))
+        for citation in self._citations:
+            whole = citation.start is None or citation.end is None
+            annotation = {
+                "type": "url_citation",
+                "url": citation.url,
+                "title": citation.title,
+                "start_index": self._base if whole else min(self._base + citation.start, end),  # type: ignore[operator]
+                "end_index": end if whole else min(self._base + citation.end, end),  # type: ignore[operator]
+            }
+            self._emit(
+                "response.output_text.annotation.added",
+                **self._place(message), annotation_index=len(message.annotations), annotation=annotation,
+            )  # fmt: skip
+            message.annotations.append(annotation)
+
+    def _close_part(self, message: _Message) -> None:
+        if not message.kind:
+            return
+        place, part = self._place(message), message.part()
+        if message.kind == "refusal":
+            self._emit("response.refusal.done", **place, refusal=part["refusal"])
+        else:
+            self._emit("response.output_text.done", **place, text=part["text"], logprobs=part["logprobs"])
+        self._emit("response.content_part.done", **place, part=part)
+        message.content.append(part)
+        message.kind = ""
+        message.pieces, message.annotations, message.logprobs = [], [], []
+
+    def _close_message(self, message: _Message, status: str) -> None:
+        self._close_part(message)
+        self._message = None
+        self._done(message.index, message.item(status))
+
+    # ---- reasoning ----
+
+    def _reasoning_start(self, event: ReasoningStart) -> None:
+        if self._message is not None or (self._thinking is not None and self._thinking.seal is not None):
+            self._leave()
+        self._thinking = self._thinking or _Thinking()
+
+    def _open_thinking(self) -> _Thinking:
+        """The open reasoning item; a new one where a refusal closed it midway."""
+        if self._thinking is None:
+            self._leave()
+            self._thinking = _Thinking()
+        return self._thinking
+
+    def _reasoning(self, event: Reasoning) -> None:
+        thinking = self._open_thinking()
+        if thinking.index < 0:
+            self._announce_thinking(thinking)
+        if not thinking.pieces:
+            place = self._thinking_place(thinking)
+            if self._summary:
+                thinking.frame = self._delta_frame("response.reasoning_summary_text.delta", place)
+                self._emit("response.reasoning_summary_part.added", **place, part=_summary_text(""))
+            else:
+                thinking.frame = self._delta_frame("response.reasoning_text.delta", place)
+                self._emit("response.content_part.added", **place, part=_reasoning_text(""))
+        self._out.append(self._piece(thinking, event.text))
+
+    def _announce_thinking(self, thinking: _Thinking) -> None:
+        members: _Value = {"summary": []} if self._summary else {"summary": [], "content": []}
+        thinking.index, thinking.id = self._announce("reasoning", **members)
+
+    def _thinking_place(self, thinking: _Thinking) -> _Value:
+        part = "summary_index" if self._summary else "content_index"
+        return {"item_id": thinking.id, "output_index": thinking.index, part: len(thinking.texts)}
+
+    def _seal(self, event: Seal) -> None:
+        self._open_thinking().last = event
+
+    def _close_run(self, thinking: _Thinking) -> None:
+        """The end of one hub part of reasoning; the item stays open for a part that follows directly."""
+        text = "".join(thinking.pieces)
+        if text:
+            place = self._thinking_place(thinking)
+            if self._summary:
+                self._emit("response.reasoning_summary_text.done", **place, text=text)
+                self._emit("response.reasoning_summary_part.done", **place, part=_summary_text(text))
+            else:
+                self._emit("response.reasoning_text.done", **place, text=text)
+                self._emit("response.content_part.done", **place, part=_reasoning_text(text))
+            thinking.texts.append(text)
+            thinking.pieces = []
+        last, thinking.last = thinking.last, None
+        if last is None:
+            return
+        if last.form == "anthropic":
+            thinking.blocks.append({"type": "thinking", "thinking": text, "signature": last.value})
+        elif last.form == "redacted":
+            thinking.blocks.append({"type": "redacted_thinking", "data": last.value})
+        else:
+            thinking.seal = last
+
+    def _close_thinking(self, thinking: _Thinking) -> None:
+        self._thinking = None
+        self._close_run(thinking)
+        raw = self._raw(thinking)
+        if not raw:
+            return
+        if thinking.index < 0:
+            self._announce_thinking(thinking)
+        self.raw_reasoning[thinking.index] = raw
+        self._done(thinking.index, self._thinking_item(thinking, "completed"))
+
+    def _raw(self, thinking: _Thinking) -> list[_Value] | str:
+        """What the next turn's upstream needs of it."""
+        if thinking.blocks:
+            return thinking.blocks
+        seal = thinking.seal
+        if seal is not None and seal.value:
+            summary = [_summary_text(text) for text in seal.summary]
+            item = {"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": seal.value}
+            return [item | {"domain": self._reply.domain}]
+        return "\n\n".join(thinking.texts)
+
+    def _thinking_item(self, thinking: _Thinking, status: str) -> _Value:
+        texts = [*thinking.texts, "".join(thinking.pieces)] if thinking.pieces else thinking.texts
+        item: _Value = {"id": thinking.id, "type": "reasoning"}
+        if self._summary:
+            item["summary"] = [_summary_text(text) for text in texts]
+        else:
+            item |= {"summary": [], "content": [_reasoning_text(text) for text in texts]}
+        if self._encrypted and thinking.blocks:
+            item["encrypted_content"] = reasoning.seal_blocks(self._reply.domain, thinking.blocks)
+        elif self._encrypted and thinking.seal is not None and thinking.seal.value:
+            item["encrypted_content"] = thinking.seal.value
+        return item | {"status": status}
+
+    # ---- tool calls ----
+
+    def _tool_start(self, event: ToolStart) -> None:
+        self._leave()
+        kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
+        members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools), "name": event.name}
+        self._tools += 1
+        if event.namespace is not None:
+            members["namespace"] = event.namespace
+        index, id = self._announce(kind, **members, **{key: ""}, status="in_progress")
+        frame = self._delta_frame(f"{name}.delta", {"item_id": id, "output_index": index})
+        self._calls[event.part] = _Call(index, self._items[index], key, name, frame)
+
+    def _arguments(self, event: Arguments) -> None:
+        self._out.append(self._piece(self._calls[event.part], event.text))
+
+    def _part_stop(self, event: PartStop) -> None:
+        call = self._calls.pop(event.part, None)
+        if call is not None:
+            self._call_over(call)
+        elif event.part == self._text_part:
+            self._text_part = -1
+            if self._citations and self._message is not None and self._message.kind == "output_text":
+                self._cite(self._message)
+        elif self._thinking is not None:
+            self._close_run(self._thinking)
+
+    def _call_over(self, call: _Call) -> None:
+        if call.key == "input":
+            self._cut = call
+            return
+        text = "".join(call.pieces)
+        if not text.strip():  # no arguments at all; the official SDKs parse them as JSON
+            self._out.append(self._piece(call, "{}"))
+        self._close_call(call, "completed" if not text.strip() or _is_json(text) else "incomplete")
+
+    def _close_call(self, call: _Call, status: str) -> None:
+        self._cut = None
+        text = "".join(call.pieces)
+        self._emit(f"{call.event}.done", item_id=call.item["id"], output_index=call.index, **{call.key: text})
+        self._done(call.index, call.item | {call.key: text, "status": status})
+
+    # ---- what this shape does not say ----
+
+    def _ping(self, event: Ping) -> None:
+        self._out.append(sse.KEEP_ALIVE)
+
+    def _opaque(self, event: Opaque) -> None:
+        """Reported by the caller."""
+
+
+_LEAVE_CUT = (Metered, Stop, Ping, Opaque, Fault)
+
+_ON: dict[type, Callable[[StreamEncoder, Any], None]] = {
+    Start: StreamEncoder._start,
+    TextStart: StreamEncoder._text_start,
+    Text: StreamEncoder._text,
+    ReasoningStart: StreamEncoder._reasoning_start,
+    Reasoning: StreamEncoder._reasoning,
+    Seal: StreamEncoder._seal,
+    ToolStart: StreamEncoder._tool_start,
+    Arguments: StreamEncoder._arguments,
+    Refusal: StreamEncoder._refusal,
+    Citation: StreamEncoder._citation,
+    PartStop: StreamEncoder._part_stop,
+    Opaque: StreamEncoder._opaque,
+    Metered: StreamEncoder._metered,
+    Stop: StreamEncoder._stop,
+    Fault: StreamEncoder._fault,
+    Ping: StreamEncoder._ping,
+}
+
+
+class Collector:
+    """The same answer as one object. error: a Fault was fed. response, raw_reasoning: as of `StreamEncoder`."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.error: GatewayError | None = None
+        self._encoder = StreamEncoder(reply)
+
+    @property
+    def response(self) -> _Value | None:
+        return self._encoder.response
+
+    @property
+    def raw_reasoning(self) -> dict[int, list[_Value] | str]:
+        return self._encoder.raw_reasoning
+
+    def feed(self, events: list[Event]) -> None:
+        self._encoder.feed(events)
+        self.error = next((event.error for event in events if isinstance(event, Fault)), self.error)
+
+    def body(self) -> _Value:
+        """The response object. To be called after Stop."""
+        assert self.response is not None
+        return self.response
+
+
+def _summary_text(text: str) -> _Value:
+    return {"type": "summary_text", "text": text}
+
+
+def _reasoning_text(text: str) -> _Value:
+    return {"type": "reasoning_text", "text": text}
+
+
+def _is_json(text: str) -> bool:
+    try:
+        jsontext.loads(text)
+    except ValueError:
+        return False
+    return True
