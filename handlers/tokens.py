@@ -62,9 +62,7 @@ class _Counter(ModelHandler):
             encoded.body.pop(field, None)
         limit = self.gateway.config.limits.max_event
         headers = self.request.headers
-        request = relay.upstream_request(
-            candidate, "/responses/input_tokens", headers, jsontext.dumps(encoded.body), credential, limit
-        )
+        request = relay.upstream_request(candidate, "/responses/input_tokens", headers, jsontext.dumps(encoded.body), credential, limit)
         response = await self.gateway.upstream.fetch(request)
         if response.code != 200:
             return None

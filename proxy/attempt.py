@@ -7,7 +7,9 @@ commit on (the first content, see lanes.CONTENT) every failure is told in the sh
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
+from dataclasses import replace
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from tornado.httputil import HTTPHeaders
 from ..codecs import errors, jsontext, limits, scrub, splice
 from ..codecs.ledger import Ledger
 from ..codecs.reply import Reply
-from ..codecs.request import Request
+from ..codecs.request import ReasoningPart, Request
 from ..codecs.usage import Usage
 from . import headers as travel
 from .client import SSE_HEADERS
@@ -33,7 +35,16 @@ COMMIT_AFTER = 25.0  # seconds that a stream which the upstream has begun may st
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
-_NOT_OWN_FAULT = {401: "auth", 402: "billing", 403: "permission"}
+# what an upstream may refuse although most take it -> (its shape, the bytes that say it was sent, how the refusal reads);
+# the first two are believed of the upstream for an hour, the others are of this request alone
+LESSONS: dict[str, tuple[str, bytes, re.Pattern[bytes]]] = {
+    "stream_options": ("chat", b'"stream_options"', re.compile(rb"stream_options")),
+    "summary": ("responses", b'"summary"', re.compile(rb"reasoning\.summary")),
+    "reasoning": ("responses", b'"encrypted_content"', re.compile(rb"invalid_encrypted_content")),
+    "signature": ("messages", b'"signature"', re.compile(rb"[Ii]nvalid `?signature`?")),
+}
+
+_OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 
 
 class Attempt:
@@ -51,6 +62,7 @@ class Attempt:
         self.status = 0
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
         self.times: dict[str, float] = {}
+        self.learned = False  # the upstream refused something that another attempt at it leaves out
         self._committed = False
         self._held: list[bytes] = []
         self._body = bytearray()  # an answer that came where a stream was asked for, under a content type of its own
@@ -117,7 +129,8 @@ class Attempt:
             scan = splice.scan(body)
         if scan.model != candidate.model:
             body = splice.replace_model(body, scan, candidate.model)
-        if exchange.shape == "chat" and exchange.stream and exchange.gateway.meters and not scan.include_usage:
+        refuses = exchange.gateway.knows(candidate, "stream_options")
+        if exchange.shape == "chat" and exchange.stream and not refuses and not scan.include_usage:
             body = splice.add_include_usage(body, scan)
             self._withhold = True
         request = Request(exchange.shape, scan.model or candidate.model, scan.value, exchange.stream)
@@ -134,7 +147,14 @@ class Attempt:
             request = own.decode_request(exchange.scan.value)
         if "anthropic-beta" in exchange.headers:
             request.ledger.drop(("header:anthropic-beta",))
-        encoded = SHAPES[candidate.shape].encode_request(request, candidate.capabilities, candidate.model)
+        if exchange.refused & {"reasoning", "signature"}:
+            _without_reasoning(request)
+        capabilities = candidate.capabilities
+        if exchange.gateway.knows(candidate, "summary"):
+            capabilities = replace(capabilities, r_summaries=False)
+        encoded = SHAPES[candidate.shape].encode_request(request, capabilities, candidate.model)
+        if exchange.gateway.knows(candidate, "stream_options"):
+            encoded.body.pop("stream_options", None)
         self.ledger = request.ledger
         if exchange.strict:
             lost = self.ledger.first_dropped(exchange.scan.value)
@@ -341,21 +361,32 @@ class Attempt:
         if 300 <= self.status < 400:
             return errors.Garbled("The upstream answered with a redirect.", f"status {self.status}")
         kind = self.upstream_headers.get("Content-Type", "")
+        self._learn(body)
         error: errors.GatewayError = SHAPES[self.candidate.shape].decode_error(self.status, body, kind)
         error.retry_after = limits.retry_after(self.upstream_headers, time())
-        if self.candidate.capabilities.owns_key and not self.candidate.provider.passthrough_auth:
-            if self.status in _NOT_OWN_FAULT or error.code == "insufficient_quota":
-                return errors.Answered(
-                    "The gateway's credential was refused by the upstream.",
-                    error.message,
-                    kind="bad_gateway",
-                    code="upstream_auth_failed",
-                    should_retry=False,
-                )
+        managed = self.candidate.capabilities.owns_key and not self.candidate.provider.passthrough_auth
+        if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
+            return errors.Answered(
+                "The gateway's credential was refused by the upstream.",
+                error.message,
+                kind="bad_gateway",
+                code="upstream_auth_failed",
+                should_retry=False,
+            )
         if self.same_shape:
             self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body)
         error.headers = limits.answer_headers(self.candidate.shape, self.exchange.shape, self.upstream_headers, time())
         return error
+
+    def _learn(self, body: bytes) -> None:
+        """A refusal of something that can be left out: the same candidate is asked again without it."""
+        for name, (shape, sent, word) in LESSONS.items():
+            said = self.status == 400 and self.candidate.shape == shape and word.search(body)
+            if said and sent in (self.request.body or b"") and name not in self.exchange.refused:
+                self.exchange.refused.add(name)
+                if name in ("stream_options", "summary"):
+                    self.exchange.gateway.learn(self.candidate, name)
+                self.learned = True
 
     def answer_headers(self) -> dict[str, str]:
         """Headers of an answer that this attempt brought."""
@@ -379,3 +410,12 @@ class Attempt:
         else:
             found |= limits.answer_headers(candidate.shape, exchange.shape, self.upstream_headers, time())
         return found
+
+
+def _without_reasoning(request: Request) -> None:
+    """History without what an upstream refused to take back."""
+    for turn in request.turns:
+        kept = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
+        if len(kept) != len(turn.parts):
+            turn.parts = kept
+            request.ledger.adapt(("reasoning",))

@@ -193,9 +193,7 @@ class Pool:
             raise errors.Refused("No secure connection to the upstream could be made.", str(error)) from error
         except (OSError, ValueError) as error:  # ValueError: no host name at all, or a peer that did not wait for TLS
             # a StreamClosedError hides why
-            raise errors.Refused(
-                "The upstream could not be reached.", str(getattr(error, "real_error", None) or error)
-            ) from error
+            raise errors.Refused("The upstream could not be reached.", str(getattr(error, "real_error", None) or error)) from error
         if stream.closed():
             raise errors.Refused("The upstream closed the connection at once.")
         connection = Connection(origin, stream, self)

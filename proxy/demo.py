@@ -164,7 +164,11 @@ def _chunk(asked: dict[str, Any], delta: dict[str, Any], finish: str | None = No
 
 
 def _whole(asked: dict[str, Any], deltas: list[dict[str, Any]]) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(d.get("content", "") for d in deltas) or None, "refusal": None}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(d.get("content", "") for d in deltas) or None,
+        "refusal": None,
+    }
     reasoning = "".join(d.get("reasoning_content", "") for d in deltas)
     if reasoning:
         message["reasoning_content"] = reasoning

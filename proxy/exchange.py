@@ -1,9 +1,9 @@
 """One request's life, from the first look at its body to its log line: readable from top to bottom.
 
-    read      what is asked: model, stream, who asks
-    route     which upstreams could answer, in order
-    attempt   one after the other, until one has given its first content or all have failed (attempt.py)
-    settle    usage, metrics, one log line: always, however it ended
+read      what is asked: model, stream, who asks
+route     which upstreams could answer, in order
+attempt   one after the other, until one has given its first content or all have failed (attempt.py)
+settle    usage, metrics, one log line: always, however it ended
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Exchange:
         self.stream = False
         self.prior: Prior | None = None
         self.key_name = ""
+        self.refused: set[str] = set()  # names of attempt.LESSONS that an upstream taught during this request
         self.scan: splice.Scan
         self.attempts: list[Attempt] = []
         self.status = 200
@@ -120,6 +121,8 @@ class Exchange:
             except errors.GatewayError as error:
                 if self.client.committed:
                     raise
+                if attempt.learned:
+                    return await self._try(candidate, failed)
                 failed.append((candidate, error))
                 if isinstance(error, errors.Unconfigured):
                     return False

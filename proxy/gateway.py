@@ -19,6 +19,9 @@ from .upstream import UpstreamClient
 
 log = logging.getLogger("dragoman")
 
+LESSON_SECONDS = 3600.0
+LESSONS_KEPT = 1000
+
 
 class Gateway:
     """One worker's. Make it inside the running loop."""
@@ -32,6 +35,7 @@ class Gateway:
         self.state = State(MemoryStore(config.state_storage.max_entries), config.state_storage.ttl)
         self._tell = tell
         self._loop = asyncio.get_running_loop()
+        self._learned: dict[tuple[str, str], float] = {}  # (upstream, what it refuses) -> until when that is believed, loop time
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -39,11 +43,19 @@ class Gateway:
         router = Router(config)
         self.access = Access(config.access_keys)
         self.config, self.router = config, router
-        self.meters = bool(config.access_keys or config.prices) or any(one.type == "admin" for one in config.listeners)
         self.timeout = next((one.timeout for one in config.listeners if one.type == "model"), None)
 
     def upstream_for(self, candidate: Candidate) -> Any:
         return self.demo if candidate.built_in else self.upstream
+
+    def learn(self, candidate: Candidate, lesson: str) -> None:
+        """An upstream refused something that most take; believed for an hour. lesson: a name of attempt.LESSONS."""
+        self._learned[candidate.name, lesson] = self._loop.time() + LESSON_SECONDS
+        if len(self._learned) > LESSONS_KEPT:
+            self._learned.pop(next(iter(self._learned)))
+
+    def knows(self, candidate: Candidate, lesson: str) -> bool:
+        return self._learned.get((candidate.name, lesson), 0.0) > self._loop.time()
 
     def admit(self, exchange: Exchange) -> None:
         """Raises Unauthorized for a caller without a key, Overloaded when this worker takes no more."""

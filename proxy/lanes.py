@@ -10,6 +10,7 @@ error     the upstream's own error, while nothing was given out for it yet
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..codecs import errors, jsontext, splice
@@ -21,6 +22,11 @@ from .shapes import SHAPES, Collector, Decoder, Encoder, Observer
 
 # hub events that are content: what a client has seen of them cannot be taken back
 CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal)
+
+# what ends an event, one event with its end, and what a chunk that carries only usage looks like
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
@@ -77,26 +83,26 @@ class BytesLane:
         return self._edited(chunk) if self._edits else chunk
 
     def _edited(self, chunk: bytes) -> bytes:
-        """Whole frames only, since an edit needs a whole frame; the rest waits."""
+        """Whole events only, since an edit needs a whole one; the rest waits."""
         text = self._rest + chunk
-        cut = text.rfind(b"\n\n")
-        if cut < 0:
-            cut = text.rfind(b"\r\n\r\n")
-            cut = cut + 2 if cut >= 0 else -1
-        if cut < 0:
-            self._rest = text
-            return b""
-        self._rest = text[cut + 2 :]
-        return b"".join(self._edit(line) for line in text[: cut + 2].splitlines(keepends=True))
+        end = max((text.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in text), default=0)
+        whole, self._rest = text[:end], text[end:]
+        if self._reply.echo_model is None and not _NO_CHOICES.search(whole):
+            return whole
+        return b"".join(map(self._edit, _EVENT.findall(whole)))
 
-    def _edit(self, line: bytes) -> bytes:
-        if not line.startswith(b"data:"):
-            return line
-        if self._withhold_usage and _is_usage_chunk(line[5:]):
+    def _edit(self, event: bytes) -> bytes:
+        """One event's bytes, its blank line included."""
+        if self._withhold_usage and _NO_CHOICES.search(event) and _is_usage_chunk(event):
             return b""
-        if self._reply.echo_model is not None and b'"model"' in line:
-            return b"data:" + splice.replace_answer_model(line[5:], _MODEL_AT[self._shape], self._reply.echo_model)
-        return line
+        model = self._reply.echo_model
+        if model is None or b'"model"' not in event:
+            return event
+        where = _MODEL_AT[self._shape]
+        lines = event.splitlines(keepends=True)
+        return b"".join(
+            b"data:" + splice.replace_answer_model(line[5:], where, model) if line.startswith(b"data:") else line for line in lines
+        )
 
     def finish(self, clean: bool) -> bytes:
         """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended."""
@@ -127,9 +133,8 @@ class BytesLane:
         return self._encoder.keep_alive() if self._splitter.boundary else b""
 
 
-def _is_usage_chunk(data: bytes) -> bool:
-    if b'"usage"' not in data:
-        return False
+def _is_usage_chunk(event: bytes) -> bool:
+    data = b"".join(line[5:] for line in event.splitlines() if line.startswith(b"data:"))
     try:
         chunk = jsontext.loads(data)
     except ValueError:

@@ -158,9 +158,7 @@ class Router:
         except (NoCandidate, Missing) as error:
             return [" ".join(filter(None, (error.message, error.detail)))]
         return [
-            f"{number}. {_told(candidate, shared=len(place) > 1)}"
-            for number, place in enumerate(plan.places, 1)
-            for candidate in place
+            f"{number}. {_told(candidate, shared=len(place) > 1)}" for number, place in enumerate(plan.places, 1) for candidate in place
         ]
 
     # ---- working out ----

@@ -162,7 +162,7 @@ class Worker:
             server.conn_params.no_keep_alive = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + GRACE
-        while self.gateway.exchanges and loop.time() < deadline:
+        while self.gateway.exchanges and loop.time() < deadline:  # noqa: ASYNC110 - exchanges end by themselves, in any order
             await asyncio.sleep(0.05)
         if self.gateway.exchanges:
             log.warning("%d exchanges were cut after %s s", len(self.gateway.exchanges), GRACE)

@@ -132,9 +132,7 @@ class State:
                 raise not_found(parent)
             chain.append(record)
             if len(chain) > CHAIN_LIMIT:
-                raise errors.ClientFault(
-                    "The conversation has too many turns.", kind="context_too_long", param="previous_response_id"
-                )
+                raise errors.ClientFault("The conversation has too many turns.", kind="context_too_long", param="previous_response_id")
         return Prior([item for link in reversed(chain) for item in link.input_items + link.output_items])
 
     async def owned(self, id: str, owner: str) -> Record | None:
