@@ -1,4 +1,5 @@
 """Packaging: each top folder is a subpackage of the namespace `dragoman` (there is no bare `codecs` or `proxy` to import)."""
+
 import pathlib
 
 from setuptools import setup

@@ -166,9 +166,7 @@ def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Docum
         elif not (entry.access_key or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
             found.append(f"{place}: none is given, and {row.name} asks for one (usually ${row.key})")
         if entry.passthrough_auth and guarded:
-            found.append(
-                f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}"
-            )
+            found.append(f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}")
     return found
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
-from dragoman.codecs import jsontext
-from dragoman.codecs.jsontext import InputUnwrapper, ObjectScanner, SurrogateJoiner
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dragoman.codecs import jsontext
+from dragoman.codecs.jsontext import InputUnwrapper, ObjectScanner, SurrogateJoiner
 
 HIGH, LOW, EMOJI = "\ud83d", "\ude00", "\U0001f600"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from dragoman.codecs.limits import answer_headers, retry_after
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dragoman.codecs.limits import answer_headers, retry_after
 
 NOW = 1_700_000_000.25  # 2023-11-14T22:13:20.25Z
 

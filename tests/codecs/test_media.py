@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+
 from dragoman.codecs import errors, media
 from dragoman.codecs.media import Inline
 

@@ -7,6 +7,9 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dragoman.codecs import errors, messages, reasoning
 from dragoman.codecs.request import (
     Cache,
@@ -26,8 +29,6 @@ from dragoman.codecs.request import (
     ToolChoice,
     Turn,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 PNG = "iVBORw0KGgo="
 EPHEMERAL = {"type": "ephemeral"}

@@ -6,14 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dragoman.codecs import errors, machine, messages, sse
 from dragoman.codecs import events as ev
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request, Tool
 from dragoman.codecs.tools import ToolMap
 from dragoman.codecs.usage import Usage
-from hypothesis import given
-from hypothesis import strategies as st
 
 START = {"type": "message_start", "message": {"id": "msg_1", "model": "claude-x", "content": [], "usage": {"input_tokens": 3}}}
 STOP = {"type": "message_stop"}

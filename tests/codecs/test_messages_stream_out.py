@@ -8,13 +8,14 @@ from typing import Any
 import orjson
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dragoman.codecs import errors, machine, messages, reasoning, sse
 from dragoman.codecs import events as ev
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.usage import Usage
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 START = ev.Start("chatcmpl-1", "gpt-x", 7)
 TEXT = {"type": "text", "text": ""}

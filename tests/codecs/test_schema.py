@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+
 from dragoman.codecs import errors, schema
 
 CLOSED = {"additionalProperties": False}

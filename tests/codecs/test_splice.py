@@ -7,9 +7,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from dragoman.codecs import errors, splice
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dragoman.codecs import errors, splice
 
 BOM = b"\xef\xbb\xbf"
 
@@ -97,9 +98,7 @@ def test_a_body_is_read_and_only_its_model_changes(body: bytes, model: str | Non
 
 
 @pytest.mark.parametrize(("body", "error", "param"), REFUSED)
-def test_a_body_that_parsers_may_take_differently_is_refused(
-    body: bytes, error: type[errors.ClientFault], param: str | None
-) -> None:
+def test_a_body_that_parsers_may_take_differently_is_refused(body: bytes, error: type[errors.ClientFault], param: str | None) -> None:
     with pytest.raises(errors.ClientFault) as refusal:
         splice.scan(body)
     assert (type(refusal.value), refusal.value.param) == (error, param)
@@ -309,9 +308,7 @@ def test_a_key_that_stands_twice_is_seen_in_any_spelling(
 
 
 @given(members, st.none() | st.dictionaries(keys, values, max_size=3), st.integers(0, 5), randoms)
-def test_usage_is_added_to_any_body(
-    others: list[tuple[str, Any]], options: dict[str, Any] | None, place: int, random: Random
-) -> None:
+def test_usage_is_added_to_any_body(others: list[tuple[str, Any]], options: dict[str, Any] | None, place: int, random: Random) -> None:
     pairs = [(key, value) for key, value in others if key != "stream_options"]
     if random.random() < 0.8:
         pairs.insert(place, ("stream_options", options))
@@ -339,8 +336,7 @@ def test_an_answer_changes_at_its_path_only(
 
 
 @given(
-    st.binary(max_size=60)
-    | st.lists(st.sampled_from([b'"model"', b":", b"{", b"}", b'"', b"\\", b"[", b"]", b",", b"1"])).map(b"".join)
+    st.binary(max_size=60) | st.lists(st.sampled_from([b'"model"', b":", b"{", b"}", b'"', b"\\", b"[", b"]", b",", b"1"])).map(b"".join)
 )
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:

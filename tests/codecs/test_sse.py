@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
-from dragoman.codecs import errors, sse
-from dragoman.codecs.sse import Frame, Splitter
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from dragoman.codecs import errors, sse
+from dragoman.codecs.sse import Frame, Splitter
 
 BOM = b"\xef\xbb\xbf"
 

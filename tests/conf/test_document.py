@@ -1,6 +1,7 @@
 """YAML with places: what a file's text becomes, and what a reader is told of what YAML alone would swallow."""
 
 import pytest
+
 from dragoman.conf.document import ConfigError, Document, show
 
 

@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 import yaml
+
 from dragoman import conf
 from dragoman.conf import schema
 

@@ -5,6 +5,7 @@ import re
 import textwrap
 
 import pytest
+
 from dragoman import conf
 from dragoman.conf import model
 
@@ -105,9 +106,7 @@ def test_every_key_arrives():
         ),
     )
     assert config.model_aliases == {"short": "mine"}
-    assert config.state_storage == model.StateStorage(
-        "postgres", connection_string="postgres://u:p/w@h/db", ttl=3600, max_entries=5
-    )
+    assert config.state_storage == model.StateStorage("postgres", connection_string="postgres://u:p/w@h/db", ttl=3600, max_entries=5)
     assert config.access_keys == (
         model.AccessKey(hashlib.sha256(b"caller").hexdigest(), "team", ("my/*",), 5, 6, model.Budget(1.5, "day")),
         model.AccessKey(hashlib.sha256(b"foo").hexdigest(), "key2"),

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from dragoman.conf import flags, providers
 from dragoman.conf.model import APIS
 

@@ -1,6 +1,7 @@
 """Readers of single values."""
 
 import pytest
+
 from dragoman.conf import read
 
 
@@ -20,9 +21,7 @@ def test_durations(written, seconds):
     assert read.duration(written) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    "written", ["10", "s", "-1s", "1e3s", "1S", "", 0, -1, True, None, float("nan"), float("inf"), "9999999w", []]
-)
+@pytest.mark.parametrize("written", ["10", "s", "-1s", "1e3s", "1S", "", 0, -1, True, None, float("nan"), float("inf"), "9999999w", []])
 def test_what_is_no_duration(written):
     with pytest.raises(ValueError, match="must be a time"):
         read.duration(written)

@@ -93,9 +93,7 @@ def test_openai_chat_streaming_basic(upstream: Upstream, oai: openai.OpenAI) -> 
 
 def test_openai_chat_streaming_tool_calls(upstream: Upstream, oai: openai.OpenAI) -> None:
     upstream.chat_tool("echo_tool", '{"text":"hello"}')
-    stream = oai.chat.completions.create(
-        model="gpt-4o-mini", max_tokens=100, messages=ask("Call the echo tool"), tools=[TOOL], stream=True
-    )
+    stream = oai.chat.completions.create(model="gpt-4o-mini", max_tokens=100, messages=ask("Call the echo tool"), tools=[TOOL], stream=True)
     calls = [call for chunk in stream if chunk.choices for call in chunk.choices[0].delta.tool_calls or []]
     assert calls[0].id == "call_mock_123"
     assert calls[0].function.name == "echo_tool"
@@ -184,9 +182,7 @@ def test_default_model(upstream: Upstream, oai: openai.OpenAI) -> None:
 def test_whole_tool_call_for_an_anthropic_client(upstream: Upstream, ant: anthropic.Anthropic) -> None:
     upstream.chat_tool("echo_tool", '{"text": "hi"}')
     schema: Any = TOOL["function"]["parameters"]  # type: ignore[index]
-    message = ant.messages.create(
-        model="gpt-4o", max_tokens=50, messages=ask(), tools=[{"name": "echo_tool", "input_schema": schema}]
-    )
+    message = ant.messages.create(model="gpt-4o", max_tokens=50, messages=ask(), tools=[{"name": "echo_tool", "input_schema": schema}])
     assert message.stop_reason == "tool_use"
     assert (message.content[0].name, message.content[0].input) == ("echo_tool", {"text": "hi"})
     assert upstream.bodies[0]["tools"][0]["function"]["name"] == "echo_tool"

@@ -5,6 +5,7 @@ import contextlib
 import inspect
 
 import pytest
+
 from dragoman.codecs import errors
 from dragoman.proxy.upstream import UpstreamClient
 
@@ -17,9 +18,7 @@ except ImportError:
 
 LOOPS = [
     pytest.param(asyncio.new_event_loop, id="asyncio"),
-    pytest.param(
-        uvloop and uvloop.new_event_loop, id="uvloop", marks=pytest.mark.skipif(uvloop is None, reason="uvloop is not installed")
-    ),
+    pytest.param(uvloop and uvloop.new_event_loop, id="uvloop", marks=pytest.mark.skipif(uvloop is None, reason="uvloop is not installed")),
 ]
 
 

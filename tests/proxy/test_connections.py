@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from dragoman.codecs import errors
 from dragoman.proxy.upstream import UpstreamRequest
 
@@ -149,9 +150,7 @@ async def test_a_stale_connection_is_not_replaced_from_the_pool(client):
 @looped
 async def test_only_silence_on_a_reused_connection_is_retried(client):
     def script(request):
-        return (
-            [wait(Gate())] if request.target == "/silent" else [b"HTTP/1.1 2", close] if request.target == "/cut" else [respond()]
-        )
+        return [wait(Gate())] if request.target == "/silent" else [b"HTTP/1.1 2", close] if request.target == "/cut" else [respond()]
 
     with Provider(script) as provider:
         assert (await client.fetch(UpstreamRequest(provider.url))).code == 200

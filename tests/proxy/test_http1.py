@@ -4,11 +4,12 @@ import tracemalloc
 import zlib
 
 import pytest
-from dragoman.codecs import errors
-from dragoman.proxy import http1
 from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
+
+from dragoman.codecs import errors
+from dragoman.proxy import http1
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -356,9 +357,7 @@ def test_request_host_is_replaced():
 def test_request_leaves_out_what_belongs_to_a_connection():
     names = "Keep-Alive Proxy-Connection Proxy-Authorization TE Trailer Transfer-Encoding Upgrade Content-Length Expect X-Private"
     fields = [("Connection", "close, x-private"), *((name, "1") for name in names.split()), ("X-Kept", "1")]
-    assert http1.request_head("POST", "/", "h", fields, 0) == (
-        b"POST / HTTP/1.1\r\nHost: h\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n"
-    )
+    assert http1.request_head("POST", "/", "h", fields, 0) == (b"POST / HTTP/1.1\r\nHost: h\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import fields
 
 import pytest
+
 from dragoman import conf
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.errors import Missing, NoCandidate, Unconfigured
@@ -379,8 +380,7 @@ def test_explain():
         "it does not serve messages, chat_completions is the first that it does; key set"
     ]
     assert MOCK.explain("chat", "nope") == [
-        "The model `nope` does not exist or you do not have access to it. "
-        "no declared model, alias or wildcard answers to this name"
+        "The model `nope` does not exist or you do not have access to it. no declared model, alias or wildcard answers to this name"
     ]
     assert "no entry is the default" in NAMES.explain("chat", None)[0]
 

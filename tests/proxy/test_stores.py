@@ -6,6 +6,7 @@ import sys
 from time import time
 
 import pytest
+
 from dragoman.codecs import errors
 from dragoman.conf.model import StateStorage
 from dragoman.proxy import stores

@@ -5,9 +5,10 @@ import hashlib
 import zlib
 
 import pytest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+
 from dragoman.codecs import errors
 from dragoman.proxy.upstream import UpstreamRequest
-from tornado.httpclient import HTTPClientError, HTTPRequest
 
 from ..scripted import (
     LAST_CHUNK,
@@ -33,9 +34,7 @@ from .loops import all_closed, closed_by, fault, hanging_handshake, https, loope
 @looped
 async def test_a_request_and_its_response(client):
     with Provider([respond({"id": "r1"}, x_request_id="abc")]) as provider:
-        request = UpstreamRequest(
-            f"{provider.url}/v1/messages?beta=true", "POST", {"x-api-key": "k", "Connection": "close"}, b"{}"
-        )
+        request = UpstreamRequest(f"{provider.url}/v1/messages?beta=true", "POST", {"x-api-key": "k", "Connection": "close"}, b"{}")
         before = asyncio.get_running_loop().time()
         response = await client.fetch(request)
     assert (response.code, response.reason, response.body) == (200, "Scripted", b'{"id":"r1"}')
@@ -91,9 +90,7 @@ async def test_redirects_are_responses(client):
 @looped
 async def test_responses_without_a_body(client):
     def script(request):
-        return [
-            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" if request.method == "HEAD" else b"HTTP/1.1 204 No Content\r\n\r\n"
-        ]
+        return [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" if request.method == "HEAD" else b"HTTP/1.1 204 No Content\r\n\r\n"]
 
     with Provider(script) as provider:
         assert (await client.fetch(UpstreamRequest(provider.url, "HEAD"))).headers["Content-Length"] == "9"
@@ -105,9 +102,7 @@ async def test_responses_without_a_body(client):
 async def test_informational_responses_are_skipped(client):
     heads = []
     with Provider([b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n", respond(b"x")]) as provider:
-        await client.fetch(
-            UpstreamRequest(provider.url, on_headers=lambda status, headers: heads.append((status, dict(headers))))
-        )
+        await client.fetch(UpstreamRequest(provider.url, on_headers=lambda status, headers: heads.append((status, dict(headers)))))
     assert heads == [(200, {"Content-Length": "1"})]
 
 
@@ -200,9 +195,7 @@ async def test_many_at_once(client):
 
     async def one(number):
         seen = []
-        await client.fetch(
-            UpstreamRequest(f"{provider.url}/{number}", "POST", body=b"x" * number, streaming_callback=seen.append)
-        )
+        await client.fetch(UpstreamRequest(f"{provider.url}/{number}", "POST", body=b"x" * number, streaming_callback=seen.append))
         assert b"".join(seen) == b"".join(sse({"n": f"/{number}", "i": i}) for i in range(5))
 
     with Provider(script) as provider:

@@ -4,6 +4,7 @@ import socket
 import time
 
 import pytest
+
 from dragoman.codecs import errors
 from dragoman.proxy.upstream import UpstreamRequest
 

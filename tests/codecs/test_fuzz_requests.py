@@ -1,0 +1,130 @@
+"""Requests that are wrong anywhere: for every pair of shapes they are either translated or a ClientFault, and never anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragoman.codecs import chat, errors, jsontext, messages, responses, scrub, splice
+from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.ledger import Ledger
+
+from .bodies import BODIES
+from .fuzzing import JUNK, damaged, fuzz
+
+SHAPES: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
+
+# as unlike each other as upstreams are
+CAPABILITIES = [
+    Capabilities(),
+    Capabilities(
+        openai_host=True,
+        c_max_tokens_field="max_completion_tokens",
+        c_developer_role=True,
+        c_custom_tools=True,
+        c_allowed_tools=True,
+        c_file_parts=True,
+        c_web_search=True,
+        c_reasoning_in="reasoning_details",
+        c_cache_breakpoints=True,
+        m_sampling="full",
+        m_thinking="both",
+        m_mid_system=True,
+        m_prefill=True,
+        m_auto_cache=True,
+        r_stateful=False,
+    ),
+    Capabilities(
+        c_single_system=True,
+        c_effort_values=(),
+        c_reasoning_in="none",
+        c_reasoning_required_with_tools=True,
+        c_strict_tools=False,
+        c_json_schema=False,
+        c_content_parts=False,
+        m_sampling="none",
+        m_thinking="manual",
+        m_structured_outputs=False,
+        m_strict_tools=False,
+        m_web_search="",
+        m_tools_required_with_history=True,
+        r_encrypted_reasoning=False,
+        r_summaries=False,
+    ),
+]
+
+
+def carry(shape: str, body: dict[str, Any], capabilities: Capabilities) -> None:
+    """All that is done with a request of this shape on its way to each upstream."""
+    data = jsontext.dumps(body)
+    try:
+        scan = splice.scan(data)
+    except errors.ClientFault:
+        return
+    renamed = splice.replace_model(data, scan, "other")
+    assert jsontext.loads(renamed)["model"] == "other"
+    for upstream, codec in SHAPES.items():
+        if upstream == shape:
+            ledger = Ledger()
+            kept = dict(scan.value)
+            scrub.scrub(shape, kept, capabilities, ledger)
+            assert isinstance(jsontext.loads(jsontext.dumps(kept)), dict)
+        else:
+            try:
+                request = SHAPES[shape].decode_request(jsontext.loads(data))
+                encoded = codec.encode_request(request, capabilities, "other")
+            except errors.ClientFault as fault:
+                told(fault, body)
+                continue
+            written = jsontext.loads(jsontext.dumps(encoded.body))
+            assert written["model"] == "other"
+            ledger = request.ledger
+        for lost in (ledger.dropped, ledger.adapted):
+            header = ledger.header(lost, body)
+            assert header.isascii()
+            assert header.isprintable()
+
+
+def told(fault: errors.ClientFault, body: dict[str, Any]) -> None:
+    """What the caller reads is bounded, and well-formed in each shape."""
+    assert 400 <= fault.http_status("chat") < 500
+    assert len(fault.message) < 2000
+    assert fault.param is None or len(fault.param) < 2000
+    for shape in SHAPES:
+        assert jsontext.loads(fault.body(shape, "req_1"))["error"]["message"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("capabilities", CAPABILITIES, ids=["usual", "all", "little"])
+def test_the_bodies_themselves(shape: str, capabilities: Capabilities) -> None:
+    carry(shape, BODIES[shape], capabilities)
+    for key in BODIES[shape]:
+        carry(shape, {name: value for name, value in BODIES[shape].items() if name != key}, capabilities)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@fuzz(120)
+@given(data=st.data())
+def test_damaged(shape: str, data: st.DataObject) -> None:
+    full = BODIES[shape]
+    kept = data.draw(st.sets(st.sampled_from(sorted(full)), min_size=2))
+    required = {"model", "messages", "input", "max_tokens"}
+    body = {key: value for key, value in full.items() if key in kept or key in required}
+    carry(shape, data.draw(damaged(body)), data.draw(st.sampled_from(CAPABILITIES)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("key", sorted({key for body in BODIES.values() for key in body}))
+@fuzz(3)
+@given(value=JUNK)
+def test_each_member(shape: str, key: str, value: Any) -> None:
+    """Any value for any known member, in the plainest request."""
+    plain: dict[str, dict[str, Any]] = {
+        "chat": {"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
+        "messages": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
+        "responses": {"model": "m", "input": "Hi"},
+    }
+    carry(shape, plain[shape] | {key: value}, CAPABILITIES[0])

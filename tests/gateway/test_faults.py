@@ -1,0 +1,364 @@
+"""Everything that can go wrong with an upstream, for each pair of shapes, streamed and whole: what the caller's SDK reports.
+
+The model that a caller asks for names the fault: `chat/cut-in-an-event` goes to a chat upstream that cuts its stream in an event.
+Faults of the connection have addresses of their own. What is expected: an answer; a refusal (an HTTP status, as long as no content
+was given out); or a stream that breaks in the shape's own form, behind the content that had come.
+"""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ..conftest import Start
+from ..scripted import LAST_CHUNK, Provider, Request, Steps, chunk, close, reset, respond, send, sse, stream_head, until_closed
+from .spoken import APIS, SHAPE_AT, SHAPES, SPEECH, TEXT, Judges, Outcome, Speech
+
+LIMIT = 2 * 1024 * 1024  # max_event
+
+# kind: (status, type) for the OpenAI shapes, then for the messages shape
+KINDS = {
+    "bad_request": ((400, "invalid_request_error"), (400, "invalid_request_error")),
+    "auth": ((401, "invalid_request_error"), (401, "authentication_error")),
+    "permission": ((403, "invalid_request_error"), (403, "permission_error")),
+    "not_found": ((404, "invalid_request_error"), (404, "not_found_error")),
+    "rate_limit": ((429, "rate_limit_error"), (429, "rate_limit_error")),
+    "server": ((500, "server_error"), (500, "api_error")),
+    "bad_gateway": ((502, "server_error"), (502, "api_error")),
+    "overloaded": ((503, "server_error"), (529, "overloaded_error")),
+    "timeout": ((504, "server_error"), (504, "timeout_error")),
+}
+
+
+@dataclass(frozen=True)
+class Expect:
+    """text: what comes before the failure. kind: None for no failure. code: what the OpenAI shapes are told."""
+
+    text: str = ""
+    kind: str | None = None
+    code: str | None = None
+
+    def outcome(self, client: str) -> Outcome:
+        if self.kind is None:
+            return Outcome(self.text)
+        status, type = KINDS[self.kind][client == "messages"]
+        return Outcome(self.text, 200 if self.text else status, type, None if client == "messages" else self.code)
+
+
+WHOLE = Expect(TEXT)
+UNREACHABLE = Expect("", "bad_gateway", "upstream_unreachable")
+INTERRUPTED = Expect("", "bad_gateway", "upstream_stream_interrupted")
+GARBLED = Expect("", "bad_gateway", "upstream_protocol_error")
+TIMEOUT = Expect("", "timeout", "upstream_timeout")
+BROKEN = Expect(TEXT, "bad_gateway", "upstream_stream_interrupted")
+
+Script = Callable[[Speech, bool], Steps]  # the upstream's shape, and whether it was asked for a stream
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How an upstream answers, and what callers are to see. entry: what is appended to the model entry's prefix."""
+
+    script: Script
+    streamed: Expect | None = None  # None: not for streams
+    whole: Expect | None = None
+    entry: str = ""
+    requests: int = 1  # that reach the upstream
+
+
+def frames(*events: bytes) -> Steps:
+    """A stream that is not over."""
+    return [stream_head(), *map(chunk, events)]
+
+
+def after_words(*steps: Any) -> Script:
+    """The fault comes behind the content; of a whole answer, in the middle of the body."""
+    return lambda speech, streamed: [*(frames(*speech.opening, *speech.words) if streamed else half(speech)), *steps]
+
+
+def before_words(*steps: Any) -> Script:
+    return lambda speech, streamed: [*(frames(*speech.opening) if streamed else half(speech)), *steps]
+
+
+def half(speech: Speech) -> Steps:
+    whole = respond(speech.whole)
+    return [whole[: len(whole) - 40]]
+
+
+def always(*steps: Any) -> Script:
+    return lambda speech, streamed: steps
+
+
+def typed(content_type: str | None) -> Script:
+    """The right answer under another content type."""
+    headers = {} if content_type is None else {"content_type": content_type}
+
+    def script(speech: Speech, streamed: bool) -> Steps:
+        if not streamed:
+            whole = respond(speech.whole, content_type=content_type or "x")
+            return [whole if content_type else whole.replace(b"content-type: x\r\n", b"")]
+        head = stream_head(**headers)
+        head = head if content_type else head.replace(b"content-type: text/event-stream\r\n", b"")
+        return [head, *map(chunk, speech.stream), LAST_CHUNK]
+
+    return script
+
+
+def one_byte_each(speech: Speech, streamed: bool) -> Steps:
+    whole = [*frames(*speech.stream), LAST_CHUNK] if streamed else [respond(speech.whole)]
+    return [send(b"".join(whole), 1)]  # type: ignore[arg-type]
+
+
+def zipped(speech: Speech, streamed: bool) -> Steps:
+    body = gzip.compress(b"".join(speech.stream)) if streamed else gzip.compress(respond(speech.whole).partition(b"\r\n\r\n")[2])
+    kind = "text/event-stream" if streamed else "application/json"
+    return [respond(body, content_encoding="gzip", content_type=kind)]
+
+
+def large(size: int) -> Script:
+    """One event, or one whole answer, of this many letters."""
+
+    def script(speech: Speech, streamed: bool) -> Steps:
+        if streamed:
+            return [*frames(*speech.opening, speech.word("x" * size), *speech.ending), LAST_CHUNK]
+        return [
+            respond(respond(speech.whole).partition(b"\r\n\r\n")[2].replace(TEXT.encode(), b"x" * size), content_type="application/json")
+        ]
+
+    return script
+
+
+def bad_json(after: int) -> Script:
+    def script(speech: Speech, streamed: bool) -> Steps:
+        if not streamed:
+            return [respond(b'{"id": "x", "choices": [', content_type="application/json")]
+        return [*frames(*speech.opening, *speech.words[:after], b'data: {"id": \n\n', *speech.ending), LAST_CHUNK]
+
+    return script
+
+
+def not_ended(speech: Speech, streamed: bool) -> Steps:
+    """In order by HTTP, but the shape's own end is missing."""
+    return [*frames(*speech.opening, *speech.words), LAST_CHUNK] if streamed else [respond({})]
+
+
+def almost_ended(speech: Speech, streamed: bool) -> Steps:
+    """Only the last event is missing."""
+    return [*frames(*speech.stream[:-1]), LAST_CHUNK]
+
+
+def last_event_open(speech: Speech, streamed: bool) -> Steps:
+    """The last event without its blank line."""
+    return [*frames(*speech.stream[:-1], speech.stream[-1][:-2]), LAST_CHUNK]
+
+
+def counted_short(speech: Speech, streamed: bool) -> Steps:
+    """Content-Length promises more than comes."""
+    body = b"".join([*speech.opening, *speech.words]) if streamed else b'{"id": "x"'
+    kind = "text/event-stream" if streamed else "application/json"
+    return [respond(body + b" " * 500, content_type=kind)[:-500], close]
+
+
+PAGE = b"<html><head><title>Sign in</title></head><body><h1>Welcome</h1></body></html>"
+SLOW_DOWN = {"message": "Slow down.", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}
+
+
+def error_event(shape: str) -> bytes:
+    if shape == "chat":
+        return sse({"error": SLOW_DOWN})
+    if shape == "messages":
+        return sse({"type": "error", "error": {"type": "rate_limit_error", "message": "Slow down."}}, "error")
+    return sse({"type": "error", "sequence_number": 6, **SLOW_DOWN, "error": SLOW_DOWN}, "error")
+
+
+def shape_of(speech: Speech) -> str:
+    return next(shape for shape in SHAPES if SPEECH[shape] is speech)
+
+
+def error_in_stream(after: int) -> Script:
+    def script(speech: Speech, streamed: bool) -> Steps:
+        return [*frames(*speech.opening, *speech.words[:after], error_event(shape_of(speech))), LAST_CHUNK]
+
+    return script
+
+
+def error_in_whole(speech: Speech, streamed: bool) -> Steps:
+    """An error object with status 200."""
+    return [respond(error_body(shape_of(speech), "rate_limit_error", "rate_limit_exceeded"))]
+
+
+def error_body(shape: str, type: str, code: str | None) -> dict[str, Any]:
+    if shape == "messages":
+        return {"type": "error", "error": {"type": type, "message": "No."}, "request_id": "req_1"}
+    return {"error": {"message": "No.", "type": type, "param": None, "code": code}}
+
+
+def answered(kind: str, code: str | None = None, **headers: str) -> Script:
+    """An HTTP error in the upstream's own words."""
+
+    def script(speech: Speech, streamed: bool) -> Steps:
+        shape = shape_of(speech)
+        status, type = KINDS[kind][shape == "messages"]
+        return [respond(error_body(shape, type, code), status, **headers)]
+
+    return script
+
+
+def same(expect: Expect) -> dict[str, Expect]:
+    return {"streamed": expect, "whole": expect}
+
+
+RATE_LIMIT = Expect("", "rate_limit", "rate_limit_exceeded")
+REFUSED_KEY = Expect("", "bad_gateway", "upstream_auth_failed")
+
+FAULTS: dict[str, Fault] = {
+    "none": Fault(lambda speech, streamed: [*frames(*speech.stream), LAST_CHUNK] if streamed else [respond(speech.whole)], **same(WHOLE)),
+    # the connection: no policy asks for more, but a failed connection is tried once more
+    "closed-before-headers": Fault(always(close), **same(UNREACHABLE), requests=2),
+    "reset-before-headers": Fault(always(reset), **same(UNREACHABLE), requests=2),
+    "cut-in-headers": Fault(always(b"HTTP/1.1 200 OK\r\nConte", close), **same(INTERRUPTED)),
+    "not-http": Fault(always(b"220 mail.example ESMTP\r\n", until_closed), **same(GARBLED)),
+    "silent": Fault(always(until_closed), **same(TIMEOUT), entry="-hasty"),
+    "silent-after-headers": Fault(always(stream_head(), until_closed), **same(TIMEOUT), entry="-hasty"),
+    "silent-before-content": Fault(before_words(until_closed), **same(TIMEOUT), entry="-hasty"),
+    "silent-after-content": Fault(after_words(until_closed), Expect(TEXT, "timeout", "upstream_timeout"), entry="-hasty"),
+    # the transport breaks
+    "reset-before-content": Fault(before_words(reset), **same(INTERRUPTED)),
+    "reset-after-content": Fault(after_words(reset), BROKEN),
+    "closed-before-content": Fault(before_words(close), **same(INTERRUPTED)),
+    "closed-after-content": Fault(after_words(close), BROKEN),
+    "cut-in-an-event": Fault(after_words(chunk(b'data: {"id": "x", "cho'), close), BROKEN),
+    "cut-in-an-event-in-order": Fault(after_words(chunk(b'data: {"id": "x", "cho'), LAST_CHUNK), BROKEN),
+    "cut-in-a-chunk": Fault(after_words(b"fff\r\ndata: {", close), BROKEN),
+    "bad-chunk": Fault(after_words(b"xyz\r\n"), Expect(TEXT, "bad_gateway", "upstream_protocol_error")),
+    "counted-short": Fault(counted_short, BROKEN, INTERRUPTED),
+    # the protocol's own proof is missing
+    "not-ended": Fault(not_ended, BROKEN, GARBLED),
+    "last-event-open": Fault(last_event_open, WHOLE),
+    "no-events": Fault(always(stream_head(), LAST_CHUNK), INTERRUPTED, GARBLED),
+    "only-done": Fault(always(*frames(sse("[DONE]")), LAST_CHUNK), INTERRUPTED, GARBLED),
+    "empty": Fault(always(respond(b"", content_type="application/json")), **same(GARBLED)),
+    "no-content": Fault(always(b"HTTP/1.1 204 No Content\r\n\r\n"), **same(GARBLED)),
+    # not what was asked for
+    "page": Fault(always(respond(PAGE, content_type="text/html")), **same(GARBLED)),
+    "page-without-type": Fault(always(respond(PAGE)), **same(GARBLED)),
+    "array": Fault(always(respond([])), **same(GARBLED)),
+    "other-object": Fault(always(respond({"hello": "world"})), **same(GARBLED)),
+    "bad-json-before-content": Fault(bad_json(0), **same(GARBLED)),
+    "bad-json-after-content": Fault(bad_json(2), Expect(TEXT, "bad_gateway", "upstream_protocol_error")),
+    "too-large-an-event": Fault(large(LIMIT + 500_000), **same(GARBLED)),
+    "large-event": Fault(large(LIMIT - 100_000), **same(Expect("x" * (LIMIT - 100_000)))),
+    "one-byte-each": Fault(one_byte_each, **same(WHOLE)),
+    "redirect": Fault(always(respond(b"", 307, location="/stolen")), **same(GARBLED)),
+    "whole-for-a-stream": Fault(lambda speech, streamed: [respond(speech.whole)], WHOLE),
+    "stream-as-text": Fault(typed("text/plain; charset=utf-8"), **same(WHOLE)),
+    "stream-as-bytes": Fault(typed("application/octet-stream"), **same(WHOLE)),
+    "stream-as-nothing": Fault(typed(None), **same(WHOLE)),
+    "whole-as-a-stream-type": Fault(lambda speech, streamed: [respond(speech.whole, content_type="text/plain")], WHOLE),
+    "gzip": Fault(zipped, **same(WHOLE)),
+    "brotli": Fault(always(respond(b"\x0b\x02\x80", content_encoding="br")), **same(GARBLED)),
+    # errors in the provider's own words
+    "error-first": Fault(error_in_stream(0), RATE_LIMIT),
+    "error-later": Fault(error_in_stream(2), Expect(TEXT, "rate_limit", "rate_limit_exceeded")),
+    "error-with-200": Fault(error_in_whole, **same(RATE_LIMIT)),
+    "400": Fault(answered("bad_request"), **same(Expect("", "bad_request"))),
+    "401": Fault(answered("auth", "invalid_api_key"), **same(REFUSED_KEY)),
+    "403": Fault(answered("permission", "permission_denied"), **same(REFUSED_KEY)),
+    "401-own": Fault(answered("auth", "invalid_api_key"), **same(Expect("", "auth", "invalid_api_key")), entry="-own"),
+    "403-own": Fault(answered("permission", "permission_denied"), **same(Expect("", "permission", "permission_denied")), entry="-own"),
+    "404": Fault(answered("not_found"), **same(Expect("", "not_found"))),
+    "429": Fault(answered("rate_limit", "rate_limit_exceeded", retry_after="7"), **same(RATE_LIMIT)),
+    "500": Fault(answered("server"), **same(Expect("", "server"))),
+    "overloaded": Fault(answered("overloaded", "overloaded"), **same(Expect("", "overloaded", "overloaded"))),
+}
+
+# without a word of the upstream's own: no request reaches it
+ADDRESSES = {
+    "refused": "http://127.0.0.1:CLOSED/v1",
+    "no-such-host": "http://no..host/v1",
+    "no-tls": "https://127.0.0.1:PROVIDER/v1",
+    "not-trusted": "https://localhost:SECURE/v1",
+}
+
+
+def configuration(addresses: dict[str, str]) -> str:
+    """One entry a shape for each address, each with the timeouts and the credential that its faults are about."""
+    lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", f"limits: {{max_event: {LIMIT}B}}", "model_providers:"]
+    hasty = "timeouts: {first_byte: 300ms, idle: 300ms}"
+    for shape in SHAPES:
+        shared = f"apis: [{APIS[shape]}], provider_interface: openai"
+        for suffix, address, more in [
+            ("", addresses["provider"], "access_key: sk-upstream"),
+            ("-hasty", addresses["provider"], f"access_key: sk-upstream, {hasty}"),
+            ("-own", addresses["provider"], "passthrough_auth: true"),
+            *((f"-{name}", addresses[name], "access_key: sk-upstream") for name in ADDRESSES),
+        ]:
+            lines.append(f'  - {{model: "{shape}{suffix}/*", base_url: "{address}", {shared}, {more}}}')
+    return "\n".join(lines)
+
+
+def script(request: Request) -> Steps:
+    return FAULTS[request.json["model"]].script(SPEECH[SHAPE_AT[request.target]], bool(request.json.get("stream")))
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with Provider(script) as running:
+        yield running
+        assert not [request.target for request in running.requests if "stolen" in request.target]
+
+
+@pytest.fixture(scope="module")
+def judges(start_session: Start, provider: Provider, untrusted: Provider) -> Iterator[Judges]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = listener.getsockname()[1]
+    ports = {"CLOSED": closed, "PROVIDER": provider.port, "SECURE": untrusted.port}
+    addresses = {"provider": f"{provider.url}/v1"}
+    for name, address in ADDRESSES.items():
+        for word, port in ports.items():
+            address = address.replace(word, str(port))
+        addresses[name] = address
+    gateway = start_session(configuration(addresses))
+    asking = Judges(gateway.url)
+    yield asking
+    asking.close()
+    assert "traceback" not in gateway.log().lower()
+
+
+@pytest.fixture(scope="module")
+def untrusted() -> Iterator[Provider]:
+    """A provider with a certificate that nobody vouches for."""
+    from ..scripted import tls_contexts
+
+    with Provider([], tls=tls_contexts()[0]) as running:
+        yield running
+
+
+PAIRS = [pytest.param(client, upstream, id=f"{client}-to-{upstream}") for client in SHAPES for upstream in SHAPES]
+CASES = [
+    pytest.param(name, streamed, id=f"{name}-{'streamed' if streamed else 'whole'}")
+    for name, fault in FAULTS.items()
+    for streamed in (True, False)
+    if (fault.streamed if streamed else fault.whole) is not None
+]
+
+
+@pytest.mark.parametrize(("client", "upstream"), PAIRS)
+@pytest.mark.parametrize(("name", "streamed"), CASES)
+def test_fault(judges: Judges, provider: Provider, name: str, streamed: bool, client: str, upstream: str) -> None:
+    fault = FAULTS[name]
+    before = len(provider.requests)
+    expected = fault.streamed if streamed else fault.whole
+    assert expected is not None
+    outcome = judges.ask(client, f"{upstream}{fault.entry}/{name}", streamed=streamed)
+    assert outcome == expected.outcome(client)
+    assert len(provider.requests) - before == fault.requests
+    if name == "429":
+        assert outcome.headers["retry-after"] == "7"
+    if client == "responses" and outcome.status == 200:
+        assert "response.failed" in outcome.events or client == upstream

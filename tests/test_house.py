@@ -1,0 +1,74 @@
+"""The house's own rules: who may import whom, what ships, and that the standard library is still itself."""
+
+from __future__ import annotations
+
+import ast
+import codecs
+import sys
+from pathlib import Path
+
+import pytest
+
+import dragoman.codecs
+import dragoman.proxy
+
+HOUSE = Path(__file__).resolve().parent.parent
+PACKAGES = ("codecs", "conf", "proxy", "handlers")
+MAY_IMPORT = {"codecs": set(), "conf": set(), "proxy": {"codecs", "conf"}, "handlers": {"codecs", "conf", "proxy"}}
+KNOWS_EVERYTHING = "proxy/app.py"
+MODULES = sorted(path for package in PACKAGES for path in (HOUSE / package).rglob("*.py"))
+LONGEST = 700
+
+
+def test_the_standard_library_is_itself() -> None:
+    assert codecs.lookup("utf-8").name == "utf-8"
+    assert not {"proxy", "handlers", "conf"} & set(sys.modules)
+
+
+def _imported(path: Path) -> set[str]:
+    """Which of the four packages a module imports, itself excepted."""
+    package = path.relative_to(HOUSE).parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = package[: -node.level]
+            full = [*above, *(node.module or "").split(".")] if node.module else list(above)
+            if full and full[0] in PACKAGES:
+                found.add(full[0])
+            elif not full:
+                found |= {alias.name for alias in node.names if alias.name in PACKAGES}
+        elif (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dragoman")) or (
+            isinstance(node, ast.Import) and any(alias.name.startswith("dragoman") for alias in node.names)
+        ):
+            pytest.fail(f"{path}: between our packages imports are relative")
+    return found - {package[0]}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_imports(path: Path) -> None:
+    name = path.relative_to(HOUSE).as_posix()
+    if name == KNOWS_EVERYTHING:
+        return
+    package = name.split("/")[0]
+    assert _imported(path) <= MAY_IMPORT[package]
+
+
+def test_codecs_are_pure() -> None:
+    forbidden = {"tornado", "asyncio", "socket", "time", "random", "secrets", "os"}
+    for path in (HOUSE / "codecs").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not forbidden & {name.split(".")[0] for name in names}, path
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_modules_can_be_read(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST
+
+
+def test_all_packages_ship() -> None:
+    """What setup.py finds is what is there."""
+    for package in (dragoman.codecs, dragoman.proxy):
+        assert package.__file__ is not None
+        assert (Path(package.__file__).parent / "py.typed").exists()
