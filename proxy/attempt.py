@@ -44,6 +44,9 @@ LESSONS: dict[str, tuple[str, bytes, re.Pattern[bytes]]] = {
     "signature": ("messages", b'"signature"', re.compile(rb"[Ii]nvalid `?signature`?")),
 }
 
+# what a whole answer of a shape has in any case
+_BEARS = {"chat": "choices", "messages": "content", "responses": "output"}
+
 _OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 
 
@@ -320,6 +323,8 @@ class Attempt:
         value = json_object(body)
         if "error" in value and value["error"] and value.get("object") != "response" and value.get("type") != "message":
             raise SHAPES[self.candidate.shape].decode_error(200, body)
+        if not isinstance(value.get(_BEARS[self.candidate.shape]), list):
+            raise errors.Garbled("The upstream's answer is not one of its API.", f"keys {list(value)[:20]!r}"[:300])
         if self.exchange.stream:
             await self._synthesised(value)
         elif self.same_shape:

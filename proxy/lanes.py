@@ -16,7 +16,7 @@ from typing import Any
 from ..codecs import errors, jsontext, splice
 from ..codecs import events as ev
 from ..codecs.reply import Reply
-from ..codecs.sse import Splitter
+from ..codecs.sse import KEEP_ALIVE, PING, Splitter
 from ..codecs.usage import Usage
 from .shapes import SHAPES, Collector, Decoder, Encoder, Observer
 
@@ -25,18 +25,20 @@ CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Sea
 
 # what ends an event, one event with its end, and what a chunk that carries only usage looks like
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
-_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
+_EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
+NO_JSON = "The upstream sent an event that is not JSON."
 
 # where a shape's answers name the model: whole, and in a stream
 _MODEL_AT: dict[str, tuple[str, ...]] = {"chat": ("model",), "messages": ("message", "model"), "responses": ("response", "model")}
 
 
 class BytesLane:
-    """The same shape on both sides: bytes go through as they came.
+    """The same shape on both sides: bytes go through as they came, an event when it is whole.
 
+    So the client always stands between two events: whatever breaks, it can be told of it, and keep-alives fit in anywhere.
     Two exceptions, each only when asked for: `model` is shown by the alias that the caller used, and a usage chunk that the
     caller did not ask for is withheld. Then frames are looked at one by one; what is not touched keeps its bytes.
     """
@@ -51,7 +53,7 @@ class BytesLane:
         self._shape = shape
         self._edits = withhold_usage or reply.echo_model is not None
         self._withhold_usage = withhold_usage
-        self._rest = b""
+        self._rest = bytearray()  # the beginning of an event that is not over
         self.ended = False
         self.error: errors.GatewayError | None = None
         self.events = 0
@@ -75,18 +77,42 @@ class BytesLane:
         feed = observer.feed
         frames = self._splitter.feed(chunk)
         for frame in frames:
+            if frame[1][-1:] != b"}" and not _is_sound(frame[1]):
+                return self._garbled(chunk, frame[1])
             feed(frame)
         self.events += len(frames)
         if observer.proof or observer.error is not None:
             self.ended = True
             self.error = observer.error
-        return self._edited(chunk) if self._edits else chunk
+        if self._rest or not self._splitter.boundary:
+            chunk = self._whole(chunk)
+        return self._edited(chunk) if self._edits and chunk else chunk
 
-    def _edited(self, chunk: bytes) -> bytes:
-        """Whole events only, since an edit needs a whole one; the rest waits."""
-        text = self._rest + chunk
-        end = max((text.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in text), default=0)
-        whole, self._rest = text[:end], text[end:]
+    def _whole(self, chunk: bytes) -> bytes:
+        """The events that this read completes; the beginning of the next one waits for the rest of it."""
+        overlap = len(self._rest[-3:])
+        text = bytes(self._rest[-3:]) + chunk
+        if self._splitter.boundary:
+            end = len(text)
+        else:
+            end = max((text.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in text), default=0)
+        if end <= overlap:
+            self._rest += chunk
+            return b""
+        done = bytes(self._rest) + text[overlap:end]
+        self._rest[:] = text[end:]
+        return done
+
+    def _garbled(self, chunk: bytes, data: bytes) -> bytes:
+        """An event is no JSON: the client gets what stood before it, and is told."""
+        text = bytes(self._rest) + chunk
+        self._rest.clear()
+        before = text[: max(text.find(data), 0)]
+        end = max((before.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in before), default=0)
+        self.break_off(errors.Garbled(NO_JSON, repr(data[:200])))
+        return self._edited(before[:end]) if self._edits else before[:end]
+
+    def _edited(self, whole: bytes) -> bytes:
         if self._reply.echo_model is None and not _NO_CHOICES.search(whole):
             return whole
         return b"".join(map(self._edit, _EVENT.findall(whole)))
@@ -106,14 +132,19 @@ class BytesLane:
 
     def finish(self, clean: bool) -> bytes:
         """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended."""
-        for frame in self._splitter.finish():
+        last = self._splitter.finish()
+        for frame in last:
             self.observer.feed(frame)
-        rest, self._rest = self._edit(self._rest) if self._rest else b"", b""
+        rest, self._rest = bytes(self._rest), bytearray()
         self.ended = True
         self.error = self.error or self.observer.error
         if self.error is None and not self.observer.completed(clean):
             self.break_off(errors.Truncated(INTERRUPTED))
-        return rest
+        if not last:
+            return b""  # at most the beginning of an event
+        if not rest.endswith(_BLANK_LINES):
+            rest += b"\n\n"
+        return self._edit(rest) if self._edits else rest
 
     def break_off(self, error: errors.GatewayError) -> None:
         """The transport failed: the client is owed the shape's own failure."""
@@ -125,12 +156,21 @@ class BytesLane:
         """What ends the client's stream: nothing when the upstream said it itself."""
         if not self._owed or self.error is None:
             return b""
-        boundary = b"" if self._splitter.boundary else b"\n\n"
-        return boundary + self._encoder.feed([ev.Fault(self.error)])
+        return self._encoder.feed([ev.Fault(self.error)])
 
     def keep_alive(self) -> bytes:
-        """Bytes that keep a silent connection open; none in the middle of an event."""
-        return self._encoder.keep_alive() if self._splitter.boundary else b""
+        return PING if self._shape == "messages" and self.events else KEEP_ALIVE
+
+
+def _is_sound(data: bytes) -> bool:
+    """Whether an event's data is what an event may hold: JSON, or the mark of the end."""
+    if data.strip() == b"[DONE]":
+        return True
+    try:
+        jsontext.loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_usage_chunk(event: bytes) -> bool:

@@ -584,11 +584,12 @@ class Observer:
     stop: the neutral reason, as soon as there is one.
     """
 
-    __slots__ = ("_called", "_finish", "_sequence", "_tier", "_usage", "content", "error", "proof")
+    __slots__ = ("_begun", "_called", "_finish", "_sequence", "_tier", "_usage", "content", "error", "proof")
 
     def __init__(self, reply: Reply) -> None:
         self.content = False
         self.proof = False
+        self._begun = False
         self.error: errors.GatewayError | None = None
         self._usage: dict[str, Any] | None = None
         self._tier: Any = None
@@ -624,13 +625,14 @@ class Observer:
         ):
             return
         if data.strip() == b"[DONE]":
-            self.proof = True
+            self.proof = self._begun  # alone it proves nothing
             return
         try:
             chunk = jsontext.loads(data)
         except ValueError:
             return
         if isinstance(chunk, dict):
+            self._begun = True
             self._see(name, chunk, "delta")
 
     def observe_whole(self, body: dict[str, Any]) -> None:

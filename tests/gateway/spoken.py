@@ -233,8 +233,11 @@ class Judges:
         self._openai.close()
         self._anthropic.close()
 
-    def ask(self, shape: str, model: str, *, streamed: bool, **more: Any) -> Outcome:
-        """What the SDK of that shape makes of the answer. Whatever is no error of the SDK's own is raised."""
+    def ask(self, shape: str, model: str, *, streamed: bool, heard: Callable[[str], object] | None = None, **more: Any) -> Outcome:
+        """What the SDK of that shape makes of the answer. Whatever is no error of the SDK's own is raised.
+
+        heard: called with the text so far whenever a stream has brought more of it.
+        """
         pieces: list[str] = []
         events: list[str] = []
         try:
@@ -244,6 +247,8 @@ class Judges:
             for event in answer:
                 events.append(getattr(event, "type", None) or "chunk")
                 pieces.append(_piece_of(shape, event))
+                if heard is not None and pieces[-1]:
+                    heard("".join(pieces))
         except (openai.APIStatusError, anthropic.APIStatusError) as error:
             return _told(error, error.status_code, "".join(pieces), tuple(events))
         except openai.APIError as error:
