@@ -1,0 +1,99 @@
+"""What a chat and a responses upstream have in common: OpenAI's words for settings and tools, whichever API carries them.
+
+Everything here takes what it answers for out of the request, and reports what it changes or cannot say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from . import jsontext, schema
+from .request import OutputFormat, Request, Tool
+
+_LONGEST_USER = 128
+_NOT_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def user(request: Request) -> str | None:
+    """Who the end user is (`safety_identifier`, or `user`), at most 128 characters."""
+    setting = request.take_setting("safety_identifier")
+    if setting is None:
+        return None
+    name: str = setting.value
+    if len(name) > _LONGEST_USER:
+        name = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        request.ledger.adapt(setting.path)
+    return name
+
+
+def output_format(request: Request, output: OutputFormat) -> dict[str, Any]:
+    """The format of structured output, flat; a schema that came without a name gets one."""
+    if output.kind != "json_schema":
+        return {"type": output.kind}
+    written: dict[str, Any] = {"type": "json_schema", "name": output.name or _name_of(output.schema)}
+    if output.schema is not None:
+        written["schema"] = output.schema
+    strict = schema.is_strict(output.schema) if request.shape == "messages" else output.strict
+    if strict is not None:
+        written["strict"] = strict
+    if output.description is not None:
+        written["description"] = output.description
+    return written
+
+
+def _name_of(given: dict[str, Any] | None) -> str:
+    title = (given or {}).get("title")
+    return _NOT_NAME.sub("_", title)[:64] if isinstance(title, str) and title else "output"
+
+
+def tier(request: Request, fast: bool) -> str | None:
+    """The service tier, whichever shape's words it was asked in. fast: the upstream has a tier of that name."""
+    setting = request.take_setting("messages_tier")
+    if setting is not None and setting.value == "standard_only":
+        request.ledger.adapt(setting.path, "default")
+        return "default"
+    if setting is not None:
+        request.ledger.drop(setting.path)
+    speed = request.settings.get("speed")
+    if speed is not None and speed.value == "fast" and fast:
+        request.take("speed")
+        return "fast"
+    asked = request.settings.get("service_tier")
+    if asked is None or asked.value == "ultrafast" or (asked.value == "fast" and request.shape == "chat" and not fast):
+        return None
+    value: str = request.take("service_tier")
+    return value
+
+
+# ---- tools ----
+
+
+def description(request: Request, tool: Tool) -> str | None:
+    """A tool's description, with the examples that only the messages shape has a field for."""
+    if not tool.examples:
+        return tool.description
+    request.ledger.adapt((*tool.path, "input_examples"))
+    lines = [jsontext.dumps(example).decode() for example in tool.examples]
+    return "\n".join([f"{tool.description or ''}\n\nExamples:", *lines]).strip()
+
+
+def strict(request: Request, tool: Tool, taken: bool) -> bool | None:
+    """Whether a function is strict; None where nothing is to be said. taken: the upstream knows strict tools.
+
+    The messages shape is strict with any schema, the OpenAI shapes only with a closed one; the responses shape is strict by default.
+    """
+    if tool.strict is None:
+        default = request.shape == "responses" and taken and schema.is_strict(tool.schema)
+        return True if default else None
+    if taken and (request.shape != "messages" or (tool.strict and schema.is_strict(tool.schema))):
+        return tool.strict
+    if tool.strict:
+        request.ledger.drop(_strict_path(request, tool))
+    return None
+
+
+def _strict_path(request: Request, tool: Tool) -> tuple[str | int, ...]:
+    nested = request.shape == "chat" and tool.path[0] == "tools"
+    return (*tool.path, "function", "strict") if nested else (*tool.path, "strict")
