@@ -48,6 +48,11 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def _sound(text: str) -> str:
+    """Half a character, which a caller can send, is nothing that every JSON reader takes back."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 class GatewayError(Exception):
     """An error that a caller can be told of.
 
@@ -72,12 +77,13 @@ class GatewayError(Exception):
         retry_after: float | None = None,
         should_retry: bool | None = None,
     ) -> None:
+        message = _sound(message)
         super().__init__(message)
         self.message = message
         self.detail = detail
         self.kind = kind or self.kind
         self.code = code or self.code
-        self.param = param
+        self.param = None if param is None else _sound(param)
         self.status = status
         self.retry_after = retry_after
         self.headers: dict[str, str] = {}  # rate-limit headers and the like, in the caller's words

@@ -5,14 +5,22 @@ A handler takes the body in, bounded, and hands the request to an Exchange; ever
 
 from __future__ import annotations
 
+import asyncio
+from string import ascii_letters, digits, punctuation
 from typing import ClassVar
+from urllib.parse import quote
 
+from tornado.iostream import IOStream
 from tornado.web import HTTPError, stream_request_body
 
 from ..codecs import errors
 from ..proxy.client import Client
 from ..proxy.exchange import Exchange
 from .base import Handler
+
+DISCARDED = 1 << 28  # bytes over the limit that are read at most
+LINGER = 2.0  # seconds that a caller whose body is too large has to read the refusal
+ASCII = ascii_letters + digits + punctuation
 
 
 @stream_request_body
@@ -27,20 +35,32 @@ class ModelHandler(Handler):
         if self.request.method != "POST":
             raise HTTPError(405)
         limit = self.gateway.config.limits.max_body
+        # more than is taken: what is over is read and thrown away, so that the refusal arrives
+        self.request.connection.set_max_body_size(limit + DISCARDED)  # type: ignore[union-attr]
         length = self.request.headers.get("Content-Length", "0")
         if length.isdigit() and int(length) > limit:
-            raise errors.TooLarge(f"The request body is larger than {limit} bytes.")
+            raise self._too_large()
         encoding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
-        self.request.connection.set_max_body_size(limit)  # type: ignore[union-attr]
 
     def data_received(self, chunk: bytes) -> None:
         self._body += chunk
+        if len(self._body) > self.gateway.config.limits.max_body:
+            self._body = bytearray()
+            self.refuse(self._too_large())
+
+    def _too_large(self) -> errors.TooLarge:
+        """For a caller who may still be sending: the connection is closed a while after the answer, lest a reset overtakes it."""
+        self.set_header("Connection", "close")
+        stream: IOStream = self.request.connection.stream  # type: ignore[union-attr]
+        asyncio.get_running_loop().call_later(LINGER, stream.close)
+        return errors.TooLarge(f"The request body is larger than {self.gateway.config.limits.max_body} bytes.")
 
     async def post(self) -> None:
         body, self._body = bytes(self._body), bytearray()
-        query = f"?{self.request.query}" if self.request.query else ""
+        # what is not ASCII in it came as single bytes
+        query = f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
         client = Client(self, self.gateway.config.limits.client_stall)
         self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query)
         await self._exchange.run()

@@ -29,7 +29,7 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
         (r"/healthz", status.Health),
         (r"/readyz", status.Ready),
-        (r"/|/api/hello", status.Hello),
+        (r"/(?:api/hello)?", status.Hello),
     ]
 
 

@@ -189,7 +189,7 @@ def test_unknown_model(port: int, shape: str, name: str) -> None:
     assert len(answer.body) < 1000
     type, code, param = check_form(answer, shape)
     assert type == ("not_found_error" if shape == "messages" else "invalid_request_error")
-    assert shape == "messages" or (code, param) == ("model_not_found", "model")
+    assert shape == "messages" or (code, param) == ("model_not_found", None)
 
 
 # what only a translation reads: (shape, the member, a value or None for absent, the error's code)
@@ -519,7 +519,7 @@ def test_a_body_that_never_ends_costs_nobody(gateway: Running) -> None:
             wire.sock.close()
 
 
-@pytest.mark.parametrize("cut", [0, 10, 60, 200])
+@pytest.mark.parametrize("cut", [0, 10, 60, -1])
 def test_left_within_the_request(port: int, cut: int) -> None:
     with Wire(port) as wire:
         wire.send(request(PATHS["chat"], good("chat", "chat"))[:cut])
