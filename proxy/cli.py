@@ -12,6 +12,8 @@ from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
 
+import orjson
+
 from .. import conf
 from ..conf.model import Config
 from . import journal
@@ -37,7 +39,24 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument("--from", dest="source", required=True, choices=SHAPES, metavar="SHAPE")
     translate.add_argument("--to", dest="target", required=True, choices=SHAPES, metavar="SHAPE")
     translate.add_argument("file", nargs="?", help="default: standard input")
+    _add_load(commands.add_parser("load", help="load test of any endpoint of the three shapes"))
     return top
+
+
+def _add_load(load: argparse.ArgumentParser) -> None:
+    load.description = "Keeps N streams open for a while and tells what came of them. Exit code 1 when an answer was not whole."
+    load.add_argument("url", metavar="URL", help="of the server, as http://localhost:12000; its /v1; or the path itself")
+    load.add_argument("--shape", choices=SHAPES, help="of the requests (chat, or what the URL's path says)")
+    load.add_argument("--model", default="demo/echo", help="demo/echo")
+    load.add_argument("--streams", type=_many, default=10, metavar="N", help="kept open at once (10)")
+    load.add_argument("--rate", type=_positive, metavar="EVENTS/S", help="of each stream, on average; default: as fast as they come")
+    load.add_argument("--seconds", type=_positive, default=10.0, metavar="S", help="how long (10)")
+    load.add_argument("--key", help="credential, sent as the shape's own SDK sends it; $VARIABLE is taken from the environment")
+    load.add_argument("--words", type=_many, metavar="N", help="asked for in each answer (50; with --rate what takes 5 s)")
+    load.add_argument("--exact", action="store_true", help="another number of words is an error, as it always is with demo/echo")
+    load.add_argument("--size", type=_many, default=0, metavar="BYTES", help="of conversation in each request, before its prompt")
+    load.add_argument("--whole", action="store_true", help="ask for answers that are not streamed")
+    load.add_argument("--json", action="store_true", help="the figures as JSON on standard output")
 
 
 SHAPES = ("chat", "messages", "responses")
@@ -57,10 +76,24 @@ def _count(text: str) -> int:
     return number
 
 
+def _many(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 10**8:
+        raise ValueError(text)
+    return number
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(text)
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `dragoman`; returns its exit code."""
     given = parser().parse_args(arguments)
-    run: dict[str, Callable[[argparse.Namespace], int]] = {"serve": _serve, "check": _check, "translate": _translate}
+    run: dict[str, Callable[[argparse.Namespace], int]] = {"serve": _serve, "check": _check, "translate": _translate, "load": _load}
     try:
         return run[given.command](given)
     except conf.ConfigError as error:
@@ -92,7 +125,7 @@ def _overridden(config: Config, given: argparse.Namespace) -> Config:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from . import server
+    from . import loops, server
 
     journal.set_up(given.log_format)
     try:
@@ -101,12 +134,12 @@ def _serve(given: argparse.Namespace) -> int:
         print(f"{given.config}: {error.strerror}", file=sys.stderr)
         return 2
     _announce(config)
-    server.raise_file_limit()
+    loops.raise_file_limit()
 
     def work() -> int:
         worker = server.Worker(config, given.log_format, reload, reuse_port=given.workers > 1)
         try:
-            server.run_loop(worker.run)
+            loops.run_loop(worker.run)
         except OSError as error:
             print(f"dragoman: {error}", file=sys.stderr)
             return 1
@@ -172,3 +205,37 @@ def _translate(given: argparse.Namespace) -> int:
     for line in report:
         print(line, file=sys.stderr)
     return code
+
+
+# ---- load ----
+
+
+def _load(given: argparse.Namespace) -> int:
+    from . import load, load_report, loops
+
+    shape = given.shape or load.shape_of(given.url) or "chat"
+    key = os.environ.get(given.key[1:]) if given.key and given.key.startswith("$") else given.key
+    plan = load.Plan(
+        given.url,
+        shape,
+        given.model,
+        given.streams,
+        given.rate,
+        given.seconds,
+        key,
+        words=given.words,
+        exact=given.exact,
+        size=given.size,
+        whole=given.whole,
+    )
+    loops.raise_file_limit()
+    try:
+        result = loops.run_loop(lambda: load.measure(plan))
+    except ValueError as error:
+        print(f"dragoman load: {error}", file=sys.stderr)
+        return 2
+    if given.json:
+        print(orjson.dumps({"plan": plan.told(), **result}, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(load_report.text(plan.told(), result))
+    return 1 if result["errors"] or not result["total"]["requests"] else 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Buffer
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,7 +19,7 @@ import orjson
 from ..codecs import errors, sse
 from . import http1
 from .load_report import Tally
-from .load_shapes import SHAPES, Reading, Shape, verdict
+from .load_shapes import Reading, Shape, verdict
 
 READ_SIZE = 256 * 1024
 MAX_WHOLE = 256 * 2**20  # bytes of an answer that is not streamed
@@ -47,8 +46,8 @@ class Target:
 class Stream(asyncio.BufferedProtocol):
     """One of the streams that a load test keeps open.
 
-    Made, begun once with begin(); stop() lets the answer under way end and starts no other, cut() ends at once. `closed` tells that
-    it came to rest.
+    Made, begun once with begin() or begin_at(); stop() lets the answer under way end and starts no other, cut() ends at once.
+    `closed` tells that it came to rest.
     """
 
     def __init__(self, target: Target, tally: Tally, buffer: memoryview) -> None:
@@ -63,6 +62,10 @@ class Stream(asyncio.BufferedProtocol):
         self._failures = 0
         self._reading: Reading | None = None  # while an answer is under way
         self._heard = 0.0
+
+    def begin_at(self, when: float) -> None:
+        """Begin at this time of the loop."""
+        self._timer = self._loop.call_at(when, self.begin)
 
     def begin(self) -> None:
         """Send a request."""
@@ -122,7 +125,7 @@ class Stream(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.write(self._target.request)
 
-    def get_buffer(self, sizehint: int) -> Buffer:
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -266,7 +269,3 @@ class Stream(asyncio.BufferedProtocol):
         self._disconnect()
         if self._connecting is not None:
             self._connecting.cancel()
-
-
-def shape_named(name: str) -> Shape:
-    return SHAPES[name]

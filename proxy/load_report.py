@@ -55,7 +55,8 @@ class Tally:
         self.errors: Counter[str] = Counter()
         self.details: dict[str, str] = {}
         self._secret = secret
-        self._window = self._since = (0.0, 0, 0)
+        self._window = (0.0, 0.0, 0.0)  # seconds, answers and events a second
+        self._since = (0.0, 0, 0)
 
     def fail(self, kind: str, detail: str) -> None:
         """An answer that was not whole. detail: may be a server's words; the first of each kind is kept."""

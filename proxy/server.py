@@ -11,11 +11,10 @@ import asyncio
 import errno
 import gc
 import logging
-import resource
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -169,22 +168,3 @@ class Worker:
         for server in self._servers:
             await server.close_all_connections()
         await self.gateway.close()
-
-
-def raise_file_limit() -> None:
-    """As many descriptors as the system lets us have: a stream needs two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def run_loop(main: Callable[[], Awaitable[None]]) -> None:
-    """Run on uvloop where it is installed, else on asyncio's own loop."""
-    try:
-        import uvloop
-    except ImportError:
-        factory = None
-    else:
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main())  # type: ignore[arg-type]
