@@ -14,6 +14,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -106,7 +107,6 @@ class Load:
         self._plan = plan
         self._tell = tell
         self._target = target(plan)
-        self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self.tally = load_report.Tally(plan.key)
 
@@ -116,22 +116,22 @@ class Load:
 
     async def run(self) -> dict[str, Any]:
         """The figures, see Tally.result()."""
-        tally, loop, count = self.tally, self._loop, self._plan.streams
+        tally, count = self.tally, self._plan.streams
         buffer = memoryview(bytearray(READ_SIZE))
         streams = [Stream(self._target, tally, buffer) for _ in range(count)]
-        begun = self._begun = loop.time()
+        begun = self._begun = monotonic()
         ramp = min(RAMP, self._plan.seconds / 4)
         for number, stream in enumerate(streams):
             stream.begin_at(begun + ramp * number / count)
         tally.open_window(begun)
         await self._until(begun + ramp, streams)
-        tally.open_window(loop.time())
+        tally.open_window(monotonic())
         await self._until(begun + self._plan.seconds, streams)
-        tally.close_window(loop.time())
+        tally.close_window(monotonic())
         for stream in streams:
             stream.stop()
         self._stop.clear()
-        await self._until(loop.time() + GRACE, streams, resting=True)
+        await self._until(monotonic() + GRACE, streams, resting=True)
         for stream in streams:
             if not stream.closed:
                 stream.cut()
@@ -140,14 +140,14 @@ class Load:
 
     async def _until(self, end: float, streams: list[Stream], resting: bool = False) -> None:
         """Wait, and tell. resting: also until all streams came to rest."""
-        tally, loop = self.tally, self._loop
-        since = (loop.time(), tally.answers, tally.events)
-        while (left := end - loop.time()) > 0 and not self._stop.is_set():
+        tally = self.tally
+        since = (monotonic(), tally.answers, tally.events)
+        while (left := end - monotonic()) > 0 and not self._stop.is_set():
             try:
                 await asyncio.wait_for(self._stop.wait(), min(left, GRACE / 40 if resting else TICK))
             except TimeoutError:
                 pass
-            now = loop.time()
+            now = monotonic()
             for stream in streams:
                 stream.sweep(now - SILENCE)
             if resting and all(stream.closed for stream in streams):

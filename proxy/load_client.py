@@ -12,6 +12,7 @@ import asyncio
 import re
 import ssl
 from dataclasses import dataclass
+from time import monotonic
 from typing import cast
 
 import orjson
@@ -70,7 +71,7 @@ class Stream(asyncio.BufferedProtocol):
     def begin(self) -> None:
         """Send a request."""
         self._timer = None
-        self._begun = self._heard = self._loop.time()
+        self._begun = self._heard = monotonic()
         self._reading = Reading(self._target.words is not None)
         self._tally.open += 1
         self._send()
@@ -132,7 +133,7 @@ class Stream(asyncio.BufferedProtocol):
         if self._reading is None:
             self._disconnect()  # nothing was asked
             return
-        self._heard = self._loop.time()
+        self._heard = monotonic()
         try:
             self._receive(bytes(self._view[:nbytes]), self._reading)
         except errors.GatewayError as error:
@@ -149,7 +150,7 @@ class Stream(asyncio.BufferedProtocol):
             if self._body.fault is None:
                 self._end(self._reading)
                 return
-        if self._kept and self._head is None:
+        if self._kept and self._heard == self._begun:
             self._send()
         else:
             self._fail("cut", str(exc or "") or "the connection was closed before the end", reusable=False)
@@ -235,7 +236,7 @@ class Stream(asyncio.BufferedProtocol):
             self._tally.added.add(age / 1e6)
 
     def _succeed(self, reading: Reading, reusable: bool) -> None:
-        took = self._loop.time() - self._begun
+        took = monotonic() - self._begun
         self._tally.answers += 1
         self._tally.answer.add(took)
         self._failures = 0
