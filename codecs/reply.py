@@ -16,6 +16,22 @@ class Encoded(NamedTuple):
     tools: ToolMap
 
 
+LABELS = 32  # of Unsaid
+
+
+@dataclass(slots=True)
+class Unsaid:
+    """What the upstream said and the client cannot be told: how often, and the first labels (see events.Opaque)."""
+
+    count: int = 0
+    labels: list[str] = field(default_factory=list)
+
+    def add(self, label: str) -> None:
+        self.count += 1
+        if len(self.labels) < LABELS:
+            self.labels.append(label[:100])
+
+
 @dataclass(slots=True)
 class Reply:
     """One attempt's answer: the request it answers, and what routing decided.
@@ -34,3 +50,4 @@ class Reply:
     response_id: str = ""  # responses clients: the id to give out; empty: resp_ and the nonce
     previous_response_id: str | None = None
     conversation_id: str | None = None
+    unsaid: Unsaid = field(default_factory=Unsaid)

@@ -17,7 +17,7 @@ from tornado.httputil import HTTPHeaders
 
 from ..codecs import errors, jsontext, limits, scrub, splice
 from ..codecs.ledger import Ledger
-from ..codecs.reply import Reply
+from ..codecs.reply import Reply, Unsaid
 from ..codecs.request import ReasoningPart, Request
 from ..codecs.usage import Usage
 from . import headers as travel
@@ -61,6 +61,8 @@ class Attempt:
         self.usage: Usage | None = None
         self.stop: str | None = None
         self.ledger = Ledger()
+        self.unsaid = Unsaid()
+        self.error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
         self.refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
         self.status = 0
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
@@ -73,6 +75,11 @@ class Attempt:
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._begun = self._loop.time()
+
+    @property
+    def spent(self) -> Usage | None:
+        """The tokens that the upstream has told of, in however broken an answer."""
+        return self.usage or (self.lane.usage if self.lane is not None else None)
 
     # ---- up ----
 
@@ -113,6 +120,7 @@ class Attempt:
             nonce=exchange.nonce,
             created=int(time()),
             response_id=f"resp_{exchange.nonce}",
+            unsaid=self.unsaid,
         )
 
     def _spliced(self) -> bytes:
@@ -173,7 +181,7 @@ class Attempt:
         """Bring the answer to the client. Raises GatewayError while another attempt could still take over."""
         self.prepare()
         exchange = self.exchange
-        self._begun = self._loop.time()
+        self._begun = self.times["sent"] = self._loop.time()
         upstream = exchange.gateway.upstream_for(self.candidate)
         fetch = upstream.fetch(self.request)
         fetch.add_done_callback(self._over)

@@ -106,6 +106,8 @@ class Exchange:
         gateway.admit(self)
         self.scan = splice.scan(self.body)
         self.stream = bool(self.scan.stream)
+        if self.stream:
+            gateway.metrics.opened()
         gateway.access.check_model(self.key_name, self.scan.model)
 
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
@@ -119,6 +121,7 @@ class Exchange:
                 await attempt.run()
                 return True
             except errors.GatewayError as error:
+                attempt.error = error
                 if self.client.committed:
                     raise
                 if attempt.learned:
@@ -187,7 +190,7 @@ class Exchange:
 
     def failed_midway(self, error: errors.GatewayError) -> None:
         """The stream ended in the shape's own failure, which the client has been told."""
-        self.error = error
+        self.error = self.attempts[-1].error = error
 
     async def remember(self, answer: Any, attempt: Attempt, tail: bytes) -> bytes:
         """Store a responses client's answer before it learns of its completion; returns what to write."""

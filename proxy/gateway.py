@@ -13,6 +13,7 @@ from . import journal
 from .access import Access
 from .demo import DemoClient
 from .exchange import Exchange
+from .metrics import Metrics
 from .routing import Candidate, Router
 from .state import MemoryStore, State
 from .upstream import UpstreamClient
@@ -26,8 +27,9 @@ LESSONS_KEPT = 1000
 class Gateway:
     """One worker's. Make it inside the running loop."""
 
-    def __init__(self, config: Config, tell: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def __init__(self, config: Config, tell: Callable[[dict[str, Any]], None] | None = None, metrics: Metrics | None = None) -> None:
         """tell: what gets each exchange's log line; None logs nothing."""
+        self.metrics = metrics or Metrics()
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.demo = DemoClient()
         self.exchanges: set[Exchange] = set()
@@ -68,8 +70,10 @@ class Gateway:
 
     def settle(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended."""
+        now = self._loop.time()
+        self.metrics.settled(exchange, now, self.router.declares)
         if self._tell is not None:
-            self._tell(journal.line(exchange, self._loop.time()))
+            self._tell(journal.line(exchange, now))
 
     async def close(self) -> None:
         self.upstream.close()

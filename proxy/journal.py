@@ -9,45 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from .cost import cost
+from .metrics import error_kind, status
+from .routing import told
+
 if TYPE_CHECKING:
+    from .attempt import Attempt
     from .exchange import Exchange
 
 FORMATS = ("json", "text")
+NAMES = 50  # of dropped or adapted fields in a line
 
 
 def line(exchange: Exchange, now: float) -> dict[str, Any]:
     """What is said of one exchange. now: loop time."""
-    attempt = exchange.attempts[-1] if exchange.attempts else None
     begun = exchange.begun
     found: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "request_id": exchange.request_id,
         "key": exchange.key_name,
         "shape": exchange.shape,
-        "status": exchange.status,
+        "status": status(exchange),
         "stream": exchange.stream,
         "ms_total": _ms(now - begun),
     }
-    if attempt is not None:
-        found |= {
-            "upstream": attempt.candidate.name,
-            "upstream_api": attempt.candidate.shape,
-            "lane": "bytes" if attempt.same_shape else "events",
-            "attempts": len(exchange.attempts),
-        }
-        for name in ("headers", "first"):
-            if name in attempt.times:
-                found[f"ms_{name}"] = _ms(attempt.times[name] - begun)
-        if attempt.lane is not None:
-            found["events"] = attempt.lane.events
-        usage = attempt.usage or (attempt.lane.usage if attempt.lane is not None else None)
-        if usage is not None:
-            found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
-        if attempt.stop is not None:
-            found["stop"] = attempt.stop
-        ledger = attempt.ledger
-        if ledger.dropped:
-            found["dropped"] = ledger.names(ledger.dropped, exchange.scan.value)
+    if exchange.attempts:
+        found |= _upstream(exchange, exchange.attempts[-1])
     if exchange.client.gone:
         found["client_left"] = True
     if exchange.error is not None:
@@ -55,7 +42,47 @@ def line(exchange: Exchange, now: float) -> dict[str, Any]:
         found["error_message"] = exchange.error.message[:300]
         if exchange.error.detail:
             found["error_detail"] = exchange.error.detail[:300]
+    if any(attempt.error for attempt in exchange.attempts):
+        found["tried"] = [_tried(attempt) for attempt in exchange.attempts]
     return found
+
+
+def _upstream(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
+    """What the attempt that decided brought."""
+    found: dict[str, Any] = {
+        "upstream": attempt.candidate.name,
+        "upstream_api": attempt.candidate.shape,
+        "lane": "bytes" if attempt.same_shape else "events",
+        "attempts": len(exchange.attempts),
+    }
+    for name in ("headers", "first"):
+        if name in attempt.times:
+            found[f"ms_{name}"] = _ms(attempt.times[name] - exchange.begun)
+    if attempt.lane is not None:
+        found["events"] = attempt.lane.events
+    usage = attempt.spent
+    if usage is not None:
+        found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
+        if attempt.candidate.price is not None:
+            found["cost"] = round(cost(usage, attempt.candidate.price), 9)
+    if attempt.stop is not None:
+        found["stop"] = attempt.stop
+    ledger, body = attempt.ledger, exchange.scan.value
+    if ledger.dropped:
+        found["dropped"] = ledger.names(ledger.dropped, body)[:NAMES]
+    if ledger.adapted:
+        found["adapted"] = ledger.names(ledger.adapted, body)[:NAMES]
+    if attempt.unsaid.count:
+        found["response_dropped"] = attempt.unsaid.labels
+    return found
+
+
+def _tried(attempt: Attempt) -> str:
+    """Where an attempt went and why, in the words of `explain`, and what came of it."""
+    error = attempt.error
+    if error is None:
+        return f"{told(attempt.candidate)}; answered"
+    return f"{told(attempt.candidate)}; failed, {error_kind(error)}: {error.message[:200]}"
 
 
 def _ms(seconds: float) -> float:
@@ -70,16 +97,38 @@ class Journal:
         self._out = sys.stderr
 
     def write(self, found: dict[str, Any]) -> None:
-        if self._text:
-            rest = " ".join(f"{key}={value}" for key, value in found.items() if key != "time")
-            text = f"{found['time']} {rest}\n"
-        else:
-            text = orjson.dumps(found, default=str).decode() + "\n"
+        text = as_text(found) if self._text else orjson.dumps(found, default=str).decode()
         try:
-            self._out.write(text)
+            self._out.write(text + "\n")
             self._out.flush()
         except (OSError, ValueError):
             pass  # nobody reads it any more; the gateway goes on
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """A line for people: what always matters first, then what is out of the ordinary."""
+    parts = [found["time"], str(found["status"]), found["shape"]]
+    if "upstream" in found:
+        arrow = "=" if found["lane"] == "bytes" else ">"
+        parts[2] += f"{arrow}{found['upstream_api']} {found['upstream']}"
+    first = f", first {found['ms_first']:.0f} ms" if "ms_first" in found else ""
+    parts.append(f"{found['ms_total']:.0f} ms{first}")
+    if "tokens" in found:
+        parts.append(f"{found['tokens']['input']} to {found['tokens']['output']} tokens")
+    if "cost" in found:
+        parts.append(f"${found['cost']:.6f}")
+    rest = (f"{key}={_plain(value)}" for key, value in found.items() if key not in _IN_TEXT)
+    return " ".join((*parts, *rest))
+
+
+_IN_TEXT = frozenset(
+    {"time", "status", "shape", "upstream", "upstream_api", "lane", "ms_total", "ms_first", "ms_headers", "tokens", "cost", "stream"}
+)
+
+
+def _plain(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f'"{text}"' if " " in text or not text else text
 
 
 class LogFormat(logging.Formatter):

@@ -123,6 +123,8 @@ class Router:
         self._catalog = Catalog((Entry(p.name, p.model) for p in self._entries), config.model_aliases)
         self._default = next((p.model for p in self._entries if p.default), None)
         self._capabilities: dict[tuple[int, str], Capabilities] = {}
+        self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
+        self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
         self._plans: dict[tuple[Shape, str | None], _Plan] = {}
         self._met: dict[tuple[Shape, str | None], _Plan] = {}
         names = {model.id for model in self.models()} | {p.model_id for p in self._entries if not p.wildcard}
@@ -138,6 +140,10 @@ class Router:
         key = (shape, model)
         plan = self._plans.get(key) or self._met.get(key) or self._meet(shape, model)
         return plan.fixed or self._shuffled(plan)
+
+    def declares(self, name: str) -> bool:
+        """Whether a candidate's name is one of the finitely many that the configuration itself speaks of."""
+        return name in self._declared
 
     def models(self) -> list[ServedModel]:
         """The models that can be named beforehand: declared ones, names, aliases; of wildcards only a closed list's."""
@@ -157,9 +163,7 @@ class Router:
             plan = self._plan(shape, model)
         except (NoCandidate, Missing) as error:
             return [" ".join(filter(None, (error.message, error.detail)))]
-        return [
-            f"{number}. {_told(candidate, shared=len(place) > 1)}" for number, place in enumerate(plan.places, 1) for candidate in place
-        ]
+        return [f"{number}. {told(candidate, shared=len(place) > 1)}" for number, place in enumerate(plan.places, 1) for candidate in place]
 
     # ---- working out ----
 
@@ -246,13 +250,17 @@ class Router:
 
 
 def check_lines(config: Config) -> list[str]:
-    """The resolved routes for an operator: model, provider, upstream API, URL, whether the key is set, and who is sent there."""
+    """The resolved routes for an operator: model, provider, upstream API, URL, whether the key is set, and who is sent there.
+
+    Names that several candidates answer to are followed by those, in the order to try and with the reason of each.
+    """
     router = Router(config)
     rows = []
     for entry in config.model_providers:
         callers: dict[Api, list[str]] = {}
         for shape in API_OF:
-            callers.setdefault(_api(shape, entry)[0], []).append(shape)
+            api, _ = _api(shape, entry)
+            callers.setdefault(api, []).append(shape if api == API_OF[shape] else f"{shape} (translated)")
         state = _key_state(entry)
         rows += [
             (entry.name, entry.provider, api, entry.base_url + PATH_OF[api], state, f"callers: {', '.join(shapes)}")
@@ -263,6 +271,9 @@ def check_lines(config: Config) -> list[str]:
     for alias, target in config.model_aliases.items():
         first = router.candidates("chat", alias).candidates[0]
         lines.append(f"{alias} is {target} ({first.name})")
+    for name in dict.fromkeys(model.id for model in router.models()):
+        if len(router.candidates("chat", name).candidates) > 1:
+            lines += [f"{name} goes to", *(f"  {line}" for line in router.explain("chat", name))]
     return lines
 
 
@@ -271,7 +282,8 @@ def _nobody(asked: str) -> NoCandidate:
     return NoCandidate(message, "no declared model, alias or wildcard answers to this name")
 
 
-def _told(candidate: Candidate, *, shared: bool) -> str:
+def told(candidate: Candidate, *, shared: bool = False) -> str:
+    """A candidate for an operator: what it is called, the API and URL, why it stands there, whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
     parts = (f"{API_OF[candidate.shape]} {candidate.url}", candidate.reason, _key_state(candidate.provider))
     return f"{candidate.name}{share}: {'; '.join(parts)}"

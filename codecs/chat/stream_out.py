@@ -144,6 +144,7 @@ class _Message:
 
     def _opaque(self, event: Opaque) -> None:
         self._unsaid = True
+        self._reply.unsaid.add(event.label)
 
     def _text_start(self, event: TextStart) -> None:
         self._text_part = event.part

@@ -121,6 +121,9 @@ class _Blocks:
     def _nothing(self, event: Event) -> None:
         """Of no use to this client, or not in this form of the answer."""
 
+    def _opaque(self, event: Opaque) -> None:
+        self._reply.unsaid.add(event.label)
+
     # ---- events ----
 
     def _start(self, event: Start) -> None:
@@ -335,7 +338,7 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     Metered: _Blocks._meter,
     Stop: _Blocks._stop,
     Fault: _Blocks._fault,
-    Opaque: _Blocks._nothing,
+    Opaque: _Blocks._opaque,
     Ping: _Blocks._nothing,
 }
 _INSIDE: dict[type, Callable[[Any, _Block, Any], None]] = {

@@ -505,7 +505,7 @@ class StreamEncoder:
         self._out.append(sse.KEEP_ALIVE)
 
     def _opaque(self, event: Opaque) -> None:
-        """Reported by the caller."""
+        self._reply.unsaid.add(event.label)
 
 
 _LEAVE_CUT = (Metered, Stop, Ping, Opaque, Fault)

@@ -401,16 +401,36 @@ def test_check_lines():
     )
     assert check_lines(config) == [
         "openai/gpt-4o  openai     chat_completions  https://api.openai.com/v1/chat/completions       "
-        "key set              callers: chat, messages",
+        "key set              callers: chat, messages (translated)",
         "openai/gpt-4o  openai     responses         https://api.openai.com/v1/responses              "
         "key set              callers: responses",
         "anthropic/*    anthropic  messages          https://api.anthropic.com/v1/messages            "
-        "key not set ($NOPE)  callers: chat, messages, responses",
+        "key not set ($NOPE)  callers: chat (translated), messages, responses (translated)",
         "groq/x         groq       chat_completions  https://api.groq.com/openai/v1/chat/completions  "
-        "caller's key         callers: chat, messages, responses",
+        "caller's key         callers: chat, messages (translated), responses (translated)",
         "demo/*         demo       chat_completions  demo://builtin/v1/chat/completions               "
-        "no key               callers: chat, messages, responses",
+        "no key               callers: chat, messages (translated), responses (translated)",
         "short is gpt-4o (openai/gpt-4o)",
+    ]
+
+
+def test_check_lines_tell_why_several_candidates_stand_in_their_order():
+    config = conf.loads(
+        textwrap.dedent(
+            """
+            model_providers:
+              - {model: openai/a, access_key: k, retry_policy: {fallback_models: [groq/b]}}
+              - {model: groq/b, access_key: k}
+            """
+        ),
+        environ={},
+    )
+    assert check_lines(config)[-3:] == [
+        "openai/a goes to",
+        "  1. openai/a: chat_completions https://api.openai.com/v1/chat/completions; declared by this name; "
+        "it serves chat_completions, nothing is translated; key set",
+        "  2. groq/b: chat_completions https://api.groq.com/openai/v1/chat/completions; fallback of openai/a, declared by this name; "
+        "it serves chat_completions, nothing is translated; key set",
     ]
 
 
