@@ -29,7 +29,9 @@ class Entry(NamedTuple):
 
 
 def concrete(path: Path) -> str:
-    """`messages[0].content[1]`: for an error's param."""
+    """`messages[0].content[1]`: for an error's param. What is stored stands nowhere in this body, but it is a part of its input."""
+    if path[:1] == (STORED,):
+        return "input"
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
@@ -51,9 +53,9 @@ def _position(path: Path, body: Any) -> tuple[int, ...]:
         if isinstance(step, int):
             where.append(step if step >= 0 else _LAST)
             body = body[step] if isinstance(body, list) and -len(body) <= step < len(body) else None
-        elif isinstance(body, dict) and step in body:
-            where.append(list(body).index(step))
-            body = body[step]
+        elif isinstance(body, dict) and (key := step if step in body else step.partition("[")[0]) in body:  # `include[a.value]` too
+            where.append(list(body).index(key))
+            body = body[key]
         else:
             where.append(_LAST)
             body = None

@@ -1,16 +1,27 @@
-"""OpenAI Responses, as a client speaks it and as an upstream does."""
+"""The responses shape: OpenAI's Responses API, as a client speaks it and as an upstream does.
 
-from ..chat.errors_in import decode_error
+Source: OpenAI API reference, "Responses" and "Responses: streaming events".
+"""
+
+from __future__ import annotations
+
+from ..chat.errors_in import decode_error  # both shapes' errors have one form
 from .envelope import response_object
+from .request_in import PRIVATE, decode_request, input_items
+from .request_out import encode_request
 from .stream_in import Observer, StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
 __all__ = [
+    "PRIVATE",
     "Collector",
     "Observer",
     "StreamDecoder",
     "StreamEncoder",
     "decode_error",
+    "decode_request",
     "decode_response",
+    "encode_request",
+    "input_items",
     "response_object",
 ]

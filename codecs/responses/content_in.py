@@ -1,0 +1,169 @@
+"""A responses client's content parts and items as parts of hub turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .. import jsontext, media
+from ..errors import UnsupportedContent
+from ..fields import Fields, missing, wrong_type
+from ..ledger import Ledger, Path, concrete
+from ..reasoning import is_sealed, opened
+from ..request import (
+    Cache,
+    CallPart,
+    DocumentPart,
+    ForeignPart,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    ResultPart,
+    SearchResultPart,
+    TextPart,
+)
+
+_InResult = TextPart | ImagePart | DocumentPart | SearchResultPart
+
+
+def decode_content(content: Any, role: str, path: Path, ledger: Ledger) -> list[Part]:
+    """The parts of one message. content: a string or a list of parts. path: where it stands. Raises ClientFaults."""
+    if isinstance(content, str):
+        return [TextPart(content, path)]
+    if not isinstance(content, list):
+        raise missing(path) if content is None else wrong_type(path, "a string or a list")
+    return [_decode_part(part, role, (*path, i), ledger) for i, part in enumerate(content)]
+
+
+def _decode_part(part: Any, role: str, path: Path, ledger: Ledger) -> Part:
+    fields = Fields(part, path)
+    kind = fields.required("type")
+    decode = _PARTS.get(kind)
+    if decode is None:
+        if role == "assistant":
+            return ForeignPart(kind[:64], path)
+        raise _unsupported(f"content of type {kind[:64]}", path)
+    decoded = decode(fields)
+    fields.report(ledger)
+    return decoded
+
+
+def _cache(fields: Fields) -> Cache | None:
+    mark = fields.members("prompt_cache_breakpoint")
+    return None if mark is None else Cache(long=mark.get("ttl") == "12h")
+
+
+def _text(fields: Fields) -> TextPart:
+    fields.ignore("annotations", "logprobs", "parsed")
+    return TextPart(fields.required("text"), fields.path, _cache(fields))
+
+
+def _refusal(fields: Fields) -> RefusalPart:
+    return RefusalPart(fields.required("refusal"), fields.path)
+
+
+def _image(fields: Fields) -> ImagePart:
+    _no_file_id(fields)
+    url = fields.required("image_url")
+    part = ImagePart(fields.path, detail=fields.text("detail") or "", cache=_cache(fields))
+    if media.is_data_url(url):
+        part.media_type, part.data = media.parse_data_url(url, (*fields.path, "image_url"))
+    else:
+        part.url = url
+    return part
+
+
+def _file(fields: Fields) -> DocumentPart:
+    _no_file_id(fields)
+    part = DocumentPart(fields.path, title=fields.text("filename") or "", cache=_cache(fields))
+    fields.ignore("detail")  # how large it is rendered
+    data, url = fields.text("file_data"), fields.text("file_url")
+    if data is not None:
+        part.media_type, part.data = media.parse_file(data, (*fields.path, "file_data"))
+    elif url is not None:
+        part.url = url
+    else:
+        raise missing((*fields.path, "file_data"))
+    return part
+
+
+def _no_file_id(fields: Fields) -> None:
+    """An id is of one account's files. Raises errors.UnsupportedContent."""
+    if fields.text("file_id") is not None:
+        raise _unsupported("a file by its id", (*fields.path, "file_id"))
+
+
+_PARTS: dict[str, Callable[[Fields], Part]] = {
+    "input_text": _text,
+    "output_text": _text,
+    "text": _text,
+    "refusal": _refusal,
+    "input_image": _image,
+    "input_file": _file,
+}
+
+
+# ---- items ----
+
+
+def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
+    """function_call (kind function) or custom_tool_call (kind custom)."""
+    fields.ignore("id", "status", "caller")
+    if kind == "custom":
+        arguments = fields.text("input") or ""
+    else:
+        given = fields.take("arguments")
+        arguments = given if isinstance(given, str) else jsontext.dumps(given or {}).decode()
+    part = CallPart(fields.required("call_id"), fields.required("name"), arguments, fields.path, kind, fields.text("namespace"))
+    fields.report(ledger)
+    return part
+
+
+def decode_result(fields: Fields, kind: str, ledger: Ledger) -> ResultPart:
+    """function_call_output or custom_tool_call_output."""
+    fields.ignore("id", "status", "caller", "name")
+    output, path = fields.take("output"), (*fields.path, "output")
+    content: str | list[_InResult] = output if isinstance(output, str) else []
+    if output is not None and not isinstance(output, str):
+        content = [part for part in decode_content(output, "tool", path, ledger) if isinstance(part, _InResult)]
+    part = ResultPart(fields.required("call_id"), content or "", fields.path, kind=kind)
+    fields.report(ledger)
+    return part
+
+
+def decode_reasoning(fields: Fields, ledger: Ledger) -> ReasoningPart | None:
+    """A reasoning item; None when there is nothing in it.
+
+    The gateway's own members of a stored item go before what its caller saw of it.
+    """
+    fields.ignore("id", "status")
+    id, path = fields.text("id") or "", fields.path
+    summary = list(_texts(fields.items("summary"), "summary_text"))
+    text = "\n\n".join(_texts(fields.items("content"), "reasoning_text"))
+    encrypted = fields.text("encrypted_content") or ""
+    blocks, kept = fields.take("dragoman_blocks"), fields.take("dragoman_text")
+    domain = fields.take("dragoman_domain")
+    domain = domain if isinstance(domain, str) else None
+    fields.report(ledger)
+    if isinstance(kept, str):
+        return ReasoningPart((*path, "content"), "text", kept, domain=domain)
+    if isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks):
+        return ReasoningPart((*path, "encrypted_content"), "anthropic", text, blocks, domain=domain)
+    if is_sealed(encrypted):
+        return opened(encrypted, (*path, "encrypted_content"), text)
+    if encrypted:
+        return ReasoningPart((*path, "encrypted_content"), "openai", text, id=id, encrypted=encrypted, summary=summary)
+    if text:
+        return ReasoningPart((*path, "content"), "text", text)
+    return ReasoningPart((*path, "summary"), "text", "\n\n".join(summary)) if summary else None
+
+
+def _texts(parts: Iterable[Any] | None, kind: str) -> Iterable[str]:
+    for part in parts or ():
+        if isinstance(part, dict) and part.get("type") == kind and isinstance(part.get("text"), str) and part["text"]:
+            yield part["text"]
+
+
+def _unsupported(what: str, path: Path) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

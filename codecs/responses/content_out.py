@@ -1,0 +1,99 @@
+"""Parts of hub turns as content of input items for a responses upstream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import media, prose
+from ..capabilities import Capabilities
+from ..errors import UnsupportedContent
+from ..ledger import Path, concrete
+from ..request import Cache, DocumentPart, ImagePart, Part, Request, ResultPart, SearchResultPart, TextPart
+
+Content = dict[str, Any]
+
+# of an image inside a document that was written out, the sizes that chat and responses know are the same
+_NAMES = {media.PDF: "document.pdf"}
+
+
+class ContentWriter:
+    """Writes the content of one request's messages and outputs."""
+
+    def __init__(self, request: Request, capabilities: Capabilities) -> None:
+        self._request = request
+        self._ledger = request.ledger
+        self._own_marks = request.shape == "chat"  # breakpoints are in this shape's own words
+        self._takes_marks = capabilities.openai_host or self._own_marks
+
+    def content(self, part: Part) -> list[Content]:
+        """A part's content. Raises errors.UnsupportedContent for what the client must be told of."""
+        if isinstance(part, TextPart):
+            return [self._marked(_text(part.text), part.cache, part.path)]
+        if isinstance(part, ImagePart):
+            return [self._marked(self._image(part), part.cache, part.path)]
+        if isinstance(part, SearchResultPart):
+            return self.content(prose.search_result(part, self._ledger))
+        if isinstance(part, DocumentPart):
+            return self._document(part)
+        return []
+
+    def output(self, part: ResultPart) -> str | list[Content]:
+        """A tool's result: a string when it is nothing but text."""
+        if isinstance(part.content, str):
+            return prose.outcome(part, part.content, self._ledger)
+        content = [written for inner in part.content for written in self.content(inner)]
+        if all(written.keys() == {"type", "text"} for written in content):
+            return prose.outcome(part, "\n".join(written["text"] for written in content), self._ledger)
+        first = next((written for written in content if written["type"] == "input_text"), None)
+        if first is not None:
+            first["text"] = prose.outcome(part, first["text"], self._ledger)
+        elif part.is_error:
+            content.insert(0, _text(prose.outcome(part, "", self._ledger).strip()))
+        return content
+
+    def _marked(self, written: Content, cache: Cache | None, path: Path) -> Content:
+        """With its cache breakpoint, where the provider takes one (elsewhere it caches by itself)."""
+        if cache is None or not self._takes_marks:
+            return written
+        mark = {"mode": "explicit"}
+        if self._own_marks:
+            mark |= {"ttl": "12h"} if cache.long else {}
+        else:
+            mark["ttl"] = "12h" if cache.long else "30m"
+            if cache.long:
+                self._ledger.adapt((*path, "cache_control"))
+        written["prompt_cache_breakpoint"] = mark
+        return written
+
+    def _image(self, part: ImagePart) -> Content:
+        url = media.Inline(part.media_type, part.data).url if part.data else part.url
+        return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
+
+    def _document(self, part: DocumentPart) -> list[Content]:
+        if part.data and part.media_type.startswith("image/"):
+            self._ledger.adapt(part.path)
+            image = ImagePart(part.path, media_type=part.media_type, data=part.data)
+            return [self._marked(self._image(image), part.cache, part.path)]
+        if part.text is not None or part.parts is not None:
+            return [written for inner in prose.document_parts(part, self._ledger) for written in self.content(inner)]
+        file: Content = {"type": "input_file"}
+        if part.data:
+            file["filename"] = part.title or _NAMES.get(part.media_type, "document")
+            file["file_data"] = media.Inline(part.media_type, part.data).url
+        elif part.url:
+            file["file_url"] = part.url
+        else:
+            raise _unsupported("this kind of file", part.path)
+        written = [self._marked(file, part.cache, part.path)]
+        if part.context:
+            self._ledger.adapt((*part.path, "context"))
+            written.insert(0, _text(prose.context(part).strip()))
+        return written
+
+
+def _text(text: str) -> Content:
+    return {"type": "input_text", "text": text}
+
+
+def _unsupported(what: str, path: Path) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

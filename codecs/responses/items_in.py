@@ -1,0 +1,211 @@
+"""A responses client's items as hub turns.
+
+An answer of this shape is a list of items, so what the model said in one go lies flat: reasoning, texts and calls between two
+inputs are one assistant turn, and the outputs of its calls follow it as one tool turn, wherever they stood. Over another shape's
+upstream the expanded input is whole or it is refused: every call has its output, every output its call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
+from ..fields import Fields, missing, wrong_type
+from ..ledger import STORED, Path, concrete
+from ..request import CallPart, Part, Request, ResultPart, TextPart, Turn
+from .content_in import decode_call, decode_content, decode_reasoning, decode_result
+from .tools_in import add_tools
+
+_ROLES = frozenset({"user", "system", "developer", "assistant"})
+_OPAQUE = frozenset({"compaction", "compaction_trigger", "compaction_summary", "context_compaction"})
+# model-side traces of tools that only this shape's provider runs, with what was answered to them
+_HOSTED = frozenset({
+    "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "computer_call", "computer_call_output",
+    "configuration_update", "file_search_call", "image_generation_call", "local_shell_call", "local_shell_call_output",
+    "mcp_approval_request", "mcp_approval_response", "mcp_call", "mcp_list_tools", "program", "program_output", "shell_call",
+    "shell_call_output", "tool_search_call", "tool_search_output", "web_search_call",
+})  # fmt: skip
+
+
+def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> None:
+    """Adds the turns of the items, each with its path, to the request. Raises errors.ClientFault leaves."""
+    walk = _Walk(request)
+    for item, path in items:
+        if path == ("input",):  # a plain string stands for one message
+            walk.message("user", [TextPart(item["content"], path)], path, plain=True)
+        else:
+            walk.item(Fields(item, path))
+    walk.finish()
+
+
+@dataclass(slots=True)
+class _Group:
+    """What the model said in one go. results: the turn of its calls' outputs, when one has come."""
+
+    said: Turn
+    results: Turn | None = None
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    group: _Group
+    kind: str
+    result: ResultPart | None = None
+
+
+class _Walk:
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._ledger = request.ledger
+        self._turns = request.turns
+        self._group: _Group | None = None  # the one that is open
+        self._calls: dict[str, list[_Call]] = {}
+
+    def item(self, fields: Fields) -> None:
+        kind = fields.text("type")
+        path = fields.path
+        if kind is None:
+            kind = "message"  # the short form of a message has no type
+        handler = _ITEMS.get(kind)
+        if handler is not None:
+            handler(self, fields)
+        elif kind in _HOSTED:
+            self._ledger.drop(path, kind)
+        elif kind in _OPAQUE:
+            raise UnsupportedContent(f"an item of type {kind} is not supported by the selected model", param=concrete(path))
+        else:
+            param = concrete((*path, "type"))
+            raise Malformed(f"{param}: unknown type {kind[:64]!r}", code="invalid_value", param=param)
+
+    def finish(self) -> None:
+        """Raises errors.ClientFault when a call has no output."""
+        for calls in self._calls.values():
+            for call in calls:
+                if call.result is None:
+                    raise _unpaired(f"No tool output found for function call {call.id[:256]}.")
+
+    # ---- turns ----
+
+    def message(self, role: str, parts: list[Part], path: Path, plain: bool) -> None:
+        if role == "assistant":
+            self._say(parts, path, plain)
+            return
+        self._group = None
+        self._turns.append(Turn(role, parts, path, plain))
+
+    def _say(self, parts: list[Part], path: Path, plain: bool = False) -> _Group:
+        """Adds to what the model said; a new turn begins when a call of this one was answered."""
+        group = self._group
+        if group is None or group.results is not None:
+            group = self._group = _Group(Turn("assistant", [], path))
+            self._turns.append(group.said)
+        group.said.parts += parts
+        group.said.plain |= plain
+        return group
+
+    def _answer(self, result: ResultPart) -> None:
+        calls = self._calls.get(result.id)
+        if calls is None:
+            raise _unpaired(f"No tool call found for function call output with call_id {result.id[:256]}.")
+        call = next((call for call in calls if call.result is None), calls[-1])
+        group, turn = call.group, call.group.results
+        if turn is None:
+            turn = group.results = Turn("tool", [], result.path)
+            self._turns.insert(self._after(group.said), turn)
+        if group is not self._group:
+            self._ledger.adapt(result.path[:1])  # moved to where its call is
+        if call.result is not None:
+            turn.parts.remove(call.result)  # of several outputs the last counts
+            self._ledger.adapt(result.path)
+        result.kind = call.kind
+        call.result = result
+        turn.parts.append(result)
+
+    def _after(self, turn: Turn) -> int:
+        place = len(self._turns)
+        while self._turns[place - 1] is not turn:
+            place -= 1
+        return place
+
+    # ---- items ----
+
+    def _message(self, fields: Fields) -> None:
+        fields.ignore("id", "status", "phase")
+        role = fields.text("role")
+        if role is None:
+            raise missing((*fields.path, "type"))
+        if role not in _ROLES:
+            raise wrong_type((*fields.path, "role"), "user, assistant, system or developer")
+        content = fields.take("content")
+        parts = decode_content(content, role, (*fields.path, "content"), self._ledger)
+        fields.report(self._ledger)
+        self.message(role, parts, fields.path, plain=isinstance(content, str))
+
+    def _reasoning(self, fields: Fields) -> None:
+        part = decode_reasoning(fields, self._ledger)
+        self._say([] if part is None else [part], fields.path)
+
+    def _function_call(self, fields: Fields) -> None:
+        self._call(decode_call(fields, "function", self._ledger))
+
+    def _custom_call(self, fields: Fields) -> None:
+        self._call(decode_call(fields, "custom", self._ledger))
+
+    def _call(self, call: CallPart) -> None:
+        group = self._say([call], call.path)
+        self._calls.setdefault(call.id, []).append(_Call(call.id, group, call.kind))
+
+    def _function_output(self, fields: Fields) -> None:
+        self._answer(decode_result(fields, "function", self._ledger))
+
+    def _custom_output(self, fields: Fields) -> None:
+        self._answer(decode_result(fields, "custom", self._ledger))
+
+    def _additional_tools(self, fields: Fields) -> None:
+        """Tools that are declared in mid-conversation: elsewhere all tools are there from its beginning."""
+        add_tools(self._request, fields.items("tools") or [], (*fields.path, "tools"), replace=True)
+        self._ledger.adapt(fields.path)
+
+    def _reference(self, fields: Fields) -> None:
+        id = fields.required("id")
+        raise NotFound(f"Item with id '{id[:256]}' not found.", param="input")  # those that are known stand here no more
+
+
+_ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {
+    "message": _Walk._message,
+    "reasoning": _Walk._reasoning,
+    "function_call": _Walk._function_call,
+    "custom_tool_call": _Walk._custom_call,
+    "function_call_output": _Walk._function_output,
+    "custom_tool_call_output": _Walk._custom_output,
+    "additional_tools": _Walk._additional_tools,
+    "item_reference": _Walk._reference,
+}
+
+
+def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tuple[Any, Path]]:
+    """The input's items, each with its path. items: the whole expanded input, when something stored stands before the body's own."""
+    given = body.get("input")
+    own: list[tuple[Any, Path]]
+    if isinstance(given, str):
+        own = [({"type": "message", "role": "user", "content": given}, ("input",))]
+    elif isinstance(given, list):
+        own = [(item, ("input", i)) for i, item in enumerate(given)]
+    elif given is not None:
+        raise wrong_type(("input",), "a string or a list")
+    elif items is None:
+        raise missing(("input",))
+    else:
+        own = []
+    if items is None:
+        return own
+    stored = len(items) - len(own)
+    places: list[Path] = [(STORED, i) for i in range(stored)]
+    return list(zip(items, places + [path for _, path in own], strict=True))
+
+
+def _unpaired(message: str) -> ClientFault:
+    return ClientFault(message, param="input")

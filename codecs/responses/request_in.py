@@ -1,0 +1,170 @@
+"""A responses client's request in the hub's words.
+
+Source: OpenAI API reference, "Create a model response". Null and the documented defaults are absence. A field that only this
+shape knows is reported as dropped at once: a request that needs no translation never comes here. What the gateway itself answers
+for (stored responses, conversations, background) is taken without a word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ClientFault, Unsupported
+from ..fields import Fields, invalid, missing
+from ..ledger import Path
+from ..request import OutputFormat, Request, Setting, TextPart, Thinking, Turn
+from .items_in import decode_items, placed
+from .tools_in import add_tools, decode_choice
+
+# members of a stored item that are the gateway's own: what a provider wants back of reasoning, and whose it is
+PRIVATE = frozenset({"dragoman_blocks", "dragoman_text", "dragoman_domain"})
+
+_ENCRYPTED = "reasoning.encrypted_content"
+_LOGPROBS = "message.output_text.logprobs"
+
+
+def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = None) -> Request:
+    """The request in hub form. Raises errors.ClientFault and its leaves, with `param` the field's concrete path.
+
+    items: the whole expanded input, where it continues something stored: the stored items first, the request's own last.
+    """
+    fields = Fields(body, ())
+    request = Request("responses", fields.text("model") or "", body)
+    request.stream = fields.flag("stream") or False
+    _state(request, fields, known=items is not None)
+    instructions = fields.text("instructions")
+    if instructions:
+        request.turns.append(Turn("system", [TextPart(instructions, ("instructions",))], ("instructions",), plain=True))
+    add_tools(request, fields.items("tools") or [], ("tools",))
+    fields.ignore("input")
+    decode_items(request, placed(body, items))
+    request.set("tool_choice", decode_choice(fields.take("tool_choice"), ("tool_choice",)))
+    _answer(request, fields)
+    _reasoning(request, fields)
+    _text(request, fields)
+    _sampling(request, fields)
+    _account(request, fields)
+    fields.report(request.ledger)
+    return request
+
+
+def input_items(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The request's own input as a list of items. To be called after `decode_request`, which refuses what is none."""
+    given = body.get("input")
+    if isinstance(given, str):
+        return [{"type": "message", "role": "user", "content": given}]
+    return [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+
+
+def _state(request: Request, fields: Fields, known: bool) -> None:
+    """What the gateway answers for. known: it found what is continued. Raises errors.Unsupported for a prompt that is kept elsewhere."""
+    if fields.members("prompt") is not None:
+        raise Unsupported("a stored prompt is not supported by the selected model", param="prompt")
+    continued = {"previous_response_id": fields.text("previous_response_id"), "conversation": fields.take("conversation")}
+    if None not in continued.values():
+        message = "previous_response_id and conversation cannot both be given"
+        raise ClientFault(message, code="mutually_exclusive_parameters", param="previous_response_id")
+    for key, id in continued.items():
+        if id is not None and not known:
+            request.ledger.drop((key,))
+    fields.flag("background")
+    fields.ignore("metadata")
+
+
+def _answer(request: Request, fields: Fields) -> None:
+    """What is asked of the answer's form."""
+    limit = fields.integer("max_output_tokens")
+    if limit is not None and limit < 1:
+        raise invalid(("max_output_tokens",), "must be at least 1")
+    request.set("max_tokens", limit, "max_output_tokens")
+    request.include_encrypted = fields.flag("store") is False
+    for value in fields.items("include") or []:
+        path: Path = (f"include[{str(value)[:64]}]",)
+        if value == _ENCRYPTED:
+            request.include_encrypted = True
+        elif value == _LOGPROBS:
+            request.set("logprobs", True, *path)
+        else:
+            request.ledger.drop(path)
+    top = fields.integer("top_logprobs")
+    if top:
+        request.settings.setdefault("logprobs", Setting(True, ("top_logprobs",)))
+        request.set("top_logprobs", top)
+    request.include_logprobs = "logprobs" in request.settings
+    request.set("parallel_tool_calls", False if fields.flag("parallel_tool_calls") is False else None)
+    options = fields.inner("stream_options")
+    if options is not None:
+        options.ignore("include_obfuscation")
+        options.report(request.ledger)
+    if fields.text("truncation") not in (None, "disabled"):
+        request.ledger.drop(("truncation",))
+
+
+def _reasoning(request: Request, fields: Fields) -> None:
+    reasoning = fields.inner("reasoning")
+    if reasoning is None:
+        return
+    effort, summary = reasoning.text("effort"), reasoning.text("summary")
+    summary = summary or reasoning.text("generate_summary")  # what it was called first
+    reasoning.ignore("generate_summary")
+    request.summary = None if summary == "none" else summary
+    if effort is not None:
+        show = "hide" if request.summary is None else "summary"
+        path = ("reasoning", "effort")
+        thinking = Thinking(path, "off" if effort == "none" else "effort", effort, show=show, summary=request.summary)
+        request.set("thinking", thinking, *path)
+    for key, usual in (("context", "auto"), ("mode", "standard")):
+        if reasoning.text(key) not in (None, usual):
+            request.ledger.drop(("reasoning", key))
+    reasoning.report(request.ledger)
+
+
+def _text(request: Request, fields: Fields) -> None:
+    text = fields.inner("text")
+    if text is None:
+        return
+    output = _format(request, text.inner("format"))
+    if output is not None:
+        request.set("output", output, *output.path)
+    verbosity = text.text("verbosity")
+    request.set("verbosity", None if verbosity == "medium" else verbosity, "text", "verbosity")
+    text.report(request.ledger)
+
+
+def _format(request: Request, fields: Fields | None) -> OutputFormat | None:
+    if fields is None:
+        return None
+    kind, path = fields.required("type"), fields.path
+    if kind not in ("text", "json_object", "json_schema"):
+        raise invalid((*path, "type"), "must be text, json_object or json_schema")
+    output = OutputFormat(kind, path)
+    if kind == "json_schema":
+        output.schema = fields.members("schema")
+        if output.schema is None:
+            raise missing((*path, "schema"))
+        output.name, output.strict, output.description = fields.required("name"), fields.flag("strict"), fields.text("description")
+    fields.report(request.ledger)
+    return None if kind == "text" else output
+
+
+def _sampling(request: Request, fields: Fields) -> None:
+    for key in ("temperature", "top_p"):
+        value = fields.number(key)
+        request.set(key, None if value == 1 else value)
+
+
+def _account(request: Request, fields: Fields) -> None:
+    user, identifier = fields.text("user"), fields.text("safety_identifier")
+    request.set("safety_identifier", identifier or user or None, "safety_identifier" if identifier else "user")
+    tier = fields.text("service_tier")
+    if tier == "ultrafast":
+        request.ledger.drop(("service_tier",))
+    elif tier != "auto":
+        request.set("service_tier", tier)
+    request.set("prompt_cache_key", fields.text("prompt_cache_key"))
+    request.set("prompt_cache_retention", fields.text("prompt_cache_retention"))
+    options = fields.inner("prompt_cache_options")
+    if options is not None:
+        kept = {key: value for key in ("mode", "ttl") if (value := options.take(key)) is not None}
+        request.set("prompt_cache_options", kept or None)
+        options.report(request.ledger)

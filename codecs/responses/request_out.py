@@ -1,0 +1,138 @@
+"""A hub request as the body for a responses upstream.
+
+The gateway keeps conversations itself where shapes meet, so nothing is stored upstream: reasoning comes back encrypted instead, and
+is sent again. Source: OpenAI API reference, "Create a model response"; "Migrate to the Responses API".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import openai
+from ..capabilities import ALL_EFFORTS, Capabilities
+from ..errors import Malformed
+from ..ledger import concrete
+from ..reasoning import openai_effort
+from ..reply import Encoded
+from ..request import OutputFormat, Request, Thinking
+from ..tools import ToolMap
+from .items_out import ItemsWriter
+from .tools_out import ToolsWriter
+
+_ENCRYPTED = "reasoning.encrypted_content"
+_LOGPROBS = "message.output_text.logprobs"
+
+# settings that go up as they are
+_SAME = ("temperature", "top_p", "metadata", "moderation", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
+
+
+def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
+    """The upstream's body. Takes the request's settings, and reports what it does not carry in its ledger.
+
+    Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
+    """
+    names = ToolMap()
+    tools = ToolsWriter(request, names)
+    tools.write_tools()
+    tools.write_choice()
+    items = ItemsWriter(request, capabilities, names)
+    items.write()
+    body: dict[str, Any] = {"model": model, "store": False}
+    _include(request, capabilities, body)
+    if items.instructions:
+        body["instructions"] = items.instructions
+    _limit(request, capabilities, body)
+    if not items.items:
+        raise Malformed("messages: at least one message is required", code="invalid_value", param="messages")
+    body["input"] = items.items
+    parallel = request.take("parallel_tool_calls")
+    if tools.tools:
+        body["tools"] = tools.tools
+        if tools.choice is not None:
+            body["tool_choice"] = tools.choice
+        if parallel is not None:
+            body["parallel_tool_calls"] = parallel
+    _reasoning(request, capabilities, body)
+    _text(request, body)
+    _account(request, capabilities, body)
+    obfuscation = request.take("include_obfuscation")
+    if request.stream:
+        body["stream"] = True
+        if obfuscation is not None:
+            body["stream_options"] = {"include_obfuscation": obfuscation}
+    request.close()
+    return Encoded(body, names)
+
+
+def _include(request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
+    store = request.take_setting("store")
+    if store is not None and store.value:
+        request.ledger.adapt(store.path, "false")
+    include = [_ENCRYPTED] if capabilities.r_encrypted_reasoning else []
+    if request.take("logprobs"):
+        include.append(_LOGPROBS)
+        if (top := request.take("top_logprobs")) is not None:
+            body["top_logprobs"] = top
+    if include:
+        body["include"] = include
+
+
+def _limit(request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
+    setting = request.take_setting("max_tokens")
+    if setting is None:
+        return
+    if setting.value < 1:
+        param = concrete(setting.path)
+        raise Malformed(f"{param} must be at least 1", code="invalid_value", param=param)
+    body["max_output_tokens"] = limit = max(setting.value, capabilities.r_min_output_tokens)
+    if limit != setting.value:
+        request.ledger.adapt(setting.path, limit)
+
+
+def _reasoning(request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
+    thinking: Thinking | None = request.take("thinking")
+    if thinking is None:
+        return
+    reasoning: dict[str, Any] = {}
+    effort = openai_effort(request, thinking, ALL_EFFORTS)
+    if effort is not None:
+        reasoning["effort"] = effort
+    if capabilities.r_summaries and _shows(request, thinking):
+        reasoning["summary"] = thinking.summary or "auto"
+    if reasoning:
+        body["reasoning"] = reasoning
+
+
+def _shows(request: Request, thinking: Thinking) -> bool:
+    """Whether the client shall see what the model thought. Who asks for no more than an effort in messages sees none there either."""
+    if thinking.level == "off" or thinking.show == "hide":
+        return False
+    return thinking.show == "summary" or request.shape == "chat" or thinking.level in ("budget", "adaptive")
+
+
+def _text(request: Request, body: dict[str, Any]) -> None:
+    text: dict[str, Any] = {}
+    output: OutputFormat | None = request.take("output")
+    if output is not None:
+        text["format"] = openai.output_format(request, output)
+    verbosity = request.take("verbosity")
+    if verbosity is not None:
+        text["verbosity"] = verbosity
+    if text:
+        body["text"] = text
+
+
+def _account(request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
+    cache = request.take("cache")
+    if cache is not None and capabilities.openai_host:
+        body["prompt_cache_options"] = {"mode": "implicit"}
+    for name in _SAME:
+        value = request.take(name)
+        if value is not None:
+            body[name] = value
+    user = openai.user(request)
+    if user is not None:
+        body["safety_identifier"] = user
+    tier = openai.tier(request, capabilities.r_fast_tier)
+    if tier is not None:
+        body["service_tier"] = tier
