@@ -44,6 +44,14 @@ class Declared:
     emulated: bool = False
 
 
+def grammar_note(tool: Tool) -> str:
+    """What the description of a free-text tool that goes up as a function says of its grammar; "" when it has none."""
+    if tool.grammar is None:
+        return ""
+    syntax, definition = tool.grammar.get("syntax", ""), tool.grammar.get("definition", "")
+    return f'\n\nThe "input" string must follow this {syntax} grammar:\n{definition}'
+
+
 class ToolMap:
     """One exchange's tools: the client's names to the upstream's and back. Built while the request is written."""
 

@@ -10,7 +10,7 @@ from ..capabilities import Capabilities
 from ..errors import Malformed, Unsupported
 from ..ledger import Path, concrete
 from ..request import Request, Tool, ToolChoice
-from ..tools import INPUT_SCHEMA, ToolMap
+from ..tools import INPUT_SCHEMA, ToolMap, grammar_note
 from .content_out import ContentWriter
 
 WEB_SEARCH = "web_search"
@@ -63,7 +63,7 @@ class ToolsWriter:
     def _client_tool(self, tool: Tool) -> dict[str, Any]:
         name = self._map.declare(self._request, tool)
         if tool.kind == "custom":
-            description = f"{tool.description or ''}{_grammar(tool)}".strip()
+            description = f"{tool.description or ''}{grammar_note(tool)}".strip()
             schema: dict[str, Any] = INPUT_SCHEMA
         else:
             description = tool.description or ""
@@ -154,10 +154,3 @@ class ToolsWriter:
             if hosted == ("type" in tool) and name in (written, self._map.restore(written).name):
                 return written
         raise Unsupported(f"tool_choice names {choice.name[:64]!r}, which is not among the tools", param=concrete(choice.path))
-
-
-def _grammar(tool: Tool) -> str:
-    if tool.grammar is None:
-        return ""
-    syntax, definition = tool.grammar.get("syntax", ""), tool.grammar.get("definition", "")
-    return f'\n\nThe "input" string must follow this {syntax} grammar:\n{definition}'

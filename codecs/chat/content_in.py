@@ -1,0 +1,209 @@
+"""A chat client's messages as turns of the hub: their content parts, their reasoning, their calls and results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import jsontext, media
+from ..errors import Unsupported, UnsupportedContent
+from ..fields import Fields, missing, wrong_type
+from ..ids import digest
+from ..ledger import Ledger, Path, concrete
+from ..request import Cache, CallPart, DocumentPart, ForeignPart, ImagePart, Part, RefusalPart, ResultPart, TextPart, Turn
+from .reasoning_in import decode_reasoning, in_order
+
+_ASKED = frozenset({"system", "developer", "user"})
+
+
+class MessageReader:
+    """Reads the messages of one request, in order."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._unanswered: list[tuple[str, str]] = []  # name and id of each `function_call` that has no result yet
+
+    def turn(self, message: Any, i: int) -> Turn:
+        """The turn of message i. Raises errors.ClientFault leaves."""
+        fields = Fields(message, ("messages", i))
+        role = fields.required("role")
+        if role in _ASKED:
+            turn = self._asked(fields, role)
+        elif role == "assistant":
+            turn = self._assistant(fields, i)
+        elif role == "tool":
+            fields.ignore("name")  # some clients repeat the tool's
+            turn = self._result(fields, fields.required("tool_call_id"))
+        elif role == "function":
+            turn = self._result(fields, self._answered(fields.required("name"), i))
+        else:
+            raise wrong_type((*fields.path, "role"), "system, developer, user, assistant, tool or function")
+        fields.report(self._ledger)
+        return turn
+
+    def _asked(self, fields: Fields, role: str) -> Turn:
+        content = fields.take("content")
+        path = (*fields.path, "content")
+        if content is None:
+            raise missing(path)
+        parts = self._marked(fields, self._parts(content, path, role))
+        return Turn(role, parts, fields.path, plain=isinstance(content, str))
+
+    def _marked(self, fields: Fields, parts: list[Part]) -> list[Part]:
+        """Clients that write content as a string set the breakpoint beside it."""
+        cache = cache_of(fields)
+        if cache is not None and parts and isinstance(parts[-1], TextPart | ImagePart | DocumentPart):
+            parts[-1].cache = parts[-1].cache or cache
+        return parts
+
+    def _assistant(self, fields: Fields, i: int) -> Turn:
+        path = fields.path
+        if fields.take("audio") is not None:
+            raise _not_supported("audio", (*path, "audio"))
+        fields.ignore("parsed")  # the SDK's own reading of the content
+        content = fields.take("content")
+        texts = [] if content is None else self._marked(fields, self._parts(content, (*path, "content"), "assistant"))
+        refusal = fields.text("refusal")
+        if refusal:
+            texts.append(RefusalPart(refusal, (*path, "refusal")))
+        calls: list[Part] = [self._call(call, (*path, "tool_calls", k)) for k, call in enumerate(fields.items("tool_calls") or [])]
+        legacy = fields.inner("function_call")
+        if legacy is not None:
+            calls.append(self._function_call(legacy, i))
+        thoughts, layout = decode_reasoning(fields)
+        parts = in_order(layout, thoughts, texts, calls)
+        return Turn("assistant", parts, path, plain=isinstance(content, str) and len(parts) == 1)
+
+    # ---- calls and results ----
+
+    def _call(self, call: Any, path: Path) -> CallPart:
+        fields = Fields(call, path)
+        fields.ignore("index")  # left from the stream
+        id = fields.required("id")
+        kind = fields.text("type") or ("custom" if call.get("custom") is not None else "function")
+        if kind not in ("function", "custom"):
+            raise wrong_type((*path, "type"), "function or custom")
+        inner = fields.inner(kind)
+        if inner is None:
+            raise missing((*path, kind))
+        text = _arguments(inner) if kind == "function" else inner.text("input") or ""
+        part = CallPart(id, inner.required("name"), text, path, kind)
+        inner.report(self._ledger)
+        fields.report(self._ledger)
+        return part
+
+    def _function_call(self, fields: Fields, i: int) -> CallPart:
+        name = fields.required("name")
+        id = "call_" + digest(f"{i}:{name}", 24)
+        self._unanswered.append((name, id))
+        return CallPart(id, name, _arguments(fields), fields.path)
+
+    def _answered(self, name: str, i: int) -> str:
+        """The id of the latest call of that name that has no result; of none, one of its own."""
+        for pair in reversed(self._unanswered):
+            if pair[0] == name:
+                self._unanswered.remove(pair)
+                return pair[1]
+        return "call_" + digest(f"{i}:{name}", 24)
+
+    def _result(self, fields: Fields, id: str) -> Turn:
+        content = fields.take("content")
+        cache = cache_of(fields)
+        result: ResultPart
+        if content is None or isinstance(content, str):
+            result = ResultPart(id, content or "", fields.path, cache=cache)
+        else:
+            parts: list[Any] = self._parts(content, (*fields.path, "content"), "tool")
+            result = ResultPart(id, parts, fields.path, cache=cache)
+        return Turn("tool", [result], fields.path)
+
+    # ---- parts ----
+
+    def _parts(self, content: Any, path: Path, role: str) -> list[Part]:
+        if isinstance(content, str):
+            return [TextPart(content, path)]
+        if not isinstance(content, list):
+            raise wrong_type(path, "a string or a list")
+        return [self._part(part, role, (*path, k)) for k, part in enumerate(content)]
+
+    def _part(self, part: Any, role: str, path: Path) -> Part:
+        fields = Fields(part, path)
+        kind = fields.required("type")
+        decode = _PARTS.get(kind)
+        if decode is None or (kind == "refusal" and role != "assistant"):
+            if role == "assistant":
+                return ForeignPart(kind, path)
+            raise _not_supported(f"content of type {kind[:64]}", path)
+        decoded = decode(fields, self._ledger)
+        fields.report(self._ledger)
+        return decoded
+
+
+def cache_of(fields: Fields) -> Cache | None:
+    """The breakpoint that a part sets: OpenAI's way, or as clients write it that mean Anthropic's models."""
+    ours = fields.members("prompt_cache_breakpoint")
+    if ours is not None:
+        return Cache(long=ours.get("ttl") == "12h")
+    theirs = fields.members("cache_control")
+    return None if theirs is None else Cache(long=theirs.get("ttl") == "1h")
+
+
+def _arguments(fields: Fields) -> str:
+    """Argument text; some clients send back the object itself."""
+    value = fields.take("arguments")
+    if isinstance(value, dict):
+        return jsontext.dumps(value).decode()
+    if value is not None and not isinstance(value, str):
+        raise wrong_type((*fields.path, "arguments"), "a string")
+    return value or ""
+
+
+def _text(fields: Fields, ledger: Ledger) -> TextPart:
+    return TextPart(fields.required("text"), fields.path, cache_of(fields))
+
+
+def _refusal(fields: Fields, ledger: Ledger) -> RefusalPart:
+    return RefusalPart(fields.required("refusal"), fields.path)
+
+
+def _image(fields: Fields, ledger: Ledger) -> ImagePart:
+    path = (*fields.path, "image_url")
+    value = fields.take("image_url")
+    if value is None:
+        raise missing(path)
+    image = Fields({"url": value} if isinstance(value, str) else value, path)
+    part = ImagePart(fields.path, detail=image.text("detail") or "", cache=cache_of(fields))
+    url = image.required("url")
+    if media.is_data_url(url):
+        part.media_type, part.data = media.parse_data_url(url, (*path, "url"))
+    else:
+        part.url = url
+    image.report(ledger)
+    return part
+
+
+def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
+    file = fields.inner("file")
+    if file is None:
+        raise missing((*fields.path, "file"))
+    data = file.text("file_data")
+    if data is None:
+        if file.take("file_id") is not None:
+            raise _not_supported("a file by its id", fields.path)
+        raise missing((*file.path, "file_data"))
+    part = DocumentPart(fields.path, title=file.text("filename") or "", cache=cache_of(fields))
+    part.media_type, part.data = media.parse_file(data, (*file.path, "file_data"))
+    file.report(ledger)
+    return part
+
+
+_PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
+    "text": _text,
+    "refusal": _refusal,
+    "image_url": _image,
+    "file": _file,
+}
+
+
+def _not_supported(what: str, path: Path) -> Unsupported:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

@@ -1,0 +1,195 @@
+"""Parts of hub turns as what a chat message holds: content parts, tool calls, reasoning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import media, prose
+from ..capabilities import Capabilities
+from ..errors import UnsupportedContent
+from ..ids import CallIds
+from ..jsontext import dumps
+from ..ledger import Path, concrete
+from ..request import (
+    Cache,
+    CallPart,
+    DocumentPart,
+    ForeignPart,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    ResultPart,
+    SearchResultPart,
+    TextPart,
+)
+from ..tools import ToolMap
+
+Content = dict[str, Any]
+
+
+class ContentWriter:
+    """Writes the content of one request."""
+
+    def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap) -> None:
+        self._request = request
+        self._ledger = request.ledger
+        self._capabilities = capabilities
+        self._tools = tools
+        self._ids = CallIds("chat", capabilities.openai_host)
+
+    # ---- what people and tools say ----
+
+    def parts(self, part: Part) -> list[Content]:
+        """A part's content parts; none when it says nothing. Raises errors.UnsupportedContent."""
+        if isinstance(part, TextPart):
+            return [self._marked({"type": "text", "text": part.text}, part)]
+        if isinstance(part, ImagePart):
+            return [self._marked(_image(part), part)]
+        if isinstance(part, DocumentPart):
+            return self._document(part)
+        if isinstance(part, SearchResultPart):
+            return self.parts(prose.search_result(part, self._ledger))
+        if isinstance(part, RefusalPart):
+            return [{"type": "text", "text": part.text}]
+        if isinstance(part, ForeignPart):
+            self._ledger.drop(part.path, part.label)
+        return []
+
+    def _document(self, part: DocumentPart) -> list[Content]:
+        if part.data and part.media_type.startswith("image/"):
+            return [self._marked(_image(ImagePart(part.path, media_type=part.media_type, data=part.data)), part)]
+        if part.data and self._capabilities.c_file_parts:
+            file = {"filename": part.title or "document.pdf", "file_data": media.Inline(part.media_type, part.data).url}
+            if part.context:
+                self._ledger.adapt(part.path)
+            said = [{"type": "text", "text": prose.context(part).strip()}] if part.context else []
+            return [*said, self._marked({"type": "file", "file": file}, part)]
+        if prose.is_prose(part):
+            return [written for inner in prose.document_parts(part, self._ledger) for written in self.parts(inner)]
+        raise not_supported("a document by its URL" if part.url else "this kind of file", part.path)
+
+    def _marked(self, written: Content, part: TextPart | ImagePart | DocumentPart) -> Content:
+        """With the part's cache breakpoint, where the upstream takes one; elsewhere prompts are cached unasked."""
+        cache: Cache | None = part.cache
+        if cache is not None and self._capabilities.c_cache_breakpoints:
+            written["prompt_cache_breakpoint"] = {"mode": "explicit", "ttl": "12h" if cache.long else "30m"}
+            if cache.long and self._request.shape == "messages":
+                self._ledger.adapt((*part.path, "cache_control"))
+        return written
+
+    def content(self, parts: list[Content]) -> str | list[Content]:
+        """A string where it is one text, or where the upstream takes nothing else."""
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        one = len(texts) == len(parts) and (len(texts) == 1 or not self._capabilities.c_content_parts)
+        return "\n\n".join(texts) if one and not is_marked(parts) else parts
+
+    def text_only(self, parts: list[Part]) -> list[Content]:
+        """Of a system or assistant message, which holds text and nothing else. Raises errors.UnsupportedContent."""
+        written = []
+        for part in parts:
+            for content in self.parts(part):
+                if content["type"] != "text":
+                    raise not_supported("content other than text here", part.path)
+                written.append(content)
+        return written
+
+    # ---- tools ----
+
+    def call(self, part: CallPart) -> Content:
+        name = self._tools.wire(part.name, part.namespace)
+        id = self._ids.call(part.id)
+        if part.kind == "custom" and not self._tools.emulates(part):
+            return {"id": id, "type": "custom", "custom": {"name": name, "input": part.arguments}}
+        arguments = dumps({"input": part.arguments}).decode() if part.kind == "custom" else part.arguments
+        return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}}
+
+    def result(self, part: ResultPart) -> tuple[Content, list[Content]]:
+        """A tool's message, and what of its result is no text and must follow in a user's message."""
+        id = self._ids.result(part.id)
+        texts: list[Content] = []
+        others: list[Content] = []
+        for inner in [TextPart(part.content, part.path)] if isinstance(part.content, str) else part.content:
+            written = self.parts(inner)
+            if all(content["type"] == "text" for content in written):
+                texts += written
+                continue
+            self._ledger.adapt(inner.path)
+            kind = "Image" if any(content["type"] == "image_url" for content in written) else "Document"
+            others += [{"type": "text", "text": f"{kind} output of tool call {id}:"}, *written]
+        text = "\n".join(content["text"] for content in texts)
+        if others and not text:
+            text = "[image attached in next message]"
+        text = prose.outcome(part, text, self._ledger)
+        message: Content = {"role": "tool", "tool_call_id": id, "content": text}
+        marked = self._marked({"type": "text", "text": text}, TextPart(text, part.path, part.cache or _last_cache(part)))
+        if "prompt_cache_breakpoint" in marked:
+            message["content"] = [marked]
+        return message, others
+
+    # ---- reasoning ----
+
+    def reasoning(self, parts: list[ReasoningPart], calls: bool) -> Content:
+        """The members of an assistant message that give reasoning back. calls: the message has tool calls."""
+        wanted = self._capabilities.c_reasoning_in
+        texts: list[str] = []
+        details: list[Content] = []
+        for part in parts:
+            if part.form == "text" and self._is_readable(part):
+                if part.text and wanted != "none":
+                    texts.append(part.text)
+                    details.append({"type": "reasoning.text", "text": part.text})
+            elif wanted == "reasoning_details" and part.form in ("anthropic", "openai") and part.domain in (None, self._domain):
+                details += _details(part)
+            else:
+                self._ledger.drop(part.path)
+        if wanted == "reasoning_details":
+            written = [detail | {"index": i} for i, detail in enumerate(details)]
+            return {"reasoning_details": written} if written else {}
+        field = "reasoning_content" if wanted == "none" else wanted
+        if texts or (calls and self._capabilities.c_reasoning_required_with_tools):
+            return {field: "\n\n".join(texts)}
+        return {}
+
+    @property
+    def _domain(self) -> str:
+        return self._capabilities.reasoning_domain
+
+    def _is_readable(self, part: ReasoningPart) -> bool:
+        """A messages client's thinking goes back to whom it came from; elsewhere the text is in the open."""
+        return self._request.shape != "messages" or part.domain == self._domain
+
+
+def is_marked(parts: list[Content]) -> bool:
+    """Whether one of them has a cache breakpoint, which a string cannot have."""
+    return any("prompt_cache_breakpoint" in part for part in parts)
+
+
+def _details(part: ReasoningPart) -> list[Content]:
+    """Sealed reasoning as OpenRouter and its like give it out and take it back."""
+    if part.form == "openai":
+        item = {"id": part.id, "format": "openai-responses-v1"}
+        summary: list[Content] = [{"type": "reasoning.summary", "summary": text} | item for text in part.summary]
+        return [*summary, {"type": "reasoning.encrypted", "data": part.encrypted} | item] if part.encrypted else summary
+    form = {"format": "anthropic-claude-v1"}
+    return [
+        {"type": "reasoning.text", "text": block["thinking"], "signature": block["signature"]} | form
+        if block["type"] == "thinking"
+        else {"type": "reasoning.encrypted", "data": block["data"]} | form
+        for block in part.blocks
+    ]
+
+
+def _last_cache(part: ResultPart) -> Cache | None:
+    inner = part.content[-1] if isinstance(part.content, list) and part.content else None
+    return inner.cache if isinstance(inner, TextPart) else None
+
+
+def _image(part: ImagePart) -> Content:
+    url = media.Inline(part.media_type, part.data).url if part.data else part.url
+    return {"type": "image_url", "image_url": {"url": url} | ({"detail": part.detail} if part.detail else {})}
+
+
+def not_supported(what: str, path: Path) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

@@ -1,0 +1,144 @@
+"""The reasoning that a chat client sends back with a message, and the order in which the model gave its parts.
+
+`reasoning_details` are what a provider can take back: the entries that `stream_out` wrote, or a gateway of the same habit
+(OpenRouter's documentation, "Preserving reasoning"). LiteLLM's clients have `thinking_blocks`. `reasoning_content` and its like are
+text without a seal: beside sealed reasoning they say nothing new, alone no other shape's provider takes them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .. import quirks
+from ..fields import Fields
+from ..ledger import Path
+from ..request import Part, ReasoningPart, TextPart
+from ..scrub import LAYOUT
+
+ANTHROPIC, OPENAI = "anthropic-claude-v1", "openai-responses-v1"
+
+_TOKEN = re.compile(r"([rtu])(\d{1,9})")
+
+# a part, and how many entries of the details it is made of
+Thought = tuple[ReasoningPart, int]
+
+
+def decode_reasoning(fields: Fields) -> tuple[list[Thought], str]:
+    """A message's reasoning in its order, and the layout that came with it ("" when none did)."""
+    path = fields.path
+    details, blocks = fields.take("reasoning_details"), fields.take("thinking_blocks")
+    texts = {key: fields.take(key) for key in quirks.REASONING_FIELDS}
+    thoughts = _details(details, (*path, "reasoning_details")) if isinstance(details, list) else []
+    layout = ""
+    if thoughts:
+        first = details[0].get(LAYOUT) if isinstance(details[0], dict) else None
+        layout = first if isinstance(first, str) else ""
+    if not _usable(thoughts):
+        thoughts += _blocks(blocks, (*path, "thinking_blocks")) if isinstance(blocks, list) else []
+    if not _usable(thoughts):
+        said = next(((key, text) for key, text in texts.items() if isinstance(text, str) and text), None)
+        if said is not None:
+            thoughts.append((ReasoningPart((*path, said[0]), "foreign", said[1]), 0))
+    return thoughts, layout
+
+
+def _usable(thoughts: list[Thought]) -> bool:
+    return any(part.form != "foreign" for part, _ in thoughts)
+
+
+def _details(details: list[Any], path: Path) -> list[Thought]:
+    """One part for each thinking block, one for each reasoning item."""
+    thoughts: list[Thought] = []
+    for entry in details:
+        part = _detail(entry if isinstance(entry, dict) else {}, path)
+        last = thoughts[-1][0] if thoughts else None
+        if last is not None and part.form == "openai" and last.form == "openai" and last.id == part.id:
+            last.summary += part.summary
+            last.encrypted = last.encrypted or part.encrypted
+            thoughts[-1] = (last, thoughts[-1][1] + 1)
+        else:
+            thoughts.append((part, 1))
+    for part, _ in thoughts:
+        if part.form == "openai":
+            part.text = "\n\n".join(part.summary)
+            if not part.encrypted:
+                part.form = "foreign"
+    return thoughts
+
+
+def _detail(entry: dict[str, Any], path: Path) -> ReasoningPart:
+    kind, form = entry.get("type"), entry.get("format")
+    text, signature, data = (entry[key] if isinstance(entry.get(key), str) else "" for key in ("text", "signature", "data"))
+    if kind == "reasoning.text" and signature and form in (ANTHROPIC, None):
+        return ReasoningPart(path, "anthropic", text, [{"type": "thinking", "thinking": text, "signature": signature}])
+    if kind == "reasoning.encrypted" and data and form == ANTHROPIC:
+        return ReasoningPart(path, "anthropic", blocks=[{"type": "redacted_thinking", "data": data}])
+    if form == OPENAI and isinstance(entry.get("id"), str) and kind in ("reasoning.summary", "reasoning.encrypted"):
+        part = ReasoningPart(path, "openai", id=entry["id"], encrypted=data)
+        if isinstance(entry.get("summary"), str):
+            part.summary.append(entry["summary"])
+        return part
+    return ReasoningPart(path, "foreign", text)
+
+
+def _blocks(blocks: list[Any], path: Path) -> list[Thought]:
+    thoughts: list[Thought] = []
+    for block in blocks:
+        block = block if isinstance(block, dict) else {}
+        text, signature, data = (block[key] if isinstance(block.get(key), str) else "" for key in ("thinking", "signature", "data"))
+        if block.get("type") == "thinking" and signature:
+            part = ReasoningPart(path, "anthropic", text, [{"type": "thinking", "thinking": text, "signature": signature}])
+        elif block.get("type") == "redacted_thinking" and data:
+            part = ReasoningPart(path, "anthropic", blocks=[{"type": "redacted_thinking", "data": data}])
+        else:
+            part = ReasoningPart(path, "foreign", text)
+        thoughts.append((part, 0))
+    return thoughts
+
+
+# ---- order ----
+
+
+def in_order(layout: str, thoughts: list[Thought], texts: list[Part], calls: list[Part]) -> list[Part]:
+    """The message's parts as the model gave them: by the layout where it fits the message, else reasoning, text, calls."""
+    reasoning = [part for part, _ in thoughts]
+    if layout and layout != "d" and len(texts) == 1 and isinstance(texts[0], TextPart):
+        ordered = _laid_out(layout, thoughts, texts[0], calls)
+    elif layout and layout != "d" and not texts:
+        ordered = _laid_out(layout, thoughts, None, calls)
+    else:
+        ordered = None
+    return [*reasoning, *texts, *calls] if ordered is None else ordered
+
+
+def _laid_out(layout: str, thoughts: list[Thought], said: TextPart | None, calls: list[Part]) -> list[Part] | None:
+    """None when the layout does not fit. Pieces of text stand apart by a blank line when something came between them."""
+    entry_of: dict[int, Part | None] = {}  # entry of the details -> the part that begins with it
+    for part, entries in thoughts:
+        for k in range(entries):
+            entry_of[len(entry_of)] = None if k else part
+    left, parts, end, after = dict(enumerate(calls)), list[Part](), 0, ""
+    content = "" if said is None else said.text
+    for token in layout.split(","):
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            return None
+        kind, number = match[1], int(match[2])
+        if kind == "t":
+            if end and after != "t":
+                if content[end : end + 2] != "\n\n":
+                    return None
+                end += 2
+            if said is None or end + number > len(content):
+                return None
+            parts.append(TextPart(content[end : end + number], said.path, said.cache if end + number == len(content) else None))
+            end += number
+        elif number not in (entry_of if kind == "r" else left):
+            return None
+        else:
+            found = entry_of.pop(number) if kind == "r" else left.pop(number)
+            if found is not None:
+                parts.append(found)
+        after = kind
+    return parts if not left and not entry_of and end == len(content) else None

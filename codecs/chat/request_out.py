@@ -1,0 +1,139 @@
+"""A hub request as the body for a chat upstream.
+
+What the upstream and its model take is asked of the capabilities, never guessed. Source: OpenAI API reference, "Create chat
+completion"; what other hosts take of it is in the configuration's tables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import openai
+from ..capabilities import Capabilities
+from ..reasoning import openai_effort
+from ..reply import Encoded
+from ..request import OutputFormat, Request, Thinking
+from ..tools import ToolMap
+from .content_out import ContentWriter
+from .tools_out import ToolsWriter
+from .turns_out import write_turns
+
+_MOST_STOPS = 4
+
+# what another shape asks of its own endpoint, and what is answered for elsewhere
+_MEANINGLESS = {
+    "chat": (),
+    "messages": (),
+    "responses": ("include_obfuscation", "store", "metadata"),
+}
+
+
+def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
+    """The upstream's body. Takes the request's settings, and reports what it does not carry in its ledger.
+
+    Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
+    """
+    names = ToolMap(native_custom=capabilities.c_custom_tools)
+    body: dict[str, Any] = {"model": model}
+    limit = request.take("max_tokens")
+    if limit is not None:
+        body[capabilities.c_max_tokens_field] = limit
+    tools: dict[str, Any] = {}
+    ToolsWriter(request, capabilities, names).write(tools)  # first: history is told by the names that tools have
+    body["messages"] = write_turns(request, capabilities, ContentWriter(request, capabilities, names))
+    body |= tools
+    _Settings(request, capabilities, body).write()
+    if request.stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    request.ignore(_MEANINGLESS[request.shape])
+    request.close()
+    return Encoded(body, names)
+
+
+class _Settings:
+    """Writes the settings of one request into its body."""
+
+    def __init__(self, request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
+        self._request = request
+        self._ledger = request.ledger
+        self._capabilities = capabilities
+        self._body = body
+
+    def write(self) -> None:
+        self._reasoning()
+        self._output()
+        self._carry("temperature", "top_p")
+        if self._capabilities.c_top_k:
+            self._carry("top_k")
+        self._stop()
+        self._logprobs()
+        self._account()
+        self._cache()
+
+    def _carry(self, *names: str) -> None:
+        for name in names:
+            value = self._request.take(name)
+            if value is not None:
+                self._body[name] = value
+
+    def _reasoning(self) -> None:
+        thinking: Thinking | None = self._request.take("thinking")
+        if thinking is None:
+            return
+        effort = openai_effort(self._request, thinking, self._capabilities.c_effort_values)
+        if effort is not None:
+            self._body["reasoning_effort"] = effort
+
+    def _output(self) -> None:
+        output: OutputFormat | None = self._request.take("output")
+        if output is None:
+            return
+        if output.kind == "json_schema" and not self._capabilities.c_json_schema:
+            self._ledger.drop(output.path)
+            return
+        form = openai.output_format(self._request, output)
+        kind = form.pop("type")
+        self._body["response_format"] = {"type": kind, kind: form} if form else {"type": kind}
+
+    def _stop(self) -> None:
+        setting = self._request.take_setting("stop")
+        if setting is None:
+            return
+        if len(setting.value) > _MOST_STOPS:
+            self._ledger.drop(setting.path)
+        self._body["stop"] = setting.value[:_MOST_STOPS]
+
+    def _logprobs(self) -> None:
+        asked, most = self._request.take("logprobs"), self._request.take("top_logprobs")
+        if asked or most is not None:
+            self._body["logprobs"] = True
+        if most is not None:
+            self._body["top_logprobs"] = most
+
+    def _account(self) -> None:
+        host = self._capabilities.openai_host
+        user = openai.user(self._request)
+        if user is not None:
+            self._body["safety_identifier" if host else "user"] = user
+        tier = openai.tier(self._request, self._capabilities.c_fast_tier)
+        if tier is not None:
+            self._body["service_tier"] = tier
+        if host:
+            self._carry("verbosity", "prompt_cache_key", "prompt_cache_retention")
+
+    def _cache(self) -> None:
+        """Breakpoints for the whole prompt; other hosts cache unasked, or not at all."""
+        top = self._request.take("cache")
+        if not self._capabilities.openai_host:
+            return
+        if top is not None:
+            self._body["prompt_cache_options"] = {"mode": "implicit"}
+        setting = self._request.take_setting("prompt_cache_options")
+        if setting is None:
+            return
+        options = {key: value for key, value in setting.value.items() if key in ("mode", "ttl")}
+        for key in setting.value.keys() - options.keys():
+            self._ledger.drop((*setting.path, key))
+        if options:
+            self._body["prompt_cache_options"] = options

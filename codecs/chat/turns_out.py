@@ -1,0 +1,163 @@
+"""Hub turns as `messages` for a chat upstream.
+
+A chat message is one text, its calls beside it; the results of the calls follow it at once, one message each, as text. What stands
+otherwise is moved, never invented: images of a result follow in a user's message, and a result that something was said before is
+moved up to its calls. Source: OpenAI API reference, "Create chat completion"; providers refuse every other order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..capabilities import Capabilities
+from ..errors import Malformed
+from ..request import CallPart, Part, ReasoningPart, RefusalPart, Request, ResultPart, TextPart, Turn
+from .content_out import Content, ContentWriter, is_marked
+
+
+def write_turns(request: Request, capabilities: Capabilities, writer: ContentWriter) -> list[dict[str, Any]]:
+    """`messages`. Raises errors.ClientFault leaves."""
+    turns = _Turns(request, capabilities, writer)
+    for turn in _joined(request.turns):
+        turns.add(turn)
+    turns.close()
+    if not turns.messages:
+        root = "input" if request.shape == "responses" else "messages"
+        raise Malformed(f"{root}: at least one message is required", code="invalid_value", param=root)
+    return turns.messages
+
+
+def _joined(turns: list[Turn]) -> list[Turn]:
+    """Neighbouring turns of the model are one: the results of all its calls come after it."""
+    joined: list[Turn] = []
+    for turn in turns:
+        if joined and turn.role == joined[-1].role == "assistant":
+            joined[-1] = Turn("assistant", [*joined[-1].parts, *turn.parts], turn.path)
+        else:
+            joined.append(turn)
+    return joined
+
+
+class _Turns:
+    def __init__(self, request: Request, capabilities: Capabilities, writer: ContentWriter) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._request = request
+        self._ledger = request.ledger
+        self._capabilities = capabilities
+        self._writer = writer
+        self._answers: int | None = None  # where the next tool message goes: behind the last calls and their results
+        self._attached: list[Content] = []  # of the results so far, for the next user's message
+        self._prefill: Turn | None = None  # the last turn, when it is the beginning of an answer
+
+    def add(self, turn: Turn) -> None:
+        if turn.role in ("system", "developer"):
+            self._system(turn)
+        elif turn.role == "assistant":
+            self._attach([])
+            self._assistant(turn)
+        else:
+            self._user(turn)
+        self._prefill = turn if turn.role == "assistant" and not any(isinstance(part, CallPart) for part in turn.parts[-1:]) else None
+
+    def close(self) -> None:
+        self._attach([])
+        if self._prefill is not None:
+            self._ledger.adapt(self._prefill.path)
+
+    # ---- system ----
+
+    def _system(self, turn: Turn) -> None:
+        parts = self._writer.text_only(turn.parts)
+        if not parts:
+            return
+        role = turn.role if self._capabilities.c_developer_role else "system"
+        leading = all(message["role"] in ("system", "developer") for message in self.messages)
+        first = self.messages[0] if self.messages else None
+        hoisted = self._capabilities.c_single_system and not leading
+        if hoisted:
+            self._ledger.adapt(turn.path)
+        if first is not None and first["role"] == role == "system" and (hoisted or (leading and not self._capabilities.c_developer_role)):
+            first["content"] = _system_content([*_blocks(first["content"]), *parts])
+        elif hoisted:
+            self.messages.insert(0, {"role": role, "content": _system_content(parts)})
+            self._answers = None if self._answers is None else self._answers + 1
+        else:
+            self._attach([])
+            self.messages.append({"role": role, "content": _system_content(parts)})
+
+    # ---- user and tools ----
+
+    def _user(self, turn: Turn) -> None:
+        said: list[Content] = []
+        for part in turn.parts:
+            if isinstance(part, ResultPart):
+                self._result(part, turn)
+            else:
+                said += self._writer.parts(part)
+        if turn.role != "tool":
+            self._attach(said)
+
+    def _result(self, part: ResultPart, turn: Turn) -> None:
+        message, attached = self._writer.result(part)
+        where = len(self.messages) if self._answers is None else self._answers
+        if where != len(self.messages):
+            self._ledger.adapt(("input",) if self._request.shape == "responses" else turn.path)
+        self.messages.insert(where, message)
+        self._answers = where + 1
+        self._attached += attached
+
+    def _attach(self, said: list[Content]) -> None:
+        """A user's message of what results left over and what is said."""
+        apart = self._request.shape != "messages" and self._attached
+        written = [self._attached, said] if apart else [[*self._attached, *said]]
+        for parts in written:
+            if parts:
+                self.messages.append({"role": "user", "content": self._writer.content(parts)})
+        self._attached = []
+
+    # ---- the model ----
+
+    def _assistant(self, turn: Turn) -> None:
+        text: str | None = None
+        before: Part | None = None
+        refusal = ""
+        calls: list[Content] = []
+        thoughts: list[ReasoningPart] = []
+        for part in turn.parts:
+            if isinstance(part, CallPart):
+                calls.append(self._writer.call(part))
+            elif isinstance(part, ReasoningPart):
+                thoughts.append(part)
+            elif isinstance(part, RefusalPart):
+                refusal += part.text
+            else:
+                for content in self._writer.text_only([part]):
+                    text = self._said(text, content["text"], part, before)
+            before = part
+        reasoning = self._writer.reasoning(thoughts, bool(calls))
+        if text is None and not (calls or refusal or reasoning):
+            return
+        silent = calls or refusal
+        message: dict[str, Any] = {"role": "assistant", "content": text or (None if silent else "")}
+        if refusal:
+            message["refusal"] = refusal
+        message |= reasoning
+        if calls:
+            message["tool_calls"] = calls
+        self.messages.append(message)
+        self._answers = len(self.messages) if calls else None
+
+    def _said(self, text: str | None, more: str, part: Part, before: Part | None) -> str:
+        """Texts that follow each other in one message are one; what stood apart stays so."""
+        if not text:
+            return more
+        one = isinstance(part, TextPart) and isinstance(before, TextPart) and part.path[:-1] == before.path[:-1]
+        return text + more if one else f"{text}\n\n{more}" if more else text
+
+
+def _blocks(content: str | list[Content]) -> list[Content]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _system_content(parts: list[Content]) -> str | list[Content]:
+    return parts if is_marked(parts) else "\n\n".join(part["text"] for part in parts)
