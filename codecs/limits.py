@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import ceil
 
+_OF_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 _LONGEST = 64  # characters of a value that is looked at
 _FAMILIES = ("requests", "tokens")
 _COUNTS = ("limit", "remaining")
@@ -52,6 +53,23 @@ def answer_headers(upstream_shape: str, client_shape: str, headers: Mapping[str,
     else:
         found |= {name: value for name, value in given.items() if _is_limit(name)}
     return found
+
+
+def own_headers(client_shape: str, families: Mapping[str, tuple[int, int, float]], now: float) -> dict[str, str]:
+    """The gateway's own limits. families: `requests` and `tokens`, each with limit, what remains, and seconds until all is there again."""
+    found: dict[str, str] = {}
+    for family, (limit, remaining, wait) in families.items():
+        found[f"x-ratelimit-limit-{family}"] = str(limit)
+        found[f"x-ratelimit-remaining-{family}"] = str(remaining)
+        found[f"x-ratelimit-reset-{family}"] = _go_duration(wait)
+    return _to_messages(found, now) if client_shape == "messages" else found
+
+
+def replaced(found: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Headers of an answer with the gateway's own limits, if it has any, in the place of the upstream's."""
+    if not own:
+        return dict(found)
+    return {name: value for name, value in found.items() if not name.startswith(_OF_LIMITS)} | dict(own)
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

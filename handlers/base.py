@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import ceil
 from typing import Any, ClassVar
 
 from tornado.web import HTTPError, RequestHandler
@@ -38,6 +39,10 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.set_header("x-request-id", request_id)
         self.set_header("request-id", request_id)
+        for header, value in error.headers.items():
+            self.set_header(header, value)
+        if error.retry_after is not None:
+            self.set_header("retry-after", str(max(0, ceil(error.retry_after))))
         if error.should_retry is not None:
             self.set_header("x-should-retry", "true" if error.should_retry else "false")
         self.finish(error.body(self.shape, request_id))

@@ -10,6 +10,7 @@ from ..codecs import errors
 from ..proxy import headers as travel
 from ..proxy import relay
 from ..proxy.client import Client
+from ..proxy.cost import cost
 from .model import ModelHandler
 
 PATHS = r"(embeddings|completions|moderations|rerank|images/[a-z]+|audio/[a-z]+)/*"
@@ -31,13 +32,15 @@ class Passthrough(ModelHandler):
         candidate = next((c for c in gateway.router.candidates("chat", asked.model).candidates if not c.built_in), None)
         if candidate is None or candidate.shape == "messages":
             raise errors.NoCandidate(f"The model `{asked.model[:200]}` does not serve /{path}.", param="model")
+        limited = await gateway.quota.admit(name, "chat")
         limit = gateway.config.limits.max_event
         request = relay.upstream_request(candidate, f"/{path}", headers, asked.renamed(candidate.model), credential, limit)
         self._client = Client(self, gateway.config.limits.client_stall)
         self._task = asyncio.current_task()
         own = {"x-request-id": travel.request_id(headers.get("X-Request-Id"), "0" * 24)}
         try:
-            await relay.carry(gateway, self._client, candidate, request, own)
+            usage = await relay.carry(gateway, self._client, candidate, request, own, limited)
+            gateway.quota.settle(name, usage, cost(usage, candidate.price))
         except asyncio.CancelledError:
             if not self._client.gone:
                 raise

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import cached_property
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from .client import SSE_HEADERS
 from .lanes import BytesLane, EventsLane, json_object, translate_whole
 from .routing import Candidate
 from .shapes import SHAPES
+from .spent import used
 from .upstream import UpstreamRequest
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Attempt:
         self.error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
         self.refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
         self.status = 0
+        self.received = 0  # bytes of the answer
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
         self.times: dict[str, float] = {}
         self.learned = False  # the upstream refused something that another attempt at it leaves out
@@ -76,10 +79,10 @@ class Attempt:
         self._timer: asyncio.TimerHandle | None = None
         self._begun = self._loop.time()
 
-    @property
+    @cached_property
     def spent(self) -> Usage | None:
-        """The tokens that the upstream has told of, in however broken an answer."""
-        return self.usage or (self.lane.usage if self.lane is not None else None)
+        """The tokens of an answer that is over, in however broken a way. To be asked then, not before."""
+        return used(self)
 
     # ---- up ----
 
@@ -247,6 +250,7 @@ class Attempt:
         lane = self.lane
         if lane is None or lane.ended:
             return None
+        self.received += len(chunk)
         out = lane.feed(chunk)
         if lane.ended and not self._done.done():
             self._done.set_result(None)
@@ -325,6 +329,7 @@ class Attempt:
         """The upstream answered with a body: the answer, or an error."""
         response = fetch.result()
         body: bytes = bytes(self._body) or response.body
+        self.received = len(body)
         self.times["first"] = self._loop.time()
         if not 200 <= self.status < 300:
             raise self._refused(body)
@@ -422,7 +427,7 @@ class Attempt:
             found |= travel.forwarded_down(self.upstream_headers)
         else:
             found |= limits.answer_headers(candidate.shape, exchange.shape, self.upstream_headers, time())
-        return found
+        return limits.replaced(found, exchange.limits)
 
 
 def _without_reasoning(request: Request) -> None:

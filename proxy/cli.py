@@ -125,7 +125,7 @@ def _overridden(config: Config, given: argparse.Namespace) -> Config:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from . import loops, server
+    from . import loops, quota, server, stores
 
     journal.set_up(given.log_format)
     try:
@@ -133,11 +133,13 @@ def _serve(given: argparse.Namespace) -> int:
     except OSError as error:
         print(f"{given.config}: {error.strerror}", file=sys.stderr)
         return 2
+    stores.check(config.state_storage)
     _announce(config)
     loops.raise_file_limit()
+    counters = quota.LocalCounters()
 
     def work() -> int:
-        worker = server.Worker(config, given.log_format, reload, reuse_port=given.workers > 1)
+        worker = server.Worker(config, given.log_format, reload, given.workers > 1, counters)
         try:
             loops.run_loop(worker.run)
         except OSError as error:
@@ -153,8 +155,11 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _announce(config: Config) -> None:
+    from . import quota
     from .routing import Router
 
+    if alone := quota.note(config):
+        log.warning("%s", alone)
     for warning in config.warnings:
         log.warning("%s", warning)
     names = [model.id for model in Router(config).models()] + [p.model for p in config.model_providers if p.wildcard]

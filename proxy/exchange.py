@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
 
-from ..codecs import errors, splice
+from ..codecs import errors, limits, splice
 from ..codecs.ledger import Ledger
 from . import headers as travel
 from .attempt import Attempt
@@ -51,6 +51,7 @@ class Exchange:
         self.stream = False
         self.prior: Prior | None = None
         self.key_name = ""
+        self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.refused: set[str] = set()  # names of attempt.LESSONS that an upstream taught during this request
         self.scan: splice.Scan
         self.attempts: list[Attempt] = []
@@ -92,6 +93,7 @@ class Exchange:
 
     async def _run(self) -> None:
         self._read()
+        self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
         route = self.gateway.router.candidates(self.shape, self.scan.model)
         if self.shape == "responses":
             self.prior = await self.gateway.state.prior(self.scan.value, self.key_name)
@@ -177,6 +179,7 @@ class Exchange:
         else:
             self.status = error.http_status(self.shape)
             body, kind = error.body(self.shape, self.request_id), "application/json"
+        headers = limits.replaced(headers, self.limits)
         await self.client.answer(self.status, headers | {"content-type": kind}, body)
 
     async def _break_off(self, error: errors.GatewayError) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 from ..codecs import errors
 from ..conf.model import Config
-from . import journal
+from . import journal, stores
 from .access import Access
+from .cost import cost
 from .demo import DemoClient
 from .exchange import Exchange
 from .metrics import Metrics
+from .quota import Counters, LocalCounters, Quota
 from .routing import Candidate, Router
 from .state import MemoryStore, State
 from .upstream import UpstreamClient
@@ -27,14 +29,21 @@ LESSONS_KEPT = 1000
 class Gateway:
     """One worker's. Make it inside the running loop."""
 
-    def __init__(self, config: Config, tell: Callable[[dict[str, Any]], None] | None = None, metrics: Metrics | None = None) -> None:
-        """tell: what gets each exchange's log line; None logs nothing."""
+    def __init__(
+        self,
+        config: Config,
+        tell: Callable[[dict[str, Any]], None] | None = None,
+        metrics: Metrics | None = None,
+        counters: LocalCounters | None = None,
+    ) -> None:
+        """tell: what gets each exchange's log line; None logs nothing. counters: what the workers of this machine share."""
         self.metrics = metrics or Metrics()
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.demo = DemoClient()
         self.exchanges: set[Exchange] = set()
         self.draining = False
         self.state = State(MemoryStore(config.state_storage.max_entries), config.state_storage.ttl)
+        self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._learned: dict[tuple[str, str], float] = {}  # (upstream, what it refuses) -> until when that is believed, loop time
@@ -44,6 +53,7 @@ class Gateway:
         """Put a configuration in force for the exchanges to come; those under way keep what they have."""
         router = Router(config)
         self.access = Access(config.access_keys)
+        self.quota = Quota(config.access_keys, self._counters)
         self.config, self.router = config, router
         self.timeout = next((one.timeout for one in config.listeners if one.type == "model"), None)
 
@@ -72,9 +82,23 @@ class Gateway:
         """The exchange is over, however it ended."""
         now = self._loop.time()
         self.metrics.settled(exchange, now, self.router.declares)
+        attempt = exchange.attempts[-1] if exchange.attempts else None
+        if attempt is not None:
+            self.quota.settle(exchange.key_name, attempt.spent, cost(attempt.spent, attempt.candidate.price))
         if self._tell is not None:
             self._tell(journal.line(exchange, now))
 
     async def close(self) -> None:
         self.upstream.close()
+        await self._counters.close()
         await self.state.store.close()
+
+
+def _counters(config: Config, here: LocalCounters) -> Counters:
+    """Where the use of access keys is counted: in Redis when that keeps the state, for all replicas."""
+    if config.state_storage.type != "redis":
+        return here
+    stores.check(config.state_storage)
+    from .quota_redis import RedisCounters
+
+    return RedisCounters(config.state_storage.url or "", here)

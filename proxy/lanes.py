@@ -198,10 +198,15 @@ class EventsLane:
         self.content = False
         self.ended = False
         self.error: errors.GatewayError | None = None
-        self.usage: Usage | None = None
         self.stop: str | None = None
         self.events = 0
+        self._metered: Usage | None = None
         self._closing: list[ev.Event] = []
+
+    @property
+    def usage(self) -> Usage | None:
+        """The answer's, or as long as it has not ended what the upstream has counted so far."""
+        return self._metered or self._decoder.usage
 
     def feed(self, chunk: bytes) -> bytes:
         decode = self._decoder.feed
@@ -230,7 +235,7 @@ class EventsLane:
         going: list[ev.Event] = []
         for event in found:
             if isinstance(event, ev.Metered):
-                self.usage = event.usage
+                self._metered = event.usage
                 self._closing.append(event)
             elif isinstance(event, ev.Stop):
                 self.stop = event.reason

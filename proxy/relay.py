@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tornado.httpclient import HTTPResponse
 from tornado.httputil import HTTPHeaders
 
-from ..codecs import errors, splice
+from ..codecs import errors, jsontext, limits, splice
+from ..codecs.usage import Usage, from_chat, from_responses
 from . import headers as travel
 from .client import Client
 from .gateway import Gateway
@@ -26,6 +28,8 @@ _MODEL_FIELD = re.compile(
     rb"(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{0,256})\r\n",
     re.IGNORECASE,
 )
+_USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
+USAGE_WITHIN = 2048  # bytes at the end of an answer where its usage is looked for
 
 
 class Asked:
@@ -72,9 +76,22 @@ def upstream_request(
     )
 
 
-async def carry(gateway: Gateway, client: Client, candidate: Candidate, request: UpstreamRequest, own: dict[str, str]) -> None:
-    """Bring the upstream's answer to the client as it is. own: the gateway's own headers of the answer."""
-    status, kind, down = 502, "application/json", dict[str, str]()
+async def carry(
+    gateway: Gateway,
+    client: Client,
+    candidate: Candidate,
+    request: UpstreamRequest,
+    own: dict[str, str],
+    limited: Mapping[str, str] = MappingProxyType({}),
+) -> Usage | None:
+    """Bring the upstream's answer to the client as it is. Returns what it used, where it says that at its end.
+
+    own: the gateway's own headers of the answer. limited: those of the caller's limits, if it has any.
+    """
+    status, kind, down, tail = 502, "application/json", dict[str, str](), b""
+
+    def headers() -> dict[str, str]:
+        return limits.replaced(own | down | {"content-type": kind, "x-dragoman-upstream": candidate.name}, limited)
 
     def on_headers(code: int, headers: HTTPHeaders) -> None:
         nonlocal status, kind, down
@@ -83,9 +100,11 @@ async def carry(gateway: Gateway, client: Client, candidate: Candidate, request:
             request.streaming_callback = on_chunk
 
     def on_chunk(chunk: bytes) -> Awaitable[Any] | None:
+        nonlocal tail
+        tail = (tail + chunk)[-USAGE_WITHIN:]
         if client.committed:
             return client.write(chunk)
-        return client.start(own | down | {"content-type": kind, "x-dragoman-upstream": candidate.name}, chunk)
+        return client.start(headers(), chunk)
 
     request.on_headers = on_headers
     fetch: asyncio.Future[HTTPResponse] = gateway.upstream.fetch(request)
@@ -98,5 +117,16 @@ async def carry(gateway: Gateway, client: Client, candidate: Candidate, request:
     if client.committed:
         await client.finish()
     else:
-        headers = own | down | {"content-type": kind, "x-dragoman-upstream": candidate.name}
-        await client.answer(status, headers, response.body)
+        await client.answer(status, headers(), response.body)
+    return _usage(tail)
+
+
+def _usage(tail: bytes) -> Usage | None:
+    """The last `usage` object of an answer of an OpenAI path."""
+    for found in reversed(_USAGE.findall(tail)):
+        try:
+            value = jsontext.loads(found)
+        except ValueError:
+            continue
+        return from_responses(value) if "input_tokens" in value else from_chat(value)
+    return None

@@ -26,6 +26,7 @@ from ..conf.model import Config, Listener
 from . import journal
 from .app import make_app
 from .gateway import Gateway
+from .quota import LocalCounters
 
 log = logging.getLogger("dragoman")
 
@@ -85,11 +86,14 @@ class Acceptor:
 class Worker:
     """One process's listeners over one Gateway."""
 
-    def __init__(self, config: Config, log_format: str, reload: Callable[[], Config] | None, reuse_port: bool) -> None:
-        """reload: reads the configuration anew, or raises ConfigError."""
+    def __init__(
+        self, config: Config, log_format: str, reload: Callable[[], Config] | None, reuse_port: bool, counters: LocalCounters
+    ) -> None:
+        """reload: reads the configuration anew, or raises ConfigError. counters: made before the workers were forked."""
         self._config = config
         self._reload = reload
         self._reuse_port = reuse_port
+        self._counters = counters
         self._journal = journal.Journal(log_format)
         self._stopping: asyncio.Event
         self._servers: list[HTTPServer] = []
@@ -98,7 +102,7 @@ class Worker:
     async def run(self, ready: Callable[[], None] | None = None) -> None:
         """Serve until told to stop."""
         self._stopping = asyncio.Event()
-        self.gateway = Gateway(self._config, self._journal.write)
+        self.gateway = Gateway(self._config, self._journal.write, counters=self._counters)
         for listener in self._config.listeners:
             if listener.type == "model":
                 self._listen(listener)

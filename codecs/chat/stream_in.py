@@ -112,6 +112,11 @@ class StreamDecoder:
         self._sequence: str | None = None
 
     @property
+    def usage(self) -> Usage | None:
+        """What was counted so far."""
+        return None if self._usage is None else from_chat(self._usage, self._tier)
+
+    @property
     def stopping(self) -> bool:
         """The model has finished, although usage or a [DONE] may still come."""
         return self._finish is not None

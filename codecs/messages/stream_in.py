@@ -84,6 +84,11 @@ class StreamDecoder:
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] = {}
 
+    @property
+    def usage(self) -> Usage | None:
+        """What was counted so far."""
+        return None if self._usage is None else from_messages(self._usage)
+
     def feed(self, frame: Frame) -> list[Event]:
         """The events of one frame. Never raises: what cannot be read ends in a Fault."""
         if self.ended:

@@ -83,6 +83,8 @@ class _Item:
 class StreamDecoder:
     """One answer. ended: Stop or Fault was returned; whatever comes later is ignored."""
 
+    usage: Usage | None = None  # this shape counts at the end alone
+
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._tools = reply.tools

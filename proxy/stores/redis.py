@@ -92,7 +92,7 @@ class RedisStore:
         with told(RedisError, OSError, TimeoutError):
             return await question(await self._connected())
 
-    async def _script(self, script: str, keys: Sequence[str], *given: str | bytes | int) -> Any:
+    async def script(self, script: str, keys: Sequence[str], *given: str | bytes | int) -> Any:
         return await self._ask(lambda client: client.eval(script, len(keys), *keys, *given))
 
     async def put(self, entry: Entry) -> None:
@@ -137,7 +137,7 @@ class RedisStore:
 
     async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0) -> int | None:
         keys = [_key(name), f"{_key(name)}:log"]
-        number = await self._script(_APPEND, keys, int(expires_at * 1000), first, secrets.token_hex(8), *values)
+        number = await self.script(_APPEND, keys, int(expires_at * 1000), first, secrets.token_hex(8), *values)
         return None if number is None else int(number)
 
     async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
@@ -148,10 +148,10 @@ class RedisStore:
         return bool(await self._ask(lambda client: client.xdel(f"{_key(name)}:log", f"{number + 1}-0")))
 
     async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
-        return bool(await self._script(_LEASE, [f"{_key(name)}:lease"], holder, max(1, int(seconds * 1000)), int(force)))
+        return bool(await self.script(_LEASE, [f"{_key(name)}:lease"], holder, max(1, int(seconds * 1000)), int(force)))
 
     async def release(self, name: str, holder: str) -> None:
-        await self._script(_RELEASE, [f"{_key(name)}:lease"], holder)
+        await self.script(_RELEASE, [f"{_key(name)}:lease"], holder)
 
     async def close(self) -> None:
         if self._client is not None and self._client is not self._single:

@@ -1,0 +1,329 @@
+"""What access keys may use: the arithmetic, the counters of one machine's processes, and those in Redis."""
+
+import asyncio
+import os
+import secrets
+from datetime import UTC, datetime
+
+import pytest
+
+from dragoman.codecs import errors
+from dragoman.codecs.usage import Usage
+from dragoman.conf.model import AccessKey, Budget, Config, StateStorage
+from dragoman.proxy import quota
+from dragoman.proxy.quota import LocalCounters, Quota
+
+from .kinds import cluster, redis, stop_cluster
+
+NOON = datetime(2026, 11, 25, 12, 30, 15, tzinfo=UTC).timestamp()  # a Wednesday
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster():
+    yield
+    stop_cluster()
+
+
+class Clock:
+    """A time that only a test moves."""
+
+    def __init__(self, now=1000.25):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+def key(**limits):
+    return AccessKey("0" * 64, limits.pop("name", f"key-{secrets.token_hex(6)}"), **limits)
+
+
+# ---- periods ----
+
+
+@pytest.mark.parametrize(
+    ("per", "begins", "ends"),
+    [
+        ("hour", "2026-11-25 12:00", "2026-11-25 13:00"),
+        ("day", "2026-11-25 00:00", "2026-11-26 00:00"),
+        ("week", "2026-11-23 00:00", "2026-11-30 00:00"),
+        ("month", "2026-11-01 00:00", "2026-12-01 00:00"),
+    ],
+)
+def test_periods(per, begins, ends):
+    first, after = (datetime.fromisoformat(moment).replace(tzinfo=UTC) for moment in (begins, ends))
+    found = quota.period(per, NOON)
+    assert found.ends == after
+    assert quota.period(per, first.timestamp()) == found
+    assert quota.period(per, after.timestamp() - 1) == found
+    assert quota.period(per, after.timestamp()).number != found.number
+    assert quota.period(per, first.timestamp() - 1).number != found.number
+
+
+def test_a_year_ends_in_its_last_month():
+    assert quota.period("month", datetime(2026, 12, 31, tzinfo=UTC).timestamp()).ends == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+# ---- one process ----
+
+
+def admit(counters, one, shape="chat"):
+    """The headers of an admitted request, or what it was refused with."""
+    try:
+        return asyncio.run(Quota([one], counters).admit(one.name, shape))
+    except errors.OverQuota as error:
+        return error
+
+
+def test_requests_are_counted_in_the_last_minute():
+    clock = Clock()
+    counters, one = LocalCounters(clock), key(requests_per_minute=3)
+    assert admit(counters, one)["x-ratelimit-remaining-requests"] == "2"
+    clock.now += 30
+    assert admit(counters, one)["x-ratelimit-remaining-requests"] == "1"
+    assert admit(counters, one)["x-ratelimit-remaining-requests"] == "0"
+    error = admit(counters, one)
+    assert isinstance(error, errors.OverQuota)
+    assert (error.kind, error.retry_after, error.should_retry) == ("rate_limit", 30, None)
+    assert error.message == "The limit of this API key, 3 requests per minute, is reached. Try again in 30 s."
+    assert error.headers == {
+        "x-ratelimit-limit-requests": "3",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1m0s",
+    }
+    clock.now += 29.7  # the first has left the window at 1060.0, not a moment earlier
+    assert isinstance(admit(counters, one), errors.OverQuota)
+    clock.now += 0.1
+    assert admit(counters, one)["x-ratelimit-remaining-requests"] == "0"
+    assert isinstance(admit(counters, one), errors.OverQuota)
+    clock.now += 10_000
+    assert admit(counters, one)["x-ratelimit-remaining-requests"] == "2"
+
+
+def test_tokens_block_once_the_limit_is_reached():
+    clock = Clock()
+    counters, one = LocalCounters(clock), key(tokens_per_minute=100)
+    limits = Quota([one], counters)
+    assert admit(counters, one)["x-ratelimit-remaining-tokens"] == "100"
+    limits.settle(one.name, Usage(input=60, output=30), 0.0)
+    assert admit(counters, one)["x-ratelimit-remaining-tokens"] == "10"
+    clock.now += 5
+    limits.settle(one.name, Usage(input=60, output=30), 0.0)
+    error = admit(counters, one)
+    assert (error.kind, error.retry_after) == ("rate_limit", 55)
+    assert error.headers["x-ratelimit-remaining-tokens"] == "0"
+    clock.now += 55
+    assert admit(counters, one)["x-ratelimit-remaining-tokens"] == "10"
+
+
+def test_a_budget_blocks_until_its_period_ends():
+    calendar = Clock(NOON)
+    counters, one = LocalCounters(calendar=calendar), key(budget=Budget(0.5, "day"))
+    limits = Quota([one], counters)
+    assert admit(counters, one) == {}
+    limits.settle(one.name, Usage(), 0.499999999)
+    assert admit(counters, one) == {}
+    limits.settle(one.name, Usage(), 0.000000001)
+    error = admit(counters, one)
+    assert (error.kind, error.retry_after, error.should_retry) == ("billing", None, False)
+    assert (error.http_status("messages"), error.http_status("chat"), error.openai()["code"]) == (402, 429, "insufficient_quota")
+    assert "0.5 USD per day" in error.message
+    calendar.now += 86400
+    assert admit(counters, one) == {}
+
+
+def test_what_is_refused_is_not_counted():
+    counters, one = LocalCounters(Clock()), key(requests_per_minute=2, tokens_per_minute=1)
+    Quota([one], counters).settle(one.name, Usage(output=1), 0.0)
+    for _ in range(5):
+        assert admit(counters, one).headers["x-ratelimit-remaining-requests"] == "2"
+
+
+def test_headers_in_the_words_of_messages():
+    counters, one = LocalCounters(Clock()), key(requests_per_minute=2, tokens_per_minute=10)
+    found = admit(counters, one, "messages")
+    moments = [datetime.fromisoformat(found.pop(f"anthropic-ratelimit-{family}-reset")) for family in ("requests", "tokens")]
+    assert found == {
+        "anthropic-ratelimit-requests-limit": "2",
+        "anthropic-ratelimit-requests-remaining": "1",
+        "anthropic-ratelimit-tokens-limit": "10",
+        "anthropic-ratelimit-tokens-remaining": "10",
+    }
+    assert 55 < (moments[0] - moments[1]).total_seconds() < 62
+
+
+def test_keys_without_limits_are_not_counted():
+    class Never:
+        """Counters that nobody may ask."""
+
+    limits = Quota([key(name="free")], Never())
+    assert asyncio.run(limits.admit("free", "chat")) == {}
+    assert asyncio.run(limits.admit("", "chat")) == {}
+    limits.settle("free", Usage(output=1), 1.0)
+    limits.settle("", Usage(output=1), 1.0)
+
+
+def test_keys_do_not_share_a_slot():
+    counters = LocalCounters(Clock())
+    keys = [key(requests_per_minute=number) for number in range(1, 300)]
+    for number, one in enumerate(keys, 1):
+        assert admit(counters, one)["x-ratelimit-remaining-requests"] == str(number - 1)
+
+
+def test_what_an_operator_is_told():
+    config = Config((), access_keys=(key(requests_per_minute=1),))
+    assert "state_storage of type redis" in quota.note(config)
+    assert quota.note(Config((), access_keys=(key(),))) is None
+    assert quota.note(Config((), access_keys=config.access_keys, state_storage=StateStorage("redis", url="redis://h"))) is None
+
+
+# ---- many processes ----
+
+PROCESSES, TRIES = 4, 100
+
+
+def in_processes(work):
+    """The sum of what `work` returns in each of four forked processes that begin at the same moment."""
+    go_out, go_in = os.pipe()
+    done_out, done_in = os.pipe()
+    for _ in range(PROCESSES):
+        if os.fork() == 0:
+            code = 1
+            try:
+                os.close(go_in)
+                os.read(go_out, 1)
+                os.write(done_in, b"%d\n" % work())
+                code = 0
+            finally:
+                os._exit(code)
+    os.close(go_in)
+    os.close(done_in)
+    codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(PROCESSES)]
+    with os.fdopen(done_out) as done:
+        counts = [int(line) for line in done]
+    os.close(go_out)
+    assert codes == [0] * PROCESSES
+    return sum(counts)
+
+
+@pytest.mark.parametrize("limit", [1, 50, 399])
+def test_forked_processes_admit_exactly_the_limit(limit):
+    counters, one = LocalCounters(), key(requests_per_minute=limit)
+    assert in_processes(lambda: sum(counters.admit_now(one).admitted for _ in range(TRIES))) == limit
+    assert not counters.admit_now(one).admitted
+
+
+def test_forked_processes_lose_no_token_and_no_cent():
+    calendar = Clock(NOON)
+    counters, one = LocalCounters(calendar=calendar), key(tokens_per_minute=10**9, budget=Budget(10**6, "month"))
+
+    def work():
+        for _ in range(TRIES):
+            counters.settle(one, 3, 7)
+        return 1
+
+    in_processes(work)
+    found = counters.admit_now(one)
+    assert sum(bucket.tokens for bucket in found.buckets) == 3 * PROCESSES * TRIES
+    assert found.spent == 7 * PROCESSES * TRIES
+
+
+# ---- Redis ----
+
+
+@pytest.fixture(params=["redis", "cluster"])
+def address(request):
+    if request.param == "cluster":
+        yield cluster().url
+    else:
+        with redis() as url:
+            yield url
+
+
+def replicas(url, count=2):
+    """Counters of gateways that share nothing but Redis."""
+    from dragoman.proxy.quota_redis import RedisCounters
+
+    return [RedisCounters(url, LocalCounters()) for _ in range(count)]
+
+
+async def closed(*counters):
+    for one in counters:
+        await one.close()
+
+
+def test_replicas_admit_exactly_the_limit(address):
+    one = key(requests_per_minute=50)
+
+    async def main():
+        first, second = replicas(address)
+        standings = await asyncio.gather(*(counters.admit(one) for _ in range(100) for counters in (first, second)))
+        assert sum(standing.admitted for standing in standings) == 50
+        assert {sum(bucket.requests for bucket in (await c.admit(one)).buckets) for c in (first, second)} == {50}
+        await closed(first, second)
+
+    asyncio.run(main())
+
+
+def test_replicas_know_what_the_others_spent(address):
+    one = key(requests_per_minute=100, tokens_per_minute=100, budget=Budget(1, "month"), name=f"team {{a}}: {secrets.token_hex(6)}")
+
+    async def main():
+        first, second = replicas(address)
+        assert (await first.admit(one)).admitted
+        for _ in range(10):
+            first.settle(one, 9, 99_000_000)
+        await first.close()  # which waits for what is owed
+        standing = await second.admit(one)
+        assert standing.admitted
+        assert (sum(bucket.tokens for bucket in standing.buckets), standing.spent) == (90, 990_000_000)
+        second.settle(one, 0, 10_000_000)
+        await second.close()
+        (third,) = replicas(address, 1)
+        standing = await third.admit(one)
+        assert not standing.admitted
+        assert (standing.spent, sum(bucket.requests for bucket in standing.buckets)) == (1_000_000_000, 2)
+        await third.close()
+
+    asyncio.run(main())
+
+
+def test_nothing_is_left_in_redis_after_its_time(address):
+    import redis as driver
+
+    one = key(requests_per_minute=1, tokens_per_minute=1, budget=Budget(1, "hour"))
+
+    async def main():
+        (counters,) = replicas(address, 1)
+        await counters.admit(one)
+        counters.settle(one, 5, 5)
+        await counters.close()
+
+    asyncio.run(main())
+    cluster_mode = driver.Redis.from_url(address).info("cluster")["cluster_enabled"]
+    client = driver.RedisCluster.from_url(address) if cluster_mode else driver.Redis.from_url(address)
+    names = list(client.scan_iter(f"dragoman:{{quota:{one.name}}}*"))
+    assert len(names) == 2
+    lifetimes = sorted(client.ttl(name) for name in names)
+    assert 0 < lifetimes[0] <= 60
+    assert 0 < lifetimes[1] <= 3600
+    client.delete(*names)
+    client.close()
+
+
+def test_without_redis_the_machine_counts_by_itself(caplog):
+    pytest.importorskip("redis", reason="needs redis (dragoman[redis])")
+    one = key(requests_per_minute=2, budget=Budget(1, "day"))
+
+    async def main():
+        here = LocalCounters()
+        from dragoman.proxy.quota_redis import RedisCounters
+
+        counters = RedisCounters("redis://127.0.0.1:1/0", here)
+        assert [(await counters.admit(one)).admitted for _ in range(4)] == [True, True, False, False]
+        counters.settle(one, 0, 10**9)
+        assert (await counters.admit(one)).spent == 10**9
+        await counters.close()
+
+    asyncio.run(main())
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["limits are counted on this machine alone"]
