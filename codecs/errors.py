@@ -200,13 +200,13 @@ class Broken(UpstreamFault):
 
 
 class Timeout(UpstreamFault):
-    """A timer ran out; `timer` is its name in the configuration (connect, first_byte, idle)."""
+    """A timer ran out; `timer` is its name in the configuration (connect, first_byte, idle, client_stall, timeout)."""
 
     kind = "timeout"
     code = "upstream_timeout"
 
     def __init__(self, timer: str, message: str, detail: str = "") -> None:
-        super().__init__(message, detail)
+        super().__init__(f"{message.rstrip('.')} ({timer}).", detail)
         self.timer = timer
 
 

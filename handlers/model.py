@@ -32,6 +32,7 @@ class ModelHandler(Handler):
     def prepare(self) -> None:
         self._exchange: Exchange | None = None
         self._body = bytearray()
+        self.gateway.serving.add(self)
         if self.request.method != "POST":
             raise HTTPError(405)
         limit = self.gateway.config.limits.max_body
@@ -65,7 +66,11 @@ class ModelHandler(Handler):
         self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query)
         await self._exchange.run()
 
+    def on_finish(self) -> None:
+        self.gateway.serving.discard(self)
+
     def on_connection_close(self) -> None:
+        self.gateway.serving.discard(self)
         if self._exchange is not None:
             self._exchange.leave()
 

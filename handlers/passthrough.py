@@ -46,6 +46,7 @@ class Passthrough(ModelHandler):
                 raise
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         task = getattr(self, "_task", None)
         if task is not None:
             self._client.gone = True

@@ -8,6 +8,7 @@ and never more than one joined buffer waits.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Awaitable, Mapping
 from typing import Any
@@ -30,7 +31,8 @@ class Client:
         self._handler = handler
         self._stall = stall
         self._chunked = False
-        self._stream: IOStream | None = None
+        self._connection: IOStream | None = None  # once the answer has begun
+        self._stream: IOStream | None = None  # the same, of a stream
         self.committed = False  # the answer's status and headers are out
         self.gone = False  # the client has left
         self._now = asyncio.get_running_loop().time
@@ -42,16 +44,35 @@ class Client:
             return 0.0
         return now - self._written
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the connection was closed because the client took nothing for too long."""
+        stream = self._connection
+        return stream is not None and getattr(stream.error, "errno", None) == errno.ETIMEDOUT
+
+    def abort(self) -> None:
+        """Close the connection: what was sent has no proper end."""
+        self.gone = True
+        if self._connection is not None:
+            self._connection.close()
+
     def _set(self, status: int, headers: Mapping[str, str]) -> None:
-        self._handler.set_status(status)
+        handler = self._handler
+        handler.set_status(status)
         for name, value in headers.items():
-            self._handler.set_header(name, value)
+            handler.set_header(name, value)
         self.committed = True
+        stream: IOStream = handler.request.connection.stream  # type: ignore[union-attr]
+        self._connection = stream
+        if stream.socket is not None and stream.socket.family in (socket.AF_INET, socket.AF_INET6):
+            stream.set_nodelay(True)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall * 1000))
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """A whole answer."""
+        """A whole answer, up to its last byte handed to the kernel. Raises StreamClosedError."""
         self._set(status, headers)
-        self._handler.finish(body)
+        await self._handler.finish(body)
 
     def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
         """Commit a stream: status 200, headers, and the first bytes in the same write."""
@@ -59,14 +80,8 @@ class Client:
         self._set(200, headers)
         self._written = self._now()
         handler.write(first)
-        request = handler.request
-        self._chunked = request.version == "HTTP/1.1"
-        stream: IOStream = request.connection.stream  # type: ignore[union-attr]
-        self._stream = stream
-        if stream.socket is not None and stream.socket.family in (socket.AF_INET, socket.AF_INET6):
-            stream.set_nodelay(True)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall * 1000))
+        self._chunked = handler.request.version == "HTTP/1.1"
+        self._stream = self._connection
         flushed = handler.flush()
         return None if flushed.done() and flushed.exception() is None else flushed
 
@@ -93,6 +108,6 @@ class Client:
         return stream.write(framed)
 
     async def finish(self) -> None:
-        """End a started stream in good order."""
+        """End a started stream in good order. Raises StreamClosedError."""
         if not self.gone:
             await self._handler.finish()

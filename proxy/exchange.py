@@ -14,6 +14,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
+from tornado.iostream import StreamClosedError
 
 from ..codecs import errors, limits, splice
 from ..codecs.ledger import Ledger
@@ -64,25 +65,20 @@ class Exchange:
         self._task = asyncio.current_task()
         self.gateway.exchanges.add(self)
         try:
-            timeout = self.gateway.timeout
-            if timeout is None:
-                await self._run()
-            else:
-                async with asyncio.timeout(timeout):
-                    await self._run()
+            await self._told()
         except asyncio.CancelledError:
             if not self.client.gone:
                 raise
-        except errors.GatewayError as error:
-            await self._refuse(error)
-        except TimeoutError:
-            await self._refuse(errors.Timeout("timeout", "The request took longer than this gateway allows."))
+        except StreamClosedError:
+            self.client.gone = True
         except Exception:
-            log.exception("request %s failed", self.request_id)
-            await self._refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
+            log.exception("request %s failed, and could not be told so", self.request_id)
+            self.client.abort()
         finally:
             self.gateway.exchanges.discard(self)
             self._task = None
+            if self.client.gone and self.client.stalled:
+                self.error = errors.Timeout("client_stall", "The client took nothing any more.")
             self.gateway.settle(self)
 
     def leave(self) -> None:
@@ -91,6 +87,20 @@ class Exchange:
         if self._task is not None:
             self._task.cancel()
 
+    async def _told(self) -> None:
+        try:
+            async with asyncio.timeout(self.gateway.timeout):
+                await self._run()
+        except errors.GatewayError as error:
+            await self._refuse(error)
+        except TimeoutError:
+            await self._refuse(errors.Timeout("timeout", "The request took longer than this gateway allows."))
+        except StreamClosedError:
+            raise
+        except Exception:
+            log.exception("request %s failed", self.request_id)
+            await self._refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
+
     async def _run(self) -> None:
         self._read()
         self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
@@ -98,7 +108,7 @@ class Exchange:
         if self.shape == "responses":
             self.prior = await self.gateway.state.prior(self.scan.value, self.key_name)
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in route.candidates:
+        for candidate in self.gateway.ejection.ordered(route.candidates):
             if await self._try(candidate, failed):
                 return
         raise self._verdict(failed)
@@ -114,13 +124,17 @@ class Exchange:
 
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
         """Whether this candidate answered, within the attempts that its policy allows. Raises what no candidate could mend."""
-        policy = candidate.provider.retry_policy
+        ejection, policy = self.gateway.ejection, candidate.provider.retry_policy
         allowed = policy.max_attempts if policy else 2
         for number in range(1, allowed + 1):
             attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
             try:
                 await attempt.run()
+                if isinstance(self.error, errors.UpstreamFault):  # in mid-stream
+                    ejection.failed(candidate)
+                else:
+                    ejection.worked(candidate)
                 return True
             except errors.GatewayError as error:
                 attempt.error = error
@@ -133,6 +147,7 @@ class Exchange:
                     return False
                 if not _mendable(error, attempt.status, policy):
                     raise
+                ejection.failed(candidate, error.retry_after)
                 wait = _pause(error, number, policy)
                 if number == allowed or wait is None:
                     return False

@@ -13,6 +13,7 @@ from . import journal, stores
 from .access import Access
 from .cost import cost
 from .demo import DemoClient
+from .ejection import Ejection
 from .exchange import Exchange
 from .metrics import Metrics
 from .quota import Counters, LocalCounters, Quota
@@ -41,6 +42,7 @@ class Gateway:
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.demo = DemoClient()
         self.exchanges: set[Exchange] = set()
+        self.serving: set[object] = set()  # requests that are read or answered, exchanges and others
         self.draining = False
         self.state = State(MemoryStore(config.state_storage.max_entries), config.state_storage.ttl)
         self._counters = _counters(config, counters or LocalCounters())
@@ -52,6 +54,7 @@ class Gateway:
     def adopt(self, config: Config) -> None:
         """Put a configuration in force for the exchanges to come; those under way keep what they have."""
         router = Router(config)
+        self.ejection = Ejection(self._loop.time)
         self.access = Access(config.access_keys)
         self.quota = Quota(config.access_keys, self._counters)
         self.config, self.router = config, router

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ..codecs import errors
 from .cost import cost
 from .metrics import error_kind, status
 from .routing import told
@@ -39,6 +40,8 @@ def line(exchange: Exchange, now: float) -> dict[str, Any]:
         found["client_left"] = True
     if exchange.error is not None:
         found["error"] = exchange.error.code or exchange.error.kind
+        if isinstance(exchange.error, errors.Timeout):
+            found["timer"] = exchange.error.timer
         found["error_message"] = exchange.error.message[:300]
         if exchange.error.detail:
             found["error_detail"] = exchange.error.detail[:300]
