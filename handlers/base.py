@@ -59,7 +59,7 @@ class Handler(RequestHandler):
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not isinstance(value, errors.GatewayError | HTTPError):
-            log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+            log.error("%s %s failed", self.request.method, self.request.path, exc_info=value)
 
 
 class NotFound(Handler):

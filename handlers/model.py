@@ -16,6 +16,7 @@ from tornado.web import HTTPError, stream_request_body
 from ..codecs import errors
 from ..proxy.client import Client
 from ..proxy.exchange import Exchange
+from ..proxy.routing import Shape
 from .base import Handler
 
 DISCARDED = 1 << 28  # bytes over the limit that are read at most
@@ -27,7 +28,7 @@ ASCII = ascii_letters + digits + punctuation
 class ModelHandler(Handler):
     """One request to a model."""
 
-    shape: ClassVar[str]
+    shape: ClassVar[Shape]
 
     def prepare(self) -> None:
         self._exchange: Exchange | None = None

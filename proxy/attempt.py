@@ -19,7 +19,7 @@ from tornado.httputil import HTTPHeaders
 from ..codecs import errors, jsontext, limits, scrub, splice
 from ..codecs.ledger import Ledger
 from ..codecs.reply import Reply, Unsaid
-from ..codecs.request import ReasoningPart, Request
+from ..codecs.request import Part, ReasoningPart, Request
 from ..codecs.usage import Usage
 from . import headers as travel
 from .client import SSE_HEADERS
@@ -238,7 +238,8 @@ class Attempt:
             raise errors.Garbled("The upstream answered with something that is not an event stream.", repr(chunk[:200]))
         self.lane = None
         self.request.streaming_callback = self._gather
-        return self._gather(chunk)
+        self._gather(chunk)
+        return None
 
     def _gather(self, chunk: bytes) -> None:
         self._body += chunk
@@ -433,7 +434,7 @@ class Attempt:
 def _without_reasoning(request: Request) -> None:
     """History without what an upstream refused to take back."""
     for turn in request.turns:
-        kept = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
+        kept: list[Part] = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
         if len(kept) != len(turn.parts):
             turn.parts = kept
             request.ledger.adapt(("reasoning",))

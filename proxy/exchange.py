@@ -21,7 +21,7 @@ from ..codecs.ledger import Ledger
 from . import headers as travel
 from .attempt import Attempt
 from .client import Client
-from .routing import Candidate
+from .routing import Candidate, Shape
 from .state import Prior
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 class Exchange:
     """One caller's request. `shape` is the caller's; `query` is what stood behind the path, with its question mark."""
 
-    def __init__(self, gateway: Gateway, shape: str, client: Client, headers: HTTPHeaders, body: bytes, query: str = "") -> None:
+    def __init__(self, gateway: Gateway, shape: Shape, client: Client, headers: HTTPHeaders, body: bytes, query: str = "") -> None:
         self.gateway = gateway
         self.shape = shape
         self.client = client

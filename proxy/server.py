@@ -1,8 +1,9 @@
 """The process: listeners, signals, draining, and (with several workers) the supervisor of its children.
 
-SIGTERM or SIGINT drains: /readyz turns 503, listeners close, open exchanges end, then exit 0; what is still open after the grace
-is cut. A second one ends at once. SIGHUP puts a new configuration in force without touching what is under way; a bad file changes
-nothing. With several workers each is a process of its own on the same port (SO_REUSEPORT), and one that dies is replaced.
+SIGTERM or SIGINT drains: /readyz turns 503, new requests are refused, open ones end, then the listeners close and the exit code is
+0; what is still open after the grace is cut. A second one ends at once. SIGHUP puts a new configuration in force without touching
+what is under way; a bad file changes nothing. With several workers each is a process of its own on the same port (SO_REUSEPORT),
+and one that dies is replaced.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import errno
 import gc
 import logging
+import resource
 import signal
 import socket
 import ssl
@@ -22,7 +24,7 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import bind_sockets
 
 from ..conf import ConfigError
-from ..conf.model import Config, Listener
+from ..conf.model import Config, Listener, Tls
 from . import journal
 from .app import make_app
 from .gateway import Gateway
@@ -33,14 +35,37 @@ log = logging.getLogger("dragoman")
 GRACE = 30.0  # seconds that open exchanges may take after SIGTERM
 BACKLOG = 4096
 ACCEPTS_PER_TURN = 64
+MOST_CONNECTIONS = 20_000  # of one worker: an idle one costs about 10 KB
 NO_FILES_PAUSE = 0.1  # seconds without accepting when there are no descriptors left
 _NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Acceptor:
-    """Accepts connections for an HTTPServer. With no descriptor left it pauses; the stock one would spin."""
+class Server(HTTPServer):
+    """An HTTPServer that knows how many connections it has."""
 
-    def __init__(self, sock: socket.socket, server: HTTPServer, context: ssl.SSLContext | None) -> None:
+    def initialize(self, *arguments: Any, **named: Any) -> None:
+        super().initialize(*arguments, **named)
+        self.connections = 0
+        self.freed: list[Callable[[], None]] = []  # called when a connection has ended
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        self.connections += 1
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        super().on_close(server_conn)
+        self.connections -= 1
+        for freed in self.freed:
+            freed()
+
+
+class Acceptor:
+    """Accepts connections for a Server, so many at most. With no descriptor left it pauses; the stock one would spin."""
+
+    def __init__(self, sock: socket.socket, server: Server, context: ssl.SSLContext | None, most: int) -> None:
+        self._most = most
+        self._full = False
+        server.freed.append(self._freed)
         self._sock, self._server, self._context = sock, server, context
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -56,8 +81,18 @@ class Acceptor:
         self._loop.remove_reader(self._sock)
         self._sock.close()
 
+    def _freed(self) -> None:
+        if self._full and self._server.connections < self._most and self._sock.fileno() >= 0:
+            self._full = False
+            self.start()
+
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
+            if self._server.connections >= self._most:
+                log.warning("%d connections are open: others wait until one ends", self._most)
+                self._full = True
+                self._loop.remove_reader(self._sock)
+                return
             try:
                 connection, address = self._sock.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
@@ -96,7 +131,8 @@ class Worker:
         self._counters = counters
         self._journal = journal.Journal(log_format)
         self._stopping: asyncio.Event
-        self._servers: list[HTTPServer] = []
+        self._servers: list[Server] = []
+        self._contexts: list[tuple[ssl.SSLContext, Tls]] = []
         self._acceptors: list[Acceptor] = []
 
     async def run(self, ready: Callable[[], None] | None = None) -> None:
@@ -123,7 +159,8 @@ class Worker:
         if listener.tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(listener.tls.cert, listener.tls.key)
-        server = HTTPServer(
+            self._contexts.append((context, listener.tls))
+        server = Server(
             make_app(self.gateway),
             max_body_size=self._config.limits.max_body,
             max_buffer_size=self._config.limits.max_body + (1 << 20),
@@ -133,18 +170,23 @@ class Worker:
         )
         self._servers.append(server)
         for sock in bind_sockets(listener.port, listener.address, backlog=BACKLOG, reuse_port=self._reuse_port):
-            self._acceptors.append(Acceptor(sock, server, context))
+            self._acceptors.append(Acceptor(sock, server, context, most_connections()))
 
     def reload(self) -> None:
-        """SIGHUP."""
+        """SIGHUP: the configuration and the certificates anew, all of it or nothing."""
         if self._reload is None:
             log.warning("there is no configuration file to read again")
             return
         try:
             config = self._reload()
+            for context, tls in self._contexts:
+                context.load_cert_chain(tls.cert, tls.key)
             self.gateway.adopt(config)
         except (ConfigError, OSError) as error:
             log.error("the configuration was not changed: %s", error)
+            return
+        except Exception:
+            log.exception("the configuration was not changed")
             return
         if config.listeners != self._config.listeners:
             log.warning("changed listeners take effect at the next start")
@@ -158,17 +200,24 @@ class Worker:
         self._stopping.set()
 
     async def _drain(self) -> None:
+        """End what is open. Until that is done the listeners stay: who asks /readyz shall hear why nothing else is served."""
+        for server in self._servers:
+            server.conn_params.no_keep_alive = True
+        serving = self.gateway.serving
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + GRACE
+        while (serving or self.gateway.exchanges) and loop.time() < deadline:  # noqa: ASYNC110 - they end by themselves, in any order
+            await asyncio.sleep(0.05)
+        if serving:
+            log.warning("%d requests were cut after %s s", len(serving), GRACE)
         for acceptor in self._acceptors:
             acceptor.stop()
         for server in self._servers:
-            server.stop()
-            server.conn_params.no_keep_alive = True
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + GRACE
-        while self.gateway.exchanges and loop.time() < deadline:  # noqa: ASYNC110 - exchanges end by themselves, in any order
-            await asyncio.sleep(0.05)
-        if self.gateway.exchanges:
-            log.warning("%d exchanges were cut after %s s", len(self.gateway.exchanges), GRACE)
-        for server in self._servers:
             await server.close_all_connections()
         await self.gateway.close()
+
+
+def most_connections() -> int:
+    """As many as there are descriptors for, when each has one to an upstream besides; bounded, since each costs memory."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(MOST_CONNECTIONS, (soft - 64) // 2))

@@ -337,7 +337,7 @@ ADDRESSES = {
 def configuration(addresses: dict[str, str]) -> str:
     """One entry a shape for each address, each with the timeouts and the credential that its faults are about."""
     lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", f"limits: {{max_event: {LIMIT}B}}", "model_providers:"]
-    hasty = "timeouts: {first_byte: 300ms, idle: 300ms}"
+    hasty = "timeouts: {first_byte: 100ms, idle: 100ms}"
     for shape in SHAPES:
         shared = f"apis: [{APIS[shape]}], provider_interface: openai"
         for suffix, address, more in [
