@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from math import ceil
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ class Handler(RequestHandler):
 
     def initialize(self, gateway: Gateway) -> None:
         self.gateway = gateway
+        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), secrets.token_hex(12))
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -34,7 +36,7 @@ class Handler(RequestHandler):
 
     def refuse(self, error: errors.GatewayError) -> None:
         """Answer with an error, before anything else was written."""
-        request_id = travel.request_id(self.request.headers.get("X-Request-Id"), "0" * 24)
+        request_id = self.request_id
         self.set_status(error.http_status(self.shape))
         self.set_header("Content-Type", "application/json")
         self.set_header("x-request-id", request_id)
@@ -55,11 +57,11 @@ class Handler(RequestHandler):
             kind = _KINDS.get(status_code, "bad_request" if status_code < 500 else "server")
             self.refuse(errors.GatewayError(self._reason, kind=kind, status=status_code))
         else:
-            self.refuse(errors.LocalBug("Internal error."))
+            self.refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not isinstance(value, errors.GatewayError | HTTPError):
-            log.error("%s %s failed", self.request.method, self.request.path, exc_info=value)
+            log.error("request %s failed: %s %s", self.request_id, self.request.method, self.request.path, exc_info=value)
 
 
 class NotFound(Handler):

@@ -16,6 +16,7 @@ from tornado.web import HTTPError, stream_request_body
 from ..codecs import errors
 from ..proxy.client import Client
 from ..proxy.exchange import Exchange
+from ..proxy.gateway import Gateway
 from ..proxy.routing import Shape
 from .base import Handler
 
@@ -30,9 +31,12 @@ class ModelHandler(Handler):
 
     shape: ClassVar[Shape]
 
-    def prepare(self) -> None:
+    def initialize(self, gateway: Gateway) -> None:
+        super().initialize(gateway)
         self._exchange: Exchange | None = None
         self._body = bytearray()
+
+    def prepare(self) -> None:
         self.gateway.serving.add(self)
         if self.request.method != "POST":
             raise HTTPError(405)

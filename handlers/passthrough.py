@@ -37,7 +37,7 @@ class Passthrough(ModelHandler):
         request = relay.upstream_request(candidate, f"/{path}", headers, asked.renamed(candidate.model), credential, limit)
         self._client = Client(self, gateway.config.limits.client_stall)
         self._task = asyncio.current_task()
-        own = {"x-request-id": travel.request_id(headers.get("X-Request-Id"), "0" * 24)}
+        own = {"x-request-id": self.request_id}
         try:
             usage = await relay.carry(gateway, self._client, candidate, request, own, limited)
             gateway.quota.settle(name, usage, cost(usage, candidate.price))

@@ -40,7 +40,7 @@ class _Counter(ModelHandler):
             renamed = splice.replace_model(body, scan, candidate.model)
             limit = gateway.config.limits.max_event
             request = relay.upstream_request(candidate, self.native_path, headers, renamed, credential, limit)
-            own = {"x-request-id": travel.request_id(headers.get("X-Request-Id"), "0" * 24)}
+            own = {"x-request-id": self.request_id}
             await relay.carry(gateway, Client(self, gateway.config.limits.client_stall), candidate, request, own)
             return
         count = await self._asked(candidate, scan.value, credential)

@@ -68,7 +68,8 @@ def provider(script: Gated) -> Iterator[Provider]:
 def gateway(start_session: Start, provider: Provider) -> Iterator[Running]:
     running = start_session(CONFIG.replace("UPSTREAM", provider.url))
     yield running
-    assert "traceback" not in running.log().lower()
+    written = running.log()
+    assert "traceback" not in written.lower(), written[written.lower().index("traceback") - 500 :][:3000]
 
 
 @pytest.fixture
