@@ -21,6 +21,7 @@ INVALID = "INVALID_JSON"  # Anthropic's convention for arguments that are not JS
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_OR_ESCAPE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
 _LONG_NUMBER = re.compile("[0-9]{19}")
+_HALF = re.compile(rb"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")  # as `dumps` writes it; a backslash of the text's own is two
 
 
 def _refuse(literal: str) -> NoReturn:
@@ -79,6 +80,19 @@ def _patient_dumps(value: Any) -> bytes:
         else:
             pieces.append(str(item) if type(item) is int else orjson.dumps(item).decode())
     return "".join(pieces).encode()
+
+
+def mended(value: Any) -> Any:
+    """The value, with U+FFFD for every half of a character in its strings."""
+    try:
+        orjson.dumps(value)
+        return value
+    except TypeError:
+        text = _HALF.sub(lambda match: b"\\ufffd" if match[1] else match[0], dumps(value)).decode()
+    try:
+        return _PATIENT.decode(text)  # long numbers stay exact
+    except RecursionError:
+        return orjson.loads(text)
 
 
 # ---- whole arguments ----

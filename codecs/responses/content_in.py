@@ -137,7 +137,7 @@ def decode_reasoning(fields: Fields, ledger: Ledger) -> ReasoningPart | None:
 
     The gateway's own members of a stored item go before what its caller saw of it.
     """
-    fields.ignore("id", "status")
+    fields.ignore("status")
     id, path = fields.text("id") or "", fields.path
     summary = list(_texts(fields.items("summary"), "summary_text"))
     text = "\n\n".join(_texts(fields.items("content"), "reasoning_text"))

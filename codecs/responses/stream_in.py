@@ -141,7 +141,7 @@ class StreamDecoder:
             return self._error(body) if _is_error(body) else self._garbled("an answer that is no response")
         if body.get("status") in ("queued", "in_progress"):
             return self._garbled("a response that has not ended")
-        return list(self._terminal({"response": body}))
+        return list(self._terminal({"response": jsontext.mended(body)}))
 
     # ---- frames ----
 
@@ -153,6 +153,9 @@ class StreamDecoder:
             value = jsontext.loads(frame[1])
         except ValueError:
             return self._garbled("an event that is not JSON")
+        if isinstance(value, dict):
+            delta = value.pop("delta", None)  # its other half may be in the next
+            value = jsontext.mended(value) | {"delta": delta}
         return self._frame(frame[0], value)
 
     def _frame(self, name: bytes, value: Any) -> list[Event]:
@@ -490,6 +493,8 @@ class StreamDecoder:
         taken = {id(known) for whole in items if (known := named.get(_str(whole, "id")))}
         rest = [item for _, item in sorted(self._items.items()) if id(item) not in taken]
         for whole in items:
+            if self.ended:
+                return
             item = named.get(_str(whole, "id"))
             if item is None:
                 kind = _str(whole, "type")

@@ -405,3 +405,18 @@ def test_any_free_text_in_any_cut(text: str, ascii_only: bool, places: list[int]
     pieces = sliced(json.dumps({"input": text}, ensure_ascii=ascii_only), places)
     joiner = SurrogateJoiner()
     assert "".join(map(unwrapper.feed, pieces)) + unwrapper.finish() == joiner.feed(text) + joiner.finish()
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("a", "a"),
+        ("\U0001f600", "\U0001f600"),
+        ("a\ud83d", "a\ufffd"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+        ({"\ud83d": ["x\\ud83d", "\\\ud83d", 10**30]}, {"\ufffd": ["x\\ud83d", "\\\ufffd", 10**30]}),
+        (10**30, 10**30),
+    ],
+)
+def test_halves_of_characters_are_mended(value: object, wanted: object) -> None:
+    assert jsontext.mended(value) == wanted
