@@ -14,6 +14,7 @@ from tornado.iostream import IOStream
 from tornado.web import HTTPError, stream_request_body
 
 from ..codecs import errors
+from ..proxy import headers as travel
 from ..proxy.client import Client
 from ..proxy.exchange import Exchange
 from ..proxy.gateway import Gateway
@@ -49,8 +50,12 @@ class ModelHandler(Handler):
         encoding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
+        # a stranger's body is read and forgotten: the refusal comes when it is over, and nothing was kept for it
+        self._stranger = not self.gateway.access.knows(travel.credential(self.request.headers, self.shape))
 
     def data_received(self, chunk: bytes) -> None:
+        if self._stranger:
+            return
         self._body += chunk
         if len(self._body) > self.gateway.config.limits.max_body:
             self._body = bytearray()

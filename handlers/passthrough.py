@@ -28,7 +28,7 @@ class Passthrough(ModelHandler):
         asked = relay.Asked(bytes(self._body), headers.get("Content-Type", ""))
         if asked.model is None:
             raise errors.Missing("`model` is required.", param="model")
-        gateway.access.check_model(name, asked.model)
+        gateway.check_model(name, asked.model)
         candidate = next((c for c in gateway.router.candidates("chat", asked.model).candidates if not c.built_in), None)
         if candidate is None or candidate.shape == "messages":
             raise errors.NoCandidate(f"The model `{asked.model[:200]}` does not serve /{path}.", param="model")

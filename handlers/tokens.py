@@ -34,7 +34,7 @@ class _Counter(ModelHandler):
         name = gateway.access.admit(credential)
         body = bytes(self._body)
         scan = splice.scan(body)
-        gateway.access.check_model(name, scan.model)
+        gateway.check_model(name, scan.model)
         candidate = gateway.router.candidates(self.shape, scan.model).candidates[0]
         if candidate.shape == self.shape and self.counts(candidate):
             renamed = splice.replace_model(body, scan, candidate.model)

@@ -120,7 +120,7 @@ class Exchange:
         self.stream = bool(self.scan.stream)
         if self.stream:
             gateway.metrics.opened()
-        gateway.access.check_model(self.key_name, self.scan.model)
+        gateway.check_model(self.key_name, self.scan.model)
 
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
         """Whether this candidate answered, within the attempts that its policy allows. Raises what no candidate could mend."""

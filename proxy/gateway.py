@@ -81,6 +81,12 @@ class Gateway:
             error.retry_after = 1
             raise error
 
+    def check_model(self, name: str, model: str | None) -> None:
+        """Raises Forbidden when the key called `name` may not use the model; without one the default is meant, if there is one."""
+        asked = self.router.default if model is None else model
+        if asked is not None:
+            self.access.check_model(name, asked)
+
     def settle(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended."""
         now = self._loop.time()

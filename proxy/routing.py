@@ -121,7 +121,7 @@ class Router:
         self._draw = draw or random.Random()
         self._entries = config.model_providers
         self._catalog = Catalog((Entry(p.name, p.model) for p in self._entries), config.model_aliases)
-        self._default = next((p.model for p in self._entries if p.default), None)
+        self.default = next((p.model for p in self._entries if p.default), None)
         self._capabilities: dict[tuple[int, str], Capabilities] = {}
         self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
@@ -129,7 +129,7 @@ class Router:
         self._met: dict[tuple[Shape, str | None], _Plan] = {}
         names = {model.id for model in self.models()} | {p.model_id for p in self._entries if not p.wildcard}
         for shape in API_OF:
-            for name in [None, *names] if self._default else names:
+            for name in [None, *names] if self.default else names:
                 self._plans[shape, name] = self._plan(shape, name)
 
     def candidates(self, shape: Shape, model: str | None) -> Route:
@@ -189,7 +189,7 @@ class Router:
         return _Plan.of(_once_each(places))
 
     def _match(self, model: str | None) -> Match:
-        asked = self._default if model is None else model
+        asked = self.default if model is None else model
         if asked is None:
             raise Missing("Missing required parameter: 'model'.", "no entry is the default", param="model")
         match = self._catalog.find(asked)
