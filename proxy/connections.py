@@ -25,7 +25,8 @@ from tornado.tcpclient import TCPClient
 from ..codecs import errors
 
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
-CHECK_SECONDS = 1.0  # between two looks at connections that the loop may have forgotten, see Pool
+CHECK_SECONDS = 1.0  # between two looks at connections that the loop may have forgotten, see Pool; at FEW of them more often
+FEW, CHECK_FEW_SECONDS = 100, 0.1
 CHECK_READS = 64  # of one connection at such a look; what is left waits for the next
 
 # nothing is lost: the socket only has to become ready (TLS may want the other direction)
@@ -248,9 +249,10 @@ class Pool:
         self._tcp.close()
 
     def _check(self) -> None:
-        for connection in list(self._connections):
+        connections = list(self._connections)
+        for connection in connections:
             connection.check()
-        self._check_timer = self._loop.call_later(CHECK_SECONDS, self._check)
+        self._check_timer = self._loop.call_later(CHECK_SECONDS if len(connections) > FEW else CHECK_FEW_SECONDS, self._check)
 
     def _sweep(self) -> None:
         self._expire(self._loop.time() - self._idle_seconds)
