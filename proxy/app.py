@@ -6,7 +6,9 @@ from typing import Any
 
 from tornado.web import Application
 
+from ..handlers import admin as admin_pages
 from ..handlers import base, model, models, passthrough, responses, status, tokens
+from .admin import Admin
 from .gateway import Gateway
 
 # clients write base URLs with and without /v1, and join them with one slash or two
@@ -39,5 +41,26 @@ def make_app(gateway: Gateway) -> Application:
     return Application(
         [(pattern, handler, shared) for pattern, handler in routes()],
         default_handler_class=base.NotFound,
+        default_handler_args=shared,
+    )
+
+
+def make_admin_app(admin: Admin, local: bool) -> Application:
+    """The application of an admin listener. local: it has a loopback address."""
+    shared: dict[str, Any] = {"admin": admin, "local": local}
+    found = [
+        (r"/metrics", admin_pages.Metrics),
+        (r"/explain", admin_pages.Explain),
+        (r"/(?:inspector/)?", admin_pages.File),
+        (r"/inspector/exchanges", admin_pages.Exchanges),
+        (r"/inspector/exchanges/([0-9a-f-]+)", admin_pages.Exchange),
+        (r"/inspector/live", admin_pages.Live),
+        (r"/inspector/live/([0-9a-f-]+)", admin_pages.LiveExchange),
+        (r"/inspector/switch", admin_pages.Switch),
+        (r"/inspector/([a-z-]+\.[a-z]+)", admin_pages.File),
+    ]
+    return Application(
+        [(pattern, handler, shared) for pattern, handler in found],
+        default_handler_class=admin_pages.NotFound,
         default_handler_args=shared,
     )

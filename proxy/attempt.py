@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable
 from dataclasses import replace
 from functools import cached_property
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
@@ -69,7 +69,7 @@ class Attempt:
         self.status = 0
         self.received = 0  # bytes of the answer
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
-        self.times: dict[str, float] = {}
+        self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first
         self.learned = False  # the upstream refused something that another attempt at it leaves out
         self._committed = False
         self._held: list[bytes] = []
@@ -184,7 +184,7 @@ class Attempt:
         """Bring the answer to the client. Raises GatewayError while another attempt could still take over."""
         self.prepare()
         exchange = self.exchange
-        self._begun = self.times["sent"] = self._loop.time()
+        self._begun = self.times["sent"] = monotonic()
         upstream = exchange.gateway.upstream_for(self.candidate)
         fetch = upstream.fetch(self.request)
         fetch.add_done_callback(self._over)
@@ -213,7 +213,7 @@ class Attempt:
 
     def _on_headers(self, status: int, headers: HTTPHeaders) -> None:
         self.status, self.upstream_headers = status, headers
-        self.times["headers"] = self._loop.time()
+        self.times["headers"] = monotonic()
         if status != 200 or not self.exchange.stream:
             return
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -274,7 +274,7 @@ class Attempt:
 
     def _commit(self) -> Awaitable[Any] | None:
         self._committed = True
-        self.times["first"] = self._loop.time()
+        self.times["first"] = monotonic()
         held = b"".join(self._held)
         self._held.clear()
         return self.exchange.client.start(self.answer_headers() | SSE_HEADERS, held)
@@ -331,7 +331,7 @@ class Attempt:
         response = fetch.result()
         body: bytes = bytes(self._body) or response.body
         self.received = len(body)
-        self.times["first"] = self._loop.time()
+        self.times["first"] = monotonic()
         if not 200 <= self.status < 300:
             raise self._refused(body)
         value = json_object(body)
@@ -421,7 +421,7 @@ class Attempt:
         upstream_id = travel.upstream_request_id(self.upstream_headers)
         if upstream_id:
             found["x-dragoman-upstream-request-id"] = upstream_id
-        now, begun = self._loop.time(), self._begun
+        now, begun = monotonic(), self._begun
         upstream = self.times.get("headers", now) - begun
         found["server-timing"] = f"gateway;dur={(now - exchange.begun - upstream) * 1e3:.2f}, upstream;dur={upstream * 1e3:.2f}"
         if self.same_shape:

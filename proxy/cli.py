@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from ipaddress import ip_address
 from pathlib import Path
 
 import orjson
@@ -17,6 +16,7 @@ import orjson
 from .. import conf
 from ..conf.model import Config
 from . import journal
+from .headers import is_loopback
 
 log = logging.getLogger("dragoman")
 
@@ -125,7 +125,7 @@ def _overridden(config: Config, given: argparse.Namespace) -> Config:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from . import loops, quota, server, stores
+    from . import loops, metrics, quota, server, stores
 
     journal.set_up(given.log_format)
     try:
@@ -137,21 +137,31 @@ def _serve(given: argparse.Namespace) -> int:
     _announce(config)
     loops.raise_file_limit()
     counters = quota.LocalCounters()
+    folder = metrics.share() if given.workers > 1 and any(one.type == "admin" for one in config.listeners) else None
 
-    def work() -> int:
-        worker = server.Worker(config, given.log_format, reload, given.workers > 1, counters)
+    def work(number: int) -> int:
+        """number: 0 for the only worker, or for the process of the admin listeners."""
+        process: server.Process
+        if number or folder is None:
+            process = server.Worker(config, given.log_format, reload, counters, number, folder)
+        else:
+            process = server.AdminProcess(config, reload, folder)
         try:
-            loops.run_loop(worker.run)
+            loops.run_loop(process.run)
         except OSError as error:
             print(f"dragoman: {error}", file=sys.stderr)
             return 1
         return 0
 
     if given.workers == 1:
-        return work()
+        return work(0)
     from .supervisor import Supervisor
 
-    return Supervisor(work, given.workers).run()
+    try:
+        return Supervisor(work, range(0 if folder else 1, given.workers + 1)).run()
+    finally:
+        if folder is not None:
+            metrics.unshare(folder)
 
 
 def _announce(config: Config) -> None:
@@ -166,16 +176,9 @@ def _announce(config: Config) -> None:
     for listener in config.listeners:
         scheme = "https" if listener.tls else "http"
         print(f"{listener.type} {scheme}://{listener.address}:{listener.port}", file=sys.stderr)
-        if not config.access_keys and listener.type == "model" and not _is_local(listener.address):
+        if not config.access_keys and listener.type == "model" and not is_loopback(listener.address):
             log.warning("no access_keys: every caller that reaches %s:%d is let in", listener.address, listener.port)
     print(f"models {', '.join(dict.fromkeys(names))}", file=sys.stderr, flush=True)
-
-
-def _is_local(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 # ---- check, translate ----

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
@@ -40,7 +41,6 @@ class Exchange:
     def __init__(self, gateway: Gateway, shape: Shape, client: Client, headers: HTTPHeaders, body: bytes, query: str = "") -> None:
         self.gateway = gateway
         self.shape = shape
-        self.client = client
         self.headers = headers
         self.body = body
         self.query = query
@@ -48,7 +48,7 @@ class Exchange:
         self.request_id = travel.request_id(headers.get("X-Request-Id"), self.nonce)
         self.credential = travel.credential(headers, shape)
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
-        self.begun = asyncio.get_running_loop().time()
+        self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop
         self.stream = False
         self.prior: Prior | None = None
         self.key_name = ""
@@ -58,6 +58,8 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.status = 200
         self.error: errors.GatewayError | None = None
+        self.tap = gateway.inspector.open(self)  # None: nobody looks
+        self.client: Client = client if self.tap is None else self.tap.client(client)
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self) -> None:
@@ -127,7 +129,7 @@ class Exchange:
         ejection, policy = self.gateway.ejection, candidate.provider.retry_policy
         allowed = policy.max_attempts if policy else 2
         for number in range(1, allowed + 1):
-            attempt = Attempt(self, candidate)
+            attempt = Attempt(self, candidate) if self.tap is None else self.tap.attempt(self, candidate)
             self.attempts.append(attempt)
             try:
                 await attempt.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from ..codecs import errors
@@ -15,6 +16,7 @@ from .cost import cost
 from .demo import DemoClient
 from .ejection import Ejection
 from .exchange import Exchange
+from .inspector import Inspector
 from .metrics import Metrics
 from .quota import Counters, LocalCounters, Quota
 from .routing import Candidate, Router
@@ -34,11 +36,15 @@ class Gateway:
         self,
         config: Config,
         tell: Callable[[dict[str, Any]], None] | None = None,
-        metrics: Metrics | None = None,
         counters: LocalCounters | None = None,
+        number: int = 0,
     ) -> None:
-        """tell: what gets each exchange's log line; None logs nothing. counters: what the workers of this machine share."""
-        self.metrics = metrics or Metrics()
+        """tell: what gets each exchange's log line; None logs nothing. counters: what the workers of this machine share.
+
+        number: this worker's among several.
+        """
+        self.metrics = Metrics()
+        self.inspector = Inspector(number)
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.demo = DemoClient()
         self.exchanges: set[Exchange] = set()
@@ -89,13 +95,16 @@ class Gateway:
 
     def settle(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended."""
-        now = self._loop.time()
+        now = monotonic()
         self.metrics.settled(exchange, now, self.router.declares)
         attempt = exchange.attempts[-1] if exchange.attempts else None
         if attempt is not None:
             self.quota.settle(exchange.key_name, attempt.spent, cost(attempt.spent, attempt.candidate.price))
+        line = journal.line(exchange, now)
         if self._tell is not None:
-            self._tell(journal.line(exchange, now))
+            self._tell(line)
+        if exchange.tap is not None:
+            exchange.tap.close(line)
 
     async def close(self) -> None:
         self.upstream.close()

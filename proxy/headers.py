@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 
 # up, same shape on both sides: what the vendors' SDKs and coding agents say of themselves, and what selects features
 _UP = re.compile(
@@ -58,3 +59,11 @@ def credential(headers: Mapping[str, str], shape: str) -> str | None:
     bearer = bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
     key = headers.get("X-Api-Key", "").strip()
     return (key or bearer if shape == "messages" else bearer or key) or None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or a name means this very machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

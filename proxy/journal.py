@@ -23,7 +23,7 @@ NAMES = 50  # of dropped or adapted fields in a line
 
 
 def line(exchange: Exchange, now: float) -> dict[str, Any]:
-    """What is said of one exchange. now: loop time."""
+    """What is said of one exchange. now: monotonic seconds."""
     begun = exchange.begun
     found: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -159,5 +159,5 @@ def set_up(form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormat(form))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging.getLogger("tornado.access").setLevel(logging.ERROR)  # the journal has a line of its own for each request
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # the journal has a line of its own for each request
     logging.getLogger("tornado.general").setLevel(logging.WARNING)

@@ -16,7 +16,16 @@ import tempfile
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -39,6 +48,8 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
 _number = 0  # of this worker
+
+disable_created_metrics()  # a second series for each, which nobody reads
 
 
 def share() -> str:
@@ -67,6 +78,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self._fields: set[tuple[str, str, str]] = set()
         labels = ("shape", "upstream_api", "provider", "model", "status")
         self.requests = Counter("dragoman_requests", "Requests to models that are over.", labels, registry=registry)
@@ -107,7 +119,7 @@ class Metrics:
         self.streams.inc()
 
     def settled(self, exchange: Exchange, now: float, declared: Callable[[str], bool]) -> None:
-        """An exchange is over. now: loop time. declared: whether a model's name may be a label."""
+        """An exchange is over. now: monotonic seconds. declared: whether a model's name may be a label."""
         attempts = exchange.attempts
         last = attempts[-1] if attempts else None
         if exchange.stream:

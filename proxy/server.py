@@ -12,6 +12,7 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import resource
 import signal
 import socket
@@ -22,13 +23,19 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import bind_sockets
+from tornado.web import Application
 
 from ..conf import ConfigError
 from ..conf.model import Config, Listener, Tls
 from . import journal
-from .app import make_app
+from .admin import Admin
+from .app import make_admin_app, make_app
 from .gateway import Gateway
+from .headers import is_loopback
+from .link import Hub, Link
+from .metrics import collected, count_as
 from .quota import LocalCounters
+from .ring import Ring
 
 log = logging.getLogger("dragoman")
 
@@ -118,18 +125,14 @@ class Acceptor:
         self._server.handle_stream(stream, address)
 
 
-class Worker:
-    """One process's listeners over one Gateway."""
+class Process:
+    """One process: its listeners, its signals, its end. What it serves is a subclass's affair."""
 
-    def __init__(
-        self, config: Config, log_format: str, reload: Callable[[], Config] | None, reuse_port: bool, counters: LocalCounters
-    ) -> None:
-        """reload: reads the configuration anew, or raises ConfigError. counters: made before the workers were forked."""
+    def __init__(self, config: Config, reload: Callable[[], Config] | None, reuse_port: bool = False) -> None:
+        """reload: reads the configuration anew, or raises ConfigError."""
         self._config = config
         self._reload = reload
         self._reuse_port = reuse_port
-        self._counters = counters
-        self._journal = journal.Journal(log_format)
         self._stopping: asyncio.Event
         self._servers: list[Server] = []
         self._contexts: list[tuple[ssl.SSLContext, Tls]] = []
@@ -138,10 +141,7 @@ class Worker:
     async def run(self, ready: Callable[[], None] | None = None) -> None:
         """Serve until told to stop."""
         self._stopping = asyncio.Event()
-        self.gateway = Gateway(self._config, self._journal.write, counters=self._counters)
-        for listener in self._config.listeners:
-            if listener.type == "model":
-                self._listen(listener)
+        await self._begin()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -154,14 +154,39 @@ class Worker:
         await self._stopping.wait()
         await self._drain()
 
-    def _listen(self, listener: Listener) -> None:
+    async def _begin(self) -> None:
+        """Make what is served, and listen."""
+        raise NotImplementedError
+
+    def _adopt(self, config: Config) -> None:
+        """Put a configuration in force."""
+        raise NotImplementedError
+
+    def _refuse_new(self) -> None:
+        """Draining begins."""
+
+    def _open(self) -> int:
+        """How many have not ended yet."""
+        raise NotImplementedError
+
+    async def _close(self) -> None:
+        """The listeners are closed: so is what was made."""
+        raise NotImplementedError
+
+    def _show(self, admin: Admin) -> None:
+        """Open the admin listeners."""
+        for listener in self._config.listeners:
+            if listener.type == "admin":
+                self._listen(listener, make_admin_app(admin, is_loopback(listener.address)))
+
+    def _listen(self, listener: Listener, app: Application) -> None:
         context = None
         if listener.tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(listener.tls.cert, listener.tls.key)
             self._contexts.append((context, listener.tls))
         server = Server(
-            make_app(self.gateway),
+            app,
             max_body_size=self._config.limits.max_body,
             max_buffer_size=self._config.limits.max_body + (1 << 20),
             idle_connection_timeout=600,
@@ -181,7 +206,7 @@ class Worker:
             config = self._reload()
             for context, tls in self._contexts:
                 context.load_cert_chain(tls.cert, tls.key)
-            self.gateway.adopt(config)
+            self._adopt(config)
         except (ConfigError, OSError) as error:
             log.error("the configuration was not changed: %s", error)
             return
@@ -195,26 +220,105 @@ class Worker:
     def _stop(self) -> None:
         if self._stopping.is_set():
             raise SystemExit(1)  # the second signal
-        log.info("draining")
-        self.gateway.draining = True
+        self._refuse_new()
         self._stopping.set()
 
     async def _drain(self) -> None:
         """End what is open. Until that is done the listeners stay: who asks /readyz shall hear why nothing else is served."""
         for server in self._servers:
             server.conn_params.no_keep_alive = True
-        serving = self.gateway.serving
         loop = asyncio.get_running_loop()
         deadline = loop.time() + GRACE
-        while (serving or self.gateway.exchanges) and loop.time() < deadline:  # noqa: ASYNC110 - they end by themselves, in any order
+        while self._open() and loop.time() < deadline:  # noqa: ASYNC110 - they end by themselves, in any order
             await asyncio.sleep(0.05)
-        if serving:
-            log.warning("%d requests were cut after %s s", len(serving), GRACE)
+        if self._open():
+            log.warning("%d requests were cut after %s s", self._open(), GRACE)
         for acceptor in self._acceptors:
             acceptor.stop()
         for server in self._servers:
             await server.close_all_connections()
+        await self._close()
+
+
+class Worker(Process):
+    """Serves models; and, where it is the only process, the admin listeners."""
+
+    def __init__(
+        self,
+        config: Config,
+        log_format: str,
+        reload: Callable[[], Config] | None,
+        counters: LocalCounters,
+        number: int = 0,
+        folder: str | None = None,
+    ) -> None:
+        """counters: made before the workers were forked. number: this worker's among several, 0 for one that is alone.
+
+        folder: where several meet the process of the admin listeners, when there is one (metrics.share).
+        """
+        super().__init__(config, reload, reuse_port=number > 0)
+        self._journal = journal.Journal(log_format)
+        self._counters, self._number, self._folder = counters, number, folder
+        self._link: Link | None = None
+        self._admin: Admin | None = None
+
+    async def _begin(self) -> None:
+        count_as(self._number)
+        self.gateway = gateway = Gateway(self._config, self._journal.write, self._counters, self._number)
+        if self._folder is not None:
+            self._link = Link(self._folder, self._number, gateway.inspector)
+        elif not self._number:
+            self._admin = Admin(self._config, Ring(self._watch), gateway.metrics.text)
+            self._show(self._admin)
+        for listener in self._config.listeners:
+            if listener.type == "model":
+                self._listen(listener, make_app(gateway))
+
+    def _watch(self, looking: bool, content: bool) -> None:
+        assert self._admin is not None
+        self.gateway.inspector.watch(self._admin.ring.take if looking else None, content)
+
+    def _adopt(self, config: Config) -> None:
+        self.gateway.adopt(config)
+        if self._admin is not None:
+            self._admin.adopt(config)
+
+    def _refuse_new(self) -> None:
+        log.info("draining")
+        self.gateway.draining = True
+
+    def _open(self) -> int:
+        return max(len(self.gateway.serving), len(self.gateway.exchanges))
+
+    async def _close(self) -> None:
+        if self._link is not None:
+            await self._link.close()
+        if self._admin is not None:
+            self._admin.ring.close()
         await self.gateway.close()
+
+
+class AdminProcess(Process):
+    """Serves the admin listeners for several workers, until the last of them has ended: what they tell through a common folder."""
+
+    def __init__(self, config: Config, reload: Callable[[], Config] | None, folder: str) -> None:
+        super().__init__(config, reload)
+        self._folder = folder
+
+    async def _begin(self) -> None:
+        self._hub = Hub()
+        await self._hub.open(self._folder)
+        self._admin = Admin(self._config, self._hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *self._hub.workers]))
+        self._show(self._admin)
+
+    def _adopt(self, config: Config) -> None:
+        self._admin.adopt(config)
+
+    def _open(self) -> int:
+        return len(self._hub.workers)
+
+    async def _close(self) -> None:
+        await self._hub.close()
 
 
 def most_connections() -> int:

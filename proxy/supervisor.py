@@ -14,7 +14,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 log = logging.getLogger("dragoman")
 
@@ -25,14 +25,14 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Supervisor:
-    """Runs `work` in `count` processes until a signal ends it."""
+    """Runs `work` in one process for each number, until a signal ends it."""
 
-    def __init__(self, work: Callable[[], int], count: int) -> None:
-        """work: what a worker does, up to its exit code."""
+    def __init__(self, work: Callable[[int], int], numbers: Iterable[int]) -> None:
+        """work: what the process of a number does, up to its exit code. Who replaces a dead one has its number."""
         self._work = work
-        self._count = count
-        self._born: dict[int, float] = {}
-        self._due: list[float] = []  # when workers are to be started, monotonic seconds
+        self._numbers = numbers
+        self._born: dict[int, tuple[int, float]] = {}  # process id -> its number, and when it began
+        self._due: list[tuple[float, int]] = []  # when the process of which number is to be started, monotonic seconds
         self._stopping = False
         self._worst = 0
         self._pause = 0.0
@@ -44,9 +44,9 @@ class Supervisor:
         for end in (self._signals, woken):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        for number in (*_PASSED_ON, signal.SIGCHLD):
-            signal.signal(number, _ignored)
-        self._due = [0.0] * self._count
+        for name in (*_PASSED_ON, signal.SIGCHLD):
+            signal.signal(name, _ignored)
+        self._due = [(0.0, number) for number in self._numbers]
         while self._born or (self._due and not self._stopping):
             self._start_due()
             self._wait()
@@ -56,7 +56,7 @@ class Supervisor:
     def _wait(self) -> None:
         """Until a signal came or a worker is due; signals are passed on."""
         now = time.monotonic()
-        seconds = max(0.0, min(self._due) - now) if self._due and not self._stopping else None
+        seconds = max(0.0, min(self._due)[0] - now) if self._due and not self._stopping else None
         if not select.select([self._signals], [], [], seconds)[0]:
             return
         for number in os.read(self._signals, 1024):
@@ -71,31 +71,32 @@ class Supervisor:
             if not pid:
                 return
             code = os.waitstatus_to_exitcode(status)
-            lived = time.monotonic() - self._born.pop(pid)
+            number, born = self._born.pop(pid)
+            lived = time.monotonic() - born
             if self._stopping:
                 self._worst = self._worst or int(code not in (0, -signal.SIGTERM, -signal.SIGINT))  # those had not begun
                 continue
             self._pause = min(LONGEST_PAUSE, max(0.5, self._pause * 2)) if lived < SHORT_LIFE else 0.0
             log.error("worker %d ended with code %d after %.1f s; another is started", pid, code, lived)
-            self._due.append(time.monotonic() + self._pause)
+            self._due.append((time.monotonic() + self._pause, number))
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        due = [at for at in self._due if at <= now]
+        due = [number for at, number in self._due if at <= now]
         if due and not self._stopping:
-            self._due = [at for at in self._due if at > now]
-            for _ in due:
-                self._start()
+            self._due = [(at, number) for at, number in self._due if at > now]
+            for number in due:
+                self._start(number)
 
-    def _start(self) -> None:
+    def _start(self, number: int) -> None:
         pid = os.fork()
         if pid:
-            self._born[pid] = time.monotonic()
+            self._born[pid] = number, time.monotonic()
             return
         code = 1
         try:
             self._begin()
-            code = self._work()
+            code = self._work(number)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
         except BaseException:

@@ -1,0 +1,221 @@
+"""The admin listener: GET /metrics, /explain, and the wire inspector at `/`, whose files are in the folder inspector/.
+
+It has no login and belongs on a private address. A page from elsewhere in the operator's browser can neither read from it (on a
+loopback address the Host must be one, which DNS rebinding cannot give) nor switch anything (that takes a header of our own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, RequestHandler
+
+from ..proxy.admin import Admin
+from ..proxy.headers import is_loopback
+
+FILES = Path(__file__).parent / "inspector"
+KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+PAGE = "index.html"
+
+QUIET = 10.0  # seconds without news before a keep-alive
+PACE = 0.1  # seconds between two messages to a page
+BATCH = 200  # records of one message
+_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'"
+
+
+class AdminHandler(RequestHandler):
+    """local: the listener has a loopback address."""
+
+    admin: Admin
+    local: bool
+
+    def initialize(self, admin: Admin, local: bool) -> None:
+        self.admin, self.local = admin, local
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Security-Policy", _POLICY + "; frame-ancestors 'none'")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+
+    def compute_etag(self) -> str | None:
+        return None
+
+    def prepare(self) -> None:
+        if self.local and not is_loopback(urlsplit(f"//{self.request.host}").hostname or ""):
+            raise HTTPError(403, reason="Not this host")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        self.tell({"error": self._reason})
+
+    def tell(self, value: Any) -> None:
+        """JSON."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(orjson.dumps(value, default=str))
+
+
+class NotFound(AdminHandler):
+    def prepare(self) -> None:
+        raise HTTPError(404)
+
+
+class Metrics(AdminHandler):
+    """Prometheus. Any Host: a scraper names the machine as it likes, and there is nothing to hide here."""
+
+    def prepare(self) -> None:
+        pass
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.finish(self.admin.metrics())
+
+
+class Explain(AdminHandler):
+    """GET /explain?model=…&shape=…: the candidates, and why; without a shape for each of the three, without a model for the default."""
+
+    def get(self) -> None:
+        model, shape = self.get_argument("model", None) or None, self.get_argument("shape", None) or None
+        try:
+            found = self.admin.explain(model, shape)
+        except KeyError:
+            raise HTTPError(400, reason="shape is chat, messages or responses") from None
+        self.tell({"model": model, "candidates": found})
+
+
+class File(AdminHandler):
+    """The page and what belongs to it."""
+
+    def get(self, name: str = PAGE) -> None:
+        path = FILES / (name or PAGE)
+        kind = KINDS.get(path.suffix)
+        if kind is None or path.parent != FILES or not path.is_file():
+            raise HTTPError(404)
+        self.set_header("Content-Type", kind)
+        self.finish(path.read_bytes())
+
+
+class Exchanges(AdminHandler):
+    """The list as it is now."""
+
+    def get(self) -> None:
+        ring = self.admin.ring
+        self.tell({"content": ring.content, "watched": ring.watched, "exchanges": [ring.row(id) for id in ring.known()]})
+
+
+class Exchange(AdminHandler):
+    """One exchange, with all that is known of it."""
+
+    def get(self, id: str) -> None:
+        ring = self.admin.ring
+        if id not in ring.entries:
+            raise HTTPError(404)
+        self.tell({"exchange": ring.row(id), "records": ring.entries[id].records})
+
+
+class Switch(AdminHandler):
+    """POST {"content": true} shows what is said, too; {"clear": true} forgets all."""
+
+    def post(self) -> None:
+        if not self.request.headers.get("X-Dragoman-Inspector"):
+            raise HTTPError(403, reason="x-dragoman-inspector is missing")
+        try:
+            asked = orjson.loads(self.request.body)
+        except orjson.JSONDecodeError:
+            raise HTTPError(400, reason="not JSON") from None
+        if not isinstance(asked, dict) or not all(isinstance(value, bool) for value in asked.values()):
+            raise HTTPError(400, reason="an object of booleans is expected")
+        if asked.get("clear"):
+            self.admin.ring.clear()
+        if "content" in asked:
+            self.admin.ring.switch(asked["content"])
+        self.tell({"content": self.admin.ring.content})
+
+
+class _Stream(AdminHandler):
+    """Server-sent events for a page; taps are open while one is."""
+
+    async def get(self, *path: str) -> None:
+        self._task = asyncio.current_task()
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        ring = self.admin.ring
+        ring.enter()
+        try:
+            while True:
+                version = ring.version
+                going_on = self.news(*path)
+                await self.flush()
+                if not going_on:
+                    return
+                await self._wait(version)
+        except StreamClosedError:
+            pass
+        except asyncio.CancelledError:
+            if not self.request.connection.stream.closed():  # type: ignore[union-attr]
+                raise
+        finally:
+            ring.leave()
+
+    async def _wait(self, version: int) -> None:
+        try:
+            async with asyncio.timeout(QUIET):
+                await self.admin.ring.changed(version)
+        except TimeoutError:
+            self.write(": keep-alive\n\n")
+        else:
+            await asyncio.sleep(PACE)
+
+    def news(self, *path: str) -> bool:
+        """Write what is new; whether more can follow."""
+        raise NotImplementedError
+
+    def event(self, name: str, value: Any) -> None:
+        self.write(b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(value, default=str)))
+
+    def on_connection_close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Live(_Stream):
+    """The list: lines that are new or have changed, and which are gone."""
+
+    def initialize(self, admin: Admin, local: bool) -> None:
+        super().initialize(admin, local)
+        self._known: dict[str, int] | None = None
+
+    def news(self, *path: str) -> bool:
+        ring = self.admin.ring
+        before, now = self._known, ring.known()
+        known = before or {}
+        rows = [ring.row(id) for id, changed in now.items() if known.get(id) != changed]
+        gone = [id for id in known if id not in now]
+        self._known = now
+        self.event("rows", {"rows": rows, "gone": gone, "content": ring.content})
+        return True
+
+
+class LiveExchange(_Stream):
+    """One exchange: its line, and its records as they come."""
+
+    def initialize(self, admin: Admin, local: bool) -> None:
+        super().initialize(admin, local)
+        self._told = 0
+
+    def news(self, *path: str) -> bool:
+        ring, id = self.admin.ring, path[0]
+        entry = ring.entries.get(id)
+        if entry is None:
+            self.event("gone", {"id": id})
+            return False
+        self.event("row", ring.row(id))
+        while self._told < len(entry.records):
+            batch = entry.records[self._told : self._told + BATCH]
+            self.event("records", batch)
+            self._told += len(batch)
+        return True
