@@ -42,3 +42,7 @@ STOP_REASON = {
     "model_context_window_exceeded": "context",
     "compaction": "end",
 }
+
+# responses: beginnings of the names of custom tool calls that the provider made and answered itself (xAI's x_keyword_search, …);
+# one that the client declared is the client's
+HOSTED_CALLS = ("x_",)

@@ -211,7 +211,8 @@ class Router:
         provider = self._entries[index]
         capabilities = self._capabilities_of(index, model_id)
         api, because = _api(shape, provider)
-        renamed = asked is not None and asked != model_id
+        # a provider's prefix is not another name: the upstream's own word for its model then stays as it came
+        renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
         return Candidate(
             provider=provider,
             model=model_id,

@@ -170,6 +170,8 @@ class StreamDecoder:
         if choice is None or not (isinstance(choice.get("message", choice.get("delta")), dict) or choice.get("finish_reason")):
             return self._garbled("an answer without a message")  # Azure leaves the message out where it filtered it
         self._joining = True
+        if isinstance(choice.get("message"), dict):  # Perplexity has an empty delta beside it
+            choice.pop("delta", None)
         events = self._chunk(b"", body)
         return events if self.ended else events + self._end()
 

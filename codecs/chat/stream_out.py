@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from .. import sse
+from .. import jsontext, sse
 from ..errors import GatewayError
 from ..events import (
     REASONS,
@@ -53,13 +53,17 @@ _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
 
 @dataclass(slots=True)
 class _Call:
-    """One tool call on its way to the client. waiting: argument text that came before its turn."""
+    """One tool call on its way to the client.
+
+    waiting: argument text that came before its turn; of free text that travels as a function's `input`, all of it.
+    """
 
     index: int
     part: int
     id: str
     name: str
     kind: str
+    wrapped: bool = False  # free text, for a client that declared no such tool and reads functions only
     stopped: bool = False  # its part is over
     over: bool = False
     waiting: list[str] = field(default_factory=list)
@@ -105,6 +109,7 @@ class _Message:
         self._queue: deque[_Call] = deque()
         self._live: _Call | None = None
         self._opened = 0  # calls so far
+        self._takes_custom = any(tool.kind == "custom" for tool in self._request.tools)
         self._usage: Usage | None = None
         # the event that is nothing but the next piece of what is being said
         self._next_text = -1
@@ -252,7 +257,9 @@ class _Message:
 
     def _tool_start(self, event: ToolStart) -> None:
         id = self._ids.call(event.id, self._upstream_id, self._opened)
-        call = self._calls[event.part] = _Call(self._opened, event.part, id, event.name, event.kind)
+        wrapped = event.kind == "custom" and not self._takes_custom
+        kind = "function" if wrapped else event.kind
+        call = self._calls[event.part] = _Call(self._opened, event.part, id, event.name, kind, wrapped)
         self._opened += 1
         if self._request.legacy_functions and call.index:
             call.over = self._unsaid = True  # `function_call` holds one
@@ -267,7 +274,7 @@ class _Message:
         call = self._calls[event.part]
         if call.over:
             return
-        if call is not self._live:
+        if call is not self._live or call.wrapped:
             call.waiting.append(event.text)
             return
         self._write(call, event.text)
@@ -297,11 +304,13 @@ class _Message:
                 return
             self._live = call = self._queue.popleft()
             self._say(self._opening(call))
-            for text in call.waiting:
-                self._write(call, text)
-            call.waiting.clear()
+            if not call.wrapped:
+                self._write(call, "".join(call.waiting))
+                call.waiting.clear()
 
     def _end_call(self, call: _Call) -> None:
+        if call.wrapped:
+            self._write(call, jsontext.dumps({"input": "".join(call.waiting)}).decode())
         if not call.written and call.kind == "function":
             self._say_arguments(call, "{}")
         call.over = True

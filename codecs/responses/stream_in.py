@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from .. import errors, jsontext
+from .. import errors, jsontext, quirks
 from ..chat.errors_in import error_of
 from ..events import (
     Arguments,
@@ -225,6 +225,9 @@ class StreamDecoder:
             self._unfinished += 1
             item = self._items[index] = _Item(index, "", plain=not self._logprobs)
         item.kind = item.kind or (_str(whole, "type") or _IMPLIED.get(kind, ""))[:_LONGEST_LABEL]
+        name = _str(whole, "name")
+        if item.kind == "custom_tool_call" and name.startswith(quirks.HOSTED_CALLS) and not self._tools.declares(name):
+            item.kind = name[:_LONGEST_LABEL]
         item.id = _str(whole, "id") or _str(value, "item_id") or item.id
         item.call_id = _str(whole, "call_id") or item.call_id
         return item
@@ -405,6 +408,8 @@ class StreamDecoder:
             yield from self._arguments(item, held)
 
     def _arguments(self, item: _Item, text: str) -> Iterator[Event]:
+        if item.kind not in _CALLS:
+            return
         item.streamed |= bool(text)
         if item.part < 0:
             item.held.append(text)

@@ -114,20 +114,20 @@ NAMES = router(
     ("asked", "found", "echo"),
     [
         ("main", ["openai/gpt-4o"], "main"),
-        ("openai/gpt-4o", ["openai/gpt-4o", "openai/gpt-4o"], "openai/gpt-4o"),
-        ("azure_openai/gpt-4o", ["azure_openai/gpt-4o"], "azure_openai/gpt-4o"),
+        ("openai/gpt-4o", ["openai/gpt-4o", "openai/gpt-4o"], None),
+        ("azure_openai/gpt-4o", ["azure_openai/gpt-4o"], None),
         ("short", ["openai/gpt-4o"], "short"),
         ("claude", ["anthropic/claude-opus-5"], "claude"),
         ("gpt-4o-mini", ["groq/meta/llama"], "gpt-4o-mini"),  # the alias stands before the wildcard
         ("gpt-4o", ["openai/gpt-4o", "azure_openai/gpt-4o", "openai/gpt-4o"], None),
         ("meta/llama", ["groq/meta/llama"], None),
-        ("groq/meta/llama", ["groq/meta/llama"], "groq/meta/llama"),
-        ("openai/gpt-9", ["openai/gpt-9"], "openai/gpt-9"),
-        ("together/meta/llama", ["together/meta/llama"], "together/meta/llama"),
+        ("groq/meta/llama", ["groq/meta/llama"], None),
+        ("openai/gpt-9", ["openai/gpt-9"], None),
+        ("together/meta/llama", ["together/meta/llama"], None),
         ("gpt-5", ["openai/gpt-5"], None),
         ("o3", ["openai/o3"], None),
         ("claude-haiku-4-5", ["anthropic/claude-haiku-4-5"], None),
-        ("demo/echo", ["demo/echo"], "demo/echo"),
+        ("demo/echo", ["demo/echo"], None),
     ],
 )
 def test_which_entries_answer(asked, found, echo):
@@ -212,7 +212,7 @@ def test_fallbacks_stand_behind_all_candidates_and_once_each():
     ).candidates("chat", "openai/a")
     assert names(found) == ["openai/a", "azure_openai/a", "anthropic/c", "openai/gpt-x"]
     assert [candidate.shape for candidate in found.candidates] == ["chat", "chat", "messages", "chat"]
-    assert {candidate.echo for candidate in found.candidates} == {"openai/a"}
+    assert [candidate.echo for candidate in found.candidates] == [None, "openai/a", "openai/a", "openai/a"]
 
 
 # ---- weights ----
@@ -325,8 +325,8 @@ def test_capabilities_in_layers():
 
 
 def test_the_echo_can_be_left_to_the_upstream():
-    served = router("model_providers: [{model: openai/x, capabilities: {echo_model: upstream}}]")
-    assert served.candidates("chat", "openai/x").candidates[0].echo is None
+    served = router("model_providers: [{model: openai/x, name: main, capabilities: {echo_model: upstream}}]")
+    assert served.candidates("chat", "main").candidates[0].echo is None
 
 
 def test_reasoning_is_read_back_by_who_wrote_it():
