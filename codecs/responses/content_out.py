@@ -12,9 +12,6 @@ from ..request import Cache, DocumentPart, ImagePart, Part, Request, ResultPart,
 
 Content = dict[str, Any]
 
-# of an image inside a document that was written out, the sizes that chat and responses know are the same
-_NAMES = {media.PDF: "document.pdf"}
-
 
 class ContentWriter:
     """Writes the content of one request's messages and outputs."""
@@ -78,7 +75,7 @@ class ContentWriter:
             return [written for inner in prose.document_parts(part, self._ledger) for written in self.content(inner)]
         file: Content = {"type": "input_file"}
         if part.data:
-            file["filename"] = part.title or _NAMES.get(part.media_type, "document")
+            file["filename"] = part.title or ("document.pdf" if part.media_type == media.PDF else "document")
             file["file_data"] = media.Inline(part.media_type, part.data).url
         elif part.url:
             file["file_url"] = part.url

@@ -43,7 +43,7 @@ class ItemsWriter:
     def write(self) -> None:
         """Raises errors.ClientFault leaves."""
         turns = self._request.turns
-        if self._request.shape == "messages" and turns and turns[0].role == "system":
+        if turns and turns[0].path == ("system",):  # of a messages client
             self.instructions = "\n\n".join(_texts(turns[0]))
             turns = turns[1:]
         for turn in turns:

@@ -100,7 +100,7 @@ class ToolsWriter:
 
     def _one(self, choice: ToolChoice) -> dict[str, Any]:
         for tool in self.tools:
-            if self._client_name(tool) == choice.name:
+            if ("name" in tool) != (choice.kind == "hosted") and self._client_name(tool) == choice.name:
                 return self._reference(tool)
         raise Unsupported(f"tool_choice names {choice.name[:64]!r}, which is not among the tools", param=concrete(choice.path))
 

@@ -175,7 +175,6 @@ RESPONSES: dict[str, Any] = {
                 {"type": "input_text", "text": "What is this?"},
                 {"type": "input_image", "image_url": f"data:image/png;base64,{_PNG}", "detail": "auto"},
                 {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
-                {"type": "input_file", "file_url": "https://example.com/a.pdf"},
             ],
         },
         {
@@ -203,7 +202,6 @@ RESPONSES: dict[str, Any] = {
         {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_2", "name": "shell", "input": "ls"},
         {"type": "custom_tool_call_output", "call_id": "call_2", "output": "a b"},
         {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}},
-        {"type": "item_reference", "id": "msg_1"},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
         {"role": "user", "content": "Go on"},
     ],
