@@ -193,7 +193,7 @@ class Outcome:
     message: str = field(default="", compare=False)
 
 
-_REQUEST: dict[str, dict[str, Any]] = {
+ASKED: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": "Hi"}]},
     "messages": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100},
     "responses": {"input": "Hi"},
@@ -241,7 +241,7 @@ class Judges:
         pieces: list[str] = []
         events: list[str] = []
         try:
-            answer = self._create[shape](model=model, stream=streamed, **_REQUEST[shape], **more)
+            answer = self._create[shape](model=model, stream=streamed, **ASKED[shape], **more)
             if not streamed:
                 return Outcome(_text_of(shape, answer))
             for event in answer:

@@ -1,0 +1,157 @@
+"""A gateway within the test's own loop, so that a test can look at what it holds; and clients of bare bytes on the same loop.
+
+@inside
+async def test_something(...):
+    async with Inside(CONFIG, provider) as gateway, gateway.ask("chat", "chat/m", stream=True) as caller:
+        status, headers = await caller.head()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from tornado.netutil import bind_sockets
+
+from dragoman import conf
+from dragoman.proxy.app import make_app
+from dragoman.proxy.gateway import Gateway
+from dragoman.proxy.server import Acceptor, Server
+
+from ..proxy.loops import LOOPS
+from ..scripted import Provider
+from .spoken import APIS, ASKED, PATHS, SHAPES
+from .wire import request
+
+CONFIG = "\n".join(
+    [
+        "listeners: [{type: model, address: 127.0.0.1}]",
+        "model_providers:",
+        *(f'  - {{model: "{shape}/*", base_url: "UPSTREAM/v1", access_key: sk-upstream, apis: [{APIS[shape]}]}}' for shape in SHAPES),
+    ]
+)
+
+
+def inside(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Run an async test on each kind of loop, within a minute."""
+
+    @functools.wraps(test)
+    def run(loop_factory: Any, **arguments: Any) -> None:
+        async def main() -> None:
+            async with asyncio.timeout(50):
+                await test(**arguments)
+
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(main())
+
+    del run.__wrapped__  # type: ignore[attr-defined]
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in inspect.signature(test).parameters.values()]
+    run.__signature__ = inspect.Signature([inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY), *own])  # type: ignore[attr-defined]
+    return pytest.mark.parametrize("loop_factory", LOOPS)(run)
+
+
+class Inside:
+    """gateway: the Gateway. lines: what it logged of each exchange. port: where it listens."""
+
+    def __init__(self, config: str, provider: Provider | None = None, **words: str) -> None:
+        """config: YAML; UPSTREAM in it is the provider's URL, other words are replaced as they are named."""
+        for word, value in (({"UPSTREAM": provider.url} if provider else {}) | words).items():
+            config = config.replace(word, value)
+        self._config = conf.loads(config, environ={})
+        self.lines: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Inside:
+        self.gateway = Gateway(self._config, self.lines.append)
+        limit = self._config.limits.max_body
+        self.server = Server(make_app(self.gateway), max_body_size=limit, max_buffer_size=limit + (1 << 20), chunk_size=262144)
+        (sock,) = bind_sockets(0, "127.0.0.1", backlog=4096)
+        self.port: int = sock.getsockname()[1]
+        self._acceptor = Acceptor(sock, self.server, None, 20_000)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._acceptor.stop()
+        await self.server.close_all_connections()
+        await self.gateway.close()
+        await asyncio.sleep(0)
+
+    @contextlib.asynccontextmanager
+    async def ask(self, shape: str, model: str, **more: Any) -> AsyncIterator[Caller]:
+        """A connection on which this request is sent."""
+        async with self.call(request(PATHS[shape], {"model": model, **ASKED[shape], **more})) as caller:
+            yield caller
+
+    @contextlib.asynccontextmanager
+    async def call(self, data: bytes) -> AsyncIterator[Caller]:
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 26))
+        try:
+            caller.writer.write(data)
+            yield caller
+        finally:
+            caller.writer.close()
+            with contextlib.suppress(OSError):
+                await caller.writer.wait_closed()
+
+    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        """Wait until the condition, asked at every turn of the loop, is true."""
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - what a test waits for tells nobody
+                await asyncio.sleep(0.001)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is served any more."""
+        return not self.gateway.exchanges and not self.gateway.serving
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+class Caller:
+    """A client's connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+        fields = (line.partition(":") for line in lines[1:])
+        return int(lines[0].split(" ")[1]), {name.lower(): value.strip() for name, _, value in fields}
+
+    async def chunk(self) -> bytes:
+        """One chunk of a chunked body; b"" is the last."""
+        size = int(await self.reader.readline(), 16)
+        return (await self.reader.readexactly(size + 2))[:-2]
+
+    async def body(self, headers: dict[str, str]) -> bytes:
+        if headers.get("transfer-encoding") != "chunked":
+            return await self.reader.readexactly(int(headers["content-length"]))
+        pieces = []
+        while piece := await self.chunk():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def until(self, mark: bytes) -> bytes:
+        """A stream's bytes up to and including the chunk that holds the mark."""
+        found = b""
+        while mark not in found:
+            piece = await self.chunk()
+            if not piece:
+                raise EOFError(found)
+            found += piece
+        return found
+
+    def leave(self, reset: bool = False) -> None:
+        """Close the connection: in order, or by a reset."""
+        if reset:
+            self.writer.transport.abort()
+        else:
+            self.writer.close()
