@@ -221,6 +221,49 @@ CHAT_AS_RESPONSES: dict[str, Any] = {
 }
 CHAT_AS_RESPONSES_DROPPED = "messages[*].reasoning_details,stop,seed"
 
+CHAT_AS_MESSAGES: dict[str, Any] = {
+    "model": "claude-x",
+    "max_tokens": 32000,
+    "system": [{"type": "text", "text": "S1"}, {"type": "text", "text": "S2"}],
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "look"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "plan", "signature": "SIG"},
+                {"type": "text", "text": "ok"},
+                {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}},
+                {"type": "tool_use", "id": "toolu_2", "name": "g", "input": {}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_2", "content": "two"},
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": "one"},
+                {"type": "text", "text": "go"},
+            ],
+        },
+    ],
+    "tools": [
+        {"name": "f", "description": "d", "input_schema": _A_SCHEMA},
+        {"name": "g", "input_schema": {"type": "object", "properties": {}}},
+    ],
+    "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
+    "thinking": {"type": "adaptive", "display": "summarized"},
+    "output_config": {"effort": "low"},
+    "temperature": 1,
+    "stop_sequences": ["END"],
+    "metadata": {"user_id": "u1"},
+    "stream": True,
+}
+
 # ---- a messages client ----
 
 
@@ -306,3 +349,39 @@ MESSAGES_AS_RESPONSES: dict[str, Any] = {
 }
 MESSAGES_AS_RESPONSES_DROPPED = "top_k,stop_sequences"
 MESSAGES_AS_RESPONSES_ADAPTED = "max_tokens=16,messages[*].content[*].is_error,thinking=medium"
+
+# k=c, u=ds
+TEXT_SEAL = "dgr1.eyJrIjoiYyIsInUiOiJkcyJ9"
+MESSAGES_AS_CHAT: dict[str, Any] = {
+    "model": "ds-chat",
+    "max_tokens": 10,
+    "messages": [
+        {"role": "system", "content": "S1"},
+        {"role": "user", "content": "q"},
+        {
+            "role": "assistant",
+            "content": "A",
+            "reasoning_content": "plan",
+            "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "shot", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "Error: bad"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Image output of tool call call_1:"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+                {"type": "text", "text": "why?"},
+            ],
+        },
+    ],
+    "tools": [{"type": "function", "function": {"name": "shot", "parameters": {"type": "object"}}}],
+    "tool_choice": "auto",
+    "parallel_tool_calls": False,
+    "reasoning_effort": "medium",
+    "stop": ["X"],
+    "user": "u1",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+MESSAGES_AS_CHAT_DROPPED = "top_k"
+MESSAGES_AS_CHAT_ADAPTED = "messages[*].content[*].is_error,messages[*].content[*].content[*],thinking=medium"
