@@ -16,6 +16,7 @@ from .inside import CONFIG, Caller, Inside, descriptors, inside
 from .spoken import SHAPE_AT, SHAPES, SPEECH
 
 SECOND = 1.0
+AT_ONCE = 40
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,8 @@ async def test_storm() -> None:
         speech = SPEECH[SHAPE_AT[request.target]]
         return [*frames(*speech.opening, *speech.words), wait(gate)]
 
-    rounds, at_once = 5, 40
     with Provider(script) as provider:
         async with Inside(CONFIG, provider) as gateway:
-            gc.collect()  # of what other tests left
-            before = descriptors(), len(asyncio.all_tasks())
 
             async def leave(number: int) -> None:
                 client, upstream = SHAPES[number % 3], SHAPES[number // 3 % 3]
@@ -139,10 +137,16 @@ async def test_storm() -> None:
                         await said(caller)
                     caller.leave(reset=number % 2 == 0)
 
-            for _ in range(rounds):
-                await asyncio.gather(*map(leave, range(at_once)))
-            await gateway.until(lambda: gateway.idle and len(gateway.lines) == rounds * at_once)
-            await provider.seen(lambda: all(connection.closed_by for connection in provider.connections))
-            await gateway.until(lambda: gateway.server.connections == 0)
+            async def storm(rounds: int) -> None:
+                for _ in range(rounds):
+                    await asyncio.gather(*map(leave, range(AT_ONCE)))
+                await gateway.until(lambda: gateway.idle and gateway.server.connections == 0)
+                await provider.seen(lambda: all(connection.closed_by for connection in provider.connections))
+
+            await storm(1)  # what is made at first use, and what other tests left
+            gc.collect()
+            before = descriptors(), len(asyncio.all_tasks())
+            await storm(4)
             await gateway.until(lambda: descriptors() <= before[0] and len(asyncio.all_tasks()) <= before[1])
+            assert len(gateway.lines) == 5 * AT_ONCE
             assert all(line.get("client_left") for line in gateway.lines)
