@@ -1,0 +1,172 @@
+"""Real coding agents, driven headless through a gateway to a scripted model: one turn that calls a tool, one that reads its output.
+
+They are programs of their own and not installed by this repository: each test skips, saying so, when its command is not found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Start
+from tests.scripted import LAST_CHUNK, Provider, Request, chunk, sse, stream_head
+
+SAID = "the-dragoman-was-here"
+COMMAND = f"echo {SAID}"
+CONFIG = """\
+listeners: [{type: model, port: PORT, address: 127.0.0.1}]
+model_providers:
+  - {model: mock/*, base_url: "URL/v1", access_key: secret, apis: [API]}
+"""
+# upstream API -> the path of its calls
+PATHS = {"chat_completions": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+
+
+def _chat(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+    base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    delta: dict[str, Any] = {"role": "assistant", "content": SAID}
+    if tool is not None:
+        function = {"name": tool[0], "arguments": json.dumps(tool[1])}
+        delta = {"role": "assistant", "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}
+    finish = "stop" if tool is None else "tool_calls"
+    chunks = [{"delta": delta, "finish_reason": None}, {"delta": {}, "finish_reason": finish}]
+    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}}
+    return [*(sse(base | {"choices": [{"index": 0} | choice]}) for choice in chunks), sse(base | usage), sse("[DONE]")]
+
+
+def _messages(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    block: dict[str, Any] = {"type": "text", "text": ""}
+    delta = {"type": "text_delta", "text": SAID}
+    if tool is not None:
+        block = {"type": "tool_use", "id": "toolu_1", "name": tool[0], "input": {}}
+        delta = {"type": "input_json_delta", "partial_json": json.dumps(tool[1])}
+    stop = {"stop_reason": "end_turn" if tool is None else "tool_use", "stop_sequence": None}
+    events = [
+        {"type": "message_start", "message": message | {"usage": {"input_tokens": 7, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": stop, "usage": {"output_tokens": 5}},
+        {"type": "message_stop"},
+    ]
+    return [sse(event, event["type"]) for event in events]
+
+
+def _responses(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+    part = {"type": "output_text", "text": SAID, "annotations": []}
+    item: dict[str, Any] = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+    if tool is not None:
+        item = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": tool[0], "arguments": json.dumps(tool[1])}
+    usage = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
+    begun = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
+    events = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": begun | {"status": "completed", "output": [item], "usage": usage}},
+    ]
+    return [sse(event, event["type"]) for event in events]
+
+
+ANSWERS = {"chat_completions": _chat, "messages": _messages, "responses": _responses}
+
+
+def _tools(body: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of a request's tools by name, whatever its shape."""
+    found = {}
+    for tool in body.get("tools") or []:
+        inner = tool.get("function", tool)
+        found[inner.get("name")] = inner.get("parameters") or inner.get("input_schema") or {}
+    return found
+
+
+class Model:
+    """Calls a shell once, then says what that printed."""
+
+    def __init__(self, api: str, call: Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]) -> None:
+        self._api, self._call = api, call
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, request: Request) -> list[Any]:
+        assert request.target.partition("?")[0] == PATHS[self._api]
+        assert "secret" in request.headers.get("authorization", "") + request.headers.get("x-api-key", "")
+        body = request.json
+        tools = _tools(body)
+        if not tools:  # a title for the session
+            return self._said(None)
+        self.asked.append(body)
+        return self._said(self._call(tools) if len(self.asked) == 1 else None)
+
+    def _said(self, tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+        return [stream_head(), *map(chunk, ANSWERS[self._api](tool)), LAST_CHUNK]
+
+
+def _run(command: list[str], home: Path, environ: dict[str, str]) -> str:
+    clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
+    ran = subprocess.run(
+        command, capture_output=True, text=True, timeout=90, check=False, cwd=home, stdin=subprocess.DEVNULL,
+        env=clean | {"HOME": str(home), "NO_COLOR": "1"} | environ,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def _found(name: str) -> str:
+    path = shutil.which(os.environ.get(f"DRAGOMAN_{name.upper()}", name))
+    return path or pytest.skip(f"{name} is not installed (nor named by DRAGOMAN_{name.upper()})")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("api", PATHS)
+def test_claude_code(start: Start, tmp_path: Path, api: str) -> None:
+    claude = _found("claude")
+    model = Model(api, lambda tools: ("Bash", {"command": COMMAND, "description": "Say it"}))
+    with Provider(model) as provider:
+        gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
+        said = _run(
+            [claude, "-p", "Go", "--model", "mock/m", "--output-format", "json", "--dangerously-skip-permissions"],
+            tmp_path,
+            {
+                "ANTHROPIC_BASE_URL": gateway.url,
+                "ANTHROPIC_API_KEY": "k",
+                "ANTHROPIC_SMALL_FAST_MODEL": "mock/m",
+                "IS_SANDBOX": "1",
+                "DISABLE_AUTOUPDATER": "1",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            },
+        )
+    assert json.loads(said)["result"] == SAID
+    assert SAID in json.dumps(model.asked[1])
+
+
+def _codex_call(tools: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    name = next(name for name in ("exec_command", "shell_command", "shell") if name in tools)
+    key = "cmd" if "cmd" in tools[name]["properties"] else "command"
+    return name, {key: ["bash", "-c", COMMAND] if tools[name]["properties"][key].get("type") == "array" else COMMAND}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("api", PATHS)
+def test_codex(start: Start, tmp_path: Path, api: str) -> None:
+    codex = _found("codex")
+    model = Model(api, _codex_call)
+    with Provider(model) as provider:
+        gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
+        config = tmp_path / ".codex" / "config.toml"
+        config.parent.mkdir()
+        config.write_text(
+            'model = "mock/m"\nmodel_provider = "dragoman"\n[model_providers.dragoman]\nname = "Dragoman"\n'
+            f'base_url = "{gateway.url}/v1"\nenv_key = "DRAGOMAN_KEY"\nwire_api = "responses"\n'
+        )
+        command = [codex, "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Go"]
+        said = _run(command, tmp_path, {"DRAGOMAN_KEY": "k", "CODEX_HOME": str(config.parent)})
+    assert f'"text":"{SAID}"' in said
+    assert SAID in json.dumps(model.asked[1]["messages" if api != "responses" else "input"][-1])
