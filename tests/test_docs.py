@@ -1,0 +1,173 @@
+"""What a user can type, configure, send, measure or read in the log is in the documentation; and what is written there is so."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from marshmallow import fields
+
+from dragoman import conf
+from dragoman.conf import flags, loader, providers, schema
+from dragoman.proxy import cli, metrics
+
+HOUSE = Path(__file__).resolve().parent.parent
+GUIDE = (HOUSE / "docs" / "operations.md").read_text()
+PAGES = sorted([*HOUSE.glob("*.md"), *(HOUSE / "docs").glob("*.md")])
+
+
+def rows(text: str) -> set[str]:
+    """What is named in code marks in the first cell of a table's row."""
+    return {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line.split(" | ")[0])}
+
+
+def section(heading: str) -> str:
+    """The text under a heading, up to the next one of its level."""
+    level = heading.partition(" ")[0]
+    _, found, rest = GUIDE.partition(f"\n{heading}\n")
+    assert found, f"the guide has no heading {heading}"
+    return re.split(rf"\n#{{1,{len(level)}}} ", rest)[0]
+
+
+# ---- the configuration ----
+
+
+def keys(part: schema.Section, path: str = "") -> Iterator[str]:
+    for name, field in part.fields.items():
+        own = f"{path}{name}"
+        inner, below = field, own
+        if isinstance(field, fields.List):
+            inner, below = field.inner, f"{own}[]"
+        elif isinstance(field, schema.Table) and isinstance(field.inner, fields.Nested):
+            inner, below = field.inner, f"{own}.{'PATTERN' if name == 'prices' else 'NAME'}"
+        yield own
+        if isinstance(inner, fields.Nested) and isinstance(inner.schema, schema.Section):
+            yield from keys(inner.schema, f"{below}.")
+
+
+def test_every_key_of_the_configuration():
+    assert not set(keys(schema.Root())) - rows(section("## Configuration"))
+
+
+def test_no_other_key():
+    """A row of the guide that no schema knows."""
+    known = set(keys(schema.Root())) | set(flags.FLAGS)
+    assert not rows(section("## Configuration")) - known
+
+
+def test_every_capability_with_its_default():
+    assert set(flags.FLAGS) == rows(section("### Capabilities"))
+
+
+def test_every_provider():
+    assert not {name for name in providers.known() if f"`{name}`" not in section("### Models and providers")}
+
+
+def test_every_key_of_the_environment():
+    named = section("## Run")
+    assert not [providers.known()[name].key for name in loader.ZERO_PROVIDERS if f"`{providers.known()[name].key}`" not in named]
+
+
+# ---- the command line ----
+
+
+def test_every_command_and_option():
+    commands = next(a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    for name, parser in commands.items():
+        heading = next(line for line in GUIDE.splitlines() if line.startswith(f"### `dragoman {name}"))
+        told = section(heading)
+        options = {option for action in parser._actions for option in action.option_strings if option.startswith("--")} - {"--help"}
+        assert options == {option for option in rows(told) if option.startswith("--")}, name
+        for action in parser._actions:
+            if not action.option_strings:
+                assert (action.metavar or action.dest).upper() in heading + told, name
+    assert "`dragoman --version`" in GUIDE
+
+
+# ---- what is measured, sent and logged ----
+
+
+def test_every_metric_with_its_labels():
+    told = {line.split("`")[1]: set(re.findall(r"`([^`]+)`", line.split(" | ")[1])) for line in table_lines("## Metrics")}
+    told.pop("process_…")
+    found = {}
+    for counter in vars(metrics.Metrics()).values():
+        if hasattr(counter, "_labelnames"):
+            suffix = "_total" if counter._type == "counter" else ""
+            found[counter._name + suffix] = set(counter._labelnames)
+    assert told == found
+
+
+def table_lines(heading: str) -> list[str]:
+    return [line for line in section(heading).splitlines() if line.startswith("| `")]
+
+
+def test_every_field_of_the_log():
+    """Whatever the journal writes under a name: keys of its dicts, and what is put into them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((HOUSE / "proxy" / "journal.py").read_text())):
+        names: list[ast.expr | None] = []
+        if isinstance(node, ast.Dict):
+            names = list(node.keys)
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            names = [node.slice]
+        for name in names:
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                found.add(name.value)
+            elif isinstance(name, ast.JoinedStr):
+                assert ast.unparse(name) == "f'ms_{name}'", "a name of the log that this test does not know how to read"
+                found |= {"ms_headers", "ms_first"}
+    documented = set(re.findall(r"`([a-z_]+)`", section("## Log")))
+    assert not found - documented
+
+
+def test_every_header_of_ours():
+    code = "\n".join(path.read_text() for package in ("codecs", "proxy", "handlers") for path in (HOUSE / package).rglob("*.py"))
+    found = {name.lower() for name in re.findall(r"x-dragoman-[a-z-]*[a-z]", code, re.IGNORECASE)}
+    assert found == {name for name in rows(section("## Headers")) if name.startswith("x-dragoman-")}
+    assert {"server-timing", "x-request-id", "request-id", "x-should-retry", "retry-after"} <= rows(section("## Headers"))
+
+
+# ---- the pages themselves ----
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text()
+    anchors = {heading(line) for line in text.splitlines() if line.startswith("#")}
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        other = (page.parent / path).resolve() if path else page
+        assert other.exists(), target
+        if anchor and other.suffix == ".md":
+            names = anchors if other == page else {heading(line) for line in other.read_text().splitlines() if line.startswith("#")}
+            assert anchor in names, target
+
+
+def heading(line: str) -> str:
+    """The anchor that a heading has on the web pages of code hosts."""
+    return re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL), 1):
+            yield f"{page.name}-{number}", block
+
+
+@pytest.mark.parametrize(("name", "block"), [pytest.param(*example, id=example[0]) for example in examples()])
+def test_examples_of_configurations_are_valid(name, block):
+    data = yaml.safe_load(block)
+    if "apiVersion" in data:
+        return  # of Kubernetes
+    if "model_providers" not in data:
+        block += "\nmodel_providers: [{model: demo/*}]\n"
+    environ = dict.fromkeys(re.findall(r"\$\{?([A-Z_0-9]+)", block), "k")
+    assert conf.loads(block, environ=environ).model_providers
