@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from ..chat.errors_in import decode_error  # both shapes' errors have one form
 from .envelope import response_object
+from .observer import Observer
 from .request_in import PRIVATE, decode_request, input_items
 from .request_out import encode_request
-from .stream_in import Observer, StreamDecoder, decode_response
+from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
 __all__ = [

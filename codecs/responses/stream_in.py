@@ -1,4 +1,4 @@
-"""A responses upstream's answer as hub events: streamed, whole, or only watched.
+"""A responses upstream's answer as hub events: streamed or whole.
 
 A stream is a list of items, each with an output_index, and what belongs to an item says so; items may overlap. Items are told
 apart by that index and never by their id: there are providers whose ids change in mid-stream. Tool calls go on as they come; of
@@ -41,10 +41,11 @@ from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_responses
+from .anything import dict_of, dicts_of, int_of, is_error, text_of
 
 _Value = dict[str, Any]
 
-_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}  # item type -> where its text stands
+CALLS = {"function_call": "arguments", "custom_tool_call": "input"}  # item type -> where its text stands
 _MOST_OPEN = 256  # items that are not done at one time
 _LONGEST_LABEL = 64
 
@@ -138,7 +139,7 @@ class StreamDecoder:
     def whole(self, body: _Value) -> list[Event]:
         """The events of a complete answer, instead of a stream."""
         if body.get("object") != "response" and not isinstance(body.get("output"), list):
-            return self._error(body) if _is_error(body) else self._garbled("an answer that is no response")
+            return self._error(body) if is_error(body) else self._garbled("an answer that is no response")
         if body.get("status") in ("queued", "in_progress"):
             return self._garbled("a response that has not ended")
         return list(self._terminal({"response": jsontext.mended(body)}))
@@ -169,14 +170,14 @@ class StreamDecoder:
             return list(handler(self, value))
         if kind in _OF_ITEMS:
             return list(self._of_item(kind, value))
-        broken = kind == "error" or (not kind.startswith("response.") and _is_error(value))
+        broken = kind == "error" or (not kind.startswith("response.") and is_error(value))
         return self._error(value) if broken else []
 
     def _created(self, value: _Value) -> Iterator[Event]:
         if not self._started:
             self._started = True
-            response = _dict(value, "response")
-            yield Start(_str(response, "id"), _str(response, "model"), _int(response, "created_at", 0))
+            response = dict_of(value, "response")
+            yield Start(text_of(response, "id"), text_of(response, "model"), int_of(response, "created_at", 0))
 
     def _keepalive(self, value: _Value) -> Iterator[Event]:
         yield Ping()
@@ -190,7 +191,7 @@ class StreamDecoder:
             return
         if item.done:
             return
-        if item.kind in _CALLS or item.kind not in _IN_TURN:
+        if item.kind in CALLS or item.kind not in IN_TURN:
             yield from _OF_ITEMS[kind](self, item, value)
         elif self._floor in (None, item):
             self._floor = item
@@ -214,22 +215,22 @@ class StreamDecoder:
 
     def _item(self, kind: str, value: _Value) -> _Item | None:
         """The item that an event belongs to, made when it was not announced; None when that would be one too many."""
-        whole = _dict(value, "item")
+        whole = dict_of(value, "item")
         index = value.get("output_index")
         if not isinstance(index, int):
-            index = self._index_of(_str(value, "item_id") or _str(whole, "id"))
+            index = self._index_of(text_of(value, "item_id") or text_of(whole, "id"))
         item = self._items.get(index)
         if item is None:
             if self._unfinished == _MOST_OPEN:
                 return None
             self._unfinished += 1
             item = self._items[index] = _Item(index, "", plain=not self._logprobs)
-        item.kind = item.kind or (_str(whole, "type") or _IMPLIED.get(kind, ""))[:_LONGEST_LABEL]
-        name = _str(whole, "name")
+        item.kind = item.kind or (text_of(whole, "type") or _IMPLIED.get(kind, ""))[:_LONGEST_LABEL]
+        name = text_of(whole, "name")
         if item.kind == "custom_tool_call" and name.startswith(quirks.HOSTED_CALLS) and not self._tools.declares(name):
             item.kind = name[:_LONGEST_LABEL]
-        item.id = _str(whole, "id") or _str(value, "item_id") or item.id
-        item.call_id = _str(whole, "call_id") or item.call_id
+        item.id = text_of(whole, "id") or text_of(value, "item_id") or item.id
+        item.call_id = text_of(whole, "call_id") or item.call_id
         return item
 
     def _index_of(self, id: str) -> int:
@@ -280,27 +281,27 @@ class StreamDecoder:
             yield Text(item.part, text, entries)
 
     def _text_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
-        yield from self._text(item, _int(value, "content_index", 0), _str(value, "delta"), value.get("logprobs"))
+        yield from self._text(item, int_of(value, "content_index", 0), text_of(value, "delta"), value.get("logprobs"))
 
     def _text_done(self, item: _Item, value: _Value) -> Iterator[Event]:
-        index = _int(value, "content_index", 0)
+        index = int_of(value, "content_index", 0)
         if not item.parts.setdefault(("text", index), _Text()).streamed:
-            yield from self._text(item, index, _str(value, "text"), value.get("logprobs"))
+            yield from self._text(item, index, text_of(value, "text"), value.get("logprobs"))
 
     def _annotation(self, item: _Item, value: _Value) -> Iterator[Event]:
-        yield from self._cite(item, _int(value, "content_index", 0), _dict(value, "annotation"))
+        yield from self._cite(item, int_of(value, "content_index", 0), dict_of(value, "annotation"))
 
     def _cite(self, item: _Item, index: int, annotation: _Value) -> Iterator[Event]:
         seen = item.parts.setdefault(("text", index), _Text())
         seen.cited += 1
-        kind, url = _str(annotation, "type"), _str(annotation, "url")
+        kind, url = text_of(annotation, "type"), text_of(annotation, "url")
         if kind != "url_citation" or not url:
             label = kind[:_LONGEST_LABEL]
             yield Opaque(f"output[{item.index}].content[{index}].annotations[{seen.cited - 1}]:{label}")
         elif self._open is item and item.place == ("text", index):
             start, end = annotation.get("start_index"), annotation.get("end_index")
             ranged = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
-            yield Citation(item.part, url, _str(annotation, "title"), start if ranged else None, end if ranged else None)
+            yield Citation(item.part, url, text_of(annotation, "title"), start if ranged else None, end if ranged else None)
 
     def _refusal(self, item: _Item, index: int, text: str) -> Iterator[Event]:
         item.parts.setdefault(("refusal", index), _Text()).streamed |= bool(text)
@@ -309,22 +310,22 @@ class StreamDecoder:
             yield Refusal(text)
 
     def _refusal_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
-        yield from self._refusal(item, _int(value, "content_index", 0), _str(value, "delta"))
+        yield from self._refusal(item, int_of(value, "content_index", 0), text_of(value, "delta"))
 
     def _refusal_done(self, item: _Item, value: _Value) -> Iterator[Event]:
-        index = _int(value, "content_index", 0)
+        index = int_of(value, "content_index", 0)
         if not item.parts.setdefault(("refusal", index), _Text()).streamed:
-            yield from self._refusal(item, index, _str(value, "refusal"))
+            yield from self._refusal(item, index, text_of(value, "refusal"))
 
     def _part_done(self, item: _Item, value: _Value) -> Iterator[Event]:
-        part, index = _dict(value, "part"), _int(value, "content_index", 0)
+        part, index = dict_of(value, "part"), int_of(value, "content_index", 0)
         yield from self._content(item, index, part)
         if self._open is item and item.kind == "message" and item.place == ("text", index):
             yield from self._leave()
 
     def _content(self, item: _Item, index: int, part: _Value) -> Iterator[Event]:
         """A whole content part, as far as it was not seen."""
-        kind = _str(part, "type")
+        kind = text_of(part, "type")
         if kind == "output_text":
             yield from self._text_done(item, {"content_index": index, **part})
             annotations = part.get("annotations")
@@ -334,7 +335,7 @@ class StreamDecoder:
         elif kind == "refusal":
             yield from self._refusal_done(item, {"content_index": index, **part})
         elif kind == "reasoning_text":
-            yield from self._thought_done(item, "content", index, _str(part, "text"))
+            yield from self._thought_done(item, "content", index, text_of(part, "text"))
 
     # ---- reasoning ----
 
@@ -358,37 +359,37 @@ class StreamDecoder:
             yield from self._thought(item, source, index, text)
 
     def _summary_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
-        yield from self._thought(item, "summary", _int(value, "summary_index", 0), _str(value, "delta"))
+        yield from self._thought(item, "summary", int_of(value, "summary_index", 0), text_of(value, "delta"))
 
     def _summary_done(self, item: _Item, value: _Value) -> Iterator[Event]:
-        text = _str(value, "text") or _str(_dict(value, "part"), "text")
-        yield from self._thought_done(item, "summary", _int(value, "summary_index", 0), text)
+        text = text_of(value, "text") or text_of(dict_of(value, "part"), "text")
+        yield from self._thought_done(item, "summary", int_of(value, "summary_index", 0), text)
 
     def _reasoning_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
-        yield from self._thought(item, "content", _int(value, "content_index", 0), _str(value, "delta"))
+        yield from self._thought(item, "content", int_of(value, "content_index", 0), text_of(value, "delta"))
 
     def _reasoning_done(self, item: _Item, value: _Value) -> Iterator[Event]:
-        yield from self._thought_done(item, "content", _int(value, "content_index", 0), _str(value, "text"))
+        yield from self._thought_done(item, "content", int_of(value, "content_index", 0), text_of(value, "text"))
 
     def _seal(self, item: _Item, whole: _Value) -> Iterator[Event]:
         """A reasoning item is whole: text that was not seen, then what its provider wants back."""
-        summary = tuple(_str(part, "text") for part in _dicts(whole, "summary"))
+        summary = tuple(text_of(part, "text") for part in dicts_of(whole, "summary"))
         for index, text in enumerate(summary):
             yield from self._thought_done(item, "summary", index, text)
-        for index, part in enumerate(_dicts(whole, "content")):
+        for index, part in enumerate(dicts_of(whole, "content")):
             yield from self._content(item, index, part)
-        encrypted = _str(whole, "encrypted_content")
+        encrypted = text_of(whole, "encrypted_content")
         if encrypted:
             yield from self._enter(item, ("reasoning", 0), ReasoningStart)
             self._message = None
         if self._open is item:
-            yield Seal(item.part, "openai", encrypted, _str(whole, "id") or item.id, summary)
+            yield Seal(item.part, "openai", encrypted, text_of(whole, "id") or item.id, summary)
 
     # ---- tool calls ----
 
     def _call(self, item: _Item, whole: _Value) -> Iterator[Event]:
         """Opens a call as soon as its name is known."""
-        name = _str(whole, "name")
+        name = text_of(whole, "name")
         if item.part >= 0 or not name:
             return
         yield from self._leave()
@@ -402,13 +403,13 @@ class StreamDecoder:
         self._calls += 1
         self._message = None
         kind = "custom" if custom or declared.emulated else "function"
-        yield ToolStart(item.part, item.call_id, declared.name, kind, _str(whole, "namespace") or declared.namespace)
+        yield ToolStart(item.part, item.call_id, declared.name, kind, text_of(whole, "namespace") or declared.namespace)
         held, item.held = "".join(item.held), []
         if held:
             yield from self._arguments(item, held)
 
     def _arguments(self, item: _Item, text: str) -> Iterator[Event]:
-        if item.kind not in _CALLS:
+        if item.kind not in CALLS:
             return
         item.streamed |= bool(text)
         if item.part < 0:
@@ -421,11 +422,11 @@ class StreamDecoder:
             yield Arguments(item.part, text)
 
     def _arguments_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
-        yield from self._arguments(item, _str(value, "delta"))
+        yield from self._arguments(item, text_of(value, "delta"))
 
     def _arguments_done(self, item: _Item, value: _Value) -> Iterator[Event]:
         if not item.streamed:
-            yield from self._arguments(item, _str(value, _CALLS.get(item.kind, "arguments")))
+            yield from self._arguments(item, text_of(value, CALLS.get(item.kind, "arguments")))
 
     def _close_call(self, item: _Item) -> Iterator[Event]:
         if item.part < 0:
@@ -442,23 +443,23 @@ class StreamDecoder:
     # ---- items ----
 
     def _added(self, item: _Item, value: _Value) -> Iterator[Event]:
-        whole = _dict(value, "item")
-        if item.kind in _CALLS:
+        whole = dict_of(value, "item")
+        if item.kind in CALLS:
             yield from self._call(item, whole)
-            yield from self._arguments(item, _str(whole, _CALLS[item.kind]))
-        elif item.kind not in _IN_TURN:
+            yield from self._arguments(item, text_of(whole, CALLS[item.kind]))
+        elif item.kind not in IN_TURN:
             yield Opaque(f"output[{item.index}]:{item.kind}")
 
     def _done(self, item: _Item, value: _Value) -> Iterator[Event]:
         if item.done:
             return
-        whole = _dict(value, "item")
-        if item.kind in _CALLS:
+        whole = dict_of(value, "item")
+        if item.kind in CALLS:
             yield from self._call(item, whole)
             yield from self._arguments_done(item, whole)
             yield from self._close_call(item)
         elif item.kind == "message":
-            for index, part in enumerate(_dicts(whole, "content")):
+            for index, part in enumerate(dicts_of(whole, "content")):
                 yield from self._content(item, index, part)
         elif item.kind == "reasoning":
             yield from self._seal(item, whole)
@@ -470,10 +471,9 @@ class StreamDecoder:
     # ---- the end ----
 
     def _terminal(self, value: _Value) -> Iterator[Event]:
-        response = _dict(value, "response")
+        response = dict_of(value, "response")
         yield from self._created(value)
-        status = response.get("status")
-        if status in _FAILED:
+        if response.get("status") in FAILED:
             yield from self._failed(value)
             return
         yield from self._made_up(response)
@@ -486,23 +486,25 @@ class StreamDecoder:
         if isinstance(usage, dict):
             yield Metered(from_responses(usage, response.get("service_tier")))
         self.ended = True
-        yield Stop(_reason(response, self._calls > 0))
+        if value.get("type") == "response.incomplete":
+            response = response | {"status": "incomplete"}
+        yield Stop(reason_of(response, self._calls > 0))
 
     def _made_up(self, response: _Value) -> Iterator[Event]:
         """What the final list of items has and the stream did not: items, or their ends.
 
         An item is the one that was seen with its id, else the first one of its type that no id accounts for.
         """
-        items = _dicts(response, "output")
+        items = dicts_of(response, "output")
         named = {item.id: item for item in self._items.values() if item.id}
-        taken = {id(known) for whole in items if (known := named.get(_str(whole, "id")))}
+        taken = {id(known) for whole in items if (known := named.get(text_of(whole, "id")))}
         rest = [item for _, item in sorted(self._items.items()) if id(item) not in taken]
         for whole in items:
             if self.ended:
                 return
-            item = named.get(_str(whole, "id"))
+            item = named.get(text_of(whole, "id"))
             if item is None:
-                kind = _str(whole, "type")
+                kind = text_of(whole, "type")
                 item = next((i for i in rest if i.kind == kind), None)
                 if item is not None:
                     rest.remove(item)
@@ -514,11 +516,11 @@ class StreamDecoder:
                 yield from self._of_item("response.output_item.done", event)
 
     def _failed(self, value: _Value) -> Iterator[Event]:
-        response = _dict(value, "response")
+        response = dict_of(value, "response")
         if response.get("status") == "cancelled" or value.get("type") == "response.cancelled":
             yield from self._fault(errors.Broken("The upstream cancelled its answer.", code="response_cancelled"))
         else:
-            yield from self._error({"error": _dict(response, "error")})
+            yield from self._error({"error": dict_of(response, "error")})
 
     def _error(self, value: _Value) -> list[Event]:
         return self._fault(error_of(value))
@@ -531,7 +533,7 @@ class StreamDecoder:
         return [Fault(error)]
 
 
-_IN_TURN = frozenset({"message", "reasoning"})
+IN_TURN = frozenset({"message", "reasoning"})
 
 _HANDLERS: dict[str, Callable[[StreamDecoder, _Value], Iterator[Event]]] = {
     "response.created": StreamDecoder._created,
@@ -578,7 +580,7 @@ _IMPLIED = {
     "response.custom_tool_call_input.delta": "custom_tool_call",
     "response.custom_tool_call_input.done": "custom_tool_call",
 }
-_FAILED = ("failed", "cancelled")
+FAILED = ("failed", "cancelled")
 _INCOMPLETE = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "filter"}
 
 
@@ -587,114 +589,9 @@ def decode_response(body: _Value, reply: Reply) -> list[Event]:
     return StreamDecoder(reply).whole(body)
 
 
-def _reason(response: _Value, calls: bool) -> str:
+def reason_of(response: _Value, calls: bool) -> str:
     """The neutral reason of a finished response."""
     if response.get("status") == "incomplete":
-        why = _str(_dict(response, "incomplete_details"), "reason")
+        why = text_of(dict_of(response, "incomplete_details"), "reason")
         return _INCOMPLETE.get(why, "end")
     return "tool" if calls else "end"
-
-
-# ---- on the bytes lane ----
-
-# what may stand before the first content
-_PRELUDE = frozenset({
-    "response.created", "response.queued", "response.in_progress", "response.content_part.added",
-    "response.reasoning_summary_part.added", "keepalive", "error", "",
-})  # fmt: skip
-_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
-_NOTABLE = _TERMINAL | {"error"}
-_NOTABLE_BYTES = frozenset(kind.encode() for kind in _NOTABLE)
-_IN_DATA = tuple(b'"%b"' % kind for kind in sorted(_NOTABLE_BYTES))
-
-
-class Observer:
-    """Watches an answer that goes to a client of the same shape as it is.
-
-    content: something of the answer itself was seen. proof: a terminal event said that it is complete. error: the provider's own.
-    """
-
-    __slots__ = ("content", "error", "proof", "stop", "usage")
-
-    def __init__(self, reply: Reply | None = None) -> None:
-        self.content = False
-        self.proof = False
-        self.error: errors.GatewayError | None = None
-        self.usage: Usage | None = None
-        self.stop: str | None = None
-
-    def feed(self, frame: Frame) -> None:
-        """Never raises. After the first content only what may end the answer is read."""
-        name, data = frame
-        if self.content and name not in _NOTABLE_BYTES:
-            if name and name[:9] == b"response.":
-                return
-            if not any(mark in data for mark in _IN_DATA):
-                return
-        try:
-            value = jsontext.loads(data)
-        except ValueError:
-            return
-        if isinstance(value, dict):
-            self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
-
-    def completed(self, clean: bool) -> bool:
-        """Whether the answer was whole when its transport ended; nothing but a terminal event says so."""
-        return self.proof
-
-    def observe_whole(self, body: _Value) -> None:
-        """A complete answer instead of frames."""
-        if body.get("object") != "response" and _is_error(body):
-            self.error = error_of(body)
-            return
-        self.content = bool(_dicts(body, "output"))
-        self._see_end(body)
-
-    def _see(self, kind: str, value: _Value) -> None:
-        if kind in _TERMINAL:
-            self._see_end(_dict(value, "response"))
-        elif kind == "error" or _is_error(value):
-            self.error = error_of(value)
-        elif kind == "response.output_item.added":
-            self.content |= _str(_dict(value, "item"), "type") not in _IN_TURN
-        else:
-            self.content |= kind not in _PRELUDE
-
-    def _see_end(self, response: _Value) -> None:
-        usage = response.get("usage")
-        if isinstance(usage, dict):
-            self.usage = from_responses(usage, response.get("service_tier"))
-        status = response.get("status")
-        if status in _FAILED:
-            self.error = error_of({"error": _dict(response, "error")})
-        else:
-            self.proof = True
-            self.stop = _reason(response, any(_str(item, "type") in _CALLS for item in _dicts(response, "output")))
-
-
-# ---- reading what may be anything ----
-
-
-def _is_error(value: _Value) -> bool:
-    return value.get("type") == "error" or isinstance(value.get("error"), dict | str)
-
-
-def _str(holder: _Value, key: str) -> str:
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _int(holder: _Value, key: str, default: int) -> int:
-    value = holder.get(key)
-    return value if isinstance(value, int) else default
-
-
-def _dict(holder: _Value, key: str) -> _Value:
-    value = holder.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(holder: _Value, key: str) -> list[_Value]:
-    """The objects in a list; what is none of them reads as an empty object, so that places stay."""
-    value = holder.get(key)
-    return [each if isinstance(each, dict) else {} for each in value] if isinstance(value, list) else []

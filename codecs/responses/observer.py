@@ -1,0 +1,89 @@
+"""An answer that goes to a client of the same shape as it is: only watched, for what it cost and whether it was whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import errors, jsontext
+from ..chat.errors_in import error_of
+from ..reply import Reply
+from ..sse import Frame
+from ..usage import Usage, from_responses
+from .anything import dict_of, dicts_of, is_error, text_of
+from .stream_in import CALLS, FAILED, IN_TURN, reason_of
+
+_Value = dict[str, Any]
+
+# what may stand before the first content
+_PRELUDE = frozenset({
+    "response.created", "response.queued", "response.in_progress", "response.content_part.added",
+    "response.reasoning_summary_part.added", "keepalive", "error", "",
+})  # fmt: skip
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_NOTABLE = _TERMINAL | {"error"}
+_NOTABLE_BYTES = frozenset(kind.encode() for kind in _NOTABLE)
+_IN_DATA = tuple(b'"%b"' % kind for kind in sorted(_NOTABLE_BYTES))
+
+
+class Observer:
+    """Watches an answer that goes to a client of the same shape as it is.
+
+    content: something of the answer itself was seen. proof: a terminal event said that it is complete. error: the provider's own.
+    """
+
+    __slots__ = ("content", "error", "proof", "stop", "usage")
+
+    def __init__(self, reply: Reply | None = None) -> None:
+        self.content = False
+        self.proof = False
+        self.error: errors.GatewayError | None = None
+        self.usage: Usage | None = None
+        self.stop: str | None = None
+
+    def feed(self, frame: Frame) -> None:
+        """Never raises. After the first content only what may end the answer is read."""
+        name, data = frame
+        if self.content and name not in _NOTABLE_BYTES:
+            if name and name[:9] == b"response.":
+                return
+            if not any(mark in data for mark in _IN_DATA):
+                return
+        try:
+            value = jsontext.loads(data)
+        except ValueError:
+            return
+        if isinstance(value, dict):
+            self._see(text_of(value, "type") or name.decode("utf-8", "replace"), value)
+
+    def completed(self, clean: bool) -> bool:
+        """Whether the answer was whole when its transport ended; nothing but a terminal event says so."""
+        return self.proof
+
+    def observe_whole(self, body: _Value) -> None:
+        """A complete answer instead of frames."""
+        if body.get("object") != "response" and is_error(body):
+            self.error = error_of(body)
+            return
+        self.content = bool(dicts_of(body, "output"))
+        self._see_end(body)
+
+    def _see(self, kind: str, value: _Value) -> None:
+        if kind in _TERMINAL:
+            self._see_end(dict_of(value, "response"))
+        elif kind == "error" or is_error(value):
+            self.error = error_of(value)
+        elif kind == "response.output_item.added":
+            self.content |= text_of(dict_of(value, "item"), "type") not in IN_TURN
+        else:
+            self.content |= kind not in _PRELUDE
+
+    def _see_end(self, response: _Value) -> None:
+        usage = response.get("usage")
+        if isinstance(usage, dict):
+            self.usage = from_responses(usage, response.get("service_tier"))
+        status = response.get("status")
+        if status in FAILED:
+            self.error = error_of({"error": dict_of(response, "error")})
+        else:
+            self.proof = True
+            self.stop = reason_of(response, any(text_of(item, "type") in CALLS for item in dicts_of(response, "output")))
