@@ -173,7 +173,8 @@ def _message(value: dict[str, Any]) -> str:
         if isinstance(found, list):
             found = "; ".join(filter(None, map(_detail, found[:8])))
         elif isinstance(found, dict):
-            found = _detail(found)
+            inner = found.get("detail")  # Mistral puts FastAPI's list one level deeper
+            found = "; ".join(filter(None, map(_detail, inner[:8]))) if isinstance(inner, list) else _detail(found)
         if isinstance(found, str) and found:
             return found
     return ""

@@ -1,0 +1,740 @@
+"""A chat upstream's answers as hub events: literal frames, cut at every byte, whole bodies, and whatever else a server may send."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragoman.codecs import chat, errors, machine, sse
+from dragoman.codecs import events as ev
+from dragoman.codecs.reply import Reply
+from dragoman.codecs.request import Request, Tool
+from dragoman.codecs.tools import ToolMap
+from dragoman.codecs.usage import Usage
+
+BEGUN = ev.Start("chatcmpl-1", "m", 7)
+END = [ev.Stop("end")]
+
+
+def reply(tools: ToolMap | None = None) -> Reply:
+    return Reply(Request("messages", "m", {}), tools=tools or ToolMap())
+
+
+def chunk(delta: Any, finish: Any = None, **choice: Any) -> dict[str, Any]:
+    choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish} | choice]
+    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "m", "choices": choices}
+
+
+def says(content: Any, **more: Any) -> dict[str, Any]:
+    return chunk({"content": content} | more)
+
+
+def finished(reason: str = "stop", **choice: Any) -> dict[str, Any]:
+    return chunk({}, reason, **choice)
+
+
+def calls(*entries: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return chunk({"tool_calls": list(entries)} | more)
+
+
+def call(index: Any = 0, id: Any = None, name: Any = None, arguments: Any = None, **more: Any) -> dict[str, Any]:
+    """An entry with what is given; `...` as index leaves it out."""
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    entry = {key: value for key, value in (("index", index), ("id", id)) if value not in (None, ...)}
+    return entry | {"function": function} | more
+
+
+def wire(*values: Any) -> bytes:
+    """The bytes of a stream: values as JSON, strings as they are."""
+    return b"".join(b"data: " + (value.encode() if isinstance(value, str) else json.dumps(value).encode()) + b"\n\n" for value in values)
+
+
+def read(data: bytes, cut: int | None = None, clean: bool = True, tools: ToolMap | None = None) -> list[ev.Event]:
+    """The events of a stream's bytes, at once or cut in two."""
+    splitter, decoder = sse.Splitter(), chat.StreamDecoder(reply(tools))
+    events: list[ev.Event] = []
+    for piece in (data,) if cut is None else (data[:cut], data[cut:]):
+        for frame in splitter.feed(piece):
+            events += decoder.feed(frame)
+    for frame in splitter.finish():
+        events += decoder.feed(frame)
+    events += decoder.finish(clean and not splitter.leftover)
+    assert decoder.ended
+    assert decoder.feed((b"", b"{}")) == decoder.finish(True) == []
+    return events
+
+
+def decode(*values: Any, clean: bool = True, tools: ToolMap | None = None) -> list[ev.Event]:
+    """The events of a stream that is cut at every byte, and they are always the same."""
+    data = wire(*values)
+    events = read(data, clean=clean, tools=tools)
+    machine.check(events)
+    for cut in range(1, len(data), 1 if len(data) < 400 else 11):
+        assert repr(read(data, cut, clean, tools)) == repr(events)  # faults have no other equality
+    return events
+
+
+def inside(*values: Any, tools: ToolMap | None = None) -> list[ev.Event]:
+    """What stands between Start and Stop, of a stream that ends well."""
+    events = decode(*values, finished(), "[DONE]", tools=tools)
+    assert events[0] == BEGUN
+    assert isinstance(events[-1], ev.Stop)
+    return events[1:-1]
+
+
+def fault(events: list[ev.Event]) -> errors.GatewayError:
+    end = events[-1]
+    assert isinstance(end, ev.Fault)
+    return end.error
+
+
+def text(part: int, *pieces: str) -> list[ev.Event]:
+    return [ev.TextStart(part), *(ev.Text(part, piece) for piece in pieces), ev.PartStop(part)]
+
+
+def thought(part: int, *pieces: str) -> list[ev.Event]:
+    return [ev.ReasoningStart(part), *(ev.Reasoning(part, piece) for piece in pieces), ev.PartStop(part)]
+
+
+def called(part: int, id: str, name: str, *pieces: str) -> list[ev.Event]:
+    return [ev.ToolStart(part, id, name), *(ev.Arguments(part, piece) for piece in pieces), ev.PartStop(part)]
+
+
+# ---- the reference's own stream ----
+
+
+USAGE = {
+    "prompt_tokens": 1130,
+    "completion_tokens": 50,
+    "total_tokens": 1180,
+    "prompt_tokens_details": {"cached_tokens": 1000, "cache_write_tokens": 100},
+    "completion_tokens_details": {"reasoning_tokens": 20},
+}
+COUNTED = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "m", "choices": [], "usage": USAGE}
+
+
+def test_interleaved_calls_and_text_after_them() -> None:
+    events = decode(
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"reasoning_content": "plan"}),
+        says("Hi 😀"),
+        calls(call(0, "call_1", "f", ""), call(1, "call_2", "g", "")),
+        calls(call(0, arguments='{"a":')),
+        calls(call(1, arguments='{"b":2}')),
+        calls(call(0, arguments="1}")),
+        says("tail"),
+        finished("stop"),
+        COUNTED,
+        "[DONE]",
+    )
+    assert events == [
+        BEGUN,
+        *thought(0, "plan"),
+        *text(1, "Hi 😀"),
+        ev.ToolStart(2, "call_1", "f"),
+        ev.ToolStart(3, "call_2", "g"),
+        ev.Arguments(2, '{"a":'),
+        ev.Arguments(3, '{"b":2}'),
+        ev.Arguments(2, "1}"),
+        *text(4, "tail"),
+        ev.PartStop(2),
+        ev.PartStop(3),
+        ev.Metered(Usage(input=1130, output=50, cache_read=1000, cache_write=100, reasoning=20)),
+        ev.Stop("tool"),
+    ]
+
+
+# ---- when it begins ----
+
+
+FILTERED = {"id": "", "model": "", "object": "", "created": 0, "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}
+
+
+@pytest.mark.parametrize(
+    ("values", "start"),
+    [
+        ([says("a")], BEGUN),
+        ([FILTERED, says("a")], BEGUN),
+        ([{"id": "", "choices": [{"delta": {"role": "assistant"}}]}, says("a")], ev.Start("", "", 0)),
+        ([{"choices": [{"delta": {"content": "a"}}]}], ev.Start("", "", 0)),
+        ([{"id": "x", "model": "m", "created": 7.9, "choices": [{"delta": {"content": "a"}}]}], ev.Start("x", "m", 7)),
+        ([{"id": 5, "model": None, "created": "now", "choices": [{"delta": {"content": "a"}}]}], ev.Start("", "", 0)),
+    ],
+)
+def test_the_start(values: list[dict[str, Any]], start: ev.Start) -> None:
+    assert decode(*values, "[DONE]") == [start, *text(0, "a"), *END]
+
+
+# ---- how it ends ----
+
+
+@pytest.mark.parametrize(
+    ("reason", "choice", "stop"),
+    [
+        ("stop", {}, ev.Stop("end")),
+        ("eos", {}, ev.Stop("end")),
+        ("end_turn", {}, ev.Stop("end")),
+        ("stop", {"stop_reason": "END"}, ev.Stop("stop_sequence", "END")),
+        ("stop", {"stop_reason": 151645}, ev.Stop("end")),  # vLLM: the token that ended it
+        ("length", {}, ev.Stop("length")),
+        ("max_tokens", {}, ev.Stop("length")),
+        ("model_length", {}, ev.Stop("length")),
+        ("content_filter", {}, ev.Stop("filter")),
+        ("content-filter", {}, ev.Stop("filter")),
+        ("tool_calls", {}, ev.Stop("end")),  # there is no call
+        ("function_call", {}, ev.Stop("end")),
+        ("of_tomorrow", {}, ev.Stop("end")),
+    ],
+)
+@pytest.mark.parametrize("tail", [["[DONE]"], []])
+def test_finish_reasons(reason: str, choice: dict[str, Any], stop: ev.Stop, tail: list[str]) -> None:
+    assert decode(says("a"), finished(reason, **choice), *tail) == [BEGUN, *text(0, "a"), stop]
+
+
+@pytest.mark.parametrize(("reason", "stop"), [("stop", "tool"), ("tool_call", "tool"), ("length", "length"), ("content_filter", "filter")])
+def test_finish_reasons_with_calls(reason: str, stop: str) -> None:
+    assert decode(calls(call(0, "c", "f", "{}")), finished(reason), "[DONE]")[-1] == ev.Stop(stop)
+
+
+def test_what_comes_after_the_finish_still_counts() -> None:
+    late = decode(says("a"), finished("tool_calls"), says("b"), calls(call(0, "c", "f", "{}")), finished("tool_calls"), COUNTED, "[DONE]")
+    assert late[:-2] == [BEGUN, *text(0, "a", "b"), *called(1, "c", "f", "{}")]
+    assert late[-1] == ev.Stop("tool")
+
+
+def test_of_two_finishes_the_last_counts() -> None:
+    assert decode(says("a"), finished("length"), finished("stop"), "[DONE]")[-1] == ev.Stop("end")
+    assert decode(says("a"), finished("length"), chunk({}, None), "[DONE]")[-1] == ev.Stop("length")
+
+
+def test_a_finish_with_content() -> None:
+    assert decode(chunk({"content": "a"}, "stop")) == [BEGUN, *text(0, "a"), *END]
+    alone = decode(chunk({"content": "a", "tool_calls": [call(0, "c", "f", "{}"), call(1, "d", "g", "{}")]}, "tool_calls"), "[DONE]")
+    assert alone == [
+        BEGUN, *text(0, "a"), ev.ToolStart(1, "c", "f"), ev.Arguments(1, "{}"), ev.ToolStart(2, "d", "g"), ev.Arguments(2, "{}"),
+        ev.PartStop(1), ev.PartStop(2), ev.Stop("tool"),
+    ]  # fmt: skip
+
+
+def test_done_without_a_finish() -> None:
+    assert decode(says("a"), "[DONE]", says("b")) == [BEGUN, *text(0, "a"), *END]
+    assert decode(calls(call(0, "c", "f", "{}")), "[DONE]")[-1] == ev.Stop("tool")
+    for values in ([], [chunk({"role": "assistant", "content": ""})], [COUNTED]):
+        assert isinstance(fault(decode(*values, "[DONE]")), errors.Truncated)
+
+
+@pytest.mark.parametrize("values", [[], [says("a")], [FILTERED], [calls(call(0, "c", "f", "{}"))], [COUNTED]])
+@pytest.mark.parametrize("clean", [True, False])
+def test_without_proof_the_end_is_a_fault(values: list[Any], clean: bool) -> None:
+    error = fault(decode(*values, clean=clean))
+    assert isinstance(error, errors.Truncated)
+    assert error.code == "upstream_stream_interrupted"
+
+
+def test_a_transport_that_breaks_after_the_finish_breaks_the_answer() -> None:
+    assert isinstance(fault(decode(says("a"), finished(), clean=False)), errors.Truncated)
+    assert decode(says("a"), finished(), "[DONE]", clean=False)[-1] == ev.Stop("end")
+
+
+def test_a_last_event_without_its_blank_line() -> None:
+    data = wire(says("a"), finished())
+    assert read(data.rstrip())[-1] == ev.Stop("end")
+    assert read(wire(says("a")) + b"data: [DONE]")[-1] == ev.Stop("end")
+    assert isinstance(fault(read(data[:-10])), errors.Truncated | errors.Garbled)
+
+
+def test_stopping_is_known_before_the_end() -> None:
+    decoder = chat.StreamDecoder(reply())
+    for value, stopping in ((says("a"), False), (finished(), True), (COUNTED, True)):
+        decoder.feed((b"", json.dumps(value).encode()))
+        assert decoder.stopping == stopping
+    assert decoder.usage == Usage(input=1130, output=50, cache_read=1000, cache_write=100, reasoning=20)
+
+
+# ---- text ----
+
+
+LOGPROBS = [{"token": "a", "logprob": -0.1, "bytes": [97], "top_logprobs": []}]
+
+
+@pytest.mark.parametrize(
+    ("values", "events"),
+    [
+        ([], []),
+        ([chunk({"role": "assistant", "content": ""}), chunk({"role": "assistant", "content": None}), chunk({})], []),
+        ([chunk({"content": "", "tool_calls": [], "reasoning_content": "", "refusal": None, "function_call": None})], []),
+        ([chunk(None), chunk([]), says(7), says({"a": 1})], []),
+        ([says("a", role="assistant"), says("b", role="assistant")], text(0, "a", "b")),
+        ([says("a"), says("", tool_calls=None), says("b")], text(0, "a", "b")),
+        ([says("a"), chunk({"content": "x"}, index=1), says("b")], text(0, "a", "b")),
+        ([says([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])], text(0, "a", "b")),
+        (
+            [says([{"type": "thinking", "thinking": [{"type": "text", "text": "p"}]}]), says([{"type": "text", "text": "a"}])],
+            [*thought(0, "p"), *text(1, "a")],
+        ),
+        ([says([{"type": "thinking", "thinking": "p"}, {"type": "text"}, 7])], thought(0, "p")),
+        ([says("<think>p</think>a")], text(0, "<think>p</think>a")),
+        ([chunk({"content": "a"}, logprobs={"content": LOGPROBS})], [ev.TextStart(0), ev.Text(0, "a", LOGPROBS), ev.PartStop(0)]),
+        ([chunk({"content": "a"}, logprobs={"content": []}), chunk({"content": "b"}, logprobs=[7])], text(0, "a", "b")),
+        # Perplexity: the whole message beside each delta, other names of objects
+        ([chunk({"content": "a"}, message={"role": "assistant", "content": "a"}) | {"object": "chat.completion"}], text(0, "a")),
+        ([chunk(None, message={"content": "ab"}), chunk(None, message={"content": "abc"})], text(0, "ab")),
+        ([says("\u2028\x85\u2029")], text(0, "\u2028\x85\u2029")),
+    ],
+)
+def test_text(values: list[dict[str, Any]], events: list[ev.Event]) -> None:
+    assert inside(chunk({"role": "assistant"}), *values) == events
+
+
+@pytest.mark.parametrize(
+    ("pieces", "found"),
+    [
+        (["a\\ud83d", "\\ude00b"], ["a", "😀b"]),
+        (["\\ud83d", "\\ude00"], ["😀"]),
+        (["\\ud83d", "x"], ["\ufffdx"]),
+        (["a\\ud83d"], ["a", "\ufffd"]),
+        (["\\ude00"], ["\ufffd"]),
+    ],
+)
+def test_an_emoji_cut_in_two(pieces: list[str], found: list[str]) -> None:
+    raw = [f'{{"id":"chatcmpl-1","created":7,"model":"m","choices":[{{"delta":{{"content":"{piece}"}}}}]}}' for piece in pieces]
+    assert inside(*raw) == text(0, *found)
+    arguments = [
+        '{"id":"chatcmpl-1","created":7,"model":"m","choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":'
+        f'{{"name":"f","arguments":"{piece}"}}}}]}}}}]}}'
+        for piece in pieces
+    ]
+    assert inside(*arguments) == called(0, "c", "f", *found)
+
+
+# ---- reasoning ----
+
+
+def detail(**entry: Any) -> dict[str, Any]:
+    return {"type": "reasoning.text", "index": 0, "format": "anthropic-claude-v1"} | entry
+
+
+def details(*entries: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return chunk({"reasoning_details": list(entries)} | more)
+
+
+SUMMARY = {"type": "reasoning.summary", "format": "openai-responses-v1", "id": "rs_1", "text": None}
+ENCRYPTED = {"type": "reasoning.encrypted", "format": "openai-responses-v1", "id": "rs_1", "text": None}
+
+
+def sealed(part: int, seals: list[ev.Event], *pieces: str) -> list[ev.Event]:
+    return [ev.ReasoningStart(part), *(ev.Reasoning(part, piece) for piece in pieces), *seals, ev.PartStop(part)]
+
+
+@pytest.mark.parametrize(
+    ("values", "events"),
+    [
+        ([chunk({"reasoning_content": "p"}), chunk({"reasoning_content": "q"})], thought(0, "p", "q")),
+        ([chunk({"reasoning": "p"})], thought(0, "p")),
+        ([chunk({"reasoning_text": "p"})], thought(0, "p")),
+        ([chunk({"reasoning_content": "p", "reasoning": "p"})], thought(0, "p")),
+        ([chunk({"reasoning_content": "", "reasoning": "p"})], thought(0, "p")),
+        ([chunk({"reasoning_content": "p", "content": "a"})], [*thought(0, "p"), *text(1, "a")]),
+        ([says("a"), chunk({"reasoning": "p"}), says("b")], [*text(0, "a"), *thought(1, "p"), *text(2, "b")]),
+        ([chunk({"reasoning": {"odd": 1}, "reasoning_details": "odd"})], []),
+        # details alone
+        ([details(detail(text="p")), details(detail(text="q"))], thought(0, "p", "q")),
+        ([details(detail(text="p")), details(detail(signature="SIG"))], sealed(0, [ev.Seal(0, "anthropic", "SIG")], "p")),
+        ([details(detail(text="p", signature="SIG", format=None))], sealed(0, [ev.Seal(0, "anthropic", "SIG")], "p")),
+        (
+            [details(detail(type="reasoning.encrypted", data="RED"))],
+            sealed(0, [ev.Seal(0, "redacted", "RED")]),
+        ),
+        (
+            [details(SUMMARY | {"summary": "p", "index": 0}), details(ENCRYPTED | {"data": "E", "index": 1})],
+            sealed(0, [ev.Seal(0, "openai", "E", "rs_1", ("p",))], "p"),
+        ),
+        # both, with the same text: once
+        (
+            [chunk({"reasoning": "p", "reasoning_details": [detail(text="p")]}), details(detail(signature="SIG"))],
+            sealed(0, [ev.Seal(0, "anthropic", "SIG")], "p"),
+        ),
+        ([chunk({"reasoning": "p"}), details(detail(text="p"))], thought(0, "p")),
+        # what nobody else can read
+        ([details(detail(type="reasoning.encrypted", format="xai", data="X"))], [ev.Opaque("choices[0].message.reasoning_details")]),
+        # a new block after a seal
+        (
+            [details(detail(text="p", signature="S1")), details(detail(text="q", signature="S2", index=1))],
+            [*sealed(0, [ev.Seal(0, "anthropic", "S1")], "p"), *sealed(1, [ev.Seal(1, "anthropic", "S2")], "q")],
+        ),
+    ],
+)
+def test_reasoning(values: list[dict[str, Any]], events: list[ev.Event]) -> None:
+    assert inside(chunk({"role": "assistant"}), *values) == events
+
+
+# ---- tool calls ----
+
+
+@pytest.mark.parametrize(
+    ("values", "events"),
+    [
+        ([calls(call(0, "c", "f", "")), calls(call(0, arguments="{}"))], called(0, "c", "f", "{}")),
+        ([calls(call(0, "c", "f"))], called(0, "c", "f")),
+        ([calls(call(0, "c", "f", '{"a":1}'))], called(0, "c", "f", '{"a":1}')),
+        # arguments before the name
+        (
+            [calls(call(0, arguments='{"q":"')), calls(call(0, "c", "f")), calls(call(0, arguments='x"}'))],
+            called(0, "c", "f", '{"q":"', 'x"}'),
+        ),
+        # an id that never comes, and a name that waits for it
+        ([calls(call(0, None, "f")), calls(call(0, arguments="{}"))], called(0, "", "f", "{}")),
+        ([calls(call(0, None, "f"))], called(0, "", "f")),
+        ([calls(call(0, None, "f")), calls(call(0, "c"))], called(0, "c", "f")),
+        # repeats of what is known, and an id that becomes empty (Alibaba)
+        (
+            [calls(call(0, "c", "f", "")), calls(call(0, "c", "f", "{")), calls(call(0, "", "", "}"))],
+            called(0, "c", "f", "{", "}"),
+        ),
+        # white space alone
+        ([calls(call(0, "c", "f", "  ")), calls(call(0, arguments="\n"))], called(0, "c", "f")),
+        ([calls(call(0, "c", "f", "  {")), calls(call(0, arguments=" }"))], called(0, "c", "f", "{", " }")),
+        # an object instead of text
+        ([calls(call(0, "c", "f", {"a": "é"}))], called(0, "c", "f", '{"a":"é"}')),
+        # numbered from one, or below zero (Z.ai), or all alike with ids of their own
+        ([calls(call(1, "c", "f", "{}"))], called(0, "c", "f", "{}")),
+        ([calls(call(-1, "c", "f", "{}"))], called(0, "c", "f", "{}")),
+        (
+            [calls(call(0, "c", "f", '{"a":1}')), calls(call(0, "d", "g", '{"b":')), calls(call(0, arguments="2}"))],
+            [
+                ev.ToolStart(0, "c", "f"),
+                ev.Arguments(0, '{"a":1}'),
+                ev.ToolStart(1, "d", "g"),
+                ev.Arguments(1, '{"b":'),
+                ev.Arguments(1, "2}"),
+                ev.PartStop(0),
+                ev.PartStop(1),
+            ],
+        ),
+        # not numbered at all (Mistral of old)
+        (
+            [calls(call(..., "c", "f", "{}"), call(..., "d", "g", "{}"))],
+            [
+                ev.ToolStart(0, "c", "f"),
+                ev.Arguments(0, "{}"),
+                ev.ToolStart(1, "d", "g"),
+                ev.Arguments(1, "{}"),
+                ev.PartStop(0),
+                ev.PartStop(1),
+            ],
+        ),
+        ([calls(call(..., "c", "f", "{")), calls(call(..., arguments="}"))], called(0, "c", "f", "{", "}")),
+        ([calls(call(..., "c", "f", "{")), calls(call(..., "c", arguments="}"))], called(0, "c", "f", "{", "}")),
+        ([calls(call(True, "c", "f", "{}"))], called(0, "c", "f", "{}")),
+        # said nothing that makes a call
+        ([calls(call(0))], []),
+        ([chunk({"tool_calls": None}), chunk({"tool_calls": {}}), chunk({"tool_calls": [7]})], []),
+        # the call of old
+        (
+            [chunk({"function_call": {"name": "f", "arguments": ""}}), chunk({"function_call": {"arguments": "{}"}})],
+            called(0, "", "f", "{}"),
+        ),
+        # around text
+        (
+            [says("a"), calls(call(0, "c", "f", "{}")), says("b"), calls(call(0, arguments=" "))],
+            [
+                *text(0, "a"),
+                ev.ToolStart(1, "c", "f"),
+                ev.Arguments(1, "{}"),
+                *text(2, "b")[:-1],
+                ev.Arguments(1, " "),
+                ev.PartStop(2),
+                ev.PartStop(1),
+            ],
+        ),
+        # free text
+        (
+            [
+                calls({"index": 0, "id": "c", "type": "custom", "custom": {"name": "f", "input": ""}}),
+                calls({"index": 0, "custom": {"input": "ls"}}),
+            ],
+            [ev.ToolStart(0, "c", "f", "custom"), ev.Arguments(0, "ls"), ev.PartStop(0)],
+        ),
+    ],
+)
+def test_calls(values: list[dict[str, Any]], events: list[ev.Event]) -> None:
+    assert inside(chunk({"role": "assistant"}), *values) == events
+
+
+def test_a_call_without_a_name_is_garbled() -> None:
+    assert isinstance(fault(decode(calls(call(0, "c", None, "{}")), finished(), "[DONE]")), errors.Garbled)
+
+
+def test_calls_cannot_be_opened_without_end() -> None:
+    many = [calls(*(call(i, f"c{i}", "f", "{}") for i in range(k, k + 100))) for k in range(0, 2000, 100)]
+    assert isinstance(fault(read(wire(*many))), errors.Garbled)
+
+
+def known_tools() -> ToolMap:
+    tools = ToolMap(native_custom=False)
+    request = Request("responses", "m", {})
+    tools.declare(request, Tool("custom", "apply_patch", ("tools", 0)))
+    tools.declare(request, Tool("function", "go", ("tools", 1), namespace="ns"))
+    tools.declare(request, Tool("function", "a.b", ("tools", 2)))
+    return tools
+
+
+def test_tools_are_the_clients_again() -> None:
+    tools = known_tools()
+    raw = ['{"input":"*** Begin\\n\\"q\\" \\ud83d', '\\ude00"}']
+    events = inside(calls(call(0, "c", "apply_patch", "")), *(calls(call(0, arguments=piece)) for piece in raw), tools=tools)
+    assert events[0] == ev.ToolStart(0, "c", "apply_patch", "custom")
+    assert "".join(event.text for event in events if isinstance(event, ev.Arguments)) == '*** Begin\n"q" 😀'
+    events = inside(calls(call(0, "c", tools.wire("a.b"), "{}")), calls(call(1, "d", "ns__go", "{}")), tools=tools)
+    assert [event for event in events if isinstance(event, ev.ToolStart)] == [
+        ev.ToolStart(0, "c", "a.b"),
+        ev.ToolStart(1, "d", "go", "function", "ns"),
+    ]
+
+
+# ---- refusal, citations, sound ----
+
+
+def cited(start: Any = 0, end: Any = 1, **more: Any) -> dict[str, Any]:
+    return {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": start, "end_index": end} | more}
+
+
+OPAQUE = [ev.Opaque("choices[0].message.annotations")]
+
+
+@pytest.mark.parametrize(
+    ("values", "events"),
+    [
+        ([chunk({"refusal": "No"}), chunk({"refusal": "."})], [ev.Refusal("No"), ev.Refusal(".")]),
+        ([says("a"), chunk({"refusal": "No"})], [*text(0, "a"), ev.Refusal("No")]),
+        ([says("ab"), chunk({"annotations": [cited()]})], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t", 0, 1), ev.PartStop(0)]),
+        ([says("ab", annotations=[cited(1, 2)])], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t", 1, 2), ev.PartStop(0)]),
+        ([says("ab", annotations=[cited(1, 9)])], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t"), ev.PartStop(0)]),
+        ([says("ab", annotations=[cited(None, "x")])], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t"), ev.PartStop(0)]),
+        ([says("a", annotations=[{"type": "url_citation", "url": "u"}])], [*text(0, "a")[:-1], ev.Citation(0, "u", ""), ev.PartStop(0)]),
+        ([chunk({"annotations": [cited()]})], OPAQUE),
+        ([chunk({"annotations": [{"type": "file_citation"}, cited(url="")]})], OPAQUE),
+        ([chunk({"annotations": [7, None]}), chunk({"annotations": {}})], []),
+        ([chunk({"audio": {"id": "a", "data": "x"}})], [ev.Opaque("choices[0].message.audio")]),
+    ],
+)
+def test_refusals_citations_and_sound(values: list[dict[str, Any]], events: list[ev.Event]) -> None:
+    assert inside(chunk({"role": "assistant"}), *values) == events
+
+
+# ---- usage ----
+
+
+def metered(**usage: Any) -> list[ev.Event]:
+    return [ev.Metered(Usage(**usage))]
+
+
+SMALL = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    ("values", "counted"),
+    [
+        ([finished()], []),
+        ([finished() | {"usage": SMALL}], metered(input=3, output=2)),
+        ([says("b") | {"usage": USAGE}, finished(), COUNTED | {"usage": SMALL}], metered(input=3, output=2)),
+        ([says("b") | {"usage": SMALL}, finished() | {"usage": None}], metered(input=3, output=2)),
+        ([finished() | {"usage": {}}], []),
+        ([finished(usage=SMALL)], metered(input=3, output=2)),  # Moonshot
+        ([finished() | {"x_groq": {"usage": SMALL}}], metered(input=3, output=2)),
+        ([finished() | {"x_groq": {"id": "x"}}], []),
+        ([finished() | {"usage": SMALL | {"prompt_cache_hit_tokens": 1}}], metered(input=3, output=2, cache_read=1)),  # DeepSeek
+        ([finished() | {"usage": SMALL | {"cached_tokens": 1}}], metered(input=3, output=2, cache_read=1)),
+        ([finished() | {"usage": SMALL | {"total_tokens": 77}}], metered(input=3, output=2, total=77)),  # xAI
+        ([finished() | {"usage": SMALL, "service_tier": "flex"}], metered(input=3, output=2, tier="flex")),
+        ([finished() | {"usage": {"prompt_tokens": None, "completion_tokens": -1, "prompt_tokens_details": None}}], metered()),
+    ],
+)
+def test_usage(values: list[dict[str, Any]], counted: list[ev.Event]) -> None:
+    events = decode(says("a"), *values, "[DONE]")
+    assert [event for event in events if isinstance(event, ev.Metered)] == counted
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "message"),
+    [
+        ({"error": {"message": "slow", "type": "rate_limit_error", "code": 429}}, "rate_limit", "slow"),
+        ({"error": {"message": "slow", "code": 502}}, "bad_gateway", "slow"),
+        ({"error": "broken"}, "server", "broken"),
+        ({"object": "error", "message": "broken"}, "server", "broken"),
+        (chunk({}, "error", error={"message": "broken", "code": 503}), "overloaded", "broken"),
+        (finished("error"), "bad_gateway", "The upstream reported that it failed to answer."),
+        (finished("abort"), "bad_gateway", "The upstream reported that it failed to answer."),
+    ],
+)
+def test_errors_in_the_stream(value: dict[str, Any], kind: str, message: str) -> None:
+    for before in ([], [says("a")]):
+        error = fault(decode(*before, value, "[DONE]"))
+        assert (error.kind, error.message) == (kind, message)
+
+
+def test_an_event_that_is_called_error() -> None:
+    error = fault(read(b'event: error\ndata: {"message":"broken"}\n\n'))
+    assert error.message == "broken"
+
+
+@pytest.mark.parametrize("value", ["{", "null", "7", "[]", '"x"', "NaN", "[DONE"])
+def test_an_event_that_is_none(value: str) -> None:
+    assert isinstance(fault(decode(says("a"), value)), errors.Garbled)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b": OPENROUTER PROCESSING\n\n%b: x\ndata: [DONE]\n\n",
+        b"retry: 3000\n\n%bid: 7\ndata: [DONE]\n\n",
+        b"\xef\xbb\xbf%bdata:[DONE]\n\n",
+        b"data:\n\n%bdata: [DONE] \n\n",
+        b"data: \n\n%bevent: message\ndata: [DONE]\n\n",
+    ],
+)
+def test_framing_of_other_servers(data: bytes) -> None:
+    value = says("é\u2028")
+    whole = data % (b"data:" + json.dumps(value, ensure_ascii=False).encode() + b"\n\n")
+    for raw in (whole, whole.replace(b"\n", b"\r\n"), whole.replace(b"\n", b"\r")):
+        for cut in range(len(raw)):
+            assert read(raw, cut) == [BEGUN, *text(0, "é\u2028"), *END]
+
+
+# ---- whole answers ----
+
+
+def body(message: Any, finish: Any = "stop", **more: Any) -> dict[str, Any]:
+    return {"id": "chatcmpl-1", "created": 7, "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": finish}]} | more
+
+
+WHOLE = {
+    "role": "assistant",
+    "content": "Hi",
+    "refusal": None,
+    "reasoning_content": "plan",
+    "annotations": [cited()],
+    "tool_calls": [
+        {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        {"id": "d", "type": "function", "function": {"name": "g", "arguments": ""}},
+    ],
+}
+
+
+def test_a_whole_answer() -> None:
+    events = chat.decode_response(body(WHOLE, usage=USAGE), reply())
+    machine.check(events)
+    assert events == [
+        BEGUN,
+        *thought(0, "plan"),
+        *text(1, "Hi")[:-1],
+        ev.Citation(1, "u", "t", 0, 1),
+        ev.PartStop(1),
+        ev.ToolStart(2, "c", "f"),
+        ev.Arguments(2, "{}"),
+        ev.ToolStart(3, "d", "g"),
+        ev.PartStop(2),
+        ev.PartStop(3),
+        ev.Metered(Usage(input=1130, output=50, cache_read=1000, cache_write=100, reasoning=20)),
+        ev.Stop("tool"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "events"),
+    [
+        ({"content": None}, "stop", END),
+        ({"content": ""}, "stop", END),
+        ({"content": "a"}, None, [*text(0, "a"), *END]),
+        ({"content": [{"type": "text", "text": "a"}]}, "length", [*text(0, "a"), ev.Stop("length")]),
+        ({"content": None, "refusal": "No."}, "stop", [ev.Refusal("No."), *END]),
+        ({"content": "", "function_call": {"name": "f", "arguments": "{}"}}, "function_call", [*called(0, "", "f", "{}"), ev.Stop("tool")]),
+        (
+            {"content": None, "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}, {"index": 0, "function": {"name": "f"}}]},
+            "tool_calls",
+            [
+                ev.ToolStart(0, "", "f"),
+                ev.Arguments(0, '{"a":1}'),
+                ev.ToolStart(1, "", "f"),
+                ev.PartStop(0),
+                ev.PartStop(1),
+                ev.Stop("tool"),
+            ],
+        ),
+        (None, "content_filter", [ev.Stop("filter")]),
+    ],
+)
+def test_other_whole_answers(message: Any, finish: Any, events: list[ev.Event]) -> None:
+    found = chat.decode_response(body(message, finish), reply())
+    machine.check(found)
+    assert found == [BEGUN, *events]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"choices": []}, {"choices": None}, {"choices": [{"index": 0}]}, {"choices": [7]}, {"message": "x"}],
+)
+def test_a_body_that_is_no_answer(value: dict[str, Any]) -> None:
+    assert isinstance(fault(chat.decode_response(value, reply())), errors.Garbled)
+
+
+def test_a_body_that_is_an_error() -> None:
+    error = fault(chat.decode_response({"error": {"message": "slow", "code": 429}}, reply()))
+    assert (error.kind, error.message) == ("rate_limit", "slow")
+
+
+def test_streamed_is_whole() -> None:
+    """What stands in a message, said in deltas, is the same answer."""
+    streamed = inside(
+        chunk({"role": "assistant", "content": ""}), chunk({"reasoning_content": "plan"}), says("Hi"), chunk({"annotations": [cited()]}),
+        calls(call(0, "c", "f", "{}")), calls(call(1, "d", "g", "")),
+    )  # fmt: skip
+    assert streamed == chat.decode_response(body(WHOLE), reply())[1:-1]
+
+
+# ---- anything ----
+
+
+_SCALARS = st.none() | st.booleans() | st.integers(-2, 3) | st.text(max_size=3) | st.sampled_from(["stop", "tool_calls", "error", "{}"])
+_JSON: st.SearchStrategy[Any] = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "id", "name"]), inner, max_size=3),
+    max_leaves=6,
+)
+_ENTRY = st.fixed_dictionaries({}, optional={"index": _JSON, "id": _JSON, "type": _JSON, "function": _JSON, "custom": _JSON})
+_FUNCTION = st.fixed_dictionaries(
+    {}, optional={"name": st.sampled_from(["f", "g", ""]), "arguments": st.sampled_from(["{", "}", " ", "{}"])}
+)
+_CALL = st.fixed_dictionaries({"function": _FUNCTION}, optional={"index": st.integers(-1, 2), "id": st.sampled_from(["", "c", "d"])})
+_DELTA = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": _JSON, "reasoning_content": _JSON, "refusal": _JSON, "annotations": _JSON, "audio": _JSON, "function_call": _JSON,
+        "tool_calls": st.lists(_ENTRY | _CALL, max_size=2), "reasoning_details": st.lists(_JSON, max_size=2),
+    },
+)  # fmt: skip
+_CHOICE = st.fixed_dictionaries({"delta": _DELTA | _JSON}, optional={"finish_reason": _SCALARS, "index": _SCALARS, "error": _JSON})
+_CHUNK = st.fixed_dictionaries({"choices": st.lists(_CHOICE, max_size=2) | _JSON}, optional={"id": _JSON, "usage": _JSON, "error": _JSON})
+
+
+@given(st.lists(_CHUNK | _JSON, max_size=8), st.booleans())
+def test_no_json_breaks_the_order_of_events(values: list[Any], clean: bool) -> None:
+    machine.check(read(wire(*(json.dumps(value) for value in values)), clean=clean))
+
+
+@given(_CHUNK)
+def test_no_body_breaks_the_order_of_events(value: dict[str, Any]) -> None:
+    machine.check(chat.decode_response(value, reply()))
+
+
+@given(st.binary(max_size=20))
+def test_no_bytes_raise(data: bytes) -> None:
+    machine.check(chat.StreamDecoder(reply()).feed((b"", data)), whole=False)
+    chat.Observer(reply()).feed((b"", data))
