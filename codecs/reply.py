@@ -43,6 +43,7 @@ class Reply:
     tools: ToolMap = field(default_factory=ToolMap)
     echo_model: str | None = None  # the alias that the caller asked for; None leaves what the upstream says
     domain: str = ""  # whose reasoning this is: the upstream's reasoning_domain
+    upstream: str = ""  # the shape that answers
     request_id: str = ""
     nonce: str = "0" * 32  # 32 random hex digits, for ids that cannot be derived
     created: int = 0  # when the gateway received the answer, seconds since the epoch

@@ -119,6 +119,7 @@ class Attempt:
             request,
             echo_model=self.candidate.echo if self.candidate.capabilities.echo_model == "alias" else None,
             domain=self.candidate.capabilities.reasoning_domain or self.candidate.provider.provider,
+            upstream=self.candidate.shape,
             request_id=exchange.request_id,
             nonce=exchange.nonce,
             created=int(time()),

@@ -34,8 +34,8 @@ def translate(data: bytes, source: str, target: str) -> tuple[bytes, list[str], 
         return b"", [f"error: {where}{error.message}"], 1
 
 
-def _reply(shape: str) -> Reply:
-    return Reply(Request(shape, "", {}, include_usage=True), domain="offline", response_id="resp_offline")
+def _reply(source: str, target: str) -> Reply:
+    return Reply(Request(target, "", {}, include_usage=True), domain="offline", upstream=source, response_id="resp_offline")
 
 
 def _request(value: dict[str, Any], source: str, target: str) -> tuple[bytes, list[str], int]:
@@ -54,7 +54,7 @@ def _unsaid(found: list[ev.Event]) -> list[str]:
 
 
 def _answer(value: dict[str, Any], source: str, target: str) -> tuple[bytes, list[str], int]:
-    reply = _reply(target)
+    reply = _reply(source, target)
     found: list[ev.Event] = SHAPES[source].decode_response(value, reply)
     collector = SHAPES[target].Collector(reply)
     collector.feed(found)
@@ -64,7 +64,7 @@ def _answer(value: dict[str, Any], source: str, target: str) -> tuple[bytes, lis
 
 
 def _stream(data: bytes, source: str, target: str) -> tuple[bytes, list[str], int]:
-    reply = _reply(target)
+    reply = _reply(source, target)
     splitter = sse.Splitter()
     decoder = SHAPES[source].StreamDecoder(reply)
     encoder = SHAPES[target].StreamEncoder(reply)

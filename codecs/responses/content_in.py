@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from .. import jsontext, media
@@ -148,12 +149,17 @@ def decode_reasoning(fields: Fields, ledger: Ledger) -> ReasoningPart | None:
     fields.report(ledger)
     if isinstance(kept, str):
         return ReasoningPart((*path, "content"), "text", kept, domain=domain)
+    sealed = (*path, "encrypted_content")
     if isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks):
-        return ReasoningPart((*path, "encrypted_content"), "anthropic", text, blocks, domain=domain)
+        if blocks[0].get("type") == "reasoning":
+            kept_item = {key: blocks[0].get(key) for key in ("id", "summary", "encrypted_content")}
+            part = decode_reasoning(Fields(kept_item, path), ledger)
+            return None if part is None else replace(part, text=text, domain=domain)
+        return ReasoningPart(sealed, "anthropic", text, blocks, domain=domain)
     if is_sealed(encrypted):
-        return opened(encrypted, (*path, "encrypted_content"), text)
+        return opened(encrypted, sealed, text)
     if encrypted:
-        return ReasoningPart((*path, "encrypted_content"), "openai", text, id=id, encrypted=encrypted, summary=summary)
+        return ReasoningPart(sealed, "openai", text, id=id, encrypted=encrypted, summary=summary)
     if text:
         return ReasoningPart((*path, "content"), "text", text)
     return ReasoningPart((*path, "summary"), "text", "\n\n".join(summary)) if summary else None

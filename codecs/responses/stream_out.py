@@ -2,8 +2,9 @@
 
 The answer is a list of items. Texts that follow each other directly share one part of one message, runs of reasoning that follow
 each other directly share one reasoning item, and each is closed by whatever comes next; tool calls may be open beside each other.
-Reasoning goes into summary parts for a client that asked for a summary, else into content parts. Every object is written out when
-its event is made, so nothing that is filled later changes what was said before.
+Reasoning goes into summary parts for a client that asked for a summary; who did not sees it only where it is the model's own open
+text (content parts of a chat upstream), and an item without text where the provider keeps it to itself. Every object is written out
+when its event is made, so nothing that is filled later changes what was said before.
 
 `Collector` is the same encoder with its frames thrown away: both modes give the same object.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import jsontext, reasoning, sse
 from ..errors import GatewayError
@@ -55,6 +56,19 @@ _CODES = {
     "rate_limit": "rate_limit_exceeded",
     "billing": "insufficient_quota",
 }
+
+
+class _Shown(NamedTuple):
+    """Where reasoning is shown: what counts its parts, its events' names, and its parts' type."""
+
+    place: str
+    text: str
+    part: str
+    kind: str
+
+
+_SUMMARY = _Shown("summary_index", "response.reasoning_summary_text", "response.reasoning_summary_part", "summary_text")
+_CONTENT = _Shown("content_index", "response.reasoning_text", "response.content_part", "reasoning_text")
 
 
 @dataclass(slots=True)
@@ -111,7 +125,7 @@ class StreamEncoder:
     """One answer's frames.
 
     response: the whole response object, from Stop or Fault on. raw_reasoning: by the output index of a reasoning item, what its
-    provider wants back and the item may not show: Anthropic's blocks (a responses upstream's: its reasoning item), or plain text.
+    provider wants back and the item may not show: Anthropic's blocks, OpenAI's reasoning item (as the only one), or plain text.
     """
 
     def __init__(self, reply: Reply) -> None:
@@ -120,7 +134,7 @@ class StreamEncoder:
         self._reply = reply
         request = reply.request
         self._logprobs = request.include_logprobs
-        self._summary = request.summary is not None
+        self._shown = _SUMMARY if request.summary is not None else None if reply.upstream == "messages" else _CONTENT
         self._encrypted = request.include_encrypted
         self._ids = AnswerIds("responses")
         self._upstream_id = ""
@@ -153,8 +167,12 @@ class StreamEncoder:
                     return self._piece(message, event.text)  # type: ignore[union-attr]
             elif kind is Arguments:
                 call = self._calls.get(event.part)  # type: ignore[union-attr]
-                if call is not None:
+                if call is not None and self._cut is None:
                     return self._piece(call, event.text)  # type: ignore[union-attr]
+            elif kind is Reasoning:
+                thinking = self._thinking
+                if thinking is not None and thinking.pieces and thinking.frame:
+                    return self._piece(thinking, event.text)  # type: ignore[union-attr]
         self._out = []
         for event in events:
             if self.response is None:
@@ -171,7 +189,7 @@ class StreamEncoder:
         return b"".join(self._out)
 
     def keep_alive(self) -> bytes:
-        return sse.KEEP_ALIVE
+        return sse.KEEP_ALIVE if self.response is None else b""
 
     # ---- frames ----
 
@@ -378,23 +396,21 @@ class StreamEncoder:
         thinking = self._open_thinking()
         if thinking.index < 0:
             self._announce_thinking(thinking)
+        if self._shown is None:
+            thinking.pieces.append(event.text)
+            return
         if not thinking.pieces:
-            place = self._thinking_place(thinking)
-            if self._summary:
-                thinking.frame = self._delta_frame("response.reasoning_summary_text.delta", place)
-                self._emit("response.reasoning_summary_part.added", **place, part=_summary_text(""))
-            else:
-                thinking.frame = self._delta_frame("response.reasoning_text.delta", place)
-                self._emit("response.content_part.added", **place, part=_reasoning_text(""))
+            place = self._thinking_place(thinking, self._shown)
+            thinking.frame = self._delta_frame(f"{self._shown.text}.delta", place)
+            self._emit(f"{self._shown.part}.added", **place, part={"type": self._shown.kind, "text": ""})
         self._out.append(self._piece(thinking, event.text))
 
     def _announce_thinking(self, thinking: _Thinking) -> None:
-        members: _Value = {"summary": []} if self._summary else {"summary": [], "content": []}
+        members: _Value = {"summary": [], "content": []} if self._shown is _CONTENT else {"summary": []}
         thinking.index, thinking.id = self._announce("reasoning", **members)
 
-    def _thinking_place(self, thinking: _Thinking) -> _Value:
-        part = "summary_index" if self._summary else "content_index"
-        return {"item_id": thinking.id, "output_index": thinking.index, part: len(thinking.texts)}
+    def _thinking_place(self, thinking: _Thinking, shown: _Shown) -> _Value:
+        return {"item_id": thinking.id, "output_index": thinking.index, shown.place: len(thinking.texts)}
 
     def _seal(self, event: Seal) -> None:
         self._open_thinking().last = event
@@ -403,13 +419,10 @@ class StreamEncoder:
         """The end of one hub part of reasoning; the item stays open for a part that follows directly."""
         text = "".join(thinking.pieces)
         if text:
-            place = self._thinking_place(thinking)
-            if self._summary:
-                self._emit("response.reasoning_summary_text.done", **place, text=text)
-                self._emit("response.reasoning_summary_part.done", **place, part=_summary_text(text))
-            else:
-                self._emit("response.reasoning_text.done", **place, text=text)
-                self._emit("response.content_part.done", **place, part=_reasoning_text(text))
+            if self._shown is not None:
+                place = self._thinking_place(thinking, self._shown)
+                self._emit(f"{self._shown.text}.done", **place, text=text)
+                self._emit(f"{self._shown.part}.done", **place, part={"type": self._shown.kind, "text": text})
             thinking.texts.append(text)
             thinking.pieces = []
         last, thinking.last = thinking.last, None
@@ -439,23 +452,31 @@ class StreamEncoder:
             return thinking.blocks
         seal = thinking.seal
         if seal is not None and seal.value:
-            summary = [_summary_text(text) for text in seal.summary]
-            item = {"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": seal.value}
-            return [item | {"domain": self._reply.domain}]
+            summary = [{"type": "summary_text", "text": text} for text in seal.summary]
+            return [{"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": seal.value}]
         return "\n\n".join(thinking.texts)
 
     def _thinking_item(self, thinking: _Thinking, status: str) -> _Value:
-        texts = [*thinking.texts, "".join(thinking.pieces)] if thinking.pieces else thinking.texts
-        item: _Value = {"id": thinking.id, "type": "reasoning"}
-        if self._summary:
-            item["summary"] = [_summary_text(text) for text in texts]
-        else:
-            item |= {"summary": [], "content": [_reasoning_text(text) for text in texts]}
-        if self._encrypted and thinking.blocks:
-            item["encrypted_content"] = reasoning.seal_blocks(self._reply.domain, thinking.blocks)
-        elif self._encrypted and thinking.seal is not None and thinking.seal.value:
-            item["encrypted_content"] = thinking.seal.value
+        item: _Value = {"id": thinking.id, "type": "reasoning", "summary": []}
+        if self._shown is not None:
+            texts = [*thinking.texts, "".join(thinking.pieces)] if thinking.pieces else thinking.texts
+            parts = [{"type": self._shown.kind, "text": text} for text in texts]
+            item["summary" if self._shown is _SUMMARY else "content"] = parts
+        sealed = self._sealed(thinking) if self._encrypted else None
+        if sealed is not None:
+            item["encrypted_content"] = sealed
         return item | {"status": status}
+
+    def _sealed(self, thinking: _Thinking) -> str | None:
+        """What the client shall send back: sealed by us, unless it is of its own shape."""
+        if thinking.blocks:
+            return reasoning.seal_blocks(self._reply.domain, thinking.blocks)
+        seal = thinking.seal
+        if seal is None or not seal.value:
+            return None
+        if self._reply.upstream == "responses":
+            return seal.value
+        return reasoning.seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
 
     # ---- tool calls ----
 
@@ -553,14 +574,6 @@ class Collector:
         """The response object. To be called after Stop."""
         assert self.response is not None
         return self.response
-
-
-def _summary_text(text: str) -> _Value:
-    return {"type": "summary_text", "text": text}
-
-
-def _reasoning_text(text: str) -> _Value:
-    return {"type": "reasoning_text", "text": text}
 
 
 def _is_json(text: str) -> bool:
