@@ -196,7 +196,7 @@ class Live(_Stream):
         rows = [ring.row(id) for id, changed in now.items() if known.get(id) != changed]
         gone = [id for id in known if id not in now]
         self._known = now
-        self.event("rows", {"rows": rows, "gone": gone, "content": ring.content})
+        self.event("rows", {"rows": rows, "gone": gone, "content": ring.content, "gateway": self.admin.gateway})
         return True
 
 

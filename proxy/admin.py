@@ -19,6 +19,8 @@ class Admin:
 
     def adopt(self, config: Config) -> None:
         self._router = Router(config)
+        model = next(one for one in config.listeners if one.type == "model")
+        self.gateway = {"scheme": "https" if model.tls else "http", "port": model.port}  # where requests can be sent
 
     def explain(self, model: str | None, shape: str | None) -> dict[str, list[str]]:
         """By shape of the caller, the candidates in order with the reason of each. Raises KeyError for a shape that there is not."""

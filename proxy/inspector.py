@@ -121,15 +121,15 @@ class Tap:
     def row(self, **members: Any) -> None:
         self._inspector.tell({"id": self._id, "row": members})
 
-    def record(self, pane: str, kind: str, name: str, size: int, text: str) -> None:
+    def record(self, pane: str, kind: str, name: str, size: int, text: str, at: float | None = None) -> None:
+        """at: as of `_ms`; now when not given."""
         if self._records > RECORDS or self._characters > CHARACTERS:
             return
         self._records += 1
         self._characters += len(text)
         if self._records > RECORDS or self._characters > CHARACTERS:
             kind, name, text = "note", "the rest of this exchange is not kept", ""
-        at = round((monotonic() - self._exchange.begun) * 1000, 2)
-        record = {"at": at, "pane": pane, "kind": kind, "name": name, "size": size, "text": text, "attempt": len(self._attempts)}
+        record = {"at": self._ms() if at is None else at, "pane": pane, "kind": kind, "name": name, "size": size, "text": text, "attempt": len(self._attempts)}
         self._inspector.tell({"id": self._id, "records": [record]})
 
     def head(self, pane: str, name: str, pairs: Any) -> None:
@@ -148,17 +148,19 @@ class Tap:
         except errors.Garbled:
             self.record(pane, "note", "an event over the limit", len(data), "")
             return
+        at = self._ms()  # the same for all that came in one read
         for name, payload in found:
             text = redact.body(payload, self.content, self._secrets)
-            self.record(pane, "event", _label(name, payload), len(payload), text)
+            self.record(pane, "event", _label(name, payload), len(payload), text, at)
         if not found and data.lstrip().startswith(b":"):
             self.record(pane, "comment", "keep-alive", len(data), "")
 
     def events(self, found: list[ev.Event]) -> None:
+        at = self._ms()
         for event in found:
             said = _said(event)
             text = orjson.dumps(said, default=str).decode() if self.content else redact.form(said)
-            self.record("hub", "event", type(event).__name__, 0, redact.cut(text))
+            self.record("hub", "event", type(event).__name__, 0, redact.cut(text), at)
 
     # ---- the exchange ----
 
@@ -196,6 +198,9 @@ class Tap:
         """line: the exchange's log line."""
         names = ["key", "status", "ms_total", "ms_headers", "ms_first", "events", "tokens", "cost", "stop", "dropped", "adapted"]
         names += ["response_dropped", "client_left", "error", "error_message"]
+        scan = getattr(self._exchange, "scan", None)
+        if scan is not None:  # an exchange that never got to an attempt has not been told of its model
+            self.row(model=str(scan.model or "")[:200])
         self.row(done=True, **{name: line[name] for name in names if name in line})
         self._inspector.closed(self)
 
