@@ -51,4 +51,7 @@ class Reply:
     response_id: str = ""  # responses clients: the id to give out; empty: resp_ and the nonce
     previous_response_id: str | None = None
     conversation_id: str | None = None
+    # responses, of an answer that is carried as it came: the response object that the client knows, and how many events it was given
+    begun: dict[str, Any] | None = None
+    given: int = 0
     unsaid: Unsaid = field(default_factory=Unsaid)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE = 15.0  # seconds without a byte for the client before a keep-alive
 COMMIT_AFTER = 25.0  # seconds that a stream which the upstream has begun may stay uncommitted
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
+SHORTEST_KEY = 8  # characters of a credential that is looked for in an upstream's error
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
 # what an upstream may refuse although most take it -> (its shape, the bytes that say it was sent, how the refusal reads);
@@ -382,7 +383,8 @@ class Attempt:
             return errors.Garbled("The upstream answered with a redirect.", f"status {self.status}")
         kind = self.upstream_headers.get("Content-Type", "")
         self._learn(body)
-        error: errors.GatewayError = SHAPES[self.candidate.shape].decode_error(self.status, body, kind)
+        told = self._without_key(body)
+        error: errors.GatewayError = SHAPES[self.candidate.shape].decode_error(self.status, told, kind)
         error.retry_after = limits.retry_after(self.upstream_headers, time())
         managed = self.candidate.capabilities.owns_key and not self.candidate.provider.passthrough_auth
         if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
@@ -394,9 +396,16 @@ class Attempt:
                 should_retry=False,
             )
         if self.same_shape:
-            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body)
+            own = self.candidate.provider.passthrough_auth
+            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body if own else told)
         error.headers = limits.answer_headers(self.candidate.shape, self.exchange.shape, self.upstream_headers, time())
         return error
+
+    def _without_key(self, body: bytes) -> bytes:
+        """An upstream's error without the key that it was sent: some providers say which one they refused."""
+        provider = self.candidate.provider
+        key = self.exchange.credential if provider.passthrough_auth else provider.access_key
+        return body.replace(key.encode(), b"***") if key and len(key) >= SHORTEST_KEY else body
 
     def _learn(self, body: bytes) -> None:
         """A refusal of something that can be left out: the same candidate is asked again without it."""

@@ -78,6 +78,7 @@ class BytesLane:
         frames = self._splitter.feed(chunk)
         for frame in frames:
             if frame[1][-1:] != b"}" and not _is_sound(frame[1]):
+                self.events += frames.index(frame)
                 return self._garbled(chunk, frame[1])
             feed(frame)
         self.events += len(frames)
@@ -86,7 +87,10 @@ class BytesLane:
             self.error = observer.error
         if self._rest or not self._splitter.boundary:
             chunk = self._whole(chunk)
-        return self._edited(chunk) if self._edits and chunk else chunk
+        out = self._edited(chunk) if self._edits and chunk else chunk
+        if self.ended and out.endswith(b"\r\n\r"):
+            out += b"\n"  # its own other half would come when nothing is read any more
+        return out
 
     def _whole(self, chunk: bytes) -> bytes:
         """The events that this read completes; the beginning of the next one waits for the rest of it."""
@@ -135,6 +139,7 @@ class BytesLane:
         last = self._splitter.finish()
         for frame in last:
             self.observer.feed(frame)
+        self.events += len(last)
         rest, self._rest = bytes(self._rest), bytearray()
         self.ended = True
         self.error = self.error or self.observer.error
@@ -156,6 +161,7 @@ class BytesLane:
         """What ends the client's stream: nothing when the upstream said it itself."""
         if not self._owed or self.error is None:
             return b""
+        self._reply.given = self.events
         return self._encoder.feed([ev.Fault(self.error)])
 
     def keep_alive(self) -> bytes:

@@ -31,9 +31,10 @@ class Observer:
     content: something of the answer itself was seen. proof: a terminal event said that it is complete. error: the provider's own.
     """
 
-    __slots__ = ("content", "error", "proof", "stop", "usage")
+    __slots__ = ("_reply", "content", "error", "proof", "stop", "usage")
 
     def __init__(self, reply: Reply | None = None) -> None:
+        self._reply = reply
         self.content = False
         self.proof = False
         self.error: errors.GatewayError | None = None
@@ -76,6 +77,8 @@ class Observer:
             self.content |= text_of(dict_of(value, "item"), "type") not in IN_TURN
         else:
             self.content |= kind not in _PRELUDE
+            if self._reply is not None and isinstance(value.get("response"), dict):
+                self._reply.begun = value["response"]
 
     def _see_end(self, response: _Value) -> None:
         usage = response.get("usage")

@@ -260,8 +260,18 @@ class StreamEncoder:
 
     def _fault(self, event: Fault) -> None:
         if self._head is None:
-            self._start(Start("", "", 0))
+            self._go_on()
         self._failed(event.error)
+
+    def _go_on(self) -> None:
+        """Nothing was said here: at the end of what the client was given as it came, or at the beginning."""
+        begun = self._reply.begun
+        if begun is None or not isinstance(begun.get("id"), str):
+            self._start(Start("", "", 0))
+            return
+        model = self._reply.echo_model or begun.get("model")
+        self._head = response_object(self._reply) | begun | {"model": model}
+        self._sequence = self._reply.given
 
     def _failed(self, error: GatewayError) -> None:
         told = error.openai()

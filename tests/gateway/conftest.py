@@ -1,0 +1,35 @@
+"""The stage of the acceptance tests: one gateway for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ..conftest import Start
+from ..scripted import Provider, Request, Steps
+from .stage import Stage, configuration
+
+
+@pytest.fixture(scope="session")
+def _stage(start_session: Start) -> Iterator[Stage]:
+    stages: list[Stage] = []
+
+    def script(request: Request) -> Steps:
+        return stages[0].answer(request)
+
+    with Provider(script) as provider:
+        gateway = start_session(configuration(provider.url))
+        stages.append(Stage(gateway.url, provider))
+        with stages[0] as stage:
+            yield stage
+        log = gateway.log().lower()
+        assert "traceback" not in log
+        assert "sk-upstream" not in log
+
+
+@pytest.fixture
+def stage(_stage: Stage) -> Iterator[Stage]:
+    yield _stage
+    failures = _stage.provider.failures
+    assert not failures, failures.pop()
