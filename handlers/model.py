@@ -80,6 +80,7 @@ class ModelHandler(Handler):
         self.gateway.serving.discard(self)
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         self.gateway.serving.discard(self)
         if self._exchange is not None:
             self._exchange.leave()

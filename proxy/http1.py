@@ -154,11 +154,12 @@ class BodyReader:
     """Finds the payload in the bytes that follow a head, up to the body's end.
 
     ended: nothing more is wanted. fault: what was wrong then, if anything. reusable: whether the end left the connection at the
-    beginning of a next response.
+    beginning of a next response. rest: what stood behind the end.
     """
 
     ended = False
     reusable = True
+    rest = b""
     fault: errors.UpstreamFault | None = None
 
     def feed(self, data: bytes) -> bytes:
@@ -178,16 +179,16 @@ class Counted(BodyReader):
     """A body of known length."""
 
     def __init__(self, length: int) -> None:
-        self._left = length
+        self.left = length  # bytes still to come
         self.ended = length == 0
 
     def feed(self, data: bytes) -> bytes:
-        left = self._left - len(data)
+        left = self.left - len(data)
         if left > 0:
-            self._left = left
+            self.left = left
             return data
-        payload = data[: self._left]
-        self._left = 0
+        payload, self.rest = data[: self.left], data[self.left :]
+        self.left = 0
         self._end()
         self.reusable = left == 0
         return payload
@@ -227,6 +228,8 @@ class Chunked(BodyReader):
         while at < len(data) and not self.ended:
             at = self._step(self, data, at, payload)
         self.reusable = at == len(data)
+        if not self.reusable:
+            self.rest = data[at:]
         return payload[0] if len(payload) == 1 else b"".join(payload)
 
     # Each step reads one element at `at`, appends payload, sets the next step and returns where that begins.

@@ -21,13 +21,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from ..conf import ConfigError
 from ..conf.model import Config, Listener, Tls
-from . import journal
+from . import inbound, journal
 from .admin import Admin
 from .app import make_admin_app, make_app
 from .gateway import Gateway
@@ -43,6 +43,7 @@ GRACE = 30.0  # seconds that open exchanges may take after SIGTERM
 BACKLOG = 4096
 ACCEPTS_PER_TURN = 64
 MOST_CONNECTIONS = 20_000  # of one worker: an idle one costs about 10 KB
+SWEEP = 10.0  # seconds between two looks for clients that ask for nothing
 NO_FILES_PAUSE = 0.1  # seconds without accepting when there are no descriptors left
 _NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -53,11 +54,29 @@ class Server(HTTPServer):
     def initialize(self, *arguments: Any, **named: Any) -> None:
         super().initialize(*arguments, **named)
         self.connections = 0
+        self.max_body_size = self.conn_params.max_body_size or 0
+        self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # for the reads of all its connections
+        self._loop = asyncio.get_running_loop()
+        self._sweeping = self._loop.call_later(SWEEP, self._sweep)
         self.freed: list[Callable[[], None]] = []  # called when a connection has ended
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
+        assert isinstance(stream, inbound.Stream)
         self.connections += 1
-        super().handle_stream(stream, address)
+        connection = inbound.Inbound(stream, self, address)
+        self._connections.add(connection)  # type: ignore[arg-type]
+        connection.start()
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._connections):
+            connection.sweep(now)  # type: ignore[attr-defined]
+        self._sweeping = self._loop.call_later(SWEEP, self._sweep)
+
+    async def close_all_connections(self) -> None:
+        self._sweeping.cancel()
+        for connection in list(self._connections):
+            await connection.close()
 
     def on_close(self, server_conn: object) -> None:
         super().on_close(server_conn)
@@ -116,12 +135,13 @@ class Acceptor:
     def _hand_over(self, connection: socket.socket, address: Any) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        stream: IOStream
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._context is not None:
             wrapped = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-            stream = SSLIOStream(wrapped, max_buffer_size=self._server.max_buffer_size)
+            stream: inbound.Stream = inbound.TlsStream(wrapped)
         else:
-            stream = IOStream(connection, max_buffer_size=self._server.max_buffer_size)
+            stream = inbound.Stream(connection)
         self._server.handle_stream(stream, address)
 
 
@@ -188,10 +208,6 @@ class Process:
         server = Server(
             app,
             max_body_size=self._config.limits.max_body,
-            max_buffer_size=self._config.limits.max_body + (1 << 20),
-            idle_connection_timeout=600,
-            body_timeout=600,
-            chunk_size=262144,
         )
         self._servers.append(server)
         for sock in bind_sockets(listener.port, listener.address, backlog=BACKLOG, reuse_port=self._reuse_port):
