@@ -35,6 +35,7 @@ class ModelHandler(Handler):
     def initialize(self, gateway: Gateway) -> None:
         super().initialize(gateway)
         self._exchange: Exchange | None = None
+        self._left = False
         self._body = bytearray()
 
     def prepare(self) -> None:
@@ -74,6 +75,8 @@ class ModelHandler(Handler):
         query = f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
         client = Client(self, self.gateway.config.limits.client_stall)
         self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query)
+        if self._left:
+            self._exchange.leave()
         await self._exchange.run()
 
     def on_finish(self) -> None:
@@ -82,6 +85,7 @@ class ModelHandler(Handler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.gateway.serving.discard(self)
+        self._left = True
         if self._exchange is not None:
             self._exchange.leave()
 

@@ -67,7 +67,8 @@ class Exchange:
         self._task = asyncio.current_task()
         self.gateway.exchanges.add(self)
         try:
-            await self._told()
+            if not self.client.gone:
+                await self._told()
         except asyncio.CancelledError:
             if not self.client.gone:
                 raise

@@ -229,7 +229,10 @@ class Inbound(httputil.HTTPConnection):
         if count is None:
             return
         if not count:
-            self.stream.close()
+            if self._delegate is not None and self._body is None and not (self._read_finished or self._write_finished):
+                self.stream.pause()  # the handler is not ready yet for what came before: this is seen again when it is
+            else:
+                self.stream.close()
             return
         self._received(bytes(self._server.buffer[:count]))
 
@@ -295,13 +298,13 @@ class Inbound(httputil.HTTPConnection):
         """The handler is ready for it."""
         if self._delegate is not delegate or self.stream.closed():
             return
+        self.stream.resume()
         if body is None or body.ended:
             self._request_over()
             return
         if isinstance(body, http1.Counted) and body.left > self._limit:
             self._malformed(HTTPInputError("Content-Length too long"))
             return
-        self.stream.resume()
         if not self._write_finished and self._headers.get("Expect", "").lower() == "100-continue":
             self.stream.write(CONTINUE)
         self._body = body
