@@ -55,3 +55,4 @@ class Reply:
     begun: dict[str, Any] | None = None
     given: int = 0
     unsaid: Unsaid = field(default_factory=Unsaid)
+    announced: int = 0  # responses clients: events of this answer that they have got before it began (of a background response)

@@ -10,9 +10,11 @@ from typing import Any
 from tornado.web import stream_request_body
 
 from ..codecs import chat, errors, estimate, jsontext, messages, responses, splice
+from ..codecs.ledger import Ledger
 from ..proxy import headers as travel
 from ..proxy import relay
 from ..proxy.client import Client
+from ..proxy.prior import Prior
 from ..proxy.routing import Candidate
 from .model import ModelHandler
 
@@ -35,8 +37,14 @@ class _Counter(ModelHandler):
         body = bytes(self._body)
         scan = splice.scan(body)
         gateway.check_model(name, scan.model)
-        candidate = gateway.router.candidates(self.shape, scan.model).candidates[0]
+        candidates = gateway.router.candidates(self.shape, scan.model).candidates
+        prior = await self.prior(gateway.owner(name, credential), scan.value, candidates)
+        candidate = candidates[0]
         if candidate.shape == self.shape and self.counts(candidate):
+            inlined = None if prior is None else prior.inlined(candidate, Ledger())
+            if inlined is not None:
+                body = jsontext.dumps(inlined)
+                scan = splice.scan(body)
             renamed = splice.replace_model(body, scan, candidate.model)
             limit = gateway.config.limits.max_event
             request = relay.upstream_request(candidate, self.native_path, headers, renamed, credential, limit)
@@ -45,12 +53,18 @@ class _Counter(ModelHandler):
             return
         count = await self._asked(candidate, scan.value, credential)
         if count is None:
-            count = estimate.tokens(self._decoded(scan.value))
+            count = estimate.tokens(self._decoded(scan.value, prior))
             self.set_header("x-dragoman-estimate", "true")
         self.set_header("x-dragoman-upstream", candidate.name)
         self.write(self.answer(count))
 
-    def _decoded(self, body: dict[str, Any]) -> Any:
+    async def prior(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Prior | None:
+        """What the request goes on from, where its shape can."""
+        return None
+
+    def _decoded(self, body: dict[str, Any], prior: Prior | None = None) -> Any:
+        if prior is not None:
+            return responses.decode_request(body, prior.items())
         return _CODECS[self.shape].decode_request({"max_tokens": 1, **body} if self.shape == "messages" else body)
 
     async def _asked(self, candidate: Candidate, body: dict[str, Any], credential: str | None) -> int | None:
@@ -90,6 +104,11 @@ class InputTokens(_Counter):
 
     def counts(self, candidate: Candidate) -> bool:
         return candidate.capabilities.r_input_tokens
+
+    async def prior(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Prior | None:
+        prior = Prior(self.gateway, owner, body)
+        await prior.find(candidates[:1])
+        return prior
 
     def answer(self, count: int) -> dict[str, Any]:
         return {"object": "response.input_tokens", "input_tokens": count}

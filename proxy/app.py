@@ -7,7 +7,7 @@ from typing import Any
 from tornado.web import Application
 
 from ..handlers import admin as admin_pages
-from ..handlers import base, model, models, passthrough, responses, status, tokens
+from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
 from .admin import Admin
 from .gateway import Gateway
 
@@ -23,9 +23,14 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"responses/*", model.ResponsesHandler),
         (_V1 + r"messages/+count_tokens/*", tokens.CountTokens),
         (_V1 + r"responses/+input_tokens/*", tokens.InputTokens),
+        (_V1 + r"responses/+compact/*", responses.Compact),
         (_V1 + r"responses/+([^/]+)/+cancel/*", responses.Cancel),
         (_V1 + r"responses/+([^/]+)/+input_items/*", responses.InputItems),
         (_V1 + r"responses/+([^/]+)/*", responses.Stored),
+        (_V1 + r"conversations/*", conversations.Conversations),
+        (_V1 + r"conversations/+([^/]+)/*", conversations.One),
+        (_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items),
+        (_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem),
         (_V1 + r"models/*", models.ModelList),
         (_V1 + r"models/+(.+?)/*", models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),

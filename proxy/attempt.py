@@ -116,10 +116,10 @@ class Attempt:
 
     def _reply(self, request: Request) -> Reply:
         exchange = self.exchange
-        return Reply(
+        reply = Reply(
             request,
             echo_model=self.candidate.echo if self.candidate.capabilities.echo_model == "alias" else None,
-            domain=self.candidate.capabilities.reasoning_domain or self.candidate.provider.provider,
+            domain=self.candidate.domain,
             upstream=self.candidate.shape,
             request_id=exchange.request_id,
             nonce=exchange.nonce,
@@ -127,6 +127,7 @@ class Attempt:
             response_id=f"resp_{exchange.nonce}",
             unsaid=self.unsaid,
         )
+        return reply if exchange.turn is None else exchange.turn.adorn(reply)
 
     def _spliced(self) -> bytes:
         """The client's bytes with the model's value replaced, and what else was asked for."""
@@ -134,12 +135,9 @@ class Attempt:
         scan = exchange.scan
         self._withhold = False
         body = exchange.body
-        prior = exchange.prior
-        if prior is not None or scrub.is_foreign(body):
-            value = dict(scan.value)
-            if prior is not None:
-                value = prior.inlined(value)
-                self.ledger.adapt(("previous_response_id",))
+        inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
+        if inlined is not None or scrub.is_foreign(body):
+            value = dict(scan.value) if inlined is None else inlined
             scrub.scrub(exchange.shape, value, candidate.capabilities, self.ledger)
             body = jsontext.dumps(value)
             scan = splice.scan(body)
@@ -149,7 +147,7 @@ class Attempt:
         if exchange.shape == "chat" and exchange.stream and not refuses and not scan.include_usage:
             body = splice.add_include_usage(body, scan)
             self._withhold = True
-        request = Request(exchange.shape, scan.model or candidate.model, scan.value, exchange.stream)
+        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream)
         self.reply = self._reply(request)
         return body
 
@@ -157,8 +155,8 @@ class Attempt:
         exchange, candidate = self.exchange, self.candidate
         own = SHAPES[exchange.shape]
         request: Request
-        if exchange.prior is not None:
-            request = own.decode_request(exchange.scan.value, exchange.prior.items(exchange.scan.value))
+        if exchange.turn is not None:
+            request = own.decode_request(exchange.scan.value, exchange.turn.items())
         else:
             request = own.decode_request(exchange.scan.value)
         if "anthropic-beta" in exchange.headers:
@@ -226,7 +224,8 @@ class Attempt:
     def _open_lane(self) -> None:
         limit = self.exchange.gateway.config.limits.max_event
         if self.same_shape:
-            self.lane = BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
+            kept = None if self.exchange.turn is None else self.exchange.turn.lane(self.reply, self.candidate, limit)
+            self.lane = kept or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
             self.lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, limit)
 
@@ -316,8 +315,8 @@ class Attempt:
             await self._drained(self._commit())
             out = b""
         tail = out + lane.close()
-        if isinstance(lane, EventsLane) and lane.error is None:
-            tail = await exchange.remember(lane.encoder, self, tail)
+        if exchange.turn is not None:
+            tail = await exchange.turn.keep(lane, self.candidate, tail)
         if tail:
             await self._drained(exchange.client.write(tail))
         if lane.error is not None:
@@ -349,6 +348,8 @@ class Attempt:
             self.usage, self.stop = observer.usage, observer.stop
             if self.reply.echo_model is not None:
                 body = splice.replace_answer_model(body, ("model",), self.reply.echo_model)
+            if self.exchange.turn is not None:
+                body = await self.exchange.turn.keep_body(self.reply, self.candidate, value, body)
             await self._answer(body)
         else:
             collector, found = translate_whole(body, self.reply, self.candidate.shape, self.exchange.shape)
@@ -356,7 +357,8 @@ class Attempt:
             lane.note(found)
             self.usage, self.stop = lane.usage, lane.stop
             answer = jsontext.dumps(collector.body())
-            await self.exchange.remember(collector, self, b"")
+            if self.exchange.turn is not None:
+                await self.exchange.turn.keep_whole(collector, self.candidate)
             await self._answer(answer)
 
     async def _synthesised(self, value: dict[str, Any]) -> None:
@@ -368,7 +370,8 @@ class Attempt:
         if lane.error is not None:
             raise lane.error
         tail = lane.close()
-        tail = await self.exchange.remember(lane.encoder, self, tail)
+        if self.exchange.turn is not None:
+            tail = await self.exchange.turn.keep(lane, self.candidate, tail)
         self._held.append(out + tail)
         await self._drained(self._commit())
         await self.exchange.client.finish()

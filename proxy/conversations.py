@@ -78,6 +78,11 @@ class Conversations:
             raise not_found(id)
         return own
 
+    async def extend(self, owner: str, id: str, items: Sequence[Item]) -> None:
+        """Add what a response said, items with ids. Raises NotFound when the conversation is gone."""
+        if await self.append(owner, id, items) is None:
+            raise not_found(id)
+
     async def append(self, owner: str, id: str, items: Sequence[Item]) -> int | None:
         """Add items that have ids; None when the conversation is gone."""
         return await self._store.append(entry_name(owner, id), [jsontext.dumps(item) for item in items], time() + self._ttl)
@@ -96,6 +101,14 @@ class Conversations:
 
     async def unlock(self, owner: str, id: str, holder: str) -> None:
         await self._store.release(entry_name(owner, id), holder)
+
+
+def conversation_id(given: Any) -> str:
+    """The id that a request's `conversation` names, as a string or in an object. Raises WrongType."""
+    id = given.get("id") if isinstance(given, dict) else given
+    if not isinstance(id, str):
+        raise errors.WrongType("`conversation` must be an id, or an object with one.", param="conversation")
+    return id
 
 
 def not_found(id: str) -> errors.GatewayError:

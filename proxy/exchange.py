@@ -23,10 +23,11 @@ from . import headers as travel
 from .attempt import Attempt
 from .client import Client
 from .routing import Candidate, Shape
-from .state import Prior
 
 if TYPE_CHECKING:
+    from .background import Job
     from .gateway import Gateway
+    from .state import Turn
 
 log = logging.getLogger("dragoman")
 
@@ -50,7 +51,7 @@ class Exchange:
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
         self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop
         self.stream = False
-        self.prior: Prior | None = None
+        self.turn: Turn | None = None  # of a responses client: what it continues, and what is kept
         self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.refused: set[str] = set()  # names of attempt.LESSONS that an upstream taught during this request
@@ -59,7 +60,7 @@ class Exchange:
         self.status = 200
         self.error: errors.GatewayError | None = None
         self.tap = gateway.inspector.open(self)  # None: nobody looks
-        self.client: Client = client if self.tap is None else self.tap.client(client)
+        self.client: Client | Job = client if self.tap is None else self.tap.client(client)
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self) -> None:
@@ -83,10 +84,18 @@ class Exchange:
             if self.client.gone and self.client.stalled:
                 self.error = errors.Timeout("client_stall", "The client took nothing any more.")
             self.gateway.settle(self)
+            if self.turn is not None:
+                await self.turn.release()
 
     def leave(self) -> None:
         """The client has closed its connection: whatever goes on for it ends."""
+        if self.turn is not None and self.turn.job is not None:
+            self.turn.job.left()
+            return
         self.client.gone = True
+        self.give_up()
+
+    def give_up(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
@@ -108,10 +117,11 @@ class Exchange:
         self._read()
         self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
         route = self.gateway.router.candidates(self.shape, self.scan.model)
+        candidates = route.candidates
         if self.shape == "responses":
-            self.prior = await self.gateway.state.prior(self.scan.value, self.key_name)
+            candidates = await self.gateway.state.begin(self, candidates)
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in self.gateway.ejection.ordered(route.candidates):
+        for candidate in self.gateway.ejection.ordered(candidates):
             if await self._try(candidate, failed):
                 return
         raise self._verdict(failed)
@@ -198,13 +208,18 @@ class Exchange:
             self.status = error.http_status(self.shape)
             body, kind = error.body(self.shape, self.request_id), "application/json"
         headers = limits.replaced(headers, self.limits)
+        if self.turn is not None:
+            await self.turn.failed(error)
         await self.client.answer(self.status, headers | {"content-type": kind}, body)
 
     async def _break_off(self, error: errors.GatewayError) -> None:
         lane = self.attempts[-1].lane if self.attempts else None
         if lane is not None:
             lane.break_off(error)
-            pending = self.client.write(lane.close())
+            tail = lane.close()
+            if self.turn is not None:
+                tail = await self.turn.keep(lane, self.attempts[-1].candidate, tail)
+            pending = self.client.write(tail)
             if pending is not None:
                 await pending
             await self.client.finish()
@@ -213,21 +228,13 @@ class Exchange:
         """The stream ended in the shape's own failure, which the client has been told."""
         self.error = self.attempts[-1].error = error
 
-    async def remember(self, answer: Any, attempt: Attempt, tail: bytes) -> bytes:
-        """Store a responses client's answer before it learns of its completion; returns what to write."""
-        if self.shape != "responses":
-            return tail
-        try:
-            await self.gateway.state.remember(self.scan.value, self.prior, answer, self.key_name)
-        except errors.GatewayError as error:
-            if not tail:
-                raise
-            attempt.lane.error = error  # type: ignore[union-attr]
-            return answer.fail(error)  # type: ignore[no-any-return]
-        return tail
-
     def own_headers(self) -> dict[str, str]:
         return {"x-request-id": self.request_id, "request-id": self.request_id}
+
+    @property
+    def owner(self) -> str:
+        """Whose the state is."""
+        return self.gateway.owner(self.key_name, self.credential)
 
     @property
     def ledger(self) -> Ledger:

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from ..codecs import errors
+from ..codecs.ids import digest
 from ..conf.model import Config
 from . import journal, stores
 from .access import Access
@@ -20,7 +21,7 @@ from .inspector import Inspector
 from .metrics import Metrics
 from .quota import Counters, LocalCounters, Quota
 from .routing import Candidate, Router
-from .state import MemoryStore, State
+from .state import State
 from .upstream import UpstreamClient
 
 log = logging.getLogger("dragoman")
@@ -50,7 +51,7 @@ class Gateway:
         self.exchanges: set[Exchange] = set()
         self.serving: set[object] = set()  # requests that are read or answered, exchanges and others
         self.draining = False
-        self.state = State(MemoryStore(config.state_storage.max_entries), config.state_storage.ttl)
+        self.state = State(stores.make(config.state_storage), config.state_storage.ttl)
         self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
         self._loop = asyncio.get_running_loop()
@@ -64,6 +65,7 @@ class Gateway:
         self.access = Access(config.access_keys)
         self.quota = Quota(config.access_keys, self._counters)
         self.config, self.router = config, router
+        self._own_credentials = any(entry.passthrough_auth for entry in config.model_providers)
         self.timeout = next((one.timeout for one in config.listeners if one.type == "model"), None)
 
     def upstream_for(self, candidate: Candidate) -> Any:
@@ -93,6 +95,14 @@ class Gateway:
         if asked is not None:
             self.access.check_model(name, asked)
 
+    def owner(self, key_name: str, credential: str | None) -> str:
+        """Whose the state is that this caller makes and sees: its access key's, or (where callers bring their own) its credential's."""
+        return key_name if key_name or credential is None or not self._own_credentials else f"credential {digest(credential, 32)}"
+
+    def lets_through(self, candidate: Candidate) -> bool:
+        """Whether a caller may name at this upstream what the gateway has not seen it make: it can be nobody else's."""
+        return not self.config.access_keys or candidate.provider.passthrough_auth
+
     def settle(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended."""
         now = monotonic()
@@ -109,7 +119,7 @@ class Gateway:
     async def close(self) -> None:
         self.upstream.close()
         await self._counters.close()
-        await self.state.store.close()
+        await self.state.close()
 
 
 def _counters(config: Config, here: LocalCounters) -> Counters:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
-from ..codecs import errors, jsontext
+from ..codecs import errors, jsontext, reasoning
 from ..codecs.ids import digest
 from .stores import Entry, Store
 
@@ -29,6 +29,21 @@ FINAL = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
 # members of a stored item that are the gateway's own: what a provider wants back of reasoning, and whose it is
 PRIVATE = frozenset({"dragoman_blocks", "dragoman_text", "dragoman_domain"})
+
+# what stands in a record's head besides its items
+_HEAD = (
+    "created_at",
+    "status",
+    "parent",
+    "ancestors",
+    "depth",
+    "above",
+    "weight",
+    "conversation",
+    "upstream",
+    "background",
+    "stream",
+)
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 _NONCE = re.compile(r"_([0-9a-f]{32})")
@@ -50,12 +65,13 @@ class Record:
     created_at: float
     status: str
     input: list[Item]
-    output: list[Item]  # a failed response's too, though it is never said again
+    output: list[Item]  # a failed or cancelled response's too, though it is never said again
     response: Item = field(default_factory=dict)  # the response object without its output; {} when only the items were read
     parent: str | None = None
     ancestors: list[str] = field(default_factory=list)  # the nearest first, the parent included
     depth: int = 1
-    weight: int = 0  # bytes of the items of this record and all its ancestors
+    above: int = 0  # bytes of the items of all its ancestors
+    weight: int = 0  # of its own besides; known once it is written
     conversation: str | None = None
     upstream: str = ""
     background: bool = False
@@ -68,11 +84,11 @@ class Record:
     @property
     def said(self) -> list[Item]:
         """What a continuation says again."""
-        return self.input + (self.output if self.status != "failed" else [])
+        return self.input + (self.output if self.status not in ("failed", "cancelled") else [])
 
-    def shown(self) -> Item:
-        """The response object as callers see it."""
-        return self.response | {"output": [public(item) for item in self.output]}
+    def shown(self, encrypted: bool = False) -> Item:
+        """The response object as callers see it. encrypted: with what reasoning is replayed by, where it can be given out."""
+        return self.response | {"output": [_sealed(item) if encrypted else public(item) for item in self.output]}
 
 
 @dataclass(slots=True)
@@ -97,6 +113,13 @@ def public(item: Item) -> Item:
     return {key: value for key, value in item.items() if key not in PRIVATE} if PRIVATE & item.keys() else item
 
 
+def _sealed(item: Item) -> Item:
+    blocks = item.get("dragoman_blocks")
+    if not blocks or item.get("encrypted_content"):
+        return public(item)
+    return public(item) | {"encrypted_content": reasoning.seal_blocks(item.get("dragoman_domain", ""), blocks)}
+
+
 def named(items: Iterable[Any], nonce: str, start: int = 0) -> list[Item]:
     """The items of a request as they are kept: each with a type and an id, the caller's own where it gave one.
 
@@ -111,13 +134,19 @@ def named(items: Iterable[Any], nonce: str, start: int = 0) -> list[Item]:
     return found
 
 
+def continued(parent: Record) -> dict[str, Any]:
+    """The fields of a record that tell of its place behind another."""
+    nearest = [parent.id, *parent.ancestors][:NEAREST]
+    return {"parent": parent.id, "ancestors": nearest, "depth": parent.depth + 1, "above": parent.weight}
+
+
 def listed(item: Item) -> Item:
     """An input item as lists show it: content as parts, and a status."""
     item = public(item)
     if item.get("type") == "message":
         content = item.get("content")
         if isinstance(content, str):
-            part = {"type": "input_text", "text": content}
+            part: Item = {"type": "input_text", "text": content}
             if item.get("role") == "assistant":
                 part = {"type": "output_text", "text": content, "annotations": [], "logprobs": []}
             item = item | {"content": [part]}
@@ -149,22 +178,12 @@ class Records:
         return record
 
     async def put(self, owner: str, record: Record) -> None:
-        head = {
-            "created_at": record.created_at,
-            "status": record.status,
-            "input": record.input,
-            "output": record.output,
-            "parent": record.parent,
-            "ancestors": record.ancestors,
-            "depth": record.depth,
-            "weight": record.weight,
-            "conversation": record.conversation,
-            "upstream": record.upstream,
-            "background": record.background,
-            "stream": record.stream,
-        }
+        given, made = jsontext.dumps(record.input), jsontext.dumps(record.output)
+        record.weight = record.above + len(given) + len(made)
+        rest = {name: getattr(record, name) for name in _HEAD}
+        head = b'{"input":%b,"output":%b,%b' % (given, made, jsontext.dumps(rest)[1:])
         response = {key: value for key, value in record.response.items() if key != "output"}
-        parts = {"head": jsontext.dumps(head), "object": jsontext.dumps(response)}
+        parts = {"head": head, "object": jsontext.dumps(response)}
         own = entry_name(owner, record.id)
         aliases = tuple(entry_name(owner, item["id"]) for item in record.output if known(item.get("id")))
         await self._store.put(Entry(own, parts, record.created_at + self._ttl, aliases))

@@ -55,9 +55,9 @@ class Asked:
 
 
 def upstream_request(
-    candidate: Candidate, path: str, given: HTTPHeaders, body: bytes, credential: str | None, max_body: int
+    candidate: Candidate, path: str, given: HTTPHeaders, body: bytes | None, credential: str | None, max_body: int, method: str = "POST"
 ) -> UpstreamRequest:
-    """A POST of `path` (with its leading slash) to the candidate. Raises Unconfigured without a credential."""
+    """A request of `path` (with its leading slash) to the candidate. Raises Unconfigured without a credential."""
     headers = {"content-type": given.get("Content-Type", "application/json"), "user-agent": "dragoman"}
     headers |= travel.forwarded_up(given.get_all(), own_credential=candidate.provider.passthrough_auth)
     if candidate.shape == "messages":
@@ -66,7 +66,7 @@ def upstream_request(
     timeouts = candidate.provider.timeouts
     return UpstreamRequest(
         candidate.base_url + path,
-        "POST",
+        method,
         headers,
         body,
         connect_timeout=timeouts.connect,

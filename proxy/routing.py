@@ -61,6 +61,11 @@ class Candidate:
         return self.provider.base_url
 
     @property
+    def domain(self) -> str:
+        """Whose reasoning its answers hold: who can read it back."""
+        return self.capabilities.reasoning_domain or self.provider.provider
+
+    @property
     def built_in(self) -> bool:
         """Whether the gateway answers by itself: there is no upstream to connect to."""
         return self.provider.interface == "demo"
@@ -144,6 +149,20 @@ class Router:
     def declares(self, name: str) -> bool:
         """Whether a candidate's name is one of the finitely many that the configuration itself speaks of."""
         return name in self._declared
+
+    def mark(self, provider: Provider) -> str:
+        """What tells one entry from all others, also in another process with the same configuration."""
+        same = [entry for entry in self._entries if entry.name == provider.name]
+        return f"{provider.name}#{next((n for n, entry in enumerate(same) if entry is provider), 0)}"
+
+    def keeper(self, mark: str | None = None) -> Candidate | None:
+        """The upstream that keeps responses itself and bears this mark; without one the first that there is."""
+        for index, provider in enumerate(self._entries):
+            if mark is None or self.mark(provider) == mark:
+                candidate = self._candidate("responses", None, index, provider.model_id, "it keeps its responses itself")
+                if candidate.shape == "responses" and candidate.capabilities.r_stateful:
+                    return candidate
+        return None
 
     def models(self) -> list[ServedModel]:
         """The models that can be named beforehand: declared ones, names, aliases; of wildcards only a closed list's."""

@@ -1,163 +1,314 @@
-"""The memory of the Responses API: what was said under a response's id, so that `previous_response_id` works over any upstream.
+"""The state of the Responses API as one request meets it: what it continues, and what is kept of its answer.
 
-A record holds one response's own input and output items and its parent's id; a conversation is the chain of records. Tool calls
-are kept as tool calls, and reasoning as its provider wants it back. Ids belong to the key that made them: to another caller they
-do not exist.
+A Turn is made for every request of a responses client, and costs the store nothing unless the request uses it. Over an upstream
+that keeps responses itself (`r.stateful`) the gateway only remembers whose a response is; over every other the gateway keeps it:
+the request's own items and the answer's, and the id of the response before. It is kept before the client learns of the answer's
+end, and when that fails the client learns of the failure instead.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import asyncio
+import logging
 from time import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from ..codecs import errors, responses
+from ..codecs import errors, jsontext, responses
+from ..codecs.events import Fault
+from ..codecs.ledger import Ledger
+from ..codecs.reply import Reply
+from ..codecs.request import Request
+from . import history
+from .background import ANNOUNCED, Background, Job
+from .client import Client
+from .conversations import RENEW, Conversations
+from .kept import KeptLane, NativeLane, own_answer, response_id
+from .lanes import BytesLane, EventsLane
+from .prior import Prior, native
+from .records import Item, Native, Record, Records, continued, named
+from .routing import Candidate
+from .stores import Store
 
-CHAIN_LIMIT = 1000  # records of one conversation
+if TYPE_CHECKING:
+    from .exchange import Exchange
 
+log = logging.getLogger("dragoman")
 
-@dataclass(slots=True)
-class Record:
-    """One stored response. Times are seconds since the epoch."""
-
-    id: str
-    owner: str  # the access key's name; "" without access keys
-    created_at: float
-    expires_at: float
-    parent: str | None
-    input_items: list[dict[str, Any]]
-    output_items: list[dict[str, Any]]
-    response: dict[str, Any] = field(default_factory=dict)
-
-
-class Store(Protocol):
-    """Where records are kept. A store that cannot answer raises errors.GatewayError."""
-
-    async def put(self, record: Record) -> None: ...
-    async def get(self, id: str) -> Record | None: ...
-    async def delete(self, id: str) -> None: ...
-    async def close(self) -> None: ...
-
-
-class MemoryStore:
-    """Within this process: the oldest record goes when there are too many, and each goes when it expires."""
-
-    def __init__(self, max_entries: int, clock: Callable[[], float] = time) -> None:
-        self._records: OrderedDict[str, Record] = OrderedDict()
-        self._max_entries = max_entries
-        self._clock = clock
-
-    async def put(self, record: Record) -> None:
-        self._records[record.id] = record
-        self._records.move_to_end(record.id)
-        while len(self._records) > self._max_entries or self._oldest_expired():
-            self._records.popitem(last=False)
-
-    def _oldest_expired(self) -> bool:
-        return bool(self._records) and next(iter(self._records.values())).expires_at <= self._clock()
-
-    async def get(self, id: str) -> Record | None:
-        record = self._records.get(id)
-        if record is not None and record.expires_at <= self._clock():
-            del self._records[id]
-            return None
-        return record
-
-    async def delete(self, id: str) -> None:
-        self._records.pop(id, None)
-
-    async def close(self) -> None:
-        self._records.clear()
-
-
-@dataclass(slots=True)
-class Prior:
-    """The stored items that stand before a request's own input, oldest first."""
-
-    stored: list[dict[str, Any]]
-
-    def items(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        """The whole input: what is stored, then the request's own."""
-        return self.stored + own_input(body)
-
-    def inlined(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body with the stored items written out, for an upstream of the same shape that does not know the id."""
-        told = {key: value for key, value in body.items() if key != "previous_response_id"}
-        stored = [{key: value for key, value in item.items() if key not in responses.PRIVATE} for item in self.stored]
-        told["input"] = stored + own_input(body)
-        return told
-
-
-def own_input(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The request's own input as a list of items."""
-    given = body.get("input")
-    if isinstance(given, str):
-        return [{"type": "message", "role": "user", "content": given}]
-    return given if isinstance(given, list) else []
-
-
-def not_found(id: str) -> errors.GatewayError:
-    return errors.ClientFault(
-        f"Previous response with id '{id}' not found.", code="previous_response_not_found", param="previous_response_id"
-    )
+ENCRYPTED = "reasoning.encrypted_content"
 
 
 class State:
-    """The Responses API's memory over a store."""
+    """The memory of one worker, over a store that it may share with others."""
 
     def __init__(self, store: Store, ttl: float) -> None:
-        """ttl: seconds that a record is kept."""
+        """ttl: seconds that a response, or a conversation after its last change, is kept."""
         self.store = store
-        self._ttl = ttl
+        self.records = Records(store, ttl)
+        self.conversations = Conversations(store, ttl)
+        self.background = Background(store, self.records)
+        self._doubtful = False  # the last write failed
 
-    async def prior(self, body: dict[str, Any], owner: str) -> Prior | None:
-        """What stands before this request; None when it continues nothing, or something that is not ours.
+    async def begin(self, exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Give the exchange its Turn; returns the candidates that can go on from where it goes on. Raises ClientFault."""
+        turn = exchange.turn = Turn(exchange)
+        return await turn.begin(candidates)
 
-        Raises ClientFault (previous_response_not_found) when a link of the chain is gone.
+    async def trusted(self) -> None:
+        """Before a model is paid for an answer that could not be kept. Raises GatewayError while the store does not answer."""
+        if self._doubtful:
+            await self.store.get(["-"], "head")
+            self._doubtful = False
+
+    def doubt(self) -> None:
+        self._doubtful = True
+
+    async def found(self, owner: str, id: str) -> Record | Native | None:
+        """What GET shows: with the response object, and never unfinished when nobody works at it any more."""
+        record = await self.records.whole(owner, id)
+        return await self.background.settled(owner, record) if isinstance(record, Record) else record
+
+    async def close(self) -> None:
+        self.background.close()
+        await self.store.close()
+
+
+class Turn(Prior):
+    """One request of a responses client. job: it runs in the background as that."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange.gateway, exchange.owner, exchange.scan.value)
+        self._exchange = exchange
+        self.id = f"resp_{exchange.nonce}"
+        self.job: Job | None = None
+        self._background = False
+        self._streamed = exchange.stream  # as the caller asked
+        self._created = int(time())
+        self._claim: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
+
+    # ---- before the request goes up ----
+
+    async def begin(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """As `find`; the caller of a background response is answered. Raises GatewayError too while nothing could be kept."""
+        candidates = await self.find(candidates)
+        if self._body.get("background") is True:
+            candidates = self._into_background(candidates)
+        if self._writes:
+            await self._state.trusted()
+        if self._background:
+            await self._go_on()
+        return candidates
+
+    async def _enter(self, id: str) -> None:
+        """A conversation is used by one request at a time."""
+        await self._state.conversations.lock(self._owner, id, self._exchange.nonce)
+        self.conversation = id
+        self._renewal = asyncio.create_task(self._renew(id))
+        await super()._enter(id)
+
+    async def _renew(self, id: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW)
+            try:
+                await self._state.conversations.lock(self._owner, id, self._exchange.nonce)
+            except errors.GatewayError as error:
+                log.warning("the lock of %s was not renewed: %s", id, error.detail or error.message)
+
+    def _into_background(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """An upstream that keeps its responses itself also runs them itself; for every other the gateway does."""
+        if native(candidates[0]) and self.conversation is None:
+            return tuple(candidate for candidate in candidates if native(candidate))
+        if self._body.get("store") is False:
+            raise errors.ClientFault("A background response must be stored: `store` cannot be false.", param="background")
+        self._background = True
+        return candidates
+
+    async def _go_on(self) -> None:
+        """Answer the caller of a background response at once.
+
+        From then on the exchange speaks to the job, and the caller hears of it from the log.
         """
-        previous = body.get("previous_response_id")
-        if previous is None:
-            return None
-        if not isinstance(previous, str):
-            raise errors.WrongType("`previous_response_id` must be a string.", param="previous_response_id")
-        record = await self.owned(previous, owner)
-        if record is None:
-            return None
-        chain = [record]
-        while record.parent is not None:
-            parent, record = record.parent, await self.owned(record.parent, owner)
-            if record is None:
-                raise not_found(parent)
-            chain.append(record)
-            if len(chain) > CHAIN_LIMIT:
-                raise errors.ClientFault("The conversation has too many turns.", kind="context_too_long", param="previous_response_id")
-        return Prior([item for link in reversed(chain) for item in link.input_items + link.output_items])
+        exchange = self._exchange
+        reply = self.adorn(Reply(Request("responses", exchange.scan.model or "", self._body), created=self._created))
+        record = self._record(responses.response_object(reply, "queued"), [])
+        self.job = await self._state.background.begin(self._owner, record, exchange.give_up)
+        caller = exchange.client
+        if self._streamed:
+            assert isinstance(caller, Client)
+            self.job.tell(caller, exchange.own_headers())
+        else:
+            headers = exchange.own_headers() | {"content-type": "application/json"}
+            await caller.answer(200, headers, jsontext.dumps(record.shown()))
+            exchange.gateway.metrics.opened()
+        self._body["stream"] = exchange.stream = True
+        exchange.client = self.job
 
-    async def owned(self, id: str, owner: str) -> Record | None:
-        record = await self.store.get(id)
-        return record if record is not None and record.owner == owner else None
+    # ---- as the request goes up ----
 
-    async def remember(self, body: dict[str, Any], prior: Prior | None, answer: Any, owner: str) -> None:
-        """Store a finished answer, unless the request says `store: false`. answer: the responses encoder or collector that made it."""
-        if body.get("store") is False:
+    def keeps(self, candidate: Candidate) -> bool:
+        """Whether the gateway, not the upstream, keeps an answer of this candidate."""
+        return self._background or self.conversation is not None or not native(candidate)
+
+    @property
+    def _writes(self) -> bool:
+        return self._body.get("store") is not False or self.conversation is not None
+
+    def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
+        """As of Prior; and the upstream is told to keep nothing of what is kept here."""
+        told = super().inlined(candidate, ledger)
+        if not self.keeps(candidate) or (told is None and self._body.get("store") is False):
+            return told
+        told = {**(told or self._body), "store": False}
+        told.pop("background", None)
+        if candidate.capabilities.r_encrypted_reasoning:
+            asked = told.get("include")
+            asked = asked if isinstance(asked, list) else []
+            told["include"] = asked if ENCRYPTED in asked else [*asked, ENCRYPTED]
+        return told
+
+    def adorn(self, reply: Reply) -> Reply:
+        """What the answer says of the state."""
+        previous = self._body.get("previous_response_id")
+        reply.response_id = self.id
+        reply.previous_response_id = previous if isinstance(previous, str) else None
+        reply.conversation_id = self.conversation
+        if self._background:
+            reply.announced, reply.created = ANNOUNCED, self._created
+        return reply
+
+    def lane(self, reply: Reply, candidate: Candidate, max_event: int) -> BytesLane | None:
+        """The lane of an answer in the same shape; None when nothing is to be kept of it."""
+        if self.keeps(candidate):
+            return KeptLane(reply, max_event) if self._writes else None
+        if not self._writes:
+            return None
+        return NativeLane(reply, max_event, lambda id: self._claimed(id, candidate))
+
+    # ---- as the answer comes down ----
+
+    def _claimed(self, id: str, candidate: Candidate) -> None:
+        native = Native(self._exchange.gateway.router.mark(candidate.provider), self._exchange.scan.model)
+        self._claim = asyncio.ensure_future(self._state.records.claim(self._owner, id, native))
+
+    async def keep(self, lane: BytesLane | EventsLane, candidate: Candidate, tail: bytes) -> bytes:
+        """Keep a streamed answer that has ended, well or not; returns what to write: `tail`, or that it could not be kept."""
+        answer = lane.encoder if isinstance(lane, EventsLane) else lane
+        try:
+            if isinstance(lane, NativeLane):
+                if self._claim is not None:
+                    await self._claim
+            elif self._writes and (response := getattr(answer, "response", None)) is not None:
+                await self._store(response, getattr(answer, "raw_reasoning", {}), candidate)
+        except errors.GatewayError as error:
+            self._state.doubt()
+            if lane.error is not None:
+                log.error("a failed response could not be kept: %s", error.detail or error.message)
+                return tail
+            lane.error = error
+            told: bytes = answer.fail(error)  # type: ignore[union-attr]
+            return told
+        return tail
+
+    async def keep_whole(self, collector: Any, candidate: Candidate) -> None:
+        """Keep an answer of another shape. Raises GatewayError when it cannot be kept."""
+        if self._writes:
+            await self._sure(self._store(collector.response, collector.raw_reasoning, candidate))
+
+    async def keep_body(self, reply: Reply, candidate: Candidate, value: Item, body: bytes) -> bytes:
+        """Keep a whole answer of the same shape; returns it as the caller gets it. Raises GatewayError when it cannot be kept."""
+        if not self._writes:
+            return body
+        if self.keeps(candidate):
+            value = own_answer(reply, value)
+            await self._sure(self._store(value, {}, candidate))
+            return jsontext.dumps(value)
+        id = response_id(body)
+        if id is not None:
+            self._claimed(id, candidate)
+            await self._sure(self._claim)
+        return body
+
+    async def _sure(self, writing: Any) -> None:
+        try:
+            await writing
+        except errors.GatewayError:
+            self._state.doubt()
+            raise
+
+    async def failed(self, error: errors.GatewayError) -> None:
+        """The request failed before any of its answer was given out; of one in the background that is kept too."""
+        if self.job is None:
             return
-        response: dict[str, Any] = answer.response
-        output = [dict(item) for item in response["output"]] if response["status"] != "failed" else []
-        for index, raw in answer.raw_reasoning.items():
-            if index < len(output):
-                output[index]["dragoman_blocks" if isinstance(raw, list) else "dragoman_text"] = raw
-        now = time()
-        await self.store.put(
-            Record(
-                id=response["id"],
-                owner=owner,
-                created_at=now,
-                expires_at=now + self._ttl,
-                parent=body["previous_response_id"] if prior is not None else None,
-                input_items=responses.input_items(body),
-                output_items=output,
-                response=response,
-            )
+        reply = self.adorn(Reply(Request("responses", self._exchange.scan.model or "", self._body), created=self._created))
+        encoder = responses.StreamEncoder(reply)
+        frames = encoder.feed([Fault(error)])
+        assert encoder.response is not None
+        try:
+            await self._store(encoder.response, {}, None)
+            self.job.write(frames)
+        except errors.GatewayError as unkept:
+            log.error("a failed response could not be kept: %s", unkept.detail or unkept.message)
+
+    async def _store(self, response: Item, raw: dict[int, Any], candidate: Candidate | None) -> None:
+        output = [_private(item, raw.get(index), candidate) for index, item in enumerate(response["output"])]
+        record = self._record(response, output)
+        record.upstream = candidate.name if candidate is not None else ""
+        if self.job is not None:
+            await self.job.hold()
+        if self._body.get("store") is not False:
+            await self._state.records.put(self._owner, record)
+        if self.conversation is not None and record.status != "failed":
+            await self._add(self.conversation, record)
+
+    async def _add(self, conversation: str, record: Record) -> None:
+        """To the conversation; the record goes again when that fails."""
+        conversations = self._state.conversations
+        try:
+            await conversations.lock(self._owner, conversation, self._exchange.nonce)
+            await conversations.extend(self._owner, conversation, record.said)
+        except errors.GatewayError:
+            if self._body.get("store") is not False:
+                await self._state.records.delete(self._owner, record.id)
+            raise
+
+    def _record(self, response: Item, output: list[Item]) -> Record:
+        own = history.resolved(history.own_input(self._body), self._found, strict=False)
+        return Record(
+            id=self.id,
+            created_at=time(),
+            status=response["status"],
+            input=named(own, self._exchange.nonce),
+            output=output,
+            response=response,
+            conversation=self.conversation,
+            background=self._background,
+            stream=self._streamed,
+            **(continued(self._parent) if self._parent is not None else {}),
         )
+
+    # ---- the end ----
+
+    async def release(self) -> None:
+        """The exchange is over."""
+        if self._claim is not None and not self._claim.done():
+            self._claim.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
+            try:
+                await self._state.conversations.unlock(self._owner, self.conversation or "", self._exchange.nonce)
+            except errors.GatewayError:
+                pass  # it ends by itself
+        if self.job is not None:
+            await self._state.background.over(self.id)
+
+
+def _private(item: Item, raw: Any, candidate: Candidate | None) -> Item:
+    """An output item as it is kept: with what its provider wants back of it."""
+    if item.get("type") != "reasoning" or candidate is None:
+        return item
+    own = {"dragoman_domain": candidate.domain}
+    if isinstance(raw, str):
+        return item | own | {"dragoman_text": raw}
+    if raw and raw[0].get("type") == "reasoning":  # a responses upstream's
+        return item | own | {"encrypted_content": raw[0]["encrypted_content"]}
+    return item | own | ({"dragoman_blocks": raw} if raw else {})

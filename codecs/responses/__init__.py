@@ -6,10 +6,11 @@ Source: OpenAI API reference, "Responses" and "Responses: streaming events".
 from __future__ import annotations
 
 from ..chat.errors_in import decode_error  # both shapes' errors have one form
-from .envelope import response_object
+from .envelope import error_event, failed, response_object
 from .observer import Observer
 from .request_in import PRIVATE, decode_request, input_items
 from .request_out import encode_request
+from .snapshot import Snapshot
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
@@ -17,12 +18,15 @@ __all__ = [
     "PRIVATE",
     "Collector",
     "Observer",
+    "Snapshot",
     "StreamDecoder",
     "StreamEncoder",
     "decode_error",
     "decode_request",
     "decode_response",
     "encode_request",
+    "error_event",
+    "failed",
     "input_items",
     "response_object",
 ]

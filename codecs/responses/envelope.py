@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import GatewayError
 from ..ids import digest
 from ..reply import Reply
 
@@ -25,6 +26,12 @@ _ECHOES: dict[str, Any] = {
     "top_p": 1.0,
     "user": None,
     "metadata": {},
+}
+# kind of error -> a response's own code where clients know one; every other is server_error
+_CODES = {
+    "context_too_long": "context_length_exceeded",
+    "rate_limit": "rate_limit_exceeded",
+    "billing": "insufficient_quota",
 }
 _PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
 
@@ -64,3 +71,18 @@ def _members(body: dict[str, Any], key: str, **defaults: Any) -> dict[str, Any]:
 def item_id(response_id: str, index: int, kind: str) -> str:
     """The id of an output item. OpenAI refuses a replayed item whose id has another prefix than its type's."""
     return _PREFIXES[kind] + digest(f"{response_id}:{index}", 32)
+
+
+def failed(response: dict[str, Any], error: GatewayError) -> dict[str, Any]:
+    """The response, ended by an error."""
+    return response | {"status": "failed", "error": {"code": _CODES.get(error.kind, "server_error"), "message": error.message}}
+
+
+def error_event(error: GatewayError) -> dict[str, Any]:
+    """The members of the `error` event that follows response.failed.
+
+    The flat ones are the documented form; the official SDKs raise only for the nested one.
+    """
+    told = error.openai()
+    flat = {key: told[key] for key in ("code", "message", "param")}
+    return {**flat, "error": {"type": told["type"], **flat}}

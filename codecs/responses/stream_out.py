@@ -41,7 +41,7 @@ from ..ids import AnswerIds
 from ..reply import Reply
 from ..sse import safe_json
 from ..usage import Usage, to_responses
-from .envelope import item_id, response_object
+from .envelope import error_event, failed, item_id, response_object
 
 _Value = dict[str, Any]
 
@@ -49,12 +49,6 @@ _Value = dict[str, Any]
 _CALLS = {
     "function": ("function_call", "arguments", "response.function_call_arguments"),
     "custom": ("custom_tool_call", "input", "response.custom_tool_call_input"),
-}
-# kind of error -> a response's own code where clients know one; every other is server_error
-_CODES = {
-    "context_too_long": "context_length_exceeded",
-    "rate_limit": "rate_limit_exceeded",
-    "billing": "insufficient_quota",
 }
 
 
@@ -139,7 +133,7 @@ class StreamEncoder:
         self._ids = AnswerIds("responses")
         self._upstream_id = ""
         self._head: _Value | None = None
-        self._sequence = 0
+        self._sequence = reply.announced
         self._out: list[bytes] = []
         self._items: list[_Value] = []  # by output index; of what is open, only that it is
         self._message: _Message | None = None
@@ -229,8 +223,10 @@ class StreamEncoder:
 
     def _start(self, event: Start) -> None:
         self._upstream_id = event.id
-        self._head = response_object(self._reply, "in_progress", event.model, event.created)
-        self._emit("response.created", response=self._head)
+        announced = self._reply.announced
+        self._head = response_object(self._reply, "in_progress", event.model, 0 if announced else event.created)
+        if not announced:
+            self._emit("response.created", response=self._head)
         self._emit("response.in_progress", response=self._head)
 
     def _metered(self, event: Metered) -> None:
@@ -274,15 +270,11 @@ class StreamEncoder:
         self._sequence = self._reply.given
 
     def _failed(self, error: GatewayError) -> None:
-        told = error.openai()
-        self.response = self._whole("failed", self._so_far())
+        self.response = failed(self._whole("failed", self._so_far()), error)
         self._message = self._thinking = self._cut = None
         self._calls.clear()
-        self.response["error"] = {"code": _CODES.get(error.kind, "server_error"), "message": error.message}
         self._emit("response.failed", response=self.response)
-        flat = {key: told[key] for key in ("code", "message", "param")}
-        # the flat members are the documented form; the official SDKs raise only for the nested one
-        self._emit("error", **flat, error={"type": told["type"], **flat})
+        self._emit("error", **error_event(error))
 
     def _so_far(self) -> list[_Value]:
         """The items of an answer that broke off: what is open is incomplete."""

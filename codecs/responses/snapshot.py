@@ -1,0 +1,69 @@
+"""What a response's stream has said so far, as one object: for a caller that asks while the answer is still being made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from .. import jsontext
+
+_Value = dict[str, Any]
+
+# a delta's event -> the list that its piece stands in, what counts the places there, and the member that grows
+_PIECES = {
+    "response.output_text.delta": ("content", "content_index", "text"),
+    "response.refusal.delta": ("content", "content_index", "refusal"),
+    "response.reasoning_text.delta": ("content", "content_index", "text"),
+    "response.reasoning_summary_text.delta": ("summary", "summary_index", "text"),
+}
+_PARTS = {
+    "response.content_part.added": ("content", "content_index"),
+    "response.content_part.done": ("content", "content_index"),
+    "response.reasoning_summary_part.added": ("summary", "summary_index"),
+    "response.reasoning_summary_part.done": ("summary", "summary_index"),
+}
+_TEXTS = {"response.function_call_arguments.delta": "arguments", "response.custom_tool_call_input.delta": "input"}
+
+
+class Snapshot:
+    """response: the newest response object that an event carried, {} before the first. Frames may be missing at the beginning."""
+
+    def __init__(self) -> None:
+        self.response: _Value = {}
+        self._items: dict[int, _Value] = {}
+
+    @property
+    def output(self) -> list[_Value]:
+        """The items so far; of what is still open, what there is of it."""
+        return [self._items[index] for index in sorted(self._items)]
+
+    def cut(self) -> list[_Value]:
+        """The items of an answer that goes on no more: what is open stays incomplete."""
+        return [item | {"status": "incomplete"} if item.get("status") == "in_progress" else item for item in self.output]
+
+    def feed(self, frames: Iterable[bytes]) -> None:
+        """frames: events as `StreamEncoder` writes them."""
+        for frame in frames:
+            _, _, data = frame.partition(b"\ndata: ")
+            self._event(jsontext.loads(data))
+
+    def _event(self, event: _Value) -> None:
+        kind, index = event["type"], event.get("output_index")
+        if "response" in event:
+            self.response = event["response"]
+        elif kind in ("response.output_item.added", "response.output_item.done"):
+            self._items[event["output_index"]] = event["item"]
+        elif index in self._items:
+            with suppress(KeyError, IndexError, TypeError):  # a provider's own events may leave out what others say
+                self._grow(self._items[index], kind, event)
+
+    def _grow(self, item: _Value, kind: str, event: _Value) -> None:
+        if kind in _TEXTS:
+            item[_TEXTS[kind]] += event["delta"]
+        elif kind in _PARTS:
+            holder, place = _PARTS[kind]
+            item.setdefault(holder, [])[event[place] :] = [event["part"]]
+        elif kind in _PIECES:
+            holder, place, member = _PIECES[kind]
+            item[holder][event[place]][member] += event["delta"]

@@ -1,0 +1,130 @@
+"""Conversations: made, read, changed and deleted by their callers; they are the gateway's, whichever model speaks in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..codecs import errors, jsontext
+from ..proxy import headers as travel
+from ..proxy.conversations import Conversation
+from ..proxy.conversations import Conversations as Kept
+from ..proxy.records import Item, listed
+from . import lists
+from .base import Handler
+
+ITEMS_AT_ONCE = 20
+METADATA = (16, 64, 512)  # pairs, and the longest name and value
+
+
+class _OverConversations(Handler):
+    shape = "responses"
+
+    def prepare(self) -> None:
+        """Raises Unauthorized."""
+        credential = travel.credential(self.request.headers, "responses")
+        self.owner = self.gateway.owner(self.gateway.access.admit(credential), credential)
+
+    @property
+    def kept(self) -> Kept:
+        return self.gateway.state.conversations
+
+    def body(self) -> dict[str, Any]:
+        """The request's JSON object; an empty body is an empty one. Raises Malformed."""
+        try:
+            value = jsontext.loads(self.request.body, "strict") if self.request.body.strip() else {}
+        except ValueError as error:
+            raise errors.Malformed("The request body is not valid JSON in UTF-8.", str(error)) from None
+        if not isinstance(value, dict):
+            raise errors.Malformed("The request body is not a JSON object.")
+        return value
+
+
+class Conversations(_OverConversations):
+    """POST /v1/conversations."""
+
+    async def post(self) -> None:
+        body = self.body()
+        given = body.get("items")
+        items = [] if given is None else _items(given)
+        made = await self.kept.create(self.owner, items, _metadata(body))
+        self.write(made.shown())
+
+
+class One(_OverConversations):
+    """GET, POST and DELETE /v1/conversations/{id}."""
+
+    async def get(self, id: str) -> None:
+        self.write((await self.kept.find(self.owner, id)).shown())
+
+    async def post(self, id: str) -> None:
+        conversation = await self.kept.find(self.owner, id)
+        body = self.body()
+        if "metadata" not in body:
+            raise errors.Missing("`metadata` is required.", param="metadata")
+        conversation.metadata = _metadata(body)
+        await self.kept.update(self.owner, conversation)
+        self.write(conversation.shown())
+
+    async def delete(self, id: str) -> None:
+        await self.kept.find(self.owner, id)
+        await self.kept.delete(self.owner, id)
+        self.write({"id": id, "object": "conversation.deleted", "deleted": True})
+
+
+class Items(_OverConversations):
+    """GET and POST /v1/conversations/{id}/items."""
+
+    async def get(self, id: str) -> None:
+        await self.kept.find(self.owner, id)
+        self.write(lists.page(self, [listed(item) for _, item in await self.kept.items(self.owner, id)]))
+
+    async def post(self, id: str) -> None:
+        await self.kept.find(self.owner, id)
+        added = await self.kept.add(self.owner, id, _items(self.body().get("items")))
+        self.write(lists.whole([listed(item) for item in added]))
+
+
+class OneItem(_OverConversations):
+    """GET and DELETE /v1/conversations/{id}/items/{item_id}."""
+
+    async def _found(self, id: str, item_id: str) -> tuple[Conversation, int, Item]:
+        conversation = await self.kept.find(self.owner, id)
+        for number, item in await self.kept.items(self.owner, id):
+            if item["id"] == item_id:
+                return conversation, number, item
+        raise errors.NotFound(f"Item with id '{item_id[:256]}' not found.")
+
+    async def get(self, id: str, item_id: str) -> None:
+        _, _, item = await self._found(id, item_id)
+        self.write(listed(item))
+
+    async def delete(self, id: str, item_id: str) -> None:
+        conversation, number, _ = await self._found(id, item_id)
+        await self.kept.remove(self.owner, id, number)
+        self.write(conversation.shown())
+
+
+def _items(given: Any) -> list[Item]:
+    """Items to add. Raises ClientFault."""
+    if not isinstance(given, list):
+        raise errors.WrongType("`items` must be a list.", param="items")
+    if len(given) > ITEMS_AT_ONCE:
+        raise errors.ClientFault(f"At most {ITEMS_AT_ONCE} items can be added at a time.", code="array_above_max_length", param="items")
+    for place, item in enumerate(given):
+        if not isinstance(item, dict) or not isinstance(item.get("type", item.get("role")), str):
+            raise errors.WrongType(f"`items[{place}]` is not an item.", param=f"items[{place}]")
+    return given
+
+
+def _metadata(body: dict[str, Any]) -> dict[str, str]:
+    """Raises ClientFault."""
+    given = body.get("metadata")
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise errors.WrongType("`metadata` must be an object of strings.", param="metadata")
+    pairs, name, value = METADATA
+    if len(given) > pairs or any(len(k) > name or len(v) > value for k, v in given.items()):
+        told = f"`metadata` holds at most {pairs} pairs, names of {name} and values of {value} characters."
+        raise errors.ClientFault(told, code="invalid_value", param="metadata")
+    return given

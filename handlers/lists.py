@@ -1,0 +1,54 @@
+"""Lists in pages, as the OpenAI API gives them: `order`, `limit`, `after` and `before` in the query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tornado.web import RequestHandler
+
+from ..codecs import errors
+
+PAGE = 20  # items when the caller names no limit
+LONGEST = 100
+
+
+def page(handler: RequestHandler, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The page of these items, given oldest first, that the query asks for. Raises ClientFault."""
+    order = handler.get_query_argument("order", "desc")
+    if order not in ("asc", "desc"):
+        raise errors.ClientFault("`order` must be asc or desc.", code="invalid_value", param="order")
+    found = list(items) if order == "asc" else list(reversed(items))
+    limit = _limit(handler)
+    after, before = handler.get_query_argument("after", None), handler.get_query_argument("before", None)
+    if after is not None:
+        found = found[_place(found, after, "after") + 1 :]
+    if before is not None:
+        found = found[: _place(found, before, "before")]
+    shown = found[:limit] if before is None or after is not None else found[-limit:]
+    return whole(shown) | {"has_more": len(shown) < len(found)}
+
+
+def whole(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A list that is complete."""
+    return {
+        "object": "list",
+        "data": items,
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+        "has_more": False,
+    }
+
+
+def _limit(handler: RequestHandler) -> int:
+    given = handler.get_query_argument("limit", str(PAGE))
+    if not given.isdecimal() or not 1 <= int(given[:5]) <= LONGEST:
+        raise errors.ClientFault(f"`limit` must be between 1 and {LONGEST}.", code="invalid_value", param="limit")
+    return int(given)
+
+
+def _place(items: Sequence[dict[str, Any]], id: str, param: str) -> int:
+    for place, item in enumerate(items):
+        if item["id"] == id:
+            return place
+    raise errors.ClientFault(f"Item with id '{id[:256]}' not found.", param=param)
