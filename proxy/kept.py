@@ -13,12 +13,11 @@ from typing import Any
 from ..codecs import errors, jsontext, responses
 from ..codecs.reply import Reply
 from ..codecs.sse import Frame, event_frame, safe_json
-from .lanes import INTERRUPTED, NO_JSON, BytesLane
+from .lanes import EVENT, INTERRUPTED, NO_JSON, BytesLane
 
 Item = dict[str, Any]
 
 _DATA = re.compile(rb"^data:[ ]?(.*)$", re.MULTILINE)
-_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
 _TERMINAL = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
 _ANNOUNCING = frozenset({"response.created", "response.queued"})
 
@@ -38,7 +37,7 @@ class NativeLane(BytesLane):
             self._look(out)
         if not self.ended:
             return out
-        events = _EVENT.findall(out)
+        events = EVENT.findall(out)
         going = next((n for n, event in enumerate(events) if _TERMINAL.search(event)), len(events))
         self._last = b"".join(events[going:])
         self._kept_back = len(events) - going

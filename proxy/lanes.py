@@ -25,7 +25,7 @@ CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Sea
 
 # what ends an event, one event with its end, and what a chunk that carries only usage looks like
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
-_EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
+EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
@@ -119,7 +119,7 @@ class BytesLane:
     def _edited(self, whole: bytes) -> bytes:
         if self._reply.echo_model is None and not _NO_CHOICES.search(whole):
             return whole
-        return b"".join(map(self._edit, _EVENT.findall(whole)))
+        return b"".join(map(self._edit, EVENT.findall(whole)))
 
     def _edit(self, event: bytes) -> bytes:
         """One event's bytes, its blank line included."""
