@@ -21,6 +21,12 @@ def int_of(holder: _Value, key: str, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
+def seconds_of(holder: _Value, key: str) -> int:
+    """A time since the epoch; 0 when it is none."""
+    value = holder.get(key)
+    return int(value) if isinstance(value, int | float) and 0 < value < 1 << 53 else 0
+
+
 def dict_of(holder: _Value, key: str) -> _Value:
     value = holder.get(key)
     return value if isinstance(value, dict) else {}

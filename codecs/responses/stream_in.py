@@ -41,7 +41,7 @@ from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_responses
-from .anything import dict_of, dicts_of, int_of, is_error, text_of
+from .anything import dict_of, dicts_of, int_of, is_error, seconds_of, text_of
 
 _Value = dict[str, Any]
 
@@ -177,7 +177,7 @@ class StreamDecoder:
         if not self._started:
             self._started = True
             response = dict_of(value, "response")
-            yield Start(text_of(response, "id"), text_of(response, "model"), int_of(response, "created_at", 0))
+            yield Start(text_of(response, "id"), text_of(response, "model"), seconds_of(response, "created_at"))
 
     def _keepalive(self, value: _Value) -> Iterator[Event]:
         yield Ping()

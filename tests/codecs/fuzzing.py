@@ -84,13 +84,13 @@ def damaged(draw: Any, value: Any, most: int = 3) -> Any:
         key: Any = path[-1]
         action = draw(st.sampled_from(["junk", "junk", "absent", "unknown", "elsewhere", "twice"]))
         if action == "junk":
-            holder[key] = draw(JUNK)
+            holder[key] = copy.deepcopy(draw(JUNK))
         elif action == "absent":
             del holder[key]
         elif action == "elsewhere":
             holder[key] = copy.deepcopy(_at(found, draw(st.sampled_from(places))))
         elif isinstance(holder, list):
-            holder.insert(key, copy.deepcopy(holder[key]) if action == "twice" else draw(JUNK))
+            holder.insert(key, copy.deepcopy(holder[key] if action == "twice" else draw(JUNK)))
         else:
-            holder[draw(st.sampled_from(["unknown", "type", "id", "name", "content", "input", "index"]))] = draw(JUNK)
+            holder[draw(st.sampled_from(["unknown", "type", "id", "name", "content", "input", "index"]))] = copy.deepcopy(draw(JUNK))
     return found

@@ -472,6 +472,11 @@ def test_it_begins_once(first: str) -> None:
     assert decode((first, {"response": HEAD}), CREATED, ("in_progress", {"response": HEAD}), completed()) == [START, ev.Stop("end")]
 
 
+@pytest.mark.parametrize(("said", "read"), [(7.5, 7), (10**40, 0), (-1, 0), ("7", 0), (None, 0)])
+def test_when_it_began(said: Any, read: int) -> None:
+    assert decode(("created", {"response": HEAD | {"created_at": said}}), completed())[0] == ev.Start("resp_1", "gpt-x", read)
+
+
 def test_a_stream_without_a_beginning() -> None:
     assert decode(text(0, "a"), completed())[:3] == [ev.Start("", "", 0), ev.TextStart(0), ev.Text(0, "a")]
 
