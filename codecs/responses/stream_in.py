@@ -46,6 +46,12 @@ from .anything import dict_of, dicts_of, int_of, is_error, seconds_of, text_of
 _Value = dict[str, Any]
 
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}  # item type -> where its text stands
+# what a delta's event is of; for thoughts: which text, and where its index stands
+_ARGUMENTS = frozenset({"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"})
+_THOUGHTS = {
+    "response.reasoning_summary_text.delta": ("summary", "summary_index"),
+    "response.reasoning_text.delta": ("content", "content_index"),
+}
 _MOST_OPEN = 256  # items that are not done at one time
 _LONGEST_LABEL = 64
 
@@ -73,6 +79,7 @@ class _Item:
     plain: bool = True  # its text goes on as it comes: no half character is held, nothing is unwrapped, no logprobs go with it
     source: str = ""  # reasoning: the kind of text that came first; the other says the same again
     said: bool = False  # reasoning: some text went on
+    thought: tuple[str, int] = ("", -1)  # reasoning: the kind of text and its index that went on last, in the open hub part
     waiting: list[tuple[str, _Value]] = field(default_factory=list)  # events that came before their turn
     joiner: SurrogateJoiner | None = None  # only after a lone surrogate was seen
     # calls
@@ -123,7 +130,14 @@ class StreamDecoder:
             item = self._open
             if item is not None and item.index == index and item.plain and item.place == ("text", value.get("content_index")):
                 return Text(item.part, text)
-        elif kind == "response.function_call_arguments.delta" and type(index) is int:
+        elif type(kind) is not str:
+            return None
+        elif kind in _THOUGHTS:
+            item = self._open
+            source, place = _THOUGHTS[kind]
+            if item is not None and item.index == index and item.plain and item.thought == (source, value.get(place)):
+                return Reasoning(item.part, text)
+        elif kind in _ARGUMENTS and type(index) is int:
             item = self._items.get(index)
             if item is not None and item.plain and item.part >= 0 and not item.done:
                 item.streamed = True
@@ -260,6 +274,7 @@ class StreamDecoder:
             yield Text(item.part, rest) if item.place[0] == "text" else Reasoning(item.part, rest)
         yield PartStop(item.part)
         item.part = -1
+        item.thought = ("", -1)
 
     def _piece(self, item: _Item, text: str) -> str:
         """A piece of text with surrogate halves joined."""
@@ -352,6 +367,7 @@ class StreamDecoder:
             self._message = None
             yield Reasoning(item.part, "\n\n" + text if apart else text)
             item.said = True
+            item.thought = (source, index)
 
     def _thought_done(self, item: _Item, source: str, index: int, text: str) -> Iterator[Event]:
         seen = item.parts.get((source, index))

@@ -562,6 +562,12 @@ def test_what_is_no_event_is_garbled(data: bytes) -> None:
     assert isinstance(fault(decoder.feed((b"", data))), errors.Garbled)
 
 
+@pytest.mark.parametrize("kind", [["response.output_text.delta"], {}, 7, None, True])
+def test_a_type_that_is_none_is_ignored(kind: Any) -> None:
+    decoder = responses.StreamDecoder(reply())
+    assert decoder.feed((b"", json.dumps({"type": kind, "output_index": 0, "delta": "a"}).encode())) == []
+
+
 def test_done_of_compatible_servers() -> None:
     decoder = responses.StreamDecoder(reply())
     assert decoder.feed((b"", b"[DONE]")) == decoder.feed((b"", b" [DONE] ")) == []
