@@ -228,13 +228,13 @@ class StreamDecoder:
         content = delta.get("content")
         if content:
             self._content(content, choice.get("logprobs"), events)
+        for annotation in _dicts(delta.get("annotations")):
+            self._annotation(annotation, events)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
             self._close(events)
             self._said = True
             events.append(Refusal(refusal))
-        for annotation in _dicts(delta.get("annotations")):
-            self._annotation(annotation, events)
         audio = delta.get("audio")
         if isinstance(audio, dict) and any(audio.values()):
             self._said = True
@@ -350,8 +350,10 @@ class StreamDecoder:
         """The reasoning part that an entry belongs to; None when it says nothing or comes too late."""
         opened = self._open
         if opened is not None and opened.kind is Reasoning:
-            redacted = key[0] == "reasoning.encrypted" and _str(detail, "format") == _ANTHROPIC
-            if key in opened.entries or not (opened.sealed or (redacted and opened.length)):
+            # a block of its own: redacted, or signed and whole
+            own = key[0] == "reasoning.encrypted" and _str(detail, "format") == _ANTHROPIC
+            own = own or (key[0] == "reasoning.text" and bool(value and _detail_text(detail)) and bool(opened.entries))
+            if key in opened.entries or not (opened.sealed or (own and opened.length)):
                 return opened
         if not (text or value):
             return None

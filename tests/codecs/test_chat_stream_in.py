@@ -361,6 +361,11 @@ def sealed(part: int, seals: list[ev.Event], *pieces: str) -> list[ev.Event]:
         ([chunk({"reasoning": "p"}), details(detail(text="p"))], thought(0, "p")),
         # what nobody else can read
         ([details(detail(type="reasoning.encrypted", format="xai", data="X"))], [ev.Opaque("choices[0].message.reasoning_details")]),
+        # signed and whole is a block of its own
+        (
+            [details(detail(text="p")), details(detail(text="q", signature="S2", index=1))],
+            [*thought(0, "p"), *sealed(1, [ev.Seal(1, "anthropic", "S2")], "q")],
+        ),
         # a new block after a seal
         (
             [details(detail(text="p", signature="S1")), details(detail(text="q", signature="S2", index=1))],
@@ -511,6 +516,10 @@ OPAQUE = [ev.Opaque("choices[0].message.annotations")]
     [
         ([chunk({"refusal": "No"}), chunk({"refusal": "."})], [ev.Refusal("No"), ev.Refusal(".")]),
         ([says("a"), chunk({"refusal": "No"})], [*text(0, "a"), ev.Refusal("No")]),
+        (
+            [says("a", refusal="No", annotations=[cited()])],
+            [*text(0, "a")[:-1], ev.Citation(0, "u", "t", 0, 1), ev.PartStop(0), ev.Refusal("No")],
+        ),
         ([says("ab"), chunk({"annotations": [cited()]})], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t", 0, 1), ev.PartStop(0)]),
         ([says("ab", annotations=[cited(1, 2)])], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t", 1, 2), ev.PartStop(0)]),
         ([says("ab", annotations=[cited(1, 9)])], [*text(0, "ab")[:-1], ev.Citation(0, "u", "t"), ev.PartStop(0)]),
