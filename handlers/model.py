@@ -77,7 +77,10 @@ class ModelHandler(Handler):
         self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query)
         if self._left:
             self._exchange.leave()
-        await self._exchange.run()
+        try:
+            await self._exchange.run()
+        finally:
+            self._exchange = None
 
     def on_finish(self) -> None:
         self.gateway.serving.discard(self)

@@ -201,13 +201,15 @@ class Attempt:
                 self._timer.cancel()
             if not fetch.done():
                 if self.lane is not None and self.lane.ended and self._committed and self.lane.error is None:
-                    self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
+                    linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
+                    fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
                 else:
                     fetch.cancel()
             elif not fetch.cancelled():
                 fetch.exception()  # seen
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
+        self.request.on_headers = self.request.streaming_callback = None  # they lead back here: a cycle for the collector
         if not self._done.done():
             self._done.set_result(None)
 

@@ -84,6 +84,7 @@ class Exchange:
             if self.client.gone and self.client.stalled:
                 self.error = errors.Timeout("client_stall", "The client took nothing any more.")
             self.gateway.settle(self)
+            self.attempts.clear()  # each leads back here: what is large goes now, not when the collector comes
             if self.turn is not None:
                 await self.turn.release()
 
