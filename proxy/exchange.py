@@ -87,6 +87,7 @@ class Exchange:
             self.attempts.clear()  # each leads back here: what is large goes now, not when the collector comes
             if self.turn is not None:
                 await self.turn.release()
+                self.turn = None  # the same
 
     def leave(self) -> None:
         """The client has closed its connection: whatever goes on for it ends."""
