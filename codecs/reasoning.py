@@ -65,11 +65,12 @@ def unseal(text: str) -> dict[str, Any] | None:
         return inside if strings and isinstance(summary, list) and all(isinstance(s, str) for s in summary) else None
     if kind == "m":
         blocks = inside.get("b")
-        return inside if isinstance(blocks, list) and blocks and all(_is_block(b) for b in blocks) else None
+        return inside if isinstance(blocks, list) and blocks and all(is_block(b) for b in blocks) else None
     return None
 
 
-def _is_block(block: Any) -> bool:
+def is_block(block: Any) -> bool:
+    """Whether it is a thinking or redacted_thinking block."""
     if not isinstance(block, dict):
         return False
     if block.get("type") == "thinking":

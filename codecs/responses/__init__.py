@@ -8,14 +8,13 @@ from __future__ import annotations
 from ..chat.errors_in import decode_error  # both shapes' errors have one form
 from .envelope import error_event, failed, response_object
 from .observer import Observer
-from .request_in import PRIVATE, decode_request, input_items
+from .request_in import decode_request
 from .request_out import encode_request
 from .snapshot import Snapshot
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
 __all__ = [
-    "PRIVATE",
     "Collector",
     "Observer",
     "Snapshot",
@@ -27,6 +26,5 @@ __all__ = [
     "encode_request",
     "error_event",
     "failed",
-    "input_items",
     "response_object",
 ]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from .. import jsontext, media
 from ..errors import UnsupportedContent
 from ..fields import Fields, missing, wrong_type
 from ..ledger import Ledger, Path, concrete
-from ..reasoning import is_sealed, opened
+from ..reasoning import is_block, is_sealed, opened
 from ..request import (
     Cache,
     CallPart,
@@ -147,19 +146,15 @@ def decode_reasoning(fields: Fields, ledger: Ledger) -> ReasoningPart | None:
     domain = fields.take("dragoman_domain")
     domain = domain if isinstance(domain, str) else None
     fields.report(ledger)
-    if isinstance(kept, str):
+    if isinstance(kept, str) and kept:
         return ReasoningPart((*path, "content"), "text", kept, domain=domain)
     sealed = (*path, "encrypted_content")
-    if isinstance(blocks, list) and blocks and all(isinstance(block, dict) for block in blocks):
-        if blocks[0].get("type") == "reasoning":
-            kept_item = {key: blocks[0].get(key) for key in ("id", "summary", "encrypted_content")}
-            part = decode_reasoning(Fields(kept_item, path), ledger)
-            return None if part is None else replace(part, text=text, domain=domain)
+    if isinstance(blocks, list) and blocks and all(map(is_block, blocks)):
         return ReasoningPart(sealed, "anthropic", text, blocks, domain=domain)
     if is_sealed(encrypted):
         return opened(encrypted, sealed, text)
     if encrypted:
-        return ReasoningPart(sealed, "openai", text, id=id, encrypted=encrypted, summary=summary)
+        return ReasoningPart(sealed, "openai", text, id=id, encrypted=encrypted, summary=summary, domain=domain)
     if text:
         return ReasoningPart((*path, "content"), "text", text)
     return ReasoningPart((*path, "summary"), "text", "\n\n".join(summary)) if summary else None

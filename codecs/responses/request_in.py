@@ -16,9 +16,6 @@ from ..request import OutputFormat, Request, Setting, TextPart, Thinking, Turn
 from .items_in import decode_items, placed
 from .tools_in import add_tools, decode_choice
 
-# members of a stored item that are the gateway's own: what a provider wants back of reasoning, and whose it is
-PRIVATE = frozenset({"dragoman_blocks", "dragoman_text", "dragoman_domain"})
-
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -46,14 +43,6 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     _account(request, fields)
     fields.report(request.ledger)
     return request
-
-
-def input_items(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The request's own input as a list of items. To be called after `decode_request`, which refuses what is none."""
-    given = body.get("input")
-    if isinstance(given, str):
-        return [{"type": "message", "role": "user", "content": given}]
-    return [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
 
 
 def _state(request: Request, fields: Fields, known: bool) -> None:

@@ -139,6 +139,10 @@ CONTENT = [{"type": "reasoning_text", "text": "c"}, {"type": "reasoning_text", "
         ({"summary": SUMMARY, "encrypted_content": "dgr1.broken"}, ReasoningPart(SEALED, "foreign")),
         # what the gateway kept of it
         (
+            {"summary": SUMMARY, "encrypted_content": "ENC", "dragoman_domain": "or"},
+            ReasoningPart(SEALED, "openai", "", id="rs_1", encrypted="ENC", summary=["a", "b"], domain="or"),
+        ),
+        (
             {"summary": SUMMARY, "dragoman_blocks": BLOCKS, "dragoman_domain": "ant"},
             ReasoningPart(SEALED, "anthropic", "", BLOCKS, domain="ant"),
         ),
