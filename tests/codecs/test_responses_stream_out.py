@@ -22,6 +22,7 @@ from dragoman.codecs.request import Request
 from dragoman.codecs.tools import Declared, ToolMap
 from dragoman.codecs.usage import Usage
 
+from .answers import eventful
 from .grammar import GRAMMARS
 
 START = ev.Start("msg_1", "claude-x", 0)
@@ -620,50 +621,11 @@ def test_what_is_said_of_an_item_does_not_change_later() -> None:
 # ---- any answer ----
 
 
-@st.composite
-def answers(draw: st.DrawFn) -> list[ev.Event]:
-    """Any legal answer, tool calls of both kinds and interleaved."""
-    words = st.text('ab \n😀\u2028"\\%', min_size=1, max_size=4)
-    events: list[ev.Event] = [ev.Start(draw(st.sampled_from(["", "chatcmpl-1"])), "m", 0)]
-    part = 0
-    calls: dict[int, list[str]] = {}
-    for kind in draw(st.lists(st.sampled_from(["text", "reasoning", "tool", "refusal", "go on", "close", "ping"]), max_size=12)):
-        if kind == "text":
-            inside: list[Any] = [ev.Text(part, piece) for piece in draw(st.lists(words, max_size=3))]
-            inside += draw(st.sampled_from([[], [ev.Citation(part, "http://u", "t", 0, 1)]]))
-            events += [ev.TextStart(part, draw(st.booleans())), *inside, ev.PartStop(part)]
-        elif kind == "reasoning":
-            inside = [ev.Reasoning(part, piece) for piece in draw(st.lists(words, max_size=3))]
-            forms = draw(st.sampled_from([[], ["anthropic"], ["redacted"], ["openai"]]))
-            events += [ev.ReasoningStart(part), *inside, *(ev.Seal(part, form, "S") for form in forms), ev.PartStop(part)]
-        elif kind == "tool":
-            raw = draw(st.sampled_from(["", "{}", '{"a":"}\\"{"}', '{"a":1']))
-            cut = draw(st.integers(0, len(raw)))
-            calls[part] = [piece for piece in (raw[:cut], raw[cut:]) if piece]
-            events.append(ev.ToolStart(part, draw(st.sampled_from(["", "c"])), "f", draw(st.sampled_from(["function", "custom"]))))
-        elif kind == "refusal":
-            events.append(ev.Refusal(draw(words)))
-        elif kind == "ping":
-            events.append(ev.Ping())
-        elif calls:
-            number = draw(st.sampled_from(sorted(calls)))
-            if kind == "go on" and calls[number]:
-                events.append(ev.Arguments(number, calls[number].pop(0)))
-            elif not calls[number]:
-                del calls[number]
-                events.append(ev.PartStop(number))
-        part += kind in ("text", "reasoning", "tool")
-    for number, pieces in calls.items():
-        events += [*(ev.Arguments(number, piece) for piece in pieces), ev.PartStop(number)]
-    reason = draw(st.sampled_from(["end", "length", "tool", "filter"]))
-    return [*events, ev.Metered(Usage(input=5, output=2, cache_read=1)), ev.Stop(reason)]
-
-
 _ASKED = st.sampled_from([{}, SUMMARY, {"store": False}, SUMMARY | {"store": False}])
 
 
 @settings(max_examples=200, deadline=None)
-@given(answers(), _ASKED, st.sampled_from(["chat", "messages", "responses"]))
+@given(eventful(), _ASKED, st.sampled_from(["chat", "messages", "responses"]))
 def test_streamed_and_collected_are_one_answer(events: list[ev.Event], asked: dict[str, Any], upstream: str) -> None:
     machine.check(events)
     told = reply(upstream, **asked)
@@ -676,7 +638,7 @@ def test_streamed_and_collected_are_one_answer(events: list[ev.Event], asked: di
 
 
 @settings(max_examples=200, deadline=None)
-@given(answers(), _ASKED)
+@given(eventful(), _ASKED)
 def test_what_was_written_is_read_again(events: list[ev.Event], asked: dict[str, Any]) -> None:
     """Streamed or whole, read by our own decoder and written again: the same items."""
     told = reply("responses", **asked)
