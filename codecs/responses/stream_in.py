@@ -224,7 +224,8 @@ class StreamDecoder:
                 return
             waiting, item.waiting = item.waiting, []
             for kind, value in waiting:
-                yield from _OF_ITEMS[kind](self, item, value)
+                if not item.done:
+                    yield from _OF_ITEMS[kind](self, item, value)
             self._floor = None if item.done else item  # what waited may have been all of it
 
     def _item(self, kind: str, value: _Value) -> _Item | None:

@@ -6,10 +6,9 @@ they are spoken of, closed before the end, and numbered without gaps.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
-
-import orjson
 
 
 def events_of(data: bytes) -> list[tuple[str, Any]]:
@@ -28,7 +27,7 @@ def events_of(data: bytes) -> list[tuple[str, Any]]:
         assert b"\n" not in block
         # what a careless client takes for line ends
         assert not [mark for mark in ("\u0085", "\u2028", "\u2029") if mark.encode() in block]
-        found.append((name.decode(), "[DONE]" if block == b"data: [DONE]" else orjson.loads(block[6:])))
+        found.append((name.decode(), "[DONE]" if block == b"data: [DONE]" else json.loads(block[6:])))
     return found
 
 

@@ -397,6 +397,14 @@ def test_messages_that_overlap_come_one_after_the_other() -> None:
     ]  # fmt: skip
 
 
+def test_an_item_that_waited_is_over_when_it_is_done() -> None:
+    late = decode(
+        added(0, "message"), text(0, "a"), added(1, "message"), text(1, "b"), done(1, "message"), text(1, "late"), done(0, "message"),
+        completed(),
+    )  # fmt: skip
+    assert [event.text for event in late if isinstance(event, ev.Text)] == ["a", "b"]
+
+
 def test_calls_may_be_open_together() -> None:
     events = inside(
         added(0, "function_call", call_id="a", name="f"), added(1, "function_call", call_id="b", name="g"), arguments(0, '{"x":'),
