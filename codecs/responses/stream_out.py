@@ -2,9 +2,8 @@
 
 The answer is a list of items. Texts that follow each other directly share one part of one message, runs of reasoning that follow
 each other directly share one reasoning item, and each is closed by whatever comes next; tool calls may be open beside each other.
-Reasoning goes into summary parts for a client that asked for a summary; who did not sees it only where it is the model's own open
-text (content parts of a chat upstream), and an item without text where the provider keeps it to itself. Every object is written out
-when its event is made, so nothing that is filled later changes what was said before.
+Reasoning goes into summary parts for a client that asked for a summary, else into content parts: what a model said of it is lost to
+nobody. Every object is written out when its event is made, so nothing that is filled later changes what was said before.
 
 `Collector` is the same encoder with its frames thrown away: both modes give the same object.
 """
@@ -128,7 +127,7 @@ class StreamEncoder:
         self._reply = reply
         request = reply.request
         self._logprobs = request.include_logprobs
-        self._shown = _SUMMARY if request.summary is not None else None if reply.upstream == "messages" else _CONTENT
+        self._shown = _CONTENT if request.summary is None else _SUMMARY
         self._encrypted = request.include_encrypted
         self._ids = AnswerIds("responses")
         self._upstream_id = ""
@@ -165,7 +164,7 @@ class StreamEncoder:
                     return self._piece(call, event.text)  # type: ignore[union-attr]
             elif kind is Reasoning:
                 thinking = self._thinking
-                if thinking is not None and thinking.pieces and thinking.frame:
+                if thinking is not None and thinking.pieces:
                     return self._piece(thinking, event.text)  # type: ignore[union-attr]
         self._out = []
         for event in events:
@@ -398,11 +397,8 @@ class StreamEncoder:
         thinking = self._open_thinking()
         if thinking.index < 0:
             self._announce_thinking(thinking)
-        if self._shown is None:
-            thinking.pieces.append(event.text)
-            return
         if not thinking.pieces:
-            place = self._thinking_place(thinking, self._shown)
+            place = self._thinking_place(thinking)
             thinking.frame = self._delta_frame(f"{self._shown.text}.delta", place)
             self._emit(f"{self._shown.part}.added", **place, part={"type": self._shown.kind, "text": ""})
         self._out.append(self._piece(thinking, event.text))
@@ -411,8 +407,8 @@ class StreamEncoder:
         members: _Value = {"summary": [], "content": []} if self._shown is _CONTENT else {"summary": []}
         thinking.index, thinking.id = self._announce("reasoning", **members)
 
-    def _thinking_place(self, thinking: _Thinking, shown: _Shown) -> _Value:
-        return {"item_id": thinking.id, "output_index": thinking.index, shown.place: len(thinking.texts)}
+    def _thinking_place(self, thinking: _Thinking) -> _Value:
+        return {"item_id": thinking.id, "output_index": thinking.index, self._shown.place: len(thinking.texts)}
 
     def _seal(self, event: Seal) -> None:
         self._open_thinking().last = event
@@ -421,10 +417,9 @@ class StreamEncoder:
         """The end of one hub part of reasoning; the item stays open for a part that follows directly."""
         text = "".join(thinking.pieces)
         if text:
-            if self._shown is not None:
-                place = self._thinking_place(thinking, self._shown)
-                self._emit(f"{self._shown.text}.done", **place, text=text)
-                self._emit(f"{self._shown.part}.done", **place, part={"type": self._shown.kind, "text": text})
+            place = self._thinking_place(thinking)
+            self._emit(f"{self._shown.text}.done", **place, text=text)
+            self._emit(f"{self._shown.part}.done", **place, part={"type": self._shown.kind, "text": text})
             thinking.texts.append(text)
             thinking.pieces = []
         last, thinking.last = thinking.last, None
@@ -459,11 +454,10 @@ class StreamEncoder:
         return "\n\n".join(thinking.texts)
 
     def _thinking_item(self, thinking: _Thinking, status: str) -> _Value:
+        texts = [*thinking.texts, "".join(thinking.pieces)] if thinking.pieces else thinking.texts
+        parts = [{"type": self._shown.kind, "text": text} for text in texts]
         item: _Value = {"id": thinking.id, "type": "reasoning", "summary": []}
-        if self._shown is not None:
-            texts = [*thinking.texts, "".join(thinking.pieces)] if thinking.pieces else thinking.texts
-            parts = [{"type": self._shown.kind, "text": text} for text in texts]
-            item["summary" if self._shown is _SUMMARY else "content"] = parts
+        item["summary" if self._shown is _SUMMARY else "content"] = parts
         sealed = self._sealed(thinking) if self._encrypted else None
         if sealed is not None:
             item["encrypted_content"] = sealed

@@ -385,14 +385,17 @@ def test_runs_of_thinking_share_an_item() -> None:
     assert between(reply("messages", **SUMMARY, store=False), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], **sealed)
 
 
-def test_who_asked_for_no_summary_gets_none() -> None:
-    """The item is there, as its provider's blocks are: the next turn needs them at this place."""
-    item: dict[str, Any] = {"id": "rs_0", "type": "reasoning", "summary": []}
-    assert between(reply("messages"), *THOUGHT, *MORE) == [opened(0, **item), closed(0, **item, status="completed")]
+def test_who_asked_for_no_summary_gets_content() -> None:
+    assert between(reply("messages"), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], kind="content")
     sealed = {"encrypted_content": reasoning.seal_blocks("ant", ALL_BLOCKS)}
-    assert between(reply("messages", store=False), *THOUGHT, *MORE) == [opened(0, **item), closed(0, **item, **sealed, status="completed")]
+    assert between(reply("messages", store=False), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], kind="content", **sealed)
+
+
+def test_reasoning_without_text_is_an_item() -> None:
+    """As its provider's blocks are: the next turn needs them at this place."""
     only: list[ev.Event] = [ev.ReasoningStart(0), ev.Seal(0, "redacted", "R"), ev.PartStop(0)]
-    assert between(reply("messages"), *only) == [opened(0, **item), closed(0, **item, status="completed")]
+    assert between(reply("messages"), *only) == reasoned(0, kind="content")
+    assert between(reply("messages", **SUMMARY), *only) == reasoned(0)
 
 
 def test_the_open_text_of_a_chat_model() -> None:
