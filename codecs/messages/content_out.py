@@ -114,15 +114,10 @@ class ContentWriter:
 
     def _result(self, part: ResultPart) -> list[Block]:
         block: Block = {"type": "tool_result", "tool_use_id": self._ids.result(part.id)}
-        content: str | list[Block]
         if isinstance(part.content, str):
-            content = part.content
+            content: str | list[Block] = part.content
         else:
-            content = []
-            for inner in part.content:
-                # white space may be what the tool said
-                spaces = isinstance(inner, TextPart) and inner.text.isspace()
-                content += [{"type": "text", "text": inner.text}] if isinstance(inner, TextPart) and spaces else self.blocks(inner)
+            content = [block for inner in part.content for block in self._inside_result(inner)]
         if content:
             block["content"] = content
         if part.is_error:

@@ -173,6 +173,24 @@ def test_the_stream_of_a_messages_upstream() -> None:
     assert judged(values)["usage"] == COUNTS
 
 
+def test_the_vendors_helper_hears_of_each_call_once() -> None:
+    """What its users get as events: arguments are parsed when a call is done, even those of a strict tool without any."""
+    interleaved = [
+        START, ev.ToolStart(0, "c", "f"), ev.ToolStart(1, "d", "g"), ev.Arguments(0, '{"a":'), ev.ToolStart(2, "e", "f"),
+        ev.Arguments(2, '{"a":3}'), ev.PartStop(1), ev.Arguments(0, "1}"), ev.PartStop(2), ev.PartStop(0), ev.Stop("tool"),
+    ]  # fmt: skip
+    machine.check(interleaved)
+    names: list[dict[str, Any]] = [{"type": "function", "function": {"name": name, "strict": True}} for name in "fg"]
+    state: Any = ChatCompletionStreamState(input_tools=names)
+    heard = [event for value in stream(interleaved)[:-1] for event in state.handle_chunk(ChatCompletionChunk.construct(**value))]
+    done = [event for event in heard if event.type == "tool_calls.function.arguments.done"]
+    assert [(event.index, event.name, event.arguments, event.parsed_arguments) for event in done] == [
+        (0, "f", '{"a":1}', {"a": 1}),
+        (1, "g", "{}", {}),
+        (2, "f", '{"a":3}', {"a": 3}),
+    ]
+
+
 def test_the_frames_themselves() -> None:
     encoder = chat.StreamEncoder(reply())
     head = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":99,"model":"claude-x","choices":[{"index":0,"delta":'
