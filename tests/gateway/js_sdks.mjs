@@ -1,15 +1,15 @@
 // Asks a gateway through the vendors' JavaScript SDKs and their stream helpers, and prints what each reassembled.
 // Input: lines of {"client": shape, "model": name}. Output: a line of JSON for each, in the same order.
-// node js_sdks.mjs GATEWAY_URL NODE_MODULES
+// node js_sdks.mjs GATEWAY_URL NODE_MODULES [KEY]
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
-const [gateway, modules] = process.argv.slice(2);
+const [gateway, modules, apiKey = "k"] = process.argv.slice(2);
 const require = createRequire(modules + "/");
 const OpenAI = require("openai").default;
 const Anthropic = require("@anthropic-ai/sdk").default;
-const openai = new OpenAI({ baseURL: gateway + "/v1", apiKey: "k", maxRetries: 0 });
-const anthropic = new Anthropic({ baseURL: gateway, apiKey: "k", maxRetries: 0 });
+const openai = new OpenAI({ baseURL: gateway + "/v1", apiKey, maxRetries: 0 });
+const anthropic = new Anthropic({ baseURL: gateway, apiKey, maxRetries: 0 });
 const user = { role: "user", content: "x" };
 
 const ask = {

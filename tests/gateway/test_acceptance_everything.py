@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,8 +24,21 @@ CODECS: dict[str, Any] = {"chat": chat, "messages": messages, "responses": respo
 ASK: Any = [{"role": "user", "content": "Hi"}]
 
 
+_ORDER = {ev.ReasoningStart: 0, ev.TextStart: 1, ev.ToolStart: 2}
+
+
+def as_a_whole_says_it(events: list[ev.Event]) -> list[ev.Event]:
+    """The same parts in the only order that a whole chat answer has: reasoning, text, calls."""
+    kinds = {event.part: _ORDER[type(event)] for event in events if isinstance(event, ev.ReasoningStart | ev.TextStart | ev.ToolStart)}
+    numbers = {part: number for number, part in enumerate(sorted(kinds, key=kinds.__getitem__))}
+    inside = [event for event in events if hasattr(event, "part")]
+    inside = [replace(event, part=numbers[event.part]) for event in sorted(inside, key=lambda event: kinds[event.part])]
+    return [events[0], *inside, *(event for event in events[1:] if not hasattr(event, "part"))]
+
+
 def recited(shape: str, events: list[ev.Event]) -> tuple[bytes, Any]:
     """An upstream's answer, streamed and whole."""
+    events = as_a_whole_says_it(events) if shape == "chat" else events
 
     def reply() -> Reply:
         return Reply(Asked(shape, "m", {}, include_usage=True, include_encrypted=True, summary="auto"), response_id="resp_up", created=7)
@@ -36,8 +50,8 @@ def recited(shape: str, events: list[ev.Event]) -> tuple[bytes, Any]:
 
 @pytest.mark.parametrize(("client", "upstream"), TRANSLATED)
 def test_T40_streamed_equals_whole(stage: Stage, client: str, upstream: str) -> None:
-    @fuzz(12)
-    @given(answers())
+    @fuzz(30)
+    @given(answers(seals=upstream != "chat"))  # a chat stream brings signatures when the text is long out
     def test(events: list[ev.Event]) -> None:
         streamed, whole = recited(upstream, events)
 
