@@ -23,7 +23,7 @@ from ..codecs.fuzzing import fuzz
 from ..scripted import Request, Steps, respond, stream
 from .stage import ALICE, PAIRS, TRANSLATED, Stage
 from .test_acceptance_endings import broken_off
-from .test_acceptance_everything import recited
+from .test_acceptance_everything import as_json, recited
 from .test_acceptance_reasoning import CALLED, SIGNATURE, THINKING
 from .test_acceptance_tools import BUSY
 from .upstreams import completion, declined, message, more, opened, response, said, text_answer
@@ -146,7 +146,7 @@ def _chat(body: Any) -> Any:
     """Without reasoning_content, of which this accumulator keeps the last delta only; `reasoning_details` holds all of it."""
     choice = body["choices"][0]
     found = choice["message"]
-    calls = [(call["function"]["name"], call["function"]["arguments"]) for call in found.get("tool_calls") or []]
+    calls = [(call["function"]["name"], as_json(call["function"]["arguments"])) for call in found.get("tool_calls") or []]
     return found.get("content") or "", found.get("reasoning_details") or [], calls, choice["finish_reason"]
 
 
@@ -158,6 +158,8 @@ def _messages(body: Any) -> Any:
 def _responses(body: Any) -> Any:
     output = [{key: value for key, value in item.items() if key not in ("id", "call_id", "parsed_arguments")} for item in body["output"]]
     for item in output:
+        if "arguments" in item:
+            item["arguments"] = as_json(item["arguments"])
         if item["type"] == "message":
             item["content"] = [{key: value for key, value in part.items() if key != "parsed"} for part in item["content"]]
     return output, body["status"], body["usage"]
