@@ -129,7 +129,15 @@ class Tap:
         self._characters += len(text)
         if self._records > RECORDS or self._characters > CHARACTERS:
             kind, name, text = "note", "the rest of this exchange is not kept", ""
-        record = {"at": self._ms() if at is None else at, "pane": pane, "kind": kind, "name": name, "size": size, "text": text, "attempt": len(self._attempts)}
+        record = {
+            "at": self._ms() if at is None else at,
+            "pane": pane,
+            "kind": kind,
+            "name": name,
+            "size": size,
+            "text": text,
+            "attempt": len(self._attempts),
+        }
         self._inspector.tell({"id": self._id, "records": [record]})
 
     def head(self, pane: str, name: str, pairs: Any) -> None:

@@ -49,7 +49,7 @@ _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 
 _number = 0  # of this worker
 
-disable_created_metrics()  # a second series for each, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
 
 
 def share() -> str:
