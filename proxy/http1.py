@@ -225,6 +225,15 @@ class Chunked(BodyReader):
             self._held = b""
         payload: list[bytes] = []
         at = 0
+        if self._step is Chunked._read_size and not self.ended:
+            # the usual read: chunks that are there from end to end
+            while line := _CHUNK_LINE.match(data, at):
+                start = line.end()
+                stop = start + int(line[1], 16)
+                if stop == start or data[stop : stop + 2] != b"\r\n" or start - at > MAX_CHUNK_LINE:
+                    break
+                payload.append(data[start:stop])
+                at = stop + 2
         while at < len(data) and not self.ended:
             at = self._step(self, data, at, payload)
         self.reusable = at == len(data)

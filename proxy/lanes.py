@@ -53,6 +53,7 @@ class BytesLane:
         self._shape = shape
         self._edits = withhold_usage or reply.echo_model is not None
         self._withhold_usage = withhold_usage
+        self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
         self._rest = bytearray()  # the beginning of an event that is not over
         self.ended = False
         self.error: errors.GatewayError | None = None
@@ -117,8 +118,12 @@ class BytesLane:
         return self._edited(before[:end]) if self._edits else before[:end]
 
     def _edited(self, whole: bytes) -> bytes:
-        if self._reply.echo_model is None and not _NO_CHOICES.search(whole):
-            return whole
+        if self._reply.echo_model is None:
+            bare: int = self.observer.bare  # type: ignore[attr-defined] # only the chat shape has usage to withhold
+            if bare == self._bare:
+                return whole
+            if not self._rest:
+                self._bare = bare  # else one of them may still be kept
         return b"".join(map(self._edit, EVENT.findall(whole)))
 
     def _edit(self, event: bytes) -> bytes:

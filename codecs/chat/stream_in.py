@@ -590,12 +590,13 @@ class Observer:
     """Watches an answer that goes to a client of the same shape as it is.
 
     content: something of the answer itself was seen. proof: the answer is complete. error: the provider's own, in mid-stream.
-    stop: the neutral reason, as soon as there is one.
+    stop: the neutral reason, as soon as there is one. bare: how many chunks had no choices.
     """
 
-    __slots__ = ("_begun", "_called", "_finish", "_sequence", "_tier", "_usage", "content", "error", "proof")
+    __slots__ = ("_begun", "_called", "_finish", "_sequence", "_tier", "_usage", "bare", "content", "error", "proof")
 
     def __init__(self, reply: Reply) -> None:
+        self.bare = 0
         self.content = False
         self.proof = False
         self._begun = False
@@ -654,6 +655,7 @@ class Observer:
             self.error = error_of(chunk)
             return
         choices = _dicts(chunk.get("choices"))
+        self.bare += not choices
         self._usage = usage_of(chunk, next(iter(choices), None)) or self._usage
         self._tier = chunk.get("service_tier") or self._tier
         for choice in choices:
