@@ -129,11 +129,4 @@ class _Settings:
             return
         if top is not None:
             self._body["prompt_cache_options"] = {"mode": "implicit"}
-        setting = self._request.take_setting("prompt_cache_options")
-        if setting is None:
-            return
-        options = {key: value for key, value in setting.value.items() if key in ("mode", "ttl")}
-        for key in setting.value.keys() - options.keys():
-            self._ledger.drop((*setting.path, key))
-        if options:
-            self._body["prompt_cache_options"] = options
+        self._carry("prompt_cache_options")

@@ -35,7 +35,7 @@ from ..events import (
     TextStart,
     ToolStart,
 )
-from ..jsontext import SurrogateJoiner
+from ..jsontext import ObjectScanner, SurrogateJoiner
 from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText
@@ -60,7 +60,9 @@ class _Slot:
     custom: bool = False
     part: int = -1
     held: str = ""
-    pieces: list[str] = field(default_factory=list)
+    argued: bool = False  # argument text came
+    unscanned: list[str] = field(default_factory=list)  # of it, what the scanner has not seen
+    scanner: ObjectScanner = field(default_factory=ObjectScanner)
     text: ToolText | None = None
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
 
@@ -402,12 +404,13 @@ class StreamDecoder:
         slot.custom = slot.custom or custom
         slot.id = slot.id or id
         slot.name = slot.name or name
-        if text and not slot.pieces:
+        if text and not slot.argued:
             text = text.lstrip(" \t\r\n")
         if text:
-            slot.pieces.append(text)
+            slot.argued = True
+            slot.unscanned.append(text)
             slot.held += text
-        if slot.part < 0 and slot.name and (slot.id or slot.pieces):
+        if slot.part < 0 and slot.name and (slot.id or slot.argued):
             self._open_call(slot, events)
         if slot.part >= 0 and slot.held:
             self._argue(slot, events)
@@ -467,7 +470,7 @@ class StreamDecoder:
         for slot in self._slots:
             if slot.part < 0 and slot.name:
                 self._open_call(slot, events)
-            elif slot.part < 0 and slot.pieces:
+            elif slot.part < 0 and slot.argued:
                 return events + self._garbled("a tool call without a name")
         for slot in self._slots:
             if slot.part >= 0:
@@ -558,12 +561,9 @@ def _argument_text(value: Any) -> str:
 
 def _is_over(slot: _Slot) -> bool:
     """Whether a call's arguments are a whole JSON object."""
-    if not slot.pieces:
-        return False
-    try:
-        return isinstance(jsontext.loads("".join(slot.pieces)), dict)
-    except ValueError:
-        return False
+    slot.scanner.feed("".join(slot.unscanned))
+    slot.unscanned.clear()
+    return slot.scanner.complete
 
 
 def _seconds(value: Any) -> int:

@@ -361,6 +361,15 @@ def sealed(part: int, seals: list[ev.Event], *pieces: str) -> list[ev.Event]:
         ([chunk({"reasoning": "p"}), details(detail(text="p"))], thought(0, "p")),
         # what nobody else can read
         ([details(detail(type="reasoning.encrypted", format="xai", data="X"))], [ev.Opaque("choices[0].message.reasoning_details")]),
+        ([details(detail(signature="S1"), detail(index=1, text="q"))], [*sealed(0, [ev.Seal(0, "anthropic", "S1")]), *thought(1, "q")]),
+        (
+            [chunk({"reasoning": "p"}), details(detail(signature="S1")), chunk({"reasoning": "q"})],
+            [*sealed(0, [ev.Seal(0, "anthropic", "S1")], "p"), *thought(1, "q")],
+        ),
+        (
+            [details(SUMMARY | {"summary": "p", "index": 0}), details(SUMMARY | {"summary": "q", "index": 1})],
+            thought(0, "p", "\n\nq"),
+        ),
         # signed and whole is a block of its own
         (
             [details(detail(text="p")), details(detail(text="q", signature="S2", index=1))],
@@ -416,6 +425,19 @@ def test_reasoning(values: list[dict[str, Any]], events: list[ev.Event]) -> None
                 ev.ToolStart(1, "d", "g"),
                 ev.Arguments(1, '{"b":'),
                 ev.Arguments(1, "2}"),
+                ev.PartStop(0),
+                ev.PartStop(1),
+            ],
+        ),
+        # all alike, and without ids
+        (
+            [calls(call(0, None, "f", '{"a":"}')), calls(call(0, None, "f", '"}')), calls(call(0, None, "f", "{}"))],
+            [
+                ev.ToolStart(0, "", "f"),
+                ev.Arguments(0, '{"a":"}'),
+                ev.Arguments(0, '"}'),
+                ev.ToolStart(1, "", "f"),
+                ev.Arguments(1, "{}"),
                 ev.PartStop(0),
                 ev.PartStop(1),
             ],
@@ -688,7 +710,7 @@ def test_other_whole_answers(message: Any, finish: Any, events: list[ev.Event]) 
 
 @pytest.mark.parametrize(
     "value",
-    [{}, {"choices": []}, {"choices": None}, {"choices": [{"index": 0}]}, {"choices": [7]}, {"message": "x"}],
+    [[], {}, {"choices": []}, {"choices": None}, {"choices": [{"index": 0}]}, {"choices": [7]}, {"message": "x"}],
 )
 def test_a_body_that_is_no_answer(value: dict[str, Any]) -> None:
     assert isinstance(fault(chat.decode_response(value, reply())), errors.Garbled)

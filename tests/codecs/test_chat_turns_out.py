@@ -413,6 +413,41 @@ def test_a_late_result_moves_up_to_its_call() -> None:
     assert other.adapted == "messages[*]"
 
 
+def test_what_the_upstream_cannot_hold_in_a_system_message() -> None:
+    picture = {"type": "input_image", "image_url": "https://h/i"}
+    with pytest.raises(errors.UnsupportedContent) as caught:
+        from_responses(input=[{"role": "developer", "content": [picture]}, {"role": "user", "content": "q"}])
+    assert caught.value.param == "input[0].content[0]"
+
+
+@pytest.mark.parametrize(
+    ("data", "flags", "part"),
+    [
+        (f"data:image/png;base64,{PNG}", {}, AN_IMAGE),
+        ("data:text/plain;base64,aGk=", {}, {"type": "text", "text": '<document title="n">\nhi\n</document>'}),
+        ("data:text/plain;base64,aGk=", OPENAI, {"type": "file", "file": {"filename": "n", "file_data": "data:text/plain;base64,aGk="}}),
+    ],
+)
+def test_files_that_are_no_pdf(data: str, flags: dict[str, Any], part: dict[str, Any]) -> None:
+    content = [{"type": "input_text", "text": "t"}, {"type": "input_file", "filename": "n", "file_data": data}]
+    assert from_responses(flags, input=[{"role": "user", "content": content}]).messages[0]["content"] == [A_TEXT, part]
+
+
+def test_sealed_reasoning_items_for_an_upstream_of_details() -> None:
+    sealed = reasoning.seal_item("or", "rs_1", "E", ["s1"])
+    turn = {"type": "thinking", "thinking": "s1", "signature": sealed}
+    item = {"id": "rs_1", "format": "openai-responses-v1"}
+    entries = [
+        {"type": "reasoning.summary", "summary": "s1", "index": 0} | item,
+        {"type": "reasoning.encrypted", "data": "E", "index": 1} | item,
+    ]
+    own = {"reasoning_domain": "or", "c_reasoning_in": "reasoning_details"}
+    assert assistant([turn, A_TEXT], own).messages[1]["reasoning_details"] == entries
+    other = assistant([turn, A_TEXT], own | {"reasoning_domain": "another"})
+    assert "reasoning_details" not in other.messages[1]
+    assert other.dropped == LOST
+
+
 def test_results_without_calls_stay_where_they_are() -> None:
     history = [
         {"role": "user", "content": "q"},
