@@ -1,7 +1,8 @@
 """Taking foreign envelopes out of a history that goes to an upstream of the caller's own shape.
 
 A conversation that was begun over another shape's model carries reasoning in our envelope (`dgr1.`); the provider of this shape
-would refuse it. Only a body that holds such bytes is touched: `is_foreign` is the trigger, and it costs two searches.
+would refuse it. Only a body that holds such a thing is changed. In a short one two searches tell that it cannot; in a long one
+it is cheaper to look where it may stand.
 """
 
 from __future__ import annotations
@@ -16,16 +17,22 @@ from .reasoning import ENVELOPE, is_sealed
 LAYOUT = "dragoman_layout"
 
 _TRIGGERS = (ENVELOPE.encode(), LAYOUT.encode())
+_SHORT = 64 * 1024  # bytes
 
 
 def is_foreign(body: bytes) -> bool:
-    """Whether the body may hold something of ours."""
-    return any(trigger in body for trigger in _TRIGGERS)
+    """Whether the body may hold something of ours, as far as that is cheap to tell."""
+    return len(body) > _SHORT or any(trigger in body for trigger in _TRIGGERS)
 
 
-def scrub(shape: str, body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
-    """Remove what is ours from a request body of this shape; changes `body` (whose lists are made anew, not changed)."""
+def scrub(shape: str, body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> bool:
+    """Remove what is ours from a request body of this shape; changes `body` (whose lists are made anew, not changed).
+
+    Returns whether there was anything.
+    """
+    before = len(ledger.dropped)
     _SCRUBS[shape](body, capabilities, ledger)
+    return len(ledger.dropped) > before
 
 
 def _messages(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:

@@ -114,7 +114,8 @@ def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes
 
 
 def _replaced(body: bytes, span: Span, text: bytes) -> bytes:
-    return body[: span[0]] + text + body[span[1] :]
+    view = memoryview(body)  # the body may be large: it is copied once
+    return b"".join((view[: span[0]], text, view[span[1] :]))
 
 
 def _appended(body: bytes, member: bytes, empty: bool) -> bytes:

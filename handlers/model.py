@@ -22,6 +22,7 @@ from ..proxy.routing import Shape
 from .base import Handler
 
 DISCARDED = 1 << 28  # bytes over the limit that are read at most
+PIECE = 32 * 1024  # bytes that are kept as they came; less is joined at once
 LINGER = 2.0  # seconds that a caller whose body is too large has to read the refusal
 ASCII = ascii_letters + digits + punctuation
 
@@ -36,7 +37,9 @@ class ModelHandler(Handler):
         super().initialize(gateway)
         self._exchange: Exchange | None = None
         self._left = False
-        self._body = bytearray()
+        self._size = 0  # bytes of the body so far
+        self._pieces: list[bytes] = []
+        self._tail = bytearray()  # behind the pieces: what came in little ones
 
     def prepare(self) -> None:
         self.gateway.serving.add(self)
@@ -57,10 +60,21 @@ class ModelHandler(Handler):
     def data_received(self, chunk: bytes) -> None:
         if self._stranger:
             return
-        self._body += chunk
-        if len(self._body) > self.gateway.config.limits.max_body:
-            self._body = bytearray()
+        self._size += len(chunk)
+        if self._size > self.gateway.config.limits.max_body:
+            self._body()
             self.refuse(self._too_large())
+        elif len(chunk) < PIECE:
+            self._tail += chunk
+        else:
+            self._pieces += [bytes(self._tail), chunk] if self._tail else [chunk]
+            self._tail = bytearray()
+
+    def _body(self) -> bytes:
+        """Everything that came; nothing of it is kept here."""
+        pieces, tail = self._pieces, self._tail
+        self._pieces, self._tail = [], bytearray()
+        return b"".join([*pieces, tail]) if pieces else bytes(tail)
 
     def _too_large(self) -> errors.TooLarge:
         """For a caller who may still be sending: the connection is closed a while after the answer, lest a reset overtakes it."""
@@ -70,7 +84,7 @@ class ModelHandler(Handler):
         return errors.TooLarge(f"The request body is larger than {self.gateway.config.limits.max_body} bytes.")
 
     async def post(self) -> None:
-        body, self._body = bytes(self._body), bytearray()
+        body = self._body()
         # what is not ASCII in it came as single bytes
         query = f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
         client = Client(self, self.gateway.config.limits.client_stall)

@@ -25,7 +25,7 @@ class Passthrough(ModelHandler):
         gateway = self.gateway
         credential = travel.credential(headers, "chat")
         name = gateway.access.admit(credential)
-        asked = relay.Asked(bytes(self._body), headers.get("Content-Type", ""))
+        asked = relay.Asked(self._body(), headers.get("Content-Type", ""))
         if asked.model is None:
             raise errors.Missing("`model` is required.", param="model")
         gateway.check_model(name, asked.model)

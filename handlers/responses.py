@@ -173,7 +173,7 @@ class Compact(ModelHandler):
         headers, gateway = self.request.headers, self.gateway
         credential = travel.credential(headers, self.shape)
         name = gateway.access.admit(credential)
-        body = bytes(self._body)
+        body = self._body()
         scan = splice.scan(body)
         gateway.check_model(name, scan.model)
         candidates = gateway.router.candidates(self.shape, scan.model).candidates

@@ -138,9 +138,9 @@ class Attempt:
         inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
         if inlined is not None or scrub.is_foreign(body):
             value = dict(scan.value) if inlined is None else inlined
-            scrub.scrub(exchange.shape, value, candidate.capabilities, self.ledger)
-            body = jsontext.dumps(value)
-            scan = splice.scan(body)
+            if scrub.scrub(exchange.shape, value, candidate.capabilities, self.ledger) or inlined is not None:
+                body = jsontext.dumps(value)
+                scan = splice.scan(body)
         if scan.model != candidate.model:
             body = splice.replace_model(body, scan, candidate.model)
         refuses = exchange.gateway.knows(candidate, "stream_options")
