@@ -38,7 +38,7 @@ CONFIG = "\n".join(
 )
 
 
-def inside(test: Callable[..., Any]) -> Callable[..., Any]:
+def inside(test: Callable[..., Any], loops: Any = tuple(LOOPS)) -> Callable[..., Any]:
     """Run an async test on each kind of loop, within a minute."""
 
     @functools.wraps(test)
@@ -53,7 +53,12 @@ def inside(test: Callable[..., Any]) -> Callable[..., Any]:
     del run.__wrapped__  # type: ignore[attr-defined]
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in inspect.signature(test).parameters.values()]
     run.__signature__ = inspect.Signature([inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY), *own])  # type: ignore[attr-defined]
-    return pytest.mark.parametrize("loop_factory", LOOPS)(run)
+    return pytest.mark.parametrize("loop_factory", loops)(run)
+
+
+def inside_once(test: Callable[..., Any]) -> Callable[..., Any]:
+    """The same on asyncio's own loop alone, for what does not depend on it."""
+    return inside(test, LOOPS[:1])
 
 
 class Inside:

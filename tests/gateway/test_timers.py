@@ -1,0 +1,237 @@
+"""The timers: each ends what waits too long and is named; nothing ends otherwise. And keep-alives while an upstream thinks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from dragoman.proxy import attempt
+
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, respond, stream_head, until_closed, wait
+from .inside import CONFIG, Inside, inside, inside_once
+from .spoken import SHAPES, SPEECH, Judges
+
+SHORT = "timeouts: {first_byte: 100ms, idle: 100ms, connect: 100ms}"
+
+
+def frames(*events: bytes) -> list[Step]:
+    return [stream_head(), *map(chunk, events)]
+
+
+def timed(settings: str) -> str:
+    return CONFIG.replace("access_key:", f"{settings}, access_key:")
+
+
+# ---- each timer, and its name ----
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_connect(shape: str) -> None:
+    with Provider([], on_connect=[until_closed]) as provider:  # TLS never begins
+        url = provider.url.replace("http://127.0.0.1", "https://localhost")
+        async with Inside(timed(SHORT).replace("UPSTREAM", url)) as gateway, gateway.ask(shape, "chat/m", stream=True) as caller:
+            status, headers = await caller.head()
+            assert status == 504
+            assert b"(connect)" in await caller.body(headers)
+            assert gateway.lines[0]["timer"] == "connect"
+
+
+WAITS = {
+    "first_byte": [until_closed],
+    "first_byte-of-many": [b"HTTP/1.1 200 OK\r\nX-A", until_closed],
+    "idle": [stream_head(), until_closed],
+    "idle-in-a-body": [respond({"a": "b"})[:-1], until_closed],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", WAITS)
+@inside_once
+async def test_silence(name: str, shape: str) -> None:
+    timer = name.partition("-")[0]
+    with Provider(WAITS[name]) as provider:
+        async with Inside(timed(SHORT), provider) as gateway, gateway.ask(shape, "messages/m", stream=True) as caller:
+            status, headers = await caller.head()
+            assert status == 504
+            assert f"({timer})".encode() in await caller.body(headers)
+            await gateway.until(lambda: gateway.idle)
+            assert gateway.lines[0]["timer"] == timer
+
+
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_every_byte_counts(upstream: str) -> None:
+    """An answer that takes many times as long as the idle timer, and never pauses that long."""
+    pauses = [Gate() for _ in range(8)]
+
+    def script(request: Request) -> Steps:
+        speech = SPEECH[upstream]
+        beats = [step for pause in pauses for step in (wait(pause), chunk(b": still here\n\n"))]
+        return [*frames(*speech.opening), *beats, *map(chunk, [*speech.words, *speech.ending]), LAST_CHUNK]
+
+    with Provider(script) as provider:
+        config = timed("timeouts: {first_byte: 1s, idle: 300ms}")
+        async with Inside(config, provider) as gateway, gateway.ask("chat", f"{upstream}/m", stream=True) as caller:
+            began = time.monotonic()
+            for pause in pauses:
+                asyncio.get_running_loop().call_later(0.08 * (1 + pauses.index(pause)), pause.open)
+            status, headers = await caller.head()
+            assert b"[DONE]" in await caller.body(headers)
+            assert (status, time.monotonic() - began > 0.6) == (200, True)
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before-content", "after-content"])
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_whole_request(shape: str, begun: bool) -> None:
+    """A listener's own timeout, which nobody has unless it is written."""
+    speech = SPEECH["chat"]
+    said = frames(*speech.opening, *speech.words) if begun else frames(*speech.opening)
+    config = CONFIG.replace("address: 127.0.0.1", "address: 127.0.0.1, timeout: 200ms")
+    with Provider([*said, until_closed]) as provider:
+        async with Inside(config, provider) as gateway, gateway.ask(shape, "chat/m", stream=True) as caller:
+            status, headers = await caller.head()
+            assert status == (200 if begun else 504)
+            assert b"(timeout)" in await caller.body(headers)
+            assert gateway.lines[0]["timer"] == "timeout"
+            await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["stream", "whole"])
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside
+async def test_client_stall(upstream: str, whole: bool) -> None:
+    """A client that takes nothing: its connection is closed, its upstream call ends, and the log says why."""
+    speech = SPEECH[upstream]
+
+    def script(request: Request) -> Steps:
+        if whole:
+            yield respond(respond(speech.whole).partition(b"\r\n\r\n")[2].replace(b"Hello world", b"x" * 20_000_000))
+            return
+        yield from frames(*speech.opening)
+        while True:
+            yield chunk(speech.word("x" * 50_000))
+
+    config = CONFIG + "\nlimits: {client_stall: 300ms}"
+    with Provider(script) as provider:
+        async with Inside(config, provider) as gateway, gateway.ask("chat", f"{upstream}/m", stream=not whole) as caller:
+            caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await gateway.until(lambda: gateway.lines, 20)
+            assert gateway.lines[0]["timer"] == "client_stall"
+            assert gateway.lines[0]["client_left"] is True
+            await gateway.until(lambda: gateway.idle)
+            if not whole:
+                await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+
+
+@inside_once
+async def test_a_slow_client_is_no_stalled_one() -> None:
+    speech = SPEECH["chat"]
+    size = 12_000_000
+    config = CONFIG + "\nlimits: {client_stall: 600ms}"
+    events = [speech.word("x" * 50_000)] * (size // 50_000)
+    with Provider([*frames(*speech.opening, *events, *speech.ending), LAST_CHUNK]) as provider:
+        async with Inside(config, provider) as gateway, gateway.ask("chat", "chat/m", stream=True) as caller:
+            began, taken = time.monotonic(), b""
+            while len(taken) < size:
+                piece = await caller.reader.read(400_000)
+                assert piece, gateway.lines
+                taken += piece
+                await asyncio.sleep(0.05)
+            assert time.monotonic() - began > 1.2
+        await gateway.until(lambda: gateway.lines)
+        assert "timer" not in gateway.lines[0]
+
+
+# ---- keep-alives ----
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+COMMENT = b": keep-alive\n\n"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep-alives and the commit of silent streams after moments instead of many seconds."""
+    monkeypatch.setattr(attempt, "KEEP_ALIVE", 0.05)
+    monkeypatch.setattr(attempt, "COMMIT_AFTER", 0.12)
+
+
+@pytest.mark.parametrize("place", ["before-content", "after-content"])
+@pytest.mark.parametrize("upstream", SHAPES)
+@pytest.mark.parametrize("client", SHAPES)
+@inside_once
+async def test_keep_alives(quick: None, client: str, upstream: str, place: str) -> None:
+    """A stream that is silent for long is committed, and kept alive in its shape's own way; the answer is whole in the end."""
+    gate = Gate()
+    speech = SPEECH[upstream]
+    first = speech.words if place == "after-content" else []
+    last = [] if first else speech.words
+    script = [*frames(*speech.opening, *first), wait(gate), *map(chunk, [*last, *speech.ending]), LAST_CHUNK]
+    with Provider(script) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.ask(client, f"{upstream}/m", stream=True) as caller:
+            status, headers = await caller.head()
+            beat = PING if client == "messages" else COMMENT
+            said = await caller.until(beat)
+            said += await caller.until(beat)
+            gate.open()
+            said += await caller.body(headers)
+            assert status == 200
+            assert said.index(b"Hello") < said.index(b" world")
+            assert b"[DONE]" in said if client == "chat" else b"message_stop" in said or b"response.completed" in said
+            assert "error" not in gateway.lines[0]
+
+
+@pytest.mark.parametrize("upstream", SHAPES)
+@pytest.mark.parametrize("client", SHAPES)
+@inside_once
+async def test_keep_alives_before_anything(quick: None, client: str, upstream: str) -> None:
+    """Headers came and no event yet: nothing but comments fits in; what fails after them is told in the stream."""
+    with Provider([stream_head(), until_closed]) as provider:
+        async with Inside(timed("timeouts: {idle: 400ms}"), provider) as gateway:
+            async with gateway.ask(client, f"{upstream}/m", stream=True) as caller:
+                status, headers = await caller.head()
+                assert status == 200
+                said = await caller.until(COMMENT) + await caller.body(headers)
+                assert PING not in said
+                assert said.count(COMMENT) > 2
+                assert b"(idle)" in said
+            assert gateway.lines[0]["timer"] == "idle"
+
+
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_no_keep_alive_before_the_headers(quick: None, upstream: str) -> None:
+    """As long as the upstream has not answered, its error can be told as an HTTP status, however long that takes."""
+    gate = Gate()
+    with Provider([wait(gate), respond({"error": {"message": "no"}}, 400)]) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.ask("chat", f"{upstream}/m", stream=True) as caller:
+            asyncio.get_running_loop().call_later(0.3, gate.open)
+            status, _ = await caller.head()
+            assert status == 400
+
+
+@pytest.mark.parametrize("client", SHAPES)
+def test_the_sdk_takes_keep_alives(quick: None, client: str) -> None:
+    """The vendors' SDKs hear nothing of them."""
+    speech = SPEECH["chat"]
+    gates = [Gate() for _ in range(3)]
+    steps: list[Any] = [*frames(*speech.opening), wait(gates[0]), chunk(speech.words[0]), wait(gates[1]), chunk(speech.words[1])]
+
+    def script(request: Request) -> Steps:
+        return [*steps, wait(gates[2]), *map(chunk, speech.ending), LAST_CHUNK]
+
+    async def main() -> None:
+        with Provider(script) as provider:
+            async with Inside(CONFIG, provider) as gateway:
+                judges = Judges(f"http://127.0.0.1:{gateway.port}")
+                for number, gate in enumerate(gates, 1):
+                    asyncio.get_running_loop().call_later(0.3 * number, gate.open)
+                outcome = await asyncio.to_thread(judges.ask, client, "chat/m", streamed=True)
+                judges.close()
+                assert outcome.text == "Hello world"
+
+    asyncio.run(main())
