@@ -8,6 +8,7 @@ HERE = pathlib.Path(__file__).parent
 FOLDERS = ("codecs", "conf", "proxy", "handlers")
 POSTGRES = ["psycopg[binary,pool]>=3.2,<4"]
 REDIS = ["redis>=5.1"]
+OTEL = ["opentelemetry-sdk>=1.30", "opentelemetry-exporter-otlp-proto-http>=1.30"]
 
 
 def packages() -> list[str]:
@@ -45,9 +46,11 @@ setup(
         "fast": ["uvloop>=0.21"],
         "postgres": POSTGRES,
         "redis": REDIS,
+        "otel": OTEL,
         "test": [
             *POSTGRES,
             *REDIS,
+            *OTEL,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
             "setuptools<82",  # pytest-tornado imports pkg_resources

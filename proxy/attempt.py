@@ -101,6 +101,8 @@ class Attempt:
             headers.setdefault("anthropic-version", candidate.capabilities.m_version)
         headers["accept"] = "text/event-stream" if exchange.stream else "application/json"
         headers |= candidate.headers(exchange.credential)
+        if exchange.trace is not None:
+            headers |= exchange.trace.attempt(self)
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
             candidate.url + exchange.query if self.same_shape else candidate.url,

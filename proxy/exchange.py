@@ -59,6 +59,7 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.status = 200
         self.error: errors.GatewayError | None = None
+        self.trace = None if gateway.tracer is None else gateway.tracer.begin(self)
         self.tap = gateway.inspector.open(self)  # None: nobody looks
         self.client: Client | Job = client if self.tap is None else self.tap.client(client)
         self._task: asyncio.Task[Any] | None = None
@@ -153,6 +154,7 @@ class Exchange:
                 return True
             except errors.GatewayError as error:
                 attempt.error = error
+                attempt.times["end"] = monotonic()
                 if self.client.committed:
                     raise
                 if attempt.learned:

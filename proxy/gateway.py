@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..codecs import errors
 from ..codecs.ids import digest
@@ -23,6 +23,9 @@ from .quota import Counters, LocalCounters, Quota
 from .routing import Candidate, Router
 from .state import State
 from .upstream import UpstreamClient
+
+if TYPE_CHECKING:
+    from .tracing import Tracer
 
 log = logging.getLogger("dragoman")
 
@@ -46,6 +49,7 @@ class Gateway:
         """
         self.metrics = Metrics()
         self.inspector = Inspector(number)
+        self.tracer = _tracer(config)  # None: nothing is traced
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.demo = DemoClient()
         self.exchanges: set[Exchange] = set()
@@ -110,6 +114,8 @@ class Gateway:
         attempt = exchange.attempts[-1] if exchange.attempts else None
         if attempt is not None:
             self.quota.settle(exchange.key_name, attempt.spent, cost(attempt.spent, attempt.candidate.price))
+        if exchange.trace is not None:
+            exchange.trace.settle(now)
         line = journal.line(exchange, now)
         if self._tell is not None:
             self._tell(line)
@@ -120,6 +126,20 @@ class Gateway:
         self.upstream.close()
         await self._counters.close()
         await self.state.close()
+        if self.tracer is not None:
+            await self.tracer.close()
+
+
+def _tracer(config: Config) -> Tracer | None:
+    """Imported here and not above: without an endpoint nothing of OpenTelemetry is loaded."""
+    if config.tracing.otlp_endpoint is None:
+        return None
+    try:
+        from .tracing import Tracer
+    except ImportError as error:
+        log.error("tracing is off: it needs the extra dragoman[otel] (%s)", error)
+        return None
+    return Tracer(config.tracing)
 
 
 def _counters(config: Config, here: LocalCounters) -> Counters:
