@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -157,8 +158,14 @@ def _serve(given: argparse.Namespace) -> int:
         return work(0)
     from .supervisor import Supervisor
 
+    def renew() -> None:
+        """For the workers that replace others; those that run read it themselves, and tell what is wrong with it."""
+        nonlocal config
+        with suppress(conf.ConfigError, OSError):
+            config = reload() if reload else config
+
     try:
-        return Supervisor(work, range(0 if folder else 1, given.workers + 1)).run()
+        return Supervisor(work, range(0 if folder else 1, given.workers + 1), renew).run()
     finally:
         if folder is not None:
             metrics.unshare(folder)

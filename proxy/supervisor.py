@@ -27,10 +27,14 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Supervisor:
     """Runs `work` in one process for each number, until a signal ends it."""
 
-    def __init__(self, work: Callable[[int], int], numbers: Iterable[int]) -> None:
-        """work: what the process of a number does, up to its exit code. Who replaces a dead one has its number."""
+    def __init__(self, work: Callable[[int], int], numbers: Iterable[int], renew: Callable[[], None]) -> None:
+        """work: what the process of a number does, up to its exit code. Who replaces a dead one has its number.
+
+        renew: what SIGHUP means for the processes that are started after it.
+        """
         self._work = work
         self._numbers = numbers
+        self._renew = renew
         self._born: dict[int, tuple[int, float]] = {}  # process id -> its number, and when it began
         self._due: list[tuple[float, int]] = []  # when the process of which number is to be started, monotonic seconds
         self._stopping = False
@@ -62,6 +66,8 @@ class Supervisor:
         for number in os.read(self._signals, 1024):
             if number in _PASSED_ON:
                 self._stopping = self._stopping or number != signal.SIGHUP
+                if number == signal.SIGHUP:
+                    self._renew()
                 for pid in list(self._born):
                     os.kill(pid, number)  # none is gone for good before _bury has seen it
 

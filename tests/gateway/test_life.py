@@ -1,0 +1,253 @@
+"""Start, reload and end of a gateway's processes: what is open ends well, and nothing waits for what will never come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ..conftest import Running, Start
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, respond, stream_head, wait
+from .spoken import PATHS, SHAPES, SPEECH
+from .wire import Wire, ask, request
+
+CONFIG = """
+listeners: [{type: model, address: 127.0.0.1, port: PORT}]
+model_providers:
+  - {model: "up/MODEL", base_url: "UPSTREAM/v1", access_key: k, apis: [chat_completions]}
+"""
+STREAM = {"model": "up/m", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+WHOLE = {"model": "up/m", "messages": [{"role": "user", "content": "Hi"}]}
+READY = request("/readyz", method="GET")
+
+
+class Held:
+    """A provider's script: a stream stops behind its content until the gate opens."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+
+    def __call__(self, asked: Request) -> Iterator[Step]:
+        speech = SPEECH["chat"]
+        if not asked.json.get("stream"):
+            yield respond(speech.whole)
+            return
+        yield stream_head()
+        yield from map(chunk, [*speech.opening, *speech.words])
+        yield wait(self.gate)
+        yield from map(chunk, speech.ending)
+        yield LAST_CHUNK
+
+
+@pytest.fixture
+def held() -> Held:
+    return Held()
+
+
+@pytest.fixture
+def provider(held: Held) -> Iterator[Provider]:
+    with Provider(held) as running:
+        yield running
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for what another process does and tells nobody."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+def begun(gateway: Running) -> Wire:
+    """A stream whose content has come."""
+    wire = Wire(gateway.port)
+    wire.send(request(PATHS["chat"], STREAM))
+    assert wire.head()[0] == 200
+    wire.until(b" world")
+    return wire
+
+
+def configured(provider: Provider, model: str = "m") -> str:
+    return CONFIG.replace("UPSTREAM", provider.url).replace("MODEL", model)
+
+
+def children(gateway: Running) -> list[int]:
+    pid = gateway.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+# ---- the end ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_drain(start: Start, provider: Provider, held: Held, workers: str, number: signal.Signals) -> None:
+    """Open streams end; meanwhile probes hear 503 and new requests are refused; then the exit code is 0."""
+    gateway = start(configured(provider), "--workers", workers)
+    with begun(gateway) as wire, Wire(gateway.port) as idle:
+        idle.send(READY)
+        assert idle.answer().status == 200
+        gateway.process.send_signal(number)
+        if workers == "1":  # of several, those without a stream have ended
+            until(lambda: ask(gateway.port, READY).status == 503)
+            for shape in SHAPES:
+                refused = ask(gateway.port, request(PATHS[shape], WHOLE))
+                assert refused.status == (529 if shape == "messages" else 503)
+                assert refused.headers["retry-after"] == "1"
+        held.gate.open()
+        wire.until(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+        assert gateway.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_idle_connections_delay_nothing(start: Start, provider: Provider, workers: str) -> None:
+    gateway = start(configured(provider), "--workers", workers)
+    with Wire(gateway.port) as silent, Wire(gateway.port) as kept:
+        kept.send(request(PATHS["chat"], WHOLE))
+        assert kept.answer().status == 200
+        began = time.monotonic()
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(10) == 0
+        assert time.monotonic() - began < 3
+        assert silent.closed()
+        assert kept.closed()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_signal_ends_at_once(start: Start, provider: Provider, workers: str) -> None:
+    gateway = start(configured(provider), "--workers", workers)
+    with begun(gateway) as wire:
+        gateway.process.send_signal(signal.SIGTERM)
+        until(lambda: "draining" in gateway.log())
+        began = time.monotonic()
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(10) == 1
+        assert time.monotonic() - began < 3
+        with pytest.raises(EOFError):
+            wire.until(b"[DONE]")
+
+
+# ---- reload ----
+
+
+def file_of(gateway: Running) -> Path:
+    arguments = Path(f"/proc/{gateway.process.pid}/cmdline").read_bytes().split(b"\0")
+    return Path(next(argument for argument in arguments if argument.endswith(b".yaml")).decode())
+
+
+def serves(gateway: Running, model: str) -> bool:
+    return ask(gateway.port, request(PATHS["chat"], WHOLE | {"model": f"up/{model}"})).status == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_reload(start: Start, provider: Provider, held: Held, workers: str) -> None:
+    """New requests see the new configuration, open streams nothing of it."""
+    gateway = start(configured(provider), "--workers", workers)
+    file = file_of(gateway)
+    with begun(gateway) as wire:
+        file.write_text(file.read_text().replace("up/m", "up/new"))
+        gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: gateway.log().count("configuration reloaded") == int(workers))
+        assert serves(gateway, "new")
+        assert not serves(gateway, "m")
+        held.gate.open()
+        wire.until(b"[DONE]")
+    gateway.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model_providers: [{model: up/new, base_url: 'http://x', acces_key: k}]", "acces_key"),
+        ("model_providers: [", "not changed"),
+        ("\x00", "not changed"),
+        (None, "not changed"),
+    ],
+    ids=["unknown-key", "no-yaml", "no-text", "no-file"],
+)
+def test_a_bad_file_changes_nothing(start: Start, provider: Provider, text: str | None, said: str) -> None:
+    gateway = start(configured(provider))
+    file = file_of(gateway)
+    if text is None:
+        file.unlink()
+    else:
+        file.write_text(text)
+    gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: "the configuration was not changed" in gateway.log())
+    assert said in gateway.log()
+    assert "reloaded" not in gateway.log()
+    assert "traceback" not in gateway.log().lower()
+    assert serves(gateway, "m")
+    gateway.stop()
+
+
+# ---- several workers ----
+
+
+def test_a_dead_worker_is_replaced(start: Start, provider: Provider) -> None:
+    """By one with the configuration in force, although it is not the one of the start."""
+    gateway = start(configured(provider), "--workers", "2")
+    until(lambda: len(children(gateway)) == 2)
+    file = file_of(gateway)
+    file.write_text(file.read_text().replace("up/m", "up/new"))
+    gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: gateway.log().count("configuration reloaded") == 2)
+    before = children(gateway)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: len(set(children(gateway)) - set(before)) == 2)
+    until(lambda: _answers(gateway))
+    assert serves(gateway, "new")
+    assert gateway.log().count("another is started") == 2
+    gateway.stop()
+
+
+def _answers(gateway: Running) -> bool:
+    try:
+        return ask(gateway.port, READY).status == 200
+    except (OSError, EOFError):
+        return False
+
+
+def test_a_pause_before_a_restart_delays_no_signal(start: Start, provider: Provider) -> None:
+    gateway = start(configured(provider), "--workers", "2")
+    for _ in range(4):  # each one that dies young makes the pause longer
+        until(lambda: children(gateway))
+        pid = children(gateway)[0]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: pid not in children(gateway))
+    assert gateway.log().count("another is started") >= 3
+    began = time.monotonic()
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(10) == 0
+    assert time.monotonic() - began < 0.9  # the pauses are 1 and 2 s by now
+
+
+def test_workers_end_with_their_parent(start: Start, provider: Provider) -> None:
+    gateway = start(configured(provider), "--workers", "2")
+    until(lambda: len(children(gateway)) == 2)
+    workers = children(gateway)
+    gateway.process.kill()
+    until(lambda: all(map(ended, workers)))
+
+
+def test_a_signal_at_any_time_of_the_start(start: Start, provider: Provider) -> None:
+    """However young it is: it ends, and none of its workers stays."""
+    for delay in (0.0, 0.05, 0.2):
+        gateway = start(configured(provider), "--workers", "2")
+        time.sleep(delay)
+        workers = children(gateway)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(10) == 0
+        until(lambda workers=workers: all(map(ended, workers)))
