@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from math import ceil
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ class Handler(RequestHandler):
 
     def initialize(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), secrets.token_hex(12))
+        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), travel.nonce(12))
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from tornado.iostream import IOStream
 from tornado.web import RequestHandler
+
+from .inbound import Stream
 
 SSE_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -31,8 +31,8 @@ class Client:
         self._handler = handler
         self._stall = stall
         self._chunked = False
-        self._connection: IOStream | None = None  # once the answer has begun
-        self._stream: IOStream | None = None  # the same, of a stream
+        self._connection: Stream | None = None  # once the answer has begun
+        self._stream: Stream | None = None  # the same, of a stream
         self.committed = False  # the answer's status and headers are out
         self.gone = False  # the client has left
         self._now = asyncio.get_running_loop().time
@@ -62,12 +62,9 @@ class Client:
         for name, value in headers.items():
             handler.set_header(name, value)
         self.committed = True
-        stream: IOStream = handler.request.connection.stream  # type: ignore[union-attr]
+        stream: Stream = handler.request.connection.stream  # type: ignore[union-attr]
         self._connection = stream
-        if stream.socket is not None and stream.socket.family in (socket.AF_INET, socket.AF_INET6):
-            stream.set_nodelay(True)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall * 1000))
+        stream.close_after(self._stall)
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """A whole answer, up to its last byte handed to the kernel. Raises StreamClosedError."""

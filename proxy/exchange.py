@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ class Exchange:
         self.headers = headers
         self.body = body
         self.query = query
-        self.nonce = secrets.token_hex(16)
+        self.nonce = travel.nonce(16)
         self.request_id = travel.request_id(headers.get("X-Request-Id"), self.nonce)
         self.credential = travel.credential(headers, shape)
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from tornado.httputil import HTTPHeaders, HTTPInputError
@@ -57,11 +58,9 @@ def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str
     kept = []
     dropped = _CONNECTION_FIELDS
     for name, value in fields:
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"not a header name: {name!r}")
+        lower = _lowered(name)
         if not _FIELD_VALUE.fullmatch(value):
             raise ValueError(f"the value of header {name} holds characters that HTTP does not allow")
-        lower = name.lower()
         if lower == "host":
             host = value
         elif lower == "connection":
@@ -75,6 +74,13 @@ def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str
         lines.append(f"Content-Length: {length}\r\n")
     lines.append("\r\n")
     return "".join(lines).encode("latin-1")
+
+
+@lru_cache(1024)
+def _lowered(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"not a header name: {name!r}")
+    return name.lower()
 
 
 # ---- the head ----

@@ -52,6 +52,7 @@ class Stream(IOStream):
     """A client's socket. Once taken the loop drives it for its owner; the methods for writing and closing stay IOStream's."""
 
     _taken = False
+    _stall = 0.0
     _reader: Callable[[], None] | None = None
     _on_close: Callable[[], None] | None = None
 
@@ -78,6 +79,13 @@ class Stream(IOStream):
 
     def set_nodelay(self, value: bool) -> None:
         """Set once, when it was accepted, and kept."""
+
+    def close_after(self, seconds: float) -> None:
+        """Have the system close the connection when the client takes nothing for so long (TCP only, where it can)."""
+        if seconds != self._stall and not self.closed():
+            self._stall = seconds
+            if hasattr(socket, "TCP_USER_TIMEOUT") and self.socket.family in (socket.AF_INET, socket.AF_INET6):
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
     def writing(self) -> bool:
         return bool(self._waiting) if self._taken else super().writing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from datetime import UTC, datetime
@@ -93,16 +94,24 @@ def _ms(seconds: float) -> float:
 
 
 class Journal:
-    """Writes the lines. level below INFO of the process's logger turns them off."""
+    """Writes the lines: those of one turn of the loop together."""
 
     def __init__(self, form: str = "json") -> None:
         self._text = form == "text"
         self._out = sys.stderr
+        self._lines: list[str] = []
 
     def write(self, found: dict[str, Any]) -> None:
-        text = as_text(found) if self._text else orjson.dumps(found, default=str).decode()
+        """Inside the running loop."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._lines.append(as_text(found) if self._text else orjson.dumps(found, default=str).decode())
+
+    def _flush(self) -> None:
+        text = "\n".join(self._lines) + "\n"
+        self._lines.clear()
         try:
-            self._out.write(text + "\n")
+            self._out.write(text)
             self._out.flush()
         except (OSError, ValueError):
             pass  # nobody reads it any more; the gateway goes on

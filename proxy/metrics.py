@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -112,6 +113,8 @@ class Metrics:
         self.unknown = Counter(
             "dragoman_unknown_upstream", "Things in upstream answers that the client's shape has no place for.", registry=registry
         )
+        # the library's own look-up of a child costs more than counting
+        self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
         self.streams.set(0)  # what a dead worker of this number left open
 
     def opened(self) -> None:
@@ -124,7 +127,7 @@ class Metrics:
         last = attempts[-1] if attempts else None
         if exchange.stream:
             self.streams.dec()
-        self.requests.labels(*_labels(exchange, last, declared)).inc()
+        self._requests(*_labels(exchange, last, declared)).inc()
         self.seconds.observe(now - exchange.begun)
         if exchange.client.gone:
             self.disconnects.inc()
@@ -159,7 +162,7 @@ class Metrics:
         }
         for kind, count in counts.items():
             if count:
-                self.tokens.labels(kind).inc(count)
+                self._tokens(kind).inc(count)
         self.cost.inc(cost(usage, last.candidate.price))
 
     def _attempts(self, exchange: Exchange) -> None:

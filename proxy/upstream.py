@@ -19,6 +19,7 @@ import asyncio
 import errno
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -115,16 +116,13 @@ class UpstreamClient(AsyncHTTPClient):
         self._pool.close()
 
     def _prepare(self, request: UpstreamRequest) -> tuple[Origin, bytes]:
-        url = urlsplit(request.url)
-        if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc or not request.url.isprintable():
-            raise ValueError("not an absolute http(s) URL without credentials")
-        context = request.ssl_context or self._default_context() if url.scheme == "https" else None
-        origin = Origin(url.hostname, url.port or (443 if context else 80), context)
-        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        secure, host, port, netloc, target = _place(request.url)
+        context = request.ssl_context or self._default_context() if secure else None
+        origin = Origin(host, port, context)
         has_body = bool(request.body) or request.method in ("POST", "PUT", "PATCH")
         length = len(request.body or b"") if has_body else None
         fields = HTTPHeaders(request.headers).get_all()
-        return origin, http1.request_head(request.method, target, url.netloc, fields, length)
+        return origin, http1.request_head(request.method, target, netloc, fields, length)
 
     def _default_context(self) -> ssl.SSLContext:
         if self._ssl_context is None:
@@ -157,6 +155,17 @@ class UpstreamClient(AsyncHTTPClient):
                 connection = None  # not another from the pool: it is likely to be as dead
             finally:
                 call.abandon()
+
+
+@lru_cache(1024)
+def _place(url: str) -> tuple[bool, str, int, str, str]:
+    """Whether with TLS, host, port, network location and request target. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not url.isprintable():
+        raise ValueError("not an absolute http(s) URL without credentials")
+    secure = parts.scheme == "https"
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return secure, parts.hostname, parts.port or (443 if secure else 80), parts.netloc, target
 
 
 class _StaleConnection(Exception):
