@@ -83,6 +83,24 @@ def _lowered(name: str) -> str:
     return name.lower()
 
 
+# a header line about which there can be no two opinions
+_PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\x20-\x7e\t\x80-\xff]*)\r?$", re.MULTILINE)
+
+
+def parse_headers(lines: str) -> HTTPHeaders:
+    """What HTTPHeaders.parse gives, for the usual lines at a fraction of the price. Raises HTTPInputError."""
+    plain = _PLAIN_LINE.findall(lines)
+    if len(plain) != lines.count("\n") + 1 or lines.count("\r") != lines.count("\r\n"):
+        return HTTPHeaders.parse(lines)  # the judge of everything else
+    headers = HTTPHeaders()
+    for name, value in plain:
+        if name in headers:
+            headers.add(name, value.strip(" \t"))
+        else:
+            headers[name] = value.strip(" \t")
+    return headers
+
+
 # ---- the head ----
 
 
@@ -147,7 +165,7 @@ def _parse_head(raw: bytes) -> Head:
     if status is None:
         raise _garbled("malformed status line")
     try:
-        headers = HTTPHeaders.parse(lines.decode("latin-1"))
+        headers = parse_headers(lines.decode("latin-1"))
     except HTTPInputError:
         raise _garbled("malformed header line") from None
     return Head(int(status[2]), (status[3] or b"").decode("latin-1"), headers, int(status[1]))

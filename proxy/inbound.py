@@ -484,7 +484,7 @@ class Inbound(httputil.HTTPConnection):
 def _parsed(raw: bytes) -> tuple[RequestStartLine, HTTPHeaders]:
     """Raises HTTPInputError."""
     line, _, lines = raw.decode("latin-1").partition("\n")
-    return httputil.parse_request_start_line(line.rstrip("\r")), HTTPHeaders.parse(lines)
+    return httputil.parse_request_start_line(line.rstrip("\r")), http1.parse_headers(lines)
 
 
 def _keeps_alive(line: RequestStartLine, headers: HTTPHeaders) -> bool:

@@ -1,0 +1,35 @@
+"""Header lines are read as Tornado reads them: the short way and the long one give the same, or refuse the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tornado.httputil import HTTPHeaders, HTTPInputError
+
+from dragoman.proxy import http1
+
+PIECES = ["a", "B-c", ":", ": ", " ", "\t", "\r", "\n", "\r\n", "x", "\x00", "\x7f", "\xe9", ",", "\r\nContent-Length: 3", "\x0b", "\x85"]
+
+
+def read(parse: object, lines: str) -> object:
+    try:
+        return list(parse(lines).get_all())  # type: ignore[operator]
+    except HTTPInputError:
+        return "refused"
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
+@example("Host: a\r\nX-A: 1\r\nx-a:2 \r\nEmpty:\r\nSpace: \t ")
+@example("Host: a\nBare: lf")
+@example("A: b\r\n folded")
+@example("A: b\r")
+@example("")
+def test_the_same_as_tornado(lines: str) -> None:
+    assert read(http1.parse_headers, lines) == read(HTTPHeaders.parse, lines)
+
+
+@pytest.mark.parametrize("name", ["Set-Cookie", "Via"])
+def test_repeated_ones_are_kept(name: str) -> None:
+    headers = http1.parse_headers(f"{name}: a\r\n{name.lower()}: b")
+    assert headers.get_list(name) == ["a", "b"]
