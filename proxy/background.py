@@ -267,6 +267,7 @@ class Background:
     async def follow(self, owner: str, id: str, after: int) -> AsyncIterator[bytes]:
         """The events numbered above `after`, those to come included, some at a time; keep-alives while there are none."""
         name, silent, asked = events_name(owner, id), 0.0, 0.0
+        greeted = False  # who listens gets something at once, if only a comment: headers wait for it
         while True:
             job = self._jobs.get(id)
             changed = job.changed if job is not None else None
@@ -277,6 +278,11 @@ class Background:
                 if page[-1][1].startswith(_LAST):
                     return
                 silent = asked = 0.0
+                greeted = True
+                continue
+            if not greeted:
+                greeted = True
+                yield KEEP_ALIVE
                 continue
             if changed is None:
                 if silent == asked == 0.0 or silent - asked >= ORPHAN_CHECK:

@@ -147,9 +147,9 @@ def test_cancelled(here: openai.OpenAI, there: openai.OpenAI, talk: Talk, provid
         cancelled = there.responses.cancel(id)
         told = list(rest)
     assert (cancelled.id, cancelled.status, cancelled.output_text) == (id, "cancelled", "Once upon a time")
-    assert [(event.type, event.response.status, event.sequence_number) for event in told] == [
-        ("response.incomplete", "cancelled", events[-1].sequence_number + 1)
-    ]
+    assert (told[-1].type, told[-1].response.status) == ("response.incomplete", "cancelled")
+    numbers = [event.sequence_number for event in events + told]
+    assert numbers == list(range(len(numbers)))
     assert here.responses.retrieve(id).to_dict() == cancelled.to_dict()
     assert there.responses.cancel(id).to_dict() == cancelled.to_dict()
     connection = provider.connections[talk.requests[-1].connection]
