@@ -314,14 +314,16 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None and not self._committed:
             raise lane.error
-        if not self._committed:
-            self._held.append(out)
-            await self._drained(self._commit())
-            out = b""
-        tail = out + lane.close()
+        tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
-        if tail:
+            if lane.error is not None and not self._committed:
+                raise lane.error  # it could not be kept
+        tail = out + tail
+        if not self._committed:
+            self._held.append(tail)
+            await self._drained(self._commit())
+        elif tail:
             await self._drained(exchange.client.write(tail))
         if lane.error is not None:
             exchange.failed_midway(lane.error)

@@ -19,7 +19,7 @@ from typing import Any
 from ..codecs import errors, responses
 from ..codecs.sse import KEEP_ALIVE, event_frame, safe_json
 from .client import SSE_HEADERS, Client
-from .records import Item, Record, Records, entry_name
+from .records import FINAL, Item, Native, Record, Records, entry_name
 from .stores import Entry, Store
 
 log = logging.getLogger("dragoman")
@@ -74,7 +74,7 @@ class Job:
         store, record = self._background.store, self._record
         await self.hold()
         await self._background.records.put(self._owner, record)
-        await store.put(Entry(self._name, {}, time() + WHILE_RUNNING))
+        await store.put(Entry(self._name, {"of": record.id.encode()}, time() + WHILE_RUNNING))
         self.write(announcement(record))
         await self._flushed()
         self._beat = asyncio.create_task(self._renew())
@@ -208,45 +208,38 @@ class Background:
             await job.over()
 
     async def settled(self, owner: str, record: Record) -> Record | None:
-        """The record as it is; one that will never be finished, because its gateway has died, has failed."""
-        if record.final or record.id in self._jobs:
+        """The record as it is; one that will never be finished, because its gateway has died, has failed. None when it is gone."""
+        if record.final or record.id in self._jobs or not await self._take(owner, record.id, force=False):
             return record
-        name, holder = entry_name(owner, record.id), secrets.token_hex(8)
-        if not await self.store.lease(name, holder, LEASE):
-            return record
-        try:
-            now = await self.records.whole(owner, record.id)
-            if not isinstance(now, Record):
-                return None
-            if not now.final:
-                error = errors.GatewayError("The gateway that ran this response ended before the response did.")
-                now.output = await self._cut(owner, record.id)
-                now.status, now.response = "failed", responses.failed(now.response, error)
-                await self.records.put(owner, now)
-            return now
-        finally:
-            await self.store.release(name, holder)
+        error = errors.GatewayError("The gateway that ran this response ended before the response did.")
+        return await self._end(owner, record.id, lambda response: responses.failed(response, error))
 
     async def cancel(self, owner: str, record: Record) -> Record | None:
         """The record, cancelled unless it was final before; None when it is gone."""
         settled = await self.settled(owner, record)
         if settled is None or settled.final:
             return settled
-        name, holder = entry_name(owner, record.id), secrets.token_hex(8)
-        await self.store.lease(name, holder, LEASE, force=True)
-        try:
-            now = await self.records.whole(owner, record.id)
-            if not isinstance(now, Record):
-                return None
-            if not now.final:
-                now.output = await self._cut(owner, record.id)
-                now.status, now.response = "cancelled", now.response | {"status": "cancelled"}
-                await self.records.put(owner, now)
-                await self.store.delete(events_name(owner, record.id))
-        finally:
-            await self.store.release(name, holder)
+        await self._take(owner, record.id, force=True)
+        now = await self._end(owner, record.id, lambda response: response | {"status": "cancelled"})
         if record.id in self._jobs:
             self._jobs[record.id].stop()
+        return now
+
+    async def _take(self, owner: str, id: str, force: bool) -> bool:
+        """Take a job's lease. It is never given back: the job, should it live, shall find it taken."""
+        return await self.store.lease(entry_name(owner, id), secrets.token_hex(8), LEASE, force)
+
+    async def _end(self, owner: str, id: str, ended: Callable[[Item], Item]) -> Record | None:
+        """Write down how a response ended that its job will not end."""
+        now = await self.records.whole(owner, id)
+        if isinstance(now, Native) or now is None:
+            return None
+        if not now.final:
+            now.output = (await self._snapshot(owner, id)).cut()
+            now.response = ended(now.response)
+            now.status = now.response["status"]
+            await self.records.put(owner, now)
+            await self.store.delete(events_name(owner, id))
         return now
 
     async def _snapshot(self, owner: str, id: str) -> responses.Snapshot:
@@ -256,12 +249,12 @@ class Background:
             after = page[-1][0]
         return found
 
-    async def _cut(self, owner: str, id: str) -> list[Item]:
-        return (await self._snapshot(owner, id)).cut()
-
     async def shown(self, owner: str, record: Record) -> Item:
-        """The response object of a record that is not final, with what it has said so far."""
+        """The response object of a record that was not final, with what it has said by now."""
         snapshot = await self._snapshot(owner, record.id)
+        if snapshot.response.get("status") in FINAL:  # the record was written before its last event
+            now = await self.records.whole(owner, record.id)
+            return now.shown() if isinstance(now, Record) else record.shown()
         return record.response | snapshot.response | {"output": snapshot.output}
 
     async def follow(self, owner: str, id: str, after: int) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ KeptLane     the gateway keeps them: every event is given the gateway's id and i
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -23,17 +24,23 @@ _ANNOUNCING = frozenset({"response.created", "response.queued"})
 
 
 class NativeLane(BytesLane):
-    """on_id: called once, with the response's id, as soon as an event names it."""
+    """claim: called once, with the response's id, as soon as an event names it; content is held until what it returns is done."""
 
-    def __init__(self, reply: Reply, max_event: int, on_id: Callable[[str], None]) -> None:
+    def __init__(self, reply: Reply, max_event: int, claim: Callable[[str], asyncio.Future[None]]) -> None:
         super().__init__(reply, "responses", max_event)
-        self._on_id: Callable[[str], None] | None = on_id
+        self._claim = claim
+        self._claimed: asyncio.Future[None] | None = None
         self._last = b""  # the end
         self._kept_back = 0  # events in it
 
+    @property
+    def content(self) -> bool:
+        """Whether there is something that the caller can be given: it shall be able to use the id that it is given."""
+        return super().content and (self._claimed is None or self._claimed.done())
+
     def feed(self, chunk: bytes) -> bytes:
         out = super().feed(chunk)
-        if self._on_id is not None and out:
+        if self._claimed is None and out:
             self._look(out)
         if not self.ended:
             return out
@@ -46,9 +53,9 @@ class NativeLane(BytesLane):
     def _look(self, events: bytes) -> None:
         for line in _DATA.findall(events):
             id = response_id(line)
-            if id is not None and self._on_id is not None:
-                self._on_id(id)
-                self._on_id = None
+            if id is not None:
+                self._claimed = self._claim(id)
+                return
 
     def close(self) -> bytes:
         return self._last + super().close()

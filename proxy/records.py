@@ -169,12 +169,13 @@ class Records:
 
     async def whole(self, owner: str, id: Any) -> Record | Native | None:
         """As `find`, with the response object."""
-        record = await self.find(owner, id)
-        if isinstance(record, Record):
+        while isinstance(record := await self.find(owner, id), Record):
             raw = (await self._store.get([entry_name(owner, id)], "object"))[0]
             if raw is None:
                 return None  # deleted in between
             record.response = jsontext.loads(raw)
+            if record.response["status"] == record.status:
+                break  # else it was written anew in between
         return record
 
     async def put(self, owner: str, record: Record) -> None:

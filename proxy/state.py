@@ -186,9 +186,10 @@ class Turn(Prior):
 
     # ---- as the answer comes down ----
 
-    def _claimed(self, id: str, candidate: Candidate) -> None:
+    def _claimed(self, id: str, candidate: Candidate) -> asyncio.Task[None]:
         native = Native(self._exchange.gateway.router.mark(candidate.provider), self._exchange.scan.model)
-        self._claim = asyncio.ensure_future(self._state.records.claim(self._owner, id, native))
+        self._claim = asyncio.create_task(self._state.records.claim(self._owner, id, native))
+        return self._claim
 
     async def keep(self, lane: BytesLane | EventsLane, candidate: Candidate, tail: bytes) -> bytes:
         """Keep a streamed answer that has ended, well or not; returns what to write: `tail`, or that it could not be kept."""
@@ -224,8 +225,7 @@ class Turn(Prior):
             return jsontext.dumps(value)
         id = response_id(body)
         if id is not None:
-            self._claimed(id, candidate)
-            await self._sure(self._claim)
+            await self._sure(self._claimed(id, candidate))
         return body
 
     async def _sure(self, writing: Any) -> None:
@@ -290,8 +290,8 @@ class Turn(Prior):
 
     async def release(self) -> None:
         """The exchange is over."""
-        if self._claim is not None and not self._claim.done():
-            self._claim.cancel()
+        if self._claim is not None:
+            await asyncio.wait([self._claim])
         if self._renewal is not None:
             self._renewal.cancel()
             try:
