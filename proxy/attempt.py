@@ -272,10 +272,17 @@ class Attempt:
             self._held.append(out)
         if lane.content:
             if lane.error is None:
-                return self._commit()
+                return self._commit() if lane.claimed is None else self._commit_after(lane.claimed)
         elif sum(map(len, self._held)) > HELD_LIMIT:
             return self._commit()
         return None
+
+    async def _commit_after(self, claimed: asyncio.Future[None]) -> None:
+        """Nothing more is read meanwhile; an answer that has ended by now is given out at its end."""
+        await asyncio.shield(claimed)
+        lane = self.lane
+        if not self._committed and lane is not None and not lane.ended:
+            await self._drained(self._commit())
 
     def _commit(self) -> Awaitable[Any] | None:
         self._committed = True

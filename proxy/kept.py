@@ -24,23 +24,17 @@ _ANNOUNCING = frozenset({"response.created", "response.queued"})
 
 
 class NativeLane(BytesLane):
-    """claim: called once, with the response's id, as soon as an event names it; content is held until what it returns is done."""
+    """claim: called once, with the response's id, as soon as an event names it; content waits for what it returns."""
 
     def __init__(self, reply: Reply, max_event: int, claim: Callable[[str], asyncio.Future[None]]) -> None:
         super().__init__(reply, "responses", max_event)
         self._claim = claim
-        self._claimed: asyncio.Future[None] | None = None
         self._last = b""  # the end
         self._kept_back = 0  # events in it
 
-    @property
-    def content(self) -> bool:
-        """Whether there is something that the caller can be given: it shall be able to use the id that it is given."""
-        return super().content and (self._claimed is None or self._claimed.done())
-
     def feed(self, chunk: bytes) -> bytes:
         out = super().feed(chunk)
-        if self._claimed is None and out:
+        if self.claimed is None and out:
             self._look(out)
         if not self.ended:
             return out
@@ -54,7 +48,7 @@ class NativeLane(BytesLane):
         for line in _DATA.findall(events):
             id = response_id(line)
             if id is not None:
-                self._claimed = self._claim(id)
+                self.claimed = self._claim(id)
                 return
 
     def close(self) -> bytes:

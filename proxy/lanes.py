@@ -10,6 +10,7 @@ error     the upstream's own error, while nothing was given out for it yet
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -44,6 +45,7 @@ class BytesLane:
     """
 
     name = "bytes"
+    claimed: asyncio.Future[None] | None = None  # what must be done before the client sees of the answer
 
     def __init__(self, reply: Reply, shape: str, max_event: int, withhold_usage: bool = False) -> None:
         self._splitter = Splitter(max_event)
@@ -201,6 +203,7 @@ class EventsLane:
     """
 
     name = "events"
+    claimed: asyncio.Future[None] | None = None
 
     def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
         self._splitter = Splitter(max_event)

@@ -43,6 +43,7 @@ GRACE = 30.0  # seconds that open exchanges may take after SIGTERM
 BACKLOG = 4096
 ACCEPTS_PER_TURN = 64
 MOST_CONNECTIONS = 20_000  # of one worker: an idle one costs about 10 KB
+UNSENT = 256 * 1024  # bytes that the kernel keeps for a client besides what is on its way
 SWEEP = 10.0  # seconds between two looks for clients that ask for nothing
 NO_FILES_PAUSE = 0.1  # seconds without accepting when there are no descriptors left
 _NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -137,6 +138,8 @@ class Acceptor:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the kernel takes megabytes for a client that does not read
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         if self._context is not None:
             wrapped = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             stream: inbound.Stream = inbound.TlsStream(wrapped)

@@ -319,6 +319,10 @@ class _Call:
     def _go_on(self, waiting: asyncio.Future[None]) -> None:
         assert self._body is not None
         self.waiting = None
+        if self._connection is None:  # the call was given up in the very turn in which the caller was done
+            if not waiting.cancelled():
+                waiting.exception()  # seen
+            return
         try:
             waiting.result()
             self._since = self._loop.time()
