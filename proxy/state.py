@@ -106,6 +106,16 @@ class Turn(Prior):
         self._renewal = asyncio.create_task(self._renew(id))
         await super()._enter(id)
 
+    async def _leave(self) -> None:
+        """The conversation may be used by another request."""
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.cancel()
+            try:
+                await self._state.conversations.unlock(self._owner, self.conversation or "", self._exchange.nonce)
+            except errors.GatewayError:
+                pass  # it ends by itself
+
     async def _renew(self, id: str) -> None:
         while True:
             await asyncio.sleep(RENEW)
@@ -259,6 +269,7 @@ class Turn(Prior):
             await self._state.records.put(self._owner, record)
         if self.conversation is not None and record.status != "failed":
             await self._add(self.conversation, record)
+        await self._leave()  # before the caller is told: its next request may come at once
 
     async def _add(self, conversation: str, record: Record) -> None:
         """To the conversation; the record goes again when that fails."""
@@ -292,12 +303,7 @@ class Turn(Prior):
         """The exchange is over."""
         if self._claim is not None:
             await asyncio.wait([self._claim])
-        if self._renewal is not None:
-            self._renewal.cancel()
-            try:
-                await self._state.conversations.unlock(self._owner, self.conversation or "", self._exchange.nonce)
-            except errors.GatewayError:
-                pass  # it ends by itself
+        await self._leave()
         if self.job is not None:
             await self._state.background.over(self.id)
 
