@@ -70,8 +70,8 @@ class Splitter:
             if block[:6] == b"data: " and b"\n" not in block:
                 data = block[6:]
                 kind = b""
-            elif block[:7] == b"event: " and block.count(b"\n") == 1 and b"\ndata: " in block:
-                kind, _, data = block[7:].partition(b"\ndata: ")
+            elif block[:7] == b"event: " and len(lines := block.split(b"\n")) == 2 and lines[1][:6] == b"data: ":
+                kind, data = lines[0][7:], lines[1][6:]
             else:
                 kind, data = _parsed(block)
             if data and not data.isspace():

@@ -233,6 +233,21 @@ class UntilClose(BodyReader):
             super().eof(in_order)
 
 
+_sizes: dict[bytes, int] = {}  # what was read of small chunks' lines, without their end: nearly all are of a few hundred lengths
+_MOST_SIZES = 4096
+
+
+def _size(data: bytes, at: int, end: int) -> int:
+    """Of the chunk that begins at `at`, whose line may end at `end`; 0 where it is the last, or not an ordinary one."""
+    line = _CHUNK_LINE.match(data, at)
+    if line is None or line.end() != end + 2 or line.end(1) != end:
+        return 0
+    size = int(line[1], 16)
+    if len(_sizes) < _MOST_SIZES:
+        _sizes[line[1]] = size
+    return size
+
+
 class Chunked(BodyReader):
     """A chunked body; extensions and trailers are skipped."""
 
@@ -251,10 +266,11 @@ class Chunked(BodyReader):
         at = 0
         if self._step is Chunked._read_size and not self.ended:
             # the usual read: chunks that are there from end to end
-            while line := _CHUNK_LINE.match(data, at):
-                start = line.end()
-                stop = start + int(line[1], 16)
-                if stop == start or data[stop : stop + 2] != b"\r\n" or start - at > MAX_CHUNK_LINE:
+            known = _sizes.get
+            while size := known(data[at : (end := data.find(b"\r", at, at + 8))]) or _size(data, at, end):
+                start = end + 2
+                stop = start + size
+                if data[stop : stop + 2] != b"\r\n" or data[start - 1] != 10:
                     break
                 payload.append(data[start:stop])
                 at = stop + 2

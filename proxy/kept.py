@@ -14,7 +14,7 @@ from typing import Any
 from ..codecs import errors, jsontext, responses
 from ..codecs.reply import Reply
 from ..codecs.sse import Frame, event_frame, safe_json
-from .lanes import EVENT, INTERRUPTED, NO_JSON, BytesLane
+from .lanes import INTERRUPTED, NO_JSON, BytesLane, events_of
 
 Item = dict[str, Any]
 
@@ -38,7 +38,7 @@ class NativeLane(BytesLane):
             self._look(out)
         if not self.ended:
             return out
-        events = EVENT.findall(out)
+        events = events_of(out)
         going = next((n for n, event in enumerate(events) if _TERMINAL.search(event)), len(events))
         self._last = b"".join(events[going:])
         self._kept_back = len(events) - going

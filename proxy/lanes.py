@@ -26,7 +26,7 @@ CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Sea
 
 # what ends an event, one event with its end, and what a chunk that carries only usage looks like
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
-EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
+_EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
@@ -34,6 +34,15 @@ NO_JSON = "The upstream sent an event that is not JSON."
 
 # where a shape's answers name the model: whole, and in a stream
 _MODEL_AT: dict[str, tuple[str, ...]] = {"chat": ("model",), "messages": ("message", "model"), "responses": ("response", "model")}
+
+
+def events_of(whole: bytes) -> list[bytes]:
+    """The bytes of each event, its blank line included; at the end what is left, if there is something."""
+    if b"\r" in whole:
+        return _EVENT.findall(whole)
+    *events, rest = whole.split(b"\n\n")
+    found = [event + b"\n\n" for event in events]
+    return [*found, rest] if rest else found
 
 
 class BytesLane:
@@ -126,7 +135,7 @@ class BytesLane:
                 return whole
             if not self._rest:
                 self._bare = bare  # else one of them may still be kept
-        return b"".join(map(self._edit, EVENT.findall(whole)))
+        return b"".join(map(self._edit, events_of(whole)))
 
     def _edit(self, event: bytes) -> bytes:
         """One event's bytes, its blank line included."""

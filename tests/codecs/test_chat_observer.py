@@ -79,6 +79,25 @@ def test_usage(values: list[dict[str, Any]], usage: Usage | None) -> None:
     assert observer(*values).usage == usage
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        chunk({"content": "b"}, "stop"),
+        chunk({"content": "a", "tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]}),
+        chunk({"content": "a"}, usage=USAGE),
+        chunk({"content": "a"}) | {"error": {"message": "slow", "code": 429}},
+        chunk({"content": 'a "quoted" \\'}),
+        {"choices": [], "usage": USAGE},
+        b"[DONE]",
+    ],
+)
+def test_after_many_deltas_of_one_form_another_is_seen_all_the_same(value: Any) -> None:
+    many, few = observer(ROLE, *[A] * 5, value, A), observer(ROLE, A, value, A)
+    seen = [(found.content, found.proof, found.stop, found.usage, found.bare, repr(found.error)) for found in (many, few)]
+    assert seen[0] == seen[1]
+    assert many.stop or many.usage or many.error or many._called or value == chunk({"content": 'a "quoted" \\'})
+
+
 def test_done_alone_proves_nothing() -> None:
     assert not observer(b"[DONE]").proof
     assert observer(A, b" [DONE] ").proof

@@ -214,6 +214,18 @@ def test_all_chunks_of_a_read_are_one_piece():
     assert reading.payload == [b"onetwoth", b"ree"]
 
 
+@pytest.mark.parametrize("line", [b"5\r", b"5\r5", b"5x", b"5", b"\r", b"0x5\r\n", b"+5\r\n", b"5 ;a\r\n", b"00005\r\n", b"000000005\r\n"])
+def test_a_chunks_line_is_read_alike_when_its_length_is_known(line):
+    wire = b"5\r\nhello\r\n" * 2 + line + b"world\r\n0\r\n\r\n"
+    seen = []
+    for pieces in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
+        body = http1.Chunked()
+        payload = b"".join(body.feed(piece) for piece in pieces if not body.ended)
+        seen.append((payload, body.ended, repr(body.fault)))
+    assert seen[0] == seen[1]
+    assert seen[0][0].startswith(b"hellohello")
+
+
 @given(st.lists(st.binary(max_size=40)), st.data())
 def test_chunked_round_trip(chunks, data):
     extension = st.sampled_from([b"", b";a", b" ; b=c", b';d="e"'])
