@@ -173,9 +173,10 @@ class Exchange:
     def _verdict(self, failed: list[tuple[Candidate, errors.GatewayError]]) -> errors.GatewayError:
         """Every candidate failed: one error is told as it is, several are listed."""
         error = failed[-1][1]
-        if len({candidate.name for candidate, _ in failed}) == 1:
+        last = {id(candidate): (candidate.called, fault.message) for candidate, fault in failed}  # of several attempts at one
+        if len(last) == 1:
             return error
-        tried = "; ".join(f"{candidate.name}: {fault.message}" for candidate, fault in failed)
+        tried = "; ".join(f"{called}: {message}" for called, message in last.values())
         told = errors.AllFailed(f"All upstreams failed. {tried}", kind=error.kind, code=error.code)
         told.retry_after = error.retry_after
         return told

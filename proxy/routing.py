@@ -56,6 +56,12 @@ class Candidate:
         return f"{self.provider.provider}/{self.model}"
 
     @property
+    def called(self) -> str:
+        """For people: `name`, behind the entry's own name when it has one; two entries of one model are told apart by it."""
+        entry = self.provider
+        return self.name if entry.name in (entry.model, self.name) else f"{entry.name} ({self.name})"
+
+    @property
     def base_url(self) -> str:
         """What stands in front of `/chat/completions` and of every other path of this upstream."""
         return self.provider.base_url
@@ -306,7 +312,7 @@ def told(candidate: Candidate, *, shared: bool = False) -> str:
     """A candidate for an operator: what it is called, the API and URL, why it stands there, whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
     parts = (f"{API_OF[candidate.shape]} {candidate.url}", candidate.reason, _key_state(candidate.provider))
-    return f"{candidate.name}{share}: {'; '.join(parts)}"
+    return f"{candidate.called}{share}: {'; '.join(parts)}"
 
 
 def _names(entry: Provider) -> Iterator[str]:

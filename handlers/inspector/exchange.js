@@ -16,7 +16,7 @@ const GUTTER = 104;
 
 export const count = (value) => (value >= 10000 ? `${(value / 1000).toFixed(1)}k` : String(value));
 export const money = (usd) => (usd >= 0.01 ? `$${usd.toFixed(2)}` : `$${usd.toPrecision(2).replace(/e-(\d)$/, "e-0$1")}`);
-export const duration = (ms) => (ms === undefined ? "" : ms >= 10000 ? `${(ms / 1000).toFixed(1)} s` : ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`);
+export const duration = (ms) => (ms === undefined ? "" : ms >= 10000 ? `${(ms / 1000).toFixed(1)} s` : ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(ms < 1 ? 2 : 1)} ms`);
 
 export class Exchange {
   constructor(root) {
@@ -197,7 +197,7 @@ export class Exchange {
   seek(event) {
     const near = nearest(this.records, this.moment(event));
     if (!near?.node) return;
-    near.node.scrollIntoView({ block: "center", behavior: "smooth" });
+    near.node.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     this.mark(near.node.closest(".group") ?? near.node);
   }
 
@@ -264,7 +264,7 @@ export class Exchange {
     const apart = column < this.filled || (column === 0 && this.filled === 0 && record.at !== this.since);
     if (!this.group || apart || record.attempt !== this.attempt) {
       if (record.attempt !== this.attempt && record.attempt > 1 && column === 0) answer.append(element("p", "again", `attempt ${record.attempt}: ${this.row.attempts?.[record.attempt - 1]?.upstream ?? ""}`));
-      this.group = element("div", "group", element("time", "", duration(record.at) || "0"), ...["down", "hub", "out"].map((pane) => element("div", `cell ${pane}`)));
+      this.group = element("div", "group", element("time", "", duration(record.at) || "0"), ...["down", "hub", "out"].map((pane) => cell(pane)));
       this.group.tabIndex = -1;
       answer.append(this.group);
     }
@@ -294,14 +294,15 @@ export class Exchange {
     button.type = "button";
     button.tabIndex = -1;
     const node = element("div", `event ${record.kind}`, button);
-    if (record.kind === "head") button.append(element("span", "gist", `${record.text.split("\n").filter(Boolean).length} headers`));
+    if (record.kind === "head") button.append(element("span", "gist", headerCount(record.text)));
     else if (record.text) button.append(gistNode(record.text, record.kind));
     if (record.size && record.kind !== "head") button.append(element("span", "size", bytes(record.size)));
     if (!record.text) button.disabled = true;
+    else button.setAttribute("aria-expanded", "false");
     const toggle = (on) => {
       const open = on ?? !node.classList.contains("open");
       node.classList.toggle("open", open && Boolean(record.text));
-      button.setAttribute("aria-expanded", String(open));
+      if (record.text) button.setAttribute("aria-expanded", String(open));
       if (open && record.text && node.childNodes.length === 1) node.append(record.kind === "head" ? headers(record.text) : element("pre", "json", pretty(record.text)));
     };
     node.toggle = toggle;
@@ -391,7 +392,7 @@ function attempts(row) {
           "li",
           failed ? "failed" : "",
           element("span", "number", String(index + 1)),
-          element("strong", "", attempt.upstream),
+          element("strong", "", attempt.why.slice(0, attempt.why.indexOf(": ")) || attempt.upstream),
           element("span", "why", attempt.why.slice(attempt.why.indexOf(": ") + 2)),
           element("span", "came", failed ? `${attempt.error}: ${attempt.message}` : attempt.status ? `${attempt.status}` : "…", attempt.ms !== undefined ? ` in ${duration(attempt.ms)}` : ""),
         );
@@ -399,6 +400,17 @@ function attempts(row) {
       }),
     ),
   ];
+}
+
+function cell(pane) {
+  const node = element("div", `cell ${pane}`);
+  node.dataset.pane = PANES[pane];
+  return node;
+}
+
+function headerCount(text) {
+  const number = text.split("\n").filter(Boolean).length;
+  return `${number} header${number === 1 ? "" : "s"}`;
 }
 
 function folded(label, record, inner) {

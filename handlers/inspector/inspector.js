@@ -48,6 +48,7 @@ function after() {
     if (first) choose(first);
   }
   $("empty").hidden = nodes.size > 0;
+  showUnmatched();
   const counts = { open: 0, failed: 0, translated: 0, lossy: 0 };
   for (const row of exchanges.values()) for (const kind of Object.keys(counts)) if (is[kind](row)) counts[kind] += 1;
   for (const button of $("kinds").children) button.dataset.count = counts[button.dataset.kind] || "";
@@ -112,7 +113,10 @@ function line(row) {
   node.dataset.state = !row.done ? "open" : is.failed(row) ? "failed" : row.client_left ? "left" : "well";
   node.role = "option";
   node.ariaSelected = String(row.id === chosen);
-  node.addEventListener("click", () => choose(row.id));
+  node.addEventListener("click", () => {
+    choose(row.id);
+    show("exchange");
+  });
   return node;
 }
 
@@ -135,6 +139,12 @@ function clock(ms) {
   return new Date(ms).toLocaleTimeString([], { hour12: false });
 }
 
+// in a narrow window the list and the exchange take turns
+function show(what) {
+  document.querySelector("main").dataset.shows = what;
+  if (what === "exchange") view.draw();
+}
+
 function choose(id, scroll) {
   if (chosen) nodes.get(chosen)?.setAttribute("aria-selected", "false");
   chosen = id;
@@ -142,7 +152,10 @@ function choose(id, scroll) {
   $("exchange").hidden = !id;
   $("rows").setAttribute("aria-activedescendant", id ? `row-${id}` : "");
   history.replaceState(null, "", id ? `#${id}` : location.pathname);
-  if (!id) return view.close();
+  if (!id) {
+    show("list");
+    return view.close();
+  }
   nodes.get(id)?.setAttribute("aria-selected", "true");
   if (scroll) nodes.get(id)?.scrollIntoView({ block: "nearest" });
   return view.open(id, exchanges.get(id));
@@ -150,6 +163,29 @@ function choose(id, scroll) {
 
 function refilter() {
   for (const [id, node] of nodes) node.hidden = !matches(exchanges.get(id) ?? {});
+  showUnmatched();
+}
+
+function showUnmatched() {
+  $("unmatched").hidden = !nodes.size || [...nodes.values()].some((node) => !node.hidden);
+}
+
+function unfilter() {
+  $("filter").value = "";
+  kinds.clear();
+  for (const button of $("kinds").children) button.setAttribute("aria-pressed", "false");
+  refilter();
+  $("rows").focus();
+}
+
+function enter() {
+  show("exchange");
+  view.focus();
+}
+
+function back() {
+  show("list");
+  $("rows").focus();
 }
 
 function step(by) {
@@ -255,8 +291,9 @@ const keys = {
   o: () => view.toggleAll(),
   "?": () => $("keys").showModal(),
   "/": () => $("filter").focus(),
-  Enter: () => view.focus(),
-  Escape: () => $("rows").focus(),
+  " ": () => setPaused(!paused),
+  Enter: enter,
+  Escape: back,
 };
 
 document.addEventListener("keydown", (event) => {
@@ -267,7 +304,7 @@ document.addEventListener("keydown", (event) => {
     event.target.value = "";
     refilter();
   }
-  if (event.key === "Enter" && event.target !== document.body) return; // whatever has the focus knows what to do
+  if ((event.key === "Enter" || event.key === " ") && event.target.closest("button, summary, #wires, #rows") && !(event.key === " " && event.target === $("rows"))) return; // whatever has the focus knows what to do
   if (keys[event.key]) {
     event.preventDefault();
     keys[event.key]();
@@ -281,7 +318,7 @@ $("rows").addEventListener("keydown", (event) => {
     step(by);
   } else if (event.key === "Enter" || event.key === "ArrowRight") {
     event.preventDefault();
-    view.focus();
+    enter();
   }
 });
 
@@ -298,6 +335,8 @@ $("kinds").addEventListener("click", (event) => {
   else kinds.delete(button.dataset.kind);
   refilter();
 });
+$("unfilter").addEventListener("click", unfilter);
+$("back").addEventListener("click", back);
 $("pause").addEventListener("click", () => setPaused(!paused));
 $("clear").addEventListener("click", () => post({ clear: true }));
 $("content").addEventListener("click", () => post({ content: $("content").getAttribute("aria-checked") !== "true" }));

@@ -148,6 +148,33 @@ async def test_when_everything_failed_what_was_tried_is_told(shape: str) -> None
             assert b"127.0.0.1" not in said
 
 
+NAMED = """
+model_providers:
+  - {name: first, model: up/m, base_url: "http://127.0.0.1:1/up", apis: [chat_completions], access_key: k}
+  - {name: second, model: up/m, base_url: "UPSTREAM/up", apis: [messages], access_key: k}
+  - {name: third, model: up/m, base_url: "UPSTREAM/up", access_key: $NOT_SET_ANYWHERE}
+"""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_entries_of_one_model_are_told_apart_when_all_of_them_failed(shape: str) -> None:
+    overloaded = respond({"type": "error", "error": {"type": "overloaded_error", "message": "Full."}}, 529)
+    with Provider([overloaded]) as provider:
+        async with Inside(NAMED, provider) as gateway, gateway.ask(shape, "up/m") as caller:
+            said = (await caller.body((await caller.head())[1])).decode()
+            explained = gateway.gateway.router.explain(shape, "up/m")
+        unset = "The gateway has no credential for third: NOT_SET_ANYWHERE is not set in its environment."
+        failures = ["refused: The upstream could not be reached."] * 2 + ["overloaded: Full.", f"unconfigured: {unset}"]
+        places = [explained[0], *explained]  # the refused connection was tried once more
+        assert gateway.lines[0]["tried"] == [f"{place[3:]}; failed, {fault}" for place, fault in zip(places, failures, strict=True)]
+    for number, name in enumerate(("first", "second", "third"), 1):
+        assert explained[number - 1].startswith(f"{number}. {name} (up/m): ")
+    assert "key not set ($NOT_SET_ANYWHERE)" in explained[2]
+    told = f"first (up/m): The upstream could not be reached.; second (up/m): Full.; third (up/m): {unset}"
+    assert f"All upstreams failed. {told}" in said
+
+
 # ---- one upstream, several times ----
 
 
