@@ -13,7 +13,26 @@ from dragoman.codecs.request import Request, Tool
 from dragoman.codecs.tools import ToolMap
 from dragoman.codecs.usage import Usage
 
-from .chatting import BEGUN, END, call, called, calls, chunk, decode, fault, finished, inside, read, reply, says, text, thought, wire
+from .chatting import (
+    BEGUN,
+    END,
+    USAGE,
+    call,
+    called,
+    calls,
+    chunk,
+    cited,
+    decode,
+    fault,
+    finished,
+    inside,
+    read,
+    reply,
+    says,
+    text,
+    thought,
+    wire,
+)
 
 # ---- the reference's own stream ----
 
