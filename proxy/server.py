@@ -169,6 +169,7 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # the supervisor held it back: one that came meanwhile counts
         gc.collect()
         gc.freeze()  # what start-up made lives for ever; and a full pass over thousands of streams takes a fifth of a second
         gc.set_threshold(50_000, 50, 100)

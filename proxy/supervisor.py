@@ -95,8 +95,10 @@ class Supervisor:
                 self._start(number)
 
     def _start(self, number: int) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # in the worker until it can read its configuration again
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             self._born[pid] = number, time.monotonic()
             return
         code = 1
@@ -113,9 +115,8 @@ class Supervisor:
     def _begin(self) -> None:
         """In the new worker: nothing of the parent's but the pipe that tells of its end."""
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in (*_PASSED_ON, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can read its configuration again
         os.close(self._held)
         threading.Thread(target=_watch, args=(self._alive,), daemon=True).start()
 
