@@ -53,7 +53,7 @@ setup(
             *OTEL,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
-            "setuptools<82",  # pytest-tornado imports pkg_resources
+            "setuptools>=70.1,<82",  # pytest-tornado imports pkg_resources; test_packaging builds a wheel
             "pytest-httpserver>=1.1",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",

@@ -164,9 +164,10 @@ def examples() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "block"), [pytest.param(*example, id=example[0]) for example in examples()])
 def test_examples_of_configurations_are_valid(name, block):
-    data = yaml.safe_load(block)
+    data, *more = yaml.safe_load_all(block)
     if "apiVersion" in data:
         return  # of Kubernetes
+    assert not more
     if "model_providers" not in data:
         block += "\nmodel_providers: [{model: demo/*}]\n"
     environ = dict.fromkeys(re.findall(r"\$\{?([A-Z_0-9]+)", block), "k")

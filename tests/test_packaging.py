@@ -1,0 +1,291 @@
+"""What is installed, and what the image and the compose files are made of: they name files that exist and commands that work."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+import venv
+import zipfile
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dragoman import conf
+from dragoman.conf import loader
+from dragoman.proxy import cli
+
+from .conftest import Start, free_port
+
+HOUSE = Path(__file__).resolve().parent.parent
+FOLDERS = ("codecs", "conf", "proxy", "handlers")
+DOCKER = HOUSE / "docker"
+COMPOSE = sorted(DOCKER.glob("compose*.yaml"))
+EXAMPLES = sorted((HOUSE / "conf" / "examples").glob("*.yaml"))
+
+
+def _setup() -> dict[str, Any]:
+    """The literal arguments of setup()."""
+    tree = ast.parse((HOUSE / "setup.py").read_text())
+    call = next(node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup")
+    found = {}
+    for keyword in call.keywords:
+        try:
+            found[str(keyword.arg)] = ast.literal_eval(keyword.value)
+        except ValueError:
+            continue
+    return found
+
+
+def test_requirements_are_those_of_setup() -> None:
+    lines = [line for line in (HOUSE / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines == _setup()["install_requires"]
+
+
+def test_the_top_folder() -> None:
+    for name in ("setup.py", "requirements.txt", "tox.ini", "README.md", "CHANGELOG.md", *FOLDERS, "docker", "docs", "tests"):
+        assert (HOUSE / name).exists(), name
+    assert f"## {_setup()['version']}" in (HOUSE / "CHANGELOG.md").read_text().replace("[", "").replace("]", "")
+
+
+def test_tox_runs_what_setup_promises() -> None:
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(HOUSE / "tox.ini")
+    assert {"py311", "py312", "py313", "lint", "types"} <= set(re.split(r"[\s,]+", tox["tox"]["env_list"]))
+    assert _setup()["python_requires"] == ">=3.11"
+
+
+# ---- the wheel ----
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy: the checkout stays as it is."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in FOLDERS:
+        shutil.copytree(HOUSE / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(HOUSE / name, source)
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*command, "--wheel-dir", str(folder), str(source)], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_has_every_file_of_the_packages_and_no_other(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    files = (path for folder in FOLDERS for path in (HOUSE / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    assert inside == {f"dragoman/{path.relative_to(HOUSE).as_posix()}" for path in files}
+
+
+def test_the_installed_command(wheel: Path, tmp_path: Path) -> None:
+    """In a new environment that has of this one nothing but the dependencies."""
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    scripts = tmp_path / "env" / "bin"
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(scripts / "python"), "install", "--quiet"]
+    subprocess.run([*command, "--no-deps", "--no-index", str(wheel)], check=True, timeout=50)
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run([str(scripts / "dragoman"), *arguments], capture_output=True, text=True, timeout=20, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert run("--version") == f"dragoman {_setup()['version']}\n"
+    where = subprocess.run([str(scripts / "python"), "-c", "import dragoman.conf as c; print(c.__file__)"], capture_output=True, text=True)
+    assert Path(where.stdout.strip()).is_relative_to(site)
+    assert "demo/*" in run("check", str(site / "dragoman" / "conf" / "examples" / "scale.yaml"))
+
+
+# ---- configurations ----
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_are_valid_and_need_no_more_than_their_variables(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = path.read_text()
+    names = set(re.findall(r"^[^#\n]*?\$\{?([A-Z_0-9]+)", text, re.MULTILINE))
+    warnings: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setenv(name, "redis://localhost" if name == "REDIS_URL" else "k")
+        assert cli.main(["check", str(path)]) == 0
+    warnings = capsys.readouterr().err.splitlines()
+    assert not [line for line in warnings if "not set" in line]
+
+
+def test_the_full_example_has_every_section() -> None:
+    said = yaml.safe_load((HOUSE / "conf" / "examples" / "production.yaml").read_text())
+    assert set(said) >= {field for field in conf.schema.Root().fields if field != "llm_providers"}
+
+
+# ---- the image and the compose files ----
+
+
+def _services() -> Iterator[Any]:
+    for path in COMPOSE:
+        for name, service in yaml.safe_load(path.read_text())["services"].items():
+            yield pytest.param(path, service, id=f"{path.name}-{name}")
+
+
+def _volumes(service: dict[str, Any]) -> dict[str, Path]:
+    """What is mounted from here: the path inside, and the file."""
+    mounts = [volume.split(":") for volume in service.get("volumes", [])]
+    return {inside: (DOCKER / outside).resolve() for outside, inside, *_ in mounts if outside.startswith(".")}
+
+
+@pytest.mark.parametrize(("path", "service"), _services())
+def test_compose_files_name_what_exists(path: Path, service: dict[str, Any]) -> None:
+    if "build" in service:
+        assert (path.parent / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    else:
+        assert re.fullmatch(r"[a-z]+:[\w.-]+", service["image"])
+    volumes = _volumes(service)
+    assert all(file.is_file() for file in volumes.values())
+    every = yaml.safe_load(path.read_text())
+    assert set(service.get("depends_on", {})) <= set(every["services"])
+    for name, condition in service.get("depends_on", {}).items():
+        assert condition == {"condition": "service_healthy"}
+        other = every["services"][name]
+        assert "healthcheck" in other or "build" in other
+    assert "stop_grace_period" in service
+    if "build" in service and "command" in service:
+        assert service["command"][1] in volumes
+
+
+@pytest.mark.parametrize(("path", "service"), [one for one in _services() if "build" in one.values[1]])  # type: ignore[operator, call-overload, index]
+def test_the_command_of_a_container_works(path: Path, service: dict[str, Any]) -> None:
+    """As the image would start it: its own entry point and command, the file that is mounted."""
+    told = dict(re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE))
+    command = [*json.loads(told["ENTRYPOINT"]), *service.get("command", json.loads(told["CMD"]))]
+    assert command[0] in str(_scripts())
+    arguments = cli.parser().parse_args(command[1:])
+    assert arguments.command == "serve"
+    file = _volumes(service).get(arguments.config or f"/etc/dragoman/{cli.DEFAULT_FILE}")
+    if file is not None:
+        environ = {name: value or "k" for name, value in service["environment"].items()}
+        assert conf.load(file, environ=environ).model_providers
+    else:
+        assert {conf.providers.known()[name].key for name in loader.ZERO_PROVIDERS} <= set(service["environment"])
+
+
+def _scripts() -> list[str]:
+    tree = ast.literal_eval(re.findall(r"entry_points=(\{.*\})", (HOUSE / "setup.py").read_text())[0])
+    return list(tree["console_scripts"])
+
+
+def test_the_image_has_every_extra_that_a_configuration_can_need() -> None:
+    text = (DOCKER / "Dockerfile").read_text()
+    extras = set(re.findall(r"^        \"([a-z]+)\": ", (HOUSE / "setup.py").read_text(), re.MULTILINE)) - {"test"}
+    assert [set(found.split(",")) for found in re.findall(r"\[([a-z,]+)\]'", text)] == [extras, extras]
+
+
+# ---- nginx before two gateways ----
+
+GATEWAY = """\
+listeners: [{type: model, port: PORT, address: 127.0.0.1}]
+model_providers: [{model: demo/*}]
+"""
+
+
+@pytest.fixture(scope="module")
+def balanced(start_session: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, list[Any]]]:
+    """nginx with docker/nginx.conf, but for names and paths that only a container has. Its port, and the gateways behind it."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    gateways = [start_session(GATEWAY) for _ in range(2)]
+    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    text = (DOCKER / "nginx.conf").read_text()
+    servers = "".join(f"server 127.0.0.1:{gateway.port} max_fails=3 fail_timeout=5s;" for gateway in gateways)
+    temporary = "".join(f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    for old, new in (
+        ("server dragoman:12000 resolve max_fails=3 fail_timeout=5s;", servers),
+        ("listen 80 ", f"listen 127.0.0.1:{port} "),
+        ("worker_rlimit_nofile 65536;", "daemon off; pid nginx.pid;"),
+        ("worker_connections 16384;", "worker_connections 512;"),
+        ("http {\n", "http {\n" + temporary),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "nginx.conf").write_text(text)
+    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=20)
+    assert checked.returncode == 0, checked.stderr
+    assert "[warn]" not in checked.stderr
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield _answering(port), gateways
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answering(port: int) -> int:
+    for _ in range(200):
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status == 200:
+                return port
+        except OSError:
+            threading.Event().wait(0.02)
+        finally:
+            connection.close()
+    raise AssertionError("nginx does not answer")
+
+
+def _ask(connection: HTTPConnection, body: dict[str, Any]) -> Any:
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+    return connection.getresponse()
+
+
+def test_events_come_one_by_one_through_nginx(balanced: tuple[int, list[Any]]) -> None:
+    """demo/slow speaks a few words a second: the first is here long before the last."""
+    port, _ = balanced
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    answer = _ask(connection, {"model": "demo/slow", "stream": True, "messages": [{"role": "user", "content": "one two three four"}]})
+    assert answer.status == 200
+    arrivals = []
+    while piece := answer.read1():
+        arrivals.append(piece)
+    assert b"[DONE]" in arrivals[-1]
+    assert len(arrivals) > 4
+    connection.close()
+
+
+def test_a_large_body_passes_nginx_and_the_connection_is_kept(balanced: tuple[int, list[Any]]) -> None:
+    port, _ = balanced
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    for size in (20 << 20, 10):
+        answer = _ask(connection, {"model": "demo/error", "messages": [{"role": "user", "content": "x" * size}]})
+        assert answer.status == 500
+        answer.read()
+    connection.request("GET", "/v1/responses", headers={"upgrade": "websocket", "connection": "upgrade"})
+    assert connection.getresponse().status == 426
+    connection.close()
+
+
+def test_a_gateway_that_is_gone_is_not_noticed(balanced: tuple[int, list[Any]]) -> None:
+    port, gateways = balanced
+    gateways[0].stop()
+    for _ in range(8):
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        answer = _ask(connection, {"model": "demo/echo", "messages": [{"role": "user", "content": "Good morning"}]})
+        assert answer.status == 200
+        assert b"Good morning" in answer.read()
+        connection.close()
