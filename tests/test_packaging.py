@@ -11,13 +11,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
+import time
 import venv
 import zipfile
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -237,55 +239,50 @@ def balanced(start_session: Start, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def _answering(port: int) -> int:
     for _ in range(200):
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return port
-        except OSError:
-            threading.Event().wait(0.02)
-        finally:
-            connection.close()
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):
+            return port
+        time.sleep(0.02)
     raise AssertionError("nginx does not answer")
 
 
-def _ask(connection: HTTPConnection, body: dict[str, Any]) -> Any:
+def _connected(port: int) -> closing[HTTPConnection]:
+    return closing(HTTPConnection("127.0.0.1", port, timeout=20))
+
+
+def _ask(connection: HTTPConnection, body: dict[str, Any]) -> HTTPResponse:
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
     return connection.getresponse()
 
 
 def test_events_come_one_by_one_through_nginx(balanced: tuple[int, list[Any]]) -> None:
-    """demo/slow speaks a few words a second: the first is here long before the last."""
-    port, _ = balanced
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    answer = _ask(connection, {"model": "demo/slow", "stream": True, "messages": [{"role": "user", "content": "one two three four"}]})
-    assert answer.status == 200
-    arrivals = []
-    while piece := answer.read1():
-        arrivals.append(piece)
-    assert b"[DONE]" in arrivals[-1]
-    assert len(arrivals) > 4
-    connection.close()
+    """demo/slow speaks a few words a second: none waits for the next in nginx."""
+    with _connected(balanced[0]) as connection:
+        said = [{"role": "user", "content": "one two three four"}]
+        answer = _ask(connection, {"model": "demo/slow", "stream": True, "messages": said})
+        assert answer.status == 200
+        pieces = list(iter(answer.read1, b""))
+    assert b"[DONE]" in pieces[-1]
+    assert len(pieces) > 4
 
 
 def test_a_large_body_passes_nginx_and_the_connection_is_kept(balanced: tuple[int, list[Any]]) -> None:
-    port, _ = balanced
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    for size in (20 << 20, 10):
-        answer = _ask(connection, {"model": "demo/error", "messages": [{"role": "user", "content": "x" * size}]})
-        assert answer.status == 500
+    with _connected(balanced[0]) as connection:
+        for size in (20 << 20, 10):
+            answer = _ask(connection, {"model": "demo/error", "messages": [{"role": "user", "content": "x" * size}]})
+            assert b"demo_error" in answer.read()
+            kept = connection.sock
+        connection.request("GET", "/v1/responses", headers={"upgrade": "websocket", "connection": "upgrade"})
+        answer = connection.getresponse()
+        assert answer.status == 426
         answer.read()
-    connection.request("GET", "/v1/responses", headers={"upgrade": "websocket", "connection": "upgrade"})
-    assert connection.getresponse().status == 426
-    connection.close()
+        assert connection.sock is kept is not None
 
 
 def test_a_gateway_that_is_gone_is_not_noticed(balanced: tuple[int, list[Any]]) -> None:
     port, gateways = balanced
     gateways[0].stop()
     for _ in range(8):
-        connection = HTTPConnection("127.0.0.1", port, timeout=10)
-        answer = _ask(connection, {"model": "demo/echo", "messages": [{"role": "user", "content": "Good morning"}]})
-        assert answer.status == 200
-        assert b"Good morning" in answer.read()
-        connection.close()
+        with _connected(port) as connection:
+            answer = _ask(connection, {"model": "demo/echo", "messages": [{"role": "user", "content": "Good morning"}]})
+            assert answer.status == 200
+            assert b"Good morning" in answer.read()
