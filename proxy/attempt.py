@@ -36,6 +36,7 @@ KEEP_ALIVE = 15.0  # seconds without a byte for the client before a keep-alive
 COMMIT_AFTER = 25.0  # seconds that a stream which the upstream has begun may stay uncommitted
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
 SHORTEST_KEY = 8  # characters of a credential that is looked for in an upstream's error
+TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
 # what an upstream may refuse although most take it -> (its shape, the bytes that say it was sent, how the refusal reads);
@@ -178,7 +179,7 @@ class Attempt:
                 raise errors.Unsupported(f"{lost} cannot be carried to the selected model", param=lost)
         self.reply = self._reply(request)
         self.reply.tools = encoded.tools
-        return jsontext.dumps(encoded.body)
+        return _trimmed(jsontext.dumps(encoded.body))
 
     # ---- down ----
 
@@ -289,6 +290,7 @@ class Attempt:
         self.times["first"] = monotonic()
         held = b"".join(self._held)
         self._held.clear()
+        self.exchange.body = b""  # no other attempt will ask for it
         return self.exchange.client.start(self.answer_headers() | SSE_HEADERS, held)
 
     def _tick(self) -> None:
@@ -455,6 +457,11 @@ class Attempt:
         else:
             found |= limits.answer_headers(candidate.shape, exchange.shape, self.upstream_headers, time())
         return limits.replaced(found, exchange.limits)
+
+
+def _trimmed(body: bytes) -> bytes:
+    """The same in as much memory as it needs: orjson leaves a small text in a block of 4 kB, and a body is kept for all of its answer."""
+    return bytes(memoryview(body)) if len(body) < TRIMMED else body
 
 
 def _without_reasoning(request: Request) -> None:

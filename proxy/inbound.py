@@ -17,7 +17,6 @@ import logging
 import re
 import socket
 import ssl
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,7 +60,7 @@ class Stream(IOStream):
         self.io_loop.remove_handler(self.socket)
         self._loop = asyncio.get_running_loop()
         self._fd = self.socket.fileno()
-        self._waiting: deque[tuple[memoryview, asyncio.Future[None]]] = deque()
+        self._waiting: list[tuple[memoryview, asyncio.Future[None]]] = []
         self._reader, self._on_close = readable, closed
         self._taken = True
         self._reading = False
@@ -137,7 +136,7 @@ class Stream(IOStream):
             if rest:
                 self._waiting[0] = (rest, future)
                 continue
-            self._waiting.popleft()
+            self._waiting.pop(0)
             if not future.done():
                 future.set_result(None)
             if not self._waiting:

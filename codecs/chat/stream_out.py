@@ -13,7 +13,7 @@ next index appears. A call is over when its part stops, or as soon as its JSON o
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,6 +82,12 @@ class _Call:
 class _Message:
     """What is said, in which order. Subclasses say how it is written."""
 
+    __slots__ = (
+        "_annotations", "_apart", "_begin", "_calls", "_citations", "_details", "_ids", "_layout", "_length", "_live",
+        "_next_arguments", "_next_text", "_opened", "_queue", "_reasoned", "_refused", "_reply", "_request", "_sealed",
+        "_seals", "_takes_custom", "_text_part", "_thoughts", "_token_begin", "_unsaid", "_upstream_id", "_usage", "ended",
+    )  # fmt: skip
+
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._reply = reply
@@ -106,7 +112,7 @@ class _Message:
         self._details: list[dict[str, Any]] = []
         self._layout: list[str] = []
         self._calls: dict[int, _Call] = {}  # by part
-        self._queue: deque[_Call] = deque()
+        self._queue: list[_Call] = []
         self._live: _Call | None = None
         self._opened = 0  # calls so far
         self._takes_custom = any(tool.kind == "custom" for tool in self._request.tools)
@@ -302,7 +308,7 @@ class _Message:
                 self._end_call(call)
             if not self._queue:
                 return
-            self._live = call = self._queue.popleft()
+            self._live = call = self._queue.pop(0)
             self._say(self._opening(call))
             if not call.wrapped:
                 self._write(call, "".join(call.waiting))
@@ -363,6 +369,10 @@ def _details(seal: Seal, text: str) -> list[dict[str, Any]]:
 
 class StreamEncoder(_Message):
     """One answer as chunks."""
+
+    __slots__ = (
+        "_arguments_head", "_arguments_tail", "_envelope", "_head", "_out", "_tail", "_text_head", "_text_tail", "_usage_key",
+    )  # fmt: skip
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)

@@ -9,7 +9,6 @@ closes, whatever its upstream says later, so a second call does not wait for the
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,7 +78,7 @@ class _Blocks:
         self._id = ""  # the upstream's
         self._calls = 0
         self._parts: dict[int, _Block] = {}
-        self._queue: deque[_Block] = deque()
+        self._queue: list[_Block] = []
         self._live: _Block | None = None
         # the event that is nothing but the next piece of the live block
         self._next_kind: type | None = None
@@ -215,7 +214,7 @@ class _Blocks:
                 self._close(block)
             if not self._queue:
                 return
-            self._live = block = self._queue.popleft()
+            self._live = block = self._queue.pop(0)
             if block.kind == "tool_use":
                 self._show(block)
             self._let_in(block)
