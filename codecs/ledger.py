@@ -43,6 +43,10 @@ def collapsed(path: Path) -> str:
     text = ""
     for step in path:
         text += "[*]" if isinstance(step, int) else f".{step}" if text else step
+    return encoded(text)
+
+
+def encoded(text: str) -> str:
     return "".join(c if "!" <= c <= "~" and c not in ",=%" else "".join(f"%{b:02X}" for b in c.encode("utf-8", "replace")) for c in text)
 
 
@@ -97,13 +101,17 @@ class Ledger:
 
     def header(self, which: list[Entry], body: Any) -> str:
         """The value of a report header, at most HEADER_LIMIT bytes; "" when there is nothing to say."""
-        names = self.names(which, body)
-        text = ",".join(names)
-        kept = len(names)
-        while len(text) > HEADER_LIMIT - 8:
-            kept -= 1
-            text = ",".join(names[:kept])
-        return text if kept == len(names) else f"{text},+{len(names) - kept}"
+        return joined(self.names(which, body))
+
+
+def joined(names: list[str]) -> str:
+    """The value of a report header with these entries, at most HEADER_LIMIT bytes."""
+    text = ",".join(names)
+    kept = len(names)
+    while len(text) > HEADER_LIMIT - 8:
+        kept -= 1
+        text = ",".join(names[:kept])
+    return text if kept == len(names) else f"{text},+{len(names) - kept}"
 
 
 def _ordered(entries: list[Entry], body: Any) -> list[Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .ledger import encoded, joined
 from .request import Request
 from .tools import ToolMap
 
@@ -16,20 +17,27 @@ class Encoded(NamedTuple):
     tools: ToolMap
 
 
-LABELS = 32  # of Unsaid
+LABELS, LONGEST = 32, 100  # of Unsaid, and characters of one
 
 
 @dataclass(slots=True)
 class Unsaid:
-    """What the upstream said and the client cannot be told: how often, and the first labels (see events.Opaque)."""
+    """What the upstream said and the client cannot be told: how often, and the first labels (see events.Opaque), each once.
+
+    Encoders add what they are given as Opaque; decoders add what they do not know at all.
+    """
 
     count: int = 0
     labels: list[str] = field(default_factory=list)
 
     def add(self, label: str) -> None:
         self.count += 1
-        if len(self.labels) < LABELS:
-            self.labels.append(label[:100])
+        if len(self.labels) < LABELS and (label := label[:LONGEST]) not in self.labels:
+            self.labels.append(label)
+
+    def header(self) -> str:
+        """The value of a report header, as a ledger's."""
+        return joined([encoded(label) for label in self.labels])
 
 
 @dataclass(slots=True)

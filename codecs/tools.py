@@ -66,7 +66,7 @@ class ToolMap:
         name = tool.name if self._native_namespace else flat_name(tool.name, tool.namespace)
         if name in self._declared:
             param = concrete((*tool.path, "name"))
-            raise errors.Malformed(f"two tools have the name {name!r}", kind="bad_request", code="invalid_request_error", param=param)
+            raise errors.Malformed(f"two tools have the name {name[:64]!r}", kind="bad_request", code="invalid_request_error", param=param)
         emulated = tool.kind == "custom" and not self._native_custom
         self._declared[name] = Declared(tool.name, tool.kind, tool.namespace, emulated)
         if emulated or name != tool.name:

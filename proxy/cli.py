@@ -96,11 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     run: dict[str, Callable[[argparse.Namespace], int]] = {"serve": _serve, "check": _check, "translate": _translate, "load": _load}
     try:
-        return run[given.command](given)
+        code = run[given.command](given)
+        sys.stdout.flush()
+        return code
     except conf.ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        return 1
+    except BrokenPipeError:  # whoever read it has enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still kept is written at exit, once more
         return 1
 
 

@@ -45,6 +45,11 @@ from .errors_in import error_of, is_error
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
 _MOST_CALLS = 1024
+_MOST_LABELS, _LONGEST_LABEL = 64, 64
+# a delta's or message's members that are read, or say nothing
+_KNOWN = frozenset(
+    {"role", "content", "refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning_details", *quirks.REASONING_FIELDS}
+)
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
 # formats of a signed reasoning.text entry that are taken for Anthropic's: nobody else signs text
 _SIGNED = frozenset({_ANTHROPIC, "unknown", ""})
@@ -96,6 +101,7 @@ class StreamDecoder:
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._tools = reply.tools
+        self._unsaid = reply.unsaid
         self._started = False
         self._parts = 0
         self._open: _Open | None = None
@@ -247,6 +253,10 @@ class StreamDecoder:
         call = delta.get("function_call")
         if isinstance(call, dict) and any(call.values()):
             self._call({"index": 0, "function": call}, None, events)
+        if not delta.keys() <= _KNOWN:
+            for key in delta:
+                if key not in _KNOWN and delta[key]:
+                    self._ignore(f"choices[0].message.{key[:_LONGEST_LABEL]}")
 
     # ---- text and reasoning ----
 
@@ -260,7 +270,16 @@ class StreamDecoder:
                 inner = part.get("thinking")
                 self._piece(Reasoning, inner if isinstance(inner, str) else _texts(inner), events)
             else:
-                self._piece(Text, _str(part, "text"), events)
+                text = _str(part, "text")
+                self._piece(Text, text, events)
+                if not text and part.get("type") != "text":
+                    self._ignore(f"choices[0].message.content:{_str(part, 'type')[:_LONGEST_LABEL]}")
+
+    def _ignore(self, label: str) -> None:
+        """Nobody knows what this is, so it is not even told apart from the answer: counted, once for all of its pieces."""
+        if label not in self._foreign and len(self._foreign) < _MOST_LABELS:
+            self._foreign.add(label)
+            self._unsaid.add(label)
 
     def _piece(self, kind: Any, text: str, events: list[Event], logprobs: list[Any] | None = None) -> None:
         """A piece of text or reasoning, in the part that is open or in a new one."""

@@ -71,7 +71,7 @@ def _image(fields: Fields, ledger: Ledger) -> ImagePart:
     elif kind == "base64":
         part.media_type, part.data = _inline(source)
     else:
-        raise _unsupported(f"image source type {kind}", fields.path)
+        raise _unsupported(f"image source type {kind[:64]}", fields.path)
     return part
 
 
@@ -90,7 +90,7 @@ def _document(fields: Fields, ledger: Ledger) -> DocumentPart:
     elif kind == "content":
         part.parts = _parts(source.take("content"), (*path, "source", "content"), ledger, _IN_DOCUMENT, (TextPart, ImagePart))
     else:
-        raise _unsupported(f"document source type {kind}", path)
+        raise _unsupported(f"document source type {kind[:64]}", path)
     return part
 
 

@@ -76,6 +76,7 @@ class StreamDecoder:
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._tools = reply.tools
+        self._unsaid = reply.unsaid
         self._blocks: dict[int, _Block] = {}
         self._current: _Block | None = None  # the block of the last delta or start
         self._started = False
@@ -146,7 +147,10 @@ class StreamDecoder:
         handler = _HANDLERS.get(kind)
         if handler is not None:
             return handler(self, value)
-        return self._error(value) if _is_error(value) else []
+        if _is_error(value):
+            return self._error(value)
+        self._unsaid.add(f"event:{kind[:_LONGEST_LABEL]}")
+        return []
 
     def _message_start(self, value: dict[str, Any]) -> list[Event]:
         if self._started:
@@ -226,7 +230,11 @@ class StreamDecoder:
         if kind == block.delta:
             return self._piece(block, _str(delta, block.key))
         extra = _EXTRA_DELTAS.get((block.kind, kind))
-        return [] if extra is None else extra(self, block, delta)
+        if extra is not None:
+            return extra(self, block, delta)
+        if block.part >= 0:  # else the whole block was reported
+            self._unsaid.add(f"content[{index}].delta:{kind[:_LONGEST_LABEL]}")
+        return []
 
     def _piece(self, block: _Block, text: str) -> list[Event]:
         """A piece of a block's text, as far as it is whole."""

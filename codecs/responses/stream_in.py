@@ -96,6 +96,7 @@ class StreamDecoder:
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._tools = reply.tools
+        self._unsaid = reply.unsaid
         self._logprobs = reply.request.include_logprobs
         self._items: dict[int, _Item] = {}
         self._started = False
@@ -185,7 +186,18 @@ class StreamDecoder:
         if kind in _OF_ITEMS:
             return list(self._of_item(kind, value))
         broken = kind == "error" or (not kind.startswith("response.") and is_error(value))
-        return self._error(value) if broken else []
+        if broken:
+            return self._error(value)
+        self._ignore(kind, value)
+        return []
+
+    def _ignore(self, kind: str, value: _Value) -> None:
+        """What happens within hosted tools' items was reported with them."""
+        index = value.get("output_index")
+        item = self._items.get(index) if isinstance(index, int) else None
+        hosted = item is not None and item.kind not in IN_TURN and item.kind not in CALLS
+        if not hosted and kind not in _SAID_LATER:
+            self._unsaid.add(f"event:{kind[:_LONGEST_LABEL]}")
 
     def _created(self, value: _Value) -> Iterator[Event]:
         if not self._started:
@@ -352,6 +364,9 @@ class StreamDecoder:
             yield from self._refusal_done(item, {"content_index": index, **part})
         elif kind == "reasoning_text":
             yield from self._thought_done(item, "content", index, text_of(part, "text"))
+        elif ("", index) not in item.parts:
+            item.parts["", index] = _Text()
+            self._unsaid.add(f"output[{item.index}].content[{index}]:{kind[:_LONGEST_LABEL]}")
 
     # ---- reasoning ----
 
@@ -581,6 +596,8 @@ _OF_ITEMS: dict[str, Callable[[StreamDecoder, _Item, _Value], Iterator[Event]]] 
     "response.custom_tool_call_input.delta": StreamDecoder._arguments_delta,
     "response.custom_tool_call_input.done": StreamDecoder._arguments_done,
 }
+# what these hold comes again, with more in it
+_SAID_LATER = frozenset({"response.content_part.added", "response.reasoning_summary_part.added"})
 # the type of an item that was not announced, by an event of it
 _IMPLIED = {
     "response.output_text.delta": "message",

@@ -128,3 +128,26 @@ def test_each_member(shape: str, key: str, value: Any) -> None:
         "responses": {"model": "m", "input": "Hi"},
     }
     carry(shape, plain[shape] | {key: value}, CAPABILITIES[0])
+
+
+LONG = "x" * 5000
+TOOL = {"name": LONG, "input_schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": LONG}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": LONG}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": LONG}]}]},
+        {"messages": [{"role": LONG, "content": "Hi"}]},
+        {"tools": [TOOL, TOOL]},
+        {"tools": [{"type": LONG, "name": "f"}]},
+        {"tool_choice": {"type": LONG}},
+        {"thinking": {"type": LONG}},
+    ],
+    ids=lambda member: f"{member}"[:60],
+)
+def test_the_callers_own_words_do_not_make_an_error_long(member: dict[str, Any]) -> None:
+    """Found by fuzzing: an unknown type came back whole."""
+    carry("messages", {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]} | member, CAPABILITIES[0])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
 import pytest
 
-from dragoman.proxy import attempt
+from dragoman.proxy import attempt, inbound, server
 
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, respond, stream_head, until_closed, wait
 from .inside import CONFIG, Inside, inside, inside_once
@@ -235,3 +236,67 @@ def test_the_sdk_takes_keep_alives(quick: None, client: str) -> None:
                 assert outcome.text == "Hello world"
 
     asyncio.run(main())
+
+
+# ---- callers that ask for nothing, or very slowly ----
+
+UNFINISHED = {
+    "nothing": b"",
+    "a head that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-A: a",
+    "a body that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+    "a body in chunks": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    "nothing after an answer": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+@inside_once
+async def test_a_slow_request_is_given_up(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """However steadily its bytes come: what counts is the time since it began."""
+    monkeypatch.setattr(server, "SWEEP", 0.05)
+    monkeypatch.setattr(inbound, "PATIENCE", 0.3)
+    async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, gateway.call(UNFINISHED[name]) as caller:
+
+        async def trickle() -> None:
+            while not caller.writer.is_closing():
+                caller.writer.write(b"1\r\n \r\n" if "chunks" in name else b"a")
+                await asyncio.sleep(0.02)  # the pace is what is tested
+
+        going_on = asyncio.create_task(trickle()) if "goes on" in name or "chunks" in name else None
+        await gateway.until(lambda: gateway.server.connections == 1)
+        await gateway.until(lambda: gateway.server.connections == 0)
+        assert gateway.idle
+        if going_on is not None:
+            going_on.cancel()
+
+
+@inside_once
+async def test_a_request_that_is_being_answered_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SWEEP", 0.02)
+    monkeypatch.setattr(inbound, "PATIENCE", 0.1)
+    gate = Gate()
+    with Provider(
+        [*frames(*SPEECH["chat"].opening, *SPEECH["chat"].words), wait(gate), *map(chunk, SPEECH["chat"].ending), LAST_CHUNK]
+    ) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.ask("chat", "chat/m", stream=True) as caller:
+            await caller.head()
+            begun = time.monotonic()
+            await gateway.until(lambda: time.monotonic() - begun > 0.4)
+            gate.open()
+            await caller.until(b"[DONE]")
+
+
+@inside_once
+async def test_more_connections_than_there_may_be_wait_for_their_turn() -> None:
+    """They are not refused: whoever comes when all places are taken is served as soon as one is free."""
+    health = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, contextlib.AsyncExitStack() as others:
+        gateway._acceptor._most = 3
+        callers = [await others.enter_async_context(gateway.call(health)) for _ in range(3)]
+        assert [(await caller.head())[0] for caller in callers] == [200] * 3
+        async with gateway.call(health) as late:
+            answered = asyncio.create_task(late.head())
+            await gateway.until(lambda: gateway._acceptor._full)
+            assert (gateway.server.connections, answered.done()) == (3, False)
+            callers[0].leave()
+            assert (await answered)[0] == 200

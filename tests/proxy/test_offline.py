@@ -236,3 +236,18 @@ def test_the_command_reads_standard_input() -> None:
     wrong = run(b"{}", "--from", "chat", "--to", "gemini")
     assert (wrong.returncode, wrong.stdout) == (2, b"")
     assert b"gemini" in wrong.stderr
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    """As `| head` is: what it reads no more is not written, and nobody is told of it."""
+    command = [sys.executable, "-m", "dragoman.proxy", "translate", "--from", "chat", "--to", "messages"]
+    body = orjson.dumps(ASKED["chat"] | {"messages": [{"role": "user", "content": "x" * (1 << 20)}]})
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/") as running:
+        assert running.stdin
+        assert running.stdout
+        assert running.stderr
+        running.stdout.close()
+        running.stdin.write(body)
+        running.stdin.close()
+        assert running.stderr.read() == b""
+        assert running.wait() == 1
