@@ -6,9 +6,10 @@ Source: OpenAI API reference, "Chat" and "Chat streaming"; what other providers 
 from __future__ import annotations
 
 from .errors_in import decode_error
+from .observer import Observer
 from .request_in import decode_request
 from .request_out import encode_request
-from .stream_in import Observer, StreamDecoder, decode_response
+from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
 __all__ = [

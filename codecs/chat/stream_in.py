@@ -1,4 +1,4 @@
-"""A chat upstream's answer as hub events: streamed, or whole; and the observer for answers that are carried as they are.
+"""A chat upstream's answer as hub events: streamed, or whole.
 
 Chat completions have no explicit parts: a delta's keys say what goes on, and several may stand in one chunk. So the decoder
 keeps one open text or reasoning part (`_open`), and a slot for every tool call; a slot becomes a part when its name is known.
@@ -216,19 +216,19 @@ class StreamDecoder:
             delta = message if isinstance(message, dict) and not self._said else {}
         events: list[Event] = []
         finish = choice.get("finish_reason")
-        if not self._started and (_str(chunk, "id") or any(delta.values()) or finish):
+        if not self._started and (str_of(chunk, "id") or any(delta.values()) or finish):
             events.append(self._start(chunk))
         self._delta(delta, choice, events)
         if isinstance(finish, str) and finish:
             self._finish = finish
-            self._sequence = _str(choice, "stop_reason") or self._sequence
+            self._sequence = str_of(choice, "stop_reason") or self._sequence
             if finish in quirks.FINISH_FAILED and not self.ended:
                 events += self._fault(errors.Broken("The upstream reported that it failed to answer."))
         return events
 
     def _start(self, chunk: dict[str, Any]) -> Start:
         self._started = True
-        return Start(_str(chunk, "id"), _str(chunk, "model"), _seconds(chunk.get("created")))
+        return Start(str_of(chunk, "id"), str_of(chunk, "model"), _seconds(chunk.get("created")))
 
     def _delta(self, delta: dict[str, Any], choice: dict[str, Any], events: list[Event]) -> None:
         """What stands in one delta, in the order in which models produce it."""
@@ -236,7 +236,7 @@ class StreamDecoder:
         content = delta.get("content")
         if content:
             self._content(content, choice.get("logprobs"), events)
-        for annotation in _dicts(delta.get("annotations")):
+        for annotation in dicts_of(delta.get("annotations")):
             self._annotation(annotation, events)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
@@ -248,7 +248,7 @@ class StreamDecoder:
             self._said = True
             self._report("choices[0].message.audio", events)
         whole = "delta" not in choice
-        for position, entry in enumerate(_dicts(delta.get("tool_calls"))):
+        for position, entry in enumerate(dicts_of(delta.get("tool_calls"))):
             self._call(entry, position if whole else None, events)
         call = delta.get("function_call")
         if isinstance(call, dict) and any(call.values()):
@@ -265,15 +265,15 @@ class StreamDecoder:
         if isinstance(content, str):
             self._piece(Text, content, events, entries if isinstance(entries, list) and entries else None)
             return
-        for part in _dicts(content):  # Mistral
+        for part in dicts_of(content):  # Mistral
             if part.get("type") == "thinking":
                 inner = part.get("thinking")
                 self._piece(Reasoning, inner if isinstance(inner, str) else _texts(inner), events)
             else:
-                text = _str(part, "text")
+                text = str_of(part, "text")
                 self._piece(Text, text, events)
                 if not text and part.get("type") != "text":
-                    self._ignore(f"choices[0].message.content:{_str(part, 'type')[:_LONGEST_LABEL]}")
+                    self._ignore(f"choices[0].message.content:{str_of(part, 'type')[:_LONGEST_LABEL]}")
 
     def _ignore(self, label: str) -> None:
         """Nobody knows what this is, so it is not even told apart from the answer: counted, once for all of its pieces."""
@@ -324,8 +324,8 @@ class StreamDecoder:
 
     def _reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
         """Reasoning as a string, as details, or as both with the same text: then the string is the text."""
-        string = next((text for key in quirks.REASONING_FIELDS if (text := _str(delta, key))), "")
-        details = list(_dicts(delta.get("reasoning_details")))
+        string = next((text for key in quirks.REASONING_FIELDS if (text := str_of(delta, key))), "")
+        details = list(dicts_of(delta.get("reasoning_details")))
         speaking = [entry for entry in details if _detail_text(entry)]
         if string and not speaking:
             if self._open is not None and self._open.sealed:
@@ -346,9 +346,9 @@ class StreamDecoder:
         A part holds what one seal covers: the next entry after a signature or encrypted data begins a new part.
         """
         index = detail.get("index")
-        key = (_str(detail, "type"), index if isinstance(index, int) else -1)
+        key = (str_of(detail, "type"), index if isinstance(index, int) else -1)
         value = _detail_value(detail)
-        if value and not _seal_form(key[0], _str(detail, "format")):
+        if value and not _seal_form(key[0], str_of(detail, "format")):
             self._report("choices[0].message.reasoning_details", events)
             value = ""
         opened = self._reasoning_for(key, detail, text, value, events)
@@ -359,8 +359,8 @@ class StreamDecoder:
             entry = opened.entries[key] = _Entry(key[0])
             if text and opened.length and key[0] == "reasoning.summary" and not self._spoken:
                 text = "\n\n" + text
-        entry.id = _str(detail, "id") or entry.id
-        entry.format = _str(detail, "format") or entry.format
+        entry.id = str_of(detail, "id") or entry.id
+        entry.format = str_of(detail, "format") or entry.format
         entry.text.append(_detail_text(detail))
         if value:
             entry.value = [value] if key[0] == "reasoning.text" else [*entry.value, value]
@@ -372,7 +372,7 @@ class StreamDecoder:
         opened = self._open
         if opened is not None and opened.kind is Reasoning:
             # a block of its own: redacted, or signed and whole
-            own = key[0] == "reasoning.encrypted" and _str(detail, "format") == _ANTHROPIC
+            own = key[0] == "reasoning.encrypted" and str_of(detail, "format") == _ANTHROPIC
             own = own or (key[0] == "reasoning.text" and bool(value and _detail_text(detail)) and bool(opened.entries))
             if key in opened.entries or not (opened.sealed or (own and opened.length)):
                 return opened
@@ -391,13 +391,13 @@ class StreamDecoder:
     def _annotation(self, annotation: dict[str, Any], events: list[Event]) -> None:
         inner = annotation.get("url_citation")
         cited = inner if isinstance(inner, dict) else annotation
-        url = _str(cited, "url")
+        url = str_of(cited, "url")
         opened = self._open
         if annotation.get("type") != "url_citation" or not url or opened is None or opened.kind is not Text:
             self._report("choices[0].message.annotations", events)
             return
         start, end = cited.get("start_index"), cited.get("end_index")
-        citation = Citation(opened.part, url, _str(cited, "title"))
+        citation = Citation(opened.part, url, str_of(cited, "title"))
         if type(start) is int and type(end) is int and self._before <= start < end <= self._before + opened.length:
             citation.start, citation.end = start - self._before, end - self._before
         events.append(citation)
@@ -413,7 +413,7 @@ class StreamDecoder:
         if custom:
             inner = entry.get("custom")
         inner = inner if isinstance(inner, dict) else {}
-        name, id = _str(inner, "name"), _str(entry, "id")
+        name, id = str_of(inner, "name"), str_of(entry, "id")
         text = _argument_text(inner.get("input" if custom else "arguments"))
         slot = self._slot(entry.get("index") if position is None else position, id, name if text else "")
         if slot is None:
@@ -519,7 +519,7 @@ _SPECIAL = frozenset({"error", "x_groq"})
 
 def _choice(chunk: dict[str, Any]) -> dict[str, Any] | None:
     """The choice that is asked for: the first of index 0."""
-    for choice in _dicts(chunk.get("choices")):
+    for choice in dicts_of(chunk.get("choices")):
         if not choice.get("index"):
             return choice
     return None
@@ -564,12 +564,12 @@ def _seal_form(kind: str, format: str) -> str:
 
 def _detail_text(detail: dict[str, Any]) -> str:
     kind = detail.get("type")
-    return _str(detail, "text") if kind == "reasoning.text" else _str(detail, "summary") if kind == "reasoning.summary" else ""
+    return str_of(detail, "text") if kind == "reasoning.text" else str_of(detail, "summary") if kind == "reasoning.summary" else ""
 
 
 def _detail_value(detail: dict[str, Any]) -> str:
     kind = detail.get("type")
-    return _str(detail, "signature") if kind == "reasoning.text" else _str(detail, "data") if kind == "reasoning.encrypted" else ""
+    return str_of(detail, "signature") if kind == "reasoning.text" else str_of(detail, "data") if kind == "reasoning.encrypted" else ""
 
 
 def _argument_text(value: Any) -> str:
@@ -589,124 +589,14 @@ def _seconds(value: Any) -> int:
     return int(value) if isinstance(value, int | float) and 0 < value < 1 << 53 else 0
 
 
-def _str(holder: dict[str, Any], key: str) -> str:
+def str_of(holder: dict[str, Any], key: str) -> str:
     value = holder.get(key)
     return value if isinstance(value, str) else ""
 
 
-def _dicts(value: Any) -> Iterable[dict[str, Any]]:
+def dicts_of(value: Any) -> Iterable[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else ()
 
 
 def _texts(value: Any) -> str:
-    return "".join(_str(part, "text") for part in _dicts(value))
-
-
-# ---- carried as it is ----
-
-_CONTENT = b'"content":"'
-
-
-class Observer:
-    """Watches an answer that goes to a client of the same shape as it is.
-
-    content: something of the answer itself was seen. proof: the answer is complete. error: the provider's own, in mid-stream.
-    stop: the neutral reason, as soon as there is one. bare: how many chunks had no choices.
-    """
-
-    __slots__ = (
-        "_begun",
-        "_called",
-        "_finish",
-        "_head",
-        "_length",
-        "_sequence",
-        "_tail",
-        "_tier",
-        "_usage",
-        "bare",
-        "content",
-        "error",
-        "proof",
-    )
-
-    def __init__(self, reply: Reply) -> None:
-        # what stood around the text of the last ordinary delta: one that differs in nothing else is ordinary, too
-        self._head = self._tail = b""
-        self._length = 0  # of the head
-        self.bare = 0
-        self.content = False
-        self.proof = False
-        self._begun = False
-        self.error: errors.GatewayError | None = None
-        self._usage: dict[str, Any] | None = None
-        self._tier: Any = None
-        self._finish: str | None = None
-        self._sequence = ""
-        self._called = False
-
-    @property
-    def usage(self) -> Usage | None:
-        return None if self._usage is None else from_chat(self._usage, self._tier)
-
-    @property
-    def stop(self) -> str | None:
-        """The neutral reason; None as long as there is none."""
-        ended = self.proof or self._finish is not None
-        return reason_of(self._finish, self._called, self._sequence) if ended else None
-
-    def completed(self, clean: bool) -> bool:
-        """Whether the answer is complete now that the transport ended; clean: as HTTP has it."""
-        return self.proof or (clean and self._finish is not None)
-
-    def feed(self, frame: Frame) -> None:
-        """Never raises. An ordinary delta costs a few searches once content was seen, and one like that before it fewer."""
-        name, data = frame
-        if data[data.find(b'"', self._length) :] == self._tail and data.startswith(self._head) and not name:
-            return
-        if (
-            self.content
-            and not name
-            and (b'"finish_reason":null' in data or b'"finish_reason"' not in data)
-            and (b'"usage"' not in data or b'"usage":null' in data)
-            and (b'"tool_calls"' not in data or self._called or b'"tool_calls":null' in data)
-            and b'"error"' not in data
-            and data[:1] == b"{"
-        ):
-            place = data.find(_CONTENT) + len(_CONTENT)
-            if place >= len(_CONTENT):
-                self._length, self._head, self._tail = place, data[:place], data[data.find(b'"', place) :]
-            return
-        if data.strip() == b"[DONE]":
-            self.proof = self._begun  # alone it proves nothing
-            return
-        try:
-            chunk = jsontext.loads(data)
-        except ValueError:
-            return
-        if isinstance(chunk, dict):
-            self._begun = True
-            self._see(name, chunk, "delta")
-
-    def observe_whole(self, body: dict[str, Any]) -> None:
-        """A complete answer instead of frames."""
-        self._see(b"", body, "message")
-        self.proof = self.error is None
-
-    def _see(self, name: bytes, chunk: dict[str, Any], member: str) -> None:
-        if name == b"error" or is_error(chunk):
-            self.error = error_of(chunk)
-            return
-        choices = _dicts(chunk.get("choices"))
-        self.bare += not choices
-        self._usage = usage_of(chunk, next(iter(choices), None)) or self._usage
-        self._tier = chunk.get("service_tier") or self._tier
-        for choice in choices:
-            if is_error(choice):
-                self.error = error_of(choice)
-            said = choice.get(member)
-            if isinstance(said, dict):
-                self.content = self.content or any(value for key, value in said.items() if key != "role")
-                self._called = self._called or bool(said.get("tool_calls") or said.get("function_call"))
-            self._finish = _str(choice, "finish_reason") or self._finish
-            self._sequence = _str(choice, "stop_reason") or self._sequence
+    return "".join(str_of(part, "text") for part in dicts_of(value))

@@ -1,0 +1,119 @@
+"""Looks on while a chat upstream's answer is carried to a chat client as it is: usage, the ending, an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import errors, jsontext
+from ..reply import Reply
+from ..sse import Frame
+from ..usage import Usage, from_chat
+from .errors_in import error_of, is_error
+from .stream_in import dicts_of, reason_of, str_of, usage_of
+
+_CONTENT = b'"content":"'
+
+
+class Observer:
+    """Watches an answer that goes to a client of the same shape as it is.
+
+    content: something of the answer itself was seen. proof: the answer is complete. error: the provider's own, in mid-stream.
+    stop: the neutral reason, as soon as there is one. bare: how many chunks had no choices.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_called",
+        "_finish",
+        "_head",
+        "_length",
+        "_sequence",
+        "_tail",
+        "_tier",
+        "_usage",
+        "bare",
+        "content",
+        "error",
+        "proof",
+    )
+
+    def __init__(self, reply: Reply) -> None:
+        # what stood around the text of the last ordinary delta: one that differs in nothing else is ordinary, too
+        self._head = self._tail = b""
+        self._length = 0  # of the head
+        self.bare = 0
+        self.content = False
+        self.proof = False
+        self._begun = False
+        self.error: errors.GatewayError | None = None
+        self._usage: dict[str, Any] | None = None
+        self._tier: Any = None
+        self._finish: str | None = None
+        self._sequence = ""
+        self._called = False
+
+    @property
+    def usage(self) -> Usage | None:
+        return None if self._usage is None else from_chat(self._usage, self._tier)
+
+    @property
+    def stop(self) -> str | None:
+        """The neutral reason; None as long as there is none."""
+        ended = self.proof or self._finish is not None
+        return reason_of(self._finish, self._called, self._sequence) if ended else None
+
+    def completed(self, clean: bool) -> bool:
+        """Whether the answer is complete now that the transport ended; clean: as HTTP has it."""
+        return self.proof or (clean and self._finish is not None)
+
+    def feed(self, frame: Frame) -> None:
+        """Never raises. An ordinary delta costs a few searches once content was seen, and one like that before it fewer."""
+        name, data = frame
+        if data[data.find(b'"', self._length) :] == self._tail and data.startswith(self._head) and not name:
+            return
+        if (
+            self.content
+            and not name
+            and (b'"finish_reason":null' in data or b'"finish_reason"' not in data)
+            and (b'"usage"' not in data or b'"usage":null' in data)
+            and (b'"tool_calls"' not in data or self._called or b'"tool_calls":null' in data)
+            and b'"error"' not in data
+            and data[:1] == b"{"
+        ):
+            place = data.find(_CONTENT) + len(_CONTENT)
+            if place >= len(_CONTENT):
+                self._length, self._head, self._tail = place, data[:place], data[data.find(b'"', place) :]
+            return
+        if data.strip() == b"[DONE]":
+            self.proof = self._begun  # alone it proves nothing
+            return
+        try:
+            chunk = jsontext.loads(data)
+        except ValueError:
+            return
+        if isinstance(chunk, dict):
+            self._begun = True
+            self._see(name, chunk, "delta")
+
+    def observe_whole(self, body: dict[str, Any]) -> None:
+        """A complete answer instead of frames."""
+        self._see(b"", body, "message")
+        self.proof = self.error is None
+
+    def _see(self, name: bytes, chunk: dict[str, Any], member: str) -> None:
+        if name == b"error" or is_error(chunk):
+            self.error = error_of(chunk)
+            return
+        choices = dicts_of(chunk.get("choices"))
+        self.bare += not choices
+        self._usage = usage_of(chunk, next(iter(choices), None)) or self._usage
+        self._tier = chunk.get("service_tier") or self._tier
+        for choice in choices:
+            if is_error(choice):
+                self.error = error_of(choice)
+            said = choice.get(member)
+            if isinstance(said, dict):
+                self.content = self.content or any(value for key, value in said.items() if key != "role")
+                self._called = self._called or bool(said.get("tool_calls") or said.get("function_call"))
+            self._finish = str_of(choice, "finish_reason") or self._finish
+            self._sequence = str_of(choice, "stop_reason") or self._sequence
