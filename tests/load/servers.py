@@ -22,7 +22,7 @@ version: v0.3.0
 listeners: [{{type: model, name: load, address: 127.0.0.1, port: {port}}}]
 model_providers:
   - {{model: chat/*, provider_interface: openai, apis: [chat_completions], base_url: "http://127.0.0.1:{upstream}", access_key: k}}
-  - {{model: messages/*, provider_interface: anthropic, apis: [messages], base_url: "http://127.0.0.1:{upstream}", access_key: k}}
+  - {{model: messages/*, provider_interface: anthropic, apis: [messages], base_url: "http://127.0.0.1:{other}", access_key: k}}
   - {{model: responses/*, provider_interface: openai, apis: [responses], base_url: "http://127.0.0.1:{upstream}", access_key: k}}
 """
 
@@ -78,11 +78,11 @@ def provider(core: int | None = None) -> Iterator[tuple[int, int]]:
         process.stdout.close()
 
 
-def commands(name: str, port: int, upstream: int, folder: Path) -> list[str]:
-    """How something under test is started. Raises LookupError when its program is not there."""
+def commands(name: str, port: int, upstream: int, folder: Path, other: int | None = None) -> list[str]:
+    """How something under test is started. other: the provider of the messages shape. Raises LookupError without its program."""
     if name.startswith("dragoman"):
         config = folder / "gateway.yaml"
-        config.write_text(_GATEWAY.format(port=port, upstream=upstream))
+        config.write_text(_GATEWAY.format(port=port, upstream=upstream, other=other or upstream))
         start = ["-c", _WITHOUT_UVLOOP] if name == "dragoman-asyncio" else ["-m", "dragoman.proxy"]
         workers = ["--workers", name.removeprefix("dragoman-x")] if name.startswith("dragoman-x") else []
         return [sys.executable, *start, "serve", str(config), *workers]
@@ -99,11 +99,11 @@ NAMES = ("dragoman", "dragoman-asyncio", "relay", "nginx")
 
 
 @contextlib.contextmanager
-def under_test(name: str, upstream: int, core: int | None = None) -> Iterator[Under]:
+def under_test(name: str, upstream: int, core: int | None = None, other: int | None = None) -> Iterator[Under]:
     """dragoman, dragoman-asyncio, dragoman-xN (N workers), relay or nginx, before the provider at this port."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        command = commands(name, port, upstream, Path(folder))
+        command = commands(name, port, upstream, Path(folder), other)
         clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
         with open(Path(folder) / "log", "w+") as log:
             process = subprocess.Popen([*pinned(core), *command], stderr=log, stdout=log, cwd=ROOT, env=clean)

@@ -1,0 +1,84 @@
+"""The guard of speed: the gateway beside a plain Tornado relay in the same run, and one loud stream beside many calm ones.
+
+Only ratios and differences within one run are judged, with room for a busy machine; what they are on a quiet one is in
+docs/performance.md. `tox -e bench` runs all of it, the suite one short round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from dragoman.proxy import load
+
+from . import drain, servers, shapes
+from .workloads import WORKLOADS, measure, median
+
+FULL = bool(os.environ.get("DRAGOMAN_BENCH"))
+RUNS, SECONDS = (3, 2.0) if FULL else (1, 0.5)
+CALM = 1000 if FULL else 100
+
+# workload -> how much more CPU than the relay the gateway may take for one answer or delta
+MOST = {"whole": 1.3, "stream": 0.6, "messages": 0.6, "responses": 0.8, "body": 2.5}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[int]:
+    with servers.provider() as (port, _):
+        yield port
+
+
+@pytest.mark.timeout(180)
+def test_a_request_and_an_event_cost_no_more_than_in_a_plain_relay(upstream: int) -> None:
+    found: dict[str, dict[str, float]] = {}
+    names = tuple(MOST) if FULL else ("whole", "stream")
+    for under in ("dragoman", "relay"):
+        with servers.under_test(under, upstream) as process:
+            for name in names:
+                run = median([measure(replace(WORKLOADS[name], seconds=SECONDS), process, 0.2) for _ in range(RUNS)])
+                assert not run.errors
+                found.setdefault(name, {})[under] = run.us
+    ratios = {name: both["dragoman"] / both["relay"] for name, both in found.items()}
+    print({name: f"{ratio:.2f}" for name, ratio in ratios.items()})
+    assert {name: ratio for name, ratio in ratios.items() if ratio > MOST[name]} == {}
+
+
+@contextlib.contextmanager
+def flooding(port: int) -> Iterator[None]:
+    """A stream without pauses, read in a process of its own, which leaves the cores to the others."""
+    command = ["nice", "-n", "19", *servers.pinned(1), sys.executable, "-m", "dragoman.proxy", "load", f"http://127.0.0.1:{port}"]
+    command += ["--model", "messages/load", "--shape", "messages", "--streams", "1", "--words", "5000", "--seconds", "120"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+
+
+def _added(port: int) -> float:
+    """The median of what is added to the events of CALM paced streams, in ms."""
+    words = 60
+    request = load.target(load.Plan(f"http://127.0.0.1:{port}", "chat", "chat/load", rate=20.0, words=words)).request
+    calm = drain.Asked(port, request, words, shapes.WIRES["chat"].terminal, paced=True)
+    found = drain.Drain(calm, CALM).run(None, CALM / 1000, 60)
+    assert not found.errors
+    return statistics.median(found.added) / 1e3
+
+
+@pytest.mark.timeout(120)
+def test_a_stream_that_floods_hardly_delays_the_others() -> None:
+    with servers.provider(1) as (calm, _), servers.provider(1) as (loud, _), servers.under_test("dragoman", calm, 0, loud) as process:
+        alone = _added(process.port)
+        with flooding(process.port):
+            beside = _added(process.port)
+    print(f"{CALM} streams at 20/s: {alone:.2f} ms at the median, beside one that floods {beside:.2f} ms")
+    assert beside - alone < (5.0 if FULL else 50.0)
