@@ -13,7 +13,7 @@ NAMES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
 
 
 def test_they_are_there():
-    assert NAMES == ["config_mock_llm.yaml", "minimal.yaml", "production.yaml"]
+    assert NAMES == ["config_mock_llm.yaml", "minimal.yaml", "production.yaml", "scale.yaml"]
 
 
 @pytest.mark.parametrize("name", NAMES)
