@@ -199,6 +199,8 @@ def error_kind(error: errors.GatewayError) -> str:
     """A failed attempt in one word: `timeout_idle`, `refused`, or the kind of error that the upstream itself told."""
     if isinstance(error, errors.Timeout):
         return f"timeout_{error.timer}"
+    if error.code == "upstream_auth_failed":  # told to the caller as a bad gateway: it is not the caller's key
+        return "authentication"
     if isinstance(error, errors.Answered) or type(error) in (errors.GatewayError, errors.UpstreamFault):
         return error.kind
     return type(error).__name__.lower()

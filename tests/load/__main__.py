@@ -26,7 +26,11 @@ CORE_UNDER, CORE_LOAD = 0, 1
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--under", default=",".join(servers.NAMES), help="what is measured (%(default)s); dragoman-xN has N workers")
+    parser.add_argument(
+        "--under",
+        default=",".join(servers.NAMES),
+        help="what is measured (%(default)s); dragoman-xN has N workers, dragoman-silent no metrics and no log, dragoman-traced traces",
+    )
     parser.add_argument("--workloads", default=",".join([*WORKLOADS, "start"]), help="%(default)s")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", metavar="FILE")

@@ -43,6 +43,14 @@ http {{
 # uvloop hidden, as if it were not installed
 _WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from dragoman.proxy.cli import main; sys.exit(main(sys.argv[1:]))"
 
+# nothing is counted, logged or traced when an exchange begins and ends: what these cost is the difference
+_SILENT = (
+    "import sys; from dragoman.proxy import gateway, metrics; from dragoman.proxy.cli import main; "
+    "gateway.Gateway.settle = lambda *_: None; metrics.Metrics.opened = lambda *_: None; sys.exit(main(sys.argv[1:]))"
+)
+_PROGRAMS = {"dragoman-asyncio": ["-c", _WITHOUT_UVLOOP], "dragoman-silent": ["-c", _SILENT]}
+_TRACING = 'tracing: {{otlp_endpoint: "http://127.0.0.1:{upstream}", random_sampling: 100}}\n'
+
 
 @dataclass(frozen=True)
 class Under:
@@ -82,8 +90,9 @@ def commands(name: str, port: int, upstream: int, folder: Path, other: int | Non
     """How something under test is started. other: the provider of the messages shape. Raises LookupError without its program."""
     if name.startswith("dragoman"):
         config = folder / "gateway.yaml"
-        config.write_text(_GATEWAY.format(port=port, upstream=upstream, other=other or upstream))
-        start = ["-c", _WITHOUT_UVLOOP] if name == "dragoman-asyncio" else ["-m", "dragoman.proxy"]
+        text = _GATEWAY + (_TRACING if name == "dragoman-traced" else "")
+        config.write_text(text.format(port=port, upstream=upstream, other=other or upstream))
+        start = _PROGRAMS.get(name, ["-m", "dragoman.proxy"])
         workers = ["--workers", name.removeprefix("dragoman-x")] if name.startswith("dragoman-x") else []
         return [sys.executable, *start, "serve", str(config), *workers]
     if name == "relay":
@@ -95,12 +104,15 @@ def commands(name: str, port: int, upstream: int, folder: Path, other: int | Non
     return [program, "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
-NAMES = ("dragoman", "dragoman-asyncio", "relay", "nginx")
+NAMES = ("dragoman", "dragoman-asyncio", "relay", "nginx")  # what is measured unless something else is asked for
 
 
 @contextlib.contextmanager
 def under_test(name: str, upstream: int, core: int | None = None, other: int | None = None) -> Iterator[Under]:
-    """dragoman, dragoman-asyncio, dragoman-xN (N workers), relay or nginx, before the provider at this port."""
+    """One of NAMES, dragoman-xN (N workers), dragoman-silent or dragoman-traced, before the provider at this port.
+
+    dragoman-silent counts, logs and traces nothing; dragoman-traced traces every request, with the provider as collector.
+    """
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command = commands(name, port, upstream, Path(folder), other)
