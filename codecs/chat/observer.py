@@ -9,9 +9,8 @@ from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_chat
 from .errors_in import error_of, is_error
+from .likeness import NOTHING, around
 from .stream_in import dicts_of, reason_of, str_of, usage_of
-
-_CONTENT = b'"content":"'
 
 
 class Observer:
@@ -38,9 +37,7 @@ class Observer:
     )
 
     def __init__(self, reply: Reply) -> None:
-        # what stood around the text of the last ordinary delta: one that differs in nothing else is ordinary, too
-        self._head = self._tail = b""
-        self._length = 0  # of the head
+        self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
         self.bare = 0
         self.content = False
         self.proof = False
@@ -80,9 +77,7 @@ class Observer:
             and b'"error"' not in data
             and data[:1] == b"{"
         ):
-            place = data.find(_CONTENT) + len(_CONTENT)
-            if place >= len(_CONTENT):
-                self._length, self._head, self._tail = place, data[:place], data[data.find(b'"', place) :]
+            self._length, self._head, self._tail = around(data)
             return
         if data.strip() == b"[DONE]":
             self.proof = self._begun  # alone it proves nothing

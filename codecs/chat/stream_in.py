@@ -41,6 +41,7 @@ from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_chat
 from .errors_in import error_of, is_error
+from .likeness import NOTHING, around
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
@@ -110,6 +111,7 @@ class StreamDecoder:
         self._newest: dict[int | None, _Slot] = {}  # by index
         self._calls = 0
         self._joining = False
+        self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
         self._spoken = False  # reasoning came as a string, so details only repeat it
         self._past: set[tuple[str, int]] = set()  # details entries whose part is over
         self._foreign: set[str] = set()  # labels of what was reported as opaque
@@ -133,12 +135,19 @@ class StreamDecoder:
         """The events of one frame. Never raises: what is wrong with the upstream is a Fault."""
         if self.ended:
             return []
+        name, data = frame
+        opened = self._open
+        end = data.find(b'"', self._length)
         try:
-            chunk = orjson.loads(frame[1])
+            if data[end:] == self._tail and opened is not None and opened.kind is Text and data.startswith(self._head) and not name:
+                text = orjson.loads(data[self._length - 1 : end + 1])
+                if text and not self._joining:
+                    opened.length += len(text)
+                    return [Text(opened.part, text)]
+            chunk = orjson.loads(data)
         except ValueError:
             return self._unparsed(frame)
         # the ordinary delta: one more piece of the text that is open, and nothing else
-        opened = self._open
         if opened is not None and opened.kind is Text and type(chunk) is dict and not self._joining:
             choices = chunk.get("choices")
             if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
@@ -156,9 +165,10 @@ class StreamDecoder:
                     and _SPECIAL.isdisjoint(chunk)
                     and _SPECIAL.isdisjoint(choice)
                 ):
+                    self._length, self._head, self._tail = around(data)
                     opened.length += len(text)
                     return [Text(opened.part, text)]
-        return self._chunk(frame[0], chunk)
+        return self._chunk(name, chunk)
 
     def finish(self, clean: bool) -> list[Event]:
         """The transport ended; clean: as HTTP has it. To be called once."""
