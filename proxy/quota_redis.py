@@ -21,7 +21,7 @@ from .stores.redis import RedisStore
 
 log = logging.getLogger("dragoman")
 
-PATIENCE = 1.0  # seconds that an admission waits for Redis
+PATIENCE = 3.0  # seconds that an admission waits for Redis: beyond what a busy machine takes, or a storm would be let in twice
 PAUSE = 2.0  # seconds without asking it, after it did not answer
 
 _ADMIT = """
