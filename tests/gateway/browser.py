@@ -113,11 +113,14 @@ class Browser:
         self._process.wait(20)
         assert self._process.stderr is not None
         self._process.stderr.close()
-        self._socket.close()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._hang_up())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
         self._folder.cleanup()
+
+    async def _hang_up(self) -> None:
+        self._socket.close()  # makes a future: outside of the loop there may be none for it
+        await asyncio.sleep(0)
 
 
 class Page:

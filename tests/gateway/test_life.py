@@ -127,9 +127,11 @@ def test_idle_connections_delay_nothing(start: Start, provider: Provider, worker
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_second_signal_ends_at_once(start: Start, provider: Provider, workers: str) -> None:
     gateway = start(configured(provider), "--workers", workers)
+    gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: gateway.log().count("configuration reloaded") == int(workers))  # all have begun
     with begun(gateway) as wire:
         gateway.process.send_signal(signal.SIGTERM)
-        until(lambda: "draining" in gateway.log())
+        until(lambda: gateway.log().count("draining") == int(workers))
         began = time.monotonic()
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.process.wait(10) == 1
