@@ -413,7 +413,7 @@ class Attempt:
                 code="upstream_auth_failed",
                 should_retry=False,
             )
-        if self.same_shape:
+        if self.same_shape and told.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
             own = self.candidate.provider.passthrough_auth
             self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body if own else told)
         error.headers = limits.answer_headers(self.candidate.shape, self.exchange.shape, self.upstream_headers, time())

@@ -167,6 +167,13 @@ def zipped(speech: Speech, streamed: bool) -> Steps:
     return [respond(body, content_encoding="gzip", content_type=kind)]
 
 
+def zipped_and_cut(speech: Speech, streamed: bool) -> Steps:
+    """In order by HTTP, but the compressed data is not whole: nothing of it is known to be right."""
+    head, blank, body = zipped(speech, streamed)[0].partition(b"\r\n\r\n")  # type: ignore[union-attr]
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
+    return [b"\r\n".join(lines) + b"\r\ncontent-length: %d" % (len(body) // 2) + blank + body[: len(body) // 2]]
+
+
 def large(size: int) -> Script:
     """One event, or one whole answer, of this many letters."""
 
@@ -302,15 +309,23 @@ FAULTS: dict[str, Fault] = {
     "too-large-an-event": Fault(large(LIMIT + 500_000), **same(GARBLED)),
     "large-event": Fault(large(LIMIT - 100_000), **same(Expect("x" * (LIMIT - 100_000)))),
     "one-byte-each": Fault(one_byte_each, **same(WHOLE)),
-    "redirect": Fault(always(respond(b"", 307, location="/stolen")), **same(GARBLED)),
+    "301": Fault(always(respond(b"", 301, location="/stolen")), **same(GARBLED)),
+    "302": Fault(always(respond(PAGE, 302, location="//stolen.invalid/v1", content_type="text/html")), **same(GARBLED)),
+    "303": Fault(always(respond(b"", 303, location="/stolen")), **same(GARBLED)),
+    "307": Fault(always(respond(b"", 307, location="/stolen")), **same(GARBLED)),
+    "308": Fault(lambda speech, streamed: [respond(speech.whole, 308, location="/stolen")], **same(GARBLED)),
+    "stream-for-a-whole": Fault(lambda speech, streamed: [*frames(*speech.stream), LAST_CHUNK], whole=GARBLED),
     "whole-for-a-stream": Fault(lambda speech, streamed: [respond(speech.whole)], WHOLE),
     "stream-as-text": Fault(typed("text/plain; charset=utf-8"), **same(WHOLE)),
     "stream-as-bytes": Fault(typed("application/octet-stream"), **same(WHOLE)),
     "stream-as-nothing": Fault(typed(None), **same(WHOLE)),
     "whole-as-a-stream-type": Fault(lambda speech, streamed: [respond(speech.whole, content_type="text/plain")], WHOLE),
     "gzip": Fault(zipped, **same(WHOLE)),
+    "gzip-cut": Fault(zipped_and_cut, **same(INTERRUPTED)),
+    "gzip-in-name-only": Fault(lambda speech, streamed: [respond(speech.whole, content_encoding="gzip")], **same(GARBLED)),
     "brotli": Fault(always(respond(b"\x0b\x02\x80", content_encoding="br")), **same(GARBLED)),
     # errors in the provider's own words
+    "error-at-once": Fault(lambda speech, streamed: [stream_head(), chunk(error_event(shape_of(speech))), LAST_CHUNK], RATE_LIMIT),
     "error-first": Fault(error_in_stream(False), RATE_LIMIT),
     "error-later": Fault(error_in_stream(True), Expect(TEXT, "rate_limit", "rate_limit_exceeded")),
     "error-with-200": Fault(error_in_whole, **same(RATE_LIMIT)),
@@ -321,6 +336,9 @@ FAULTS: dict[str, Fault] = {
     "403-own": Fault(answered("permission", "permission_denied"), **same(Expect("", "permission", "permission_denied")), entry="-own"),
     "404": Fault(answered("not_found"), **same(Expect("", "not_found"))),
     "429": Fault(answered("rate_limit", "rate_limit_exceeded", retry_after="7"), **same(RATE_LIMIT)),
+    "page-500": Fault(always(respond(PAGE, 500, content_type="text/html")), **same(Expect("", "server"))),
+    "500-with-nothing": Fault(always(respond(b"", 500)), **same(Expect("", "server"))),
+    "502-cut": Fault(always(respond(PAGE, 502, content_type="text/html")[:-20], close), **same(INTERRUPTED)),
     "500": Fault(answered("server"), **same(Expect("", "server"))),
     "overloaded": Fault(answered("overloaded", "overloaded"), **same(Expect("", "overloaded", "overloaded"))),
 }
@@ -329,7 +347,7 @@ FAULTS: dict[str, Fault] = {
 ADDRESSES = {
     "refused": "http://127.0.0.1:CLOSED/v1",
     "no-such-host": "http://no..host/v1",
-    "no-tls": "https://127.0.0.1:PROVIDER/v1",
+    "no-tls": "https://127.0.0.1:PLAIN/v1",
     "not-trusted": "https://localhost:SECURE/v1",
 }
 
@@ -362,10 +380,10 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="module")
-def judges(start_session: Start, provider: Provider, untrusted: Provider) -> Iterator[Judges]:
+def judges(start_session: Start, provider: Provider, untrusted: Provider, plain: Provider) -> Iterator[Judges]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
-    ports = {"CLOSED": closed, "PROVIDER": provider.port, "SECURE": untrusted.port}
+    ports = {"CLOSED": closed, "PLAIN": plain.port, "SECURE": untrusted.port}
     addresses = {"provider": f"{provider.url}/v1"}
     for name, address in ADDRESSES.items():
         for word, port in ports.items():
@@ -384,6 +402,13 @@ def untrusted() -> Iterator[Provider]:
     from ..scripted import tls_contexts
 
     with Provider([], tls=tls_contexts()[0]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Provider]:
+    """A server that knows no TLS, and says so."""
+    with Provider([], on_connect=[b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", close]) as running:
         yield running
 
 
@@ -411,3 +436,13 @@ def test_fault(judges: Judges, provider: Provider, name: str, streamed: bool, cl
         assert outcome.headers["retry-after"] == "7"
     if client == "responses" and outcome.status == 200:
         assert "response.failed" in outcome.events or client == upstream
+
+
+@pytest.mark.parametrize(("client", "upstream"), PAIRS)
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_no_connection(judges: Judges, provider: Provider, name: str, streamed: bool, client: str, upstream: str) -> None:
+    before = len(provider.requests)
+    outcome = judges.ask(client, f"{upstream}-{name}/m", streamed=streamed)
+    assert outcome == UNREACHABLE.outcome(client)
+    assert len(provider.requests) == before
