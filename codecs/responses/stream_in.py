@@ -140,7 +140,7 @@ class StreamDecoder:
                 return Reasoning(item.part, text)
         elif kind in _ARGUMENTS and type(index) is int:
             item = self._items.get(index)
-            if item is not None and item.plain and item.part >= 0 and not item.done:
+            if item is not None and item.plain and item.part >= 0 and not item.done and item.kind in CALLS:
                 item.streamed = True
                 return Arguments(item.part, text)
         return None

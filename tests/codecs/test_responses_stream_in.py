@@ -367,6 +367,11 @@ PART = ev.PartStop(0)
                 ev.TextStart(2), ev.Text(2, "b"), ev.PartStop(1), ev.PartStop(2),
             ],
         ),
+        # an index that two items claim is the first one's
+        (
+            [text(0, "a"), added(0, "function_call", call_id="c", name="f"), of("function_call_arguments.delta", 0, delta="{}")],
+            [ev.TextStart(0), ev.Text(0, "a"), PART],
+        ),
         # what only this shape has
         ([added(0, "mcp_call"), of("mcp_call_arguments.delta", 0, delta="{}"), done(0, "mcp_call")], [ev.Opaque("output[0]:mcp_call")]),
         ([("audio.delta", {"delta": "x"}), ("of_tomorrow", {}), ("output_text.of_tomorrow", {})], []),
