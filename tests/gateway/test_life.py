@@ -178,15 +178,18 @@ def test_reload(start: Start, provider: Provider, held: Held, workers: str) -> N
     ],
     ids=["unknown-key", "no-yaml", "no-text", "no-file"],
 )
-def test_a_bad_file_changes_nothing(start: Start, provider: Provider, text: str | None, said: str) -> None:
+def test_a_bad_file_changes_nothing(start: Start, provider: Provider, held: Held, text: str | None, said: str) -> None:
     gateway = start(configured(provider))
     file = file_of(gateway)
-    if text is None:
-        file.unlink()
-    else:
-        file.write_text(text)
-    gateway.process.send_signal(signal.SIGHUP)
-    until(lambda: "the configuration was not changed" in gateway.log())
+    with begun(gateway) as wire:
+        if text is None:
+            file.unlink()
+        else:
+            file.write_text(text)
+        gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: "the configuration was not changed" in gateway.log())
+        held.gate.open()
+        wire.until(b"[DONE]")
     assert said in gateway.log()
     assert "reloaded" not in gateway.log()
     assert "traceback" not in gateway.log().lower()
