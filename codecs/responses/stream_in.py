@@ -215,7 +215,7 @@ class StreamDecoder:
         if item is None:
             yield from self._garbled("too many items at once")
             return
-        if item.done:
+        if item.done or (item.kind in CALLS and kind not in _OF_CALLS):
             return
         if item.kind in CALLS or item.kind not in IN_TURN:
             yield from _OF_ITEMS[kind](self, item, value)
@@ -598,6 +598,13 @@ _OF_ITEMS: dict[str, Callable[[StreamDecoder, _Item, _Value], Iterator[Event]]] 
 }
 # what these hold comes again, with more in it
 _SAID_LATER = frozenset({"response.content_part.added", "response.reasoning_summary_part.added"})
+# what may happen to a call; text at its index is not its own
+_OF_CALLS = _ARGUMENTS | {
+    "response.output_item.added",
+    "response.output_item.done",
+    "response.function_call_arguments.done",
+    "response.custom_tool_call_input.done",
+}
 # the type of an item that was not announced, by an event of it
 _IMPLIED = {
     "response.output_text.delta": "message",

@@ -372,6 +372,10 @@ PART = ev.PartStop(0)
             [text(0, "a"), added(0, "function_call", call_id="c", name="f"), of("function_call_arguments.delta", 0, delta="{}")],
             [ev.TextStart(0), ev.Text(0, "a"), PART],
         ),
+        (
+            [added(0, "function_call", call_id="c", name="f"), text(0, "a"), done(0, "function_call")],
+            [ev.ToolStart(0, "c", "f"), PART],
+        ),
         # what only this shape has
         ([added(0, "mcp_call"), of("mcp_call_arguments.delta", 0, delta="{}"), done(0, "mcp_call")], [ev.Opaque("output[0]:mcp_call")]),
         ([("audio.delta", {"delta": "x"}), ("of_tomorrow", {}), ("output_text.of_tomorrow", {})], []),
