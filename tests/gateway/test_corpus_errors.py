@@ -120,7 +120,7 @@ def _words(value: Any) -> str:
 @pytest.mark.parametrize("recording", FAILED, ids=lambda r: r.name)
 def test_a_recorded_error_is_told_in_the_callers_shape(gateway: httpx.Client, recording: Recording, client: str) -> None:
     answer = _ask(gateway, recording, client, stream=False)
-    if client == recording.shape and recording.status >= 400:
+    if client == recording.shape and recording.status >= 400 and recording.body.lstrip().startswith(b"{"):
         assert (answer.status_code, answer.content) == (recording.status, recording.body)
         return
     assert answer.status_code >= 400
