@@ -92,7 +92,7 @@ class Client:
         framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
         if not stream.writing():
             try:
-                count = stream.write_to_fd(memoryview(framed))
+                count = stream.write_to_fd(framed)  # type: ignore[arg-type]  # bytes do: nothing is kept of them
             except BlockingIOError:
                 count = 0
             except OSError:

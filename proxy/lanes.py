@@ -66,6 +66,7 @@ class BytesLane:
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
         self._rest = bytearray()  # the beginning of an event that is not over
+        self._between = False  # the last read ended with an event, and none is edited for its model
         self.ended = False
         self.error: errors.GatewayError | None = None
         self.events = 0
@@ -86,6 +87,9 @@ class BytesLane:
     def feed(self, chunk: bytes) -> bytes:
         """Raises Garbled for an event over the limit."""
         observer = self.observer
+        if self._between and observer.repeats(chunk):
+            self.events += 1
+            return chunk
         feed = observer.feed
         frames = self._splitter.feed(chunk)
         for frame in frames:
@@ -97,8 +101,10 @@ class BytesLane:
         if observer.proof or observer.error is not None:
             self.ended = True
             self.error = observer.error
-        if self._rest or not self._splitter.boundary:
+        boundary = self._splitter.boundary
+        if self._rest or not boundary:
             chunk = self._whole(chunk)
+        self._between = boundary and self._reply.echo_model is None and not self.ended
         out = self._edited(chunk) if self._edits and chunk else chunk
         if self.ended and out.endswith(b"\r\n\r"):
             out += b"\n"  # its own other half would come when nothing is read any more

@@ -249,8 +249,13 @@ class _Call:
             payload = body.feed(data) if data else b""
             if self._inflater is not None:
                 self._pieces = self._inflater.feed(payload)
-            else:
+            elif body.ended or not payload:
                 self._pieces = iter((payload,) if payload else ())
+            else:  # nearly every read: one piece, and more to come
+                answer = (self._request.streaming_callback or self._collect)(payload)
+                if answer is not None:
+                    self._wait(answer)
+                return
             self._hand_over(body)
         except (Exception, asyncio.CancelledError) as error:
             self._fail(error)

@@ -23,6 +23,7 @@ class Observer:
     __slots__ = (
         "_begun",
         "_called",
+        "_event",
         "_finish",
         "_head",
         "_length",
@@ -38,6 +39,7 @@ class Observer:
 
     def __init__(self, reply: Reply) -> None:
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
+        self._event = NOTHING  # the same of its whole event
         self.bare = 0
         self.content = False
         self.proof = False
@@ -78,6 +80,7 @@ class Observer:
             and data[:1] == b"{"
         ):
             self._length, self._head, self._tail = around(data)
+            self._event = (self._length + 6, b"data: " + self._head, self._tail + b"\n\n")
             return
         if data.strip() == b"[DONE]":
             self.proof = self._begun  # alone it proves nothing
@@ -89,6 +92,11 @@ class Observer:
         if isinstance(chunk, dict):
             self._begun = True
             self._see(name, chunk, "delta")
+
+    def repeats(self, chunk: bytes) -> bool:
+        """Whether a read between two events is one more delta like the last one, and nothing besides: then it need not be fed."""
+        length, head, tail = self._event
+        return chunk[chunk.find(b'"', length) :] == tail and chunk.startswith(head) and chunk.count(b"\n") == 2
 
     def observe_whole(self, body: dict[str, Any]) -> None:
         """A complete answer instead of frames."""

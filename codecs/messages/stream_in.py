@@ -360,6 +360,9 @@ def stop_of(delta: dict[str, Any], calls: bool) -> Stop:
     return Stop(reason, sequence if isinstance(sequence, str) else None, explanation or None)
 
 
+_DELTA = b"event: content_block_delta\ndata: {"
+
+
 class Observer:
     """Watches an answer that goes to a client of the same shape as it is.
 
@@ -396,6 +399,10 @@ class Observer:
             return
         if isinstance(value, dict):
             self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
+
+    def repeats(self, chunk: bytes) -> bool:
+        """Whether a read between two events is one more delta and nothing besides: then it need not be fed."""
+        return self.content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer is complete, now that the transport ended (clean: it was not broken off)."""

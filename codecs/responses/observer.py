@@ -23,6 +23,7 @@ _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.fa
 _NOTABLE = _TERMINAL | {"error"}
 _NOTABLE_BYTES = frozenset(kind.encode() for kind in _NOTABLE)
 _IN_DATA = tuple(b'"%b"' % kind for kind in sorted(_NOTABLE_BYTES))
+_DELTA = b"event: response.output_text.delta\ndata: {"
 
 
 class Observer:
@@ -55,6 +56,10 @@ class Observer:
             return
         if isinstance(value, dict):
             self._see(text_of(value, "type") or name.decode("utf-8", "replace"), value)
+
+    def repeats(self, chunk: bytes) -> bool:
+        """Whether a read between two events is one more piece of text and nothing besides: then it need not be fed."""
+        return self.content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer was whole when its transport ended; nothing but a terminal event says so."""
