@@ -11,6 +11,7 @@ from tornado.web import HTTPError, RequestHandler
 from ..codecs import errors
 from ..proxy import headers as travel
 from ..proxy.gateway import Gateway
+from ..proxy.http1 import Fields
 
 log = logging.getLogger("dragoman")
 
@@ -27,8 +28,11 @@ class Handler(RequestHandler):
         self.gateway = gateway
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), travel.nonce(12))
 
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
+    def clear(self) -> None:
+        """As RequestHandler's, but with no header: nothing here is a page, and the connection writes the date."""
+        self._headers = Fields()
+        self._write_buffer = []
+        self._status_code, self._reason = 200, "OK"
 
     def compute_etag(self) -> str | None:
         return None  # a hash over every answer serves nobody

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
 from ..handlers import admin as admin_pages
@@ -40,14 +41,28 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
     ]
 
 
-def make_app(gateway: Gateway) -> Application:
+# as nearly all requests have it: found without trying one pattern after the other
+USUAL: dict[str, type[base.Handler]] = {
+    "/v1/chat/completions": model.ChatHandler,
+    "/v1/messages": model.MessagesHandler,
+    "/v1/responses": model.ResponsesHandler,
+}
+
+
+class ModelApplication(Application):
     """The application of a model listener."""
-    shared: dict[str, Any] = {"gateway": gateway}
-    return Application(
-        [(pattern, handler, shared) for pattern, handler in routes()],
-        default_handler_class=base.NotFound,
-        default_handler_args=shared,
-    )
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._shared: dict[str, Any] = {"gateway": gateway}
+        super().__init__(
+            [(pattern, handler, self._shared) for pattern, handler in routes()],
+            default_handler_class=base.NotFound,
+            default_handler_args=self._shared,
+        )
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
+        usual = USUAL.get(request.path)
+        return super().find_handler(request) if usual is None else self.get_handler_delegate(request, usual, self._shared)
 
 
 def make_admin_app(admin: Admin, local: bool) -> Application:

@@ -259,8 +259,12 @@ class Attempt:
             return None
         self.received += len(chunk)
         out = lane.feed(chunk)
-        if lane.ended and not self._done.done():
-            self._done.set_result(None)
+        if lane.ended:
+            if not self._done.done():
+                self._done.set_result(None)
+            if self.exchange.turn is None:  # else something is stored first, and what can be given out does not wait for that
+                self._held.append(out)  # to leave with the end, in the next turn of the loop
+                return None
         if self._committed:
             return self.exchange.client.write(out) if out else None
         return self._hold(out)
@@ -328,15 +332,12 @@ class Attempt:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
             if lane.error is not None and not self._committed:
                 raise lane.error  # it could not be kept
-        tail = out + tail
+        self._held += out, tail
         if not self._committed:
-            self._held.append(tail)
             await self._drained(self._commit())
-        elif tail:
-            await self._drained(exchange.client.write(tail))
         if lane.error is not None:
             exchange.failed_midway(lane.error)
-        await exchange.client.finish()
+        await exchange.client.finish(b"".join(self._held))
 
     async def _drained(self, pending: Awaitable[Any] | None) -> None:
         if pending is not None:

@@ -148,7 +148,9 @@ class Job:
     def abort(self) -> None:
         self.stop()
 
-    async def finish(self) -> None:
+    async def finish(self, last: bytes = b"") -> None:
+        if last:
+            self.write(last)
         await self._flushed()
         if not self.gone:
             await self._background.store.append(self._name, [], time() + KEPT)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from .inbound import Stream
+from .inbound import Inbound, Stream
 
 SSE_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -57,13 +57,11 @@ class Client:
             self._connection.close()
 
     def _set(self, status: int, headers: Mapping[str, str]) -> None:
-        handler = self._handler
-        handler.set_status(status)
-        for name, value in headers.items():
-            handler.set_header(name, value)
+        self._handler.set_status(status)
         self.committed = True
-        stream: Stream = handler.request.connection.stream  # type: ignore[union-attr]
-        self._connection = stream
+        connection: Inbound = self._handler.request.connection  # type: ignore[assignment]
+        connection.also = headers
+        self._connection = stream = connection.stream
         stream.close_after(self._stall)
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -104,7 +102,12 @@ class Client:
             framed = framed[count:]
         return stream.write(framed)
 
-    async def finish(self) -> None:
-        """End a started stream in good order. Raises StreamClosedError."""
-        if not self.gone:
-            await self._handler.finish()
+    async def finish(self, last: bytes = b"") -> None:
+        """End a started stream in good order, with these last bytes of it. Raises StreamClosedError."""
+        if self.gone:
+            return
+        connection: Inbound = self._handler.request.connection  # type: ignore[assignment]
+        connection.last = last
+        self._handler.finish()
+        if connection.written is not None:
+            await connection.written

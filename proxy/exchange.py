@@ -103,8 +103,11 @@ class Exchange:
 
     async def _told(self) -> None:
         try:
-            async with asyncio.timeout(self.gateway.timeout):
+            if self.gateway.timeout is None:
                 await self._run()
+            else:
+                async with asyncio.timeout(self.gateway.timeout):
+                    await self._run()
         except errors.GatewayError as error:
             await self._refuse(error)
         except TimeoutError:

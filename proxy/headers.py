@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 
 # up, same shape on both sides: what the vendors' SDKs and coding agents say of themselves, and what selects features
@@ -29,19 +30,38 @@ _DOWN = re.compile(
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
+_LONGEST = 128  # characters: longer names are in no list, and not kept in a cache
+
+
+@lru_cache(1024)
+def _upwards(name: str) -> tuple[str, bool, bool]:
+    """The name in lower case, whether it goes up, and whether it goes with the caller's own credential only."""
+    lower = name.lower()
+    return lower, _UP.fullmatch(lower) is not None, lower in _UP_WITH_CREDENTIAL
+
+
+@lru_cache(1024)
+def _downwards(name: str) -> str | None:
+    """The name in lower case when it goes down."""
+    lower = name.lower()
+    return lower if _DOWN.fullmatch(lower) else None
+
+
 def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) -> dict[str, str]:
     """What of the caller's headers goes to an upstream of its own shape; repeated ones are joined."""
     found: dict[str, str] = {}
     for name, value in headers:
-        name = name.lower()
-        if _UP.fullmatch(name) or (own_credential and name in _UP_WITH_CREDENTIAL):
-            found[name] = f"{found[name]}, {value}" if name in found else value
+        if len(name) > _LONGEST:
+            continue
+        lower, plain, credential = _upwards(name)
+        if plain or (own_credential and credential):
+            found[lower] = f"{found[lower]}, {value}" if lower in found else value
     return found
 
 
 def forwarded_down(headers: Mapping[str, str]) -> dict[str, str]:
     """What of an upstream's headers goes to a client of its own shape."""
-    return {name.lower(): value for name, value in headers.items() if _DOWN.fullmatch(name.lower())}
+    return {lower: value for name, value in headers.items() if len(name) <= _LONGEST and (lower := _downwards(name)) is not None}
 
 
 def upstream_request_id(headers: Mapping[str, str]) -> str | None:

@@ -17,7 +17,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
@@ -53,27 +53,34 @@ def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str
     length: the body's bytes; None for no body, which also omits Content-Length. Raises ValueError for what cannot be written as
     HTTP (a line break in a value, above all); its message names the field and never holds the value.
     """
-    if not (_TOKEN.fullmatch(method) and _TARGET.fullmatch(target)):
-        raise ValueError("the method or the target of the request holds characters that HTTP does not allow")
-    kept = []
-    dropped = _CONNECTION_FIELDS
+    lines = []
+    named: list[str] = []  # by a Connection field: about the connection too
     for name, value in fields:
-        lower = _lowered(name)
-        if not _FIELD_VALUE.fullmatch(value):
+        # printable ASCII is nearly every value, and cheaper to see
+        if not (value.isascii() and value.isprintable()) and not _FIELD_VALUE.fullmatch(value):
             raise ValueError(f"the value of header {name} holds characters that HTTP does not allow")
-        if lower == "host":
+        lower = _lowered(name)
+        if lower not in _CONNECTION_FIELDS:
+            lines.append(f"{name}: {value}\r\n")
+        elif lower == "host":
             host = value
         elif lower == "connection":
-            dropped = dropped.union(option.strip().lower() for option in value.split(","))
-        kept.append((lower, f"{name}: {value}\r\n"))
-    if not _TARGET.fullmatch(host):
-        raise ValueError("the host of the request holds characters that HTTP does not allow")
-    lines = [f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n"]
-    lines += [line for lower, line in kept if lower not in dropped]
+            named += [option.strip().lower() for option in value.split(",")]
+    if named:
+        lines = [line for line in lines if line.partition(":")[0].lower() not in named]
     if length is not None:
         lines.append(f"Content-Length: {length}\r\n")
-    lines.append("\r\n")
-    return "".join(lines).encode("latin-1")
+    return "".join((_start_line(method, target, host), *lines, "\r\n")).encode("latin-1")
+
+
+@lru_cache(1024)
+def _start_line(method: str, target: str, host: str) -> str:
+    """With the Host field. Raises ValueError."""
+    if not (_TOKEN.fullmatch(method) and _TARGET.fullmatch(target)):
+        raise ValueError("the method or the target of the request holds characters that HTTP does not allow")
+    if not _TARGET.fullmatch(host):
+        raise ValueError("the host of the request holds characters that HTTP does not allow")
+    return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n"
 
 
 @lru_cache(1024)
@@ -81,6 +88,13 @@ def _lowered(name: str) -> str:
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"not a header name: {name!r}")
     return name.lower()
+
+
+class Fields(HTTPHeaders):
+    """HTTPHeaders in which it costs little to find that one is not there: most that are asked for are not."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 - it would ask itself
 
 
 # a header line about which there can be no two opinions
@@ -92,7 +106,7 @@ def parse_headers(lines: str) -> HTTPHeaders:
     plain = _PLAIN_LINE.findall(lines)
     if len(plain) != lines.count("\n") + 1 or lines.count("\r") != lines.count("\r\n"):
         return HTTPHeaders.parse(lines)  # the judge of everything else
-    headers = HTTPHeaders()
+    headers = Fields()
     for name, value in plain:
         if name in headers:
             headers.add(name, value.strip(" \t"))

@@ -17,7 +17,9 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tornado import httputil
@@ -96,7 +98,8 @@ class Stream(IOStream):
         future: asyncio.Future[None] = self._loop.create_future()
         rest = memoryview(data)
         if not (self._waiting or self.closed()):
-            rest = self._send(rest)
+            if rest:
+                rest = self._send(rest)
             if not self.closed():
                 if not rest:
                     future.set_result(None)
@@ -192,10 +195,12 @@ class Inbound(httputil.HTTPConnection):
         self._delegate: httputil.HTTPMessageDelegate | None = None  # of the request that is being read or answered
         self._body: http1.BodyReader | None = None  # while a body is read
         self._close_callback: Callable[[], None] | None = None
-        self._written: asyncio.Future[None] | None = None  # the last write
+        self.written: asyncio.Future[None] | None = None  # the last write of this answer
         self._read_finished = self._write_finished = False
         self._chunked = self._persists = False
         self._left: int | None = None  # bytes of the answer that its Content-Length still promises
+        self.also: Mapping[str, str] = {}  # headers of the answer besides its handler's: for many it is the shorter way
+        self.last = b""  # of the answer's body: what leaves with its end
 
     def start(self) -> None:
         """Begin to serve."""
@@ -360,7 +365,7 @@ class Inbound(httputil.HTTPConnection):
         delegate, self._delegate = self._delegate, None
         if delegate is not None and not self._write_finished:
             delegate.on_connection_close()
-        if self._written is None and not self.stream.closed():
+        if self.written is None and not self.stream.closed():
             self.stream.write(BAD_REQUEST)
         self._linger()
 
@@ -436,14 +441,18 @@ class Inbound(httputil.HTTPConnection):
         self._chunked = line.version == "HTTP/1.1" and not bodiless and length is None
         if not self._read_finished or headers.get("Connection") == "close":
             self._persists = False
+        lines = [f"HTTP/1.1 {code} {start_line.reason}"]
+        if "Date" not in headers:
+            lines.append(_date(int(time())))
         if not self._persists and line.version == "HTTP/1.1":
             headers["Connection"] = "close"
         elif line.version == "HTTP/1.0" and self._persists:
             headers["Connection"] = "Keep-Alive"
         if self._chunked:
-            headers["Transfer-Encoding"] = "chunked"
+            lines.append("Transfer-Encoding: chunked")
         self._left = 0 if line.method == "HEAD" or code == 304 else None if length is None else int(length)
-        lines = [f"HTTP/1.1 {code} {start_line.reason}", *(f"{name}: {value}" for name, value in headers.get_all())]
+        lines += [f"{name}: {value}" for name, value in headers.get_all()]
+        lines += [f"{name}: {value}" for name, value in self.also.items()]
         text = "\r\n".join(lines)
         if not (text.count("\r") == text.count("\n") == len(lines) - 1):
             raise ValueError("a line break in a header")
@@ -461,23 +470,32 @@ class Inbound(httputil.HTTPConnection):
         return self._write(self._framed(chunk))
 
     def _write(self, data: bytes) -> asyncio.Future[None]:
-        self._written = written = self.stream.write(data)
+        self.written = written = self.stream.write(data)
         return written
 
     def finish(self) -> None:
+        rest = self._framed(self.last)
         if self._left and not self.stream.closed():
             self.stream.close()
             raise HTTPOutputError("less was written than Content-Length promised")
-        if self._chunked and not self.stream.closed():
-            self._write(b"0\r\n\r\n")
+        if self._chunked:
+            rest += b"0\r\n\r\n"
+        if rest and not self.stream.closed():
+            self._write(rest)
         self._write_finished = True
-        if self._written is None or self._written.done():
+        if self.written is None or self.written.done():
             self._answered()
         else:
-            self._written.add_done_callback(self._answered)
+            self.written.add_done_callback(self._answered)
 
 
 # ---- heads ----
+
+
+@lru_cache(1)
+def _date(seconds: int) -> str:
+    """The header that says when; the same for a second."""
+    return f"Date: {httputil.format_timestamp(seconds)}"
 
 
 def _parsed(raw: bytes) -> tuple[RequestStartLine, HTTPHeaders]:

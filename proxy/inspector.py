@@ -238,6 +238,10 @@ class TappedClient(Client):
         self._tap.frames("out", self._splitter, data)
         return super().write(data)
 
+    async def finish(self, last: bytes = b"") -> None:
+        self._tap.frames("out", self._splitter, last)
+        await super().finish(last)
+
 
 class TappedLane(EventsLane):
     """An EventsLane whose hub events are told."""

@@ -29,7 +29,7 @@ from ..conf import ConfigError
 from ..conf.model import Config, Listener, Tls
 from . import inbound, journal
 from .admin import Admin
-from .app import make_admin_app, make_app
+from .app import ModelApplication, make_admin_app
 from .gateway import Gateway
 from .headers import is_loopback
 from .link import Hub, Link
@@ -292,7 +292,7 @@ class Worker(Process):
             self._show(self._admin)
         for listener in self._config.listeners:
             if listener.type == "model":
-                self._listen(listener, make_app(gateway))
+                self._listen(listener, ModelApplication(gateway))
 
     def _watch(self, looking: bool, content: bool) -> None:
         assert self._admin is not None

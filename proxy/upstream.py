@@ -95,7 +95,7 @@ class UpstreamClient(AsyncHTTPClient):
         super().initialize()
         self._pool = Pool(max_idle, idle_seconds)
         self._ssl_context = ssl_context
-        self._tasks: set[asyncio.Task[HTTPResponse]] = set()
+        self._calls: set[_Call] = set()  # under way
 
     def fetch(self, request: str | HTTPRequest, raise_error: bool = False, **kwargs: Any) -> asyncio.Future[HTTPResponse]:
         """Send an UpstreamRequest. The future gives the response, whatever its status, and aborts the call when cancelled.
@@ -109,16 +109,15 @@ class UpstreamClient(AsyncHTTPClient):
         if not isinstance(request, UpstreamRequest) or kwargs:
             raise TypeError("fetch() takes an UpstreamRequest")
         origin, head = self._prepare(request)
-        task = asyncio.get_running_loop().create_task(self._fetch(request, origin, head, raise_error))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        call = _Call(request, origin, head, self._pool, self._calls, raise_error)
+        call.begin(self._pool.take(origin))
+        return call.future
 
     def close(self) -> None:
         """Close what is idle and fail what is under way with Refused."""
         super().close()
-        for task in self._tasks:
-            task.cancel()
+        for call in list(self._calls):
+            call.fail(errors.Refused("The gateway is shutting down."))
         self._pool.close()
 
     def _prepare(self, request: UpstreamRequest) -> tuple[Origin, bytes]:
@@ -127,7 +126,8 @@ class UpstreamClient(AsyncHTTPClient):
         origin = Origin(host, port, context)
         has_body = bool(request.body) or request.method in ("POST", "PUT", "PATCH")
         length = len(request.body or b"") if has_body else None
-        fields = HTTPHeaders(request.headers).get_all()
+        given = request.headers
+        fields = given.get_all() if isinstance(given, HTTPHeaders) else given.items() if given else ()
         return origin, http1.request_head(request.method, target, netloc, fields, length)
 
     def _default_context(self) -> ssl.SSLContext:
@@ -135,32 +135,6 @@ class UpstreamClient(AsyncHTTPClient):
             self._ssl_context = ssl.create_default_context()
             self._ssl_context.set_alpn_protocols(["http/1.1"])
         return self._ssl_context
-
-    async def _fetch(self, request: UpstreamRequest, origin: Origin, head: bytes, raise_error: bool) -> HTTPResponse:
-        try:
-            response = await self._exchange(request, origin, head)
-        except asyncio.CancelledError:
-            if self._closed:
-                raise errors.Refused("The gateway is shutting down.", str(origin)) from None
-            raise
-        except errors.UpstreamFault as fault:
-            fault.detail = f"{origin}: {fault.detail}" if fault.detail else str(origin)
-            raise
-        if raise_error:
-            response.rethrow()
-        return response
-
-    async def _exchange(self, request: UpstreamRequest, origin: Origin, head: bytes) -> HTTPResponse:
-        connection = self._pool.take(origin)
-        while True:
-            connection = connection or await self._pool.open(origin, request.connect_timeout)
-            call = _Call(request, head, connection)
-            try:
-                return await call.future
-            except _StaleConnection:
-                connection = None  # not another from the pool: it is likely to be as dead
-            finally:
-                call.abandon()
 
 
 @lru_cache(1024)
@@ -179,26 +153,57 @@ class _StaleConnection(Exception):
 
 
 class _Call:
-    """One request on one connection, up to its response. `future` gets the outcome."""
+    """One request, up to its response. `future` gets the outcome; no task runs but while a connection is opened."""
 
-    def __init__(self, request: UpstreamRequest, head: bytes, connection: Connection) -> None:
+    def __init__(self, request: UpstreamRequest, origin: Origin, head: bytes, pool: Pool, calls: set[_Call], raise_error: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[HTTPResponse] = self._loop.create_future()
         self.waiting: asyncio.Future[None] | None = None  # a callback's awaitable; nothing is read meanwhile
-        self._request = request
-        self._connection: Connection | None = connection  # None when the call is over
+        self._request, self._origin, self._head_bytes = request, origin, head
+        self._pool, self._calls = pool, calls
+        self._raise_error = raise_error
+        self._connecting: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+        self._unsent: list[memoryview] = []
         self._head_reader = http1.HeadReader()
         self._body: http1.BodyReader | None = None  # None until the head is there
         self._pieces: Iterator[bytes] = iter(())  # decoded, not yet handed over
         self._collected: list[bytes] = []
         self._room = request.max_body
         self._timer: asyncio.TimerHandle | None = None
+        calls.add(self)
+        self.future.add_done_callback(self._over)
+
+    def begin(self, connection: Connection | None) -> None:
+        """Send the request, over a connection of its own when it is given none."""
+        if connection is None:
+            self._connecting = self._loop.create_task(self._connect())
+            return
+        request = self._request
+        request.sent_at = request.first_byte_at = None
+        self._connection = connection
+        connection.receiver = self
         self._timer_name, self._limit = "first_byte", request.first_byte_timeout
         self._since = self._loop.time()  # what the limit counts from
-        request.sent_at = request.first_byte_at = None
-        connection.receiver = self
-        self._send_first(connection, head, request.body or b"")
-        self._arm()
+        self._send_first(connection, self._head_bytes, request.body or b"")
+        # one timer for both limits: it goes off for the shorter one, and then sees which is in force
+        limits = [limit for limit in (request.first_byte_timeout, request.idle_timeout) if limit]
+        self._arm(min(limits) if limits else None)
+
+    async def _connect(self) -> None:
+        if self.future.done():
+            return  # cancelled at once
+        try:
+            connection = await self._pool.open(self._origin, self._request.connect_timeout)
+        except Exception as error:
+            self.fail(error)
+            return
+        finally:
+            self._connecting = None
+        if self.future.done():
+            connection.close()
+        else:
+            self.begin(connection)
 
     # -- the request --
 
@@ -258,7 +263,7 @@ class _Call:
                 return
             self._hand_over(body)
         except (Exception, asyncio.CancelledError) as error:
-            self._fail(error)
+            self.fail(error)
 
     def lost(self, error: OSError | None) -> None:
         """The connection ended: in order (error is None), or not."""
@@ -269,8 +274,11 @@ class _Call:
                 raise self._unanswered(error)
             self._body.eof(in_order=error is None)
             self._finish(self._body)
+        except _StaleConnection:
+            self._release()
+            self.begin(None)  # not another from the pool: it is likely to be as dead
         except Exception as fault:
-            self._fail(fault)
+            self.fail(fault)
 
     def _unanswered(self, error: OSError | None) -> Exception:
         assert self._connection is not None
@@ -293,7 +301,8 @@ class _Call:
         self._inflater = http1.inflater(method, head)  # last: it takes headers away
         self._timer_name, self._limit = "idle", self._request.idle_timeout
         self._since = self._loop.time()
-        self._arm()
+        if self._timer is None:
+            self._arm(self._limit)
         if self._request.on_headers is not None:
             self._request.on_headers(head.status, head.headers)
         return self._body
@@ -341,7 +350,7 @@ class _Call:
             if self._connection is not None and self.waiting is None:
                 self._connection.resume()
         except (Exception, asyncio.CancelledError) as error:
-            self._fail(error)
+            self.fail(error)
 
     # -- the end --
 
@@ -353,23 +362,34 @@ class _Call:
         self._release(body.reusable and self._keeps_alive and self._request.sent_at is not None)
         content = BytesIO(b"".join(self._collected))
         head = self._head
-        self.future.set_result(HTTPResponse(self._request, head.status, head.headers, content, reason=head.reason))
+        response = HTTPResponse(self._request, head.status, head.headers, content, reason=head.reason)
+        if self._raise_error:
+            response.rethrow()
+        self.future.set_result(response)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the call with this error, unless it is over."""
         self._release()
+        if self.future.done():
+            return
         if isinstance(error, asyncio.CancelledError):
             self.future.cancel()
-        elif not self.future.done():
-            if isinstance(error, StopIteration):
-                error = RuntimeError(f"a callback raised {error!r}")  # no future takes it, just as no coroutine does
-            self.future.set_exception(error)
+            return
+        if isinstance(error, errors.UpstreamFault):
+            error.detail = f"{self._origin}: {error.detail}" if error.detail else str(self._origin)
+        elif isinstance(error, StopIteration):
+            error = RuntimeError(f"a callback raised {error!r}")  # no future takes it, just as no coroutine does
+        self.future.set_exception(error)
 
-    def abandon(self) -> None:
-        """Abort, unless it is over."""
-        if self._connection is not None:
-            self._release()
+    def _over(self, _: object) -> None:
+        """The outcome is there, or the caller has cancelled it."""
+        self._calls.discard(self)
+        self._release()
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     def _release(self, reusable: bool = False) -> None:
+        """Part from the connection, if there is one: back to the pool, or closed."""
         if self._timer is not None:
             self._timer.cancel()
         if self.waiting is not None:
@@ -378,7 +398,8 @@ class _Call:
                 self.waiting.cancel()
             self.waiting = None
         connection, self._connection = self._connection, None
-        assert connection is not None
+        if connection is None:
+            return
         if reusable:
             connection.release()
         else:
@@ -386,18 +407,16 @@ class _Call:
 
     # -- the timer --
 
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._since + self._limit, self._tick) if self._limit else None
+    def _arm(self, seconds: float | None) -> None:
+        """Look again so long after the last sign of life. When that is too early it is not yet the end: _tick decides."""
+        self._timer = self._loop.call_at(self._since + seconds, self._tick) if seconds else None
 
     def _tick(self) -> None:
-        assert self._limit is not None
         if self.waiting is not None:
             self._since = self._loop.time()  # the slowness is not the upstream's
-        if self._loop.time() < self._since + self._limit:
-            self._arm()
+        if not self._limit or self._loop.time() < self._since + self._limit:
+            self._arm(self._limit)
         elif self._body is None:
-            self._fail(errors.Timeout(self._timer_name, f"The upstream did not answer within {self._limit:g} s."))
+            self.fail(errors.Timeout(self._timer_name, f"The upstream did not answer within {self._limit:g} s."))
         else:
-            self._fail(errors.Timeout(self._timer_name, f"The upstream's answer stalled for {self._limit:g} s."))
+            self.fail(errors.Timeout(self._timer_name, f"The upstream's answer stalled for {self._limit:g} s."))

@@ -20,7 +20,7 @@ import pytest
 from tornado.netutil import bind_sockets
 
 from dragoman import conf
-from dragoman.proxy.app import make_app
+from dragoman.proxy.app import ModelApplication
 from dragoman.proxy.gateway import Gateway
 from dragoman.proxy.server import Acceptor, Server
 
@@ -74,7 +74,7 @@ class Inside:
     async def __aenter__(self) -> Inside:
         self.gateway = Gateway(self._config, self.lines.append)
         limit = self._config.limits.max_body
-        self.server = Server(make_app(self.gateway), max_body_size=limit, max_buffer_size=limit + (1 << 20), chunk_size=262144)
+        self.server = Server(ModelApplication(self.gateway), max_body_size=limit, max_buffer_size=limit + (1 << 20), chunk_size=262144)
         (sock,) = bind_sockets(0, "127.0.0.1", backlog=4096)
         self.port: int = sock.getsockname()[1]
         self._acceptor = Acceptor(sock, self.server, None, 20_000)
