@@ -3,9 +3,10 @@
 Source: WHATWG HTML, "Server-sent events", 9.2.6 Interpreting an event stream. `id` and `retry` are ignored, frames without
 data are not returned, and at the end of the stream a last event that is whole is kept although its blank line is missing.
 
-Strategy: nearly every read is a few blocks of `data: …` or `event: …`, `data: …` with LF line ends, so the bytes are cut at
-b"\\n\\n" and such blocks are sliced, not parsed. CR is rewritten to LF first, only where there is one. Bytes are never decoded
-here: JSON may hold raw U+2028 and U+0085, which are line ends to `str.splitlines` but not to this protocol.
+Strategy: nearly every read is a few whole blocks of `data: …` or `event: …`, `data: …` with LF line ends, which one regular
+expression cuts. Any other is cut at b"\\n\\n", and such blocks in it are sliced, not parsed. CR is rewritten to LF first, only
+where there is one. Bytes are never decoded here: JSON may hold raw U+2028 and U+0085, which are line ends to `str.splitlines`
+but not to this protocol.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Splitter:
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that this read completes. Raises errors.Garbled for an event over the limit."""
+        if not (self._odd or self._tail or self._long) and len(chunk) <= self._limit and (usual := _usual(chunk)):
+            return usual
         if self._odd or b"\r" in chunk:
             chunk = self._plain(chunk)
         if self._long:
@@ -128,6 +131,28 @@ class Splitter:
         self._tail = b""
         self._long.clear()
         raise errors.Garbled("The upstream sent an event that is too long.", f"over {self._limit} bytes")
+
+
+# an event of one line of data, without a name and with one
+_DATA = re.compile(rb"^()data: (\S[^\n]*+)\n\n", re.MULTILINE)
+_NAMED = re.compile(rb"^event: ([^\n]++)\ndata: (\S[^\n]*+)\n\n", re.MULTILINE)
+
+
+def _usual(chunk: bytes) -> list[Frame]:
+    """The frames of a read that is nothing but such events from end to end; none of any other."""
+    named = chunk[:1] == b"e"
+    frames: list[Frame] = (_NAMED if named else _DATA).findall(chunk)
+    # each begins a line: when they have all the line ends, nothing stands between them
+    whole = chunk.count(b"\n") == (3 if named else 2) * len(frames) and chunk[-2:] == b"\n\n" and b"\r" not in chunk
+    return frames if whole else []
+
+
+def named_alike(chunk: bytes, begin: bytes) -> int:
+    """How many events a read holds that all begin so (`event: …`, `data: {`) and end with `}`; 0 when anything else is in it."""
+    count, odd = divmod(chunk.count(b"\n"), 3)
+    if odd or not chunk.startswith(begin) or chunk[-3:] != b"}\n\n" or b"\r" in chunk:
+        return 0
+    return count if count == 1 or chunk.count(b"}\n\n" + begin) == count - 1 else 0
 
 
 def _parsed(block: bytes) -> Frame:

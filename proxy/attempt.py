@@ -76,10 +76,10 @@ class Attempt:
         self._committed = False
         self._held: list[bytes] = []
         self._body = bytearray()  # an answer that came where a stream was asked for, under a content type of its own
-        self._loop = asyncio.get_running_loop()
-        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._loop = exchange.gateway.loop
+        self._done: asyncio.Future[None] = self._loop.create_future()  # a stream's lane has ended, or the upstream's call
         self._timer: asyncio.TimerHandle | None = None
-        self._begun = self._loop.time()
+        self._begun = 0.0
 
     @cached_property
     def spent(self) -> Usage | None:
@@ -190,16 +190,19 @@ class Attempt:
         self._begun = self.times["sent"] = monotonic()
         upstream = exchange.gateway.upstream_for(self.candidate)
         fetch = upstream.fetch(self.request)
-        fetch.add_done_callback(self._over)
-        if exchange.stream:
-            self._timer = self._loop.call_later(KEEP_ALIVE, self._tick)
         try:
-            await self._done
+            if exchange.stream:
+                fetch.add_done_callback(self._over)
+                self._timer = self._loop.call_later(KEEP_ALIVE, self._tick)
+                await self._done
+            else:
+                await fetch
             if self.lane is None:
                 await self._whole(fetch)
             else:
                 await self._streamed(fetch)
         finally:
+            self.request.on_headers = None  # it leads back here: a cycle for the collector
             if self._timer is not None:
                 self._timer.cancel()
             if not fetch.done():
@@ -212,7 +215,7 @@ class Attempt:
                 fetch.exception()  # seen
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
-        self.request.on_headers = self.request.streaming_callback = None  # they lead back here: a cycle for the collector
+        self.request.streaming_callback = None  # it leads back here: a cycle for the collector
         if not self._done.done():
             self._done.set_result(None)
 
@@ -299,7 +302,7 @@ class Attempt:
 
     def _tick(self) -> None:
         """Keep-alives while the upstream thinks, and the commit of a stream that has begun and says nothing."""
-        client, now = self.exchange.client, self._loop.time()
+        client, now = self.exchange.client, monotonic()
         if self.lane is not None and not self.lane.ended:
             if self._committed:
                 if client.idle_since(now) >= KEEP_ALIVE - 0.01 and (beat := self.lane.keep_alive()):

@@ -7,9 +7,9 @@ and never more than one joined buffer waits.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import Awaitable, Mapping
+from time import monotonic
 from typing import Any
 
 from tornado.web import RequestHandler
@@ -35,11 +35,10 @@ class Client:
         self._stream: Stream | None = None  # the same, of a stream
         self.committed = False  # the answer's status and headers are out
         self.gone = False  # the client has left
-        self._now = asyncio.get_running_loop().time
-        self._written = 0.0  # loop time of the last write of a stream
+        self._written = 0.0  # when a stream was last written to, in monotonic seconds
 
     def idle_since(self, now: float) -> float:
-        """Seconds since the last write of a stream; 0 while one is still under way. now: loop time."""
+        """Seconds since the last write of a stream; 0 while one is still under way. now: monotonic seconds."""
         if self._stream is not None and self._stream.writing():
             return 0.0
         return now - self._written
@@ -73,7 +72,7 @@ class Client:
         """Commit a stream: status 200, headers, and the first bytes in the same write."""
         handler = self._handler
         self._set(200, headers)
-        self._written = self._now()
+        self._written = monotonic()
         handler.write(first)
         self._chunked = handler.request.version == "HTTP/1.1"
         self._stream = self._connection
@@ -86,7 +85,7 @@ class Client:
         if stream is None or stream.closed():
             self.gone = True
             return None
-        self._written = self._now()
+        self._written = monotonic()
         framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
         if not stream.writing():
             try:

@@ -74,7 +74,7 @@ class Connection:
         self._buffer = pool.buffer
         self._stream = stream
         self._fd = stream.socket.fileno()
-        self._loop = asyncio.get_running_loop()
+        self._loop = pool.loop
         self._writer = False
         stream.io_loop.remove_handler(stream.socket)
         for option in _SOCKET_OPTIONS:
@@ -174,14 +174,14 @@ class Pool:
         self._idle_seconds = idle_seconds
         self._idle: dict[Origin, list[Connection]] = {}
         self._tcp = TCPClient()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         # a loop on libuv (uvloop) reports a reset once and then forgets the socket, however much data came before the reset
         self._check_timer: asyncio.TimerHandle | None = None
-        if not isinstance(self._loop, asyncio.SelectorEventLoop):
-            self._check_timer = self._loop.call_later(CHECK_SECONDS, self._check)
+        if not isinstance(self.loop, asyncio.SelectorEventLoop):
+            self._check_timer = self.loop.call_later(CHECK_SECONDS, self._check)
 
     async def open(self, origin: Origin, seconds: float | None) -> Connection:
         """A new connection, within this time (None or 0: whatever it takes). Raises errors.Refused or errors.Timeout."""
@@ -227,12 +227,12 @@ class Pool:
             connection.close()
             return
         stack = self._idle.setdefault(connection.origin, [])
-        connection.idle_since = self._loop.time()
+        connection.idle_since = self.loop.time()
         stack.append(connection)
         if len(stack) > self._max_idle:
             stack.pop(0).close()
         if self._timer is None:
-            self._timer = self._loop.call_later(self._idle_seconds, self._sweep)
+            self._timer = self.loop.call_later(self._idle_seconds, self._sweep)
 
     def drop(self, connection: Connection) -> None:
         """Close an idle connection."""
@@ -252,12 +252,12 @@ class Pool:
         connections = list(self._connections)
         for connection in connections:
             connection.check()
-        self._check_timer = self._loop.call_later(CHECK_SECONDS if len(connections) > FEW else CHECK_FEW_SECONDS, self._check)
+        self._check_timer = self.loop.call_later(CHECK_SECONDS if len(connections) > FEW else CHECK_FEW_SECONDS, self._check)
 
     def _sweep(self) -> None:
-        self._expire(self._loop.time() - self._idle_seconds)
+        self._expire(self.loop.time() - self._idle_seconds)
         oldest = min((stack[0].idle_since for stack in self._idle.values()), default=None)
-        self._timer = None if oldest is None else self._loop.call_at(oldest + self._idle_seconds, self._sweep)
+        self._timer = None if oldest is None else self.loop.call_at(oldest + self._idle_seconds, self._sweep)
 
     def _expire(self, horizon: float) -> None:
         for origin, stack in list(self._idle.items()):

@@ -58,14 +58,14 @@ class Gateway:
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl)
         self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._learned: dict[tuple[str, str], float] = {}  # (upstream, what it refuses) -> until when that is believed, loop time
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
         """Put a configuration in force for the exchanges to come; those under way keep what they have."""
         router = Router(config)
-        self.ejection = Ejection(self._loop.time)
+        self.ejection = Ejection(self.loop.time)
         self.access = Access(config.access_keys)
         self.quota = Quota(config.access_keys, self._counters)
         self.config, self.router = config, router
@@ -77,12 +77,12 @@ class Gateway:
 
     def learn(self, candidate: Candidate, lesson: str) -> None:
         """An upstream refused something that most take; believed for an hour. lesson: a name of attempt.LESSONS."""
-        self._learned[candidate.name, lesson] = self._loop.time() + LESSON_SECONDS
+        self._learned[candidate.name, lesson] = self.loop.time() + LESSON_SECONDS
         if len(self._learned) > LESSONS_KEPT:
             self._learned.pop(next(iter(self._learned)))
 
     def knows(self, candidate: Candidate, lesson: str) -> bool:
-        return self._learned.get((candidate.name, lesson), 0.0) > self._loop.time()
+        return self._learned.get((candidate.name, lesson), 0.0) > self.loop.time()
 
     def admit(self, exchange: Exchange) -> None:
         """Raises Unauthorized for a caller without a key, Overloaded when this worker takes no more."""

@@ -145,6 +145,11 @@ class HeadReader:
 
     def feed(self, data: bytes) -> Head | None:
         """The head as soon as it is whole. Raises Garbled."""
+        end = data.find(b"\n\r\n") - 1
+        plain = 0 < end <= MAX_HEAD - 4 and data[end] == 13 and data.find(b"\n\n", 0, end) < 0
+        if plain and data.startswith(b"HTTP/1.1 200 ") and not self._buffer:  # as nearly always: all of it, and the final one
+            self.rest = data[end + 4 :]
+            return _parse_head(data[:end])
         self._buffer += data
         while (raw := self._next_head()) is not None:
             head = _parse_head(raw)
@@ -257,9 +262,19 @@ def _size(data: bytes, at: int, end: int) -> int:
     if line is None or line.end() != end + 2 or line.end(1) != end:
         return 0
     size = int(line[1], 16)
-    if len(_sizes) < _MOST_SIZES:
+    if size and len(_sizes) < _MOST_SIZES:
         _sizes[line[1]] = size
     return size
+
+
+def _joined(data: bytes) -> bytes | None:
+    """The payload of chunks that are all there from end to end and hold no line end of HTTP's; None of anything else."""
+    parts = data.split(b"\r\n")
+    if parts.pop():
+        return None
+    payload = parts[1::2]
+    # a size line that is not known has no length, the last chunk's least of all
+    return b"".join(payload) if [*map(_sizes.get, parts[::2])] == [*map(len, payload)] else None
 
 
 class Chunked(BodyReader):
@@ -279,8 +294,14 @@ class Chunked(BodyReader):
         payload: list[bytes] = []
         at = 0
         if self._step is Chunked._read_size and not self.ended:
-            # the usual read: chunks that are there from end to end
+            # the usual read: chunks that are there from end to end, one or several
             known = _sizes.get
+            end = data.find(b"\r", 0, 8)
+            if known(data[:end]) == len(data) - end - 4 and data[end : end + 2] == data[-2:] == b"\r\n":
+                return data[end + 2 : -2]
+            joined = _joined(data)
+            if joined is not None:
+                return joined
             while size := known(data[at : (end := data.find(b"\r", at, at + 8))]) or _size(data, at, end):
                 start = end + 2
                 stop = start + size

@@ -522,6 +522,8 @@ def _body_reader(headers: HTTPHeaders) -> http1.BodyReader | None:
         return http1.Chunked()
     if length is None:
         return None
+    if _LENGTH.fullmatch(length):
+        return http1.Counted(int(length))
     lengths = set(re.split(r",[ \t]*", length))
     length = lengths.pop()
     if lengths or not _LENGTH.fullmatch(length):

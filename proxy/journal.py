@@ -6,6 +6,8 @@ import asyncio
 import logging
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,7 +29,7 @@ def line(exchange: Exchange, now: float) -> dict[str, Any]:
     """What is said of one exchange. now: monotonic seconds."""
     begun = exchange.begun
     found: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "time": _stamp(time()),
         "request_id": exchange.request_id,
         "key": exchange.key_name,
         "shape": exchange.shape,
@@ -87,6 +89,16 @@ def _tried(attempt: Attempt) -> str:
     if error is None:
         return f"{told(attempt.candidate)}; answered"
     return f"{told(attempt.candidate)}; failed, {error_kind(error)}: {error.message[:200]}"
+
+
+def _stamp(now: float) -> str:
+    """ISO 8601 in UTC, with milliseconds. now: seconds since the epoch."""
+    return f"{_second(int(now))}.{int(now * 1000) % 1000:03}+00:00"
+
+
+@lru_cache(1)
+def _second(now: int) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _ms(seconds: float) -> float:

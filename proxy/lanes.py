@@ -87,8 +87,8 @@ class BytesLane:
     def feed(self, chunk: bytes) -> bytes:
         """Raises Garbled for an event over the limit."""
         observer = self.observer
-        if self._between and observer.repeats(chunk):
-            self.events += 1
+        if self._between and (count := observer.repeats(chunk)):
+            self.events += count
             return chunk
         feed = observer.feed
         frames = self._splitter.feed(chunk)

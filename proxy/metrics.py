@@ -163,7 +163,8 @@ class Metrics:
         for kind, count in counts.items():
             if count:
                 self._tokens(kind).inc(count)
-        self.cost.inc(cost(usage, last.candidate.price))
+        if last.candidate.price is not None:
+            self.cost.inc(cost(usage, last.candidate.price))
 
     def _attempts(self, exchange: Exchange) -> None:
         before: Attempt | None = None

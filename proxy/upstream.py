@@ -156,7 +156,7 @@ class _Call:
     """One request, up to its response. `future` gets the outcome; no task runs but while a connection is opened."""
 
     def __init__(self, request: UpstreamRequest, origin: Origin, head: bytes, pool: Pool, calls: set[_Call], raise_error: bool) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = pool.loop
         self.future: asyncio.Future[HTTPResponse] = self._loop.create_future()
         self.waiting: asyncio.Future[None] | None = None  # a callback's awaitable; nothing is read meanwhile
         self._request, self._origin, self._head_bytes = request, origin, head
@@ -365,6 +365,8 @@ class _Call:
         response = HTTPResponse(self._request, head.status, head.headers, content, reason=head.reason)
         if self._raise_error:
             response.rethrow()
+        self.future.remove_done_callback(self._over)
+        self._calls.discard(self)
         self.future.set_result(response)
 
     def fail(self, error: BaseException) -> None:

@@ -27,6 +27,7 @@ class Observer:
         "_finish",
         "_head",
         "_length",
+        "_quotes",
         "_sequence",
         "_tail",
         "_tier",
@@ -40,6 +41,7 @@ class Observer:
     def __init__(self, reply: Reply) -> None:
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
         self._event = NOTHING  # the same of its whole event
+        self._quotes = 0  # in it
         self.bare = 0
         self.content = False
         self.proof = False
@@ -81,6 +83,7 @@ class Observer:
         ):
             self._length, self._head, self._tail = around(data)
             self._event = (self._length + 6, b"data: " + self._head, self._tail + b"\n\n")
+            self._quotes = self._head.count(b'"') + self._tail.count(b'"')
             return
         if data.strip() == b"[DONE]":
             self.proof = self._begun  # alone it proves nothing
@@ -93,10 +96,17 @@ class Observer:
             self._begun = True
             self._see(name, chunk, "delta")
 
-    def repeats(self, chunk: bytes) -> bool:
-        """Whether a read between two events is one more delta like the last one, and nothing besides: then it need not be fed."""
+    def repeats(self, chunk: bytes) -> int:
+        """How many deltas like the last one a read between two events holds; 0 when there is anything besides. They need not be fed."""
         length, head, tail = self._event
-        return chunk[chunk.find(b'"', length) :] == tail and chunk.startswith(head) and chunk.count(b"\n") == 2
+        if not chunk.startswith(head) or b"\r" in chunk:
+            return 0
+        if chunk[chunk.find(b'"', length) :] == tail:
+            return int(chunk.count(b"\n") == 2)
+        # of several each begins and ends alike, and when there are no more quotes and line ends than that takes, texts have none
+        count = chunk.count(tail + head) + 1
+        alike = chunk.endswith(tail) and chunk.count(b"\n") == 2 * count and chunk.count(b'"') == count * self._quotes
+        return count if alike else 0
 
     def observe_whole(self, body: dict[str, Any]) -> None:
         """A complete answer instead of frames."""

@@ -36,7 +36,7 @@ from ..events import (
     ToolStart,
 )
 from ..reply import Reply
-from ..sse import Frame
+from ..sse import Frame, named_alike
 from ..tools import ToolText
 from ..usage import Usage, from_messages
 
@@ -400,9 +400,9 @@ class Observer:
         if isinstance(value, dict):
             self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
 
-    def repeats(self, chunk: bytes) -> bool:
-        """Whether a read between two events is one more delta and nothing besides: then it need not be fed."""
-        return self.content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
+    def repeats(self, chunk: bytes) -> int:
+        """How many deltas a read between two events holds; 0 when there is anything besides. Deltas need not be fed."""
+        return named_alike(chunk, _DELTA) if self.content else 0
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer is complete, now that the transport ended (clean: it was not broken off)."""

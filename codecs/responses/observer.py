@@ -7,7 +7,7 @@ from typing import Any
 from .. import errors, jsontext
 from ..chat.errors_in import error_of
 from ..reply import Reply
-from ..sse import Frame
+from ..sse import Frame, named_alike
 from ..usage import Usage, from_responses
 from .anything import dict_of, dicts_of, is_error, text_of
 from .stream_in import CALLS, FAILED, IN_TURN, reason_of
@@ -57,9 +57,9 @@ class Observer:
         if isinstance(value, dict):
             self._see(text_of(value, "type") or name.decode("utf-8", "replace"), value)
 
-    def repeats(self, chunk: bytes) -> bool:
-        """Whether a read between two events is one more piece of text and nothing besides: then it need not be fed."""
-        return self.content and chunk.startswith(_DELTA) and chunk.endswith(b"}\n\n") and chunk.count(b"\n") == 3
+    def repeats(self, chunk: bytes) -> int:
+        """How many pieces of text a read between two events holds; 0 when there is anything besides. They need not be fed."""
+        return named_alike(chunk, _DELTA) if self.content else 0
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer was whole when its transport ended; nothing but a terminal event says so."""

@@ -1,4 +1,4 @@
-"""The short way of answers that are carried as they are: a read that is one more delta, and nothing besides, need not be taken apart."""
+"""The short way of answers that are carried as they are: a read of deltas, and nothing besides, need not be taken apart."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ def observer(shape: str) -> Any:
 
 @pytest.mark.parametrize("shape", DELTA)
 @pytest.mark.parametrize("text", ["", "three", "\u2028", "x" * 9000])
-def test_one_more_delta(shape: str, text: str) -> None:
-    assert observer(shape).repeats(DELTA[shape](text))
+def test_more_deltas(shape: str, text: str) -> None:
+    assert observer(shape).repeats(DELTA[shape](text)) == 1
+    assert observer(shape).repeats(DELTA[shape](text) + DELTA[shape]("b")) == 2
+    assert observer(shape).repeats(DELTA[shape]("a") * 7 + DELTA[shape](text)) == 8
 
 
 @pytest.mark.parametrize("shape", DELTA)
@@ -54,7 +56,14 @@ def test_nothing_repeats_what_was_not_seen(shape: str) -> None:
 
 
 OTHER = [
-    ("chat", _chat("a") + _chat("b")),
+    ("chat", _chat("a") + b"\n"),
+    ("chat", _chat("a") + b": ping\n\n"),
+    ("chat", _chat("a") + _chat("b", index=1)),
+    ("chat", _chat("a") + _chat("b", finish_reason="stop") + _chat("c")),
+    ("chat", _chat("a") + _chat('b"') + _chat("c")),
+    ("chat", _chat("a") + _chat("b\nc").replace(b"\\n", b"\n")),
+    ("chat", _chat("a") + _chat("b") + _chat("c")[:-1]),
+    ("chat", _chat("a") + _chat("b\rc").replace(b"\\r", b"\r")),
     ("chat", _chat("a", finish_reason="stop")),
     ("chat", _chat("a\nb").replace(b"\\n", b"\n")),
     ("chat", _chat("a\n\nb").replace(b"\\n", b"\n")),
@@ -64,13 +73,19 @@ OTHER = [
     ("chat", b"data: [DONE]\n\n"),
     ("chat", b": keep-alive\n\n"),
     ("chat", b"event: error\n" + _chat("a")),
-    ("messages", _messages("a") + _messages("b")),
+    ("messages", _messages("a") + b"\n"),
+    ("messages", _messages("a") + _messages("b").replace(b"}}\n\n", b"\n\n") + _messages("c")),
+    ("messages", _messages("a") + _event("message_stop")),
+    ("messages", _messages("a") + _event("message_stop") + _messages("b")),
+    ("messages", _messages("a") + _messages("b")[:-1]),
     ("messages", _messages("a")[:-1]),
     ("messages", _messages("a").replace(b"}}\n\n", b"\n\n")),
     ("messages", _messages("a").replace(b"data: ", b"id: 1\ndata: ")),
     ("messages", _event("message_stop")),
     ("messages", _event("error", error={"type": "api_error", "message": "x"})),
-    ("responses", _responses("a") + _responses("b")),
+    ("responses", _responses("a") + _event("response.completed", response={})),
+    ("responses", _responses("a") + _event("response.completed", response={}) + _responses("b")),
+    ("responses", _responses("a") + b": ping\n\n" + _responses("b")),
     ("responses", _responses("a").replace(b"}\n\n", b"\n\n")),
     ("responses", _event("response.completed", response={})),
     ("responses", _event("error", message="x")),
