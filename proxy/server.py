@@ -41,7 +41,7 @@ log = logging.getLogger("dragoman")
 
 GRACE = 30.0  # seconds that open exchanges may take after SIGTERM
 BACKLOG = 4096
-ACCEPTS_PER_TURN = 64
+ACCEPTS_PER_TURN = 256
 MOST_CONNECTIONS = 20_000  # of one worker: an idle one costs about 10 KB
 UNSENT = 256 * 1024  # bytes that the kernel keeps for a client besides what is on its way
 SWEEP = 10.0  # seconds between two looks for clients that ask for nothing
