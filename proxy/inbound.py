@@ -18,7 +18,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -304,9 +304,9 @@ class Inbound(httputil.HTTPConnection):
         if ready is None:
             self._read_body(delegate, body)
         else:
-            asyncio.ensure_future(ready).add_done_callback(lambda _: self._read_body(delegate, body))
+            asyncio.ensure_future(ready).add_done_callback(partial(self._read_body, delegate, body))
 
-    def _read_body(self, delegate: httputil.HTTPMessageDelegate, body: http1.BodyReader | None) -> None:
+    def _read_body(self, delegate: httputil.HTTPMessageDelegate, body: http1.BodyReader | None, _: object = None) -> None:
         """The handler is ready for it."""
         if self._delegate is not delegate or self.stream.closed():
             return
