@@ -10,7 +10,6 @@ from string import ascii_letters, digits, punctuation
 from typing import ClassVar
 from urllib.parse import quote
 
-from tornado.iostream import IOStream
 from tornado.web import HTTPError, stream_request_body
 
 from ..codecs import errors
@@ -18,6 +17,7 @@ from ..proxy import headers as travel
 from ..proxy.client import Client
 from ..proxy.exchange import Exchange
 from ..proxy.gateway import Gateway
+from ..proxy.inbound import Inbound
 from ..proxy.routing import Shape
 from .base import Handler
 
@@ -79,8 +79,8 @@ class ModelHandler(Handler):
     def _too_large(self) -> errors.TooLarge:
         """For a caller who may still be sending: the connection is closed a while after the answer, lest a reset overtakes it."""
         self.set_header("Connection", "close")
-        stream: IOStream = self.request.connection.stream  # type: ignore[union-attr]
-        asyncio.get_running_loop().call_later(LINGER, stream.close)
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        asyncio.get_running_loop().call_later(LINGER, connection.stream.close)
         return errors.TooLarge(f"The request body is larger than {self.gateway.config.limits.max_body} bytes.")
 
     async def post(self) -> None:

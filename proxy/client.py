@@ -1,8 +1,8 @@
 """The caller's side of one exchange: headers once, then bytes as they come, with backpressure.
 
-An event goes straight to the socket (`write_to_fd`) when nothing waits before it: no Future and no task is made. What the kernel
-does not take at once goes through IOStream.write, whose Future the upstream's reading waits for: a slow client slows the upstream,
-and never more than one joined buffer waits.
+An event goes straight to the socket when nothing waits before it: no Future and no task is made. What the kernel does not take at
+once waits in the stream, and the upstream's reading for it: a slow client slows the upstream, and never more than one joined
+buffer waits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from .inbound import Inbound, Stream
+from .inbound import Inbound
+from .stream import Stream
 
 SSE_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -86,20 +87,7 @@ class Client:
             self.gone = True
             return None
         self._written = monotonic()
-        framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
-        if not stream.writing():
-            try:
-                count = stream.write_to_fd(framed)  # type: ignore[arg-type]  # bytes do: nothing is kept of them
-            except BlockingIOError:
-                count = 0
-            except OSError:
-                stream.close()
-                self.gone = True
-                return None
-            if count == len(framed):
-                return None
-            framed = framed[count:]
-        return stream.write(framed)
+        return stream.offer(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def finish(self, last: bytes = b"") -> None:
         """End a started stream in good order, with these last bytes of it. Raises StreamClosedError."""

@@ -1,9 +1,8 @@
 """Connections to upstreams: opened by Tornado's TCPClient, driven by the loop's own reader, pooled while idle.
 
 Strategy: once TCPClient (DNS, happy eyeballs, TLS) has given a stream, IOLoop's handler is taken off and the loop calls the
-connection itself, which reads with `read_from_fd` into one buffer that all connections share, and passes the bytes of that read
-on. Nothing else happens for a read: no Future, no buffer of its own, no search for delimiters. Only public names of Tornado are
-used. The rule in return: nobody calls the stream's own read and write methods.
+connection itself, which reads from the socket into one buffer that all connections share, and passes the bytes of that read on.
+Nothing else happens for a read: no Future, no buffer of its own, no search for delimiters. The stream itself is let go.
 """
 
 from __future__ import annotations
@@ -23,14 +22,12 @@ from tornado.iostream import IOStream
 from tornado.tcpclient import TCPClient
 
 from ..codecs import errors
+from .stream import NOT_READY
 
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
 CHECK_SECONDS = 1.0  # between two looks at connections that the loop may have forgotten, see Pool; at FEW of them more often
 FEW, CHECK_FEW_SECONDS = 100, 0.1
 CHECK_READS = 64  # of one connection at such a look; what is left waits for the next
-
-# nothing is lost: the socket only has to become ready (TLS may want the other direction)
-_NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 # Model calls are silent for minutes: probes keep NAT tables alive and find a peer that is gone.
 _PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
@@ -72,8 +69,9 @@ class Connection:
         self.idle_since = 0.0
         self._pool = pool
         self._buffer = pool.buffer
-        self._stream = stream
-        self._fd = stream.socket.fileno()
+        self._socket = stream.socket
+        self._receive, self._send = self._socket.recv_into, self._socket.send
+        self._fd = self._socket.fileno()
         self._loop = pool.loop
         self._writer = False
         stream.io_loop.remove_handler(stream.socket)
@@ -84,7 +82,7 @@ class Connection:
 
     def _set(self, level: int, option: int, value: int | bytes) -> None:
         with contextlib.suppress(OSError):  # some systems refuse when the peer has reset it; reading will tell
-            self._stream.socket.setsockopt(level, option, value)
+            self._socket.setsockopt(level, option, value)
 
     def _add_reader(self) -> None:
         self._loop.add_reader(self._fd, self._read)
@@ -102,13 +100,11 @@ class Connection:
             return False
         error = None
         try:
-            count = self._stream.read_from_fd(self._buffer)
-        except _NOT_READY:
+            count = self._receive(self._buffer)
+        except NOT_READY:
             return False
         except OSError as reset:
             count, error = 0, reset
-        if count is None:
-            return False
         if receiver is None:
             self._pool.drop(self)  # bytes that nobody asked for, or the end: no use for it either way
         elif count:
@@ -132,8 +128,8 @@ class Connection:
     def write(self, data: memoryview) -> int:
         """Bytes that the kernel took, 0 if it is full. Raises OSError."""
         try:
-            return self._stream.write_to_fd(data)
-        except _NOT_READY:
+            return self._send(data)
+        except NOT_READY:
             return 0
 
     def when_writable(self, callback: Callable[[], None] | None) -> None:
@@ -159,7 +155,7 @@ class Connection:
         # the loop must forget the descriptor before its number can belong to someone else
         self._remove_reader()
         self.when_writable(None)
-        self._stream.close()
+        self._socket.close()
 
 
 class Pool:

@@ -16,7 +16,6 @@ import asyncio
 import logging
 import re
 import socket
-import ssl
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from time import time
@@ -24,9 +23,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tornado import httputil
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPOutputError, RequestStartLine, ResponseStartLine
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from . import http1
+from .stream import NOT_READY, Stream
 
 if TYPE_CHECKING:
     from .server import Server
@@ -36,8 +35,6 @@ log = logging.getLogger("dragoman")
 READ_SIZE = 256 * 1024  # bytes of one read
 MAX_HEAD = 64 * 1024  # bytes of a request's head
 AHEAD = 256 * 1024  # bytes that may wait behind a request that is being answered
-WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
-WRITES_PER_TURN = 8
 LINGER = 2.0  # seconds that a client who is still sending has to read an early answer
 PATIENCE = 600.0  # seconds for a request's head, and again for its body; between two requests as well
 
@@ -46,127 +43,6 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-
-
-class Stream(IOStream):
-    """A client's socket. Once taken the loop drives it for its owner; the methods for writing and closing stay IOStream's."""
-
-    _taken = False
-    _stall = 0.0
-    _reader: Callable[[], None] | None = None
-    _on_close: Callable[[], None] | None = None
-
-    def take(self, readable: Callable[[], None], closed: Callable[[], None]) -> None:
-        """From now on `readable` is called when there is something to read, and `closed` once, soon after the end."""
-        self.io_loop.remove_handler(self.socket)
-        self._loop = asyncio.get_running_loop()
-        self._fd = self.socket.fileno()
-        self._waiting: list[tuple[memoryview, asyncio.Future[None]]] = []
-        self._reader, self._on_close = readable, closed
-        self._taken = True
-        self._reading = False
-        self.resume()
-
-    def resume(self) -> None:
-        if not self._reading and self._reader is not None and not self.closed():
-            self._reading = True
-            self._loop.add_reader(self._fd, self._reader)
-
-    def pause(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._fd)
-
-    def set_nodelay(self, value: bool) -> None:
-        """Set once, when it was accepted, and kept."""
-
-    def close_after(self, seconds: float) -> None:
-        """Have the system close the connection when the client takes nothing for so long (TCP only, where it can)."""
-        if seconds != self._stall and not self.closed():
-            self._stall = seconds
-            if hasattr(socket, "TCP_USER_TIMEOUT") and self.socket.family in (socket.AF_INET, socket.AF_INET6):
-                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
-
-    def writing(self) -> bool:
-        return bool(self._waiting) if self._taken else super().writing()
-
-    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        """The future is done when the kernel has taken everything; it raises StreamClosedError."""
-        if not self._taken:
-            return super().write(data)
-        future: asyncio.Future[None] = self._loop.create_future()
-        rest = memoryview(data)
-        if not (self._waiting or self.closed()):
-            if rest:
-                rest = self._send(rest)
-            if not self.closed():
-                if not rest:
-                    future.set_result(None)
-                    return future
-                self._loop.add_writer(self._fd, self._go_on)
-        if self.closed():
-            self._fail(future)
-        else:
-            self._waiting.append((rest, future))
-        return future
-
-    def _fail(self, future: asyncio.Future[None]) -> None:
-        if not future.done():
-            future.set_exception(StreamClosedError(real_error=self.error))
-            future.exception()  # whoever does not wait for it need not know
-
-    def _send(self, data: memoryview) -> memoryview:
-        """What the kernel did not take. Closes the stream when it failed."""
-        try:
-            return data[self.write_to_fd(data[:WRITE_SLICE]) :]
-        except _NOT_READY:
-            return data
-        except OSError as error:
-            self.error = error
-            self.close()
-            return data
-
-    def _go_on(self) -> None:
-        """The kernel takes more."""
-        for _ in range(WRITES_PER_TURN):
-            data, future = self._waiting[0]
-            rest = self._send(data)
-            if self.closed():
-                return
-            if rest and len(rest) == len(data):
-                return
-            if rest:
-                self._waiting[0] = (rest, future)
-                continue
-            self._waiting.pop(0)
-            if not future.done():
-                future.set_result(None)
-            if not self._waiting:
-                self._loop.remove_writer(self._fd)
-                return
-
-    def close(self, exc_info: Any = False) -> None:
-        if not self._taken:
-            super().close(exc_info)
-            return
-        if self.closed():
-            return
-        # the loop must forget the descriptor before its number can belong to someone else
-        self.pause()
-        if self._waiting:
-            self._loop.remove_writer(self._fd)
-        super().close(exc_info)
-        for _, future in self._waiting:
-            self._fail(future)
-        self._waiting.clear()
-        if self._on_close is not None:
-            self._loop.call_soon(self._on_close)
-        self._reader = self._on_close = None  # else the connection and this one would keep each other alive
-
-
-class TlsStream(Stream, SSLIOStream):
-    """The same with TLS."""
 
 
 class Context(NamedTuple):
@@ -182,7 +58,7 @@ class Inbound(httputil.HTTPConnection):
     def __init__(self, stream: Stream, server: Server, address: Any) -> None:
         self.stream = stream
         remote = address[0] if stream.socket.family in (socket.AF_INET, socket.AF_INET6) else "0.0.0.0"
-        self.context = Context(remote, "https" if isinstance(stream, SSLIOStream) else "http")
+        self.context = Context(remote, "https" if stream.secure else "http")
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()  # what was read and not yet looked at
@@ -204,21 +80,7 @@ class Inbound(httputil.HTTPConnection):
 
     def start(self) -> None:
         """Begin to serve."""
-        if isinstance(self.stream, SSLIOStream):
-            self._securing = self._loop.create_task(self._secure(self.stream))
-        else:
-            self.stream.take(self._readable, self._closed)
-
-    async def _secure(self, stream: SSLIOStream) -> None:
-        try:
-            await stream.wait_for_handshake()
-        except (OSError, StreamClosedError):  # not TLS, or a client that does not trust us
-            stream.close()
-        if stream.closed():
-            self._closed()
-            return
-        self.stream.take(self._readable, self._closed)
-        self._readable()  # what came together with the end of the handshake
+        self.stream.serve(self._readable, self._closed)
 
     def sweep(self, now: float) -> None:
         """Give up a client that has taken too long to ask."""
@@ -232,14 +94,12 @@ class Inbound(httputil.HTTPConnection):
 
     def _readable(self) -> None:
         try:
-            count = self.stream.read_from_fd(self._server.buffer)
-        except _NOT_READY:
+            count = self.stream.receive(self._server.buffer)
+        except NOT_READY:
             return
         except OSError as error:
             self.stream.error = error
             count = 0
-        if count is None:
-            return
         if not count:
             if self._delegate is not None and self._body is None and not (self._read_finished or self._write_finished):
                 self.stream.pause()  # the handler is not ready yet for what came before: this is seen again when it is
@@ -398,7 +258,7 @@ class Inbound(httputil.HTTPConnection):
         self._buffer.clear()
         if self.stream.closed():
             return
-        if not isinstance(self.stream, SSLIOStream):
+        if not self.stream.secure:
             try:
                 self.stream.socket.shutdown(socket.SHUT_WR)
             except OSError:

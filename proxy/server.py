@@ -21,7 +21,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -36,6 +35,7 @@ from .link import Hub, Link
 from .metrics import collected, count_as
 from .quota import LocalCounters
 from .ring import Ring
+from .stream import Stream
 
 log = logging.getLogger("dragoman")
 
@@ -61,10 +61,10 @@ class Server(HTTPServer):
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
         self.freed: list[Callable[[], None]] = []  # called when a connection has ended
 
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        assert isinstance(stream, inbound.Stream)
+    def serve(self, sock: socket.socket, address: Any) -> None:
+        """A client's connection; of an SSLSocket the handshake is still to come."""
         self.connections += 1
-        connection = inbound.Inbound(stream, self, address)
+        connection = inbound.Inbound(Stream(sock), self, address)
         self._connections.add(connection)  # type: ignore[arg-type]
         connection.start()
 
@@ -141,11 +141,8 @@ class Acceptor:
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the kernel takes megabytes for a client that does not read
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         if self._context is not None:
-            wrapped = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-            stream: inbound.Stream = inbound.TlsStream(wrapped)
-        else:
-            stream = inbound.Stream(connection)
-        self._server.handle_stream(stream, address)
+            connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        self._server.serve(connection, address)
 
 
 class Process:
