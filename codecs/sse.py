@@ -140,11 +140,23 @@ _NAMED = re.compile(rb"^event: ([^\n]++)\ndata: (\S[^\n]*+)\n\n", re.MULTILINE)
 
 def _usual(chunk: bytes) -> list[Frame]:
     """The frames of a read that is nothing but such events from end to end; none of any other."""
-    named = chunk[:1] == b"e"
-    frames: list[Frame] = (_NAMED if named else _DATA).findall(chunk)
+    if chunk[-2:] != b"\n\n" or b"\r" in chunk:
+        return []
+    first, end = chunk.find(b"\n"), len(chunk) - 2
+    if chunk[:6] == b"data: ":
+        if first == end and chunk[6:7].strip():  # one event
+            return [(b"", chunk[6:end])]
+        lines, event = 2, _DATA
+    elif chunk[:7] == b"event: ":
+        place = first + 7
+        if chunk.find(b"\n", place) == end and chunk[first + 1 : place] == b"data: " and chunk[place : place + 1].strip() and first > 7:
+            return [(chunk[7:first], chunk[place:end])]
+        lines, event = 3, _NAMED
+    else:
+        return []
+    frames: list[Frame] = event.findall(chunk)
     # each begins a line: when they have all the line ends, nothing stands between them
-    whole = chunk.count(b"\n") == (3 if named else 2) * len(frames) and chunk[-2:] == b"\n\n" and b"\r" not in chunk
-    return frames if whole else []
+    return frames if chunk.count(b"\n") == lines * len(frames) else []
 
 
 def named_alike(chunk: bytes, begin: bytes) -> int:
