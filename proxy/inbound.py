@@ -36,7 +36,8 @@ READ_SIZE = 256 * 1024  # bytes of one read
 MAX_HEAD = 64 * 1024  # bytes of a request's head
 AHEAD = 256 * 1024  # bytes that may wait behind a request that is being answered
 LINGER = 2.0  # seconds that a client who is still sending has to read an early answer
-PATIENCE = 600.0  # seconds for a request's head, and again for its body; between two requests as well
+PATIENCE = 600.0  # seconds for a request's body; between two requests as well
+HEAD_PATIENCE = 60.0  # seconds for a request's head, from its first byte
 
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -84,7 +85,8 @@ class Inbound(httputil.HTTPConnection):
 
     def sweep(self, now: float) -> None:
         """Give up a client that has taken too long to ask."""
-        if self.since and now - self.since > PATIENCE:
+        patience = HEAD_PATIENCE if self._delegate is None and self._buffer else PATIENCE
+        if self.since and now - self.since > patience:
             self.stream.close()
 
     async def close(self) -> None:
@@ -114,6 +116,8 @@ class Inbound(httputil.HTTPConnection):
         if self._body is not None:
             self._feed(self._body, data)
             return
+        if not self._buffer and self._delegate is None:
+            self.since = self._loop.time()
         self._buffer += data
         if self._delegate is None:
             self._next()

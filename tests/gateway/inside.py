@@ -13,6 +13,7 @@ import contextlib
 import functools
 import inspect
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -64,8 +65,11 @@ def inside_once(test: Callable[..., Any]) -> Callable[..., Any]:
 class Inside:
     """gateway: the Gateway. lines: what it logged of each exchange. port: where it listens."""
 
-    def __init__(self, config: str, provider: Provider | None = None, **words: str) -> None:
-        """config: YAML; UPSTREAM in it is the provider's URL, other words are replaced as they are named."""
+    def __init__(
+        self, config: str, provider: Provider | None = None, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None, **words: str
+    ) -> None:
+        """config: YAML; UPSTREAM in it is the provider's URL, other words are replaced as they are named. tls: see tls_contexts()."""
+        self._tls = tls or (None, None)
         for word, value in (({"UPSTREAM": provider.url} if provider else {}) | words).items():
             config = config.replace(word, value)
         self._config = conf.loads(config, environ={})
@@ -77,7 +81,7 @@ class Inside:
         self.server = Server(ModelApplication(self.gateway), max_body_size=limit, max_buffer_size=limit + (1 << 20), chunk_size=262144)
         (sock,) = bind_sockets(0, "127.0.0.1", backlog=4096)
         self.port: int = sock.getsockname()[1]
-        self._acceptor = Acceptor(sock, self.server, None, 20_000)
+        self._acceptor = Acceptor(sock, self.server, self._tls[0], 20_000)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -94,7 +98,8 @@ class Inside:
 
     @contextlib.asynccontextmanager
     async def call(self, data: bytes) -> AsyncIterator[Caller]:
-        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 26))
+        host = "localhost" if self._tls[1] else "127.0.0.1"
+        caller = Caller(*await asyncio.open_connection(host, self.port, limit=1 << 26, ssl=self._tls[1]))
         try:
             caller.writer.write(data)
             yield caller

@@ -254,7 +254,7 @@ UNFINISHED = {
 async def test_a_slow_request_is_given_up(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """However steadily its bytes come: what counts is the time since it began."""
     monkeypatch.setattr(server, "SWEEP", 0.05)
-    monkeypatch.setattr(inbound, "PATIENCE", 0.3)
+    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name else "PATIENCE", 0.3)
     async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, gateway.call(UNFINISHED[name]) as caller:
 
         async def trickle() -> None:
