@@ -3,6 +3,9 @@
 Strategy: once TCPClient (DNS, happy eyeballs, TLS) has given a stream, IOLoop's handler is taken off and the loop calls the
 connection itself, which reads from the socket into one buffer that all connections share, and passes the bytes of that read on.
 Nothing else happens for a read: no Future, no buffer of its own, no search for delimiters. The stream itself is let go.
+
+What comes faster than anyone reads is not read piece by piece: after HURRIED reads within REST of each other a connection is read
+once every REST (network cards do the same with interrupts). It costs such a stream a millisecond or two, and leaves time to others.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import struct
 import types
 import weakref
 from collections.abc import Callable, Coroutine, Generator
+from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from tornado.iostream import IOStream
@@ -27,6 +31,7 @@ from .stream import NOT_READY
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
 CHECK_SECONDS = 1.0  # between two looks at connections that the loop may have forgotten, see Pool; at FEW of them more often
 FEW, CHECK_FEW_SECONDS = 100, 0.1
+HURRIED, REST = 4, 0.001  # reads, seconds
 CHECK_READS = 64  # of one connection at such a look; what is left waits for the next
 
 # Model calls are silent for minutes: probes keep NAT tables alive and find a peer that is gone.
@@ -74,10 +79,14 @@ class Connection:
         self._fd = self._socket.fileno()
         self._loop = pool.loop
         self._writer = False
+        self._open = True
         stream.io_loop.remove_handler(stream.socket)
         for option in _SOCKET_OPTIONS:
             self._set(*option)
         self._reader = False
+        self._last = 0.0  # monotonic seconds of the last read
+        self._hurry = 0  # reads that came right after the one before
+        self._resting: asyncio.TimerHandle | None = None
         self._add_reader()
 
     def _set(self, level: int, option: int, value: int | bytes) -> None:
@@ -85,12 +94,28 @@ class Connection:
             self._socket.setsockopt(level, option, value)
 
     def _add_reader(self) -> None:
-        self._loop.add_reader(self._fd, self._read)
+        self._loop.add_reader(self._fd, self._readable)
         self._reader = True
 
     def _remove_reader(self) -> None:
         self._loop.remove_reader(self._fd)
         self._reader = False
+
+    def _readable(self) -> None:
+        now = monotonic()
+        self._hurry = self._hurry + 1 if now - self._last < REST else 0
+        self._last = now
+        if self._read() and self._hurry >= HURRIED:
+            self._remove_reader()
+            self._resting = self._loop.call_later(REST, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        if self._read():
+            self._resting = self._loop.call_later(REST, self._rested)
+        elif self._open and (self.receiver is None or self.receiver.waiting is None):
+            self._hurry = 0
+            self.resume()
 
     def _read(self) -> bool:
         """One read, and all that follows from it. True if there may be more to read at once."""
@@ -109,14 +134,14 @@ class Connection:
             self._pool.drop(self)  # bytes that nobody asked for, or the end: no use for it either way
         elif count:
             receiver.received(bytes(self._buffer[:count]))
-            return receiver.waiting is None
+            return self.receiver is receiver and receiver.waiting is None
         else:
             receiver.lost(error)
         return False
 
     def resume(self) -> None:
         """The receiver no longer waits."""
-        if not self._reader:
+        if not self._reader and self._resting is None:
             self._add_reader()
 
     def check(self) -> None:
@@ -144,8 +169,14 @@ class Connection:
         """The receiver is done; the connection is as good as new."""
         self.receiver = None
         self.when_writable(None)
+        self._stop_resting()
         self.resume()
         self._pool.put(self)
+
+    def _stop_resting(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
 
     def close(self, reset: bool = False) -> None:
         """reset: drop what the peer has not taken yet, and tell it so (else the kernel would go on sending)."""
@@ -153,6 +184,8 @@ class Connection:
         if reset:
             self._set(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # the loop must forget the descriptor before its number can belong to someone else
+        self._open = False
+        self._stop_resting()
         self._remove_reader()
         self.when_writable(None)
         self._socket.close()

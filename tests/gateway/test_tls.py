@@ -115,8 +115,10 @@ def reset(port: int, _: Contexts) -> None:
 
 
 def distrusting(port: int, _: Contexts) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as sock, pytest.raises(ssl.SSLError):
-        ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
+    sock = socket.create_connection(("127.0.0.1", port))
+    context = ssl.create_default_context()
+    with context.wrap_socket(sock, server_hostname="localhost", do_handshake_on_connect=False) as client, pytest.raises(ssl.SSLError):
+        client.do_handshake()
 
 
 @pytest.mark.parametrize("client", [plain, reset, distrusting])
