@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 FORMATS = ("json", "text")
+PAUSE = 0.02  # seconds between two writes
 NAMES = 50  # of dropped or adapted fields in a line
 
 
@@ -106,22 +107,27 @@ def _ms(seconds: float) -> float:
 
 
 class Journal:
-    """Writes the lines: those of one turn of the loop together."""
+    """Writes the lines: at once where they are few, together where several come within PAUSE."""
 
     def __init__(self, form: str = "json") -> None:
         self._text = form == "text"
         self._out = sys.stderr
         self._lines: list[str] = []
+        self._flushed = 0.0  # monotonic seconds
 
     def write(self, found: dict[str, Any]) -> None:
         """Inside the running loop."""
         if not self._lines:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_later(max(0.0, self._flushed + PAUSE - monotonic()), self.flush)
         self._lines.append(as_text(found) if self._text else orjson.dumps(found, default=str).decode())
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits."""
+        if not self._lines:
+            return
         text = "\n".join(self._lines) + "\n"
         self._lines.clear()
+        self._flushed = monotonic()
         try:
             self._out.write(text)
             self._out.flush()

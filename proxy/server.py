@@ -284,6 +284,12 @@ class Worker(Process):
         self._link: Link | None = None
         self._admin: Admin | None = None
 
+    async def run(self, ready: Callable[[], None] | None = None) -> None:
+        try:
+            await super().run(ready)
+        finally:
+            self._journal.flush()
+
     async def _begin(self) -> None:
         count_as(self._number)
         self.gateway = gateway = Gateway(self._config, self._journal.write, self._counters, self._number)
