@@ -19,7 +19,6 @@ import struct
 import types
 import weakref
 from collections.abc import Callable, Coroutine, Generator
-from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from tornado.iostream import IOStream
@@ -59,7 +58,7 @@ class Receiver(Protocol):
 
     waiting: asyncio.Future[None] | None
 
-    def received(self, data: bytes) -> None: ...
+    def received(self, data: bytes, now: float) -> None: ...
 
     def lost(self, error: OSError | None) -> None: ...
 
@@ -84,7 +83,7 @@ class Connection:
         for option in _SOCKET_OPTIONS:
             self._set(*option)
         self._reader = False
-        self._last = 0.0  # monotonic seconds of the last read
+        self._last = 0.0  # loop time of the last read
         self._hurry = 0  # reads that came right after the one before
         self._resting: asyncio.TimerHandle | None = None
         self._add_reader()
@@ -94,20 +93,12 @@ class Connection:
             self._socket.setsockopt(level, option, value)
 
     def _add_reader(self) -> None:
-        self._loop.add_reader(self._fd, self._readable)
+        self._loop.add_reader(self._fd, self._read)
         self._reader = True
 
     def _remove_reader(self) -> None:
         self._loop.remove_reader(self._fd)
         self._reader = False
-
-    def _readable(self) -> None:
-        now = monotonic()
-        self._hurry = self._hurry + 1 if now - self._last < REST else 0
-        self._last = now
-        if self._read() and self._hurry >= HURRIED:
-            self._remove_reader()
-            self._resting = self._loop.call_later(REST, self._rested)
 
     def _rested(self) -> None:
         self._resting = None
@@ -133,8 +124,15 @@ class Connection:
         if receiver is None:
             self._pool.drop(self)  # bytes that nobody asked for, or the end: no use for it either way
         elif count:
-            receiver.received(bytes(self._buffer[:count]))
-            return self.receiver is receiver and receiver.waiting is None
+            now = self._loop.time()
+            self._hurry = self._hurry + 1 if now - self._last < REST else 0
+            self._last = now
+            receiver.received(bytes(self._buffer[:count]), now)
+            more = self.receiver is receiver and receiver.waiting is None
+            if more and self._reader and self._hurry >= HURRIED:
+                self._remove_reader()
+                self._resting = self._loop.call_later(REST, self._rested)
+            return more
         else:
             receiver.lost(error)
         return False

@@ -238,8 +238,8 @@ class _Call:
 
     # -- the response --
 
-    def received(self, data: bytes) -> None:
-        """The bytes of one read. Whatever they lead to, nothing is raised into the loop."""
+    def received(self, data: bytes, now: float) -> None:
+        """The bytes of one read, at this loop time. Whatever they lead to, nothing is raised into the loop."""
         if self.future.done():
             return  # cancelled in this very turn
         try:
@@ -250,7 +250,7 @@ class _Call:
                     return
                 body = self._begin_body(head)
                 data = self._head_reader.rest
-            self._since = self._loop.time()
+            self._since = now
             payload = body.feed(data) if data else b""
             if self._inflater is not None:
                 self._pieces = self._inflater.feed(payload)
