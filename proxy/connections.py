@@ -4,7 +4,7 @@ Strategy: once TCPClient (DNS, happy eyeballs, TLS) has given a stream, IOLoop's
 connection itself, which reads from the socket into one buffer that all connections share, and passes the bytes of that read on.
 Nothing else happens for a read: no Future, no buffer of its own, no search for delimiters. The stream itself is let go.
 
-What comes faster than anyone reads is not read piece by piece: after HURRIED reads within REST of each other a connection is read
+What comes faster than anyone reads is not read piece by piece: after HURRIED reads, each right after the one before, a connection is read
 once every REST (network cards do the same with interrupts). It costs such a stream a millisecond or two, and leaves time to others.
 """
 
@@ -30,7 +30,7 @@ from .stream import NOT_READY
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
 CHECK_SECONDS = 1.0  # between two looks at connections that the loop may have forgotten, see Pool; at FEW of them more often
 FEW, CHECK_FEW_SECONDS = 100, 0.1
-HURRIED, REST = 4, 0.001  # reads, seconds
+HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has steps of one millisecond)
 CHECK_READS = 64  # of one connection at such a look; what is left waits for the next
 
 # Model calls are silent for minutes: probes keep NAT tables alive and find a peer that is gone.
@@ -125,7 +125,7 @@ class Connection:
             self._pool.drop(self)  # bytes that nobody asked for, or the end: no use for it either way
         elif count:
             now = self._loop.time()
-            self._hurry = self._hurry + 1 if now - self._last < REST else 0
+            self._hurry = self._hurry + 1 if now - self._last < 1.5 * REST else 0
             self._last = now
             receiver.received(bytes(self._buffer[:count]), now)
             more = self.receiver is receiver and receiver.waiting is None
