@@ -26,7 +26,7 @@ RUNS, SECONDS = (3, 2.0) if FULL else (1, 0.5)
 CALM = 1000 if FULL else 100
 
 # workload -> how much more CPU than the relay the gateway may take for one answer or delta
-MOST = {"whole": 0.9, "stream": 0.8, "messages": 0.65, "responses": 0.8, "body": 2.5}
+MOST = {"whole": 0.65, "stream": 0.6, "messages": 0.5, "responses": 0.65, "body": 2.3}
 
 
 @pytest.fixture(scope="module")
