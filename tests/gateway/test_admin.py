@@ -84,8 +84,13 @@ def test_every_metric_counts_over_two_workers(two: Admin) -> None:
     assert grown("dragoman_tokens_total", kind="input") == calls * (2 + 2)
     assert grown("dragoman_tokens_total", kind="output") == calls * (11 + 2)
     assert grown("dragoman_cost_usd_total") == pytest.approx(calls * (4 * 1 + 13 * 2) / 1e6)
+
     # an upstream that fails is passed over for a while, so how often it was asked is the log's to say
-    lines = [orjson.loads(line) for line in two.gateway.log().splitlines() if '"request_id"' in line]
+    def told() -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in two.gateway.log().splitlines() if '"request_id"' in line]
+
+    eventually(lambda: len(told()) == total + 3 * calls)  # they are written several at once
+    lines = told()
     refused = sum("failed, refused" in tried for line in lines for tried in line.get("tried", ()))
     assert grown("dragoman_upstream_errors_total", kind="refused") == refused > 0
     again = sum(line.get("attempts", 1) - 1 for line in lines)
