@@ -28,8 +28,8 @@ from ..codecs import errors
 from .stream import NOT_READY
 
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
-CHECK_SECONDS = 1.0  # between two looks at connections that the loop may have forgotten, see Pool; at FEW of them more often
-FEW, CHECK_FEW_SECONDS = 100, 0.1
+CHECK_SECONDS = 0.1  # between two looks at connections that the loop may have forgotten, see Pool: at FEW of them, or
+FEW, LOOKS = 100, 10  # at as many as it takes to have seen all in so many looks (all at once would hold up every stream)
 HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has steps of one millisecond)
 CHECK_READS = 64  # of one connection at such a look; what is left waits for the next
 
@@ -207,6 +207,7 @@ class Pool:
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         # a loop on libuv (uvloop) reports a reset once and then forgets the socket, however much data came before the reset
         self._check_timer: asyncio.TimerHandle | None = None
+        self._unchecked: list[Connection] = []
         if not isinstance(self.loop, asyncio.SelectorEventLoop):
             self._check_timer = self.loop.call_later(CHECK_SECONDS, self._check)
 
@@ -276,10 +277,11 @@ class Pool:
         self._tcp.close()
 
     def _check(self) -> None:
-        connections = list(self._connections)
-        for connection in connections:
-            connection.check()
-        self._check_timer = self.loop.call_later(CHECK_SECONDS if len(connections) > FEW else CHECK_FEW_SECONDS, self._check)
+        if not self._unchecked:
+            self._unchecked = list(self._connections)
+        for _ in range(min(len(self._unchecked), max(FEW, len(self._connections) // LOOKS))):
+            self._unchecked.pop().check()
+        self._check_timer = self.loop.call_later(CHECK_SECONDS, self._check)
 
     def _sweep(self) -> None:
         self._expire(self.loop.time() - self._idle_seconds)
