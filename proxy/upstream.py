@@ -301,7 +301,7 @@ class _Call:
         self._inflater = http1.inflater(method, head)  # last: it takes headers away
         self._timer_name, self._limit = "idle", self._request.idle_timeout
         self._since = self._loop.time()
-        if self._timer is None:
+        if self._limit and (self._timer is None or self._due > self._since + self._limit):
             self._arm(self._limit)
         if self._request.on_headers is not None:
             self._request.on_headers(head.status, head.headers)
@@ -411,6 +411,9 @@ class _Call:
 
     def _arm(self, seconds: float | None) -> None:
         """Look again so long after the last sign of life. When that is too early it is not yet the end: _tick decides."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = self._since + (seconds or 0.0)
         self._timer = self._loop.call_at(self._since + seconds, self._tick) if seconds else None
 
     def _tick(self) -> None:

@@ -176,6 +176,18 @@ async def test_no_timeouts(client):
 
 
 @looped
+async def test_the_idle_time_is_the_shorter_one_after_a_long_first_byte(client):
+    """The head comes when the idle time alone would be over; what counts from then on is the idle time, not what is left of the other."""
+    gate = Gate()
+    with Provider([wait(gate), stream_head(), chunk(b"x"), until_closed]) as provider:
+        call = asyncio.ensure_future(fault(client, UpstreamRequest(provider.url, first_byte_timeout=25, idle_timeout=0.1)))
+        await asyncio.sleep(0.3)  # this time is what is tested
+        gate.open()
+        late = await asyncio.wait_for(call, 5)
+        assert (type(late), late.timer) == (errors.Timeout, "idle")
+
+
+@looped
 async def test_each_read_starts_the_idle_time_again(client):
     gates = [Gate() for _ in range(8)]
     steps = [stream_head()]
