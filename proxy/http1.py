@@ -73,7 +73,7 @@ def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str
     return "".join((_start_line(method, target, host), *lines, "\r\n")).encode("latin-1")
 
 
-@lru_cache(1024)
+@lru_cache(128)  # few: a caller's query of any length is in it
 def _start_line(method: str, target: str, host: str) -> str:
     """With the Host field. Raises ValueError."""
     if not (_TOKEN.fullmatch(method) and _TARGET.fullmatch(target)):

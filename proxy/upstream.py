@@ -137,7 +137,7 @@ class UpstreamClient(AsyncHTTPClient):
         return self._ssl_context
 
 
-@lru_cache(1024)
+@lru_cache(128)  # few: a caller's query of any length is in it
 def _place(url: str) -> tuple[bool, str, int, str, str]:
     """Whether with TLS, host, port, network location and request target. Raises ValueError."""
     parts = urlsplit(url)
