@@ -15,8 +15,8 @@ import orjson
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from ..proxy.admin import Admin
-from ..proxy.headers import is_loopback
+from ..proxy.process.admin import Admin
+from ..proxy.wire.headers import is_loopback
 
 FILES = Path(__file__).parent / "inspector"
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from tornado.web import HTTPError, RequestHandler
 
 from ..codecs import errors
-from ..proxy import headers as travel
 from ..proxy.gateway import Gateway
-from ..proxy.http1 import Fields
+from ..proxy.wire import headers as travel
+from ..proxy.wire.http1 import Fields
 
 log = logging.getLogger("dragoman")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..codecs import errors, jsontext
-from ..proxy import headers as travel
-from ..proxy.conversations import Conversation
-from ..proxy.conversations import Conversations as Kept
-from ..proxy.records import Item, listed
+from ..proxy.memory.conversations import Conversation
+from ..proxy.memory.conversations import Conversations as Kept
+from ..proxy.memory.records import Item, listed
+from ..proxy.wire import headers as travel
 from . import lists
 from .base import Handler
 

@@ -13,12 +13,12 @@ from urllib.parse import quote
 from tornado.web import HTTPError, stream_request_body
 
 from ..codecs import errors
-from ..proxy import headers as travel
-from ..proxy.client import Client
-from ..proxy.exchange import Exchange
+from ..proxy.exchange.caller import Client
+from ..proxy.exchange.exchange import Exchange
 from ..proxy.gateway import Gateway
-from ..proxy.inbound import Inbound
-from ..proxy.routing import Shape
+from ..proxy.routing.router import Shape
+from ..proxy.wire import headers as travel
+from ..proxy.wire.inbound import Inbound
 from .base import Handler
 
 DISCARDED = 1 << 28  # bytes over the limit that are read at most

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..codecs import errors
-from ..proxy import headers as travel
-from ..proxy.routing import ServedModel
+from ..proxy.routing.router import ServedModel
+from ..proxy.wire import headers as travel
 from .base import Handler
 
 _CREATED = 1700000000  # when a model was made is not known here; a fixed time keeps answers equal

@@ -7,10 +7,10 @@ import asyncio
 from tornado.web import stream_request_body
 
 from ..codecs import errors
-from ..proxy import headers as travel
-from ..proxy import relay
-from ..proxy.client import Client
-from ..proxy.cost import cost
+from ..proxy.exchange import relay
+from ..proxy.exchange.caller import Client
+from ..proxy.keys.cost import cost
+from ..proxy.wire import headers as travel
 from .model import ModelHandler
 
 PATHS = r"(embeddings|completions|moderations|rerank|images/[a-z]+|audio/[a-z]+)/*"

@@ -12,12 +12,12 @@ from urllib.parse import quote
 from tornado.web import stream_request_body
 
 from ..codecs import errors, splice
-from ..proxy import headers as travel
-from ..proxy import relay
-from ..proxy.client import Client
-from ..proxy.records import Native, Record, known, listed
-from ..proxy.routing import Candidate
-from ..proxy.upstream import UpstreamRequest
+from ..proxy.exchange import relay
+from ..proxy.exchange.caller import Client
+from ..proxy.memory.records import Native, Record, known, listed
+from ..proxy.routing.router import Candidate
+from ..proxy.wire import headers as travel
+from ..proxy.wire.upstream import UpstreamRequest
 from . import lists
 from .base import Handler
 from .model import ModelHandler

@@ -11,11 +11,11 @@ from tornado.web import stream_request_body
 
 from ..codecs import chat, errors, estimate, jsontext, messages, responses, splice
 from ..codecs.ledger import Ledger
-from ..proxy import headers as travel
-from ..proxy import relay
-from ..proxy.client import Client
-from ..proxy.prior import Prior
-from ..proxy.routing import Candidate
+from ..proxy.exchange import relay
+from ..proxy.exchange.caller import Client
+from ..proxy.memory.expansion import Prior
+from ..proxy.routing.router import Candidate
+from ..proxy.wire import headers as travel
 from .model import ModelHandler
 
 _CODECS: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}

@@ -16,8 +16,8 @@ import orjson
 
 from .. import conf
 from ..conf.model import Config
-from . import journal
-from .headers import is_loopback
+from .telemetry import log as journal
+from .wire.headers import is_loopback
 
 log = logging.getLogger("dragoman")
 
@@ -131,7 +131,10 @@ def _overridden(config: Config, given: argparse.Namespace) -> Config:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from . import loops, metrics, quota, server, stores
+    from .keys import quota
+    from .memory import stores
+    from .process import loops, server
+    from .telemetry import metrics
 
     journal.set_up(given.log_format)
     try:
@@ -161,7 +164,7 @@ def _serve(given: argparse.Namespace) -> int:
 
     if given.workers == 1:
         return work(0)
-    from .supervisor import Supervisor
+    from .process.supervisor import Supervisor
 
     def renew() -> None:
         """For the workers that replace others; those that run read it themselves, and tell what is wrong with it."""
@@ -177,8 +180,8 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _announce(config: Config) -> None:
-    from . import quota
-    from .routing import Router
+    from .keys import quota
+    from .routing.router import Router
 
     if alone := quota.note(config):
         log.warning("%s", alone)
@@ -197,7 +200,7 @@ def _announce(config: Config) -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from .routing import check_lines
+    from .routing.router import check_lines
 
     try:
         config = conf.load(given.config, os.environ)
@@ -212,7 +215,7 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _translate(given: argparse.Namespace) -> int:
-    from . import offline
+    from . import translate as offline
 
     try:
         data = Path(given.file).read_bytes() if given.file else sys.stdin.buffer.read()
@@ -231,7 +234,9 @@ def _translate(given: argparse.Namespace) -> int:
 
 
 def _load(given: argparse.Namespace) -> int:
-    from . import load, load_report, loops
+    from .load import report as load_report
+    from .load import run as load
+    from .process import loops
 
     shape = given.shape or load.shape_of(given.url) or "chat"
     key = os.environ.get(given.key[1:]) if given.key and given.key.startswith("$") else given.key

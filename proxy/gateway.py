@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 from ..codecs import errors
 from ..codecs.ids import digest
 from ..conf.model import Config
-from . import journal, stores
-from .access import Access
-from .cost import cost
-from .demo import DemoClient
-from .ejection import Ejection
-from .exchange import Exchange
-from .inspector import Inspector
-from .metrics import Metrics
-from .quota import Counters, LocalCounters, Quota
-from .routing import Candidate, Router
-from .state import State
-from .upstream import UpstreamClient
+from .exchange.demo import DemoClient
+from .exchange.exchange import Exchange
+from .inspector.taps import Inspector
+from .keys.access import Access
+from .keys.cost import cost
+from .keys.quota import Counters, LocalCounters, Quota
+from .memory import stores
+from .memory.turn import State
+from .routing.ejection import Ejection
+from .routing.router import Candidate, Router
+from .telemetry import log as journal
+from .telemetry.metrics import Metrics
+from .wire.upstream import UpstreamClient
 
 if TYPE_CHECKING:
-    from .tracing import Tracer
+    from .telemetry.tracing import Tracer
 
 log = logging.getLogger("dragoman")
 
@@ -135,7 +136,7 @@ def _tracer(config: Config) -> Tracer | None:
     if config.tracing.otlp_endpoint is None:
         return None
     try:
-        from .tracing import Tracer
+        from .telemetry.tracing import Tracer
     except ImportError as error:
         log.error("tracing is off: it needs the extra dragoman[otel] (%s)", error)
         return None
@@ -147,6 +148,6 @@ def _counters(config: Config, here: LocalCounters) -> Counters:
     if config.state_storage.type != "redis":
         return here
     stores.check(config.state_storage)
-    from .quota_redis import RedisCounters
+    from .keys.quota_redis import RedisCounters
 
     return RedisCounters(config.state_storage.url or "", here)

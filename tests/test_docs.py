@@ -14,7 +14,8 @@ from marshmallow import fields
 
 from dragoman import conf
 from dragoman.conf import flags, loader, providers, schema
-from dragoman.proxy import cli, metrics
+from dragoman.proxy import cli
+from dragoman.proxy.telemetry import metrics
 
 HOUSE = Path(__file__).resolve().parent.parent
 GUIDE = (HOUSE / "docs" / "operations.md").read_text()
@@ -110,7 +111,7 @@ def table_lines(heading: str) -> list[str]:
 def test_every_field_of_the_log():
     """Whatever the journal writes under a name: keys of its dicts, and what is put into them."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse((HOUSE / "proxy" / "journal.py").read_text())):
+    for node in ast.walk(ast.parse((HOUSE / "proxy" / "telemetry" / "log.py").read_text())):
         names: list[ast.expr | None] = []
         if isinstance(node, ast.Dict):
             names = list(node.keys)

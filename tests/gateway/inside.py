@@ -23,7 +23,7 @@ from tornado.netutil import bind_sockets
 from dragoman import conf
 from dragoman.proxy.app import ModelApplication
 from dragoman.proxy.gateway import Gateway
-from dragoman.proxy.server import Acceptor, Server
+from dragoman.proxy.process.server import Acceptor, Server
 
 from ..proxy.loops import LOOPS
 from ..scripted import Provider

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from dragoman.proxy.metrics import Metrics
+from dragoman.proxy.telemetry.metrics import Metrics
 
 DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana.json"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dragoman.proxy.metrics import Metrics
+from dragoman.proxy.telemetry.metrics import Metrics
 
 from ..scripted import Provider, Request, Step, Steps, chunk, close, respond, sse, stream_head, until_closed
 from .inside import Inside, inside_once

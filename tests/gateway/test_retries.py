@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dragoman.proxy import ejection
+from dragoman.proxy.routing import ejection
 
 from ..scripted import LAST_CHUNK, Provider, Request, Step, Steps, chunk, close, reset, respond, stream_head, until_closed
 from .inside import Inside, inside_once

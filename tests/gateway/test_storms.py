@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from dragoman.proxy import load
+from dragoman.proxy.load import run as load
 
 from ..conftest import Running, Start
 from ..load import servers

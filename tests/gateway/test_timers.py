@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from dragoman.proxy import attempt, inbound, server
+from dragoman.proxy.exchange import attempt
+from dragoman.proxy.process import server
+from dragoman.proxy.wire import inbound
 
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, respond, stream_head, until_closed, wait
 from .inside import CONFIG, Inside, inside, inside_once

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from dragoman.proxy import inbound, server
+from dragoman.proxy.process import server
+from dragoman.proxy.wire import inbound
 
 from ..scripted import tls_contexts
 from .inside import Caller, Inside, inside

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from dragoman.proxy import loops
+from dragoman.proxy.process import loops
 
 from . import servers
 from .workloads import WORKLOADS, Measured, Start, Workload, measure, median, start

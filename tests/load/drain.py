@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from time import monotonic, monotonic_ns
 from typing import Any
 
-from dragoman.proxy import http1
+from dragoman.proxy.wire import http1
 
 from . import shapes
 

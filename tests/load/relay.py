@@ -14,7 +14,7 @@ import sys
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.web import Application, RequestHandler
 
-from dragoman.proxy import loops
+from dragoman.proxy.process import loops
 
 
 class Relay(RequestHandler):

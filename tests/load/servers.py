@@ -45,7 +45,7 @@ _WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from dragoman.proxy
 
 # nothing is counted, logged or traced when an exchange begins and ends: what these cost is the difference
 _SILENT = (
-    "import sys; from dragoman.proxy import gateway, metrics; from dragoman.proxy.cli import main; "
+    "import sys; from dragoman.proxy import gateway; from dragoman.proxy.telemetry import metrics; from dragoman.proxy.cli import main; "
     "gateway.Gateway.settle = lambda *_: None; metrics.Metrics.opened = lambda *_: None; sys.exit(main(sys.argv[1:]))"
 )
 _PROGRAMS = {"dragoman-asyncio": ["-c", _WITHOUT_UVLOOP], "dragoman-silent": ["-c", _SILENT]}

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import pytest
 
-from dragoman.proxy import load
+from dragoman.proxy.load import run as load
 
 from . import drain, servers, shapes
 from .workloads import WORKLOADS, measure, median

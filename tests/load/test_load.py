@@ -12,7 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from dragoman.proxy import load, load_report, loops
+from dragoman.proxy.load import report as load_report
+from dragoman.proxy.load import run as load
+from dragoman.proxy.process import loops
 
 from ..scripted import LAST_CHUNK, Provider, chunk, close, respond, sse, stream, stream_head
 from . import servers, shapes

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from dragoman.proxy import load
+from dragoman.proxy.load import run as load
 
 from . import drain, servers, shapes
 

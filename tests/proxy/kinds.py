@@ -138,8 +138,8 @@ def _free_port() -> int:
 @contextlib.contextmanager
 def place(kind: str, folder) -> Iterator[Callable]:
     """A way to make stores of this kind which all keep the same entries."""
-    from dragoman.proxy.stores.memory import MemoryStore
-    from dragoman.proxy.stores.sqlite import SqliteStore
+    from dragoman.proxy.memory.stores.memory import MemoryStore
+    from dragoman.proxy.memory.stores.sqlite import SqliteStore
 
     if kind == "memory":
         yield lambda **options: MemoryStore(1000, **options)
@@ -147,11 +147,11 @@ def place(kind: str, folder) -> Iterator[Callable]:
         yield functools.partial(SqliteStore, str(folder / "state.db"))
     elif kind == "postgres":
         with postgres() as address:
-            from dragoman.proxy.stores.postgres import PostgresStore
+            from dragoman.proxy.memory.stores.postgres import PostgresStore
 
             yield functools.partial(PostgresStore, address)
     else:
         with redis() if kind == "redis" else contextlib.nullcontext(cluster().url) as url:
-            from dragoman.proxy.stores.redis import RedisStore
+            from dragoman.proxy.memory.stores.redis import RedisStore
 
             yield functools.partial(RedisStore, url)

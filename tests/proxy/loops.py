@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from dragoman.codecs import errors
-from dragoman.proxy.upstream import UpstreamClient
+from dragoman.proxy.wire.upstream import UpstreamClient
 
 from ..scripted import Provider, respond, until_closed
 

@@ -6,7 +6,7 @@ import pytest
 
 from dragoman.codecs import errors
 from dragoman.conf.model import AccessKey
-from dragoman.proxy.access import Access
+from dragoman.proxy.keys.access import Access
 
 
 def key(secret, name, *models):

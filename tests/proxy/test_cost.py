@@ -7,7 +7,7 @@ import pytest
 from dragoman.codecs.usage import Usage
 from dragoman.conf.model import Price
 from dragoman.conf.providers import list_prices, price_of
-from dragoman.proxy.cost import cost
+from dragoman.proxy.keys.cost import cost
 
 PRICE = Price("m", input=2.0, output=10.0, cached_input=0.2, cache_write=2.5)
 

@@ -19,7 +19,7 @@ from dragoman.codecs import errors
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.tools import Declared, ToolMap
-from dragoman.proxy.lanes import BytesLane, EventsLane, translate_whole
+from dragoman.proxy.exchange.lanes import BytesLane, EventsLane, translate_whole
 
 from ..codecs.fuzzing import bitten, odd, rounds, spoiled
 from ..codecs.grammar import GRAMMARS

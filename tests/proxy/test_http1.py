@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
 from dragoman.codecs import errors
-from dragoman.proxy import http1
+from dragoman.proxy.wire import http1
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.proxy.lanes import _EVENT, events_of
+from dragoman.proxy.exchange.lanes import _EVENT, events_of
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from dragoman.proxy import cli, offline
+from dragoman.proxy import cli
+from dragoman.proxy import translate as offline
 
 from ..codecs import worked
 from ..codecs.grammar import GRAMMARS, events_of

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
-from dragoman.proxy import http1
+from dragoman.proxy.wire import http1
 
 PIECES = ["a", "B-c", ":", ": ", " ", "\t", "\r", "\n", "\r\n", "x", "\x00", "\x7f", "\xe9", ",", "\r\nContent-Length: 3", "\x0b", "\x85"]
 

@@ -10,8 +10,8 @@ import pytest
 from dragoman.codecs import errors
 from dragoman.codecs.usage import Usage
 from dragoman.conf.model import AccessKey, Budget, Config, StateStorage
-from dragoman.proxy import quota
-from dragoman.proxy.quota import LocalCounters, Quota
+from dragoman.proxy.keys import quota
+from dragoman.proxy.keys.quota import LocalCounters, Quota
 
 from .kinds import cluster, redis, stop_cluster
 
@@ -242,7 +242,7 @@ def address(request):
 
 def replicas(url, count=2):
     """Counters of gateways that share nothing but Redis."""
-    from dragoman.proxy.quota_redis import RedisCounters
+    from dragoman.proxy.keys.quota_redis import RedisCounters
 
     return [RedisCounters(url, LocalCounters()) for _ in range(count)]
 
@@ -317,7 +317,7 @@ def test_without_redis_the_machine_counts_by_itself(caplog):
 
     async def main():
         here = LocalCounters()
-        from dragoman.proxy.quota_redis import RedisCounters
+        from dragoman.proxy.keys.quota_redis import RedisCounters
 
         counters = RedisCounters("redis://127.0.0.1:1/0", here)
         assert [(await counters.admit(one)).admitted for _ in range(4)] == [True, True, False, False]

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from dragoman.codecs import errors
-from dragoman.proxy import connections
-from dragoman.proxy.upstream import UpstreamRequest
+from dragoman.proxy.wire import pool as connections
+from dragoman.proxy.wire.upstream import UpstreamRequest
 
 from ..scripted import LAST_CHUNK, Gate, Provider, chunk, close, send, stream_head, wait
 from .loops import all_closed, looped

@@ -12,7 +12,7 @@ from dragoman import conf
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.errors import Missing, NoCandidate, Unconfigured
 from dragoman.conf import flags
-from dragoman.proxy.routing import API_OF, Router, ServedModel, check_lines
+from dragoman.proxy.routing.router import API_OF, Router, ServedModel, check_lines
 
 
 def router(text, draw=None, **environ):

@@ -9,8 +9,8 @@ import pytest
 
 from dragoman.codecs import errors
 from dragoman.conf.model import StateStorage
-from dragoman.proxy import stores
-from dragoman.proxy.stores import Entry
+from dragoman.proxy.memory import stores
+from dragoman.proxy.memory.stores import Entry
 
 from .kinds import KINDS, cluster, place, stop_cluster
 from .loops import LOOPS
@@ -383,7 +383,7 @@ def test_an_address_that_is_none():
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
 def test_a_server_that_is_not_there_is_an_error_to_the_caller(kind, monkeypatch):
     pytest.importorskip({"postgres": "psycopg_pool", "redis": "redis"}[kind])
-    module = __import__(f"dragoman.proxy.stores.{kind}", fromlist=["x"])
+    module = __import__(f"dragoman.proxy.memory.stores.{kind}", fromlist=["x"])
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     address = "://user:secret@127.0.0.1:1/0"
 

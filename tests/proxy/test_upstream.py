@@ -8,7 +8,7 @@ import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 
 from dragoman.codecs import errors
-from dragoman.proxy.upstream import UpstreamRequest
+from dragoman.proxy.wire.upstream import UpstreamRequest
 
 from ..scripted import (
     LAST_CHUNK,

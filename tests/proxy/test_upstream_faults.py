@@ -6,7 +6,7 @@ import time
 import pytest
 
 from dragoman.codecs import errors
-from dragoman.proxy.upstream import UpstreamRequest
+from dragoman.proxy.wire.upstream import UpstreamRequest
 
 from ..scripted import (
     LAST_CHUNK,

@@ -1,0 +1,1 @@
+"""One request's life: what is asked, attempts, lanes, settlement."""

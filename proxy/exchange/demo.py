@@ -1,0 +1,181 @@
+"""The built-in provider `demo/*`: a chat upstream without a key and without a network.
+
+It stands where UpstreamClient stands and answers in the chat shape through the same callbacks, so that everything between it and
+the client is the product itself: other client shapes are translated, streams are paced, a failure in the middle is told.
+
+echo    streams the last user message back, word by word
+tool    calls the first tool it was given, else says that it was given none
+think   reasons first
+slow    paces its words
+error   fails in the middle
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from io import BytesIO
+from time import time
+from typing import Any
+
+import orjson
+from tornado.httpclient import HTTPResponse
+from tornado.httputil import HTTPHeaders
+
+from ...codecs import sse
+from ..wire.upstream import UpstreamRequest
+
+MODELS = ("echo", "tool", "think", "slow", "error")
+SLOW = 0.1  # seconds between two words of demo/slow
+_WORD = re.compile(r"\S+\s*|\s+")
+
+
+class DemoClient:
+    """Answers chat completions requests in this process."""
+
+    def fetch(self, request: UpstreamRequest) -> asyncio.Future[HTTPResponse]:
+        """As UpstreamClient.fetch: the future gives the response, and aborts the call when cancelled."""
+        return asyncio.get_running_loop().create_task(self._fetch(request))
+
+    async def _fetch(self, request: UpstreamRequest) -> HTTPResponse:
+        asked: dict[str, Any] = orjson.loads(request.body or b"{}")
+        model = asked["model"]
+        if model not in MODELS:
+            known = ", ".join(f"demo/{name}" for name in MODELS)
+            return self._respond(request, 404, _error(f"There is no demo/{model}; there are {known}.", "model_not_found"))
+        if asked.get("stream"):
+            return await self._stream(request, asked)
+        if model == "error":
+            return self._respond(request, 500, _error("demo/error fails on purpose.", "demo_error"))
+        deltas = [delta for delta, _ in _answer(asked)]
+        return self._respond(request, 200, _whole(asked, deltas))
+
+    def _respond(self, request: UpstreamRequest, status: int, body: dict[str, Any]) -> HTTPResponse:
+        headers = HTTPHeaders({"Content-Type": "application/json"})
+        if request.on_headers is not None:
+            request.on_headers(status, headers)
+        return HTTPResponse(request, status, headers, BytesIO(orjson.dumps(body)))
+
+    async def _stream(self, request: UpstreamRequest, asked: dict[str, Any]) -> HTTPResponse:
+        headers = HTTPHeaders({"Content-Type": "text/event-stream"})
+        assert request.on_headers is not None
+        request.on_headers(200, headers)
+        receive = request.streaming_callback
+        assert receive is not None
+        async for frame in _frames(asked):
+            pending = receive(frame)
+            if pending is not None:
+                await pending
+        return HTTPResponse(request, 200, headers, BytesIO(b""))
+
+
+def _error(message: str, code: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(p["text"] for p in parts if isinstance(p, dict) and isinstance(p.get("text"), str))
+
+
+def _messages(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    messages = asked.get("messages")
+    return [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
+
+
+def _last_user_text(asked: dict[str, Any]) -> str:
+    texts = [_text(m.get("content")) for m in _messages(asked) if m.get("role") == "user"]
+    return next((text for text in reversed(texts) if text), "(nothing was said)")
+
+
+def _first_tool(asked: dict[str, Any]) -> str | None:
+    tools = asked.get("tools")
+    for tool in tools if isinstance(tools, list) else []:
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("name"), str):
+            return str(function["name"])
+    return None
+
+
+def _words(text: str, key: str = "content") -> list[dict[str, Any]]:
+    return [{key: word} for word in _WORD.findall(text)]
+
+
+def _answer(asked: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
+    """The deltas of an answer, and the seconds before each."""
+    model, text = asked["model"], _last_user_text(asked)
+    if model == "slow":
+        return [(delta, SLOW) for delta in _words(text)]
+    if model == "think":
+        deltas = _words("The caller said something. I shall say it back.", "reasoning_content") + _words(text)
+    elif model == "tool":
+        name = _first_tool(asked)
+        answered = any(m.get("role") == "tool" for m in _messages(asked)[-1:])
+        if name is None or answered:
+            said = _text(_messages(asked)[-1].get("content")) if answered else ""
+            deltas = _words(f"The tool said: {said}" if answered else "I was given no tool to call.")
+        else:
+            call = {"index": 0, "id": "call_demo", "type": "function", "function": {"name": name, "arguments": ""}}
+            deltas = [{"tool_calls": [call]}, {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}]
+    elif model == "error":
+        deltas = _words(text)[: max(1, len(_words(text)) // 2)]
+    else:
+        deltas = _words(text)
+    return [(delta, 0.0) for delta in deltas]
+
+
+def _usage(asked: dict[str, Any], count: int) -> dict[str, int]:
+    read = sum(len(_text(m.get("content")).split()) for m in _messages(asked))
+    return {"prompt_tokens": read, "completion_tokens": count, "total_tokens": read + count}
+
+
+def _finish(deltas: list[dict[str, Any]]) -> str:
+    return "tool_calls" if any("tool_calls" in delta for delta in deltas) else "stop"
+
+
+async def _frames(asked: dict[str, Any]) -> AsyncIterator[bytes]:
+    deltas = _answer(asked)
+    yield _chunk(asked, {"role": "assistant", "content": ""})
+    for delta, wait in deltas:
+        if wait:
+            await asyncio.sleep(wait)
+        yield _chunk(asked, delta)
+    if asked["model"] == "error":
+        error = {"message": "demo/error fails on purpose.", "type": "server_error", "param": None, "code": "demo_error"}
+        yield sse.data_frame(orjson.dumps({"error": error}))
+        return
+    yield _chunk(asked, {}, _finish([delta for delta, _ in deltas]))
+    options = asked.get("stream_options")
+    if isinstance(options, dict) and options.get("include_usage"):
+        yield sse.data_frame(orjson.dumps(_envelope(asked, "chat.completion.chunk") | {"choices": [], "usage": _usage(asked, len(deltas))}))
+    yield sse.DONE
+
+
+def _envelope(asked: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-demo", "object": kind, "created": int(time()), "model": f"demo/{asked['model']}"}
+
+
+def _chunk(asked: dict[str, Any], delta: dict[str, Any], finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    return sse.data_frame(orjson.dumps(_envelope(asked, "chat.completion.chunk") | {"choices": [choice]}))
+
+
+def _whole(asked: dict[str, Any], deltas: list[dict[str, Any]]) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(d.get("content", "") for d in deltas) or None,
+        "refusal": None,
+    }
+    reasoning = "".join(d.get("reasoning_content", "") for d in deltas)
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if _finish(deltas) == "tool_calls":
+        call = dict(deltas[0]["tool_calls"][0])
+        call.pop("index")
+        call["function"] = call["function"] | {"arguments": "{}"}
+        message["tool_calls"] = [call]
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(deltas)}
+    return _envelope(asked, "chat.completion") | {"choices": [choice], "usage": _usage(asked, len(deltas))}

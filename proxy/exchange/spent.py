@@ -1,0 +1,42 @@
+"""How many tokens an attempt used, as far as anyone can know: what the upstream counted, or an estimate of what it did not tell.
+
+An upstream counts at the end of its answer. Where the end was never seen (the client left, the connection broke) what it had
+written until then is estimated from the stream: a provider streams one token an event, or several in a longer one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...codecs.usage import Usage
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+
+_FRAMING = {"chat": 320, "messages": 120, "responses": 330}  # bytes of an event, or of a whole answer, that are not text
+_TOKEN = 4  # bytes of text
+_BLOB = re.compile(rb"[A-Za-z0-9+/=_-]{2000,}")  # an image, or another file
+_BLOB_TOKENS = 1600
+
+
+def used(attempt: Attempt) -> Usage | None:
+    """None when nothing was answered."""
+    lane = attempt.lane
+    known = attempt.usage or (lane.usage if lane is not None else None)
+    if attempt.status != 200 or (known is not None and (lane is None or (lane.ended and lane.error is None))):
+        return known
+    if not attempt.received:
+        return known
+    events, least = (lane.events, lane.events) if lane is not None else (1, 0)
+    written = max(least, (attempt.received - events * _FRAMING[attempt.candidate.shape]) // _TOKEN)
+    if known is None:
+        return Usage(input=_read(attempt.request.body or b""), output=written)
+    return replace(known, input=known.input or _read(attempt.request.body or b""), output=max(known.output, written), total=None)
+
+
+def _read(body: bytes) -> int:
+    """Tokens of a request."""
+    text, blobs = _BLOB.subn(b"", body)
+    return len(text) // _TOKEN + blobs * _BLOB_TOKENS

@@ -1,0 +1,121 @@
+"""Between the workers and the process of the admin listener: a Unix socket, one line of JSON a message.
+
+Up, from a worker: first who it is, then lists of the inspector's messages. Down: whether somebody looks, and at content. A worker
+whose admin process is gone goes on as if nobody looked and calls again; a worker that is gone is taken off the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from .ring import Ring
+from .taps import Inspector, Message
+
+log = logging.getLogger("dragoman")
+
+_LINE = 16 << 20  # bytes of the longest line
+_UNREAD = 8 << 20  # bytes that may wait for the admin process; what comes on top is dropped
+_AGAIN = 1.0  # seconds between two calls
+
+
+def _path(folder: str) -> str:
+    return str(Path(folder) / "admin.sock")
+
+
+class Link:
+    """A worker's end."""
+
+    def __init__(self, folder: str, number: int, inspector: Inspector) -> None:
+        """folder: shared with the admin process. number: this worker's."""
+        self._path, self._number, self._inspector = _path(folder), number, inspector
+        self._writer: asyncio.StreamWriter | None = None
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._serve()
+            except (OSError, ValueError):
+                pass  # it is not there yet, or any more
+            await asyncio.sleep(_AGAIN)
+
+    async def _serve(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=_LINE)
+        self._writer = writer
+        try:
+            writer.write(_line({"worker": self._number, "pid": os.getpid()}))
+            while data := await reader.readline():
+                state = orjson.loads(data)
+                self._inspector.watch(self._send if state["watch"] else None, state["content"])
+        finally:
+            self._writer = None
+            self._inspector.watch(None)
+            writer.close()
+
+    def _send(self, messages: list[Message]) -> None:
+        writer = self._writer
+        if writer is not None and writer.transport.get_write_buffer_size() < _UNREAD:
+            writer.write(_line(messages))
+
+
+class Hub:
+    """The admin process' end. workers: their numbers and process ids."""
+
+    def __init__(self) -> None:
+        self.ring = Ring(self._watch)
+        self._links: dict[asyncio.StreamWriter, tuple[int, int]] = {}
+        self._state = _line({"watch": False, "content": False})
+        self._server: asyncio.Server
+
+    async def open(self, folder: str) -> None:
+        path = _path(folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # a dead predecessor's
+        self._server = await asyncio.start_unix_server(self._serve, path, limit=_LINE)
+
+    @property
+    def workers(self) -> list[tuple[int, int]]:
+        return list(self._links.values())
+
+    def _watch(self, looking: bool, content: bool) -> None:
+        self._state = _line({"watch": looking, "content": content})
+        for writer in self._links:
+            writer.write(self._state)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            hello = orjson.loads(await reader.readline())
+            number = hello["worker"]
+            self._links[writer] = (number, hello["pid"])
+            writer.write(self._state)
+            while data := await reader.readline():
+                self.ring.take(orjson.loads(data))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("a worker's link broke: %s", error)
+        finally:
+            known = self._links.pop(writer, None)
+            if known is not None:
+                self.ring.lost(known[0])
+            writer.close()
+
+    async def close(self) -> None:
+        self.ring.close()
+        self._server.close()
+        for writer in list(self._links):
+            writer.close()
+
+
+def _line(value: Any) -> bytes:
+    return orjson.dumps(value, default=str) + b"\n"

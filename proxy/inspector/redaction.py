@@ -1,0 +1,139 @@
+"""What of an exchange may be shown to an operator: its form always, its content only when asked for, a credential never.
+
+Everything is by allow-list: a header, or a JSON string, is shown when it is known to say something about the protocol; of anything
+else only its size is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from ...codecs import jsontext
+
+LONGEST = 32 * 1024  # characters that are kept of one text
+CREDENTIAL = "‹credential›"
+
+_HEADERS = re.compile(
+    r"accept|accept-encoding|accept-language|cache-control|connection|content-(?:encoding|length|type)|date|server|server-timing|via|vary"
+    r"|host|user-agent|transfer-encoding|traceparent|retry-after(?:-ms)?|x-should-retry|(?:x-)?request-id|x-accel-buffering|x-app|originator"
+    r"|anthropic-(?:version|beta|dangerous-direct-browser-access|ratelimit-[a-z-]+)|openai-(?:beta|version|processing-ms|model)"
+    r"|x-ratelimit-[a-z-]+|x-stainless-[a-z-]+|x-dragoman-[a-z-]+|x-envoy-upstream-service-time|cf-ray|cf-cache-status",
+    re.IGNORECASE,
+)
+
+# JSON members whose strings name a thing of the protocol, as long as they look like a name
+_NAMES = frozenset(
+    {
+        "call_id",
+        "code",
+        "detail",
+        "display",
+        "effort",
+        "event",
+        "finish_reason",
+        "form",
+        "format",
+        "id",
+        "index",
+        "item_id",
+        "kind",
+        "media_type",
+        "model",
+        "name",
+        "namespace",
+        "native_finish_reason",
+        "object",
+        "param",
+        "phase",
+        "previous_response_id",
+        "reason",
+        "request_id",
+        "response_id",
+        "role",
+        "service_tier",
+        "status",
+        "stop_reason",
+        "stop_sequence",
+        "tier",
+        "tool_call_id",
+        "tool_choice",
+        "tool_use_id",
+        "truncation",
+        "ttl",
+        "type",
+    }
+)
+_NAME = re.compile(r"[\w.:/@+~-]{1,96}")
+# an error's own words are told: the log line has them too
+_ERRORS = frozenset({"error", "incomplete_details"})
+# objects whose very keys are content
+_CLOSED = frozenset({"metadata", "input", "arguments", "properties", "schema", "input_schema", "parameters", "user_location", "output"})
+
+
+def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by lower-case name; the value of those that are not known to be harmless is their length."""
+    return {name.lower(): value if _HEADERS.fullmatch(name) else _hidden(value) for name, value in pairs}
+
+
+def target(url: str) -> str:
+    """A URL or path without what a query may hold."""
+    parts = urlsplit(url)
+    names = [piece.partition("=")[0] for piece in parts.query.split("&") if piece]
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else parts.path
+    return place + ("?" + "&".join(f"{name}=…" for name in names) if names else "")
+
+
+def body(data: bytes, content: bool, secrets: Iterable[str] = ()) -> str:
+    """A body's or an event's text. content: whether it may be told; without it, JSON keeps its form and loses its words.
+
+    secrets: credentials that are taken out of whatever is shown.
+    """
+    if not data:
+        return ""
+    if content:
+        return _without(cut(data.decode("utf-8", "replace")), secrets)
+    try:
+        value = jsontext.loads(data)
+    except ValueError:
+        text = data.decode("utf-8", "replace")
+        return text if text.strip() == "[DONE]" else f"‹{len(data)} bytes›"
+    return _without(cut(form(value)), secrets)
+
+
+def form(value: Any) -> str:
+    """JSON of a value without its content."""
+    return orjson.dumps(bare(value), default=str).decode("utf-8", "replace")
+
+
+def bare(value: Any, key: str = "", told: bool = False) -> Any:
+    """A value's form. key: what it stands under. told: strings are shown, whatever they are (an error)."""
+    if isinstance(value, str):
+        return value if told or (key in _NAMES and _NAME.fullmatch(value)) else _hidden(value)
+    if isinstance(value, dict):
+        if key in _CLOSED and value:
+            return f"‹{len(value)} members›"
+        told = told or key in _ERRORS
+        return {name: bare(inner, name, told) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [bare(inner, key, told) for inner in value]
+    return value
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ‹{len(text) - LONGEST} more characters›"
+
+
+def _hidden(value: str) -> str:
+    return f"‹{len(value)}›" if value else ""
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, CREDENTIAL)
+    return text

@@ -1,0 +1,315 @@
+"""What an access key may use: requests and tokens per minute, and a budget of dollars per period. Counted once for all workers.
+
+A request is counted when it is let in, so a limit of requests is exact however many callers come at once. What an answer costs is
+known only when it is over: tokens and dollars are added then, nothing is reserved, and a request is refused once its key's limit is
+reached. What is under way at that moment goes on, so these two can be passed by the answers that were being given.
+
+    LocalCounters    memory that the workers of one machine share: made before they are forked, gone when the last one ends
+    RedisCounters    (quota_redis.py) all replicas together, with state_storage of type redis
+
+A minute is the last 60 seconds of the clock, the present one included: it slides, and no two minutes have to be told apart.
+Periods of a budget are the calendar's, in UTC; a week begins on Monday. Money is counted in whole billionths of a dollar.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import mmap
+import os
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from math import ceil
+from typing import NamedTuple, Protocol
+
+from ...codecs import errors, limits
+from ...codecs.usage import Usage
+from ...conf.model import AccessKey, Config
+
+log = logging.getLogger("dragoman")
+
+MINUTE = 60  # seconds that are counted
+NANO = 1_000_000_000  # parts of a dollar
+ROOM = 65536  # keys that the shared memory has room for; what is not used takes no memory
+
+
+class Bucket(NamedTuple):
+    """What was counted in one second. second: of whatever clock the counters have."""
+
+    second: int
+    requests: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A key's counts as they were when a request asked to be let in. now: seconds, of the clock of the buckets."""
+
+    now: float
+    buckets: tuple[Bucket, ...]
+    spent: int  # billionths of a dollar, in this period
+    admitted: bool = False
+
+
+class Counters(Protocol):
+    """Where use is counted. Only keys that `limited` finds are counted."""
+
+    async def admit(self, key: AccessKey) -> Standing:
+        """Count one request of this key if all its limits allow it: one step that no other caller can come between."""
+
+    def settle(self, key: AccessKey, tokens: int, nano: int) -> None:
+        """Add what an answer used."""
+
+    async def close(self) -> None: ...
+
+
+def limited(key: AccessKey) -> bool:
+    return key.requests_per_minute is not None or key.tokens_per_minute is not None or key.budget is not None
+
+
+class Quota:
+    """The limits of one configuration's keys over the counters."""
+
+    def __init__(self, keys: Iterable[AccessKey], counters: Counters) -> None:
+        self._keys = {key.name: key for key in keys if limited(key)}
+        self._counters = counters
+
+    async def admit(self, name: str, shape: str) -> dict[str, str]:
+        """The rate-limit headers that the answer carries, in the shape's words. Raises OverQuota.
+
+        name: the caller's key, "" when there is none. Nothing is done for a key without limits.
+        """
+        key = self._keys.get(name)
+        if key is None:
+            return {}
+        standing = await self._counters.admit(key)
+        headers = _headers(key, standing, shape)
+        if not standing.admitted:
+            error = _refusal(key, standing)
+            error.headers = headers
+            raise error
+        return headers
+
+    def settle(self, name: str, usage: Usage | None, usd: float) -> None:
+        """Add what an answer used, however it ended."""
+        key = self._keys.get(name)
+        if key is not None and usage is not None:
+            self._counters.settle(key, usage.all, round(usd * NANO))
+
+
+def note(config: Config) -> str | None:
+    """What an operator should know of how this configuration's limits are counted; None when there is nothing to say."""
+    if config.state_storage.type == "redis" or not any(map(limited, config.access_keys)):
+        return None
+    return (
+        "limits of access_keys are counted by the workers of this machine together; they begin anew when it is started, and other "
+        "replicas count their own: state_storage of type redis shares them"
+    )
+
+
+# ---- arithmetic ----
+
+
+class _Use(NamedTuple):
+    """Of one limit. fits_in, full_in: seconds until one more is allowed, and until all of it is there again."""
+
+    limit: int
+    used: int
+    fits_in: float
+    full_in: float
+
+
+def _use(counts: Iterable[tuple[int, int]], now: float, limit: int) -> _Use:
+    """counts: second and count, in any order."""
+    current = sorted((second, count) for second, count in counts if count and int(now) - MINUTE < second <= int(now))
+    used = left = sum(count for _, count in current)
+    fits_in = 0.0
+    for second, count in current:
+        if left < limit:
+            break
+        left -= count
+        fits_in = second + MINUTE - now
+    return _Use(limit, used, fits_in, current[-1][0] + MINUTE - now if current else 0.0)
+
+
+def _requests(key: AccessKey, standing: Standing) -> _Use | None:
+    if key.requests_per_minute is None:
+        return None
+    return _use(((b.second, b.requests) for b in standing.buckets), standing.now, key.requests_per_minute)
+
+
+def _tokens(key: AccessKey, standing: Standing) -> _Use | None:
+    if key.tokens_per_minute is None:
+        return None
+    return _use(((b.second, b.tokens) for b in standing.buckets), standing.now, key.tokens_per_minute)
+
+
+def allows(key: AccessKey, standing: Standing) -> bool:
+    """Whether one more request may come in."""
+    uses = (_requests(key, standing), _tokens(key, standing))
+    return not _over_budget(key, standing.spent) and all(use is None or use.used < use.limit for use in uses)
+
+
+def _over_budget(key: AccessKey, spent: int) -> bool:
+    return key.budget is not None and spent >= round(key.budget.usd * NANO)
+
+
+def _headers(key: AccessKey, standing: Standing, shape: str) -> dict[str, str]:
+    """What is left when this request is taken into account."""
+    requests, tokens = _requests(key, standing), _tokens(key, standing)
+    families = {}
+    if requests is not None:
+        full_in = MINUTE - standing.now % 1 if standing.admitted else requests.full_in
+        families["requests"] = (requests.limit, max(0, requests.limit - requests.used - standing.admitted), full_in)
+    if tokens is not None:
+        families["tokens"] = (tokens.limit, max(0, tokens.limit - tokens.used), tokens.full_in)
+    return limits.own_headers(shape, families, time.time())
+
+
+def _refusal(key: AccessKey, standing: Standing) -> errors.OverQuota:
+    if key.budget is not None and _over_budget(key, standing.spent):
+        anew = period(key.budget.per, time.time()).ends.strftime("%Y-%m-%d %H:%M UTC")
+        message = f"The budget of this API key ({key.budget.usd:g} USD per {key.budget.per}) is used up. It begins anew at {anew}."
+        return errors.OverQuota(message, kind="billing", should_retry=False)
+    waits = [
+        (use.fits_in, f"{use.limit} {word} per minute")
+        for word, use in (("requests", _requests(key, standing)), ("tokens", _tokens(key, standing)))
+        if use is not None and use.used >= use.limit
+    ]
+    wait, limit = max(waits)
+    seconds = max(1, ceil(wait))
+    return errors.OverQuota(f"The limit of this API key, {limit}, is reached. Try again in {seconds} s.", retry_after=seconds)
+
+
+class Period(NamedTuple):
+    """One stretch of a budget. number: another one for each, within its kind."""
+
+    number: int
+    ends: datetime
+
+
+def period(per: str, now: float) -> Period:
+    """The hour, day, week or month that holds this moment. now: seconds since the epoch."""
+    moment = datetime.fromtimestamp(now, UTC)
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if per == "hour":
+        hour = day.replace(hour=moment.hour)
+        return Period(int(now) // 3600, hour + timedelta(hours=1))
+    if per == "day":
+        return Period(day.toordinal(), day + timedelta(days=1))
+    if per == "week":
+        monday = day - timedelta(days=day.weekday())
+        return Period(monday.toordinal(), monday + timedelta(days=7))
+    after = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return Period(day.year * 12 + day.month, after)
+
+
+# ---- the workers of one machine ----
+
+_PERIODS = ("hour", "day", "week", "month")
+_NAME, _SECONDS, _REQUESTS, _TOKENS = 0, 4, 4 + MINUTE, 4 + 2 * MINUTE  # where a slot holds what, in cells of 8 bytes
+_PERIOD, _SPENT, _SLOT = 4 + 3 * MINUTE, 5 + 3 * MINUTE, 6 + 3 * MINUTE
+
+
+class LocalCounters:
+    """A mapping that processes share which are forked after it was made.
+
+    Each key has a slot: the hash of its name, a ring of 60 seconds, and what was spent in the present period. A worker that dies
+    takes its lock with it; one that is started in its place goes on with what was counted.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, calendar: Callable[[], float] = time.time) -> None:
+        """clock: seconds that all processes of the machine agree on and that never go back. calendar: seconds since the epoch."""
+        self._clock, self._calendar = clock, calendar
+        self._file = _memory_file()
+        weakref.finalize(self, os.close, self._file)
+        os.ftruncate(self._file, ROOM * _SLOT * 8)
+        self._cells: memoryview[int] = memoryview(mmap.mmap(self._file, ROOM * _SLOT * 8)).cast("q")
+        self._slots: dict[str, int] = {}
+
+    async def admit(self, key: AccessKey) -> Standing:
+        return self.admit_now(key)
+
+    def admit_now(self, key: AccessKey) -> Standing:
+        with self._locked():
+            at = self._slot(key.name)
+            now = self._clock()
+            standing = Standing(now, tuple(self._buckets(at)), self._spent(at, key))
+            if not allows(key, standing):
+                return standing
+            if key.requests_per_minute is not None:
+                self._cells[self._second(at, int(now)) + _REQUESTS] += 1
+        return replace(standing, admitted=True)
+
+    def settle(self, key: AccessKey, tokens: int, nano: int) -> None:
+        with self._locked():
+            at = self._slot(key.name)
+            if key.tokens_per_minute is not None:
+                self._cells[self._second(at, int(self._clock())) + _TOKENS] += tokens
+            if key.budget is not None:
+                self._cells[at + _SPENT] = self._spent(at, key) + nano
+
+    async def close(self) -> None:
+        """Nothing: the memory goes with the processes."""
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    def _slot(self, name: str) -> int:
+        """Where a key's cells begin: by the hash of its name, or behind it when another stands there."""
+        known = self._slots.get(name)
+        if known is not None:
+            return known
+        digest = memoryview(sha256(name.encode()).digest()).cast("q")
+        first = digest[0] % ROOM
+        at = first * _SLOT
+        for number in (*range(first, ROOM), *range(first)):
+            held = self._cells[number * _SLOT : number * _SLOT + _SECONDS]
+            if not any(held):
+                held[:] = digest
+            if held == digest:
+                at = number * _SLOT
+                break
+        self._slots[name] = at
+        return at
+
+    def _buckets(self, at: int) -> Iterator[Bucket]:
+        cells = self._cells[at : at + _SLOT].tolist()
+        columns = (cells[begin : begin + MINUTE] for begin in (_SECONDS, _REQUESTS, _TOKENS))
+        return (Bucket(*row) for row in zip(*columns, strict=True) if row[1] or row[2])
+
+    def _second(self, at: int, second: int) -> int:
+        """The place of this second in its columns, emptied of an older one."""
+        place = at + second % MINUTE
+        if self._cells[place + _SECONDS] != second:
+            self._cells[place + _SECONDS] = second
+            self._cells[place + _REQUESTS] = self._cells[place + _TOKENS] = 0
+        return place
+
+    def _spent(self, at: int, key: AccessKey) -> int:
+        """In the present period: 0 when that has only just begun."""
+        if key.budget is None:
+            return 0
+        number = period(key.budget.per, self._calendar()).number * len(_PERIODS) + _PERIODS.index(key.budget.per)
+        if self._cells[at + _PERIOD] != number:
+            self._cells[at + _PERIOD], self._cells[at + _SPENT] = number, 0
+        return self._cells[at + _SPENT]
+
+
+def _memory_file() -> int:
+    """A file without a name: in memory where the system has such files, for a machine whose disk cannot be written."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("dragoman-quota")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

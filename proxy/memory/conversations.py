@@ -1,0 +1,115 @@
+"""Conversations: lists of items under an id, which requests continue and add to; one request at a time."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+
+from ...codecs import errors, jsontext
+from .records import WEIGHT_LIMIT, Item, entry_name, known, named, too_long
+from .stores import Entry, Store
+
+LEASE = 30.0  # seconds that a conversation stays locked when its gateway dies
+RENEW = 10.0
+_PAGE = 500  # items of one question to the store
+
+
+@dataclass(slots=True)
+class Conversation:
+    id: str
+    created_at: int
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def shown(self) -> Item:
+        return {"id": self.id, "object": "conversation", "created_at": self.created_at, "metadata": self.metadata}
+
+
+class Conversations:
+    """The conversations of all callers, over a store; each is kept for `ttl` seconds after its last change."""
+
+    def __init__(self, store: Store, ttl: float) -> None:
+        self._store = store
+        self._ttl = ttl
+
+    async def create(self, owner: str, items: Sequence[Any], metadata: dict[str, str]) -> Conversation:
+        made = Conversation(f"conv_{secrets.token_hex(16)}", int(time()), metadata)
+        await self._write(owner, made)
+        if items:
+            await self.add(owner, made.id, items)
+        return made
+
+    async def find(self, owner: str, id: Any) -> Conversation:
+        """Raises NotFound."""
+        raw = (await self._store.get([entry_name(owner, id)], "head"))[0] if known(id) else None
+        head = {} if raw is None else jsontext.loads(raw)
+        if "metadata" not in head:
+            raise not_found(str(id))
+        return Conversation(id, head["created_at"], head["metadata"])
+
+    async def update(self, owner: str, conversation: Conversation) -> None:
+        await self._write(owner, conversation)
+
+    async def _write(self, owner: str, it: Conversation) -> None:
+        head = jsontext.dumps({"created_at": it.created_at, "metadata": it.metadata})
+        await self._store.put(Entry(entry_name(owner, it.id), {"head": head}, time() + self._ttl))
+
+    async def delete(self, owner: str, id: str) -> None:
+        await self._store.delete(entry_name(owner, id))
+
+    async def items(self, owner: str, id: str) -> list[tuple[int, Item]]:
+        """All items, the oldest first, each with its number. Raises ClientFault (context_too_long) beyond the limit."""
+        name, found = entry_name(owner, id), list[tuple[int, Item]]()
+        weight, after = 0, -1
+        while page := await self._store.read(name, after, _PAGE):
+            weight += sum(len(raw) for _, raw in page)
+            if weight > WEIGHT_LIMIT:
+                raise too_long("conversation")
+            found += [(number, jsontext.loads(raw)) for number, raw in page]
+            after = page[-1][0]
+        return found
+
+    async def add(self, owner: str, id: str, items: Sequence[Any]) -> list[Item]:
+        """Add a caller's items. Raises NotFound when the conversation is gone."""
+        own = named(items, id.removeprefix("conv_") + secrets.token_hex(4))
+        if await self.append(owner, id, own) is None:
+            raise not_found(id)
+        return own
+
+    async def extend(self, owner: str, id: str, items: Sequence[Item]) -> None:
+        """Add what a response said, items with ids. Raises NotFound when the conversation is gone."""
+        if await self.append(owner, id, items) is None:
+            raise not_found(id)
+
+    async def append(self, owner: str, id: str, items: Sequence[Item]) -> int | None:
+        """Add items that have ids; None when the conversation is gone."""
+        return await self._store.append(entry_name(owner, id), [jsontext.dumps(item) for item in items], time() + self._ttl)
+
+    async def remove(self, owner: str, id: str, number: int) -> bool:
+        return await self._store.remove(entry_name(owner, id), number)
+
+    async def lock(self, owner: str, id: str, holder: str) -> None:
+        """Take or renew the lock. Raises ClientFault (conversation_locked)."""
+        if not await self._store.lease(entry_name(owner, id), holder, LEASE):
+            raise errors.ClientFault(
+                "Another process is currently operating on this conversation. Please retry in a few seconds.",
+                code="conversation_locked",
+                param="conversation",
+            )
+
+    async def unlock(self, owner: str, id: str, holder: str) -> None:
+        await self._store.release(entry_name(owner, id), holder)
+
+
+def conversation_id(given: Any) -> str:
+    """The id that a request's `conversation` names, as a string or in an object. Raises WrongType."""
+    id = given.get("id") if isinstance(given, dict) else given
+    if not isinstance(id, str):
+        raise errors.WrongType("`conversation` must be an id, or an object with one.", param="conversation")
+    return id
+
+
+def not_found(id: str) -> errors.GatewayError:
+    return errors.NotFound(f"Conversation with id '{id[:256]}' not found.")

@@ -1,0 +1,74 @@
+"""What a responses request says, items before and items of its own: pure functions over lists of items.
+
+Stored items stand before the request's own input, references among its own are replaced by what they stand for, and an upstream
+that knows neither gets the whole as plain items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...codecs import errors
+from .records import Item, public
+
+# kind of call -> kind of its output
+_OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+
+
+def own_input(body: Item) -> list[Any]:
+    """The request's own input as a list of items."""
+    given = body.get("input")
+    if isinstance(given, str):
+        return [{"type": "message", "role": "user", "content": given}]
+    return given if isinstance(given, list) else []
+
+
+def referred(item: Any) -> str | None:
+    """The id that an item_reference names; its type may be left out."""
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+        return None
+    kind = item.get("type")
+    return item["id"] if kind == "item_reference" or (kind is None and item.keys() <= {"id", "type"}) else None
+
+
+def resolved(items: Iterable[Any], found: Mapping[str, Item | None], strict: bool) -> list[Any]:
+    """The items with references replaced; one whose item stands there already (None) goes.
+
+    strict: an unknown reference raises NotFound; else it stays for the upstream to look up.
+    """
+    out = []
+    for item in items:
+        id = referred(item)
+        if id is None:
+            out.append(item)
+        elif id in found:
+            known = found[id]
+            if known is not None:
+                out.append(known)
+        elif strict:
+            raise errors.NotFound(f"Item with id '{id[:256]}' not found.", param="input")
+        else:
+            out.append(item)
+    return out
+
+
+def without_cut_calls(stored: list[Any], own: Iterable[Any]) -> list[Any]:
+    """The stored items without calls that the token limit cut and that nobody answered: their turn ended there."""
+    cut = {item["call_id"] for item in stored if item.get("type") in _OUTPUTS and item.get("status") == "incomplete" and "call_id" in item}
+    if not cut:
+        return stored
+    outputs = _OUTPUTS.values()
+    cut -= {item.get("call_id") for item in (*stored, *own) if isinstance(item, dict) and item.get("type") in outputs}
+    return [item for item in stored if not (item.get("type") in _OUTPUTS and item.get("call_id") in cut)]
+
+
+def plain(item: Item, domain: str) -> Item | None:
+    """A stored item as a responses upstream takes it that has not seen it before: without an id of the gateway's making.
+
+    None for reasoning that is not whole, or of another domain than this one.
+    """
+    if item.get("type") != "reasoning":
+        return {key: value for key, value in public(item).items() if key not in ("id", "status")}
+    own = item.get("dragoman_domain", domain) == domain
+    return public(item) if own and item.get("encrypted_content") else None

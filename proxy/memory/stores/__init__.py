@@ -1,0 +1,119 @@
+"""Where the memory of the Responses API is kept: one small interface, four places.
+
+    memory     in this process, bounded; forgotten when it ends
+    sqlite     one file on this machine, shared by all workers
+    postgres   shared by all replicas              (extra `dragoman[postgres]`)
+    redis      shared by all replicas, or a cluster (extra `dragoman[redis]`)
+
+A store knows nothing of responses. It keeps entries: under one name some named parts, perhaps a log of numbered values, and one
+moment at which all of it expires. Names are made by the caller and hold no braces; they are never used again once gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol
+
+from ....codecs import errors
+from ....conf import ConfigError
+from ....conf.model import StateStorage
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What `put` writes. expires_at: seconds since the epoch. aliases: other names that `resolve` finds it by."""
+
+    name: str
+    parts: dict[str, bytes]
+    expires_at: float
+    aliases: tuple[str, ...] = field(default=())
+
+
+class Store(Protocol):
+    """Every method raises GatewayError (kind server, code state_unavailable) when the store cannot answer."""
+
+    async def put(self, entry: Entry) -> None:
+        """Write the parts, all or none. Of an entry that is there, other parts and the log stay."""
+
+    async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
+        """The part of each name; None where there is none, or no longer."""
+
+    async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
+        """The names that the aliases stand for."""
+
+    async def delete(self, name: str) -> bool:
+        """Remove the entry with its log; whether it was there."""
+
+    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0) -> int | None:
+        """Add values to an entry's log, all or none, and move its expiry; values numbered below `first` are let go.
+
+        Returns the number that the next value will have (the first has 0); None, and nothing is written, without the entry.
+        """
+
+    async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
+        """The log's values with a number above `after`, in order, so many at most."""
+
+    async def remove(self, name: str, number: int) -> bool:
+        """Take one value out of a log; whether it was there. The others keep their numbers."""
+
+    async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
+        """Take or renew the lease of this name; False while another holder has it. force: take it from whoever has it."""
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give a lease back; nothing happens when it is another's by now."""
+
+    async def close(self) -> None: ...
+
+
+class Unusable(ConfigError):
+    """The configured store cannot be used at all: a package, a folder or a valid address is missing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__([])
+        self.args = (f"state_storage: {message}",)
+
+
+def make(storage: StateStorage) -> Store:
+    """The configured store. Raises Unusable. To be called inside the loop that will use it."""
+    if storage.type == "memory":
+        from .memory import MemoryStore
+
+        return MemoryStore(storage.max_entries)
+    if storage.type == "sqlite":
+        from .sqlite import SqliteStore
+
+        return SqliteStore(storage.path or "")
+    check(storage)
+    if storage.type == "postgres":
+        from .postgres import PostgresStore
+
+        return PostgresStore(storage.connection_string or "")
+    from .redis import RedisStore
+
+    return RedisStore(storage.url or "")
+
+
+_PACKAGES = {"postgres": ("psycopg", "psycopg_pool"), "redis": ("redis",)}
+
+
+def check(storage: StateStorage) -> None:
+    """Raises Unusable when a package that this kind of store needs is not installed."""
+    for package in _PACKAGES.get(storage.type, ()):
+        try:
+            import_module(package)
+        except ImportError:
+            wanted = f"dragoman[{storage.type}]"
+            raise Unusable(f"type {storage.type} needs the package {package}: pip install '{wanted}'") from None
+
+
+@contextmanager
+def told(*kinds: type[Exception]) -> Iterator[None]:
+    """Turns a driver's exceptions into the one error that callers know."""
+    try:
+        yield
+    except kinds as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise errors.GatewayError("The gateway's state storage does not answer.", detail, code="state_unavailable") from None

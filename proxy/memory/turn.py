@@ -1,0 +1,320 @@
+"""The state of the Responses API as one request meets it: what it continues, and what is kept of its answer.
+
+A Turn is made for every request of a responses client, and costs the store nothing unless the request uses it. Over an upstream
+that keeps responses itself (`r.stateful`) the gateway only remembers whose a response is; over every other the gateway keeps it:
+the request's own items and the answer's, and the id of the response before. It is kept before the client learns of the answer's
+end, and when that fails the client learns of the failure instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from ...codecs import errors, jsontext, responses
+from ...codecs.events import Fault
+from ...codecs.ledger import Ledger
+from ...codecs.reply import Reply
+from ...codecs.request import Request
+from ..exchange.caller import Client
+from ..exchange.kept import KeptLane, NativeLane, own_answer, response_id
+from ..exchange.lanes import BytesLane, EventsLane
+from ..routing.router import Candidate
+from . import history
+from .background import ANNOUNCED, Background, Job
+from .conversations import RENEW, Conversations
+from .expansion import Prior, native
+from .records import Item, Native, Record, Records, continued, named
+from .stores import Store
+
+if TYPE_CHECKING:
+    from ..exchange.exchange import Exchange
+
+log = logging.getLogger("dragoman")
+
+ENCRYPTED = "reasoning.encrypted_content"
+
+
+class State:
+    """The memory of one worker, over a store that it may share with others."""
+
+    def __init__(self, store: Store, ttl: float) -> None:
+        """ttl: seconds that a response, or a conversation after its last change, is kept."""
+        self.store = store
+        self.records = Records(store, ttl)
+        self.conversations = Conversations(store, ttl)
+        self.background = Background(store, self.records)
+        self._doubtful = False  # the last write failed
+
+    async def begin(self, exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Give the exchange its Turn; returns the candidates that can go on from where it goes on. Raises ClientFault."""
+        turn = exchange.turn = Turn(exchange)
+        return await turn.begin(candidates)
+
+    async def trusted(self) -> None:
+        """Before a model is paid for an answer that could not be kept. Raises GatewayError while the store does not answer."""
+        if self._doubtful:
+            await self.store.get(["-"], "head")
+            self._doubtful = False
+
+    def doubt(self) -> None:
+        self._doubtful = True
+
+    async def found(self, owner: str, id: str) -> Record | Native | None:
+        """What GET shows: with the response object, and never unfinished when nobody works at it any more."""
+        record = await self.records.whole(owner, id)
+        return await self.background.settled(owner, record) if isinstance(record, Record) else record
+
+    async def close(self) -> None:
+        self.background.close()
+        await self.store.close()
+
+
+class Turn(Prior):
+    """One request of a responses client. job: it runs in the background as that."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange.gateway, exchange.owner, exchange.scan.value)
+        self._exchange = exchange
+        self.id = f"resp_{exchange.nonce}"
+        self.job: Job | None = None
+        self._background = False
+        self._streamed = exchange.stream  # as the caller asked
+        self._created = int(time())
+        self._claim: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
+
+    # ---- before the request goes up ----
+
+    async def begin(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """As `find`; the caller of a background response is answered. Raises GatewayError too while nothing could be kept."""
+        candidates = await self.find(candidates)
+        if self._body.get("background") is True:
+            candidates = self._into_background(candidates)
+        if self._writes:
+            await self._state.trusted()
+        if self._background:
+            await self._go_on()
+        return candidates
+
+    async def _enter(self, id: str) -> None:
+        """A conversation is used by one request at a time."""
+        await self._state.conversations.lock(self._owner, id, self._exchange.nonce)
+        self.conversation = id
+        self._renewal = asyncio.create_task(self._renew(id))
+        await super()._enter(id)
+
+    async def _leave(self) -> None:
+        """The conversation may be used by another request."""
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.cancel()
+            try:
+                await self._state.conversations.unlock(self._owner, self.conversation or "", self._exchange.nonce)
+            except errors.GatewayError:
+                pass  # it ends by itself
+
+    async def _renew(self, id: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW)
+            try:
+                await self._state.conversations.lock(self._owner, id, self._exchange.nonce)
+            except errors.GatewayError as error:
+                log.warning("the lock of %s was not renewed: %s", id, error.detail or error.message)
+
+    def _into_background(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """An upstream that keeps its responses itself also runs them itself; for every other the gateway does."""
+        if native(candidates[0]) and self.conversation is None:
+            return tuple(candidate for candidate in candidates if native(candidate))
+        if self._body.get("store") is False:
+            raise errors.ClientFault("A background response must be stored: `store` cannot be false.", param="background")
+        self._background = True
+        return candidates
+
+    async def _go_on(self) -> None:
+        """Answer the caller of a background response at once.
+
+        From then on the exchange speaks to the job, and the caller hears of it from the log.
+        """
+        exchange = self._exchange
+        reply = self.adorn(Reply(Request("responses", exchange.scan.model or "", self._body), created=self._created))
+        record = self._record(responses.response_object(reply, "queued"), [])
+        self.job = await self._state.background.begin(self._owner, record, exchange.give_up)
+        caller = exchange.client
+        if self._streamed:
+            assert isinstance(caller, Client)
+            self.job.tell(caller, exchange.own_headers())
+        else:
+            headers = exchange.own_headers() | {"content-type": "application/json"}
+            await caller.answer(200, headers, jsontext.dumps(record.shown()))
+            exchange.gateway.metrics.opened()
+        self._body["stream"] = exchange.stream = True
+        exchange.client = self.job
+
+    # ---- as the request goes up ----
+
+    def keeps(self, candidate: Candidate) -> bool:
+        """Whether the gateway, not the upstream, keeps an answer of this candidate."""
+        return self._background or self.conversation is not None or not native(candidate)
+
+    @property
+    def _writes(self) -> bool:
+        return self._body.get("store") is not False or self.conversation is not None
+
+    def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
+        """As of Prior; and the upstream is told to keep nothing of what is kept here."""
+        told = super().inlined(candidate, ledger)
+        if not self.keeps(candidate) or (told is None and self._body.get("store") is False):
+            return told
+        told = {**(told or self._body), "store": False}
+        told.pop("background", None)
+        if candidate.capabilities.r_encrypted_reasoning:
+            asked = told.get("include")
+            asked = asked if isinstance(asked, list) else []
+            told["include"] = asked if ENCRYPTED in asked else [*asked, ENCRYPTED]
+        return told
+
+    def adorn(self, reply: Reply) -> Reply:
+        """What the answer says of the state."""
+        previous = self._body.get("previous_response_id")
+        reply.response_id = self.id
+        reply.previous_response_id = previous if isinstance(previous, str) else None
+        reply.conversation_id = self.conversation
+        if self._background:
+            reply.announced, reply.created = ANNOUNCED, self._created
+        return reply
+
+    def lane(self, reply: Reply, candidate: Candidate, max_event: int) -> BytesLane | None:
+        """The lane of an answer in the same shape; None when nothing is to be kept of it."""
+        if self.keeps(candidate):
+            return KeptLane(reply, max_event) if self._writes else None
+        if not self._writes:
+            return None
+        return NativeLane(reply, max_event, lambda id: self._claimed(id, candidate))
+
+    # ---- as the answer comes down ----
+
+    def _claimed(self, id: str, candidate: Candidate) -> asyncio.Task[None]:
+        native = Native(self._exchange.gateway.router.mark(candidate.provider), self._exchange.scan.model)
+        self._claim = asyncio.create_task(self._state.records.claim(self._owner, id, native))
+        return self._claim
+
+    async def keep(self, lane: BytesLane | EventsLane, candidate: Candidate, tail: bytes) -> bytes:
+        """Keep a streamed answer that has ended, well or not; returns what to write: `tail`, or that it could not be kept."""
+        answer = lane.encoder if isinstance(lane, EventsLane) else lane
+        try:
+            if isinstance(lane, NativeLane):
+                if self._claim is not None:
+                    await self._claim
+            elif self._writes and (response := getattr(answer, "response", None)) is not None:
+                await self._store(response, getattr(answer, "raw_reasoning", {}), candidate)
+        except errors.GatewayError as error:
+            self._state.doubt()
+            if lane.error is not None:
+                log.error("a failed response could not be kept: %s", error.detail or error.message)
+                return tail
+            lane.error = error
+            told: bytes = answer.fail(error)  # type: ignore[union-attr]
+            return told
+        return tail
+
+    async def keep_whole(self, collector: Any, candidate: Candidate) -> None:
+        """Keep an answer of another shape. Raises GatewayError when it cannot be kept."""
+        if self._writes:
+            await self._sure(self._store(collector.response, collector.raw_reasoning, candidate))
+
+    async def keep_body(self, reply: Reply, candidate: Candidate, value: Item, body: bytes) -> bytes:
+        """Keep a whole answer of the same shape; returns it as the caller gets it. Raises GatewayError when it cannot be kept."""
+        if not self._writes:
+            return body
+        if self.keeps(candidate):
+            value = own_answer(reply, value)
+            await self._sure(self._store(value, {}, candidate))
+            return jsontext.dumps(value)
+        id = response_id(body)
+        if id is not None:
+            await self._sure(self._claimed(id, candidate))
+        return body
+
+    async def _sure(self, writing: Any) -> None:
+        try:
+            await writing
+        except errors.GatewayError:
+            self._state.doubt()
+            raise
+
+    async def failed(self, error: errors.GatewayError) -> None:
+        """The request failed before any of its answer was given out; of one in the background that is kept too."""
+        if self.job is None:
+            return
+        reply = self.adorn(Reply(Request("responses", self._exchange.scan.model or "", self._body), created=self._created))
+        encoder = responses.StreamEncoder(reply)
+        frames = encoder.feed([Fault(error)])
+        assert encoder.response is not None
+        try:
+            await self._store(encoder.response, {}, None)
+            self.job.write(frames)
+        except errors.GatewayError as unkept:
+            log.error("a failed response could not be kept: %s", unkept.detail or unkept.message)
+
+    async def _store(self, response: Item, raw: dict[int, Any], candidate: Candidate | None) -> None:
+        output = [_private(item, raw.get(index), candidate) for index, item in enumerate(response["output"])]
+        record = self._record(response, output)
+        record.upstream = candidate.name if candidate is not None else ""
+        if self.job is not None:
+            await self.job.hold()
+        if self._body.get("store") is not False:
+            await self._state.records.put(self._owner, record)
+        if self.conversation is not None and record.status != "failed":
+            await self._add(self.conversation, record)
+        await self._leave()  # before the caller is told: its next request may come at once
+
+    async def _add(self, conversation: str, record: Record) -> None:
+        """To the conversation; the record goes again when that fails."""
+        conversations = self._state.conversations
+        try:
+            await conversations.lock(self._owner, conversation, self._exchange.nonce)
+            await conversations.extend(self._owner, conversation, record.said)
+        except errors.GatewayError:
+            if self._body.get("store") is not False:
+                await self._state.records.delete(self._owner, record.id)
+            raise
+
+    def _record(self, response: Item, output: list[Item]) -> Record:
+        own = history.resolved(history.own_input(self._body), self._found, strict=False)
+        return Record(
+            id=self.id,
+            created_at=time(),
+            status=response["status"],
+            input=named(own, self._exchange.nonce),
+            output=output,
+            response=response,
+            conversation=self.conversation,
+            background=self._background,
+            stream=self._streamed,
+            **(continued(self._parent) if self._parent is not None else {}),
+        )
+
+    # ---- the end ----
+
+    async def release(self) -> None:
+        """The exchange is over."""
+        if self._claim is not None:
+            await asyncio.wait([self._claim])
+        await self._leave()
+        if self.job is not None:
+            await self._state.background.over(self.id)
+
+
+def _private(item: Item, raw: Any, candidate: Candidate | None) -> Item:
+    """An output item as it is kept: with what its provider wants back of it."""
+    if item.get("type") != "reasoning" or candidate is None:
+        return item
+    own = {"dragoman_domain": candidate.domain}
+    if isinstance(raw, str):
+        return item | own | {"dragoman_text": raw}
+    if raw and raw[0].get("type") == "reasoning":  # a responses upstream's
+        return item | own | {"encrypted_content": raw[0]["encrypted_content"]}
+    return item | own | ({"dragoman_blocks": raw} if raw else {})

@@ -1,0 +1,1 @@
+"""The process: listeners, signals, workers and the admin listener."""

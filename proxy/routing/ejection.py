@@ -1,0 +1,71 @@
+"""Which upstreams failed lately: they are passed over for a while, then one request tries whether they work again.
+
+Nobody is ever refused for it: what is passed over stands behind everything else, and is asked when nothing else is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .router import Candidate
+
+FIRST = 5.0  # seconds that the first failure costs; each further one twice as long
+LONGEST = 60.0
+KEPT = 1000  # failures: names that a wildcard lets through come from outside
+
+Key = tuple[int, str]
+
+
+@dataclass(slots=True)
+class _Failure:
+    until: float
+    seconds: float
+    tried: bool = False  # a request is on its way to find out
+
+
+class Ejection:
+    """Of one configuration. clock: seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._failures: dict[Key, _Failure] = {}
+
+    def failed(self, candidate: Candidate, retry_after: float | None = None) -> None:
+        """An attempt found that it does not work at the moment. retry_after: seconds, what the upstream itself said."""
+        key, now = _key(candidate), self._clock()
+        known = self._failures.pop(key, None)
+        if known is not None and not known.tried and now < known.until:
+            self._failures[key] = known  # this was under way already when another failed
+            return
+        seconds = min(LONGEST, known.seconds * 2 if known else FIRST)
+        self._failures[key] = _Failure(now + max(seconds, min(retry_after or 0.0, LONGEST)), seconds)
+        if len(self._failures) > KEPT:
+            del self._failures[next(iter(self._failures))]
+
+    def worked(self, candidate: Candidate) -> None:
+        if self._failures:
+            self._failures.pop(_key(candidate), None)
+
+    def ordered(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The same candidates, those that failed lately last. The first whose time is over comes as if nothing had been."""
+        if not self._failures or len(candidates) == 1:
+            return candidates
+        now = self._clock()
+        sound: list[Candidate] = []
+        ejected: list[tuple[float, Candidate]] = []
+        for candidate in candidates:
+            failure = self._failures.get(_key(candidate))
+            if failure is None:
+                sound.append(candidate)
+            elif failure.until <= now and not sound:
+                failure.until, failure.tried = now + failure.seconds, True  # the others go on without it meanwhile
+                sound.append(candidate)
+            else:
+                ejected.append((failure.until, candidate))
+        ejected.sort(key=lambda pair: pair[0])
+        return (*sound, *(candidate for _, candidate in ejected))
+
+
+def _key(candidate: Candidate) -> Key:
+    return id(candidate.provider), candidate.model

@@ -1,0 +1,372 @@
+"""From the model that a caller asks for to the upstreams that could answer, in the order to try.
+
+Everything is worked out when the configuration is loaded: a request costs one dictionary look-up. Only names that a wildcard
+stands for are worked out when they are first met, and a bounded number of them is remembered. What is decided here, and why, is
+told by Candidate.reason, Router.explain and check_lines; how often an upstream is tried is the exchange's affair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ...codecs.capabilities import Capabilities
+from ...codecs.errors import Missing, NoCandidate, Unconfigured
+from ...conf import providers
+from ...conf.catalog import Catalog, Entry, Match
+from ...conf.model import Api, Config, Price, Provider
+
+Shape = Literal["chat", "messages", "responses"]
+
+API_OF: dict[Shape, Api] = {"chat": "chat_completions", "messages": "messages", "responses": "responses"}
+SHAPE_OF: dict[Api, Shape] = {api: shape for shape, api in API_OF.items()}
+PATH_OF: dict[Api, str] = {"chat_completions": "/chat/completions", "messages": "/messages", "responses": "/responses"}
+
+OTHERWISE: dict[Shape, tuple[Api, ...]] = {
+    "chat": ("messages", "responses"),
+    "messages": ("chat_completions", "responses"),
+    "responses": ("chat_completions", "messages"),
+}
+"""What to speak to an upstream that does not serve the caller's own shape."""
+
+LONGEST_NAME = 256
+REMEMBERED = 1024  # names that wildcards stand for
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One upstream that can answer a request, and how to speak to it."""
+
+    provider: Provider
+    model: str  # the upstream's own name for it
+    shape: Shape  # what the upstream speaks
+    url: str
+    capabilities: Capabilities
+    reason: str
+    echo: str | None = None  # the name to show the caller as `model`; None leaves what the upstream says
+    price: Price | None = None
+
+    @property
+    def name(self) -> str:
+        """`provider/model`, for headers, logs and metrics."""
+        return f"{self.provider.provider}/{self.model}"
+
+    @property
+    def called(self) -> str:
+        """For people: `name`, behind the entry's own name when it has one; two entries of one model are told apart by it."""
+        entry = self.provider
+        return self.name if entry.name in (entry.model, self.name) else f"{entry.name} ({self.name})"
+
+    @property
+    def base_url(self) -> str:
+        """What stands in front of `/chat/completions` and of every other path of this upstream."""
+        return self.provider.base_url
+
+    @property
+    def domain(self) -> str:
+        """Whose reasoning its answers hold: who can read it back."""
+        return self.capabilities.reasoning_domain or self.provider.provider
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the gateway answers by itself: there is no upstream to connect to."""
+        return self.provider.interface == "demo"
+
+    def headers(self, credential: str | None = None) -> dict[str, str]:
+        """The configured headers and the credential to send, by lower-case name, in a dict of the caller's own.
+
+        `credential` is what the client itself came with; it is sent on by a provider with `passthrough_auth` alone.
+        Raises Unconfigured when the provider's key is not in the environment.
+        """
+        provider = self.provider
+        if provider.access_key_missing and not provider.passthrough_auth:
+            raise Unconfigured(
+                f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
+            )
+        key = credential if provider.passthrough_auth else provider.access_key
+        found = dict([_authorization(provider, self.shape, key)] if key else [])
+        if provider.http_host:
+            found["host"] = provider.http_host
+        found.update((name.lower(), value) for name, value in provider.headers)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The candidates of one request, in the order to try; never empty."""
+
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What a list of models shows."""
+
+    id: str
+    owned_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Candidates in places, tried one after the other; those of one place share it by weight."""
+
+    places: tuple[tuple[Candidate, ...], ...]
+    fixed: Route | None  # when no place is shared
+
+    @classmethod
+    def of(cls, places: tuple[tuple[Candidate, ...], ...]) -> _Plan:
+        if any(len(place) > 1 for place in places):
+            return cls(places, None)
+        return cls(places, Route(tuple(candidate for place in places for candidate in place)))
+
+
+class Router:
+    """Answers, for one configuration, which upstreams a request could go to. `draw` is the source of weighted choices."""
+
+    def __init__(self, config: Config, draw: random.Random | None = None) -> None:
+        self.config = config
+        self._draw = draw or random.Random()
+        self._entries = config.model_providers
+        self._catalog = Catalog((Entry(p.name, p.model) for p in self._entries), config.model_aliases)
+        self.default = next((p.model for p in self._entries if p.default), None)
+        self._capabilities: dict[tuple[int, str], Capabilities] = {}
+        self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
+        self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
+        self._plans: dict[tuple[Shape, str | None], _Plan] = {}
+        self._met: dict[tuple[Shape, str | None], _Plan] = {}
+        names = {model.id for model in self.models()} | {p.model_id for p in self._entries if not p.wildcard}
+        for shape in API_OF:
+            for name in [None, *names] if self.default else names:
+                self._plans[shape, name] = self._plan(shape, name)
+
+    def candidates(self, shape: Shape, model: str | None) -> Route:
+        """Where a request of this shape for this model can go.
+
+        Raises NoCandidate when nothing serves the model, Missing when none is named and the configuration has no default.
+        """
+        key = (shape, model)
+        plan = self._plans.get(key) or self._met.get(key) or self._meet(shape, model)
+        return plan.fixed or self._shuffled(plan)
+
+    def declares(self, name: str) -> bool:
+        """Whether a candidate's name is one of the finitely many that the configuration itself speaks of."""
+        return name in self._declared
+
+    def mark(self, provider: Provider) -> str:
+        """What tells one entry from all others, also in another process with the same configuration."""
+        same = [entry for entry in self._entries if entry.name == provider.name]
+        return f"{provider.name}#{next((n for n, entry in enumerate(same) if entry is provider), 0)}"
+
+    def keeper(self, mark: str | None = None) -> Candidate | None:
+        """The upstream that keeps responses itself and bears this mark; without one the first that there is."""
+        for index, provider in enumerate(self._entries):
+            if mark is None or self.mark(provider) == mark:
+                candidate = self._candidate("responses", None, index, provider.model_id, "it keeps its responses itself")
+                if candidate.shape == "responses" and candidate.capabilities.r_stateful:
+                    return candidate
+        return None
+
+    def models(self) -> list[ServedModel]:
+        """The models that can be named beforehand: declared ones, names, aliases; of wildcards only a closed list's."""
+        found: dict[str, str] = {}
+        for entry in self._entries:
+            for name in _names(entry):
+                found.setdefault(name, entry.provider)
+        for alias in self.config.model_aliases:
+            match = self._catalog.find(alias)
+            if match:
+                found.setdefault(alias, self._entries[match.entries[0]].provider)
+        return [ServedModel(name, owner) for name, owner in found.items()]
+
+    def explain(self, shape: Shape, model: str | None) -> list[str]:
+        """One line a candidate: what it is called, the API and URL, why it stands there, whether its key is set."""
+        try:
+            plan = self._plan(shape, model)
+        except (NoCandidate, Missing) as error:
+            return [" ".join(filter(None, (error.message, error.detail)))]
+        return [f"{number}. {told(candidate, shared=len(place) > 1)}" for number, place in enumerate(plan.places, 1) for candidate in place]
+
+    # ---- working out ----
+
+    def _meet(self, shape: Shape, model: str | None) -> _Plan:
+        if model is not None and (len(model) > LONGEST_NAME or not model.isascii() or not model.isprintable()):
+            raise _nobody(model)  # a wildcard would let it through to headers, logs and the memory here
+        plan = self._plan(shape, model)
+        if len(self._met) >= REMEMBERED:
+            del self._met[next(iter(self._met))]
+        self._met[shape, model] = plan
+        return plan
+
+    def _plan(self, shape: Shape, model: str | None) -> _Plan:
+        match = self._match(model)
+        places = self._places(shape, model, match)
+        for candidate in [candidate for place in places for candidate in place]:
+            policy = candidate.provider.retry_policy
+            for fallback in policy.fallback_models if policy else ():
+                found = self._catalog.find(fallback)
+                if found:
+                    why = f"fallback of {candidate.provider.name}, {found.why}"
+                    places += self._places(shape, model, found._replace(why=why))
+        return _Plan.of(_once_each(places))
+
+    def _match(self, model: str | None) -> Match:
+        asked = self.default if model is None else model
+        if asked is None:
+            raise Missing("Missing required parameter: 'model'.", "no entry is the default", param="model")
+        match = self._catalog.find(asked)
+        if match is None:
+            raise _nobody(asked)
+        return match._replace(why="the default") if model is None else match
+
+    def _places(self, shape: Shape, model: str | None, match: Match) -> list[tuple[Candidate, ...]]:
+        """One candidate a place, in the order of the file; or one place for all of them, when one is given a weight."""
+        found = tuple(
+            self._candidate(shape, model, index, model_id, match.why)
+            for index, model_id in zip(match.entries, match.model_ids, strict=True)
+        )
+        if any(candidate.provider.weight for candidate in found):
+            return [found]
+        return [(candidate,) for candidate in found]
+
+    def _candidate(self, shape: Shape, asked: str | None, index: int, model_id: str, why: str) -> Candidate:
+        provider = self._entries[index]
+        capabilities = self._capabilities_of(index, model_id)
+        api, because = _api(shape, provider)
+        # a provider's prefix is not another name: the upstream's own word for its model then stays as it came
+        renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
+        return Candidate(
+            provider=provider,
+            model=model_id,
+            shape=SHAPE_OF[api],
+            url=provider.base_url + PATH_OF[api],
+            capabilities=capabilities,
+            reason=f"{why}; {because}",
+            echo=asked if renamed and capabilities.echo_model == "alias" else None,
+            price=providers.price_of(self.config.prices, provider.provider, model_id),
+        )
+
+    def _capabilities_of(self, index: int, model_id: str) -> Capabilities:
+        provider = self._entries[index]
+        known = self._capabilities.get((index, model_id))
+        if known is None:
+            flags: dict[str, object] = {
+                "owns_key": not provider.passthrough_auth,
+                "reasoning_domain": _reasoning_domain(provider),
+            }
+            flags |= providers.capabilities(provider.interface, provider.base_url, model_id, provider.capabilities)
+            known = Capabilities.from_flags(flags)
+            if not provider.wildcard:
+                self._capabilities[index, model_id] = known
+        return known
+
+    def _shuffled(self, plan: _Plan) -> Route:
+        """Every place in an order drawn by weight: weight 3 stands first three times as often as weight 1."""
+        found: list[Candidate] = []
+        for place in plan.places:
+            if len(place) == 1:
+                found += place
+            else:
+                drawn = [(self._draw.random() ** (1 / (c.provider.weight or 1)), c) for c in place]
+                found += (candidate for _, candidate in sorted(drawn, key=lambda pair: -pair[0]))
+        return Route(tuple(found))
+
+
+def check_lines(config: Config) -> list[str]:
+    """The resolved routes for an operator: model, provider, upstream API, URL, whether the key is set, and who is sent there.
+
+    Names that several candidates answer to are followed by those, in the order to try and with the reason of each.
+    """
+    router = Router(config)
+    rows = []
+    for entry in config.model_providers:
+        callers: dict[Api, list[str]] = {}
+        for shape in API_OF:
+            api, _ = _api(shape, entry)
+            callers.setdefault(api, []).append(shape if api == API_OF[shape] else f"{shape} (translated)")
+        state = _key_state(entry)
+        rows += [
+            (entry.name, entry.provider, api, entry.base_url + PATH_OF[api], state, f"callers: {', '.join(shapes)}")
+            for api, shapes in callers.items()
+        ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
+    for alias, target in config.model_aliases.items():
+        first = router.candidates("chat", alias).candidates[0]
+        lines.append(f"{alias} is {target} ({first.name})")
+    for name in dict.fromkeys(model.id for model in router.models()):
+        if len(router.candidates("chat", name).candidates) > 1:
+            lines += [f"{name} goes to", *(f"  {line}" for line in router.explain("chat", name))]
+    return lines
+
+
+def _nobody(asked: str) -> NoCandidate:
+    message = f"The model `{asked[:LONGEST_NAME]}` does not exist or you do not have access to it."
+    return NoCandidate(message, "no declared model, alias or wildcard answers to this name")
+
+
+def told(candidate: Candidate, *, shared: bool = False) -> str:
+    """A candidate for an operator: what it is called, the API and URL, why it stands there, whether its key is set."""
+    share = f" (weight {candidate.provider.weight or 1})" if shared else ""
+    parts = (f"{API_OF[candidate.shape]} {candidate.url}", candidate.reason, _key_state(candidate.provider))
+    return f"{candidate.called}{share}: {'; '.join(parts)}"
+
+
+def _names(entry: Provider) -> Iterator[str]:
+    if not entry.wildcard:
+        yield entry.name
+        yield entry.model
+    else:
+        yield from (f"{entry.provider}/{model}" for model in providers.known()[entry.interface].only)
+
+
+def _api(shape: Shape, provider: Provider) -> tuple[Api, str]:
+    """The API to speak to an upstream for a caller of this shape, and why."""
+    own = API_OF[shape]
+    if own in provider.apis:
+        return own, f"it serves {own}, nothing is translated"
+    order = provider.apis if provider.apis_in_order else OTHERWISE[shape]
+    api = next(api for api in order if api in provider.apis)
+    return api, f"it does not serve {own}, {api} is the first that it does"
+
+
+def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ...], ...]:
+    """The places without what stands in an earlier one."""
+    seen: set[tuple[int, str]] = set()
+    found = []
+    for place in places:
+        fresh = tuple(c for c in place if (id(c.provider), c.model) not in seen)
+        seen.update((id(c.provider), c.model) for c in fresh)
+        if fresh:
+            found.append(fresh)
+    return tuple(found)
+
+
+def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str]:
+    form = provider.auth
+    # a Claude subscription's token is a bearer token, which x-api-key does not take
+    if form == "x-api-key" and (shape != "messages" or key.startswith("sk-ant-oat")):
+        form = "bearer"
+    return ("authorization", f"Bearer {key}") if form == "bearer" else (form, key)
+
+
+def _key_state(provider: Provider) -> str:
+    if provider.passthrough_auth:
+        return "caller's key"
+    if provider.access_key_missing:
+        return f"key not set (${provider.access_key_missing})"
+    return "key set" if provider.access_key else "no key"
+
+
+def _reasoning_domain(provider: Provider) -> str:
+    """Who can read back an opaque reasoning: the provider; at an address of the operator's own, that one alone.
+
+    The address itself is not told: the domain travels to callers.
+    """
+    if not provider.own_base_url:
+        return provider.provider
+    host = urlsplit(provider.base_url).netloc.encode()
+    return f"{provider.provider}.{hashlib.blake2s(host, digest_size=4).hexdigest()}"

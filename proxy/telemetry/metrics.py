@@ -1,0 +1,247 @@
+"""Counts for Prometheus: one call when an exchange is over, one when a stream begins; nothing for an event.
+
+Strategy: prometheus-client does the counting. With one process its values live in memory. With several each worker writes its own
+file of a common folder (the library's multiprocess mode), named after the worker's number and not after its process: who takes
+the place of a dead worker goes on with its counts, so that no sum ever falls and no file is left over. Whoever shows the metrics
+adds the files up.
+
+Labels are bounded: a model that no entry declares and a field beyond the first FIELDS are counted as `other`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from ...codecs import errors
+from ..keys.cost import cost
+
+if TYPE_CHECKING:
+    from ..exchange.attempt import Attempt
+    from ..exchange.exchange import Exchange
+
+OTHER = "other"
+NONE = "none"  # no upstream was chosen
+FIELDS = 256  # names of dropped fields that are told apart
+FIELD_LENGTH = 80
+LEFT = 499  # the status of a request whose client left before it was answered
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it from the environment only
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)
+_OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+
+_number = 0  # of this worker
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
+
+
+def share() -> str:
+    """Keep the metrics of this process and of those it will fork in a new folder, which is returned. Call before Metrics is made."""
+    folder = tempfile.mkdtemp(prefix="dragoman-metrics-")
+    os.environ[_FOLDER] = folder
+    values.ValueClass = values.MultiProcessValue(lambda: _number)  # type: ignore[no-untyped-call]
+    return folder
+
+
+def unshare(folder: str) -> None:
+    """The end of `share`."""
+    os.environ.pop(_FOLDER, None)
+    values.ValueClass = values.MutexValue
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def count_as(number: int) -> None:
+    """This process is the worker of this number, from 1 on; no two live ones share one."""
+    global _number
+    _number = number
+
+
+class Metrics:
+    """One worker's."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._fields: set[tuple[str, str, str]] = set()
+        labels = ("shape", "upstream_api", "provider", "model", "status")
+        self.requests = Counter("dragoman_requests", "Requests to models that are over.", labels, registry=registry)
+        self.streams = Gauge("dragoman_streams_open", "Streams under way.", registry=registry, multiprocess_mode="sum")
+        self.seconds = Histogram(
+            "dragoman_request_seconds", "From a request's body to the end of its answer.", buckets=_SECONDS, registry=registry
+        )
+        self.first = Histogram(
+            "dragoman_time_to_first_token_seconds", "From a request's body to its first content.", buckets=_SECONDS, registry=registry
+        )
+        self.overhead = Histogram(
+            "dragoman_overhead_seconds",
+            "The gateway's own time: until the first upstream is called, and what a whole answer takes after it has come.",
+            buckets=_OVERHEAD,
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "dragoman_tokens", "Tokens; cached and cache_write are part of input, reasoning of output.", ("kind",), registry=registry
+        )
+        self.cost = Counter("dragoman_cost_usd", "What the answers cost by the price table, in USD.", registry=registry)
+        self.upstream_errors = Counter("dragoman_upstream_errors", "Attempts that failed.", ("kind",), registry=registry)
+        self.retries = Counter("dragoman_retries", "Attempts at an upstream that had just failed.", registry=registry)
+        self.fallbacks = Counter("dragoman_fallbacks", "Attempts at another upstream than the one that failed.", registry=registry)
+        self.dropped = Counter(
+            "dragoman_dropped_fields",
+            "Fields of requests that the upstream's API has no place for.",
+            ("shape", "upstream_api", "field"),
+            registry=registry,
+        )
+        self.disconnects = Counter("dragoman_client_disconnects", "Clients that left before the end.", registry=registry)
+        self.unknown = Counter(
+            "dragoman_unknown_upstream", "Things in upstream answers that the client's shape has no place for.", registry=registry
+        )
+        # the library's own look-up of a child costs more than counting
+        self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
+        self.streams.set(0)  # what a dead worker of this number left open
+
+    def opened(self) -> None:
+        """A stream begins; its `settled` will be called."""
+        self.streams.inc()
+
+    def settled(self, exchange: Exchange, now: float, declared: Callable[[str], bool]) -> None:
+        """An exchange is over. now: monotonic seconds. declared: whether a model's name may be a label."""
+        attempts = exchange.attempts
+        last = attempts[-1] if attempts else None
+        if exchange.stream:
+            self.streams.dec()
+        self._requests(*_labels(exchange, last, declared)).inc()
+        self.seconds.observe(now - exchange.begun)
+        if exchange.client.gone:
+            self.disconnects.inc()
+        if last is None:
+            return
+        self._times(exchange, last, now)
+        self._usage(last)
+        self._attempts(exchange)
+        for field in last.ledger.names(last.ledger.dropped, exchange.scan.value) if last.ledger.dropped else ():
+            self.dropped.labels(*self._field(exchange.shape, last.candidate.shape, field)).inc()
+        if last.unsaid.count:
+            self.unknown.inc(last.unsaid.count)
+
+    def _times(self, exchange: Exchange, last: Attempt, now: float) -> None:
+        first, sent = last.times.get("first"), exchange.attempts[0].times.get("sent")
+        if first is not None and exchange.stream:
+            self.first.observe(first - exchange.begun)
+        if sent is not None:
+            whole = now - first if first is not None and not exchange.stream else 0.0
+            self.overhead.observe(max(0.0, sent - exchange.begun + whole))
+
+    def _usage(self, last: Attempt) -> None:
+        usage = last.spent
+        if usage is None:
+            return
+        counts = {
+            "input": usage.input,
+            "output": usage.output,
+            "cached": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "reasoning": usage.reasoning,
+        }
+        for kind, count in counts.items():
+            if count:
+                self._tokens(kind).inc(count)
+        if last.candidate.price is not None:
+            self.cost.inc(cost(usage, last.candidate.price))
+
+    def _attempts(self, exchange: Exchange) -> None:
+        before: Attempt | None = None
+        for attempt in exchange.attempts:
+            if before is not None:
+                again = before.candidate is attempt.candidate
+                (self.retries if again else self.fallbacks).inc()
+            if attempt.error is not None:
+                self.upstream_errors.labels(error_kind(attempt.error)).inc()
+            before = attempt
+
+    def _field(self, shape: str, api: str, field: str) -> tuple[str, str, str]:
+        """The labels of a dropped field: the caller can send any name."""
+        labels = (shape, api, field)
+        if labels in self._fields:
+            return labels
+        if len(self._fields) >= FIELDS or len(field) > FIELD_LENGTH:
+            return shape, api, OTHER
+        self._fields.add(labels)
+        return labels
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format: this process's."""
+        return generate_latest(self.registry)
+
+
+def status(exchange: Exchange) -> int:
+    """What the client was answered with; LEFT when it did not wait for an answer."""
+    return LEFT if exchange.client.gone and not exchange.client.committed else exchange.status
+
+
+def error_kind(error: errors.GatewayError) -> str:
+    """A failed attempt in one word: `timeout_idle`, `refused`, or the kind of error that the upstream itself told."""
+    if isinstance(error, errors.Timeout):
+        return f"timeout_{error.timer}"
+    if error.code == "upstream_auth_failed":  # told to the caller as a bad gateway: it is not the caller's key
+        return "authentication"
+    if isinstance(error, errors.Answered) or type(error) in (errors.GatewayError, errors.UpstreamFault):
+        return error.kind
+    return type(error).__name__.lower()
+
+
+def _labels(exchange: Exchange, last: Attempt | None, declared: Callable[[str], bool]) -> tuple[str, str, str, str, str]:
+    code = str(status(exchange))
+    if last is None:
+        return exchange.shape, NONE, NONE, OTHER, code
+    candidate = last.candidate
+    model = candidate.model if declared(candidate.name) else OTHER
+    return exchange.shape, candidate.shape, candidate.provider.provider, model, code
+
+
+# ---- to show ----
+
+
+def collected(folder: str, workers: Iterable[tuple[int, int]]) -> bytes:
+    """The sum over all workers of a `share`d folder, and each worker's own process figures. workers: number and process id."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+    registry.register(_Processes(workers))
+    return generate_latest(registry)
+
+
+class _Processes(Collector):
+    """The process figures of several workers, told apart by the label `worker`."""
+
+    def __init__(self, workers: Iterable[tuple[int, int]]) -> None:
+        self._workers = sorted(workers)
+
+    def collect(self) -> Iterable[Metric]:
+        found: dict[str, Metric] = {}
+        for number, pid in self._workers:
+            for metric in ProcessCollector(pid=_constant(pid), registry=None).collect():
+                family = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                for sample in metric.samples:
+                    family.add_sample(sample.name, sample.labels | {"worker": str(number)}, sample.value)
+        return found.values()
+
+
+def _constant(pid: int) -> Callable[[], int]:
+    return lambda: pid

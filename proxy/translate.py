@@ -1,0 +1,104 @@
+"""`dragoman translate`: one request, one answer or one recorded stream in another shape, without any network.
+
+What the bytes are is told by how they begin and by what only an answer holds. In its own shape nothing is changed. An answer's
+reasoning is written out as far as the shape can say it, since nobody is there who could ask for more or less.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..codecs import errors, jsontext, sse
+from ..codecs import events as ev
+from ..codecs.capabilities import Capabilities
+from ..codecs.ledger import Ledger
+from ..codecs.reply import Reply
+from ..codecs.request import Request
+from .exchange.shapes import SHAPES
+
+# members that only an answer has
+_ANSWERS = {"chat": "choices", "messages": "stop_reason", "responses": "output"}
+
+_NEITHER = "neither a JSON object nor a stream of server-sent events"
+
+Told = tuple[bytes, list[str], int]
+"""What to write, what to report of it line by line, and the exit code."""
+
+
+def translate(data: bytes, source: str, target: str) -> Told:
+    """What the bytes are in the other shape."""
+    text = data.removeprefix(sse.BOM).lstrip()
+    try:
+        if not text.startswith((b"{", b"[")):
+            return _stream(data, source, target)
+        value = jsontext.loads(text)
+        if not isinstance(value, dict):
+            raise errors.Malformed(_NEITHER)
+        if source == target:
+            return data, [], 0
+        if _is_error(value):
+            return _error(text, source, target)
+        if _ANSWERS[source] in value:
+            return _answer(value, source, target)
+        return _request(value, source, target)
+    except ValueError as error:
+        return b"", [f"error: not valid JSON: {error}"], 1
+    except errors.GatewayError as error:
+        where = f"{error.param}: " if error.param else ""
+        return b"", [f"error: {where}{error.message}"], 1
+
+
+def _is_error(value: dict[str, Any]) -> bool:
+    return bool(value.get("error")) and value.get("object") != "response"
+
+
+def _reply(source: str, target: str) -> Reply:
+    request = Request(target, "", {}, include_usage=True, include_logprobs=True, include_encrypted=True, summary="auto")
+    return Reply(request, domain="offline", upstream=source, response_id="resp_offline")
+
+
+def _request(value: dict[str, Any], source: str, target: str) -> Told:
+    request: Request = SHAPES[source].decode_request(value)
+    encoded = SHAPES[target].encode_request(request, Capabilities(), request.model)
+    return jsontext.dumps(encoded.body) + b"\n", _ledger(request.ledger, value), 0
+
+
+def _ledger(ledger: Ledger, body: dict[str, Any]) -> list[str]:
+    dropped = [f"dropped: {name}" for name in ledger.names(ledger.dropped, body)]
+    return dropped + [f"adapted: {name}" for name in ledger.names(ledger.adapted, body)]
+
+
+def _error(text: bytes, source: str, target: str) -> Told:
+    error: errors.GatewayError = SHAPES[source].decode_error(200, text)
+    return error.body(target, None) + b"\n", [], 0
+
+
+def _unsaid(reply: Reply) -> list[str]:
+    beyond = reply.unsaid.count - len(reply.unsaid.labels)
+    return [f"dropped: {label}" for label in reply.unsaid.labels] + ([f"dropped: {beyond} more"] if beyond else [])
+
+
+def _answer(value: dict[str, Any], source: str, target: str) -> Told:
+    reply = _reply(source, target)
+    collector = SHAPES[target].Collector(reply)
+    collector.feed(SHAPES[source].decode_response(value, reply))
+    if collector.error is not None:
+        raise collector.error
+    return jsontext.dumps(collector.body()) + b"\n", _unsaid(reply), 0
+
+
+def _stream(data: bytes, source: str, target: str) -> Told:
+    reply = _reply(source, target)
+    splitter = sse.Splitter()
+    decoder = SHAPES[source].StreamDecoder(reply)
+    frames = splitter.feed(data) + splitter.finish()
+    if not frames:
+        raise errors.Malformed(_NEITHER)
+    found: list[ev.Event] = []
+    for frame in frames:
+        found += decoder.feed(frame)
+    if not decoder.ended:
+        found += decoder.finish(not splitter.leftover)
+    faults = [f"error: {event.error.message}" for event in found if isinstance(event, ev.Fault)]
+    out = data if source == target else SHAPES[target].StreamEncoder(reply).feed(found)
+    return out, _unsaid(reply) + faults, 1 if faults else 0

@@ -1,0 +1,451 @@
+"""HTTP/1.1 as a client needs it, without I/O: a request's head out, a response's head and body in (RFC 9110, RFC 9112, RFC 1952).
+
+Strategy: HeadReader collects bytes up to the blank line and skips informational responses; body_reader() decides how the body's
+end is known and gives the reader for it. A reader returns all payload of what it was fed as ONE bytes object, whatever the number
+of chunks in it, so that what one read brought stays together. A body reader never raises: it returns what was good, sets `ended`
+and keeps the `fault`. So the outcome does not depend on where the network cut the bytes. Inflater turns a compressed body into
+pieces of bounded size.
+
+It accepts what is in use and does no harm: heads with bare LF, chunk extensions, trailers (skipped), a body until close,
+Transfer-Encoding next to Content-Length (the latter is ignored, the connection not used again). It refuses what nobody needs:
+folded header lines, transfer codings other than chunked, upgrades, content codings that the standard library cannot undo.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from tornado.httputil import HTTPHeaders, HTTPInputError
+
+from ...codecs import errors
+
+MAX_HEAD = 64 * 1024  # bytes of one response's head, and of its trailers
+MAX_INFORMATIONAL = 100  # 1xx responses before the final one
+MAX_CHUNK_LINE = 4096  # bytes of a chunk's size line, with its extensions
+INFLATED_PIECE = 256 * 1024  # bytes that inflating hands over at once
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TARGET = re.compile(r"[\x21-\x7e]+")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\x00\r\n]*))?\r?")
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+# int(x, 16) alone would also take 0x5, +5 and 5_0
+_CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+
+# about this connection, not about the message: ours to write (RFC 9110, section 7.6.1); and Expect, whose 100 nobody would await
+_CONNECTION_FIELDS = frozenset(
+    (
+        *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
+        *("transfer-encoding", "upgrade", "http2-settings", "content-length", "expect", "host"),
+    )
+)
+
+
+def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str, str]], length: int | None) -> bytes:
+    """The bytes of a request's head. A Host among the fields replaces `host`; fields of the connection are left out.
+
+    length: the body's bytes; None for no body, which also omits Content-Length. Raises ValueError for what cannot be written as
+    HTTP (a line break in a value, above all); its message names the field and never holds the value.
+    """
+    lines = []
+    named: list[str] = []  # by a Connection field: about the connection too
+    for name, value in fields:
+        # printable ASCII is nearly every value, and cheaper to see
+        if not (value.isascii() and value.isprintable()) and not _FIELD_VALUE.fullmatch(value):
+            raise ValueError(f"the value of header {name} holds characters that HTTP does not allow")
+        lower = _lowered(name)
+        if lower not in _CONNECTION_FIELDS:
+            lines.append(f"{name}: {value}\r\n")
+        elif lower == "host":
+            host = value
+        elif lower == "connection":
+            named += [option.strip().lower() for option in value.split(",")]
+    if named:
+        lines = [line for line in lines if line.partition(":")[0].lower() not in named]
+    if length is not None:
+        lines.append(f"Content-Length: {length}\r\n")
+    return "".join((_start_line(method, target, host), *lines, "\r\n")).encode("latin-1")
+
+
+@lru_cache(128)  # few: a caller's query of any length is in it
+def _start_line(method: str, target: str, host: str) -> str:
+    """With the Host field. Raises ValueError."""
+    if not (_TOKEN.fullmatch(method) and _TARGET.fullmatch(target)):
+        raise ValueError("the method or the target of the request holds characters that HTTP does not allow")
+    if not _TARGET.fullmatch(host):
+        raise ValueError("the host of the request holds characters that HTTP does not allow")
+    return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n"
+
+
+@lru_cache(1024)
+def _lowered(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"not a header name: {name!r}")
+    return name.lower()
+
+
+class Fields(HTTPHeaders):
+    """HTTPHeaders in which it costs little to find that one is not there: most that are asked for are not."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 - it would ask itself
+
+
+# a header line about which there can be no two opinions
+_PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\x20-\x7e\t\x80-\xff]*)\r?$", re.MULTILINE)
+
+
+def parse_headers(lines: str) -> HTTPHeaders:
+    """What HTTPHeaders.parse gives, for the usual lines at a fraction of the price. Raises HTTPInputError."""
+    plain = _PLAIN_LINE.findall(lines)
+    if len(plain) != lines.count("\n") + 1 or lines.count("\r") != lines.count("\r\n"):
+        return HTTPHeaders.parse(lines)  # the judge of everything else
+    headers = Fields()
+    for name, value in plain:
+        if name in headers:
+            headers.add(name, value.strip(" \t"))
+        else:
+            headers[name] = value.strip(" \t")
+    return headers
+
+
+# ---- the head ----
+
+
+class Head(NamedTuple):
+    """A final response's head. minor: the x of HTTP/1.x."""
+
+    status: int
+    reason: str
+    headers: HTTPHeaders
+    minor: int
+
+    def keeps_alive(self) -> bool:
+        """Whether the connection may carry another request, so far as the head can tell."""
+        options = [option.strip().lower() for option in self.headers.get("Connection", "").split(",")]
+        # both framings at once: someone on the way may have seen another end than we do
+        doubtful = "Transfer-Encoding" in self.headers and "Content-Length" in self.headers
+        return self.minor >= 1 and "close" not in options and not doubtful
+
+
+class HeadReader:
+    """Collects one response's head. When feed() has given it, `rest` holds the bytes behind it."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self._buffer = bytearray()
+        self._searched = 0
+        self._informational = 0
+
+    def feed(self, data: bytes) -> Head | None:
+        """The head as soon as it is whole. Raises Garbled."""
+        end = data.find(b"\n\r\n") - 1
+        plain = 0 < end <= MAX_HEAD - 4 and data[end] == 13 and data.find(b"\n\n", 0, end) < 0
+        if plain and data.startswith(b"HTTP/1.1 200 ") and not self._buffer:  # as nearly always: all of it, and the final one
+            self.rest = data[end + 4 :]
+            return _parse_head(data[:end])
+        self._buffer += data
+        while (raw := self._next_head()) is not None:
+            head = _parse_head(raw)
+            if head.status >= 200:
+                self.rest = bytes(self._buffer)
+                return head
+            self._informational += 1
+            if head.status == 101 or self._informational > MAX_INFORMATIONAL:
+                raise _garbled("101, or too many informational responses")
+        return None
+
+    def _next_head(self) -> bytes | None:
+        buffer = self._buffer
+        if not b"HTTP/1.".startswith(bytes(buffer[:7])):
+            raise _garbled("no HTTP/1 status line")
+        blank = _BLANK_LINE.search(buffer, self._searched)
+        size = blank.end() if blank else len(buffer) + 1
+        if size > MAX_HEAD:
+            raise _garbled("response head too large")
+        if not blank:
+            self._searched = max(0, len(buffer) - 3)
+            return None
+        raw = bytes(buffer[: blank.start()])
+        del buffer[: blank.end()]
+        self._searched = 0
+        return raw
+
+
+def _parse_head(raw: bytes) -> Head:
+    line, _, lines = raw.partition(b"\n")
+    status = _STATUS_LINE.fullmatch(line)
+    if status is None:
+        raise _garbled("malformed status line")
+    try:
+        headers = parse_headers(lines.decode("latin-1"))
+    except HTTPInputError:
+        raise _garbled("malformed header line") from None
+    return Head(int(status[2]), (status[3] or b"").decode("latin-1"), headers, int(status[1]))
+
+
+# ---- the body's framing ----
+
+
+class BodyReader:
+    """Finds the payload in the bytes that follow a head, up to the body's end.
+
+    ended: nothing more is wanted. fault: what was wrong then, if anything. reusable: whether the end left the connection at the
+    beginning of a next response. rest: what stood behind the end.
+    """
+
+    ended = False
+    reusable = True
+    rest = b""
+    fault: errors.UpstreamFault | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in `data`, joined. Bytes behind the end are no payload, and make the connection not reusable."""
+        raise NotImplementedError
+
+    def eof(self, in_order: bool) -> None:
+        """The connection ended; `in_order` if not by a reset."""
+        self._end(errors.Truncated("The upstream closed the connection before the end of its answer."))
+
+    def _end(self, fault: errors.UpstreamFault | None = None) -> None:
+        self.ended = True
+        self.fault = fault
+
+
+class Counted(BodyReader):
+    """A body of known length."""
+
+    def __init__(self, length: int) -> None:
+        self.left = length  # bytes still to come
+        self.ended = length == 0
+
+    def feed(self, data: bytes) -> bytes:
+        left = self.left - len(data)
+        if left > 0:
+            self.left = left
+            return data
+        payload, self.rest = data[: self.left], data[self.left :]
+        self.left = 0
+        self._end()
+        self.reusable = left == 0
+        return payload
+
+
+class UntilClose(BodyReader):
+    """A body that the end of the connection ends."""
+
+    reusable = False
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def eof(self, in_order: bool) -> None:
+        if in_order:
+            self._end()
+        else:
+            super().eof(in_order)
+
+
+_sizes: dict[bytes, int] = {}  # what was read of small chunks' lines, without their end: nearly all are of a few hundred lengths
+_MOST_SIZES = 4096
+
+
+def _size(data: bytes, at: int, end: int) -> int:
+    """Of the chunk that begins at `at`, whose line may end at `end`; 0 where it is the last, or not an ordinary one."""
+    line = _CHUNK_LINE.match(data, at)
+    if line is None or line.end() != end + 2 or line.end(1) != end:
+        return 0
+    size = int(line[1], 16)
+    if size and len(_sizes) < _MOST_SIZES:
+        _sizes[line[1]] = size
+    return size
+
+
+def _joined(data: bytes) -> bytes | None:
+    """The payload of chunks that are all there from end to end and hold no line end of HTTP's; None of anything else."""
+    parts = data.split(b"\r\n")
+    if parts.pop():
+        return None
+    payload = parts[1::2]
+    # a size line that is not known has no length, the last chunk's least of all
+    return b"".join(payload) if [*map(_sizes.get, parts[::2])] == [*map(len, payload)] else None
+
+
+class Chunked(BodyReader):
+    """A chunked body; extensions and trailers are skipped."""
+
+    def __init__(self) -> None:
+        self._left = 0  # bytes of the current chunk still to come
+        self._held = b""  # the beginning of a line whose end did not come yet
+        self._trailers = 0  # their bytes so far
+        # kept unbound: a bound method would be a reference cycle in each response
+        self._step: Callable[[Chunked, bytes, int, list[bytes]], int] = Chunked._read_size
+
+    def feed(self, data: bytes) -> bytes:
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        payload: list[bytes] = []
+        at = 0
+        if self._step is Chunked._read_size and not self.ended:
+            # the usual read: chunks that are there from end to end, one or several
+            known = _sizes.get
+            end = data.find(b"\r", 0, 8)
+            if known(data[:end]) == len(data) - end - 4 and data[end : end + 2] == data[-2:] == b"\r\n":
+                return data[end + 2 : -2]
+            joined = _joined(data)
+            if joined is not None:
+                return joined
+            while size := known(data[at : (end := data.find(b"\r", at, at + 8))]) or _size(data, at, end):
+                start = end + 2
+                stop = start + size
+                if data[stop : stop + 2] != b"\r\n" or data[start - 1] != 10:
+                    break
+                payload.append(data[start:stop])
+                at = stop + 2
+        while at < len(data) and not self.ended:
+            at = self._step(self, data, at, payload)
+        self.reusable = at == len(data)
+        if not self.reusable:
+            self.rest = data[at:]
+        return payload[0] if len(payload) == 1 else b"".join(payload)
+
+    # Each step reads one element at `at`, appends payload, sets the next step and returns where that begins.
+
+    def _read_size(self, data: bytes, at: int, payload: list[bytes]) -> int:
+        line = _CHUNK_LINE.match(data, at)
+        if line is None or line.end() - at > MAX_CHUNK_LINE:
+            whole = line is not None or data[at] not in _HEX_DIGITS or data.find(b"\n", at) >= 0
+            return self._hold(data, at, whole, MAX_CHUNK_LINE)
+        self._left = int(line[1], 16)
+        self._step = Chunked._read_payload if self._left else Chunked._read_trailer
+        return line.end()
+
+    def _read_payload(self, data: bytes, at: int, payload: list[bytes]) -> int:
+        piece = data[at : at + self._left]
+        payload.append(piece)
+        self._left -= len(piece)
+        if not self._left:
+            self._step = Chunked._read_break
+        return at + len(piece)
+
+    def _read_break(self, data: bytes, at: int, payload: list[bytes]) -> int:
+        if data.startswith(b"\r\n", at):
+            self._step = Chunked._read_size
+            return at + 2
+        return self._hold(data, at, data[at:] != b"\r", 2)
+
+    def _read_trailer(self, data: bytes, at: int, payload: list[bytes]) -> int:
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            return self._hold(data, at, False, MAX_HEAD - self._trailers)
+        self._trailers += end + 2 - at
+        if self._trailers > MAX_HEAD:
+            return self._hold(data, at, True, 0)
+        if end == at:
+            self._end()
+        return end + 2
+
+    def _hold(self, data: bytes, at: int, broken: bool, limit: int) -> int:
+        """Keep the line that begins at `at` for the next feed, unless it is wrong already or could not end within `limit`."""
+        if broken or len(data) - at >= limit:
+            self._end(_garbled("malformed chunk"))
+            return at
+        self._held = data[at:]
+        return len(data)
+
+
+def _has_body(method: str, head: Head) -> bool:
+    return method != "HEAD" and head.status not in (204, 304)
+
+
+def body_reader(method: str, head: Head) -> BodyReader:
+    """How the body behind this head, the answer to a `method` request, ends (RFC 9112, section 6.3). Raises Garbled."""
+    if not _has_body(method, head):
+        return Counted(0)
+    coding = head.headers.get("Transfer-Encoding", "identity").strip().lower()
+    if coding == "chunked":
+        return Chunked()
+    if coding != "identity":
+        raise _garbled("unknown transfer coding")
+    lengths = {length.strip() for length in head.headers.get("Content-Length", "").split(",")}
+    if lengths == {""}:
+        return UntilClose()
+    length = lengths.pop()
+    if lengths or not _LENGTH.fullmatch(length):
+        raise _garbled("malformed Content-Length")
+    return Counted(int(length))
+
+
+# ---- the body's coding ----
+
+
+class Inflater:
+    """Undoes gzip or deflate, in pieces of at most INFLATED_PIECE bytes: a body that grows without measure can be stopped."""
+
+    def __init__(self, coding: str) -> None:
+        self._gzip = coding != "deflate"
+        self._held = b""
+        self._inflate: zlib._Decompress | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The decoded pieces of `data`, none of them empty. Raises Garbled."""
+        data = self._held + data
+        if self._inflate is None and len(data) < 2:
+            self._held = data
+            return
+        self._held = b""
+        more = bool(data)
+        while more:
+            if self._inflate is None or (self._inflate.eof and self._gzip):
+                self._inflate = self._begin(data)
+            try:
+                piece = self._inflate.decompress(data, INFLATED_PIECE)
+            except zlib.error:
+                raise _garbled("undecodable content coding") from None
+            if piece:
+                yield piece
+            ended = self._inflate.eof
+            data = self._inflate.unused_data if ended else self._inflate.unconsumed_tail
+            if ended and data and not self._gzip:
+                raise _garbled("bytes behind a deflated body")
+            # a piece of full size may have left output inside zlib even though all input is consumed
+            more = bool(data) or (len(piece) == INFLATED_PIECE and not ended)
+
+    def finish(self) -> None:
+        """The body ended; raises Truncated unless the coding did, too. (No body at all is not coded.)"""
+        if self._held or (self._inflate is not None and not self._inflate.eof):
+            raise errors.Truncated("The upstream's compressed answer ended before its end.")
+
+    def _begin(self, data: bytes) -> zlib._Decompress:
+        if self._gzip:
+            return zlib.decompressobj(16 + zlib.MAX_WBITS)
+        # "deflate" is the zlib format, but some send bare deflate: its first two bytes do not pass as a zlib header
+        zlib_header = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
+        return zlib.decompressobj(zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS)
+
+
+def inflater(method: str, head: Head) -> Inflater | None:
+    """What decodes the body, or None. Takes Content-Encoding and Content-Length out of the headers, as they are no longer true.
+
+    Raises Garbled for a coding that cannot be undone.
+    """
+    codings = [coding.strip().lower() for coding in head.headers.get("Content-Encoding", "").split(",")]
+    codings = [coding for coding in codings if coding not in ("", "identity")]
+    if not codings or not _has_body(method, head):
+        return None
+    if len(codings) > 1 or codings[0] not in ("gzip", "x-gzip", "deflate"):
+        raise _garbled("unknown content coding")
+    for name in ("Content-Encoding", "Content-Length"):
+        head.headers.pop(name, None)
+    return Inflater(codings[0])
+
+
+def _garbled(detail: str) -> errors.Garbled:
+    return errors.Garbled("The upstream's answer is not valid HTTP.", detail)
