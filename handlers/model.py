@@ -16,7 +16,6 @@ from ..codecs import errors
 from ..proxy.exchange.caller import Client
 from ..proxy.exchange.exchange import Exchange
 from ..proxy.gateway import Gateway
-from ..proxy.routing.router import Shape
 from ..proxy.wire import headers as travel
 from ..proxy.wire.inbound import Inbound
 from .base import Handler
@@ -31,7 +30,7 @@ ASCII = ascii_letters + digits + punctuation
 class ModelHandler(Handler):
     """One request to a model."""
 
-    shape: ClassVar[Shape]
+    shape: ClassVar[str]
 
     def initialize(self, gateway: Gateway) -> None:
         super().initialize(gateway)
@@ -88,7 +87,7 @@ class ModelHandler(Handler):
         # what is not ASCII in it came as single bytes
         query = f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
         client = Client(self, self.gateway.config.limits.client_stall)
-        self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query)
+        self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query, self.request.path + query)
         if self._left:
             self._exchange.leave()
         try:

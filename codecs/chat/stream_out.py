@@ -23,7 +23,6 @@ import orjson
 from .. import jsontext, sse
 from ..errors import GatewayError
 from ..events import (
-    REASONS,
     Arguments,
     Citation,
     Event,
@@ -47,6 +46,7 @@ from ..jsontext import ObjectScanner
 from ..reply import Reply
 from ..sse import safe_json
 from ..usage import Usage, to_chat
+from .facts import IDS, REASONS
 
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
 
@@ -92,7 +92,7 @@ class _Message:
         self.ended = False
         self._reply = reply
         self._request = reply.request
-        self._ids = AnswerIds("chat")
+        self._ids = AnswerIds(IDS)
         self._upstream_id = ""
         # text: code points said so far, and of the part that is open where it begins and where its layout token does
         self._length = 0
@@ -231,7 +231,7 @@ class _Message:
         self._usage = event.usage
 
     def _stop(self, event: Stop) -> None:
-        reason = REASONS[event.reason][1]
+        reason = REASONS[event.reason]
         if self._request.legacy_functions and reason == "tool_calls":
             reason = "function_call"
         if event.explanation and not self._refused:

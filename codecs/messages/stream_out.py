@@ -18,7 +18,6 @@ import orjson
 from .. import jsontext, sse
 from ..errors import GatewayError
 from ..events import (
-    REASONS,
     Arguments,
     Citation,
     Event,
@@ -43,6 +42,7 @@ from ..reasoning import ENVELOPE, seal_item, seal_text
 from ..reply import Reply
 from ..sse import safe_json
 from ..usage import Usage, to_messages
+from .facts import IDS, REASONS
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class _Blocks:
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._reply = reply
-        self._ids = AnswerIds("messages")
+        self._ids = AnswerIds(IDS)
         self._id = ""  # the upstream's
         self._calls = 0
         self._parts: dict[int, _Block] = {}
@@ -188,7 +188,7 @@ class _Blocks:
 
     def _stop_delta(self, event: Stop) -> dict[str, Any]:
         refused = "".join(self._refused)
-        reason = REASONS["refusal" if refused and event.reason == "end" else event.reason][0]
+        reason = REASONS["refusal" if refused and event.reason == "end" else event.reason]
         delta: dict[str, Any] = {"stop_reason": reason, "stop_sequence": event.sequence}
         if reason == "refusal":
             delta["stop_details"] = {"type": "refusal", "category": None, "explanation": event.explanation or refused or None}

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from .. import jsontext, reasoning, sse
 from ..errors import GatewayError
 from ..events import (
-    REASONS,
     Arguments,
     Citation,
     Event,
@@ -41,6 +40,7 @@ from ..reply import Reply
 from ..sse import safe_json
 from ..usage import Usage, to_responses
 from .envelope import error_event, failed, item_id, response_object
+from .facts import IDS, NAME, REASONS
 
 _Value = dict[str, Any]
 
@@ -129,7 +129,7 @@ class StreamEncoder:
         self._logprobs = request.include_logprobs
         self._shown = _CONTENT if request.summary is None else _SUMMARY
         self._encrypted = request.include_encrypted
-        self._ids = AnswerIds("responses")
+        self._ids = AnswerIds(IDS)
         self._upstream_id = ""
         self._head: _Value | None = None
         self._sequence = reply.announced
@@ -234,7 +234,7 @@ class StreamEncoder:
     def _stop(self, event: Stop) -> None:
         if event.explanation and not self._refused:
             self._refusal(Refusal(event.explanation))
-        _, _, status, why = REASONS[event.reason]
+        status, why = REASONS[event.reason]
         if self._cut is not None:
             self._close_call(self._cut, status)
         self._leave("completed" if event.reason == "refusal" else status)
@@ -470,7 +470,7 @@ class StreamEncoder:
         seal = thinking.seal
         if seal is None or not seal.value:
             return None
-        if self._reply.upstream == "responses":
+        if self._reply.upstream == NAME:
             return seal.value
         return reasoning.seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
 

@@ -16,24 +16,21 @@ from typing import Any
 
 from ...codecs import errors, jsontext, splice
 from ...codecs import events as ev
+from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
-from ...codecs.sse import KEEP_ALIVE, PING, Splitter
+from ...codecs.shape import Collector, Decoder, Encoder, Observer
+from ...codecs.sse import Splitter
 from ...codecs.usage import Usage
-from .shapes import SHAPES, Collector, Decoder, Encoder, Observer
 
 # hub events that are content: what a client has seen of them cannot be taken back
 CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal)
 
-# what ends an event, one event with its end, and what a chunk that carries only usage looks like
+# what ends an event, and one event with its end
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 NO_JSON = "The upstream sent an event that is not JSON."
-
-# where a shape's answers name the model: whole, and in a stream
-_MODEL_AT: dict[str, tuple[str, ...]] = {"chat": ("model",), "messages": ("message", "model"), "responses": ("response", "model")}
 
 
 def events_of(whole: bytes) -> list[bytes]:
@@ -58,10 +55,10 @@ class BytesLane:
 
     def __init__(self, reply: Reply, shape: str, max_event: int, withhold_usage: bool = False) -> None:
         self._splitter = Splitter(max_event)
-        self.observer: Observer = SHAPES[shape].Observer(reply)
-        self._encoder: Encoder = SHAPES[shape].StreamEncoder(reply)
+        self._shape = SHAPES[shape]
+        self.observer: Observer = self._shape.Observer(reply)
+        self._encoder: Encoder = self._shape.Encoder(reply)
         self._reply = reply
-        self._shape = shape
         self._edits = withhold_usage or reply.echo_model is not None
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
@@ -136,7 +133,7 @@ class BytesLane:
 
     def _edited(self, whole: bytes) -> bytes:
         if self._reply.echo_model is None:
-            bare: int = self.observer.bare  # type: ignore[attr-defined] # only the chat shape has usage to withhold
+            bare = self.observer.bare
             if bare == self._bare:
                 return whole
             if not self._rest:
@@ -145,12 +142,13 @@ class BytesLane:
 
     def _edit(self, event: bytes) -> bytes:
         """One event's bytes, its blank line included."""
-        if self._withhold_usage and _NO_CHOICES.search(event) and _is_usage_chunk(event):
+        demand = self._shape.usage_on_demand
+        if self._withhold_usage and demand is not None and demand.told(event):
             return b""
         model = self._reply.echo_model
         if model is None or b'"model"' not in event:
             return event
-        where = _MODEL_AT[self._shape]
+        where = self._shape.stream_model_at
         lines = event.splitlines(keepends=True)
         return b"".join(
             b"data:" + splice.replace_answer_model(line[5:], where, model) if line.startswith(b"data:") else line for line in lines
@@ -187,7 +185,8 @@ class BytesLane:
         return self._encoder.feed([ev.Fault(self.error)])
 
     def keep_alive(self) -> bytes:
-        return PING if self._shape == "messages" and self.events else KEEP_ALIVE
+        framing, ping = self._shape.framing, self._shape.ping
+        return framing.form(ping) if ping is not None and self.events else framing.keep_alive
 
 
 def _is_sound(data: bytes) -> bool:
@@ -199,15 +198,6 @@ def _is_sound(data: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_usage_chunk(event: bytes) -> bool:
-    data = b"".join(line[5:] for line in event.splitlines() if line.startswith(b"data:"))
-    try:
-        chunk = jsontext.loads(data)
-    except ValueError:
-        return False
-    return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
 
 
 class EventsLane:
@@ -222,8 +212,8 @@ class EventsLane:
 
     def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
         self._splitter = Splitter(max_event)
-        self._decoder: Decoder = SHAPES[upstream_shape].StreamDecoder(reply)
-        self.encoder: Encoder = SHAPES[client_shape].StreamEncoder(reply)
+        self._decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
+        self.encoder: Encoder = SHAPES[client_shape].Encoder(reply)
         self.content = False
         self.ended = False
         self.error: errors.GatewayError | None = None
