@@ -38,10 +38,19 @@ class Decoder(Protocol):
 
 
 class Encoder(Protocol):
-    """Hub events to a caller's frames."""
+    """Hub events to a caller's frames. started: the caller knows of the answer. ended: nothing comes any more."""
 
-    def feed(self, events: list[Event]) -> bytes: ...
-    def keep_alive(self) -> bytes: ...
+    @property
+    def started(self) -> bool: ...
+    @property
+    def ended(self) -> bool: ...
+    def feed(self, events: list[Event]) -> list[Frame]: ...
+
+
+class StatefulEncoder(Encoder, Protocol):
+    """Of a shape whose answers are stored. fail: the frames to write instead of the end, when that could not be stored."""
+
+    def fail(self, error: GatewayError) -> list[Frame]: ...
 
 
 class Collector(Protocol):
@@ -196,6 +205,10 @@ class Shape:
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
         """The URL to ask. base: without a slash at its end. query: the caller's, with its question mark."""
         return base + self.path + query if self.url is None else self.url(base, model, stream, query)
+
+    def keep_alive(self, started: bool) -> bytes:
+        """What may be written between two frames and says nothing. started: the caller knows of the answer."""
+        return self.framing.keep_alive if self.ping is None or not started else self.framing.join([self.ping])
 
 
 def names(shapes: Iterable[Shape]) -> str:

@@ -93,5 +93,6 @@ def _stream(data: bytes, source: str, target: str) -> Told:
     if not decoder.ended:
         found += decoder.finish(not splitter.leftover)
     faults = [f"error: {event.error.message}" for event in found if isinstance(event, ev.Fault)]
-    out = data if source == target else SHAPES[target].Encoder(reply).feed(found)
+    shape = SHAPES[target]
+    out = data if source == target else shape.framing.join(shape.Encoder(reply).feed(found))
     return out, _unsaid(reply) + faults, 1 if faults else 0

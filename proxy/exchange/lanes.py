@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, cast
 
 from ...codecs import errors, jsontext, splice
 from ...codecs import events as ev
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
-from ...codecs.shape import Collector, Decoder, Encoder, Observer
+from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
 from ...codecs.sse import Splitter
 from ...codecs.usage import Usage
 
@@ -182,11 +182,10 @@ class BytesLane:
         if not self._owed or self.error is None:
             return b""
         self._reply.given = self.events
-        return self._encoder.feed([ev.Fault(self.error)])
+        return self._shape.framing.join(self._encoder.feed([ev.Fault(self.error)]))
 
     def keep_alive(self) -> bytes:
-        framing, ping = self._shape.framing, self._shape.ping
-        return framing.form(ping) if ping is not None and self.events else framing.keep_alive
+        return self._shape.keep_alive(self.events > 0)
 
 
 def _is_sound(data: bytes) -> bool:
@@ -213,7 +212,10 @@ class EventsLane:
     def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
         self._splitter = Splitter(max_event)
         self._decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
-        self.encoder: Encoder = SHAPES[client_shape].Encoder(reply)
+        self._shape = SHAPES[client_shape]
+        self.encoder: Encoder = self._shape.Encoder(reply)
+        framing = self._shape.framing
+        self._before, self._between, self._after = framing.before, framing.between, framing.after
         self.content = False
         self.ended = False
         self.error: errors.GatewayError | None = None
@@ -229,11 +231,13 @@ class EventsLane:
 
     def feed(self, chunk: bytes) -> bytes:
         decode = self._decoder.feed
-        found: list[ev.Event] = []
         frames = self._splitter.feed(chunk)
+        self.events += len(frames)
+        if len(frames) == 1:  # as in nearly every read of a paced stream
+            return self.pass_on(decode(frames[0]))
+        found: list[ev.Event] = []
         for frame in frames:
             found += decode(frame)
-        self.events += len(frames)
         return self.pass_on(found)
 
     def pass_on(self, found: list[ev.Event]) -> bytes:
@@ -242,11 +246,19 @@ class EventsLane:
             self.content = any(isinstance(event, CONTENT) for event in found)
         if self._decoder.ended:
             found = self.note(found)
-        return self.encoder.feed(found) if found else b""
+        if not found:
+            return b""
+        frames = self.encoder.feed(found)
+        if len(frames) == 1:
+            name, data = frames[0]
+            return b"".join((self._before, name, self._between, data, self._after))
+        if not frames and type(found[-1]) is ev.Ping:
+            return self.keep_alive()
+        return self._shape.framing.join(frames)
 
     def replay(self, found: list[ev.Event]) -> bytes:
         """A whole answer's events, given out as a stream's."""
-        return self.encoder.feed(self.note(found))
+        return self._shape.framing.join(self.encoder.feed(self.note(found)))
 
     def note(self, found: list[ev.Event]) -> list[ev.Event]:
         """The events without their end, which is kept for `close`."""
@@ -281,10 +293,16 @@ class EventsLane:
 
     def close(self) -> bytes:
         """The answer's end, or the shape's own failure."""
-        return self.encoder.feed([ev.Fault(self.error)] if self.error is not None else self._closing)
+        events: list[ev.Event] = [ev.Fault(self.error)] if self.error is not None else self._closing
+        return self._shape.framing.join(self.encoder.feed(events))
+
+    def fail(self, error: errors.GatewayError) -> bytes:
+        """What to write instead of what `close` gave, when the answer could not be stored."""
+        return self._shape.framing.join(cast(StatefulEncoder, self.encoder).fail(error))
 
     def keep_alive(self) -> bytes:
-        return self.encoder.keep_alive()
+        """What a silent stream is kept alive with; b"" after its end."""
+        return b"" if self.encoder.ended else self._shape.keep_alive(self.encoder.started)
 
 
 def translate_whole(body: bytes, reply: Reply, upstream_shape: str, client_shape: str) -> tuple[Collector, list[ev.Event]]:
