@@ -137,6 +137,8 @@ class Shape:
     """In the configuration's `apis`."""
     path: str
     """Where it is served, behind `/v1`; and where an upstream is asked, behind its base URL, unless `url` says otherwise."""
+    route: str = ""
+    """A pattern of the paths that it is served at, behind `/v1` and a slash, where the model stands in them; "": `path` alone."""
     rank: int
     """Of the APIs that an upstream serves beside the caller's own, the one with the lowest rank is spoken."""
 

@@ -1,4 +1,4 @@
-"""The three shapes' endpoints: POST /v1/chat/completions, /v1/messages, /v1/responses.
+"""The endpoints of the shapes: POST /v1/chat/completions, /v1/messages and so on, one for each shape of the registry.
 
 A handler takes the body in, bounded, and hands the request to an Exchange; everything that is decided is decided there.
 """
@@ -13,6 +13,7 @@ from urllib.parse import quote
 from tornado.web import HTTPError, stream_request_body
 
 from ..codecs import errors
+from ..codecs.shape import Shape
 from ..proxy.exchange.caller import Client
 from ..proxy.exchange.exchange import Exchange
 from ..proxy.gateway import Gateway
@@ -106,18 +107,16 @@ class ModelHandler(Handler):
             self._exchange.leave()
 
 
-class ChatHandler(ModelHandler):
-    shape = "chat"
-
-
-class MessagesHandler(ModelHandler):
-    shape = "messages"
-
-
-class ResponsesHandler(ModelHandler):
-    shape = "responses"
+class StatefulHandler(ModelHandler):
+    """Of a shape whose clients try a WebSocket first."""
 
     def prepare(self) -> None:
         if self.request.method == "GET":
             raise errors.ClientFault("The Responses API is served over HTTP here: use POST.", kind="upgrade")
         super().prepare()
+
+
+def serving(shape: Shape) -> type[ModelHandler]:
+    """The handler of requests of this shape."""
+    base = StatefulHandler if shape.stateful else ModelHandler
+    return type(f"{shape.name.title()}Handler", (base,), {"shape": shape.name})

@@ -145,10 +145,9 @@ class BytesLane:
         demand = self._shape.usage_on_demand
         if self._withhold_usage and demand is not None and demand.told(event):
             return b""
-        model = self._reply.echo_model
-        if model is None or b'"model"' not in event:
+        model, where = self._reply.echo_model, self._shape.stream_model_at
+        if model is None or where[-1].encode() not in event:
             return event
-        where = self._shape.stream_model_at
         lines = event.splitlines(keepends=True)
         return b"".join(
             b"data:" + splice.replace_answer_model(line[5:], where, model) if line.startswith(b"data:") else line for line in lines
