@@ -20,6 +20,7 @@ class Capabilities:
     owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 are the operator's affair
     echo_model: str = "alias"  # "alias": the caller sees the alias it asked for; "upstream": what the upstream says
     reasoning_domain: str = ""  # whose opaque reasoning this upstream can read back; by default the provider's name
+    schema_subset: tuple[str, ...] = ()  # what tools' schemas must be: subsets.RESTRICTIONS
     openai_host: bool = False  # api.openai.com or Azure: takes OpenAI's own extensions
 
     c_max_tokens_field: str = "max_tokens"
@@ -38,6 +39,30 @@ class Capabilities:
     c_json_schema: bool = True
     c_content_parts: bool = True
     c_fast_tier: bool = False  # accepts service_tier "fast"
+    # what the rules of chat/rules_out.py ask
+    c_reasons: str = "asked"  # never | asked (with an effort) | unless_off | always
+    c_thinking_switch: str = "none"  # none | thinking ({"type": "disabled"}) | enable_thinking (false)
+    c_sampling: str = "full"  # full | unless_reasoning | none: temperature, top_p
+    c_stop: bool = True
+    c_user: bool = True
+    c_tools: bool = True
+    c_tool_choice: str = "any"  # any | required (no named tool) | auto
+    c_tool_choice_reasoning: str = "any"  # the same while the model reasons
+    c_mixed_strict: bool = True  # strict tools beside others
+    c_letter_names: bool = False  # a tool's name begins with a letter
+    c_call_ids: str = "any"  # any | nine (letters and digits)
+    c_user_after_tool: bool = True
+    c_alternate: bool = False  # user and assistant take turns
+    c_null_content: bool = True  # beside tool calls
+    c_empty_content: bool = True
+    c_images: bool = True
+    c_image_urls: bool = True  # else data URLs only
+    c_reasoning_required: bool = False  # of every assistant's message
+    c_max_output: int = 0  # tokens; 0: no bound is known
+    c_stream_options: bool = True
+    c_parallel_tool_calls: bool = True
+    c_json_object: bool = True
+    c_json_with_tools: bool = True
 
     m_version: str = "2023-06-01"
     m_sampling: str = "temperature_or_top_p"  # full | temperature_or_top_p | none

@@ -18,6 +18,15 @@ def _efforts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+RESTRICTIONS = ("complete", "no_root_union", "refs_in_defs", "bare_refs", "no_refs", "no_booleans")
+
+
+def _restrictions(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(item in RESTRICTIONS for item in value):
+        raise ValueError(f"must be a list of {', '.join(RESTRICTIONS)}")
+    return tuple(value)
+
+
 def _tool_type(value: Any) -> str:
     if isinstance(value, bool):
         return WEB_SEARCH if value else ""
@@ -33,6 +42,7 @@ FLAGS: dict[str, read.Reader] = {
     "echo_model": read.one_of("alias", "upstream"),
     "reasoning_domain": read.text,
     "openai_host": read.boolean,
+    "schema_subset": _restrictions,
     "c.max_tokens_field": read.one_of("max_tokens", "max_completion_tokens"),
     "c.developer_role": read.boolean,
     "c.single_system": read.boolean,
@@ -49,6 +59,29 @@ FLAGS: dict[str, read.Reader] = {
     "c.json_schema": read.boolean,
     "c.content_parts": read.boolean,
     "c.fast_tier": read.boolean,
+    "c.reasons": read.one_of("never", "asked", "unless_off", "always"),
+    "c.thinking_switch": read.one_of("none", "thinking", "enable_thinking"),
+    "c.sampling": read.one_of("full", "unless_reasoning", "none"),
+    "c.stop": read.boolean,
+    "c.user": read.boolean,
+    "c.tools": read.boolean,
+    "c.tool_choice": read.one_of("any", "required", "auto"),
+    "c.tool_choice_reasoning": read.one_of("any", "required", "auto"),
+    "c.mixed_strict": read.boolean,
+    "c.letter_names": read.boolean,
+    "c.call_ids": read.one_of("any", "nine"),
+    "c.user_after_tool": read.boolean,
+    "c.alternate": read.boolean,
+    "c.null_content": read.boolean,
+    "c.empty_content": read.boolean,
+    "c.images": read.boolean,
+    "c.image_urls": read.boolean,
+    "c.reasoning_required": read.boolean,
+    "c.max_output": _TOKENS,
+    "c.stream_options": read.boolean,
+    "c.parallel_tool_calls": read.boolean,
+    "c.json_object": read.boolean,
+    "c.json_with_tools": read.boolean,
     "m.version": read.text,
     "m.sampling": read.one_of("full", "temperature_or_top_p", "none"),
     "m.thinking": read.one_of("none", "manual", "both", "adaptive", "adaptive_always"),
