@@ -103,10 +103,13 @@ def configuration(urls: dict[str, str]) -> str:
     """Every model of MODELS, each provider at its double's URL, which keeps the provider's own path."""
     lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", "model_providers:"]
     for provider, model in MODELS:
-        apis = ", ".join(APIS[shape] for shape in load(provider).shapes if shape in APIS)
+        row = known().get(model.partition("/")[0])
+        apis = ", ".join(row.apis if row else (APIS[shape] for shape in load(provider).shapes if shape in APIS))
         host = f", http_host: {load(provider).hosts[0].replace('*', 'x')}" if provider in BY_HOST else ""
-        unknown = "" if model.partition("/")[0] in known() else f", provider_interface: openai, apis: [{apis}]"
-        lines.append(f'  - {{model: "{model}", base_url: "{urls[provider]}/v1", access_key: sk-upstream-key{host}{unknown}}}')
+        interface = "" if row else ", provider_interface: openai"
+        lines.append(
+            f'  - {{model: "{model}", base_url: "{urls[provider]}/v1", access_key: sk-upstream-key, apis: [{apis}]{host}{interface}}}'
+        )
     return "\n".join(lines)
 
 
