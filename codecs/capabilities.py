@@ -21,6 +21,7 @@ class Capabilities:
     echo_model: str = "alias"  # "alias": the caller sees the alias it asked for; "upstream": what the upstream says
     reasoning_domain: str = ""  # whose opaque reasoning this upstream can read back; by default the provider's name
     schema_subset: tuple[str, ...] = ()  # what tools' schemas must be: subsets.RESTRICTIONS
+    leave_out: tuple[str, ...] = ()  # members of a body that the upstream refuses by name
     openai_host: bool = False  # api.openai.com or Azure: takes OpenAI's own extensions
 
     c_max_tokens_field: str = "max_tokens"
@@ -43,8 +44,6 @@ class Capabilities:
     c_reasons: str = "asked"  # never | asked (with an effort) | unless_off | always
     c_thinking_switch: str = "none"  # none | thinking ({"type": "disabled"}) | enable_thinking (false)
     c_sampling: str = "full"  # full | unless_reasoning | none: temperature, top_p
-    c_stop: bool = True
-    c_user: bool = True
     c_tools: bool = True
     c_tool_choice: str = "any"  # any | required (no named tool) | auto
     c_tool_choice_reasoning: str = "any"  # the same while the model reasons
@@ -59,8 +58,6 @@ class Capabilities:
     c_image_urls: bool = True  # else data URLs only
     c_reasoning_required: bool = False  # of every assistant's message
     c_max_output: int = 0  # tokens; 0: no bound is known
-    c_stream_options: bool = True
-    c_parallel_tool_calls: bool = True
     c_json_object: bool = True
     c_json_with_tools: bool = True
 
@@ -78,6 +75,7 @@ class Capabilities:
     m_count_tokens: bool = True
     m_tools_required_with_history: bool = False
     m_auto_cache: bool = False
+    m_forced_tools: bool = True  # tool_choice any and tool
     m_fast_speed: bool = False  # accepts speed "fast"
 
     r_stateful: bool = True
@@ -85,6 +83,10 @@ class Capabilities:
     r_encrypted_reasoning: bool = True
     r_summaries: bool = True
     r_input_tokens: bool = True
+    r_effort_values: tuple[str, ...] = ALL_EFFORTS  # empty: not a reasoning model
+    r_sampling: str = "full"  # full | unless_reasoning: temperature, top_p, top_logprobs
+    r_reasons: str = "asked"  # never | asked (with an effort) | unless_off
+    r_instructions_required: bool = False  # and no message of role system
     r_fast_tier: bool = False
 
     @classmethod

@@ -27,6 +27,12 @@ def _restrictions(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _members(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("must be a list of names")
+    return tuple(value)
+
+
 def _tool_type(value: Any) -> str:
     if isinstance(value, bool):
         return WEB_SEARCH if value else ""
@@ -43,6 +49,7 @@ FLAGS: dict[str, read.Reader] = {
     "reasoning_domain": read.text,
     "openai_host": read.boolean,
     "schema_subset": _restrictions,
+    "leave_out": _members,
     "c.max_tokens_field": read.one_of("max_tokens", "max_completion_tokens"),
     "c.developer_role": read.boolean,
     "c.single_system": read.boolean,
@@ -62,8 +69,6 @@ FLAGS: dict[str, read.Reader] = {
     "c.reasons": read.one_of("never", "asked", "unless_off", "always"),
     "c.thinking_switch": read.one_of("none", "thinking", "enable_thinking"),
     "c.sampling": read.one_of("full", "unless_reasoning", "none"),
-    "c.stop": read.boolean,
-    "c.user": read.boolean,
     "c.tools": read.boolean,
     "c.tool_choice": read.one_of("any", "required", "auto"),
     "c.tool_choice_reasoning": read.one_of("any", "required", "auto"),
@@ -78,8 +83,6 @@ FLAGS: dict[str, read.Reader] = {
     "c.image_urls": read.boolean,
     "c.reasoning_required": read.boolean,
     "c.max_output": _TOKENS,
-    "c.stream_options": read.boolean,
-    "c.parallel_tool_calls": read.boolean,
     "c.json_object": read.boolean,
     "c.json_with_tools": read.boolean,
     "m.version": read.text,
@@ -96,12 +99,17 @@ FLAGS: dict[str, read.Reader] = {
     "m.count_tokens": read.boolean,
     "m.tools_required_with_history": read.boolean,
     "m.auto_cache": read.boolean,
+    "m.forced_tools": read.boolean,
     "m.fast_speed": read.boolean,
     "r.stateful": read.boolean,
     "r.min_output_tokens": _TOKENS,
     "r.encrypted_reasoning": read.boolean,
     "r.summaries": read.boolean,
     "r.input_tokens": read.boolean,
+    "r.effort_values": _efforts,
+    "r.sampling": read.one_of("full", "unless_reasoning"),
+    "r.reasons": read.one_of("never", "asked", "unless_off"),
+    "r.instructions_required": read.boolean,
     "r.fast_tier": read.boolean,
 }
 

@@ -85,20 +85,31 @@ def _known(name: str, row: Mapping[str, Any]) -> Known:
 
 
 class _Row(NamedTuple):
-    """A row of models.yaml. providers: where it holds; everywhere without any."""
+    """A row of models.yaml. providers: where it holds; everywhere without any. but: models that it does not speak of."""
 
     pattern: re.Pattern[str]
+    but: re.Pattern[str] | None
     providers: frozenset[str]
     flags: dict[str, object]
 
     def holds(self, provider: str, model_id: str) -> bool:
-        return (not self.providers or provider in self.providers) and _fits(self.pattern, model_id)
+        if self.providers and provider not in self.providers:
+            return False
+        return _fits(self.pattern, model_id) and not (self.but and _fits(self.but, model_id))
 
 
 @cache
 def _models() -> list[_Row]:
     rows = cast("list[dict[str, Any]]", _table("models.yaml"))
-    return [_Row(_pattern(tuple(row["match"])), frozenset(row.get("at", ())), _checked(row["flags"])) for row in rows]
+    return [
+        _Row(
+            _pattern(tuple(row["match"])),
+            _pattern(tuple(row["but"])) if "but" in row else None,
+            frozenset(row.get("at", ())),
+            _checked(row["flags"]),
+        )
+        for row in rows
+    ]
 
 
 @cache
@@ -139,13 +150,20 @@ def openai_host(base_url: str) -> bool:
 def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[str, object]) -> dict[str, object]:
     """The flags of a model by dotted name: the provider's, its host's, the model's, the configuration's; later ones win."""
     provider = at(interface, base_url)
-    found: dict[str, object] = dict(provider.capabilities)
-    if openai_host(base_url):
-        found |= OPENAI_HOST_FLAGS
-    for row in _models():
-        if row.holds(provider.name, model_id):
-            found |= row.flags
-    return found | dict(written)
+    rows = [provider.capabilities, OPENAI_HOST_FLAGS if openai_host(base_url) else {}]
+    rows += [row.flags for row in _models() if row.holds(provider.name, model_id)]
+    found: dict[str, object] = {}
+    for row in (*rows, written):
+        found |= {name: _together(found.get(name, ()), value) if name in _ADDED_UP else value for name, value in row.items()}
+    return found
+
+
+# flags of which every row's values count
+_ADDED_UP = frozenset({"leave_out", "schema_subset"})
+
+
+def _together(one: Any, other: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*one, *other)))
 
 
 def fits(model: str, patterns: tuple[str, ...]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import openai
+from .. import openai, rules
 from ..capabilities import Capabilities
 from ..reasoning import openai_effort
 from ..reply import Encoded
@@ -48,7 +48,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     request.ignore(_MEANINGLESS[request.shape])
-    rules_out.apply(body, request, capabilities)
+    rules.apply(rules_out.RULES, rules_out.ChatDraft(body, request, capabilities))
     request.close()
     return Encoded(body, names)
 

@@ -1,36 +1,25 @@
-"""What a provider or model refuses beside something else, or everywhere: rules over a chat body, applied when all of it is known.
+"""What a chat upstream refuses beside something else, or everywhere; how the rules are applied is in codecs/rules.py.
 
-Strategy: the encoder writes what OpenAI's reference knows. Then every rule of RULES whose flags say so looks at the whole body and
-changes what this upstream would answer with a 400: it leaves out, replaces or moves, and reports that in the ledger; only what has no
-equal is refused by name. A rule is stated once, for all callers, and knows no provider: which upstream it holds for is data (`c.*`
-flags, conf/providers.yaml and conf/models.yaml). The order of RULES matters only where one row says so.
+The order of RULES matters only where one row says so. Which upstream a rule holds for is in conf/providers.yaml and conf/models.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import subsets
-from ..capabilities import Capabilities
 from ..errors import Unsupported
 from ..ids import digest
 from ..request import Request
+from ..rules import Draft, Rule, leave_out
 
 Message = dict[str, Any]
 
-SYSTEM_ROLES = ("system", "developer")
 FILLER = " "  # reasoning that a provider asks back and nobody has any more: an empty text is refused by some
 NO_OUTPUT = "(no output)"
 
 
-class Draft(NamedTuple):
-    """A body that is written, and what it was written from."""
-
-    body: dict[str, Any]
-    request: Request
-    capabilities: Capabilities
-
+class ChatDraft(Draft):
     @property
     def messages(self) -> list[Message]:
         found: list[Message] = self.body["messages"]
@@ -43,54 +32,31 @@ class Draft(NamedTuple):
     @property
     def reasons(self) -> bool:
         """Whether the model reasons over this request, as far as its settings say."""
-        wont, body = self.capabilities.c_reasons, self.body
+        when, body = self.capabilities.c_reasons, self.body
         effort = body.get("reasoning_effort")
         switched_off = body.get("thinking") == {"type": "disabled"} or body.get("enable_thinking") is False
-        if wont in ("never", "always"):
-            return wont == "always"
+        if when in ("never", "always"):
+            return when == "always"
         if switched_off or effort == "none":
             return False
-        return wont == "unless_off" or effort is not None
-
-    def drop(self, member: str, setting: str | None = None) -> None:
-        """Leave out a member, and report the caller's own field."""
-        if self.body.pop(member, None) is not None:
-            self.request.ledger.drop(self.request.path_of(setting or member))
-
-    def adapt(self, setting: str, value: object = None) -> None:
-        self.request.ledger.adapt(self.request.path_of(setting), value)
-
-
-class Rule(NamedTuple):
-    """holds: whether the upstream needs it. act: what it changes."""
-
-    holds: Callable[[Capabilities], bool]
-    act: Callable[[Draft], None]
-
-
-def apply(body: dict[str, Any], request: Request, capabilities: Capabilities) -> None:
-    """Make the body one that the upstream takes. Raises Unsupported for what has no equal there."""
-    draft = Draft(body, request, capabilities)
-    for rule in RULES:
-        if rule.holds(capabilities):
-            rule.act(draft)
+        return when == "unless_off" or effort is not None
 
 
 # ---- tools ----
 
 
-def refuse_tools(draft: Draft) -> None:
+def refuse_tools(draft: ChatDraft) -> None:
     if "tools" in draft.body or any("tool_calls" in message or message["role"] == "tool" for message in draft.messages):
         raise Unsupported("tools are not supported by the selected model", param="tools")
 
 
-def complete_schemas(draft: Draft) -> None:
+def complete_schemas(draft: ChatDraft) -> None:
     """An object without `properties` and an array without `items` mean the same with empty ones, which nobody refuses."""
     for function in draft.functions:
         function["parameters"] = subsets.completed(function.get("parameters") or {"type": "object", "properties": {}})
 
 
-def restrict_schemas(draft: Draft) -> None:
+def restrict_schemas(draft: ChatDraft) -> None:
     for number, function in enumerate(draft.functions):
         schema = function.get("parameters")
         restricted = None if schema is None else subsets.restricted(schema, draft.capabilities.schema_subset)
@@ -103,7 +69,7 @@ def _tool_path(request: Request, number: int) -> tuple[str | int, ...]:
     return request.tools[number].path if number < len(request.tools) else ("tools",)
 
 
-def unify_strict(draft: Draft) -> None:
+def unify_strict(draft: ChatDraft) -> None:
     """Where strictness must be the same for all tools, none is strict unless all are."""
     functions = draft.functions
     if len({bool(function.get("strict")) for function in functions}) > 1:
@@ -112,7 +78,7 @@ def unify_strict(draft: Draft) -> None:
         draft.request.ledger.adapt(("tools",))
 
 
-def choose_tool(draft: Draft) -> None:
+def choose_tool(draft: ChatDraft) -> None:
     """A forced tool where the upstream takes no name, or cannot be forced at all.
 
     One tool that must be called is the same as the only tool that is offered. Where nothing can be forced while the model reasons,
@@ -138,7 +104,7 @@ def _same_tool(tool: dict[str, Any], chosen: dict[str, Any]) -> bool:
     return bool(tool["type"] == kind and tool[kind]["name"] == chosen[kind]["name"])
 
 
-def _switch_off(draft: Draft) -> bool:
+def _switch_off(draft: ChatDraft) -> bool:
     """Switch the model's reasoning off, unless the caller asked for it; whether it is off now."""
     switch = draft.capabilities.c_thinking_switch
     if switch == "none" or "thinking" in draft.request.taken:
@@ -150,14 +116,14 @@ def _switch_off(draft: Draft) -> bool:
 # ---- settings ----
 
 
-def limit_output(draft: Draft) -> None:
+def limit_output(draft: ChatDraft) -> None:
     member, most = draft.capabilities.c_max_tokens_field, draft.capabilities.c_max_output
     if draft.body.get(member, 0) > most:
         draft.body[member] = most
         draft.adapt("max_tokens", most)
 
 
-def leave_out_sampling(draft: Draft) -> None:
+def leave_out_sampling(draft: ChatDraft) -> None:
     if draft.capabilities.c_sampling == "unless_reasoning" and not draft.reasons:
         return
     for member in ("temperature", "top_p"):
@@ -169,45 +135,29 @@ def leave_out_sampling(draft: Draft) -> None:
         draft.drop("top_logprobs")
 
 
-def leave_out_stop(draft: Draft) -> None:
-    draft.drop("stop")
-
-
-def leave_out_user(draft: Draft) -> None:
-    draft.drop("user", "safety_identifier")
-
-
-def leave_out_stream_options(draft: Draft) -> None:
-    draft.body.pop("stream_options", None)
-
-
-def leave_out_parallel(draft: Draft) -> None:
-    draft.drop("parallel_tool_calls")
-
-
-def name_any_object(draft: Draft) -> None:
+def name_any_object(draft: ChatDraft) -> None:
     """`json_object` where only schemas are known: any object."""
     if draft.body.get("response_format") == {"type": "json_object"}:
         any_object = {"name": "output", "schema": {"type": "object", "properties": {}}}
         draft.body["response_format"] = {"type": "json_schema", "json_schema": any_object}
 
 
-def leave_out_output_beside_tools(draft: Draft) -> None:
+def leave_out_output_beside_tools(draft: ChatDraft) -> None:
     if "tools" in draft.body:
-        draft.drop("response_format", "output")
+        draft.drop("response_format")
 
 
 # ---- messages ----
 
 
-def fill_content(draft: Draft) -> None:
+def fill_content(draft: ChatDraft) -> None:
     """`null` beside calls is OpenAI's own; others take only a text there."""
     for message in draft.messages:
         if message.get("content") is None:
             message["content"] = ""
 
 
-def leave_out_empty_messages(draft: Draft) -> None:
+def leave_out_empty_messages(draft: ChatDraft) -> None:
     kept = []
     for message in draft.messages:
         if message["content"] in ("", None) and not message.get("tool_calls"):
@@ -216,11 +166,11 @@ def leave_out_empty_messages(draft: Draft) -> None:
             message["content"] = NO_OUTPUT
         kept.append(message)
     if len(kept) != len(draft.messages):
-        draft.request.ledger.adapt(("input",) if draft.request.shape == "responses" else ("messages",))
+        draft.request.ledger.adapt(draft.history)
     draft.body["messages"] = kept or draft.messages
 
 
-def move_user_before_results_end(draft: Draft) -> None:
+def move_user_before_results_end(draft: ChatDraft) -> None:
     """Where a user may not speak right after a tool: the words stand at the end of the result.
 
     What is no text follows an assistant's message, which holds nothing but a point: some word must stand there.
@@ -233,7 +183,7 @@ def move_user_before_results_end(draft: Draft) -> None:
                 written += [{"role": "assistant", "content": "."}, message]
             else:
                 written[-1] = written[-1] | {"content": _joined(written[-1]["content"], texts)}
-            draft.request.ledger.adapt(("input",) if draft.request.shape == "responses" else ("messages",))
+            draft.request.ledger.adapt(draft.history)
         else:
             written.append(message)
     draft.body["messages"] = written
@@ -253,7 +203,7 @@ def _joined(content: Any, texts: list[str]) -> Any:
     return "\n\n".join(text for text in [content, *texts] if text)
 
 
-def alternate_roles(draft: Draft) -> None:
+def alternate_roles(draft: ChatDraft) -> None:
     """Neighbours of one role are one message."""
     written: list[Message] = []
     for message in draft.messages:
@@ -267,7 +217,7 @@ def alternate_roles(draft: Draft) -> None:
     draft.body["messages"] = written
 
 
-def shorten_call_ids(draft: Draft) -> None:
+def shorten_call_ids(draft: ChatDraft) -> None:
     """Ids of nine letters and digits, as Mistral asks; the same id becomes the same every time."""
     for message in draft.messages:
         for call in message.get("tool_calls", ()):
@@ -280,7 +230,7 @@ def _nine(id: str) -> str:
     return id if len(id) == 9 and id.isascii() and id.isalnum() else digest(id, 9)
 
 
-def give_reasoning_back(draft: Draft) -> None:
+def give_reasoning_back(draft: ChatDraft) -> None:
     """A provider that wants the reasoning of every assistant's message gets a filler where there is none."""
     for message in draft.messages:
         wanted = draft.capabilities.c_reasoning_required or (draft.capabilities.c_reasoning_required_with_tools and "tool_calls" in message)
@@ -288,7 +238,8 @@ def give_reasoning_back(draft: Draft) -> None:
             message["reasoning_content"] = FILLER
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[Rule[ChatDraft], ...] = (
+    Rule(lambda can: bool(can.leave_out), leave_out),
     Rule(lambda can: not can.c_tools, refuse_tools),
     Rule(lambda can: "complete" in can.schema_subset, complete_schemas),
     Rule(lambda can: bool(can.schema_subset), restrict_schemas),
@@ -297,10 +248,6 @@ RULES: tuple[Rule, ...] = (
     Rule(lambda can: can.c_tool_choice != "any" or can.c_tool_choice_reasoning != "any", choose_tool),
     Rule(lambda can: can.c_sampling != "full", leave_out_sampling),
     Rule(lambda can: can.c_max_output > 0, limit_output),
-    Rule(lambda can: not can.c_stop, leave_out_stop),
-    Rule(lambda can: not can.c_user, leave_out_user),
-    Rule(lambda can: not can.c_stream_options, leave_out_stream_options),
-    Rule(lambda can: not can.c_parallel_tool_calls, leave_out_parallel),
     Rule(lambda can: not can.c_json_object, name_any_object),
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
     Rule(lambda can: not can.c_user_after_tool, move_user_before_results_end),

@@ -36,8 +36,8 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]] 
     ({"temperature": 0.2}, {"c_sampling": "unless_reasoning"}, {"temperature": 0.2}, "", ""),
     ({"temperature": 0.2}, {"c_sampling": "unless_reasoning", "c_reasons": "unless_off"}, {"temperature": None}, "temperature", ""),
     ({"top_p": 0.9, **EFFORT}, {"c_sampling": "unless_reasoning"}, {"top_p": None, "reasoning_effort": "medium"}, "top_p", ""),
-    ({"stop_sequences": ["x"]}, {"c_stop": False}, {"stop": None}, "stop_sequences", ""),
-    ({"metadata": {"user_id": "u"}}, {"c_user": False}, {"user": None}, "metadata.user_id", ""),
+    ({"stop_sequences": ["x"]}, {"leave_out": ("stop",)}, {"stop": None}, "stop_sequences", ""),
+    ({"metadata": {"user_id": "u"}}, {"leave_out": ("user",)}, {"user": None}, "metadata.user_id", ""),
     ({"max_tokens": 100}, {"c_max_output": 50}, {"max_tokens": 50}, "", "max_tokens=50"),
     (FORCED, {}, {"tool_choice": {"type": "function", "function": {"name": "f"}}}, "", ""),
     (FORCED, {"c_tool_choice": "required"}, {"tool_choice": "required"}, "", "tool_choice=required"),
@@ -63,7 +63,7 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]] 
         "",
         "tool_choice=auto",
     ),
-    ({}, {"c_stream_options": False}, {"stream_options": None}, "", ""),
+    ({}, {"leave_out": ("stream_options",)}, {"stream_options": None}, "", ""),
 ]
 
 
