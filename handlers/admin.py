@@ -15,7 +15,7 @@ import orjson
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from ..proxy.process.admin import Admin
+from ..proxy.inspector.admin import Admin
 from ..proxy.wire.headers import is_loopback
 
 FILES = Path(__file__).parent / "inspector"

@@ -10,7 +10,7 @@ from tornado.web import Application
 from ..handlers import admin as admin_pages
 from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
 from .gateway import Gateway
-from .process.admin import Admin
+from .inspector.admin import Admin
 
 # clients write base URLs with and without /v1, and join them with one slash or two
 _V1 = r"/+(?:v1/+)*"

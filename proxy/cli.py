@@ -133,7 +133,7 @@ def _overridden(config: Config, given: argparse.Namespace) -> Config:
 def _serve(given: argparse.Namespace) -> int:
     from .keys import quota
     from .memory import stores
-    from .process import loops, server
+    from .process import admin, loops, worker
     from .telemetry import metrics
 
     journal.set_up(given.log_format)
@@ -150,11 +150,11 @@ def _serve(given: argparse.Namespace) -> int:
 
     def work(number: int) -> int:
         """number: 0 for the only worker, or for the process of the admin listeners."""
-        process: server.Process
+        process: worker.Process
         if number or folder is None:
-            process = server.Worker(config, given.log_format, reload, counters, number, folder)
+            process = worker.Worker(config, given.log_format, reload, counters, number, folder)
         else:
-            process = server.AdminProcess(config, reload, folder)
+            process = admin.AdminProcess(config, reload, folder)
         try:
             loops.run_loop(process.run)
         except OSError as error:
