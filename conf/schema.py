@@ -189,6 +189,11 @@ class Limits(Section):
     client_stall = Value(read.duration)
 
 
+class Drain(Section):
+    timeout = Value(read.duration)
+    delay = Value(read.duration)
+
+
 class SpanAttributes(Section):
     foreign = frozenset({"static"})
 
@@ -236,6 +241,7 @@ class Root(Section):
     state_storage = nested(StateStorage)
     access_keys = several(nested(AccessKey))
     limits = nested(Limits)
+    drain = nested(Drain)
     tracing = nested(Tracing)
     prices = Table(nested(Price))
 

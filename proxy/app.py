@@ -52,12 +52,14 @@ USUAL: dict[str, type[base.Handler]] = {
 class ModelApplication(Application):
     """The application of a model listener."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, timeout: float | None = None) -> None:
+        """timeout: seconds that a whole request may take on this listener; it is the setting `timeout`, and may change."""
         self._shared: dict[str, Any] = {"gateway": gateway}
         super().__init__(
             [(pattern, handler, self._shared) for pattern, handler in routes()],
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
+            timeout=timeout,
         )
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]

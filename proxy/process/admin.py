@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 
 from ...conf.model import Config
 from ..inspector.admin import Admin
 from ..inspector.links import Hub
 from ..telemetry.metrics import collected
+from . import start
 from .worker import Process
 
 
 class AdminProcess(Process):
     """Serves the admin listeners for several workers, until the last of them has ended: what they tell through a common folder."""
 
-    def __init__(self, config: Config, reload: Callable[[], Config] | None, folder: str) -> None:
-        super().__init__(config, reload)
+    def __init__(
+        self, plan: start.Plan, sockets: start.Sockets, read: Callable[[], Config] | None, orders: socket.socket, folder: str
+    ) -> None:
+        super().__init__(plan, sockets, read, orders)
         self._folder = folder
 
     async def _begin(self) -> None:

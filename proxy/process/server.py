@@ -46,6 +46,11 @@ class Server(HTTPServer):
         self._connections.add(connection)  # type: ignore[arg-type]
         connection.start()
 
+    @property
+    def open(self) -> list[inbound.Inbound]:
+        """Its connections."""
+        return list(self._connections)  # type: ignore[arg-type]
+
     def _sweep(self) -> None:
         now = self._loop.time()
         for connection in list(self._connections):
@@ -85,6 +90,10 @@ class Acceptor:
             self._timer.cancel()
         self._loop.remove_reader(self._sock)
         self._sock.close()
+
+    def use(self, context: ssl.SSLContext | None) -> None:
+        """For the connections to come; those that are open keep what they have."""
+        self._context = context
 
     def _freed(self) -> None:
         if self._full and self._server.connections < self._most and self._sock.fileno() >= 0:
