@@ -30,14 +30,15 @@ def serve(read: Callable[[], Config], again: bool, workers: int, log_format: str
     """
     loops.raise_file_limit()
     plan, sockets = start.claim(start.plan(read()))
+    if workers > 1:
+        for some in sockets.values():
+            for sock in some:
+                sock.close()  # nobody else had them: each worker opens its own, which share the port
     announce(plan.config)
     reading = read if again else None
     counters = quota.LocalCounters()
     if workers == 1:
         return loops.run_loop(Worker(plan, sockets, reading, log_format, counters).run)
-    for some in sockets.values():
-        for sock in some:
-            sock.close()  # nobody else had them: each worker opens its own, which share the port
     output = stderr.own()
     if output is not None:
         output.share()

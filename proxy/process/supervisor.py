@@ -210,6 +210,8 @@ class Supervisor:
             stderr.forked()
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             code = self._crew.work(number, sockets, orders)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
         except BaseException:
             log.exception("worker failed")
         finally:
