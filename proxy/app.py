@@ -7,6 +7,7 @@ from typing import Any
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
+from ..conf.model import Listener
 from ..handlers import admin as admin_pages
 from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
 from .gateway import Gateway
@@ -52,14 +53,14 @@ USUAL: dict[str, type[base.Handler]] = {
 class ModelApplication(Application):
     """The application of a model listener."""
 
-    def __init__(self, gateway: Gateway, timeout: float | None = None) -> None:
-        """timeout: seconds that a whole request may take on this listener; it is the setting `timeout`, and may change."""
+    def __init__(self, gateway: Gateway, listener: Listener = Listener()) -> None:  # noqa: B008 - it is frozen
+        """The setting `timeout`, seconds that a whole request may take, is the listener's, and changes with a reload."""
         self._shared: dict[str, Any] = {"gateway": gateway}
         super().__init__(
             [(pattern, handler, self._shared) for pattern, handler in routes()],
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
-            timeout=timeout,
+            timeout=listener.timeout,
         )
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]

@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import ssl
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from ...conf import ConfigError
 from ...conf.model import Config, Listener, StateStorage
 from ..memory import stores
 from .server import BACKLOG
+
+THREAD_SECONDS = 1.0  # that a thread has to end
 
 Sockets = dict[int, list[socket.socket]]
 """Listening sockets by the index of their listener."""
@@ -54,6 +57,9 @@ def plan(config: Config) -> Plan:
     """Raises ConfigError when a certificate or the store cannot be used."""
     contexts = tuple(map(tls_context, config.listeners))
     asyncio.run(_try_store(config.state_storage))
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(THREAD_SECONDS)  # the store's, which has been closed: no thread may be there when workers are forked
     return Plan(config, contexts, config.listeners)
 
 
@@ -75,10 +81,16 @@ def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
         if getattr(config, section) != getattr(old.config, section)
     ]
     written = config.listeners
+    served = old.config.listeners
     if list(map(_place, written)) == list(map(_place, old.written)):
-        served = tuple(replace(new, port=now.port) for new, now in zip(written, old.config.listeners, strict=True))
+        served = tuple(replace(now, timeout=new.timeout, tls=new.tls, name=new.name) for new, now in zip(written, served, strict=True))
+        waiting += [
+            f"{called(now)} has changed: what is not its name, timeout or tls takes effect at the next start"
+            for new, now in zip(written, served, strict=True)
+            if replace(new, port=now.port) != now
+        ]
     else:
-        written, served = old.written, old.config.listeners
+        written = old.written
         waiting.append("type, address or port of a listener, or their number, has changed: listeners change at the next start")
     contexts = tuple(map(tls_context, served))
     config = replace(config, listeners=served, state_storage=old.config.state_storage, tracing=old.config.tracing)

@@ -170,7 +170,8 @@ class Process:
 
     def _renew(self, served: _Served, listener: Listener) -> None:
         served.app.settings["timeout"] = listener.timeout
-        served.server.max_body_size = self._config.limits.max_body
+        if listener.type == "model":
+            served.server.max_body_size = self._config.limits.max_body
         for acceptor in served.acceptors:
             acceptor.use(self._plan.contexts[served.number])
 
@@ -310,7 +311,7 @@ class Worker(Process):
             self._show(self._admin)
         for index, listener in enumerate(self._config.listeners):
             if listener.type == "model":
-                self._listen(index, ModelApplication(gateway, listener.timeout))
+                self._listen(index, ModelApplication(gateway, listener))
 
     def _watch(self, looking: bool, content: bool) -> None:
         assert self._admin is not None

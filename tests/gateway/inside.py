@@ -79,7 +79,7 @@ class Inside:
         self.gateway = Gateway(self._config, self.lines.append)
         limit = self._config.limits.max_body
         self.server = Server(
-            ModelApplication(self.gateway, self._config.listeners[0].timeout),
+            ModelApplication(self.gateway, self._config.listeners[0]),
             max_body_size=limit,
             max_buffer_size=limit + (1 << 20),
             chunk_size=262144,
