@@ -121,6 +121,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """The end of a process. delay: how long it serves on while /readyz says 503; timeout: how long open requests may take then."""
+
+    timeout: float = 30.0
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Tracing:
     otlp_endpoint: str | None = None
     random_sampling: float = 100.0  # percent
@@ -146,6 +154,7 @@ class Config:
     state_storage: StateStorage = StateStorage()
     access_keys: tuple[AccessKey, ...] = ()  # empty: every caller is let in
     limits: Limits = Limits()
+    drain: Drain = Drain()
     tracing: Tracing = Tracing()
     prices: tuple[Price, ...] = ()  # the first that fits counts
     version: str | None = None

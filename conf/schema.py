@@ -193,6 +193,11 @@ class Limits(Section):
     client_stall = Value(read.duration)
 
 
+class Drain(Section):
+    timeout = Value(read.duration)
+    delay = Value(read.duration)
+
+
 class SpanAttributes(Section):
     foreign = frozenset({"static"})
 
@@ -240,6 +245,7 @@ class Root(Section):
     state_storage = nested(StateStorage)
     access_keys = several(nested(AccessKey))
     limits = nested(Limits)
+    drain = nested(Drain)
     tracing = nested(Tracing)
     prices = Table(nested(Price))
 

@@ -17,7 +17,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from ..codecs.registry import SHAPES
 from ..codecs.shape import names
-from ..proxy.process.admin import Admin
+from ..proxy.inspector.admin import Admin
 from ..proxy.wire.headers import is_loopback
 
 FILES = Path(__file__).parent / "inspector"

@@ -88,7 +88,9 @@ class ModelHandler(Handler):
         # what is not ASCII in it came as single bytes
         query = f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
         client = Client(self, self.gateway.config.limits.client_stall)
-        self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query, self.request.path + query)
+        timeout = self.settings.get("timeout")
+        target = self.request.path + query
+        self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query, target, timeout)
         if self._left:
             self._exchange.leave()
         try:

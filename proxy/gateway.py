@@ -55,7 +55,8 @@ class Gateway:
         self.demo = DemoClient()
         self.exchanges: set[Exchange] = set()
         self.serving: set[object] = set()  # requests that are read or answered, exchanges and others
-        self.draining = False
+        self.ready = True  # what /readyz says
+        self.draining = False  # new requests are refused
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl)
         self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
@@ -71,7 +72,6 @@ class Gateway:
         self.quota = Quota(config.access_keys, self._counters)
         self.config, self.router = config, router
         self._own_credentials = any(entry.passthrough_auth for entry in config.model_providers)
-        self.timeout = next((one.timeout for one in config.listeners if one.type == "model"), None)
 
     def upstream_for(self, candidate: Candidate) -> Any:
         return self.demo if candidate.built_in else self.upstream

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import re
 import socket
+import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from time import time
@@ -90,6 +91,13 @@ class Inbound(httputil.HTTPConnection):
             self.stream.close()
 
     async def close(self) -> None:
+        self.stream.close()
+
+    def abort(self) -> None:
+        """Close. An answer that has begun ends in a reset: where it would end with the connection, nothing else shows that it is cut."""
+        begun = self.written is not None and not self._write_finished
+        if (begun or self.stream.writing()) and not self.stream.closed():
+            self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.stream.close()
 
     # ---- reading ----
