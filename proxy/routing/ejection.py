@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...codecs import errors
 from .router import Candidate
 
 FIRST = 5.0  # seconds that the first failure costs; each further one twice as long
 LONGEST = 60.0
 KEPT = 1000  # failures: names that a wildcard lets through come from outside
+
+# what says nothing of an upstream when the credential is the caller's own
+_CALLERS_OWN = frozenset({"auth", "permission", "billing", "rate_limit"})
 
 Key = tuple[int, str]
 
@@ -31,15 +35,17 @@ class Ejection:
         self._clock = clock
         self._failures: dict[Key, _Failure] = {}
 
-    def failed(self, candidate: Candidate, retry_after: float | None = None) -> None:
-        """An attempt found that it does not work at the moment. retry_after: seconds, what the upstream itself said."""
+    def failed(self, candidate: Candidate, error: errors.GatewayError) -> None:
+        """An attempt failed so. Where the credential was the caller's own, its refusal or rate limit is nobody else's."""
+        if candidate.provider.passthrough_auth and error.kind in _CALLERS_OWN:
+            return
         key, now = _key(candidate), self._clock()
         known = self._failures.pop(key, None)
         if known is not None and not known.tried and now < known.until:
             self._failures[key] = known  # this was under way already when another failed
             return
         seconds = min(LONGEST, known.seconds * 2 if known else FIRST)
-        self._failures[key] = _Failure(now + max(seconds, min(retry_after or 0.0, LONGEST)), seconds)
+        self._failures[key] = _Failure(now + max(seconds, min(error.retry_after or 0.0, LONGEST)), seconds)
         if len(self._failures) > KEPT:
             del self._failures[next(iter(self._failures))]
 
@@ -65,6 +71,11 @@ class Ejection:
                 ejected.append((failure.until, candidate))
         ejected.sort(key=lambda pair: pair[0])
         return (*sound, *(candidate for _, candidate in ejected))
+
+    def until(self, candidate: Candidate) -> float | None:
+        """When it will be tried again, on the clock; None where it is not passed over."""
+        failure = self._failures.get(_key(candidate))
+        return None if failure is None or failure.until <= self._clock() else failure.until
 
 
 def _key(candidate: Candidate) -> Key:
