@@ -1,16 +1,17 @@
 """What one upstream model can express: flags that the encoders ask, never guess.
 
 The names are those of the configuration's `capabilities` map with the dot written as an underscore (`c.reasoning_in` is
-`c_reasoning_in`). `c_`, `m_` and `r_` flags speak of an upstream of the chat, messages and responses shape.
+`c_reasoning_in`). A letter in front says of which API an upstream's flag speaks. The configuration's readers are made from the types
+here (`conf/flags.py`): this is the only list of flags, of efforts and of their words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
-ALL_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,11 @@ class Capabilities:
     """Flags of one upstream and model. The defaults are those of an unknown host of the shape."""
 
     owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 are the operator's affair
-    echo_model: str = "alias"  # "alias": the caller sees the alias it asked for; "upstream": what the upstream says
+    echo_model: Literal["alias", "upstream"] = "alias"  # the name that the caller asked by, or what the upstream says
     reasoning_domain: str = ""  # whose opaque reasoning this upstream can read back; by default the provider's name
     openai_host: bool = False  # api.openai.com or Azure: takes OpenAI's own extensions
 
-    c_max_tokens_field: str = "max_tokens"
+    c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     c_developer_role: bool = False
     c_single_system: bool = False  # the chat template rejects a second system message
     c_custom_tools: bool = False
@@ -31,7 +32,7 @@ class Capabilities:
     c_web_search: bool = False
     c_top_k: bool = False
     c_effort_values: tuple[str, ...] = ("low", "medium", "high")  # empty: not a reasoning model
-    c_reasoning_in: str = "reasoning_content"  # none | reasoning_content | reasoning | reasoning_details
+    c_reasoning_in: Literal["none", "reasoning_content", "reasoning", "reasoning_details"] = "reasoning_content"
     c_reasoning_required_with_tools: bool = False
     c_cache_breakpoints: bool = False
     c_strict_tools: bool = True
@@ -40,8 +41,8 @@ class Capabilities:
     c_fast_tier: bool = False  # accepts service_tier "fast"
 
     m_version: str = "2023-06-01"
-    m_sampling: str = "temperature_or_top_p"  # full | temperature_or_top_p | none
-    m_thinking: str = "adaptive"  # none | manual | both | adaptive | adaptive_always
+    m_sampling: Literal["full", "temperature_or_top_p", "none"] = "temperature_or_top_p"
+    m_thinking: Literal["none", "manual", "both", "adaptive", "adaptive_always"] = "adaptive"
     m_effort_values: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
     m_structured_outputs: bool = True
     m_strict_tools: bool = True

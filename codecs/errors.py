@@ -12,6 +12,7 @@ each shape (KINDS). A message is public: it never holds a key, a URL with creden
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import jsontext
@@ -91,11 +92,8 @@ class GatewayError(Exception):
             self.should_retry = should_retry
 
     def http_status(self, shape: str) -> int:
-        """The HTTP status for a caller of this shape (`chat`, `messages` or `responses`)."""
-        if self.status is not None:
-            return self.status
-        kind = KINDS[self.kind]
-        return kind.messages_status if shape == "messages" else kind.openai_status
+        """The HTTP status for a caller of this shape. shape: a key of FORMS."""
+        return FORMS[shape].status(KINDS[self.kind]) if self.status is None else self.status
 
     def openai(self) -> dict[str, Any]:
         """The inside of `error` in the OpenAI shapes."""
@@ -111,13 +109,30 @@ class GatewayError(Exception):
         return {"type": "error", "error": error, "request_id": request_id}
 
     def body(self, shape: str, request_id: str | None) -> bytes:
-        """The HTTP body for a caller of this shape; `shared` is the form that both vendors' SDKs read."""
-        if shape == "messages":
-            return jsontext.dumps(self.anthropic(request_id))
-        if shape == "shared":
-            error = self.openai() | {"type": KINDS[self.kind].messages_type}
-            return jsontext.dumps({"type": "error", "error": error, "request_id": request_id})
-        return jsontext.dumps({"error": self.openai()})
+        """The HTTP body for a caller of this shape. shape: a key of FORMS."""
+        return jsontext.dumps(FORMS[shape].body(self, request_id))
+
+
+# ---- how an API says it ----
+
+
+class ErrorForm(NamedTuple):
+    """status: of a kind. body: (error, request id) → the whole object."""
+
+    status: Callable[[Kind], int]
+    body: Callable[[GatewayError, str | None], dict[str, Any]]
+
+
+def _shared(error: GatewayError, request_id: str | None) -> dict[str, Any]:
+    inner = error.openai() | {"type": KINDS[error.kind].messages_type}
+    return {"type": "error", "error": inner, "request_id": request_id}
+
+
+OPENAI = ErrorForm(lambda kind: kind.openai_status, lambda error, request_id: {"error": error.openai()})
+ANTHROPIC = ErrorForm(lambda kind: kind.messages_status, GatewayError.anthropic)
+
+FORMS: dict[str, ErrorForm] = {"shared": ErrorForm(OPENAI.status, _shared)}
+"""By shape, filled by `registry`. `shared` is read by both vendors' SDKs: for paths that belong to no shape."""
 
 
 # ---- the caller's ----

@@ -126,7 +126,7 @@ class Metered:
 class Stop:
     """The model has finished, and the upstream proved it."""
 
-    reason: str  # a key of REASONS
+    reason: str  # one of REASONS
     sequence: str | None = None  # reason "stop_sequence": which one
     explanation: str | None = None  # reason "refusal": the provider's words
 
@@ -162,14 +162,5 @@ Event = (
     | Ping
 )
 
-# neutral reason -> (messages stop_reason, chat finish_reason, responses status, responses incomplete reason)
-REASONS: dict[str, tuple[str, str, str, str | None]] = {
-    "end": ("end_turn", "stop", "completed", None),
-    "stop_sequence": ("stop_sequence", "stop", "completed", None),
-    "tool": ("tool_use", "tool_calls", "completed", None),
-    "length": ("max_tokens", "length", "incomplete", "max_output_tokens"),
-    "context": ("model_context_window_exceeded", "length", "incomplete", "max_output_tokens"),
-    "filter": ("refusal", "content_filter", "incomplete", "content_filter"),
-    "refusal": ("refusal", "content_filter", "incomplete", "content_filter"),
-    "pause": ("pause_turn", "stop", "completed", None),
-}
+REASONS = ("end", "stop_sequence", "tool", "length", "context", "filter", "refusal", "pause")
+"""Why an answer may have stopped, in the hub's words. Each shape has its own for every one of them."""

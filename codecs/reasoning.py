@@ -13,12 +13,11 @@ from typing import Any
 
 import orjson
 
+from .capabilities import EFFORTS
 from .ledger import Path
 from .request import ReasoningPart, Request, Thinking
 
 ENVELOPE = "dgr1."
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def seal(payload: dict[str, Any]) -> str:

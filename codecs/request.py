@@ -8,7 +8,7 @@ A value that is null or the documented default of its shape is never made a sett
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -164,6 +164,7 @@ class Tool:
     # web_search: allowed_domains, blocked_domains, user_location, search_context_size, max_uses
     search: dict[str, Any] = field(default_factory=dict)
     cache: Cache | None = None
+    inside: Path = ()  # where the members of the definition stand, behind `path`
 
 
 @dataclass(slots=True)
@@ -179,6 +180,29 @@ class ToolChoice:
 
 
 # ---- settings ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What the caller's API means by itself and says in no field: facts that a decoder gives to the request it makes.
+
+    Encoders ask these and never which shape the caller speaks.
+    """
+
+    turns_at: str  # the member that holds the turns
+    one_list: bool = False  # it is one list of items, so that what is moved in it is reported as the list
+    endpoint: tuple[str, ...] = ()  # settings that concern the caller's endpoint: they mean nothing to another API's upstream
+    cache_mark: str  # the member that sets a cache breakpoint; its lifetimes are those of the API that has this word
+    image_detail_at: Path = ("detail",)  # inside an image part
+    search_at: Mapping[str, Path] = field(default_factory=dict)  # inside a web_search tool; a key that is missing stands at the top
+    strict_by_default: bool = False  # a function is strict, where its schema can be, unless it says otherwise
+    open_schemas: bool = False  # "strict" goes with any schema; OpenAI's only with a closed one
+    fast_tier: bool = True  # "fast" is a word of its service_tier
+    shows_thinking: bool = False  # the caller has no way to ask for thinking to be shown, and expects it
+    hides_thinking: bool = False  # the caller can ask for thinking to be left out of the answer altogether
+    seals_text: bool = False  # reasoning that is nothing but text is bound to whom it came from; elsewhere it is in the open
+    results_inside: bool = False  # tool results and what the user says stand in one turn
+    system_inside: str = "system"  # the role by which another API knows a system turn that stands among the others
 
 
 @dataclass(slots=True)
@@ -223,7 +247,7 @@ class Setting(NamedTuple):
 class Request:
     """One request in the hub's words. `body` is the client's own JSON object: for the ledger's order and for what an answer echoes."""
 
-    shape: str
+    shape: str  # for what an operator reads; what follows from it is in `habits`
     model: str
     body: dict[str, Any]
     stream: bool = False
@@ -237,6 +261,7 @@ class Request:
     include_encrypted: bool = False  # responses: reasoning.encrypted_content, asked for or implied by store: false
     summary: str | None = None  # responses: reasoning.summary
     legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
+    habits: Habits = Habits(turns_at="messages", cache_mark="")
 
     def set(self, name: str, value: Any, *path: str | int) -> None:
         """Record what was asked; None is absence. path defaults to the name itself."""

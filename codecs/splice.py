@@ -95,9 +95,9 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
 def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes:
     """An answer, or the data of one frame, with another model name at `path`; the same object where no string stands there.
 
-    path: ("model",), ("message", "model") or ("response", "model"). Raises nothing, whatever the bytes are.
+    path: as a shape's `model_at`. Raises nothing, whatever the bytes are.
     """
-    if b'"model"' not in data:
+    if b'"%b"' % path[-1].encode() not in data:
         return data
     if usual := _leading(path).match(data):
         return _replaced(data, usual.span(1), jsontext.dumps(name))

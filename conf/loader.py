@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
 
+from ..codecs.registry import USUAL
 from . import checks, providers, read, schema
 from .document import ConfigError, Document, Path, Problem
 from .model import (
@@ -228,9 +229,9 @@ def _apis(interface: providers.Known, own: providers.Known | None, moved: bool) 
     OpenAI is a chat server until it says more. Whoever stands in for Anthropic at another address speaks chat too.
     """
     if own is None and interface.name == "openai":
-        return ("chat_completions",)
+        return (USUAL.api,)
     if own is not None and interface.name == "anthropic" and moved:
-        return (*interface.apis, "chat_completions")
+        return (*interface.apis, USUAL.api)
     return interface.apis
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Api = Literal["chat_completions", "messages", "responses"]
-APIS: tuple[Api, ...] = ("chat_completions", "messages", "responses")
+Api = str
+"""One of `codecs.registry.apis()`."""
 
 
 @dataclass(frozen=True, slots=True)

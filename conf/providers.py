@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from ..codecs.capabilities import EFFORTS
+from ..codecs.registry import USUAL
 from . import flags
 from .model import Api, Price
 
@@ -28,7 +30,7 @@ OPENAI_HOST_FLAGS: dict[str, object] = {
     "c.allowed_tools": True,
     "c.file_parts": True,
     "c.web_search": True,
-    "c.effort_values": flags.EFFORTS,
+    "c.effort_values": EFFORTS,
     "c.reasoning_in": "none",
 }
 
@@ -40,7 +42,7 @@ class Known:
     name: str
     base_url: str  # without a slash at the end; only a path when the host is the operator's own
     key: str | None = None
-    apis: tuple[Api, ...] = ("chat_completions",)
+    apis: tuple[Api, ...] = (USUAL.api,)
     auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
     models: tuple[str, ...] = ()
     only: tuple[str, ...] = ()

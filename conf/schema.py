@@ -11,14 +11,18 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
+from ..codecs import registry
 from . import flags, read
 from .document import Path
-from .model import APIS
 
 VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.2.0", "v0.3.0", "v0.4.0")
 FOREIGN_LISTENERS = ("agent", "prompt")
 
 NOT_A_MAPPING = "must be a mapping of keys to values"
+
+
+def _api(value: Any) -> str:
+    return str(read.one_of(*registry.apis())(value))
 
 
 class Section(Schema):
@@ -147,7 +151,7 @@ class ModelProvider(Section):
     passthrough_auth = Value(read.boolean)
     provider_interface = Value(read.text)
     headers = Table(Value(read.header), key=read.header_name)
-    apis = several(Value(read.one_of(*APIS)))
+    apis = several(Value(_api))
     capabilities = Capabilities()
     timeouts = nested(Timeouts)
     retry_policy = nested(RetryPolicy)

@@ -15,6 +15,8 @@ import orjson
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
+from ..codecs.registry import SHAPES
+from ..codecs.shape import names
 from ..proxy.process.admin import Admin
 from ..proxy.wire.headers import is_loopback
 
@@ -77,14 +79,14 @@ class Metrics(AdminHandler):
 
 
 class Explain(AdminHandler):
-    """GET /explain?model=…&shape=…: the candidates, and why; without a shape for each of the three, without a model for the default."""
+    """GET /explain?model=…&shape=…: the candidates, and why; without a shape for each, without a model for the default."""
 
     def get(self) -> None:
         model, shape = self.get_argument("model", None) or None, self.get_argument("shape", None) or None
         try:
             found = self.admin.explain(model, shape)
         except KeyError:
-            raise HTTPError(400, reason="shape is chat, messages or responses") from None
+            raise HTTPError(400, reason=f"shape is {names(SHAPES.values())}") from None
         self.tell({"model": model, "candidates": found})
 
 

@@ -1,4 +1,4 @@
-"""The three shapes' endpoints: POST /v1/chat/completions, /v1/messages, /v1/responses.
+"""The endpoints of the shapes: POST /v1/chat/completions, /v1/messages and so on, one for each shape of the registry.
 
 A handler takes the body in, bounded, and hands the request to an Exchange; everything that is decided is decided there.
 """
@@ -13,10 +13,10 @@ from urllib.parse import quote
 from tornado.web import HTTPError, stream_request_body
 
 from ..codecs import errors
+from ..codecs.shape import Shape
 from ..proxy.exchange.caller import Client
 from ..proxy.exchange.exchange import Exchange
 from ..proxy.gateway import Gateway
-from ..proxy.routing.router import Shape
 from ..proxy.wire import headers as travel
 from ..proxy.wire.inbound import Inbound
 from .base import Handler
@@ -31,7 +31,7 @@ ASCII = ascii_letters + digits + punctuation
 class ModelHandler(Handler):
     """One request to a model."""
 
-    shape: ClassVar[Shape]
+    shape: ClassVar[str]
 
     def initialize(self, gateway: Gateway) -> None:
         super().initialize(gateway)
@@ -88,7 +88,7 @@ class ModelHandler(Handler):
         # what is not ASCII in it came as single bytes
         query = f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
         client = Client(self, self.gateway.config.limits.client_stall)
-        self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query)
+        self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query, self.request.path + query)
         if self._left:
             self._exchange.leave()
         try:
@@ -107,18 +107,16 @@ class ModelHandler(Handler):
             self._exchange.leave()
 
 
-class ChatHandler(ModelHandler):
-    shape = "chat"
-
-
-class MessagesHandler(ModelHandler):
-    shape = "messages"
-
-
-class ResponsesHandler(ModelHandler):
-    shape = "responses"
+class StatefulHandler(ModelHandler):
+    """Of a shape whose clients try a WebSocket first."""
 
     def prepare(self) -> None:
         if self.request.method == "GET":
             raise errors.ClientFault("The Responses API is served over HTTP here: use POST.", kind="upgrade")
         super().prepare()
+
+
+def serving(shape: Shape) -> type[ModelHandler]:
+    """The handler of requests of this shape."""
+    base = StatefulHandler if shape.stateful else ModelHandler
+    return type(f"{shape.name.title()}Handler", (base,), {"shape": shape.name})

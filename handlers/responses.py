@@ -177,7 +177,7 @@ class Compact(ModelHandler):
         scan = splice.scan(body)
         gateway.check_model(name, scan.model)
         candidates = gateway.router.candidates(self.shape, scan.model).candidates
-        candidate = next((c for c in candidates if c.shape == "responses" and c.capabilities.r_stateful), None)
+        candidate = next((c for c in candidates if c.speaks.stateful and c.capabilities.r_stateful), None)
         if candidate is None:
             raise errors.ClientFault("Compaction is not supported by the selected model.", code="unsupported_endpoint")
         renamed = splice.replace_model(body, scan, candidate.model)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
+from ..codecs.registry import SHAPES
+from ..codecs.shape import Shape
 from ..handlers import admin as admin_pages
 from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
 from .gateway import Gateway
@@ -19,9 +22,7 @@ _V1 = r"/+(?:v1/+)*"
 def routes() -> list[tuple[str, type[base.Handler]]]:
     """Path patterns and their handlers; the first that fits is taken."""
     return [
-        (_V1 + r"chat/+completions/*", model.ChatHandler),
-        (_V1 + r"messages/*", model.MessagesHandler),
-        (_V1 + r"responses/*", model.ResponsesHandler),
+        *((_V1 + _pattern(shape), model.serving(shape)) for shape in SHAPES.values()),
         (_V1 + r"messages/+count_tokens/*", tokens.CountTokens),
         (_V1 + r"responses/+input_tokens/*", tokens.InputTokens),
         (_V1 + r"responses/+compact/*", responses.Compact),
@@ -41,12 +42,8 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
     ]
 
 
-# as nearly all requests have it: found without trying one pattern after the other
-USUAL: dict[str, type[base.Handler]] = {
-    "/v1/chat/completions": model.ChatHandler,
-    "/v1/messages": model.MessagesHandler,
-    "/v1/responses": model.ResponsesHandler,
-}
+def _pattern(shape: Shape) -> str:
+    return shape.route or re.escape(shape.path.lstrip("/")).replace("/", "/+") + "/*"
 
 
 class ModelApplication(Application):
@@ -54,14 +51,17 @@ class ModelApplication(Application):
 
     def __init__(self, gateway: Gateway) -> None:
         self._shared: dict[str, Any] = {"gateway": gateway}
+        found = routes()
+        # as nearly all requests have it: found without trying one pattern after the other
+        self._usual = {f"/v1{shape.path}": handler for shape, (_, handler) in zip(SHAPES.values(), found, strict=False)}
         super().__init__(
-            [(pattern, handler, self._shared) for pattern, handler in routes()],
+            [(pattern, handler, self._shared) for pattern, handler in found],
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
         )
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
-        usual = USUAL.get(request.path)
+        usual = self._usual.get(request.path)
         return super().find_handler(request) if usual is None else self.get_handler_delegate(request, usual, self._shared)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import orjson
 
 from .. import conf
+from ..codecs.registry import SHAPES, USUAL
+from ..codecs.shape import names
 from ..conf.model import Config
 from .telemetry import log as journal
 from .wire.headers import is_loopback
@@ -40,14 +42,14 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument("--from", dest="source", required=True, choices=SHAPES, metavar="SHAPE")
     translate.add_argument("--to", dest="target", required=True, choices=SHAPES, metavar="SHAPE")
     translate.add_argument("file", nargs="?", help="default: standard input")
-    _add_load(commands.add_parser("load", help="load test of any endpoint of the three shapes"))
+    _add_load(commands.add_parser("load", help=f"load test of any endpoint of the shapes {names(SHAPES.values())}"))
     return top
 
 
 def _add_load(load: argparse.ArgumentParser) -> None:
     load.description = "Keeps N streams open for a while and tells what came of them. Exit code 1 when an answer was not whole."
     load.add_argument("url", metavar="URL", help="of the server, as http://localhost:12000; its /v1; or the path itself")
-    load.add_argument("--shape", choices=SHAPES, help="of the requests (chat, or what the URL's path says)")
+    load.add_argument("--shape", choices=SHAPES, help=f"of the requests ({USUAL.name}, or what the URL's path says)")
     load.add_argument("--model", default="demo/echo", help="demo/echo")
     load.add_argument("--streams", type=_many, default=10, metavar="N", help="kept open at once (10)")
     load.add_argument("--rate", type=_positive, metavar="EVENTS/S", help="of each stream, on average; default: as fast as they come")
@@ -58,9 +60,6 @@ def _add_load(load: argparse.ArgumentParser) -> None:
     load.add_argument("--size", type=_many, default=0, metavar="BYTES", help="of conversation in each request, before its prompt")
     load.add_argument("--whole", action="store_true", help="ask for answers that are not streamed")
     load.add_argument("--json", action="store_true", help="the figures as JSON on standard output")
-
-
-SHAPES = ("chat", "messages", "responses")
 
 
 def _port(text: str) -> int:
@@ -238,7 +237,7 @@ def _load(given: argparse.Namespace) -> int:
     from .load import run as load
     from .process import loops
 
-    shape = given.shape or load.shape_of(given.url) or "chat"
+    shape = given.shape or load.shape_of(given.url) or USUAL.name
     key = os.environ.get(given.key[1:]) if given.key and given.key.startswith("$") else given.key
     plan = load.Plan(
         given.url,

@@ -77,7 +77,7 @@ class Gateway:
         return self.demo if candidate.built_in else self.upstream
 
     def learn(self, candidate: Candidate, lesson: str) -> None:
-        """An upstream refused something that most take; believed for an hour. lesson: a name of attempt.LESSONS."""
+        """An upstream refused something that most take; believed for an hour. lesson: the name of one of a shape's."""
         self._learned[candidate.name, lesson] = self.loop.time() + LESSON_SECONDS
         if len(self._learned) > LESSONS_KEPT:
             self._learned.pop(next(iter(self._learned)))

@@ -14,7 +14,7 @@ import dragoman.proxy
 
 HOUSE = Path(__file__).resolve().parent.parent
 PACKAGES = ("codecs", "conf", "proxy", "handlers")
-MAY_IMPORT = {"codecs": set(), "conf": set(), "proxy": {"codecs", "conf"}, "handlers": {"codecs", "conf", "proxy"}}
+MAY_IMPORT = {"codecs": set(), "conf": {"codecs"}, "proxy": {"codecs", "conf"}, "handlers": {"codecs", "conf", "proxy"}}
 KNOWS_EVERYTHING = "proxy/app.py"
 MODULES = sorted(path for package in PACKAGES for path in (HOUSE / package).rglob("*.py"))
 LONGEST = 700

@@ -25,6 +25,7 @@ from ..request import (
     TextPart,
 )
 from ..tools import ToolMap
+from .facts import HABITS, IDS
 
 Content = dict[str, Any]
 
@@ -33,11 +34,11 @@ class ContentWriter:
     """Writes the content of one request."""
 
     def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap) -> None:
-        self._request = request
+        self._habits = request.habits
         self._ledger = request.ledger
         self._capabilities = capabilities
         self._tools = tools
-        self._ids = CallIds("chat", capabilities.openai_host)
+        self._ids = CallIds(IDS, capabilities.openai_host)
 
     # ---- what people and tools say ----
 
@@ -75,8 +76,9 @@ class ContentWriter:
         cache: Cache | None = part.cache
         if cache is not None and self._capabilities.c_cache_breakpoints:
             written["prompt_cache_breakpoint"] = {"mode": "explicit", "ttl": "12h" if cache.long else "30m"}
-            if cache.long and self._request.shape == "messages":
-                self._ledger.adapt((*part.path, "cache_control"))
+            theirs = self._habits.cache_mark
+            if cache.long and theirs != HABITS.cache_mark:
+                self._ledger.adapt((*part.path, theirs))
         return written
 
     def content(self, parts: list[Content]) -> str | list[Content]:
@@ -157,8 +159,8 @@ class ContentWriter:
         return self._capabilities.reasoning_domain
 
     def _is_readable(self, part: ReasoningPart) -> bool:
-        """A messages client's thinking goes back to whom it came from; elsewhere the text is in the open."""
-        return self._request.shape != "messages" or part.domain == self._domain
+        """Text that its shape seals goes back to whom it came from alone."""
+        return not self._habits.seals_text or part.domain == self._domain
 
 
 def is_marked(parts: list[Content]) -> bool:

@@ -20,13 +20,6 @@ from .turns_out import write_turns
 
 _MOST_STOPS = 4
 
-# what another shape asks of its own endpoint, and what is answered for elsewhere
-_MEANINGLESS = {
-    "chat": (),
-    "messages": (),
-    "responses": ("include_obfuscation", "store", "metadata"),
-}
-
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
     """The upstream's body. Takes the request's settings, and reports what it does not carry in its ledger.
@@ -46,7 +39,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     if request.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    request.ignore(_MEANINGLESS[request.shape])
+    request.ignore(request.habits.endpoint)
     request.close()
     return Encoded(body, names)
 

@@ -7,7 +7,6 @@ commit on (the first content, see lanes.CONTENT) every failure is told in the sh
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable
 from dataclasses import replace
 from functools import cached_property
@@ -26,7 +25,6 @@ from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from .caller import SSE_HEADERS
 from .lanes import BytesLane, EventsLane, json_object, translate_whole
-from .shapes import SHAPES
 from .spent import used
 
 if TYPE_CHECKING:
@@ -38,18 +36,6 @@ LINGER = 5.0  # seconds that the upstream may take to end its body after the ans
 SHORTEST_KEY = 8  # characters of a credential that is looked for in an upstream's error
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
-
-# what an upstream may refuse although most take it -> (its shape, the bytes that say it was sent, how the refusal reads);
-# the first two are believed of the upstream for an hour, the others are of this request alone
-LESSONS: dict[str, tuple[str, bytes, re.Pattern[bytes]]] = {
-    "stream_options": ("chat", b'"stream_options"', re.compile(rb"stream_options")),
-    "summary": ("responses", b'"summary"', re.compile(rb"reasoning\.summary")),
-    "reasoning": ("responses", b'"encrypted_content"', re.compile(rb"invalid_encrypted_content")),
-    "signature": ("messages", b'"signature"', re.compile(rb"[Ii]nvalid `?signature`?")),
-}
-
-# what a whole answer of a shape has in any case
-_BEARS = {"chat": "choices", "messages": "content", "responses": "output"}
 
 _OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 
@@ -98,15 +84,14 @@ class Attempt:
             body = self._spliced()
         else:
             body = self._translated()
-        if candidate.shape == "messages":
-            headers.setdefault("anthropic-version", candidate.capabilities.m_version)
+        headers = candidate.speaks.headers(candidate.capabilities) | headers
         headers["accept"] = "text/event-stream" if exchange.stream else "application/json"
         headers |= candidate.headers(exchange.credential)
         if exchange.trace is not None:
             headers |= exchange.trace.attempt(self)
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
-            candidate.url + exchange.query if self.same_shape else candidate.url,
+            candidate.endpoint(exchange.stream, exchange.query if self.same_shape else ""),
             "POST",
             headers,
             body,
@@ -134,21 +119,21 @@ class Attempt:
 
     def _spliced(self) -> bytes:
         """The client's bytes with the model's value replaced, and what else was asked for."""
-        exchange, candidate = self.exchange, self.candidate
+        exchange, candidate, own = self.exchange, self.candidate, self.candidate.speaks
         scan = exchange.scan
         self._withhold = False
         body = exchange.body
         inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
         if inlined is not None or scrub.is_foreign(body):
             value = dict(scan.value) if inlined is None else inlined
-            if scrub.scrub(exchange.shape, value, candidate.capabilities, self.ledger) or inlined is not None:
+            if scrub.scrub(own.scrub, value, candidate.capabilities, self.ledger) or inlined is not None:
                 body = jsontext.dumps(value)
                 scan = splice.scan(body)
         if scan.model != candidate.model:
-            body = splice.replace_model(body, scan, candidate.model)
-        refuses = exchange.gateway.knows(candidate, "stream_options")
-        if exchange.shape == "chat" and exchange.stream and not refuses and not scan.include_usage:
-            body = splice.add_include_usage(body, scan)
+            body = own.rename(body, scan, candidate.model)
+        demand, refuses = own.usage_on_demand, exchange.gateway.knows(candidate, "stream_options")
+        if demand is not None and exchange.stream and not refuses and not demand.asked(scan):
+            body = demand.ask(body, scan)
             self._withhold = True
         request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream)
         self.reply = self._reply(request)
@@ -156,7 +141,7 @@ class Attempt:
 
     def _translated(self) -> bytes:
         exchange, candidate = self.exchange, self.candidate
-        own = SHAPES[exchange.shape]
+        own = exchange.speaks
         request: Request
         if exchange.turn is not None:
             request = own.decode_request(exchange.scan.value, exchange.turn.items())
@@ -169,7 +154,7 @@ class Attempt:
         capabilities = candidate.capabilities
         if exchange.gateway.knows(candidate, "summary"):
             capabilities = replace(capabilities, r_summaries=False)
-        encoded = SHAPES[candidate.shape].encode_request(request, capabilities, candidate.model)
+        encoded = candidate.speaks.encode_request(request, capabilities, candidate.model)
         if exchange.gateway.knows(candidate, "stream_options"):
             encoded.body.pop("stream_options", None)
         self.ledger = request.ledger
@@ -355,18 +340,19 @@ class Attempt:
         if not 200 <= self.status < 300:
             raise self._refused(body)
         value = json_object(body)
-        if "error" in value and value["error"] and value.get("object") != "response" and value.get("type") != "message":
-            raise SHAPES[self.candidate.shape].decode_error(200, body)
-        if not isinstance(value.get(_BEARS[self.candidate.shape]), list):
+        shape = self.candidate.speaks
+        if shape.is_error(value):
+            raise shape.decode_error(200, body)
+        if not isinstance(value.get(shape.bears), list):
             raise errors.Garbled("The upstream's answer is not one of its API.", f"keys {list(value)[:20]!r}"[:300])
         if self.exchange.stream:
             await self._synthesised(value)
         elif self.same_shape:
-            observer = SHAPES[self.exchange.shape].Observer(self.reply)
+            observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
             if self.reply.echo_model is not None:
-                body = splice.replace_answer_model(body, ("model",), self.reply.echo_model)
+                body = splice.replace_answer_model(body, shape.model_at, self.reply.echo_model)
             if self.exchange.turn is not None:
                 body = await self.exchange.turn.keep_body(self.reply, self.candidate, value, body)
             await self._answer(body)
@@ -384,7 +370,7 @@ class Attempt:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = lane.replay(SHAPES[self.candidate.shape].decode_response(value, self.reply))
+        out = lane.replay(self.candidate.speaks.decode_response(value, self.reply))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
@@ -406,7 +392,7 @@ class Attempt:
         kind = self.upstream_headers.get("Content-Type", "")
         self._learn(body)
         told = self._without_key(body)
-        error: errors.GatewayError = SHAPES[self.candidate.shape].decode_error(self.status, told, kind)
+        error = self.candidate.speaks.decode_error(self.status, told, kind)
         error.retry_after = limits.retry_after(self.upstream_headers, time())
         managed = self.candidate.capabilities.owns_key and not self.candidate.provider.passthrough_auth
         if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
@@ -420,7 +406,7 @@ class Attempt:
         if self.same_shape and told.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
             own = self.candidate.provider.passthrough_auth
             self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body if own else told)
-        error.headers = limits.answer_headers(self.candidate.shape, self.exchange.shape, self.upstream_headers, time())
+        error.headers = limits.answer_headers(self.candidate.speaks.limits, self.exchange.speaks.limits, self.upstream_headers, time())
         return error
 
     def _without_key(self, body: bytes) -> bytes:
@@ -431,12 +417,14 @@ class Attempt:
 
     def _learn(self, body: bytes) -> None:
         """A refusal of something that can be left out: the same candidate is asked again without it."""
-        for name, (shape, sent, word) in LESSONS.items():
-            said = self.status == 400 and self.candidate.shape == shape and word.search(body)
-            if said and sent in (self.request.body or b"") and name not in self.exchange.refused:
-                self.exchange.refused.add(name)
-                if name in ("stream_options", "summary"):
-                    self.exchange.gateway.learn(self.candidate, name)
+        if self.status != 400:
+            return
+        for lesson in self.candidate.speaks.lessons:
+            sent = lesson.sent in (self.request.body or b"")
+            if sent and lesson.name not in self.exchange.refused and lesson.refusal.search(body):
+                self.exchange.refused.add(lesson.name)
+                if lesson.lasting:
+                    self.exchange.gateway.learn(self.candidate, lesson.name)
                 self.learned = True
 
     def answer_headers(self) -> dict[str, str]:
@@ -461,7 +449,7 @@ class Attempt:
         if self.same_shape:
             found |= travel.forwarded_down(self.upstream_headers)
         else:
-            found |= limits.answer_headers(candidate.shape, exchange.shape, self.upstream_headers, time())
+            found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
         return limits.replaced(found, exchange.limits)
 
 

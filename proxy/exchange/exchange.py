@@ -18,7 +18,8 @@ from tornado.iostream import StreamClosedError
 
 from ...codecs import errors, limits, splice
 from ...codecs.ledger import Ledger
-from ..routing.router import Candidate, Shape
+from ...codecs.registry import SHAPES
+from ..routing.router import Candidate
 from ..wire import headers as travel
 from .attempt import Attempt
 from .caller import Client
@@ -36,14 +37,21 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 
 
 class Exchange:
-    """One caller's request. `shape` is the caller's; `query` is what stood behind the path, with its question mark."""
+    """One caller's request. `shape` is the caller's; `query` is what stood behind the path, with its question mark.
 
-    def __init__(self, gateway: Gateway, shape: Shape, client: Client, headers: HTTPHeaders, body: bytes, query: str = "") -> None:
+    target: the path and the query, for shapes whose model and stream stand there.
+    """
+
+    def __init__(
+        self, gateway: Gateway, shape: str, client: Client, headers: HTTPHeaders, body: bytes, query: str = "", target: str = ""
+    ) -> None:
         self.gateway = gateway
         self.shape = shape
+        self.speaks = SHAPES[shape]  # what the caller speaks
         self.headers = headers
         self.body = body
         self.query = query
+        self.target = target
         self.nonce = travel.nonce(16)
         self.request_id = travel.request_id(headers.get("X-Request-Id"), self.nonce)
         self.credential = travel.credential(headers, shape)
@@ -53,7 +61,7 @@ class Exchange:
         self.turn: Turn | None = None  # of a responses client: what it continues, and what is kept
         self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
-        self.refused: set[str] = set()  # names of attempt.LESSONS that an upstream taught during this request
+        self.refused: set[str] = set()  # names of a shape's lessons that an upstream taught during this request
         self.scan: splice.Scan
         self.attempts: list[Attempt] = []
         self.status = 200
@@ -123,7 +131,7 @@ class Exchange:
         self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
         route = self.gateway.router.candidates(self.shape, self.scan.model)
         candidates = route.candidates
-        if self.shape == "responses":
+        if self.speaks.stateful:
             candidates = await self.gateway.state.begin(self, candidates)
         failed: list[tuple[Candidate, errors.GatewayError]] = []
         for candidate in self.gateway.ejection.ordered(candidates):
@@ -134,7 +142,7 @@ class Exchange:
     def _read(self) -> None:
         gateway = self.gateway
         gateway.admit(self)
-        self.scan = splice.scan(self.body)
+        self.scan = self.speaks.read(self.target, self.body)
         self.stream = bool(self.scan.stream)
         if self.stream:
             gateway.metrics.opened()

@@ -12,28 +12,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, cast
 
 from ...codecs import errors, jsontext, splice
 from ...codecs import events as ev
+from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
-from ...codecs.sse import KEEP_ALIVE, PING, Splitter
+from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
+from ...codecs.sse import Splitter
 from ...codecs.usage import Usage
-from .shapes import SHAPES, Collector, Decoder, Encoder, Observer
 
 # hub events that are content: what a client has seen of them cannot be taken back
 CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal)
 
-# what ends an event, one event with its end, and what a chunk that carries only usage looks like
+# what ends an event, and one event with its end
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 NO_JSON = "The upstream sent an event that is not JSON."
-
-# where a shape's answers name the model: whole, and in a stream
-_MODEL_AT: dict[str, tuple[str, ...]] = {"chat": ("model",), "messages": ("message", "model"), "responses": ("response", "model")}
 
 
 def events_of(whole: bytes) -> list[bytes]:
@@ -58,10 +55,10 @@ class BytesLane:
 
     def __init__(self, reply: Reply, shape: str, max_event: int, withhold_usage: bool = False) -> None:
         self._splitter = Splitter(max_event)
-        self.observer: Observer = SHAPES[shape].Observer(reply)
-        self._encoder: Encoder = SHAPES[shape].StreamEncoder(reply)
+        self._shape = SHAPES[shape]
+        self.observer: Observer = self._shape.Observer(reply)
+        self._encoder: Encoder = self._shape.Encoder(reply)
         self._reply = reply
-        self._shape = shape
         self._edits = withhold_usage or reply.echo_model is not None
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
@@ -136,7 +133,7 @@ class BytesLane:
 
     def _edited(self, whole: bytes) -> bytes:
         if self._reply.echo_model is None:
-            bare: int = self.observer.bare  # type: ignore[attr-defined] # only the chat shape has usage to withhold
+            bare = self.observer.bare
             if bare == self._bare:
                 return whole
             if not self._rest:
@@ -145,12 +142,12 @@ class BytesLane:
 
     def _edit(self, event: bytes) -> bytes:
         """One event's bytes, its blank line included."""
-        if self._withhold_usage and _NO_CHOICES.search(event) and _is_usage_chunk(event):
+        demand = self._shape.usage_on_demand
+        if self._withhold_usage and demand is not None and demand.told(event):
             return b""
-        model = self._reply.echo_model
-        if model is None or b'"model"' not in event:
+        model, where = self._reply.echo_model, self._shape.stream_model_at
+        if model is None or where[-1].encode() not in event:
             return event
-        where = _MODEL_AT[self._shape]
         lines = event.splitlines(keepends=True)
         return b"".join(
             b"data:" + splice.replace_answer_model(line[5:], where, model) if line.startswith(b"data:") else line for line in lines
@@ -184,10 +181,10 @@ class BytesLane:
         if not self._owed or self.error is None:
             return b""
         self._reply.given = self.events
-        return self._encoder.feed([ev.Fault(self.error)])
+        return self._shape.framing.join(self._encoder.feed([ev.Fault(self.error)]))
 
     def keep_alive(self) -> bytes:
-        return PING if self._shape == "messages" and self.events else KEEP_ALIVE
+        return self._shape.keep_alive(self.events > 0)
 
 
 def _is_sound(data: bytes) -> bool:
@@ -199,15 +196,6 @@ def _is_sound(data: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_usage_chunk(event: bytes) -> bool:
-    data = b"".join(line[5:] for line in event.splitlines() if line.startswith(b"data:"))
-    try:
-        chunk = jsontext.loads(data)
-    except ValueError:
-        return False
-    return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
 
 
 class EventsLane:
@@ -222,8 +210,11 @@ class EventsLane:
 
     def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
         self._splitter = Splitter(max_event)
-        self._decoder: Decoder = SHAPES[upstream_shape].StreamDecoder(reply)
-        self.encoder: Encoder = SHAPES[client_shape].StreamEncoder(reply)
+        self._decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
+        self._shape = SHAPES[client_shape]
+        self.encoder: Encoder = self._shape.Encoder(reply)
+        framing = self._shape.framing
+        self._before, self._between, self._after = framing.before, framing.between, framing.after
         self.content = False
         self.ended = False
         self.error: errors.GatewayError | None = None
@@ -239,11 +230,13 @@ class EventsLane:
 
     def feed(self, chunk: bytes) -> bytes:
         decode = self._decoder.feed
-        found: list[ev.Event] = []
         frames = self._splitter.feed(chunk)
+        self.events += len(frames)
+        if len(frames) == 1:  # as in nearly every read of a paced stream
+            return self.pass_on(decode(frames[0]))
+        found: list[ev.Event] = []
         for frame in frames:
             found += decode(frame)
-        self.events += len(frames)
         return self.pass_on(found)
 
     def pass_on(self, found: list[ev.Event]) -> bytes:
@@ -252,11 +245,19 @@ class EventsLane:
             self.content = any(isinstance(event, CONTENT) for event in found)
         if self._decoder.ended:
             found = self.note(found)
-        return self.encoder.feed(found) if found else b""
+        if not found:
+            return b""
+        frames = self.encoder.feed(found)
+        if len(frames) == 1:
+            name, data = frames[0]
+            return b"".join((self._before, name, self._between, data, self._after))
+        if not frames and type(found[-1]) is ev.Ping:
+            return self.keep_alive()
+        return self._shape.framing.join(frames)
 
     def replay(self, found: list[ev.Event]) -> bytes:
         """A whole answer's events, given out as a stream's."""
-        return self.encoder.feed(self.note(found))
+        return self._shape.framing.join(self.encoder.feed(self.note(found)))
 
     def note(self, found: list[ev.Event]) -> list[ev.Event]:
         """The events without their end, which is kept for `close`."""
@@ -291,10 +292,16 @@ class EventsLane:
 
     def close(self) -> bytes:
         """The answer's end, or the shape's own failure."""
-        return self.encoder.feed([ev.Fault(self.error)] if self.error is not None else self._closing)
+        events: list[ev.Event] = [ev.Fault(self.error)] if self.error is not None else self._closing
+        return self._shape.framing.join(self.encoder.feed(events))
+
+    def fail(self, error: errors.GatewayError) -> bytes:
+        """What to write instead of what `close` gave, when the answer could not be stored."""
+        return self._shape.framing.join(cast(StatefulEncoder, self.encoder).fail(error))
 
     def keep_alive(self) -> bytes:
-        return self.encoder.keep_alive()
+        """What a silent stream is kept alive with; b"" after its end."""
+        return b"" if self.encoder.ended else self._shape.keep_alive(self.encoder.started)
 
 
 def translate_whole(body: bytes, reply: Reply, upstream_shape: str, client_shape: str) -> tuple[Collector, list[ev.Event]]:

@@ -60,8 +60,7 @@ def upstream_request(
     """A request of `path` (with its leading slash) to the candidate. Raises Unconfigured without a credential."""
     headers = {"content-type": given.get("Content-Type", "application/json"), "user-agent": "dragoman"}
     headers |= travel.forwarded_up(given.get_all(), own_credential=candidate.provider.passthrough_auth)
-    if candidate.shape == "messages":
-        headers.setdefault("anthropic-version", candidate.capabilities.m_version)
+    headers = candidate.speaks.headers(candidate.capabilities) | headers
     headers |= {"accept-encoding": "identity"} | candidate.headers(credential)
     timeouts = candidate.provider.timeouts
     return UpstreamRequest(

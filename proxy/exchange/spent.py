@@ -15,7 +15,6 @@ from ...codecs.usage import Usage
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-_FRAMING = {"chat": 320, "messages": 120, "responses": 330}  # bytes of an event, or of a whole answer, that are not text
 _TOKEN = 4  # bytes of text
 _BLOB = re.compile(rb"[A-Za-z0-9+/=_-]{2000,}")  # an image, or another file
 _BLOB_TOKENS = 1600
@@ -30,7 +29,7 @@ def used(attempt: Attempt) -> Usage | None:
     if not attempt.received:
         return known
     events, least = (lane.events, lane.events) if lane is not None else (1, 0)
-    written = max(least, (attempt.received - events * _FRAMING[attempt.candidate.shape]) // _TOKEN)
+    written = max(least, (attempt.received - events * attempt.candidate.speaks.overhead) // _TOKEN)
     if known is None:
         return Usage(input=_read(attempt.request.body or b""), output=written)
     return replace(known, input=known.input or _read(attempt.request.body or b""), output=max(known.output, written), total=None)

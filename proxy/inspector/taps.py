@@ -22,13 +22,13 @@ import orjson
 
 from ...codecs import errors
 from ...codecs import events as ev
+from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.sse import Splitter
 from ..exchange.attempt import Attempt
 from ..exchange.caller import Client
 from ..exchange.lanes import EventsLane, json_object
-from ..exchange.shapes import SHAPES
-from ..routing.router import API_OF, PATH_OF, Candidate, told
+from ..routing.router import Candidate, told
 from ..telemetry.metrics import error_kind
 from . import redaction as redact
 
@@ -112,7 +112,7 @@ class Tap:
             content=self.content,
             done=False,
         )
-        path = "/v1" + PATH_OF[API_OF[exchange.shape]]
+        path = "/v1" + SHAPES[exchange.shape].path
         self.head("client", f"POST {redact.target(path + exchange.query)}", exchange.headers.get_all())
         self.body("client", exchange.body)
 

@@ -29,6 +29,7 @@ from math import ceil
 from typing import NamedTuple, Protocol
 
 from ...codecs import errors, limits
+from ...codecs.registry import SHAPES
 from ...codecs.usage import Usage
 from ...conf.model import AccessKey, Config
 
@@ -169,7 +170,7 @@ def _headers(key: AccessKey, standing: Standing, shape: str) -> dict[str, str]:
         families["requests"] = (requests.limit, max(0, requests.limit - requests.used - standing.admitted), full_in)
     if tokens is not None:
         families["tokens"] = (tokens.limit, max(0, tokens.limit - tokens.used), tokens.full_in)
-    return limits.own_headers(shape, families, time.time())
+    return limits.own_headers(SHAPES[shape].limits, families, time.time())
 
 
 def _refusal(key: AccessKey, standing: Standing) -> errors.OverQuota:

@@ -123,4 +123,4 @@ class Prior:
 
 def native(candidate: Candidate) -> bool:
     """Whether this upstream keeps its responses itself."""
-    return candidate.shape == "responses" and candidate.capabilities.r_stateful
+    return candidate.speaks.stateful and candidate.capabilities.r_stateful

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...codecs import errors, jsontext, responses
 from ...codecs.events import Fault
 from ...codecs.ledger import Ledger
+from ...codecs.registry import STATEFUL
 from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ..exchange.caller import Client
@@ -216,7 +217,7 @@ class Turn(Prior):
                 log.error("a failed response could not be kept: %s", error.detail or error.message)
                 return tail
             lane.error = error
-            told: bytes = answer.fail(error)  # type: ignore[union-attr]
+            told: bytes = lane.fail(error)  # type: ignore[union-attr]
             return told
         return tail
 
@@ -255,7 +256,7 @@ class Turn(Prior):
         assert encoder.response is not None
         try:
             await self._store(encoder.response, {}, None)
-            self.job.write(frames)
+            self.job.write(STATEFUL.framing.join(frames))
         except errors.GatewayError as unkept:
             log.error("a failed response could not be kept: %s", unkept.detail or unkept.message)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...codecs.registry import SHAPES
 from ...conf.model import Config
 from ..inspector.ring import Ring
-from ..routing.router import API_OF, Router
+from ..routing.router import Router
 
 
 class Admin:
@@ -24,7 +25,7 @@ class Admin:
 
     def explain(self, model: str | None, shape: str | None) -> dict[str, list[str]]:
         """By shape of the caller, the candidates in order with the reason of each. Raises KeyError for a shape that there is not."""
-        shapes = [own for own in API_OF if shape in (None, own)]
+        shapes = [own for own in SHAPES if shape in (None, own)]
         if not shapes:
             raise KeyError(shape)
         return {own: self._router.explain(own, model) for own in shapes}

@@ -39,9 +39,9 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from ...codecs.registry import SHAPES
 from ...conf.model import Tracing
 from ..keys.cost import cost
-from ..routing.router import API_OF, PATH_OF
 from .metrics import error_kind, status
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Trace:
                 outcome = Status(StatusCode.ERROR, attempt.error.message[:_LONGEST])
             times = (begun, attempt.times.get("end", now))
             write(f"chat {attempt.candidate.model}", SpanKind.CLIENT, context, self._context, times, found, outcome)
-        path, code, outcome = "/v1" + PATH_OF[API_OF[exchange.shape]], status(exchange), _UNSET
+        path, code, outcome = "/v1" + SHAPES[exchange.shape].path, status(exchange), _UNSET
         found = {
             "http.request.method": "POST",
             "http.route": path,
@@ -213,7 +213,7 @@ def _call(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
         "gen_ai.request.stream": exchange.stream,
         "server.address": place.hostname or "",
         "server.port": place.port or (443 if place.scheme == "https" else 80),
-        "dragoman.upstream_api": API_OF[candidate.shape],
+        "dragoman.upstream_api": candidate.speaks.api,
         "dragoman.lane": "bytes" if attempt.same_shape else "events",
         "dragoman.reason": candidate.reason,
     }

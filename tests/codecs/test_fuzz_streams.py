@@ -19,6 +19,7 @@ from .answers import answers
 from .fuzzing import JUNK, damaged, fuzz
 from .grammar import GRAMMARS
 from .recited import STREAMS, WHOLE
+from .wire import Wire
 
 SHAPES: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
 PAIRS = [pytest.param(client, upstream, id=f"{upstream}-to-{client}") for client in SHAPES for upstream in SHAPES if client != upstream]
@@ -45,7 +46,7 @@ def decoded(upstream: str, client: str, frames: list[sse.Frame], clean: bool) ->
 
 
 def served(client: str, batches: list[list[ev.Event]]) -> bytes:
-    encoder = SHAPES[client].StreamEncoder(reply(client))
+    encoder = Wire(client, reply(client))
     out = b"".join(encoder.feed(batch) + encoder.keep_alive() for batch in batches[:-1])
     out += encoder.feed(batches[-1])
     assert encoder.feed([]) == b""

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.proxy.exchange.lanes import _EVENT, events_of
+from dragoman.codecs import errors
+from dragoman.codecs.reply import Reply
+from dragoman.codecs.request import Request
+from dragoman.proxy.exchange.lanes import _EVENT, EventsLane, events_of
 
 
 @pytest.mark.parametrize(
@@ -26,3 +29,27 @@ def test_events(whole: bytes, events: list[bytes]) -> None:
 @given(st.text("ab\n").map(str.encode))
 def test_both_ways_to_cut_agree(whole: bytes) -> None:
     assert events_of(whole) == _EVENT.findall(whole)
+
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+START = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","content":[]}}\n\n'
+)
+
+
+@pytest.mark.parametrize(("caller", "waits"), [("chat", b": keep-alive\n\n"), ("responses", b": keep-alive\n\n")])
+def test_a_ping_of_the_upstream_keeps_the_caller_waiting(caller: str, waits: bytes) -> None:
+    lane = EventsLane(Reply(Request(caller, "m", {}, True)), "messages", caller, 1 << 20)
+    assert lane.feed(PING) == waits
+    assert lane.feed(START + PING)  # something comes: no keep-alive is needed beside it
+    assert lane.feed(PING) == waits == lane.keep_alive()
+    lane.break_off(errors.Truncated("gone"))
+    assert lane.close()
+    assert lane.keep_alive() == b""
+
+
+def test_pings_toward_a_caller_whose_api_has_them() -> None:
+    lane = EventsLane(Reply(Request("messages", "m", {}, True)), "chat", "messages", 1 << 20)
+    assert lane.keep_alive() == b": keep-alive\n\n"
+    lane.feed(b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n')
+    assert lane.keep_alive() == PING

@@ -266,9 +266,9 @@ async def test_what_was_written_outlives_the_store(make):
 
 WRITER = """
 import sys
-from dragoman.proxy.stores.sqlite import SqliteStore
+from dragoman.proxy.memory.stores.sqlite import SqliteStore
 import asyncio, time
-from dragoman.proxy.stores import Entry
+from dragoman.proxy.memory.stores import Entry
 async def main():
     store = SqliteStore(sys.argv[1])
     await store.put(Entry(sys.argv[2], {"a": b"1"}, time.time() + 60))
