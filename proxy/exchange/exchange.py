@@ -276,7 +276,7 @@ def _pause(error: errors.GatewayError, status: int, number: int, policy: Any) ->
     unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:
         return 0.0 if unread and isinstance(error, errors.Refused) else None
-    if not unread and (status if status >= 300 else error.http_status("chat")) not in policy.on_status_codes:
+    if not unread and (status if status >= 300 else errors.KINDS[error.kind].openai_status) not in policy.on_status_codes:
         return None
     wait: float = min(policy.backoff.base * 2 ** (number - 1), policy.backoff.max)
     if error.retry_after is None:

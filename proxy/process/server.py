@@ -295,9 +295,10 @@ class Worker(Process):
         count_as(self._number)
         self.gateway = gateway = Gateway(self._config, self._journal.write, self._counters, self._number)
         if self._folder is not None:
-            self._link = Link(self._folder, self._number, gateway.inspector)
+            self._link = Link(self._folder, self._number, gateway.inspector, gateway.passed_over)
+            gateway.on_passed_over = self._link.tell
         elif not self._number:
-            self._admin = Admin(self._config, Ring(self._watch), gateway.metrics.text)
+            self._admin = Admin(self._config, Ring(self._watch), gateway.metrics.text, lambda: {0: gateway.passed_over()})
             self._show(self._admin)
         for listener in self._config.listeners:
             if listener.type == "model":
@@ -337,7 +338,10 @@ class AdminProcess(Process):
     async def _begin(self) -> None:
         self._hub = Hub()
         await self._hub.open(self._folder)
-        self._admin = Admin(self._config, self._hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *self._hub.workers]))
+        hub = self._hub
+        self._admin = Admin(
+            self._config, hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *hub.workers]), lambda: hub.passed_over
+        )
         self._show(self._admin)
 
     def _adopt(self, config: Config) -> None:

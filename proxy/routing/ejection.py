@@ -25,14 +25,15 @@ Key = tuple[int, str]
 class _Failure:
     until: float
     seconds: float
+    candidate: Candidate
     tried: bool = False  # a request is on its way to find out
 
 
 class Ejection:
-    """Of one configuration. clock: seconds."""
+    """Of one configuration. clock: seconds. changed: called when one more is passed over, or one less."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], changed: Callable[[], None] = lambda: None) -> None:
+        self._clock, self._changed = clock, changed
         self._failures: dict[Key, _Failure] = {}
 
     def failed(self, candidate: Candidate, error: errors.GatewayError) -> None:
@@ -45,13 +46,14 @@ class Ejection:
             self._failures[key] = known  # this was under way already when another failed
             return
         seconds = min(LONGEST, known.seconds * 2 if known else FIRST)
-        self._failures[key] = _Failure(now + max(seconds, min(error.retry_after or 0.0, LONGEST)), seconds)
+        self._failures[key] = _Failure(now + max(seconds, min(error.retry_after or 0.0, LONGEST)), seconds, candidate)
         if len(self._failures) > KEPT:
             del self._failures[next(iter(self._failures))]
+        self._changed()
 
     def worked(self, candidate: Candidate) -> None:
-        if self._failures:
-            self._failures.pop(_key(candidate), None)
+        if self._failures and self._failures.pop(_key(candidate), None) is not None:
+            self._changed()
 
     def ordered(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """The same candidates, those that failed lately last. The first whose time is over comes as if nothing had been."""
@@ -72,10 +74,10 @@ class Ejection:
         ejected.sort(key=lambda pair: pair[0])
         return (*sound, *(candidate for _, candidate in ejected))
 
-    def until(self, candidate: Candidate) -> float | None:
-        """When it will be tried again, on the clock; None where it is not passed over."""
-        failure = self._failures.get(_key(candidate))
-        return None if failure is None or failure.until <= self._clock() else failure.until
+    def passed_over(self) -> list[tuple[Candidate, float]]:
+        """The candidates that are asked last at the moment, and for how many seconds still."""
+        now = self._clock()
+        return [(failure.candidate, failure.until - now) for failure in self._failures.values() if failure.until > now]
 
 
 def _key(candidate: Candidate) -> Key:
