@@ -195,7 +195,10 @@ class NotFound(ClientFault):
 
 
 class UpstreamFault(GatewayError):
+    """sent: whether the upstream may have read the request; False where to send it again does no harm."""
+
     kind = "bad_gateway"
+    sent = True
 
 
 class Refused(UpstreamFault):

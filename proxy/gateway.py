@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from ..codecs import errors
@@ -13,6 +13,7 @@ from ..codecs.ids import digest
 from ..conf.model import Config
 from .exchange.demo import DemoClient
 from .exchange.exchange import Exchange
+from .inspector.links import PassedOver
 from .inspector.taps import Inspector
 from .keys.access import Access
 from .keys.cost import cost
@@ -61,17 +62,24 @@ class Gateway:
         self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
         self.loop = asyncio.get_running_loop()
+        self.on_passed_over: Callable[[], None] = lambda: None  # called when `passed_over` gives something else
         self._learned: dict[tuple[str, str], float] = {}  # (upstream, what it refuses) -> until when that is believed, loop time
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
         """Put a configuration in force for the exchanges to come; those under way keep what they have."""
         router = Router(config)
-        self.ejection = Ejection(self.loop.time)
+        self.ejection = Ejection(self.loop.time, lambda: self.on_passed_over())
         self.access = Access(config.access_keys)
         self.quota = Quota(config.access_keys, self._counters)
         self.config, self.router = config, router
         self._own_credentials = any(entry.passthrough_auth for entry in config.model_providers)
+        self.on_passed_over()
+
+    def passed_over(self) -> list[PassedOver]:
+        """The upstreams that are asked last at the moment, for whoever shows it."""
+        now = time()
+        return [(self.router.mark(one.provider), one.model, now + left) for one, left in self.ejection.passed_over()]
 
     def upstream_for(self, candidate: Candidate) -> Any:
         return self.demo if candidate.built_in else self.upstream

@@ -174,7 +174,7 @@ class Exchange:
             try:
                 await attempt.run()
                 if isinstance(self.error, errors.UpstreamFault):  # in mid-stream
-                    ejection.failed(candidate)
+                    ejection.failed(candidate, self.error)
                 else:
                     ejection.worked(candidate)
                 return True
@@ -190,8 +190,8 @@ class Exchange:
                     return False
                 if not _mendable(error, attempt.status, policy):
                     raise
-                ejection.failed(candidate, error.retry_after)
-                wait = _pause(error, number, policy)
+                ejection.failed(candidate, error)
+                wait = _pause(error, attempt.status, number, policy)
                 if number == allowed or wait is None:
                     return False
                 await asyncio.sleep(wait)
@@ -283,10 +283,17 @@ def _mendable(error: errors.GatewayError, status: int, policy: Any) -> bool:
     return isinstance(error, errors.UpstreamFault)
 
 
-def _pause(error: errors.GatewayError, number: int, policy: Any) -> float | None:
-    """Seconds before the next attempt at the same candidate; None when it shall not be tried again."""
+def _pause(error: errors.GatewayError, status: int, number: int, policy: Any) -> float | None:
+    """Seconds before the next attempt at the same candidate; None when it must not be tried again.
+
+    What the candidate may have read, it may have done. It gets that again only where the policy names the status: the candidate's own
+    or, where it gave none, the one that a caller would get.
+    """
+    unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:
-        return 0.0 if isinstance(error, errors.Refused) else None
+        return 0.0 if unread and isinstance(error, errors.Refused) else None
+    if not unread and (status if status >= 300 else errors.KINDS[error.kind].openai_status) not in policy.on_status_codes:
+        return None
     wait: float = min(policy.backoff.base * 2 ** (number - 1), policy.backoff.max)
     if error.retry_after is None:
         return wait

@@ -26,7 +26,10 @@ class AdminProcess(Process):
     async def _begin(self) -> None:
         self._hub = Hub()
         await self._hub.open(self._folder)
-        self._admin = Admin(self._config, self._hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *self._hub.workers]))
+        hub = self._hub
+        self._admin = Admin(
+            self._config, hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *hub.workers]), lambda: hub.passed_over
+        )
         self._show(self._admin)
 
     def _adopt(self, config: Config) -> None:

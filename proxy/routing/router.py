@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from ...codecs.capabilities import Capabilities
@@ -23,6 +24,7 @@ from ...conf.model import Config, Price, Provider
 
 LONGEST_NAME = 256
 REMEMBERED = 1024  # names that wildcards stand for
+NO_NOTES: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +181,21 @@ class Router:
                 found.setdefault(alias, self._entries[match.entries[0]].provider)
         return [ServedModel(name, owner) for name, owner in found.items()]
 
-    def explain(self, shape: str, model: str | None) -> list[str]:
-        """One line a candidate: what it is called, the API and URL, why it stands there, whether its key is set."""
+    def explain(self, shape: str, model: str | None, notes: Mapping[tuple[str, str], str] = NO_NOTES) -> list[str]:
+        """One line a candidate: what it is called, the API and URL, why it stands there, whether its key is set.
+
+        notes: what else there is to say of a candidate, by its entry's `mark` and the upstream's model.
+        """
         try:
             plan = self._plan(shape, model)
         except (NoCandidate, Missing) as error:
             return [" ".join(filter(None, (error.message, error.detail)))]
-        return [f"{number}. {told(candidate, shared=len(place) > 1)}" for number, place in enumerate(plan.places, 1) for candidate in place]
+        lines = []
+        for number, place in enumerate(plan.places, 1):
+            for candidate in place:
+                note = notes.get((self.mark(candidate.provider), candidate.model))
+                lines.append(f"{number}. {told(candidate, shared=len(place) > 1)}" + (f"; {note}" if note else ""))
+        return lines
 
     # ---- working out ----
 

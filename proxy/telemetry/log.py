@@ -63,6 +63,7 @@ def _upstream(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
         "upstream_api": attempt.candidate.shape,
         "lane": "bytes" if attempt.same_shape else "events",
         "attempts": len(exchange.attempts),
+        "sendings": sum(one.request.sendings for one in exchange.attempts if hasattr(one, "request")),
     }
     for name in ("headers", "first"):
         if name in attempt.times:
