@@ -97,8 +97,8 @@ class Fields(HTTPHeaders):
         return self[name] if name in self else default  # noqa: SIM401 - it would ask itself
 
 
-# a header line about which there can be no two opinions
-_PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\x20-\x7e\t\x80-\xff]*)\r?$", re.MULTILINE)
+# a header line that can be read in one way only; possessive, as blanks fit two of its parts
+_PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\x20-\x7e\t\x80-\xff]*+)\r?$", re.MULTILINE)
 
 
 def parse_headers(lines: str) -> HTTPHeaders:
