@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
+from itertools import pairwise
 from typing import Any
 
 from . import errors, jsontext, splice
@@ -21,7 +22,7 @@ CHUNK = 512 * 1024  # bytes that orjson reads at once, about
 SLICE = 256 * 1024  # bytes looked at between two yields
 TOKENS = 16 * 1024  # tokens looked at between two yields
 DEEPEST = 1024  # as orjson
-LONGEST_KEY = 512 * 1024  # bytes
+LONGEST_KEY = 512 * 1024  # bytes; of a number, and of blanks between two tokens, too
 
 _MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[][{},]', re.DOTALL)
 # a string's inside, as far as every escape is whole
@@ -77,13 +78,13 @@ class _Reader:
 
     def read(self) -> Generator[None, None, tuple[Any, dict[str, list[int]]]]:
         """The value, and where the values of the wanted keys of the outermost object begin."""
-        body, position, looked = self._body, 0, 0
+        body, position, last, looked = self._body, 0, 0, 0
         while position < len(body):
             limit = min(position + SLICE, len(body))
             if not self._stack:
                 self._outside(position, limit)
             for token in _MARK.finditer(body, position, limit):
-                position = token.end()
+                last = token.end()
                 looked += 1
                 if looked % TOKENS == 0:
                     yield
@@ -93,9 +94,11 @@ class _Reader:
                 elif token[1]:
                     self._string(token.start(), token.end())
                 else:
-                    position = yield from self._long_string(token.start())
+                    position = last = yield from self._long_string(token.start())
                     break
             else:
+                if self._stack and limit - last > LONGEST_KEY:
+                    raise _malformed("a number or a run of blanks is too long")
                 position = limit
             yield
         if self._stack or self._root is _NOTHING:
@@ -216,7 +219,7 @@ class _Reader:
             self._string(start, end)
             return end
         pieces = []
-        for first, cut in zip(cuts, cuts[1:], strict=False):
+        for first, cut in pairwise(cuts):
             pieces.append(_loads(b'"%b"' % body[first:cut]))
             yield
         self._hoist("".join(pieces), start, end)

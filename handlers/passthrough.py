@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from tornado.web import stream_request_body
-
 from ..codecs import errors
 from ..proxy.exchange import relay
 from ..proxy.exchange.caller import Client
@@ -16,7 +14,6 @@ from .model import ModelHandler
 PATHS = r"(embeddings|completions|moderations|rerank|images/[a-z]+|audio/[a-z]+)/*"
 
 
-@stream_request_body
 class Passthrough(ModelHandler):
     shape = "chat"
 
@@ -25,7 +22,7 @@ class Passthrough(ModelHandler):
         gateway = self.gateway
         credential = travel.credential(headers, "chat")
         name = gateway.access.admit(credential)
-        asked = relay.Asked(self._body(), headers.get("Content-Type", ""))
+        asked = await relay.asked(self.body(), headers.get("Content-Type", ""), gateway.config.limits.max_values)
         if asked.model is None:
             raise errors.Missing("`model` is required.", param="model")
         gateway.check_model(name, asked.model)

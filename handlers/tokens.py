@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado.web import stream_request_body
-
 from ..codecs import chat, errors, estimate, jsontext, messages, responses, splice
 from ..codecs.ledger import Ledger
 from ..proxy.exchange import relay
 from ..proxy.exchange.caller import Client
 from ..proxy.memory.expansion import Prior
 from ..proxy.routing.router import Candidate
+from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
 from .model import ModelHandler
 
@@ -34,8 +33,8 @@ class _Counter(ModelHandler):
         headers, gateway = self.request.headers, self.gateway
         credential = travel.credential(headers, self.shape)
         name = gateway.access.admit(credential)
-        body = self._body()
-        scan = splice.scan(body)
+        body = self.body()
+        scan = await bodies.scan(body, gateway.config.limits.max_values)
         gateway.check_model(name, scan.model)
         candidates = gateway.router.candidates(self.shape, scan.model).candidates
         prior = await self.prior(gateway.owner(name, credential), scan.value, candidates)
@@ -88,7 +87,6 @@ class _Counter(ModelHandler):
         return count if isinstance(count, int) else None
 
 
-@stream_request_body
 class CountTokens(_Counter):
     shape = "messages"
     native_path = "/messages/count_tokens"
@@ -97,7 +95,6 @@ class CountTokens(_Counter):
         return candidate.capabilities.m_count_tokens
 
 
-@stream_request_body
 class InputTokens(_Counter):
     shape = "responses"
     native_path = "/responses/input_tokens"

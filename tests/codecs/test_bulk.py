@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -70,7 +69,7 @@ BROKEN = [
 
 
 @pytest.fixture(params=[8, 64])
-def _short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "CHUNK", request.param)
     monkeypatch.setattr(bulk, "SLICE", 24)
     monkeypatch.setattr(bulk, "TOKENS", 3)
@@ -92,11 +91,6 @@ def outcome(scan: Any, body: bytes) -> Any:
     except errors.ClientFault as fault:
         return type(fault), fault.message, fault.param
     return list(found.value.items()), found[1:]
-
-
-@pytest.fixture
-def short(_short: None) -> Iterator[None]:
-    yield
 
 
 @pytest.mark.usefixtures("short")
