@@ -17,7 +17,7 @@ nothing depends on it: bare LF in heads, chunk extensions, trailers, empty lines
 
 Header lines are judged by Tornado's HTTPHeaders.parse, the usual ones on a shorter way (parse_headers). At each upgrade of Tornado
 read its advisories for http1connection and httputil; what they were about so far, and where it is decided here: the syntax of
-lengths and chunk sizes (_LENGTH, _CHUNK_LINE), Transfer-Encoding (_request_body), whitespace and folding in header lines
+lengths and chunk sizes (_LENGTH, _CHUNK_LINE), Host (_HOST), Transfer-Encoding (_request_body), whitespace and folding in header lines
 (parse_headers), the cost of repeated and of odd headers (MAX_FIELDS, _PLAIN_LINE), line breaks in a response's head (Response.head).
 """
 
@@ -53,6 +53,7 @@ _TARGET = re.compile(r"[\x21-\x7e]+")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\x00\r\n]*))?\r?")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_HOST = re.compile(r"(?:[0-9A-Za-z.\-_~!$&'()*+;=%]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?")
 # int(x, 16) alone would also take 0x5, +5 and 5_0
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
@@ -463,6 +464,9 @@ def _request_head(raw: bytes) -> RequestHead:
     first, _, lines = raw.decode("latin-1").partition("\n")
     line = parse_request_start_line(first.removesuffix("\r"))
     headers = parse_headers(lines)
+    host = headers.get("Host")
+    if (host is None and line.version != "HTTP/1.0") or (host and not _HOST.fullmatch(host)):
+        raise HTTPInputError("no valid Host")
     return RequestHead(line, headers, _request_body(line, headers), _persists(line, headers))
 
 

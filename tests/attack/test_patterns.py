@@ -96,6 +96,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/wire/http1.py:_STATUS_LINE": ("fullmatch", [("HTTP/1.1 200 ", " ", "\0"), ("HTTP/1.1 200 ", "\r", "")]),
     "proxy/wire/http1.py:_BLANK_LINE": ("search", [("", "\r", ""), ("", "a\r\n", ""), ("", "\n\r", "")]),
     "proxy/wire/http1.py:_LENGTH": ("fullmatch", []),
+    "proxy/wire/http1.py:_HOST": ("fullmatch", [("[", ":", ""), ("a:", "0", "x")]),
     "proxy/wire/http1.py:_CHUNK_LINE": ("match", [("1", " ", "x"), ("1;", " ", "\0"), ("1", "\t", "")]),
     "proxy/wire/http1.py:_PLAIN_LINE": ("findall", [("a:", " ", "\0"), ("", "a: \0\n", ""), ("", "a", ""), ("a:", "\t ", "\r\r")]),
 }

@@ -329,7 +329,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         (GOOD + "limits: {max_body: 3, max_body: 4}\n", ["2:23: limits.max_body: this key stands here twice: first in line 2"]),
         (
             GOOD + "limits: {max_body: 2MB, max_bodies: 1MB}\n",
-            ["2:25: limits.max_bodies: must be at least limits.max_body: no body of that size would ever be taken"],
+            ["2:37: limits.max_bodies: must be at least limits.max_body: no body of that size would ever be taken"],
         ),
         (GOOD + "1.5: 3\n", ["2:1: 1.5: a key must be text: put quotes around it"]),
         (GOOD + "limits: 5\n", ["2:9: limits: must be a mapping of keys to values"]),
