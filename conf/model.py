@@ -118,6 +118,8 @@ class Limits:
     max_streams: int | None = None  # per worker
     max_event: int = 64 * 1024 * 1024
     client_stall: float = 120.0
+    max_bodies: int = 512 * 1024 * 1024  # bytes of all requests' bodies at once, per worker
+    max_values: int = 500_000  # JSON values of one body
 
 
 @dataclass(frozen=True, slots=True)

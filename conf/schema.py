@@ -188,6 +188,8 @@ class AccessKey(Section):
 
 class Limits(Section):
     max_body = Value(read.size)
+    max_bodies = Value(read.size)
+    max_values = Value(_COUNT)
     max_streams = Value(_COUNT)
     max_event = Value(read.size)
     client_stall = Value(read.duration)

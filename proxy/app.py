@@ -35,7 +35,7 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items),
         (_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem),
         (_V1 + r"models/*", models.ModelList),
-        (_V1 + r"models/+(.+?)/*", models.ModelInfo),
+        (_V1 + r"models/++(.*[^/])/*", models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
         (r"/healthz", status.Health),
         (r"/readyz", status.Ready),

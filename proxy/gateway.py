@@ -24,6 +24,7 @@ from .routing.ejection import Ejection
 from .routing.router import Candidate, Router
 from .telemetry import log as journal
 from .telemetry.metrics import Metrics
+from .wire.bodies import Bodies
 from .wire.upstream import UpstreamClient
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Gateway:
         number: this worker's among several.
         """
         self.metrics = Metrics()
+        self.bodies = Bodies(0)
         self.inspector = Inspector(number)
         self.tracer = _tracer(config)  # None: nothing is traced
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
@@ -73,6 +75,7 @@ class Gateway:
         self.access = Access(config.access_keys)
         self.quota = Quota(config.access_keys, self._counters)
         self.config, self.router = config, router
+        self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self._own_credentials = any(entry.passthrough_auth for entry in config.model_providers)
         self.on_passed_over()
 

@@ -21,6 +21,7 @@ from ...codecs import errors, limits, splice
 from ...codecs.ledger import Ledger
 from ...codecs.registry import SHAPES
 from ..routing.router import Candidate
+from ..wire import bodies
 from ..wire import headers as travel
 from .attempt import Attempt
 from .caller import Client
@@ -143,7 +144,7 @@ class Exchange:
             await self._refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
 
     async def _run(self) -> None:
-        self._read()
+        await self._read()
         self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
         route = self.gateway.router.candidates(self.shape, self.scan.model)
         candidates = route.candidates
@@ -155,10 +156,10 @@ class Exchange:
                 return
         raise self._verdict(failed)
 
-    def _read(self) -> None:
+    async def _read(self) -> None:
         gateway = self.gateway
         gateway.admit(self)
-        self.scan = self.speaks.read(self.target, self.body)
+        self.scan = self.speaks.read(self.target, await bodies.scan(self.body, gateway.config.limits.max_values))
         self.stream = bool(self.scan.stream)
         if self.stream:
             gateway.metrics.opened()

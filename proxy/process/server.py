@@ -8,6 +8,7 @@ import logging
 import resource
 import socket
 import ssl
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -22,26 +23,30 @@ BACKLOG = 4096
 ACCEPTS_PER_TURN = 256
 MOST_CONNECTIONS = 20_000  # of one worker: an idle one costs about 10 KB
 UNSENT = 256 * 1024  # bytes that the kernel keeps for a client besides what is on its way
+ADMIN_BODY = 64 * 1024  # bytes of a request to an admin listener
 SWEEP = 10.0  # seconds between two looks for clients that ask for nothing
 NO_FILES_PAUSE = 0.1  # seconds without accepting when there are no descriptors left
 _NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Server(HTTPServer):
-    """An HTTPServer that knows how many connections it has."""
+    """An HTTPServer that knows its connections, and which of them wait for their callers."""
 
     def initialize(self, *arguments: Any, **named: Any) -> None:
         super().initialize(*arguments, **named)
-        self.connections = 0
+        self.idle: OrderedDict[inbound.Inbound, None] = OrderedDict()  # the longest idle first
         self.max_body_size = self.conn_params.max_body_size or 0
         self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # for the reads of all its connections
         self._loop = asyncio.get_running_loop()
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
-        self.freed: list[Callable[[], None]] = []  # called when a connection has ended
+        self.freed: list[Callable[[], bool]] = []  # called when a place may be free; whether one was wanted
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
 
     def serve(self, sock: socket.socket, address: Any) -> None:
         """A client's connection; of an SSLSocket the handshake is still to come."""
-        self.connections += 1
         connection = inbound.Inbound(Stream(sock), self, address)
         self._connections.add(connection)  # type: ignore[arg-type]
         connection.start()
@@ -57,20 +62,42 @@ class Server(HTTPServer):
             connection.sweep(now)  # type: ignore[attr-defined]
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
 
+    def rests(self, connection: inbound.Inbound) -> None:
+        """It waits for its caller: for the handshake, or for a request."""
+        self.idle[connection] = None
+        for freed in self.freed:
+            if freed():
+                break
+
+    def works(self, connection: inbound.Inbound) -> None:
+        """A request has begun."""
+        self.idle.pop(connection, None)
+
+    def make_room(self) -> None:
+        """Close the connection that has been idle for the longest time, if one is idle."""
+        if not self.idle:
+            return
+        connection, _ = self.idle.popitem(last=False)
+        self._connections.discard(connection)
+        connection.stream.close()
+
     async def close_all_connections(self) -> None:
         self._sweeping.cancel()
         for connection in list(self._connections):
             await connection.close()
 
     def on_close(self, server_conn: object) -> None:
-        super().on_close(server_conn)
-        self.connections -= 1
+        self._connections.discard(server_conn)
+        self.idle.pop(server_conn, None)  # type: ignore[call-overload]
         for freed in self.freed:
             freed()
 
 
 class Acceptor:
-    """Accepts connections for a Server, so many at most. With no descriptor left it pauses; the stock one would spin."""
+    """Accepts connections for a Server, so many at most; where all places are taken the longest idle connection makes room.
+
+    With no descriptor left it pauses; the stock one would spin.
+    """
 
     def __init__(self, sock: socket.socket, server: Server, context: ssl.SSLContext | None, most: int) -> None:
         self._most = most
@@ -95,15 +122,19 @@ class Acceptor:
         """For the connections to come; those that are open keep what they have."""
         self._context = context
 
-    def _freed(self) -> None:
-        if self._full and self._server.connections < self._most and self._sock.fileno() >= 0:
-            self._full = False
-            self.start()
+    def _freed(self) -> bool:
+        """A connection has ended, or is idle: go on, if that was awaited."""
+        if not self._full or self._sock.fileno() < 0:
+            return False
+        self._full = False
+        self.start()
+        return True
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
-            if self._server.connections >= self._most:
-                log.warning("%d connections are open: others wait until one ends", self._most)
+            full = self._server.connections >= self._most
+            if full and not self._server.idle:
+                log.warning("%d connections are open, and all of them are busy: others wait until one is not", self._most)
                 self._full = True
                 self._loop.remove_reader(self._sock)
                 return
@@ -115,9 +146,12 @@ class Acceptor:
                 if error.errno not in _NO_FILES:
                     raise
                 log.warning("no descriptor left for a new connection; trying again in %s s", NO_FILES_PAUSE)
+                self._server.make_room()
                 self._loop.remove_reader(self._sock)
                 self._timer = self._loop.call_later(NO_FILES_PAUSE, self.start)
                 return
+            if full:
+                self._server.make_room()
             self._hand_over(connection, address)
 
     def _hand_over(self, connection: socket.socket, address: Any) -> None:
