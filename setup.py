@@ -57,6 +57,7 @@ setup(
             "pytest-httpserver>=1.1",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",
+            "h11>=0.16",
             "openai>=3",
             "anthropic>=2",
             "httpx>=0.27",

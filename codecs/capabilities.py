@@ -21,6 +21,8 @@ class Capabilities:
     owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 are the operator's affair
     echo_model: Literal["alias", "upstream"] = "alias"  # the name that the caller asked by, or what the upstream says
     reasoning_domain: str = ""  # whose opaque reasoning this upstream can read back; by default the provider's name
+    schema_subset: tuple[str, ...] = ()  # what tools' schemas must be: subsets.RESTRICTIONS
+    leave_out: tuple[str, ...] = ()  # members of a body that the upstream refuses by name
     openai_host: bool = False  # api.openai.com or Azure: takes OpenAI's own extensions
 
     c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -39,6 +41,26 @@ class Capabilities:
     c_json_schema: bool = True
     c_content_parts: bool = True
     c_fast_tier: bool = False  # accepts service_tier "fast"
+    # what the rules of chat/rules_out.py ask
+    c_reasons: Literal["never", "asked", "unless_off", "always"] = "asked"  # with an effort
+    c_thinking_switch: Literal["none", "thinking", "enable_thinking"] = "none"  # the member that switches it off
+    c_sampling: Literal["full", "unless_reasoning", "none"] = "full"  # temperature, top_p
+    c_tools: bool = True
+    c_tool_choice: Literal["any", "required", "auto"] = "any"  # required: no named tool
+    c_tool_choice_reasoning: Literal["any", "required", "auto"] = "any"  # the same while the model reasons
+    c_mixed_strict: bool = True  # strict tools beside others
+    c_letter_names: bool = False  # a tool's name begins with a letter
+    c_call_ids: Literal["any", "nine"] = "any"  # nine: letters and digits
+    c_user_after_tool: bool = True
+    c_alternate: bool = False  # user and assistant take turns
+    c_null_content: bool = True  # beside tool calls
+    c_empty_content: bool = True
+    c_images: bool = True
+    c_image_urls: bool = True  # else data URLs only
+    c_reasoning_required: bool = False  # of every assistant's message
+    c_max_output: int = 0  # tokens; 0: no bound is known
+    c_json_object: bool = True
+    c_json_with_tools: bool = True
 
     m_version: str = "2023-06-01"
     m_sampling: Literal["full", "temperature_or_top_p", "none"] = "temperature_or_top_p"
@@ -54,6 +76,7 @@ class Capabilities:
     m_count_tokens: bool = True
     m_tools_required_with_history: bool = False
     m_auto_cache: bool = False
+    m_forced_tools: bool = True  # tool_choice any and tool
     m_fast_speed: bool = False  # accepts speed "fast"
 
     r_stateful: bool = True
@@ -61,6 +84,10 @@ class Capabilities:
     r_encrypted_reasoning: bool = True
     r_summaries: bool = True
     r_input_tokens: bool = True
+    r_effort_values: tuple[str, ...] = EFFORTS  # empty: not a reasoning model
+    r_sampling: Literal["full", "unless_reasoning"] = "full"  # temperature, top_p, top_logprobs
+    r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # with an effort
+    r_instructions_required: bool = False  # and no message of role system
     r_fast_tier: bool = False
 
     @classmethod

@@ -262,6 +262,7 @@ class Request:
     summary: str | None = None  # responses: reasoning.summary
     legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
     habits: Habits = Habits(turns_at="messages", cache_mark="")
+    taken: dict[str, Path] = field(default_factory=dict)  # where the settings stood that an encoder took
 
     def set(self, name: str, value: Any, *path: str | int) -> None:
         """Record what was asked; None is absence. path defaults to the name itself."""
@@ -270,12 +271,19 @@ class Request:
 
     def take(self, name: str) -> Any:
         """The setting's value, which the caller now answers for; None when it was not asked."""
-        setting = self.settings.pop(name, None)
+        setting = self.take_setting(name)
         return None if setting is None else setting.value
 
     def take_setting(self, name: str) -> Setting | None:
         """As `take`, with the path."""
-        return self.settings.pop(name, None)
+        setting = self.settings.pop(name, None)
+        if setting is not None:
+            self.taken[name] = setting.path
+        return setting
+
+    def path_of(self, name: str) -> Path:
+        """Where the caller's body has a setting that was taken."""
+        return self.taken.get(name, (name,))
 
     def ignore(self, names: Iterable[str]) -> None:
         """Take settings that have no meaning for the caller on the other side: nothing is lost, nothing is reported."""

@@ -21,7 +21,7 @@ from .limits import LimitForm
 from .probe import Probe
 from .reply import Encoded, Reply
 from .request import Request
-from .splice import Scan, replace_model, scan
+from .splice import Scan, replace_model
 from .sse import Frame
 from .usage import Usage
 
@@ -119,8 +119,8 @@ class UsageOnDemand(NamedTuple):
     told: Callable[[bytes], bool]
 
 
-def _read(target: str, body: bytes) -> Scan:
-    return scan(body)
+def _read(target: str, body: Scan) -> Scan:
+    return body
 
 
 def _no_headers(capabilities: Capabilities) -> dict[str, str]:
@@ -159,8 +159,8 @@ class Shape:
 
     # ---- requests ----
 
-    read: Callable[[str, bytes], Scan] = _read
-    """(target, body) → model and stream, wherever this API has them. Raises Malformed, WrongType."""
+    read: Callable[[str, Scan], Scan] = _read
+    """(target, what the body says) → the same with model and stream, wherever this API has them. Raises Malformed, WrongType."""
     rename: Callable[[bytes, Scan, str], bytes] = replace_model
     """(body, scan, model) → the body for an upstream that calls the model so. The body itself where the model is in the URL."""
     url: Callable[[str, str, bool, str], str] | None = None

@@ -14,6 +14,7 @@ Two parsers may disagree on which of two `model` members counts, and a caller co
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -44,22 +45,34 @@ def scan(body: bytes) -> Scan:
     Raises errors.Malformed (no JSON object in UTF-8; `model` or `stream` twice) and errors.WrongType (`model` is no string,
     `stream` no boolean). A body without `model` is no error here.
     """
+    value = None
     try:
         value = jsontext.loads(body, "strict")
     except ValueError as error:
-        raise errors.Malformed("The request body is not valid JSON in UTF-8.", str(error)) from None
+        reason = str(error)
+    else:
+        reason = ""
+    if reason:  # not raised above: that error holds the text of the whole body
+        raise errors.Malformed("The request body is not valid JSON in UTF-8.", reason)
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
     plain = _is_plain(body)
-    place = _single_place(body, value, "model", plain)
-    _single_place(body, value, "stream", plain)
+    return scanned(body, value, {key: _places(body, value, (key,), plain) for key in ("model", "stream")})
+
+
+def scanned(body: bytes, value: dict[str, Any], places: Mapping[str, list[int]]) -> Scan:
+    """What a body says. value: the body, parsed. places: where the values of its members `model` and `stream` begin. Raises as scan."""
+    for key, found in places.items():
+        if len(found) > 1:
+            raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
     model = value.get("model")
     if not isinstance(model, str | None):
         raise errors.WrongType("`model` must be a string.", param="model")
     stream = value.get("stream")
     if not isinstance(stream, bool | None):
         raise errors.WrongType("`stream` must be a boolean.", param="stream")
-    return Scan(value, model, None if place is None else (place, _end(body, place)), stream)
+    place = places.get("model")
+    return Scan(value, model, (place[0], _end(body, place[0])) if place else None, stream)
 
 
 def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
@@ -143,13 +156,6 @@ def _end(text: bytes, place: int) -> int:
 def _is_plain(text: bytes) -> bool:
     """Whether every key that is an ASCII name is spelled as it is, without escapes."""
     return not _ESCAPED_LETTER.search(text)
-
-
-def _single_place(body: bytes, value: dict[str, Any], key: str, plain: bool) -> int | None:
-    places = _places(body, value, (key,), plain)
-    if len(places) > 1:
-        raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
-    return places[0] if places else None
 
 
 def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[int]:

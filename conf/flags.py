@@ -7,12 +7,25 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..codecs.capabilities import EFFORTS, Capabilities
+from ..codecs.subsets import RESTRICTIONS
 from . import read
 
 
 def _efforts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item in EFFORTS for item in value):
         raise ValueError(f"must be a list of {', '.join(EFFORTS)}")
+    return tuple(value)
+
+
+def _restrictions(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(item in RESTRICTIONS for item in value):
+        raise ValueError(f"must be a list of {', '.join(RESTRICTIONS)}")
+    return tuple(value)
+
+
+def _members(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("must be a list of names")
     return tuple(value)
 
 
@@ -24,9 +37,9 @@ def _tool_type(value: Any) -> str:
     return value
 
 
-# readers by the type of a flag, and of the one flag whose type does not say it
+# readers by the type of a flag, and of those whose type does not say it
 _BY_TYPE: dict[Any, read.Reader] = {bool: read.boolean, int: read.whole(1, 10_000_000), str: read.text, tuple[str, ...]: _efforts}
-_BY_NAME: dict[str, read.Reader] = {"m.web_search": _tool_type}
+_BY_NAME: dict[str, read.Reader] = {"m.web_search": _tool_type, "schema_subset": _restrictions, "leave_out": _members}
 
 
 def _dotted(field: str) -> str:

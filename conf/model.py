@@ -118,6 +118,16 @@ class Limits:
     max_streams: int | None = None  # per worker
     max_event: int = 64 * 1024 * 1024
     client_stall: float = 120.0
+    max_bodies: int = 512 * 1024 * 1024  # bytes of all requests' bodies at once, per worker
+    max_values: int = 500_000  # JSON values of one body
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The end of a process. delay: how long it serves on while /readyz says 503; timeout: how long open requests may take then."""
+
+    timeout: float = 30.0
+    delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,7 @@ class Config:
     state_storage: StateStorage = StateStorage()
     access_keys: tuple[AccessKey, ...] = ()  # empty: every caller is let in
     limits: Limits = Limits()
+    drain: Drain = Drain()
     tracing: Tracing = Tracing()
     prices: tuple[Price, ...] = ()  # the first that fits counts
     version: str | None = None

@@ -188,9 +188,16 @@ class AccessKey(Section):
 
 class Limits(Section):
     max_body = Value(read.size)
+    max_bodies = Value(read.size)
+    max_values = Value(_COUNT)
     max_streams = Value(_COUNT)
     max_event = Value(read.size)
     client_stall = Value(read.duration)
+
+
+class Drain(Section):
+    timeout = Value(read.duration)
+    delay = Value(read.duration)
 
 
 class SpanAttributes(Section):
@@ -240,6 +247,7 @@ class Root(Section):
     state_storage = nested(StateStorage)
     access_keys = several(nested(AccessKey))
     limits = nested(Limits)
+    drain = nested(Drain)
     tracing = nested(Tracing)
     prices = Table(nested(Price))
 

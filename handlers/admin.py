@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from tornado.iostream import StreamClosedError
@@ -17,7 +16,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from ..codecs.registry import SHAPES
 from ..codecs.shape import names
-from ..proxy.process.admin import Admin
+from ..proxy.inspector.admin import Admin
 from ..proxy.wire.headers import is_loopback
 
 FILES = Path(__file__).parent / "inspector"
@@ -50,7 +49,7 @@ class AdminHandler(RequestHandler):
         return None
 
     def prepare(self) -> None:
-        if self.local and not is_loopback(urlsplit(f"//{self.request.host}").hostname or ""):
+        if self.local and not is_loopback(self.request.host_name.strip("[]")):
             raise HTTPError(403, reason="Not this host")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -1,31 +1,45 @@
-"""What every handler shares: errors in the caller's shape, no HTML, no server name, no ETag over answers."""
+"""What every handler shares: bodies within bounds, errors in the caller's shape, no HTML, no server name, no ETag over answers.
+
+A body is received in pieces (stream_request_body): before the first of them `prepare` sees the head. What is refused there was never
+kept. A handler that takes no body drops what comes, and refuses more than a little.
+"""
 
 from __future__ import annotations
 
 import logging
 from math import ceil
+from string import ascii_letters, digits, punctuation
 from typing import Any, ClassVar
+from urllib.parse import quote
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from ..codecs import errors
+from ..codecs import errors, jsontext
 from ..proxy.gateway import Gateway
 from ..proxy.wire import headers as travel
+from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
 
 log = logging.getLogger("dragoman")
 
+DISCARDED = 1 << 28  # bytes over the limit that are read at most, and thrown away
+IGNORED = 64 * 1024  # bytes of a body that nobody reads
+ASCII = ascii_letters + digits + punctuation
 _KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
+@stream_request_body
 class Handler(RequestHandler):
     """A RequestHandler of the gateway. `shape` decides the form of errors; "shared" is read by both vendors' SDKs."""
 
     shape: ClassVar[str] = "shared"
+    takes_body: ClassVar[bool] = False
     gateway: Gateway
 
     def initialize(self, gateway: Gateway) -> None:
         self.gateway = gateway
+        self._incoming = Incoming(gateway.bodies, gateway.config.limits.max_body if self.takes_body else IGNORED)
+        self._drops = not self.takes_body  # what comes is not kept
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), travel.nonce(12))
 
     def clear(self) -> None:
@@ -33,6 +47,43 @@ class Handler(RequestHandler):
         self._headers = Fields()
         self._write_buffer = []
         self._status_code, self._reason = 200, "OK"
+
+    def prepare(self) -> None:
+        """The head is there, the body is not. Raises TooLarge and Overloaded, before anything of it is kept."""
+        limits, request = self.gateway.config.limits, self.request
+        # more than is taken: what is over is read and thrown away, so that the refusal arrives
+        request.connection.set_max_body_size(limits.max_body + DISCARDED)  # type: ignore[union-attr]
+        length = request.headers.get("Content-Length", "0")
+        self._incoming.expect(int(length))  # the connection has judged it
+
+    def data_received(self, chunk: bytes) -> None:
+        try:
+            self._incoming.feed(chunk, self._drops)
+        except errors.GatewayError as error:
+            self.refuse(error)
+            super().on_connection_close()  # nobody waits for the rest of the body: the request's coroutine must not do so for ever
+
+    def body(self) -> bytes:
+        """Everything that came; nothing of it is kept here."""
+        return self._incoming.take()
+
+    def on_finish(self) -> None:
+        self._incoming.release()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._incoming.release()
+
+    def query(self) -> str:
+        """The query with its question mark, in ASCII: what is not came as single bytes."""
+        return f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
+
+    def write(self, chunk: str | bytes | dict[str, Any]) -> None:
+        """As RequestHandler's; an object may hold halves of characters."""
+        if isinstance(chunk, dict):
+            self.set_header("Content-Type", "application/json; charset=UTF-8")
+            chunk = jsontext.dumps(chunk)
+        super().write(chunk)
 
     def compute_etag(self) -> str | None:
         return None  # a hash over every answer serves nobody

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from tornado.web import stream_request_body
-
 from ..codecs import errors
 from ..codecs.registry import USUAL
 from ..proxy.exchange import relay
@@ -26,7 +24,6 @@ def carried(candidate: Candidate, path: str) -> bool:
     return operations is not None and operations.fullmatch(f"/{path}") is not None
 
 
-@stream_request_body
 class Passthrough(ModelHandler):
     shape = USUAL.name
 
@@ -35,7 +32,7 @@ class Passthrough(ModelHandler):
         gateway = self.gateway
         credential = travel.credential(headers, self.shape)
         name = gateway.access.admit(credential)
-        asked = relay.Asked(self._body(), headers.get("Content-Type", ""))
+        asked = await relay.asked(self.body(), headers.get("Content-Type", ""), gateway.config.limits.max_values)
         if asked.model is None:
             raise errors.Missing("`model` is required.", param="model")
         gateway.check_model(name, asked.model)

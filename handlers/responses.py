@@ -9,13 +9,12 @@ import asyncio
 from typing import Any
 from urllib.parse import quote
 
-from tornado.web import stream_request_body
-
 from ..codecs import errors, splice
 from ..proxy.exchange import relay
 from ..proxy.exchange.caller import Client
 from ..proxy.memory.records import Native, Record, known, listed
 from ..proxy.routing.router import Candidate
+from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
 from ..proxy.wire.upstream import UpstreamRequest
 from . import lists
@@ -32,6 +31,7 @@ class _OverState(Handler):
     path = ""
 
     def prepare(self) -> None:
+        super().prepare()
         self._client: Client | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -42,6 +42,7 @@ class _OverState(Handler):
         return self._client
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         if self._client is not None and self._task is not None:
             self._client.gone = True
             self._task.cancel()
@@ -67,8 +68,7 @@ class _OverState(Handler):
         return None
 
     async def _relay(self, candidate: Candidate, id: str, credential: str | None) -> None:
-        query = f"?{self.request.query}" if self.request.query else ""
-        path, method = f"/responses/{quote(id, safe='')}{self.path}{query}", self.request.method or "GET"
+        path, method = f"/responses/{quote(id, safe='')}{self.path}{self.query()}", self.request.method or "GET"
         body = b"" if method == "POST" else None
         limit = self.gateway.config.limits.max_event
         request = relay.upstream_request(candidate, path, self.request.headers, body, credential, limit, method)
@@ -163,7 +163,6 @@ class InputItems(_OverState):
             self.write(lists.page(self, [listed(item) for item in record.input]))
 
 
-@stream_request_body
 class Compact(ModelHandler):
     """POST /v1/responses/compact: what it gives back only its own provider can read."""
 
@@ -173,8 +172,8 @@ class Compact(ModelHandler):
         headers, gateway = self.request.headers, self.gateway
         credential = travel.credential(headers, self.shape)
         name = gateway.access.admit(credential)
-        body = self._body()
-        scan = splice.scan(body)
+        body = self.body()
+        scan = await bodies.scan(body, gateway.config.limits.max_values)
         gateway.check_model(name, scan.model)
         candidates = gateway.router.candidates(self.shape, scan.model).candidates
         candidate = next((c for c in candidates if c.speaks.stateful and c.capabilities.r_stateful), None)

@@ -15,12 +15,12 @@ class Health(Handler):
 
 
 class Ready(Handler):
-    """Ready for more: 503 while draining."""
+    """Ready for more: 503 from the moment when the process is told to end."""
 
     def get(self) -> None:
-        if self.gateway.draining:
+        if not self.gateway.ready:
             self.set_status(503)
-        self.write({"status": "draining" if self.gateway.draining else "ok"})
+        self.write({"status": "ok" if self.gateway.ready else "draining"})
 
     head = get
 

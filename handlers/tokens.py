@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado.web import stream_request_body
-
 from ..codecs import errors, estimate, jsontext, splice
 from ..codecs.ledger import Ledger
 from ..codecs.registry import SHAPES
@@ -18,6 +16,7 @@ from ..proxy.exchange import relay
 from ..proxy.exchange.caller import Client
 from ..proxy.memory.expansion import Prior
 from ..proxy.routing.router import Candidate
+from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
 from .model import ModelHandler
 
@@ -33,8 +32,8 @@ class _Counter(ModelHandler):
         headers, gateway = self.request.headers, self.gateway
         credential = travel.credential(headers, self.shape)
         name = gateway.access.admit(credential)
-        body = self._body()
-        scan = splice.scan(body)
+        body = self.body()
+        scan = await bodies.scan(body, gateway.config.limits.max_values)
         gateway.check_model(name, scan.model)
         candidates = gateway.router.candidates(self.shape, scan.model).candidates
         prior = await self.prior(gateway.owner(name, credential), scan.value, candidates)
@@ -93,12 +92,10 @@ def _counts(candidate: Candidate) -> TokenCount | None:
     return count if count is not None and getattr(candidate.capabilities, count.flag) else None
 
 
-@stream_request_body
 class CountTokens(_Counter):
     shape = "messages"
 
 
-@stream_request_body
 class InputTokens(_Counter):
     shape = "responses"
 

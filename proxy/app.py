@@ -10,10 +10,11 @@ from tornado.web import Application
 
 from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
+from ..conf.model import Listener
 from ..handlers import admin as admin_pages
 from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
 from .gateway import Gateway
-from .process.admin import Admin
+from .inspector.admin import Admin
 
 # clients write base URLs with and without /v1, and join them with one slash or two
 _V1 = r"/+(?:v1/+)*"
@@ -34,7 +35,7 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items),
         (_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem),
         (_V1 + r"models/*", models.ModelList),
-        (_V1 + r"models/+(.+?)/*", models.ModelInfo),
+        (_V1 + r"models/++(.*[^/])/*", models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
         (r"/healthz", status.Health),
         (r"/readyz", status.Ready),
@@ -49,7 +50,8 @@ def _pattern(shape: Shape) -> str:
 class ModelApplication(Application):
     """The application of a model listener."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, listener: Listener = Listener()) -> None:  # noqa: B008 - it is frozen
+        """The setting `timeout`, seconds that a whole request may take, is the listener's, and changes with a reload."""
         self._shared: dict[str, Any] = {"gateway": gateway}
         found = routes()
         # as nearly all requests have it: found without trying one pattern after the other
@@ -58,6 +60,7 @@ class ModelApplication(Application):
             [(pattern, handler, self._shared) for pattern, handler in found],
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
+            timeout=listener.timeout,
         )
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]

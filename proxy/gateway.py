@@ -24,6 +24,7 @@ from .routing.ejection import Ejection
 from .routing.router import Candidate, Router
 from .telemetry import log as journal
 from .telemetry.metrics import Metrics
+from .wire.bodies import Bodies
 from .wire.upstream import UpstreamClient
 
 if TYPE_CHECKING:
@@ -50,13 +51,15 @@ class Gateway:
         number: this worker's among several.
         """
         self.metrics = Metrics()
+        self.bodies = Bodies(0)
         self.inspector = Inspector(number)
         self.tracer = _tracer(config)  # None: nothing is traced
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.demo = DemoClient()
         self.exchanges: set[Exchange] = set()
         self.serving: set[object] = set()  # requests that are read or answered, exchanges and others
-        self.draining = False
+        self.ready = True  # what /readyz says
+        self.draining = False  # new requests are refused
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl)
         self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
@@ -72,9 +75,9 @@ class Gateway:
         self.access = Access(config.access_keys)
         self.quota = Quota(config.access_keys, self._counters)
         self.config, self.router = config, router
+        self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self._own_credentials = any(entry.passthrough_auth for entry in config.model_providers)
         self.on_passed_over()
-        self.timeout = next((one.timeout for one in config.listeners if one.type == "model"), None)
 
     def passed_over(self) -> list[PassedOver]:
         """The upstreams that are asked last at the moment, for whoever shows it."""

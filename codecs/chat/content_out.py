@@ -47,7 +47,7 @@ class ContentWriter:
         if isinstance(part, TextPart):
             return [self._marked({"type": "text", "text": part.text}, part)]
         if isinstance(part, ImagePart):
-            return [self._marked(_image(part), part)]
+            return [self._marked(self._image(part), part)]
         if isinstance(part, DocumentPart):
             return self._document(part)
         if isinstance(part, SearchResultPart):
@@ -58,9 +58,16 @@ class ContentWriter:
             self._ledger.drop(part.path, part.label)
         return []
 
+    def _image(self, part: ImagePart) -> Content:
+        if not self._capabilities.c_images:
+            raise not_supported("an image", part.path)
+        if not part.data and not self._capabilities.c_image_urls:
+            raise not_supported("an image by its URL", part.path)
+        return _image(part)
+
     def _document(self, part: DocumentPart) -> list[Content]:
         if part.data and part.media_type.startswith("image/"):
-            return [self._marked(_image(ImagePart(part.path, media_type=part.media_type, data=part.data)), part)]
+            return [self._marked(self._image(ImagePart(part.path, media_type=part.media_type, data=part.data)), part)]
         if part.data and self._capabilities.c_file_parts:
             file = {"filename": part.title or "document.pdf", "file_data": media.Inline(part.media_type, part.data).url}
             if part.context:
@@ -150,9 +157,7 @@ class ContentWriter:
             written = [detail | {"index": i} for i, detail in enumerate(details)]
             return {"reasoning_details": written} if written else {}
         field = "reasoning_content" if wanted == "none" else wanted
-        if texts or (calls and self._capabilities.c_reasoning_required_with_tools):
-            return {field: "\n\n".join(texts)}
-        return {}
+        return {field: "\n\n".join(texts)} if texts else {}
 
     @property
     def _domain(self) -> str:

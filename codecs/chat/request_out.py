@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import openai
+from .. import openai, rules
 from ..capabilities import Capabilities
 from ..reasoning import openai_effort
 from ..reply import Encoded
 from ..request import OutputFormat, Request, Thinking
 from ..tools import ToolMap
+from . import rules_out
 from .content_out import ContentWriter
 from .tools_out import ToolsWriter
 from .turns_out import write_turns
@@ -26,7 +27,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
     """
-    names = ToolMap(native_custom=capabilities.c_custom_tools)
+    names = ToolMap(native_custom=capabilities.c_custom_tools, letter_first=capabilities.c_letter_names)
     body: dict[str, Any] = {"model": model}
     limit = request.take("max_tokens")
     if limit is not None:
@@ -40,6 +41,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     request.ignore(request.habits.endpoint)
+    rules.apply(rules_out.RULES, rules_out.ChatDraft(body, request, capabilities))
     request.close()
     return Encoded(body, names)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from .. import rules
 from .. import schema as schemas
 from ..capabilities import Capabilities
 from ..errors import Malformed
@@ -18,6 +19,7 @@ from ..reasoning import budget_of_effort, effort_of_budget, nearest
 from ..reply import Encoded
 from ..request import Cache, OutputFormat, Request, Thinking
 from ..tools import ToolMap
+from . import rules_out
 from .content_out import ContentWriter
 from .tools_out import ToolsWriter
 from .turns_out import write_turns
@@ -55,6 +57,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     if request.stream:
         body["stream"] = True
     request.ignore(request.habits.endpoint)
+    rules.apply(rules_out.RULES, rules_out.MessagesDraft(body, request, capabilities))
     request.close()
     return Encoded(body, names)
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import openai
-from ..capabilities import EFFORTS, Capabilities
+from .. import openai, rules
+from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
 from ..reasoning import openai_effort
 from ..reply import Encoded
 from ..request import OutputFormat, Request, Thinking
 from ..tools import ToolMap
+from . import rules_out
 from .items_out import ItemsWriter
 from .tools_out import ToolsWriter
 
@@ -60,6 +61,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
         body["stream"] = True
         if obfuscation is not None:
             body["stream_options"] = {"include_obfuscation": obfuscation}
+    rules.apply(rules_out.RULES, rules_out.ResponsesDraft(body, request, capabilities))
     request.close()
     return Encoded(body, names)
 
@@ -94,7 +96,7 @@ def _reasoning(request: Request, capabilities: Capabilities, body: dict[str, Any
     if thinking is None:
         return
     reasoning: dict[str, Any] = {}
-    effort = openai_effort(request, thinking, EFFORTS)
+    effort = openai_effort(request, thinking, capabilities.r_effort_values)
     if effort is not None:
         reasoning["effort"] = effort
     if capabilities.r_summaries and _shows(request, thinking):

@@ -14,6 +14,7 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
+from ..wire.http1 import FRAME
 from ..wire.inbound import Inbound
 from ..wire.socket import Stream
 
@@ -87,7 +88,7 @@ class Client:
             self.gone = True
             return None
         self._written = monotonic()
-        return stream.offer(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return stream.offer(FRAME % (len(data), data) if self._chunked else data)
 
     async def finish(self, last: bytes = b"") -> None:
         """End a started stream in good order, with these last bytes of it. Raises StreamClosedError."""

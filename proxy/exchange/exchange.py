@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ...codecs import errors, limits, splice
 from ...codecs.ledger import Ledger
 from ...codecs.registry import SHAPES
 from ..routing.router import Candidate
+from ..wire import bodies
 from ..wire import headers as travel
 from .attempt import Attempt
 from .caller import Client
@@ -39,13 +41,24 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 class Exchange:
     """One caller's request. `shape` is the caller's; `query` is what stood behind the path, with its question mark.
 
-    target: the path and the query, for shapes whose model and stream stand there.
+    target: the path and the query, for shapes whose model and stream stand there. timeout: seconds that the whole request may take.
     """
 
     def __init__(
-        self, gateway: Gateway, shape: str, client: Client, headers: HTTPHeaders, body: bytes, query: str = "", target: str = ""
+        self,
+        gateway: Gateway,
+        shape: str,
+        client: Client,
+        headers: HTTPHeaders,
+        body: bytes,
+        query: str = "",
+        target: str = "",
+        timeout: float | None = None,
     ) -> None:
         self.gateway = gateway
+        self._timeout = timeout
+        self._time: asyncio.Timeout | None = None  # while it runs
+        self._end: errors.GatewayError | None = None  # why it is ended from outside
         self.shape = shape
         self.speaks = SHAPES[shape]  # what the caller speaks
         self.headers = headers
@@ -88,7 +101,7 @@ class Exchange:
             self.client.abort()
         finally:
             self.gateway.exchanges.discard(self)
-            self._task = None
+            self._task = self._time = None
             if self.client.gone and self.client.stalled:
                 self.error = errors.Timeout("client_stall", "The client took nothing any more.")
             self.gateway.settle(self)
@@ -105,21 +118,25 @@ class Exchange:
         self.client.gone = True
         self.give_up()
 
+    def end(self, error: errors.GatewayError) -> None:
+        """Tell the caller of this error, in its stream's own way if its answer has begun, and end."""
+        if self._time is not None and self._end is None:
+            self._end = error
+            with suppress(RuntimeError):  # it is ending already
+                self._time.reschedule(asyncio.get_running_loop().time())
+
     def give_up(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
     async def _told(self) -> None:
         try:
-            if self.gateway.timeout is None:
+            async with asyncio.timeout(self._timeout) as self._time:
                 await self._run()
-            else:
-                async with asyncio.timeout(self.gateway.timeout):
-                    await self._run()
         except errors.GatewayError as error:
             await self._refuse(error)
         except TimeoutError:
-            await self._refuse(errors.Timeout("timeout", "The request took longer than this gateway allows."))
+            await self._refuse(self._end or errors.Timeout("timeout", "The request took longer than this gateway allows."))
         except StreamClosedError:
             raise
         except Exception:
@@ -127,7 +144,7 @@ class Exchange:
             await self._refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
 
     async def _run(self) -> None:
-        self._read()
+        await self._read()
         self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
         route = self.gateway.router.candidates(self.shape, self.scan.model)
         candidates = route.candidates
@@ -139,10 +156,10 @@ class Exchange:
                 return
         raise self._verdict(failed)
 
-    def _read(self) -> None:
+    async def _read(self) -> None:
         gateway = self.gateway
         gateway.admit(self)
-        self.scan = self.speaks.read(self.target, self.body)
+        self.scan = self.speaks.read(self.target, await bodies.scan(self.body, gateway.config.limits.max_values))
         self.stream = bool(self.scan.stream)
         if self.stream:
             gateway.metrics.opened()

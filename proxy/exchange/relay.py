@@ -15,43 +15,38 @@ from typing import Any
 from tornado.httpclient import HTTPResponse
 from tornado.httputil import HTTPHeaders
 
-from ...codecs import errors, jsontext, limits, splice
+from ...codecs import errors, jsontext, limits, multipart, splice
 from ...codecs.usage import Usage, from_chat, from_responses
 from ..gateway import Gateway
 from ..routing.router import Candidate
+from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from .caller import Client
 
-_MODEL_FIELD = re.compile(
-    rb'(\r?\n|^)(--[^\r\n]+\r\n(?:[^\r\n]+\r\n)*?content-disposition:[^\r\n]*;\s*name="model"[^\r\n]*\r\n'
-    rb"(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{0,256})\r\n",
-    re.IGNORECASE,
-)
-_USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
+_USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 USAGE_WITHIN = 2048  # bytes at the end of an answer where its usage is looked for
 
 
 class Asked:
     """The model that a body names, and the body with another name in its place."""
 
-    def __init__(self, body: bytes, content_type: str) -> None:
-        """Raises ClientFault for a body that is neither a JSON object nor a multipart form."""
-        self._body = body
-        self._scan: splice.Scan | None = None
-        self._field: re.Match[bytes] | None = None
-        if content_type.lower().startswith("multipart/form-data"):
-            self._field = _MODEL_FIELD.search(body)
-            self.model = self._field[3].decode("utf-8", "replace") if self._field else None
-        else:
-            self._scan = splice.scan(body)
-            self.model = self._scan.model
+    def __init__(self, body: bytes, scan: splice.Scan | None, field: multipart.Model | None) -> None:
+        """scan: of a JSON body. field: of a form."""
+        self._body, self._scan, self._field = body, scan, field
+        self.model = scan.model if scan is not None else field.name if field is not None else None
 
     def renamed(self, model: str) -> bytes:
         if self._field is not None:
-            start, end = self._field.span(3)
-            return self._body[:start] + model.encode() + self._body[end:]
+            return self._body[: self._field.start] + model.encode() + self._body[self._field.end :]
         return splice.replace_model(self._body, self._scan, model) if self._scan is not None else self._body
+
+
+async def asked(body: bytes, content_type: str, most: int) -> Asked:
+    """most: JSON values. Raises ClientFault for a body that is neither a JSON object nor a multipart form."""
+    if content_type.lower().startswith("multipart/form-data"):
+        return Asked(body, None, multipart.find_model(body, content_type))
+    return Asked(body, await bodies.scan(body, most), None)
 
 
 def upstream_request(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .attempt import Attempt
 
 _TOKEN = 4  # bytes of text
-_BLOB = re.compile(rb"[A-Za-z0-9+/=_-]{2000,}")  # an image, or another file
+# an image, or another file; tried only where a run begins, or each of a run's bytes would begin another try
+_BLOB = re.compile(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{2000,}+")
 _BLOB_TOKENS = 1600
 
 

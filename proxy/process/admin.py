@@ -1,53 +1,42 @@
-"""What an admin listener shows, whichever process it stands in: metrics, where a model goes and why, the inspector's ring."""
+"""The process of the admin listeners, where there are several workers."""
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
-from datetime import UTC, datetime
-from time import time
 
-from ...codecs.registry import SHAPES
 from ...conf.model import Config
-from ..inspector.links import PassedOver
-from ..inspector.ring import Ring
-from ..routing.router import Router
+from ..inspector.admin import Admin
+from ..inspector.links import Hub
+from ..telemetry.metrics import collected
+from . import start
+from .worker import Process
 
 
-class Admin:
-    """One process's. metrics: gives Prometheus' text. ring: what the inspector shows. passed_over: what failed lately, by worker."""
+class AdminProcess(Process):
+    """Serves the admin listeners for several workers, until the last of them has ended: what they tell through a common folder."""
 
     def __init__(
-        self, config: Config, ring: Ring, metrics: Callable[[], bytes], passed_over: Callable[[], dict[int, list[PassedOver]]]
+        self, plan: start.Plan, sockets: start.Sockets, read: Callable[[], Config] | None, orders: socket.socket, folder: str
     ) -> None:
-        self.ring = ring
-        self.metrics = metrics
-        self._passed_over = passed_over
-        self.adopt(config)
+        super().__init__(plan, sockets, read, orders)
+        self._folder = folder
 
-    def adopt(self, config: Config) -> None:
-        self._router = Router(config)
-        model = next(one for one in config.listeners if one.type == "model")
-        self.gateway = {"scheme": "https" if model.tls else "http", "port": model.port}  # where requests can be sent
+    async def _begin(self) -> None:
+        self._hub = Hub()
+        await self._hub.open(self._folder)
+        hub = self._hub
+        self._admin = Admin(
+            self._config, hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *hub.workers]), lambda: hub.passed_over
+        )
+        self._show(self._admin)
 
-    def explain(self, model: str | None, shape: str | None) -> dict[str, list[str]]:
-        """By shape of the caller, the candidates in order with the reason of each. Raises KeyError for a shape that there is not."""
-        shapes = [own for own in SHAPES if shape in (None, own)]
-        if not shapes:
-            raise KeyError(shape)
-        notes = _notes(self._passed_over())
-        return {own: self._router.explain(own, model, notes) for own in shapes}
+    def _adopt(self, config: Config) -> None:
+        self._admin.adopt(config)
 
-    def models(self) -> list[str]:
-        """Names that `explain` can be asked for."""
-        return [model.id for model in self._router.models()]
+    def _open(self) -> int:
+        return len(self._hub.workers)
 
-
-def _notes(passed_over: dict[int, list[PassedOver]]) -> dict[tuple[str, str], str]:
-    """For Router.explain: which candidates are asked last, until when, and by which worker where there are several."""
-    now, found = time(), dict[tuple[str, str], list[str]]()
-    for worker, failures in sorted(passed_over.items()):
-        for mark, model, until in failures:
-            if until > now:
-                moment = f"{datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
-                found.setdefault((mark, model), []).append(f"{moment} by worker {worker}" if worker else moment)
-    return {place: f"failed lately, asked last until {', '.join(moments)}" for place, moments in found.items()}
+    async def _close(self) -> None:
+        await self._hub.close()

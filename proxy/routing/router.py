@@ -264,7 +264,9 @@ class Router:
                 "owns_key": not provider.passthrough_auth,
                 "reasoning_domain": _reasoning_domain(provider),
             }
-            flags |= providers.capabilities(provider.interface, provider.base_url, model_id, provider.capabilities)
+            # the Host header says who answers behind an address of the operator's own
+            place = f"https://{provider.http_host}" if provider.http_host else provider.base_url
+            flags |= providers.capabilities(provider.interface, place, model_id, provider.capabilities)
             known = Capabilities.from_flags(flags)
             if not provider.wildcard:
                 self._capabilities[index, model_id] = known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import orjson
 from ...codecs import errors
 from ..keys.cost import cost
 from ..routing.router import told
+from . import stderr
 from .metrics import error_kind, status
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class Journal:
     """Writes the lines: at once where they are few, together where several come within PAUSE."""
 
     def __init__(self, form: str = "json") -> None:
-        self._text = form == "text"
+        self._line = as_text if form == "text" else as_json
         self._out = sys.stderr
         self._lines: list[str] = []
         self._flushed = 0.0  # monotonic seconds
@@ -120,7 +122,7 @@ class Journal:
         """Inside the running loop."""
         if not self._lines:
             asyncio.get_running_loop().call_later(max(0.0, self._flushed + PAUSE - monotonic()), self.flush)
-        self._lines.append(as_text(found) if self._text else orjson.dumps(found, default=str).decode())
+        self._lines.append(self._line(found))
 
     def flush(self) -> None:
         """Write what waits."""
@@ -136,19 +138,28 @@ class Journal:
             pass  # nobody reads it any more; the gateway goes on
 
 
+def as_json(found: dict[str, Any]) -> str:
+    """A line for programs. What a terminal would obey or not show is escaped."""
+    try:
+        text = orjson.dumps(found, default=str).decode()
+    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
+        return json.dumps(found, default=str)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 def as_text(found: dict[str, Any]) -> str:
     """A line for people: what always matters first, then what is out of the ordinary."""
     parts = [found["time"], str(found["status"]), found["shape"]]
     if "upstream" in found:
         arrow = "=" if found["lane"] == "bytes" else ">"
-        parts[2] += f"{arrow}{found['upstream_api']} {found['upstream']}"
+        parts[2] += f"{arrow}{found['upstream_api']} {_plain(found['upstream'])}"
     first = f", first {found['ms_first']:.0f} ms" if "ms_first" in found else ""
     parts.append(f"{found['ms_total']:.0f} ms{first}")
     if "tokens" in found:
         parts.append(f"{found['tokens']['input']} to {found['tokens']['output']} tokens")
     if "cost" in found:
         parts.append(f"${found['cost']:.6f}")
-    rest = (f"{key}={_plain(value)}" for key, value in found.items() if key not in _IN_TEXT)
+    rest = (f"{_plain(key)}={_plain(value)}" for key, value in found.items() if key not in _IN_TEXT)
     return " ".join((*parts, *rest))
 
 
@@ -158,8 +169,18 @@ _IN_TEXT = frozenset(
 
 
 def _plain(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f'"{text}"' if " " in text or not text else text
+    """A value that cannot be taken for another field, another line, or an order to the terminal."""
+    text = shown(",".join(map(str, value)) if isinstance(value, list) else str(value))
+    if text and not any(c in text for c in ' "='):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def shown(text: str) -> str:
+    """The text with everything escaped that is no visible character: line breaks, controls, what turns the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class LogFormat(logging.Formatter):
@@ -170,8 +191,14 @@ class LogFormat(logging.Formatter):
         self._json = form == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        if not self._json:
-            return super().format(record)
+        if self._json:
+            return self._as_json(record)
+        text = shown(f"{self.formatTime(record)} {record.levelname} {record.name}: {record.getMessage()}")
+        if record.exc_info:  # its lines stand further right: none of them looks like a record's first
+            text += "".join(f"\n    {shown(line)}" for line in self.formatException(record.exc_info).split("\n"))
+        return text
+
+    def _as_json(self, record: logging.LogRecord) -> str:
         found: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -180,12 +207,21 @@ class LogFormat(logging.Formatter):
         }
         if record.exc_info:
             found["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(found, default=str).decode()
+        return as_json(found)
 
 
 def set_up(form: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(LogFormat(form))
+    """Log to standard error, which can hold nobody up from now on."""
+    lines = LogFormat(form)
+    stderr.install(lambda count: lines.format(_dropped(count)) + "\n")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(lines)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.captureWarnings(True)
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # the journal has a line of its own for each request
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
+
+
+def _dropped(count: int) -> logging.LogRecord:
+    message = "%d lines of the log were dropped: nobody read standard error"
+    return logging.LogRecord("dragoman", logging.WARNING, __file__, 0, message, (count,), None)

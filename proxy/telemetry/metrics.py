@@ -11,8 +11,6 @@ Labels are bounded: a model that no entry declares and a field beyond the first 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -53,19 +51,16 @@ _number = 0  # of this worker
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
 
 
-def share() -> str:
-    """Keep the metrics of this process and of those it will fork in a new folder, which is returned. Call before Metrics is made."""
-    folder = tempfile.mkdtemp(prefix="dragoman-metrics-")
+def share(folder: str) -> None:
+    """Keep the metrics of this process and of those it will fork in this folder. Call before Metrics is made."""
     os.environ[_FOLDER] = folder
     values.ValueClass = values.MultiProcessValue(lambda: _number)  # type: ignore[no-untyped-call]
-    return folder
 
 
-def unshare(folder: str) -> None:
+def unshare() -> None:
     """The end of `share`."""
     os.environ.pop(_FOLDER, None)
     values.ValueClass = values.MutexValue
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def count_as(number: int) -> None:
@@ -112,6 +107,9 @@ class Metrics:
         self.disconnects = Counter("dragoman_client_disconnects", "Clients that left before the end.", registry=registry)
         self.unknown = Counter(
             "dragoman_unknown_upstream", "Things in upstream answers that the client's shape has no place for.", registry=registry
+        )
+        self.log_dropped = Counter(
+            "dragoman_log_lines_dropped", "Lines of the log that were dropped because nobody read standard error.", registry=registry
         )
         # the library's own look-up of a child costs more than counting
         self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)

@@ -603,7 +603,7 @@ def test_a_request_as_a_messages_upstream_reads_it() -> None:
     encoded = messages.encode_request(request, Capabilities(m_max_output=64_000), "claude-x")
     assert encoded.body == worked.CHAT_AS_MESSAGES
     assert request.ledger.header(request.ledger.dropped, body) == "stop,seed"
-    assert request.ledger.header(request.ledger.adapted, body) == "messages[*],reasoning_effort=low,temperature=1"
+    assert request.ledger.header(request.ledger.adapted, body) == "messages[*],reasoning_effort,temperature=1"
 
 
 def test_what_clients_replay_is_carried_without_loss() -> None:

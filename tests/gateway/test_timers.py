@@ -256,7 +256,7 @@ UNFINISHED = {
 async def test_a_slow_request_is_given_up(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """However steadily its bytes come: what counts is the time since it began."""
     monkeypatch.setattr(server, "SWEEP", 0.05)
-    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name else "PATIENCE", 0.3)
+    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name or name == "nothing" else "PATIENCE", 0.3)
     async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, gateway.call(UNFINISHED[name]) as caller:
 
         async def trickle() -> None:
@@ -289,16 +289,20 @@ async def test_a_request_that_is_being_answered_may_take_longer(monkeypatch: pyt
 
 
 @inside_once
-async def test_more_connections_than_there_may_be_wait_for_their_turn() -> None:
-    """They are not refused: whoever comes when all places are taken is served as soon as one is free."""
+@pytest.mark.parametrize("end", ["left", "answered"])
+async def test_more_connections_than_there_may_be_wait_for_their_turn(end: str) -> None:
+    """They are not refused: whoever comes when all places are taken by requests is served as soon as one of these is over."""
     health = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, contextlib.AsyncExitStack() as others:
-        gateway._acceptor._most = 3
-        callers = [await others.enter_async_context(gateway.call(health)) for _ in range(3)]
-        assert [(await caller.head())[0] for caller in callers] == [200] * 3
-        async with gateway.call(health) as late:
-            answered = asyncio.create_task(late.head())
-            await gateway.until(lambda: gateway._acceptor._full)
-            assert (gateway.server.connections, answered.done()) == (3, False)
-            callers[0].leave()
-            assert (await answered)[0] == 200
+    gate = Gate()
+    with Provider([*frames(*SPEECH["chat"].opening), wait(gate), *map(chunk, SPEECH["chat"].ending), LAST_CHUNK]) as provider:
+        async with Inside(CONFIG, provider) as gateway, contextlib.AsyncExitStack() as others:
+            gateway._acceptor._most = 3
+            asked = [gateway.ask("chat", "chat/m", stream=True) for _ in range(3)]
+            callers = [await others.enter_async_context(one) for one in asked]
+            assert [(await caller.head())[0] for caller in callers] == [200] * 3
+            async with gateway.call(health) as late:
+                answered = asyncio.create_task(late.head())
+                await gateway.until(lambda: gateway._acceptor._full)
+                assert (gateway.server.connections, answered.done()) == (3, False)
+                callers[0].leave() if end == "left" else gate.open()
+                assert (await answered)[0] == 200

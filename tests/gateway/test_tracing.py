@@ -148,5 +148,5 @@ def test_a_collector_that_is_gone_harms_nobody(start: Start) -> None:
 
 
 def test_nothing_is_loaded_when_it_is_off() -> None:
-    code = "import sys, dragoman.proxy.process.server; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    code = "import sys, dragoman.proxy.process.worker; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0

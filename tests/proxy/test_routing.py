@@ -318,6 +318,7 @@ def test_capabilities_in_layers():
     assert capabilities("model: openai/x").openai_host
     assert capabilities("model: openai/x").c_max_tokens_field == "max_completion_tokens"
     assert not capabilities("model: openai/x, base_url: 'http://h'").openai_host
+    assert capabilities("model: openai/x, base_url: 'http://h', http_host: api.openai.com").openai_host
     assert capabilities("model: openai/*", "openai/gpt-4o").c_effort_values == ()
     assert capabilities("model: anthropic/*", "claude-opus-4-8").m_max_output == 128000
     written = capabilities("model: openai/x, capabilities: {c: {reasoning_in: reasoning}, owns_key: false, reasoning_domain: d}")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
-from dragoman.codecs import errors, jsontext, limits
+from dragoman.codecs import errors, limits
 from dragoman.codecs import events as ev
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.fields import Fields, missing
@@ -38,15 +38,9 @@ _REASON = {"over": "end", "full": "length"}
 # ---- requests ----
 
 
-def read(target: str, body: bytes) -> Scan:
+def read(target: str, body: Scan) -> Scan:
     path, _, query = target.partition("?")
-    try:
-        value = jsontext.loads(body)
-    except ValueError:
-        raise errors.Malformed("no JSON") from None
-    if not isinstance(value, dict):
-        raise errors.Malformed("no object")
-    return Scan(value, unquote(path.rpartition("/toy/")[2]) or None, None, "1" in parse_qs(query).get("stream", []))
+    return body._replace(model=unquote(path.rpartition("/toy/")[2]) or None, stream="1" in parse_qs(query).get("stream", []))
 
 
 def url(base: str, model: str, stream: bool, query: str) -> str:
