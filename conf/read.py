@@ -101,6 +101,14 @@ def header(value: Any) -> str:
     return result
 
 
+def host(value: Any) -> str:
+    """What a Host header holds."""
+    result = header(value)
+    if re.search(r"[\s/@]", result):
+        raise ValueError("must be a host, with or without a port")
+    return result
+
+
 def header_name(value: Any) -> str:
     if not isinstance(value, str) or not _HEADER_NAME.fullmatch(value):
         raise ValueError("is not the name of an HTTP header")

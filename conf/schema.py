@@ -147,7 +147,7 @@ class ModelProvider(Section):
     access_key = Value(read.secret)
     default = Value(read.boolean)
     base_url = Value(read.url)
-    http_host = Value(read.header)
+    http_host = Value(read.host)
     passthrough_auth = Value(read.boolean)
     provider_interface = Value(read.text)
     headers = Table(Value(read.header), key=read.header_name)

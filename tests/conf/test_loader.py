@@ -413,6 +413,10 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
             ["1:49: model_providers[0].access_key: must be printable ASCII: it goes into an HTTP header"],
         ),
         (
+            "model_providers: [{model: openai/a, http_host: 'a b'}]\n",
+            ["1:48: model_providers[0].http_host: must be a host, with or without a port"],
+        ),
+        (
             "model_providers: [{model: openai/a, headers: {x-a: $NOPE, 'b c': d, host: e, x-f: 1}}]\n",
             [
                 "1:52: model_providers[0].headers.x-a: the environment variable NOPE is not set",
