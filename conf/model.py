@@ -118,6 +118,7 @@ class Limits:
     max_streams: int | None = None  # per worker
     max_event: int = 64 * 1024 * 1024
     client_stall: float = 120.0
+    max_answer: int = 64 * 1024 * 1024  # kept of one streamed answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,7 @@ class Limits(Section):
     max_body = Value(read.size)
     max_streams = Value(_COUNT)
     max_event = Value(read.size)
+    max_answer = Value(read.size)
     client_stall = Value(read.duration)
 
 
