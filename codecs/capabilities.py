@@ -38,6 +38,7 @@ class Capabilities:
     c_strict_tools: bool = True
     c_json_schema: bool = True
     c_content_parts: bool = True
+    c_extra_content: bool = False  # takes Google's signatures back in `extra_content`
     c_fast_tier: bool = False  # accepts service_tier "fast"
 
     m_version: str = "2023-06-01"
