@@ -120,6 +120,7 @@ class Limits:
     client_stall: float = 120.0
     max_bodies: int = 512 * 1024 * 1024  # bytes of all requests' bodies at once, per worker
     max_values: int = 500_000  # JSON values of one body
+    max_answer: int = 64 * 1024 * 1024  # kept of one streamed answer
 
 
 @dataclass(frozen=True, slots=True)

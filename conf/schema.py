@@ -192,6 +192,7 @@ class Limits(Section):
     max_values = Value(_COUNT)
     max_streams = Value(_COUNT)
     max_event = Value(read.size)
+    max_answer = Value(read.size)
     client_stall = Value(read.duration)
 
 

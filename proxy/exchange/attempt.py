@@ -114,6 +114,7 @@ class Attempt:
             created=int(time()),
             response_id=f"resp_{exchange.nonce}",
             unsaid=self.unsaid,
+            max_answer=exchange.gateway.config.limits.max_answer,
         )
         return reply if exchange.turn is None else exchange.turn.adorn(reply)
 

@@ -83,6 +83,7 @@ class KeptLane(BytesLane):
         self._head: Item = {}
         self._items: list[Item] = []  # those that are over
         self._last: tuple[str, Item] | None = None
+        self._kept = 0  # bytes of them
 
     def feed(self, chunk: bytes) -> bytes:
         out = [self._told(frame) for frame in self._splitter.feed(chunk) if not self.ended]
@@ -120,6 +121,9 @@ class KeptLane(BytesLane):
             return b""
         if kind == "response.output_item.done" and isinstance(value.get("item"), dict):
             self._items.append(value["item"])
+            self._kept += len(data)
+            if self._kept > self._reply.max_answer:
+                raise errors.Overlong("The upstream's answer is longer than this gateway keeps.", f"{self._kept} bytes of items")
         if kind in _ANNOUNCING and self._number and self._number <= self._reply.announced:
             return b""
         return self._numbered(kind, value)
