@@ -72,7 +72,7 @@ async def test_the_longest_idle_makes_room(name: str) -> None:
 async def test_who_is_served_keeps_the_place() -> None:
     """However many silent ones come."""
     gate = Gate()
-    with Provider([stream_head(), *map(chunk, SAID.opening), wait(gate), *map(chunk, SAID.ending), LAST_CHUNK]) as provider:
+    with Provider([stream_head(), *map(chunk, [*SAID.opening, *SAID.words]), wait(gate), *map(chunk, SAID.ending), LAST_CHUNK]) as provider:
         async with Inside(CONFIG, provider) as gateway, gateway.ask("chat", "chat/m", stream=True) as caller:
             gateway._acceptor._most = 2
             assert (await caller.head())[0] == 200
@@ -157,7 +157,7 @@ async def test_an_old_client_is_kept_where_the_length_is_told() -> None:
 async def test_pipelined_without_end() -> None:
     """What comes early waits in the kernel, not here."""
     gate = Gate()
-    with Provider([stream_head(), *map(chunk, SAID.opening), wait(gate), *map(chunk, SAID.ending), LAST_CHUNK]) as provider:
+    with Provider([stream_head(), *map(chunk, [*SAID.opening, *SAID.words]), wait(gate), *map(chunk, SAID.ending), LAST_CHUNK]) as provider:
         async with Inside(CONFIG, provider) as gateway, gateway.ask("chat", "chat/m", stream=True) as caller:
             await caller.head()
             flood = asyncio.create_task(_flood(caller))
