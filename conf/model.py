@@ -92,6 +92,9 @@ class StateStorage:
     url: str | None = field(default=None, repr=False)
     ttl: float = 30 * 86400.0
     max_entries: int = 10_000
+    max_entries_per_key: int | None = None  # of one access key; None: as many as there is room for
+    timeout: float = 5.0  # that a request waits for the store
+    shared_upstream_ids: bool = False  # every access key may name what an upstream keeps, whoever made it
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class Limits:
     max_streams: int | None = None  # per worker
     max_event: int = 64 * 1024 * 1024
     client_stall: float = 120.0
+    max_background: int = 256  # background responses, per worker
+    max_background_per_key: int = 64  # of one access key
 
 
 @dataclass(frozen=True, slots=True)
