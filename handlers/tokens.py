@@ -13,7 +13,7 @@ from ..codecs import chat, errors, estimate, jsontext, messages, responses, spli
 from ..codecs.ledger import Ledger
 from ..proxy.exchange import relay
 from ..proxy.exchange.caller import Client
-from ..proxy.memory.expansion import Prior
+from ..proxy.memory.expansion import Expansion
 from ..proxy.routing.router import Candidate
 from ..proxy.wire import headers as travel
 from .model import ModelHandler
@@ -38,10 +38,10 @@ class _Counter(ModelHandler):
         scan = splice.scan(body)
         gateway.check_model(name, scan.model)
         candidates = gateway.router.candidates(self.shape, scan.model).candidates
-        prior = await self.prior(gateway.owner(name, credential), scan.value, candidates)
+        expansion = await self.expansion(gateway.owner(name, credential), scan.value, candidates)
         candidate = candidates[0]
         if candidate.shape == self.shape and self.counts(candidate):
-            inlined = None if prior is None else prior.inlined(candidate, Ledger())
+            inlined = None if expansion is None else expansion.inlined(candidate, Ledger())
             if inlined is not None:
                 body = jsontext.dumps(inlined)
                 scan = splice.scan(body)
@@ -53,18 +53,18 @@ class _Counter(ModelHandler):
             return
         count = await self._asked(candidate, scan.value, credential)
         if count is None:
-            count = estimate.tokens(self._decoded(scan.value, prior))
+            count = estimate.tokens(self._decoded(scan.value, expansion))
             self.set_header("x-dragoman-estimate", "true")
         self.set_header("x-dragoman-upstream", candidate.name)
         self.write(self.answer(count))
 
-    async def prior(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Prior | None:
+    async def expansion(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Expansion | None:
         """What the request goes on from, where its shape can."""
         return None
 
-    def _decoded(self, body: dict[str, Any], prior: Prior | None = None) -> Any:
-        if prior is not None:
-            return responses.decode_request(body, prior.items())
+    def _decoded(self, body: dict[str, Any], expansion: Expansion | None = None) -> Any:
+        if expansion is not None:
+            return responses.decode_request(body, expansion.items())
         return _CODECS[self.shape].decode_request({"max_tokens": 1, **body} if self.shape == "messages" else body)
 
     async def _asked(self, candidate: Candidate, body: dict[str, Any], credential: str | None) -> int | None:
@@ -105,10 +105,10 @@ class InputTokens(_Counter):
     def counts(self, candidate: Candidate) -> bool:
         return candidate.capabilities.r_input_tokens
 
-    async def prior(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Prior | None:
-        prior = Prior(self.gateway, owner, body)
-        await prior.find(candidates[:1])
-        return prior
+    async def expansion(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Expansion | None:
+        expansion = Expansion(self.gateway, owner, body)
+        await expansion.find(candidates[:1])
+        return expansion
 
     def answer(self, count: int) -> dict[str, Any]:
         return {"object": "response.input_tokens", "input_tokens": count}

@@ -17,12 +17,6 @@ from tornado.web import RequestHandler
 from ..wire.inbound import Inbound
 from ..wire.socket import Stream
 
-SSE_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
-
 
 class Client:
     """What an exchange sees of its RequestHandler."""

@@ -73,6 +73,11 @@ class BytesLane:
         self._owed = False  # a failure that the upstream did not tell the client itself
 
     @property
+    def answer(self) -> BytesLane:
+        """What knows the response, of a lane whose response is stored."""
+        return self
+
+    @property
     def content(self) -> bool:
         return self.observer.content
 
@@ -231,6 +236,11 @@ class EventsLane:
         self.events = 0
         self._metered: Usage | None = None
         self._closing: list[ev.Event] = []
+
+    @property
+    def answer(self) -> Encoder:
+        """What knows the response, where that is stored."""
+        return self.encoder
 
     @property
     def usage(self) -> Usage | None:

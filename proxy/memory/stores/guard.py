@@ -28,7 +28,8 @@ LONGEST_PAUSE = 0.4
 class Patience:
     """Seconds that one request may still wait for the store. insist: it waits for an open breaker to close, too."""
 
-    def __init__(self, seconds: float, insist: bool = False) -> None:
+    def __init__(self, seconds: float | None = None, insist: bool = False) -> None:
+        """seconds: None for the store's own `timeout`."""
         self.left = seconds
         self.insist = insist
 
@@ -37,8 +38,11 @@ _patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 
 @contextmanager
-def patience(seconds: float, insist: bool = False) -> Iterator[None]:
-    """The calls of this block wait so long together; within such a block already, the outer one's seconds hold."""
+def patience(seconds: float | None = None, insist: bool = False) -> Iterator[None]:
+    """The calls of this block wait so long together; within such a block already, the outer one's seconds hold.
+
+    seconds: None for the store's own `timeout`.
+    """
     if _patience.get() is not None:
         yield
         return
@@ -70,33 +74,38 @@ class Guard:
         await self.store.lease("-/probe", "probe", 0.001, force=True)
 
     async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
-        allowed = _patience.get() or Patience(self.timeout)
-        loop, pause, had = asyncio.get_running_loop(), FIRST_PAUSE, allowed.left
+        allowed = _patience.get() or Patience()
+        if allowed.left is None:
+            allowed.left = self.timeout
+        loop, pause, waited = asyncio.get_running_loop(), FIRST_PAUSE, 0.0
         while True:
-            begun = loop.time()
+            begun, left = loop.time(), allowed.left
             try:
-                return await self._attempt(work, allowed)
+                return await self._attempt(work, left, allowed.insist)
             except Away as error:
                 trouble = error
             finally:
-                allowed.left -= loop.time() - begun
+                took = loop.time() - begun
+                allowed.left -= took
+                waited += took
             if self.breaker.open and not allowed.insist:
                 raise trouble
             if allowed.left <= pause:
-                if had - allowed.left >= self.timeout / 2:  # less is the fault of a request that had waited before
+                if waited >= self.timeout / 2:  # less is the fault of a request that had waited before
                     self.breaker.trip(trouble.detail)
                 raise trouble
             await asyncio.sleep(pause)
             allowed.left -= pause
+            waited += pause
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _attempt(self, work: Callable[[], Awaitable[T]], allowed: Patience) -> T:
+    async def _attempt(self, work: Callable[[], Awaitable[T]], left: float, insist: bool) -> T:
         breaker = self.breaker
-        if breaker.open and not (allowed.insist and await breaker.closes(allowed.left)):
+        if breaker.open and not (insist and await breaker.closes(left)):
             raise Away(breaker.reason)
         # half of the time: a connection whose other end is gone without a word must leave time for a second one
         try:
-            return await breaker.attempt(work(), min(allowed.left, self.timeout / 2), allowed.insist)
+            return await breaker.attempt(work(), min(left, self.timeout / 2), insist)
         except TimeoutError as error:
             raise Away(str(error)) from None
 
