@@ -1,7 +1,7 @@
 """Use of access keys counted in Redis: one script for each step, so that all replicas together admit no more than the limit.
 
     dragoman:{quota:NAME}:minute            hash: r<second> requests and t<second> tokens, of the last 60 seconds of the server's clock
-    dragoman:{quota:NAME}:minute:told       hash: the last amount that each worker told, for ten minutes
+    dragoman:{quota:NAME}:minute:last       hash: the last amount that each worker sent, for ten minutes
     dragoman:{quota:NAME}:<period><number>  string: billionths of a dollar spent in that period
 
 Without an answer from Redis the machine's own counters decide, which see all that its workers do: a gateway that is a little too
@@ -28,8 +28,8 @@ log = logging.getLogger("dragoman")
 
 PATIENCE = 3.0  # seconds that an admission waits for Redis: beyond what a busy machine takes, or a storm would be let in twice
 PAUSE = 2.0  # seconds between two tries to tell it what is owed
-UNSURE = 8  # amounts told without an answer, after which no other is
-TOLD = 600  # seconds in which a repetition is known as one
+UNSURE = 8  # amounts sent without an answer, after which no other is
+REMEMBERED = 600  # seconds in which a repetition is known as one
 SLOW = 1.0  # seconds: an answer that takes longer is slow
 SLOW_FOR = 5.0  # seconds of nothing but slow answers, after which it counts as not answering
 
@@ -37,15 +37,15 @@ _ADMIT = """
 local time = redis.call('TIME')
 local now = tonumber(time[1])
 local fields = redis.call('HGETALL', KEYS[1])
-local used, kept = {r = 0, t = 0}, {}
+local used, current = {r = 0, t = 0}, {}
 for i = 1, #fields, 2 do
   local kind, second, count = string.sub(fields[i], 1, 1), string.sub(fields[i], 2), fields[i + 1]
   if tonumber(second) <= now - MINUTE then
     redis.call('HDEL', KEYS[1], fields[i])
   else
     used[kind] = used[kind] + tonumber(count)
-    kept[#kept + 1] = fields[i]
-    kept[#kept + 1] = count
+    current[#current + 1] = fields[i]
+    current[#current + 1] = count
   end
 end
 local spent = redis.call('GET', KEYS[2]) or '0'
@@ -55,10 +55,10 @@ if admitted and ARGV[1] ~= '' then
   redis.call('HINCRBY', KEYS[1], 'r' .. now, 1)
   redis.call('EXPIRE', KEYS[1], MINUTE)
 end
-return {admitted and 1 or 0, time[1], time[2], spent, kept}
+return {admitted and 1 or 0, time[1], time[2], spent, current}
 """.replace("MINUTE", str(MINUTE))
 
-# a repetition has the token of the last one that this worker told; a count that is at the greatest number already stays there
+# a repetition has the token of the last one that this worker sent; a count that is at the greatest number already stays there
 _SETTLE = """
 if redis.call('HGET', KEYS[3], ARGV[4]) == ARGV[5] then return 1 end
 local function add(...)
@@ -76,9 +76,9 @@ if tonumber(ARGV[2]) > 0 then
   redis.call('PEXPIREAT', KEYS[2], ARGV[3])
 end
 redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
-redis.call('EXPIRE', KEYS[3], TOLD)
+redis.call('EXPIRE', KEYS[3], REMEMBERED)
 return 1
-""".replace("MINUTE", str(MINUTE)).replace("TOLD", str(TOLD))
+""".replace("MINUTE", str(MINUTE)).replace("REMEMBERED", str(REMEMBERED))
 
 # a write: a server that only reads counts nothing
 _PROBE = """
@@ -106,8 +106,8 @@ class RedisCounters:
         opened = "limits are counted on this machine alone: Redis does not answer"
         self._breaker = Breaker(opened, "limits are counted in Redis again", self._probe)
         self._slow_since: float | None = None  # loop time
-        self._owed: dict[str, _Owed] = {}  # what answers used and Redis was not told, by the key's name
-        self._unsure: dict[str, _Owed] = {}  # what it was told without an answer, one of a key at most
+        self._owed: dict[str, _Owed] = {}  # what answers used and was not sent to Redis, by the key's name
+        self._unsure: dict[str, _Owed] = {}  # what was sent without an answer, one of a key at most
         self._worker = secrets.token_hex(8)
         self._paying: asyncio.Task[None] | None = None
 
@@ -157,9 +157,9 @@ class RedisCounters:
             self._paying = asyncio.get_running_loop().create_task(self._pay())
 
     async def _pay(self) -> None:
-        """Tell Redis what is owed, again and again until nothing is; what comes in between is added up.
+        """Send Redis what is owed, again and again until nothing is; what comes in between is added up.
 
-        What got no answer is told again as it was, under its own token: Redis counts it once.
+        What got no answer is sent again as it was, under its own token: Redis counts it once.
         """
         while self._owed or self._unsure:
             if self._breaker.open and not await self._breaker.closes(PAUSE):
@@ -169,26 +169,26 @@ class RedisCounters:
                 name = next(iter(self._unsure))
             owed = self._unsure.pop(name, None) or self._owed.pop(name)
             try:
-                await self._tell(owed)
+                await self._send(owed)
             except errors.GatewayError as error:
                 log.debug("what %s used was not counted yet: %s", name, error.detail)
                 self._unsure[name] = owed  # the last in line
                 await asyncio.sleep(PAUSE)
 
-    async def _tell(self, owed: _Owed) -> None:
+    async def _send(self, owed: _Owed) -> None:
         key = owed.key
         amounts = (owed.tokens if key.tokens_per_minute is not None else 0, owed.nano if key.budget is not None else 0)
         ends = int(period(key.budget.per, time.time()).ends.timestamp() * 1000) if key.budget else 0
         minute, spent = _keys(key)
-        await self._store.script(_SETTLE, [minute, spent, f"{minute}:told"], *amounts, ends, self._worker, owed.token)
+        await self._store.script(_SETTLE, [minute, spent, f"{minute}:last"], *amounts, ends, self._worker, owed.token)
 
     async def close(self) -> None:
-        """Waits a moment for what is owed to be told."""
+        """Waits a moment for Redis to take what is owed."""
         if self._paying is not None:
             await asyncio.wait([self._paying], timeout=PATIENCE)
             if not self._paying.done():
                 self._paying.cancel()
-                log.warning("Redis was not told all that answers used: it did not answer at the end")
+                log.warning("Redis does not know all that answers used: it did not answer at the end")
         await self._breaker.close()
         await self._store.close()
 

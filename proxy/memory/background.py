@@ -234,7 +234,7 @@ class Background:
         return now
 
     async def _take(self, owner: str, id: str, force: bool) -> bool:
-        """Take a job's lease. It is never given back: the job, should it live, shall find it taken."""
+        """Take a job's lease. It is not released: a job that lives after all finds it taken."""
         return await self.store.lease(entry_name(owner, id), secrets.token_hex(8), LEASE, force)
 
     async def _end(self, owner: str, id: str, ended: Callable[[Item], Item]) -> Record | None:
@@ -259,7 +259,7 @@ class Background:
         return snapshot
 
     async def shown(self, owner: str, record: Record) -> Item:
-        """The response object of a record that was not final, with what it has said by now."""
+        """The response object of a record that was not final, with its output so far."""
         snapshot = await self._snapshot(owner, record.id)
         if snapshot.response.get("status") in FINAL:  # the record was written before its last event
             now = await self.records.whole(owner, record.id)
@@ -343,12 +343,12 @@ class Background:
         return ending
 
     async def oldest(self, owner: str, id: str) -> int:
-        """The number of the oldest event that is kept; 0 where there is none."""
+        """The number of the oldest event in the log; 0 where there is none."""
         page = await self.store.read(events_name(owner, id), -1, 1)
         return page[0][0] if page else 0
 
     def close(self) -> None:
-        """The worker ends: what still runs is found unfinished by the next that asks."""
+        """The worker ends: who asks next finds unfinished what still runs."""
         for job in list(self._jobs.values()):
             job.stop()
 

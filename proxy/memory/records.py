@@ -89,7 +89,7 @@ class Record:
         return self.input + (self.output if self.status not in ("failed", "cancelled") else [])
 
     def shown(self, encrypted: bool = False) -> Item:
-        """The response object as callers see it. encrypted: with what reasoning is replayed by, where it can be given out."""
+        """The response object as callers see it. encrypted: with what reasoning is replayed by, where that may be shown."""
         return self.response | {"output": [_sealed(item) if encrypted else public(item) for item in self.output]}
 
 

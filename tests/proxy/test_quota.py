@@ -327,11 +327,11 @@ def test_without_redis_the_machine_counts_by_itself(caplog):
     asyncio.run(main())
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         "limits are counted on this machine alone",
-        "Redis was not told all that answers used",
+        "Redis does not know all that answers used",
     ]
 
 
-def test_a_use_that_was_told_twice_is_counted_once(address):
+def test_a_use_that_was_sent_twice_is_counted_once(address):
     """As after an answer of Redis that got lost on its way."""
     from dragoman.proxy.keys.quota_redis import _Owed
 
@@ -341,7 +341,7 @@ def test_a_use_that_was_told_twice_is_counted_once(address):
         (counters,) = replicas(address, 1)
         owed = _Owed(one, 7, 70)
         for _ in range(3):
-            await counters._tell(owed)
+            await counters._send(owed)
         standing = await counters.admit(one)
         assert (sum(bucket.tokens for bucket in standing.buckets), standing.spent) == (7, 70)
         await closed(counters)

@@ -1,4 +1,4 @@
-"""Where the memory of the Responses API is kept: one small interface, four places.
+"""Where the memory of the Responses API is stored: one small interface, four places.
 
     memory     in this process, bounded; forgotten when it ends
     sqlite     one file on this machine, shared by all workers

@@ -159,7 +159,7 @@ class MemoryStore:
         self._weight += change
 
     def _written(self, name: str, stored: _Stored, change: int) -> None:
-        """Raises GatewayError for an entry that alone takes half of the room: it is not kept."""
+        """Raises GatewayError for an entry that alone takes half of the room: it is not stored."""
         self._weigh(stored, change)
         self._entries.move_to_end(name)
         self._shares[stored.owner].names.move_to_end(name)
