@@ -27,7 +27,7 @@ from ..conftest import Start
 from ..gateway.talk import Said, Talk, config
 from ..proxy.loops import LOOPS
 from ..scripted import Gate, Provider
-from .servers import Address, OwnRedis, Server, running
+from .servers import Address, OwnPostgres, OwnRedis, Server, running
 
 SERVERS = ("redis", "postgres")
 LONG = 40.0  # seconds: no test waits so long, unless the machine is very busy
@@ -105,6 +105,32 @@ def test_an_answer_that_got_lost_is_not_counted_twice(server: Server, run: Any) 
             assert await store.append("o-none", [b"x"], time() + 600, token="same") is None
 
     run(main())
+
+
+def test_tables_that_take_long_to_bring_up_to_date(run: Any) -> None:
+    """Who asks meanwhile is refused in time, and the work is not begun again and again."""
+    from dragoman.proxy.memory.stores.postgres import MIGRATIONS
+
+    with running("postgres") as server:
+        assert isinstance(server, OwnPostgres)
+        server.execute(MIGRATIONS[0], "CREATE TABLE dragoman_schema AS SELECT 1 AS version")
+        with server.psycopg.connect(server.url) as reader:
+            reader.execute("SELECT * FROM dragoman_entries")  # an open transaction, which the migration waits for
+
+            async def main() -> None:
+                async with opened(server, 0.3) as store:
+                    with pytest.raises(Away):
+                        await store.get(["x"], "a")
+                    working = store.store._preparing
+                    with contextlib.suppress(Away):
+                        await store.get(["x"], "a")
+                    assert store.store._preparing is working
+                    assert not working.done()
+                    reader.rollback()
+                    await answers_again(store)
+                    await store.put(entry())
+
+            run(main())
 
 
 # ---- failover ----

@@ -11,6 +11,7 @@ from dragoman.codecs import errors
 from dragoman.conf.model import StateStorage
 from dragoman.proxy.memory import stores
 from dragoman.proxy.memory.stores import Entry
+from dragoman.proxy.memory.stores.guard import Guard
 
 from .kinds import KINDS, cluster, place, stop_cluster
 from .loops import LOOPS
@@ -409,7 +410,7 @@ async def test_postgres_connections_that_were_cut(make):
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid()"
             )
-        assert await store.get([name], "a") == [b"1"]
+        assert await Guard(store, SOON).get([name], "a") == [b"1"]
 
 
 @stored

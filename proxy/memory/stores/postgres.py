@@ -13,6 +13,7 @@ import asyncio
 import select
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from time import time
 from typing import Any
 
@@ -76,7 +77,7 @@ class PostgresStore:
         self._shares = Shares(most_per_owner)
         self._purged = 0.0
         self._ready = False
-        self._preparing = asyncio.Lock()
+        self._preparing: asyncio.Task[None] | None = None
         self._pool = _Pool(make_conninfo(**options))
 
     @asynccontextmanager
@@ -84,7 +85,7 @@ class PostgresStore:
         """A connection in a transaction, which is committed at the end."""
         with driver_errors(psycopg.Error, OSError, away=self._is_away, address=self._address):
             if not self._ready:
-                await self._prepare()
+                await asyncio.shield(self._prepared())
             async with self._pool.connection() as connection:
                 yield connection
 
@@ -99,21 +100,25 @@ class PostgresStore:
         self._pool.forget()  # the other connections lead to the same server
         return True
 
+    def _prepared(self) -> asyncio.Task[None]:
+        """Bring the tables up to date, once for all who wait; it goes on when they do not, since a large table takes its time."""
+        if self._preparing is None or self._preparing.done():
+            self._preparing = asyncio.create_task(self._prepare(), context=Context())
+            self._preparing.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen
+        return self._preparing
+
     async def _prepare(self) -> None:
-        async with self._preparing:
-            if self._ready:
-                return
-            async with self._pool.connection() as connection:
-                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-                await connection.execute("CREATE TABLE IF NOT EXISTS dragoman_schema (version int NOT NULL)")
-                row = await (await connection.execute("SELECT max(version) FROM dragoman_schema")).fetchone()
-                version = (row[0] if row else None) or 0
-                if version > len(MIGRATIONS):
-                    raise OSError(f"the tables are of a newer version (schema {version}, this one knows {len(MIGRATIONS)})")
-                for number, step in enumerate(MIGRATIONS[version:], version + 1):
-                    await connection.execute(step)
-                    await connection.execute("INSERT INTO dragoman_schema VALUES (%s)", (number,))
-            self._ready = True
+        async with self._pool.connection() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            await connection.execute("CREATE TABLE IF NOT EXISTS dragoman_schema (version int NOT NULL)")
+            row = await (await connection.execute("SELECT max(version) FROM dragoman_schema")).fetchone()
+            version = (row[0] if row else None) or 0
+            if version > len(MIGRATIONS):
+                raise OSError(f"the tables are of a newer version (schema {version}, this one knows {len(MIGRATIONS)})")
+            for number, step in enumerate(MIGRATIONS[version:], version + 1):
+                await connection.execute(step)
+                await connection.execute("INSERT INTO dragoman_schema VALUES (%s)", (number,))
+        self._ready = True
 
     async def put(self, entry: Entry) -> None:
         now = self._clock()
@@ -237,6 +242,9 @@ class PostgresStore:
             await connection.execute("DELETE FROM dragoman_leases WHERE name = %s AND holder = %s", (name, holder))
 
     async def close(self) -> None:
+        if self._preparing is not None and not self._preparing.done():
+            self._preparing.cancel()
+            await asyncio.wait([self._preparing], timeout=1.0)
         await self._pool.close()
 
 
