@@ -74,6 +74,11 @@ class BytesLane:
         self._owed = False  # a failure that the upstream did not tell the client itself
 
     @property
+    def answer(self) -> BytesLane:
+        """What knows the response, of a lane whose response is stored."""
+        return self
+
+    @property
     def content(self) -> bool:
         return self.observer.content
 
@@ -187,6 +192,11 @@ class BytesLane:
         self._reply.given = self.events
         return self._shape.framing.join(self._encoder.feed([ev.Fault(self.error)]))
 
+    def fail(self, error: errors.GatewayError) -> bytes:
+        """What to write instead of `close` when the end could not be stored."""
+        self.break_off(error)
+        return self.close()
+
     def keep_alive(self) -> bytes:
         return self._shape.keep_alive(self.events > 0)
 
@@ -248,6 +258,11 @@ class EventsLane:
         self._extent = Extent(reply.max_answer, SHAPES[upstream_shape].overhead)
         self._metered: Usage | None = None
         self._closing: list[ev.Event] = []
+
+    @property
+    def answer(self) -> Encoder:
+        """What knows the response, where that is stored."""
+        return self.encoder
 
     @property
     def usage(self) -> Usage | None:
