@@ -37,17 +37,12 @@ _WANTED = {b'"model"': "model", b'"stream"': "stream"}
 _LONGEST_WANTED = 64  # bytes of one of those, with every letter escaped
 
 
-def values_bound(body: bytes) -> int:
-    """More values than the body can hold: `[],` are two."""
-    return len(body) * 2 // 3 + 1
-
-
 def scan(body: bytes, most: int) -> Generator[None, None, splice.Scan]:
     """What splice.scan returns and raises; besides, errors.TooLarge for more than `most` values."""
     value, places = yield from _Reader(body, most).read()
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
-    return splice.scanned(body, value, places)
+    return splice.scanned(body, value, places.get("model", []), places.get("stream", []))
 
 
 class _Frame:

@@ -14,7 +14,6 @@ Two parsers may disagree on which of two `model` members counts, and a caller co
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -57,22 +56,21 @@ def scan(body: bytes) -> Scan:
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
     plain = _is_plain(body)
-    return scanned(body, value, {key: _places(body, value, (key,), plain) for key in ("model", "stream")})
+    return scanned(body, value, _places(body, value, ("model",), plain), _places(body, value, ("stream",), plain))
 
 
-def scanned(body: bytes, value: dict[str, Any], places: Mapping[str, list[int]]) -> Scan:
-    """What a body says. value: the body, parsed. places: where the values of its members `model` and `stream` begin. Raises as scan."""
-    for key, found in places.items():
-        if len(found) > 1:
-            raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
+def scanned(body: bytes, value: dict[str, Any], models: list[int], streams: list[int]) -> Scan:
+    """What a body says. value: the body, parsed. models, streams: where the values of these members begin. Raises as scan."""
+    if len(models) > 1 or len(streams) > 1:
+        key = "model" if len(models) > 1 else "stream"
+        raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
     model = value.get("model")
     if not isinstance(model, str | None):
         raise errors.WrongType("`model` must be a string.", param="model")
     stream = value.get("stream")
     if not isinstance(stream, bool | None):
         raise errors.WrongType("`stream` must be a boolean.", param="stream")
-    place = places.get("model")
-    return Scan(value, model, (place[0], _end(body, place[0])) if place else None, stream)
+    return Scan(value, model, (models[0], _end(body, models[0])) if models else None, stream)
 
 
 def replace_model(body: bytes, scan: Scan, name: str) -> bytes:

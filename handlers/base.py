@@ -50,11 +50,10 @@ class Handler(RequestHandler):
 
     def prepare(self) -> None:
         """The head is there, the body is not. Raises TooLarge and Overloaded, before anything of it is kept."""
-        limits, request = self.gateway.config.limits, self.request
+        request = self.request
         # more than is taken: what is over is read and thrown away, so that the refusal arrives
-        request.connection.set_max_body_size(limits.max_body + DISCARDED)  # type: ignore[union-attr]
-        length = request.headers.get("Content-Length", "0")
-        self._incoming.expect(int(length))  # the connection has judged it
+        request.connection.set_max_body_size(self.gateway.config.limits.max_body + DISCARDED)  # type: ignore[union-attr]
+        self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # the connection has judged it
 
     def data_received(self, chunk: bytes) -> None:
         try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import heapq
 import logging
 import resource
 import socket
 import ssl
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +24,7 @@ ACCEPTS_PER_TURN = 256
 MOST_CONNECTIONS = 20_000  # of one worker: an idle one costs about 10 KB
 UNSENT = 256 * 1024  # bytes that the kernel keeps for a client besides what is on its way
 ADMIN_BODY = 64 * 1024  # bytes of a request to an admin listener
+IDLE_AT_ONCE = 256  # connections that may make room after one look at all of them
 SWEEP = 10.0  # seconds between two looks for clients that ask for nothing
 NO_FILES_PAUSE = 0.1  # seconds without accepting when there are no descriptors left
 _NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -34,13 +35,14 @@ class Server(HTTPServer):
 
     def initialize(self, *arguments: Any, **named: Any) -> None:
         super().initialize(*arguments, **named)
-        self.idle: OrderedDict[inbound.Inbound, None] = OrderedDict()  # the longest idle first
+        self._oldest: list[tuple[float, inbound.Inbound]] = []  # idle when they were looked for; the longest idle is the last
+        self.crowded = False  # somebody waits for a place
         self.max_body_size = self.conn_params.max_body_size or 0
         self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # for the reads of all its connections
         self.little = self.buffer[: inbound.LITTLE]
         self._loop = asyncio.get_running_loop()
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
-        self.freed: list[Callable[[], bool]] = []  # called when a place may be free; whether one was wanted
+        self.freed: list[Callable[[], None]] = []  # called when a place may be free and somebody waits for one
 
     @property
     def connections(self) -> int:
@@ -63,24 +65,31 @@ class Server(HTTPServer):
             connection.sweep(now)  # type: ignore[attr-defined]
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
 
-    def rests(self, connection: inbound.Inbound) -> None:
-        """It waits for its caller: for the handshake, or for a request."""
-        self.idle[connection] = None
-        for freed in self.freed:
-            if freed():
-                break
+    def place_free(self) -> None:
+        """A connection has ended, or is idle."""
+        if self.crowded:
+            self.crowded = False
+            for freed in self.freed:
+                freed()
 
-    def works(self, connection: inbound.Inbound) -> None:
-        """A request has begun."""
-        self.idle.pop(connection, None)
+    def longest_idle(self) -> inbound.Inbound | None:
+        """The connection that has waited longest for its caller. Looked for among all once for many that make room."""
+        for _ in range(2):
+            while self._oldest:
+                since, connection = self._oldest[-1]
+                if connection.idle and connection.since == since:
+                    return connection
+                self._oldest.pop()
+            idle = ((one.since, id(one), one) for one in self._connections if one.idle)  # type: ignore[attr-defined]
+            self._oldest = [(since, one) for since, _, one in reversed(heapq.nsmallest(IDLE_AT_ONCE, idle))]
+        return None
 
     def make_room(self) -> None:
-        """Close the connection that has been idle for the longest time, if one is idle."""
-        if not self.idle:
-            return
-        connection, _ = self.idle.popitem(last=False)
-        self._connections.discard(connection)
-        connection.stream.close()
+        """Close the longest idle connection, if one is idle."""
+        connection = self.longest_idle()
+        if connection is not None:
+            self._connections.discard(connection)
+            connection.stream.close()
 
     async def close_all_connections(self) -> None:
         self._sweeping.cancel()
@@ -89,9 +98,7 @@ class Server(HTTPServer):
 
     def on_close(self, server_conn: object) -> None:
         self._connections.discard(server_conn)
-        self.idle.pop(server_conn, None)  # type: ignore[call-overload]
-        for freed in self.freed:
-            freed()
+        self.place_free()
 
 
 class Acceptor:
@@ -123,20 +130,18 @@ class Acceptor:
         """For the connections to come; those that are open keep what they have."""
         self._context = context
 
-    def _freed(self) -> bool:
+    def _freed(self) -> None:
         """A connection has ended, or is idle: go on, if that was awaited."""
-        if not self._full or self._sock.fileno() < 0:
-            return False
-        self._full = False
-        self.start()
-        return True
+        if self._full and self._sock.fileno() >= 0:
+            self._full = False
+            self.start()
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             full = self._server.connections >= self._most
-            if full and not self._server.idle:
+            if full and self._server.longest_idle() is None:
                 log.warning("%d connections are open, and all of them are busy: others wait until one is not", self._most)
-                self._full = True
+                self._full = self._server.crowded = True
                 self._loop.remove_reader(self._sock)
                 return
             try:

@@ -22,12 +22,11 @@ class Bodies:
         self.most = most
         self.kept = 0
 
-    def full(self, more: int) -> bool:
-        return self.kept + more > self.most
-
 
 class Incoming:
     """One request's body. Let go of it with `release` when the request is over."""
+
+    __slots__ = ("_bodies", "_dropped", "_limit", "_pieces", "_size", "_tail")
 
     def __init__(self, bodies: Bodies, limit: int) -> None:
         """limit: bytes that are accepted."""
@@ -40,7 +39,7 @@ class Incoming:
         """The request announces a body of this length. Raises TooLarge, Overloaded."""
         if length > self._limit:
             raise self._too_large()
-        if self._bodies.full(length):
+        if self._bodies.kept + length > self._bodies.most:
             raise _overloaded()
 
     def feed(self, data: bytes, drop: bool = False) -> None:
@@ -51,12 +50,12 @@ class Incoming:
             if self._dropped > self._limit:
                 raise self._too_large()
             return
-        if self._size + size > self._limit or self._bodies.full(size):
-            refusal = self._too_large() if self._size + size > self._limit else _overloaded()
+        bodies, whole = self._bodies, self._size + size
+        if whole > self._limit or bodies.kept + size > bodies.most:
             self.release()
-            raise refusal
-        self._size += size
-        self._bodies.kept += size
+            raise self._too_large() if whole > self._limit else _overloaded()
+        self._size = whole
+        bodies.kept += size
         if size < PIECE:
             self._tail += data
         else:
@@ -71,9 +70,10 @@ class Incoming:
 
     def release(self) -> None:
         """The body counts no more. May be called again."""
-        self._bodies.kept -= self._size
-        self._size = 0
-        self._pieces, self._tail = [], bytearray()
+        if self._size:
+            self._bodies.kept -= self._size
+            self._size = 0
+            self._pieces, self._tail = [], bytearray()
 
     def _too_large(self) -> errors.TooLarge:
         return errors.TooLarge(f"The request body is larger than {self._limit} bytes.")
@@ -85,7 +85,7 @@ def _overloaded() -> errors.Overloaded:
 
 async def scan(body: bytes, most: int) -> splice.Scan:
     """splice.scan; of a large body in steps, between which others have their turn. most: JSON values. Raises as it, and TooLarge."""
-    if len(body) <= AT_ONCE and bulk.values_bound(body) <= most:
+    if len(body) <= AT_ONCE and len(body) <= most:  # there are fewer values than bytes
         return splice.scan(body)
     steps = bulk.scan(body, most)
     while True:

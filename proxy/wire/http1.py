@@ -43,6 +43,7 @@ from ...codecs import errors
 
 MAX_HEAD = 64 * 1024  # bytes of one head, and of a body's trailers
 MAX_FIELDS = 1000  # header lines of one head
+MAX_HOST = 300  # characters of a Host field; a name has 253 at most
 MAX_INFORMATIONAL = 100  # 1xx responses before the final one
 MAX_CHUNK_LINE = 4096  # bytes of a chunk's size line, with its extensions
 INFLATED_PIECE = 256 * 1024  # bytes that inflating hands over at once
@@ -123,10 +124,11 @@ _PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\x20-\x7e\t
 
 def parse_headers(lines: str) -> HTTPHeaders:
     """What HTTPHeaders.parse gives, for the usual lines at a fraction of the price. Raises HTTPInputError."""
-    if lines.count("\n") >= MAX_FIELDS:
+    ends = lines.count("\n")
+    if ends >= MAX_FIELDS:
         raise HTTPInputError("too many header lines")
     plain = _PLAIN_LINE.findall(lines)
-    if len(plain) != lines.count("\n") + 1 or lines.count("\r") != lines.count("\r\n"):
+    if len(plain) != ends + 1 or lines.count("\r") != lines.count("\r\n"):
         return HTTPHeaders.parse(lines)  # the judge of everything else
     headers = Fields()
     for name, value in plain:
@@ -423,24 +425,20 @@ class RequestHead(NamedTuple):
 
 
 class RequestReader:
-    """Collects the heads of the requests of one connection. What stands behind a head waits until it is taken."""
+    """Collects the heads of the requests of one connection. What stands behind a head waits in `buffer` until it is taken."""
 
-    __slots__ = ("_buffer", "_searched")
+    __slots__ = ("_searched", "buffer")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self.buffer = bytearray()
         self._searched = 0  # of it, for the end of a head
 
-    def __len__(self) -> int:
-        """Bytes that wait."""
-        return len(self._buffer)
-
     def feed(self, data: bytes) -> None:
-        self._buffer += data
+        self.buffer += data
 
     def next(self) -> RequestHead | None:
         """The next request's head, if it is whole. Raises HTTPInputError: then where a next request begins is not known."""
-        buffer = self._buffer
+        buffer = self.buffer
         if buffer.startswith((b"\r", b"\n")):
             del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]  # some clients send an empty line after a body
         blank = _BLANK_LINE.search(buffer, self._searched)
@@ -456,7 +454,7 @@ class RequestReader:
 
     def take(self) -> bytes:
         """What waits: it belongs to the body, or to nobody any more."""
-        data, self._buffer = bytes(self._buffer), bytearray()
+        data, self.buffer = bytes(self.buffer), bytearray()
         return data
 
 
@@ -464,10 +462,18 @@ def _request_head(raw: bytes) -> RequestHead:
     first, _, lines = raw.decode("latin-1").partition("\n")
     line = parse_request_start_line(first.removesuffix("\r"))
     headers = parse_headers(lines)
-    host = headers.get("Host")
-    if (host is None and line.version != "HTTP/1.0") or (host and not _HOST.fullmatch(host)):
-        raise HTTPInputError("no valid Host")
+    if "Host" in headers:
+        host = headers["Host"]
+        if len(host) > MAX_HOST or not _is_host(host):
+            raise HTTPInputError("malformed Host")
+    elif line.version != "HTTP/1.0":
+        raise HTTPInputError("no Host")
     return RequestHead(line, headers, _request_body(line, headers), _persists(line, headers))
+
+
+@lru_cache(128)
+def _is_host(text: str) -> bool:
+    return _HOST.fullmatch(text) is not None
 
 
 def _request_body(line: RequestStartLine, headers: HTTPHeaders) -> BodyReader | None:
@@ -490,10 +496,10 @@ def _request_body(line: RequestStartLine, headers: HTTPHeaders) -> BodyReader | 
 
 
 def _persists(line: RequestStartLine, headers: HTTPHeaders) -> bool:
-    wish = headers.get("Connection")
-    if wish is None:
-        return line.version == "HTTP/1.1"
-    options = [option.strip(" \t") for option in wish.lower().split(",")]
+    wish = headers.get("Connection", "").lower()
+    if line.version == "HTTP/1.1" and wish in ("", "keep-alive"):
+        return True
+    options = [option.strip(" \t") for option in wish.split(",")]
     return "close" not in options and (line.version == "HTTP/1.1" or "keep-alive" in options)
 
 
@@ -539,7 +545,8 @@ class Response:
         if self.chunked:
             lines.append("Transfer-Encoding: chunked")
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
-        lines += [f"{name}: {value}" for name, value in also.items()]
+        if also:
+            lines += [f"{name}: {value}" for name, value in also.items()]
         text = "\r\n".join(lines)
         if not (text.count("\r") == text.count("\n") == len(lines) - 1):
             raise ValueError("a line break in a header")
@@ -555,7 +562,7 @@ class Response:
 
     def end(self, payload: bytes) -> bytes:
         """The last bytes, with this payload. Raises HTTPOutputError where the body is not what the Content-Length promised."""
-        rest = self.frame(payload)
+        rest = self.frame(payload) if payload else b""
         if self.left:
             raise HTTPOutputError("less was written than Content-Length promised")
         return rest + LAST_FRAME if self.chunked else rest

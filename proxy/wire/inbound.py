@@ -7,8 +7,8 @@ one connection are answered one after the other; what comes early waits, bounded
 
 An answer that is given before its request has ended closes the connection, a while after it: a reset would overtake it.
 
-A connection that waits for its caller (TLS handshake, first request, next request) is on the server's list of idle ones, from which
-the longest idle is closed when a place is needed.
+A connection that waits for its caller (TLS handshake, first request, next request) is idle: where all places are taken the server
+closes the longest idle one.
 """
 
 from __future__ import annotations
@@ -79,15 +79,19 @@ class Inbound(httputil.HTTPConnection):
 
     def start(self) -> None:
         """Begin to serve."""
-        self._server.rests(self)
         self.stream.serve(self._readable, self._closed)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request, or for the handshake before the first."""
+        return self._delegate is None and not self.stream.closed()
 
     def sweep(self, now: float) -> None:
         """Give up a caller that has taken too long to ask."""
         if not self.since:
             return
         reading = self._delegate is not None
-        soon = self._first or reading or len(self._reader)
+        soon = self._first or reading or self._reader.buffer
         if now - self.since > (PATIENCE if reading or not soon else HEAD_PATIENCE) or (reading and now - self._heard > HEAD_PATIENCE):
             self.stream.close()
 
@@ -127,12 +131,12 @@ class Inbound(httputil.HTTPConnection):
             self._feed(self._body, data)
             return
         reader = self._reader
-        if not (self._delegate or self._first or len(reader)):
+        if not (self._delegate or self._first or reader.buffer):
             self.since = self._loop.time()
         reader.feed(data)
         if self._delegate is None:
             self._next()
-        elif len(reader) > AHEAD:
+        elif len(reader.buffer) > AHEAD:
             self.stream.pause()
 
     def _next(self) -> None:
@@ -147,7 +151,6 @@ class Inbound(httputil.HTTPConnection):
             self._malformed(error)
 
     def _begin(self, head: http1.RequestHead) -> None:
-        self._server.works(self)
         self._head, body = head, head.body
         self._response = http1.Response(head.line, head.persists and not self._server.conn_params.no_keep_alive)
         self._limit = self._server.max_body_size
@@ -178,13 +181,13 @@ class Inbound(httputil.HTTPConnection):
         if isinstance(body, http1.Counted) and body.left > self._limit:
             self._malformed(HTTPInputError("Content-Length too long"))
             return
-        if not self._write_finished and self._head.awaits_continue:
+        if "Expect" in self._head.headers and self._head.awaits_continue and not self._write_finished:
             self.stream.write(CONTINUE)
         self._body = body
         if isinstance(body, http1.Counted):
             self._buffer = self._server.buffer
         self._total = 0
-        data = self._reader.take()
+        data = self._reader.take() if self._reader.buffer else b""
         if data and not self._write_finished:
             self._feed(body, data)
 
@@ -209,7 +212,8 @@ class Inbound(httputil.HTTPConnection):
         if body.ended and not (self.stream.closed() or self._write_finished):
             self._body = None
             self._buffer = self._server.little
-            self._reader.feed(body.rest)
+            if body.rest:
+                self._reader.feed(body.rest)
             self._request_over()
 
     def _request_over(self) -> None:
@@ -282,9 +286,10 @@ class Inbound(httputil.HTTPConnection):
             self._clear()
             self.since = self._loop.time()
             self.stream.resume()
-            if len(self._reader):
+            if self._reader.buffer:
                 self._loop.call_soon(self._next)
-            self._server.rests(self)
+            if self._server.crowded:
+                self._server.place_free()
 
     # ---- what a request's handler calls ----
 

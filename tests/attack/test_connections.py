@@ -163,7 +163,7 @@ async def test_pipelined_without_end() -> None:
             flood = asyncio.create_task(_flood(caller))
             (connection,) = gateway.server._connections
             await gateway.until(lambda: not connection.stream._reading)
-            assert len(connection._reader) <= inbound.AHEAD + inbound.LITTLE
+            assert len(connection._reader.buffer) <= inbound.AHEAD + inbound.LITTLE
             gate.open()
             await caller.until(b"[DONE]")
             flood.cancel()

@@ -51,7 +51,7 @@ def read(pieces: list[bytes]) -> Verdict:
             if not head.persists:
                 return tuple(found)
             head = None
-    return (*found, OPEN) if head is not None or len(reader) else tuple(found)
+    return (*found, OPEN) if head is not None or reader.buffer else tuple(found)
 
 
 @pytest.mark.parametrize("name", ROWS)

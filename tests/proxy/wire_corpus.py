@@ -164,6 +164,9 @@ ROWS: dict[str, Row] = {
     "two-hosts": Row(G + H + b"Host: y\r\n\r\n", (REFUSED,)),
     "host-list": Row(G + b"Host: x, y\r\n\r\n", (REFUSED,), h11=(GOT,), why=BAD_HOST),
     "host-bracket": Row(G + b"Host: [\r\n\r\n", (REFUSED,), tornado=(GOT,), h11=(GOT,), why=BAD_HOST),
+    "host-too-long": Row(
+        G + b"Host: " + b"x" * 301 + b"\r\n\r\n", (REFUSED,), tornado=(GOT,), h11=(GOT,), why="a name has 253 characters at most"
+    ),
     "host-with-a-path": Row(G + b"Host: x/y\r\n\r\n", (REFUSED,), h11=(GOT,), why=BAD_HOST),
     "host-of-nothing": Row(G + b"Host:\r\n\r\n", (GOT,)),
     "host-in-brackets": Row(G + b"Host: [::1]:80\r\n\r\n", (GOT,)),
