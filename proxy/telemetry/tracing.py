@@ -157,7 +157,7 @@ class Tracer:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
-            self._processor.shutdown()
+            self._processor.shutdown()  # type: ignore[no-untyped-call]
             with contextlib.suppress(RuntimeError):  # the loop did not wait
                 loop.call_soon_threadsafe(ended.set)
 
