@@ -8,7 +8,7 @@ HERE = pathlib.Path(__file__).parent
 FOLDERS = ("codecs", "conf", "proxy", "handlers")
 POSTGRES = ["psycopg[binary]>=3.2,<4"]
 REDIS = ["redis>=5.1"]
-OTEL = ["opentelemetry-sdk>=1.30", "opentelemetry-exporter-otlp-proto-http>=1.30"]
+OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
 def packages() -> list[str]:

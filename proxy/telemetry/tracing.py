@@ -6,13 +6,21 @@ and its decision to sample kept; a trace that begins here is sampled by `random_
 conventions for generative AI client spans".
 
 Strategy: while an exchange runs only its spans' ids exist. When it is over, and if it is sampled, its spans are written down at
-once and given to the SDK, whose thread sends them in batches. The SDK's own way, spans that are begun and filled under locks, costs
-three times as much.
+once and given to the SDK, whose thread sends them in batches.
+
+A span is written down as the SDK's ReadableSpan. The API's way (start_span() with a start time, an IdGenerator that gives the ids that
+went upstream, end() with an end time) makes the same span: a test compares the two as OTLP, as an upgrade of the SDK could part them.
+It takes 40 µs of CPU for a sampled request's two spans instead of 5 (measured with SDK 1.45): a tenth of what a whole request costs.
+
+The processor and its exporter run in daemon threads only: a collector that accepts and never answers does not hold the process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import threading
 from importlib.metadata import version
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any
@@ -48,7 +56,9 @@ if TYPE_CHECKING:
     from ..exchange.attempt import Attempt
     from ..exchange.exchange import Exchange
 
-CLOSE_SECONDS = 5  # that the last batch may take to leave
+log = logging.getLogger("dragoman")
+
+CLOSE_SECONDS = 3.0  # that the last batch may take to leave
 
 # what the conventions call a provider, where that is not its name here
 _PROVIDERS = {
@@ -143,12 +153,21 @@ class Tracer:
         )
 
     async def close(self) -> None:
-        """Send what is left."""
+        """Send what is left, within CLOSE_SECONDS."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def shut_down() -> None:
+            self._processor.shutdown()  # type: ignore[no-untyped-call]
+            with contextlib.suppress(RuntimeError):  # the loop did not wait
+                loop.call_soon_threadsafe(ended.set)
+
+        # a thread of the loop's executor would be waited for at the end, however long it takes
+        threading.Thread(target=shut_down, name="last spans", daemon=True).start()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.get_running_loop().run_in_executor(None, self._processor.shutdown)
+                await ended.wait()
         except TimeoutError:
-            pass  # nobody takes it
+            log.warning("the tracing endpoint did not take the last spans within %g s", CLOSE_SECONDS)
 
 
 class Trace:
