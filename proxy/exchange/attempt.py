@@ -81,6 +81,7 @@ class Attempt:
         self.received = 0  # bytes of the answer
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
         self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first
+        self.owed = False  # the answer ends a background response that nobody was charged for yet
         self.learned = False  # the upstream refused something that another attempt at it leaves out
         self._rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
         self._held: list[bytes] = []
@@ -416,6 +417,8 @@ class Attempt:
         assert isinstance(lane, RawLane)
         self._end(lane, fetch)
         self.usage = lane.usage
+        if lane.error is None and self.usage is not None:
+            self.owed = await exchange.charged()
         if lane.error is not None:
             if not self.committed:
                 raise lane.error

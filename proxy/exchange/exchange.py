@@ -69,11 +69,13 @@ class Exchange:
         path: str | None = None,
         keeper: Candidate | None = None,
         before_answer: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        charges: Callable[[], Coroutine[Any, Any, bool]] | None = None,
     ) -> None:
         """headers: the caller's. nonce: 32 random hex digits of which ids are made. query: what stood behind the path, with its mark.
 
         path: the operation's, with its id filled in. keeper: the upstream of a stored record, which no other can stand in for.
-        before_answer: awaited when a raw answer is good, before any of it is sent.
+        before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
+        whether this request is to be charged for it although its operation is free.
         """
         self.services = services
         self.operation = operation
@@ -85,6 +87,7 @@ class Exchange:
         self.nonce = nonce
         self.request_id = request_id
         self.before_answer = before_answer
+        self._charges = charges
         self.credential = travel.credential(headers, self.shape)
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
         self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop
@@ -339,6 +342,16 @@ class Exchange:
             reply = self.turn.adorn(reply)
         told: bytes = SHAPES[self.shape].StreamEncoder(reply).feed([ev.Fault(error)])
         return told
+
+    async def charged(self) -> bool:
+        """Whether a usage that a raw answer tells of is to be charged although its operation is free."""
+        if self._charges is None:
+            return False
+        try:
+            return await self._charges()
+        except errors.GatewayError as error:
+            log.warning("request %s is charged, perhaps a second time: %s", self.request_id, error.detail or error.message)
+            return True
 
     def failed_midway(self, error: errors.GatewayError) -> None:
         """The answer failed behind its first content, and was ended accordingly."""
