@@ -134,13 +134,16 @@ class Exchange:
         """Settle, and let go of all that is large: now, not when the collector comes."""
         self.services.live.exchanges.discard(self)
         self._task = None
-        self._quieten()
+        if self._heartbeat is not None:
+            self._quieten()
         if self.client.gone and self.client.stalled:
             self.error = errors.Timeout("client_stall", "The client took nothing any more.")
         self.services.settle(self)
         for attempt in self.attempts:
-            errors.forget(attempt.error)
-        errors.forget(self.error)
+            if attempt.error is not None:
+                errors.forget(attempt.error)
+        if self.error is not None:
+            errors.forget(self.error)
         self.attempts.clear()  # each leads back here
         self.trace = self.tap = self.prior = None
         self.body, self.scan = b"", _NOTHING
@@ -221,8 +224,10 @@ class Exchange:
         """Which upstreams could answer, in order. Raises NoCandidate, or what the operation says when none of them fits."""
         if self._keeper is not None:
             return (self._keeper,)
-        found = self.services.router.candidates(self.shape, self.scan.model).candidates
-        fitting = tuple(candidate for candidate in found if self.operation.fits(candidate))
+        found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
+        if fits is None:
+            return found
+        fitting = tuple(candidate for candidate in found if fits(candidate))
         if not fitting:
             raise self.operation.unfit(self.scan.model or "")
         return fitting
