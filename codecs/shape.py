@@ -93,6 +93,16 @@ class Lesson(NamedTuple):
     lasting: bool = False
 
 
+class UpstreamNames(NamedTuple):
+    """Where a request names what an upstream keeps for all callers of a key: files, vector stores, containers.
+
+    places: members of the body. members: that hold a name, or a list of them, at any depth there.
+    """
+
+    places: tuple[str, ...] = ()
+    members: frozenset[str] = frozenset()
+
+
 class TokenCount(NamedTuple):
     """The API's own way to count a request's tokens.
 
@@ -180,6 +190,7 @@ class Shape:
     operations: Pattern[str] | None = None
     """Paths of other operations that upstreams of this family serve, and that are carried to them as they are."""
     count: TokenCount | None = None
+    upstream_names: UpstreamNames = UpstreamNames()
     stateful: bool = False
     """The API stores responses and conversations; where an upstream does not, the gateway does."""
 

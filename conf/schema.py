@@ -206,6 +206,11 @@ class Drain(Section):
     delay = Value(read.duration)
 
 
+class KeepAlive(Section):
+    stream = Value(read.duration)
+    begin_after = Value(read.duration)
+
+
 class SpanAttributes(Section):
     foreign = frozenset({"static"})
 
@@ -254,6 +259,7 @@ class Root(Section):
     access_keys = several(nested(AccessKey))
     limits = nested(Limits)
     drain = nested(Drain)
+    keep_alive = nested(KeepAlive)
     tracing = nested(Tracing)
     prices = Table(nested(Price))
 

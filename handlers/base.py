@@ -7,7 +7,6 @@ kept. A handler that takes no body drops what comes, and refuses more than a lit
 from __future__ import annotations
 
 import logging
-from math import ceil
 from string import ascii_letters, digits, punctuation
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -15,10 +14,12 @@ from urllib.parse import quote
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..codecs import errors, jsontext
+from ..proxy.exchange.refusal import refusal
 from ..proxy.gateway import Gateway
 from ..proxy.wire import headers as travel
 from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
+from ..proxy.wire.inbound import Inbound
 
 log = logging.getLogger("dragoman")
 
@@ -38,9 +39,12 @@ class Handler(RequestHandler):
 
     def initialize(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self._incoming = Incoming(gateway.bodies, gateway.config.limits.max_body if self.takes_body else IGNORED)
+        self.services = services = gateway.services  # of the configuration in force now; a reload changes nothing for this request
+        self._incoming = Incoming(gateway.bodies, services.config.limits.max_body if self.takes_body else IGNORED)
         self._drops = not self.takes_body  # what comes is not kept
-        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), travel.nonce(12))
+        self.nonce = travel.nonce(16)
+        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
+        gateway.live.serving.add(self)
 
     def clear(self) -> None:
         """As RequestHandler's, but with no header: nothing here is a page, and the connection writes the date."""
@@ -52,7 +56,7 @@ class Handler(RequestHandler):
         """The head is there, the body is not. Raises TooLarge and Overloaded, before anything of it is kept."""
         request = self.request
         # more than is taken: what is over is read and thrown away, so that the refusal arrives
-        request.connection.set_max_body_size(self.gateway.config.limits.max_body + DISCARDED)  # type: ignore[union-attr]
+        request.connection.set_max_body_size(self.services.config.limits.max_body + DISCARDED)  # type: ignore[union-attr]
         self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # the connection has judged it
 
     def data_received(self, chunk: bytes) -> None:
@@ -67,11 +71,15 @@ class Handler(RequestHandler):
         return self._incoming.take()
 
     def on_finish(self) -> None:
-        self._incoming.release()
+        self._over()
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
+        self._over()
+
+    def _over(self) -> None:
         self._incoming.release()
+        self.gateway.live.serving.discard(self)
 
     def query(self) -> str:
         """The query with its question mark, in ASCII: what is not came as single bytes."""
@@ -89,18 +97,23 @@ class Handler(RequestHandler):
 
     def refuse(self, error: errors.GatewayError) -> None:
         """Answer with an error, before anything else was written."""
-        request_id = self.request_id
-        self.set_status(error.http_status(self.shape))
-        self.set_header("Content-Type", "application/json")
-        self.set_header("x-request-id", request_id)
-        self.set_header("request-id", request_id)
-        for header, value in error.headers.items():
-            self.set_header(header, value)
-        if error.retry_after is not None:
-            self.set_header("retry-after", str(max(0, ceil(error.retry_after))))
-        if error.should_retry is not None:
-            self.set_header("x-should-retry", "true" if error.should_retry else "false")
-        self.finish(error.body(self.shape, request_id))
+        status, headers, body = refusal(error, self.shape, self.request_id)
+        self.set_status(status)
+        for name, value in headers.items():
+            self.set_header(name, value)
+        self.finish(body)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As RequestHandler's; but an answer that has begun is cut, where Tornado would end it as if it were whole."""
+        if self._headers_written:
+            self.cut()
+        else:
+            super().send_error(status_code, **kwargs)
+
+    def cut(self) -> None:
+        """Close the connection: what was sent has no proper end."""
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        connection.stream.close()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None

@@ -5,7 +5,7 @@ A handler takes the body in, bounded, and hands the request to an Exchange; ever
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tornado.web import HTTPError
 
@@ -13,24 +13,58 @@ from ..codecs import errors
 from ..codecs.shape import Shape
 from ..proxy.exchange.caller import Client
 from ..proxy.exchange.exchange import Exchange
+from ..proxy.exchange.operation import Operation, asking
 from ..proxy.gateway import Gateway
 from ..proxy.wire import headers as travel
 from .base import Handler
 
 
-class ModelHandler(Handler):
-    """One request to a model."""
-
-    shape: ClassVar[str]
-    takes_body = True
+class Serving(Handler):
+    """A handler whose request may reach an upstream."""
 
     def initialize(self, gateway: Gateway) -> None:
         super().initialize(gateway)
         self._exchange: Exchange | None = None
         self._left = False
 
+    async def serve(self, operation: Operation, body: bytes = b"", **more: Any) -> None:
+        """Answer the request by an Exchange. more: as its arguments of these names."""
+        query = self.query()
+        self._exchange = exchange = Exchange(
+            self.services,
+            operation,
+            Client(self, self.services.config.limits.client_stall),
+            self.request.headers,
+            body,
+            nonce=self.nonce,
+            request_id=self.request_id,
+            query=query,
+            target=self.request.path + query,
+            timeout=self.settings.get("timeout"),
+            **more,
+        )
+        del body  # the exchange lets go of it as soon as it can
+        if self._left:
+            exchange.leave()
+        try:
+            await exchange.run()
+        finally:
+            self._exchange = None
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._left = True
+        if self._exchange is not None:
+            self._exchange.leave()
+
+
+class ModelHandler(Serving):
+    """One request to a model."""
+
+    shape: ClassVar[str]
+    takes_body = True
+
     def prepare(self) -> None:
-        self.gateway.serving.add(self)
         if self.request.method != "POST":
             raise HTTPError(405)
         super().prepare()
@@ -38,31 +72,10 @@ class ModelHandler(Handler):
         if encoding not in ("", "identity"):
             raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
         # the body of a caller without a key is dropped; the refusal comes when it is over, as some do not read before
-        self._drops = not self.gateway.access.knows(travel.credential(self.request.headers, self.shape))
+        self._drops = not self.services.access.knows(travel.credential(self.request.headers, self.shape))
 
     async def post(self) -> None:
-        body = self.body()
-        client = Client(self, self.gateway.config.limits.client_stall)
-        query, timeout = self.query(), self.settings.get("timeout")
-        target = self.request.path + query
-        self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query, target, timeout)
-        if self._left:
-            self._exchange.leave()
-        try:
-            await self._exchange.run()
-        finally:
-            self._exchange = None
-
-    def on_finish(self) -> None:
-        super().on_finish()
-        self.gateway.serving.discard(self)
-
-    def on_connection_close(self) -> None:
-        super().on_connection_close()
-        self.gateway.serving.discard(self)
-        self._left = True
-        if self._exchange is not None:
-            self._exchange.leave()
+        await self.serve(asking(self.shape), self.body())
 
 
 class StatefulHandler(ModelHandler):

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import errors, jsontext, limits, openai
 from ..framing import DATA_ONLY
-from ..shape import Lesson, Shape, UsageOnDemand
+from ..shape import Lesson, Shape, UpstreamNames, UsageOnDemand
 from ..splice import Scan, add_include_usage
 from . import facts
 from .errors_in import decode_error
@@ -59,6 +59,7 @@ SHAPE = Shape(
     usage_on_demand=UsageOnDemand(_asks_usage, add_include_usage, _is_usage),
     lessons=(Lesson("stream_options", b'"stream_options"', re.compile(rb"stream_options"), lasting=True),),
     operations=openai.OPERATIONS,
+    upstream_names=UpstreamNames(("messages",), frozenset({"file_id"})),
     framing=DATA_ONLY,
     errors=errors.OPENAI,
     limits=limits.OPENAI,

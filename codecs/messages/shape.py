@@ -9,7 +9,7 @@ from .. import errors, limits
 from ..capabilities import Capabilities
 from ..chat.errors_in import decode_error  # reads every API's form, since servers mix them
 from ..framing import NAMED
-from ..shape import Lesson, Shape, TokenCount
+from ..shape import Lesson, Shape, TokenCount, UpstreamNames
 from . import facts
 from .probe import PROBE
 from .request_in import decode_request
@@ -47,6 +47,7 @@ SHAPE = Shape(
     scrub=scrub,
     lessons=(Lesson("signature", b'"signature"', re.compile(rb"[Ii]nvalid `?signature`?")),),
     count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}),
+    upstream_names=UpstreamNames(("messages", "system", "container"), frozenset({"file_id", "container"})),
     framing=NAMED,
     ping=(b"ping", b'{"type": "ping"}'),
     errors=errors.ANTHROPIC,

@@ -8,7 +8,7 @@ from typing import Any
 from .. import errors, limits, openai
 from ..chat.errors_in import decode_error  # both of OpenAI's APIs have one form
 from ..framing import NAMED
-from ..shape import Lesson, Shape, TokenCount
+from ..shape import Lesson, Shape, TokenCount, UpstreamNames
 from . import facts
 from .observer import Observer
 from .probe import PROBE
@@ -49,6 +49,10 @@ SHAPE = Shape(
         leaves=("stream", "store", "max_output_tokens", "include"),
     ),
     stateful=True,
+    upstream_names=UpstreamNames(
+        ("input", "tools"),
+        frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id"}),
+    ),
     framing=NAMED,
     errors=errors.OPENAI,
     limits=limits.OPENAI,

@@ -75,6 +75,7 @@ class KeptLane(BytesLane):
 
     def __init__(self, reply: Reply, max_event: int) -> None:
         super().__init__(reply, "responses", max_event)
+        self.name = "events"  # they are written anew
         self.response: Item | None = None
         self._number = reply.announced
         self._head: Item = {}

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from .turn import State, Turn
 
 
-class Gateway(Protocol):
+class Services(Protocol):
     """What the exchanges of a worker share."""
 
-    config: Config
-    router: Router
-    state: State
+    @property
+    def config(self) -> Config: ...
+    @property
+    def router(self) -> Router: ...
+    @property
+    def state(self) -> State: ...
 
     def lets_through(self, candidate: Candidate) -> bool:
         """Whether a caller may name at this upstream what the gateway has not seen it give to that caller."""
@@ -60,7 +63,7 @@ class Asked(Protocol):
     turn: Turn | None
 
     @property
-    def gateway(self) -> Gateway: ...
+    def services(self) -> Services: ...
     @property
     def shape(self) -> str: ...
     @property
@@ -98,6 +101,10 @@ class Lane(Protocol):
     """error: why the answer failed."""
 
     error: errors.GatewayError | None
+
+    @property
+    def usage(self) -> Any:
+        """What the upstream counted, as far as the answer has said it."""
 
     @property
     def answer(self) -> Any:

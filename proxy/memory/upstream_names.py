@@ -9,16 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ...codecs.registry import SHAPES, STATEFUL
 from . import input_items
 from .records import Item
-
-# where in a request such names stand, and the members that hold them, one or a list
-_PLACES = {"chat": ("messages",), "messages": ("messages", "system", "container"), "responses": ("input", "tools")}
-_NAMING: dict[str, frozenset[str]] = {
-    "chat": frozenset({"file_id"}),
-    "messages": frozenset({"file_id", "container"}),
-    "responses": frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id"}),
-}
 
 # members that are not looked into: a caller's own words, in which a property may have any name, and citations, which are only shown
 _OWN_WORDS = frozenset({"parameters", "input_schema", "schema", "input", "annotations", "citations", "results"})
@@ -33,9 +26,9 @@ _CONTENT = {"reasoning": ("encrypted_content", "content"), "compaction": ("encry
 
 def used_in_request(shape: str, body: Item) -> dict[str, str]:
     """Each file, vector store and container that a request names, and the field of the body that it stands in."""
-    naming = _NAMING[shape]
+    places, naming = SHAPES[shape].upstream_names
     names: dict[str, str] = {}
-    for place in _PLACES[shape]:
+    for place in places:
         if place in naming:
             names.update(dict.fromkeys(_texts(body.get(place)), place))
         else:
@@ -70,7 +63,7 @@ def named_in_answer(response: Item) -> set[str]:
     """What a response object gave to its caller: the ids of its items, and what stands in them."""
     output = response.get("output")
     items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-    return {item["id"] for item in items if isinstance(item.get("id"), str)} | set(_named(items, _NAMING["responses"]))
+    return {item["id"] for item in items if isinstance(item.get("id"), str)} | set(_named(items, STATEFUL.upstream_names.members))
 
 
 def makes_containers(body: Item) -> bool:
