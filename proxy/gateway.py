@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..codecs import errors
@@ -15,13 +14,11 @@ from .exchange.demo import DemoClient
 from .exchange.exchange import Exchange
 from .inspector.taps import Inspector
 from .keys.access import Access
-from .keys.cost import cost
 from .keys.quota import Counters, LocalCounters, Quota
 from .memory import stores
 from .memory.turn import State
 from .routing.ejection import Ejection
 from .routing.router import Candidate, Router
-from .telemetry import log as journal
 from .telemetry.metrics import Metrics
 from .wire.upstream import UpstreamClient
 
@@ -58,7 +55,7 @@ class Gateway:
         self.draining = False
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl)
         self._counters = _counters(config, counters or LocalCounters())
-        self._tell = tell
+        self.tell = tell
         self.loop = asyncio.get_running_loop()
         self._learned: dict[tuple[str, str], float] = {}  # (upstream, what it refuses) -> until when that is believed, loop time
         self.adopt(config)
@@ -107,21 +104,6 @@ class Gateway:
     def lets_through(self, candidate: Candidate) -> bool:
         """Whether a caller may name at this upstream what the gateway has not seen it make: it can be nobody else's."""
         return not self.config.access_keys or candidate.provider.passthrough_auth
-
-    def settle(self, exchange: Exchange) -> None:
-        """The exchange is over, however it ended."""
-        now = monotonic()
-        self.metrics.settled(exchange, now, self.router.declares)
-        attempt = exchange.attempts[-1] if exchange.attempts else None
-        if attempt is not None:
-            self.quota.settle(exchange.key_name, attempt.spent, cost(attempt.spent, attempt.candidate.price))
-        if exchange.trace is not None:
-            exchange.trace.settle(now)
-        line = journal.line(exchange, now)
-        if self._tell is not None:
-            self._tell(line)
-        if exchange.tap is not None:
-            exchange.tap.close(line)
 
     async def close(self) -> None:
         self.upstream.close()

@@ -72,6 +72,7 @@ class Attempt:
         self.received = 0  # bytes of the answer
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
         self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first
+        self.span = 0  # the id of the call's span in the trace
         self.learned = False  # the upstream refused something that another attempt at it leaves out
         self._committed = False
         self._held: list[bytes] = []
@@ -103,7 +104,8 @@ class Attempt:
         headers["accept"] = "text/event-stream" if exchange.stream else "application/json"
         headers |= candidate.headers(exchange.credential)
         if exchange.trace is not None:
-            headers |= exchange.trace.attempt(self)
+            self.span, traced = exchange.trace.call()
+            headers |= traced
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
             candidate.url + exchange.query if self.same_shape else candidate.url,

@@ -18,10 +18,11 @@ from tornado.iostream import StreamClosedError
 
 from ...codecs import errors, limits, splice
 from ...codecs.ledger import Ledger
-from ..routing.router import Candidate, Shape
+from ..routing.router import API_OF, PATH_OF, Candidate, Shape
 from ..wire import headers as travel
 from .attempt import Attempt
 from .caller import Client
+from .settle import settle
 
 if TYPE_CHECKING:
     from ..gateway import Gateway
@@ -55,10 +56,12 @@ class Exchange:
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.refused: set[str] = set()  # names of attempt.LESSONS that an upstream taught during this request
         self.scan: splice.Scan
+        self.operation: str = shape  # what is asked for; operations other than a model's answer have names of their own
+        self.method, self.route = "POST", "/v1" + PATH_OF[API_OF[shape]]
         self.attempts: list[Attempt] = []
         self.status = 200
         self.error: errors.GatewayError | None = None
-        self.trace = None if gateway.tracer is None else gateway.tracer.begin(self)
+        self.trace = None if gateway.tracer is None else gateway.tracer.begin(headers)
         self.tap = gateway.inspector.open(self)  # None: nobody looks
         self.client: Client | Job = client if self.tap is None else self.tap.client(client)
         self._task: asyncio.Task[Any] | None = None
@@ -83,7 +86,7 @@ class Exchange:
             self._task = None
             if self.client.gone and self.client.stalled:
                 self.error = errors.Timeout("client_stall", "The client took nothing any more.")
-            self.gateway.settle(self)
+            settle(self)
             self.attempts.clear()  # each leads back here: what is large goes now, not when the collector comes
             if self.turn is not None:
                 await self.turn.release()

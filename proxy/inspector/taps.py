@@ -29,7 +29,7 @@ from ..exchange.caller import Client
 from ..exchange.lanes import EventsLane, json_object
 from ..exchange.shapes import SHAPES
 from ..routing.router import API_OF, PATH_OF, Candidate, told
-from ..telemetry.metrics import error_kind
+from ..telemetry.account import error_kind
 from . import redaction as redact
 
 if TYPE_CHECKING:

@@ -37,9 +37,9 @@ LONGEST_NAME = 256
 REMEMBERED = 1024  # names that wildcards stand for
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One upstream that can answer a request, and how to speak to it."""
+    """One upstream that can answer a request, and how to speak to it. Each is equal to itself alone, and so is quickly hashed."""
 
     provider: Provider
     model: str  # the upstream's own name for it
