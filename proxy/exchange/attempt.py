@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, limits, scrub, splice
+from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Part, ReasoningPart, Request
@@ -25,7 +26,7 @@ from ..routing.router import Candidate
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from .caller import SSE_HEADERS
-from .lanes import BytesLane, EventsLane, json_object, translate_whole
+from .lanes import BytesLane, EventsLane, collected, json_object
 from .shapes import SHAPES
 from .spent import used
 
@@ -71,7 +72,7 @@ class Attempt:
         self.status = 0
         self.received = 0  # bytes of the answer
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
-        self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first
+        self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first, end
         self.span = 0  # the id of the call's span in the trace
         self.learned = False  # the upstream refused something that another attempt at it leaves out
         self._committed = False
@@ -81,6 +82,7 @@ class Attempt:
         self._done: asyncio.Future[None] = self._loop.create_future()  # a stream's lane has ended, or the upstream's call
         self._timer: asyncio.TimerHandle | None = None
         self._begun = 0.0
+        self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
 
     @cached_property
     def spent(self) -> Usage | None:
@@ -187,10 +189,23 @@ class Attempt:
 
     async def run(self) -> None:
         """Bring the answer to the client. Raises GatewayError while another attempt could still take over."""
+        try:
+            await self._run()
+        except errors.GatewayError as error:
+            self.error = error
+            raise
+        finally:
+            self.times["end"] = monotonic()
+            if self._observer is not None:
+                self._observer.ended()
+
+    async def _run(self) -> None:
         self.prepare()
         exchange = self.exchange
         self._begun = self.times["sent"] = monotonic()
         upstream = exchange.gateway.upstream_for(self.candidate)
+        if self._observer is not None:
+            upstream = self._observer.upstream(upstream)
         fetch = upstream.fetch(self.request)
         try:
             if exchange.stream:
@@ -238,6 +253,8 @@ class Attempt:
             self.lane = kept or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
             self.lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, limit)
+            if self._observer is not None:
+                self.lane.decoder = self._observer.decoder(self.lane.decoder)
 
     def _on_first(self, chunk: bytes) -> Awaitable[Any] | None:
         """A stream that does not call itself one: its first bytes must look like events."""
@@ -373,7 +390,8 @@ class Attempt:
                 body = await self.exchange.turn.keep_body(self.reply, self.candidate, value, body)
             await self._answer(body)
         else:
-            collector, found = translate_whole(body, self.reply, self.candidate.shape, self.exchange.shape)
+            found = self._decoded(value)
+            collector = collected(found, self.reply, self.exchange.shape)
             lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
             lane.note(found)
             self.usage, self.stop = lane.usage, lane.stop
@@ -386,7 +404,7 @@ class Attempt:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = lane.replay(SHAPES[self.candidate.shape].decode_response(value, self.reply))
+        out = lane.replay(self._decoded(value))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
@@ -396,6 +414,13 @@ class Attempt:
         self._held.append(out + tail)
         await self._drained(self._commit())
         await self.exchange.client.finish()
+
+    def _decoded(self, value: dict[str, Any]) -> list[Event]:
+        """A whole answer's events."""
+        found: list[Event] = SHAPES[self.candidate.shape].decode_response(value, self.reply)
+        if self._observer is not None:
+            self._observer.events(found)
+        return found
 
     async def _answer(self, body: bytes) -> None:
         self._committed = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Awaitable, Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from tornado.web import RequestHandler
 
@@ -22,6 +22,25 @@ SSE_HEADERS = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
+
+
+class Caller(Protocol):
+    """Who is answered: a Client, or what stands in its place (a background job, a caller that is looked at).
+
+    committed: the answer's status and headers are out. gone: nobody takes the rest of it.
+    """
+
+    committed: bool
+    gone: bool
+
+    @property
+    def stalled(self) -> bool: ...
+    def idle_since(self, now: float) -> float: ...
+    def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None: ...
+    def write(self, data: bytes) -> Awaitable[Any] | None: ...
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None: ...
+    async def finish(self, last: bytes = b"") -> None: ...
+    def abort(self) -> None: ...
 
 
 class Client:

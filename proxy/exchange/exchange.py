@@ -21,12 +21,12 @@ from ...codecs.ledger import Ledger
 from ..routing.router import API_OF, PATH_OF, Candidate, Shape
 from ..wire import headers as travel
 from .attempt import Attempt
-from .caller import Client
+from .caller import Caller
+from .observer import ExchangeObserver
 from .settle import settle
 
 if TYPE_CHECKING:
     from ..gateway import Gateway
-    from ..memory.background import Job
     from ..memory.turn import Turn
 
 log = logging.getLogger("dragoman")
@@ -39,7 +39,7 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 class Exchange:
     """One caller's request. `shape` is the caller's; `query` is what stood behind the path, with its question mark."""
 
-    def __init__(self, gateway: Gateway, shape: Shape, client: Client, headers: HTTPHeaders, body: bytes, query: str = "") -> None:
+    def __init__(self, gateway: Gateway, shape: Shape, client: Caller, headers: HTTPHeaders, body: bytes, query: str = "") -> None:
         self.gateway = gateway
         self.shape = shape
         self.headers = headers
@@ -62,8 +62,8 @@ class Exchange:
         self.status = 200
         self.error: errors.GatewayError | None = None
         self.trace = None if gateway.tracer is None else gateway.tracer.begin(headers)
-        self.tap = gateway.inspector.open(self)  # None: nobody looks
-        self.client: Client | Job = client if self.tap is None else self.tap.client(client)
+        self.observer: ExchangeObserver | None = gateway.inspector.open(self)  # None: nobody looks
+        self.client: Caller = client if self.observer is None else self.observer.caller(client)
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self) -> None:
@@ -148,7 +148,7 @@ class Exchange:
         ejection, policy = self.gateway.ejection, candidate.provider.retry_policy
         allowed = policy.max_attempts if policy else 2
         for number in range(1, allowed + 1):
-            attempt = Attempt(self, candidate) if self.tap is None else self.tap.attempt(self, candidate)
+            attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
             try:
                 await attempt.run()
@@ -158,8 +158,6 @@ class Exchange:
                     ejection.worked(candidate)
                 return True
             except errors.GatewayError as error:
-                attempt.error = error
-                attempt.times["end"] = monotonic()
                 if self.client.committed:
                     raise
                 if attempt.learned:

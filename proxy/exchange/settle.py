@@ -45,8 +45,8 @@ def settle(exchange: Exchange) -> None:
         exchange.trace.settle(done)
     if shared.tell is not None:
         shared.tell(journal.line(done))
-    if exchange.tap is not None:
-        exchange.tap.close(journal.line(done))
+    if exchange.observer is not None:
+        exchange.observer.ended(done)
 
 
 def account(exchange: Exchange) -> Account:

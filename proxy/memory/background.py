@@ -18,7 +18,7 @@ from typing import Any
 
 from ...codecs import errors, responses
 from ...codecs.sse import KEEP_ALIVE, event_frame, safe_json
-from ..exchange.caller import SSE_HEADERS, Client
+from ..exchange.caller import SSE_HEADERS, Caller
 from .records import FINAL, Item, Native, Record, Records, entry_name
 from .stores import Entry, Store
 
@@ -100,7 +100,7 @@ class Job:
             self._queue.clear()
             self._stop()
 
-    def tell(self, client: Client, headers: Mapping[str, str]) -> None:
+    def tell(self, client: Caller, headers: Mapping[str, str]) -> None:
         """Let the caller hear of it."""
         self._telling = asyncio.create_task(self._background.tell(client, headers, self._owner, self._record.id, -1))
 
@@ -298,7 +298,7 @@ class Background:
                 silent = asked = 0.0
                 yield KEEP_ALIVE
 
-    async def tell(self, client: Client, headers: Mapping[str, str], owner: str, id: str, after: int) -> None:
+    async def tell(self, client: Caller, headers: Mapping[str, str], owner: str, id: str, after: int) -> None:
         """As `follow`, to a client, up to the end of its stream."""
         headers = {**headers, **SSE_HEADERS}
         try:

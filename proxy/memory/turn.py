@@ -18,7 +18,6 @@ from ...codecs.events import Fault
 from ...codecs.ledger import Ledger
 from ...codecs.reply import Reply
 from ...codecs.request import Request
-from ..exchange.caller import Client
 from ..exchange.kept import KeptLane, NativeLane, own_answer, response_id
 from ..exchange.lanes import BytesLane, EventsLane
 from ..routing.router import Candidate
@@ -144,7 +143,6 @@ class Turn(Prior):
         self.job = await self._state.background.begin(self._owner, record, exchange.give_up)
         caller = exchange.client
         if self._streamed:
-            assert isinstance(caller, Client)
             self.job.tell(caller, exchange.own_headers())
         else:
             headers = exchange.own_headers() | {"content-type": "application/json"}
