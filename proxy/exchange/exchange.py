@@ -57,7 +57,8 @@ class Exchange:
         self.refused: set[str] = set()  # names of attempt.LESSONS that an upstream taught during this request
         self.scan: splice.Scan
         self.operation: str = shape  # what is asked for; operations other than a model's answer have names of their own
-        self.method, self.route = "POST", "/v1" + PATH_OF[API_OF[shape]]
+        self.method = "POST"
+        self.route = self.path = "/v1" + PATH_OF[API_OF[shape]]
         self.attempts: list[Attempt] = []
         self.status = 200
         self.error: errors.GatewayError | None = None

@@ -67,6 +67,7 @@ def account(exchange: Exchange) -> Account:
         exchange.shape,
         exchange.method,
         exchange.route,
+        exchange.path,
         "" if scan is None else (scan.model or "")[:LONGEST_MODEL],
         exchange.stream,
         LEFT if client.gone and not client.committed else exchange.status,

@@ -192,7 +192,7 @@ class Tap:
             content=self.content,
             done=False,
         )
-        self.head("client", f"{exchange.method} {redact.target(exchange.route + exchange.query)}", exchange.headers.get_all())
+        self.head("client", f"{exchange.method} {redact.target(exchange.path + exchange.query)}", exchange.headers.get_all())
         self.body("client", exchange.body)
 
     def caller(self, caller: Caller) -> Caller:

@@ -77,7 +77,8 @@ class Account(NamedTuple):
     operation: str  # what was asked for: the caller's shape, where that is an answer of a model; else `embeddings`, `count_tokens`, …
     shape: str  # the caller's
     method: str
-    route: str  # the path, as the routing table names it
+    route: str  # the path with what varies in it as `{id}`
+    path: str  # as the caller asked, without the query
     model: str  # as the caller asked for it, at most LONGEST_MODEL characters; "" when it named none
     stream: bool
     status: int  # LEFT when the caller did not wait for an answer

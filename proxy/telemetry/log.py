@@ -130,10 +130,9 @@ class Journal:
 
 def as_text(found: dict[str, Any]) -> str:
     """A line for people: what always matters first, then what is out of the ordinary."""
-    shape, operation = found["shape"], found["operation"]
-    parts = [found["time"], str(found["status"]), shape if operation == shape else f"{shape}:{operation}"]
+    parts = [found["time"], str(found["status"]), found["operation"]]
     if "upstream" in found:
-        arrow = "=" if found["lane"] == "bytes" else ">"
+        arrow = ">" if found["lane"] == "events" else "="
         parts[2] += f"{arrow}{found['upstream_api']} {found['upstream']}"
     first = f", first {found['ms_first']:.0f} ms" if "ms_first" in found else ""
     parts.append(f"{found['ms_total']:.0f} ms{first}")

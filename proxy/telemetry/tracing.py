@@ -177,7 +177,7 @@ class Trace:
         found = {
             "http.request.method": account.method,
             "http.route": account.route,
-            "url.path": account.route,
+            "url.path": account.path,
             "http.response.status_code": account.status,
             "dragoman.request_id": account.request_id,
             "dragoman.operation": account.operation,

@@ -184,7 +184,8 @@ async def test_the_account_is_plain_and_complete() -> None:
     assert recorder.seen[:4] == ["begun", "ended", "begun", "ended"]
     assert recorder.seen[4:] == ["begun", ["Start", "TextStart", "Text", "PartStop", "Metered", "Stop"], "ended", "ended"]
     assert (account.request_id, account.operation, account.shape, account.model) == ("the-same", "messages", "messages", "messages/m")
-    assert (account.method, account.route, account.stream, account.status) == ("POST", "/v1/messages", False, 200)
+    assert (account.method, account.route, account.path) == ("POST", "/v1/messages", "/v1/messages")
+    assert (account.stream, account.status) == (False, 200)
     assert (account.key, account.client_left, account.error, account.settings) == ("", False, None, {})
     first, again, last = account.calls
     assert (first.again, again.again, last.again) == (False, True, False)
