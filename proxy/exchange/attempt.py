@@ -189,8 +189,27 @@ class Attempt:
 
     async def run(self) -> None:
         """Bring the answer to the client. Raises GatewayError while another attempt could still take over."""
+        exchange = self.exchange
         try:
-            await self._run()
+            self.prepare()
+            self._begun = self.times["sent"] = monotonic()
+            upstream = exchange.gateway.upstream_for(self.candidate)
+            if self._observer is not None:
+                upstream = self._observer.upstream(upstream)
+            fetch = upstream.fetch(self.request)
+            try:
+                if exchange.stream:
+                    fetch.add_done_callback(self._over)
+                    self._timer = self._loop.call_later(KEEP_ALIVE, self._tick)
+                    await self._done
+                else:
+                    await fetch
+                if self.lane is None:
+                    await self._whole(fetch)
+                else:
+                    await self._streamed(fetch)
+            finally:
+                self._let_go(fetch)
         except errors.GatewayError as error:
             self.error = error
             raise
@@ -199,37 +218,19 @@ class Attempt:
             if self._observer is not None:
                 self._observer.ended()
 
-    async def _run(self) -> None:
-        self.prepare()
-        exchange = self.exchange
-        self._begun = self.times["sent"] = monotonic()
-        upstream = exchange.gateway.upstream_for(self.candidate)
-        if self._observer is not None:
-            upstream = self._observer.upstream(upstream)
-        fetch = upstream.fetch(self.request)
-        try:
-            if exchange.stream:
-                fetch.add_done_callback(self._over)
-                self._timer = self._loop.call_later(KEEP_ALIVE, self._tick)
-                await self._done
+    def _let_go(self, fetch: asyncio.Future[Any]) -> None:
+        """Nothing more is wanted of the upstream's call."""
+        self.request.on_headers = None  # it leads back here: a cycle for the collector
+        if self._timer is not None:
+            self._timer.cancel()
+        if not fetch.done():
+            if self.lane is not None and self.lane.ended and self._committed and self.lane.error is None:
+                linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
+                fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
             else:
-                await fetch
-            if self.lane is None:
-                await self._whole(fetch)
-            else:
-                await self._streamed(fetch)
-        finally:
-            self.request.on_headers = None  # it leads back here: a cycle for the collector
-            if self._timer is not None:
-                self._timer.cancel()
-            if not fetch.done():
-                if self.lane is not None and self.lane.ended and self._committed and self.lane.error is None:
-                    linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
-                    fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
-                else:
-                    fetch.cancel()
-            elif not fetch.cancelled():
-                fetch.exception()  # seen
+                fetch.cancel()
+        elif not fetch.cancelled():
+            fetch.exception()  # seen
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
