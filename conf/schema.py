@@ -189,6 +189,11 @@ class Limits(Section):
     client_stall = Value(read.duration)
 
 
+class KeepAlive(Section):
+    stream = Value(read.duration)
+    begin_after = Value(read.duration)
+
+
 class SpanAttributes(Section):
     foreign = frozenset({"static"})
 
@@ -236,6 +241,7 @@ class Root(Section):
     state_storage = nested(StateStorage)
     access_keys = several(nested(AccessKey))
     limits = nested(Limits)
+    keep_alive = nested(KeepAlive)
     tracing = nested(Tracing)
     prices = Table(nested(Price))
 

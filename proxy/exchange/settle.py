@@ -10,7 +10,6 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ...codecs import splice
 from ..keys.cost import cost
 from ..routing.router import API_OF, Candidate, told
 from ..telemetry import log as journal
@@ -36,7 +35,7 @@ _SETTINGS = (
 
 def settle(exchange: Exchange) -> None:
     """Charge, count, trace and log an exchange that is over, however it ended. To be called once."""
-    shared, done = exchange.gateway, account(exchange)
+    shared, done = exchange.services, account(exchange)
     last = done.last
     if last is not None:
         shared.quota.settle(done.key, last.usage, last.cost or 0.0)
@@ -51,8 +50,7 @@ def settle(exchange: Exchange) -> None:
 
 def account(exchange: Exchange) -> Account:
     """What is known of an exchange when nothing of it goes on any more."""
-    client, error = exchange.client, exchange.error
-    scan: splice.Scan | None = getattr(exchange, "scan", None)  # an exchange that was refused before its body was read has none
+    client, error, operation, scan = exchange.client, exchange.error, exchange.operation, exchange.scan
     calls: list[Call] = []
     before: Candidate | None = None
     for attempt in exchange.attempts:
@@ -63,12 +61,12 @@ def account(exchange: Exchange) -> Account:
         time(),
         exchange.request_id,
         exchange.key_name,
-        exchange.operation,
+        operation.name,
         exchange.shape,
-        exchange.method,
-        exchange.route,
-        exchange.path,
-        "" if scan is None else (scan.model or "")[:LONGEST_MODEL],
+        operation.method,
+        f"/v1{operation.path}",
+        f"/v1{exchange.path}",
+        (scan.model or "")[:LONGEST_MODEL],
         exchange.stream,
         LEFT if client.gone and not client.committed else exchange.status,
         exchange.begun,
@@ -76,7 +74,7 @@ def account(exchange: Exchange) -> Account:
         client.gone,
         None if error is None else failure(error),
         calls,
-        {} if exchange.trace is None or scan is None else _settings(scan.value),
+        {} if exchange.trace is None else _settings(scan.value),
     )
 
 
@@ -86,7 +84,7 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
     return Call(
         _target(attempt.candidate),
         again,
-        "bytes" if attempt.same_shape else "events",
+        attempt.lane_name,
         attempt.status,
         "" if error is None else error_kind(error),
         "" if error is None else error.message,

@@ -192,7 +192,9 @@ class Tap:
             content=self.content,
             done=False,
         )
-        self.head("client", f"{exchange.method} {redact.target(exchange.path + exchange.query)}", exchange.headers.get_all())
+        self.head(
+            "client", f"{exchange.operation.method} {redact.target('/v1' + exchange.path + exchange.query)}", exchange.headers.get_all()
+        )
         self.body("client", exchange.body)
 
     def caller(self, caller: Caller) -> Caller:
@@ -215,7 +217,7 @@ class Tap:
             stream=exchange.stream,
             upstream=candidate.name,
             upstream_api=candidate.shape,
-            lane="bytes" if attempt.same_shape else "events",
+            lane=attempt.lane_name,
             attempts=self._attempts,
         )
 

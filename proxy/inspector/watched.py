@@ -94,6 +94,14 @@ class WatchedCaller:
         self._caller.gone = gone
 
     @property
+    def aborted(self) -> bool:
+        return self._caller.aborted
+
+    @aborted.setter
+    def aborted(self, aborted: bool) -> None:
+        self._caller.aborted = aborted
+
+    @property
     def stalled(self) -> bool:
         return self._caller.stalled
 
@@ -105,11 +113,11 @@ class WatchedCaller:
         self._tap.body("out", body)
         await self._caller.answer(status, headers, body)
 
-    def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
-        self._tap.head("out", "HTTP 200", headers.items())
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
+        self._tap.head("out", f"HTTP {status}", headers.items())
         self._flow.begin(headers.get("content-type", ""))
         self._flow.feed(first)
-        return self._caller.start(headers, first)
+        return self._caller.start(headers, first, status, length)
 
     def write(self, data: bytes) -> Awaitable[Any] | None:
         self._flow.feed(data)

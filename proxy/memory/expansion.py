@@ -12,7 +12,7 @@ from .conversations import conversation_id
 from .records import Item, Native, Record, conversation_of, previous_not_found
 
 if TYPE_CHECKING:
-    from ..gateway import Gateway
+    from ..exchange.services import Services
 
 _CONTINUES = ("previous_response_id", "conversation")
 
@@ -20,10 +20,10 @@ _CONTINUES = ("previous_response_id", "conversation")
 class Prior:
     """conversation: the id of the one that the request goes on in, if it does."""
 
-    def __init__(self, gateway: Gateway, owner: str, body: Item) -> None:
+    def __init__(self, services: Services, owner: str, body: Item) -> None:
         self.conversation: str | None = None
-        self._gateway = gateway
-        self._state = gateway.state
+        self._services = services
+        self._state = services.state
         self._owner = owner
         self._body = body
         self._parent: Record | None = None
@@ -59,12 +59,12 @@ class Prior:
             self._parent = found
             self._keep_before([item for link in await records.chain(owner, found) for item in link.said])
             return candidates
-        gateway = self._gateway
+        services = self._services
         if isinstance(found, Native):
-            able = tuple(c for c in candidates if native(c) and gateway.router.mark(c.provider) == found.provider)
+            able = tuple(c for c in candidates if native(c) and services.router.mark(c.provider) == found.provider)
             why = " It lives on another upstream."
         else:
-            able, why = tuple(c for c in candidates if native(c) and gateway.lets_through(c)), ""
+            able, why = tuple(c for c in candidates if native(c) and services.lets_through(c)), ""
         if not able:
             raise previous_not_found(previous, why if found is not None else "")
         return able

@@ -75,7 +75,7 @@ class Turn(Prior):
     """One request of a responses client. job: it runs in the background as that."""
 
     def __init__(self, exchange: Exchange) -> None:
-        super().__init__(exchange.gateway, exchange.owner, exchange.scan.value)
+        super().__init__(exchange.services, exchange.owner, exchange.scan.value)
         self._exchange = exchange
         self.id = f"resp_{exchange.nonce}"
         self.job: Job | None = None
@@ -147,7 +147,7 @@ class Turn(Prior):
         else:
             headers = exchange.own_headers() | {"content-type": "application/json"}
             await caller.answer(200, headers, jsontext.dumps(record.shown()))
-            exchange.gateway.metrics.opened()
+            exchange.services.metrics.opened()
         self._body["stream"] = exchange.stream = True
         exchange.client = self.job
 
@@ -195,7 +195,7 @@ class Turn(Prior):
     # ---- as the answer comes down ----
 
     def _claimed(self, id: str, candidate: Candidate) -> asyncio.Task[None]:
-        native = Native(self._exchange.gateway.router.mark(candidate.provider), self._exchange.scan.model)
+        native = Native(self._exchange.services.router.mark(candidate.provider), self._exchange.scan.model)
         self._claim = asyncio.create_task(self._state.records.claim(self._owner, id, native))
         return self._claim
 

@@ -37,6 +37,7 @@ class Case:
     steps: list[Step] | None = None
     asked: dict[str, Any] = field(default_factory=dict)
     raw: bytes = b""  # a body instead of `asked`
+    path: str = ""  # instead of the shape's
 
 
 def unknown() -> bytes:
@@ -64,6 +65,9 @@ CASES = {
     "an error": Case("messages", "chat", [respond({"error": {"message": "No.", "type": "x"}}, 400)]),
     "a cut stream": Case("messages", "chat", [stream_head(), *map(chunk, SPEECH["chat"].opening + SPEECH["chat"].words), close],
                          {"stream": True}),
+    "embeddings": Case("chat", "chat", [respond({"object": "list", "data": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}})],
+                       {"input": "Hi"}, path="/v1/embeddings"),
+    "sound": Case("chat", "chat", [respond(bytes(range(256)) * 40, Content_Type="audio/mpeg")], {"input": "Hi"}, path="/v1/audio/speech"),
     "half a character": Case("chat", "messages", raw=b'{"model":"messages/m","messages":[{"role":"user","content":"\\ud83d"}]}'),
     "deep": Case("chat", "messages", raw=b'{"model":"messages/m","messages":[{"role":"user","content":"a"}],"x":%b}' % DEEP),
     "a model that is none": Case("chat", "messages", raw=b'{"model":"\\ud83d","messages":[]}'),
@@ -88,7 +92,7 @@ async def outcome(gateway: Inside, case: Case) -> tuple[int, dict[str, str], byt
     """Status, headers and body without what is never the same, and the log line without its times."""
     body = case.raw or {"model": f"{case.upstream}/m", **ASKED[case.shape], **case.asked}
     gateway.lines.clear()
-    async with gateway.call(request(PATHS[case.shape], body, X_Request_Id="the-same")) as caller:
+    async with gateway.call(request(case.path or PATHS[case.shape], body, X_Request_Id="the-same")) as caller:
         status, headers = await caller.head()
         answer = await caller.body(headers)
         await gateway.until(lambda: gateway.lines)
@@ -176,6 +180,7 @@ async def test_the_account_is_plain_and_complete() -> None:
                                 "retry_policy: {max_attempts: 2, backoff: {base: 1ms, max: 1ms}, fallback_models: [chat/m]}}")  # fmt: skip
         async with Inside(config + "\nprices: {'chat/*': {input: 1, output: 2}}\n", provider) as gateway:
             gateway.gateway.inspector = recorder  # type: ignore[assignment]
+            gateway.gateway.adopt(gateway.gateway.config)
             case = Case("messages", "messages", asked={"top_k": 3})
             await outcome(gateway, case)
     (account,) = recorder.accounts
