@@ -34,7 +34,7 @@ from .caller import SSE_HEADERS, Caller
 from .form import model_field
 from .heartbeat import Heartbeat
 from .operation import Operation
-from .refusal import forget, own_headers, refusal
+from .refusal import own_headers, refusal
 from .services import Services
 from .settle import settle
 from .shapes import SHAPES
@@ -123,7 +123,7 @@ class Exchange:
             self.client.gone = True
         except Exception as error:
             log.exception("request %s failed, and could not be told so", self.request_id)
-            forget(error)
+            errors.forget(error)
             self.client.abort()
         finally:
             await self._end()
@@ -137,8 +137,8 @@ class Exchange:
             self.error = errors.Timeout("client_stall", "The client took nothing any more.")
         settle(self)
         for attempt in self.attempts:
-            forget(attempt.error)
-        forget(self.error)
+            errors.forget(attempt.error)
+        errors.forget(self.error)
         self.attempts.clear()  # each leads back here
         self.trace = self.observer = self.prior = None
         self.body, self.scan = b"", _NOTHING
@@ -173,7 +173,7 @@ class Exchange:
             raise
         except Exception as error:
             log.exception("request %s failed", self.request_id)
-            forget(error)
+            errors.forget(error)
             await self._refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
 
     async def _run(self) -> None:

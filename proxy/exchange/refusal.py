@@ -33,12 +33,3 @@ def hints(error: GatewayError) -> dict[str, str]:
     if error.should_retry is not None:
         found["x-should-retry"] = "true" if error.should_retry else "false"
     return found
-
-
-def forget(error: BaseException | None) -> None:
-    """Take away what an error that is kept holds of the frames it came through: they hold the request's body."""
-    seen = 0
-    while error is not None and seen < 100:
-        before = error.__cause__ or error.__context__
-        error.__traceback__ = error.__cause__ = error.__context__ = None
-        error, seen = before, seen + 1
