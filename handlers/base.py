@@ -30,14 +30,14 @@ class Handler(RequestHandler):
         self.services = gateway.services  # of the configuration in force now; a reload changes nothing for this request
         self.nonce = travel.nonce(16)
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
-        gateway.serving.add(self)
+        gateway.live.serving.add(self)
 
     def on_finish(self) -> None:
-        self.gateway.serving.discard(self)
+        self.gateway.live.serving.discard(self)
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
-        self.gateway.serving.discard(self)
+        self.gateway.live.serving.discard(self)
 
     def clear(self) -> None:
         """As RequestHandler's, but with no header: nothing here is a page, and the connection writes the date."""

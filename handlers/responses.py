@@ -19,6 +19,7 @@ from ..proxy.exchange.operation import COMPACT, RESPONSE_CANCEL, RESPONSE_DELETE
 from ..proxy.exchange.refusal import own_headers
 from ..proxy.gateway import Gateway
 from ..proxy.memory.records import Native, Record, known, listed
+from ..proxy.routing.router import Candidate
 from ..proxy.wire import headers as travel
 from . import lists
 from .model import ModelHandler, Serving
@@ -41,15 +42,28 @@ class _OverState(Serving):
         found = await services.state.found(self.owner, id)
         if isinstance(found, Record):
             return found
-        keeper = services.router.keeper(found.provider if isinstance(found, Native) else None)
+        keeper = self._keeper(found)
         if keeper is None or not known(id) or not (found or services.lets_through(keeper)):
             raise errors.NotFound(f"Response with id '{id[:256]}' not found.")
-        if isinstance(found, Native):
+        if found is not None:
             services.check_model(name, found.model)
         operation = self.operations[self.request.method or ""]
         path = operation.path.replace("{id}", quote(id, safe=""))
-        await self.serve(operation, path=path, keeper=keeper, before_answer=self.before_answer(id))
+        charges = partial(services.state.records.charge, self.owner, id, self.nonce) if found is not None and found.background else None
+        await self.serve(operation, path=path, keeper=keeper, before_answer=self.before_answer(id), charges=charges)
         return None
+
+    def _keeper(self, found: Native | None) -> Candidate | None:
+        """The upstream that keeps the response: as the model that made it goes to, or by its mark alone."""
+        router = self.services.router
+        if found is None:
+            return router.keeper()
+        try:
+            candidates = router.candidates("responses", found.model).candidates
+        except errors.GatewayError:  # a reload took the model away
+            candidates = ()
+        same = (candidate for candidate in candidates if router.mark(candidate.provider) == found.provider)
+        return next(same, None) or router.keeper(found.provider)
 
     def before_answer(self, id: str) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What must be done before the caller gets the upstream's good answer."""

@@ -28,7 +28,7 @@ from ..routing.router import Candidate
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from . import counting
-from .caller import SSE_HEADERS
+from .caller import SSE_HEADERS, Flow
 from .lanes import BytesLane, EventsLane, collected, json_object
 from .operation import INPUT_TOKENS
 from .raw import RawLane
@@ -58,6 +58,7 @@ _BEARS = {"chat": "choices", "messages": "content", "responses": "output"}
 EDITED, EVENTS = "edited", EventsLane.name
 HEADER_LANES = {EDITED: BytesLane.name}  # the header knows no more than bytes, events and raw
 
+_BODILESS = frozenset({204, 205})
 _OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 
 
@@ -79,10 +80,12 @@ class Attempt:
         self.error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
         self.refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
         self.status = 0
-        self.received = 0  # bytes of the answer
+        self._before = 0  # bytes of the answer up to the commit, or of a whole one
+        self._flow: Flow | None = None  # from the commit on
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
         self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first, end
         self.span = 0  # the id of the call's span in the trace
+        self.owed = False  # the answer ends a background response that nobody was charged for yet
         self.learned = False  # the upstream refused something that another attempt at it leaves out
         self._rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
         self._held: list[bytes] = []
@@ -96,6 +99,11 @@ class Attempt:
     def spent(self) -> Usage | None:
         """The tokens of an answer that is over, in however broken a way. To be asked then, not before."""
         return used(self)
+
+    @property
+    def received(self) -> int:
+        """Bytes of the answer."""
+        return self._before + (self._flow.received if self._flow is not None else 0)
 
     @property
     def lane_name(self) -> str:
@@ -268,7 +276,8 @@ class Attempt:
 
     def _let_go(self, fetch: asyncio.Future[Any]) -> None:
         """Nothing more is wanted of the upstream's call."""
-        self.request.on_headers = None  # it leads back here: a cycle for the collector
+        self.request.on_headers = None  # it leads back here, as a Flow does: cycles for the collector
+        self._before, self._flow = self.received, None
         if not fetch.done():
             if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
                 linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
@@ -334,19 +343,26 @@ class Attempt:
             raise errors.Garbled("The upstream's answer is too large.")
 
     def _on_chunk(self, chunk: bytes) -> Awaitable[Any] | None:
-        """What one read of the upstream brought: the hot path."""
+        """What one read of the upstream brought, up to the commit; then a Flow takes its place (unless somebody looks on)."""
         lane = self.lane
         if lane is None or lane.ended:
             return None
-        self.received += len(chunk)
+        self._before += len(chunk)
         out = lane.feed(chunk)
         if lane.ended:
-            if not self._done.done():
-                self._done.set_result(None)
-            if self.exchange.turn is None:  # else something is stored first, and what can be given out does not wait for that
-                self._held.append(out)  # to leave with the end, in the next turn of the loop
-                return None
+            return self._lane_ended(out)
         if self.committed:
+            return self.exchange.client.write(out) if out else None
+        return self._hold(out)
+
+    def _lane_ended(self, out: bytes) -> Awaitable[Any] | None:
+        """The answer is complete, or has failed; out: what of it the last read brought."""
+        if not self._done.done():
+            self._done.set_result(None)
+        if self.exchange.turn is None:
+            self._held.append(out)  # to leave with the end, in the next turn of the loop
+            return None
+        if self.committed:  # something is stored before the end; what can be sent does not wait for that
             return self.exchange.client.write(out) if out else None
         return self._hold(out)
 
@@ -377,6 +393,9 @@ class Attempt:
         self._held.clear()
         exchange = self.exchange
         exchange.body = b""  # no other attempt will ask for it
+        if self.lane is not None and self.request.streaming_callback is not None:
+            self._flow = Flow(self.lane, exchange.client, self._lane_ended)
+            self.request.streaming_callback = self._flow.feed
         if exchange.client.committed:  # the stream was begun by time
             return exchange.client.write(held) if held else None
         if self.raw:
@@ -384,14 +403,15 @@ class Attempt:
         return exchange.client.start(self.answer_headers() | SSE_HEADERS, held)
 
     def _commit_raw(self, first: bytes) -> Awaitable[Any] | None:
-        kind, length = (self.upstream_headers.get(name) for name in ("Content-Type", "Content-Length"))
+        kind, length = self.upstream_headers.get("Content-Type"), self.upstream_headers.get("Content-Length", "")
         headers = self.answer_headers()
         if kind is None or not kind.startswith("text/event-stream"):
             headers["content-type"] = kind or "application/octet-stream"
         else:
             headers |= SSE_HEADERS
         self.exchange.status = self.status
-        return self.exchange.client.start(headers, first, self.status, int(length) if length is not None else None)
+        promised = int(length) if length.isdecimal() and self.status not in _BODILESS else None
+        return self.exchange.client.start(headers, first, self.status, promised)
 
     def keep_alive(self) -> bytes:
         """What may be sent between two events at this moment; nothing when the answer is about to end."""
@@ -436,6 +456,8 @@ class Attempt:
         assert isinstance(lane, RawLane)
         self._end(lane, fetch)
         self.usage = lane.usage
+        if lane.error is None and self.usage is not None:
+            self.owed = await exchange.charged()
         if lane.error is not None:
             if not self.committed:
                 raise lane.error
@@ -456,7 +478,7 @@ class Attempt:
         """The upstream answered with a body: the answer, or an error."""
         response = fetch.result()
         body: bytes = bytes(self._body) or response.body
-        self.received = len(body)
+        self._before = len(body)
         self.times["first"] = monotonic()
         if not 200 <= self.status < 300:
             raise self._refused(body)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from time import monotonic
 from typing import Any, Protocol
@@ -46,6 +46,40 @@ class Caller(Protocol):
     def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None: ...
     def write(self, data: bytes) -> Awaitable[Any] | None: ...
     async def finish(self, last: bytes = b"") -> None: ...
+
+
+class Feeds(Protocol):
+    """What a lane is to a Flow."""
+
+    ended: bool
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+
+class Flow:
+    """A committed answer on its way: from here on the upstream's streaming_callback. The hot path, with nothing else on it.
+
+    ended: called with what the last read brought for the caller, when the lane has ended with it.
+    """
+
+    __slots__ = ("_ended", "_lane", "_write", "received")
+
+    def __init__(self, lane: Feeds, caller: Caller, ended: Callable[[bytes], Awaitable[Any] | None]) -> None:
+        self._lane = lane
+        self._write = caller.write
+        self._ended = ended
+        self.received = 0  # bytes
+
+    def feed(self, chunk: bytes) -> Awaitable[Any] | None:
+        """What one read of the upstream brought. What is returned is to be waited for before the next read."""
+        lane = self._lane
+        if lane.ended:
+            return None
+        self.received += len(chunk)
+        out = lane.feed(chunk)
+        if lane.ended:
+            return self._ended(out)
+        return self._write(out) if out else None
 
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset

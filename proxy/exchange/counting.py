@@ -18,12 +18,12 @@ _NOT_COUNTED = ("stream", "store", "max_output_tokens", "include")  # the endpoi
 
 def native(operation: Operation, candidate: Candidate) -> bool:
     """Whether the caller's own request can be carried to this upstream."""
-    return operation.counts(candidate)
+    return operation.counts is not None and operation.counts(candidate)
 
 
 def askable(operation: Operation, candidate: Candidate) -> bool:
     """Whether a responses upstream can be asked about a request of another shape."""
-    return operation.shape != "responses" and INPUT_TOKENS.counts(candidate)
+    return operation is not INPUT_TOKENS and native(INPUT_TOKENS, candidate)
 
 
 async def find_prior(exchange: Exchange, candidates: tuple[Candidate, ...]) -> Prior | None:

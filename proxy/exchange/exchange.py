@@ -70,11 +70,13 @@ class Exchange:
         path: str | None = None,
         keeper: Candidate | None = None,
         before_answer: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        charges: Callable[[], Coroutine[Any, Any, bool]] | None = None,
     ) -> None:
         """headers: the caller's. nonce: 32 random hex digits of which ids are made. query: what stood behind the path, with its mark.
 
         path: the operation's, with its id filled in. keeper: the upstream of a stored record, which no other can stand in for.
-        before_answer: awaited when a raw answer is good, before any of it is sent.
+        before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
+        whether this request is to be charged for it although its operation is free.
         """
         self.services = services
         self.operation = operation
@@ -86,6 +88,7 @@ class Exchange:
         self.nonce = nonce
         self.request_id = request_id
         self.before_answer = before_answer
+        self._charges = charges
         self.credential = travel.credential(headers, self.shape)
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
         self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop
@@ -132,13 +135,16 @@ class Exchange:
         """Settle, and let go of all that is large: now, not when the collector comes."""
         self.services.live.exchanges.discard(self)
         self._task = None
-        self._quieten()
+        if self._heartbeat is not None:
+            self._quieten()
         if self.client.gone and self.client.stalled:
             self.error = errors.Timeout("client_stall", "The client took nothing any more.")
         settle(self)
         for attempt in self.attempts:
-            errors.forget(attempt.error)
-        errors.forget(self.error)
+            if attempt.error is not None:
+                errors.forget(attempt.error)
+        if self.error is not None:
+            errors.forget(self.error)
         self.attempts.clear()  # each leads back here
         self.trace = self.observer = self.prior = None
         self.body, self.scan = b"", _NOTHING
@@ -219,8 +225,10 @@ class Exchange:
         """Which upstreams could answer, in order. Raises NoCandidate, or what the operation says when none of them fits."""
         if self._keeper is not None:
             return (self._keeper,)
-        found = self.services.router.candidates(self.shape, self.scan.model).candidates
-        fitting = tuple(candidate for candidate in found if self.operation.fits(candidate))
+        found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
+        if fits is None:
+            return found
+        fitting = tuple(candidate for candidate in found if fits(candidate))
         if not fitting:
             raise self.operation.unfit(self.scan.model or "")
         return fitting
@@ -338,6 +346,16 @@ class Exchange:
             reply = self.turn.adorn(reply)
         told: bytes = SHAPES[self.shape].StreamEncoder(reply).feed([ev.Fault(error)])
         return told
+
+    async def charged(self) -> bool:
+        """Whether a usage that a raw answer tells of is to be charged although its operation is free."""
+        if self._charges is None:
+            return False
+        try:
+            return await self._charges()
+        except errors.GatewayError as error:
+            log.warning("request %s is charged, perhaps a second time: %s", self.request_id, error.detail or error.message)
+            return True
 
     def failed_midway(self, error: errors.GatewayError) -> None:
         """The answer failed behind its first content, and was ended accordingly."""

@@ -18,10 +18,6 @@ LaneKind = Literal["shape", "raw", "count"]
 Fits = Callable[[Candidate], bool]
 
 
-def _any(candidate: Candidate) -> bool:
-    return True
-
-
 def _unserved(model: str) -> errors.GatewayError:
     return errors.NoCandidate(f"The model `{model[:200]}` is not served here.", param="model")
 
@@ -34,8 +30,8 @@ class Operation:
     behind its base URL; `{id}` in it is filled in by who asks. lane: "shape" (bytes or events, by what the upstream speaks), "raw"
     (bytes, whatever they are) or "count" (raw where the upstream counts itself, else estimated). model: whether a body without one
     means the default model, is refused, or whether there is no model at all because a stored record names the upstream. form: the
-    body may be a multipart form. fits: which candidates can do it; unfit: the error when none can, made of the model's name. counts:
-    which candidates count tokens themselves. counted: whether the limits of the caller's key apply. retried: whether the same
+    body may be a multipart form. fits: which candidates can do it, None for all; unfit: the error when none can, made of the model's
+    name. counts: which candidates count tokens themselves. counted: whether the limits of the caller's key apply. retried: whether the same
     upstream may be asked twice.
     """
 
@@ -46,9 +42,9 @@ class Operation:
     lane: LaneKind = "raw"
     model: Literal["default", "required", "none"] = "default"
     form: bool = False
-    fits: Fits = _any
+    fits: Fits | None = None
     unfit: Callable[[str], errors.GatewayError] = _unserved
-    counts: Fits = _any
+    counts: Fits | None = None
     counted: bool = True
     retried: bool = True
 

@@ -2,7 +2,8 @@
 
 An upstream counts at the end of its answer. Where the end was never seen (the caller left, the connection broke) what it had
 written until then is estimated from the stream: a provider streams one token an event, or several in a longer one. Of a caller who
-left before anything came the prompt is charged, once the upstream has it.
+left before anything came the prompt is charged, once the upstream has it. A background response that an upstream runs itself is
+charged to the request that reads its end first.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _BLOB_TOKENS = 1600
 def used(attempt: Attempt) -> Usage | None:
     """None when nothing was answered, or nothing is charged."""
     exchange, lane = attempt.exchange, attempt.lane
-    if not exchange.operation.counted:
+    if not (exchange.operation.counted or attempt.owed) or (exchange.turn is not None and exchange.turn.owed):
         return None
     known = attempt.usage or (lane.usage if lane is not None else None)
     if known is None and not attempt.received and _left_waiting(attempt):

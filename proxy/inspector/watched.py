@@ -170,10 +170,14 @@ class WatchedUpstream:
                 self._flow.feed(chunk)
                 pending = self._given(chunk)
                 self._stand_in(request)
-                return pending
+                return None if pending is None else self._waited(pending, request)
 
             self._own = receive
         request.streaming_callback = self._own
+
+    async def _waited(self, pending: Awaitable[Any], request: UpstreamRequest) -> None:
+        await pending
+        self._stand_in(request)  # it may have been set only now
 
     def _over(self, future: asyncio.Future[HTTPResponse]) -> None:
         self._own = None  # it leads back here: a cycle for the collector

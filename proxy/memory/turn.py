@@ -79,6 +79,8 @@ class Turn(Prior):
         self._exchange = exchange
         self.id = f"resp_{exchange.nonce}"
         self.job: Job | None = None
+        self.owed = False  # a background response of an upstream's own: who reads its end first is charged for it
+        self._native_id = ""
         self._background = False
         self._streamed = exchange.stream  # as the caller asked
         self._created = int(time())
@@ -195,7 +197,8 @@ class Turn(Prior):
     # ---- as the answer comes down ----
 
     def _claimed(self, id: str, candidate: Candidate) -> asyncio.Task[None]:
-        native = Native(self._exchange.services.router.mark(candidate.provider), self._exchange.scan.model)
+        self._native_id, self.owed = id, self._body.get("background") is True
+        native = Native(self._exchange.services.router.mark(candidate.provider), self._exchange.scan.model, self.owed)
         self._claim = asyncio.create_task(self._state.records.claim(self._owner, id, native))
         return self._claim
 
@@ -206,6 +209,7 @@ class Turn(Prior):
             if isinstance(lane, NativeLane):
                 if self._claim is not None:
                     await self._claim
+                    await self._charged(lane.usage)
             elif self._writes and (response := getattr(answer, "response", None)) is not None:
                 await self._store(response, getattr(answer, "raw_reasoning", {}), candidate)
         except errors.GatewayError as error:
@@ -234,7 +238,16 @@ class Turn(Prior):
         id = response_id(body)
         if id is not None:
             await self._sure(self._claimed(id, candidate))
+            await self._charged(value.get("usage"))
         return body
+
+    async def _charged(self, usage: Any) -> None:
+        """The end of an upstream's own background response was seen by this request, if it told what was used."""
+        if self.owed and usage is not None:
+            try:
+                self.owed = not await self._state.records.charge(self._owner, self._native_id, self._exchange.nonce)
+            except errors.GatewayError:
+                self.owed = False  # rather twice than never
 
     async def _sure(self, writing: Any) -> None:
         try:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ..scripted import LAST_CHUNK, Gate, Provider, Steps, chunk, close, reset, respond, sse, stream_head, until_closed, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, close, reset, respond, sse, stream_head, until_closed, wait
 from .inside import CONFIG, Caller, Inside, inside_once
 from .wire import request
 
@@ -479,3 +479,82 @@ async def test_a_cancelled_exchange_is_cut() -> None:
             exchange._task.cancel()
             assert not (await until_cut(caller)).endswith(b"0\r\n\r\n")
             await asyncio.sleep(0)
+
+
+# ---- background responses that an upstream runs itself ----
+
+KEYED = CONFIG + "\naccess_keys: [{key: a-key-of-somebody, name: alice, tokens_per_minute: 1000000}]"
+QUEUED = {"id": "resp_1", "object": "response", "status": "queued", "output": [], "usage": None}
+DONE = QUEUED | {"status": "completed", "usage": {"input_tokens": 30, "output_tokens": 4, "output_tokens_details": {"reasoning_tokens": 1}}}
+EVENTS = [
+    sse({"type": "response.created", "response": QUEUED, "sequence_number": 0}, "response.created"),
+    sse({"type": "response.completed", "response": DONE, "sequence_number": 1}, "response.completed"),
+]
+
+
+DELTA = sse(
+    {"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": "Hello", "sequence_number": 1},
+    "response.output_text.delta",
+)
+
+
+async def call(gateway: Inside, path: str, body: Any = b"", method: str = "POST") -> bytes:
+    seen = len(gateway.lines)
+    async with gateway.call(request(path, body, method, authorization="Bearer a-key-of-somebody")) as caller:
+        status, headers = await caller.head()
+        assert status == 200
+        found = await caller.body(headers)
+    await gateway.until(lambda: len(gateway.lines) > seen and gateway.idle)
+    return found
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["polled", "streamed"])
+@inside_once
+async def test_a_native_background_response_is_charged_once(streamed: bool) -> None:
+    """By whoever reads its end first: not when it begins, and not each time that it is read."""
+    answers = iter([QUEUED, QUEUED, DONE, DONE])
+
+    def script(asked: Request) -> Steps:
+        if "stream=true" in asked.target:
+            return [stream_head(), *map(chunk, EVENTS), LAST_CHUNK]
+        return [respond(next(answers))]
+
+    with Provider(script) as provider:
+        async with Inside(KEYED, provider) as gateway:
+            await call(gateway, "/v1/responses", ITEMS | {"background": True})
+            await call(gateway, "/v1/responses/resp_1", method="GET")
+            if streamed:
+                await call(gateway, "/v1/responses/resp_1?stream=true", method="GET")
+            for _ in range(2):
+                await call(gateway, "/v1/responses/resp_1", method="GET")
+            tokens = [line.get("tokens") for line in gateway.lines]
+            assert tokens == [None, None, {"input": 30, "output": 4, "cached": 0}, *[None] * (len(tokens) - 3)]
+            assert all(line["upstream"] == "responses/m" for line in gateway.lines)
+
+
+@inside_once
+async def test_a_native_background_stream_is_charged_at_its_own_end() -> None:
+    def script(asked: Request) -> Steps:
+        return [stream_head(), *map(chunk, EVENTS), LAST_CHUNK] if asked.method == "POST" else [respond(DONE)]
+
+    with Provider(script) as provider:
+        async with Inside(KEYED, provider) as gateway:
+            await call(gateway, "/v1/responses", ITEMS | {"background": True, "stream": True})
+            await call(gateway, "/v1/responses/resp_1", method="GET")
+            assert ["tokens" in line for line in gateway.lines] == [True, False]
+
+
+@inside_once
+async def test_a_native_background_stream_that_is_left_is_charged_when_it_is_read() -> None:
+    def script(asked: Request) -> Steps:
+        return [stream_head(), chunk(EVENTS[0]), chunk(DELTA), until_closed] if asked.method == "POST" else [respond(DONE)]
+
+    body = ITEMS | {"background": True, "stream": True}
+    with Provider(script) as provider:
+        async with Inside(KEYED, provider) as gateway:
+            async with gateway.call(request("/v1/responses", body, authorization="Bearer a-key-of-somebody")) as caller:
+                await caller.head()
+                caller.leave()
+                await gateway.until(lambda: gateway.idle and gateway.lines)
+            await call(gateway, "/v1/responses/resp_1", method="GET")
+            assert ["tokens" in line for line in gateway.lines] == [False, True]

@@ -21,7 +21,7 @@ from dragoman.proxy.telemetry.account import Account, Call, Failure, Target
 
 from ..scripted import Provider, Request, Step, chunk, close, respond, stream, stream_head
 from .inside import CONFIG, Inside, inside_once
-from .spoken import ASKED, PATHS, SHAPE_AT, SPEECH
+from .spoken import ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH
 from .wire import request
 
 DEEP = b"[" * 2000 + b"]" * 2000
@@ -129,6 +129,24 @@ async def test_watching_changes_nothing(name: str, content: bool) -> None:
     assert outcomes[0] == outcomes[1]
     assert grown[0] == grown[1]
     orjson.dumps(seen)  # as it goes to the process of the admin listener
+
+
+@pytest.mark.parametrize("upstream", SHAPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_every_event_of_a_stream_is_shown(shape: str, upstream: str) -> None:
+    """Whatever the attempt does with it, and whenever it changes its mind."""
+    seen: list[dict[str, Any]] = []
+    with Provider(script(None)) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            gateway.gateway.inspector.watch(seen.extend)
+            await outcome(gateway, Case(shape, upstream, asked={"stream": True}))
+            await gateway.until(lambda: any(message.get("row", {}).get("done") for message in seen))
+    records = [record for message in seen for record in message.get("records", ())]
+    shown = [record for record in records if (record["pane"], record["kind"]) == ("down", "event")]
+    assert len(shown) == len(SPEECH[upstream].stream)
+    assert any(record["pane"] == "out" and record["kind"] == "event" for record in records)
+    assert any(record["pane"] == "hub" for record in records) == (shape != upstream)
 
 
 class Recorder:
