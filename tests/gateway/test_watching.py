@@ -19,7 +19,7 @@ from dragoman.proxy.exchange.caller import Caller as Answered
 from dragoman.proxy.exchange.exchange import Exchange
 from dragoman.proxy.telemetry.account import Account, Call, Failure, Target
 
-from ..scripted import Provider, Request, Step, chunk, close, respond, stream, stream_head
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, close, respond, stream, stream_head, wait
 from .inside import CONFIG, Inside, inside_once
 from .spoken import ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH
 from .wire import request
@@ -135,13 +135,18 @@ async def test_watching_changes_nothing(name: str, content: bool) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @inside_once
 async def test_every_event_of_a_stream_is_shown(shape: str, upstream: str) -> None:
-    """Whatever the attempt does with it, and whenever it changes its mind."""
+    """Those that come behind the commit, too, from which on something else receives them."""
     seen: list[dict[str, Any]] = []
-    with Provider(script(None)) as provider:
+    gate, speech = Gate(), SPEECH[upstream]
+    words = [*map(chunk, speech.opening + speech.words[:1]), wait(gate), *map(chunk, speech.words[1:] + speech.ending), LAST_CHUNK]
+    with Provider([stream_head(), *words]) as provider:
         async with Inside(CONFIG, provider) as gateway:
             gateway.gateway.inspector.watch(seen.extend)
-            await outcome(gateway, Case(shape, upstream, asked={"stream": True}))
-            await gateway.until(lambda: any(message.get("row", {}).get("done") for message in seen))
+            async with gateway.ask(shape, f"{upstream}/m", stream=True) as caller:
+                await caller.head()
+                await caller.until(b"Hello")
+                gate.open()
+                await gateway.until(lambda: any(message.get("row", {}).get("done") for message in seen))
     records = [record for message in seen for record in message.get("records", ())]
     shown = [record for record in records if (record["pane"], record["kind"]) == ("down", "event")]
     assert len(shown) == len(SPEECH[upstream].stream)
