@@ -103,6 +103,9 @@ class UpstreamNames(NamedTuple):
     members: frozenset[str] = frozenset()
 
 
+_NO_NAMES = UpstreamNames()
+
+
 class TokenCount(NamedTuple):
     """The API's own way to count a request's tokens.
 
@@ -190,7 +193,7 @@ class Shape:
     operations: Pattern[str] | None = None
     """Paths of other operations that upstreams of this family serve, and that are carried to them as they are."""
     count: TokenCount | None = None
-    upstream_names: UpstreamNames = UpstreamNames()
+    upstream_names: UpstreamNames = _NO_NAMES
     stateful: bool = False
     """The API stores responses and conversations; where an upstream does not, the gateway does."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, limits, scrub, splice
+from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Part, ReasoningPart, Request
@@ -28,7 +29,7 @@ from ..wire.upstream import UpstreamRequest
 from . import counting
 from .caller import Flow
 from .kept import storing_lane
-from .lanes import BytesLane, EventsLane, json_object, translate_whole
+from .lanes import BytesLane, EventsLane, collected, json_object
 from .raw import RawLane
 from .spent import used
 
@@ -68,7 +69,8 @@ class Attempt:
         self._before = 0  # bytes of the answer up to the commit, or of a whole one
         self._flow: Flow | None = None  # from the commit on
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
-        self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first
+        self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first, end
+        self.span = 0  # the id of the call's span in the trace
         self.owed = False  # the answer ends a background response that nobody was charged for yet
         self.learned = False  # the upstream refused something that another attempt at it leaves out
         self._rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
@@ -77,6 +79,7 @@ class Attempt:
         self._loop = exchange.services.loop
         self._done: asyncio.Future[None] = self._loop.create_future()  # a stream's lane has ended, or the upstream's call
         self._begun = 0.0
+        self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
 
     @cached_property
     def spent(self) -> Usage | None:
@@ -141,7 +144,8 @@ class Attempt:
             headers["accept"] = "text/event-stream" if exchange.stream else "application/json"
         headers |= candidate.headers(exchange.credential)
         if exchange.trace is not None:
-            headers |= exchange.trace.attempt(self)
+            self.span, traced = exchange.trace.call()
+            headers |= traced
         return headers
 
     def _carried(self) -> bytes | None:
@@ -227,34 +231,48 @@ class Attempt:
 
     async def run(self) -> None:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
-        self.prepare()
         exchange = self.exchange
-        self._begun = self.times["sent"] = monotonic()
-        upstream = exchange.services.upstream_for(self.candidate)
-        fetch = upstream.fetch(self.request)
         try:
-            if exchange.stream or self.raw:
-                fetch.add_done_callback(self._over)
-                await self._done
-            else:
-                await fetch
-            if self.lane is None:
-                await self._whole(fetch)
-            elif self.raw:
-                await self._finished(fetch)
-            else:
-                await self._streamed(fetch)
-        finally:
-            self.request.on_headers = None  # it leads back here, as a Flow does: cycles for the collector
-            self._before, self._flow = self.received, None
-            if not fetch.done():
-                if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
-                    linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
-                    fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
+            self.prepare()
+            self._begun = self.times["sent"] = monotonic()
+            upstream = exchange.services.upstream_for(self.candidate)
+            if self._observer is not None:
+                upstream = self._observer.upstream(upstream)
+            fetch = upstream.fetch(self.request)
+            try:
+                if exchange.stream or self.raw:
+                    fetch.add_done_callback(self._over)
+                    await self._done
                 else:
-                    fetch.cancel()
-            elif not fetch.cancelled():
-                fetch.exception()  # seen
+                    await fetch
+                if self.lane is None:
+                    await self._whole(fetch)
+                elif self.raw:
+                    await self._finished(fetch)
+                else:
+                    await self._streamed(fetch)
+            finally:
+                self._let_go(fetch)
+        except errors.GatewayError as error:
+            self.error = error
+            raise
+        finally:
+            self.times["end"] = monotonic()
+            if self._observer is not None:
+                self._observer.ended()
+
+    def _let_go(self, fetch: asyncio.Future[Any]) -> None:
+        """Nothing more is wanted of the upstream's call."""
+        self.request.on_headers = None  # it leads back here, as a Flow does: cycles for the collector
+        self._before, self._flow = self.received, None
+        if not fetch.done():
+            if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
+                linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
+                fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
+            else:
+                fetch.cancel()
+        elif not fetch.cancelled():
+            fetch.exception()  # seen
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
@@ -291,6 +309,8 @@ class Attempt:
             self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
             self.lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, limit)
+            if self._observer is not None:
+                self.lane.decoder = self._observer.decoder(self.lane.decoder)
 
     def _on_first(self, chunk: bytes) -> Awaitable[Any] | None:
         """A stream that does not call itself one: its first bytes must look like events."""
@@ -361,7 +381,7 @@ class Attempt:
         self._held.clear()
         exchange = self.exchange
         exchange.body = b""  # no other attempt will ask for it
-        if self.lane is not None and self.request.streaming_callback is not None and exchange.tap is None:
+        if self.lane is not None and self.request.streaming_callback is not None:
             self._flow = Flow(self.lane, exchange.client, self._lane_ended)
             self.request.streaming_callback = self._flow.feed
         if exchange.client.committed:  # the stream was begun by time
@@ -474,7 +494,8 @@ class Attempt:
                     self._rewritten = EVENTS
             await self._answer(body)
         else:
-            collector, found = translate_whole(body, self.reply, self.candidate.shape, self.exchange.shape)
+            found = self._decoded(value)
+            collector = collected(found, self.reply, self.exchange.shape)
             lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
             lane.note(found)
             self.usage, self.stop = lane.usage, lane.stop
@@ -487,7 +508,7 @@ class Attempt:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = lane.replay(self.candidate.speaks.decode_response(value, self.reply))
+        out = lane.replay(self._decoded(value))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
@@ -497,6 +518,13 @@ class Attempt:
         self._held.append(out + tail)
         await self._drained(self._commit())
         await self.exchange.client.finish()
+
+    def _decoded(self, value: dict[str, Any]) -> list[Event]:
+        """A whole answer's events."""
+        found = self.candidate.speaks.decode_response(value, self.reply)
+        if self._observer is not None:
+            self._observer.events(found)
+        return found
 
     async def _answer(self, body: bytes) -> None:
         self.committed = True

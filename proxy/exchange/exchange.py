@@ -33,11 +33,12 @@ from ..wire import bodies
 from ..wire import headers as travel
 from . import counting
 from .attempt import HEADER_LANES, Attempt
-from .caller import Caller, Client
+from .caller import Caller
 from .heartbeat import Heartbeat
 from .operation import Operation
 from .refusal import own_headers, refusal
 from .services import Services
+from .settle import settle
 
 if TYPE_CHECKING:
     from ..memory.background import Job
@@ -61,7 +62,7 @@ class Exchange:
         self,
         services: Services,
         operation: Operation,
-        client: Client,
+        client: Caller,
         headers: HTTPHeaders,
         body: bytes = b"",
         *,
@@ -112,9 +113,9 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.status = 200
         self.error: errors.GatewayError | None = None
-        self.trace = None if services.tracer is None else services.tracer.begin(self)
-        self.tap = services.watcher.open(self)  # None: nobody looks
-        self.client: Caller = client if self.tap is None else self.tap.client(client)
+        self.trace = None if services.tracer is None else services.tracer.begin(headers)
+        self.observer = services.watcher.open(self)  # None: nobody looks
+        self.client: Caller = client if self.observer is None else self.observer.caller(client)
         self._keeper = keeper
         self._task: asyncio.Task[Any] | None = None
         self._heartbeat: Heartbeat | None = None  # of a stream
@@ -148,14 +149,14 @@ class Exchange:
             self._quieten()
         if self.client.gone and self.client.stalled:
             self.error = errors.Timeout("client_stall", "The client stopped reading the response.")
-        self.services.settle(self)
+        settle(self)
         for attempt in self.attempts:
             if attempt.error is not None:
                 errors.forget(attempt.error)
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.tap = self.expansion = None
+        self.trace = self.observer = self.expansion = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -261,7 +262,7 @@ class Exchange:
         ejection, policy = self.services.ejection, candidate.provider.retry_policy
         allowed = (policy.max_attempts if policy else 2) if self.operation.retried else 1
         for number in range(1, allowed + 1):
-            attempt = Attempt(self, candidate) if self.tap is None else self.tap.attempt(self, candidate)
+            attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
             try:
                 await attempt.run()
@@ -271,8 +272,6 @@ class Exchange:
                     ejection.worked(candidate)
                 return True
             except errors.GatewayError as error:
-                attempt.error = error
-                attempt.times["end"] = monotonic()
                 if attempt.committed:
                     raise
                 if attempt.learned:

@@ -247,7 +247,7 @@ class EventsLane:
 
     def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
         self._splitter = Splitter(max_event)
-        self._decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
+        self.decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
         self._shape = SHAPES[client_shape]
         self.encoder: Encoder = self._shape.Encoder(reply)
         framing = self._shape.framing
@@ -270,10 +270,10 @@ class EventsLane:
     @property
     def usage(self) -> Usage | None:
         """The answer's, or as long as it has not ended what the upstream has counted so far."""
-        return self._metered or self._decoder.usage
+        return self._metered or self.decoder.usage
 
     def feed(self, chunk: bytes) -> bytes:
-        decode = self._decoder.feed
+        decode = self.decoder.feed
         frames = self._splitter.feed(chunk)
         self.events += len(frames)
         self._received = received = self._received + len(chunk)
@@ -290,7 +290,7 @@ class EventsLane:
         """What the client gets for these hub events, their end excepted."""
         if not self.content:
             self.content = any(isinstance(event, CONTENT) for event in found)
-        if self._decoder.ended:
+        if self.decoder.ended:
             found = self.note(found)
         if not found:
             return b""
@@ -327,9 +327,9 @@ class EventsLane:
         """The upstream's stream is over; the decoder judges whether it was whole."""
         found: list[ev.Event] = []
         for frame in self._splitter.finish():
-            found += self._decoder.feed(frame)
-        if not self._decoder.ended:
-            found += self._decoder.finish(clean and not self._splitter.leftover)
+            found += self.decoder.feed(frame)
+        if not self.decoder.ended:
+            found += self.decoder.finish(clean and not self._splitter.leftover)
         return self.pass_on(found)
 
     def break_off(self, error: errors.GatewayError) -> None:
@@ -351,14 +351,13 @@ class EventsLane:
         return b"" if self.encoder.ended else self._shape.keep_alive(self.encoder.started)
 
 
-def translate_whole(body: bytes, reply: Reply, upstream_shape: str, client_shape: str) -> tuple[Collector, list[ev.Event]]:
-    """A whole answer in another shape. Raises what the upstream's answer says went wrong, or Garbled."""
-    found: list[ev.Event] = SHAPES[upstream_shape].decode_response(json_object(body), reply)
+def collected(found: list[ev.Event], reply: Reply, client_shape: str) -> Collector:
+    """A whole answer's events in another shape. Raises what the upstream's answer says went wrong."""
     collector: Collector = SHAPES[client_shape].Collector(reply)
     collector.feed(found)
     if collector.error is not None:
         raise collector.error
-    return collector, found
+    return collector
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...codecs import errors
 from ...codecs.ids import digest
 from ...conf.model import Config
 from ..keys.access import Access
-from ..keys.cost import cost
 from ..keys.quota import Quota
 from ..routing.ejection import Ejection
 from ..routing.router import Candidate, Router
-from ..telemetry import log as journal
 from ..telemetry.metrics import Metrics
 from ..wire.upstream import UpstreamClient
 from .demo import DemoClient
@@ -30,12 +27,7 @@ if TYPE_CHECKING:
     from ..memory.turn import State
     from ..telemetry.tracing import Tracer
     from .exchange import Exchange
-
-
-class Watcher(Protocol):
-    """Who may look on while an exchange runs: gives the exchange its tap, or None."""
-
-    def open(self, exchange: Exchange) -> Any: ...
+    from .observer import Watcher
 
 
 @dataclass(slots=True)
@@ -99,18 +91,3 @@ class Services:
         """
         shared = self.config.state_storage.shared_upstream_ids
         return shared or not self.config.access_keys or candidate.provider.passthrough_auth
-
-    def settle(self, exchange: Exchange) -> None:
-        """Count, charge, trace and log an exchange that is over, however it ended."""
-        now = monotonic()
-        self.metrics.settled(exchange, now, self.router.declares)
-        attempt = exchange.attempts[-1] if exchange.attempts else None
-        if attempt is not None:
-            self.quota.settle(exchange.key_name, attempt.spent, cost(attempt.spent, attempt.candidate.price))
-        if exchange.trace is not None:
-            exchange.trace.settle(now)
-        line = journal.line(exchange, now)
-        if self.tell is not None:
-            self.tell(line)
-        if exchange.tap is not None:
-            exchange.tap.close(line)

@@ -27,9 +27,9 @@ REMEMBERED = 1024  # names that wildcards stand for
 NO_NOTES: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One upstream that can answer a request, and how to speak to it."""
+    """One upstream that can answer a request, and how to speak to it. Each is equal to itself alone, and so is quickly hashed."""
 
     provider: Provider
     model: str  # the upstream's own name for it

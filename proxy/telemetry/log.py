@@ -8,93 +8,82 @@ import logging
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
-from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import Any
 
 import orjson
 
-from ...codecs import errors
-from ..keys.cost import cost
-from ..routing.router import told
 from . import stderr
-from .metrics import error_kind, status
-
-if TYPE_CHECKING:
-    from ..exchange.attempt import Attempt
-    from ..exchange.exchange import Exchange
+from .account import Account, Call
 
 FORMATS = ("json", "text")
 PAUSE = 0.02  # seconds between two writes
 NAMES = 50  # of dropped or adapted fields in a line
+MESSAGE, TRIED_MESSAGE = 300, 200  # characters of an error's message, and of one in `tried`
 
 
-def line(exchange: Exchange, now: float) -> dict[str, Any]:
-    """What is said of one exchange. now: monotonic seconds."""
-    begun = exchange.begun
+def line(account: Account) -> dict[str, Any]:
+    """What is said of one exchange."""
+    last, error = account.last, account.error
     found: dict[str, Any] = {
-        "time": _stamp(time()),
-        "request_id": exchange.request_id,
-        "key": exchange.key_name,
-        "shape": exchange.shape,
-        "status": status(exchange),
-        "stream": exchange.stream,
-        "ms_total": _ms(now - begun),
+        "time": _stamp(account.time),
+        "request_id": account.request_id,
+        "key": account.key,
+        "operation": account.operation,
+        "shape": account.shape,
+        "status": account.status,
+        "stream": account.stream,
+        "ms_total": _ms(account.ended - account.begun),
     }
-    if exchange.operation.name != exchange.shape:
-        found["operation"] = exchange.operation.name
-    if exchange.attempts:
-        found |= _upstream(exchange, exchange.attempts[-1])
-    if exchange.client.gone:
+    if last is not None:
+        _upstream(found, account, last)
+    if account.client_left:
         found["client_left"] = True
-    if exchange.error is not None:
-        found["error"] = exchange.error.code or exchange.error.kind
-        if isinstance(exchange.error, errors.Timeout):
-            found["timer"] = exchange.error.timer
-        found["error_message"] = exchange.error.message[:300]
-        if exchange.error.detail:
-            found["error_detail"] = exchange.error.detail[:300]
-    if any(attempt.error for attempt in exchange.attempts):
-        found["tried"] = [_tried(attempt) for attempt in exchange.attempts]
+    if error is not None:
+        found["error"] = error.name
+        if error.timer:
+            found["timer"] = error.timer
+        found["error_message"] = error.message[:MESSAGE]
+        if error.detail:
+            found["error_detail"] = error.detail[:MESSAGE]
+    if len(account.calls) > 1 or (last is not None and last.error):
+        found["tried"] = [_tried(call) for call in account.calls]
     return found
 
 
-def _upstream(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
+def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
     """What the attempt that decided brought."""
-    found: dict[str, Any] = {
-        "upstream": attempt.candidate.name,
-        "upstream_api": attempt.candidate.shape,
-        "lane": attempt.lane_name,
-        "attempts": len(exchange.attempts),
-        "sendings": sum(one.request.sendings for one in exchange.attempts if hasattr(one, "request")),
-    }
-    for name in ("headers", "first"):
-        if name in attempt.times:
-            found[f"ms_{name}"] = _ms(attempt.times[name] - exchange.begun)
-    if attempt.lane is not None:
-        found["events"] = attempt.lane.events
-    usage = attempt.spent
+    found["upstream"] = last.target.upstream
+    found["upstream_api"] = last.target.shape
+    found["lane"] = last.lane
+    found["attempts"] = len(account.calls)
+    found["sendings"] = sum(call.sendings for call in account.calls)
+    if last.headers is not None:
+        found["ms_headers"] = _ms(last.headers - account.begun)
+    if last.first is not None:
+        found["ms_first"] = _ms(last.first - account.begun)
+    if last.events is not None:
+        found["events"] = last.events
+    usage = last.usage
     if usage is not None:
         found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
-        if attempt.candidate.price is not None:
-            found["cost"] = round(cost(usage, attempt.candidate.price), 9)
-    if attempt.stop is not None:
-        found["stop"] = attempt.stop
-    ledger, body = attempt.ledger, exchange.scan.value
-    if ledger.dropped:
-        found["dropped"] = ledger.names(ledger.dropped, body)[:NAMES]
-    if ledger.adapted:
-        found["adapted"] = ledger.names(ledger.adapted, body)[:NAMES]
-    if attempt.unsaid.count:
-        found["response_dropped"] = attempt.unsaid.labels
-    return found
+    if last.cost is not None:
+        found["cost"] = round(last.cost, 9)
+    if last.stop is not None:
+        found["stop"] = last.stop
+    if last.dropped:
+        found["dropped"] = last.dropped[:NAMES]
+    if last.adapted:
+        found["adapted"] = last.adapted[:NAMES]
+    if last.unknown:
+        found["response_dropped"] = last.response_dropped
 
 
-def _tried(attempt: Attempt) -> str:
+def _tried(call: Call) -> str:
     """Where an attempt went and why, in the words of `explain`, and what came of it."""
-    error = attempt.error
-    if error is None:
-        return f"{told(attempt.candidate)}; answered"
-    return f"{told(attempt.candidate)}; failed, {error_kind(error)}: {error.message[:200]}"
+    if not call.error:
+        return f"{call.target.explained}; answered"
+    return f"{call.target.explained}; failed, {call.error}: {call.error_message[:TRIED_MESSAGE]}"
 
 
 def _stamp(now: float) -> str:
@@ -151,7 +140,7 @@ def as_json(found: dict[str, Any]) -> str:
 
 def as_text(found: dict[str, Any]) -> str:
     """A line for people: what always matters first, then what is out of the ordinary."""
-    parts = [found["time"], str(found["status"]), found.get("operation", found["shape"])]
+    parts = [found["time"], str(found["status"]), found["operation"]]
     if "upstream" in found:
         arrow = ">" if found["lane"] == "events" else "="
         parts[2] += f"{arrow}{found['upstream_api']} {_plain(found['upstream'])}"
@@ -166,8 +155,21 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 _IN_TEXT = frozenset(
-    {"time", "status", "shape", "operation", "upstream", "upstream_api", "lane"}
-    | {"ms_total", "ms_first", "ms_headers", "tokens", "cost", "stream"}
+    {
+        "time",
+        "status",
+        "operation",
+        "shape",
+        "upstream",
+        "upstream_api",
+        "lane",
+        "ms_total",
+        "ms_first",
+        "ms_headers",
+        "tokens",
+        "cost",
+        "stream",
+    }
 )
 
 

@@ -224,6 +224,7 @@ def test_the_log_line_of_an_answer(one: Admin) -> None:
     assert line == {
         "request_id": id,
         "key": "",
+        "operation": "messages",
         "shape": "messages",
         "status": 200,
         "stream": True,
