@@ -53,6 +53,14 @@ def _sound(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def forget(error: BaseException | None) -> None:
+    """Take away what an error that is kept holds of the frames it came through: they hold the request, and lead back to the error."""
+    while error is not None and (error.__traceback__ or error.__context__):
+        before = error.__cause__ or error.__context__
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        error = before
+
+
 class GatewayError(Exception):
     """An error that a caller can be told of.
 

@@ -126,6 +126,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Of streams, in seconds. stream: without a byte for the caller before a keep-alive. begin_after: before the head is sent."""
+
+    stream: float = 15.0
+    begin_after: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class Tracing:
     otlp_endpoint: str | None = None
     random_sampling: float = 100.0  # percent
@@ -151,6 +159,7 @@ class Config:
     state_storage: StateStorage = StateStorage()
     access_keys: tuple[AccessKey, ...] = ()  # empty: every caller is let in
     limits: Limits = Limits()
+    keep_alive: KeepAlive = KeepAlive()
     tracing: Tracing = Tracing()
     prices: tuple[Price, ...] = ()  # the first that fits counts
     version: str | None = None

@@ -194,6 +194,11 @@ class Limits(Section):
     max_background_per_key = Value(_COUNT)
 
 
+class KeepAlive(Section):
+    stream = Value(read.duration)
+    begin_after = Value(read.duration)
+
+
 class SpanAttributes(Section):
     foreign = frozenset({"static"})
 
@@ -241,6 +246,7 @@ class Root(Section):
     state_storage = nested(StateStorage)
     access_keys = several(nested(AccessKey))
     limits = nested(Limits)
+    keep_alive = nested(KeepAlive)
     tracing = nested(Tracing)
     prices = Table(nested(Price))
 

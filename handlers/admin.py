@@ -54,6 +54,13 @@ class AdminHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.tell({"error": self._reason})
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As RequestHandler's; but an answer that has begun is cut, where Tornado would end it as if it were whole."""
+        if self._headers_written:
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+        else:
+            super().send_error(status_code, **kwargs)
+
     def tell(self, value: Any) -> None:
         """JSON."""
         self.set_header("Content-Type", "application/json")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from math import ceil
 from typing import Any, ClassVar
 
 from tornado.web import HTTPError, RequestHandler
 
 from ..codecs import errors
+from ..proxy.exchange.refusal import refusal
 from ..proxy.gateway import Gateway
 from ..proxy.wire import headers as travel
 from ..proxy.wire.http1 import Fields
+from ..proxy.wire.inbound import Inbound
 
 log = logging.getLogger("dragoman")
 
@@ -26,7 +27,17 @@ class Handler(RequestHandler):
 
     def initialize(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), travel.nonce(12))
+        self.services = gateway.services  # of the configuration in force now; a reload changes nothing for this request
+        self.nonce = travel.nonce(16)
+        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
+        gateway.live.serving.add(self)
+
+    def on_finish(self) -> None:
+        self.gateway.live.serving.discard(self)
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self.gateway.live.serving.discard(self)
 
     def clear(self) -> None:
         """As RequestHandler's, but with no header: nothing here is a page, and the connection writes the date."""
@@ -39,18 +50,23 @@ class Handler(RequestHandler):
 
     def refuse(self, error: errors.GatewayError) -> None:
         """Answer with an error, before anything else was written."""
-        request_id = self.request_id
-        self.set_status(error.http_status(self.shape))
-        self.set_header("Content-Type", "application/json")
-        self.set_header("x-request-id", request_id)
-        self.set_header("request-id", request_id)
-        for header, value in error.headers.items():
-            self.set_header(header, value)
-        if error.retry_after is not None:
-            self.set_header("retry-after", str(max(0, ceil(error.retry_after))))
-        if error.should_retry is not None:
-            self.set_header("x-should-retry", "true" if error.should_retry else "false")
-        self.finish(error.body(self.shape, request_id))
+        status, headers, body = refusal(error, self.shape, self.request_id)
+        self.set_status(status)
+        for name, value in headers.items():
+            self.set_header(name, value)
+        self.finish(body)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As RequestHandler's; but an answer that has begun is cut, where Tornado would end it as if it were whole."""
+        if self._headers_written:
+            self.cut()
+        else:
+            super().send_error(status_code, **kwargs)
+
+    def cut(self) -> None:
+        """Close the connection: what was sent has no proper end."""
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        connection.stream.close()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None

@@ -22,11 +22,11 @@ class _OverConversations(Handler):
     def prepare(self) -> None:
         """Raises Unauthorized."""
         credential = travel.credential(self.request.headers, "responses")
-        self.owner = self.gateway.owner(self.gateway.access.admit(credential), credential)
+        self.owner = self.services.owner(self.services.access.admit(credential), credential)
 
     @property
     def kept(self) -> Kept:
-        return self.gateway.state.conversations
+        return self.services.state.conversations
 
     def body(self) -> dict[str, Any]:
         """The request's JSON object; an empty body is an empty one. Raises Malformed."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from string import ascii_letters, digits, punctuation
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from tornado.web import HTTPError, stream_request_body
@@ -15,6 +15,7 @@ from tornado.web import HTTPError, stream_request_body
 from ..codecs import errors
 from ..proxy.exchange.caller import Client
 from ..proxy.exchange.exchange import Exchange
+from ..proxy.exchange.operation import SHAPE_OPERATIONS, Operation
 from ..proxy.gateway import Gateway
 from ..proxy.routing.router import Shape
 from ..proxy.wire import headers as travel
@@ -27,25 +28,61 @@ LINGER = 2.0  # seconds that a caller whose body is too large has to read the re
 ASCII = ascii_letters + digits + punctuation
 
 
+class Serving(Handler):
+    """A handler whose request may reach an upstream."""
+
+    def initialize(self, gateway: Gateway) -> None:
+        super().initialize(gateway)
+        self._exchange: Exchange | None = None
+        self._left = False
+
+    async def serve(self, operation: Operation, body: bytes = b"", **more: Any) -> None:
+        """Answer the request by an Exchange. more: as its arguments of these names."""
+        # what is not ASCII in it came as single bytes
+        query = f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
+        client = Client(self, self.services.config.limits.client_stall)
+        self._exchange = exchange = Exchange(
+            self.services,
+            operation,
+            client,
+            self.request.headers,
+            body,
+            nonce=self.nonce,
+            request_id=self.request_id,
+            query=query,
+            **more,
+        )
+        del body  # the exchange lets go of it as soon as it can
+        if self._left:
+            exchange.leave()
+        try:
+            await exchange.run()
+        finally:
+            self._exchange = None
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._left = True
+        if self._exchange is not None:
+            self._exchange.leave()
+
+
 @stream_request_body
-class ModelHandler(Handler):
+class ModelHandler(Serving):
     """One request to a model."""
 
     shape: ClassVar[Shape]
 
     def initialize(self, gateway: Gateway) -> None:
         super().initialize(gateway)
-        self._exchange: Exchange | None = None
-        self._left = False
         self._size = 0  # bytes of the body so far
         self._pieces: list[bytes] = []
         self._tail = bytearray()  # behind the pieces: what came in little ones
 
     def prepare(self) -> None:
-        self.gateway.serving.add(self)
         if self.request.method != "POST":
             raise HTTPError(405)
-        limit = self.gateway.config.limits.max_body
+        limit = self.services.config.limits.max_body
         # more than is taken: what is over is read and thrown away, so that the refusal arrives
         self.request.connection.set_max_body_size(limit + DISCARDED)  # type: ignore[union-attr]
         length = self.request.headers.get("Content-Length", "0")
@@ -55,13 +92,13 @@ class ModelHandler(Handler):
         if encoding not in ("", "identity"):
             raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
         # a stranger's body is read and forgotten: the refusal comes when it is over, and nothing was kept for it
-        self._stranger = not self.gateway.access.knows(travel.credential(self.request.headers, self.shape))
+        self._stranger = not self.services.access.knows(travel.credential(self.request.headers, self.shape))
 
     def data_received(self, chunk: bytes) -> None:
         if self._stranger:
             return
         self._size += len(chunk)
-        if self._size > self.gateway.config.limits.max_body:
+        if self._size > self.services.config.limits.max_body:
             self._body()
             self.refuse(self._too_large())
         elif len(chunk) < PIECE:
@@ -81,30 +118,10 @@ class ModelHandler(Handler):
         self.set_header("Connection", "close")
         connection: Inbound = self.request.connection  # type: ignore[assignment]
         asyncio.get_running_loop().call_later(LINGER, connection.stream.close)
-        return errors.TooLarge(f"The request body is larger than {self.gateway.config.limits.max_body} bytes.")
+        return errors.TooLarge(f"The request body is larger than {self.services.config.limits.max_body} bytes.")
 
     async def post(self) -> None:
-        body = self._body()
-        # what is not ASCII in it came as single bytes
-        query = f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
-        client = Client(self, self.gateway.config.limits.client_stall)
-        self._exchange = Exchange(self.gateway, self.shape, client, self.request.headers, body, query)
-        if self._left:
-            self._exchange.leave()
-        try:
-            await self._exchange.run()
-        finally:
-            self._exchange = None
-
-    def on_finish(self) -> None:
-        self.gateway.serving.discard(self)
-
-    def on_connection_close(self) -> None:
-        super().on_connection_close()
-        self.gateway.serving.discard(self)
-        self._left = True
-        if self._exchange is not None:
-            self._exchange.leave()
+        await self.serve(SHAPE_OPERATIONS[self.shape], self._body())
 
 
 class ChatHandler(ModelHandler):

@@ -1,27 +1,24 @@
-"""What all exchanges of one worker share: the configuration in force, the upstream clients, the memory, and who is being served."""
+"""What all requests of one worker share: the configuration in force, the upstream clients, the memory, and who is being served."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..codecs import errors
-from ..codecs.ids import digest
 from ..conf.model import Config
 from .exchange.demo import DemoClient
 from .exchange.exchange import Exchange
+from .exchange.lessons import Lessons
+from .exchange.services import Live, Services
 from .inspector.taps import Inspector
 from .keys.access import Access
-from .keys.cost import cost
 from .keys.quota import Counters, LocalCounters, Quota
 from .memory import stores
 from .memory.turn import State
 from .routing.ejection import Ejection
-from .routing.router import Candidate, Router
-from .telemetry import log as journal
+from .routing.router import Router
 from .telemetry.metrics import Metrics
 from .wire.upstream import UpstreamClient
 
@@ -30,12 +27,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dragoman")
 
-LESSON_SECONDS = 3600.0
-LESSONS_KEPT = 1000
-
 
 class Gateway:
-    """One worker's. Make it inside the running loop."""
+    """One worker's. Make it inside the running loop. services: what exchanges that begin now work with."""
+
+    services: Services
 
     def __init__(
         self,
@@ -52,79 +48,67 @@ class Gateway:
         self.inspector = Inspector(number)
         self.tracer = _tracer(config)  # None: nothing is traced
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
-        self.demo = DemoClient()
-        self.exchanges: set[Exchange] = set()
-        self.serving: set[object] = set()  # requests that are read or answered, exchanges and others
-        self.draining = False
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl)
+        self.live = Live()
+        self.loop = asyncio.get_running_loop()
+        self._demo = DemoClient()
         self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
-        self.loop = asyncio.get_running_loop()
-        self._learned: dict[tuple[str, str], float] = {}  # (upstream, what it refuses) -> until when that is believed, loop time
+        self._lessons = Lessons(self.loop.time)
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
         """Put a configuration in force for the exchanges to come; those under way keep what they have."""
-        router = Router(config)
-        self.ejection = Ejection(self.loop.time)
-        self.access = Access(config.access_keys)
-        self.quota = Quota(config.access_keys, self._counters)
-        self.config, self.router = config, router
-        self._own_credentials = any(entry.passthrough_auth for entry in config.model_providers)
-        self.timeout = next((one.timeout for one in config.listeners if one.type == "model"), None)
+        self.services = Services(
+            config=config,
+            router=Router(config),
+            ejection=Ejection(self.loop.time),
+            access=Access(config.access_keys),
+            quota=Quota(config.access_keys, self._counters),
+            state=self.state,
+            upstream=self.upstream,
+            demo=self._demo,
+            lessons=self._lessons,
+            metrics=self.metrics,
+            watcher=self.inspector,
+            tracer=self.tracer,
+            tell=self._tell,
+            live=self.live,
+            loop=self.loop,
+            timeout=next((one.timeout for one in config.listeners if one.type == "model"), None),
+            own_credentials=any(entry.passthrough_auth for entry in config.model_providers),
+        )
 
-    def upstream_for(self, candidate: Candidate) -> Any:
-        return self.demo if candidate.built_in else self.upstream
+    @property
+    def config(self) -> Config:
+        return self.services.config
 
-    def learn(self, candidate: Candidate, lesson: str) -> None:
-        """An upstream refused something that most take; believed for an hour. lesson: a name of attempt.LESSONS."""
-        self._learned[candidate.name, lesson] = self.loop.time() + LESSON_SECONDS
-        if len(self._learned) > LESSONS_KEPT:
-            self._learned.pop(next(iter(self._learned)))
+    @property
+    def router(self) -> Router:
+        return self.services.router
 
-    def knows(self, candidate: Candidate, lesson: str) -> bool:
-        return self._learned.get((candidate.name, lesson), 0.0) > self.loop.time()
+    @property
+    def access(self) -> Access:
+        return self.services.access
 
-    def admit(self, exchange: Exchange) -> None:
-        """Raises Unauthorized for a caller without a key, Overloaded when this worker takes no more."""
-        exchange.key_name = self.access.admit(exchange.credential)
-        most = self.config.limits.max_streams
-        if self.draining or (most is not None and len(self.exchanges) > most):
-            error = errors.Overloaded("The gateway takes no more requests at the moment.")
-            error.retry_after = 1
-            raise error
+    @property
+    def exchanges(self) -> set[Exchange]:
+        """Requests that reach an upstream, as long as they run."""
+        return self.live.exchanges
 
-    def check_model(self, name: str, model: str | None) -> None:
-        """Raises Forbidden when the key called `name` may not use the model; without one the default is meant, if there is one."""
-        asked = self.router.default if model is None else model
-        if asked is not None:
-            self.access.check_model(name, asked)
+    @property
+    def serving(self) -> set[object]:
+        """Requests that are read or answered, exchanges and others."""
+        return self.live.serving
 
-    def owner(self, key_name: str, credential: str | None) -> str:
-        """Whose the state is that this caller makes and sees: its access key's, or (where callers bring their own) its credential's."""
-        return key_name if key_name or credential is None or not self._own_credentials else f"credential {digest(credential, 32)}"
+    @property
+    def draining(self) -> bool:
+        """Whether new exchanges are refused."""
+        return self.live.draining
 
-    def lets_through(self, candidate: Candidate) -> bool:
-        """Whether a caller may name at this upstream what the gateway has not seen it give to that caller: it is nobody else's, or all
-        callers are one team.
-        """
-        shared = self.config.state_storage.shared_upstream_ids
-        return shared or not self.config.access_keys or candidate.provider.passthrough_auth
-
-    def settle(self, exchange: Exchange) -> None:
-        """The exchange is over, however it ended."""
-        now = monotonic()
-        self.metrics.settled(exchange, now, self.router.declares)
-        attempt = exchange.attempts[-1] if exchange.attempts else None
-        if attempt is not None:
-            self.quota.settle(exchange.key_name, attempt.spent, cost(attempt.spent, attempt.candidate.price))
-        if exchange.trace is not None:
-            exchange.trace.settle(now)
-        line = journal.line(exchange, now)
-        if self._tell is not None:
-            self._tell(line)
-        if exchange.tap is not None:
-            exchange.tap.close(line)
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self.live.draining = draining
 
     async def close(self) -> None:
         self.upstream.close()

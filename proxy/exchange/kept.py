@@ -71,7 +71,9 @@ class NativeLane(BytesLane):
 
 
 class KeptLane(BytesLane):
-    """response: the whole object, once the answer has ended."""
+    """response: the whole object, once the answer has ended. Its events are written anew, so it is not called `bytes`."""
+
+    name = "events"
 
     def __init__(self, reply: Reply, max_event: int) -> None:
         super().__init__(reply, "responses", max_event)

@@ -50,7 +50,8 @@ class BytesLane:
 
     So the client always stands between two events: whatever breaks, it can be told of it, and keep-alives fit in anywhere.
     Two exceptions, each only when asked for: `model` is shown by the alias that the caller used, and a usage chunk that the
-    caller did not ask for is withheld. Then frames are looked at one by one; what is not touched keeps its bytes.
+    caller did not ask for is withheld. Then frames are looked at one by one; what is not touched keeps its bytes, and the lane is
+    called `edited`.
     """
 
     name = "bytes"
@@ -63,6 +64,8 @@ class BytesLane:
         self._reply = reply
         self._shape = shape
         self._edits = withhold_usage or reply.echo_model is not None
+        if self._edits:
+            self.name = "edited"
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
         self._rest = bytearray()  # the beginning of an event that is not over

@@ -28,7 +28,7 @@ from ..exchange.attempt import Attempt
 from ..exchange.caller import Client
 from ..exchange.lanes import EventsLane, json_object
 from ..exchange.shapes import SHAPES
-from ..routing.router import API_OF, PATH_OF, Candidate, told
+from ..routing.router import Candidate, told
 from ..telemetry.metrics import error_kind
 from . import redaction as redact
 
@@ -112,8 +112,9 @@ class Tap:
             content=self.content,
             done=False,
         )
-        path = "/v1" + PATH_OF[API_OF[exchange.shape]]
-        self.head("client", f"POST {redact.target(path + exchange.query)}", exchange.headers.get_all())
+        self.head(
+            "client", f"{exchange.operation.method} {redact.target('/v1' + exchange.path + exchange.query)}", exchange.headers.get_all()
+        )
         self.body("client", exchange.body)
 
     # ---- telling ----
@@ -191,7 +192,7 @@ class Tap:
             stream=exchange.stream,
             upstream=candidate.name,
             upstream_api=candidate.shape,
-            lane="bytes" if attempt.same_shape else "events",
+            lane=attempt.lane_name,
             attempts=self._attempts,
         )
         return entry
@@ -229,10 +230,10 @@ class TappedClient(Client):
         self._tap.body("out", body)
         await super().answer(status, headers, body)
 
-    def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
-        self._tap.head("out", "HTTP 200", headers.items())
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
+        self._tap.head("out", f"HTTP {status}", headers.items())
         self._tap.frames("out", self._splitter, first)
-        return super().start(headers, first)
+        return super().start(headers, first, status, length)
 
     def write(self, data: bytes) -> Awaitable[Any] | None:
         self._tap.frames("out", self._splitter, data)
@@ -281,7 +282,7 @@ class TappedAttempt(Attempt):
     def prepare(self) -> None:
         super().prepare()
         request, ledger, body = self.request, self.ledger, self.exchange.scan.value
-        self._tap.head("up", f"POST {redact.target(request.url)}", request.headers.items())
+        self._tap.head("up", f"{request.method} {redact.target(request.url)}", request.headers.items())
         self._tap.body("up", request.body or b"")
         self._tap.row(dropped=ledger.names(ledger.dropped, body), adapted=ledger.names(ledger.adapted, body))
 
@@ -292,7 +293,7 @@ class TappedAttempt(Attempt):
     def _open_lane(self) -> None:
         super()._open_lane()
         if not self.same_shape:
-            limit = self.exchange.gateway.config.limits.max_event
+            limit = self.exchange.services.config.limits.max_event
             self.lane = TappedLane(self._tap, self.reply, self.candidate.shape, self.exchange.shape, limit)
 
     def _on_chunk(self, chunk: bytes) -> Awaitable[Any] | None:

@@ -52,6 +52,7 @@ class Job:
         """stop: ends the exchange."""
         self.committed = False
         self.gone = False
+        self.aborted = False
         self.stalled = False
         self.changed = asyncio.Event()  # set, and replaced, when the log has grown or the job is over
         self._background = background
@@ -128,7 +129,7 @@ class Job:
     def idle_since(self, now: float) -> float:
         return 0.0
 
-    def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
         self.committed = True
         return self.write(first)
 

@@ -13,7 +13,7 @@ from ...codecs.ledger import Ledger
 from ..routing.router import Candidate, Shape
 from . import input_items, upstream_names
 from .conversations import conversation_id
-from .ports import Gateway
+from .ports import Services
 from .records import Item, Native, Record, conversation_of, previous_not_found
 
 _CONTINUES = ("previous_response_id", "conversation")
@@ -22,10 +22,10 @@ _CONTINUES = ("previous_response_id", "conversation")
 class Expansion:
     """conversation: the id of the one that the request goes on in, if it does."""
 
-    def __init__(self, gateway: Gateway, owner: str, body: Item) -> None:
+    def __init__(self, services: Services, owner: str, body: Item) -> None:
         self.conversation: str | None = None
-        self._gateway = gateway
-        self._state = gateway.state
+        self._services = services
+        self._state = services.state
         self._owner = owner
         self._body = body
         self._previous: Record | None = None
@@ -61,12 +61,12 @@ class Expansion:
             self._previous = record
             self._begin_with([item for link in await records.chain(owner, record) for item in link.continued_items])
             return candidates
-        gateway = self._gateway
+        services = self._services
         if isinstance(record, Native):
-            able = tuple(c for c in candidates if native(c) and gateway.router.mark(c.provider) == record.provider)
+            able = tuple(c for c in candidates if native(c) and services.router.mark(c.provider) == record.provider)
             why = " It lives on another upstream."
         else:
-            able, why = tuple(c for c in candidates if native(c) and gateway.lets_through(c)), ""
+            able, why = tuple(c for c in candidates if native(c) and services.lets_through(c)), ""
         if not able:
             raise previous_not_found(previous, why if record is not None else "")
         return able
@@ -97,8 +97,8 @@ class Expansion:
 
     async def _allowed(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """The candidates at which the caller may name what the request names. Raises NotFound when there is none."""
-        gateway, body = self._gateway, self._body
-        if all(map(gateway.lets_through, candidates)):
+        services, body = self._services, self._body
+        if all(map(services.lets_through, candidates)):
             return candidates
         things = upstream_names.used_in_request("responses", body)
         items = [id for id in upstream_names.items_looked_up(body) if id not in self._referenced] if any(map(native, candidates)) else []
@@ -107,7 +107,7 @@ class Expansion:
         owned = await self._state.records.owned(self._owner, [*things, *items])
         unseen = {name: place for name, place in things.items() if name not in owned}
         unseen_items = [id for id in items if id not in owned]
-        able = tuple(c for c in candidates if gateway.lets_through(c) or not (unseen or (unseen_items and native(c))))
+        able = tuple(c for c in candidates if services.lets_through(c) or not (unseen or (unseen_items and native(c))))
         if not able:
             raise not_seen(unseen) if unseen else errors.NotFound(f"Item with id '{unseen_items[0][:256]}' not found.", param="input")
         return able
@@ -140,14 +140,14 @@ class Expansion:
         return body
 
 
-def allowed(gateway: Gateway, shape: Shape, body: Item, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+def allowed(services: Services, shape: Shape, body: Item, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     """The candidates at which a caller of another API than responses may name what the request names; no answer of theirs is remembered.
 
     Raises NotFound when there is none.
     """
-    if all(map(gateway.lets_through, candidates)) or not (unseen := upstream_names.used_in_request(shape, body)):
+    if all(map(services.lets_through, candidates)) or not (unseen := upstream_names.used_in_request(shape, body)):
         return candidates
-    able = tuple(candidate for candidate in candidates if gateway.lets_through(candidate))
+    able = tuple(candidate for candidate in candidates if services.lets_through(candidate))
     if not able:
         raise not_seen(unseen)
     return able

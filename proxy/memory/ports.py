@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...codecs import errors, splice
+from ...codecs.usage import Usage
 from ...conf.model import Config
 from ..routing.router import Candidate, Router, Shape
 from .records import Item
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
     from .turn import State, Turn
 
 
-class Gateway(Protocol):
-    """What the exchanges of a worker share."""
+class Services(Protocol):
+    """What an exchange works with."""
 
-    config: Config
-    router: Router
-    state: State
+    @property
+    def config(self) -> Config: ...
+    @property
+    def router(self) -> Router: ...
+    @property
+    def state(self) -> State: ...
 
     def lets_through(self, candidate: Candidate) -> bool:
         """Whether a caller may name at this upstream what the gateway has not seen it give to that caller."""
@@ -59,7 +63,7 @@ class Asked(Protocol):
     turn: Turn | None
 
     @property
-    def gateway(self) -> Gateway: ...
+    def services(self) -> Services: ...
     @property
     def shape(self) -> Shape: ...
     @property
@@ -95,6 +99,9 @@ class Lane(Protocol):
     """error: why the answer failed."""
 
     error: errors.GatewayError | None
+
+    @property
+    def usage(self) -> Usage | None: ...
 
     @property
     def answer(self) -> Any:

@@ -95,10 +95,14 @@ class Record:
 
 @dataclass(slots=True)
 class Native:
-    """A response that an upstream stores itself. provider: the entry's name. model: what the caller asked for."""
+    """A response that an upstream stores itself. provider: the entry's name. model: what the caller asked for.
+
+    background: it runs there on its own, and what it has used is learned when somebody reads it.
+    """
 
     provider: str
     model: str | None
+    background: bool = False
 
 
 def known(id: Any) -> bool:
@@ -199,7 +203,7 @@ class Records:
     async def claim(self, owner: str, id: str, native: Native, names: Iterable[str] = ()) -> None:
         """Remember which upstream stores a response, whose it is, and what else of the upstream's it named."""
         if known(id):
-            head = jsontext.dumps({"native": native.provider, "model": native.model})
+            head = jsontext.dumps({"native": native.provider, "model": native.model, "background": native.background})
             aliases = tuple(entry_name(owner, name) for name in islice(filter(known, names), NAMES_LIMIT))
             await self._store.put(Entry(entry_name(owner, id), {"head": head}, time() + self._ttl, aliases, share(owner)))
 
@@ -210,6 +214,10 @@ class Records:
             raise errors.ClientFault(f"More than {NAMES_LIMIT} names of files and the like.", param="input")
         places = await self._store.resolve([entry_name(owner, name) for name in wanted]) if wanted else []
         return {name for name, place in zip(wanted, places, strict=True) if place is not None}
+
+    async def charge(self, owner: str, id: str, holder: str) -> bool:
+        """Whether what a background response has used is to be charged by this holder: it is by the first that asks."""
+        return await self._store.lease(f"{entry_name(owner, id)}/charge", holder, self._ttl)
 
     async def delete(self, owner: str, id: str) -> None:
         await self._store.delete(entry_name(owner, id))
@@ -255,7 +263,7 @@ def conversation_of(item_id: str) -> str | None:
 def _head(id: str, raw: bytes) -> Record | Native:
     head = jsontext.loads(raw)
     if "native" in head:
-        return Native(head["native"], head["model"])
+        return Native(head["native"], head["model"], head.get("background", False))
     return Record(id=id, **head)
 
 

@@ -54,7 +54,7 @@ class State:
         Raises ClientFault; and GatewayError while an answer could not be stored.
         """
         if exchange.shape != "responses":
-            return allowed(exchange.gateway, exchange.shape, exchange.scan.value, candidates)
+            return allowed(exchange.services, exchange.shape, exchange.scan.value, candidates)
         turn = exchange.turn = Turn(exchange)
         with patience():
             return await turn.begin(candidates)
@@ -87,10 +87,12 @@ class Turn(Expansion):
     """One request of a responses caller. job: it runs in the background as that."""
 
     def __init__(self, exchange: Asked) -> None:
-        super().__init__(exchange.gateway, exchange.owner, exchange.scan.value)
+        super().__init__(exchange.services, exchange.owner, exchange.scan.value)
         self._exchange = exchange
         self.id = f"resp_{exchange.nonce}"
         self.job: Job | None = None
+        self.owed = False  # a background response of an upstream's own: who reads its end first is charged for it
+        self._native_id = ""
         self._background = False
         self._streamed = exchange.stream  # as the caller asked
         self._created = int(time())
@@ -152,7 +154,7 @@ class Turn(Expansion):
         exchange = self._exchange
         reply = self.adorn(Reply(Request("responses", exchange.scan.model or "", self._body), created=self._created))
         record = self._record(responses.response_object(reply, "queued"), [])
-        limits = exchange.gateway.config.limits
+        limits = exchange.services.config.limits
         most = (limits.max_background, limits.max_background_per_key if self._owner else limits.max_background)
         self.job = await self._state.background.begin(self._owner, record, exchange.give_up, *most)
         if self._streamed:
@@ -177,7 +179,7 @@ class Turn(Expansion):
 
     def _names_containers(self, candidate: Candidate) -> bool:
         """Whether the answer may name what outlives it, though it is not stored, and whose that is must be known then."""
-        return not self._gateway.lets_through(candidate) and upstream_names.makes_containers(self._body)
+        return not self._services.lets_through(candidate) and upstream_names.makes_containers(self._body)
 
     @property
     def _writes(self) -> bool:
@@ -210,17 +212,19 @@ class Turn(Expansion):
 
     def claimed(self, id: str, candidate: Candidate) -> asyncio.Task[None]:
         """An answer that the upstream stores has this id: remember whose it is. The task is to be awaited before content is sent."""
+        self._native_id, self.owed = id, self._body.get("background") is True
         self._claim = asyncio.create_task(self._remember(id, candidate))
         return self._claim
 
     async def _remember(self, id: str, candidate: Candidate, names: set[str] | None = None) -> None:
-        record = Native(self._exchange.gateway.router.mark(candidate.provider), self._exchange.scan.model)
+        background = self._body.get("background") is True
+        record = Native(self._services.router.mark(candidate.provider), self._exchange.scan.model, background)
         with patience(insist=True):
             await self._state.records.claim(self._owner, id, record, names or ())
 
     async def _remember_names(self, response: Item | None, candidate: Candidate) -> None:
         """What an answer of an upstream named is its caller's to name again."""
-        if response is None or self._gateway.lets_through(candidate):
+        if response is None or self._services.lets_through(candidate):
             return
         names = upstream_names.named_in_answer(response)
         if names and isinstance(response.get("id"), str):
@@ -236,6 +240,7 @@ class Turn(Expansion):
                     if self._claim is not None:
                         await self._claim
                         await self._remember_names(response, candidate)
+                        await self._charged(lane.usage)
                 elif self._writes and response is not None:
                     await self._store(response, getattr(answer, "raw_reasoning", {}), candidate)
         except errors.GatewayError as error:
@@ -262,9 +267,19 @@ class Turn(Expansion):
             return jsontext.dumps(value)
         id = response_id(body) if keeping == "upstream" else None
         if id is not None:
-            names = set() if self._gateway.lets_through(candidate) else upstream_names.named_in_answer(value)
+            names = set() if self._services.lets_through(candidate) else upstream_names.named_in_answer(value)
+            self._native_id, self.owed = id, self._body.get("background") is True
             await self._ensure(self._remember(id, candidate, names))
+            await self._charged(value.get("usage"))
         return body
+
+    async def _charged(self, usage: Any) -> None:
+        """The end of an upstream's own background response was seen by this request, if it says what was used."""
+        if self.owed and usage is not None:
+            try:
+                self.owed = not await self._state.records.charge(self._owner, self._native_id, self._exchange.nonce)
+            except errors.GatewayError:
+                self.owed = False  # rather twice than never
 
     async def _ensure(self, writing: Coroutine[Any, Any, None]) -> None:
         try:

@@ -38,6 +38,8 @@ def line(exchange: Exchange, now: float) -> dict[str, Any]:
         "stream": exchange.stream,
         "ms_total": _ms(now - begun),
     }
+    if exchange.operation.name != exchange.shape:
+        found["operation"] = exchange.operation.name
     if exchange.attempts:
         found |= _upstream(exchange, exchange.attempts[-1])
     if exchange.client.gone:
@@ -59,7 +61,7 @@ def _upstream(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
     found: dict[str, Any] = {
         "upstream": attempt.candidate.name,
         "upstream_api": attempt.candidate.shape,
-        "lane": "bytes" if attempt.same_shape else "events",
+        "lane": attempt.lane_name,
         "attempts": len(exchange.attempts),
     }
     for name in ("headers", "first"):
@@ -137,9 +139,9 @@ class Journal:
 
 def as_text(found: dict[str, Any]) -> str:
     """A line for people: what always matters first, then what is out of the ordinary."""
-    parts = [found["time"], str(found["status"]), found["shape"]]
+    parts = [found["time"], str(found["status"]), found.get("operation", found["shape"])]
     if "upstream" in found:
-        arrow = "=" if found["lane"] == "bytes" else ">"
+        arrow = ">" if found["lane"] == "events" else "="
         parts[2] += f"{arrow}{found['upstream_api']} {found['upstream']}"
     first = f", first {found['ms_first']:.0f} ms" if "ms_first" in found else ""
     parts.append(f"{found['ms_total']:.0f} ms{first}")
@@ -152,7 +154,8 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 _IN_TEXT = frozenset(
-    {"time", "status", "shape", "upstream", "upstream_api", "lane", "ms_total", "ms_first", "ms_headers", "tokens", "cost", "stream"}
+    {"time", "status", "shape", "operation", "upstream", "upstream_api", "lane"}
+    | {"ms_total", "ms_first", "ms_headers", "tokens", "cost", "stream"}
 )
 
 

@@ -41,7 +41,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from ...conf.model import Tracing
 from ..keys.cost import cost
-from ..routing.router import API_OF, PATH_OF
+from ..routing.router import API_OF
 from .metrics import error_kind, status
 
 if TYPE_CHECKING:
@@ -179,12 +179,13 @@ class Trace:
                 found["error.type"] = error_kind(attempt.error)
                 outcome = Status(StatusCode.ERROR, attempt.error.message[:_LONGEST])
             times = (begun, attempt.times.get("end", now))
-            write(f"chat {attempt.candidate.model}", SpanKind.CLIENT, context, self._context, times, found, outcome)
-        path, code, outcome = "/v1" + PATH_OF[API_OF[exchange.shape]], status(exchange), _UNSET
+            write(f"{_operation(exchange)} {attempt.candidate.model}", SpanKind.CLIENT, context, self._context, times, found, outcome)
+        operation, code, outcome = exchange.operation, status(exchange), _UNSET
+        route = "/v1" + operation.path
         found = {
-            "http.request.method": "POST",
-            "http.route": path,
-            "url.path": path,
+            "http.request.method": operation.method,
+            "http.route": route,
+            "url.path": "/v1" + exchange.path,
             "http.response.status_code": code,
             "dragoman.request_id": exchange.request_id,
         } | self._tracer.told(exchange)
@@ -194,7 +195,7 @@ class Trace:
             found["error.type"] = exchange.error.code or exchange.error.kind
             if code >= 500 or code < 400:  # a caller's own fault is no error of a server's
                 outcome = Status(StatusCode.ERROR, exchange.error.message[:_LONGEST])
-        write(f"POST {path}", SpanKind.SERVER, self._context, self._parent, (exchange.begun, now), found, outcome)
+        write(f"{operation.method} {route}", SpanKind.SERVER, self._context, self._parent, (exchange.begun, now), found, outcome)
 
 
 def traces_url(endpoint: str) -> str:
@@ -202,19 +203,25 @@ def traces_url(endpoint: str) -> str:
     return endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + "/v1/traces"
 
 
+def _operation(exchange: Exchange) -> str:
+    """As the conventions call it; what they have no name for keeps the gateway's own."""
+    operation = exchange.operation
+    return "chat" if operation.lane == "shape" else operation.name
+
+
 def _call(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
     candidate, usage, value = attempt.candidate, attempt.spent, exchange.scan.value
     place = urlsplit(candidate.url)
     provider = candidate.provider.provider
     found: dict[str, Any] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": _operation(exchange),
         "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
         "gen_ai.request.model": candidate.model,
         "gen_ai.request.stream": exchange.stream,
         "server.address": place.hostname or "",
         "server.port": place.port or (443 if place.scheme == "https" else 80),
         "dragoman.upstream_api": API_OF[candidate.shape],
-        "dragoman.lane": "bytes" if attempt.same_shape else "events",
+        "dragoman.lane": attempt.lane_name,
         "dragoman.reason": candidate.reason,
     }
     for name, attribute in _SETTINGS.items():

@@ -100,7 +100,7 @@ class Inbound(httputil.HTTPConnection):
         except NOT_READY:
             return
         except OSError as error:
-            self.stream.error = error
+            self.stream.error = error.with_traceback(None)  # its frames lead back here
             count = 0
         if not count:
             if self._delegate is not None and self._body is None and not (self._read_finished or self._write_finished):

@@ -365,6 +365,7 @@ class _Call:
         response = HTTPResponse(self._request, head.status, head.headers, content, reason=head.reason)
         if self._raise_error:
             response.rethrow()
+        response.error = None  # Tornado's leads back to the response: a cycle that holds the request
         self.future.remove_done_callback(self._over)
         self._calls.discard(self)
         self.future.set_result(response)
@@ -381,6 +382,8 @@ class _Call:
             error.detail = f"{self._origin}: {error.detail}" if error.detail else str(self._origin)
         elif isinstance(error, StopIteration):
             error = RuntimeError(f"a callback raised {error!r}")  # no future takes it, just as no coroutine does
+        if isinstance(error, errors.GatewayError):
+            errors.forget(error)  # the future keeps the traceback, and its frames the future
         self.future.set_exception(error)
 
     def _over(self, _: object) -> None:
