@@ -208,8 +208,6 @@ class Exchange:
 
     async def _expand(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """What a request that stores nothing continues; returns the candidates that can go on from there. Raises ClientFault."""
-        if self.operation.lane == "count":
-            candidates = candidates[:1]  # nothing but the first is asked
         if self.shape != "responses":
             return allowed(self.services, self.shape, self.scan.value, candidates)
         self.expansion = Expansion(self.services, self.owner, self.scan.value)
