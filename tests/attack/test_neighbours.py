@@ -274,3 +274,18 @@ def test_absurd_answers_are_stored_or_refused_without_a_traceback(start: Start, 
                 again = ask(gateway.port, request(f"/v1/responses/{id}", method="GET", authorization="Bearer alice-key"))
                 assert again.status == 200, absurd
         assert "Traceback" not in gateway.log()
+
+
+# ---- compaction ----
+
+
+def test_a_compaction_continues_what_is_the_callers(gateway: Running, provider: Provider) -> None:
+    path = "/v1/responses/compact"
+    assert spoken(gateway.port, "responses", "alice-key", model="native/m", input="x")[0] == 200
+    for body in ({"previous_response_id": "resp_alices"}, NAMES["reference"][0], NAMES["reasoning"][0], NAMES["file"][0]):
+        asked = json.dumps({"model": "native/m", **body}).encode()
+        before = len(provider.requests)
+        assert ask(gateway.port, request(path, asked, authorization="Bearer bob-key")).status in (400, 404)
+        assert len(provider.requests) == before
+        status = ask(gateway.port, request(path, asked, authorization="Bearer alice-key")).status
+        assert status == (404 if body is NAMES["file"][0] else 200)
