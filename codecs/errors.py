@@ -2,7 +2,8 @@
 
     GatewayError                 kind, status, message (public), detail (for the log only)
     ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota
-    ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Answered
+    ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Overlong,
+    │                            Answered
     ├─ RouteFault                NoCandidate, Unconfigured, Overloaded, AllFailed(attempts)
     └─ LocalBug                  an invariant of ours broke: 500, and the traceback goes to the log
 
@@ -238,6 +239,12 @@ class Garbled(UpstreamFault):
     """The answer is not what its protocol says: not HTTP, not JSON, not this shape's events."""
 
     code = "upstream_protocol_error"
+
+
+class Overlong(UpstreamFault):
+    """The answer goes on beyond what the gateway keeps of one."""
+
+    code = "upstream_answer_too_long"
 
 
 class Answered(UpstreamFault):

@@ -56,12 +56,14 @@ class Reasoning:
 
 @dataclass(slots=True)
 class Seal:
-    """What the provider wants back with this reasoning, verbatim, on the next turn."""
+    """What the provider wants back with this part, verbatim, on the next turn: with reasoning or text, while it is open.
+
+    form: what the value is. "anthropic": a thinking block's signature. "redacted": a redacted block's data. "openai": encrypted_content.
+    "google": a thought signature. A tool call's stands in its ToolStart, since callers must have it before the call or with it.
+    """
 
     part: int
-    form: (
-        str  # "anthropic": value is a thinking block's signature; "redacted": value is a redacted block's data; "openai": encrypted_content
-    )
+    form: str
     value: str  # may be "" in the openai form
     id: str = ""  # openai form: the reasoning item's id
     summary: tuple[str, ...] = ()  # openai form: the item's summary parts
@@ -74,6 +76,7 @@ class ToolStart:
     name: str  # as the client declared it
     kind: str = "function"  # "function" (arguments are JSON text) or "custom" (free text)
     namespace: str | None = None
+    seal: Seal | None = None  # of this part
 
 
 @dataclass(slots=True)

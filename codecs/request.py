@@ -25,10 +25,28 @@ class Cache:
 
 
 @dataclass(slots=True)
+class Sealed:
+    """What a provider wants back verbatim with a text or a tool call.
+
+    form: as of events.Seal. path: where it came, for the ledger. domain: whose it is; None: it came as itself, not in our envelope.
+    """
+
+    form: str
+    value: str
+    path: Path
+    domain: str | None = None
+
+    def readable(self, form: str, domain: str) -> bool:
+        """Whether an upstream that takes this form, and answers for this domain, can take it back."""
+        return self.form == form and self.domain in (None, domain)
+
+
+@dataclass(slots=True)
 class TextPart:
     text: str
     path: Path
     cache: Cache | None = None
+    seal: Sealed | None = None
 
 
 @dataclass(slots=True)
@@ -85,7 +103,8 @@ class ReasoningPart:
     "anthropic": blocks are thinking and redacted_thinking objects, verbatim;
     "openai": id, encrypted and summary of a reasoning item; domain says whose (only that account can read it);
     "text": plain text of an upstream that has nothing else; domain says whose (for text it is not binding outside the messages shape);
-    "foreign": nothing of use to anyone but a reader; text may be set.
+    "foreign": nothing of use to anyone but a reader; text may be set;
+    "carrier": no reasoning at all: `sealed` belongs to the call that follows (see reasoning.hand_over).
     """
 
     path: Path  # what the ledger names when it cannot be carried
@@ -96,6 +115,7 @@ class ReasoningPart:
     encrypted: str = ""
     summary: list[str] = field(default_factory=list)
     domain: str | None = None  # None: came as itself, not in our envelope
+    sealed: Sealed | None = None
 
 
 @dataclass(slots=True)
@@ -109,6 +129,7 @@ class CallPart:
     kind: str = "function"  # function | custom
     namespace: str | None = None
     cache: Cache | None = None
+    seal: Sealed | None = None
 
 
 @dataclass(slots=True)

@@ -92,6 +92,9 @@ class StateStorage:
     url: str | None = field(default=None, repr=False)
     ttl: float = 30 * 86400.0
     max_entries: int = 10_000
+    max_entries_per_key: int | None = None  # of one access key; None: as many as there is room for
+    timeout: float = 5.0  # that a request waits for the store
+    shared_upstream_ids: bool = False  # every access key may name what an upstream keeps, whoever made it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,9 @@ class Limits:
     client_stall: float = 120.0
     max_bodies: int = 512 * 1024 * 1024  # bytes of all requests' bodies at once, per worker
     max_values: int = 500_000  # JSON values of one body
+    max_answer: int = 64 * 1024 * 1024  # kept of one streamed answer
+    max_background: int = 256  # background responses, per worker
+    max_background_per_key: int = 64  # of one access key
 
 
 @dataclass(frozen=True, slots=True)

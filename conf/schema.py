@@ -169,6 +169,9 @@ class StateStorage(Section):
     url = Value(read.expanded)
     ttl = Value(read.duration)
     max_entries = Value(_COUNT)
+    max_entries_per_key = Value(_COUNT)
+    timeout = Value(read.duration)
+    shared_upstream_ids = Value(read.boolean)
 
 
 class Budget(Section):
@@ -192,7 +195,10 @@ class Limits(Section):
     max_values = Value(_COUNT)
     max_streams = Value(_COUNT)
     max_event = Value(read.size)
+    max_answer = Value(read.size)
     client_stall = Value(read.duration)
+    max_background = Value(_COUNT)
+    max_background_per_key = Value(_COUNT)
 
 
 class Drain(Section):

@@ -14,7 +14,7 @@ from ..codecs.request import Request
 from ..codecs.shape import TokenCount
 from ..proxy.exchange import relay
 from ..proxy.exchange.caller import Client
-from ..proxy.memory.expansion import Prior
+from ..proxy.memory.expansion import Expansion
 from ..proxy.routing.router import Candidate
 from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
@@ -36,10 +36,10 @@ class _Counter(ModelHandler):
         scan = await bodies.scan(body, gateway.config.limits.max_values)
         gateway.check_model(name, scan.model)
         candidates = gateway.router.candidates(self.shape, scan.model).candidates
-        prior = await self.prior(gateway.owner(name, credential), scan.value, candidates)
+        expansion = await self.expansion(gateway.owner(name, credential), scan.value, candidates)
         candidate = candidates[0]
         if candidate.shape == self.shape and _counts(candidate) is not None:
-            inlined = None if prior is None else prior.inlined(candidate, Ledger())
+            inlined = None if expansion is None else expansion.inlined(candidate, Ledger())
             if inlined is not None:
                 body = jsontext.dumps(inlined)
                 scan = splice.scan(body)
@@ -51,18 +51,18 @@ class _Counter(ModelHandler):
             return
         count = await self._asked(candidate, scan.value, credential)
         if count is None:
-            count = estimate.tokens(self._decoded(scan.value, prior))
+            count = estimate.tokens(self._decoded(scan.value, expansion))
             self.set_header("x-dragoman-estimate", "true")
         self.set_header("x-dragoman-upstream", candidate.name)
         self.write({**self.own.answer, "input_tokens": count})
 
-    async def prior(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Prior | None:
+    async def expansion(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Expansion | None:
         """What the request goes on from, where its shape can."""
         return None
 
-    def _decoded(self, body: dict[str, Any], prior: Prior | None = None) -> Request:
+    def _decoded(self, body: dict[str, Any], expansion: Expansion | None = None) -> Request:
         decode = SHAPES[self.shape].decode_request
-        return decode({**self.own.least, **body}) if prior is None else decode(body, prior.items())
+        return decode({**self.own.least, **body}) if expansion is None else decode(body, expansion.items())
 
     async def _asked(self, candidate: Candidate, body: dict[str, Any], credential: str | None) -> int | None:
         """What an upstream counts for a request of another shape; None when it cannot be asked or does not say."""
@@ -99,7 +99,7 @@ class CountTokens(_Counter):
 class InputTokens(_Counter):
     shape = "responses"
 
-    async def prior(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Prior | None:
-        prior = Prior(self.gateway, owner, body)
-        await prior.find(candidates[:1])
-        return prior
+    async def expansion(self, owner: str, body: dict[str, Any], candidates: tuple[Candidate, ...]) -> Expansion | None:
+        expansion = Expansion(self.gateway, owner, body)
+        await expansion.find(candidates[:1])
+        return expansion

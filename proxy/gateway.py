@@ -116,8 +116,11 @@ class Gateway:
         return key_name if key_name or credential is None or not self._own_credentials else f"credential {digest(credential, 32)}"
 
     def lets_through(self, candidate: Candidate) -> bool:
-        """Whether a caller may name at this upstream what the gateway has not seen it make: it can be nobody else's."""
-        return not self.config.access_keys or candidate.provider.passthrough_auth
+        """Whether a caller may name at this upstream what the gateway has not seen it give to that caller: it is nobody else's, or all
+        callers are one team.
+        """
+        shared = self.config.state_storage.shared_upstream_ids
+        return shared or not self.config.access_keys or candidate.provider.passthrough_auth
 
     def settle(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended."""

@@ -110,9 +110,18 @@ class ContentWriter:
         name = self._tools.wire(part.name, part.namespace)
         id = self._ids.call(part.id)
         if part.kind == "custom" and not self._tools.emulates(part):
-            return {"id": id, "type": "custom", "custom": {"name": name, "input": part.arguments}}
+            return {"id": id, "type": "custom", "custom": {"name": name, "input": part.arguments}} | self.sealed(part)
         arguments = dumps({"input": part.arguments}).decode() if part.kind == "custom" else part.arguments
-        return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}}
+        return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}} | self.sealed(part)
+
+    def sealed(self, part: CallPart | TextPart) -> Content:
+        """The member that gives a call's or a text's seal back, to who can read it."""
+        if part.seal is None:
+            return {}
+        if self._capabilities.c_extra_content and part.seal.readable("google", self._domain):
+            return {"extra_content": {"google": {"thought_signature": part.seal.value}}}
+        self._ledger.drop(part.seal.path)
+        return {}
 
     def result(self, part: ResultPart) -> tuple[Content, list[Content]]:
         """A tool's message, and what of its result is no text and must follow in a user's message."""

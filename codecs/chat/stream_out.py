@@ -49,6 +49,7 @@ from ..usage import Usage, to_chat
 from .facts import IDS, REASONS
 
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
+_REASONING_FORMS = frozenset({"anthropic", "redacted", "openai"})
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class _Call:
     id: str
     name: str
     kind: str
+    seal: Seal | None = None
     wrapped: bool = False  # free text, for a client that declared no such tool and reads functions only
     stopped: bool = False  # its part is over
     over: bool = False
@@ -198,7 +200,12 @@ class _Message:
         self._say({"reasoning_content": text})
 
     def _seal(self, event: Seal) -> None:
-        self._seals.append(event)
+        if event.part == self._text_part:
+            self._say({"extra_content": _extra(event)})
+        elif event.form in _REASONING_FORMS:
+            self._seals.append(event)
+        else:
+            self._reply.unsaid.add(f"reasoning:{event.form}")
 
     def _reasoning_stop(self) -> None:
         text = "".join(self._thoughts)
@@ -265,7 +272,7 @@ class _Message:
         id = self._ids.call(event.id, self._upstream_id, self._opened)
         wrapped = event.kind == "custom" and not self._takes_custom
         kind = "function" if wrapped else event.kind
-        call = self._calls[event.part] = _Call(self._opened, event.part, id, event.name, kind, wrapped)
+        call = self._calls[event.part] = _Call(self._opened, event.part, id, event.name, kind, event.seal, wrapped)
         self._opened += 1
         if self._request.legacy_functions and call.index:
             call.over = self._unsaid = True  # `function_call` holds one
@@ -328,6 +335,8 @@ class _Message:
             return {"function_call": {"name": call.name, "arguments": ""}}
         text = "input" if call.kind == "custom" else "arguments"
         opening = {"index": call.index, "id": call.id, "type": call.kind, call.kind: {"name": call.name, text: ""}}
+        if call.seal is not None:
+            opening["extra_content"] = _extra(call.seal)
         return {"tool_calls": [opening]}
 
 
@@ -349,6 +358,11 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     Fault: _Message._fault,
     Ping: _Message._nothing,
 }
+
+
+def _extra(seal: Seal) -> dict[str, Any]:
+    """The `extra_content` that gives a text's or a call's seal back, as Google's endpoint has it."""
+    return {"google": {"thought_signature": seal.value}}
 
 
 def _details(seal: Seal, text: str) -> list[dict[str, Any]]:

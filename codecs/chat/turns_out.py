@@ -122,6 +122,7 @@ class _Turns:
         before: Part | None = None
         refusal = ""
         calls: list[Content] = []
+        extra: Content = {}
         thoughts: list[ReasoningPart] = []
         for part in turn.parts:
             if isinstance(part, CallPart):
@@ -133,6 +134,8 @@ class _Turns:
             else:
                 for content in self._writer.text_only([part]):
                     text = self._said(text, content["text"], part, before)
+                if isinstance(part, TextPart):
+                    extra |= self._writer.sealed(part)
             before = part
         reasoning = self._writer.reasoning(thoughts, bool(calls))
         if text is None and not (calls or refusal or reasoning):
@@ -141,7 +144,7 @@ class _Turns:
         message: dict[str, Any] = {"role": "assistant", "content": text or (None if silent else "")}
         if refusal:
             message["refusal"] = refusal
-        message |= reasoning
+        message |= reasoning | extra
         if calls:
             message["tool_calls"] = calls
         self.messages.append(message)

@@ -109,6 +109,8 @@ class ContentWriter:
     def _call(self, part: CallPart) -> list[Block]:
         name = self._tools.wire(part.name, part.namespace)
         self.names.setdefault(name)
+        if part.seal is not None:
+            self._ledger.drop(part.seal.path)
         custom = self._tools.emulates(part)
         given = {"input": part.arguments} if custom else arguments_to_input(part.arguments)
         return [{"type": "tool_use", "id": self._ids.call(part.id), "name": name, "input": given}]

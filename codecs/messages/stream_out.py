@@ -38,7 +38,7 @@ from ..events import (
 )
 from ..ids import AnswerIds, tail
 from ..jsontext import ObjectScanner, arguments_to_input
-from ..reasoning import ENVELOPE, seal_item, seal_text
+from ..reasoning import ENVELOPE, seal_call, seal_item, seal_text
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_messages
@@ -66,6 +66,13 @@ class _Block:
     @property
     def complete(self) -> bool:
         return self.stopped or self.scanner.complete
+
+
+def _thinking(part: int, **state: Any) -> _Block:
+    return _Block(part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}, **state)
+
+
+_FORMS = frozenset({"anthropic", "redacted", "openai"})  # of seals that reasoning can have here
 
 
 class _Blocks:
@@ -134,12 +141,14 @@ class _Blocks:
         self._enter(_Block(event.part, "text", {"type": "text", "text": ""}))
 
     def _reasoning_start(self, event: ReasoningStart) -> None:
-        self._enter(_Block(event.part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}))
+        self._enter(_thinking(event.part))
 
     def _tool_start(self, event: ToolStart) -> None:
         id = self._ids.call(event.id, self._id, self._calls)
         self._calls += 1
         opening = {"type": "tool_use", "id": id, "name": event.name, "input": {}}
+        if event.seal is not None:  # on a carrier of its own, which clients send back with the call
+            self._queue.append(_thinking(-1, stopped=True, seals=[event.seal]))
         self._enter(_Block(event.part, "tool_use", opening, custom=event.kind == "custom"))
 
     def _enter(self, block: _Block) -> None:
@@ -260,6 +269,8 @@ class _Blocks:
                 return seal.value
             if seal.form == "openai" and seal.value:
                 return seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
+            if seal.form == "google" and block.part < 0:
+                return seal_call(self._reply.domain, seal)
         return seal_text(self._reply.domain) if block.started else ""
 
     # ---- inside the live block ----
@@ -320,6 +331,8 @@ class _Blocks:
 
     def _keep_seal(self, block: _Block, event: Seal) -> None:
         block.seals.append(event)
+        if block.kind == "text" or event.form not in _FORMS:
+            self._reply.unsaid.add(f"{block.kind}:signature")
 
 
 _ON: dict[type, Callable[[Any, Any], None]] = {

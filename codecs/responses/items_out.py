@@ -74,6 +74,8 @@ class ItemsWriter:
         self.items.append({"type": kind, "call_id": self._ids.result(part.id), "output": self._content.output(part)})
 
     def call(self, part: CallPart) -> Item:
+        if part.seal is not None:
+            self._ledger.drop(part.seal.path)
         kind, key, _ = _CALLS[part.kind]
         self._kinds[part.id] = part.kind
         text = part.arguments if part.kind == "custom" or part.arguments.strip() else "{}"

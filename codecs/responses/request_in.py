@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ClientFault, Unsupported
 from ..fields import Fields, invalid, missing
 from ..ledger import Path
+from ..reasoning import hand_over
 from ..request import OutputFormat, Request, Setting, TextPart, Thinking, Turn
 from .facts import HABITS, NAME
 from .items_in import decode_items, placed
@@ -43,6 +44,7 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     _sampling(request, fields)
     _account(request, fields)
     fields.report(request.ledger)
+    hand_over(request)
     return request
 
 

@@ -46,6 +46,8 @@ from .facts import IDS, NAME, REASONS
 
 _Value = dict[str, Any]
 
+_FORMS = frozenset({"anthropic", "redacted", "openai"})  # of seals that reasoning can have here
+
 # kind of call -> its item's type, where its text stands, and what its events are called
 _CALLS = {
     "function": ("function_call", "arguments", "response.function_call_arguments"),
@@ -423,7 +425,10 @@ class StreamEncoder:
         return {"item_id": thinking.id, "output_index": thinking.index, self._shown.place: len(thinking.texts)}
 
     def _seal(self, event: Seal) -> None:
-        self._open_thinking().last = event
+        if event.part == self._text_part or event.form not in _FORMS:
+            self._reply.unsaid.add(f"{'message' if event.part == self._text_part else 'reasoning'}:signature")
+        else:
+            self._open_thinking().last = event
 
     def _close_run(self, thinking: _Thinking) -> None:
         """The end of one hub part of reasoning; the item stays open for a part that follows directly."""
@@ -462,7 +467,8 @@ class StreamEncoder:
         seal = thinking.seal
         if seal is not None and seal.value:
             summary = [{"type": "summary_text", "text": text} for text in seal.summary]
-            return [{"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": seal.value}]
+            value = seal.value if seal.form == "openai" else reasoning.seal_call(self._reply.domain, seal)
+            return [{"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": value}]
         return "\n\n".join(thinking.texts)
 
     def _thinking_item(self, thinking: _Thinking, status: str) -> _Value:
@@ -482,6 +488,8 @@ class StreamEncoder:
         seal = thinking.seal
         if seal is None or not seal.value:
             return None
+        if seal.form != "openai":
+            return reasoning.seal_call(self._reply.domain, seal)
         if self._reply.upstream == NAME:
             return seal.value
         return reasoning.seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
@@ -490,6 +498,8 @@ class StreamEncoder:
 
     def _tool_start(self, event: ToolStart) -> None:
         self._leave()
+        if event.seal is not None:  # on a reasoning item of its own, which clients send back with the call
+            self._close_thinking(_Thinking(seal=event.seal))
         kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
         members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools), "name": event.name}
         self._tools += 1

@@ -23,7 +23,7 @@ from ...codecs.usage import Usage
 from ..routing.router import Candidate
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
-from .caller import SSE_HEADERS
+from .kept import storing_lane
 from .lanes import BytesLane, EventsLane, json_object, translate_whole
 from .spent import used
 
@@ -114,6 +114,7 @@ class Attempt:
             created=int(time()),
             response_id=f"resp_{exchange.nonce}",
             unsaid=self.unsaid,
+            max_answer=exchange.gateway.config.limits.max_answer,
         )
         return reply if exchange.turn is None else exchange.turn.adorn(reply)
 
@@ -217,8 +218,9 @@ class Attempt:
     def _open_lane(self) -> None:
         limit = self.exchange.gateway.config.limits.max_event
         if self.same_shape:
-            kept = None if self.exchange.turn is None else self.exchange.turn.lane(self.reply, self.candidate, limit)
-            self.lane = kept or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
+            turn = self.exchange.turn
+            storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
+            self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
             self.lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, limit)
 
@@ -283,7 +285,7 @@ class Attempt:
         held = b"".join(self._held)
         self._held.clear()
         self.exchange.body = b""  # no other attempt will ask for it
-        return self.exchange.client.start(self.answer_headers() | SSE_HEADERS, held)
+        return self.exchange.client.start(self.answer_headers() | travel.SSE_HEADERS, held)
 
     def _tick(self) -> None:
         """Keep-alives while the upstream thinks, and the commit of a stream that has begun and says nothing."""

@@ -18,12 +18,6 @@ from ..wire.http1 import FRAME
 from ..wire.inbound import Inbound
 from ..wire.socket import Stream
 
-SSE_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
-
 
 class Client:
     """What an exchange sees of its RequestHandler."""

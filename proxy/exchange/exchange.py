@@ -125,7 +125,14 @@ class Exchange:
             with suppress(RuntimeError):  # it is ending already
                 self._time.reschedule(asyncio.get_running_loop().time())
 
+    def go_on_as(self, job: Job) -> None:
+        """Write to a background job from now on, as a stream; the caller has its answer."""
+        if not self.stream:
+            self.gateway.metrics.opened()
+        self.client, self.stream = job, True
+
     def give_up(self) -> None:
+        """End it."""
         if self._task is not None:
             self._task.cancel()
 
@@ -147,9 +154,7 @@ class Exchange:
         await self._read()
         self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
         route = self.gateway.router.candidates(self.shape, self.scan.model)
-        candidates = route.candidates
-        if self.speaks.stateful:
-            candidates = await self.gateway.state.begin(self, candidates)
+        candidates = await self.gateway.state.begin(self, route.candidates)
         failed: list[tuple[Candidate, errors.GatewayError]] = []
         for candidate in self.gateway.ejection.ordered(candidates):
             if await self._try(candidate, failed):

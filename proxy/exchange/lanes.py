@@ -29,6 +29,10 @@ CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Sea
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
 
+_KEPT_OF_EVENT = 64  # bytes of memory that the piece of text of one event takes at least
+_SPARSEST = 3  # at least one byte of so many counts as text, in case that events are shorter than usual
+_SHORTEST = 8  # so much faster may what is kept grow than what is received, with the shortest of events
+
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 NO_JSON = "The upstream sent an event that is not JSON."
 
@@ -68,6 +72,11 @@ class BytesLane:
         self.error: errors.GatewayError | None = None
         self.events = 0
         self._owed = False  # a failure that the upstream did not tell the client itself
+
+    @property
+    def answer(self) -> BytesLane:
+        """What knows the response, of a lane whose response is stored."""
+        return self
 
     @property
     def content(self) -> bool:
@@ -183,6 +192,11 @@ class BytesLane:
         self._reply.given = self.events
         return self._shape.framing.join(self._encoder.feed([ev.Fault(self.error)]))
 
+    def fail(self, error: errors.GatewayError) -> bytes:
+        """What to write instead of `close` when the end could not be stored."""
+        self.break_off(error)
+        return self.close()
+
     def keep_alive(self) -> bytes:
         return self._shape.keep_alive(self.events > 0)
 
@@ -196,6 +210,26 @@ def _is_sound(data: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+class Extent:
+    """About how much of a streamed answer is kept: an end that repeats all of it needs several times as much memory.
+
+    What was received is known for nothing; what of it is text is estimated, so that no delta has to be counted. `look` is how many
+    bytes may be received before `check` has to be asked.
+    """
+
+    def __init__(self, most: int, overhead: int) -> None:
+        """most: bytes. overhead: bytes of an event that are not kept."""
+        self._most, self._overhead = most, overhead
+        self.look = most // _SHORTEST
+
+    def check(self, received: int, events: int) -> None:
+        """Raises Overlong."""
+        kept = max(received - events * self._overhead, received // _SPARSEST, events * _KEPT_OF_EVENT)
+        if kept > self._most:
+            raise errors.Overlong("The upstream's answer is longer than this gateway keeps.", f"{received} bytes in {events} events")
+        self.look = received + max(1, (self._most - kept) // _SHORTEST)
 
 
 class EventsLane:
@@ -220,8 +254,15 @@ class EventsLane:
         self.error: errors.GatewayError | None = None
         self.stop: str | None = None
         self.events = 0
+        self._received = 0
+        self._extent = Extent(reply.max_answer, SHAPES[upstream_shape].overhead)
         self._metered: Usage | None = None
         self._closing: list[ev.Event] = []
+
+    @property
+    def answer(self) -> Encoder:
+        """What knows the response, where that is stored."""
+        return self.encoder
 
     @property
     def usage(self) -> Usage | None:
@@ -232,6 +273,9 @@ class EventsLane:
         decode = self._decoder.feed
         frames = self._splitter.feed(chunk)
         self.events += len(frames)
+        self._received = received = self._received + len(chunk)
+        if received > self._extent.look:
+            self._extent.check(received, self.events)
         if len(frames) == 1:  # as in nearly every read of a paced stream
             return self.pass_on(decode(frames[0]))
         found: list[ev.Event] = []

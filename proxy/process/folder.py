@@ -6,6 +6,7 @@ processes that were killed is known from one in use, and the next start removes 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -16,12 +17,15 @@ from pathlib import Path
 
 PREFIX = "dragoman-metrics-"
 LOCK = "in-use"
+LONGEST = 70  # bytes of the path above: the address of a Unix socket has 108
 
 
 @contextmanager
 def common() -> Iterator[str]:
-    """The path of a new folder, for this process and those that it forks."""
+    """The path of a new folder, for this process and those that it forks. Raises OSError where none can be made."""
     _remove_unused()
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST:
+        raise OSError(errno.ENAMETOOLONG, "the path of temporary files (TMPDIR) is too long for a socket below it", tempfile.gettempdir())
     path = tempfile.mkdtemp(prefix=PREFIX)
     lock = _lock(path, os.O_CREAT)
     try:

@@ -30,10 +30,7 @@ def serve(read: Callable[[], Config], again: bool, workers: int, log_format: str
     """
     loops.raise_file_limit()
     plan, sockets = start.claim(start.plan(read()))
-    if workers > 1:
-        for some in sockets.values():
-            for sock in some:
-                sock.close()  # nobody else had them: each worker opens its own, which share the port
+    held = start.hold(sockets) if workers > 1 else []  # nobody else had the ports: each worker opens sockets of its own, which share them
     announce(plan.config)
     reading = read if again else None
     counters = quota.LocalCounters()
@@ -43,7 +40,10 @@ def serve(read: Callable[[], Config], again: bool, workers: int, log_format: str
     if output is not None:
         output.share()
     with _admin_folder(plan.config) as path:
-        return Supervisor(_Crew(plan, reading, log_format, counters, path), range(0 if path else 1, workers + 1)).run()
+        code = Supervisor(_Crew(plan, reading, log_format, counters, path), range(0 if path else 1, workers + 1)).run()
+    for sock in held:
+        sock.close()
+    return code
 
 
 @contextmanager
@@ -71,7 +71,7 @@ class _Crew:
     def open(self, number: int) -> start.Sockets:
         kind = "model" if number else "admin"
         listeners = enumerate(self._plan.config.listeners)
-        return {index: start.bind(listener, shared=number > 0) for index, listener in listeners if listener.type == kind}
+        return {index: start.bind(listener, shared=True) for index, listener in listeners if listener.type == kind}
 
     def work(self, number: int, sockets: start.Sockets, orders: socket.socket) -> int:
         process: Process

@@ -37,6 +37,7 @@ class Server(HTTPServer):
         self.idle: OrderedDict[inbound.Inbound, None] = OrderedDict()  # the longest idle first
         self.max_body_size = self.conn_params.max_body_size or 0
         self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # for the reads of all its connections
+        self.little = self.buffer[: inbound.LITTLE]
         self._loop = asyncio.get_running_loop()
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
         self.freed: list[Callable[[], bool]] = []  # called when a place may be free; whether one was wanted

@@ -145,6 +145,22 @@ def bind(listener: Listener, shared: bool = False) -> list[socket.socket]:
         raise Unusable(f"{called(listener)}: cannot be listened on: {error.strerror}") from None
 
 
+def hold(sockets: Sockets) -> list[socket.socket]:
+    """Close listening sockets and keep their ports: only sockets that share them (SO_REUSEPORT) can be bound to them. Raises OSError."""
+    held = []
+    for sock in [sock for some in sockets.values() for sock in some]:
+        place = sock.getsockname()
+        sock.close()
+        holder = socket.socket(sock.family)
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            holder.setsockopt(socket.SOL_SOCKET, option, 1)
+        if sock.family == socket.AF_INET6:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        holder.bind(place)  # it never listens, so it gets no connections
+        held.append(holder)
+    return held
+
+
 # ---- the store ----
 
 

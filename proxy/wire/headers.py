@@ -31,6 +31,13 @@ _DOWN = re.compile(
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
+# of every stream of events to a caller
+SSE_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+
 
 _LONGEST = 128  # characters: longer names are in no list, and not kept in a cache
 

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dragoman")
 
-READ_SIZE = 256 * 1024  # bytes of one read
-AHEAD = 256 * 1024  # bytes that may wait behind a request that is being answered
+READ_SIZE = 256 * 1024  # bytes of one read of a body whose length is known
+LITTLE = 32 * 1024  # bytes of any other read: as chunks of one byte they cost 20 ms
+AHEAD = 32 * 1024  # bytes that may wait behind a request that is being answered, besides those of one read
 LINGER = 2.0  # seconds that a caller who is still sending has to read an early answer
 PATIENCE = 600.0  # seconds for a request's body; between two requests as well
 HEAD_PATIENCE = 60.0  # seconds for a handshake with the first head, for a head from its first byte, and without a byte of a body
@@ -69,6 +70,7 @@ class Inbound(httputil.HTTPConnection):
         """Before a request."""
         self._delegate: httputil.HTTPMessageDelegate | None = None  # of the request that is being read or answered
         self._body: http1.BodyReader | None = None  # while a body is read
+        self._buffer = self._server.little
         self._close_callback: Callable[[], None] | None = None
         self.written: asyncio.Future[None] | None = None  # the last write of this answer
         self._read_finished = self._write_finished = False
@@ -103,7 +105,7 @@ class Inbound(httputil.HTTPConnection):
 
     def _readable(self) -> None:
         try:
-            count = self.stream.receive(self._server.buffer)
+            count = self.stream.receive(self._buffer)
         except NOT_READY:
             return
         except OSError as error:
@@ -115,7 +117,7 @@ class Inbound(httputil.HTTPConnection):
             else:
                 self.stream.close()
             return
-        self._received(bytes(self._server.buffer[:count]))
+        self._received(bytes(self._buffer[:count]))
 
     def _received(self, data: bytes) -> None:
         if self._write_finished and not self._read_finished:
@@ -179,6 +181,8 @@ class Inbound(httputil.HTTPConnection):
         if not self._write_finished and self._head.awaits_continue:
             self.stream.write(CONTINUE)
         self._body = body
+        if isinstance(body, http1.Counted):
+            self._buffer = self._server.buffer
         self._total = 0
         data = self._reader.take()
         if data and not self._write_finished:
@@ -204,6 +208,7 @@ class Inbound(httputil.HTTPConnection):
                 raise TypeError("handlers take a body without waiting")
         if body.ended and not (self.stream.closed() or self._write_finished):
             self._body = None
+            self._buffer = self._server.little
             self._reader.feed(body.rest)
             self._request_over()
 

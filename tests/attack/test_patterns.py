@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from dragoman.codecs import splice
+from dragoman.codecs.messages import facts
 from dragoman.conf import providers
 from dragoman.proxy.app import routes
 
@@ -45,7 +46,6 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/estimate.py:_PAGE": ("findall", [("/Type", " ", "x"), ("", "/Type ", ""), ("", "/Type/Pages", "")]),
     "codecs/ids.py:_FOREIGN_PREFIX": ("sub", [("", "msg_", "")]),
     "codecs/ids.py:_NOT_ID": ("sub", []),
-    "codecs/ids.py:_MESSAGES_ID": ("fullmatch", [("", "a", "!")]),
     "codecs/jsontext.py:_SURROGATE": ("search", []),
     "codecs/jsontext.py:_SURROGATE_OR_ESCAPE": ("search", [("", "\\ud", ""), ("", "\\u", "")]),
     "codecs/jsontext.py:_LONG_NUMBER": ("search", [("", "1" * 18 + "x", "")]),
@@ -65,6 +65,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/multipart.py:_BOUNDARY": ("fullmatch", [("", "a ", "")]),
     "codecs/multipart.py:_NOT_PRINTED": ("search", []),
     "codecs/openai.py:_NOT_NAME": ("sub", []),
+    "codecs/openai.py:OPERATIONS": ("fullmatch", [("/images/", "a", "!")]),
     "codecs/schema.py:_FANCY_PATTERN": ("search", [("", "(?", ""), ("", "(?<", ""), ("", "\\k", "")]),
     "codecs/splice.py:_SCALAR": ("match", [('"', "\\a", "\\"), ('"', "a", "")]),
     "codecs/splice.py:_ANY_KEY": ("findall", [("", '"" ', ""), ('""', " ", "x"), ("", '"a"', "")]),
@@ -78,7 +79,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/exchange/kept.py:_DATA": ("findall", [("", "data:\n", ""), ("data:", " ", "")]),
     "proxy/exchange/kept.py:_TERMINAL": ("search", [('"type"', " ", "x"), ("", '"type" : ', "")]),
     "proxy/exchange/lanes.py:_EVENT": ("findall", [("", "a\n", ""), ("", "a\r\n", "")]),
-    "proxy/exchange/lanes.py:_NO_CHOICES": ("search", [('"choices"', " ", "x"), ('"choices":[', " ", "x"), ("", '"choices":[', "")]),
+    "codecs/chat/shape.py:_NO_CHOICES": ("search", [('"choices"', " ", "x"), ('"choices":[', " ", "x"), ("", '"choices":[', "")]),
     "proxy/exchange/relay.py:_USAGE": ("findall", [("", '"usage":{', ""), ('"usage":{', "{}", ""), ('"usage"', " ", "")]),
     "proxy/exchange/spent.py:_BLOB": ("sub", [("", "a" * 1999 + " ", "")]),
     "proxy/inspector/redaction.py:_HEADERS": ("fullmatch", [("x-stainless-", "a", "!"), ("anthropic-ratelimit-", "-", "!")]),
@@ -112,7 +113,10 @@ TRUSTED = {
     "conf/providers.py:_pattern": "see test_name_patterns",
     "codecs/splice.py:_key": "see test_keys",
     "codecs/splice.py:_leading": "see test_keys",
-    "proxy/exchange/attempt.py:LESSONS": "fixed words and one optional character",
+    "codecs/chat/shape.py:SHAPE": "lessons: fixed words and one optional character",
+    "codecs/messages/shape.py:SHAPE": "lessons: fixed words and one optional character",
+    "codecs/responses/shape.py:SHAPE": "lessons: fixed words and one optional character",
+    "codecs/messages/facts.py:IDS": "see test_call_ids",
 }
 _CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 
@@ -181,6 +185,11 @@ def test_keys() -> None:
     _check(splice._key("model"), "findall", hostile)
     for path in (("model",), ("response", "model")):
         _check(splice._leading(path), "match", hostile)
+
+
+def test_call_ids() -> None:
+    assert facts.IDS.pattern is not None
+    _check(facts.IDS.pattern, "fullmatch", [("", "a", "!")])
 
 
 def test_name_patterns() -> None:

@@ -69,7 +69,7 @@ def test_every_key_arrives():
         access_keys:
           - {key: $TEAM, name: team, models: ["my/*"], requests_per_minute: 5, tokens_per_minute: 6, budget: {usd: 1.5, per: day}}
           - {key_sha256: 2C26B46B68FFC68FF99B453C1D30413413422D706483BFA0F98A5E886266E7AE}
-        limits: {max_body: 1kB, max_streams: 7, max_event: 2000, client_stall: 10s, max_bodies: 1MB, max_values: 9}
+        limits: {max_body: 1kB, max_streams: 7, max_event: 2000, max_answer: 3000, client_stall: 10s, max_bodies: 1MB, max_values: 9}
         tracing: {otlp_endpoint: "http://otel:4318/", random_sampling: 12.5, span_attributes: {header_prefixes: [X-A-]}}
         prices: {"my/*": {input: 1, output: 2}}
         """,
@@ -111,7 +111,7 @@ def test_every_key_arrives():
         model.AccessKey(hashlib.sha256(b"caller").hexdigest(), "team", ("my/*",), 5, 6, model.Budget(1.5, "day")),
         model.AccessKey(hashlib.sha256(b"foo").hexdigest(), "key2"),
     )
-    assert config.limits == model.Limits(1024, 7, 2000, 10, 2**20, 9)
+    assert config.limits == model.Limits(1024, 7, 2000, 10, 2**20, 9, 3000)
     assert config.tracing == model.Tracing("http://otel:4318", 12.5, ("x-a-",))
     assert config.prices[0] == model.Price("my/*", 1, 2, 1, 1)
     assert config.warnings == ()

@@ -294,7 +294,9 @@ async def test_more_connections_than_there_may_be_wait_for_their_turn(end: str) 
     """They are not refused: whoever comes when all places are taken by requests is served as soon as one of these is over."""
     health = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     gate = Gate()
-    with Provider([*frames(*SPEECH["chat"].opening), wait(gate), *map(chunk, SPEECH["chat"].ending), LAST_CHUNK]) as provider:
+    with Provider(
+        [*frames(*SPEECH["chat"].opening, *SPEECH["chat"].words), wait(gate), *map(chunk, SPEECH["chat"].ending), LAST_CHUNK]
+    ) as provider:
         async with Inside(CONFIG, provider) as gateway, contextlib.AsyncExitStack() as others:
             gateway._acceptor._most = 3
             asked = [gateway.ask("chat", "chat/m", stream=True) for _ in range(3)]
