@@ -313,7 +313,7 @@ def test_no_body_is_no_coded_body():
     ("coding", "data"),
     [
         ("gzip", b"plain text"),
-        ("gzip", gzip.compress(b"x") + b"more"),
+        ("gzip", gzip.compress(b"x", mtime=0) + b"more"),
         ("gzip", gzip.compress(TEXT)[:-8] + bytes(8)),
         ("deflate", b"plain text"),
         ("deflate", zlib.compress(b"x") + b"more"),
