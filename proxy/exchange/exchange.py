@@ -136,7 +136,7 @@ class Exchange:
         if self._heartbeat is not None:
             self._quieten()
         if self.client.gone and self.client.stalled:
-            self.error = errors.Timeout("client_stall", "The client took nothing any more.")
+            self.error = errors.Timeout("client_stall", "The client stopped reading the response.")
         self.services.settle(self)
         for attempt in self.attempts:
             if attempt.error is not None:

@@ -71,12 +71,11 @@ class NativeLane(BytesLane):
 
 
 class KeptLane(BytesLane):
-    """response: the whole object, once the answer has ended. Its events are written anew, so it is not called `bytes`."""
-
-    name = "events"
+    """response: the whole object, once the answer has ended."""
 
     def __init__(self, reply: Reply, max_event: int) -> None:
         super().__init__(reply, "responses", max_event)
+        self.name = "events"  # they are written anew
         self.response: Item | None = None
         self._number = reply.announced
         self._head: Item = {}

@@ -13,6 +13,10 @@ from typing import Any
 
 import orjson
 import pytest
+from tornado.web import HTTPError
+
+from dragoman.codecs import errors
+from dragoman.handlers import base
 
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, close, reset, respond, sse, stream_head, until_closed, wait
 from .inside import CONFIG, Caller, Inside, inside_once
@@ -479,6 +483,28 @@ async def test_a_cancelled_exchange_is_cut() -> None:
             exchange._task.cancel()
             assert not (await until_cut(caller)).endswith(b"0\r\n\r\n")
             await asyncio.sleep(0)
+
+
+class Broken(base.Handler):
+    """Fails behind the beginning of its answer."""
+
+    async def get(self, how: str) -> None:
+        self.write("half of it")
+        await self.flush()
+        raise {"bug": ValueError("a bug"), "http": HTTPError(500), "ours": errors.LocalBug("ours")}[how]
+
+
+@pytest.mark.parametrize("how", ["bug", "http", "ours"])
+@inside_once
+async def test_a_begun_answer_of_any_handler_is_never_ended_by_an_error(how: str) -> None:
+    """Tornado would write the last chunk."""
+    async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway:
+        application: Any = gateway.server.request_callback
+        application.add_handlers(".*", [("/broken/(.*)", Broken, {"gateway": gateway.gateway})])
+        async with gateway.call(request(f"/broken/{how}", method="GET")) as caller:
+            assert (await caller.head())[0] == 200
+            assert await until_cut(caller) == b"a\r\nhalf of it\r\n"
+            await gateway.until(lambda: gateway.idle)
 
 
 # ---- background responses that an upstream runs itself ----
