@@ -109,6 +109,11 @@ class Guard:
         except TimeoutError as error:
             raise Away(str(error)) from None
 
+    def check(self) -> None:
+        """Raises Away while the store is known not to answer; asks it nothing."""
+        if self.breaker.open:
+            raise Away(self.breaker.reason)
+
     async def put(self, entry: Entry) -> None:
         await self._call(lambda: self.store.put(entry))
 
