@@ -54,7 +54,9 @@ class Context(NamedTuple):
 class Inbound(httputil.HTTPConnection):
     """One caller's connection, for one request after another. As an HTTPConnection it is the request's way to answer."""
 
-    def __init__(self, stream: Stream, server: Server, address: Any) -> None:
+    def __init__(self, stream: Stream, server: Server, address: Any, number: int = 0) -> None:
+        """number: how many connections came before; tells which of two waits longer within one step of the loop's clock."""
+        self.number = number
         self.stream = stream
         remote = address[0] if stream.socket.family in (socket.AF_INET, socket.AF_INET6) else "0.0.0.0"
         self.context = Context(remote, "https" if stream.secure else "http")
