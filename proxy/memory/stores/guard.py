@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
+from ...wire.breaker import Breaker
 from . import Away, Entry, Store
-from .breaker import Breaker
 
 T = TypeVar("T")
 
