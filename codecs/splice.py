@@ -7,13 +7,15 @@ Strategy: orjson proves that the bytes are JSON and gives the values; a regular 
 Where it stands more than once, orjson is asked which of them is on the wanted level: each is renamed to a key of its own, and the
 bytes are parsed once more. That is several times faster than a scan of the structure in Python, and no depth or size upsets it.
 
-Two parsers may disagree on which of two `model` members counts, and a caller could slip a model past a policy: `model` and
-`stream` may stand there only once, however their letters are escaped.
+Two parsers may disagree on which of two `model` members counts, and a caller could slip a model past a policy: what the gateway
+decides by (SINGLE) may stand on the top level only once, however its letters are escaped, and in no other spelling: a reader that
+ignores case takes `Model` for `model`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -21,6 +23,11 @@ from typing import Any, NamedTuple
 from . import errors, jsontext
 
 Span = tuple[int, int]
+
+LONGEST_KEY = 256  # bytes of a name that is looked for, however it is escaped
+
+SINGLE = frozenset({"model", "stream", "previous_response_id", "conversation", "store", "background"})
+"""Members of a request body that the gateway decides by."""
 
 
 class Scan(NamedTuple):
@@ -41,8 +48,8 @@ class Scan(NamedTuple):
 def scan(body: bytes) -> Scan:
     """Reads a request body.
 
-    Raises errors.Malformed (no JSON object in UTF-8; `model` or `stream` twice) and errors.WrongType (`model` is no string,
-    `stream` no boolean). A body without `model` is no error here.
+    Raises errors.Malformed (no JSON object in UTF-8; a member of SINGLE twice, or in other letters) and errors.WrongType (`model`
+    is no string, `stream` no boolean). A body without `model` is no error here.
     """
     try:
         value = jsontext.loads(body, "strict")
@@ -50,9 +57,16 @@ def scan(body: bytes) -> Scan:
         raise errors.Malformed("The request body is not valid JSON in UTF-8.", str(error)) from None
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
-    plain = _is_plain(body)
-    place = _single_place(body, value, "model", plain)
-    _single_place(body, value, "stream", plain)
+    plain = is_plain(body)
+    place = None
+    for key in value:
+        if key in SINGLE:
+            found = _single_place(body, value, key, plain)
+            place = found if key == "model" else place
+        elif key.casefold() in SINGLE:
+            raise errors.Malformed(f"`{key[:64]}` must be spelled `{key.casefold()}`.", param=key.casefold())
+    if "conversation" in value and len(_places(body, value, ("conversation", "id"), plain)) > 1:
+        raise errors.Malformed("`id` stands twice in `conversation`.", param="conversation")
     model = value.get("model")
     if not isinstance(model, str | None):
         raise errors.WrongType("`model` must be a string.", param="model")
@@ -78,7 +92,7 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
     if "stream_options" not in scan.value:
         return _appended(body, b'"stream_options":{"include_usage":true}', not scan.value)
     options = scan.value["stream_options"]
-    plain = _is_plain(body)
+    plain = is_plain(body)
     place = _places(body, scan.value, ("stream_options",), plain)[-1]
     if options is None:
         return _replaced(body, (place, _end(body, place)), b'{"include_usage":true}')
@@ -102,7 +116,7 @@ def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes
     if usual := _leading(path).match(data):
         return _replaced(data, usual.span(1), jsontext.dumps(name))
     try:
-        places = _places(data, jsontext.loads(data), path, _is_plain(data))
+        places = _places(data, jsontext.loads(data), path, is_plain(data))
     except ValueError:
         return data
     if not places or data[places[-1] : places[-1] + 1] != b'"':
@@ -140,16 +154,30 @@ def _end(text: bytes, place: int) -> int:
     return scalar.end() if scalar else place
 
 
-def _is_plain(text: bytes) -> bool:
+def is_plain(text: bytes) -> bool:
     """Whether every key that is an ASCII name is spelled as it is, without escapes."""
     return not _ESCAPED_LETTER.search(text)
 
 
-def _single_place(body: bytes, value: dict[str, Any], key: str, plain: bool) -> int | None:
+def _single_place(body: bytes, value: dict[str, Any], key: str, plain: bool) -> int:
+    """Where the value of a member begins that is there. Raises Malformed when it stands twice."""
     places = _places(body, value, (key,), plain)
     if len(places) > 1:
         raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
-    return places[0] if places else None
+    return places[0]
+
+
+def count_members(text: bytes, keys: Iterable[str]) -> dict[str, int]:
+    """How many members of each of these names stand in JSON text, at any depth. keys: small ASCII letters and underscores."""
+    if is_plain(text):
+        return {key: len(_plain_keys(text, key)) for key in keys}
+    found = dict.fromkeys(keys, 0)
+    for hit in _ANY_KEY.finditer(text):
+        if hit[2] and len(hit[1]) <= LONGEST_KEY:
+            key = jsontext.loads(hit[1]) if b"\\" in hit[1] else hit[1][1:-1].decode()
+            if key in found:
+                found[key] += 1
+    return found
 
 
 def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[int]:

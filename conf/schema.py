@@ -115,6 +115,7 @@ class Listener(Section):
     port = Value(_PORT)
     timeout = Value(read.duration)
     tls = nested(Tls)
+    hosts = several(Value(read.host))
 
 
 class Timeouts(Section):
@@ -170,6 +171,7 @@ class StateStorage(Section):
 class Budget(Section):
     usd = Value(read.number(0), required=True)
     per = Value(read.one_of("hour", "day", "week", "month"))
+    unpriced = Value(read.one_of("allow", "refuse"))
 
 
 class AccessKey(Section):

@@ -10,6 +10,8 @@ from tornado.web import HTTPError, RequestHandler
 
 from ..codecs import errors
 from ..proxy.gateway import Gateway
+from ..proxy.keys import pages
+from ..proxy.keys.pages import Hosts
 from ..proxy.wire import headers as travel
 from ..proxy.wire.http1 import Fields
 
@@ -24,9 +26,15 @@ class Handler(RequestHandler):
     shape: ClassVar[str] = "shared"
     gateway: Gateway
 
-    def initialize(self, gateway: Gateway) -> None:
-        self.gateway = gateway
+    def initialize(self, gateway: Gateway, hosts: Hosts | None) -> None:
+        """hosts: the names that the listener answers to, where they are known."""
+        self.gateway, self.hosts = gateway, hosts
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), travel.nonce(12))
+
+    def prepare(self) -> None:
+        """Raises Forbidden for what a web page asks of a gateway that lets everybody in: a page of any origin is not meant by that."""
+        if self.gateway.access.open:
+            pages.check(self.request.method or "", self.request.headers, self.hosts)
 
     def clear(self) -> None:
         """As RequestHandler's, but with no header: nothing here is a page, and the connection writes the date."""
@@ -71,6 +79,7 @@ class NotFound(Handler):
     """Every path that is not served."""
 
     def prepare(self) -> None:
+        super().prepare()
         if self.request.path.rstrip("/").endswith("/messages"):
             raise HTTPError(405)
         raise errors.NotFound(f"{self.request.method} {self.request.path[:200]} is not served here.")

@@ -20,7 +20,8 @@ class _OverConversations(Handler):
     shape = "responses"
 
     def prepare(self) -> None:
-        """Raises Unauthorized."""
+        """Raises Unauthorized, Forbidden."""
+        super().prepare()
         credential = travel.credential(self.request.headers, "responses")
         self.owner = self.gateway.owner(self.gateway.access.admit(credential), credential)
 

@@ -16,6 +16,7 @@ from ..codecs import errors
 from ..proxy.exchange.caller import Client
 from ..proxy.exchange.exchange import Exchange
 from ..proxy.gateway import Gateway
+from ..proxy.keys.pages import Hosts
 from ..proxy.routing.router import Shape
 from ..proxy.wire import headers as travel
 from ..proxy.wire.inbound import Inbound
@@ -33,8 +34,8 @@ class ModelHandler(Handler):
 
     shape: ClassVar[Shape]
 
-    def initialize(self, gateway: Gateway) -> None:
-        super().initialize(gateway)
+    def initialize(self, gateway: Gateway, hosts: Hosts | None) -> None:
+        super().initialize(gateway, hosts)
         self._exchange: Exchange | None = None
         self._left = False
         self._size = 0  # bytes of the body so far
@@ -42,6 +43,7 @@ class ModelHandler(Handler):
         self._tail = bytearray()  # behind the pieces: what came in little ones
 
     def prepare(self) -> None:
+        super().prepare()
         self.gateway.serving.add(self)
         if self.request.method != "POST":
             raise HTTPError(405)
@@ -120,5 +122,6 @@ class ResponsesHandler(ModelHandler):
 
     def prepare(self) -> None:
         if self.request.method == "GET":
+            Handler.prepare(self)
             raise errors.ClientFault("The Responses API is served over HTTP here: use POST.", kind="upgrade")
         super().prepare()

@@ -25,11 +25,15 @@ class Passthrough(ModelHandler):
         gateway = self.gateway
         credential = travel.credential(headers, "chat")
         name = gateway.access.admit(credential)
-        asked = relay.Asked(self._body(), headers.get("Content-Type", ""))
+        body = self._body()
+        asked = relay.Asked(body, headers.get("Content-Type", ""))
         if asked.model is None:
             raise errors.Missing("`model` is required.", param="model")
         gateway.check_model(name, asked.model)
-        candidate = next((c for c in gateway.router.candidates("chat", asked.model).candidates if not c.built_in), None)
+        if asked.scan is not None:
+            gateway.check_models(name, asked.scan, body)
+        candidates = gateway.affordable(name, gateway.router.candidates("chat", asked.model).candidates)
+        candidate = next((c for c in candidates if not c.built_in), None)
         if candidate is None or candidate.shape == "messages":
             raise errors.NoCandidate(f"The model `{asked.model[:200]}` does not serve /{path}.", param="model")
         limited = await gateway.quota.admit(name, "chat")

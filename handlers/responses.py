@@ -32,6 +32,7 @@ class _OverState(Handler):
     path = ""
 
     def prepare(self) -> None:
+        super().prepare()
         self._client: Client | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -175,8 +176,8 @@ class Compact(ModelHandler):
         name = gateway.access.admit(credential)
         body = self._body()
         scan = splice.scan(body)
-        gateway.check_model(name, scan.model)
-        candidates = gateway.router.candidates(self.shape, scan.model).candidates
+        gateway.check_models(name, scan, body)
+        candidates = gateway.affordable(name, gateway.router.candidates(self.shape, scan.model).candidates)
         candidate = next((c for c in candidates if c.shape == "responses" and c.capabilities.r_stateful), None)
         if candidate is None:
             raise errors.ClientFault("Compaction is not supported by the selected model.", code="unsupported_endpoint")

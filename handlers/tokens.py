@@ -36,7 +36,7 @@ class _Counter(ModelHandler):
         name = gateway.access.admit(credential)
         body = self._body()
         scan = splice.scan(body)
-        gateway.check_model(name, scan.model)
+        gateway.check_models(name, scan, body)
         candidates = gateway.router.candidates(self.shape, scan.model).candidates
         prior = await self.prior(gateway.owner(name, credential), scan.value, candidates)
         candidate = candidates[0]

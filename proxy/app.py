@@ -7,13 +7,18 @@ from typing import Any
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
+from ..conf.model import Listener
 from ..handlers import admin as admin_pages
 from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
 from .gateway import Gateway
+from .keys.pages import Hosts
 from .process.admin import Admin
+from .wire.headers import is_loopback
 
 # clients write base URLs with and without /v1, and join them with one slash or two
 _V1 = r"/+(?:v1/+)*"
+
+LOCAL = Listener(address="127.0.0.1")
 
 
 def routes() -> list[tuple[str, type[base.Handler]]]:
@@ -52,8 +57,10 @@ USUAL: dict[str, type[base.Handler]] = {
 class ModelApplication(Application):
     """The application of a model listener."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._shared: dict[str, Any] = {"gateway": gateway}
+    def __init__(self, gateway: Gateway, listener: Listener = LOCAL) -> None:
+        # behind a public address a name cannot be judged that nobody has listed: any may be the gateway's
+        judged = listener.hosts or is_loopback(listener.address)
+        self._shared: dict[str, Any] = {"gateway": gateway, "hosts": Hosts(listener.hosts) if judged else None}
         super().__init__(
             [(pattern, handler, self._shared) for pattern, handler in routes()],
             default_handler_class=base.NotFound,
@@ -65,9 +72,9 @@ class ModelApplication(Application):
         return super().find_handler(request) if usual is None else self.get_handler_delegate(request, usual, self._shared)
 
 
-def make_admin_app(admin: Admin, local: bool) -> Application:
-    """The application of an admin listener. local: it has a loopback address."""
-    shared: dict[str, Any] = {"admin": admin, "local": local}
+def make_admin_app(admin: Admin, listener: Listener) -> Application:
+    """The application of an admin listener."""
+    shared: dict[str, Any] = {"admin": admin, "hosts": Hosts(listener.hosts)}
     found = [
         (r"/metrics", admin_pages.Metrics),
         (r"/explain", admin_pages.Explain),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..codecs import errors
+from ..codecs import errors, model_names, splice
 from ..codecs.ids import digest
 from ..conf.model import Config
 from .exchange.demo import DemoClient
@@ -99,6 +99,28 @@ class Gateway:
         asked = self.router.default if model is None else model
         if asked is not None:
             self.access.check_model(name, asked)
+
+    def check_models(self, name: str, scan: splice.Scan, body: bytes, query: str = "") -> None:
+        """Raises Forbidden when the key called `name` may not use every model that a request asks for; Malformed and WrongType too.
+
+        What the body names besides `model` reaches the upstream as it is written: the gateway's own aliases mean nothing there.
+        """
+        self.check_model(name, scan.model)
+        if not self.access.restricted(name):
+            return
+        for named in model_names.names(body, scan, query):
+            if named.name in self.config.model_aliases:
+                raise errors.Forbidden(f"`{named.name[:200]}` is an alias of this gateway: name the model itself.", param=named.param)
+            self.access.check_model(name, named.name, named.param)
+
+    def affordable(self, name: str, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates that the budget of the key called `name` can count. Raises Forbidden when there is none."""
+        if not self.access.wants_prices(name):
+            return candidates
+        found = tuple(candidate for candidate in candidates if candidate.price is not None or candidate.built_in)
+        if not found:
+            raise errors.Forbidden("The budget of this API key allows no model without a price.", param="model")
+        return found
 
     def owner(self, key_name: str, credential: str | None) -> str:
         """Whose the state is that this caller makes and sees: its access key's, or (where callers bring their own) its credential's."""

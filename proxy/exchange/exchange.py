@@ -122,7 +122,7 @@ class Exchange:
         self._read()
         self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
         route = self.gateway.router.candidates(self.shape, self.scan.model)
-        candidates = route.candidates
+        candidates = self.gateway.affordable(self.key_name, route.candidates)
         if self.shape == "responses":
             candidates = await self.gateway.state.begin(self, candidates)
         failed: list[tuple[Candidate, errors.GatewayError]] = []
@@ -138,7 +138,7 @@ class Exchange:
         self.stream = bool(self.scan.stream)
         if self.stream:
             gateway.metrics.opened()
-        gateway.check_model(self.key_name, self.scan.model)
+        gateway.check_models(self.key_name, self.scan, self.body, self.query)
 
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
         """Whether this candidate answered, within the attempts that its policy allows. Raises what no candidate could mend."""

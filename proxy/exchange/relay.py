@@ -38,20 +38,20 @@ class Asked:
     def __init__(self, body: bytes, content_type: str) -> None:
         """Raises ClientFault for a body that is neither a JSON object nor a multipart form."""
         self._body = body
-        self._scan: splice.Scan | None = None
+        self.scan: splice.Scan | None = None
         self._field: re.Match[bytes] | None = None
         if content_type.lower().startswith("multipart/form-data"):
             self._field = _MODEL_FIELD.search(body)
             self.model = self._field[3].decode("utf-8", "replace") if self._field else None
         else:
-            self._scan = splice.scan(body)
-            self.model = self._scan.model
+            self.scan = splice.scan(body)
+            self.model = self.scan.model
 
     def renamed(self, model: str) -> bytes:
         if self._field is not None:
             start, end = self._field.span(3)
             return self._body[:start] + model.encode() + self._body[end:]
-        return splice.replace_model(self._body, self._scan, model) if self._scan is not None else self._body
+        return splice.replace_model(self._body, self.scan, model) if self.scan is not None else self._body
 
 
 def upstream_request(

@@ -34,7 +34,6 @@ from ..keys.quota import LocalCounters
 from ..telemetry import log as journal
 from ..telemetry.metrics import collected, count_as
 from ..wire import inbound
-from ..wire.headers import is_loopback
 from ..wire.socket import Stream
 from .admin import Admin
 
@@ -204,7 +203,7 @@ class Process:
         """Open the admin listeners."""
         for listener in self._config.listeners:
             if listener.type == "admin":
-                self._listen(listener, make_admin_app(admin, is_loopback(listener.address)))
+                self._listen(listener, make_admin_app(admin, listener))
 
     def _listen(self, listener: Listener, app: Application) -> None:
         context = None
@@ -301,7 +300,7 @@ class Worker(Process):
             self._show(self._admin)
         for listener in self._config.listeners:
             if listener.type == "model":
-                self._listen(listener, ModelApplication(gateway))
+                self._listen(listener, ModelApplication(gateway, listener))
 
     def _watch(self, looking: bool, content: bool) -> None:
         assert self._admin is not None

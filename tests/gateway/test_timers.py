@@ -244,10 +244,10 @@ def test_the_sdk_takes_keep_alives(quick: None, client: str) -> None:
 
 UNFINISHED = {
     "nothing": b"",
-    "a head that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-A: a",
-    "a body that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-    "a body in chunks": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
-    "nothing after an answer": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a head that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-A: a",
+    "a body that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    "a body in chunks": b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    "nothing after an answer": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -291,7 +291,7 @@ async def test_a_request_that_is_being_answered_may_take_longer(monkeypatch: pyt
 @inside_once
 async def test_more_connections_than_there_may_be_wait_for_their_turn() -> None:
     """They are not refused: whoever comes when all places are taken is served as soon as one is free."""
-    health = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, contextlib.AsyncExitStack() as others:
         gateway._acceptor._most = 3
         callers = [await others.enter_async_context(gateway.call(health)) for _ in range(3)]
