@@ -11,6 +11,7 @@ from tornado.web import stream_request_body
 
 from ..codecs import chat, errors, estimate, jsontext, messages, responses, splice
 from ..codecs.ledger import Ledger
+from ..codecs.usage import count
 from ..proxy.exchange import relay
 from ..proxy.exchange.caller import Client
 from ..proxy.memory.expansion import Prior
@@ -84,8 +85,7 @@ class _Counter(ModelHandler):
             found = jsontext.loads(response.body)
         except ValueError:
             raise errors.Garbled("The upstream's answer is not valid JSON.") from None
-        count = found.get("input_tokens") if isinstance(found, dict) else None
-        return count if isinstance(count, int) else None
+        return (count(found.get("input_tokens")) if isinstance(found, dict) else 0) or None
 
 
 @stream_request_body

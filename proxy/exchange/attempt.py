@@ -21,6 +21,7 @@ from ...codecs.ledger import Ledger
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Part, ReasoningPart, Request
 from ...codecs.usage import Usage
+from ..keys import secrets
 from ..routing.router import Candidate
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 KEEP_ALIVE = 15.0  # seconds without a byte for the client before a keep-alive
 COMMIT_AFTER = 25.0  # seconds that a stream which the upstream has begun may stay uncommitted
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
-SHORTEST_KEY = 8  # characters of a credential that is looked for in an upstream's error
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
@@ -244,7 +244,7 @@ class Attempt:
             self.request.streaming_callback = self._on_chunk
             return self._on_chunk(chunk)
         if not head.startswith(b"{"):
-            raise errors.Garbled("The upstream answered with something that is not an event stream.", repr(chunk[:200]))
+            raise errors.Garbled("The upstream answered with something that is not an event stream.", jsontext.described(chunk))
         self.lane = None
         self.request.streaming_callback = self._gather
         self._gather(chunk)
@@ -263,6 +263,8 @@ class Attempt:
         self.received += len(chunk)
         out = lane.feed(chunk)
         if lane.ended:
+            if lane.error is not None:
+                out = self._without_key(out)
             if not self._done.done():
                 self._done.set_result(None)
             if self.exchange.turn is None:  # else something is stored first, and what can be given out does not wait for that
@@ -329,6 +331,7 @@ class Attempt:
                 out = lane.finish(True)
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None and not self._committed:
+            lane.error.message = self._without_key(lane.error.message.encode()).decode()
             raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
@@ -356,9 +359,10 @@ class Attempt:
             raise self._refused(body)
         value = json_object(body)
         if "error" in value and value["error"] and value.get("object") != "response" and value.get("type") != "message":
-            raise SHAPES[self.candidate.shape].decode_error(200, body)
-        if not isinstance(value.get(_BEARS[self.candidate.shape]), list):
-            raise errors.Garbled("The upstream's answer is not one of its API.", f"keys {list(value)[:20]!r}"[:300])
+            raise SHAPES[self.candidate.shape].decode_error(200, self._without_key(body))
+        borne = _BEARS[self.candidate.shape]
+        if not isinstance(value.get(borne), list):
+            raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{borne}`")
         if self.exchange.stream:
             await self._synthesised(value)
         elif self.same_shape:
@@ -412,22 +416,21 @@ class Attempt:
         if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
             return errors.Answered(
                 "The gateway's credential was refused by the upstream.",
-                error.message,
+                f"status {self.status}, {error.code or error.kind}",
                 kind="bad_gateway",
                 code="upstream_auth_failed",
                 should_retry=False,
             )
         if self.same_shape and told.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
             own = self.candidate.provider.passthrough_auth
-            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body if own else told)
+            shown = secrets.scrub(body, secrets.of(self.candidate.provider)) if own else told  # its own the caller may see
+            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), shown)
         error.headers = limits.answer_headers(self.candidate.shape, self.exchange.shape, self.upstream_headers, time())
         return error
 
     def _without_key(self, body: bytes) -> bytes:
-        """An upstream's error without the key that it was sent: some providers say which one they refused."""
-        provider = self.candidate.provider
-        key = self.exchange.credential if provider.passthrough_auth else provider.access_key
-        return body.replace(key.encode(), b"***") if key and len(key) >= SHORTEST_KEY else body
+        """An upstream's error without the credentials that it may know: some providers say which one they refused."""
+        return secrets.scrub(body, (*secrets.of(self.candidate.provider), self.exchange.credential))
 
     def _learn(self, body: bytes) -> None:
         """A refusal of something that can be left out: the same candidate is asked again without it."""

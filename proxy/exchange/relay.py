@@ -18,6 +18,7 @@ from tornado.httputil import HTTPHeaders
 from ...codecs import errors, jsontext, limits, splice
 from ...codecs.usage import Usage, from_chat, from_responses
 from ..gateway import Gateway
+from ..keys import secrets
 from ..routing.router import Candidate
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
@@ -117,7 +118,8 @@ async def carry(
     if client.committed:
         await client.finish()
     else:
-        await client.answer(status, headers(), response.body)
+        credential = request.headers.get("authorization", "").partition(" ")[2]
+        await client.answer(status, headers(), secrets.scrub(response.body, (*secrets.of(candidate.provider), credential)))
     return _usage(tail)
 
 

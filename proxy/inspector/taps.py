@@ -199,7 +199,7 @@ class Tap:
     def ended(self, attempt: Attempt, entry: dict[str, Any], error: errors.GatewayError | None) -> None:
         entry |= {"ms": round(self._ms() - entry["at"], 2), "status": attempt.status}
         if error is not None:
-            entry |= {"error": error_kind(error), "message": error.message[:300]}
+            entry |= {"error": error_kind(error), "message": error.logged[:300]}
         self.row(attempts=self._attempts)
 
     def close(self, line: Mapping[str, Any]) -> None:

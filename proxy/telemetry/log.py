@@ -46,7 +46,7 @@ def line(exchange: Exchange, now: float) -> dict[str, Any]:
         found["error"] = exchange.error.code or exchange.error.kind
         if isinstance(exchange.error, errors.Timeout):
             found["timer"] = exchange.error.timer
-        found["error_message"] = exchange.error.message[:300]
+        found["error_message"] = exchange.error.logged[:300]
         if exchange.error.detail:
             found["error_detail"] = exchange.error.detail[:300]
     if any(attempt.error for attempt in exchange.attempts):
@@ -89,7 +89,7 @@ def _tried(attempt: Attempt) -> str:
     error = attempt.error
     if error is None:
         return f"{told(attempt.candidate)}; answered"
-    return f"{told(attempt.candidate)}; failed, {error_kind(error)}: {error.message[:200]}"
+    return f"{told(attempt.candidate)}; failed, {error_kind(error)}: {error.logged[:200]}"
 
 
 def _stamp(now: float) -> str:

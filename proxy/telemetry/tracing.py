@@ -177,7 +177,7 @@ class Trace:
             found, outcome = _call(exchange, attempt), _UNSET
             if attempt.error is not None:
                 found["error.type"] = error_kind(attempt.error)
-                outcome = Status(StatusCode.ERROR, attempt.error.message[:_LONGEST])
+                outcome = Status(StatusCode.ERROR, attempt.error.logged[:_LONGEST])
             times = (begun, attempt.times.get("end", now))
             write(f"chat {attempt.candidate.model}", SpanKind.CLIENT, context, self._context, times, found, outcome)
         path, code, outcome = "/v1" + PATH_OF[API_OF[exchange.shape]], status(exchange), _UNSET
@@ -193,7 +193,7 @@ class Trace:
         if exchange.error is not None:
             found["error.type"] = exchange.error.code or exchange.error.kind
             if code >= 500 or code < 400:  # a caller's own fault is no error of a server's
-                outcome = Status(StatusCode.ERROR, exchange.error.message[:_LONGEST])
+                outcome = Status(StatusCode.ERROR, exchange.error.logged[:_LONGEST])
         write(f"POST {path}", SpanKind.SERVER, self._context, self._parent, (exchange.begun, now), found, outcome)
 
 
