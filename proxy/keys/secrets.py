@@ -46,8 +46,8 @@ def _forms(credential: str) -> tuple[bytes, ...]:
     raw = credential.encode("utf-8", "surrogateescape")
     found = {raw, jsontext.dumps(credential)[1:-1], escape(credential).encode("utf-8", "surrogateescape")}
     found.add(jsontext.dumps(credential)[1:-1].replace(b"/", rb"\/"))
-    for form in (quote(raw, safe=""), quote_plus(raw)):
-        found |= {form.encode(), re.sub("%..", lambda escaped: escaped[0].lower(), form).encode()}
+    for quoted in (quote(raw, safe=""), quote_plus(raw)):
+        found |= {quoted.encode(), re.sub("%..", lambda escaped: escaped[0].lower(), quoted).encode()}
     for before in range(3):
         form = _base64(raw, before)
         found |= {form, form.translate(_URL_SAFE), form.replace(b"+", b"%2B").replace(b"/", b"%2F")}
