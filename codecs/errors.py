@@ -232,7 +232,7 @@ class Answered(UpstreamFault):
 
     @property
     def logged(self) -> str:
-        return f"The upstream said so in {len(self.message)} characters of its own."
+        return f"in the upstream's own words, {len(self.message)} characters"
 
 
 # ---- between the two ----

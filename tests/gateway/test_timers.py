@@ -68,8 +68,8 @@ async def test_silence(name: str, shape: str) -> None:
 @pytest.mark.parametrize("upstream", SHAPES)
 @inside_once
 async def test_every_byte_counts(upstream: str) -> None:
-    """An answer that takes many times as long as the idle timer, and never pauses that long."""
-    pauses = [Gate() for _ in range(8)]
+    """An answer that takes longer than the idle timer, and never pauses nearly that long."""
+    pauses = [Gate() for _ in range(5)]
 
     def script(request: Request) -> Steps:
         speech = SPEECH[upstream]
@@ -77,14 +77,14 @@ async def test_every_byte_counts(upstream: str) -> None:
         return [*frames(*speech.opening), *beats, *map(chunk, [*speech.words, *speech.ending]), LAST_CHUNK]
 
     with Provider(script) as provider:
-        config = timed("timeouts: {first_byte: 1s, idle: 300ms}")
+        config = timed("timeouts: {first_byte: 5s, idle: 2s}")
         async with Inside(config, provider) as gateway, gateway.ask("chat", f"{upstream}/m", stream=True) as caller:
             began = time.monotonic()
             for pause in pauses:
-                asyncio.get_running_loop().call_later(0.08 * (1 + pauses.index(pause)), pause.open)
+                asyncio.get_running_loop().call_later(0.45 * (1 + pauses.index(pause)), pause.open)
             status, headers = await caller.head()
             assert b"[DONE]" in await caller.body(headers)
-            assert (status, time.monotonic() - began > 0.6) == (200, True)
+            assert (status, time.monotonic() - began > 2) == (200, True)
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before-content", "after-content"])
@@ -135,7 +135,7 @@ async def test_client_stall(upstream: str, whole: bool) -> None:
 async def test_a_slow_client_is_no_stalled_one() -> None:
     speech = SPEECH["chat"]
     size = 12_000_000
-    config = CONFIG + "\nlimits: {client_stall: 600ms}"
+    config = CONFIG + "\nlimits: {client_stall: 2s}"
     events = [speech.word("x" * 50_000)] * (size // 50_000)
     with Provider([*frames(*speech.opening, *events, *speech.ending), LAST_CHUNK]) as provider:
         async with Inside(config, provider) as gateway, gateway.ask("chat", "chat/m", stream=True) as caller:
@@ -144,8 +144,8 @@ async def test_a_slow_client_is_no_stalled_one() -> None:
                 piece = await caller.reader.read(400_000)
                 assert piece, gateway.lines
                 taken += piece
-                await asyncio.sleep(0.05)
-            assert time.monotonic() - began > 1.2
+                await asyncio.sleep(0.1)
+            assert time.monotonic() - began > 2.5
         await gateway.until(lambda: gateway.lines)
         assert "timer" not in gateway.lines[0]
 
@@ -256,7 +256,7 @@ UNFINISHED = {
 async def test_a_slow_request_is_given_up(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """However steadily its bytes come: what counts is the time since it began."""
     monkeypatch.setattr(server, "SWEEP", 0.05)
-    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name else "PATIENCE", 0.3)
+    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name else "PATIENCE", 1.0)
     async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, gateway.call(UNFINISHED[name]) as caller:
 
         async def trickle() -> None:
