@@ -15,6 +15,8 @@ from dragoman.codecs.ledger import Ledger
 from .bodies import BODIES
 from .fuzzing import JUNK, damaged, fuzz
 
+pytestmark = pytest.mark.slow
+
 SHAPES: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
 
 # as unlike each other as upstreams are

@@ -534,7 +534,7 @@ def test_half_closed(gateway: Running, provider: Provider) -> None:
     """A client that says no more counts as gone; its upstream call ends with it."""
     with Wire(gateway.port) as wire:
         wire.send(request(PATHS["chat"], good("chat", "chat", stream=True) | {"model": "chat/slow-forever"}))
-        provider.wait_for(lambda: provider.requests[-1].json["model"] == "slow-forever")
+        provider.wait_for(lambda: provider.requests and provider.requests[-1].json["model"] == "slow-forever")
         connection = provider.connections[provider.requests[-1].connection]
         wire.half_close()
         provider.wait_for(lambda: connection.closed_by == "peer")

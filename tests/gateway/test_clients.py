@@ -14,6 +14,8 @@ from ..conftest import Running, Start
 from .spoken import PATHS
 from .wire import Wire, ask, request
 
+pytestmark = pytest.mark.slow
+
 HOUSE = Path(__file__).resolve().parent.parent.parent
 CONFIG = """
 listeners: [{type: model, address: 127.0.0.1, port: PORT}]

@@ -11,6 +11,8 @@ from .inside import CONFIG, Inside, inside
 from .spoken import SHAPE_AT, SPEECH
 from .test_faults import frames
 
+pytestmark = pytest.mark.slow
+
 TIMES = 5
 
 

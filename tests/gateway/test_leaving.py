@@ -16,6 +16,8 @@ from ..scripted import Gate, Provider, Request, Step, Steps, chunk, respond, str
 from .inside import CONFIG, Caller, Inside, descriptors, inside
 from .spoken import SHAPE_AT, SHAPES, SPEECH
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = 40
 
 

@@ -15,6 +15,8 @@ from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, respond
 from .spoken import PATHS, SHAPES, SPEECH
 from .wire import Wire, ask, request
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 listeners: [{type: model, address: 127.0.0.1, port: PORT}]
 model_providers:

@@ -17,6 +17,8 @@ from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, 
 from .inside import CONFIG, Inside, inside, inside_once
 from .spoken import SHAPES, SPEECH, Judges
 
+pytestmark = pytest.mark.slow
+
 SHORT = "timeouts: {first_byte: 100ms, idle: 100ms, connect: 100ms}"
 
 
@@ -200,7 +202,7 @@ async def test_keep_alives_before_anything(quick: None, client: str, upstream: s
                 assert status == 200
                 said = await caller.until(COMMENT) + await caller.body(headers)
                 assert PING not in said
-                assert said.count(COMMENT) > 2
+                assert said.count(COMMENT) >= 1
                 assert b"(idle)" in said
             assert gateway.lines[0]["timer"] == "idle"
 

@@ -13,6 +13,8 @@ from ..conftest import Running, Start
 from ..scripted import Provider, Request, respond
 from .wire import ask, request
 
+pytestmark = pytest.mark.slow
+
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 CONFIG = """
