@@ -9,9 +9,9 @@ from setuptools import setup
 
 HERE = pathlib.Path(__file__).parent
 FOLDERS = ("codecs", "conf", "proxy", "handlers")
-POSTGRES = ["psycopg[binary,pool]>=3.2,<4"]
+POSTGRES = ["psycopg[binary]>=3.2,<4"]
 REDIS = ["redis>=5.1"]
-OTEL = ["opentelemetry-sdk>=1.30", "opentelemetry-exporter-otlp-proto-http>=1.30"]
+OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
 def packages() -> list[str]:
@@ -63,6 +63,7 @@ setup(
             "pytest-httpserver>=1.1",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",
+            "h11>=0.16",
             "openai>=3",
             "anthropic>=2",
             "httpx>=0.27",

@@ -1,16 +1,17 @@
 """What one upstream model can express: flags that the encoders ask, never guess.
 
 The names are those of the configuration's `capabilities` map with the dot written as an underscore (`c.reasoning_in` is
-`c_reasoning_in`). `c_`, `m_` and `r_` flags speak of an upstream of the chat, messages and responses shape.
+`c_reasoning_in`). A letter in front says of which API an upstream's flag speaks. The configuration's readers are made from the types
+here (`conf/flags.py`): this is the only list of flags, of efforts and of their words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
-ALL_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,13 @@ class Capabilities:
     """Flags of one upstream and model. The defaults are those of an unknown host of the shape."""
 
     owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 are the operator's affair
-    echo_model: str = "alias"  # "alias": the caller sees the alias it asked for; "upstream": what the upstream says
+    echo_model: Literal["alias", "upstream"] = "alias"  # the name that the caller asked by, or what the upstream says
     reasoning_domain: str = ""  # whose opaque reasoning this upstream can read back; by default the provider's name
+    schema_subset: tuple[str, ...] = ()  # what tools' schemas must be: subsets.RESTRICTIONS
+    leave_out: tuple[str, ...] = ()  # members of a body that the upstream refuses by name
     openai_host: bool = False  # api.openai.com or Azure: takes OpenAI's own extensions
 
-    c_max_tokens_field: str = "max_tokens"
+    c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     c_developer_role: bool = False
     c_single_system: bool = False  # the chat template rejects a second system message
     c_custom_tools: bool = False
@@ -31,17 +34,38 @@ class Capabilities:
     c_web_search: bool = False
     c_top_k: bool = False
     c_effort_values: tuple[str, ...] = ("low", "medium", "high")  # empty: not a reasoning model
-    c_reasoning_in: str = "reasoning_content"  # none | reasoning_content | reasoning | reasoning_details
+    c_reasoning_in: Literal["none", "reasoning_content", "reasoning", "reasoning_details"] = "reasoning_content"
     c_reasoning_required_with_tools: bool = False
     c_cache_breakpoints: bool = False
     c_strict_tools: bool = True
     c_json_schema: bool = True
     c_content_parts: bool = True
+    c_extra_content: bool = False  # takes Google's signatures back in `extra_content`
     c_fast_tier: bool = False  # accepts service_tier "fast"
+    # what the rules of chat/rules_out.py ask
+    c_reasons: Literal["never", "asked", "unless_off", "always"] = "asked"  # with an effort
+    c_thinking_switch: Literal["none", "thinking", "enable_thinking"] = "none"  # the member that switches it off
+    c_sampling: Literal["full", "unless_reasoning", "none"] = "full"  # temperature, top_p
+    c_tools: bool = True
+    c_tool_choice: Literal["any", "required", "auto"] = "any"  # required: no named tool
+    c_tool_choice_reasoning: Literal["any", "required", "auto"] = "any"  # the same while the model reasons
+    c_mixed_strict: bool = True  # strict tools beside others
+    c_letter_names: bool = False  # a tool's name begins with a letter
+    c_call_ids: Literal["any", "nine"] = "any"  # nine: letters and digits
+    c_user_after_tool: bool = True
+    c_alternate: bool = False  # user and assistant take turns
+    c_null_content: bool = True  # beside tool calls
+    c_empty_content: bool = True
+    c_images: bool = True
+    c_image_urls: bool = True  # else data URLs only
+    c_reasoning_required: bool = False  # of every assistant's message
+    c_max_output: int = 0  # tokens; 0: no bound is known
+    c_json_object: bool = True
+    c_json_with_tools: bool = True
 
     m_version: str = "2023-06-01"
-    m_sampling: str = "temperature_or_top_p"  # full | temperature_or_top_p | none
-    m_thinking: str = "adaptive"  # none | manual | both | adaptive | adaptive_always
+    m_sampling: Literal["full", "temperature_or_top_p", "none"] = "temperature_or_top_p"
+    m_thinking: Literal["none", "manual", "both", "adaptive", "adaptive_always"] = "adaptive"
     m_effort_values: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
     m_structured_outputs: bool = True
     m_strict_tools: bool = True
@@ -53,6 +77,7 @@ class Capabilities:
     m_count_tokens: bool = True
     m_tools_required_with_history: bool = False
     m_auto_cache: bool = False
+    m_forced_tools: bool = True  # tool_choice any and tool
     m_fast_speed: bool = False  # accepts speed "fast"
 
     r_stateful: bool = True
@@ -60,6 +85,10 @@ class Capabilities:
     r_encrypted_reasoning: bool = True
     r_summaries: bool = True
     r_input_tokens: bool = True
+    r_effort_values: tuple[str, ...] = EFFORTS  # empty: not a reasoning model
+    r_sampling: Literal["full", "unless_reasoning"] = "full"  # temperature, top_p, top_logprobs
+    r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # with an effort
+    r_instructions_required: bool = False  # and no message of role system
     r_fast_tier: bool = False
 
     @classmethod

@@ -2,7 +2,8 @@
 
     GatewayError                 kind, status, message (public), detail (for the log only, and without anybody's content)
     ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota
-    ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Answered
+    ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Overlong,
+    │                            Answered
     ├─ RouteFault                NoCandidate, Unconfigured, Overloaded, AllFailed(attempts)
     └─ LocalBug                  an invariant of ours broke: 500, and the traceback goes to the log
 
@@ -12,6 +13,7 @@ each shape (KINDS). A message is public: it never holds a key, a URL with creden
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import jsontext
@@ -51,6 +53,14 @@ KINDS: dict[str, Kind] = {
 def _sound(text: str) -> str:
     """Half a character, which a caller can send, is nothing that every JSON reader takes back."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def forget(error: BaseException | None) -> None:
+    """Take away what an error that is kept holds of the frames it came through: they hold the request, and lead back to the error."""
+    while error is not None and (error.__traceback__ or error.__context__):
+        before = error.__cause__ or error.__context__
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        error = before
 
 
 class GatewayError(Exception):
@@ -96,11 +106,8 @@ class GatewayError(Exception):
         return self.message
 
     def http_status(self, shape: str) -> int:
-        """The HTTP status for a caller of this shape (`chat`, `messages` or `responses`)."""
-        if self.status is not None:
-            return self.status
-        kind = KINDS[self.kind]
-        return kind.messages_status if shape == "messages" else kind.openai_status
+        """The HTTP status for a caller of this shape. shape: a key of FORMS."""
+        return FORMS[shape].status(KINDS[self.kind]) if self.status is None else self.status
 
     def openai(self) -> dict[str, Any]:
         """The inside of `error` in the OpenAI shapes."""
@@ -116,13 +123,30 @@ class GatewayError(Exception):
         return {"type": "error", "error": error, "request_id": request_id}
 
     def body(self, shape: str, request_id: str | None) -> bytes:
-        """The HTTP body for a caller of this shape; `shared` is the form that both vendors' SDKs read."""
-        if shape == "messages":
-            return jsontext.dumps(self.anthropic(request_id))
-        if shape == "shared":
-            error = self.openai() | {"type": KINDS[self.kind].messages_type}
-            return jsontext.dumps({"type": "error", "error": error, "request_id": request_id})
-        return jsontext.dumps({"error": self.openai()})
+        """The HTTP body for a caller of this shape. shape: a key of FORMS."""
+        return jsontext.dumps(FORMS[shape].body(self, request_id))
+
+
+# ---- how an API says it ----
+
+
+class ErrorForm(NamedTuple):
+    """status: of a kind. body: (error, request id) → the whole object."""
+
+    status: Callable[[Kind], int]
+    body: Callable[[GatewayError, str | None], dict[str, Any]]
+
+
+def _shared(error: GatewayError, request_id: str | None) -> dict[str, Any]:
+    inner = error.openai() | {"type": KINDS[error.kind].messages_type}
+    return {"type": "error", "error": inner, "request_id": request_id}
+
+
+OPENAI = ErrorForm(lambda kind: kind.openai_status, lambda error, request_id: {"error": error.openai()})
+ANTHROPIC = ErrorForm(lambda kind: kind.messages_status, GatewayError.anthropic)
+
+FORMS: dict[str, ErrorForm] = {"shared": ErrorForm(OPENAI.status, _shared)}
+"""By shape, filled by `registry`. `shared` is read by both vendors' SDKs: for paths that belong to no shape."""
 
 
 # ---- the caller's ----
@@ -185,7 +209,10 @@ class NotFound(ClientFault):
 
 
 class UpstreamFault(GatewayError):
+    """sent: whether the upstream may have read the request; False where to send it again does no harm."""
+
     kind = "bad_gateway"
+    sent = True
 
 
 class Refused(UpstreamFault):
@@ -225,6 +252,12 @@ class Garbled(UpstreamFault):
     """The answer is not what its protocol says: not HTTP, not JSON, not this shape's events."""
 
     code = "upstream_protocol_error"
+
+
+class Overlong(UpstreamFault):
+    """The answer goes on beyond what the gateway keeps of one."""
+
+    code = "upstream_answer_too_long"
 
 
 class Answered(UpstreamFault):

@@ -56,12 +56,14 @@ class Reasoning:
 
 @dataclass(slots=True)
 class Seal:
-    """What the provider wants back with this reasoning, verbatim, on the next turn."""
+    """What the provider wants back with this part, verbatim, on the next turn: with reasoning or text, while it is open.
+
+    form: what the value is. "anthropic": a thinking block's signature. "redacted": a redacted block's data. "openai": encrypted_content.
+    "google": a thought signature. A tool call's stands in its ToolStart, since callers must have it before the call or with it.
+    """
 
     part: int
-    form: (
-        str  # "anthropic": value is a thinking block's signature; "redacted": value is a redacted block's data; "openai": encrypted_content
-    )
+    form: str
     value: str  # may be "" in the openai form
     id: str = ""  # openai form: the reasoning item's id
     summary: tuple[str, ...] = ()  # openai form: the item's summary parts
@@ -74,6 +76,7 @@ class ToolStart:
     name: str  # as the client declared it
     kind: str = "function"  # "function" (arguments are JSON text) or "custom" (free text)
     namespace: str | None = None
+    seal: Seal | None = None  # of this part
 
 
 @dataclass(slots=True)
@@ -126,7 +129,7 @@ class Metered:
 class Stop:
     """The model has finished, and the upstream proved it."""
 
-    reason: str  # a key of REASONS
+    reason: str  # one of REASONS
     sequence: str | None = None  # reason "stop_sequence": which one
     explanation: str | None = None  # reason "refusal": the provider's words
 
@@ -162,14 +165,5 @@ Event = (
     | Ping
 )
 
-# neutral reason -> (messages stop_reason, chat finish_reason, responses status, responses incomplete reason)
-REASONS: dict[str, tuple[str, str, str, str | None]] = {
-    "end": ("end_turn", "stop", "completed", None),
-    "stop_sequence": ("stop_sequence", "stop", "completed", None),
-    "tool": ("tool_use", "tool_calls", "completed", None),
-    "length": ("max_tokens", "length", "incomplete", "max_output_tokens"),
-    "context": ("model_context_window_exceeded", "length", "incomplete", "max_output_tokens"),
-    "filter": ("refusal", "content_filter", "incomplete", "content_filter"),
-    "refusal": ("refusal", "content_filter", "incomplete", "content_filter"),
-    "pause": ("pause_turn", "stop", "completed", None),
-}
+REASONS = ("end", "stop_sequence", "tool", "length", "context", "filter", "refusal", "pause")
+"""Why an answer may have stopped, in the hub's words. Each shape has its own for every one of them."""

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import NamedTuple
 
 _FOREIGN_PREFIX = re.compile(r"^(?:chatcmpl-|msg_|resp_|gen-)")
 _NOT_ID = re.compile(r"[^A-Za-z0-9_-]")
-_MESSAGES_ID = re.compile(r"[a-zA-Z0-9_-]+")
 
-# the longest call id that each shape's own vendor takes in a request
-LONGEST = {"chat": 40, "responses": 64}
+
+class IdForm(NamedTuple):
+    """What an API takes as the id of a tool call.
+
+    prefix: of ids that are made here. pattern: of ids that it takes; None: any. longest: that the API's own vendor takes in a
+    request; None: any.
+    """
+
+    prefix: str
+    pattern: re.Pattern[str] | None = None
+    longest: int | None = None
 
 
 def digest(text: str, length: int) -> str:
@@ -29,10 +38,10 @@ class CallIds:
     A call id that stands twice in a conversation is told apart by its ordinal; results are paired with calls in order.
     """
 
-    def __init__(self, shape: str, openai_host: bool) -> None:
-        self._prefix = "toolu_" if shape == "messages" else "call_"
-        self._messages = shape == "messages"
-        self._longest = LONGEST[shape] if openai_host and not self._messages else None
+    def __init__(self, form: IdForm, own_vendor: bool = False) -> None:
+        """own_vendor: the upstream is the API's own vendor."""
+        self._prefix, self._pattern, longest = form
+        self._longest = longest if own_vendor else None
         self._calls: dict[str, int] = {}
         self._results: dict[str, int] = {}
 
@@ -46,7 +55,7 @@ class CallIds:
         seen[id] = ordinal = seen.get(id, 0) + 1
         if ordinal > 1 and (seen is self._calls or ordinal <= self._calls.get(id, 1)):
             return self._prefix + digest(f"{id}#{ordinal}", 24)
-        if self._messages and not _MESSAGES_ID.fullmatch(id):
+        if self._pattern is not None and not self._pattern.fullmatch(id):
             return self._prefix + digest(id, 24)
         if self._longest is not None and len(id) > self._longest:
             return self._prefix + digest(id, 24)
@@ -56,8 +65,8 @@ class CallIds:
 class AnswerIds:
     """Tool call ids on their way down: the upstream's own, minted where it gave none or the same twice."""
 
-    def __init__(self, client_shape: str) -> None:
-        self._prefix = "toolu_" if client_shape == "messages" else "call_"
+    def __init__(self, form: IdForm) -> None:
+        self._prefix = form.prefix
         self._seen: set[str] = set()
 
     def call(self, id: str, response_id: str, slot: int) -> str:

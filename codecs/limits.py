@@ -1,6 +1,6 @@
-"""Headers that say how much is left and when to come back, in the words of the client's shape.
+"""Headers that say how much is left and when to come back, in the words of the caller's API.
 
-The OpenAI shapes count down (`x-ratelimit-reset-tokens: 1m30s`), the messages shape names the moment
+OpenAI's count down (`x-ratelimit-reset-tokens: 1m30s`), Anthropic's name the moment
 (`anthropic-ratelimit-tokens-reset: 2026-11-22T10:00:00Z`). What cannot be read is left out; nothing is invented.
 Sources: OpenAI, "Rate limits in headers"; Anthropic, "Rate limits: response headers"; RFC 9110 10.2.3 (Retry-After).
 """
@@ -8,10 +8,11 @@ Sources: OpenAI, "Rate limits in headers"; Anthropic, "Rate limits: response hea
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import ceil
+from typing import NamedTuple
 
 _OF_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 _LONGEST = 64  # characters of a value that is looked at
@@ -39,30 +40,34 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if moment is None else max(0.0, moment - now)
 
 
-def answer_headers(upstream_shape: str, client_shape: str, headers: Mapping[str, str], now: float) -> dict[str, str]:
-    """The upstream's rate-limit and retry headers for a client of another shape.
+class LimitForm(NamedTuple):
+    """One vendor's words.
 
-    Shapes are `chat`, `messages` and `responses`; now is in seconds since the epoch.
+    read: (headers with lower-case names, now) → the same in OpenAI's words. write: back. milliseconds: `retry-after-ms` is known.
     """
+
+    read: Callable[[Mapping[str, str], float], dict[str, str]]
+    write: Callable[[Mapping[str, str], float], dict[str, str]]
+    milliseconds: bool
+
+
+def answer_headers(upstream: LimitForm, caller: LimitForm, headers: Mapping[str, str], now: float) -> dict[str, str]:
+    """The upstream's rate-limit and retry headers for a caller of another shape. now: seconds since the epoch."""
     given = _lowered(headers)
-    found = _retry_headers(given, client_shape, now)
-    if upstream_shape == "messages" and client_shape != "messages":
-        found |= _from_messages(given, now)
-    elif client_shape == "messages" and upstream_shape != "messages":
-        found |= _to_messages(given, now)
-    else:
-        found |= {name: value for name, value in given.items() if _is_limit(name)}
-    return found
+    found = _retry_headers(given, caller, now)
+    if upstream is caller:
+        return found | _openai(given, now)
+    return found | caller.write(upstream.read(given, now), now)
 
 
-def own_headers(client_shape: str, families: Mapping[str, tuple[int, int, float]], now: float) -> dict[str, str]:
+def own_headers(caller: LimitForm, families: Mapping[str, tuple[int, int, float]], now: float) -> dict[str, str]:
     """The gateway's own limits. families: `requests` and `tokens`, each with limit, what remains, and seconds until all is there again."""
     found: dict[str, str] = {}
     for family, (limit, remaining, wait) in families.items():
         found[f"x-ratelimit-limit-{family}"] = str(limit)
         found[f"x-ratelimit-remaining-{family}"] = str(remaining)
         found[f"x-ratelimit-reset-{family}"] = _go_duration(wait)
-    return _to_messages(found, now) if client_shape == "messages" else found
+    return caller.write(found, now)
 
 
 def replaced(found: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
@@ -78,13 +83,13 @@ def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in lowered if 0 < len(value) <= _LONGEST and value.isprintable()}
 
 
-def _retry_headers(given: Mapping[str, str], client_shape: str, now: float) -> dict[str, str]:
+def _retry_headers(given: Mapping[str, str], caller: LimitForm, now: float) -> dict[str, str]:
     found: dict[str, str] = {}
     milliseconds = _number(given.get("retry-after-ms", ""))
-    if milliseconds is not None and client_shape != "messages":
+    if milliseconds is not None and caller.milliseconds:
         found["retry-after-ms"] = given["retry-after-ms"]
     asked = {name: value for name, value in given.items() if name == "retry-after"}
-    if not asked and milliseconds is not None and client_shape == "messages":
+    if not asked and milliseconds is not None and not caller.milliseconds:
         asked = {"retry-after-ms": given["retry-after-ms"]}
     seconds = retry_after(asked, now)
     if seconds is not None:
@@ -97,6 +102,10 @@ def _retry_headers(given: Mapping[str, str], client_shape: str, now: float) -> d
 def _is_limit(name: str) -> bool:
     prefix, _, family = name.rpartition("-")
     return family in _FAMILIES and prefix in ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+
+
+def _openai(given: Mapping[str, str], now: float) -> dict[str, str]:
+    return {name: value for name, value in given.items() if _is_limit(name)}
 
 
 def _to_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
@@ -127,6 +136,10 @@ def _from_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
         if moment is not None:
             found[f"x-ratelimit-reset-{family}"] = _go_duration(max(0.0, moment - now))
     return found
+
+
+OPENAI = LimitForm(_openai, _openai, milliseconds=True)
+ANTHROPIC = LimitForm(_from_messages, _to_messages, milliseconds=False)
 
 
 # ---- values ----

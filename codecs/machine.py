@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 from . import events as ev
 
-# event -> what must be open for it: kind of the part it names, or None when it names none
-_WITHIN: dict[type, str | None] = {
+# event -> what must be open for it: the kind of the part that it names
+_WITHIN: dict[type, str | tuple[str, ...]] = {
     ev.Text: "text",
     ev.Citation: "text",
     ev.Reasoning: "reasoning",
-    ev.Seal: "reasoning",
+    ev.Seal: ("reasoning", "text"),
     ev.Arguments: "tool",
 }
 _OPENS: dict[type, str] = {ev.TextStart: "text", ev.ReasoningStart: "reasoning", ev.ToolStart: "tool"}
@@ -55,6 +55,8 @@ class Machine:
             raise Disorder(f"{kind.__name__} between Metered and Stop")
         if kind in _OPENS:
             self._opens(event.part, _OPENS[kind])  # type: ignore[union-attr]
+            if isinstance(event, ev.ToolStart):
+                self._sealed(event)
         elif kind in _WITHIN:
             self._within(event.part, _WITHIN[kind], kind.__name__)  # type: ignore[union-attr]
         elif isinstance(event, ev.PartStop):
@@ -74,8 +76,12 @@ class Machine:
         self._next += 1
         self._open[part] = kind
 
-    def _within(self, part: int, wanted: str | None, name: str) -> None:
-        if self._open.get(part) != wanted:
+    def _sealed(self, event: ev.ToolStart) -> None:
+        if event.seal is not None and event.seal.part != event.part:
+            raise Disorder(f"part {event.part} has the seal of {event.seal.part}")
+
+    def _within(self, part: int, wanted: str | tuple[str, ...], name: str) -> None:
+        if self._open.get(part) not in ((wanted,) if isinstance(wanted, str) else wanted):
             raise Disorder(f"{name} in part {part}, which is {self._open.get(part, 'not open')}")
 
     def _closing(self, event: ev.Metered | ev.Stop) -> None:

@@ -27,7 +27,7 @@ _MAGIC = (
     (b"GIF89a", "image/gif"),
     (b"%PDF-", PDF),
 )
-_HEAD = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
+_HEAD = re.compile(r"data:([^,;]*+)((?:;[^,;]*+)*+),", re.IGNORECASE)
 _LONGEST_HEAD = 1024
 
 

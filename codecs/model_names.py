@@ -14,7 +14,7 @@ Free texts are not read: a model's name in a prompt, in a function's schema or i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -58,13 +58,15 @@ FIELDS: dict[str, _Place] = {
 
 _NAMING = ("model", "models", "allowed_models", "analysis_models", "preset", "route", "fallbacks", "fallback_models",
            "context_window_fallbacks", "content_policy_fallbacks")  # fmt: skip
+STEP = 16 * 1024  # members looked at between two yields
 _HOLDING = ("tools", "svg", "parameters", "plugins", "moderation")
 
 
-def names(body: bytes, scan: splice.Scan, query: str = "") -> list[Named]:
+def names(body: bytes, scan: splice.Scan, query: str = "") -> Generator[None, None, list[Named]]:
     """The models that a request asks for besides `scan.model`. query: what stands behind its path, with or without question mark.
 
-    Raises errors.Malformed for what two readers may see differently, errors.WrongType for a list of something else than models.
+    A generator that returns them: a large body is looked at in steps. Raises errors.Malformed for what two readers may see
+    differently, errors.WrongType for a list of something else than models.
     """
     found = [Named(value, f"{key} in the query") for key, value in parse_qsl(query.lstrip("?")) if key.casefold() == "model"]
     if not any(key.casefold() in FIELDS for key in scan.value):
@@ -72,7 +74,7 @@ def names(body: bytes, scan: splice.Scan, query: str = "") -> list[Named]:
     found += _named(scan.value)
     if "models" in scan.value:  # the route is then how to go through them
         found = [named for named in found if named.param != "route"]
-    _check_single(body, scan.value)
+    yield from _check_single(body, scan.value)
     return found
 
 
@@ -100,24 +102,29 @@ def _members(node: dict[str, Any], place: _Place, param: str) -> Iterator[tuple[
             raise errors.Malformed(f"`{key[:64]}` must be spelled `{key.casefold()}`.", param=param or key.casefold())
 
 
-def _check_single(body: bytes, value: dict[str, Any]) -> None:
+def _check_single(body: bytes, value: dict[str, Any]) -> Generator[None, None, None]:
     """Raises Malformed when one of the table's members stands twice in an object."""
-    written = splice.count_members(body, _NAMING)
+    written = yield from splice.count_members(body, _NAMING)
     if not any(written.values()) or (written == {**dict.fromkeys(written, 0), "model": 1} and "model" in value):
         return  # nothing but the top level's `model` can name one
-    written |= splice.count_members(body, _HOLDING)
-    kept = _counted(value)
+    written |= yield from splice.count_members(body, _HOLDING)
+    kept = yield from _counted(value)
     for key, count in written.items():
         if count != kept[key]:
             raise errors.Malformed(f"`{key}` stands twice in an object of the request body.", param=key)
 
 
-def _counted(value: Any) -> Counter[str]:
+def _counted(value: Any) -> Generator[None, None, Counter[str]]:
     """How many members of each name there are, at any depth."""
     found: Counter[str] = Counter()
     stack = [value]
+    looked = 0
     while stack:
         node = stack.pop()
+        looked += len(node)
+        if looked > STEP:
+            looked = 0
+            yield
         if isinstance(node, dict):
             found.update(node.keys())
             stack += [inner for inner in node.values() if isinstance(inner, dict | list)]

@@ -1,4 +1,4 @@
-"""What a chat and a responses upstream have in common: OpenAI's words for settings and tools, whichever API carries them.
+"""What OpenAI's two APIs have in common: words for settings and tools, whichever of them carries these.
 
 Everything here takes what it answers for out of the request, and reports what it changes or cannot say.
 """
@@ -11,6 +11,9 @@ from typing import Any
 
 from . import jsontext, schema
 from .request import OutputFormat, Request, Tool
+
+# other operations that name a model, of which upstreams of OpenAI's family serve one or the other
+OPERATIONS = re.compile(r"/(?:embeddings|completions|moderations|rerank|images/[a-z]+|audio/[a-z]+)")
 
 _LONGEST_USER = 128
 _NOT_NAME = re.compile(r"[^a-zA-Z0-9_-]")
@@ -35,7 +38,7 @@ def output_format(request: Request, output: OutputFormat) -> dict[str, Any]:
     written: dict[str, Any] = {"type": "json_schema", "name": output.name or _name_of(output.schema)}
     if output.schema is not None:
         written["schema"] = output.schema
-    strict = schema.is_strict(output.schema) if request.shape == "messages" else output.strict
+    strict = schema.is_strict(output.schema) if request.habits.open_schemas else output.strict
     if strict is not None:
         written["strict"] = strict
     if output.description is not None:
@@ -61,7 +64,7 @@ def tier(request: Request, fast: bool) -> str | None:
         request.take("speed")
         return "fast"
     asked = request.settings.get("service_tier")
-    if asked is None or asked.value == "ultrafast" or (asked.value == "fast" and request.shape == "chat" and not fast):
+    if asked is None or asked.value == "ultrafast" or (asked.value == "fast" and not (fast or request.habits.fast_tier)):
         return None
     value: str = request.take("service_tier")
     return value
@@ -82,18 +85,14 @@ def description(request: Request, tool: Tool) -> str | None:
 def strict(request: Request, tool: Tool, taken: bool) -> bool | None:
     """Whether a function is strict; None where nothing is to be said. taken: the upstream knows strict tools.
 
-    The messages shape is strict with any schema, the OpenAI shapes only with a closed one; the responses shape is strict by default.
+    OpenAI's APIs are strict only with a closed schema; where the caller's takes any, an open one is not strict here.
     """
+    habits = request.habits
     if tool.strict is None:
-        default = request.shape == "responses" and taken and schema.is_strict(tool.schema)
+        default = habits.strict_by_default and taken and schema.is_strict(tool.schema)
         return True if default else None
-    if taken and (request.shape != "messages" or (tool.strict and schema.is_strict(tool.schema))):
+    if taken and (not habits.open_schemas or (tool.strict and schema.is_strict(tool.schema))):
         return tool.strict
     if tool.strict:
-        request.ledger.drop(_strict_path(request, tool))
+        request.ledger.drop((*tool.path, *tool.inside, "strict"))
     return None
-
-
-def _strict_path(request: Request, tool: Tool) -> tuple[str | int, ...]:
-    nested = request.shape == "chat" and tool.path[0] == "tools"
-    return (*tool.path, "function", "strict") if nested else (*tool.path, "strict")

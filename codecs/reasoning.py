@@ -13,12 +13,12 @@ from typing import Any
 
 import orjson
 
+from .capabilities import EFFORTS
+from .events import Seal
 from .ledger import Path
-from .request import ReasoningPart, Request, Thinking
+from .request import CallPart, Part, ReasoningPart, Request, Sealed, Thinking
 
 ENVELOPE = "dgr1."
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def seal(payload: dict[str, Any]) -> str:
@@ -39,6 +39,26 @@ def seal_item(domain: str, id: str, encrypted: str, summary: Iterable[str]) -> s
 def seal_blocks(domain: str, blocks: list[dict[str, Any]]) -> str:
     """For thinking and redacted_thinking blocks."""
     return seal({"k": "m", "u": domain, "b": blocks})
+
+
+def seal_call(domain: str, sealed: Seal) -> str:
+    """For a tool call's own seal, on a carrier that stands before the call."""
+    return seal({"k": "g", "u": domain, "f": sealed.form, "v": sealed.value})
+
+
+def hand_over(request: Request) -> None:
+    """Give what carriers bring to the calls that follow them; a carrier without a call stays, and is reported by who meets it."""
+    for turn in request.turns:
+        if not any(isinstance(part, ReasoningPart) and part.form == "carrier" for part in turn.parts):
+            continue
+        parts: list[Part] = []
+        for part in turn.parts:
+            before = parts[-1] if parts else None
+            if isinstance(part, CallPart) and isinstance(before, ReasoningPart) and before.form == "carrier":
+                parts.pop()
+                part.seal = before.sealed
+            parts.append(part)
+        turn.parts = parts
 
 
 def is_sealed(text: Any) -> bool:
@@ -63,6 +83,8 @@ def unseal(text: str) -> dict[str, Any] | None:
         summary = inside.get("s", [])
         strings = isinstance(inside.get("id"), str) and isinstance(inside.get("ec"), str)
         return inside if strings and isinstance(summary, list) and all(isinstance(s, str) for s in summary) else None
+    if kind == "g":
+        return inside if isinstance(inside.get("f"), str) and isinstance(inside.get("v"), str) else None
     if kind == "m":
         blocks = inside.get("b")
         return inside if isinstance(blocks, list) and blocks and all(is_block(b) for b in blocks) else None
@@ -86,6 +108,8 @@ def opened(sealed: str, path: Path, text: str = "") -> ReasoningPart:
     domain = inside["u"]
     if inside["k"] == "c":
         return ReasoningPart(path, "text", text=text, domain=domain)
+    if inside["k"] == "g":
+        return ReasoningPart(path, "carrier", text=text, sealed=Sealed(inside["f"], inside["v"], path, domain))
     if inside["k"] == "r":
         return ReasoningPart(path, "openai", text=text, id=inside["id"], encrypted=inside["ec"], summary=inside.get("s", []), domain=domain)
     return ReasoningPart(path, "anthropic", text=text, blocks=inside["b"], domain=domain)

@@ -17,6 +17,8 @@ class Encoded(NamedTuple):
     tools: ToolMap
 
 
+MAX_ANSWER = 64 * 1024 * 1024
+
 LABELS, LONGEST = 32, 100  # of Unsaid, and characters of one
 
 
@@ -63,4 +65,6 @@ class Reply:
     begun: dict[str, Any] | None = None
     given: int = 0
     unsaid: Unsaid = field(default_factory=Unsaid)
+    # about how many bytes of a streamed answer may be kept for what its end repeats (see `lanes.Extent`)
+    max_answer: int = MAX_ANSWER
     announced: int = 0  # responses clients: events of this answer that they have got before it began (of a background response)

@@ -8,7 +8,7 @@ A value that is null or the documented default of its shape is never made a sett
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,10 +25,28 @@ class Cache:
 
 
 @dataclass(slots=True)
+class Sealed:
+    """What a provider wants back verbatim with a text or a tool call.
+
+    form: as of events.Seal. path: where it came, for the ledger. domain: whose it is; None: it came as itself, not in our envelope.
+    """
+
+    form: str
+    value: str
+    path: Path
+    domain: str | None = None
+
+    def readable(self, form: str, domain: str) -> bool:
+        """Whether an upstream that takes this form, and answers for this domain, can take it back."""
+        return self.form == form and self.domain in (None, domain)
+
+
+@dataclass(slots=True)
 class TextPart:
     text: str
     path: Path
     cache: Cache | None = None
+    seal: Sealed | None = None
 
 
 @dataclass(slots=True)
@@ -85,7 +103,8 @@ class ReasoningPart:
     "anthropic": blocks are thinking and redacted_thinking objects, verbatim;
     "openai": id, encrypted and summary of a reasoning item; domain says whose (only that account can read it);
     "text": plain text of an upstream that has nothing else; domain says whose (for text it is not binding outside the messages shape);
-    "foreign": nothing of use to anyone but a reader; text may be set.
+    "foreign": nothing of use to anyone but a reader; text may be set;
+    "carrier": no reasoning at all: `sealed` belongs to the call that follows (see reasoning.hand_over).
     """
 
     path: Path  # what the ledger names when it cannot be carried
@@ -96,6 +115,7 @@ class ReasoningPart:
     encrypted: str = ""
     summary: list[str] = field(default_factory=list)
     domain: str | None = None  # None: came as itself, not in our envelope
+    sealed: Sealed | None = None
 
 
 @dataclass(slots=True)
@@ -109,6 +129,7 @@ class CallPart:
     kind: str = "function"  # function | custom
     namespace: str | None = None
     cache: Cache | None = None
+    seal: Sealed | None = None
 
 
 @dataclass(slots=True)
@@ -164,6 +185,7 @@ class Tool:
     # web_search: allowed_domains, blocked_domains, user_location, search_context_size, max_uses
     search: dict[str, Any] = field(default_factory=dict)
     cache: Cache | None = None
+    inside: Path = ()  # where the members of the definition stand, behind `path`
 
 
 @dataclass(slots=True)
@@ -179,6 +201,29 @@ class ToolChoice:
 
 
 # ---- settings ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What the caller's API means by itself and says in no field: facts that a decoder gives to the request it makes.
+
+    Encoders ask these and never which shape the caller speaks.
+    """
+
+    turns_at: str  # the member that holds the turns
+    one_list: bool = False  # it is one list of items, so that what is moved in it is reported as the list
+    endpoint: tuple[str, ...] = ()  # settings that concern the caller's endpoint: they mean nothing to another API's upstream
+    cache_mark: str  # the member that sets a cache breakpoint; its lifetimes are those of the API that has this word
+    image_detail_at: Path = ("detail",)  # inside an image part
+    search_at: Mapping[str, Path] = field(default_factory=dict)  # inside a web_search tool; a key that is missing stands at the top
+    strict_by_default: bool = False  # a function is strict, where its schema can be, unless it says otherwise
+    open_schemas: bool = False  # "strict" goes with any schema; OpenAI's only with a closed one
+    fast_tier: bool = True  # "fast" is a word of its service_tier
+    shows_thinking: bool = False  # the caller has no way to ask for thinking to be shown, and expects it
+    hides_thinking: bool = False  # the caller can ask for thinking to be left out of the answer altogether
+    seals_text: bool = False  # reasoning that is nothing but text is bound to whom it came from; elsewhere it is in the open
+    results_inside: bool = False  # tool results and what the user says stand in one turn
+    system_inside: str = "system"  # the role by which another API knows a system turn that stands among the others
 
 
 @dataclass(slots=True)
@@ -223,7 +268,7 @@ class Setting(NamedTuple):
 class Request:
     """One request in the hub's words. `body` is the client's own JSON object: for the ledger's order and for what an answer echoes."""
 
-    shape: str
+    shape: str  # for what an operator reads; what follows from it is in `habits`
     model: str
     body: dict[str, Any]
     stream: bool = False
@@ -237,6 +282,8 @@ class Request:
     include_encrypted: bool = False  # responses: reasoning.encrypted_content, asked for or implied by store: false
     summary: str | None = None  # responses: reasoning.summary
     legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
+    habits: Habits = Habits(turns_at="messages", cache_mark="")
+    taken: dict[str, Path] = field(default_factory=dict)  # where the settings stood that an encoder took
 
     def set(self, name: str, value: Any, *path: str | int) -> None:
         """Record what was asked; None is absence. path defaults to the name itself."""
@@ -245,12 +292,19 @@ class Request:
 
     def take(self, name: str) -> Any:
         """The setting's value, which the caller now answers for; None when it was not asked."""
-        setting = self.settings.pop(name, None)
+        setting = self.take_setting(name)
         return None if setting is None else setting.value
 
     def take_setting(self, name: str) -> Setting | None:
         """As `take`, with the path."""
-        return self.settings.pop(name, None)
+        setting = self.settings.pop(name, None)
+        if setting is not None:
+            self.taken[name] = setting.path
+        return setting
+
+    def path_of(self, name: str) -> Path:
+        """Where the caller's body has a setting that was taken."""
+        return self.taken.get(name, (name,))
 
     def ignore(self, names: Iterable[str]) -> None:
         """Take settings that have no meaning for the caller on the other side: nothing is lost, nothing is reported."""

@@ -15,7 +15,7 @@ ignores case takes `Model` for `model`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -24,10 +24,13 @@ from . import errors, jsontext
 
 Span = tuple[int, int]
 
-LONGEST_KEY = 256  # bytes of a name that is looked for, however it is escaped
-
 SINGLE = frozenset({"model", "stream", "previous_response_id", "conversation", "store", "background"})
 """Members of a request body that the gateway decides by."""
+
+LONGEST_KEY = 256  # bytes of a name that is looked for, however it is escaped
+SLICE = 256 * 1024  # bytes looked at between two yields
+OVERLAP = 1024  # bytes of a key and of what stands between it and its colon
+LONGEST_CONVERSATION = 4096  # bytes of a `conversation` that is an object
 
 
 class Scan(NamedTuple):
@@ -51,29 +54,55 @@ def scan(body: bytes) -> Scan:
     Raises errors.Malformed (no JSON object in UTF-8; a member of SINGLE twice, or in other letters) and errors.WrongType (`model`
     is no string, `stream` no boolean). A body without `model` is no error here.
     """
+    value = None
     try:
         value = jsontext.loads(body, "strict")
     except ValueError as error:
-        raise errors.Malformed("The request body is not valid JSON in UTF-8.", str(error)) from None
+        reason = str(error)
+    else:
+        reason = ""
+    if reason:  # not raised above: that error holds the text of the whole body
+        raise errors.Malformed("The request body is not valid JSON in UTF-8.", reason)
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
-    plain = is_plain(body)
-    place = None
+    plain, places = _is_plain(body), {}
     for key in value:
         if key in SINGLE:
-            found = _single_place(body, value, key, plain)
-            place = found if key == "model" else place
-        elif key.casefold() in SINGLE:
-            raise errors.Malformed(f"`{key[:64]}` must be spelled `{key.casefold()}`.", param=key.casefold())
-    if "conversation" in value and len(_places(body, value, ("conversation", "id"), plain)) > 1:
-        raise errors.Malformed("`id` stands twice in `conversation`.", param="conversation")
+            places[key] = _places(body, value, (key,), plain)
+        else:
+            check_spelling(key)
+    return scanned(body, value, places)
+
+
+def check_spelling(key: str) -> None:
+    """Raises Malformed for a member of SINGLE in other letters. key: none of them as it is."""
+    folded = key.casefold()
+    if folded in SINGLE:
+        raise errors.Malformed(f"`{key}` must be spelled `{folded}`.", param=folded)
+
+
+def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) -> Scan:
+    """What a body says. value: the body, parsed. places: where the values of members of SINGLE begin. Raises as scan."""
+    for key, found in places.items():
+        if len(found) > 1:
+            raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
+    if isinstance(value.get("conversation"), dict):
+        _check_conversation(body, places["conversation"][0])
+    models = places.get("model")
     model = value.get("model")
     if not isinstance(model, str | None):
         raise errors.WrongType("`model` must be a string.", param="model")
     stream = value.get("stream")
     if not isinstance(stream, bool | None):
         raise errors.WrongType("`stream` must be a boolean.", param="stream")
-    return Scan(value, model, None if place is None else (place, _end(body, place)), stream)
+    return Scan(value, model, (models[0], _end(body, models[0])) if models else None, stream)
+
+
+def _check_conversation(body: bytes, place: int) -> None:
+    """Raises Malformed where two readers may take another `id` from the object."""
+    found = _FLAT.match(body, place, place + LONGEST_CONVERSATION)
+    if found is None or len(_keys(found[0], "id")) > 1 or b"\\" in found[0]:
+        raise errors.Malformed("`conversation` must be an id, or an object with one.", param="conversation")
 
 
 def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
@@ -92,7 +121,7 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
     if "stream_options" not in scan.value:
         return _appended(body, b'"stream_options":{"include_usage":true}', not scan.value)
     options = scan.value["stream_options"]
-    plain = is_plain(body)
+    plain = _is_plain(body)
     place = _places(body, scan.value, ("stream_options",), plain)[-1]
     if options is None:
         return _replaced(body, (place, _end(body, place)), b'{"include_usage":true}')
@@ -109,14 +138,14 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
 def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes:
     """An answer, or the data of one frame, with another model name at `path`; the same object where no string stands there.
 
-    path: ("model",), ("message", "model") or ("response", "model"). Raises nothing, whatever the bytes are.
+    path: as a shape's `model_at`. Raises nothing, whatever the bytes are.
     """
-    if b'"model"' not in data:
+    if b'"%b"' % path[-1].encode() not in data:
         return data
     if usual := _leading(path).match(data):
         return _replaced(data, usual.span(1), jsontext.dumps(name))
     try:
-        places = _places(data, jsontext.loads(data), path, is_plain(data))
+        places = _places(data, jsontext.loads(data), path, _is_plain(data))
     except ValueError:
         return data
     if not places or data[places[-1] : places[-1] + 1] != b'"':
@@ -142,6 +171,8 @@ def _appended(body: bytes, member: bytes, empty: bool) -> bytes:
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _SCALAR = re.compile(_STRING + rb'|[^"{}\[\],\s]++', re.DOTALL)
+# an object without others in it
+_FLAT = re.compile(rb"\{(?:" + _STRING + rb'|[^"{}\[\]])*+\}', re.DOTALL)
 # every string of a text, with the colon after it when it is a key
 _ANY_KEY = re.compile(rb"(" + _STRING + rb")(\s*+:\s*+)?", re.DOTALL)
 # an ASCII letter or underscore that is spelled as an escape
@@ -154,25 +185,27 @@ def _end(text: bytes, place: int) -> int:
     return scalar.end() if scalar else place
 
 
-def is_plain(text: bytes) -> bool:
+def _is_plain(text: bytes) -> bool:
     """Whether every key that is an ASCII name is spelled as it is, without escapes."""
     return not _ESCAPED_LETTER.search(text)
 
 
-def _single_place(body: bytes, value: dict[str, Any], key: str, plain: bool) -> int:
-    """Where the value of a member begins that is there. Raises Malformed when it stands twice."""
-    places = _places(body, value, (key,), plain)
-    if len(places) > 1:
-        raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
-    return places[0]
+def count_members(text: bytes, keys: Iterable[str]) -> Generator[None, None, dict[str, int]]:
+    """How many members of each of these names stand in JSON text, at any depth, in short steps. keys: small letters and underscores.
 
-
-def count_members(text: bytes, keys: Iterable[str]) -> dict[str, int]:
-    """How many members of each of these names stand in JSON text, at any depth. keys: small ASCII letters and underscores."""
-    if is_plain(text):
-        return {key: len(_plain_keys(text, key)) for key in keys}
+    Where very much stands between a name and its colon, fewer may be found than there are.
+    """
     found = dict.fromkeys(keys, 0)
-    for hit in _ANY_KEY.finditer(text):
+    if _is_plain(text):
+        for key in found:
+            for begin in range(0, len(text), SLICE):
+                hits = _key(key).finditer(text, begin, begin + SLICE + OVERLAP)
+                found[key] += sum(hit.start() < begin + SLICE for hit in hits)
+                yield
+        return found
+    for number, hit in enumerate(_ANY_KEY.finditer(text)):
+        if number % 1024 == 0:
+            yield
         if hit[2] and len(hit[1]) <= LONGEST_KEY:
             key = jsontext.loads(hit[1]) if b"\\" in hit[1] else hit[1][1:-1].decode()
             if key in found:

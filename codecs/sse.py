@@ -22,7 +22,6 @@ Frame = tuple[bytes, bytes]
 LIMIT = 16 * 2**20
 BOM = b"\xef\xbb\xbf"
 KEEP_ALIVE = b": keep-alive\n\n"
-PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 # from here on a block is collected in a bytearray: joining it to every read would cost the square of its length

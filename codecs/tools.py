@@ -55,15 +55,16 @@ def grammar_note(tool: Tool) -> str:
 class ToolMap:
     """One exchange's tools: the client's names to the upstream's and back. Built while the request is written."""
 
-    def __init__(self, native_custom: bool = True, native_namespace: bool = False) -> None:
-        """native_custom: the upstream takes free-text tools itself."""
+    def __init__(self, native_custom: bool = True, native_namespace: bool = False, letter_first: bool = False) -> None:
+        """native_custom: the upstream takes free-text tools itself. letter_first: a name has to begin with a letter."""
         self._native_custom = native_custom
+        self._letter_first = letter_first
         self._native_namespace = native_namespace
         self._declared: dict[str, Declared] = {}
 
     def declare(self, request: Request, tool: Tool) -> str:
         """The upstream's name of a function or custom tool. Reports what was adapted; raises Malformed when two tools collide."""
-        name = tool.name if self._native_namespace else flat_name(tool.name, tool.namespace)
+        name = self._flat(tool.name, tool.namespace)
         if name in self._declared:
             param = concrete((*tool.path, "name"))
             raise errors.Malformed(f"two tools have the name {name[:64]!r}", kind="bad_request", code="invalid_request_error", param=param)
@@ -75,10 +76,14 @@ class ToolMap:
 
     def wire(self, name: str, namespace: str | None = None) -> str:
         """The upstream's name of a tool that history or a tool choice names, declared or not."""
-        flat = name if self._native_namespace else flat_name(name, namespace)
+        flat = self._flat(name, namespace)
         if flat != name and flat not in self._declared:
             self._declared[flat] = Declared(name, "function", namespace)
         return flat
+
+    def _flat(self, name: str, namespace: str | None) -> str:
+        flat = name if self._native_namespace else flat_name(name, namespace)
+        return wire_name(f"t_{flat}") if self._letter_first and not flat[:1].isalpha() else flat
 
     def declares(self, name: str) -> bool:
         """Whether the upstream's name is one of a declared tool."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import providers
+from . import providers, read
 from .catalog import Catalog, Entry
 from .document import Path
 
@@ -154,6 +154,18 @@ def _apis(data: Data) -> Found:
             yield ("model_providers", index, "apis"), "lists no API"
 
 
+def _bodies(data: Data) -> Found:
+    limits = data.get("limits")
+    if not isinstance(limits, dict) or not {"max_body", "max_bodies"} <= limits.keys():
+        return
+    try:
+        one, all_of_them = read.size(limits["max_body"]), read.size(limits["max_bodies"])
+    except ValueError:
+        return
+    if all_of_them < one:
+        yield ("limits", "max_bodies"), "must be at least limits.max_body: no body of that size would ever be taken"
+
+
 CHECKS: tuple[Callable[[Data], Found], ...] = (
     _some_provider,
     _one_default,
@@ -164,4 +176,5 @@ CHECKS: tuple[Callable[[Data], Found], ...] = (
     _storage,
     _callers,
     _apis,
+    _bodies,
 )

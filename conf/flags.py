@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from ..codecs.capabilities import EFFORTS, Capabilities
+from ..codecs.subsets import RESTRICTIONS
 from . import read
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-WEB_SEARCH = "web_search_20250305"
 
 
 def _efforts(value: Any) -> tuple[str, ...]:
@@ -18,61 +17,45 @@ def _efforts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _restrictions(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(item in RESTRICTIONS for item in value):
+        raise ValueError(f"must be a list of {', '.join(RESTRICTIONS)}")
+    return tuple(value)
+
+
+def _members(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("must be a list of names")
+    return tuple(value)
+
+
 def _tool_type(value: Any) -> str:
     if isinstance(value, bool):
-        return WEB_SEARCH if value else ""
+        return Capabilities().m_web_search if value else ""
     if not isinstance(value, str):
         raise ValueError("must be the type of a tool, or false")
     return value
 
 
-_TOKENS = read.whole(1, 10_000_000)
+# readers by the type of a flag, and of those whose type does not say it
+_BY_TYPE: dict[Any, read.Reader] = {bool: read.boolean, int: read.whole(1, 10_000_000), str: read.text, tuple[str, ...]: _efforts}
+_BY_NAME: dict[str, read.Reader] = {"m.web_search": _tool_type, "schema_subset": _restrictions, "leave_out": _members}
 
-FLAGS: dict[str, read.Reader] = {
-    "owns_key": read.boolean,
-    "echo_model": read.one_of("alias", "upstream"),
-    "reasoning_domain": read.text,
-    "openai_host": read.boolean,
-    "c.max_tokens_field": read.one_of("max_tokens", "max_completion_tokens"),
-    "c.developer_role": read.boolean,
-    "c.single_system": read.boolean,
-    "c.custom_tools": read.boolean,
-    "c.allowed_tools": read.boolean,
-    "c.file_parts": read.boolean,
-    "c.web_search": read.boolean,
-    "c.top_k": read.boolean,
-    "c.effort_values": _efforts,
-    "c.reasoning_in": read.one_of("none", "reasoning_content", "reasoning", "reasoning_details"),
-    "c.reasoning_required_with_tools": read.boolean,
-    "c.cache_breakpoints": read.boolean,
-    "c.strict_tools": read.boolean,
-    "c.json_schema": read.boolean,
-    "c.content_parts": read.boolean,
-    "c.fast_tier": read.boolean,
-    "m.version": read.text,
-    "m.sampling": read.one_of("full", "temperature_or_top_p", "none"),
-    "m.thinking": read.one_of("none", "manual", "both", "adaptive", "adaptive_always"),
-    "m.effort_values": _efforts,
-    "m.structured_outputs": read.boolean,
-    "m.strict_tools": read.boolean,
-    "m.mid_system": read.boolean,
-    "m.prefill": read.boolean,
-    "m.max_output": _TOKENS,
-    "m.web_search": _tool_type,
-    "m.first_user_required": read.boolean,
-    "m.count_tokens": read.boolean,
-    "m.tools_required_with_history": read.boolean,
-    "m.auto_cache": read.boolean,
-    "m.fast_speed": read.boolean,
-    "r.stateful": read.boolean,
-    "r.min_output_tokens": _TOKENS,
-    "r.encrypted_reasoning": read.boolean,
-    "r.summaries": read.boolean,
-    "r.input_tokens": read.boolean,
-    "r.fast_tier": read.boolean,
-}
 
-_GROUPS = ("c", "m", "r")
+def _dotted(field: str) -> str:
+    """`c.top_k` of `c_top_k`: a letter alone in front is a group."""
+    return field.replace("_", ".", 1) if field[1] == "_" else field
+
+
+def _reader(name: str, hint: Any) -> read.Reader:
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    return read.one_of(*get_args(hint)) if get_origin(hint) is Literal else _BY_TYPE[hint]
+
+
+FLAGS: dict[str, read.Reader] = {_dotted(field): _reader(_dotted(field), hint) for field, hint in get_type_hints(Capabilities).items()}
+
+_GROUPS = frozenset(name.partition(".")[0] for name in FLAGS if "." in name)
 
 
 def flatten(written: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, Any]]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
 
+from ..codecs.registry import USUAL
 from . import checks, providers, read, schema
 from .document import ConfigError, Document, Path, Problem
 from .model import (
@@ -18,6 +19,8 @@ from .model import (
     Backoff,
     Budget,
     Config,
+    Drain,
+    KeepAlive,
     Limits,
     Listener,
     Price,
@@ -152,13 +155,12 @@ def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
         model_aliases={alias: row["target"] for alias, row in loaded.get("model_aliases", {}).items()},
         state_storage=StateStorage(**loaded.get("state_storage", {})),
         access_keys=keys,
+        keep_alive=KeepAlive(**loaded.get("keep_alive", {})),
         limits=Limits(**loaded.get("limits", {})),
+        drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
         prices=prices,
-        warnings=(
-            *_warnings(entries, ignored, document, guarded=bool(keys)),
-            *_unpriced(entries, keys, prices),
-        ),
+        warnings=(*_warnings(entries, ignored, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
 
 
@@ -249,9 +251,9 @@ def _apis(interface: providers.Known, own: providers.Known | None, moved: bool) 
     OpenAI is a chat server until it says more. Whoever stands in for Anthropic at another address speaks chat too.
     """
     if own is None and interface.name == "openai":
-        return ("chat_completions",)
+        return (USUAL.api,)
     if own is not None and interface.name == "anthropic" and moved:
-        return (*interface.apis, "chat_completions")
+        return (*interface.apis, USUAL.api)
     return interface.apis
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Api = Literal["chat_completions", "messages", "responses"]
-APIS: tuple[Api, ...] = ("chat_completions", "messages", "responses")
+Api = str
+"""One of `codecs.registry.apis()`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,9 @@ class StateStorage:
     url: str | None = field(default=None, repr=False)
     ttl: float = 30 * 86400.0
     max_entries: int = 10_000
+    max_entries_per_key: int | None = None  # of one access key; None: as many as there is room for
+    timeout: float = 5.0  # that a request waits for the store
+    shared_upstream_ids: bool = False  # every access key may name what an upstream keeps, whoever made it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,27 @@ class Limits:
     max_streams: int | None = None  # per worker
     max_event: int = 64 * 1024 * 1024
     client_stall: float = 120.0
+    max_bodies: int = 512 * 1024 * 1024  # bytes of all requests' bodies at once, per worker
+    max_values: int = 500_000  # JSON values of one body
+    max_answer: int = 64 * 1024 * 1024  # kept of one streamed answer
+    max_background: int = 256  # background responses, per worker
+    max_background_per_key: int = 64  # of one access key
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The end of a process. delay: how long it serves on while /readyz says 503; timeout: how long open requests may take then."""
+
+    timeout: float = 30.0
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Of streams, in seconds. stream: without a byte for the caller before a keep-alive. begin_after: before the head is sent."""
+
+    stream: float = 15.0
+    begin_after: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +172,8 @@ class Config:
     state_storage: StateStorage = StateStorage()
     access_keys: tuple[AccessKey, ...] = ()  # empty: every caller is let in
     limits: Limits = Limits()
+    drain: Drain = Drain()
+    keep_alive: KeepAlive = KeepAlive()
     tracing: Tracing = Tracing()
     prices: tuple[Price, ...] = ()  # the first that fits counts
     version: str | None = None

@@ -8,27 +8,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import yaml
 
+from ..codecs.capabilities import EFFORTS
+from ..codecs.registry import USUAL
 from . import flags
 from .model import Api, Price
 
 _HERE = pathlib.Path(__file__).parent
 
-_OPENAI_HOSTS = (".api.openai.com", ".openai.azure.com")
+_OPENAI_HOSTS = (".api.openai.com", ".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
 OPENAI_HOST_FLAGS: dict[str, object] = {
     "openai_host": True,
+    "schema_subset": ("complete",),
     "c.max_tokens_field": "max_completion_tokens",
     "c.developer_role": True,
     "c.custom_tools": True,
     "c.allowed_tools": True,
     "c.file_parts": True,
     "c.web_search": True,
-    "c.effort_values": flags.EFFORTS,
+    "c.effort_values": EFFORTS,
     "c.reasoning_in": "none",
 }
 
@@ -40,10 +43,11 @@ class Known:
     name: str
     base_url: str  # without a slash at the end; only a path when the host is the operator's own
     key: str | None = None
-    apis: tuple[Api, ...] = ("chat_completions",)
+    apis: tuple[Api, ...] = (USUAL.api,)
     auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
     models: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     capabilities: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -75,17 +79,50 @@ def known() -> dict[str, Known]:
 
 def _known(name: str, row: Mapping[str, Any]) -> Known:
     values = dict(row)
-    for key in ("apis", "models", "only"):
+    for key in ("apis", "models", "only", "hosts"):
         if key in values:
             values[key] = tuple(values[key])
     values["capabilities"] = _checked(values.get("capabilities", {}))
     return Known(name=name, **values)
 
 
+class _Row(NamedTuple):
+    """A row of models.yaml. providers: where it holds; everywhere without any. but: models that it does not speak of."""
+
+    pattern: re.Pattern[str]
+    but: re.Pattern[str] | None
+    providers: frozenset[str]
+    flags: dict[str, object]
+
+    def holds(self, provider: str, model_id: str) -> bool:
+        if self.providers and provider not in self.providers:
+            return False
+        return _fits(self.pattern, model_id) and not (self.but and _fits(self.but, model_id))
+
+
 @cache
-def _models() -> list[tuple[re.Pattern[str], dict[str, object]]]:
+def _models() -> list[_Row]:
     rows = cast("list[dict[str, Any]]", _table("models.yaml"))
-    return [(_pattern(tuple(row["match"])), _checked(row["flags"])) for row in rows]
+    return [
+        _Row(
+            _pattern(tuple(row["match"])),
+            _pattern(tuple(row["but"])) if "but" in row else None,
+            frozenset(row.get("at", ())),
+            _checked(row["flags"]),
+        )
+        for row in rows
+    ]
+
+
+@cache
+def _by_host() -> list[tuple[re.Pattern[str], Known]]:
+    return [(_pattern(row.hosts), row) for row in known().values() if row.hosts]
+
+
+def at(interface: str, base_url: str) -> Known:
+    """The provider that answers there: the one that its host names, else the one of this interface."""
+    host = urlsplit(base_url).hostname or ""
+    return next((row for pattern, row in _by_host() if pattern.match(host)), known()[interface])
 
 
 @cache
@@ -114,13 +151,21 @@ def openai_host(base_url: str) -> bool:
 
 def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[str, object]) -> dict[str, object]:
     """The flags of a model by dotted name: the provider's, its host's, the model's, the configuration's; later ones win."""
-    found: dict[str, object] = dict(known()[interface].capabilities)
-    if openai_host(base_url):
-        found |= OPENAI_HOST_FLAGS
-    for pattern, row in _models():
-        if _fits(pattern, model_id):
-            found |= row
-    return found | dict(written)
+    provider = at(interface, base_url)
+    rows = [provider.capabilities, OPENAI_HOST_FLAGS if openai_host(base_url) else {}]
+    rows += [row.flags for row in _models() if row.holds(provider.name, model_id)]
+    found: dict[str, object] = {}
+    for row in (*rows, written):
+        found |= {name: _together(found.get(name, ()), value) if name in _ADDED_UP else value for name, value in row.items()}
+    return found
+
+
+# flags of which every row's values count
+_ADDED_UP = frozenset({"leave_out", "schema_subset"})
+
+
+def _together(one: Any, other: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*one, *other)))
 
 
 def fits(model: str, patterns: tuple[str, ...]) -> bool:

@@ -102,6 +102,14 @@ def header(value: Any) -> str:
     return result
 
 
+def host(value: Any) -> str:
+    """What a Host header holds."""
+    result = header(value)
+    if re.search(r"[\s/@]", result):
+        raise ValueError("must be a host, with or without a port")
+    return result
+
+
 def header_name(value: Any) -> str:
     if not isinstance(value, str) or not _HEADER_NAME.fullmatch(value):
         raise ValueError("is not the name of an HTTP header")
@@ -130,7 +138,7 @@ def url(value: Any) -> str:
     return result.rstrip("/")
 
 
-def host(value: Any) -> str:
+def host_name(value: Any) -> str:
     """A host's name, as in a URL, in small letters."""
     result = expanded(value).lower()
     if not _HOST.fullmatch(result):

@@ -11,14 +11,18 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
+from ..codecs import registry
 from . import flags, read
 from .document import Path
-from .model import APIS
 
 VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.2.0", "v0.3.0", "v0.4.0")
 FOREIGN_LISTENERS = ("agent", "prompt")
 
 NOT_A_MAPPING = "must be a mapping of keys to values"
+
+
+def _api(value: Any) -> str:
+    return str(read.one_of(*registry.apis())(value))
 
 
 class Section(Schema):
@@ -115,7 +119,7 @@ class Listener(Section):
     port = Value(_PORT)
     timeout = Value(read.duration)
     tls = nested(Tls)
-    hosts = several(Value(read.host))
+    hosts = several(Value(read.host_name))
 
 
 class Timeouts(Section):
@@ -144,11 +148,11 @@ class ModelProvider(Section):
     access_key = Value(read.secret)
     default = Value(read.boolean)
     base_url = Value(read.url)
-    http_host = Value(read.header)
+    http_host = Value(read.host)
     passthrough_auth = Value(read.boolean)
     provider_interface = Value(read.text)
     headers = Table(Value(read.header), key=read.header_name)
-    apis = several(Value(read.one_of(*APIS)))
+    apis = several(Value(_api))
     capabilities = Capabilities()
     timeouts = nested(Timeouts)
     retry_policy = nested(RetryPolicy)
@@ -166,6 +170,9 @@ class StateStorage(Section):
     url = Value(read.expanded)
     ttl = Value(read.duration)
     max_entries = Value(_COUNT)
+    max_entries_per_key = Value(_COUNT)
+    timeout = Value(read.duration)
+    shared_upstream_ids = Value(read.boolean)
 
 
 class Budget(Section):
@@ -186,9 +193,24 @@ class AccessKey(Section):
 
 class Limits(Section):
     max_body = Value(read.size)
+    max_bodies = Value(read.size)
+    max_values = Value(_COUNT)
     max_streams = Value(_COUNT)
     max_event = Value(read.size)
+    max_answer = Value(read.size)
     client_stall = Value(read.duration)
+    max_background = Value(_COUNT)
+    max_background_per_key = Value(_COUNT)
+
+
+class Drain(Section):
+    timeout = Value(read.duration)
+    delay = Value(read.duration)
+
+
+class KeepAlive(Section):
+    stream = Value(read.duration)
+    begin_after = Value(read.duration)
 
 
 class SpanAttributes(Section):
@@ -238,6 +260,8 @@ class Root(Section):
     state_storage = nested(StateStorage)
     access_keys = several(nested(AccessKey))
     limits = nested(Limits)
+    drain = nested(Drain)
+    keep_alive = nested(KeepAlive)
     tracing = nested(Tracing)
     prices = Table(nested(Price))
 

@@ -15,8 +15,10 @@ import orjson
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from ..proxy.keys.pages import Hosts
-from ..proxy.process.admin import Admin
+from ..codecs.registry import SHAPES
+from ..codecs.shape import names
+from ..proxy.inspector.admin import Admin
+from ..proxy.wire.pages import Hosts
 
 FILES = Path(__file__).parent / "inspector"
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
@@ -54,6 +56,13 @@ class AdminHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.tell({"error": self._reason})
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As RequestHandler's; but an answer that has begun is cut, where Tornado would end it as if it were whole."""
+        if self._headers_written:
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+        else:
+            super().send_error(status_code, **kwargs)
+
     def tell(self, value: Any) -> None:
         """JSON."""
         self.set_header("Content-Type", "application/json")
@@ -77,14 +86,14 @@ class Metrics(AdminHandler):
 
 
 class Explain(AdminHandler):
-    """GET /explain?model=…&shape=…: the candidates, and why; without a shape for each of the three, without a model for the default."""
+    """GET /explain?model=…&shape=…: the candidates, and why; without a shape for each, without a model for the default."""
 
     def get(self) -> None:
         model, shape = self.get_argument("model", None) or None, self.get_argument("shape", None) or None
         try:
             found = self.admin.explain(model, shape)
         except KeyError:
-            raise HTTPError(400, reason="shape is chat, messages or responses") from None
+            raise HTTPError(400, reason=f"shape is {names(SHAPES.values())}") from None
         self.tell({"model": model, "candidates": found})
 
 

@@ -1,40 +1,53 @@
-"""What every handler shares: errors in the caller's shape, no HTML, no server name, no ETag over answers."""
+"""What every handler shares: bodies within bounds, errors in the caller's shape, no HTML, no server name, no ETag over answers.
+
+A body is received in pieces (stream_request_body): before the first of them `prepare` sees the head. What is refused there was never
+kept. A handler that takes no body drops what comes, and refuses more than a little.
+"""
 
 from __future__ import annotations
 
 import logging
-from math import ceil
+from string import ascii_letters, digits, punctuation
 from typing import Any, ClassVar
+from urllib.parse import quote
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from ..codecs import errors
+from ..codecs import errors, jsontext
+from ..proxy.exchange.refusal import refusal
 from ..proxy.gateway import Gateway
-from ..proxy.keys import pages
-from ..proxy.keys.pages import Hosts
 from ..proxy.wire import headers as travel
+from ..proxy.wire import pages
+from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
+from ..proxy.wire.inbound import Inbound
+from ..proxy.wire.pages import Hosts
 
 log = logging.getLogger("dragoman")
 
+DISCARDED = 1 << 28  # bytes over the limit that are read at most, and thrown away
+IGNORED = 64 * 1024  # bytes of a body that nobody reads
+ASCII = ascii_letters + digits + punctuation
 _KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
+@stream_request_body
 class Handler(RequestHandler):
     """A RequestHandler of the gateway. `shape` decides the form of errors; "shared" is read by both vendors' SDKs."""
 
     shape: ClassVar[str] = "shared"
+    takes_body: ClassVar[bool] = False
     gateway: Gateway
 
     def initialize(self, gateway: Gateway, hosts: Hosts | None) -> None:
         """hosts: the names that the listener answers to, where they are known."""
-        self.gateway, self.hosts = gateway, hosts
-        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), travel.nonce(12))
-
-    def prepare(self) -> None:
-        """Raises Forbidden for what a web page asks of a gateway that lets everybody in: a page of any origin is not meant by that."""
-        if self.gateway.access.open:
-            pages.check(self.request.method or "", self.request.headers, self.hosts)
+        self.gateway, self._hosts = gateway, hosts
+        self.services = services = gateway.services  # of the configuration in force now; a reload changes nothing for this request
+        self._incoming = Incoming(gateway.bodies, services.config.limits.max_body if self.takes_body else IGNORED)
+        self._drops = not self.takes_body  # what comes is not kept
+        self.nonce = travel.nonce(16)
+        self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
+        gateway.live.serving.add(self)
 
     def clear(self) -> None:
         """As RequestHandler's, but with no header: nothing here is a page, and the connection writes the date."""
@@ -42,23 +55,74 @@ class Handler(RequestHandler):
         self._write_buffer = []
         self._status_code, self._reason = 200, "OK"
 
+    def prepare(self) -> None:
+        """The head is there, the body is not. Raises Forbidden, TooLarge and Overloaded, before anything of it is kept."""
+        request = self.request
+        self.guard()
+        # more than is taken: what is over is read and thrown away, so that the refusal arrives
+        request.connection.set_max_body_size(self.services.config.limits.max_body + DISCARDED)  # type: ignore[union-attr]
+        self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # the connection has judged it
+
+    def guard(self) -> None:
+        """Raises Forbidden for a page that a browser shows: a gateway that lets every program in is not meant for it."""
+        if self.services.access.open:
+            pages.check(self.request.method or "", self.request.headers, self._hosts)
+
+    def data_received(self, chunk: bytes) -> None:
+        try:
+            self._incoming.feed(chunk, self._drops)
+        except errors.GatewayError as error:
+            self.refuse(error)
+            super().on_connection_close()  # nobody waits for the rest of the body: the request's coroutine must not do so for ever
+
+    def body(self) -> bytes:
+        """Everything that came; nothing of it is kept here."""
+        return self._incoming.take()
+
+    def on_finish(self) -> None:
+        self._over()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._over()
+
+    def _over(self) -> None:
+        self._incoming.release()
+        self.gateway.live.serving.discard(self)
+
+    def query(self) -> str:
+        """The query with its question mark, in ASCII: what is not came as single bytes."""
+        return f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
+
+    def write(self, chunk: str | bytes | dict[str, Any]) -> None:
+        """As RequestHandler's; an object may hold halves of characters."""
+        if isinstance(chunk, dict):
+            self.set_header("Content-Type", "application/json; charset=UTF-8")
+            chunk = jsontext.dumps(chunk)
+        super().write(chunk)
+
     def compute_etag(self) -> str | None:
         return None  # a hash over every answer serves nobody
 
     def refuse(self, error: errors.GatewayError) -> None:
         """Answer with an error, before anything else was written."""
-        request_id = self.request_id
-        self.set_status(error.http_status(self.shape))
-        self.set_header("Content-Type", "application/json")
-        self.set_header("x-request-id", request_id)
-        self.set_header("request-id", request_id)
-        for header, value in error.headers.items():
-            self.set_header(header, value)
-        if error.retry_after is not None:
-            self.set_header("retry-after", str(max(0, ceil(error.retry_after))))
-        if error.should_retry is not None:
-            self.set_header("x-should-retry", "true" if error.should_retry else "false")
-        self.finish(error.body(self.shape, request_id))
+        status, headers, body = refusal(error, self.shape, self.request_id)
+        self.set_status(status)
+        for name, value in headers.items():
+            self.set_header(name, value)
+        self.finish(body)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As RequestHandler's; but an answer that has begun is cut, where Tornado would end it as if it were whole."""
+        if self._headers_written:
+            self.cut()
+        else:
+            super().send_error(status_code, **kwargs)
+
+    def cut(self) -> None:
+        """Close the connection: what was sent has no proper end."""
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        connection.stream.close()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
@@ -79,7 +143,7 @@ class NotFound(Handler):
     """Every path that is not served."""
 
     def prepare(self) -> None:
-        super().prepare()
+        self.guard()
         if self.request.path.rstrip("/").endswith("/messages"):
             raise HTTPError(405)
         raise errors.NotFound(f"{self.request.method} {self.request.path[:200]} is not served here.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..codecs import errors, jsontext
+from ..codecs import errors
 from ..proxy.memory.conversations import Conversation
 from ..proxy.memory.conversations import Conversations as Kept
 from ..proxy.memory.records import Item, listed
+from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
 from . import lists
 from .base import Handler
@@ -18,33 +19,31 @@ METADATA = (16, 64, 512)  # pairs, and the longest name and value
 
 class _OverConversations(Handler):
     shape = "responses"
+    takes_body = True
 
     def prepare(self) -> None:
-        """Raises Unauthorized, Forbidden."""
+        """Raises Unauthorized, TooLarge, Overloaded."""
         super().prepare()
         credential = travel.credential(self.request.headers, "responses")
-        self.owner = self.gateway.owner(self.gateway.access.admit(credential), credential)
+        self.owner = self.services.owner(self.services.access.admit(credential), credential)
 
     @property
     def kept(self) -> Kept:
-        return self.gateway.state.conversations
+        return self.services.state.conversations
 
-    def body(self) -> dict[str, Any]:
-        """The request's JSON object; an empty body is an empty one. Raises Malformed."""
-        try:
-            value = jsontext.loads(self.request.body, "strict") if self.request.body.strip() else {}
-        except ValueError as error:
-            raise errors.Malformed("The request body is not valid JSON in UTF-8.", str(error)) from None
-        if not isinstance(value, dict):
-            raise errors.Malformed("The request body is not a JSON object.")
-        return value
+    async def object(self) -> dict[str, Any]:
+        """The request's JSON object; an empty body is an empty one. Raises Malformed, TooLarge."""
+        body = self.body()
+        if not body.strip():
+            return {}
+        return (await bodies.scan(body, self.gateway.config.limits.max_values)).value
 
 
 class Conversations(_OverConversations):
     """POST /v1/conversations."""
 
     async def post(self) -> None:
-        body = self.body()
+        body = await self.object()
         given = body.get("items")
         items = [] if given is None else _items(given)
         made = await self.kept.create(self.owner, items, _metadata(body))
@@ -59,7 +58,7 @@ class One(_OverConversations):
 
     async def post(self, id: str) -> None:
         conversation = await self.kept.find(self.owner, id)
-        body = self.body()
+        body = await self.object()
         if "metadata" not in body:
             raise errors.Missing("`metadata` is required.", param="metadata")
         conversation.metadata = _metadata(body)
@@ -81,7 +80,7 @@ class Items(_OverConversations):
 
     async def post(self, id: str) -> None:
         await self.kept.find(self.owner, id)
-        added = await self.kept.add(self.owner, id, _items(self.body().get("items")))
+        added = await self.kept.add(self.owner, id, _items((await self.object()).get("items")))
         self.write(lists.whole([listed(item) for item in added]))
 
 

@@ -32,9 +32,9 @@ def described(model: ServedModel) -> dict[str, Any]:
 class _Guarded(Handler):
     def visible(self) -> list[ServedModel]:
         """The models that this caller may ask for. Raises Unauthorized."""
-        access = self.gateway.access
+        access = self.services.access
         name = access.admit(travel.credential(self.request.headers, "shared"))
-        return [model for model in self.gateway.router.models() if access.allows(name, model.id)]
+        return [model for model in self.services.router.models() if access.allows(name, model.id)]
 
     def is_anthropic(self) -> bool:
         headers = self.request.headers

@@ -8,7 +8,7 @@ from .base import Handler
 class _Probe(Handler):
     """Whoever asks, by whatever name of the host: a balancer, an orchestrator. There is nothing to read."""
 
-    def prepare(self) -> None:
+    def guard(self) -> None:
         pass
 
 
@@ -22,12 +22,12 @@ class Health(_Probe):
 
 
 class Ready(_Probe):
-    """Ready for more: 503 while draining."""
+    """Ready for more: 503 from the moment when the process is told to end."""
 
     def get(self) -> None:
-        if self.gateway.draining:
+        if not self.gateway.ready:
             self.set_status(503)
-        self.write({"status": "draining" if self.gateway.draining else "ok"})
+        self.write({"status": "ok" if self.gateway.ready else "draining"})
 
     head = get
 

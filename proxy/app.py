@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
+from ..codecs.registry import SHAPES
+from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
 from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
 from .gateway import Gateway
-from .keys.pages import Hosts
-from .process.admin import Admin
+from .inspector.admin import Admin
 from .wire.headers import is_loopback
+from .wire.pages import Hosts
 
 # clients write base URLs with and without /v1, and join them with one slash or two
 _V1 = r"/+(?:v1/+)*"
-
-LOCAL = Listener(address="127.0.0.1")
 
 
 def routes() -> list[tuple[str, type[base.Handler]]]:
     """Path patterns and their handlers; the first that fits is taken."""
     return [
-        (_V1 + r"chat/+completions/*", model.ChatHandler),
-        (_V1 + r"messages/*", model.MessagesHandler),
-        (_V1 + r"responses/*", model.ResponsesHandler),
+        *((_V1 + _pattern(shape), model.serving(shape)) for shape in SHAPES.values()),
         (_V1 + r"messages/+count_tokens/*", tokens.CountTokens),
         (_V1 + r"responses/+input_tokens/*", tokens.InputTokens),
         (_V1 + r"responses/+compact/*", responses.Compact),
@@ -38,7 +37,7 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items),
         (_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem),
         (_V1 + r"models/*", models.ModelList),
-        (_V1 + r"models/+(.+?)/*", models.ModelInfo),
+        (_V1 + r"models/++(.*[^/])/*", models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
         (r"/healthz", status.Health),
         (r"/readyz", status.Ready),
@@ -46,29 +45,30 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
     ]
 
 
-# as nearly all requests have it: found without trying one pattern after the other
-USUAL: dict[str, type[base.Handler]] = {
-    "/v1/chat/completions": model.ChatHandler,
-    "/v1/messages": model.MessagesHandler,
-    "/v1/responses": model.ResponsesHandler,
-}
+def _pattern(shape: Shape) -> str:
+    return shape.route or re.escape(shape.path.lstrip("/")).replace("/", "/+") + "/*"
 
 
 class ModelApplication(Application):
     """The application of a model listener."""
 
-    def __init__(self, gateway: Gateway, listener: Listener = LOCAL) -> None:
+    def __init__(self, gateway: Gateway, listener: Listener = Listener()) -> None:  # noqa: B008 - it is frozen
+        """The setting `timeout`, seconds that a whole request may take, is the listener's, and changes with a reload."""
         # behind a public address a name cannot be judged that nobody has listed: any may be the gateway's
         judged = listener.hosts or is_loopback(listener.address)
         self._shared: dict[str, Any] = {"gateway": gateway, "hosts": Hosts(listener.hosts) if judged else None}
+        found = routes()
+        # as nearly all requests have it: found without trying one pattern after the other
+        self._usual = {f"/v1{shape.path}": handler for shape, (_, handler) in zip(SHAPES.values(), found, strict=False)}
         super().__init__(
-            [(pattern, handler, self._shared) for pattern, handler in routes()],
+            [(pattern, handler, self._shared) for pattern, handler in found],
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
+            timeout=listener.timeout,
         )
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
-        usual = USUAL.get(request.path)
+        usual = self._usual.get(request.path)
         return super().find_handler(request) if usual is None else self.get_handler_delegate(request, usual, self._shared)
 
 

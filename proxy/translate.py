@@ -12,12 +12,9 @@ from ..codecs import errors, jsontext, sse
 from ..codecs import events as ev
 from ..codecs.capabilities import Capabilities
 from ..codecs.ledger import Ledger
+from ..codecs.registry import SHAPES
 from ..codecs.reply import Reply
 from ..codecs.request import Request
-from .exchange.shapes import SHAPES
-
-# members that only an answer has
-_ANSWERS = {"chat": "choices", "messages": "stop_reason", "responses": "output"}
 
 _NEITHER = "neither a JSON object nor a stream of server-sent events"
 
@@ -36,9 +33,9 @@ def translate(data: bytes, source: str, target: str) -> Told:
             raise errors.Malformed(_NEITHER)
         if source == target:
             return data, [], 0
-        if _is_error(value):
+        if SHAPES[source].is_error(value):
             return _error(text, source, target)
-        if _ANSWERS[source] in value:
+        if SHAPES[source].bears in value:
             return _answer(value, source, target)
         return _request(value, source, target)
     except ValueError as error:
@@ -48,17 +45,13 @@ def translate(data: bytes, source: str, target: str) -> Told:
         return b"", [f"error: {where}{error.message}"], 1
 
 
-def _is_error(value: dict[str, Any]) -> bool:
-    return bool(value.get("error")) and value.get("object") != "response"
-
-
 def _reply(source: str, target: str) -> Reply:
     request = Request(target, "", {}, include_usage=True, include_logprobs=True, include_encrypted=True, summary="auto")
     return Reply(request, domain="offline", upstream=source, response_id="resp_offline")
 
 
 def _request(value: dict[str, Any], source: str, target: str) -> Told:
-    request: Request = SHAPES[source].decode_request(value)
+    request = SHAPES[source].decode_request(value)
     encoded = SHAPES[target].encode_request(request, Capabilities(), request.model)
     return jsontext.dumps(encoded.body) + b"\n", _ledger(request.ledger, value), 0
 
@@ -69,7 +62,7 @@ def _ledger(ledger: Ledger, body: dict[str, Any]) -> list[str]:
 
 
 def _error(text: bytes, source: str, target: str) -> Told:
-    error: errors.GatewayError = SHAPES[source].decode_error(200, text)
+    error = SHAPES[source].decode_error(200, text)
     return error.body(target, None) + b"\n", [], 0
 
 
@@ -90,7 +83,7 @@ def _answer(value: dict[str, Any], source: str, target: str) -> Told:
 def _stream(data: bytes, source: str, target: str) -> Told:
     reply = _reply(source, target)
     splitter = sse.Splitter()
-    decoder = SHAPES[source].StreamDecoder(reply)
+    decoder = SHAPES[source].Decoder(reply)
     frames = splitter.feed(data) + splitter.finish()
     if not frames:
         raise errors.Malformed(_NEITHER)
@@ -100,5 +93,6 @@ def _stream(data: bytes, source: str, target: str) -> Told:
     if not decoder.ended:
         found += decoder.finish(not splitter.leftover)
     faults = [f"error: {event.error.message}" for event in found if isinstance(event, ev.Fault)]
-    out = data if source == target else SHAPES[target].StreamEncoder(reply).feed(found)
+    shape = SHAPES[target]
+    out = data if source == target else shape.framing.join(shape.Encoder(reply).feed(found))
     return out, _unsaid(reply) + faults, 1 if faults else 0

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -33,13 +34,15 @@ def free_port() -> int:
 class Running:
     """A gateway process. url: its root. log(): what it wrote to stderr so far."""
 
-    def __init__(self, arguments: list[str], port: int, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, arguments: list[str], port: int, environ: dict[str, str] | None = None, **how: Any) -> None:
+        """how: for Popen, instead of a log in a file and the folder of temporary files."""
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._log = tempfile.TemporaryFile()
         clean = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
         command = [sys.executable, "-W", "ignore", "-m", "dragoman.proxy", "serve", *arguments]
-        self.process = subprocess.Popen(command, stderr=self._log, env=clean | (environ or {}), cwd=tempfile.gettempdir())
+        how = {"stderr": self._log, "cwd": tempfile.gettempdir()} | how
+        self.process = subprocess.Popen(command, env=clean | (environ or {}), **how)
         self._await_ready()
 
     def _await_ready(self) -> None:

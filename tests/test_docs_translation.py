@@ -11,7 +11,7 @@ import pytest
 
 from dragoman.codecs import errors
 from dragoman.codecs.capabilities import Capabilities
-from dragoman.proxy.exchange.shapes import SHAPES
+from dragoman.codecs.registry import SHAPES
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "translation.md").read_text()
 

@@ -19,12 +19,15 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPResponse
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from dragoman import conf
 from dragoman.conf import loader
@@ -194,6 +197,38 @@ def test_the_image_has_every_extra_that_a_configuration_can_need() -> None:
     text = (DOCKER / "Dockerfile").read_text()
     extras = set(re.findall(r"^        \"([a-z]+)\": ", (HOUSE / "setup.py").read_text(), re.MULTILINE)) - {"test"}
     assert [set(found.split(",")) for found in re.findall(r"\[([a-z,]+)\]'", text)] == [extras, extras]
+
+
+def _pins() -> dict[str, str]:
+    lines = (DOCKER / "constraints.txt").read_text().splitlines()
+    return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines if line[0] != "#")}
+
+
+def test_the_image_has_exact_versions_of_everything() -> None:
+    """Of what setup.py asks for, of what that asks for, and so on: as far as it is installed here."""
+    written, pins = _setup(), _pins()
+    own = {"psycopg[binary,pool]", "redis", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "uvloop"}
+    wanted = {"setuptools", *written["install_requires"], *own}
+    seen: set[str] = set()
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        name = canonicalize_name(requirement.name)
+        assert pins[name] in requirement.specifier, f"{requirement} against {pins[name]}"
+        for extra in ("", *requirement.extras):
+            if f"{name}[{extra}]" in seen:
+                continue
+            seen.add(f"{name}[{extra}]")
+            with suppress(PackageNotFoundError):
+                asked = map(Requirement, requires(name) or ())
+                wanted |= {str(one).split(";")[0] for one in asked if one.marker is None or one.marker.evaluate({"extra": extra})}
+    assert {name.partition("[")[0] for name in seen} == set(pins)
+
+
+def test_the_base_of_the_image_is_one_version() -> None:
+    bases = set(re.findall(r"^FROM (\S+)", (DOCKER / "Dockerfile").read_text(), re.MULTILINE))
+    (base,) = bases
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", base)
+    assert base in (DOCKER / "constraints.txt").read_text()
 
 
 # ---- nginx before two gateways ----

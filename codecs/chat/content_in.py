@@ -10,7 +10,7 @@ from ..errors import Unsupported, UnsupportedContent
 from ..fields import Fields, missing, wrong_type
 from ..ids import digest
 from ..ledger import Ledger, Path, concrete
-from ..request import Cache, CallPart, DocumentPart, ForeignPart, ImagePart, Part, RefusalPart, ResultPart, TextPart, Turn
+from ..request import Cache, CallPart, DocumentPart, ForeignPart, ImagePart, Part, RefusalPart, ResultPart, Sealed, TextPart, Turn
 from .reasoning_in import decode_reasoning, in_order
 
 _ASKED = frozenset({"system", "developer", "user"})
@@ -67,6 +67,11 @@ class MessageReader:
         if refusal:
             texts.append(RefusalPart(refusal, (*path, "refusal")))
         calls: list[Part] = [self._call(call, (*path, "tool_calls", k)) for k, call in enumerate(fields.items("tool_calls") or [])]
+        sealed = sealed_of(fields, self._ledger)
+        if sealed is not None and texts and isinstance(texts[-1], TextPart):
+            texts[-1].seal = sealed
+        elif sealed is not None:
+            self._ledger.drop(sealed.path)
         legacy = fields.inner("function_call")
         if legacy is not None:
             calls.append(self._function_call(legacy, i))
@@ -88,6 +93,7 @@ class MessageReader:
             raise missing((*path, kind))
         text = _arguments(inner) if kind == "function" else inner.text("input") or ""
         part = CallPart(id, inner.required("name"), text, path, kind)
+        part.seal = sealed_of(fields, self._ledger)
         inner.report(self._ledger)
         fields.report(self._ledger)
         return part
@@ -137,6 +143,18 @@ class MessageReader:
         decoded = decode(fields, self._ledger)
         fields.report(self._ledger)
         return decoded
+
+
+def sealed_of(fields: Fields, ledger: Ledger) -> Sealed | None:
+    """The thought signature that Google's endpoint gave with a call or a text; any other `extra_content` is reported."""
+    extra, path = fields.take("extra_content"), (*fields.path, "extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    if isinstance(signature, str) and signature:
+        return Sealed("google", signature, path)
+    if extra is not None:
+        ledger.drop(path)
+    return None
 
 
 def cache_of(fields: Fields) -> Cache | None:

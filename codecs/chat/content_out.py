@@ -25,6 +25,7 @@ from ..request import (
     TextPart,
 )
 from ..tools import ToolMap
+from .facts import HABITS, IDS
 
 Content = dict[str, Any]
 
@@ -33,11 +34,11 @@ class ContentWriter:
     """Writes the content of one request."""
 
     def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap) -> None:
-        self._request = request
+        self._habits = request.habits
         self._ledger = request.ledger
         self._capabilities = capabilities
         self._tools = tools
-        self._ids = CallIds("chat", capabilities.openai_host)
+        self._ids = CallIds(IDS, capabilities.openai_host)
 
     # ---- what people and tools say ----
 
@@ -46,7 +47,7 @@ class ContentWriter:
         if isinstance(part, TextPart):
             return [self._marked({"type": "text", "text": part.text}, part)]
         if isinstance(part, ImagePart):
-            return [self._marked(_image(part), part)]
+            return [self._marked(self._image(part), part)]
         if isinstance(part, DocumentPart):
             return self._document(part)
         if isinstance(part, SearchResultPart):
@@ -57,9 +58,16 @@ class ContentWriter:
             self._ledger.drop(part.path, part.label)
         return []
 
+    def _image(self, part: ImagePart) -> Content:
+        if not self._capabilities.c_images:
+            raise not_supported("an image", part.path)
+        if not part.data and not self._capabilities.c_image_urls:
+            raise not_supported("an image by its URL", part.path)
+        return _image(part)
+
     def _document(self, part: DocumentPart) -> list[Content]:
         if part.data and part.media_type.startswith("image/"):
-            return [self._marked(_image(ImagePart(part.path, media_type=part.media_type, data=part.data)), part)]
+            return [self._marked(self._image(ImagePart(part.path, media_type=part.media_type, data=part.data)), part)]
         if part.data and self._capabilities.c_file_parts:
             file = {"filename": part.title or "document.pdf", "file_data": media.Inline(part.media_type, part.data).url}
             if part.context:
@@ -75,8 +83,9 @@ class ContentWriter:
         cache: Cache | None = part.cache
         if cache is not None and self._capabilities.c_cache_breakpoints:
             written["prompt_cache_breakpoint"] = {"mode": "explicit", "ttl": "12h" if cache.long else "30m"}
-            if cache.long and self._request.shape == "messages":
-                self._ledger.adapt((*part.path, "cache_control"))
+            theirs = self._habits.cache_mark
+            if cache.long and theirs != HABITS.cache_mark:
+                self._ledger.adapt((*part.path, theirs))
         return written
 
     def content(self, parts: list[Content]) -> str | list[Content]:
@@ -101,9 +110,18 @@ class ContentWriter:
         name = self._tools.wire(part.name, part.namespace)
         id = self._ids.call(part.id)
         if part.kind == "custom" and not self._tools.emulates(part):
-            return {"id": id, "type": "custom", "custom": {"name": name, "input": part.arguments}}
+            return {"id": id, "type": "custom", "custom": {"name": name, "input": part.arguments}} | self.sealed(part)
         arguments = dumps({"input": part.arguments}).decode() if part.kind == "custom" else part.arguments
-        return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}}
+        return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}} | self.sealed(part)
+
+    def sealed(self, part: CallPart | TextPart) -> Content:
+        """The member that gives a call's or a text's seal back, to who can read it."""
+        if part.seal is None:
+            return {}
+        if self._capabilities.c_extra_content and part.seal.readable("google", self._domain):
+            return {"extra_content": {"google": {"thought_signature": part.seal.value}}}
+        self._ledger.drop(part.seal.path)
+        return {}
 
     def result(self, part: ResultPart) -> tuple[Content, list[Content]]:
         """A tool's message, and what of its result is no text and must follow in a user's message."""
@@ -148,17 +166,15 @@ class ContentWriter:
             written = [detail | {"index": i} for i, detail in enumerate(details)]
             return {"reasoning_details": written} if written else {}
         field = "reasoning_content" if wanted == "none" else wanted
-        if texts or (calls and self._capabilities.c_reasoning_required_with_tools):
-            return {field: "\n\n".join(texts)}
-        return {}
+        return {field: "\n\n".join(texts)} if texts else {}
 
     @property
     def _domain(self) -> str:
         return self._capabilities.reasoning_domain
 
     def _is_readable(self, part: ReasoningPart) -> bool:
-        """A messages client's thinking goes back to whom it came from; elsewhere the text is in the open."""
-        return self._request.shape != "messages" or part.domain == self._domain
+        """Text that its shape seals goes back to whom it came from alone."""
+        return not self._habits.seals_text or part.domain == self._domain
 
 
 def is_marked(parts: list[Content]) -> bool:

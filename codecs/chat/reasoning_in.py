@@ -132,7 +132,8 @@ def _laid_out(layout: str, thoughts: list[Thought], said: TextPart | None, calls
                 end += 2
             if said is None or end + number > len(content):
                 return None
-            parts.append(TextPart(content[end : end + number], said.path, said.cache if end + number == len(content) else None))
+            last = end + number == len(content)
+            parts.append(TextPart(content[end : end + number], said.path, said.cache if last else None, said.seal if last else None))
             end += number
         elif number not in (entry_of if kind == "r" else left):
             return None

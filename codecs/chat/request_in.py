@@ -13,13 +13,14 @@ from ..errors import Unsupported
 from ..fields import Fields, invalid, missing, wrong_type
 from ..request import OutputFormat, Request, Thinking
 from .content_in import MessageReader
+from .facts import HABITS, NAME
 from .tools_in import decode_choice, decode_tools
 
 
 def decode_request(body: dict[str, Any]) -> Request:
     """The request in hub form. Raises errors.ClientFault and its leaves, with `param` the field's concrete path."""
     fields = Fields(body, ())
-    request = Request("chat", fields.text("model") or "", body)
+    request = Request(NAME, fields.text("model") or "", body, habits=HABITS)
     request.stream = fields.flag("stream") or False
     _stream_options(request, fields)
     _one_text(fields)

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import openai
+from .. import openai, rules
 from ..capabilities import Capabilities
 from ..reasoning import openai_effort
 from ..reply import Encoded
 from ..request import OutputFormat, Request, Thinking
 from ..tools import ToolMap
+from . import rules_out
 from .content_out import ContentWriter
 from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
 _MOST_STOPS = 4
-
-# what another shape asks of its own endpoint, and what is answered for elsewhere
-_MEANINGLESS = {
-    "chat": (),
-    "messages": (),
-    "responses": ("include_obfuscation", "store", "metadata"),
-}
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
@@ -33,7 +27,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
     """
-    names = ToolMap(native_custom=capabilities.c_custom_tools)
+    names = ToolMap(native_custom=capabilities.c_custom_tools, letter_first=capabilities.c_letter_names)
     body: dict[str, Any] = {"model": model}
     limit = request.take("max_tokens")
     if limit is not None:
@@ -46,7 +40,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     if request.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    request.ignore(_MEANINGLESS[request.shape])
+    request.ignore(request.habits.endpoint)
+    rules.apply(rules_out.RULES, rules_out.ChatDraft(body, request, capabilities))
     request.close()
     return Encoded(body, names)
 

@@ -49,7 +49,18 @@ _MOST_CALLS = 1024
 _MOST_LABELS, _LONGEST_LABEL = 64, 64
 # a delta's or message's members that are read, or say nothing
 _KNOWN = frozenset(
-    {"role", "content", "refusal", "annotations", "audio", "tool_calls", "function_call", "reasoning_details", *quirks.REASONING_FIELDS}
+    {
+        "role",
+        "content",
+        "refusal",
+        "annotations",
+        "audio",
+        "tool_calls",
+        "function_call",
+        "extra_content",
+        "reasoning_details",
+        *quirks.REASONING_FIELDS,
+    }
 )
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
 # formats of a signed reasoning.text entry that are taken for Anthropic's: nobody else signs text
@@ -66,6 +77,7 @@ class _Slot:
     custom: bool = False
     part: int = -1
     held: str = ""
+    signature: str = ""  # Google's
     argued: bool = False  # argument text came
     unscanned: list[str] = field(default_factory=list)  # of it, what the scanner has not seen
     scanner: ObjectScanner = field(default_factory=ObjectScanner)
@@ -246,6 +258,12 @@ class StreamDecoder:
         content = delta.get("content")
         if content:
             self._content(content, choice.get("logprobs"), events)
+        if delta.get("extra_content"):
+            opened = self._open
+            spoken = opened is not None and opened.kind is Text
+            signature = self._signature(delta["extra_content"], spoken, "choices[0].message.extra_content")
+            if signature and opened is not None:
+                events.append(Seal(opened.part, "google", signature))
         for annotation in dicts_of(delta.get("annotations")):
             self._annotation(annotation, events)
         refusal = delta.get("refusal")
@@ -433,6 +451,8 @@ class StreamDecoder:
         slot.custom = slot.custom or custom
         slot.id = slot.id or id
         slot.name = slot.name or name
+        if "extra_content" in entry:
+            slot.signature = self._signature(entry["extra_content"], slot.part < 0, "choices[0].message.tool_calls.extra_content")
         if text and not slot.argued:
             text = text.lstrip(" \t\r\n")
         if text:
@@ -443,6 +463,14 @@ class StreamDecoder:
             self._open_call(slot, events)
         if slot.part >= 0 and slot.held:
             self._argue(slot, events)
+
+    def _signature(self, extra: Any, timely: bool, label: str) -> str:
+        """Google's thought signature; "" where there is none, or where it comes too late for its part."""
+        google = extra.get("google") if isinstance(extra, dict) else None
+        signature = str_of(google, "thought_signature") if isinstance(google, dict) else ""
+        if extra and not (signature and timely):
+            self._ignore(label)
+        return signature if timely else ""
 
     def _slot(self, index: Any, id: str, name: str) -> _Slot | None:
         """Where an entry belongs; None when there is no place left for it. name: of an entry that brings arguments too."""
@@ -471,7 +499,8 @@ class StreamDecoder:
         slot.text = ToolText(declared)
         self._calls += 1
         kind = "custom" if slot.custom else declared.kind
-        events.append(ToolStart(slot.part, slot.id, declared.name, kind, declared.namespace))
+        seal = Seal(slot.part, "google", slot.signature) if slot.signature else None
+        events.append(ToolStart(slot.part, slot.id, declared.name, kind, declared.namespace, seal))
 
     def _argue(self, slot: _Slot, events: list[Event]) -> None:
         text, slot.held = slot.held, ""

@@ -20,10 +20,9 @@ from typing import Any
 
 import orjson
 
-from .. import jsontext, sse
+from .. import jsontext
 from ..errors import GatewayError
 from ..events import (
-    REASONS,
     Arguments,
     Citation,
     Event,
@@ -45,10 +44,12 @@ from ..events import (
 from ..ids import AnswerIds, tail
 from ..jsontext import ObjectScanner
 from ..reply import Reply
-from ..sse import safe_json
+from ..sse import Frame, safe_json
 from ..usage import Usage, to_chat
+from .facts import IDS, REASONS
 
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
+_REASONING_FORMS = frozenset({"anthropic", "redacted", "openai"})
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class _Call:
     id: str
     name: str
     kind: str
+    seal: Seal | None = None
     wrapped: bool = False  # free text, for a client that declared no such tool and reads functions only
     stopped: bool = False  # its part is over
     over: bool = False
@@ -92,7 +94,7 @@ class _Message:
         self.ended = False
         self._reply = reply
         self._request = reply.request
-        self._ids = AnswerIds("chat")
+        self._ids = AnswerIds(IDS)
         self._upstream_id = ""
         # text: code points said so far, and of the part that is open where it begins and where its layout token does
         self._length = 0
@@ -198,7 +200,12 @@ class _Message:
         self._say({"reasoning_content": text})
 
     def _seal(self, event: Seal) -> None:
-        self._seals.append(event)
+        if event.part == self._text_part:
+            self._say({"extra_content": _extra(event)})
+        elif event.form in _REASONING_FORMS:
+            self._seals.append(event)
+        else:
+            self._reply.unsaid.add(f"reasoning:{event.form}")
 
     def _reasoning_stop(self) -> None:
         text = "".join(self._thoughts)
@@ -231,7 +238,7 @@ class _Message:
         self._usage = event.usage
 
     def _stop(self, event: Stop) -> None:
-        reason = REASONS[event.reason][1]
+        reason = REASONS[event.reason]
         if self._request.legacy_functions and reason == "tool_calls":
             reason = "function_call"
         if event.explanation and not self._refused:
@@ -265,7 +272,7 @@ class _Message:
         id = self._ids.call(event.id, self._upstream_id, self._opened)
         wrapped = event.kind == "custom" and not self._takes_custom
         kind = "function" if wrapped else event.kind
-        call = self._calls[event.part] = _Call(self._opened, event.part, id, event.name, kind, wrapped)
+        call = self._calls[event.part] = _Call(self._opened, event.part, id, event.name, kind, event.seal, wrapped)
         self._opened += 1
         if self._request.legacy_functions and call.index:
             call.over = self._unsaid = True  # `function_call` holds one
@@ -328,6 +335,8 @@ class _Message:
             return {"function_call": {"name": call.name, "arguments": ""}}
         text = "input" if call.kind == "custom" else "arguments"
         opening = {"index": call.index, "id": call.id, "type": call.kind, call.kind: {"name": call.name, text: ""}}
+        if call.seal is not None:
+            opening["extra_content"] = _extra(call.seal)
         return {"tool_calls": [opening]}
 
 
@@ -349,6 +358,11 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     Fault: _Message._fault,
     Ping: _Message._nothing,
 }
+
+
+def _extra(seal: Seal) -> dict[str, Any]:
+    """The `extra_content` that gives a text's or a call's seal back, as Google's endpoint has it."""
+    return {"google": {"thought_signature": seal.value}}
 
 
 def _details(seal: Seal, text: str) -> list[dict[str, Any]]:
@@ -376,43 +390,46 @@ class StreamEncoder(_Message):
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
-        self._out: list[bytes] = []
+        self._out: list[Frame] = []
         self._head = b""  # of every chunk, up to the delta
         self._envelope: dict[str, Any] = {}
         self._usage_key = b',"usage":null' if self._request.include_usage else b""
-        self._tail = b',"logprobs":null,"finish_reason":null}]' + self._usage_key + b"}\n\n"
+        self._tail = b',"logprobs":null,"finish_reason":null}]' + self._usage_key + b"}"
         self._text_head = self._text_tail = b""
         self._arguments_head = self._arguments_tail = b""
 
-    def feed(self, events: list[Event]) -> bytes:
-        """The chunks for these events; b"" when there are none."""
-        out = self._out
+    @property
+    def started(self) -> bool:
+        return bool(self._head)
+
+    def feed(self, events: list[Event]) -> list[Frame]:
+        """The chunks for these events."""
         event: Any
+        if len(events) == 1:  # the next piece of the text, as nearly every read is
+            event = events[0]
+            if type(event) is Text and event.part == self._next_text and event.logprobs is None:
+                said: str = event.text
+                self._length += len(said)
+                value = orjson.dumps(said) if said.isascii() else safe_json(said)
+                return [(b"", b"".join((self._text_head, value, self._text_tail)))]
+        out = self._out = []
         for event in events:
             kind = type(event)
             if kind is Text and event.part == self._next_text and event.logprobs is None:
                 text: str = event.text
                 self._length += len(text)
-                out.append(self._text_head + (orjson.dumps(text) if text.isascii() else safe_json(text)) + self._text_tail)
+                out.append((b"", self._text_head + safe_json(text) + self._text_tail))
             elif kind is Arguments and event.part == self._next_arguments:
                 text = event.text
                 self._live.pieces.append(text)  # type: ignore[union-attr]
-                out.append(self._arguments_head + safe_json(text) + self._arguments_tail)
-            elif kind is Ping:
-                out.append(self.keep_alive())
+                out.append((b"", self._arguments_head + safe_json(text) + self._arguments_tail))
             elif not self.ended:
                 _ON[kind](self, event)
-        frames = b"".join(out)
-        out.clear()
-        return frames
-
-    def keep_alive(self) -> bytes:
-        """A comment; b"" after the end."""
-        return b"" if self.ended else sse.KEEP_ALIVE
+        return out
 
     def _open(self, id: str, created: int, model: str) -> None:
         self._envelope = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
-        self._head = b"data: " + safe_json(self._envelope)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._head = safe_json(self._envelope)[:-1] + b',"choices":[{"index":0,"delta":'
         self._text_head, self._text_tail = self._head + b'{"content":', b"}" + self._tail
         self._say({"role": "assistant", "content": ""})
 
@@ -420,13 +437,13 @@ class StreamEncoder(_Message):
         tail = self._tail
         if logprobs and self._request.include_logprobs:
             tail = b',"logprobs":' + safe_json({"content": logprobs, "refusal": None})
-            tail += b',"finish_reason":null}]' + self._usage_key + b"}\n\n"
-        self._out.append(self._head + safe_json(delta) + tail)
+            tail += b',"finish_reason":null}]' + self._usage_key + b"}"
+        self._out.append((b"", self._head + safe_json(delta) + tail))
 
     def _say_arguments(self, call: _Call, text: str) -> None:
         if call.part != self._next_arguments:
             self._arguments_head, self._arguments_tail = self._around_arguments(call)
-        self._out.append(self._arguments_head + safe_json(text) + self._arguments_tail)
+        self._out.append((b"", self._arguments_head + safe_json(text) + self._arguments_tail))
 
     def _around_arguments(self, call: _Call) -> tuple[bytes, bytes]:
         if self._request.legacy_functions:
@@ -440,13 +457,13 @@ class StreamEncoder(_Message):
             last["service_tier"] = usage.tier
         choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}
         asked = self._request.include_usage
-        self._out.append(sse.data_frame(safe_json(last | {"choices": [choice]} | ({"usage": None} if asked else {}))))
+        self._out.append((b"", safe_json(last | {"choices": [choice]} | ({"usage": None} if asked else {}))))
         if asked and usage is not None:
-            self._out.append(sse.data_frame(safe_json(last | {"choices": [], "usage": to_chat(usage)})))
-        self._out.append(sse.DONE)
+            self._out.append((b"", safe_json(last | {"choices": [], "usage": to_chat(usage)})))
+        self._out.append((b"", b"[DONE]"))
 
     def _fail(self, error: GatewayError) -> None:
-        self._out.append(sse.data_frame(safe_json({"error": error.openai()})))
+        self._out.append((b"", safe_json({"error": error.openai()})))
 
 
 # ---- whole ----

@@ -29,6 +29,7 @@ def _tool(request: Request, fields: Fields) -> Tool:
         raise missing((*fields.path, kind))
     tool = (_function if kind == "function" else _custom)(request, inner, fields.path)
     tool.cache = cache_of(fields)
+    tool.inside = (kind,)
     fields.report(request.ledger)
     return tool
 

@@ -82,8 +82,7 @@ class ToolsWriter:
             place = {key: value for key, value in location.items() if key != "type" and value is not None}
             options["user_location"] = {"type": "approximate", "approximate": place}
         for key in search:
-            inside = ("filters", key) if self._request.shape == "responses" and key.endswith("_domains") else (key,)
-            self._ledger.drop((*tool.path, *inside))
+            self._ledger.drop((*tool.path, *self._request.habits.search_at.get(key, (key,))))
         return options
 
     # ---- choice ----

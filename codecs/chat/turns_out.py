@@ -22,7 +22,7 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
         turns.add(turn)
     turns.close()
     if not turns.messages:
-        root = "input" if request.shape == "responses" else "messages"
+        root = request.habits.turns_at
         raise Malformed(f"{root}: at least one message is required", code="invalid_value", param=root)
     return turns.messages
 
@@ -41,7 +41,7 @@ def _joined(turns: list[Turn]) -> list[Turn]:
 class _Turns:
     def __init__(self, request: Request, capabilities: Capabilities, writer: ContentWriter) -> None:
         self.messages: list[dict[str, Any]] = []
-        self._request = request
+        self._habits = request.habits
         self._ledger = request.ledger
         self._capabilities = capabilities
         self._writer = writer
@@ -101,14 +101,14 @@ class _Turns:
         message, attached = self._writer.result(part)
         where = len(self.messages) if self._answers is None else self._answers
         if where != len(self.messages):
-            self._ledger.adapt(("input",) if self._request.shape == "responses" else turn.path)
+            self._ledger.adapt((self._habits.turns_at,) if self._habits.one_list else turn.path)
         self.messages.insert(where, message)
         self._answers = where + 1
         self._attached += attached
 
     def _attach(self, said: list[Content]) -> None:
         """A user's message of what results left over and what is said."""
-        apart = self._request.shape != "messages" and self._attached
+        apart = not self._habits.results_inside and self._attached
         written = [self._attached, said] if apart else [[*self._attached, *said]]
         for parts in written:
             if parts:
@@ -122,6 +122,7 @@ class _Turns:
         before: Part | None = None
         refusal = ""
         calls: list[Content] = []
+        extra: Content = {}
         thoughts: list[ReasoningPart] = []
         for part in turn.parts:
             if isinstance(part, CallPart):
@@ -133,6 +134,8 @@ class _Turns:
             else:
                 for content in self._writer.text_only([part]):
                     text = self._said(text, content["text"], part, before)
+                if isinstance(part, TextPart):
+                    extra |= self._writer.sealed(part)
             before = part
         reasoning = self._writer.reasoning(thoughts, bool(calls))
         if text is None and not (calls or refusal or reasoning):
@@ -141,7 +144,7 @@ class _Turns:
         message: dict[str, Any] = {"role": "assistant", "content": text or (None if silent else "")}
         if refusal:
             message["refusal"] = refusal
-        message |= reasoning
+        message |= reasoning | extra
         if calls:
             message["tool_calls"] = calls
         self.messages.append(message)

@@ -26,6 +26,7 @@ from ..request import (
     TextPart,
 )
 from ..tools import ToolMap
+from .facts import HABITS, IDS
 
 Block = dict[str, Any]
 
@@ -37,10 +38,10 @@ class ContentWriter:
         """long_cache: every breakpoint gets the long lifetime."""
         self.names: dict[str, None] = {}
         self.marked: list[tuple[Block, Path]] = []  # blocks with a cache breakpoint, and whose it is
-        self._request = request
+        self._habits = request.habits
         self._ledger = request.ledger
         self._tools = tools
-        self._ids = CallIds("messages", openai_host=False)
+        self._ids = CallIds(IDS)
         self._long_cache = long_cache
 
     def blocks(self, part: Part) -> list[Block]:
@@ -54,9 +55,10 @@ class ContentWriter:
     def mark(self, block: Block, cache: Cache, path: Path) -> None:
         long = cache.long or self._long_cache
         block["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if long else {"type": "ephemeral"}
-        where = (*path, "cache_control" if self._request.shape == "messages" else "prompt_cache_breakpoint")
+        theirs = self._habits.cache_mark
+        where = (*path, theirs)
         self.marked.append((block, where))
-        if cache.long and self._request.shape != "messages":
+        if cache.long and theirs != HABITS.cache_mark:
             self._ledger.adapt(where)
 
     def _text(self, part: TextPart | RefusalPart) -> list[Block]:
@@ -64,8 +66,7 @@ class ContentWriter:
 
     def _image(self, part: ImagePart) -> list[Block]:
         if part.detail not in ("", "auto"):
-            inside = ("image_url", "detail") if self._request.shape == "chat" else ("detail",)
-            self._ledger.drop((*part.path, *inside))
+            self._ledger.drop((*part.path, *self._habits.image_detail_at))
         if part.data:
             return [_inline_image(part.media_type, part.data, part.path)]
         if not part.url.startswith(("https://", "http://")):
@@ -108,6 +109,8 @@ class ContentWriter:
     def _call(self, part: CallPart) -> list[Block]:
         name = self._tools.wire(part.name, part.namespace)
         self.names.setdefault(name)
+        if part.seal is not None:
+            self._ledger.drop(part.seal.path)
         custom = self._tools.emulates(part)
         given = {"input": part.arguments} if custom else arguments_to_input(part.arguments)
         return [{"type": "tool_use", "id": self._ids.call(part.id), "name": name, "input": given}]

@@ -11,8 +11,10 @@ from typing import Any
 from ..errors import Unsupported
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
+from ..reasoning import hand_over
 from ..request import OutputFormat, Part, Request, TextPart, Thinking, Tool, ToolChoice, Turn
 from .content_in import cache_of, decode_content
+from .facts import HABITS, NAME
 
 _ROLES = frozenset({"user", "assistant", "system"})
 _BILLING = "x-anthropic-billing-header"  # Claude Code puts it before its system prompt, for Anthropic alone
@@ -21,7 +23,7 @@ _BILLING = "x-anthropic-billing-header"  # Claude Code puts it before its system
 def decode_request(body: dict[str, Any]) -> Request:
     """The request in hub form. Raises errors.ClientFault and its leaves, with `param` the field's concrete path."""
     fields = Fields(body, ())
-    request = Request("messages", fields.text("model") or "", body)
+    request = Request(NAME, fields.text("model") or "", body, habits=HABITS)
     request.stream = fields.flag("stream") or False
     _limits(request, fields)
     _turns(request, fields)
@@ -32,6 +34,7 @@ def decode_request(body: dict[str, Any]) -> Request:
     _account(request, fields)
     fields.ignore("betas")
     fields.report(request.ledger)
+    hand_over(request)
     return request
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from .. import rules
 from .. import schema as schemas
 from ..capabilities import Capabilities
 from ..errors import Malformed
@@ -18,6 +19,7 @@ from ..reasoning import budget_of_effort, effort_of_budget, nearest
 from ..reply import Encoded
 from ..request import Cache, OutputFormat, Request, Thinking
 from ..tools import ToolMap
+from . import rules_out
 from .content_out import ContentWriter
 from .tools_out import ToolsWriter
 from .turns_out import write_turns
@@ -28,13 +30,6 @@ _DEFAULT_BUDGET = 8192
 _MOST_BREAKPOINTS = 4
 _LONGEST_USER = 256
 _NO_SAMPLING_SINCE = "2026-10-21"  # the API version that refuses temperature, top_p and top_k
-
-# what another shape asks of its own endpoint, and what is answered for elsewhere
-_MEANINGLESS = {
-    "chat": ("include_obfuscation",),
-    "responses": ("include_obfuscation", "store", "metadata"),
-    "messages": (),
-}
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
@@ -61,7 +56,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     _cache(request, capabilities, body, content, long=retention == "24h")
     if request.stream:
         body["stream"] = True
-    request.ignore(_MEANINGLESS[request.shape])
+    request.ignore(request.habits.endpoint)
+    rules.apply(rules_out.RULES, rules_out.MessagesDraft(body, request, capabilities))
     request.close()
     return Encoded(body, names)
 
@@ -155,10 +151,10 @@ class _Settings:
             self._effort(thinking, thinking.effort)
 
     def _display(self, thinking: Thinking) -> dict[str, str]:
-        """What of it is shown: a chat client has no way to ask, and sees it."""
-        if self._request.shape == "chat" or thinking.show == "summary":
+        habits = self._request.habits
+        if habits.shows_thinking or thinking.show == "summary":
             return {"display": "summarized"}
-        return {"display": "omitted"} if self._request.shape == "messages" and thinking.show == "hide" else {}
+        return {"display": "omitted"} if habits.hides_thinking and thinking.show == "hide" else {}
 
     def _effort(self, thinking: Thinking, effort: str, adapted: bool = False) -> None:
         wanted = "low" if effort == "minimal" else effort

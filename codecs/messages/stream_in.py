@@ -371,6 +371,8 @@ class Observer:
 
     __slots__ = ("_calls", "_stop", "_usage", "content", "error", "proof")
 
+    bare = 0  # no event holds nothing but usage that was not asked for
+
     def __init__(self, reply: Reply) -> None:
         self.content = False
         self.proof = False

@@ -15,10 +15,9 @@ from typing import Any
 
 import orjson
 
-from .. import jsontext, sse
+from .. import jsontext
 from ..errors import GatewayError
 from ..events import (
-    REASONS,
     Arguments,
     Citation,
     Event,
@@ -39,10 +38,11 @@ from ..events import (
 )
 from ..ids import AnswerIds, tail
 from ..jsontext import ObjectScanner, arguments_to_input
-from ..reasoning import ENVELOPE, seal_item, seal_text
+from ..reasoning import ENVELOPE, seal_call, seal_item, seal_text
 from ..reply import Reply
-from ..sse import safe_json
+from ..sse import Frame, safe_json
 from ..usage import Usage, to_messages
+from .facts import IDS, REASONS
 
 
 @dataclass(slots=True)
@@ -68,13 +68,20 @@ class _Block:
         return self.stopped or self.scanner.complete
 
 
+def _thinking(part: int, **state: Any) -> _Block:
+    return _Block(part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}, **state)
+
+
+_FORMS = frozenset({"anthropic", "redacted", "openai"})  # of seals that reasoning can have here
+
+
 class _Blocks:
     """The order of blocks, and what is in them. Subclasses say how it is written."""
 
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._reply = reply
-        self._ids = AnswerIds("messages")
+        self._ids = AnswerIds(IDS)
         self._id = ""  # the upstream's
         self._calls = 0
         self._parts: dict[int, _Block] = {}
@@ -134,12 +141,14 @@ class _Blocks:
         self._enter(_Block(event.part, "text", {"type": "text", "text": ""}))
 
     def _reasoning_start(self, event: ReasoningStart) -> None:
-        self._enter(_Block(event.part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}))
+        self._enter(_thinking(event.part))
 
     def _tool_start(self, event: ToolStart) -> None:
         id = self._ids.call(event.id, self._id, self._calls)
         self._calls += 1
         opening = {"type": "tool_use", "id": id, "name": event.name, "input": {}}
+        if event.seal is not None:  # on a carrier of its own, which clients send back with the call
+            self._queue.append(_thinking(-1, stopped=True, seals=[event.seal]))
         self._enter(_Block(event.part, "tool_use", opening, custom=event.kind == "custom"))
 
     def _enter(self, block: _Block) -> None:
@@ -188,7 +197,7 @@ class _Blocks:
 
     def _stop_delta(self, event: Stop) -> dict[str, Any]:
         refused = "".join(self._refused)
-        reason = REASONS["refusal" if refused and event.reason == "end" else event.reason][0]
+        reason = REASONS["refusal" if refused and event.reason == "end" else event.reason]
         delta: dict[str, Any] = {"stop_reason": reason, "stop_sequence": event.sequence}
         if reason == "refusal":
             delta["stop_details"] = {"type": "refusal", "category": None, "explanation": event.explanation or refused or None}
@@ -260,6 +269,8 @@ class _Blocks:
                 return seal.value
             if seal.form == "openai" and seal.value:
                 return seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
+            if seal.form == "google" and block.part < 0:
+                return seal_call(self._reply.domain, seal)
         return seal_text(self._reply.domain) if block.started else ""
 
     # ---- inside the live block ----
@@ -320,6 +331,8 @@ class _Blocks:
 
     def _keep_seal(self, block: _Block, event: Seal) -> None:
         block.seals.append(event)
+        if block.kind == "text" or event.form not in _FORMS:
+            self._reply.unsaid.add(f"{block.kind}:signature")
 
 
 _ON: dict[type, Callable[[Any, Any], None]] = {
@@ -352,7 +365,8 @@ _INSIDE: dict[type, Callable[[Any, _Block, Any], None]] = {
 # ---- streamed ----
 
 _NO_USAGE = {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0}
-# block type -> the start of its text delta's frame after the index
+_DELTA = b"content_block_delta"
+# block type -> the start of its text delta's data after the index
 _PREFIXES = {
     "text": b'"delta":{"type":"text_delta","text":',
     "thinking": b'"delta":{"type":"thinking_delta","thinking":',
@@ -366,52 +380,53 @@ class StreamEncoder(_Blocks):
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
-        self._out: list[bytes] = []
+        self.started = False
+        self._out: list[Frame] = []
         self._index = -1
-        self._prefix = b""  # of a text delta's frame in the open block
-        self._started = False
+        self._prefix = b""  # of a text delta's data in the open block
 
-    def feed(self, events: list[Event]) -> bytes:
-        """The frames for these events; b"" when there are none."""
-        out = self._out
+    def feed(self, events: list[Event]) -> list[Frame]:
+        """The frames for these events."""
         event: Any
+        if len(events) == 1:  # the next piece of the block, as nearly every read is
+            event = events[0]
+            kind = type(event)
+            if kind is self._next_kind and event.part == self._next_part:
+                said: str = event.text
+                if kind is not Arguments or "}" not in said:
+                    self._pieces.append(said)
+                    value = orjson.dumps(said) if said.isascii() else safe_json(said)
+                    return [(_DELTA, b"".join((self._prefix, value, b"}}")))]
+        out = self._out = []
         for event in events:
             kind = type(event)
             if kind is self._next_kind and event.part == self._next_part:
                 text: str = event.text
                 if kind is not Arguments or "}" not in text:
                     self._pieces.append(text)
-                    out.append(self._prefix + (orjson.dumps(text) if text.isascii() else safe_json(text)) + b"}}\n\n")
+                    out.append((_DELTA, self._prefix + safe_json(text) + b"}}"))
                     continue
-            if kind is Ping:
-                out.append(self.keep_alive())
-            elif not self.ended:
+            if not self.ended:
                 _ON[kind](self, event)
-        frames = b"".join(out)
-        out.clear()
-        return frames
-
-    def keep_alive(self) -> bytes:
-        """A ping, or a comment as long as the client knows of no message; b"" after the end."""
-        return b"" if self.ended else sse.PING if self._started else sse.KEEP_ALIVE
+        return out
 
     def _emit(self, value: dict[str, Any]) -> None:
-        self._out.append(sse.event_frame(value["type"], safe_json(value)))
+        self._out.append((value["type"].encode(), safe_json(value)))
 
     def _begin(self, id: str, model: str) -> None:
-        self._started = True
+        self.started = True
         message: dict[str, Any] = {"id": id, "type": "message", "role": "assistant", "model": model, "content": []}
         message |= {"stop_reason": None, "stop_sequence": None, "usage": _NO_USAGE}
         self._emit({"type": "message_start", "message": message})
 
     def _open(self, opening: dict[str, Any]) -> None:
         self._index += 1
-        head = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,' % self._index
+        head = b'{"type":"content_block_delta","index":%d,' % self._index
         self._prefix = head + _PREFIXES[opening["type"]]
         self._emit({"type": "content_block_start", "index": self._index, "content_block": opening})
 
     def _piece(self, text: str) -> None:
-        self._out.append(self._prefix + safe_json(text) + b"}}\n\n")
+        self._out.append((_DELTA, self._prefix + safe_json(text) + b"}}"))
 
     def _extra(self, type: str, key: str, value: Any) -> None:
         self._emit({"type": "content_block_delta", "index": self._index, "delta": {"type": type, key: value}})

@@ -80,15 +80,14 @@ class ToolsWriter:
         return written
 
     def _is_strict(self, tool: Tool, schema: dict[str, Any]) -> bool:
-        """Strict as asked, and by default as the responses shape means it, where the provider takes the schema as it is."""
-        default = self._request.shape == "responses"
+        """Strict as asked, and as the caller's API is by default, where the provider takes the schema as it is."""
+        default = self._request.habits.strict_by_default
         if tool.strict is False or not (tool.strict or default):
             return False
         if self._capabilities.m_strict_tools and schemas.is_compliant(schema):
             return True
         if tool.strict:
-            nested = self._request.shape == "chat" and tool.path[0] == "tools"
-            self._request.ledger.drop((*tool.path, "function", "strict") if nested else (*tool.path, "strict"))
+            self._request.ledger.drop((*tool.path, *tool.inside, "strict"))
         return False
 
     def _web_search(self, tool: Tool) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _results_first(request: Request, message: _Message) -> None:
 
 
 def _first_is_user(request: Request, capabilities: Capabilities, messages: list[_Message]) -> None:
-    root = "input" if request.shape == "responses" else "messages"
+    root = request.habits.turns_at
     if not messages:
         raise Malformed(f"{root}: at least one message is required", code="invalid_value", param=root)
     if messages[0].role != "user" and capabilities.m_first_user_required:

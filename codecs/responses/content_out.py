@@ -9,6 +9,7 @@ from ..capabilities import Capabilities
 from ..errors import UnsupportedContent
 from ..ledger import Path, concrete
 from ..request import Cache, DocumentPart, ImagePart, Part, Request, ResultPart, SearchResultPart, TextPart
+from .facts import HABITS
 
 Content = dict[str, Any]
 
@@ -17,9 +18,9 @@ class ContentWriter:
     """Writes the content of one request's messages and outputs."""
 
     def __init__(self, request: Request, capabilities: Capabilities) -> None:
-        self._request = request
         self._ledger = request.ledger
-        self._own_marks = request.shape == "chat"  # breakpoints are in this shape's own words
+        self._theirs = request.habits.cache_mark
+        self._own_marks = self._theirs == HABITS.cache_mark  # breakpoints are in this shape's own words
         self._takes_marks = capabilities.openai_host or self._own_marks
 
     def content(self, part: Part) -> list[Content]:
@@ -58,7 +59,7 @@ class ContentWriter:
         else:
             mark["ttl"] = "12h" if cache.long else "30m"
             if cache.long:
-                self._ledger.adapt((*path, "cache_control"))
+                self._ledger.adapt((*path, self._theirs))
         written["prompt_cache_breakpoint"] = mark
         return written
 

@@ -15,6 +15,7 @@ from ..ledger import Path
 from ..request import CallPart, ForeignPart, Part, ReasoningPart, RefusalPart, Request, ResultPart, TextPart, Turn
 from ..tools import ToolMap
 from .content_out import Content, ContentWriter
+from .facts import IDS
 
 Item = dict[str, Any]
 
@@ -35,7 +36,7 @@ class ItemsWriter:
         self._ledger = request.ledger
         self._tools = tools
         self._content = ContentWriter(request, capabilities)
-        self._ids = CallIds("responses", capabilities.openai_host)
+        self._ids = CallIds(IDS, capabilities.openai_host)
         self._kinds: dict[str, str] = {}  # by call id: what kind of tool it was a call of
         self._reads = capabilities.r_encrypted_reasoning
         self._domain = capabilities.reasoning_domain
@@ -62,9 +63,7 @@ class ItemsWriter:
                 self._ledger.drop(part.path, part.label)
             else:
                 others += self._content.content(part)
-        role = turn.role
-        if self._request.shape == "messages" and role == "system":
-            role = "developer"
+        role = self._request.habits.system_inside if turn.role == "system" else turn.role
         if turn.plain and len(others) == 1 and others[0].keys() == {"type", "text"}:
             self.items.append({"type": "message", "role": role, "content": others[0]["text"]})
         elif others:
@@ -75,6 +74,8 @@ class ItemsWriter:
         self.items.append({"type": kind, "call_id": self._ids.result(part.id), "output": self._content.output(part)})
 
     def call(self, part: CallPart) -> Item:
+        if part.seal is not None:
+            self._ledger.drop(part.seal.path)
         kind, key, _ = _CALLS[part.kind]
         self._kinds[part.id] = part.kind
         text = part.arguments if part.kind == "custom" or part.arguments.strip() else "{}"

@@ -34,6 +34,8 @@ class Observer:
 
     __slots__ = ("_reply", "content", "error", "proof", "stop", "usage")
 
+    bare = 0  # no event holds nothing but usage that was not asked for
+
     def __init__(self, reply: Reply | None = None) -> None:
         self._reply = reply
         self.content = False

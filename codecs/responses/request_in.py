@@ -12,7 +12,9 @@ from typing import Any
 from ..errors import ClientFault, Unsupported
 from ..fields import Fields, invalid, missing
 from ..ledger import Path
+from ..reasoning import hand_over
 from ..request import OutputFormat, Request, Setting, TextPart, Thinking, Turn
+from .facts import HABITS, NAME
 from .items_in import decode_items, placed
 from .tools_in import add_tools, decode_choice
 
@@ -26,7 +28,7 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     items: the whole expanded input, where it continues something stored: the stored items first, the request's own last.
     """
     fields = Fields(body, ())
-    request = Request("responses", fields.text("model") or "", body)
+    request = Request(NAME, fields.text("model") or "", body, habits=HABITS)
     request.stream = fields.flag("stream") or False
     _state(request, fields, known=items is not None)
     instructions = fields.text("instructions")
@@ -42,6 +44,7 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     _sampling(request, fields)
     _account(request, fields)
     fields.report(request.ledger)
+    hand_over(request)
     return request
 
 

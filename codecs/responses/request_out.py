@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import openai
-from ..capabilities import ALL_EFFORTS, Capabilities
+from .. import openai, rules
+from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
 from ..reasoning import openai_effort
 from ..reply import Encoded
 from ..request import OutputFormat, Request, Thinking
 from ..tools import ToolMap
+from . import rules_out
 from .items_out import ItemsWriter
 from .tools_out import ToolsWriter
 
@@ -60,6 +61,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
         body["stream"] = True
         if obfuscation is not None:
             body["stream_options"] = {"include_obfuscation": obfuscation}
+    rules.apply(rules_out.RULES, rules_out.ResponsesDraft(body, request, capabilities))
     request.close()
     return Encoded(body, names)
 
@@ -94,7 +96,7 @@ def _reasoning(request: Request, capabilities: Capabilities, body: dict[str, Any
     if thinking is None:
         return
     reasoning: dict[str, Any] = {}
-    effort = openai_effort(request, thinking, ALL_EFFORTS)
+    effort = openai_effort(request, thinking, capabilities.r_effort_values)
     if effort is not None:
         reasoning["effort"] = effort
     if capabilities.r_summaries and _shows(request, thinking):
@@ -104,10 +106,10 @@ def _reasoning(request: Request, capabilities: Capabilities, body: dict[str, Any
 
 
 def _shows(request: Request, thinking: Thinking) -> bool:
-    """Whether the client shall see what the model thought. Who asks for no more than an effort in messages sees none there either."""
+    """Whether the caller shall see what the model thought. Who asks for no more than an effort sees none in Anthropic's API either."""
     if thinking.level == "off" or thinking.show == "hide":
         return False
-    return thinking.show == "summary" or request.shape == "chat" or thinking.level in ("budget", "adaptive")
+    return thinking.show == "summary" or request.habits.shows_thinking or thinking.level in ("budget", "adaptive")
 
 
 def _text(request: Request, body: dict[str, Any]) -> None:

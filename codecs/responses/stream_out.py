@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .. import jsontext, reasoning, sse
+import orjson
+
+from .. import jsontext, reasoning
 from ..errors import GatewayError
 from ..events import (
-    REASONS,
     Arguments,
     Citation,
     Event,
@@ -38,11 +39,14 @@ from ..events import (
 )
 from ..ids import AnswerIds
 from ..reply import Reply
-from ..sse import safe_json
+from ..sse import Frame, safe_json
 from ..usage import Usage, to_responses
 from .envelope import error_event, failed, item_id, response_object
+from .facts import IDS, NAME, REASONS
 
 _Value = dict[str, Any]
+
+_FORMS = frozenset({"anthropic", "redacted", "openai"})  # of seals that reasoning can have here
 
 # kind of call -> its item's type, where its text stands, and what its events are called
 _CALLS = {
@@ -75,7 +79,7 @@ class _Message:
     pieces: list[str] = field(default_factory=list)
     annotations: list[_Value] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
-    frame: bytes = b""  # the next delta, with places for its sequence number and its text
+    frame: Frame = (b"", b"")  # the next delta; its data has places for its sequence number and its text
 
     def part(self) -> _Value:
         text = "".join(self.pieces)
@@ -99,7 +103,7 @@ class _Thinking:
     last: Seal | None = None  # the open run's
     blocks: list[_Value] = field(default_factory=list)  # thinking and redacted_thinking, as Anthropic wants them back
     seal: Seal | None = None  # a responses upstream's
-    frame: bytes = b""
+    frame: Frame = (b"", b"")
 
 
 @dataclass(slots=True)
@@ -110,7 +114,7 @@ class _Call:
     item: _Value  # as it was announced
     key: str  # where its text stands
     event: str
-    frame: bytes
+    frame: Frame
     pieces: list[str] = field(default_factory=list)
 
 
@@ -129,11 +133,11 @@ class StreamEncoder:
         self._logprobs = request.include_logprobs
         self._shown = _CONTENT if request.summary is None else _SUMMARY
         self._encrypted = request.include_encrypted
-        self._ids = AnswerIds("responses")
+        self._ids = AnswerIds(IDS)
         self._upstream_id = ""
         self._head: _Value | None = None
         self._sequence = reply.announced
-        self._out: list[bytes] = []
+        self._out: list[Frame] = []
         self._items: list[_Value] = []  # by output index; of what is open, only that it is
         self._message: _Message | None = None
         self._thinking: _Thinking | None = None
@@ -146,10 +150,19 @@ class StreamEncoder:
         self._citations: list[Citation] = []
         self._refused = False
         self._usage: Usage | None = None
-        self._unsaid: tuple[bytes, int] = (b"", 0)  # the frames before the terminal one, and its number: for `fail`
+        self._unsaid: tuple[list[Frame], int] = ([], 0)  # the frames before the terminal one, and its number: for `fail`
 
-    def feed(self, events: list[Event]) -> bytes:
-        """The frames for these events; b"" when there are none. After the end nothing comes."""
+    @property
+    def started(self) -> bool:
+        return self._head is not None
+
+    @property
+    def ended(self) -> bool:
+        return self.response is not None
+
+    def feed(self, events: list[Event]) -> list[Frame]:
+        """The frames for these events. After the end nothing comes."""
+        event: Any
         if len(events) == 1:
             event = events[0]
             kind = type(event)
@@ -157,52 +170,53 @@ class StreamEncoder:
             if kind is Text:
                 message = self._message
                 if message is not None and message.kind == "output_text" and not self._logprobs:
-                    return self._piece(message, event.text)  # type: ignore[union-attr]
+                    text: str = event.text
+                    message.pieces.append(text)
+                    number = self._sequence
+                    self._sequence = number + 1
+                    name, data = message.frame
+                    return [(name, data % (number, orjson.dumps(text) if text.isascii() else safe_json(text)))]
             elif kind is Arguments:
-                call = self._calls.get(event.part)  # type: ignore[union-attr]
+                call = self._calls.get(event.part)
                 if call is not None and self._cut is None:
-                    return self._piece(call, event.text)  # type: ignore[union-attr]
+                    return [self._piece(call, event.text)]
             elif kind is Reasoning:
                 thinking = self._thinking
                 if thinking is not None and thinking.pieces:
-                    return self._piece(thinking, event.text)  # type: ignore[union-attr]
+                    return [self._piece(thinking, event.text)]
         self._out = []
         for event in events:
             if self.response is None:
                 if self._cut is not None and type(event) not in _LEAVE_CUT:
                     self._close_call(self._cut, "completed")
                 _ON[type(event)](self, event)
-        return b"".join(self._out)
+        return self._out
 
-    def fail(self, error: GatewayError) -> bytes:
+    def fail(self, error: GatewayError) -> list[Frame]:
         """The answer could not be kept: the frames to write instead of those that Stop gave. To be called after it."""
         frames, self._sequence = self._unsaid
-        self._out = [frames]
+        self._out = list(frames)
         self._failed(error)
-        return b"".join(self._out)
-
-    def keep_alive(self) -> bytes:
-        return sse.KEEP_ALIVE if self.response is None else b""
+        return self._out
 
     # ---- frames ----
 
-    def _piece(self, holder: _Message | _Thinking | _Call, text: str) -> bytes:
+    def _piece(self, holder: _Message | _Thinking | _Call, text: str) -> Frame:
         holder.pieces.append(text)
         number = self._sequence
         self._sequence = number + 1
-        return holder.frame % (number, safe_json(text))
+        name, data = holder.frame
+        return name, data % (number, safe_json(text))
 
     def _emit(self, kind: str, **members: Any) -> None:
         value = {"type": kind, "sequence_number": self._sequence, **members}
         self._sequence += 1
-        self._out.append(sse.event_frame(kind, safe_json(value)))
+        self._out.append((kind.encode(), safe_json(value)))
 
-    def _delta_frame(self, kind: str, place: _Value, end: bytes = b"}") -> bytes:
-        """A delta's frame with places for its sequence number and its text. place: members without a percent sign."""
-        members = safe_json(place)[1:-1]
-        return b'event: %b\ndata: {"type":"%b","sequence_number":%%d,%b,"delta":%%b%b\n\n' % (
-            kind.encode(), kind.encode(), members, end
-        )  # fmt: skip
+    def _delta_frame(self, kind: str, place: _Value, end: bytes = b"}") -> Frame:
+        """A delta's frame; its data has places for its sequence number and its text. place: members without a percent sign."""
+        name, members = kind.encode(), safe_json(place)[1:-1]
+        return name, b'{"type":"%b","sequence_number":%%d,%b,"delta":%%b%b' % (name, members, end)
 
     def _announce(self, kind: str, **members: Any) -> tuple[int, str]:
         """A new item's index and id."""
@@ -234,11 +248,11 @@ class StreamEncoder:
     def _stop(self, event: Stop) -> None:
         if event.explanation and not self._refused:
             self._refusal(Refusal(event.explanation))
-        _, _, status, why = REASONS[event.reason]
+        status, why = REASONS[event.reason]
         if self._cut is not None:
             self._close_call(self._cut, status)
         self._leave("completed" if event.reason == "refusal" else status)
-        self._unsaid = (b"".join(self._out), self._sequence)
+        self._unsaid = (list(self._out), self._sequence)
         self.response = self._whole(status, self._items)
         self.response["incomplete_details"] = {"reason": why} if why else None
         if status == "completed":
@@ -411,7 +425,10 @@ class StreamEncoder:
         return {"item_id": thinking.id, "output_index": thinking.index, self._shown.place: len(thinking.texts)}
 
     def _seal(self, event: Seal) -> None:
-        self._open_thinking().last = event
+        if event.part == self._text_part or event.form not in _FORMS:
+            self._reply.unsaid.add(f"{'message' if event.part == self._text_part else 'reasoning'}:signature")
+        else:
+            self._open_thinking().last = event
 
     def _close_run(self, thinking: _Thinking) -> None:
         """The end of one hub part of reasoning; the item stays open for a part that follows directly."""
@@ -450,7 +467,8 @@ class StreamEncoder:
         seal = thinking.seal
         if seal is not None and seal.value:
             summary = [{"type": "summary_text", "text": text} for text in seal.summary]
-            return [{"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": seal.value}]
+            value = seal.value if seal.form == "openai" else reasoning.seal_call(self._reply.domain, seal)
+            return [{"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": value}]
         return "\n\n".join(thinking.texts)
 
     def _thinking_item(self, thinking: _Thinking, status: str) -> _Value:
@@ -470,7 +488,9 @@ class StreamEncoder:
         seal = thinking.seal
         if seal is None or not seal.value:
             return None
-        if self._reply.upstream == "responses":
+        if seal.form != "openai":
+            return reasoning.seal_call(self._reply.domain, seal)
+        if self._reply.upstream == NAME:
             return seal.value
         return reasoning.seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
 
@@ -478,6 +498,8 @@ class StreamEncoder:
 
     def _tool_start(self, event: ToolStart) -> None:
         self._leave()
+        if event.seal is not None:  # on a reasoning item of its own, which clients send back with the call
+            self._close_thinking(_Thinking(seal=event.seal))
         kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
         members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools), "name": event.name}
         self._tools += 1
@@ -519,7 +541,7 @@ class StreamEncoder:
     # ---- what this shape does not say ----
 
     def _ping(self, event: Ping) -> None:
-        self._out.append(sse.KEEP_ALIVE)
+        """Whoever serialises frames keeps the stream alive."""
 
     def _opaque(self, event: Opaque) -> None:
         self._reply.unsaid.add(event.label)

@@ -1,13 +1,13 @@
 """One call of one candidate: the request written for it, the answer brought down, up to the moment that decides.
 
-An attempt raises a GatewayError as long as nothing of its answer has gone to the client: then another can take over. From the
-commit on (the first content, see lanes.CONTENT) every failure is told in the shape's own words within the stream.
+Until the first content is sent, a failed attempt raises GatewayError and the exchange may try another candidate. From the commit on
+(the first content, see lanes.CONTENT) every failure is told in the shape's own words within the stream; an answer of the raw lane,
+which has no such words, is aborted.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable
 from dataclasses import replace
 from functools import cached_property
@@ -17,40 +17,34 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, limits, scrub, splice
+from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Part, ReasoningPart, Request
+from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
 from ..keys import secrets
 from ..routing.router import Candidate
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
-from .caller import SSE_HEADERS
-from .lanes import BytesLane, EventsLane, json_object, translate_whole
-from .shapes import SHAPES
+from . import counting
+from .caller import Flow
+from .kept import storing_lane
+from .lanes import BytesLane, EventsLane, collected, json_object
+from .raw import RawLane
 from .spent import used
 
 if TYPE_CHECKING:
     from .exchange import Exchange
 
-KEEP_ALIVE = 15.0  # seconds without a byte for the client before a keep-alive
-COMMIT_AFTER = 25.0  # seconds that a stream which the upstream has begun may stay uncommitted
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
-# what an upstream may refuse although most take it -> (its shape, the bytes that say it was sent, how the refusal reads);
-# the first two are believed of the upstream for an hour, the others are of this request alone
-LESSONS: dict[str, tuple[str, bytes, re.Pattern[bytes]]] = {
-    "stream_options": ("chat", b'"stream_options"', re.compile(rb"stream_options")),
-    "summary": ("responses", b'"summary"', re.compile(rb"reasoning\.summary")),
-    "reasoning": ("responses", b'"encrypted_content"', re.compile(rb"invalid_encrypted_content")),
-    "signature": ("messages", b'"signature"', re.compile(rb"[Ii]nvalid `?signature`?")),
-}
+EDITED, EVENTS = "edited", EventsLane.name
+HEADER_LANES = {EDITED: BytesLane.name}  # the header knows no more than bytes, events and raw
 
-# what a whole answer of a shape has in any case
-_BEARS = {"chat": "choices", "messages": "content", "responses": "output"}
-
+_BODILESS = frozenset({204, 205})
 _OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 
 
@@ -58,10 +52,13 @@ class Attempt:
     """Made, run once, and read for the log line: status, lane, usage, times."""
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
+        operation = exchange.operation
         self.exchange = exchange
         self.candidate = candidate
-        self.same_shape = candidate.shape == exchange.shape
-        self.lane: BytesLane | EventsLane | None = None
+        self.raw = operation.lane == "raw" or (operation.lane == "count" and counting.native(exchange.shape, candidate))
+        self.same_shape = self.raw or candidate.shape == exchange.shape
+        self.lane: BytesLane | EventsLane | RawLane | None = None
+        self.committed = False  # some of its answer has been sent to the caller
         self.usage: Usage | None = None
         self.stop: str | None = None
         self.ledger = Ledger()
@@ -69,53 +66,101 @@ class Attempt:
         self.error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
         self.refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
         self.status = 0
-        self.received = 0  # bytes of the answer
+        self._before = 0  # bytes of the answer up to the commit, or of a whole one
+        self._flow: Flow | None = None  # from the commit on
         self.upstream_headers: HTTPHeaders = HTTPHeaders()
-        self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first
+        self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first, end
+        self.span = 0  # the id of the call's span in the trace
+        self.owed = False  # the answer ends a background response that nobody was charged for yet
         self.learned = False  # the upstream refused something that another attempt at it leaves out
-        self._committed = False
+        self._rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
         self._held: list[bytes] = []
         self._body = bytearray()  # an answer that came where a stream was asked for, under a content type of its own
-        self._loop = exchange.gateway.loop
+        self._loop = exchange.services.loop
         self._done: asyncio.Future[None] = self._loop.create_future()  # a stream's lane has ended, or the upstream's call
-        self._timer: asyncio.TimerHandle | None = None
         self._begun = 0.0
+        self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
 
     @cached_property
     def spent(self) -> Usage | None:
         """The tokens of an answer that is over, in however broken a way. To be asked then, not before."""
         return used(self)
 
+    @property
+    def received(self) -> int:
+        """Bytes of the answer."""
+        return self._before + (self._flow.received if self._flow is not None else 0)
+
+    @property
+    def lane_name(self) -> str:
+        """How the answer travels: as a lane is called, for an answer without one as it was treated."""
+        if self.lane is not None:
+            return self.lane.name
+        if self.raw:
+            return RawLane.name
+        return self._rewritten or (BytesLane.name if self.same_shape else EVENTS)
+
     # ---- up ----
 
     def prepare(self) -> None:
         """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
         exchange, candidate = self.exchange, self.candidate
-        own = candidate.provider.passthrough_auth
-        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
-        if self.same_shape:
-            headers |= travel.forwarded_up(exchange.headers.get_all(), own_credential=own)
-            body = self._spliced()
-        else:
-            body = self._translated()
-        if candidate.shape == "messages":
-            headers.setdefault("anthropic-version", candidate.capabilities.m_version)
-        headers["accept"] = "text/event-stream" if exchange.stream else "application/json"
-        headers |= candidate.headers(exchange.credential)
-        if exchange.trace is not None:
-            headers |= exchange.trace.attempt(self)
+        url, body = self._question()
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
-            candidate.url + exchange.query if self.same_shape else candidate.url,
-            "POST",
-            headers,
+            url,
+            exchange.operation.method,
+            self._headers(),
             body,
             connect_timeout=timeouts.connect,
             first_byte_timeout=timeouts.first_byte,
             idle_timeout=timeouts.idle,
             on_headers=self._on_headers,
-            max_body=exchange.gateway.config.limits.max_event,
+            max_body=exchange.services.config.limits.max_event,
         )
+
+    def _question(self) -> tuple[str, bytes | None]:
+        """The URL to ask, and the body."""
+        exchange, candidate = self.exchange, self.candidate
+        if self.raw:
+            return candidate.base_url + exchange.path + exchange.query, self._carried()
+        if exchange.operation.lane == "count":
+            path, body = counting.question(exchange, candidate)
+            return candidate.base_url + path, body
+        if self.same_shape:
+            return candidate.endpoint(exchange.stream, exchange.query), self._spliced()
+        return candidate.endpoint(exchange.stream, ""), self._translated()
+
+    def _headers(self) -> dict[str, str]:
+        """What the upstream is sent besides the body: the one place that puts it together."""
+        exchange, candidate = self.exchange, self.candidate
+        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
+        if self.same_shape:
+            headers |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
+        headers = candidate.speaks.headers(candidate.capabilities) | headers
+        if self.raw:
+            headers["content-type"] = exchange.headers.get("Content-Type", "application/json")
+        else:
+            headers["accept"] = "text/event-stream" if exchange.stream else "application/json"
+        headers |= candidate.headers(exchange.credential)
+        if exchange.trace is not None:
+            self.span, traced = exchange.trace.call()
+            headers |= traced
+        return headers
+
+    def _carried(self) -> bytes | None:
+        """The caller's bytes for an operation that is carried as it is, with the model's name replaced."""
+        exchange, candidate = self.exchange, self.candidate
+        body, scan, field = exchange.body, exchange.scan, exchange.form_field
+        if exchange.operation.model == "none":
+            return b"" if exchange.operation.method == "POST" else None
+        if field is not None:
+            return body[: field[0]] + candidate.model.encode() + body[field[1] :]
+        inlined = None if exchange.expansion is None else exchange.expansion.inlined(candidate, self.ledger)
+        if inlined is not None:
+            body = jsontext.dumps(inlined)
+            scan = splice.scan(body)
+        return body if scan.model == candidate.model else splice.replace_model(body, scan, candidate.model)
 
     def _reply(self, request: Request) -> Reply:
         exchange = self.exchange
@@ -129,26 +174,27 @@ class Attempt:
             created=int(time()),
             response_id=f"resp_{exchange.nonce}",
             unsaid=self.unsaid,
+            max_answer=exchange.services.config.limits.max_answer,
         )
         return reply if exchange.turn is None else exchange.turn.adorn(reply)
 
     def _spliced(self) -> bytes:
         """The client's bytes with the model's value replaced, and what else was asked for."""
-        exchange, candidate = self.exchange, self.candidate
+        exchange, candidate, own = self.exchange, self.candidate, self.candidate.speaks
         scan = exchange.scan
         self._withhold = False
         body = exchange.body
         inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
         if inlined is not None or scrub.is_foreign(body):
             value = dict(scan.value) if inlined is None else inlined
-            if scrub.scrub(exchange.shape, value, candidate.capabilities, self.ledger) or inlined is not None:
+            if scrub.scrub(own.scrub, value, candidate.capabilities, self.ledger) or inlined is not None:
                 body = jsontext.dumps(value)
                 scan = splice.scan(body)
         if scan.model != candidate.model:
-            body = splice.replace_model(body, scan, candidate.model)
-        refuses = exchange.gateway.knows(candidate, "stream_options")
-        if exchange.shape == "chat" and exchange.stream and not refuses and not scan.include_usage:
-            body = splice.add_include_usage(body, scan)
+            body = own.rename(body, scan, candidate.model)
+        demand, refuses = own.usage_on_demand, exchange.services.lessons.knows(candidate, "stream_options")
+        if demand is not None and exchange.stream and not refuses and not demand.asked(scan):
+            body = demand.ask(body, scan)
             self._withhold = True
         request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream)
         self.reply = self._reply(request)
@@ -156,7 +202,7 @@ class Attempt:
 
     def _translated(self) -> bytes:
         exchange, candidate = self.exchange, self.candidate
-        own = SHAPES[exchange.shape]
+        own = exchange.speaks
         request: Request
         if exchange.turn is not None:
             request = own.decode_request(exchange.scan.value, exchange.turn.items())
@@ -167,10 +213,10 @@ class Attempt:
         if exchange.refused & {"reasoning", "signature"}:
             _without_reasoning(request)
         capabilities = candidate.capabilities
-        if exchange.gateway.knows(candidate, "summary"):
+        if exchange.services.lessons.knows(candidate, "summary"):
             capabilities = replace(capabilities, r_summaries=False)
-        encoded = SHAPES[candidate.shape].encode_request(request, capabilities, candidate.model)
-        if exchange.gateway.knows(candidate, "stream_options"):
+        encoded = candidate.speaks.encode_request(request, capabilities, candidate.model)
+        if exchange.services.lessons.knows(candidate, "stream_options"):
             encoded.body.pop("stream_options", None)
         self.ledger = request.ledger
         if exchange.strict:
@@ -184,35 +230,49 @@ class Attempt:
     # ---- down ----
 
     async def run(self) -> None:
-        """Bring the answer to the client. Raises GatewayError while another attempt could still take over."""
-        self.prepare()
+        """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
-        self._begun = self.times["sent"] = monotonic()
-        upstream = exchange.gateway.upstream_for(self.candidate)
-        fetch = upstream.fetch(self.request)
         try:
-            if exchange.stream:
-                fetch.add_done_callback(self._over)
-                self._timer = self._loop.call_later(KEEP_ALIVE, self._tick)
-                await self._done
-            else:
-                await fetch
-            if self.lane is None:
-                await self._whole(fetch)
-            else:
-                await self._streamed(fetch)
-        finally:
-            self.request.on_headers = None  # it leads back here: a cycle for the collector
-            if self._timer is not None:
-                self._timer.cancel()
-            if not fetch.done():
-                if self.lane is not None and self.lane.ended and self._committed and self.lane.error is None:
-                    linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
-                    fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
+            self.prepare()
+            self._begun = self.times["sent"] = monotonic()
+            upstream = exchange.services.upstream_for(self.candidate)
+            if self._observer is not None:
+                upstream = self._observer.upstream(upstream)
+            fetch = upstream.fetch(self.request)
+            try:
+                if exchange.stream or self.raw:
+                    fetch.add_done_callback(self._over)
+                    await self._done
                 else:
-                    fetch.cancel()
-            elif not fetch.cancelled():
-                fetch.exception()  # seen
+                    await fetch
+                if self.lane is None:
+                    await self._whole(fetch)
+                elif self.raw:
+                    await self._finished(fetch)
+                else:
+                    await self._streamed(fetch)
+            finally:
+                self._let_go(fetch)
+        except errors.GatewayError as error:
+            self.error = error
+            raise
+        finally:
+            self.times["end"] = monotonic()
+            if self._observer is not None:
+                self._observer.ended()
+
+    def _let_go(self, fetch: asyncio.Future[Any]) -> None:
+        """Nothing more is wanted of the upstream's call."""
+        self.request.on_headers = None  # it leads back here, as a Flow does: cycles for the collector
+        self._before, self._flow = self.received, None
+        if not fetch.done():
+            if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
+                linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
+                fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
+            else:
+                fetch.cancel()
+        elif not fetch.cancelled():
+            fetch.exception()  # seen
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
@@ -222,6 +282,10 @@ class Attempt:
     def _on_headers(self, status: int, headers: HTTPHeaders) -> None:
         self.status, self.upstream_headers = status, headers
         self.times["headers"] = monotonic()
+        if self.raw:
+            if 200 <= status < 300:
+                self._open_raw(headers)
+            return
         if status != 200 or not self.exchange.stream:
             return
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -229,13 +293,24 @@ class Attempt:
             self.request.streaming_callback = self._on_first if kind != "text/event-stream" else self._on_chunk
             self._open_lane()
 
+    def _open_raw(self, headers: HTTPHeaders) -> None:
+        self.lane = RawLane(headers.get("Content-Type", "").startswith("text/event-stream"))
+        before = self.exchange.before_answer
+        if before is not None:
+            self.lane.claimed = asyncio.ensure_future(before())
+            self.lane.claimed.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen
+        self.request.streaming_callback = self._on_chunk
+
     def _open_lane(self) -> None:
-        limit = self.exchange.gateway.config.limits.max_event
+        limit = self.exchange.services.config.limits.max_event
         if self.same_shape:
-            kept = None if self.exchange.turn is None else self.exchange.turn.lane(self.reply, self.candidate, limit)
-            self.lane = kept or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
+            turn = self.exchange.turn
+            storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
+            self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
             self.lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, limit)
+            if self._observer is not None:
+                self.lane.decoder = self._observer.decoder(self.lane.decoder)
 
     def _on_first(self, chunk: bytes) -> Awaitable[Any] | None:
         """A stream that does not call itself one: its first bytes must look like events."""
@@ -256,26 +331,33 @@ class Attempt:
             raise errors.Garbled("The upstream's answer is too large.")
 
     def _on_chunk(self, chunk: bytes) -> Awaitable[Any] | None:
-        """What one read of the upstream brought: the hot path."""
+        """What one read of the upstream brought, up to the commit; then a Flow takes its place (unless somebody looks on)."""
         lane = self.lane
         if lane is None or lane.ended:
             return None
-        self.received += len(chunk)
+        self._before += len(chunk)
         out = lane.feed(chunk)
         if lane.ended:
-            if lane.error is not None:
-                out = self._without_key(out)
-            if not self._done.done():
-                self._done.set_result(None)
-            if self.exchange.turn is None:  # else something is stored first, and what can be given out does not wait for that
-                self._held.append(out)  # to leave with the end, in the next turn of the loop
-                return None
-        if self._committed:
+            return self._lane_ended(out)
+        if self.committed:
+            return self.exchange.client.write(out) if out else None
+        return self._hold(out)
+
+    def _lane_ended(self, out: bytes) -> Awaitable[Any] | None:
+        """The answer is complete, or has failed; out: what of it the last read brought."""
+        if self.lane is not None and self.lane.error is not None:
+            out = self._without_key(out)
+        if not self._done.done():
+            self._done.set_result(None)
+        if self.exchange.turn is None:
+            self._held.append(out)  # to leave with the end, in the next turn of the loop
+            return None
+        if self.committed:  # something is stored before the end; what can be sent does not wait for that
             return self.exchange.client.write(out) if out else None
         return self._hold(out)
 
     def _hold(self, out: bytes) -> Awaitable[Any] | None:
-        """Before the commit: keep what an attempt after this one would say anew."""
+        """Before the commit: buffer output that another attempt would produce again."""
         lane = self.lane
         assert lane is not None
         if out:
@@ -291,59 +373,93 @@ class Attempt:
         """Nothing more is read meanwhile; an answer that has ended by now is given out at its end."""
         await asyncio.shield(claimed)
         lane = self.lane
-        if not self._committed and lane is not None and not lane.ended:
+        if not self.committed and lane is not None and not lane.ended:
             await self._drained(self._commit())
 
     def _commit(self) -> Awaitable[Any] | None:
-        self._committed = True
+        self.committed = True
         self.times["first"] = monotonic()
         held = b"".join(self._held)
         self._held.clear()
-        self.exchange.body = b""  # no other attempt will ask for it
-        return self.exchange.client.start(self.answer_headers() | SSE_HEADERS, held)
+        exchange = self.exchange
+        exchange.body = b""  # no other attempt will ask for it
+        if self.lane is not None and self.request.streaming_callback is not None:
+            self._flow = Flow(self.lane, exchange.client, self._lane_ended)
+            self.request.streaming_callback = self._flow.feed
+        if exchange.client.committed:  # the stream was begun by time
+            return exchange.client.write(held) if held else None
+        if self.raw:
+            return self._commit_raw(held)
+        return exchange.client.start(self.answer_headers() | travel.SSE_HEADERS, held)
 
-    def _tick(self) -> None:
-        """Keep-alives while the upstream thinks, and the commit of a stream that has begun and says nothing."""
-        client, now = self.exchange.client, monotonic()
-        if self.lane is not None and not self.lane.ended:
-            if self._committed:
-                if client.idle_since(now) >= KEEP_ALIVE - 0.01 and (beat := self.lane.keep_alive()):
-                    client.write(beat)
-            elif now - self._begun >= COMMIT_AFTER:
-                self._held.append(self.lane.keep_alive())
-                self._commit()
-        wait = KEEP_ALIVE if self._committed else max(0.05, min(KEEP_ALIVE, self._begun + COMMIT_AFTER - now))
-        self._timer = self._loop.call_later(wait, self._tick)
+    def _commit_raw(self, first: bytes) -> Awaitable[Any] | None:
+        kind, length = self.upstream_headers.get("Content-Type"), self.upstream_headers.get("Content-Length", "")
+        headers = self.answer_headers()
+        if kind is None or not kind.startswith("text/event-stream"):
+            headers["content-type"] = kind or "application/octet-stream"
+        else:
+            headers |= travel.SSE_HEADERS
+        self.exchange.status = self.status
+        promised = int(length) if length.isdecimal() and self.status not in _BODILESS else None
+        return self.exchange.client.start(headers, first, self.status, promised)
+
+    def keep_alive(self) -> bytes:
+        """What may be sent between two events at this moment; nothing when the answer is about to end."""
+        if self.lane is None or not self.committed:
+            return KEEP_ALIVE
+        return b"" if self.lane.ended else self.lane.keep_alive()
 
     # ---- the ends ----
 
     async def _streamed(self, fetch: asyncio.Future[Any]) -> None:
         lane, exchange = self.lane, self.exchange
-        assert lane is not None
-        out = b""
-        if not lane.ended:
-            failure = fetch.exception() if not fetch.cancelled() else errors.Truncated("The upstream call was cancelled.")
-            if failure is not None:
-                if not isinstance(failure, errors.GatewayError):
-                    raise failure
-                lane.break_off(failure)
-            else:
-                out = lane.finish(True)
+        assert isinstance(lane, BytesLane | EventsLane)
+        out = b"" if lane.ended else self._end(lane, fetch)
         self.usage, self.stop = lane.usage, lane.stop
-        if lane.error is not None and not self._committed:
+        if lane.error is not None and not self.committed:
             lane.error.message = self._without_key(lane.error.message.encode()).decode()
             raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
-            if lane.error is not None and not self._committed:
+            if lane.error is not None and not self.committed:
                 raise lane.error  # it could not be kept
         self._held += out, tail
-        if not self._committed:
+        if not self.committed:
             await self._drained(self._commit())
         if lane.error is not None:
             exchange.failed_midway(lane.error)
         await exchange.client.finish(b"".join(self._held))
+
+    def _end(self, lane: BytesLane | EventsLane | RawLane, fetch: asyncio.Future[Any]) -> bytes:
+        """The upstream's call is over: tell the lane how; returns what it still had."""
+        failure = fetch.exception() if not fetch.cancelled() else errors.Truncated("The upstream call was cancelled.")
+        if failure is None:
+            return lane.finish(True)
+        if not isinstance(failure, errors.GatewayError):
+            raise failure
+        lane.break_off(failure)
+        return b""
+
+    async def _finished(self, fetch: asyncio.Future[Any]) -> None:
+        """The end of a raw answer: as whole as the upstream's, or no end at all."""
+        lane, exchange = self.lane, self.exchange
+        assert isinstance(lane, RawLane)
+        self._end(lane, fetch)
+        self.usage = lane.usage
+        if lane.error is None and self.usage is not None:
+            self.owed = await exchange.charged()
+        if lane.error is not None:
+            if not self.committed:
+                raise lane.error
+            exchange.failed_midway(lane.error)
+            exchange.client.abort()
+            return
+        if not self.committed:
+            if lane.claimed is not None:
+                await lane.claimed
+            await self._drained(self._commit())
+        await exchange.client.finish()
 
     async def _drained(self, pending: Awaitable[Any] | None) -> None:
         if pending is not None:
@@ -353,29 +469,36 @@ class Attempt:
         """The upstream answered with a body: the answer, or an error."""
         response = fetch.result()
         body: bytes = bytes(self._body) or response.body
-        self.received = len(body)
+        self._before = len(body)
         self.times["first"] = monotonic()
         if not 200 <= self.status < 300:
             raise self._refused(body)
         value = json_object(body)
-        if "error" in value and value["error"] and value.get("object") != "response" and value.get("type") != "message":
-            raise SHAPES[self.candidate.shape].decode_error(200, self._without_key(body))
-        borne = _BEARS[self.candidate.shape]
-        if not isinstance(value.get(borne), list):
-            raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{borne}`")
+        shape = self.candidate.speaks
+        if self.exchange.operation.lane == "count":
+            await self._answer(counting.answer(self.exchange, counting.counted(value)))
+            return
+        if shape.is_error(value):
+            raise shape.decode_error(200, self._without_key(body))
+        if not isinstance(value.get(shape.bears), list):
+            raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.exchange.stream:
             await self._synthesised(value)
         elif self.same_shape:
-            observer = SHAPES[self.exchange.shape].Observer(self.reply)
+            observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
             if self.reply.echo_model is not None:
-                body = splice.replace_answer_model(body, ("model",), self.reply.echo_model)
+                body = splice.replace_answer_model(body, shape.model_at, self.reply.echo_model)
+                self._rewritten = EDITED
             if self.exchange.turn is not None:
-                body = await self.exchange.turn.keep_body(self.reply, self.candidate, value, body)
+                before, body = body, await self.exchange.turn.keep_body(self.reply, self.candidate, value, body)
+                if body is not before:
+                    self._rewritten = EVENTS
             await self._answer(body)
         else:
-            collector, found = translate_whole(body, self.reply, self.candidate.shape, self.exchange.shape)
+            found = self._decoded(value)
+            collector = collected(found, self.reply, self.exchange.shape)
             lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
             lane.note(found)
             self.usage, self.stop = lane.usage, lane.stop
@@ -388,7 +511,7 @@ class Attempt:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = lane.replay(SHAPES[self.candidate.shape].decode_response(value, self.reply))
+        out = lane.replay(self._decoded(value))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
@@ -399,8 +522,16 @@ class Attempt:
         await self._drained(self._commit())
         await self.exchange.client.finish()
 
+    def _decoded(self, value: dict[str, Any]) -> list[Event]:
+        """A whole answer's events."""
+        found = self.candidate.speaks.decode_response(value, self.reply)
+        if self._observer is not None:
+            self._observer.events(found)
+        return found
+
     async def _answer(self, body: bytes) -> None:
-        self._committed = True
+        self.committed = True
+        self.exchange.body = b""
         await self.exchange.client.answer(200, self.answer_headers() | {"content-type": "application/json"}, body)
 
     def _refused(self, body: bytes) -> errors.GatewayError:
@@ -410,7 +541,7 @@ class Attempt:
         kind = self.upstream_headers.get("Content-Type", "")
         self._learn(body)
         told = self._without_key(body)
-        error: errors.GatewayError = SHAPES[self.candidate.shape].decode_error(self.status, told, kind)
+        error = self.candidate.speaks.decode_error(self.status, told, kind)
         error.retry_after = limits.retry_after(self.upstream_headers, time())
         managed = self.candidate.capabilities.owns_key and not self.candidate.provider.passthrough_auth
         if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
@@ -425,7 +556,7 @@ class Attempt:
             own = self.candidate.provider.passthrough_auth
             shown = secrets.scrub(body, secrets.of(self.candidate.provider)) if own else told  # its own the caller may see
             self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), shown)
-        error.headers = limits.answer_headers(self.candidate.shape, self.exchange.shape, self.upstream_headers, time())
+        error.headers = limits.answer_headers(self.candidate.speaks.limits, self.exchange.speaks.limits, self.upstream_headers, time())
         return error
 
     def _without_key(self, body: bytes) -> bytes:
@@ -434,12 +565,14 @@ class Attempt:
 
     def _learn(self, body: bytes) -> None:
         """A refusal of something that can be left out: the same candidate is asked again without it."""
-        for name, (shape, sent, word) in LESSONS.items():
-            said = self.status == 400 and self.candidate.shape == shape and word.search(body)
-            if said and sent in (self.request.body or b"") and name not in self.exchange.refused:
-                self.exchange.refused.add(name)
-                if name in ("stream_options", "summary"):
-                    self.exchange.gateway.learn(self.candidate, name)
+        if self.status != 400 or self.exchange.operation.lane != "shape":
+            return
+        for lesson in self.candidate.speaks.lessons:
+            sent = lesson.sent in (self.request.body or b"")
+            if sent and lesson.name not in self.exchange.refused and lesson.refusal.search(body):
+                self.exchange.refused.add(lesson.name)
+                if lesson.lasting:
+                    self.exchange.services.lessons.learn(self.candidate, lesson.name)
                 self.learned = True
 
     def answer_headers(self) -> dict[str, str]:
@@ -447,7 +580,7 @@ class Attempt:
         exchange, candidate = self.exchange, self.candidate
         found = exchange.own_headers()
         found["x-dragoman-upstream"] = candidate.name
-        found["x-dragoman-lane"] = "bytes" if self.same_shape else "events"
+        found["x-dragoman-lane"] = HEADER_LANES.get(self.lane_name, self.lane_name)
         body = exchange.scan.value
         if self.ledger.dropped:
             found["x-dragoman-dropped"] = self.ledger.header(self.ledger.dropped, body)
@@ -464,7 +597,7 @@ class Attempt:
         if self.same_shape:
             found |= travel.forwarded_down(self.upstream_headers)
         else:
-            found |= limits.answer_headers(candidate.shape, exchange.shape, self.upstream_headers, time())
+            found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
         return limits.replaced(found, exchange.limits)
 
 

@@ -8,20 +8,76 @@ buffer waits.
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Mapping
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from tornado.web import RequestHandler
 
+from ..wire.http1 import FRAME
 from ..wire.inbound import Inbound
 from ..wire.socket import Stream
 
-SSE_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
+
+class Caller(Protocol):
+    """Whoever an exchange answers: a Client, or a background job that writes down what is said.
+
+    committed: the answer's status and headers are out. gone: nobody takes it any more. stalled: it was given up because it took
+    nothing. aborted: the exchange itself has closed it.
+    """
+
+    committed: bool
+    gone: bool
+    aborted: bool
+
+    @property
+    def stalled(self) -> bool: ...
+    def idle_since(self, now: float) -> float: ...
+    def abort(self) -> None: ...
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None: ...
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None: ...
+    def write(self, data: bytes) -> Awaitable[Any] | None: ...
+    async def finish(self, last: bytes = b"") -> None: ...
+
+
+class Feeds(Protocol):
+    """What a lane is to a Flow."""
+
+    ended: bool
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+
+class Flow:
+    """A committed answer on its way: from here on the upstream's streaming_callback. The hot path, with nothing else on it.
+
+    ended: called with what the last read brought for the caller, when the lane has ended with it.
+    """
+
+    __slots__ = ("_ended", "_lane", "_write", "received")
+
+    def __init__(self, lane: Feeds, caller: Caller, ended: Callable[[bytes], Awaitable[Any] | None]) -> None:
+        self._lane = lane
+        self._write = caller.write
+        self._ended = ended
+        self.received = 0  # bytes
+
+    def feed(self, chunk: bytes) -> Awaitable[Any] | None:
+        """What one read of the upstream brought. What is returned is to be waited for before the next read."""
+        lane = self._lane
+        if lane.ended:
+            return None
+        self.received += len(chunk)
+        out = lane.feed(chunk)
+        if lane.ended:
+            return self._ended(out)
+        return self._write(out) if out else None
+
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
 
 
 class Client:
@@ -32,6 +88,8 @@ class Client:
         self._handler = handler
         self._stall = stall
         self._chunked = False
+        self._counted = False  # the answer's length was promised
+        self.aborted = False  # by us
         self._connection: Stream | None = None  # once the answer has begun
         self._stream: Stream | None = None  # the same, of a stream
         self.committed = False  # the answer's status and headers are out
@@ -51,10 +109,13 @@ class Client:
         return stream is not None and getattr(stream.error, "errno", None) == errno.ETIMEDOUT
 
     def abort(self) -> None:
-        """Close the connection: what was sent has no proper end."""
-        self.gone = True
-        if self._connection is not None:
-            self._connection.close()
+        """Close the connection: what was sent has no proper end, and the caller can see that."""
+        self.aborted = True
+        connection: Inbound = self._handler.request.connection  # type: ignore[assignment]
+        stream = connection.stream
+        if self._stream is not None and not (self._chunked or self._counted) and not stream.closed():
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # else the end would look like one
+        stream.close()
 
     def _set(self, status: int, headers: Mapping[str, str]) -> None:
         self._handler.set_status(status)
@@ -69,13 +130,16 @@ class Client:
         self._set(status, headers)
         await self._handler.finish(body)
 
-    def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
-        """Commit a stream: status 200, headers, and the first bytes in the same write."""
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
+        """Commit a stream: status, headers, and the first bytes in the same write. length: bytes of the whole body, when known."""
         handler = self._handler
-        self._set(200, headers)
+        self._set(status, headers)
         self._written = monotonic()
+        self._counted = length is not None
+        if self._counted:
+            handler.set_header("Content-Length", str(length))
         handler.write(first)
-        self._chunked = handler.request.version == "HTTP/1.1"
+        self._chunked = handler.request.version == "HTTP/1.1" and not self._counted
         self._stream = self._connection
         flushed = handler.flush()
         return None if flushed.done() and flushed.exception() is None else flushed
@@ -84,17 +148,20 @@ class Client:
         """Bytes of a started stream. What is returned is to be waited for before the next write."""
         stream = self._stream
         if stream is None or stream.closed():
-            self.gone = True
+            self.gone = self.gone or not self.aborted
             return None
         self._written = monotonic()
-        return stream.offer(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if self._counted:
+            return self._handler.request.connection.write(data)  # type: ignore[union-attr]
+        return stream.offer(FRAME % (len(data), data) if self._chunked else data)
 
     async def finish(self, last: bytes = b"") -> None:
         """End a started stream in good order, with these last bytes of it. Raises StreamClosedError."""
-        if self.gone:
+        if self.gone or self.aborted:
             return
         connection: Inbound = self._handler.request.connection  # type: ignore[assignment]
         connection.last = last
+        self._written = inf  # nothing may be sent behind the end
         self._handler.finish()
         if connection.written is not None:
             await connection.written

@@ -1,31 +1,48 @@
 """One request's life, from the first look at its body to its log line: readable from top to bottom.
 
-read      what is asked: model, stream, who asks
+read      what is asked: the operation, the model, whether to stream, who asks
 route     which upstreams could answer, in order
-attempt   one after the other, until one has given its first content or all have failed (attempt.py)
+attempt   one after the other, until one has sent its first content or all have failed (attempt.py)
 settle    usage, metrics, one log line: always, however it ended
+
+Every request that reaches an upstream, and every count that is estimated in an upstream's place, is one. When it is over it holds
+nothing large: what is kept of it must not keep its body.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from time import monotonic
+import re
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 
-from ...codecs import errors, limits, splice
+from ...codecs import errors, limits, multipart, splice
+from ...codecs import events as ev
 from ...codecs.ledger import Ledger
-from ..routing.router import Candidate, Shape
+from ...codecs.registry import SHAPES
+from ...codecs.reply import Reply
+from ...codecs.request import Request
+from ..routing.router import Candidate
+from ..wire import bodies
 from ..wire import headers as travel
-from .attempt import Attempt
-from .caller import Client
+from . import counting
+from .attempt import HEADER_LANES, Attempt
+from .caller import Caller
+from .heartbeat import Heartbeat
+from .operation import Operation
+from .refusal import own_headers, refusal
+from .services import Services
+from .settle import settle
 
 if TYPE_CHECKING:
-    from ..gateway import Gateway
     from ..memory.background import Job
+    from ..memory.expansion import Expansion
     from ..memory.turn import Turn
 
 log = logging.getLogger("dragoman")
@@ -34,130 +51,230 @@ log = logging.getLogger("dragoman")
 _RETRIED_KINDS = frozenset({"bad_gateway", "server", "overloaded", "timeout", "rate_limit"})
 _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: these go to the next candidate when there is one
 
+_ASKS_STREAM = re.compile(r"[?&]stream=true(?:&|$)", re.IGNORECASE)
+_NOTHING = splice.Scan({}, None, None, None)
+
 
 class Exchange:
-    """One caller's request. `shape` is the caller's; `query` is what stood behind the path, with its question mark."""
+    """One caller's request."""
 
-    def __init__(self, gateway: Gateway, shape: Shape, client: Client, headers: HTTPHeaders, body: bytes, query: str = "") -> None:
-        self.gateway = gateway
-        self.shape = shape
+    def __init__(
+        self,
+        services: Services,
+        operation: Operation,
+        client: Caller,
+        headers: HTTPHeaders,
+        body: bytes = b"",
+        *,
+        nonce: str,
+        request_id: str,
+        query: str = "",
+        target: str = "",
+        timeout: float | None = None,
+        path: str | None = None,
+        keeper: Candidate | None = None,
+        before_answer: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        charges: Callable[[], Coroutine[Any, Any, bool]] | None = None,
+    ) -> None:
+        """headers: the caller's. nonce: 32 random hex digits of which ids are made. query: what stood behind the path, with its mark.
+
+        target: the path and the query, for shapes whose model and stream stand there. timeout: seconds that the whole request may take.
+        path: the operation's, with its id filled in. keeper: the upstream of a stored record, which no other can stand in for.
+        before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
+        whether this request is to be charged for it although its operation is free.
+        """
+        self.services = services
+        self.operation = operation
+        self._timeout = timeout
+        self._time: asyncio.Timeout | None = None  # while it runs
+        self._ending: errors.GatewayError | None = None  # why it is ended from outside
+        self.shape = operation.shape
+        self.speaks = SHAPES[operation.shape]  # what the caller speaks
+        self.path = operation.path if path is None else path
         self.headers = headers
         self.body = body
         self.query = query
-        self.nonce = travel.nonce(16)
-        self.request_id = travel.request_id(headers.get("X-Request-Id"), self.nonce)
-        self.credential = travel.credential(headers, shape)
+        self.target = target
+        self.nonce = nonce
+        self.request_id = request_id
+        self.before_answer = before_answer
+        self._charges = charges
+        self.credential = travel.credential(headers, self.shape)
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
         self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop
         self.stream = False
-        self.turn: Turn | None = None  # of a responses client: what it continues, and what is kept
+        self.scan = _NOTHING
+        self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
+        self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
+        self.expansion: Expansion | None = None  # the same of a token count, which keeps nothing
         self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
-        self.refused: set[str] = set()  # names of attempt.LESSONS that an upstream taught during this request
-        self.scan: splice.Scan
+        self.refused: set[str] = set()  # names of a shape's lessons that an upstream taught during this request
         self.attempts: list[Attempt] = []
         self.status = 200
         self.error: errors.GatewayError | None = None
-        self.trace = None if gateway.tracer is None else gateway.tracer.begin(self)
-        self.tap = gateway.inspector.open(self)  # None: nobody looks
-        self.client: Client | Job = client if self.tap is None else self.tap.client(client)
+        self.trace = None if services.tracer is None else services.tracer.begin(headers)
+        self.observer = services.watcher.open(self)  # None: nobody looks
+        self.client: Caller = client if self.observer is None else self.observer.caller(client)
+        self._keeper = keeper
         self._task: asyncio.Task[Any] | None = None
+        self._heartbeat: Heartbeat | None = None  # of a stream
 
     async def run(self) -> None:
-        """Answer the request. Raises nothing: whatever happens is told to the client in its own shape."""
+        """Answer the request. Raises nothing: every failure is told to the caller in its own shape, or ends its connection."""
         self._task = asyncio.current_task()
-        self.gateway.exchanges.add(self)
+        self.services.live.exchanges.add(self)
         try:
             if not self.client.gone:
-                await self._told()
+                await self._answered()
         except asyncio.CancelledError:
             if not self.client.gone:
+                if self.client.committed:
+                    self.client.abort()  # the process ends: an answer that was cut may not look whole
                 raise
         except StreamClosedError:
             self.client.gone = True
-        except Exception:
+        except Exception as error:
             log.exception("request %s failed, and could not be told so", self.request_id)
+            errors.forget(error)
             self.client.abort()
         finally:
-            self.gateway.exchanges.discard(self)
-            self._task = None
-            if self.client.gone and self.client.stalled:
-                self.error = errors.Timeout("client_stall", "The client took nothing any more.")
-            self.gateway.settle(self)
-            self.attempts.clear()  # each leads back here: what is large goes now, not when the collector comes
-            if self.turn is not None:
-                await self.turn.release()
-                self.turn = None  # the same
+            await self._end()
+
+    async def _end(self) -> None:
+        """Settle, and let go of all that is large: now, not when the collector comes."""
+        self.services.live.exchanges.discard(self)
+        self._task = self._time = None
+        if self._heartbeat is not None:
+            self._quieten()
+        if self.client.gone and self.client.stalled:
+            self.error = errors.Timeout("client_stall", "The client stopped reading the response.")
+        settle(self)
+        for attempt in self.attempts:
+            if attempt.error is not None:
+                errors.forget(attempt.error)
+        if self.error is not None:
+            errors.forget(self.error)
+        self.attempts.clear()  # each leads back here
+        self.trace = self.observer = self.expansion = None
+        self.body, self.scan = b"", _NOTHING
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            await turn.release()
 
     def leave(self) -> None:
-        """The client has closed its connection: whatever goes on for it ends."""
+        """The caller has closed its connection: whatever goes on for it ends."""
         if self.turn is not None and self.turn.job is not None:
             self.turn.job.left()
-            return
-        self.client.gone = True
-        self.give_up()
+        elif not self.client.aborted:
+            self.client.gone = True
+            self.give_up()
+
+    def end(self, error: errors.GatewayError) -> None:
+        """Tell the caller of this error, in its stream's own way if its answer has begun, and end."""
+        if self._time is not None and self._ending is None:
+            self._ending = error
+            with suppress(RuntimeError):  # it is ending already
+                self._time.reschedule(asyncio.get_running_loop().time())
+
+    def go_on_as(self, job: Job) -> None:
+        """Write to a background job from now on, as a stream; the caller has its answer."""
+        if not self.stream:
+            self.services.metrics.opened()
+        self.client, self.stream = job, True
 
     def give_up(self) -> None:
+        """End it."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _told(self) -> None:
+    async def _answered(self) -> None:
         try:
-            if self.gateway.timeout is None:
+            async with asyncio.timeout(self._timeout) as self._time:
                 await self._run()
-            else:
-                async with asyncio.timeout(self.gateway.timeout):
-                    await self._run()
         except errors.GatewayError as error:
             await self._refuse(error)
         except TimeoutError:
-            await self._refuse(errors.Timeout("timeout", "The request took longer than this gateway allows."))
+            await self._refuse(self._ending or errors.Timeout("timeout", "The request took longer than this gateway allows."))
         except StreamClosedError:
             raise
-        except Exception:
+        except Exception as error:
             log.exception("request %s failed", self.request_id)
+            errors.forget(error)
             await self._refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
 
     async def _run(self) -> None:
-        self._read()
-        self.limits = await self.gateway.quota.admit(self.key_name, self.shape)
-        route = self.gateway.router.candidates(self.shape, self.scan.model)
-        candidates = self.gateway.affordable(self.key_name, route.candidates)
-        if self.shape == "responses":
-            candidates = await self.gateway.state.begin(self, candidates)
+        await self._read()
+        operation = self.operation
+        if operation.counted:
+            self.limits = await self.services.quota.admit(self.key_name, self.shape)
+        candidates = self._candidates()
+        if operation.lane == "count":
+            self.expansion = await counting.find_expansion(self, candidates)
+            await self._count(candidates)
+            return
+        if operation.lane == "shape":
+            candidates = await self.services.state.begin(self, candidates)
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in self.gateway.ejection.ordered(candidates):
+        for candidate in self.services.ejection.ordered(candidates):
             if await self._try(candidate, failed):
                 return
-        raise self._verdict(failed)
+        raise _verdict(failed)
 
-    def _read(self) -> None:
-        gateway = self.gateway
-        gateway.admit(self)
-        self.scan = splice.scan(self.body)
-        self.stream = bool(self.scan.stream)
+    async def _read(self) -> None:
+        """See who asks, and for what. Raises ClientFault, Overloaded."""
+        operation, most = self.operation, self.services.config.limits.max_values
+        self.services.admit(self)
+        if operation.model == "none":
+            self.stream = _ASKS_STREAM.search(self.query) is not None
+        elif operation.form and self.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
+            field = multipart.find_model(self.body, self.headers["Content-Type"])
+            self.form_field = None if field is None else (field.start, field.end)
+            self.scan = splice.Scan({}, None if field is None else field.name, None, None)
+        else:
+            self.scan = await bodies.scan(self.body, most)
+            if operation.lane == "shape":
+                self.scan = self.speaks.read(self.target, self.scan)
+            self.stream = bool(self.scan.stream) and operation.lane != "count"
         if self.stream:
-            gateway.metrics.opened()
-        gateway.check_models(self.key_name, self.scan, self.body, self.query)
+            self.services.metrics.opened()
+        if operation.model == "required" and self.scan.model is None:
+            raise errors.Missing("`model` is required.", param="model")
+        if operation.model != "none":
+            await self.services.check_models(self.key_name, self.scan, self.body, self.query)
+        if self.stream and operation.lane == "shape":
+            self._heartbeat = Heartbeat(self)
+
+    def _candidates(self) -> tuple[Candidate, ...]:
+        """Which upstreams could answer, in order. Raises NoCandidate, or what the operation says when none of them fits."""
+        if self._keeper is not None:
+            return (self._keeper,)
+        found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
+        if self.operation.counted:
+            found = self.services.affordable(self.key_name, found)
+        if fits is None:
+            return found
+        fitting = tuple(candidate for candidate in found if fits(candidate))
+        if not fitting:
+            raise self.operation.unfit(self.scan.model or "")
+        return fitting
 
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
         """Whether this candidate answered, within the attempts that its policy allows. Raises what no candidate could mend."""
-        ejection, policy = self.gateway.ejection, candidate.provider.retry_policy
-        allowed = policy.max_attempts if policy else 2
+        ejection, policy = self.services.ejection, candidate.provider.retry_policy
+        allowed = (policy.max_attempts if policy else 2) if self.operation.retried else 1
         for number in range(1, allowed + 1):
-            attempt = Attempt(self, candidate) if self.tap is None else self.tap.attempt(self, candidate)
+            attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
             try:
                 await attempt.run()
                 if isinstance(self.error, errors.UpstreamFault):  # in mid-stream
-                    ejection.failed(candidate)
+                    ejection.failed(candidate, self.error)
                 else:
                     ejection.worked(candidate)
                 return True
             except errors.GatewayError as error:
-                attempt.error = error
-                attempt.times["end"] = monotonic()
-                if self.client.committed:
+                if attempt.committed:
                     raise
                 if attempt.learned:
                     return await self._try(candidate, failed)
@@ -166,86 +283,132 @@ class Exchange:
                     return False
                 if not _mendable(error, attempt.status, policy):
                     raise
-                ejection.failed(candidate, error.retry_after)
-                wait = _pause(error, number, policy)
+                ejection.failed(candidate, error)
+                wait = _pause(error, attempt.status, number, policy)
                 if number == allowed or wait is None:
                     return False
                 await asyncio.sleep(wait)
         return False
 
-    def _verdict(self, failed: list[tuple[Candidate, errors.GatewayError]]) -> errors.GatewayError:
-        """Every candidate failed: one error is told as it is, several are listed."""
-        error = failed[-1][1]
-        last = {id(candidate): (candidate.called, fault.message) for candidate, fault in failed}  # of several attempts at one
-        if len(last) == 1:
-            return error
-        tried = "; ".join(f"{called}: {message}" for called, message in last.values())
-        told = errors.AllFailed(f"All upstreams failed. {tried}", kind=error.kind, code=error.code)
-        told.retry_after = error.retry_after
-        return told
+    async def _count(self, candidates: tuple[Candidate, ...]) -> None:
+        """Count tokens: by the first candidate that can be asked, unless one that cannot stands before it."""
+        failed: list[tuple[Candidate, errors.GatewayError]] = []
+        for candidate in self.services.ejection.ordered(candidates):
+            counts = counting.native(self.shape, candidate)
+            try:
+                asked = counts or counting.askable(self.shape, candidate)
+                if asked and await self._try(candidate, failed):
+                    return
+            except errors.GatewayError:
+                if counts or self.client.committed:
+                    raise
+            if not counts:
+                headers = self.own_headers() | {"x-dragoman-upstream": candidate.name, "x-dragoman-estimate": "true"}
+                body = counting.answer(self, counting.estimated(self))
+                await self.client.answer(200, headers | {"content-type": "application/json"}, body)
+                return
+        raise _verdict(failed)
 
     # ---- ends ----
 
+    def begin_by_time(self, first: bytes) -> None:
+        """Send a stream's head although nothing of its answer has come; it describes the attempt that is under way."""
+        attempt = self.attempts[-1] if self.attempts else None
+        if attempt is not None and "sent" in attempt.times:
+            headers = attempt.answer_headers()
+        else:
+            headers = limits.replaced(self.own_headers(), self.limits)
+        self.client.start(headers | travel.SSE_HEADERS, first)
+
+    def _quieten(self) -> None:
+        """Nothing is sent by time any more."""
+        heartbeat, self._heartbeat = self._heartbeat, None  # it leads back here: a cycle for the collector
+        if heartbeat is not None:
+            heartbeat.stop()
+
     async def _refuse(self, error: errors.GatewayError) -> None:
-        """Tell the client of an error: as an HTTP answer, or (too late for that) in the stream's own way."""
+        """Tell the caller of an error: as an HTTP answer, or (too late for that) in the stream's own way."""
         self.error = error
+        self._quieten()
         if self.client.gone:
             return
         if self.client.committed:
             await self._break_off(error)
             return
+        self.status, headers, body = refusal(error, self.shape, self.request_id)
         attempt = self.attempts[-1] if self.attempts else None
-        headers = self.own_headers()
         if attempt is not None:
             headers["x-dragoman-upstream"] = attempt.candidate.name
-            headers["x-dragoman-lane"] = "bytes" if attempt.same_shape else "events"
+            headers["x-dragoman-lane"] = HEADER_LANES.get(attempt.lane_name, attempt.lane_name)
             upstream_id = travel.upstream_request_id(attempt.upstream_headers)
             if upstream_id:
                 headers["x-dragoman-upstream-request-id"] = upstream_id
-        headers |= error.headers
-        if error.retry_after is not None:
-            headers["retry-after"] = str(max(0, -int(-error.retry_after // 1)))
-        if error.should_retry is not None:
-            headers["x-should-retry"] = "true" if error.should_retry else "false"
-        if attempt is not None and attempt.refusal is not None and isinstance(error, errors.Answered):
-            self.status, kept, body = attempt.refusal
-            headers |= kept
-            kind = attempt.upstream_headers.get("Content-Type", "application/json")
-        else:
-            self.status = error.http_status(self.shape)
-            body, kind = error.body(self.shape, self.request_id), "application/json"
-        headers = limits.replaced(headers, self.limits)
+            if attempt.refusal is not None and isinstance(error, errors.Answered):
+                self.status, carried, body = attempt.refusal
+                headers |= carried | {"content-type": attempt.upstream_headers.get("Content-Type", "application/json")}
         if self.turn is not None:
             await self.turn.failed(error)
-        await self.client.answer(self.status, headers | {"content-type": kind}, body)
+        await self.client.answer(self.status, limits.replaced(headers, self.limits), body)
 
     async def _break_off(self, error: errors.GatewayError) -> None:
-        lane = self.attempts[-1].lane if self.attempts else None
-        if lane is not None:
-            lane.break_off(error)
-            tail = lane.close()
+        """End an answer whose head is out."""
+        attempt = self.attempts[-1] if self.attempts else None
+        if attempt is None or not attempt.committed:
+            await self.client.finish(self._failure(error))
+        elif attempt.lane is None or attempt.raw:
+            self.client.abort()
+        else:
+            attempt.lane.break_off(error)
+            tail = attempt.lane.close()
             if self.turn is not None:
-                tail = await self.turn.keep(lane, self.attempts[-1].candidate, tail)
-            pending = self.client.write(tail)
-            if pending is not None:
-                await pending
-            await self.client.finish()
+                tail = await self.turn.keep(attempt.lane, attempt.candidate, tail)  # type: ignore[arg-type] # it is not raw
+            await self.client.finish(tail)
+
+    def _failure(self, error: errors.GatewayError) -> bytes:
+        """A whole stream that fails: for one that was begun by time, and of which nothing else was sent."""
+        request = Request(self.shape, self.scan.model or "", self.scan.value, True)
+        reply = Reply(request, request_id=self.request_id, nonce=self.nonce, created=int(time()), response_id=f"resp_{self.nonce}")
+        if self.turn is not None:
+            reply = self.turn.adorn(reply)
+        return self.speaks.framing.join(self.speaks.Encoder(reply).feed([ev.Fault(error)]))
+
+    async def charged(self) -> bool:
+        """Whether a usage that a raw answer tells of is to be charged although its operation is free."""
+        if self._charges is None:
+            return False
+        try:
+            return await self._charges()
+        except errors.GatewayError as error:
+            log.warning("request %s is charged, perhaps a second time: %s", self.request_id, error.detail or error.message)
+            return True
 
     def failed_midway(self, error: errors.GatewayError) -> None:
-        """The stream ended in the shape's own failure, which the client has been told."""
+        """The answer failed behind its first content, and was ended accordingly."""
         self.error = self.attempts[-1].error = error
 
     def own_headers(self) -> dict[str, str]:
-        return {"x-request-id": self.request_id, "request-id": self.request_id}
+        return own_headers(self.request_id)
 
     @property
     def owner(self) -> str:
         """Whose the state is."""
-        return self.gateway.owner(self.key_name, self.credential)
+        return self.services.owner(self.key_name, self.credential)
 
     @property
     def ledger(self) -> Ledger:
         return self.attempts[-1].ledger if self.attempts else Ledger()
+
+
+def _verdict(failed: list[tuple[Candidate, errors.GatewayError]]) -> errors.GatewayError:
+    """Every candidate failed: one error is told as it is, several are listed."""
+    error = failed[-1][1]
+    last = {id(candidate): (candidate.called, fault.message) for candidate, fault in failed}  # of several attempts at one
+    if len(last) == 1:
+        return error
+    tried = "; ".join(f"{called}: {message}" for called, message in last.values())
+    listed = errors.AllFailed(f"All upstreams failed. {tried}", kind=error.kind, code=error.code)
+    listed.retry_after = error.retry_after
+    return listed
 
 
 def _mendable(error: errors.GatewayError, status: int, policy: Any) -> bool:
@@ -259,10 +422,17 @@ def _mendable(error: errors.GatewayError, status: int, policy: Any) -> bool:
     return isinstance(error, errors.UpstreamFault)
 
 
-def _pause(error: errors.GatewayError, number: int, policy: Any) -> float | None:
-    """Seconds before the next attempt at the same candidate; None when it shall not be tried again."""
+def _pause(error: errors.GatewayError, status: int, number: int, policy: Any) -> float | None:
+    """Seconds before the next attempt at the same candidate; None when it must not be tried again.
+
+    What the candidate may have read, it may have done. It gets that again only where the policy names the status: the candidate's own
+    or, where it gave none, the one that a caller would get.
+    """
+    unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:
-        return 0.0 if isinstance(error, errors.Refused) else None
+        return 0.0 if unread and isinstance(error, errors.Refused) else None
+    if not unread and (status if status >= 300 else errors.KINDS[error.kind].openai_status) not in policy.on_status_codes:
+        return None
     wait: float = min(policy.backoff.base * 2 ** (number - 1), policy.backoff.max)
     if error.retry_after is None:
         return wait

@@ -1,7 +1,7 @@
-"""Answers of a responses upstream on their way to a responses client, where something is to be kept of them.
+"""Answers of a responses upstream on their way to a responses caller, where something of them is stored.
 
-NativeLane   the upstream keeps its responses itself: bytes as they come, only their end waits until it is known whose they are
-KeptLane     the gateway keeps them: every event is given the gateway's id and its own number, the rest stays as it is
+NativeLane   the upstream stores its responses itself: bytes as they come, only their end waits until it is known whose they are
+KeptLane     the gateway stores them: every event is given the gateway's id and its own number, the rest stays as it is
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any
 from ...codecs import errors, jsontext, responses
 from ...codecs.reply import Reply
 from ...codecs.sse import Frame, event_frame, safe_json
+from ..memory.answers import own_answer, response_id, response_in
+from ..memory.turn import Turn
+from ..routing.router import Candidate
 from .lanes import INTERRUPTED, NO_JSON, BytesLane, events_of
 
 Item = dict[str, Any]
@@ -51,6 +54,11 @@ class NativeLane(BytesLane):
                 self.claimed = self._claim(id)
                 return
 
+    @property
+    def response(self) -> Item | None:
+        """The whole object, once the answer has ended."""
+        return next((found for line in _DATA.findall(self._last) if (found := response_in(line)) is not None), None)
+
     def close(self) -> bytes:
         return self._last + super().close()
 
@@ -62,27 +70,18 @@ class NativeLane(BytesLane):
         return super().close()
 
 
-def response_id(data: bytes) -> str | None:
-    """The id of the response that an event's data, or a whole body, holds."""
-    try:
-        value = jsontext.loads(data)
-    except ValueError:
-        return None
-    response = value.get("response", value) if isinstance(value, dict) else None
-    id = response.get("id") if isinstance(response, dict) and response.get("object") == "response" else None
-    return id if isinstance(id, str) else None
-
-
 class KeptLane(BytesLane):
     """response: the whole object, once the answer has ended."""
 
     def __init__(self, reply: Reply, max_event: int) -> None:
         super().__init__(reply, "responses", max_event)
+        self.name = "events"  # they are written anew
         self.response: Item | None = None
         self._number = reply.announced
         self._head: Item = {}
         self._items: list[Item] = []  # those that are over
         self._last: tuple[str, Item] | None = None
+        self._kept = 0  # bytes of them
 
     def feed(self, chunk: bytes) -> bytes:
         out = [self._told(frame) for frame in self._splitter.feed(chunk) if not self.ended]
@@ -120,6 +119,9 @@ class KeptLane(BytesLane):
             return b""
         if kind == "response.output_item.done" and isinstance(value.get("item"), dict):
             self._items.append(value["item"])
+            self._kept += len(data)
+            if self._kept > self._reply.max_answer:
+                raise errors.Overlong("The upstream's answer is longer than this gateway keeps.", f"{self._kept} bytes of items")
         if kind in _ANNOUNCING and self._number and self._number <= self._reply.announced:
             return b""
         return self._numbered(kind, value)
@@ -146,16 +148,9 @@ class KeptLane(BytesLane):
         return told + self._numbered("error", {"type": "error", **responses.error_event(error)})
 
 
-def own_answer(reply: Reply, response: Item) -> Item:
-    """An upstream's response object as the gateway's own: by its id, and with what the upstream was not told."""
-    body = reply.request.body
-    own: Item = {
-        "id": reply.response_id,
-        "previous_response_id": reply.previous_response_id,
-        "conversation": {"id": reply.conversation_id} if reply.conversation_id else None,
-        "store": body.get("store") is not False,
-        "background": body.get("background") is True,
-    }
-    if reply.announced:
-        own["created_at"] = reply.created
-    return response | own | ({"model": reply.echo_model} if reply.echo_model else {})
+def storing_lane(turn: Turn, reply: Reply, candidate: Candidate, max_event: int) -> BytesLane | None:
+    """The lane of an answer in the same shape; None when nothing of it is stored."""
+    keeping = turn.keeping(candidate)
+    if keeping == "here":
+        return KeptLane(reply, max_event)
+    return NativeLane(reply, max_event, lambda id: turn.claimed(id, candidate)) if keeping == "upstream" else None

@@ -12,28 +12,29 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, cast
 
 from ...codecs import errors, jsontext, splice
 from ...codecs import events as ev
+from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
-from ...codecs.sse import KEEP_ALIVE, PING, Splitter
+from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
+from ...codecs.sse import Splitter
 from ...codecs.usage import Usage
-from .shapes import SHAPES, Collector, Decoder, Encoder, Observer
 
 # hub events that are content: what a client has seen of them cannot be taken back
 CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal)
 
-# what ends an event, one event with its end, and what a chunk that carries only usage looks like
+# what ends an event, and one event with its end
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+
+_KEPT_OF_EVENT = 64  # bytes of memory that the piece of text of one event takes at least
+_SPARSEST = 3  # at least one byte of so many counts as text, in case that events are shorter than usual
+_SHORTEST = 8  # so much faster may what is kept grow than what is received, with the shortest of events
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 NO_JSON = "The upstream sent an event that is not JSON."
-
-# where a shape's answers name the model: whole, and in a stream
-_MODEL_AT: dict[str, tuple[str, ...]] = {"chat": ("model",), "messages": ("message", "model"), "responses": ("response", "model")}
 
 
 def events_of(whole: bytes) -> list[bytes]:
@@ -50,7 +51,8 @@ class BytesLane:
 
     So the client always stands between two events: whatever breaks, it can be told of it, and keep-alives fit in anywhere.
     Two exceptions, each only when asked for: `model` is shown by the alias that the caller used, and a usage chunk that the
-    caller did not ask for is withheld. Then frames are looked at one by one; what is not touched keeps its bytes.
+    caller did not ask for is withheld. Then frames are looked at one by one; what is not touched keeps its bytes, and the lane is
+    called `edited`.
     """
 
     name = "bytes"
@@ -58,11 +60,13 @@ class BytesLane:
 
     def __init__(self, reply: Reply, shape: str, max_event: int, withhold_usage: bool = False) -> None:
         self._splitter = Splitter(max_event)
-        self.observer: Observer = SHAPES[shape].Observer(reply)
-        self._encoder: Encoder = SHAPES[shape].StreamEncoder(reply)
+        self._shape = SHAPES[shape]
+        self.observer: Observer = self._shape.Observer(reply)
+        self._encoder: Encoder = self._shape.Encoder(reply)
         self._reply = reply
-        self._shape = shape
         self._edits = withhold_usage or reply.echo_model is not None
+        if self._edits:
+            self.name = "edited"
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
         self._rest = bytearray()  # the beginning of an event that is not over
@@ -71,6 +75,11 @@ class BytesLane:
         self.error: errors.GatewayError | None = None
         self.events = 0
         self._owed = False  # a failure that the upstream did not tell the client itself
+
+    @property
+    def answer(self) -> BytesLane:
+        """What knows the response, of a lane whose response is stored."""
+        return self
 
     @property
     def content(self) -> bool:
@@ -136,7 +145,7 @@ class BytesLane:
 
     def _edited(self, whole: bytes) -> bytes:
         if self._reply.echo_model is None:
-            bare: int = self.observer.bare  # type: ignore[attr-defined] # only the chat shape has usage to withhold
+            bare = self.observer.bare
             if bare == self._bare:
                 return whole
             if not self._rest:
@@ -145,12 +154,12 @@ class BytesLane:
 
     def _edit(self, event: bytes) -> bytes:
         """One event's bytes, its blank line included."""
-        if self._withhold_usage and _NO_CHOICES.search(event) and _is_usage_chunk(event):
+        demand = self._shape.usage_on_demand
+        if self._withhold_usage and demand is not None and demand.told(event):
             return b""
-        model = self._reply.echo_model
-        if model is None or b'"model"' not in event:
+        model, where = self._reply.echo_model, self._shape.stream_model_at
+        if model is None or where[-1].encode() not in event:
             return event
-        where = _MODEL_AT[self._shape]
         lines = event.splitlines(keepends=True)
         return b"".join(
             b"data:" + splice.replace_answer_model(line[5:], where, model) if line.startswith(b"data:") else line for line in lines
@@ -184,10 +193,15 @@ class BytesLane:
         if not self._owed or self.error is None:
             return b""
         self._reply.given = self.events
-        return self._encoder.feed([ev.Fault(self.error)])
+        return self._shape.framing.join(self._encoder.feed([ev.Fault(self.error)]))
+
+    def fail(self, error: errors.GatewayError) -> bytes:
+        """What to write instead of `close` when the end could not be stored."""
+        self.break_off(error)
+        return self.close()
 
     def keep_alive(self) -> bytes:
-        return PING if self._shape == "messages" and self.events else KEEP_ALIVE
+        return self._shape.keep_alive(self.events > 0)
 
 
 def _is_sound(data: bytes) -> bool:
@@ -201,13 +215,24 @@ def _is_sound(data: bytes) -> bool:
     return True
 
 
-def _is_usage_chunk(event: bytes) -> bool:
-    data = b"".join(line[5:] for line in event.splitlines() if line.startswith(b"data:"))
-    try:
-        chunk = jsontext.loads(data)
-    except ValueError:
-        return False
-    return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
+class Extent:
+    """About how much of a streamed answer is kept: an end that repeats all of it needs several times as much memory.
+
+    What was received is known for nothing; what of it is text is estimated, so that no delta has to be counted. `look` is how many
+    bytes may be received before `check` has to be asked.
+    """
+
+    def __init__(self, most: int, overhead: int) -> None:
+        """most: bytes. overhead: bytes of an event that are not kept."""
+        self._most, self._overhead = most, overhead
+        self.look = most // _SHORTEST
+
+    def check(self, received: int, events: int) -> None:
+        """Raises Overlong."""
+        kept = max(received - events * self._overhead, received // _SPARSEST, events * _KEPT_OF_EVENT)
+        if kept > self._most:
+            raise errors.Overlong("The upstream's answer is longer than this gateway keeps.", f"{received} bytes in {events} events")
+        self.look = received + max(1, (self._most - kept) // _SHORTEST)
 
 
 class EventsLane:
@@ -222,41 +247,64 @@ class EventsLane:
 
     def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
         self._splitter = Splitter(max_event)
-        self._decoder: Decoder = SHAPES[upstream_shape].StreamDecoder(reply)
-        self.encoder: Encoder = SHAPES[client_shape].StreamEncoder(reply)
+        self.decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
+        self._shape = SHAPES[client_shape]
+        self.encoder: Encoder = self._shape.Encoder(reply)
+        framing = self._shape.framing
+        self._before, self._between, self._after = framing.before, framing.between, framing.after
         self.content = False
         self.ended = False
         self.error: errors.GatewayError | None = None
         self.stop: str | None = None
         self.events = 0
+        self._received = 0
+        self._extent = Extent(reply.max_answer, SHAPES[upstream_shape].overhead)
         self._metered: Usage | None = None
         self._closing: list[ev.Event] = []
 
     @property
+    def answer(self) -> Encoder:
+        """What knows the response, where that is stored."""
+        return self.encoder
+
+    @property
     def usage(self) -> Usage | None:
         """The answer's, or as long as it has not ended what the upstream has counted so far."""
-        return self._metered or self._decoder.usage
+        return self._metered or self.decoder.usage
 
     def feed(self, chunk: bytes) -> bytes:
-        decode = self._decoder.feed
-        found: list[ev.Event] = []
+        decode = self.decoder.feed
         frames = self._splitter.feed(chunk)
+        self.events += len(frames)
+        self._received = received = self._received + len(chunk)
+        if received > self._extent.look:
+            self._extent.check(received, self.events)
+        if len(frames) == 1:  # as in nearly every read of a paced stream
+            return self.pass_on(decode(frames[0]))
+        found: list[ev.Event] = []
         for frame in frames:
             found += decode(frame)
-        self.events += len(frames)
         return self.pass_on(found)
 
     def pass_on(self, found: list[ev.Event]) -> bytes:
         """What the client gets for these hub events, their end excepted."""
         if not self.content:
             self.content = any(isinstance(event, CONTENT) for event in found)
-        if self._decoder.ended:
+        if self.decoder.ended:
             found = self.note(found)
-        return self.encoder.feed(found) if found else b""
+        if not found:
+            return b""
+        frames = self.encoder.feed(found)
+        if len(frames) == 1:
+            name, data = frames[0]
+            return b"".join((self._before, name, self._between, data, self._after))
+        if not frames and type(found[-1]) is ev.Ping:
+            return self.keep_alive()
+        return self._shape.framing.join(frames)
 
     def replay(self, found: list[ev.Event]) -> bytes:
         """A whole answer's events, given out as a stream's."""
-        return self.encoder.feed(self.note(found))
+        return self._shape.framing.join(self.encoder.feed(self.note(found)))
 
     def note(self, found: list[ev.Event]) -> list[ev.Event]:
         """The events without their end, which is kept for `close`."""
@@ -279,9 +327,9 @@ class EventsLane:
         """The upstream's stream is over; the decoder judges whether it was whole."""
         found: list[ev.Event] = []
         for frame in self._splitter.finish():
-            found += self._decoder.feed(frame)
-        if not self._decoder.ended:
-            found += self._decoder.finish(clean and not self._splitter.leftover)
+            found += self.decoder.feed(frame)
+        if not self.decoder.ended:
+            found += self.decoder.finish(clean and not self._splitter.leftover)
         return self.pass_on(found)
 
     def break_off(self, error: errors.GatewayError) -> None:
@@ -291,20 +339,25 @@ class EventsLane:
 
     def close(self) -> bytes:
         """The answer's end, or the shape's own failure."""
-        return self.encoder.feed([ev.Fault(self.error)] if self.error is not None else self._closing)
+        events: list[ev.Event] = [ev.Fault(self.error)] if self.error is not None else self._closing
+        return self._shape.framing.join(self.encoder.feed(events))
+
+    def fail(self, error: errors.GatewayError) -> bytes:
+        """What to write instead of what `close` gave, when the answer could not be stored."""
+        return self._shape.framing.join(cast(StatefulEncoder, self.encoder).fail(error))
 
     def keep_alive(self) -> bytes:
-        return self.encoder.keep_alive()
+        """What a silent stream is kept alive with; b"" after its end."""
+        return b"" if self.encoder.ended else self._shape.keep_alive(self.encoder.started)
 
 
-def translate_whole(body: bytes, reply: Reply, upstream_shape: str, client_shape: str) -> tuple[Collector, list[ev.Event]]:
-    """A whole answer in another shape. Raises what the upstream's answer says went wrong, or Garbled."""
-    found: list[ev.Event] = SHAPES[upstream_shape].decode_response(json_object(body), reply)
+def collected(found: list[ev.Event], reply: Reply, client_shape: str) -> Collector:
+    """A whole answer's events in another shape. Raises what the upstream's answer says went wrong."""
     collector: Collector = SHAPES[client_shape].Collector(reply)
     collector.feed(found)
     if collector.error is not None:
         raise collector.error
-    return collector, found
+    return collector
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """How many tokens an attempt used, as far as anyone can know: what the upstream counted, or an estimate of what it did not tell.
 
-An upstream counts at the end of its answer. Where the end was never seen (the client left, the connection broke) what it had
-written until then is estimated from the stream: a provider streams one token an event, or several in a longer one.
+An upstream counts at the end of its answer. Where the end was never seen (the caller left, the connection broke) what it had
+written until then is estimated from the stream: a provider streams one token an event, or several in a longer one. Of a caller who
+left before anything came the prompt is charged, once the upstream has it. A background response that an upstream runs itself is
+charged to the request that reads its end first.
 """
 
 from __future__ import annotations
@@ -15,25 +17,36 @@ from ...codecs.usage import Usage
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-_FRAMING = {"chat": 320, "messages": 120, "responses": 330}  # bytes of an event, or of a whole answer, that are not text
 _TOKEN = 4  # bytes of text
-_BLOB = re.compile(rb"[A-Za-z0-9+/=_-]{2000,}")  # an image, or another file
+# an image, or another file; tried only where a run begins, or each of a run's bytes would begin another try
+_BLOB = re.compile(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{2000,}+")
 _BLOB_TOKENS = 1600
 
 
 def used(attempt: Attempt) -> Usage | None:
-    """None when nothing was answered."""
-    lane = attempt.lane
+    """None when nothing was answered, or nothing is charged."""
+    exchange, lane = attempt.exchange, attempt.lane
+    if not (exchange.operation.counted or attempt.owed) or (exchange.turn is not None and exchange.turn.owed):
+        return None
     known = attempt.usage or (lane.usage if lane is not None else None)
+    if known is None and not attempt.received and _left_waiting(attempt):
+        return Usage(input=_read(attempt.request.body or b""), output=0)
     if attempt.status != 200 or (known is not None and (lane is None or (lane.ended and lane.error is None))):
         return known
-    if not attempt.received:
+    if not attempt.received or (attempt.raw and not (lane is not None and lane.events)):
         return known
     events, least = (lane.events, lane.events) if lane is not None else (1, 0)
-    written = max(least, (attempt.received - events * _FRAMING[attempt.candidate.shape]) // _TOKEN)
+    written = max(least, (attempt.received - events * attempt.candidate.speaks.overhead) // _TOKEN)
     if known is None:
         return Usage(input=_read(attempt.request.body or b""), output=written)
     return replace(known, input=known.input or _read(attempt.request.body or b""), output=max(known.output, written), total=None)
+
+
+def _left_waiting(attempt: Attempt) -> bool:
+    """Whether the caller left while the upstream, which has the whole request, was at work: it has read the prompt at least."""
+    exchange = attempt.exchange
+    sent = "sent" in attempt.times and attempt.request.sent_at is not None
+    return exchange.client.gone and sent and attempt.status in (0, 200) and exchange.form_field is None
 
 
 def _read(body: bytes) -> int:

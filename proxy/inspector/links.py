@@ -1,6 +1,7 @@
 """Between the workers and the process of the admin listener: a Unix socket, one line of JSON a message.
 
-Up, from a worker: first who it is, then lists of the inspector's messages. Down: whether somebody looks, and at content. A worker
+Up, from a worker: first who it is, then lists of the inspector's messages, and whenever that changes an object with the upstreams that
+the worker passes over. Down: whether somebody looks, and at content. A worker
 whose admin process is gone goes on as if nobody looked and calls again; a worker that is gone is taken off the list.
 """
 
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ _UNREAD = 8 << 20  # bytes that may wait for the admin process; what comes on to
 _AGAIN = 1.0  # seconds between two calls
 
 
+PassedOver = tuple[str, str, float]  # Router.mark of an entry, the upstream's model, and until when: seconds since the epoch
+
+
 def _path(folder: str) -> str:
     return str(Path(folder) / "admin.sock")
 
@@ -32,9 +37,10 @@ def _path(folder: str) -> str:
 class Link:
     """A worker's end."""
 
-    def __init__(self, folder: str, number: int, inspector: Inspector) -> None:
-        """folder: shared with the admin process. number: this worker's."""
+    def __init__(self, folder: str, number: int, inspector: Inspector, passed_over: Callable[[], list[PassedOver]]) -> None:
+        """folder: shared with the admin process. number: this worker's. passed_over: what is told with every `tell`."""
         self._path, self._number, self._inspector = _path(folder), number, inspector
+        self._passed_over = passed_over
         self._writer: asyncio.StreamWriter | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -56,6 +62,7 @@ class Link:
         self._writer = writer
         try:
             writer.write(_line({"worker": self._number, "pid": os.getpid()}))
+            self.tell()
             while data := await reader.readline():
                 state = orjson.loads(data)
                 self._inspector.watch(self._send if state["watch"] else None, state["content"])
@@ -64,16 +71,21 @@ class Link:
             self._inspector.watch(None)
             writer.close()
 
-    def _send(self, messages: list[Message]) -> None:
+    def tell(self) -> None:
+        """What this worker passes over has changed."""
+        self._send({"passed_over": self._passed_over()})
+
+    def _send(self, messages: list[Message] | dict[str, list[PassedOver]]) -> None:
         writer = self._writer
         if writer is not None and writer.transport.get_write_buffer_size() < _UNREAD:
             writer.write(_line(messages))
 
 
 class Hub:
-    """The admin process' end. workers: their numbers and process ids."""
+    """The admin process' end. workers: their numbers and process ids. passed_over: what each of them passes over."""
 
     def __init__(self) -> None:
+        self.passed_over: dict[int, list[PassedOver]] = {}
         self.ring = Ring(self._watch)
         self._links: dict[asyncio.StreamWriter, tuple[int, int]] = {}
         self._state = _line({"watch": False, "content": False})
@@ -101,13 +113,18 @@ class Hub:
             self._links[writer] = (number, hello["pid"])
             writer.write(self._state)
             while data := await reader.readline():
-                self.ring.take(orjson.loads(data))
+                message = orjson.loads(data)
+                if isinstance(message, dict):
+                    self.passed_over[number] = message["passed_over"]
+                else:
+                    self.ring.take(message)
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("a worker's link broke: %s", error)
         finally:
             known = self._links.pop(writer, None)
             if known is not None:
                 self.ring.lost(known[0])
+                self.passed_over.pop(known[0], None)
             writer.close()
 
     async def close(self) -> None:

@@ -107,7 +107,20 @@ def body(data: bytes, content: bool, secrets: Iterable[str] = ()) -> str:
 
 def form(value: Any) -> str:
     """JSON of a value without its content."""
-    return orjson.dumps(bare(value), default=str).decode("utf-8", "replace")
+    return text(bare(value))
+
+
+def text(value: Any) -> str:
+    """JSON of a value."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:
+        return jsontext.dumps(value).decode()  # lone surrogates
+
+
+def sound(name: str) -> str:
+    """A caller's word without lone surrogates, which JSON cannot hold."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def bare(value: Any, key: str = "", told: bool = False) -> Any:

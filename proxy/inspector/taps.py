@@ -1,9 +1,9 @@
 """The wire inspector's taps: what goes over the wires of an exchange, told as it happens, while somebody looks.
 
 Strategy: an exchange that begins while nobody looks has no tap, and nothing of this module is on its way. One that begins while
-somebody does gets a TappedClient in front of its Client, TappedAttempts instead of Attempts and a TappedLane instead of an
-EventsLane: each tells what passes and then does what its original does. What is told is redacted before it leaves the exchange
-(redact.py), and bounded: so many exchanges at a time, so many records and characters of each.
+somebody does has a Tap as its observer (exchange/observer.py), which puts the stand-ins of watched.py in front of the caller, of the
+upstream client and of the decoder. What is told is redacted before it leaves the exchange (redaction.py), and bounded: so many
+exchanges at a time, so many records and characters of each.
 
 A message is a dict: `id` is the exchange's; `row` has members for its line in the list, `records` what passed since the last one.
 A record: `at` (milliseconds since the exchange began), `pane` (PANES), `kind`, `name`, `size` in bytes, `text`, `attempt`.
@@ -12,30 +12,36 @@ A record: `at` (milliseconds since the exchange began), `pane` (PANES), `kind`, 
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import orjson
 
-from ...codecs import errors
 from ...codecs import events as ev
-from ...codecs.reply import Reply
-from ...codecs.sse import Splitter
-from ..exchange.attempt import Attempt
-from ..exchange.caller import Client
-from ..exchange.lanes import EventsLane, json_object
-from ..exchange.shapes import SHAPES
-from ..routing.router import API_OF, PATH_OF, Candidate, told
-from ..telemetry.metrics import error_kind
+from ...codecs.shape import Decoder
+from ...codecs.sse import Frame
+from ..routing.router import told
+from ..telemetry import log as journal
+from ..telemetry.account import Account, error_kind
 from . import redaction as redact
+from .watched import WatchedCaller, WatchedDecoder, WatchedUpstream
 
 if TYPE_CHECKING:
+    from ...codecs.shape import Decoder
+    from ..exchange.attempt import Attempt
+    from ..exchange.caller import Caller
     from ..exchange.exchange import Exchange
+    from ..wire.upstream import UpstreamRequest
+
+log = logging.getLogger("dragoman")
 
 Message = dict[str, Any]
+P = ParamSpec("P")
 
 PANES = ("client", "up", "down", "hub", "out")  # client to us, us to upstream, upstream to us, hub events, us to client
 
@@ -74,6 +80,7 @@ class Inspector:
         self._count += 1
         tap = Tap(self, f"{self._number}-{os.getpid():x}-{self._count}", exchange)
         self._open.add(tap)
+        tap.begin()
         return tap
 
     def tell(self, message: Message) -> None:
@@ -93,8 +100,21 @@ class Inspector:
             self._send(waiting)
 
 
+def harmless(method: Callable[P, None]) -> Callable[P, None]:
+    """What cannot be shown is not shown: the exchange that is looked at does not fail because of it."""
+
+    @functools.wraps(method)
+    def guarded(*args: P.args, **named: P.kwargs) -> None:
+        try:
+            method(*args, **named)
+        except Exception:
+            log.exception("the inspector could not show a part of an exchange")
+
+    return guarded
+
+
 class Tap:
-    """One exchange's."""
+    """The observer of one exchange."""
 
     def __init__(self, inspector: Inspector, id: str, exchange: Exchange) -> None:
         self.content = inspector.content
@@ -105,23 +125,13 @@ class Tap:
         self._characters = 0
         self._attempts: list[dict[str, Any]] = []
         self._secrets = {exchange.credential} if exchange.credential else set()
-        self.row(
-            begun=round(time() * 1000),
-            request_id=exchange.request_id,
-            shape=exchange.shape,
-            content=self.content,
-            done=False,
-        )
-        path = "/v1" + PATH_OF[API_OF[exchange.shape]]
-        self.head("client", f"POST {redact.target(path + exchange.query)}", exchange.headers.get_all())
-        self.body("client", exchange.body)
 
     # ---- telling ----
 
     def row(self, **members: Any) -> None:
         self._inspector.tell({"id": self._id, "row": members})
 
-    def record(self, pane: str, kind: str, name: str, size: int, text: str, at: float | None = None) -> None:
+    def record(self, pane: str, kind: str, name: str, size: int, text: str = "", at: float | None = None) -> None:
         """at: as of `_ms`; now when not given."""
         if self._records > RECORDS or self._characters > CHARACTERS:
             return
@@ -140,181 +150,130 @@ class Tap:
         }
         self._inspector.tell({"id": self._id, "records": [record]})
 
-    def head(self, pane: str, name: str, pairs: Any) -> None:
+    @harmless
+    def head(self, pane: str, name: str, pairs: Iterable[tuple[str, str]]) -> None:
         found = redact.headers(pairs)
         text = "\n".join(f"{key}: {value}" for key, value in found.items())
         self.record(pane, "head", name, len(text), text)
 
-    def body(self, pane: str, data: bytes) -> None:
+    @harmless
+    def body(self, pane: str, data: bytes, size: int = 0) -> None:
+        """size: of the whole body, when `data` is only its beginning."""
         if data:
-            self.record(pane, "body", "body", len(data), redact.body(data, self.content, self._secrets))
+            self.record(pane, "body", "body", size or len(data), redact.body(data, self.content, self._secrets))
 
-    def frames(self, pane: str, splitter: Splitter, data: bytes) -> None:
-        """The events that these bytes complete."""
-        try:
-            found = splitter.feed(data)
-        except errors.Garbled:
-            self.record(pane, "note", "an event over the limit", len(data), "")
-            return
-        at = self._ms()  # the same for all that came in one read
+    @harmless
+    def frames(self, pane: str, found: list[Frame]) -> None:
+        """The frames that one read completed."""
+        at = self._ms()  # the same for all of them
         for name, payload in found:
             text = redact.body(payload, self.content, self._secrets)
             self.record(pane, "event", _label(name, payload), len(payload), text, at)
-        if not found and data.lstrip().startswith(b":"):
-            self.record(pane, "comment", "keep-alive", len(data), "")
 
+    @harmless
     def events(self, found: list[ev.Event]) -> None:
         at = self._ms()
         for event in found:
             said = _said(event)
-            text = orjson.dumps(said, default=str).decode() if self.content else redact.form(said)
+            text = redact.text(said) if self.content else redact.form(said)
             self.record("hub", "event", type(event).__name__, 0, redact.cut(text), at)
-
-    # ---- the exchange ----
-
-    def client(self, client: Client) -> TappedClient:
-        return TappedClient(client, self)
-
-    def attempt(self, exchange: Exchange, candidate: Candidate) -> TappedAttempt:
-        if candidate.provider.access_key:
-            self._secrets.add(candidate.provider.access_key)
-        return TappedAttempt(exchange, candidate, self)
-
-    def begin(self, attempt: Attempt) -> dict[str, Any]:
-        """An attempt begins; the dict is its entry in the list of attempts."""
-        exchange, candidate = self._exchange, attempt.candidate
-        entry: dict[str, Any] = {"upstream": candidate.name, "why": told(candidate), "at": self._ms()}
-        self._attempts.append(entry)
-        self.row(
-            key=exchange.key_name,
-            model=str(exchange.scan.model or "")[:200],
-            stream=exchange.stream,
-            upstream=candidate.name,
-            upstream_api=candidate.shape,
-            lane="bytes" if attempt.same_shape else "events",
-            attempts=self._attempts,
-        )
-        return entry
-
-    def ended(self, attempt: Attempt, entry: dict[str, Any], error: errors.GatewayError | None) -> None:
-        entry |= {"ms": round(self._ms() - entry["at"], 2), "status": attempt.status}
-        if error is not None:
-            entry |= {"error": error_kind(error), "message": error.logged[:300]}
-        self.row(attempts=self._attempts)
-
-    def close(self, line: Mapping[str, Any]) -> None:
-        """line: the exchange's log line."""
-        names = ["key", "status", "ms_total", "ms_headers", "ms_first", "events", "tokens", "cost", "stop", "dropped", "adapted"]
-        names += ["response_dropped", "client_left", "error", "error_message"]
-        scan = getattr(self._exchange, "scan", None)
-        if scan is not None:  # an exchange that never got to an attempt has not been told of its model
-            self.row(model=str(scan.model or "")[:200])
-        self.row(done=True, **{name: line[name] for name in names if name in line})
-        self._inspector.closed(self)
 
     def _ms(self) -> float:
         return round((monotonic() - self._exchange.begun) * 1000, 2)
 
+    # ---- the exchange ----
 
-class TappedClient(Client):
-    """A Client whose writes are told. It is the one it was made of, state and all, with these methods before its own."""
+    @harmless
+    def begin(self) -> None:
+        exchange = self._exchange
+        self.row(
+            begun=round(time() * 1000),
+            request_id=exchange.request_id,
+            shape=exchange.shape,
+            content=self.content,
+            done=False,
+        )
+        self.head(
+            "client", f"{exchange.operation.method} {redact.target('/v1' + exchange.path + exchange.query)}", exchange.headers.get_all()
+        )
+        self.body("client", exchange.body)
 
-    def __init__(self, client: Client, tap: Tap) -> None:
-        self.__dict__ = client.__dict__
-        self._tap = tap
-        self._splitter = Splitter()
+    def caller(self, caller: Caller) -> Caller:
+        return WatchedCaller(caller, self)
 
-    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self._tap.head("out", f"HTTP {status}", headers.items())
-        self._tap.body("out", body)
-        await super().answer(status, headers, body)
+    def attempt(self, attempt: Attempt) -> AttemptTap:
+        entry: dict[str, Any] = {"upstream": attempt.candidate.name, "why": told(attempt.candidate), "at": self._ms()}
+        self._attempts.append(entry)
+        self._row_of(attempt)
+        return AttemptTap(self, attempt, entry)
 
-    def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
-        self._tap.head("out", "HTTP 200", headers.items())
-        self._tap.frames("out", self._splitter, first)
-        return super().start(headers, first)
+    @harmless
+    def _row_of(self, attempt: Attempt) -> None:
+        exchange, candidate = self._exchange, attempt.candidate
+        if candidate.provider.access_key:
+            self._secrets.add(candidate.provider.access_key)
+        self.row(
+            key=exchange.key_name,
+            model=redact.sound(exchange.scan.model or "")[:200],
+            stream=exchange.stream,
+            upstream=candidate.name,
+            upstream_api=candidate.shape,
+            lane=attempt.lane_name,
+            attempts=self._attempts,
+        )
 
-    def write(self, data: bytes) -> Awaitable[Any] | None:
-        self._tap.frames("out", self._splitter, data)
-        return super().write(data)
+    @harmless
+    def sent(self, request: UpstreamRequest, attempt: Attempt) -> None:
+        """The request of an attempt goes up."""
+        ledger, body = attempt.ledger, self._exchange.scan.value
+        self.head("up", f"{request.method} {redact.target(request.url)}", request.headers.items())
+        self.body("up", request.body or b"")
+        self.row(dropped=ledger.names(ledger.dropped, body), adapted=ledger.names(ledger.adapted, body))
 
-    async def finish(self, last: bytes = b"") -> None:
-        self._tap.frames("out", self._splitter, last)
-        await super().finish(last)
+    @harmless
+    def attempt_ended(self, attempt: Attempt, entry: dict[str, Any]) -> None:
+        entry |= {"ms": round(self._ms() - entry["at"], 2), "status": attempt.status}
+        if attempt.error is not None:
+            entry |= {"error": error_kind(attempt.error), "message": attempt.error.message[:300]}
+        self.row(attempts=self._attempts)
 
-
-class TappedLane(EventsLane):
-    """An EventsLane whose hub events are told."""
-
-    def __init__(self, tap: Tap, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
-        super().__init__(reply, upstream_shape, client_shape, max_event)
-        self._tap = tap
-
-    def pass_on(self, found: list[ev.Event]) -> bytes:
-        self._tap.events(found)
-        return super().pass_on(found)
-
-    def break_off(self, error: errors.GatewayError) -> None:
-        self._tap.events([ev.Fault(error)])
-        super().break_off(error)
-
-
-class TappedAttempt(Attempt):
-    """An Attempt that tells what goes up and what comes down."""
-
-    def __init__(self, exchange: Exchange, candidate: Candidate, tap: Tap) -> None:
-        super().__init__(exchange, candidate)
-        self._tap = tap
-        self._frames = Splitter()
-
-    async def run(self) -> None:
-        entry = self._tap.begin(self)
-        error: errors.GatewayError | None = None
-        try:
-            await super().run()
-        except errors.GatewayError as found:
-            error = found
-            raise
-        finally:
-            self._tap.ended(self, entry, error or self.error)
-
-    def prepare(self) -> None:
-        super().prepare()
-        request, ledger, body = self.request, self.ledger, self.exchange.scan.value
-        self._tap.head("up", f"POST {redact.target(request.url)}", request.headers.items())
-        self._tap.body("up", request.body or b"")
-        self._tap.row(dropped=ledger.names(ledger.dropped, body), adapted=ledger.names(ledger.adapted, body))
-
-    def _on_headers(self, status: int, headers: Any) -> None:
-        self._tap.head("down", f"HTTP {status}", headers.get_all())
-        super()._on_headers(status, headers)
-
-    def _open_lane(self) -> None:
-        super()._open_lane()
-        if not self.same_shape:
-            limit = self.exchange.gateway.config.limits.max_event
-            self.lane = TappedLane(self._tap, self.reply, self.candidate.shape, self.exchange.shape, limit)
-
-    def _on_chunk(self, chunk: bytes) -> Awaitable[Any] | None:
-        self._tap.frames("down", self._frames, chunk)
-        return super()._on_chunk(chunk)
-
-    async def _whole(self, fetch: asyncio.Future[Any]) -> None:
-        if not fetch.cancelled() and fetch.exception() is None:
-            body = bytes(self._body) or fetch.result().body
-            self._tap.body("down", body)
-            if 200 <= self.status < 300 and not self.same_shape:
-                self._tap.events(_decoded(body, self.candidate.shape, self.reply))
-        await super()._whole(fetch)
+    @harmless
+    def ended(self, account: Account) -> None:
+        self._inspector.closed(self)
+        line = journal.line(account)
+        self.row(done=True, model=redact.sound(account.model), **{name: line[name] for name in _SHOWN if name in line})
 
 
-def _decoded(body: bytes, shape: str, reply: Reply) -> list[ev.Event]:
-    """A whole answer's hub events, which the attempt itself will make once more."""
-    try:
-        found: list[ev.Event] = SHAPES[shape].decode_response(json_object(body), reply)
-    except errors.GatewayError:
-        return []
-    return found
+# members of a log line
+_SHOWN = (
+    *("key", "status", "ms_total", "ms_headers", "ms_first", "events", "tokens", "cost", "stop", "dropped", "adapted"),
+    *("response_dropped", "client_left", "error", "error_message"),
+)
+
+
+class AttemptTap:
+    """The observer of one attempt. entry: its place in the exchange's list of attempts."""
+
+    def __init__(self, tap: Tap, attempt: Attempt, entry: dict[str, Any]) -> None:
+        self._tap, self._attempt, self._entry = tap, attempt, entry
+        self._decoder: WatchedDecoder | None = None
+
+    def upstream(self, client: Any) -> WatchedUpstream:
+        return WatchedUpstream(client, self._tap, self._attempt)
+
+    def decoder(self, decoder: Decoder) -> WatchedDecoder:
+        self._decoder = WatchedDecoder(decoder, self._tap)
+        return self._decoder
+
+    def events(self, events: list[ev.Event]) -> None:
+        self._tap.events(events)
+
+    def ended(self) -> None:
+        """What the caller of a stream is told of a broken transport is an event that no decoder has made."""
+        error = self._attempt.error
+        if error is not None and self._decoder is not None and not self._decoder.failed:
+            self._tap.events([ev.Fault(error)])
+        self._tap.attempt_ended(self._attempt, self._entry)
 
 
 def _said(event: ev.Event) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from math import ceil
 from typing import NamedTuple, Protocol
 
 from ...codecs import errors, limits
+from ...codecs.registry import SHAPES
 from ...codecs.usage import Usage
 from ...conf.model import AccessKey, Config
 
@@ -36,6 +37,9 @@ log = logging.getLogger("dragoman")
 
 MINUTE = 60  # seconds that are counted
 NANO = 1_000_000_000  # parts of a dollar
+MOST_TOKENS = 10**12  # of one answer: what an upstream counts beyond that, or below nothing, is no count
+MOST_NANO = 10**15
+GREATEST = 2**63 - 1  # that a cell can hold
 ROOM = 65536  # keys that the shared memory has room for; what is not used takes no memory
 
 
@@ -100,7 +104,12 @@ class Quota:
         """Add what an answer used, however it ended."""
         key = self._keys.get(name)
         if key is not None and usage is not None:
-            self._counters.settle(key, usage.all, round(usd * NANO))
+            self._counters.settle(key, _bounded(usage.all, MOST_TOKENS), _bounded(usd * NANO, MOST_NANO))
+
+
+def _bounded(count: float, most: int) -> int:
+    """A count as it is added up, whatever an upstream says."""
+    return max(0, min(most, round(min(count, most)))) if count == count else 0
 
 
 def note(config: Config) -> str | None:
@@ -169,7 +178,7 @@ def _headers(key: AccessKey, standing: Standing, shape: str) -> dict[str, str]:
         families["requests"] = (requests.limit, max(0, requests.limit - requests.used - standing.admitted), full_in)
     if tokens is not None:
         families["tokens"] = (tokens.limit, max(0, tokens.limit - tokens.used), tokens.full_in)
-    return limits.own_headers(shape, families, time.time())
+    return limits.own_headers(SHAPES[shape].limits, families, time.time())
 
 
 def _refusal(key: AccessKey, standing: Standing) -> errors.OverQuota:
@@ -251,9 +260,10 @@ class LocalCounters:
         with self._locked():
             at = self._slot(key.name)
             if key.tokens_per_minute is not None:
-                self._cells[self._second(at, int(self._clock())) + _TOKENS] += tokens
+                place = self._second(at, int(self._clock())) + _TOKENS
+                self._cells[place] = min(GREATEST, self._cells[place] + tokens)
             if key.budget is not None:
-                self._cells[at + _SPENT] = self._spent(at, key) + nano
+                self._cells[at + _SPENT] = min(GREATEST, self._spent(at, key) + nano)
 
     async def close(self) -> None:
         """Nothing: the memory goes with the processes."""

@@ -1,42 +1,51 @@
 """Use of access keys counted in Redis: one script for each step, so that all replicas together admit no more than the limit.
 
     dragoman:{quota:NAME}:minute            hash: r<second> requests and t<second> tokens, of the last 60 seconds of the server's clock
+    dragoman:{quota:NAME}:minute:last       hash: the last amount that each worker sent, for ten minutes
     dragoman:{quota:NAME}:<period><number>  string: billionths of a dollar spent in that period
 
 Without an answer from Redis the machine's own counters decide, which see all that its workers do: a gateway that is a little too
-generous for a while is better than none.
+generous for a while is better than none. Nobody waits for that twice: the first admission without an answer in time, or a row of slow
+ones, opens a breaker (memory/stores/breaker.py), and until Redis answers again admissions do not ask it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from ...codecs import errors
 from ...conf.model import AccessKey
+from ..memory.stores.breaker import Breaker
 from ..memory.stores.redis import RedisStore
 from .quota import MINUTE, NANO, Bucket, LocalCounters, Standing, period
 
 log = logging.getLogger("dragoman")
 
 PATIENCE = 3.0  # seconds that an admission waits for Redis: beyond what a busy machine takes, or a storm would be let in twice
-PAUSE = 2.0  # seconds without asking it, after it did not answer
+PAUSE = 2.0  # seconds between two tries to tell it what is owed
+UNSURE = 8  # amounts sent without an answer, after which no other is
+REMEMBERED = 600  # seconds in which a repetition is known as one
+SLOW = 1.0  # seconds: an answer that takes longer is slow
+SLOW_FOR = 5.0  # seconds of nothing but slow answers, after which it counts as not answering
 
 _ADMIT = """
 local time = redis.call('TIME')
 local now = tonumber(time[1])
 local fields = redis.call('HGETALL', KEYS[1])
-local used, kept = {r = 0, t = 0}, {}
+local used, current = {r = 0, t = 0}, {}
 for i = 1, #fields, 2 do
   local kind, second, count = string.sub(fields[i], 1, 1), string.sub(fields[i], 2), fields[i + 1]
   if tonumber(second) <= now - MINUTE then
     redis.call('HDEL', KEYS[1], fields[i])
   else
     used[kind] = used[kind] + tonumber(count)
-    kept[#kept + 1] = fields[i]
-    kept[#kept + 1] = count
+    current[#current + 1] = fields[i]
+    current[#current + 1] = count
   end
 end
 local spent = redis.call('GET', KEYS[2]) or '0'
@@ -46,20 +55,46 @@ if admitted and ARGV[1] ~= '' then
   redis.call('HINCRBY', KEYS[1], 'r' .. now, 1)
   redis.call('EXPIRE', KEYS[1], MINUTE)
 end
-return {admitted and 1 or 0, time[1], time[2], spent, kept}
+return {admitted and 1 or 0, time[1], time[2], spent, current}
 """.replace("MINUTE", str(MINUTE))
 
+# a repetition has the token of the last one that this worker sent; a count that is at the greatest number already stays there
 _SETTLE = """
+if redis.call('HGET', KEYS[3], ARGV[4]) == ARGV[5] then return 1 end
+local function add(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err and not string.find(reply.err, 'overflow') then return reply end
+end
 if tonumber(ARGV[1]) > 0 then
-  redis.call('HINCRBY', KEYS[1], 't' .. redis.call('TIME')[1], ARGV[1])
+  local refused = add('HINCRBY', KEYS[1], 't' .. redis.call('TIME')[1], ARGV[1])
+  if refused then return refused end
   redis.call('EXPIRE', KEYS[1], MINUTE)
 end
 if tonumber(ARGV[2]) > 0 then
-  redis.call('INCRBY', KEYS[2], ARGV[2])
+  local refused = add('INCRBY', KEYS[2], ARGV[2])
+  if refused then return refused end
   redis.call('PEXPIREAT', KEYS[2], ARGV[3])
 end
+redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
+redis.call('EXPIRE', KEYS[3], REMEMBERED)
 return 1
-""".replace("MINUTE", str(MINUTE))
+""".replace("MINUTE", str(MINUTE)).replace("REMEMBERED", str(REMEMBERED))
+
+# a write: a server that only reads counts nothing
+_PROBE = """
+redis.call('SET', KEYS[1], '', 'PX', 1)
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """What answers of a key used. token: tells it from all others."""
+
+    key: AccessKey
+    tokens: int
+    nano: int
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 class RedisCounters:
@@ -68,59 +103,93 @@ class RedisCounters:
     def __init__(self, url: str, here: LocalCounters) -> None:
         self._store = RedisStore(url)
         self._here = here
-        self._silent_until = 0.0  # loop time
-        self._owed: dict[str, tuple[AccessKey, int, int]] = {}  # what answers used that Redis does not know yet, by key
+        opened = "limits are counted on this machine alone: Redis does not answer"
+        self._breaker = Breaker(opened, "limits are counted in Redis again", self._probe)
+        self._slow_since: float | None = None  # loop time
+        self._owed: dict[str, _Owed] = {}  # what answers used and was not sent to Redis, by the key's name
+        self._unsure: dict[str, _Owed] = {}  # what was sent without an answer, one of a key at most
+        self._worker = secrets.token_hex(8)
         self._paying: asyncio.Task[None] | None = None
 
     async def admit(self, key: AccessKey) -> Standing:
         here = self._here.admit_now(key)
+        if self._breaker.open:
+            return here
         loop = asyncio.get_running_loop()
-        if loop.time() < self._silent_until:
-            return here
+        begun = loop.time()
         try:
-            async with asyncio.timeout(PATIENCE):
-                return await self._ask(key)
+            standing = await self._breaker.attempt(self._ask(key), PATIENCE)
         except (errors.GatewayError, TimeoutError) as error:
-            self._silent_until = loop.time() + PAUSE
-            log.warning("limits are counted on this machine alone: Redis does not answer (%s)", _reason(error))
+            self._breaker.trip(getattr(error, "detail", "") or str(error))
             return here
+        self._watch(loop.time(), loop.time() - begun)
+        return standing
+
+    def _watch(self, now: float, took: float) -> None:
+        """One slow answer may be a busy machine's; when all of them are slow, it is Redis."""
+        if took < SLOW:
+            self._slow_since = None
+        elif self._slow_since is None:
+            self._slow_since = now
+        elif now - self._slow_since > SLOW_FOR:
+            self._slow_since = None
+            self._breaker.trip(f"its answers take {took:.1f} s")
+
+    async def _probe(self) -> None:
+        async with asyncio.timeout(SLOW):
+            await self._store.script(_PROBE, ["dragoman:{quota}:probe"])
 
     async def _ask(self, key: AccessKey) -> Standing:
         wanted = (key.requests_per_minute, key.tokens_per_minute, None if key.budget is None else round(key.budget.usd * NANO))
-        given = ["" if limit is None else limit for limit in wanted]
-        admitted, seconds, micros, spent, kept = await self._store.script(_ADMIT, _keys(key), *given)
+        limits = ["" if limit is None else limit for limit in wanted]
+        admitted, seconds, micros, spent, counts = await self._store.script(_ADMIT, _keys(key), *limits)
         buckets: dict[int, list[int]] = {}
-        for field, count in zip(kept[::2], kept[1::2], strict=True):
-            buckets.setdefault(int(field[1:]), [0, 0])[field[:1] == b"t"] = int(count)
-        counted = tuple(Bucket(second, *counts) for second, counts in buckets.items())
+        for second, count in zip(counts[::2], counts[1::2], strict=True):
+            buckets.setdefault(int(second[1:]), [0, 0])[second[:1] == b"t"] = int(count)
+        counted = tuple(Bucket(second, *both) for second, both in buckets.items())
         return Standing(int(seconds) + int(micros) / 1e6, counted, int(spent), bool(admitted))
 
     def settle(self, key: AccessKey, tokens: int, nano: int) -> None:
         self._here.settle(key, tokens, nano)
-        _, owed_tokens, owed_nano = self._owed.get(key.name, (key, 0, 0))
-        self._owed[key.name] = (key, owed_tokens + tokens, owed_nano + nano)
+        owed = self._owed.get(key.name)
+        self._owed[key.name] = _Owed(key, tokens, nano) if owed is None else _Owed(key, owed.tokens + tokens, owed.nano + nano)
         if self._paying is None or self._paying.done():
             self._paying = asyncio.get_running_loop().create_task(self._pay())
 
     async def _pay(self) -> None:
-        """Tell Redis what is owed, again and again until nothing is; what comes in between is added up."""
-        while self._owed:
-            name, (key, tokens, nano) = next(iter(self._owed.items()))
-            del self._owed[name]
-            given = (tokens if key.tokens_per_minute is not None else 0, nano if key.budget is not None else 0)
-            ends = int(period(key.budget.per, time.time()).ends.timestamp() * 1000) if key.budget else 0
+        """Send Redis what is owed, again and again until nothing is; what comes in between is added up.
+
+        What got no answer is sent again as it was, under its own token: Redis counts it once.
+        """
+        while self._owed or self._unsure:
+            if self._breaker.open and not await self._breaker.closes(PAUSE):
+                continue
+            name = next((name for name in self._owed if name not in self._unsure), None)
+            if name is None or len(self._unsure) >= UNSURE:
+                name = next(iter(self._unsure))
+            owed = self._unsure.pop(name, None) or self._owed.pop(name)
             try:
-                await self._store.script(_SETTLE, _keys(key), *given, ends)
-            except errors.GatewayError:
-                _, more_tokens, more_nano = self._owed.get(name, (key, 0, 0))
-                self._owed[name] = (key, tokens + more_tokens, nano + more_nano)
+                await self._send(owed)
+            except errors.GatewayError as error:
+                log.debug("what %s used was not counted yet: %s", name, error.detail)
+                self._unsure[name] = owed  # the last in line
                 await asyncio.sleep(PAUSE)
 
+    async def _send(self, owed: _Owed) -> None:
+        key = owed.key
+        amounts = (owed.tokens if key.tokens_per_minute is not None else 0, owed.nano if key.budget is not None else 0)
+        ends = int(period(key.budget.per, time.time()).ends.timestamp() * 1000) if key.budget else 0
+        minute, spent = _keys(key)
+        await self._store.script(_SETTLE, [minute, spent, f"{minute}:last"], *amounts, ends, self._worker, owed.token)
+
     async def close(self) -> None:
-        """Waits a moment for what is owed to be told."""
+        """Waits a moment for Redis to take what is owed."""
         if self._paying is not None:
             await asyncio.wait([self._paying], timeout=PATIENCE)
-            self._paying.cancel()
+            if not self._paying.done():
+                self._paying.cancel()
+                log.warning("Redis does not know all that answers used: it did not answer at the end")
+        await self._breaker.close()
         await self._store.close()
 
 
@@ -128,7 +197,3 @@ def _keys(key: AccessKey) -> list[str]:
     base = f"dragoman:{{quota:{quote(key.name, safe='')}}}"
     per = key.budget.per if key.budget else "month"
     return [f"{base}:minute", f"{base}:{per}{period(per, time.time()).number}"]
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "detail", "") or f"no answer within {PATIENCE:g} s"

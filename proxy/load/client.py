@@ -2,7 +2,7 @@
 
 Strategy: no Future, task or timer for an answer on a kept connection, one buffer for the reads of all connections, one write of
 the same bytes for each request. What the head, the framing and the frames of an answer are is decided by the parsers that the
-gateway uses for providers; what is in the frames by load_shapes. An answer that is not whole is counted and never repeated, with one
+gateway uses for providers; what is in the frames by the shape's probe. An answer that is not whole is counted and never repeated, with one
 exception that every HTTP client makes: a kept connection that the server closed before a byte of the answer.
 """
 
@@ -18,9 +18,10 @@ from typing import cast
 import orjson
 
 from ...codecs import errors, sse
+from ...codecs.probe import Probe
 from ..wire import http1
 from .report import Tally
-from .shapes import Reading, Shape, verdict
+from .shapes import Reading, verdict
 
 READ_SIZE = 256 * 1024
 MAX_WHOLE = 256 * 2**20  # bytes of an answer that is not streamed
@@ -37,7 +38,7 @@ class Target:
     host: str
     port: int
     tls: ssl.SSLContext | None
-    shape: Shape
+    probe: Probe
     request: bytes
     stream: bool
     rate: float | None
@@ -197,7 +198,7 @@ class Stream(asyncio.BufferedProtocol):
 
     def _frames(self, frames: list[sse.Frame], reading: Reading) -> None:
         had = reading.deltas
-        frame = self._target.shape.frame
+        frame = self._target.probe.frame
         for _, data in frames:
             frame(reading, data)
         reading.events += len(frames)
@@ -231,7 +232,7 @@ class Stream(asyncio.BufferedProtocol):
         if self._target.stream:
             self._frames(self._splitter.finish(), reading)
             return
-        self._target.shape.whole(reading, orjson.loads(self._whole))
+        self._target.probe.whole(reading, orjson.loads(self._whole))
         for age in reading.added:
             self._tally.added.add(age / 1e6)
 

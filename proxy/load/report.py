@@ -119,7 +119,8 @@ def text(plan: dict[str, Any], result: dict[str, Any]) -> str:
     kind = "whole answers" if plan["whole"] else "streams"
     pace = f" at {plan['rate']:g} events/s each" if plan["rate"] else ""
     lines = [
-        f"{plan['url']}: {plan['shape']}, {plan['model']}, {plan['streams']:,} {kind}{pace}, {result['measured_seconds']:g} s",
+        f"{plan['url']}: {plan['shape']}, {plan['model']}, {plan['streams']:,} {kind}{pace}, {plan['seconds']:g} s",
+        f"{'measured':<22}the last {result['measured_seconds']:.3g} s, when all streams had begun",
         f"{'requests/s':<22}{result['requests_per_s']:,.1f}",
     ]
     if not plan["whole"]:

@@ -1,6 +1,6 @@
 """The load test: a number of streams kept open against one endpoint for some seconds, and what came of it.
 
-load_client.py sends and judges, load_shapes.py knows the shapes, load_report.py counts. Here is what is asked for, and when things
+client.py sends and judges, shapes.py and each shape's probe know the shapes, report.py counts. Here is what is asked for, and when things
 begin and end: streams begin one after the other over a short ramp, figures are taken from its end to the end of the time, and
 what is still under way then gets a moment to end before it is cut.
 """
@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from ...codecs.registry import SHAPES, USUAL
 from ..wire import http1
 from . import report as load_report
 from . import shapes as load_shapes
@@ -46,7 +47,7 @@ class Plan:
     """
 
     url: str
-    shape: str = "chat"
+    shape: str = USUAL.name
     model: str = "demo/echo"
     streams: int = 10
     rate: float | None = None
@@ -71,7 +72,7 @@ class Plan:
 def shape_of(url: str) -> str | None:
     """The shape whose path the URL ends with."""
     path = urlsplit(url).path.rstrip("/")
-    return next((name for name, shape in load_shapes.SHAPES.items() if path.endswith(shape.path)), None)
+    return next((name for name, shape in SHAPES.items() if path.endswith(shape.path)), None)
 
 
 def target(plan: Plan) -> Target:
@@ -79,21 +80,18 @@ def target(plan: Plan) -> Target:
     url = urlsplit(plan.url)
     if url.scheme not in _DEFAULT_PORTS or not url.hostname or "@" in url.netloc:
         raise ValueError("the URL must be like http://localhost:12000")
-    shape = load_shapes.SHAPES[plan.shape]
-    path = url.path.rstrip("/")
-    if not path.endswith(shape.path):
-        path = (path or "/v1") + shape.path
-    if url.query:
-        path += f"?{url.query}"
+    shape = SHAPES[plan.shape]
+    base = url.path.rstrip("/").removesuffix(shape.path) or "/v1"
+    path = shape.endpoint(base, plan.model, not plan.whole, f"?{url.query}" if url.query else "")
     words = plan.asked_words
-    body = load_shapes.body(plan.shape, plan.model, words=words, rate=plan.rate, size=plan.size, stream=not plan.whole)
-    fields = [("Content-Type", "application/json"), ("User-Agent", "dragoman-load"), *load_shapes.credential(plan.shape, plan.key)]
+    body = load_shapes.body(shape, plan.model, words=words, rate=plan.rate, size=plan.size, stream=not plan.whole)
+    fields = [("Content-Type", "application/json"), ("User-Agent", "dragoman-load"), *load_shapes.credential(shape, plan.key)]
     head = http1.request_head("POST", path, url.netloc, fields, len(body))
     return Target(
         host=url.hostname,
         port=url.port or _DEFAULT_PORTS[url.scheme],
         tls=ssl.create_default_context() if url.scheme == "https" else None,
-        shape=shape,
+        probe=shape.probe,
         request=head + body,
         stream=not plan.whole,
         rate=plan.rate,

@@ -1,7 +1,6 @@
-"""What the load test knows of each shape: the request it sends, and when an answer is whole.
+"""The requests of a load test, and the verdict on each answer.
 
-Pure. It reads answers for itself rather than with our codecs: what is wrong in both the gateway's encoder and its decoder would
-otherwise look right here. Each answer has a Reading, which a shape's `frame` or `whole` fills; `verdict` judges it when it ended.
+Pure but for the clock. Each answer has a Reading, which the shape's probe (`codecs/probe.py`) fills; `verdict` judges it when it ended.
 
 The prompt asks for a number of words and, with a rate, for a pace: "Answer in 200 words, 20 a second: …". A provider made for load
 tests obeys it; a model may; an echo does by nature, as the prompt itself has so many words.
@@ -13,11 +12,13 @@ A provider on the same machine stamps its deltas with words of the form @1234567
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
+
+from ...codecs.capabilities import Capabilities
+from ...codecs.shape import Shape
 
 Json = dict[str, Any]
 
@@ -91,137 +92,18 @@ def _turns(size: int) -> list[Json]:
     return [{"role": ("user", "assistant")[n % 2], "content": f"{n}: {_TURN}"} for n in range(count)]
 
 
-def _chat_request(turns: list[Json], words: int) -> Json:
-    return {"messages": turns}
-
-
-def _messages_request(turns: list[Json], words: int) -> Json:
-    return {"max_tokens": max(1024, 4 * words), "messages": turns}
-
-
-def _responses_request(turns: list[Json], words: int) -> Json:
-    return {"input": turns}
-
-
-# ---- answers: each function raises LookupError, TypeError, ValueError or AttributeError for what is not of its shape ----
-
-
-def _message(error: Any) -> str:
-    return str(error.get("message", error) if isinstance(error, dict) else error)
-
-
-def _chat_frame(reading: Reading, data: bytes) -> None:
-    if data == b"[DONE]":
-        reading.terminal = True
-        return
-    value = orjson.loads(data)
-    if value.get("error"):
-        reading.fault = _message(value["error"])
-        return
-    for choice in value.get("choices") or ():
-        delta = choice.get("delta") or {}
-        text = delta.get("content") or delta.get("reasoning_content") or delta.get("reasoning") or delta.get("refusal")
-        if text:
-            reading.add(text)
-        elif delta.get("tool_calls"):
-            reading.add("")
-        if choice.get("finish_reason"):
-            reading.stopped = True
-
-
-def _chat_whole(reading: Reading, value: Json) -> None:
-    if value.get("error"):
-        reading.fault = _message(value["error"])
-        return
-    for choice in value["choices"]:
-        message = choice["message"]
-        text = message.get("content") or message.get("reasoning_content") or message.get("refusal")
-        if text or message.get("tool_calls"):
-            reading.add(text or "")
-        reading.stopped = reading.terminal = bool(choice["finish_reason"])
-
-
-def _messages_frame(reading: Reading, data: bytes) -> None:
-    value = orjson.loads(data)
-    kind = value["type"]
-    if kind == "content_block_delta":
-        delta = value["delta"]
-        text = delta.get("text") or delta.get("thinking") or delta.get("partial_json")
-        if text:
-            reading.add(text)
-    elif kind == "message_delta":
-        reading.stopped = reading.stopped or bool(value["delta"].get("stop_reason"))
-    elif kind == "message_stop":
-        reading.terminal = True
-    elif kind == "error":
-        reading.fault = _message(value["error"])
-
-
-def _messages_whole(reading: Reading, value: Json) -> None:
-    if value["type"] == "error":
-        reading.fault = _message(value["error"])
-        return
-    for block in value["content"]:
-        reading.add(block.get("text") or block.get("thinking") or "")
-    reading.stopped = reading.terminal = bool(value["stop_reason"])
-
-
-_RESPONSES_ENDS = frozenset({"response.completed", "response.incomplete"})
-
-
-def _responses_frame(reading: Reading, data: bytes) -> None:
-    if data == b"[DONE]":  # some servers add chat's ending
-        return
-    value = orjson.loads(data)
-    kind: str = value["type"]
-    if kind.endswith(".delta"):
-        delta = value["delta"]
-        reading.add(delta if isinstance(delta, str) else "")
-    elif kind in _RESPONSES_ENDS:
-        reading.stopped = reading.terminal = True
-    elif kind == "response.failed":
-        reading.fault = _message(value["response"]["error"])
-    elif kind == "error":
-        reading.fault = _message(value.get("error") or value)
-
-
-def _responses_whole(reading: Reading, value: Json) -> None:
-    if value.get("error"):
-        reading.fault = _message(value["error"])
-        return
-    for item in value["output"]:
-        texts = [part.get("text") or part.get("refusal") or "" for part in item.get("content") or ()]
-        if texts or item["type"] != "message":
-            reading.add("".join(texts))
-    reading.stopped = reading.terminal = value["status"] in ("completed", "incomplete")
-
-
-class Shape(NamedTuple):
-    """path: behind the base URL. frame: reads an event's data into a Reading; whole: a parsed answer."""
-
-    path: str
-    request: Callable[[list[Json], int], Json]
-    frame: Callable[[Reading, bytes], None]
-    whole: Callable[[Reading, Json], None]
-
-
-SHAPES = {
-    "chat": Shape("/chat/completions", _chat_request, _chat_frame, _chat_whole),
-    "messages": Shape("/messages", _messages_request, _messages_frame, _messages_whole),
-    "responses": Shape("/responses", _responses_request, _responses_frame, _responses_whole),
-}
-
-
-def body(shape: str, model: str, *, words: int, rate: float | None, size: int, stream: bool) -> bytes:
+def body(shape: Shape, model: str, *, words: int, rate: float | None, size: int, stream: bool) -> bytes:
     """A request's body. size: bytes of conversation before the prompt."""
     turns = [*_turns(size), {"role": "user", "content": prompt(words, rate)}]
-    asked = {"model": model, **SHAPES[shape].request(turns, words)}
-    return orjson.dumps(asked | {"stream": True} if stream else asked)
+    asked = shape.probe.request(turns, words)
+    if shape.url is None:  # elsewhere both are in the URL
+        asked = {"model": model, **asked} | ({"stream": True} if stream else {})
+    return orjson.dumps(asked)
 
 
-def credential(shape: str, key: str | None) -> list[tuple[str, str]]:
+def credential(shape: Shape, key: str | None) -> list[tuple[str, str]]:
     """The headers that carry the key, as the vendors' SDKs send it."""
-    headers = [("anthropic-version", "2023-06-01")] if shape == "messages" else []
+    headers = list(shape.headers(Capabilities()).items())
     if key is not None:
-        headers.append(("x-api-key", key) if shape == "messages" else ("Authorization", f"Bearer {key}"))
+        headers.append((shape.key_header, key) if shape.key_header else ("Authorization", f"Bearer {key}"))
     return headers

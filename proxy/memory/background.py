@@ -1,7 +1,7 @@
-"""Background responses: run to their end whether or not anyone listens, told from the store to whoever asks, on whatever replica.
+"""Background responses: run to their end whether or not anyone listens, read from the store by whoever asks, on whatever replica.
 
-A Job stands where a Client stands: an exchange that runs in the background writes its events to it, and it writes them to a log in
-the store, each under its sequence number, the oldest ones let go when there are too many. While it runs it holds a lease. Whoever
+A Job takes the place of the caller: an exchange that runs in the background writes its events to it, and it writes them to a log in
+the store, each under its sequence number; the oldest are removed when there are too many. While it runs it holds a lease. Whoever
 finds a response unfinished and its lease free knows that its gateway has died; who cancels takes the lease away, and the job,
 which cannot write any more, ends.
 """
@@ -18,17 +18,18 @@ from typing import Any
 
 from ...codecs import errors, responses
 from ...codecs.sse import KEEP_ALIVE, event_frame, safe_json
-from ..exchange.caller import SSE_HEADERS, Client
-from .records import FINAL, Item, Native, Record, Records, entry_name
+from ..wire.headers import SSE_HEADERS
+from .ports import Caller
+from .records import FINAL, Item, Native, Record, Records, entry_name, share
 from .stores import Entry, Store
+from .stores.guard import patience, task_apart
 
 log = logging.getLogger("dragoman")
 
-LIMIT = 256  # jobs of one worker
 BEAT = 2.0  # seconds between two renewals of the lease
 LEASE = 10.0  # seconds after which a silent gateway is taken for dead
-RING = 16 * 1024 * 1024  # bytes of one job's events that are kept
-KEPT = 600.0  # seconds that they are kept after the end
+RING = 16 * 1024 * 1024  # bytes of one job's newest events that stay in the log
+AFTER_END = 600.0  # seconds that they stay after the end
 WHILE_RUNNING = 3600.0
 WAITING = 256 * 1024  # bytes of events on their way to the store, beyond which the upstream is read no further
 POLL = 0.1  # seconds between two looks at a job of another worker or replica
@@ -45,16 +46,17 @@ def events_name(owner: str, id: str) -> str:
 
 
 class Job:
-    """One background response while it runs here. committed, gone and stalled as of Client."""
+    """One background response while it runs here; to its exchange, a caller. stalled: never; a job takes what it gets."""
 
     def __init__(self, background: Background, owner: str, record: Record, stop: Callable[[], object]) -> None:
         """stop: ends the exchange."""
         self.committed = False
         self.gone = False
+        self.aborted = False
         self.stalled = False
         self.changed = asyncio.Event()  # set, and replaced, when the log has grown or the job is over
         self._background = background
-        self._owner, self._record = owner, record
+        self.owner, self._record = owner, record
         self._name = events_name(owner, record.id)
         self._stop = stop
         self._holder = secrets.token_hex(8)
@@ -65,7 +67,7 @@ class Job:
         self._sizes: deque[int] = deque()
         self._weight = 0
         self._beat: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._streaming: asyncio.Task[None] | None = None  # to the caller who asked for it
 
     # ---- its life ----
 
@@ -73,15 +75,15 @@ class Job:
         """Write down that it is queued. From here on the caller may know its id."""
         store, record = self._background.store, self._record
         await self.hold()
-        await self._background.records.put(self._owner, record)
-        await store.put(Entry(self._name, {"of": record.id.encode()}, time() + WHILE_RUNNING))
+        await self._background.records.put(self.owner, record)
+        await store.put(Entry(self._name, {"of": record.id.encode()}, time() + WHILE_RUNNING, owner=share(self.owner)))
         self.write(announcement(record))
         await self._flushed()
-        self._beat = asyncio.create_task(self._renew())
+        self._beat = task_apart(self._renew())
 
     async def hold(self) -> None:
         """Take or renew the lease. Raises CancelledError when it is another's: the job was cancelled."""
-        if not await self._background.store.lease(entry_name(self._owner, self._record.id), self._holder, LEASE):
+        if not await self._background.store.lease(entry_name(self.owner, self._record.id), self._holder, LEASE):
             self.stop()
             raise asyncio.CancelledError
 
@@ -100,34 +102,34 @@ class Job:
             self._queue.clear()
             self._stop()
 
-    def tell(self, client: Client, headers: Mapping[str, str]) -> None:
-        """Let the caller hear of it."""
-        self._telling = asyncio.create_task(self._background.tell(client, headers, self._owner, self._record.id, -1))
+    def stream_to(self, caller: Caller, headers: Mapping[str, str]) -> None:
+        """Send its events to the caller who asked for it, as they come."""
+        self._streaming = task_apart(self._background.tell(caller, headers, self.owner, self._record.id, -1))
 
     def left(self) -> None:
         """The caller has closed its connection; the job goes on."""
-        if self._telling is not None:
-            self._telling.cancel()
+        if self._streaming is not None:
+            self._streaming.cancel()
 
     async def over(self) -> None:
-        """The exchange has ended, and what became of it is written down. Returns when the caller has heard of it."""
+        """The exchange has ended, and how is written down. Returns when the caller has got all of its stream."""
         for task in (self._beat, self._writing):
             if task is not None:
                 task.cancel()
-        self._news()
+        self._wake()
         try:
-            await self._background.store.release(entry_name(self._owner, self._record.id), self._holder)
+            await self._background.store.release(entry_name(self.owner, self._record.id), self._holder)
         except errors.GatewayError:
             pass  # it ends by itself
-        if self._telling is not None:
-            await asyncio.wait([self._telling])
+        if self._streaming is not None:
+            await asyncio.wait([self._streaming])
 
-    # ---- as a client ----
+    # ---- as a caller ----
 
     def idle_since(self, now: float) -> float:
         return 0.0
 
-    def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
         self.committed = True
         return self.write(first)
 
@@ -138,7 +140,7 @@ class Job:
         self._queue += [block + b"\n\n" for block in data.split(b"\n\n") if block and block[:1] != b":"]
         self._waiting += len(data)
         if self._writing is None and self._queue:
-            self._writing = asyncio.create_task(self._write())
+            self._writing = task_apart(self._write())
         return self._flushed() if self._waiting > WAITING else None
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -153,7 +155,7 @@ class Job:
             self.write(last)
         await self._flushed()
         if not self.gone:
-            await self._background.store.append(self._name, [], time() + KEPT)
+            await self._background.store.append(self._name, [], time() + AFTER_END)
 
     async def _flushed(self) -> None:
         if self._writing is not None:
@@ -170,32 +172,37 @@ class Job:
                     self._weight -= self._sizes.popleft()
                 self._next += len(batch)
                 first = self._next - len(self._sizes)
-                if await self._background.store.append(self._name, batch, time() + WHILE_RUNNING, first) is None:
+                with patience(insist=True):
+                    number = await self._background.store.append(self._name, batch, time() + WHILE_RUNNING, first)
+                if number is None:
                     self.stop()  # somebody cancelled it
-                self._news()
+                self._wake()
         except errors.GatewayError as error:
             log.error("the events of %s could not be written: %s", self._record.id, error.detail or error.message)
             self.stop()
         finally:
             self._writing = None
 
-    def _news(self) -> None:
+    def _wake(self) -> None:
+        """Let those who follow it read on."""
         self.changed.set()
         self.changed = asyncio.Event()
 
 
 class Background:
-    """The jobs of this worker, and the sight of all others."""
+    """The jobs of this worker, and what the store knows of those of all others."""
 
     def __init__(self, store: Store, records: Records) -> None:
         self.store = store
         self.records = records
         self._jobs: dict[str, Job] = {}  # by response id
 
-    async def begin(self, owner: str, record: Record, stop: Callable[[], object]) -> Job:
-        """Raises OverQuota when too many run here."""
-        if len(self._jobs) >= LIMIT:
+    async def begin(self, owner: str, record: Record, stop: Callable[[], object], most: int, most_of_owner: int) -> Job:
+        """most, most_of_owner: jobs that may run here at once. Raises OverQuota when so many do."""
+        if len(self._jobs) >= most:
             raise errors.OverQuota("Too many background responses are running.")
+        if sum(job.owner == owner for job in self._jobs.values()) >= most_of_owner:
+            raise errors.OverQuota("Too many background responses of this API key are running.")
         job = self._jobs[record.id] = Job(self, owner, record, stop)
         try:
             await job.begin()
@@ -228,7 +235,7 @@ class Background:
         return now
 
     async def _take(self, owner: str, id: str, force: bool) -> bool:
-        """Take a job's lease. It is never given back: the job, should it live, shall find it taken."""
+        """Take a job's lease. It is not released: a job that lives after all finds it taken."""
         return await self.store.lease(entry_name(owner, id), secrets.token_hex(8), LEASE, force)
 
     async def _end(self, owner: str, id: str, ended: Callable[[Item], Item]) -> Record | None:
@@ -245,14 +252,15 @@ class Background:
         return now
 
     async def _snapshot(self, owner: str, id: str) -> responses.Snapshot:
-        found, after = responses.Snapshot(), -1
-        while page := await self.store.read(events_name(owner, id), after, PAGE):
-            found.feed(raw for _, raw in page)
-            after = page[-1][0]
-        return found
+        snapshot, after = responses.Snapshot(), -1
+        with patience():
+            while page := await self.store.read(events_name(owner, id), after, PAGE):
+                snapshot.feed(raw for _, raw in page)
+                after = page[-1][0]
+        return snapshot
 
     async def shown(self, owner: str, record: Record) -> Item:
-        """The response object of a record that was not final, with what it has said by now."""
+        """The response object of a record that was not final, with its output so far."""
         snapshot = await self._snapshot(owner, record.id)
         if snapshot.response.get("status") in FINAL:  # the record was written before its last event
             now = await self.records.whole(owner, record.id)
@@ -298,27 +306,27 @@ class Background:
                 silent = asked = 0.0
                 yield KEEP_ALIVE
 
-    async def tell(self, client: Client, headers: Mapping[str, str], owner: str, id: str, after: int) -> None:
-        """As `follow`, to a client, up to the end of its stream."""
+    async def tell(self, caller: Caller, headers: Mapping[str, str], owner: str, id: str, after: int) -> None:
+        """As `follow`, to a caller, up to the end of its stream."""
         headers = {**headers, **SSE_HEADERS}
         try:
             async for events in self.follow(owner, id, after):
-                pending = client.write(events) if client.committed else client.start(headers, events)
+                pending = caller.write(events) if caller.committed else caller.start(headers, events)
                 if pending is not None:
                     await pending
-                if client.gone:
+                if caller.gone:
                     return
         except errors.GatewayError as error:
-            if not client.committed:
+            if not caller.committed:
                 raise
-            client.write(event_frame("error", safe_json({"type": "error", "sequence_number": 0, **responses.error_event(error)})))
-        if client.committed:
-            await client.finish()
+            caller.write(event_frame("error", safe_json({"type": "error", "sequence_number": 0, **responses.error_event(error)})))
+        if caller.committed:
+            await caller.finish()
 
     async def _ending(self, owner: str, id: str, after: int) -> bytes | None:
         """What ends a stream whose log says no more; None while the response is not final."""
-        found = await self.records.whole(owner, id)
-        record = await self.settled(owner, found) if isinstance(found, Record) else None
+        stored = await self.records.whole(owner, id)
+        record = await self.settled(owner, stored) if isinstance(stored, Record) else None
         if record is None:
             return b""
         if not record.final:
@@ -326,22 +334,22 @@ class Background:
         if await self.store.read(events_name(owner, id), after, 1):
             return None  # the end itself came in between
         kind = record.status if record.status in ("completed", "failed") else "incomplete"
-        told = event_frame(f"response.{kind}", safe_json({
+        ending = event_frame(f"response.{kind}", safe_json({
             "type": f"response.{kind}", "sequence_number": after + 1, "response": record.shown()
         }))  # fmt: skip
         if kind == "failed":
             error = errors.GatewayError(record.response["error"]["message"], code=record.response["error"]["code"])
             members = {"type": "error", "sequence_number": after + 2, **responses.error_event(error)}
-            told += event_frame("error", safe_json(members))
-        return told
+            ending += event_frame("error", safe_json(members))
+        return ending
 
     async def oldest(self, owner: str, id: str) -> int:
-        """The number of the oldest event that is kept; 0 where there is none."""
+        """The number of the oldest event in the log; 0 where there is none."""
         page = await self.store.read(events_name(owner, id), -1, 1)
         return page[0][0] if page else 0
 
     def close(self) -> None:
-        """The worker ends: what still runs is found unfinished by the next that asks."""
+        """The worker ends: who asks next finds unfinished what still runs."""
         for job in list(self._jobs.values()):
             job.stop()
 

@@ -9,8 +9,9 @@ from time import time
 from typing import Any
 
 from ...codecs import errors, jsontext
-from .records import WEIGHT_LIMIT, Item, entry_name, known, named, too_long
+from .records import WEIGHT_LIMIT, Item, entry_name, known, named, share, too_long
 from .stores import Entry, Store
+from .stores.guard import patience
 
 LEASE = 30.0  # seconds that a conversation stays locked when its gateway dies
 RENEW = 10.0
@@ -28,7 +29,7 @@ class Conversation:
 
 
 class Conversations:
-    """The conversations of all callers, over a store; each is kept for `ttl` seconds after its last change."""
+    """The conversations of all callers, over a store; each is stored for `ttl` seconds after its last change."""
 
     def __init__(self, store: Store, ttl: float) -> None:
         self._store = store
@@ -54,22 +55,23 @@ class Conversations:
 
     async def _write(self, owner: str, it: Conversation) -> None:
         head = jsontext.dumps({"created_at": it.created_at, "metadata": it.metadata})
-        await self._store.put(Entry(entry_name(owner, it.id), {"head": head}, time() + self._ttl))
+        await self._store.put(Entry(entry_name(owner, it.id), {"head": head}, time() + self._ttl, owner=share(owner)))
 
     async def delete(self, owner: str, id: str) -> None:
         await self._store.delete(entry_name(owner, id))
 
     async def items(self, owner: str, id: str) -> list[tuple[int, Item]]:
         """All items, the oldest first, each with its number. Raises ClientFault (context_too_long) beyond the limit."""
-        name, found = entry_name(owner, id), list[tuple[int, Item]]()
+        name, items = entry_name(owner, id), list[tuple[int, Item]]()
         weight, after = 0, -1
-        while page := await self._store.read(name, after, _PAGE):
-            weight += sum(len(raw) for _, raw in page)
-            if weight > WEIGHT_LIMIT:
-                raise too_long("conversation")
-            found += [(number, jsontext.loads(raw)) for number, raw in page]
-            after = page[-1][0]
-        return found
+        with patience():
+            while page := await self._store.read(name, after, _PAGE):
+                weight += sum(len(raw) for _, raw in page)
+                if weight > WEIGHT_LIMIT:
+                    raise too_long("conversation")
+                items += [(number, jsontext.loads(raw)) for number, raw in page]
+                after = page[-1][0]
+        return items
 
     async def add(self, owner: str, id: str, items: Sequence[Any]) -> list[Item]:
         """Add a caller's items. Raises NotFound when the conversation is gone."""
@@ -79,7 +81,7 @@ class Conversations:
         return own
 
     async def extend(self, owner: str, id: str, items: Sequence[Item]) -> None:
-        """Add what a response said, items with ids. Raises NotFound when the conversation is gone."""
+        """Add a response's items, which have ids. Raises NotFound when the conversation is gone."""
         if await self.append(owner, id, items) is None:
             raise not_found(id)
 
@@ -103,9 +105,9 @@ class Conversations:
         await self._store.release(entry_name(owner, id), holder)
 
 
-def conversation_id(given: Any) -> str:
+def conversation_id(value: Any) -> str:
     """The id that a request's `conversation` names, as a string or in an object. Raises WrongType."""
-    id = given.get("id") if isinstance(given, dict) else given
+    id = value.get("id") if isinstance(value, dict) else value
     if not isinstance(id, str):
         raise errors.WrongType("`conversation` must be an id, or an object with one.", param="conversation")
     return id

@@ -1,126 +1,164 @@
-"""What a responses request goes on from: a response, a conversation, single items; read from the store, written out for an upstream."""
+"""What a responses request continues, a response or a conversation, and the items that it refers to.
+
+They are read from the store and written out for an upstream that does not have them. What only an upstream could have is left for it,
+after a look at whose it is.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...codecs import errors
 from ...codecs.ledger import Ledger
 from ..routing.router import Candidate
-from . import history
+from . import input_items, upstream_names
 from .conversations import conversation_id
+from .ports import Services
 from .records import Item, Native, Record, conversation_of, previous_not_found
-
-if TYPE_CHECKING:
-    from ..gateway import Gateway
 
 _CONTINUES = ("previous_response_id", "conversation")
 
 
-class Prior:
+class Expansion:
     """conversation: the id of the one that the request goes on in, if it does."""
 
-    def __init__(self, gateway: Gateway, owner: str, body: Item) -> None:
+    def __init__(self, services: Services, owner: str, body: Item) -> None:
         self.conversation: str | None = None
-        self._gateway = gateway
-        self._state = gateway.state
+        self._services = services
+        self._state = services.state
         self._owner = owner
         self._body = body
-        self._parent: Record | None = None
+        self._previous: Record | None = None
         self._stored: list[Item] = []
-        self._found: dict[str, Item | None] = {}  # what item_references stand for; None: it stands among the stored items
+        self._referenced: dict[str, Item | None] = {}  # the items of item_references; None: it stands among the stored items
 
     async def find(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """Read what there is; returns the candidates that can go on from there. Raises ClientFault."""
         previous, conversation = (self._body.get(name) for name in _CONTINUES)
         if previous is not None and conversation is not None:
-            told = "Mutually exclusive parameters: only one of `previous_response_id` and `conversation` can be given."
-            raise errors.ClientFault(told, code="mutually_exclusive_parameters", param="previous_response_id")
+            message = "Mutually exclusive parameters: only one of `previous_response_id` and `conversation` can be given."
+            raise errors.ClientFault(message, code="mutually_exclusive_parameters", param="previous_response_id")
         if previous is not None:
             candidates = await self._continue(previous, candidates)
         elif conversation is not None:
             id = conversation_id(conversation)
             await self._state.conversations.find(self._owner, id)
             await self._enter(id)
-        await self._look_up()
-        return candidates
+        await self._look_up_references()
+        return await self._allowed(candidates)
 
     async def _continue(self, previous: Any, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         if not isinstance(previous, str):
             raise errors.WrongType("`previous_response_id` must be a string.", param="previous_response_id")
         records, owner = self._state.records, self._owner
-        found = await records.find(owner, previous)
-        if isinstance(found, Record):
-            found = await self._state.background.settled(owner, found)
-        if isinstance(found, Record):
-            if not found.final:
-                told = f"Previous response with id '{previous[:256]}' is not completed yet."
-                raise errors.ClientFault(told, code="response_not_completed", param="previous_response_id")
-            self._parent = found
-            self._keep_before([item for link in await records.chain(owner, found) for item in link.said])
+        record = await records.find(owner, previous)
+        if isinstance(record, Record):
+            record = await self._state.background.settled(owner, record)
+        if isinstance(record, Record):
+            if not record.final:
+                message = f"Previous response with id '{previous[:256]}' is not completed yet."
+                raise errors.ClientFault(message, code="response_not_completed", param="previous_response_id")
+            self._previous = record
+            self._begin_with([item for link in await records.chain(owner, record) for item in link.continued_items])
             return candidates
-        gateway = self._gateway
-        if isinstance(found, Native):
-            able = tuple(c for c in candidates if native(c) and gateway.router.mark(c.provider) == found.provider)
+        services = self._services
+        if isinstance(record, Native):
+            able = tuple(c for c in candidates if native(c) and services.router.mark(c.provider) == record.provider)
             why = " It lives on another upstream."
         else:
-            able, why = tuple(c for c in candidates if native(c) and gateway.lets_through(c)), ""
+            able, why = tuple(c for c in candidates if native(c) and services.lets_through(c)), ""
         if not able:
-            raise previous_not_found(previous, why if found is not None else "")
+            raise previous_not_found(previous, why if record is not None else "")
         return able
 
     async def _enter(self, id: str) -> None:
         self.conversation = id
-        self._keep_before([item for _, item in await self._state.conversations.items(self._owner, id)])
+        self._begin_with([item for _, item in await self._state.conversations.items(self._owner, id)])
 
-    def _keep_before(self, stored: list[Item]) -> None:
-        self._stored = history.without_cut_calls(stored, history.own_input(self._body))
+    def _begin_with(self, stored: list[Item]) -> None:
+        self._stored = input_items.without_cut_calls(stored, input_items.own_input(self._body))
 
-    async def _look_up(self) -> None:
-        """Find what item_references stand for."""
-        wanted = [id for item in history.own_input(self._body) if (id := history.referred(item)) is not None]
+    async def _look_up_references(self) -> None:
+        """Find the items that item_references name."""
+        wanted = [id for item in input_items.own_input(self._body) if (id := input_items.referred(item)) is not None]
         if not wanted:
             return
         here = {item.get("id") for item in self._stored}
-        self._found.update((id, None) for id in wanted if id in here)
-        missing = [id for id in wanted if id not in self._found]
+        self._referenced.update((id, None) for id in wanted if id in here)
+        missing = [id for id in wanted if id not in self._referenced]
         if missing:
-            self._found.update(await self._state.records.items(self._owner, missing))
-        for id in {conversation_of(id) for id in missing if id not in self._found} - {None}:
+            self._referenced.update(await self._state.records.items(self._owner, missing))
+        for id in {conversation_of(id) for id in missing if id not in self._referenced} - {None}:
             try:
                 items = await self._state.conversations.items(self._owner, id or "")
             except errors.NotFound:
                 continue
-            self._found.update((item["id"], item) for _, item in items if item["id"] in missing)
+            self._referenced.update((item["id"], item) for _, item in items if item["id"] in missing)
+
+    async def _allowed(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates at which the caller may name what the request names. Raises NotFound when there is none."""
+        services, body = self._services, self._body
+        if all(map(services.lets_through, candidates)):
+            return candidates
+        things = upstream_names.used_in_request("responses", body)
+        items = [id for id in upstream_names.items_looked_up(body) if id not in self._referenced] if any(map(native, candidates)) else []
+        if not things and not items:
+            return candidates
+        owned = await self._state.records.owned(self._owner, [*things, *items])
+        unseen = {name: place for name, place in things.items() if name not in owned}
+        unseen_items = [id for id in items if id not in owned]
+        able = tuple(c for c in candidates if services.lets_through(c) or not (unseen or (unseen_items and native(c))))
+        if not able:
+            raise not_seen(unseen) if unseen else errors.NotFound(f"Item with id '{unseen_items[0][:256]}' not found.", param="input")
+        return able
 
     # ---- written out ----
 
     @property
-    def _here(self) -> bool:
-        """Whether it goes on from something that the gateway keeps."""
-        return self._parent is not None or self.conversation is not None
+    def _continues(self) -> bool:
+        """Whether it goes on from something that the gateway stores."""
+        return self._previous is not None or self.conversation is not None
 
     def items(self) -> list[Any] | None:
         """The whole expanded input for an upstream of another shape; None where it is the request's own. Raises NotFound."""
-        if not (self._here or self._found):
+        if not (self._continues or self._referenced):
             return None
-        return self._stored + history.resolved(history.own_input(self._body), self._found, strict=True)
+        return self._stored + input_items.resolved(input_items.own_input(self._body), self._referenced, strict=True)
 
     def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
         """The body for an upstream of the same shape that knows nothing of what is stored here; None when it goes up as it is."""
-        if not (self._here or self._found):
+        if not (self._continues or self._referenced):
             return None
-        told, domain = dict(self._body), candidate.domain
-        if self._here:
+        body, domain = dict(self._body), candidate.domain
+        if self._continues:
             for name in _CONTINUES:
-                if told.pop(name, None) is not None:
+                if body.pop(name, None) is not None:
                     ledger.adapt((name,))
-        found = {id: None if item is None else history.plain(item, domain) for id, item in self._found.items()}
-        own = history.resolved(history.own_input(self._body), found, strict=False)
-        told["input"] = [item for kept in self._stored if (item := history.plain(kept, domain)) is not None] + own
-        return told
+        referenced = {id: None if item is None else input_items.plain(item, domain) for id, item in self._referenced.items()}
+        own = input_items.resolved(input_items.own_input(self._body), referenced, strict=False)
+        body["input"] = [plain for item in self._stored if (plain := input_items.plain(item, domain)) is not None] + own
+        return body
+
+
+def allowed(services: Services, shape: str, body: Item, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates at which a caller of another API than responses may name what the request names; no answer of theirs is remembered.
+
+    Raises NotFound when there is none.
+    """
+    if all(map(services.lets_through, candidates)) or not (unseen := upstream_names.used_in_request(shape, body)):
+        return candidates
+    able = tuple(candidate for candidate in candidates if services.lets_through(candidate))
+    if not able:
+        raise not_seen(unseen)
+    return able
 
 
 def native(candidate: Candidate) -> bool:
-    """Whether this upstream keeps its responses itself."""
-    return candidate.shape == "responses" and candidate.capabilities.r_stateful
+    """Whether this upstream stores its responses itself."""
+    return candidate.speaks.stateful and candidate.capabilities.r_stateful
+
+
+def not_seen(names: dict[str, str]) -> errors.GatewayError:
+    """names: of things, with the fields that they stand in; not empty."""
+    name, place = next(iter(names.items()))
+    return errors.NotFound(f"'{name[:256]}' was not found for this API key.", param=place)

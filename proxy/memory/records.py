@@ -1,4 +1,4 @@
-"""Stored responses: what one keeps, and the chain that `previous_response_id` makes of them.
+"""Stored responses: what one consists of, and the chain that `previous_response_id` makes of them.
 
 Each record holds its own input and output items only, and the ids of its nearest ancestors, so that a conversation of a thousand
 turns is read in a few questions. How deep and how heavy the chain is by now stands in every record: a chain that is too long is
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from time import time
 from typing import Any
 
@@ -24,6 +25,7 @@ CHAIN_LIMIT = 1000  # records of one conversation
 WEIGHT_LIMIT = 32 * 1024 * 1024  # bytes of a conversation's items
 NEAREST = 32  # ancestors that a record names
 REFERENCES_LIMIT = 1000  # item_references of one request
+NAMES_LIMIT = 1000  # names of an upstream's things that one request may use, or that are remembered of one answer
 
 FINAL = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
@@ -65,7 +67,7 @@ class Record:
     created_at: float
     status: str
     input: list[Item]
-    output: list[Item]  # a failed or cancelled response's too, though it is never said again
+    output: list[Item]  # a failed or cancelled response's too, though no request continues with it
     response: Item = field(default_factory=dict)  # the response object without its output; {} when only the items were read
     parent: str | None = None
     ancestors: list[str] = field(default_factory=list)  # the nearest first, the parent included
@@ -82,21 +84,25 @@ class Record:
         return self.status in FINAL
 
     @property
-    def said(self) -> list[Item]:
-        """What a continuation says again."""
+    def continued_items(self) -> list[Item]:
+        """The items that a request which continues this response begins with."""
         return self.input + (self.output if self.status not in ("failed", "cancelled") else [])
 
     def shown(self, encrypted: bool = False) -> Item:
-        """The response object as callers see it. encrypted: with what reasoning is replayed by, where it can be given out."""
+        """The response object as callers see it. encrypted: with what reasoning is replayed by, where that may be shown."""
         return self.response | {"output": [_sealed(item) if encrypted else public(item) for item in self.output]}
 
 
 @dataclass(slots=True)
 class Native:
-    """A response that an upstream keeps itself. provider: the entry's name. model: what the caller asked for."""
+    """A response that an upstream stores itself. provider: the entry's name. model: what the caller asked for.
+
+    background: it runs there on its own, and what it has used is learned when somebody reads it.
+    """
 
     provider: str
     model: str | None
+    background: bool = False
 
 
 def known(id: Any) -> bool:
@@ -106,6 +112,11 @@ def known(id: Any) -> bool:
 
 def entry_name(owner: str, id: str) -> str:
     return f"{digest(owner, 16)}/{id}"
+
+
+def share(owner: str) -> str:
+    """What an owner's entries count against; nothing where all callers are one."""
+    return digest(owner, 16) if owner else ""
 
 
 def public(item: Item) -> Item:
@@ -121,17 +132,17 @@ def _sealed(item: Item) -> Item:
 
 
 def named(items: Iterable[Any], nonce: str, start: int = 0) -> list[Item]:
-    """The items of a request as they are kept: each with a type and an id, the caller's own where it gave one.
+    """The items of a request as they are stored: each with a type and an id, the caller's own where it has one.
 
     A minted id holds the nonce of the response or conversation that it belongs to, so that it can be found by it.
     """
-    found = []
+    complete = []
     for number, item in enumerate((item for item in items if isinstance(item, dict)), start):
         kind = item.get("type") or "message"
         if not isinstance(item.get("id"), str):
             item = item | {"id": f"{_PREFIXES.get(str(kind), 'item_')}{nonce}{number:04x}"}
-        found.append(item if item.get("type") else item | {"type": kind})
-    return found
+        complete.append(item if item.get("type") else item | {"type": kind})
+    return complete
 
 
 def continued(parent: Record) -> dict[str, Any]:
@@ -179,21 +190,34 @@ class Records:
         return record
 
     async def put(self, owner: str, record: Record) -> None:
-        given, made = jsontext.dumps(record.input), jsontext.dumps(record.output)
-        record.weight = record.above + len(given) + len(made)
+        input, output = jsontext.dumps(record.input), jsontext.dumps(record.output)
+        record.weight = record.above + len(input) + len(output)
         rest = {name: getattr(record, name) for name in _HEAD}
-        head = b'{"input":%b,"output":%b,%b' % (given, made, jsontext.dumps(rest)[1:])
+        head = b'{"input":%b,"output":%b,%b' % (input, output, jsontext.dumps(rest)[1:])
         response = {key: value for key, value in record.response.items() if key != "output"}
         parts = {"head": head, "object": jsontext.dumps(response)}
         own = entry_name(owner, record.id)
         aliases = tuple(entry_name(owner, item["id"]) for item in record.output if known(item.get("id")))
-        await self._store.put(Entry(own, parts, record.created_at + self._ttl, aliases))
+        await self._store.put(Entry(own, parts, record.created_at + self._ttl, aliases, share(owner)))
 
-    async def claim(self, owner: str, id: str, native: Native) -> None:
-        """Remember which upstream keeps a response."""
+    async def claim(self, owner: str, id: str, native: Native, names: Iterable[str] = ()) -> None:
+        """Remember which upstream stores a response, whose it is, and what else of the upstream's it named."""
         if known(id):
-            head = jsontext.dumps({"native": native.provider, "model": native.model})
-            await self._store.put(Entry(entry_name(owner, id), {"head": head}, time() + self._ttl))
+            head = jsontext.dumps({"native": native.provider, "model": native.model, "background": native.background})
+            aliases = tuple(entry_name(owner, name) for name in islice(filter(known, names), NAMES_LIMIT))
+            await self._store.put(Entry(entry_name(owner, id), {"head": head}, time() + self._ttl, aliases, share(owner)))
+
+    async def owned(self, owner: str, names: Iterable[str]) -> set[str]:
+        """Which of these an answer has named to this owner."""
+        wanted = [name for name in dict.fromkeys(names) if known(name)]
+        if len(wanted) > NAMES_LIMIT:
+            raise errors.ClientFault(f"More than {NAMES_LIMIT} names of files and the like.", param="input")
+        places = await self._store.resolve([entry_name(owner, name) for name in wanted]) if wanted else []
+        return {name for name, place in zip(wanted, places, strict=True) if place is not None}
+
+    async def charge(self, owner: str, id: str, holder: str) -> bool:
+        """Whether what a background response has used is to be charged by this holder: it is by the first that asks."""
+        return await self._store.lease(f"{entry_name(owner, id)}/charge", holder, self._ttl)
 
     async def delete(self, owner: str, id: str) -> None:
         await self._store.delete(entry_name(owner, id))
@@ -222,12 +246,12 @@ class Records:
             raise errors.ClientFault(f"More than {REFERENCES_LIMIT} item references.", param="input")
         places = await self._store.resolve([entry_name(owner, id) for id in wanted])
         names = {name for name in places if name} | {entry_name(owner, f"resp_{nonce[1]}") for id in wanted if (nonce := _NONCE.search(id))}
-        found: dict[str, Item] = {}
+        items: dict[str, Item] = {}
         for raw in await self._store.get(sorted(names), "head") if names else []:
             record = None if raw is None else _head("", raw)
             if isinstance(record, Record):
-                found.update((item["id"], item) for item in record.input + record.output if isinstance(item.get("id"), str))
-        return {id: found[id] for id in wanted if id in found}
+                items.update((item["id"], item) for item in record.input + record.output if isinstance(item.get("id"), str))
+        return {id: items[id] for id in wanted if id in items}
 
 
 def conversation_of(item_id: str) -> str | None:
@@ -239,7 +263,7 @@ def conversation_of(item_id: str) -> str | None:
 def _head(id: str, raw: bytes) -> Record | Native:
     head = jsontext.loads(raw)
     if "native" in head:
-        return Native(head["native"], head["model"])
+        return Native(head["native"], head["model"], head.get("background", False))
     return Record(id=id, **head)
 
 

@@ -1,36 +1,37 @@
-"""The state of the Responses API as one request meets it: what it continues, and what is kept of its answer.
+"""The state of the Responses API as one request meets it: what it continues, and what is stored of its answer.
 
-A Turn is made for every request of a responses client, and costs the store nothing unless the request uses it. Over an upstream
-that keeps responses itself (`r.stateful`) the gateway only remembers whose a response is; over every other the gateway keeps it:
-the request's own items and the answer's, and the id of the response before. It is kept before the client learns of the answer's
-end, and when that fails the client learns of the failure instead.
+A Turn is made for every request of a responses caller, and costs the store nothing unless the request uses it. Over an upstream that
+stores responses itself (`r.stateful`) the gateway only remembers whose a response is; over every other the gateway stores it: the
+request's own items and the answer's, and the id of the previous response. It is stored before the caller is told of the answer's end,
+and when that fails the caller is told of the failure instead.
+
+The model has been paid by then, so storing an answer waits for a store that is away, as long as one request may.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from ...codecs import errors, jsontext, responses
 from ...codecs.events import Fault
 from ...codecs.ledger import Ledger
+from ...codecs.registry import STATEFUL
 from ...codecs.reply import Reply
 from ...codecs.request import Request
-from ..exchange.caller import Client
-from ..exchange.kept import KeptLane, NativeLane, own_answer, response_id
-from ..exchange.lanes import BytesLane, EventsLane
 from ..routing.router import Candidate
-from . import history
+from . import input_items, upstream_names
+from .answers import own_answer, response_id, sound
 from .background import ANNOUNCED, Background, Job
 from .conversations import RENEW, Conversations
-from .expansion import Prior, native
+from .expansion import Expansion, allowed, native
+from .ports import Asked, Lane
 from .records import Item, Native, Record, Records, continued, named
 from .stores import Store
-
-if TYPE_CHECKING:
-    from ..exchange.exchange import Exchange
+from .stores.guard import patience, task_apart
 
 log = logging.getLogger("dragoman")
 
@@ -41,22 +42,28 @@ class State:
     """The memory of one worker, over a store that it may share with others."""
 
     def __init__(self, store: Store, ttl: float) -> None:
-        """ttl: seconds that a response, or a conversation after its last change, is kept."""
+        """ttl: seconds that a response, or a conversation after its last change, is stored."""
         self.store = store
         self.records = Records(store, ttl)
         self.conversations = Conversations(store, ttl)
         self.background = Background(store, self.records)
         self._doubtful = False  # the last write failed
 
-    async def begin(self, exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """Give the exchange its Turn; returns the candidates that can go on from where it goes on. Raises ClientFault."""
-        turn = exchange.turn = Turn(exchange)
-        return await turn.begin(candidates)
+    async def begin(self, exchange: Asked, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Give an exchange of the responses shape its Turn; returns the candidates that can go on from where it goes on.
 
-    async def trusted(self) -> None:
-        """Before a model is paid for an answer that could not be kept. Raises GatewayError while the store does not answer."""
+        Raises ClientFault; and GatewayError while an answer could not be stored.
+        """
+        if not exchange.speaks.stateful:
+            return allowed(exchange.services, exchange.shape, exchange.scan.value, candidates)
+        turn = exchange.turn = Turn(exchange)
+        with patience():
+            return await turn.begin(candidates)
+
+    async def ensure_writable(self) -> None:
+        """Before a model is paid for an answer that could not be stored. Raises GatewayError while the store takes no writes."""
         if self._doubtful:
-            await self.store.get(["-"], "head")
+            await self.store.lease("-/doubt", "doubt", 0.001, force=True)
             self._doubtful = False
 
     def doubt(self) -> None:
@@ -64,22 +71,29 @@ class State:
 
     async def found(self, owner: str, id: str) -> Record | Native | None:
         """What GET shows: with the response object, and never unfinished when nobody works at it any more."""
-        record = await self.records.whole(owner, id)
-        return await self.background.settled(owner, record) if isinstance(record, Record) else record
+        with patience():
+            record = await self.records.whole(owner, id)
+            return await self.background.settled(owner, record) if isinstance(record, Record) else record
 
     async def close(self) -> None:
         self.background.close()
         await self.store.close()
 
 
-class Turn(Prior):
-    """One request of a responses client. job: it runs in the background as that."""
+Keeping = Literal["here", "upstream"]
+"""Who stores an answer."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        super().__init__(exchange.gateway, exchange.owner, exchange.scan.value)
+
+class Turn(Expansion):
+    """One request of a responses caller. job: it runs in the background as that."""
+
+    def __init__(self, exchange: Asked) -> None:
+        super().__init__(exchange.services, exchange.owner, exchange.scan.value)
         self._exchange = exchange
         self.id = f"resp_{exchange.nonce}"
         self.job: Job | None = None
+        self.owed = False  # a background response of an upstream's own: who reads its end first is charged for it
+        self._upstream_id = ""
         self._background = False
         self._streamed = exchange.stream  # as the caller asked
         self._created = int(time())
@@ -89,12 +103,12 @@ class Turn(Prior):
     # ---- before the request goes up ----
 
     async def begin(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """As `find`; the caller of a background response is answered. Raises GatewayError too while nothing could be kept."""
+        """As `find`; the caller of a background response is answered. Raises GatewayError too while nothing could be stored."""
         candidates = await self.find(candidates)
-        if self._body.get("background") is True:
+        if self._in_background:
             candidates = self._into_background(candidates)
         if self._writes:
-            await self._state.trusted()
+            await self._state.ensure_writable()
         if self._background:
             await self._go_on()
         return candidates
@@ -103,7 +117,7 @@ class Turn(Prior):
         """A conversation is used by one request at a time."""
         await self._state.conversations.lock(self._owner, id, self._exchange.nonce)
         self.conversation = id
-        self._renewal = asyncio.create_task(self._renew(id))
+        self._renewal = task_apart(self._renew(id))
         await super()._enter(id)
 
     async def _leave(self) -> None:
@@ -125,7 +139,7 @@ class Turn(Prior):
                 log.warning("the lock of %s was not renewed: %s", id, error.detail or error.message)
 
     def _into_background(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """An upstream that keeps its responses itself also runs them itself; for every other the gateway does."""
+        """An upstream that stores its responses itself also runs them itself; for every other the gateway does."""
         if native(candidates[0]) and self.conversation is None:
             return tuple(candidate for candidate in candidates if native(candidate))
         if self._body.get("store") is False:
@@ -141,43 +155,52 @@ class Turn(Prior):
         exchange = self._exchange
         reply = self.adorn(Reply(Request("responses", exchange.scan.model or "", self._body), created=self._created))
         record = self._record(responses.response_object(reply, "queued"), [])
-        self.job = await self._state.background.begin(self._owner, record, exchange.give_up)
-        caller = exchange.client
+        limits = exchange.services.config.limits
+        most = (limits.max_background, limits.max_background_per_key if self._owner else limits.max_background)
+        self.job = await self._state.background.begin(self._owner, record, exchange.give_up, *most)
         if self._streamed:
-            assert isinstance(caller, Client)
-            self.job.tell(caller, exchange.own_headers())
+            self.job.stream_to(exchange.client, exchange.own_headers())
         else:
             headers = exchange.own_headers() | {"content-type": "application/json"}
-            await caller.answer(200, headers, jsontext.dumps(record.shown()))
-            exchange.gateway.metrics.opened()
-        self._body["stream"] = exchange.stream = True
-        exchange.client = self.job
+            await exchange.client.answer(200, headers, jsontext.dumps(record.shown()))
+        self._body["stream"] = True
+        exchange.go_on_as(self.job)
 
     # ---- as the request goes up ----
 
-    def keeps(self, candidate: Candidate) -> bool:
-        """Whether the gateway, not the upstream, keeps an answer of this candidate."""
+    def stores(self, candidate: Candidate) -> bool:
+        """Whether the gateway, not the upstream, would store an answer of this candidate."""
         return self._background or self.conversation is not None or not native(candidate)
+
+    def keeping(self, candidate: Candidate) -> Keeping | None:
+        """Who stores an answer of this candidate; None: nobody."""
+        if self.stores(candidate):
+            return "here" if self._writes else None
+        return "upstream" if self._writes or self._names_containers(candidate) else None
+
+    def _names_containers(self, candidate: Candidate) -> bool:
+        """Whether the answer may name what outlives it, though it is not stored, and whose that is must be known then."""
+        return not self._services.lets_through(candidate) and upstream_names.makes_containers(self._body)
 
     @property
     def _writes(self) -> bool:
         return self._body.get("store") is not False or self.conversation is not None
 
     def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
-        """As of Prior; and the upstream is told to keep nothing of what is kept here."""
-        told = super().inlined(candidate, ledger)
-        if not self.keeps(candidate) or (told is None and self._body.get("store") is False):
-            return told
-        told = {**(told or self._body), "store": False}
-        told.pop("background", None)
+        """As of Expansion; and the upstream is told to store nothing of what is stored here."""
+        body = super().inlined(candidate, ledger)
+        if not self.stores(candidate) or (body is None and self._body.get("store") is False):
+            return body
+        body = {**(body or self._body), "store": False}
+        body.pop("background", None)
         if candidate.capabilities.r_encrypted_reasoning:
-            asked = told.get("include")
+            asked = body.get("include")
             asked = asked if isinstance(asked, list) else []
-            told["include"] = asked if ENCRYPTED in asked else [*asked, ENCRYPTED]
-        return told
+            body["include"] = asked if ENCRYPTED in asked else [*asked, ENCRYPTED]
+        return body
 
     def adorn(self, reply: Reply) -> Reply:
-        """What the answer says of the state."""
+        """Write into a reply what the answer says of the state."""
         previous = self._body.get("previous_response_id")
         reply.response_id = self.id
         reply.previous_response_id = previous if isinstance(previous, str) else None
@@ -186,67 +209,94 @@ class Turn(Prior):
             reply.announced, reply.created = ANNOUNCED, self._created
         return reply
 
-    def lane(self, reply: Reply, candidate: Candidate, max_event: int) -> BytesLane | None:
-        """The lane of an answer in the same shape; None when nothing is to be kept of it."""
-        if self.keeps(candidate):
-            return KeptLane(reply, max_event) if self._writes else None
-        if not self._writes:
-            return None
-        return NativeLane(reply, max_event, lambda id: self._claimed(id, candidate))
-
     # ---- as the answer comes down ----
 
-    def _claimed(self, id: str, candidate: Candidate) -> asyncio.Task[None]:
-        native = Native(self._exchange.gateway.router.mark(candidate.provider), self._exchange.scan.model)
-        self._claim = asyncio.create_task(self._state.records.claim(self._owner, id, native))
+    def claimed(self, id: str, candidate: Candidate) -> asyncio.Task[None]:
+        """An answer that the upstream stores has this id: remember whose it is. The task is to be awaited before content is sent."""
+        self._upstream_id, self.owed = id, self._in_background
+        self._claim = asyncio.create_task(self._remember(id, candidate))
         return self._claim
 
-    async def keep(self, lane: BytesLane | EventsLane, candidate: Candidate, tail: bytes) -> bytes:
-        """Keep a streamed answer that has ended, well or not; returns what to write: `tail`, or that it could not be kept."""
-        answer = lane.encoder if isinstance(lane, EventsLane) else lane
+    @property
+    def _in_background(self) -> bool:
+        """Whether the caller asked for a response in the background, whoever runs it."""
+        return self._body.get("background") is True
+
+    async def _remember(self, id: str, candidate: Candidate, names: set[str] | None = None) -> None:
+        router = self._exchange.services.router
+        record = Native(router.mark(candidate.provider), self._exchange.scan.model, self._in_background)
+        with patience(insist=True):
+            await self._state.records.claim(self._owner, id, record, names or ())
+
+    async def _remember_names(self, response: Item | None, candidate: Candidate) -> None:
+        """What an answer of an upstream named is its caller's to name again."""
+        if response is None or self._services.lets_through(candidate):
+            return
+        names = upstream_names.named_in_answer(response)
+        if names and isinstance(response.get("id"), str):
+            await self._remember(response["id"], candidate, names)
+
+    async def keep(self, lane: Lane, candidate: Candidate, tail: bytes) -> bytes:
+        """Store a streamed answer that has ended, well or not; returns what to write: `tail`, or that it could not be stored."""
+        answer = lane.answer
+        response: Item | None = getattr(answer, "response", None)
         try:
-            if isinstance(lane, NativeLane):
-                if self._claim is not None:
-                    await self._claim
-            elif self._writes and (response := getattr(answer, "response", None)) is not None:
-                await self._store(response, getattr(answer, "raw_reasoning", {}), candidate)
+            with patience(insist=True):
+                if self.keeping(candidate) == "upstream":
+                    if self._claim is not None:
+                        await self._claim
+                        await self._remember_names(response, candidate)
+                        await self._charge(lane.usage)
+                elif self._writes and response is not None:
+                    await self._store(response, getattr(answer, "raw_reasoning", {}), candidate)
         except errors.GatewayError as error:
             self._state.doubt()
             if lane.error is not None:
-                log.error("a failed response could not be kept: %s", error.detail or error.message)
+                log.error("a failed response could not be stored: %s", error.detail or error.message)
                 return tail
             lane.error = error
-            told: bytes = answer.fail(error)  # type: ignore[union-attr]
-            return told
+            failure: bytes = lane.fail(error)
+            return failure
         return tail
 
     async def keep_whole(self, collector: Any, candidate: Candidate) -> None:
-        """Keep an answer of another shape. Raises GatewayError when it cannot be kept."""
+        """Store an answer of another shape. Raises GatewayError when it cannot be stored."""
         if self._writes:
-            await self._sure(self._store(collector.response, collector.raw_reasoning, candidate))
+            await self._ensure(self._store(collector.response, collector.raw_reasoning, candidate))
 
     async def keep_body(self, reply: Reply, candidate: Candidate, value: Item, body: bytes) -> bytes:
-        """Keep a whole answer of the same shape; returns it as the caller gets it. Raises GatewayError when it cannot be kept."""
-        if not self._writes:
-            return body
-        if self.keeps(candidate):
+        """Store a whole answer of the same shape; returns it as the caller gets it. Raises GatewayError when it cannot be stored."""
+        keeping = self.keeping(candidate)
+        if keeping == "here":
             value = own_answer(reply, value)
-            await self._sure(self._store(value, {}, candidate))
+            await self._ensure(self._store(value, {}, candidate))
             return jsontext.dumps(value)
-        id = response_id(body)
+        id = response_id(body) if keeping == "upstream" else None
         if id is not None:
-            await self._sure(self._claimed(id, candidate))
+            names = set() if self._services.lets_through(candidate) else upstream_names.named_in_answer(value)
+            self._upstream_id, self.owed = id, self._in_background
+            await self._ensure(self._remember(id, candidate, names))
+            await self._charge(value.get("usage"))
         return body
 
-    async def _sure(self, writing: Any) -> None:
+    async def _charge(self, usage: Any) -> None:
+        """The end of an upstream's own background response was seen by this request, if it says what was used."""
+        if self.owed and usage is not None:
+            try:
+                self.owed = not await self._state.records.charge(self._owner, self._upstream_id, self._exchange.nonce)
+            except errors.GatewayError:
+                self.owed = False  # rather twice than never
+
+    async def _ensure(self, writing: Coroutine[Any, Any, None]) -> None:
         try:
-            await writing
+            with patience(insist=True):
+                await writing
         except errors.GatewayError:
             self._state.doubt()
             raise
 
     async def failed(self, error: errors.GatewayError) -> None:
-        """The request failed before any of its answer was given out; of one in the background that is kept too."""
+        """The request failed before any of its answer was sent; of one in the background that is stored too."""
         if self.job is None:
             return
         reply = self.adorn(Reply(Request("responses", self._exchange.scan.model or "", self._body), created=self._created))
@@ -254,12 +304,14 @@ class Turn(Prior):
         frames = encoder.feed([Fault(error)])
         assert encoder.response is not None
         try:
-            await self._store(encoder.response, {}, None)
-            self.job.write(frames)
-        except errors.GatewayError as unkept:
-            log.error("a failed response could not be kept: %s", unkept.detail or unkept.message)
+            with patience(insist=True):
+                await self._store(encoder.response, {}, None)
+            self.job.write(STATEFUL.framing.join(frames))
+        except errors.GatewayError as trouble:
+            log.error("a failed response could not be stored: %s", trouble.detail or trouble.message)
 
     async def _store(self, response: Item, raw: dict[int, Any], candidate: Candidate | None) -> None:
+        response = sound(response)
         output = [_private(item, raw.get(index), candidate) for index, item in enumerate(response["output"])]
         record = self._record(response, output)
         record.upstream = candidate.name if candidate is not None else ""
@@ -276,14 +328,14 @@ class Turn(Prior):
         conversations = self._state.conversations
         try:
             await conversations.lock(self._owner, conversation, self._exchange.nonce)
-            await conversations.extend(self._owner, conversation, record.said)
+            await conversations.extend(self._owner, conversation, record.continued_items)
         except errors.GatewayError:
             if self._body.get("store") is not False:
                 await self._state.records.delete(self._owner, record.id)
             raise
 
     def _record(self, response: Item, output: list[Item]) -> Record:
-        own = history.resolved(history.own_input(self._body), self._found, strict=False)
+        own = input_items.resolved(input_items.own_input(self._body), self._referenced, strict=False)
         return Record(
             id=self.id,
             created_at=time(),
@@ -294,7 +346,7 @@ class Turn(Prior):
             conversation=self.conversation,
             background=self._background,
             stream=self._streamed,
-            **(continued(self._parent) if self._parent is not None else {}),
+            **(continued(self._previous) if self._previous is not None else {}),
         )
 
     # ---- the end ----
@@ -309,7 +361,7 @@ class Turn(Prior):
 
 
 def _private(item: Item, raw: Any, candidate: Candidate | None) -> Item:
-    """An output item as it is kept: with what its provider wants back of it."""
+    """An output item as it is stored: with what its provider wants back of it."""
     if item.get("type") != "reasoning" or candidate is None:
         return item
     own = {"dragoman_domain": candidate.domain}

@@ -1,34 +1,42 @@
-"""What an admin listener shows, whichever process it stands in: metrics, where a model goes and why, the inspector's ring."""
+"""The process of the admin listeners, where there are several workers."""
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 
 from ...conf.model import Config
-from ..inspector.ring import Ring
-from ..routing.router import API_OF, Router
+from ..inspector.admin import Admin
+from ..inspector.links import Hub
+from ..telemetry.metrics import collected
+from . import start
+from .worker import Process
 
 
-class Admin:
-    """One process's. metrics: gives Prometheus' text. ring: what the inspector shows."""
+class AdminProcess(Process):
+    """Serves the admin listeners for several workers, until the last of them has ended: what they tell through a common folder."""
 
-    def __init__(self, config: Config, ring: Ring, metrics: Callable[[], bytes]) -> None:
-        self.ring = ring
-        self.metrics = metrics
-        self.adopt(config)
+    def __init__(
+        self, plan: start.Plan, sockets: start.Sockets, read: Callable[[], Config] | None, orders: socket.socket, folder: str
+    ) -> None:
+        super().__init__(plan, sockets, read, orders)
+        self._folder = folder
 
-    def adopt(self, config: Config) -> None:
-        self._router = Router(config)
-        model = next(one for one in config.listeners if one.type == "model")
-        self.gateway = {"scheme": "https" if model.tls else "http", "port": model.port}  # where requests can be sent
+    async def _begin(self) -> None:
+        self._hub = Hub()
+        await self._hub.open(self._folder)
+        hub = self._hub
+        self._admin = Admin(
+            self._config, hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *hub.workers]), lambda: hub.passed_over
+        )
+        self._show(self._admin)
 
-    def explain(self, model: str | None, shape: str | None) -> dict[str, list[str]]:
-        """By shape of the caller, the candidates in order with the reason of each. Raises KeyError for a shape that there is not."""
-        shapes = [own for own in API_OF if shape in (None, own)]
-        if not shapes:
-            raise KeyError(shape)
-        return {own: self._router.explain(own, model) for own in shapes}
+    def _adopt(self, config: Config) -> None:
+        self._admin.adopt(config)
 
-    def models(self) -> list[str]:
-        """Names that `explain` can be asked for."""
-        return [model.id for model in self._router.models()]
+    def _open(self) -> int:
+        return len(self._hub.workers)
+
+    async def _close(self) -> None:
+        await self._hub.close()

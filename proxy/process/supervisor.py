@@ -1,9 +1,11 @@
-"""Several workers on one port: a parent that forks them before any loop exists, passes signals on, and replaces the dead.
+"""Several workers on one port: a parent that forks them before any loop exists, gives them orders, and replaces the dead.
 
 Strategy: the parent does nothing in its signal handlers but wake its one loop, which then looks at what came: so no signal is
-lost between a fork and its note, and none waits for a pause to end. A worker that keeps dying right after its start is started
-again ever more slowly, so that a broken machine is not also busy. When the parent itself is gone, its workers end: each
-holds one end of a pipe of which the parent alone has the other.
+lost between a fork and its note, and none waits for a pause to end. Workers obey the parent and no signal: a terminal's Ctrl-C and
+systemd's SIGTERM reach every process of the group, and would otherwise count twice. Orders are bytes on a pair of sockets, which
+wait there for a worker that has not begun yet; its end tells the worker that the parent is gone. The worker says on it when it
+serves: one that fails by itself before it ever did ends everything, since another would fail in the same way. A worker that keeps
+dying right after its start is started again ever more slowly, so that a broken machine is not also busy.
 """
 
 from __future__ import annotations
@@ -12,119 +14,214 @@ import logging
 import os
 import select
 import signal
-import threading
+import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...conf import ConfigError
+from ..telemetry import stderr
+from .start import Sockets
 
 log = logging.getLogger("dragoman")
 
+DRAIN, CUT, RELOAD = b"d", b"c", b"r"  # orders
+SERVING = b"s"  # what a worker answers
+
 SHORT_LIFE = 5.0  # seconds; a worker that lived less is not replaced at once
 LONGEST_PAUSE = 30.0
+CUT_SECONDS = 3.0  # that workers have to end after a second signal, before they are killed
+LOG_SECONDS = 0.2  # between two attempts to write what the log's reader did not take
 
-_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_HELD = {*_OBEYED, signal.SIGCHLD}
+
+
+class Crew(Protocol):
+    """What the processes are. A number names one; who replaces a dead one has its number."""
+
+    def open(self, number: int) -> Sockets:
+        """In the parent, before the process is forked. Raises OSError or ConfigError."""
+
+    def work(self, number: int, sockets: Sockets, orders: socket.socket) -> int:
+        """In the process, up to its exit code."""
+
+    def renew(self) -> None:
+        """SIGHUP, for the processes that are started after it. Raises nothing."""
+
+
+@dataclass
+class _Child:
+    number: int
+    born: float  # monotonic seconds
+    orders: socket.socket
 
 
 class Supervisor:
-    """Runs `work` in one process for each number, until a signal ends it."""
+    """Runs the crew until a signal ends it."""
 
-    def __init__(self, work: Callable[[int], int], numbers: Iterable[int], renew: Callable[[], None]) -> None:
-        """work: what the process of a number does, up to its exit code. Who replaces a dead one has its number.
-
-        renew: what SIGHUP means for the processes that are started after it.
-        """
-        self._work = work
+    def __init__(self, crew: Crew, numbers: Iterable[int]) -> None:
+        self._crew = crew
         self._numbers = numbers
-        self._renew = renew
-        self._born: dict[int, tuple[int, float]] = {}  # process id -> its number, and when it began
+        self._children: dict[int, _Child] = {}  # by process id
+        self._served: set[int] = set()  # numbers
         self._due: list[tuple[float, int]] = []  # when the process of which number is to be started, monotonic seconds
         self._stopping = False
+        self._kill_at: float | None = None
         self._worst = 0
         self._pause = 0.0
 
     def run(self) -> int:
-        """The exit code: 0 after a signal, 1 when a worker did not end well while stopping."""
-        self._signals, woken = os.pipe()
-        self._alive, self._held = os.pipe()
-        for end in (self._signals, woken):
+        """The exit code: 0 after a signal; else the first that was not 0, of a worker that could not start or did not end well."""
+        self._signals, self._woken = os.pipe()
+        for end in (self._signals, self._woken):
             os.set_blocking(end, False)
-        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        for name in (*_PASSED_ON, signal.SIGCHLD):
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        for name in _HELD:
             signal.signal(name, _ignored)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         self._due = [(0.0, number) for number in self._numbers]
-        while self._born or (self._due and not self._stopping):
+        while self._children or (self._due and not self._stopping):
             self._start_due()
             self._wait()
             self._bury()
         return self._worst
 
     def _wait(self) -> None:
-        """Until a signal came or a worker is due; signals are passed on."""
+        """Until a signal came or something is due."""
         now = time.monotonic()
-        seconds = max(0.0, min(self._due)[0] - now) if self._due and not self._stopping else None
-        if not select.select([self._signals], [], [], seconds)[0]:
-            return
-        for number in os.read(self._signals, 1024):
-            if number in _PASSED_ON:
-                self._stopping = self._stopping or number != signal.SIGHUP
-                if number == signal.SIGHUP:
-                    self._renew()
-                for pid in list(self._born):
-                    os.kill(pid, number)  # none is gone for good before _bury has seen it
+        if self._kill_at is not None and self._kill_at <= now:
+            for pid in self._children:
+                os.kill(pid, signal.SIGKILL)
+        until = [min(self._due)[0]] if self._due and not self._stopping else []
+        if self._kill_at is not None:
+            until.append(max(self._kill_at, now + CUT_SECONDS / 10))
+        if stderr.flush():
+            until.append(now + LOG_SECONDS)
+        seconds = max(0.0, min(until) - now) if until else None
+        if select.select([self._signals], [], [], seconds)[0]:
+            for number in os.read(self._signals, 1024):
+                self._heard(number)
+
+    def _heard(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._crew.renew()
+            self._order(RELOAD)
+        elif number in _OBEYED and self._stopping:
+            self._order(CUT)
+            self._kill_at = self._kill_at or time.monotonic() + CUT_SECONDS
+        elif number in _OBEYED:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._order(DRAIN)
+
+    def _order(self, order: bytes) -> None:
+        for child in self._children.values():
+            with suppress(OSError):  # it has just died, or reads nothing any more
+                child.orders.send(order)
+
+    # ---- the end of a child ----
 
     def _bury(self) -> None:
-        while self._born:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
             if not pid:
                 return
-            code = os.waitstatus_to_exitcode(status)
-            number, born = self._born.pop(pid)
-            lived = time.monotonic() - born
-            if self._stopping:
-                self._worst = self._worst or int(code not in (0, -signal.SIGTERM, -signal.SIGINT))  # those had not begun
-                continue
+            child = self._children.pop(pid, None)
+            if child is not None:  # else a stranger's: PID 1 of a container inherits every orphan
+                self._ended(pid, child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, pid: int, child: _Child, code: int) -> None:
+        with suppress(OSError):
+            if child.orders.recv(1) == SERVING:
+                self._served.add(child.number)
+        child.orders.close()
+        lived = time.monotonic() - child.born
+        if self._stopping:
+            self._worst = self._worst or min(abs(code), 1)
+        elif code > 0 and child.number not in self._served:
+            self._cannot_start(code)
+        else:
             self._pause = min(LONGEST_PAUSE, max(0.5, self._pause * 2)) if lived < SHORT_LIFE else 0.0
             log.error("worker %d ended with code %d after %.1f s; another is started", pid, code, lived)
-            self._due.append((time.monotonic() + self._pause, number))
+            self._due.append((time.monotonic() + self._pause, child.number))
+
+    def _cannot_start(self, code: int) -> None:
+        log.error("a worker could not start: all of them end")
+        self._worst = code
+        self._stop()
+
+    # ---- its beginning ----
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        due = [number for at, number in self._due if at <= now]
-        if due and not self._stopping:
-            self._due = [(at, number) for at, number in self._due if at > now]
-            for number in due:
-                self._start(number)
+        for at, number in [due for due in self._due if due[0] <= now]:
+            if not self._stopping:
+                self._due.remove((at, number))
+                self._try_to_start(number)
 
-    def _start(self, number: int) -> None:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # in the worker until it can read its configuration again
-        pid = os.fork()
-        if pid:
+    def _try_to_start(self, number: int) -> None:
+        sockets: Sockets = {}
+        try:
+            sockets = self._crew.open(number)
+            self._start(number, sockets)
+        except (OSError, ConfigError) as error:
+            log.error("a worker could not be started: %s", error)
+            if not self._served:
+                self._cannot_start(1)
+            self._due.append((time.monotonic() + SHORT_LIFE, number))
+        finally:
+            for sock in _all(sockets):
+                sock.close()  # the worker has its own
+
+    def _start(self, number: int, sockets: Sockets) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)  # what comes meanwhile is the parent's alone
+        try:
+            pid = os.fork()
+            if not pid:
+                self._be(number, sockets, theirs, ours, before)
+            self._children[pid] = _Child(number, time.monotonic(), ours)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            self._born[pid] = number, time.monotonic()
-            return
+
+    def _be(self, number: int, sockets: Sockets, orders: socket.socket, parents: socket.socket, mask: Iterable[int]) -> None:
+        """The new process, up to its end: it has nothing of the parent's but what it was given."""
         code = 1
         try:
-            self._begin()
-            code = self._work(number)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for end in (self._signals, self._woken):
+                os.close(end)
+            for sock in (parents, *(child.orders for child in self._children.values())):
+                sock.close()  # else these would not end with the parent
+            stderr.forked()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            code = self._crew.work(number, sockets, orders)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
         except BaseException:
             log.exception("worker failed")
         finally:
+            stderr.finish()
             os._exit(code)
 
-    def _begin(self) -> None:
-        """In the new worker: nothing of the parent's but the pipe that tells of its end."""
-        signal.set_wakeup_fd(-1)
-        for number in (*_PASSED_ON, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        os.close(self._held)
-        threading.Thread(target=_watch, args=(self._alive,), daemon=True).start()
 
-
-def _watch(alive: int) -> None:
-    os.read(alive, 1)  # returns when the parent has ended, since nobody writes
-    os.kill(os.getpid(), signal.SIGTERM)
+def _all(sockets: Sockets) -> list[socket.socket]:
+    return [sock for some in sockets.values() for sock in some]
 
 
 def _ignored(number: int, frame: object) -> None:
-    """What must be done is done in the loop, which the wake-up descriptor has woken."""
+    """What must be done is done in the loop, which the wake-up descriptor has woken. Workers obey orders, and no signal."""

@@ -9,42 +9,32 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from ...codecs.capabilities import Capabilities
 from ...codecs.errors import Missing, NoCandidate, Unconfigured
+from ...codecs.registry import SHAPES, STATEFUL, USUAL, of_api, spoken
+from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
-from ...conf.model import Api, Config, Price, Provider
-
-Shape = Literal["chat", "messages", "responses"]
-
-API_OF: dict[Shape, Api] = {"chat": "chat_completions", "messages": "messages", "responses": "responses"}
-SHAPE_OF: dict[Api, Shape] = {api: shape for shape, api in API_OF.items()}
-PATH_OF: dict[Api, str] = {"chat_completions": "/chat/completions", "messages": "/messages", "responses": "/responses"}
-
-OTHERWISE: dict[Shape, tuple[Api, ...]] = {
-    "chat": ("messages", "responses"),
-    "messages": ("chat_completions", "responses"),
-    "responses": ("chat_completions", "messages"),
-}
-"""What to speak to an upstream that does not serve the caller's own shape."""
+from ...conf.model import Config, Price, Provider
 
 LONGEST_NAME = 256
 REMEMBERED = 1024  # names that wildcards stand for
+NO_NOTES: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One upstream that can answer a request, and how to speak to it."""
+    """One upstream that can answer a request, and how to speak to it. Each is equal to itself alone, and so is quickly hashed."""
 
     provider: Provider
     model: str  # the upstream's own name for it
-    shape: Shape  # what the upstream speaks
-    url: str
+    shape: str  # what the upstream speaks: a name of codecs.registry
+    url: str  # of an answer that is not streamed
     capabilities: Capabilities
     reason: str
     echo: str | None = None  # the name to show the caller as `model`; None leaves what the upstream says
@@ -63,8 +53,17 @@ class Candidate:
 
     @property
     def base_url(self) -> str:
-        """What stands in front of `/chat/completions` and of every other path of this upstream."""
+        """What stands in front of every path of this upstream."""
         return self.provider.base_url
+
+    @property
+    def speaks(self) -> Shape:
+        """What the upstream speaks."""
+        return SHAPES[self.shape]
+
+    def endpoint(self, stream: bool, query: str) -> str:
+        """The URL to ask for an answer. query: the caller's, with its question mark."""
+        return self.speaks.endpoint(self.base_url, self.model, stream, query)
 
     @property
     def domain(self) -> str:
@@ -88,7 +87,7 @@ class Candidate:
                 f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
             )
         key = credential if provider.passthrough_auth else provider.access_key
-        found = dict([_authorization(provider, self.shape, key)] if key else [])
+        found = dict([_authorization(provider, self.speaks, key)] if key else [])
         if provider.http_host:
             found["host"] = provider.http_host
         found.update((name.lower(), value) for name, value in provider.headers)
@@ -136,14 +135,14 @@ class Router:
         self._capabilities: dict[tuple[int, str], Capabilities] = {}
         self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
-        self._plans: dict[tuple[Shape, str | None], _Plan] = {}
-        self._met: dict[tuple[Shape, str | None], _Plan] = {}
+        self._plans: dict[tuple[str, str | None], _Plan] = {}
+        self._met: dict[tuple[str, str | None], _Plan] = {}
         names = {model.id for model in self.models()} | {p.model_id for p in self._entries if not p.wildcard}
-        for shape in API_OF:
+        for shape in SHAPES:
             for name in [None, *names] if self.default else names:
                 self._plans[shape, name] = self._plan(shape, name)
 
-    def candidates(self, shape: Shape, model: str | None) -> Route:
+    def candidates(self, shape: str, model: str | None) -> Route:
         """Where a request of this shape for this model can go.
 
         Raises NoCandidate when nothing serves the model, Missing when none is named and the configuration has no default.
@@ -165,8 +164,8 @@ class Router:
         """The upstream that keeps responses itself and bears this mark; without one the first that there is."""
         for index, provider in enumerate(self._entries):
             if mark is None or self.mark(provider) == mark:
-                candidate = self._candidate("responses", None, index, provider.model_id, "it keeps its responses itself")
-                if candidate.shape == "responses" and candidate.capabilities.r_stateful:
+                candidate = self._candidate(STATEFUL.name, None, index, provider.model_id, "it keeps its responses itself")
+                if candidate.speaks.stateful and candidate.capabilities.r_stateful:
                     return candidate
         return None
 
@@ -182,17 +181,25 @@ class Router:
                 found.setdefault(alias, self._entries[match.entries[0]].provider)
         return [ServedModel(name, owner) for name, owner in found.items()]
 
-    def explain(self, shape: Shape, model: str | None) -> list[str]:
-        """One line a candidate: what it is called, the API and URL, why it stands there, whether its key is set."""
+    def explain(self, shape: str, model: str | None, notes: Mapping[tuple[str, str], str] = NO_NOTES) -> list[str]:
+        """One line a candidate: what it is called, the API and URL, why it stands there, whether its key is set.
+
+        notes: what else there is to say of a candidate, by its entry's `mark` and the upstream's model.
+        """
         try:
             plan = self._plan(shape, model)
         except (NoCandidate, Missing) as error:
             return [" ".join(filter(None, (error.message, error.detail)))]
-        return [f"{number}. {told(candidate, shared=len(place) > 1)}" for number, place in enumerate(plan.places, 1) for candidate in place]
+        lines = []
+        for number, place in enumerate(plan.places, 1):
+            for candidate in place:
+                note = notes.get((self.mark(candidate.provider), candidate.model))
+                lines.append(f"{number}. {told(candidate, shared=len(place) > 1)}" + (f"; {note}" if note else ""))
+        return lines
 
     # ---- working out ----
 
-    def _meet(self, shape: Shape, model: str | None) -> _Plan:
+    def _meet(self, shape: str, model: str | None) -> _Plan:
         if model is not None and (len(model) > LONGEST_NAME or not model.isascii() or not model.isprintable()):
             raise _nobody(model)  # a wildcard would let it through to headers, logs and the memory here
         plan = self._plan(shape, model)
@@ -201,7 +208,7 @@ class Router:
         self._met[shape, model] = plan
         return plan
 
-    def _plan(self, shape: Shape, model: str | None) -> _Plan:
+    def _plan(self, shape: str, model: str | None) -> _Plan:
         match = self._match(model)
         places = self._places(shape, model, match)
         for candidate in [candidate for place in places for candidate in place]:
@@ -222,7 +229,7 @@ class Router:
             raise _nobody(asked)
         return match._replace(why="the default") if model is None else match
 
-    def _places(self, shape: Shape, model: str | None, match: Match) -> list[tuple[Candidate, ...]]:
+    def _places(self, shape: str, model: str | None, match: Match) -> list[tuple[Candidate, ...]]:
         """One candidate a place, in the order of the file; or one place for all of them, when one is given a weight."""
         found = tuple(
             self._candidate(shape, model, index, model_id, match.why)
@@ -232,17 +239,17 @@ class Router:
             return [found]
         return [(candidate,) for candidate in found]
 
-    def _candidate(self, shape: Shape, asked: str | None, index: int, model_id: str, why: str) -> Candidate:
+    def _candidate(self, shape: str, asked: str | None, index: int, model_id: str, why: str) -> Candidate:
         provider = self._entries[index]
         capabilities = self._capabilities_of(index, model_id)
-        api, because = _api(shape, provider)
+        upstream, because = _spoken(SHAPES[shape], provider)
         # a provider's prefix is not another name: the upstream's own word for its model then stays as it came
         renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
         return Candidate(
             provider=provider,
             model=model_id,
-            shape=SHAPE_OF[api],
-            url=provider.base_url + PATH_OF[api],
+            shape=upstream.name,
+            url=upstream.endpoint(provider.base_url, model_id),
             capabilities=capabilities,
             reason=f"{why}; {because}",
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
@@ -257,7 +264,9 @@ class Router:
                 "owns_key": not provider.passthrough_auth,
                 "reasoning_domain": _reasoning_domain(provider),
             }
-            flags |= providers.capabilities(provider.interface, provider.base_url, model_id, provider.capabilities)
+            # the Host header says who answers behind an address of the operator's own
+            place = f"https://{provider.http_host}" if provider.http_host else provider.base_url
+            flags |= providers.capabilities(provider.interface, place, model_id, provider.capabilities)
             known = Capabilities.from_flags(flags)
             if not provider.wildcard:
                 self._capabilities[index, model_id] = known
@@ -283,23 +292,23 @@ def check_lines(config: Config) -> list[str]:
     router = Router(config)
     rows = []
     for entry in config.model_providers:
-        callers: dict[Api, list[str]] = {}
-        for shape in API_OF:
-            api, _ = _api(shape, entry)
-            callers.setdefault(api, []).append(shape if api == API_OF[shape] else f"{shape} (translated)")
+        callers: dict[Shape, list[str]] = {}
+        for own in SHAPES.values():
+            upstream, _ = _spoken(own, entry)
+            callers.setdefault(upstream, []).append(own.name if upstream is own else f"{own.name} (translated)")
         state = _key_state(entry)
         rows += [
-            (entry.name, entry.provider, api, entry.base_url + PATH_OF[api], state, f"callers: {', '.join(shapes)}")
-            for api, shapes in callers.items()
+            (entry.name, entry.provider, shape.api, shape.endpoint(entry.base_url, entry.model_id), state, f"callers: {', '.join(names)}")
+            for shape, names in callers.items()
         ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
     for alias, target in config.model_aliases.items():
-        first = router.candidates("chat", alias).candidates[0]
+        first = router.candidates(USUAL.name, alias).candidates[0]
         lines.append(f"{alias} is {target} ({first.name})")
     for name in dict.fromkeys(model.id for model in router.models()):
-        if len(router.candidates("chat", name).candidates) > 1:
-            lines += [f"{name} goes to", *(f"  {line}" for line in router.explain("chat", name))]
+        if len(router.candidates(USUAL.name, name).candidates) > 1:
+            lines += [f"{name} goes to", *(f"  {line}" for line in router.explain(USUAL.name, name))]
     return lines
 
 
@@ -311,7 +320,7 @@ def _nobody(asked: str) -> NoCandidate:
 def told(candidate: Candidate, *, shared: bool = False) -> str:
     """A candidate for an operator: what it is called, the API and URL, why it stands there, whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
-    parts = (f"{API_OF[candidate.shape]} {candidate.url}", candidate.reason, _key_state(candidate.provider))
+    parts = (f"{candidate.speaks.api} {candidate.url}", candidate.reason, _key_state(candidate.provider))
     return f"{candidate.called}{share}: {'; '.join(parts)}"
 
 
@@ -323,14 +332,12 @@ def _names(entry: Provider) -> Iterator[str]:
         yield from (f"{entry.provider}/{model}" for model in providers.known()[entry.interface].only)
 
 
-def _api(shape: Shape, provider: Provider) -> tuple[Api, str]:
-    """The API to speak to an upstream for a caller of this shape, and why."""
-    own = API_OF[shape]
-    if own in provider.apis:
-        return own, f"it serves {own}, nothing is translated"
-    order = provider.apis if provider.apis_in_order else OTHERWISE[shape]
-    api = next(api for api in order if api in provider.apis)
-    return api, f"it does not serve {own}, {api} is the first that it does"
+def _spoken(own: Shape, provider: Provider) -> tuple[Shape, str]:
+    """What to speak to an upstream for a caller of this shape, and why."""
+    if own.api in provider.apis:
+        return own, f"it serves {own.api}, nothing is translated"
+    found = of_api(provider.apis[0]) if provider.apis_in_order else spoken(own, provider.apis)
+    return found, f"it does not serve {own.api}, {found.api} is the first that it does"
 
 
 def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ...], ...]:
@@ -347,8 +354,7 @@ def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ..
 
 def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str]:
     form = provider.auth
-    # a Claude subscription's token is a bearer token, which x-api-key does not take
-    if form == "x-api-key" and (shape != "messages" or key.startswith("sk-ant-oat")):
+    if form == "x-api-key" and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
         form = "bearer"
     return ("authorization", f"Bearer {key}") if form == "bearer" else (form, key)
 

@@ -3,93 +3,87 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
-from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import Any
 
 import orjson
 
-from ...codecs import errors
-from ..keys.cost import cost
-from ..routing.router import told
-from .metrics import error_kind, status
-
-if TYPE_CHECKING:
-    from ..exchange.attempt import Attempt
-    from ..exchange.exchange import Exchange
+from . import stderr
+from .account import Account, Call
 
 FORMATS = ("json", "text")
 PAUSE = 0.02  # seconds between two writes
 NAMES = 50  # of dropped or adapted fields in a line
+MESSAGE, TRIED_MESSAGE = 300, 200  # characters of an error's message, and of one in `tried`
 
 
-def line(exchange: Exchange, now: float) -> dict[str, Any]:
-    """What is said of one exchange. now: monotonic seconds."""
-    begun = exchange.begun
+def line(account: Account) -> dict[str, Any]:
+    """What is said of one exchange."""
+    last, error = account.last, account.error
     found: dict[str, Any] = {
-        "time": _stamp(time()),
-        "request_id": exchange.request_id,
-        "key": exchange.key_name,
-        "shape": exchange.shape,
-        "status": status(exchange),
-        "stream": exchange.stream,
-        "ms_total": _ms(now - begun),
+        "time": _stamp(account.time),
+        "request_id": account.request_id,
+        "key": account.key,
+        "operation": account.operation,
+        "shape": account.shape,
+        "status": account.status,
+        "stream": account.stream,
+        "ms_total": _ms(account.ended - account.begun),
     }
-    if exchange.attempts:
-        found |= _upstream(exchange, exchange.attempts[-1])
-    if exchange.client.gone:
+    if last is not None:
+        _upstream(found, account, last)
+    if account.client_left:
         found["client_left"] = True
-    if exchange.error is not None:
-        found["error"] = exchange.error.code or exchange.error.kind
-        if isinstance(exchange.error, errors.Timeout):
-            found["timer"] = exchange.error.timer
-        found["error_message"] = exchange.error.logged[:300]
-        if exchange.error.detail:
-            found["error_detail"] = exchange.error.detail[:300]
-    if any(attempt.error for attempt in exchange.attempts):
-        found["tried"] = [_tried(attempt) for attempt in exchange.attempts]
+    if error is not None:
+        found["error"] = error.name
+        if error.timer:
+            found["timer"] = error.timer
+        found["error_message"] = error.message[:MESSAGE]
+        if error.detail:
+            found["error_detail"] = error.detail[:MESSAGE]
+    if len(account.calls) > 1 or (last is not None and last.error):
+        found["tried"] = [_tried(call) for call in account.calls]
     return found
 
 
-def _upstream(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
+def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
     """What the attempt that decided brought."""
-    found: dict[str, Any] = {
-        "upstream": attempt.candidate.name,
-        "upstream_api": attempt.candidate.shape,
-        "lane": "bytes" if attempt.same_shape else "events",
-        "attempts": len(exchange.attempts),
-    }
-    for name in ("headers", "first"):
-        if name in attempt.times:
-            found[f"ms_{name}"] = _ms(attempt.times[name] - exchange.begun)
-    if attempt.lane is not None:
-        found["events"] = attempt.lane.events
-    usage = attempt.spent
+    found["upstream"] = last.target.upstream
+    found["upstream_api"] = last.target.shape
+    found["lane"] = last.lane
+    found["attempts"] = len(account.calls)
+    found["sendings"] = sum(call.sendings for call in account.calls)
+    if last.headers is not None:
+        found["ms_headers"] = _ms(last.headers - account.begun)
+    if last.first is not None:
+        found["ms_first"] = _ms(last.first - account.begun)
+    if last.events is not None:
+        found["events"] = last.events
+    usage = last.usage
     if usage is not None:
         found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
-        if attempt.candidate.price is not None:
-            found["cost"] = round(cost(usage, attempt.candidate.price), 9)
-    if attempt.stop is not None:
-        found["stop"] = attempt.stop
-    ledger, body = attempt.ledger, exchange.scan.value
-    if ledger.dropped:
-        found["dropped"] = ledger.names(ledger.dropped, body)[:NAMES]
-    if ledger.adapted:
-        found["adapted"] = ledger.names(ledger.adapted, body)[:NAMES]
-    if attempt.unsaid.count:
-        found["response_dropped"] = attempt.unsaid.labels
-    return found
+    if last.cost is not None:
+        found["cost"] = round(last.cost, 9)
+    if last.stop is not None:
+        found["stop"] = last.stop
+    if last.dropped:
+        found["dropped"] = last.dropped[:NAMES]
+    if last.adapted:
+        found["adapted"] = last.adapted[:NAMES]
+    if last.unknown:
+        found["response_dropped"] = last.response_dropped
 
 
-def _tried(attempt: Attempt) -> str:
+def _tried(call: Call) -> str:
     """Where an attempt went and why, in the words of `explain`, and what came of it."""
-    error = attempt.error
-    if error is None:
-        return f"{told(attempt.candidate)}; answered"
-    return f"{told(attempt.candidate)}; failed, {error_kind(error)}: {error.logged[:200]}"
+    if not call.error:
+        return f"{call.target.explained}; answered"
+    return f"{call.target.explained}; failed, {call.error}: {call.error_message[:TRIED_MESSAGE]}"
 
 
 def _stamp(now: float) -> str:
@@ -110,7 +104,7 @@ class Journal:
     """Writes the lines: at once where they are few, together where several come within PAUSE."""
 
     def __init__(self, form: str = "json") -> None:
-        self._text = form == "text"
+        self._line = as_text if form == "text" else as_json
         self._out = sys.stderr
         self._lines: list[str] = []
         self._flushed = 0.0  # monotonic seconds
@@ -119,7 +113,7 @@ class Journal:
         """Inside the running loop."""
         if not self._lines:
             asyncio.get_running_loop().call_later(max(0.0, self._flushed + PAUSE - monotonic()), self.flush)
-        self._lines.append(as_text(found) if self._text else orjson.dumps(found, default=str).decode())
+        self._lines.append(self._line(found))
 
     def flush(self) -> None:
         """Write what waits."""
@@ -135,30 +129,63 @@ class Journal:
             pass  # nobody reads it any more; the gateway goes on
 
 
+def as_json(found: dict[str, Any]) -> str:
+    """A line for programs. What a terminal would obey or not show is escaped."""
+    try:
+        text = orjson.dumps(found, default=str).decode()
+    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
+        return json.dumps(found, default=str)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 def as_text(found: dict[str, Any]) -> str:
     """A line for people: what always matters first, then what is out of the ordinary."""
-    parts = [found["time"], str(found["status"]), found["shape"]]
+    parts = [found["time"], str(found["status"]), found["operation"]]
     if "upstream" in found:
-        arrow = "=" if found["lane"] == "bytes" else ">"
-        parts[2] += f"{arrow}{found['upstream_api']} {found['upstream']}"
+        arrow = ">" if found["lane"] == "events" else "="
+        parts[2] += f"{arrow}{found['upstream_api']} {_plain(found['upstream'])}"
     first = f", first {found['ms_first']:.0f} ms" if "ms_first" in found else ""
     parts.append(f"{found['ms_total']:.0f} ms{first}")
     if "tokens" in found:
         parts.append(f"{found['tokens']['input']} to {found['tokens']['output']} tokens")
     if "cost" in found:
         parts.append(f"${found['cost']:.6f}")
-    rest = (f"{key}={_plain(value)}" for key, value in found.items() if key not in _IN_TEXT)
+    rest = (f"{_plain(key)}={_plain(value)}" for key, value in found.items() if key not in _IN_TEXT)
     return " ".join((*parts, *rest))
 
 
 _IN_TEXT = frozenset(
-    {"time", "status", "shape", "upstream", "upstream_api", "lane", "ms_total", "ms_first", "ms_headers", "tokens", "cost", "stream"}
+    {
+        "time",
+        "status",
+        "operation",
+        "shape",
+        "upstream",
+        "upstream_api",
+        "lane",
+        "ms_total",
+        "ms_first",
+        "ms_headers",
+        "tokens",
+        "cost",
+        "stream",
+    }
 )
 
 
 def _plain(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f'"{text}"' if " " in text or not text else text
+    """A value that cannot be taken for another field, another line, or an order to the terminal."""
+    text = shown(",".join(map(str, value)) if isinstance(value, list) else str(value))
+    if text and not any(c in text for c in ' "='):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def shown(text: str) -> str:
+    """The text with everything escaped that is no visible character: line breaks, controls, what turns the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class LogFormat(logging.Formatter):
@@ -169,8 +196,14 @@ class LogFormat(logging.Formatter):
         self._json = form == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        if not self._json:
-            return super().format(record)
+        if self._json:
+            return self._as_json(record)
+        text = shown(f"{self.formatTime(record)} {record.levelname} {record.name}: {record.getMessage()}")
+        if record.exc_info:  # its lines stand further right: none of them looks like a record's first
+            text += "".join(f"\n    {shown(line)}" for line in self.formatException(record.exc_info).split("\n"))
+        return text
+
+    def _as_json(self, record: logging.LogRecord) -> str:
         found: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -179,12 +212,21 @@ class LogFormat(logging.Formatter):
         }
         if record.exc_info:
             found["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(found, default=str).decode()
+        return as_json(found)
 
 
 def set_up(form: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(LogFormat(form))
+    """Log to standard error, which can hold nobody up from now on."""
+    lines = LogFormat(form)
+    stderr.install(lambda count: lines.format(_dropped(count)) + "\n")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(lines)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.captureWarnings(True)
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # the journal has a line of its own for each request
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
+
+
+def _dropped(count: int) -> logging.LogRecord:
+    message = "%d lines of the log were dropped: nobody read standard error"
+    return logging.LogRecord("dragoman", logging.WARNING, __file__, 0, message, (count,), None)

@@ -11,11 +11,8 @@ Labels are bounded: a model that no entry declares and a field beyond the first 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -31,18 +28,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from ...codecs import errors
-from ..keys.cost import cost
-
-if TYPE_CHECKING:
-    from ..exchange.attempt import Attempt
-    from ..exchange.exchange import Exchange
+from .account import Account, Call
 
 OTHER = "other"
 NONE = "none"  # no upstream was chosen
 FIELDS = 256  # names of dropped fields that are told apart
 FIELD_LENGTH = 80
-LEFT = 499  # the status of a request whose client left before it was answered
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it from the environment only
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)
@@ -53,19 +44,16 @@ _number = 0  # of this worker
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
 
 
-def share() -> str:
-    """Keep the metrics of this process and of those it will fork in a new folder, which is returned. Call before Metrics is made."""
-    folder = tempfile.mkdtemp(prefix="dragoman-metrics-")
+def share(folder: str) -> None:
+    """Keep the metrics of this process and of those it will fork in this folder. Call before Metrics is made."""
     os.environ[_FOLDER] = folder
     values.ValueClass = values.MultiProcessValue(lambda: _number)  # type: ignore[no-untyped-call]
-    return folder
 
 
-def unshare(folder: str) -> None:
+def unshare() -> None:
     """The end of `share`."""
     os.environ.pop(_FOLDER, None)
     values.ValueClass = values.MutexValue
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def count_as(number: int) -> None:
@@ -113,6 +101,9 @@ class Metrics:
         self.unknown = Counter(
             "dragoman_unknown_upstream", "Things in upstream answers that the client's shape has no place for.", registry=registry
         )
+        self.log_dropped = Counter(
+            "dragoman_log_lines_dropped", "Lines of the log that were dropped because nobody read standard error.", registry=registry
+        )
         # the library's own look-up of a child costs more than counting
         self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
         self.streams.set(0)  # what a dead worker of this number left open
@@ -121,60 +112,55 @@ class Metrics:
         """A stream begins; its `settled` will be called."""
         self.streams.inc()
 
-    def settled(self, exchange: Exchange, now: float, declared: Callable[[str], bool]) -> None:
-        """An exchange is over. now: monotonic seconds. declared: whether a model's name may be a label."""
-        attempts = exchange.attempts
-        last = attempts[-1] if attempts else None
-        if exchange.stream:
+    def settled(self, account: Account, declared: Callable[[str], bool]) -> None:
+        """An exchange is over. declared: whether a model's name may be a label."""
+        last = account.last
+        if account.stream:
             self.streams.dec()
-        self._requests(*_labels(exchange, last, declared)).inc()
-        self.seconds.observe(now - exchange.begun)
-        if exchange.client.gone:
+        self._requests(*_labels(account, last, declared)).inc()
+        self.seconds.observe(account.ended - account.begun)
+        if account.client_left:
             self.disconnects.inc()
         if last is None:
             return
-        self._times(exchange, last, now)
+        self._times(account, last)
         self._usage(last)
-        self._attempts(exchange)
-        for field in last.ledger.names(last.ledger.dropped, exchange.scan.value) if last.ledger.dropped else ():
-            self.dropped.labels(*self._field(exchange.shape, last.candidate.shape, field)).inc()
-        if last.unsaid.count:
-            self.unknown.inc(last.unsaid.count)
+        self._calls(account.calls)
+        for field in last.dropped:
+            self.dropped.labels(*self._field(account.shape, last.target.shape, field)).inc()
+        if last.unknown:
+            self.unknown.inc(last.unknown)
 
-    def _times(self, exchange: Exchange, last: Attempt, now: float) -> None:
-        first, sent = last.times.get("first"), exchange.attempts[0].times.get("sent")
-        if first is not None and exchange.stream:
-            self.first.observe(first - exchange.begun)
+    def _times(self, account: Account, last: Call) -> None:
+        first, sent = last.first, account.calls[0].sent
+        if first is not None and account.stream:
+            self.first.observe(first - account.begun)
         if sent is not None:
-            whole = now - first if first is not None and not exchange.stream else 0.0
-            self.overhead.observe(max(0.0, sent - exchange.begun + whole))
+            whole = account.ended - first if first is not None and not account.stream else 0.0
+            self.overhead.observe(max(0.0, sent - account.begun + whole))
 
-    def _usage(self, last: Attempt) -> None:
-        usage = last.spent
+    def _usage(self, last: Call) -> None:
+        usage = last.usage
         if usage is None:
             return
-        counts = {
-            "input": usage.input,
-            "output": usage.output,
-            "cached": usage.cache_read,
-            "cache_write": usage.cache_write,
-            "reasoning": usage.reasoning,
-        }
-        for kind, count in counts.items():
+        for kind, count in (
+            ("input", usage.input),
+            ("output", usage.output),
+            ("cached", usage.cache_read),
+            ("cache_write", usage.cache_write),
+            ("reasoning", usage.reasoning),
+        ):
             if count:
                 self._tokens(kind).inc(count)
-        if last.candidate.price is not None:
-            self.cost.inc(cost(usage, last.candidate.price))
+        if last.cost is not None:
+            self.cost.inc(last.cost)
 
-    def _attempts(self, exchange: Exchange) -> None:
-        before: Attempt | None = None
-        for attempt in exchange.attempts:
-            if before is not None:
-                again = before.candidate is attempt.candidate
-                (self.retries if again else self.fallbacks).inc()
-            if attempt.error is not None:
-                self.upstream_errors.labels(error_kind(attempt.error)).inc()
-            before = attempt
+    def _calls(self, calls: list[Call]) -> None:
+        for number, call in enumerate(calls):
+            if number:
+                (self.retries if call.again else self.fallbacks).inc()
+            if call.error:
+                self.upstream_errors.labels(call.error).inc()
 
     def _field(self, shape: str, api: str, field: str) -> tuple[str, str, str]:
         """The labels of a dropped field: the caller can send any name."""
@@ -191,29 +177,12 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def status(exchange: Exchange) -> int:
-    """What the client was answered with; LEFT when it did not wait for an answer."""
-    return LEFT if exchange.client.gone and not exchange.client.committed else exchange.status
-
-
-def error_kind(error: errors.GatewayError) -> str:
-    """A failed attempt in one word: `timeout_idle`, `refused`, or the kind of error that the upstream itself told."""
-    if isinstance(error, errors.Timeout):
-        return f"timeout_{error.timer}"
-    if error.code == "upstream_auth_failed":  # told to the caller as a bad gateway: it is not the caller's key
-        return "authentication"
-    if isinstance(error, errors.Answered) or type(error) in (errors.GatewayError, errors.UpstreamFault):
-        return error.kind
-    return type(error).__name__.lower()
-
-
-def _labels(exchange: Exchange, last: Attempt | None, declared: Callable[[str], bool]) -> tuple[str, str, str, str, str]:
-    code = str(status(exchange))
+def _labels(account: Account, last: Call | None, declared: Callable[[str], bool]) -> tuple[str, str, str, str, str]:
+    code = str(account.status)
     if last is None:
-        return exchange.shape, NONE, NONE, OTHER, code
-    candidate = last.candidate
-    model = candidate.model if declared(candidate.name) else OTHER
-    return exchange.shape, candidate.shape, candidate.provider.provider, model, code
+        return account.shape, NONE, NONE, OTHER, code
+    target = last.target
+    return account.shape, target.shape, target.provider, target.model if declared(target.upstream) else OTHER, code
 
 
 # ---- to show ----

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 
+from ...codecs.registry import SHAPES, USUAL
+
 # up, same shape on both sides: what the vendors' SDKs and coding agents say of themselves, and what selects features
 _UP = re.compile(
     r"(?:anthropic-(?:version|beta|dangerous-direct-browser-access)|openai-beta|x-stainless-[a-z-]+|user-agent|x-app|originator"
@@ -28,6 +30,13 @@ _DOWN = re.compile(
 )
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+# of every stream of events to a caller
+SSE_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 
 
 _LONGEST = 128  # characters: longer names are in no list, and not kept in a cache
@@ -90,11 +99,14 @@ def request_id(given: str | None, nonce: str) -> str:
 
 
 def credential(headers: Mapping[str, str], shape: str) -> str | None:
-    """The caller's key, from either of its two places; where both differ, the shape's own counts."""
-    bearer = headers.get("Authorization", "")
-    bearer = bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
-    key = headers.get("X-Api-Key", "").strip()
-    return (key or bearer if shape == "messages" else bearer or key) or None
+    """The caller's key, from the first of the shape's places that holds one; a path of no shape has the usual places."""
+    for name in SHAPES.get(shape, USUAL).credentials:
+        value = headers.get(name, "")
+        if name == "authorization":
+            value = value[7:] if value[:7].lower() == "bearer " else ""
+        if value := value.strip():
+            return value
+    return None
 
 
 def is_loopback(host: str) -> bool:

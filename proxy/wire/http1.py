@@ -1,29 +1,49 @@
-"""HTTP/1.1 as a client needs it, without I/O: a request's head out, a response's head and body in (RFC 9110, RFC 9112, RFC 1952).
+"""HTTP/1.1 without I/O, in both roles: as a client towards upstreams, as a server towards callers (RFC 9110, RFC 9112, RFC 1952).
 
-Strategy: HeadReader collects bytes up to the blank line and skips informational responses; body_reader() decides how the body's
-end is known and gives the reader for it. A reader returns all payload of what it was fed as ONE bytes object, whatever the number
-of chunks in it, so that what one read brought stays together. A body reader never raises: it returns what was good, sets `ended`
-and keeps the `fault`. So the outcome does not depend on where the network cut the bytes. Inflater turns a compressed body into
-pieces of bounded size.
+The client role. HeadReader collects bytes up to the blank line and skips informational responses; body_reader() decides how the
+body's end is known and gives the reader for it. A reader returns all payload of what it was fed as ONE bytes object, whatever the
+number of chunks in it, so that what one read brought stays together. A body reader never raises: it returns what was good, sets
+`ended` and keeps the `fault`. So the outcome does not depend on where the network cut the bytes. Inflater turns a compressed body
+into pieces of bounded size.
 
 It accepts what is in use and does no harm: heads with bare LF, chunk extensions, trailers (skipped), a body until close,
 Transfer-Encoding next to Content-Length (the latter is ignored, the connection not used again). It refuses what nobody needs:
 folded header lines, transfer codings other than chunked, upgrades, content codings that the standard library cannot undo.
+
+The server role. RequestReader collects the heads of one connection's requests and says how each body ends; Response writes the
+bytes of an answer. It is strict about everything that decides where a message ends, as somebody else in front of the gateway may
+have decided it too: one framing, plain numbers, only `chunked`, no Transfer-Encoding in HTTP/1.0, no bare CR. It is lenient where
+nothing depends on it: bare LF in heads, chunk extensions, trailers, empty lines before a request.
+
+Header lines are judged by Tornado's HTTPHeaders.parse, the usual ones on a shorter way (parse_headers). At each upgrade of Tornado
+read its advisories for http1connection and httputil; what they were about so far, and where it is decided here: the syntax of
+lengths and chunk sizes (_LENGTH, _CHUNK_LINE), Host (_HOST), Transfer-Encoding (_request_body), whitespace and folding in header lines
+(parse_headers), the cost of repeated and of odd headers (MAX_FIELDS, _PLAIN_LINE), line breaks in a response's head (Response.head).
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tornado.httputil import HTTPHeaders, HTTPInputError
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPOutputError,
+    RequestStartLine,
+    ResponseStartLine,
+    format_timestamp,
+    parse_request_start_line,
+)
 
 from ...codecs import errors
 
-MAX_HEAD = 64 * 1024  # bytes of one response's head, and of its trailers
+MAX_HEAD = 64 * 1024  # bytes of one head, and of a body's trailers
+MAX_FIELDS = 1000  # header lines of one head
+MAX_HOST = 300  # characters of a Host field; a name has 253 at most
 MAX_INFORMATIONAL = 100  # 1xx responses before the final one
 MAX_CHUNK_LINE = 4096  # bytes of a chunk's size line, with its extensions
 INFLATED_PIECE = 256 * 1024  # bytes that inflating hands over at once
@@ -31,9 +51,10 @@ INFLATED_PIECE = 256 * 1024  # bytes that inflating hands over at once
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(r"[\x21-\x7e]+")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\x00\r\n]*))?\r?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9]{2})(?: ([^\x00\r\n]*))?\r?")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_HOST = re.compile(r"(?:[0-9A-Za-z.\-_~!$&'()*+;=%]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?")
 # int(x, 16) alone would also take 0x5, +5 and 5_0
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
@@ -97,14 +118,17 @@ class Fields(HTTPHeaders):
         return self[name] if name in self else default  # noqa: SIM401 - it would ask itself
 
 
-# a header line about which there can be no two opinions
-_PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\x20-\x7e\t\x80-\xff]*)\r?$", re.MULTILINE)
+# a header line that can be read in one way only; possessive, as blanks fit two of its parts
+_PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\x20-\x7e\t\x80-\xff]*+)\r?$", re.MULTILINE)
 
 
 def parse_headers(lines: str) -> HTTPHeaders:
     """What HTTPHeaders.parse gives, for the usual lines at a fraction of the price. Raises HTTPInputError."""
+    ends = lines.count("\n")
+    if ends >= MAX_FIELDS:
+        raise HTTPInputError("too many header lines")
     plain = _PLAIN_LINE.findall(lines)
-    if len(plain) != lines.count("\n") + 1 or lines.count("\r") != lines.count("\r\n"):
+    if len(plain) != ends + 1 or lines.count("\r") != lines.count("\r\n"):
         return HTTPHeaders.parse(lines)  # the judge of everything else
     headers = Fields()
     for name, value in plain:
@@ -381,6 +405,173 @@ def body_reader(method: str, head: Head) -> BodyReader:
     if lengths or not _LENGTH.fullmatch(length):
         raise _garbled("malformed Content-Length")
     return Counted(int(length))
+
+
+# ---- the server's role: requests in ----
+
+
+class RequestHead(NamedTuple):
+    """body: what reads it; None when the request has none. persists: the caller may send another request afterwards."""
+
+    line: RequestStartLine
+    headers: HTTPHeaders
+    body: BodyReader | None
+    persists: bool
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the caller sends its body only when it is asked to."""
+        return self.line.version != "HTTP/1.0" and self.headers.get("Expect", "").lower() == "100-continue"
+
+
+class RequestReader:
+    """Collects the heads of the requests of one connection. What stands behind a head waits in `buffer` until it is taken."""
+
+    __slots__ = ("_searched", "buffer")
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self._searched = 0  # of it, for the end of a head
+
+    def feed(self, data: bytes) -> None:
+        self.buffer += data
+
+    def next(self) -> RequestHead | None:
+        """The next request's head, if it is whole. Raises HTTPInputError: then where a next request begins is not known."""
+        buffer = self.buffer
+        if buffer.startswith((b"\r", b"\n")):
+            del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]  # some clients send an empty line after a body
+        blank = _BLANK_LINE.search(buffer, self._searched)
+        if (blank.end() if blank else len(buffer)) > MAX_HEAD:
+            raise HTTPInputError("request head too large")
+        if blank is None:
+            self._searched = max(0, len(buffer) - 3)
+            return None
+        raw = bytes(buffer[: blank.start()])
+        del buffer[: blank.end()]
+        self._searched = 0
+        return _request_head(raw)
+
+    def take(self) -> bytes:
+        """What waits: it belongs to the body, or to nobody any more."""
+        data, self.buffer = bytes(self.buffer), bytearray()
+        return data
+
+
+def _request_head(raw: bytes) -> RequestHead:
+    first, _, lines = raw.decode("latin-1").partition("\n")
+    line = parse_request_start_line(first.removesuffix("\r"))
+    headers = parse_headers(lines)
+    if "Host" in headers:
+        host = headers["Host"]
+        if len(host) > MAX_HOST or not _is_host(host):
+            raise HTTPInputError("malformed Host")
+    elif line.version != "HTTP/1.0":
+        raise HTTPInputError("no Host")
+    return RequestHead(line, headers, _request_body(line, headers), _persists(line, headers))
+
+
+@lru_cache(128)
+def _is_host(text: str) -> bool:
+    return _HOST.fullmatch(text) is not None
+
+
+def _request_body(line: RequestStartLine, headers: HTTPHeaders) -> BodyReader | None:
+    """How the request's body ends (RFC 9112, section 6.3). Raises HTTPInputError for what two readers may see differently."""
+    length = headers.get("Content-Length")
+    coding = headers.get("Transfer-Encoding")
+    if coding is not None:
+        if length is not None or coding.lower() != "chunked" or line.version == "HTTP/1.0":
+            raise HTTPInputError("two framings, or an unknown one")
+        return Chunked()
+    if length is None:
+        return None
+    if not _LENGTH.fullmatch(length):
+        lengths = {one.strip(" \t") for one in length.split(",")}
+        length = lengths.pop()
+        if lengths or not _LENGTH.fullmatch(length):
+            raise HTTPInputError("malformed Content-Length")
+        headers["Content-Length"] = length
+    return Counted(int(length))
+
+
+def _persists(line: RequestStartLine, headers: HTTPHeaders) -> bool:
+    wish = headers.get("Connection", "").lower()
+    if line.version == "HTTP/1.1" and wish in ("", "keep-alive"):
+        return True
+    options = [option.strip(" \t") for option in wish.split(",")]
+    return "close" not in options and (line.version == "HTTP/1.1" or "keep-alive" in options)
+
+
+# ---- the server's role: an answer out ----
+
+FRAME = b"%x\r\n%b\r\n"  # one chunk: its length and its bytes, which are never none
+LAST_FRAME = b"0\r\n\r\n"
+
+
+class Response:
+    """The answer to one request, as bytes.
+
+    persists: whether the connection can carry another request afterwards; known once the head is made. left: bytes that the
+    Content-Length still promises; None without one.
+    """
+
+    __slots__ = ("_line", "chunked", "left", "persists")
+
+    def __init__(self, line: RequestStartLine, persists: bool) -> None:
+        """line: of the request. persists: its wish."""
+        self._line, self.persists = line, persists
+        self.chunked = False
+        self.left: int | None = None
+
+    def head(self, start_line: ResponseStartLine, headers: HTTPHeaders, also: Mapping[str, str], seconds: int) -> bytes:
+        """also: more headers. seconds: the time, since 1970. Raises ValueError for a line break in a header."""
+        code, version, method = start_line.code, self._line.version, self._line.method
+        length = headers.get("Content-Length")
+        bodiless = method == "HEAD" or code in (204, 304) or 100 <= code < 200
+        unframed = length is None and not bodiless
+        self.chunked = unframed and version == "HTTP/1.1"
+        # without a length and without chunks only the end of the connection says where the body ends
+        if headers.get("Connection") == "close" or (unframed and not self.chunked):
+            self.persists = False
+        self.left = 0 if method == "HEAD" or code == 304 else None if length is None else int(length)
+        lines = [f"HTTP/1.1 {code} {start_line.reason}"]
+        if "Date" not in headers:
+            lines.append(_date(seconds))
+        if not self.persists:
+            headers["Connection"] = "close"
+        elif version == "HTTP/1.0":
+            headers["Connection"] = "Keep-Alive"
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+        lines += [f"{name}: {value}" for name, value in headers.get_all()]
+        if also:
+            lines += [f"{name}: {value}" for name, value in also.items()]
+        text = "\r\n".join(lines)
+        if not (text.count("\r") == text.count("\n") == len(lines) - 1):
+            raise ValueError("a line break in a header")
+        return text.encode("latin-1", "replace") + b"\r\n\r\n"
+
+    def frame(self, payload: bytes) -> bytes:
+        """Raises HTTPOutputError for more than the Content-Length promised."""
+        if self.left is not None:
+            self.left -= len(payload)
+            if self.left < 0:
+                raise HTTPOutputError("more was written than Content-Length promised")
+        return FRAME % (len(payload), payload) if self.chunked and payload else payload
+
+    def end(self, payload: bytes) -> bytes:
+        """The last bytes, with this payload. Raises HTTPOutputError where the body is not what the Content-Length promised."""
+        rest = self.frame(payload) if payload else b""
+        if self.left:
+            raise HTTPOutputError("less was written than Content-Length promised")
+        return rest + LAST_FRAME if self.chunked else rest
+
+
+@lru_cache(1)
+def _date(seconds: int) -> str:
+    """The header that says when; the same for a second."""
+    return f"Date: {format_timestamp(seconds)}"
 
 
 # ---- the body's coding ----

@@ -1,30 +1,35 @@
-"""Connections to upstreams: opened by Tornado's TCPClient, driven by the loop's own reader, pooled while idle.
+"""Connections to upstreams: opened, driven by the loop's own reader, pooled while idle.
 
-Strategy: once TCPClient (DNS, happy eyeballs, TLS) has given a stream, IOLoop's handler is taken off and the loop calls the
-connection itself, which reads from the socket into one buffer that all connections share, and passes the bytes of that read on.
-Nothing else happens for a read: no Future, no buffer of its own, no search for delimiters. The stream itself is let go.
+Strategy: the loop calls a connection itself, which reads from the socket into one buffer that all connections share, and passes the
+bytes of that read on. Nothing else happens for a read: no Future, no buffer of its own, no search for delimiters.
 
 What comes faster than anyone reads is not read piece by piece: after HURRIED reads, each right after the one before, a connection is read
 once every REST (network cards do the same with interrupts). It costs such a stream a millisecond or two, and leaves time to others.
+
+One upstream does not harm another. No more than MOST_OPENING connections to an origin are opened at once, so that one that does not
+answer takes no descriptors without end; the others wait for their turn within their own connect timeout. When the process has no
+descriptor left, the connection that has been idle longest makes room. The kernel ends a connection whose bytes the peer has not
+acknowledged for UNACKNOWLEDGED, and probes silent ones. A connection older than OLDEST is not used again, so that changed addresses
+and new machines behind one address are found.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
+import fcntl
 import socket
 import ssl
 import struct
-import types
+import termios
 import weakref
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, NamedTuple, Protocol
-
-from tornado.iostream import IOStream
-from tornado.tcpclient import TCPClient
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from ...codecs import errors
+from .connect import connect, secure
+from .resolver import LookUp, Resolver, system_look_up
 from .socket import NOT_READY
 
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
@@ -32,8 +37,12 @@ CHECK_SECONDS = 0.1  # between two looks at connections that the loop may have f
 FEW, LOOKS = 100, 10  # at as many as it takes to have seen all in so many looks (all at once would hold up every stream)
 HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has steps of one millisecond)
 CHECK_READS = 64  # of one connection at such a look; what is left waits for the next
+MOST_OPENING = 256  # connections to one origin that are being opened
+OLDEST = 600.0  # seconds
+UNACKNOWLEDGED = 30.0  # seconds
 
-# Model calls are silent for minutes: probes keep NAT tables alive and find a peer that is gone.
+# Model calls are silent for minutes: probes keep NAT tables alive and find a peer that is gone (with TCP_USER_TIMEOUT the second
+# unanswered one ends the connection).
 _PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -64,24 +73,26 @@ class Receiver(Protocol):
 
 
 class Connection:
-    """A connected stream. Either a receiver has it, or it lies idle in the pool, or it is closed."""
+    """A connected socket. Either a receiver has it, or it lies idle in the pool, or it is closed."""
 
-    def __init__(self, origin: Origin, stream: IOStream, pool: Pool) -> None:
+    def __init__(self, origin: Origin, sock: socket.socket, pool: Pool) -> None:
         self.origin = origin
         self.receiver: Receiver | None = None
         self.reused = False
         self.idle_since = 0.0
         self._pool = pool
         self._buffer = pool.buffer
-        self._socket = stream.socket
+        self._socket = sock
         self._receive, self._send = self._socket.recv_into, self._socket.send
         self._fd = self._socket.fileno()
         self._loop = pool.loop
+        self.opened_at = self._loop.time()
         self._writer = False
         self._open = True
-        stream.io_loop.remove_handler(stream.socket)
         for option in _SOCKET_OPTIONS:
             self._set(*option)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            self._set(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED * 1000))
         self._reader = False
         self._last = 0.0  # loop time of the last read
         self._hurry = 0  # reads that came right after the one before
@@ -148,6 +159,24 @@ class Connection:
             if not (self._reader and self._read()):
                 return
 
+    def silent(self) -> bool:
+        """Whether an idle connection is open and has nothing to read. The loop may not have reported yet what the kernel has."""
+        try:
+            self._receive(self._buffer)
+        except NOT_READY:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def unacknowledged(self) -> int:
+        """Written bytes that the peer's system has not acknowledged; 0 where the kernel does not tell."""
+        try:
+            (count,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)))
+        except OSError:
+            return 0
+        return int(count)
+
     def write(self, data: memoryview) -> int:
         """Bytes that the kernel took, 0 if it is full. Raises OSError."""
         try:
@@ -192,15 +221,16 @@ class Connection:
 class Pool:
     """Opens connections, and keeps idle ones by origin. The latest used is taken first, so that those not needed grow old and go.
 
-    max_idle: connections kept for one origin. idle_seconds: how long each is kept.
+    max_idle: connections kept for one origin. idle_seconds: how long each is kept. look_up: see resolver.py.
     """
 
-    def __init__(self, max_idle: int, idle_seconds: float) -> None:
+    def __init__(self, max_idle: int, idle_seconds: float, look_up: LookUp = system_look_up) -> None:
         self.buffer = memoryview(bytearray(READ_SIZE))
         self._max_idle = max_idle
         self._idle_seconds = idle_seconds
-        self._idle: dict[Origin, list[Connection]] = {}
-        self._tcp = TCPClient()
+        self._idle: dict[Origin, OrderedDict[Connection, None]] = {}  # the longest idle first
+        self._resolver = Resolver(look_up)
+        self._turns: weakref.WeakValueDictionary[Origin, asyncio.Semaphore] = weakref.WeakValueDictionary()
         self.loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -213,59 +243,66 @@ class Pool:
 
     async def open(self, origin: Origin, seconds: float | None) -> Connection:
         """A new connection, within this time (None or 0: whatever it takes). Raises errors.Refused or errors.Timeout."""
+        turn = self._turns.get(origin)
+        if turn is None:
+            turn = self._turns[origin] = asyncio.Semaphore(MOST_OPENING)
+        doing = f"{MOST_OPENING} others are being opened"
         try:
-            async with asyncio.timeout(seconds or None):
-                stream = await _owned(self._connect(origin))
+            async with asyncio.timeout(seconds or None), turn:
+                doing = "looking up its name"
+                addresses = await self._resolver.addresses(origin.host, origin.port)
+                doing = "connecting to " + ", ".join(str(address.place[0]) for address in addresses)
+                sock = await connect(addresses, self.make_room)
+                if origin.context is not None:
+                    doing = "in the TLS handshake"
+                    sock = await secure(sock, origin.context, origin.host)
         except TimeoutError as error:
-            raise errors.Timeout("connect", "The upstream could not be reached in time.", str(error)) from error
+            raise errors.Timeout("connect", "The upstream could not be reached in time.", doing) from error
         except ssl.SSLError as error:
             raise errors.Refused("No secure connection to the upstream could be made.", str(error)) from error
-        except (OSError, ValueError) as error:  # ValueError: no host name at all, or a peer that did not wait for TLS
-            # a StreamClosedError hides why
-            raise errors.Refused("The upstream could not be reached.", str(getattr(error, "real_error", None) or error)) from error
-        if stream.closed():
-            raise errors.Refused("The upstream closed the connection at once.")
-        connection = Connection(origin, stream, self)
+        except (OSError, ValueError) as error:  # ValueError: no host name at all
+            raise errors.Refused("The upstream could not be reached.", str(error)) from error
+        connection = Connection(origin, sock, self)
         self._connections.add(connection)
         return connection
 
-    async def _connect(self, origin: Origin) -> IOStream:
-        # no timeout for TCPClient: that would wrap the futures that _owned watches
-        stream = await self._tcp.connect(origin.host, origin.port)
-        if origin.context is None:
-            return stream
-        try:
-            handshake = stream.start_tls(False, origin.context, server_hostname=origin.host)
-        except ValueError:  # it has sent something already, or closed
-            stream.close()
-            raise
-        return await handshake
-
     def take(self, origin: Origin) -> Connection | None:
-        """An idle connection, if there is one."""
+        """An idle connection, if there is one that is open."""
         stack = self._idle.get(origin)
-        if not stack:
-            return None
-        connection = stack.pop()
-        connection.reused = True
-        return connection
+        while stack:
+            connection, _ = stack.popitem()
+            if connection.silent():
+                connection.reused = True
+                return connection
+            connection.close()
+        return None
 
     def put(self, connection: Connection) -> None:
-        if self._closed:
+        now = self.loop.time()
+        if self._closed or now > connection.opened_at + OLDEST:
             connection.close()
             return
-        stack = self._idle.setdefault(connection.origin, [])
-        connection.idle_since = self.loop.time()
-        stack.append(connection)
+        stack = self._idle.setdefault(connection.origin, OrderedDict())
+        connection.idle_since = now
+        stack[connection] = None
         if len(stack) > self._max_idle:
-            stack.pop(0).close()
+            stack.popitem(last=False)[0].close()
         if self._timer is None:
             self._timer = self.loop.call_later(self._idle_seconds, self._sweep)
 
     def drop(self, connection: Connection) -> None:
         """Close an idle connection."""
-        self._idle[connection.origin].remove(connection)
+        del self._idle[connection.origin][connection]
         connection.close()
+
+    def make_room(self) -> bool:
+        """Close the connection that has been idle longest, of whichever origin. Whether there was one."""
+        stacks = [stack for stack in self._idle.values() if stack]
+        if not stacks:
+            return False
+        oldest = min(stacks, key=lambda stack: next(iter(stack)).idle_since)
+        oldest.popitem(last=False)[0].close()
+        return True
 
     def close(self) -> None:
         """Close all that is idle; what is in use will be closed when it comes back."""
@@ -274,7 +311,6 @@ class Pool:
         for timer in (self._timer, self._check_timer):
             if timer is not None:
                 timer.cancel()
-        self._tcp.close()
 
     def _check(self) -> None:
         if not self._unchecked:
@@ -285,43 +321,12 @@ class Pool:
 
     def _sweep(self) -> None:
         self._expire(self.loop.time() - self._idle_seconds)
-        oldest = min((stack[0].idle_since for stack in self._idle.values()), default=None)
+        oldest = min((next(iter(stack)).idle_since for stack in self._idle.values()), default=None)
         self._timer = None if oldest is None else self.loop.call_at(oldest + self._idle_seconds, self._sweep)
 
     def _expire(self, horizon: float) -> None:
         for origin, stack in list(self._idle.items()):
-            while stack and stack[0].idle_since <= horizon:
-                stack.pop(0).close()
+            while stack and next(iter(stack)).idle_since <= horizon:
+                stack.popitem(last=False)[0].close()
             if not stack:
                 del self._idle[origin]
-
-
-@types.coroutine
-def _owned(connecting: Coroutine[Any, Any, IOStream]) -> Generator[Any, Any, IOStream]:
-    """Await `connecting`, and leave no stream behind when cancelled.
-
-    A cancellation in the very turn of the loop in which the connection came up hits an await that has its result already. The
-    stream in it would stay open with no owner. So let `connecting` take its result before it is cancelled.
-    """
-    resume = take = functools.partial(connecting.send, None)
-    while True:
-        try:
-            waited = resume()
-        except StopIteration as end:
-            stream: IOStream = end.value
-            return stream
-        try:
-            yield waited
-            resume = take
-        except asyncio.CancelledError as cancelled:
-            if waited.done() and not waited.cancelled():
-                try:
-                    take().cancel()  # it had the address, say, and has begun to connect
-                except StopIteration as end:
-                    end.value.close()
-                    raise cancelled from None
-                except Exception:
-                    raise cancelled from None
-            resume = functools.partial(connecting.throw, cancelled)
-        except BaseException as error:
-            resume = functools.partial(connecting.throw, error)

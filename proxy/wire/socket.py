@@ -167,7 +167,7 @@ class Stream:
 
     def _lost(self, error: OSError) -> None:
         if not self._closed:
-            self.error = error
+            self.error = error.with_traceback(None)  # its frames lead back here
             self.close()
 
     def close(self) -> None:

@@ -1,13 +1,29 @@
 """The HTTP client towards providers: HTTP/1.1 over pooled connections, streamed at no cost per read, aborted at once.
 
-Strategy: the bytes of one read go from connections.py through the framing of http1.py to `streaming_callback` in the same turn of
+Strategy: the bytes of one read go from pool.py through the framing of http1.py to `streaming_callback` in the same turn of
 the loop, joined to one bytes object: no Future, no task and no timer is made for a read. A callback that needs time returns an
 awaitable, and nothing is read until that is done. Each call has one timer; reads only note the time, and the timer sets itself
 anew when it fires early. The response is read while the request is still being written, so an early refusal is seen.
 
 A call ends in one of four ways: its response; an UpstreamFault; the error that a callback of the caller raised; cancellation of
-the future that fetch() returned. All but the first close the connection at once. A pooled connection that turns out to be closed,
-before any byte of an answer, is replaced by a new one, once and unseen.
+the future that fetch() returned. All but the first close the connection at once.
+
+A request that may have been read is not sent twice by this module: what it asks for may have been done, and must be paid. The fault
+says so (`sent`), and whoever knows the operator's policy decides. Three endings without an answer are told apart:
+
+- No connection came up. `sent` is False.
+- A pooled connection was stale: it had ended before a byte was written, or its peer had closed it, in order, before any byte of this
+  request arrived there. The second is the race of keep-alive: a server closes an idle connection while a request is on its way. It
+  can be known, as every segment acknowledges what came before it: when the peer's FIN comes and nothing of the request is
+  acknowledged, the peer had decided to close before it could read (RFC 9112, section 9.3.1: "means to detect that the original
+  request was never applied"). The request is sent anew on a new connection, once, and counted in `sendings`.
+- Anything else: `sent` is True. A reset is among them, as it acknowledges nothing and may come from a server that has read the
+  request; so is an end in order after the kernel's acknowledgement. Only methods that are idempotent by definition (RFC 9110, section
+  9.2.2) are then sent anew, on a pooled connection.
+
+The race is rare: before it is used each pooled connection is asked whether it has ended, and none is kept for longer than
+`idle_seconds`, which is less than what common servers and balancers allow (60 s and more), or than those with a shorter time need
+to have closed it.
 
 It follows no redirects, keeps no cookies, asks for no compression (but undoes gzip and deflate), knows no proxies and no HTTP/2.
 Of HTTPRequest's options it reads only those that UpstreamRequest takes.
@@ -30,10 +46,12 @@ from tornado.httputil import HTTPHeaders
 from ...codecs import errors
 from . import http1
 from .pool import Connection, Origin, Pool
+from .resolver import LookUp, system_look_up
 
 FIRST_WRITE = 64 * 1024  # bytes of body that are copied behind the head, to leave with it in one write
 WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
 WRITES_PER_TURN = 8  # then other connections have their turn
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110, section 9.2.2
 
 
 class UpstreamRequest(HTTPRequest):
@@ -49,7 +67,8 @@ class UpstreamRequest(HTTPRequest):
     ssl_context: for https, instead of the client's own.
 
     The client notes in the request, as the loop's time: sent_at, when the last byte was handed to the kernel; first_byte_at, when
-    the first bytes of the response came. They are None as long as that did not happen.
+    the first bytes of the response came. They are None as long as that did not happen. sendings: on how many connections the kernel
+    took bytes of it.
     """
 
     def __init__(
@@ -81,19 +100,25 @@ class UpstreamRequest(HTTPRequest):
         self.ssl_context = ssl_context
         self.sent_at: float | None = None
         self.first_byte_at: float | None = None
+        self.sendings = 0
 
 
 class UpstreamClient(AsyncHTTPClient):
     """The client; make one a loop, inside it, with `UpstreamClient(force_instance=True, …)`.
 
     max_idle: connections kept open for one origin. idle_seconds: how long each is kept unused. ssl_context: what https trusts.
+    look_up: the addresses of a name, called in a thread.
     """
 
     def initialize(  # type: ignore[override]
-        self, max_idle: int = 64, idle_seconds: float = 50.0, ssl_context: ssl.SSLContext | None = None
+        self,
+        max_idle: int = 64,
+        idle_seconds: float = 50.0,
+        ssl_context: ssl.SSLContext | None = None,
+        look_up: LookUp = system_look_up,
     ) -> None:
         super().initialize()
-        self._pool = Pool(max_idle, idle_seconds)
+        self._pool = Pool(max_idle, idle_seconds, look_up)
         self._ssl_context = ssl_context
         self._calls: set[_Call] = set()  # under way
 
@@ -102,7 +127,7 @@ class UpstreamClient(AsyncHTTPClient):
 
         raise_error: raise Tornado's HTTPError for a status other than 2xx. Raises ValueError, before anything is sent, for a
         request that cannot be written as HTTP. The future raises errors.Refused, Timeout, Truncated or Garbled (all with host and
-        port in `detail`), or what a callback raised.
+        port in `detail`, and `sent`), or what a callback raised.
         """
         if self._closed:
             raise RuntimeError("fetch() on a closed UpstreamClient")
@@ -149,7 +174,7 @@ def _place(url: str) -> tuple[bool, str, int, str, str]:
 
 
 class _StaleConnection(Exception):
-    """A pooled connection was closed before any byte of an answer: the request was most likely never looked at."""
+    """A pooled connection was closed before any byte of an answer, and the request may be sent anew."""
 
 
 class _Call:
@@ -165,6 +190,7 @@ class _Call:
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._unsent: list[memoryview] = []
+        self._written = 0  # bytes that the kernel took, on this connection
         self._head_reader = http1.HeadReader()
         self._body: http1.BodyReader | None = None  # None until the head is there
         self._pieces: Iterator[bytes] = iter(())  # decoded, not yet handed over
@@ -208,6 +234,7 @@ class _Call:
     # -- the request --
 
     def _send_first(self, connection: Connection, head: bytes, body: bytes) -> None:
+        self._written = 0
         self._unsent = [memoryview(head + body[:FIRST_WRITE])]
         if len(body) > FIRST_WRITE:
             self._unsent.append(memoryview(body)[FIRST_WRITE:])
@@ -223,6 +250,9 @@ class _Call:
                 if not count:
                     return
                 self._since = self._loop.time()
+                if not self._written:
+                    self._request.sendings += 1
+                self._written += count
                 self._unsent[0] = self._unsent[0][count:]
                 if not self._unsent[0]:
                     self._unsent.pop(0)
@@ -284,9 +314,21 @@ class _Call:
         assert self._connection is not None
         if self._request.first_byte_at is not None:
             return errors.Truncated("The upstream closed the connection within its answer's headers.")
-        if self._connection.reused and (error is None or error.errno in (errno.ECONNRESET, errno.EPIPE)):
+        if self._connection.reused and self._is_stale(self._connection, error):
             return _StaleConnection()
+        if error is not None and error.errno == errno.ETIMEDOUT:
+            return errors.Refused("The upstream no longer acknowledged what was sent.", str(error))
         return errors.Refused("The upstream closed the connection without an answer.", str(error or ""))
+
+    def _is_stale(self, connection: Connection, error: OSError | None) -> bool:
+        """Whether the request can be sent anew although it is not known what the upstream did with it, or because that is known."""
+        if error is not None and error.errno not in (errno.ECONNRESET, errno.EPIPE):
+            return False
+        if not self._written or self._request.method in IDEMPOTENT:
+            return True
+        # EPIPE from a read is a reset that came after a FIN; what TLS adds to the written bytes is less than a segment
+        in_order = error is None or error.errno == errno.EPIPE
+        return in_order and connection.unacknowledged() >= self._written
 
     def _read_head(self, data: bytes) -> http1.Head | None:
         if self._request.first_byte_at is None:
@@ -365,6 +407,7 @@ class _Call:
         response = HTTPResponse(self._request, head.status, head.headers, content, reason=head.reason)
         if self._raise_error:
             response.rethrow()
+        response.error = None  # Tornado's leads back to the response: a cycle that holds the request
         self.future.remove_done_callback(self._over)
         self._calls.discard(self)
         self.future.set_result(response)
@@ -378,9 +421,12 @@ class _Call:
             self.future.cancel()
             return
         if isinstance(error, errors.UpstreamFault):
+            error.sent = self._written > 0
             error.detail = f"{self._origin}: {error.detail}" if error.detail else str(self._origin)
         elif isinstance(error, StopIteration):
             error = RuntimeError(f"a callback raised {error!r}")  # no future takes it, just as no coroutine does
+        if isinstance(error, errors.GatewayError):
+            errors.forget(error)  # the future keeps the traceback, and its frames the future
         self.future.set_exception(error)
 
     def _over(self, _: object) -> None:

@@ -16,6 +16,7 @@ from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 
 from .fuzzing import fuzz
+from .wire import Wire
 
 
 def answered(blocks: list[dict[str, Any]]) -> list[ev.Event]:
@@ -106,6 +107,6 @@ def test_any_sealed_turn_comes_back_as_it_was(blocks: list[dict[str, Any]]) -> N
 
 
 def chat_stream(blocks: list[dict[str, Any]]) -> list[Any]:
-    out = chat.StreamEncoder(Reply(Request("chat", "m", {}))).feed(answered(blocks))
+    out = Wire("chat", Reply(Request("chat", "m", {}))).feed(answered(blocks))
     values = [orjson.loads(frame[6:]) for frame in out.split(b"\n\n") if frame not in (b"", b"data: [DONE]")]
     return [choice["delta"] for value in values for choice in value["choices"]]

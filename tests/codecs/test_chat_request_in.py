@@ -331,21 +331,29 @@ FN = {"type": "function", "function": {"name": "f"}}
 @pytest.mark.parametrize(
     ("tool", "found", "lost"),
     [
-        (FN, Tool("function", "f", ("tools", 0)), []),
-        ({"function": {"name": "f", "parameters": None, "strict": None}}, Tool("function", "f", ("tools", 0)), []),
+        (FN, Tool("function", "f", ("tools", 0), inside=("function",)), []),
+        ({"function": {"name": "f", "parameters": None, "strict": None}}, Tool("function", "f", ("tools", 0), inside=("function",)), []),
         (
             {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"a": 1}, "strict": True}},
-            Tool("function", "f", ("tools", 0), "d", {"a": 1}, True),
+            Tool("function", "f", ("tools", 0), "d", {"a": 1}, True, inside=("function",)),
             [],
         ),
-        (FN | {"cache_control": {"type": "ephemeral"}, "x": 1}, Tool("function", "f", ("tools", 0), cache=Cache()), ["tools[*].x"]),
-        ({"type": "custom", "custom": {"name": "f", "format": {"type": "text"}}}, Tool("custom", "f", ("tools", 0)), []),
+        (
+            FN | {"cache_control": {"type": "ephemeral"}, "x": 1},
+            Tool("function", "f", ("tools", 0), cache=Cache(), inside=("function",)),
+            ["tools[*].x"],
+        ),
+        (
+            {"type": "custom", "custom": {"name": "f", "format": {"type": "text"}}},
+            Tool("custom", "f", ("tools", 0), inside=("custom",)),
+            [],
+        ),
         (
             {
                 "type": "custom",
                 "custom": {"name": "f", "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /a/"}}},
             },
-            Tool("custom", "f", ("tools", 0), grammar={"syntax": "lark", "definition": "start: /a/"}),
+            Tool("custom", "f", ("tools", 0), grammar={"syntax": "lark", "definition": "start: /a/"}, inside=("custom",)),
             [],
         ),
         ({"type": "browser_search"}, Tool("hosted", "", ("tools", 0), label="browser_search"), []),
@@ -595,7 +603,7 @@ def test_a_request_as_a_messages_upstream_reads_it() -> None:
     encoded = messages.encode_request(request, Capabilities(m_max_output=64_000), "claude-x")
     assert encoded.body == worked.CHAT_AS_MESSAGES
     assert request.ledger.header(request.ledger.dropped, body) == "stop,seed"
-    assert request.ledger.header(request.ledger.adapted, body) == "messages[*],reasoning_effort=low,temperature=1"
+    assert request.ledger.header(request.ledger.adapted, body) == "messages[*],reasoning_effort,temperature=1"
 
 
 def test_what_clients_replay_is_carried_without_loss() -> None:

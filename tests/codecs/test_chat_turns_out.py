@@ -300,7 +300,7 @@ def test_reasoning_goes_back_to_whom_it_came_from(
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [([use()], ""), ([thinking("ds"), use()], "plan"), ([thinking("other"), use()], "")],
+    [([use()], " "), ([thinking("ds"), use()], "plan"), ([thinking("other"), use()], " ")],
 )
 def test_reasoning_that_must_stand_with_calls(content: list[dict[str, Any]], found: str) -> None:
     carried = assistant(content, {"reasoning_domain": "ds", "c_reasoning_required_with_tools": True})

@@ -15,7 +15,7 @@ import pytest
 
 from dragoman.codecs import errors
 from dragoman.codecs.capabilities import Capabilities
-from dragoman.proxy.exchange.shapes import SHAPES
+from dragoman.codecs.registry import SHAPES
 
 CORPUS = os.environ.get("DRAGOMAN_CORPUS", "")
 PAIRS = [(client, upstream) for client in SHAPES for upstream in SHAPES if client != upstream]

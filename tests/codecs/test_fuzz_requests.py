@@ -8,16 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.codecs import chat, errors, jsontext, messages, responses, scrub, splice
+from dragoman.codecs import errors, jsontext, scrub, splice
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.ledger import Ledger
+from dragoman.codecs.registry import SHAPES
 
 from .bodies import BODIES
 from .fuzzing import JUNK, damaged, fuzz
 
 pytestmark = pytest.mark.slow
-
-SHAPES: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
 
 # as unlike each other as upstreams are
 CAPABILITIES = [
@@ -72,7 +71,7 @@ def carry(shape: str, body: dict[str, Any], capabilities: Capabilities) -> None:
         if upstream == shape:
             ledger = Ledger()
             kept = dict(scan.value)
-            scrub.scrub(shape, kept, capabilities, ledger)
+            scrub.scrub(SHAPES[shape].scrub, kept, capabilities, ledger)
             assert isinstance(jsontext.loads(jsontext.dumps(kept)), dict)
         else:
             try:

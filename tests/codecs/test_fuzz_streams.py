@@ -19,6 +19,7 @@ from .answers import answers
 from .fuzzing import JUNK, damaged, fuzz
 from .grammar import GRAMMARS
 from .recited import STREAMS, WHOLE
+from .wire import Wire
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +48,7 @@ def decoded(upstream: str, client: str, frames: list[sse.Frame], clean: bool) ->
 
 
 def served(client: str, batches: list[list[ev.Event]]) -> bytes:
-    encoder = SHAPES[client].StreamEncoder(reply(client))
+    encoder = Wire(client, reply(client))
     out = b"".join(encoder.feed(batch) + encoder.keep_alive() for batch in batches[:-1])
     out += encoder.feed(batches[-1])
     assert encoder.feed([]) == b""

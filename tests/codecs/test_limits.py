@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.codecs.limits import answer_headers, retry_after
+from dragoman.codecs import limits
+from dragoman.codecs.limits import retry_after
+from dragoman.codecs.registry import SHAPES
 
 NOW = 1_700_000_000.25  # 2023-11-14T22:13:20.25Z
 
@@ -28,6 +30,10 @@ RETRY = [
     ("messages", {"X-Should-Retry": "false"}, {"x-should-retry": "false"}),
     ("messages", {"x-should-retry": "perhaps"}, {}),
 ]
+
+
+def answer_headers(upstream: str, caller: str, headers: dict[str, str], now: float) -> dict[str, str]:
+    return limits.answer_headers(SHAPES[upstream].limits, SHAPES[caller].limits, headers, now)
 
 
 @pytest.mark.parametrize(("client", "headers", "expected"), RETRY)

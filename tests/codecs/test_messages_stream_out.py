@@ -17,6 +17,8 @@ from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.usage import Usage
 
+from .wire import Wire
+
 START = ev.Start("chatcmpl-1", "gpt-x", 7)
 TEXT = {"type": "text", "text": ""}
 THINKING = {"type": "thinking", "thinking": "", "signature": ""}
@@ -29,9 +31,9 @@ def reply() -> Reply:
 
 def stream(events: list[ev.Event]) -> list[dict[str, Any]]:
     """What the client reads; fed at once and one by one gives the same bytes."""
-    encoder = messages.StreamEncoder(reply())
+    encoder = Wire("messages", reply())
     once = encoder.feed(events)
-    encoder = messages.StreamEncoder(reply())
+    encoder = Wire("messages", reply())
     assert b"".join(encoder.feed([event]) for event in events) == once
     splitter = sse.Splitter()
     values = []
@@ -181,7 +183,7 @@ def test_the_interleaved_stream_of_a_chat_upstream() -> None:
 
 
 def test_the_frames_themselves() -> None:
-    encoder = messages.StreamEncoder(reply())
+    encoder = Wire("messages", reply())
     encoder.feed([START, ev.TextStart(0)])
     head = b"event: content_block_delta\ndata: "
     first = encoder.feed([ev.Text(0, "a")])
@@ -283,7 +285,7 @@ def test_free_text_of_a_tool_stays_whole() -> None:
 
 
 def test_a_second_call_waits_until_the_first_is_complete_and_no_longer() -> None:
-    encoder = messages.StreamEncoder(reply())
+    encoder = Wire("messages", reply())
     encoder.feed([START, ev.ToolStart(0, "a", "f"), ev.ToolStart(1, "b", "g")])
     assert encoder.feed([ev.Arguments(1, '{"y":1}')]) == b""
     assert b"input_json_delta" in encoder.feed([ev.Arguments(0, '{"x":')])
@@ -390,14 +392,14 @@ def test_the_model_that_is_shown() -> None:
     for echo, said, shown in [("alias", "gpt-x", "alias"), (None, "gpt-x", "gpt-x"), (None, "", "asked")]:
         told = reply()
         told.echo_model = echo
-        encoder = messages.StreamEncoder(told)
+        encoder = Wire("messages", told)
         assert f'"model":"{shown}"'.encode() in encoder.feed([ev.Start("", said, 0)])
 
 
 @pytest.mark.parametrize("events", [[], [START, ev.TextStart(0), ev.Text(0, "x")]])
 def test_a_fault_is_the_shapes_own_error_and_the_last_word(events: list[ev.Event]) -> None:
     error = errors.Truncated("It broke.")
-    encoder = messages.StreamEncoder(reply())
+    encoder = Wire("messages", reply())
     encoder.feed(events)
     wanted = {"type": "error", "error": {"type": "api_error", "message": "It broke."}, "request_id": "req_1"}
     out = encoder.feed([ev.Fault(error), ev.Ping(), ev.Text(0, "y")])
@@ -411,10 +413,11 @@ def test_a_fault_is_the_shapes_own_error_and_the_last_word(events: list[ev.Event
 
 
 def test_keep_alives() -> None:
-    encoder = messages.StreamEncoder(reply())
+    encoder = Wire("messages", reply())
     assert encoder.keep_alive() == sse.KEEP_ALIVE
     encoder.feed([START])
-    assert encoder.keep_alive() == sse.PING == encoder.feed([ev.Ping()])
+    assert encoder.keep_alive() == b'event: ping\ndata: {"type": "ping"}\n\n'
+    assert encoder.feed([ev.Ping()]) == b""
     encoder.feed([ev.Stop("end")])
     assert encoder.keep_alive() == b""
 

@@ -64,15 +64,24 @@ REFUSED: list[tuple[bytes, str]] = [
 ]
 
 
+def asked(body: bytes, query: str = "") -> list[Named]:
+    steps = model_names.names(body, splice.scan(body), query)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return list(end.value)
+
+
 @pytest.mark.parametrize(("body", "found"), ASKED)
 def test_what_a_body_asks_for(body: bytes, found: list[Named]) -> None:
-    assert sorted(model_names.names(body, splice.scan(body))) == sorted(found)
+    assert sorted(asked(body)) == sorted(found)
 
 
 @pytest.mark.parametrize(("body", "param"), REFUSED)
 def test_what_two_readers_may_see_differently_is_refused(body: bytes, param: str) -> None:
     with pytest.raises(errors.ClientFault) as refusal:
-        model_names.names(body, splice.scan(body))
+        asked(body)
     assert (refusal.value.kind, refusal.value.param) == ("bad_request", param)
 
 
@@ -89,10 +98,21 @@ def test_what_two_readers_may_see_differently_is_refused(body: bytes, param: str
 )
 def test_what_a_query_asks_for(query: str, found: list[Named]) -> None:
     body = b'{"model":"m"}'
-    assert model_names.names(body, splice.scan(body), query) == found
+    assert asked(body, query) == found
 
 
 def test_depth_is_no_matter() -> None:
     body = b'{"model":"m","tools":' + b"[" * 1000 + b'{"model":"a"}' + b"]" * 1000 + b"}"
-    (found,) = model_names.names(body, splice.scan(body))
+    (found,) = asked(body)
     assert found.name == "a"
+
+
+@pytest.mark.parametrize("extra", [b"", rb',"\u0061":1'], ids=["plain", "escaped"])
+@pytest.mark.parametrize("at", range(splice.SLICE - 12, splice.SLICE + 4))
+def test_a_member_is_counted_once_wherever_a_step_ends(at: int, extra: bytes) -> None:
+    start = b'{"model":"m","tools":[{"name":"'
+    body = start + b"x" * (at - len(start)) + b'","model":"a"}]' + extra + b"}"
+    assert asked(body) == [Named("a", "tools[0].model")]
+    twice = body.replace(b'"model":"a"', b'"model":"b","model":"a"')
+    with pytest.raises(errors.Malformed):
+        asked(twice)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.sse import Splitter
-from dragoman.proxy.exchange.shapes import SHAPES
 
 
 def _chat(text: str, **more: Any) -> bytes:

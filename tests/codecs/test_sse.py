@@ -278,7 +278,11 @@ def test_endless_blank_lines_and_comments_take_no_memory() -> None:
 def test_frames_are_one_line_of_data() -> None:
     assert sse.data_frame(b'{"a":1}') == b'data: {"a":1}\n\n'
     assert sse.event_frame("ping", b"{}") == sse.event_frame(b"ping", b"{}") == b"event: ping\ndata: {}\n\n"
-    assert run(Splitter(), [sse.KEEP_ALIVE, sse.PING, sse.DONE]) == [(b"ping", b'{"type": "ping"}'), (b"", b"[DONE]")]
+    ping = b'event: ping\ndata: {"type": "ping"}\n\n'
+    assert run(Splitter(), [sse.KEEP_ALIVE, ping, sse.DONE]) == [
+        (b"ping", b'{"type": "ping"}'),
+        (b"", b"[DONE]"),
+    ]
 
 
 @pytest.mark.parametrize(

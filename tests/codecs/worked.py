@@ -256,7 +256,7 @@ CHAT_AS_MESSAGES: dict[str, Any] = {
         {"name": "g", "input_schema": {"type": "object", "properties": {}}},
     ],
     "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
-    "thinking": {"type": "adaptive", "display": "summarized"},
+    "thinking": {"type": "disabled"},  # a forced tool rules it out
     "output_config": {"effort": "low"},
     "temperature": 1,
     "stop_sequences": ["END"],

@@ -69,7 +69,7 @@ def test_every_key_arrives():
         access_keys:
           - {key: $TEAM, name: team, models: ["my/*"], requests_per_minute: 5, tokens_per_minute: 6, budget: {usd: 1.5, per: day}}
           - {key_sha256: 2C26B46B68FFC68FF99B453C1D30413413422D706483BFA0F98A5E886266E7AE}
-        limits: {max_body: 1kB, max_streams: 7, max_event: 2000, client_stall: 10s}
+        limits: {max_body: 1kB, max_streams: 7, max_event: 2000, max_answer: 3000, client_stall: 10s, max_bodies: 1MB, max_values: 9}
         tracing: {otlp_endpoint: "http://otel:4318/", random_sampling: 12.5, span_attributes: {header_prefixes: [X-A-]}}
         prices: {"my/*": {input: 1, output: 2}}
         """,
@@ -111,7 +111,7 @@ def test_every_key_arrives():
         model.AccessKey(hashlib.sha256(b"caller").hexdigest(), "team", ("my/*",), 5, 6, model.Budget(1.5, "day")),
         model.AccessKey(hashlib.sha256(b"foo").hexdigest(), "key-2c26b46b"),
     )
-    assert config.limits == model.Limits(1024, 7, 2000, 10)
+    assert config.limits == model.Limits(1024, 7, 2000, 10, 2**20, 9, 3000)
     assert config.tracing == model.Tracing("http://otel:4318", 12.5, ("x-a-",))
     assert config.prices[0] == model.Price("my/*", 1, 2, 1, 1)
     assert config.warnings == ()
@@ -365,6 +365,10 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         (GOOD + "listenrs: []\n", ["2:1: listenrs: unknown key; the nearest known one is listeners"]),
         (GOOD + "limits: {max_boddy: 3}\n", ["2:10: limits.max_boddy: unknown key; the nearest known one is max_body"]),
         (GOOD + "limits: {max_body: 3, max_body: 4}\n", ["2:23: limits.max_body: this key stands here twice: first in line 2"]),
+        (
+            GOOD + "limits: {max_body: 2MB, max_bodies: 1MB}\n",
+            ["2:37: limits.max_bodies: must be at least limits.max_body: no body of that size would ever be taken"],
+        ),
         (GOOD + "1.5: 3\n", ["2:1: 1.5: a key must be text: put quotes around it"]),
         (GOOD + "limits: 5\n", ["2:9: limits: must be a mapping of keys to values"]),
         (GOOD + "listeners: {}\n", ["2:1: listeners: must be a list"]),
@@ -445,6 +449,10 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         (
             'model_providers: [{model: openai/a, access_key: "S3CRET\\r\\nx: y"}]\n',
             ["1:49: model_providers[0].access_key: must be printable ASCII: it goes into an HTTP header"],
+        ),
+        (
+            "model_providers: [{model: openai/a, http_host: 'a b'}]\n",
+            ["1:48: model_providers[0].http_host: must be a host, with or without a port"],
         ),
         (
             "model_providers: [{model: openai/a, headers: {x-a: $NOPE, 'b c': d, host: e, x-f: 1}}]\n",

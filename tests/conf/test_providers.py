@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from dragoman.codecs import registry
+from dragoman.codecs.capabilities import EFFORTS
 from dragoman.conf import flags, providers
-from dragoman.conf.model import APIS
 
 KNOWN = providers.known()
 
@@ -14,7 +15,7 @@ KNOWN = providers.known()
 def test_provider_rows_are_sound(row):
     assert row.base_url.startswith(("https://", "http://localhost:", "/", "demo://"))
     assert not row.base_url.endswith("/")
-    assert set(row.apis) <= set(APIS)
+    assert set(row.apis) <= set(registry.apis())
     assert row.apis
     assert row.auth in ("bearer", "x-api-key", "api-key")
     assert set(row.capabilities) <= set(flags.FLAGS)
@@ -134,7 +135,7 @@ def test_later_layers_win():
 
     assert effort("vllm", "http://h/v1", "x", {}) is None
     assert effort("ollama", "http://h/v1", "x", {}) == ("none", "low", "medium", "high")
-    assert effort("ollama", "https://api.openai.com/v1", "x", {}) == flags.EFFORTS
+    assert effort("ollama", "https://api.openai.com/v1", "x", {}) == EFFORTS
     assert effort("ollama", "https://api.openai.com/v1", "gpt-5-pro", {}) == ("high",)
     assert effort("ollama", "https://api.openai.com/v1", "gpt-5-pro", {"c.effort_values": ()}) == ()
 

@@ -78,7 +78,12 @@ class Inside:
     async def __aenter__(self) -> Inside:
         self.gateway = Gateway(self._config, self.lines.append)
         limit = self._config.limits.max_body
-        self.server = Server(ModelApplication(self.gateway), max_body_size=limit, max_buffer_size=limit + (1 << 20), chunk_size=262144)
+        self.server = Server(
+            ModelApplication(self.gateway, self._config.listeners[0]),
+            max_body_size=limit,
+            max_buffer_size=limit + (1 << 20),
+            chunk_size=262144,
+        )
         (sock,) = bind_sockets(0, "127.0.0.1", backlog=4096)
         self.port: int = sock.getsockname()[1]
         self._acceptor = Acceptor(sock, self.server, self._tls[0], 20_000)

@@ -13,6 +13,7 @@ from dragoman.codecs import chat, messages, responses
 from dragoman.codecs import events as ev
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request as Asked
+from tests.codecs.wire import Wire
 
 from ..codecs import grammar
 from ..codecs.answers import answers
@@ -46,7 +47,7 @@ def recited(shape: str, events: list[ev.Event]) -> tuple[bytes, Any]:
 
     collector = CODECS[shape].Collector(reply())
     collector.feed(events)
-    return CODECS[shape].StreamEncoder(reply()).feed(events), collector.body()
+    return Wire(shape, reply()).feed(events), collector.body()
 
 
 @pytest.mark.parametrize(("client", "upstream"), TRANSLATED)

@@ -188,12 +188,26 @@ def test_explain(one: Admin) -> None:
     assert one.get("/explain?shape=none").status == 400
 
 
+def test_explain_tells_what_each_worker_passes_over(two: Admin) -> None:
+    def notes(model: str) -> list[str]:
+        lines = two.get(f"/explain?model={model}&shape=chat").json["candidates"]["chat"]
+        return [line.partition("; failed lately, asked last until ")[2] for line in lines]
+
+    assert two.call("chat", "falls-back").status == 200  # its first candidate cannot be reached
+    eventually(lambda: re.match(r"\d\d:\d\d:\d\d UTC by worker [12]\b", notes("falls-back")[0]))
+    assert notes("falls-back")[1:] == [""]
+    assert notes("declared") == [""]
+
+
 def test_the_log_line_tells_the_whole_way(one: Admin) -> None:
     answer = one.call("chat", "nowhere")
     id = answer.headers["x-request-id"]
     eventually(lambda: id in one.gateway.log())
     line = next(orjson.loads(line) for line in one.gateway.log().splitlines() if id in line)
-    explained = one.get("/explain?model=nowhere&shape=chat").json["candidates"]["chat"][0]
+    explained, lately, until = one.get("/explain?model=nowhere&shape=chat").json["candidates"]["chat"][0].partition("; failed lately")
+    assert lately
+    assert re.fullmatch(r", asked last until \d\d:\d\d:\d\d UTC", until)
+    assert line["sendings"] == 0
     assert line["tried"] == [f"{explained.removeprefix('1. ')}; failed, refused: The upstream could not be reached."] * 2
     assert line["status"] == 502
     assert line["error"] == "upstream_unreachable"
@@ -210,6 +224,7 @@ def test_the_log_line_of_an_answer(one: Admin) -> None:
     assert line == {
         "request_id": id,
         "key": "",
+        "operation": "messages",
         "shape": "messages",
         "status": 200,
         "stream": True,
@@ -217,6 +232,7 @@ def test_the_log_line_of_an_answer(one: Admin) -> None:
         "upstream_api": "chat",
         "lane": "events",
         "attempts": 1,
+        "sendings": 0,  # it is built in
         "events": 15,
         "tokens": {"input": 2, "output": 11, "cached": 0},
         "cost": 2.4e-05,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from ..scripted import LAST_CHUNK, Provider, Request, Steps, respond
-from .inside import CONFIG, Inside, inside
-from .spoken import SHAPE_AT, SPEECH
+from ..scripted import LAST_CHUNK, Provider, Request, Steps, chunk, close, respond
+from .inside import CONFIG, Inside, inside, inside_once
+from .spoken import PATHS, SHAPE_AT, SPEECH
 from .test_faults import frames
+from .wire import request
 
 pytestmark = pytest.mark.slow
 
@@ -38,16 +44,127 @@ async def test_an_exchange_leaves_no_cycles(client: str, upstream: str, stream: 
     with Provider(script) as provider:
         async with Inside(CONFIG, provider) as gateway:
             await ask(gateway, client, upstream, stream)  # what is made at first use
-            gc.collect()
-            gc.disable()
-            try:
+            with without_collector():
                 for _ in range(TIMES):
                     await ask(gateway, client, upstream, stream)
-                gc.set_debug(gc.DEBUG_SAVEALL)
-                gc.collect()
-                ours = [type(thing).__name__ for thing in gc.garbage if type(thing).__module__.startswith(("dragoman.", "tornado."))]
-            finally:
-                gc.set_debug(0)
-                gc.garbage.clear()
-                gc.enable()
-            assert ours == []
+                assert cycles() == []
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+def cycles() -> list[str]:
+    """What of ours the collector would have to find."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    return [type(thing).__name__ for thing in gc.garbage if type(thing).__module__.startswith(("dragoman.", "tornado."))]
+
+
+# ---- requests that fail ----
+
+SIZE = 1 << 20  # bytes of a request
+MANY = 60
+OURS = tuple(f"*/{package}/*.py" for package in ("proxy", "handlers", "codecs"))  # who allocated: the test's own ends keep bytes, too
+ROOM = 10 * SIZE  # what all of them together may leave behind
+
+
+@dataclass(frozen=True)
+class Failing:
+    """How a request fails. body: besides its padding; garbled: it is no JSON. left: its caller does not wait."""
+
+    steps: Steps
+    path: str = PATHS["chat"]
+    model: str = "chat/m"
+    more: dict[str, Any] | None = None
+    config: str = CONFIG
+    garbled: bool = False
+    left: bool = False
+
+    def request(self, padding: str) -> bytes:
+        body = {"model": self.model, "messages": [{"role": "user", "content": padding}], "input": "Hi", "max_tokens": 5}
+        data = request(self.path, body | (self.more or {}), x_dragoman_strict="1")
+        return data.replace(b'"max_tokens":5', b'"max_tokens":x') if self.garbled else data
+
+
+FALLBACK = CONFIG.replace(
+    "model_providers:",
+    'model_providers:\n  - {model: "up/m", base_url: "UPSTREAM/v1", access_key: k, retry_policy: {max_attempts: 2, backoff: {base: 1ms}}}'
+    '\n  - {model: "up/m", name: other, base_url: "UPSTREAM/v1", access_key: k, retry_policy: {max_attempts: 2, backoff: {base: 1ms}}}',
+)
+WORDS = [chunk(word) for word in SPEECH["chat"].words]
+OPENING = frames(*SPEECH["chat"].opening)
+FAILING = {
+    "not-json": Failing([], garbled=True),
+    "no-such-model": Failing([], model="nobody"),
+    "strict": Failing([], path=PATHS["messages"], more={"top_k": 3}),
+    "unkeyed": Failing([], config=CONFIG + "\naccess_keys: [{key: a-key-of-somebody}]"),
+    "refused-by-the-upstream": Failing([respond({"error": {"message": "No."}}, 400)]),
+    "refused-in-another-shape": Failing([respond({"error": {"message": "No."}}, 400)], path=PATHS["messages"]),
+    "closed": Failing([close]),
+    "garbled-answer": Failing([respond(b"{", content_type="application/json")]),
+    "all-candidates-failed": Failing([respond({}, 503)], config=FALLBACK, model="up/m"),
+    "broken-before-content": Failing([*OPENING, close], more={"stream": True}),
+    "broken-behind-content": Failing([*OPENING, *WORDS, close], more={"stream": True}),
+    "broken-in-another-shape": Failing(
+        [*OPENING, *map(chunk, SPEECH["chat"].words), close], path=PATHS["responses"], more={"stream": True}
+    ),
+    "raw-refused": Failing([respond({"error": {"message": "No."}}, 400)], path="/v1/embeddings"),
+    "raw-cut": Failing([respond(b"x" * 100)[:-10], close], path="/v1/embeddings"),
+    "count-failed": Failing([respond({}, 500)], path="/v1/messages/count_tokens", model="messages/m"),
+    "left": Failing([respond({})[:-1]], left=True),
+    "left-a-stream": Failing(OPENING, more={"stream": True}, left=True),
+    "left-raw": Failing([respond(b"x" * 100)[:-10]], path="/v1/embeddings", left=True),
+}
+
+
+async def fail(gateway: Inside, provider: Provider, how: Failing, padding: str) -> None:
+    asked = len(provider.requests)
+    async with gateway.call(how.request(padding)) as caller:
+        if how.left:
+            await provider.seen(lambda: len(provider.requests) > asked)
+            caller.leave()
+        else:
+            await caller.head()
+    await gateway.until(lambda: gateway.idle and gateway.server.connections == 0)
+    provider.requests.clear()
+
+
+@pytest.mark.parametrize("name", FAILING)
+@inside_once
+async def test_a_request_that_fails_leaves_no_cycles(name: str) -> None:
+    how = FAILING[name]
+    with Provider(lambda request: how.steps) as provider:
+        async with Inside(how.config, provider) as gateway:
+            await fail(gateway, provider, how, "Hi")
+            with without_collector():
+                for _ in range(TIMES):
+                    await fail(gateway, provider, how, "Hi")
+                assert cycles() == []
+
+
+@pytest.mark.parametrize("name", FAILING)
+@inside_once
+async def test_a_request_that_fails_keeps_nothing(name: str) -> None:
+    """With the collector off: what a body of a megabyte took is there again when its request is over."""
+    how = FAILING[name]
+    with Provider(lambda request: how.steps) as provider:
+        async with Inside(how.config, provider) as gateway:
+            await fail(gateway, provider, how, "Hi")
+            with without_collector():
+                tracemalloc.start()
+                try:
+                    for _ in range(MANY):
+                        await fail(gateway, provider, how, "x" * SIZE)
+                    ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, path) for path in OURS])
+                finally:
+                    tracemalloc.stop()
+                assert sum(statistic.size for statistic in ours.statistics("filename")) < ROOM

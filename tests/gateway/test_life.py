@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import Running, Start
-from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, respond, stream_head, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, respond, stream_head, until_closed, wait
 from .spoken import PATHS, SHAPES, SPEECH
 from .wire import Wire, ask, request
 
@@ -137,6 +138,65 @@ def test_a_second_signal_ends_at_once(start: Start, provider: Provider, workers:
         assert gateway.process.wait(25) == 1  # the grace is longer, and its end would be a 0
         with pytest.raises(EOFError):
             wire.until(b"[DONE]")
+
+
+# ---- what is carried, and what is told from the store ----
+
+SPEECH_REQUEST = {"model": "up/m", "input": "Hi", "voice": "a"}
+
+
+def drains(gateway: Running) -> None:
+    gateway.process.send_signal(signal.SIGTERM)
+    until(lambda: ask(gateway.port, READY).status == 503)
+
+
+def test_a_drain_waits_for_a_raw_answer(start: Start) -> None:
+    gate = Gate()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Provider([head, chunk(b"first"), wait(gate), chunk(b"last"), LAST_CHUNK]) as provider:
+        gateway = start(configured(provider))
+        with Wire(gateway.port) as wire:
+            wire.send(request("/v1/audio/speech", SPEECH_REQUEST))
+            assert wire.head()[0] == 200
+            wire.until(b"first")
+            drains(gateway)
+            assert ask(gateway.port, request("/v1/audio/speech", SPEECH_REQUEST)).status == 503
+            gate.open()
+            wire.until(b"last\r\n0\r\n\r\n")
+            assert gateway.process.wait(10) == 0
+
+
+def test_a_drain_waits_for_a_stored_stream(start: Start, provider: Provider, held: Held, tmp_path: Path) -> None:
+    """The events of a background response that another gateway runs are sent to their end."""
+    config = configured(provider).replace("model_providers", f'state_storage: {{type: sqlite, path: "{tmp_path}/state"}}\nmodel_providers')
+    here, there = start(config), start(config)
+    with Wire(here.port) as first, Wire(there.port) as wire:
+        first.send(request("/v1/responses", {"model": "up/m", "input": "Hi", "background": True, "stream": True}))
+        id = re.search(rb'"id":\s*"(resp_[0-9a-f]+)"', first.until(b"response.queued"))
+        assert id is not None
+        wire.send(request(f"/v1/responses/{id[1].decode()}?stream=true", method="GET"))
+        assert wire.head()[0] == 200
+        wire.until(b" world")
+        drains(there)
+        held.gate.open()
+        wire.until(b"event: response.completed")
+        wire.until(b"0\r\n\r\n")
+        assert there.process.wait(10) == 0
+        first.until(b"event: response.completed")
+
+
+def test_a_second_signal_cuts_a_raw_answer(start: Start) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Provider([head, chunk(b"first"), until_closed]) as provider:
+        gateway = start(configured(provider))
+        with Wire(gateway.port) as wire:
+            wire.send(request("/v1/audio/speech", SPEECH_REQUEST))
+            wire.until(b"first")
+            drains(gateway)
+            gateway.process.send_signal(signal.SIGTERM)
+            assert gateway.process.wait(10) == 1
+            with pytest.raises(EOFError):
+                wire.until(b"0\r\n\r\n")
 
 
 # ---- reload ----

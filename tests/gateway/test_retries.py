@@ -170,6 +170,7 @@ async def test_entries_of_one_model_are_told_apart_when_all_of_them_failed(shape
             f"unconfigured: {unset}",
         ]
         places = [explained[0], *explained]  # the refused connection was tried once more
+        assert gateway.lines[0]["sendings"] == 1
         assert gateway.lines[0]["tried"] == [f"{place[3:]}; failed, {fault}" for place, fault in zip(places, failures, strict=True)]
     for number, name in enumerate(("first", "second", "third"), 1):
         assert explained[number - 1].startswith(f"{number}. {name} (up/m): ")
@@ -248,24 +249,48 @@ async def test_without_a_policy_a_status_goes_to_the_caller_as_it_is() -> None:
             assert len(provider.requests) == 1
 
 
+@pytest.mark.parametrize("end", [close, reset])
+@pytest.mark.parametrize(
+    ("policy", "requests"),
+    [
+        ("weight: 1", 1),
+        ("retry_policy: {max_attempts: 1}", 1),
+        ("retry_policy: {max_attempts: 3, on_status_codes: [429, 503], backoff: {base: 10ms}}", 1),
+        ("retry_policy: {max_attempts: 3, on_status_codes: [502], backoff: {base: 10ms}}", 3),
+    ],
+)
 @inside_once
-async def test_without_a_policy_a_failed_connection_is_tried_once_more() -> None:
-    with Provider(in_turn([close], [respond(SPEECH["chat"].whole)])) as provider:
-        async with Inside(once("weight: 1"), provider) as gateway, gateway.ask("chat", "up/m") as caller:
-            assert (await caller.head())[0] == 200
+async def test_what_was_read_and_not_answered_is_sent_again_only_where_the_policy_says_so(policy: str, requests: int, end: Step) -> None:
+    with Provider([end]) as provider:
+        async with Inside(once(policy), provider) as gateway:
+            async with gateway.ask("chat", "up/m") as caller:
+                assert (await caller.head())[0] == 502
+            await gateway.until(lambda: gateway.lines)
+            assert len(provider.requests) == requests
+            assert (gateway.lines[0]["attempts"], gateway.lines[0]["sendings"]) == (requests, requests)
 
 
+@pytest.mark.parametrize("policy", ["weight: 1", "retry_policy: {max_attempts: 1}"])
 @inside_once
-async def test_a_kept_connection_that_was_closed_is_replaced_unseen() -> None:
-    first = {0: [respond(SPEECH["chat"].whole)], 1: [close]}
-    script = in_turn(first[0], first[1], first[0])
-    with Provider(script) as provider:
-        async with Inside(once("retry_policy: {max_attempts: 1}"), provider) as gateway:
-            for _ in range(2):
+async def test_a_kept_connection_on_which_the_request_was_read_is_not_stale(policy: str) -> None:
+    with Provider(in_turn([respond(SPEECH["chat"].whole)], [close])) as provider:
+        async with Inside(once(policy), provider) as gateway:
+            for status in (200, 502):
                 async with gateway.ask("chat", "up/m") as caller:
-                    assert (await caller.head())[0] == 200
+                    assert (await caller.head())[0] == status
             await gateway.until(lambda: len(gateway.lines) == 2)
-            assert [line["attempts"] for line in gateway.lines] == [1, 1]
+            assert [line["sendings"] for line in gateway.lines] == [1, 1]
+            assert len(provider.requests) == 2
+
+
+@inside_once
+async def test_a_failed_connection_is_tried_once_more_without_a_policy() -> None:
+    config = once("weight: 1").replace("UPSTREAM", "http://127.0.0.1:1")
+    async with Inside(config) as gateway:
+        async with gateway.ask("chat", "up/m") as caller:
+            assert (await caller.head())[0] == 502
+        await gateway.until(lambda: gateway.lines)
+        assert (gateway.lines[0]["attempts"], gateway.lines[0]["sendings"]) == (2, 0)
 
 
 # ---- several candidates ----
@@ -321,6 +346,36 @@ async def test_who_failed_is_passed_over_for_a_while() -> None:
             now += 2 * ejection.FIRST
             await ask(gateway, 2)
             assert seen[7:] == ["one", "one"]
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 429])
+@pytest.mark.parametrize(("own", "kept"), [("true", True), ("false", False)])
+@inside_once
+async def test_a_callers_own_credential_passes_nobody_over(status: int, own: str, kept: bool) -> None:
+    """Where the gateway's own is used, its refusal concerns everybody."""
+    seen: list[str] = []
+    refused: Steps = [respond({"error": {"message": "No.", "type": "whatever"}}, status)]
+    answers: dict[str, Answer] = {"one": lambda speech, streamed: refused, "two": well}
+    policy = f", passthrough_auth: {own}, retry_policy: {{max_attempts: 1, on_status_codes: [401-403, 429]}}"
+    with Provider(split(answers, seen)) as provider:
+        async with Inside(THREE, provider, WEIGHT1=policy, WEIGHT2="") as gateway:
+            await ask(gateway, 1)
+            answers["one"] = well
+            await ask(gateway, 1)
+    assert seen == ["one", "two", "one" if kept else "two"]
+
+
+@inside_once
+async def test_a_callers_own_limit_told_within_a_stream_passes_nobody_over() -> None:
+    seen: list[str] = []
+    limited = frames(b'data: {"error": {"message": "Slow down.", "type": "rate_limit_error"}}\n\n')
+    answers: dict[str, Answer] = {"one": lambda speech, streamed: [*limited, LAST_CHUNK], "two": well}
+    with Provider(split(answers, seen)) as provider:
+        async with Inside(THREE, provider, WEIGHT1=", passthrough_auth: true", WEIGHT2="") as gateway:
+            for _ in range(2):
+                async with gateway.ask("chat", "up/m", stream=True) as caller:
+                    assert b"Hello" in await caller.body((await caller.head())[1])
+    assert seen == ["one", "two"] * 2
 
 
 @inside_once

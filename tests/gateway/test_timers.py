@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from dragoman.proxy.exchange import attempt
 from dragoman.proxy.process import server
 from dragoman.proxy.wire import inbound
 
-from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, respond, stream_head, until_closed, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, close, respond, stream_head, until_closed, wait
 from .inside import CONFIG, Inside, inside, inside_once
 from .spoken import SHAPES, SPEECH, Judges
 
@@ -158,28 +157,25 @@ PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 COMMENT = b": keep-alive\n\n"
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep-alives and the commit of silent streams after moments instead of many seconds."""
-    monkeypatch.setattr(attempt, "KEEP_ALIVE", 0.05)
-    monkeypatch.setattr(attempt, "COMMIT_AFTER", 0.12)
+# keep-alives, and the heads of silent streams, after moments instead of many seconds
+QUICK = "\nkeep_alive: {stream: 50ms, begin_after: 120ms}"
 
 
 @pytest.mark.parametrize("place", ["before-content", "after-content"])
 @pytest.mark.parametrize("upstream", SHAPES)
 @pytest.mark.parametrize("client", SHAPES)
 @inside_once
-async def test_keep_alives(quick: None, client: str, upstream: str, place: str) -> None:
-    """A stream that is silent for long is committed, and kept alive in its shape's own way; the answer is whole in the end."""
+async def test_keep_alives(client: str, upstream: str, place: str) -> None:
+    """A stream that is silent for long begins by time, and is kept alive: by comments, behind its content in its shape's own way."""
     gate = Gate()
     speech = SPEECH[upstream]
     first = speech.words if place == "after-content" else []
     last = [] if first else speech.words
     script = [*frames(*speech.opening, *first), wait(gate), *map(chunk, [*last, *speech.ending]), LAST_CHUNK]
     with Provider(script) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.ask(client, f"{upstream}/m", stream=True) as caller:
+        async with Inside(CONFIG + QUICK, provider) as gateway, gateway.ask(client, f"{upstream}/m", stream=True) as caller:
             status, headers = await caller.head()
-            beat = PING if client == "messages" else COMMENT
+            beat = PING if client == "messages" and first else COMMENT
             said = await caller.until(beat)
             said += await caller.until(beat)
             gate.open()
@@ -193,10 +189,10 @@ async def test_keep_alives(quick: None, client: str, upstream: str, place: str) 
 @pytest.mark.parametrize("upstream", SHAPES)
 @pytest.mark.parametrize("client", SHAPES)
 @inside_once
-async def test_keep_alives_before_anything(quick: None, client: str, upstream: str) -> None:
+async def test_keep_alives_before_anything(client: str, upstream: str) -> None:
     """Headers came and no event yet: nothing but comments fits in; what fails after them is told in the stream."""
     with Provider([stream_head(), until_closed]) as provider:
-        async with Inside(timed("timeouts: {idle: 400ms}"), provider) as gateway:
+        async with Inside(timed("timeouts: {idle: 400ms}") + QUICK, provider) as gateway:
             async with gateway.ask(client, f"{upstream}/m", stream=True) as caller:
                 status, headers = await caller.head()
                 assert status == 200
@@ -208,19 +204,77 @@ async def test_keep_alives_before_anything(quick: None, client: str, upstream: s
 
 
 @pytest.mark.parametrize("upstream", SHAPES)
+@pytest.mark.parametrize("client", SHAPES)
 @inside_once
-async def test_no_keep_alive_before_the_headers(quick: None, upstream: str) -> None:
-    """As long as the upstream has not answered, its error can be told as an HTTP status, however long that takes."""
+async def test_keep_alives_before_the_headers(client: str, upstream: str) -> None:
+    """The upstream has not even answered: the stream begins all the same, and the upstream's refusal is an error in it."""
     gate = Gate()
-    with Provider([wait(gate), respond({"error": {"message": "no"}}, 400)]) as provider:
+    with Provider([wait(gate), respond({"error": {"message": "Not like this."}}, 400)]) as provider:
+        async with Inside(CONFIG + QUICK, provider) as gateway, gateway.ask(client, f"{upstream}/m", stream=True) as caller:
+            status, headers = await caller.head()
+            assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+            assert headers["x-dragoman-upstream"] == f"{upstream}/m"
+            said = await caller.until(COMMENT) + await caller.until(COMMENT)
+            gate.open()
+            said += await caller.body(headers)
+            assert b"Not like this." in said
+            assert b"event: error" in said if client != "chat" else b'data: {"error"' in said
+            await gateway.until(lambda: gateway.lines)
+            assert "error" in gateway.lines[0]
+
+
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_an_error_before_the_stream_begins_is_a_status(upstream: str) -> None:
+    with Provider([respond({"error": {"message": "no"}}, 400)]) as provider:
         async with Inside(CONFIG, provider) as gateway, gateway.ask("chat", f"{upstream}/m", stream=True) as caller:
-            asyncio.get_running_loop().call_later(0.3, gate.open)
-            status, _ = await caller.head()
-            assert status == 400
+            assert (await caller.head())[0] == 400
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["no-headers", "no-content"])
+@pytest.mark.parametrize("client", SHAPES)
+@inside_once
+async def test_another_candidate_takes_over_behind_keep_alives(client: str, late: bool) -> None:
+    """Nothing but keep-alives was sent: the caller gets the whole answer of the next upstream, and nothing of the first."""
+    gate = Gate()
+    speech = SPEECH["chat"]
+    first = [*(frames(*speech.opening) if late else []), wait(gate), *([] if late else [respond({}, 503)]), close]
+    answers = iter([first, [*frames(*speech.opening, *speech.words, *speech.ending), LAST_CHUNK]])
+    config = CONFIG.replace("model_providers:", 'model_providers:\n  - {model: "up/m", base_url: "UPSTREAM/v1", access_key: k}') + (
+        '\n  - {model: "up/m", name: other, base_url: "UPSTREAM/v1", access_key: k}'
+    )
+    with Provider(lambda request: next(answers)) as provider:
+        async with Inside(config + QUICK, provider) as gateway, gateway.ask(client, "up/m", stream=True) as caller:
+            status, headers = await caller.head()
+            said = await caller.until(COMMENT)
+            gate.open()
+            said += await caller.body(headers)
+            assert status == 200
+            assert said.count(b"Hello") >= 1
+            assert (
+                said.count({"chat": b'"role"', "messages": b"event: message_start", "responses": b"event: response.created"}[client]) == 1
+            )
+            await gateway.until(lambda: gateway.lines)
+            assert gateway.lines[0]["attempts"] == 2
+            assert "error" not in gateway.lines[0]
+
+
+@inside_once
+async def test_a_stream_begins_between_two_attempts() -> None:
+    """While a retry waits for its turn the caller is kept alive, too."""
+    policy = "retry_policy: {max_attempts: 2, backoff: {base: 400ms, max: 1s}}"
+    speech = SPEECH["chat"]
+    answers = iter([[respond({}, 503)], [*frames(*speech.opening, *speech.words, *speech.ending), LAST_CHUNK]])
+    with Provider(lambda request: next(answers)) as provider:
+        async with Inside(timed(policy) + QUICK, provider) as gateway, gateway.ask("messages", "chat/m", stream=True) as caller:
+            _, headers = await caller.head()
+            said = await caller.body(headers)
+            assert said.startswith(COMMENT)
+            assert b"message_stop" in said
 
 
 @pytest.mark.parametrize("client", SHAPES)
-def test_the_sdk_takes_keep_alives(quick: None, client: str) -> None:
+def test_the_sdk_takes_keep_alives(client: str) -> None:
     """The vendors' SDKs hear nothing of them."""
     speech = SPEECH["chat"]
     gates = [Gate() for _ in range(3)]
@@ -231,7 +285,7 @@ def test_the_sdk_takes_keep_alives(quick: None, client: str) -> None:
 
     async def main() -> None:
         with Provider(script) as provider:
-            async with Inside(CONFIG, provider) as gateway:
+            async with Inside(CONFIG + QUICK, provider) as gateway:
                 judges = Judges(f"http://127.0.0.1:{gateway.port}")
                 for number, gate in enumerate(gates, 1):
                     asyncio.get_running_loop().call_later(0.3 * number, gate.open)
@@ -258,7 +312,7 @@ UNFINISHED = {
 async def test_a_slow_request_is_given_up(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """However steadily its bytes come: what counts is the time since it began."""
     monkeypatch.setattr(server, "SWEEP", 0.05)
-    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name else "PATIENCE", 1.0)
+    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name or name == "nothing" else "PATIENCE", 1.0)
     async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, gateway.call(UNFINISHED[name]) as caller:
 
         async def trickle() -> None:
@@ -291,16 +345,22 @@ async def test_a_request_that_is_being_answered_may_take_longer(monkeypatch: pyt
 
 
 @inside_once
-async def test_more_connections_than_there_may_be_wait_for_their_turn() -> None:
-    """They are not refused: whoever comes when all places are taken is served as soon as one is free."""
+@pytest.mark.parametrize("end", ["left", "answered"])
+async def test_more_connections_than_there_may_be_wait_for_their_turn(end: str) -> None:
+    """They are not refused: whoever comes when all places are taken by requests is served as soon as one of these is over."""
     health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, contextlib.AsyncExitStack() as others:
-        gateway._acceptor._most = 3
-        callers = [await others.enter_async_context(gateway.call(health)) for _ in range(3)]
-        assert [(await caller.head())[0] for caller in callers] == [200] * 3
-        async with gateway.call(health) as late:
-            answered = asyncio.create_task(late.head())
-            await gateway.until(lambda: gateway._acceptor._full)
-            assert (gateway.server.connections, answered.done()) == (3, False)
-            callers[0].leave()
-            assert (await answered)[0] == 200
+    gate = Gate()
+    with Provider(
+        [*frames(*SPEECH["chat"].opening, *SPEECH["chat"].words), wait(gate), *map(chunk, SPEECH["chat"].ending), LAST_CHUNK]
+    ) as provider:
+        async with Inside(CONFIG, provider) as gateway, contextlib.AsyncExitStack() as others:
+            gateway._acceptor._most = 3
+            asked = [gateway.ask("chat", "chat/m", stream=True) for _ in range(3)]
+            callers = [await others.enter_async_context(one) for one in asked]
+            assert [(await caller.head())[0] for caller in callers] == [200] * 3
+            async with gateway.call(health) as late:
+                answered = asyncio.create_task(late.head())
+                await gateway.until(lambda: gateway._acceptor._full)
+                assert (gateway.server.connections, answered.done()) == (3, False)
+                callers[0].leave() if end == "left" else gate.open()
+                assert (await answered)[0] == 200

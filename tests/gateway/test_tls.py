@@ -134,7 +134,7 @@ async def test_who_does_not_shake_hands_is_let_go(tls: Contexts, client: Callabl
 
 @inside
 async def test_who_says_nothing_is_let_go(tls: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbound, "PATIENCE", 0.1)
+    monkeypatch.setattr(inbound, "HEAD_PATIENCE", 0.1)
     monkeypatch.setattr(server, "SWEEP", 0.05)
     async with Inside(CONFIG, tls=tls) as gateway:
         with socket.create_connection(("127.0.0.1", gateway.port)):

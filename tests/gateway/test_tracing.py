@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from time import monotonic
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
+
+from dragoman.conf.model import Tracing
+from dragoman.proxy.telemetry.tracing import Tracer
 
 from ..conftest import Running, Start
-from ..scripted import Provider, Request, respond
+from ..scripted import Provider, Request, Steps, respond, until_closed
 from .wire import ask, request
 
 pytestmark = pytest.mark.slow
@@ -149,6 +161,58 @@ def test_a_collector_that_is_gone_harms_nobody(start: Start) -> None:
     gateway.stop()
 
 
+def test_a_collector_that_accepts_and_never_answers_does_not_hold_the_process(start: Start) -> None:
+    """The process ends by itself, before whoever waits for it ends it: the exit code tells."""
+
+    def script(asked: Request) -> Steps:
+        return [until_closed] if asked.target == "/v1/traces" else [respond(WHOLE)]
+
+    with Provider(script) as provider:
+        config = CONFIG.replace("UPSTREAM", provider.url).replace("COLLECTOR", provider.url).replace("SAMPLING", "100")
+        gateway = start(config)
+        assert _call(gateway, "real") == 200
+        provider.wait_for(lambda: any(asked.target == "/v1/traces" for asked in provider.requests))
+        assert _call(gateway, "real") == 200  # its spans wait behind those
+        gateway.stop()
+        assert "did not take the last spans" in gateway.log()
+
+
+def test_a_span_is_what_the_api_makes_of_it() -> None:
+    """Written down as the SDK's own class, it is exported like one that was begun and ended through OpenTelemetry's API."""
+
+    class Ids(RandomIdGenerator):
+        def generate_span_id(self) -> int:
+            return 7
+
+    attributes = {"text": "a", "number": 1, "share": 0.5, "flag": True, "list": ["a", "b"]}
+    parent = SpanContext(int(TRACE, 16), int(PARENT, 16), False, TraceFlags(1))
+
+    async def written() -> None:
+        tracer = Tracer(Tracing(otlp_endpoint=provider.url))
+        own = SpanContext(parent.trace_id, 7, False, parent.trace_flags)
+        outcome = Status(StatusCode.ERROR, "why")
+        tracer.write("a name", SpanKind.CLIENT, own, parent, (monotonic() - 2, monotonic() - 1), attributes, outcome)
+        await tracer.close()
+
+    with Provider([respond(b"")]) as provider:
+        asyncio.run(written())
+        (found,) = provider.requests
+    (resource,) = ExportTraceServiceRequest.FromString(found.body).resource_spans
+    (scope,) = resource.scope_spans
+    (ours,) = scope.spans
+    spans = InMemorySpanExporter()
+    api = TracerProvider(id_generator=Ids(), shutdown_on_exit=False)
+    api.add_span_processor(SimpleSpanProcessor(spans))
+    around = set_span_in_context(NonRecordingSpan(parent), Context())
+    span = api.get_tracer("dragoman").start_span("a name", around, SpanKind.CLIENT, attributes, start_time=ours.start_time_unix_nano)
+    span.set_status(Status(StatusCode.ERROR, "why"))
+    span.end(ours.end_time_unix_nano)
+    (theirs,) = encode_spans(spans.get_finished_spans()).resource_spans[0].scope_spans
+    assert ours == theirs.spans[0]
+    assert scope.scope == theirs.scope
+    assert 0.9e9 < ours.end_time_unix_nano - ours.start_time_unix_nano < 1.1e9
+
+
 def test_nothing_is_loaded_when_it_is_off() -> None:
-    code = "import sys, dragoman.proxy.process.server; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    code = "import sys, dragoman.proxy.process.worker; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0

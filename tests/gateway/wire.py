@@ -48,7 +48,11 @@ class Wire:
         self.sock.settimeout(seconds)
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.sock.connect((HOST.decode(), port))
+        try:
+            self.sock.connect((HOST.decode(), port))
+        except OSError:
+            self.sock.close()
+            raise
         self._buffer = b""
 
     def __enter__(self) -> Self:

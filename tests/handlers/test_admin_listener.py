@@ -10,8 +10,8 @@ from tornado.web import Application
 from dragoman import conf
 from dragoman.conf.model import Listener
 from dragoman.proxy.app import make_admin_app
+from dragoman.proxy.inspector.admin import Admin
 from dragoman.proxy.inspector.ring import Ring
-from dragoman.proxy.process.admin import Admin
 
 from .asking import ask
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.gen_test
 
 @pytest.fixture
 def app() -> Application:
-    admin = Admin(CONFIG, Ring(lambda looking, content: None), lambda: b"dragoman_streams_open 0.0\n")
+    admin = Admin(CONFIG, Ring(lambda looking, content: None), lambda: b"dragoman_streams_open 0.0\n", list)
     return make_admin_app(admin, Listener("admin", hosts=("admin.example",)))
 
 

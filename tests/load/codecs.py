@@ -16,15 +16,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from dragoman.codecs import chat, messages, responses
+from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.sse import Splitter
 
 from . import shapes
 
-CODECS: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
-DIRECTIONS = tuple(permutations(CODECS, 2))  # (upstream, client)
+DIRECTIONS = tuple(permutations(SHAPES, 2))  # (upstream, client)
 DELTAS = 400
 ROUNDS = 15
 
@@ -40,14 +39,18 @@ def pipe(upstream: str, client: str) -> Callable[[bytes], bytes]:
     """From the upstream's bytes to the client's, as an exchange has it."""
     reply = Reply(Request(client, "load", {}, True))
     split = Splitter().feed
-    decode = CODECS[upstream].StreamDecoder(reply).feed
-    encode = CODECS[client].StreamEncoder(reply).feed
+    decode = SHAPES[upstream].Decoder(reply).feed
+    encode, framing = SHAPES[client].Encoder(reply).feed, SHAPES[client].framing
+    before, between, after = framing.before, framing.between, framing.after
 
     def feed(data: bytes) -> bytes:
-        found: list[Any] = []
-        for frame in split(data):
-            found += decode(frame)
-        return encode(found) if found else b""
+        came = split(data)
+        found = decode(came[0]) if len(came) == 1 else [event for frame in came for event in decode(frame)]
+        frames = encode(found)
+        if len(frames) != 1:
+            return framing.join(frames)
+        name, text = frames[0]
+        return b"".join((before, name, between, text, after))
 
     return feed
 

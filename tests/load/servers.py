@@ -45,8 +45,9 @@ _WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from dragoman.proxy
 
 # nothing is counted, logged or traced when an exchange begins and ends: what these cost is the difference
 _SILENT = (
-    "import sys; from dragoman.proxy import gateway; from dragoman.proxy.telemetry import metrics; from dragoman.proxy.cli import main; "
-    "gateway.Gateway.settle = lambda *_: None; metrics.Metrics.opened = lambda *_: None; sys.exit(main(sys.argv[1:]))"
+    "import sys; from dragoman.proxy.cli import main; "
+    "from dragoman.proxy.exchange import exchange; from dragoman.proxy.telemetry import metrics; "
+    "exchange.settle = lambda *_: None; metrics.Metrics.opened = lambda *_: None; sys.exit(main(sys.argv[1:]))"
 )
 _PROGRAMS = {"dragoman-asyncio": ["-c", _WITHOUT_UVLOOP], "dragoman-silent": ["-c", _SILENT]}
 _TRACING = 'tracing: {{otlp_endpoint: "http://127.0.0.1:{upstream}", random_sampling: 100}}\n'

@@ -175,7 +175,8 @@ def test_the_command_reports_for_people_and_as_json(url: str) -> None:
     told = command(*common)
     assert (told.returncode, told.stderr) == (0, "")
     lines = [line[:22].strip() for line in told.stdout.splitlines()[1:]]
-    assert lines == ["requests/s", "events/s", "time to first token", "time to the end", "added latency", "errors"]
+    assert ", 0.4 s\n" in told.stdout
+    assert lines == ["measured", "requests/s", "events/s", "time to first token", "time to the end", "added latency", "errors"]
     found = orjson.loads(command(*common, "--json").stdout)
     assert found["plan"]["shape"] == "messages"
     assert found["requests_per_s"] > 0

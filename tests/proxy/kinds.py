@@ -38,7 +38,6 @@ def reachable(url: str, port: int) -> bool:
 def postgres() -> Iterator[str]:
     """A connection string with a schema of its own."""
     psycopg = pytest.importorskip("psycopg", reason="needs psycopg (dragoman[postgres])")
-    pytest.importorskip("psycopg_pool", reason="needs psycopg_pool (dragoman[postgres])")
     if not reachable(POSTGRES, 5432):
         pytest.skip(f"no PostgreSQL at {urlsplit(POSTGRES).hostname}: set DRAGOMAN_TEST_POSTGRES")
     schema = f"dragoman_{secrets.token_hex(6)}"

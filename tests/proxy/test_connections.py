@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from dragoman.codecs import errors
+from dragoman.proxy.wire import pool
 from dragoman.proxy.wire.upstream import UpstreamRequest
 
 from ..scripted import (
@@ -17,6 +18,7 @@ from ..scripted import (
     stream,
     stream_head,
     tls_contexts,
+    until_closed,
     wait,
 )
 from .loops import all_closed, closed_by, fault, first_only, looped, options
@@ -120,14 +122,61 @@ async def test_what_comes_on_an_idle_connection_drops_it(client, later):
 
 @looped
 @pytest.mark.parametrize("end", [close, reset])
-@pytest.mark.parametrize("body", [b"", b"y" * 3_000_000])
-async def test_a_stale_connection_is_replaced(client, end, body):
+async def test_a_stale_connection_is_replaced_for_an_idempotent_request(client, end):
     with Provider(first_only(end)) as provider:
-        for _ in range(3):
-            assert (await client.fetch(UpstreamRequest(provider.url, "POST", body=body))).body == b"x"
-    answered = [request for request in provider.requests if len(provider.connections[request.connection].requests) == 1]
-    assert [len(request.body) for request in answered] == [len(body)]
+        for sendings in (1, 2, 2):
+            request = UpstreamRequest(provider.url)
+            assert (await client.fetch(request)).body == b"x"
+            assert request.sendings == sendings
     assert [request.connection for request in provider.requests] == [0, 0, 1, 1, 2]
+
+
+@looped
+@pytest.mark.parametrize("end", [close, reset])
+@pytest.mark.parametrize("body", [b"", b"y" * 3_000_000])
+async def test_what_was_read_is_not_sent_again(client, end, body):
+    """Neither on a connection of its own nor on a pooled one."""
+    with Provider(first_only(end)) as provider:
+        for _ in range(2):
+            assert (await client.fetch(UpstreamRequest(provider.url, "POST", body=body))).body == b"x"
+            request = UpstreamRequest(provider.url, "POST", body=body)
+            refused = await fault(client, request)
+            assert (type(refused), refused.sent, request.sendings) == (errors.Refused, True, 1)
+    assert [request.connection for request in provider.requests] == [0, 0, 1, 1]
+
+
+@looped
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("later", [b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", close, reset])
+async def test_a_connection_that_ended_while_the_loop_was_busy_is_not_used(client, later, secure):
+    server, trust = tls_contexts() if secure else (None, None)
+    gate = Gate()
+
+    def script(request):
+        return [respond(b"x")] if request.target == "/again" else [respond(b"x"), wait(gate), later, until_closed]
+
+    with Provider(script, tls=server) as provider:
+        await client.fetch(UpstreamRequest(provider.url, "POST", ssl_context=trust))
+        gate.open()
+        # blocking the loop, so that it has not seen the end
+        provider.wait_for(lambda: closed_by(provider) == ["script"] or provider.connections[0].sent > len(respond(b"x")))
+        request = UpstreamRequest(f"{provider.url}/again", "POST", ssl_context=trust)
+        assert (await client.fetch(request)).body == b"x"
+        assert [request.connection for request in provider.requests] == [0, 1]
+        assert request.sendings == 1
+
+
+@looped
+async def test_an_old_connection_is_not_used_again(client, monkeypatch):
+    with Provider([respond(b"x")]) as provider:
+        monkeypatch.setattr(pool, "OLDEST", -1.0)
+        for _ in range(2):
+            await client.fetch(UpstreamRequest(provider.url))
+        await all_closed(provider)
+        monkeypatch.undo()
+        for _ in range(2):
+            await client.fetch(UpstreamRequest(provider.url))
+        assert [request.connection for request in provider.requests] == [0, 1, 2, 2]
 
 
 @looped

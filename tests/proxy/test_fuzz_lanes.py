@@ -19,7 +19,8 @@ from dragoman.codecs import errors
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.tools import Declared, ToolMap
-from dragoman.proxy.exchange.lanes import BytesLane, EventsLane, translate_whole
+from dragoman.proxy.exchange.lanes import BytesLane, EventsLane, collected, json_object
+from dragoman.proxy.exchange.shapes import SHAPES as CODECS
 
 from ..codecs.fuzzing import bitten, odd, rounds, spoiled
 from ..codecs.grammar import GRAMMARS
@@ -139,7 +140,9 @@ def play_whole(dice: random.Random, client: str, upstream: str) -> None:
     if dice.random() < 0.3:
         body = bitten(dice, body)
     try:
-        collector, found = translate_whole(body, reply(dice, client, upstream), upstream, client)
+        said = reply(dice, client, upstream)
+        found = CODECS[upstream].decode_response(json_object(body), said)
+        collector = collected(found, said, client)
     except errors.LocalBug:
         raise
     except errors.GatewayError:

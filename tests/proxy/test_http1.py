@@ -67,7 +67,7 @@ WIRE = [
     (b"HTTP/1.1 204 No Content\r\n\r\n", None, (204, b"", "reusable")),
     (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", None, (304, b"", "reusable")),
     (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", None, (302, b"", "reusable")),
-    (b"HTTP/1.1 999 Denied\r\nContent-Length: 0\r\n\r\n", None, (999, b"", "reusable")),
+    (b"HTTP/1.1 999 Denied\r\nContent-Length: 0\r\n\r\n", None, (None, b"", "Garbled")),
     (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi", None, (200, b"hi", "reusable")),
     (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3 + OK + b"Content-Length: 2\r\n\r\nhi", None, (200, b"hi", "reusable")),
     (b"HTTP/1.1 200 OK\r\nConte", None, (None, b"", "no head")),
@@ -286,7 +286,7 @@ def test_inflates_each_flush_at_once():
 
 @given(st.binary(max_size=3000), st.sampled_from(["gzip", "deflate"]), st.data())
 def test_inflate_round_trip(text, coding, data):
-    wire = gzip.compress(text) if coding == "gzip" else zlib.compress(text)
+    wire = gzip.compress(text, mtime=0) if coding == "gzip" else zlib.compress(text)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(wire)))) | {0, len(wire)})
     inflater = http1.Inflater(coding)
     assert b"".join(piece for a, b in itertools.pairwise(cuts) for piece in inflater.feed(wire[a:b])) == text

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.proxy.exchange.lanes import _EVENT, events_of
+from dragoman.codecs import errors
+from dragoman.codecs.reply import MAX_ANSWER, Reply
+from dragoman.codecs.request import Request
+from dragoman.proxy.exchange.lanes import _EVENT, EventsLane, events_of
 
 
 @pytest.mark.parametrize(
@@ -26,3 +31,60 @@ def test_events(whole: bytes, events: list[bytes]) -> None:
 @given(st.text("ab\n").map(str.encode))
 def test_both_ways_to_cut_agree(whole: bytes) -> None:
     assert events_of(whole) == _EVENT.findall(whole)
+
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+START = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","content":[]}}\n\n'
+)
+
+
+@pytest.mark.parametrize(("caller", "waits"), [("chat", b": keep-alive\n\n"), ("responses", b": keep-alive\n\n")])
+def test_a_ping_of_the_upstream_keeps_the_caller_waiting(caller: str, waits: bytes) -> None:
+    lane = EventsLane(Reply(Request(caller, "m", {}, True)), "messages", caller, 1 << 20)
+    assert lane.feed(PING) == waits
+    assert lane.feed(START + PING)  # something comes: no keep-alive is needed beside it
+    assert lane.feed(PING) == waits == lane.keep_alive()
+    lane.break_off(errors.Truncated("gone"))
+    assert lane.close()
+    assert lane.keep_alive() == b""
+
+
+def test_pings_toward_a_caller_whose_api_has_them() -> None:
+    lane = EventsLane(Reply(Request("messages", "m", {}, True)), "chat", "messages", 1 << 20)
+    assert lane.keep_alive() == b": keep-alive\n\n"
+    lane.feed(b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n')
+    assert lane.keep_alive() == PING
+
+
+def delta(text: str) -> bytes:
+    return b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % text.encode()
+
+
+@pytest.mark.parametrize("text", ["x", "x" * 300, "x" * 5000])
+@pytest.mark.parametrize("caller", ["messages", "responses"])
+def test_an_answer_that_does_not_end(caller: str, text: str) -> None:
+    """What is kept of it stays near the limit, however small its pieces are; then it ends in the shape's own failure."""
+    most = 1 << 20
+    lane = EventsLane(Reply(Request(caller, "m", {}, True), max_answer=most), "chat", caller, 1 << 20)
+    with pytest.raises(errors.Overlong) as caught:
+        feed_on(lane, delta(text))
+    assert most / 4 < lane.events * max(len(text), 64) < most * 3
+    lane.break_off(caught.value)
+    assert b"longer than this gateway keeps" in lane.close()
+
+
+def feed_on(lane: EventsLane, one: bytes) -> None:
+    for _ in range(1 << 20):
+        lane.feed(one)
+
+
+def test_an_answer_of_ordinary_length_is_not_cut() -> None:
+    """A hundred thousand tokens, framed as the vendors frame them, are far from the limit."""
+    chunk = {"id": "chatcmpl-" + "c" * 29, "object": "chat.completion.chunk", "created": 1, "model": "m", "system_fingerprint": "f" * 90}
+    choice = {"index": 0, "delta": {"content": " word"}, "logprobs": None, "finish_reason": None}
+    one = b"data: %b\n\n" % json.dumps(chunk | {"choices": [choice]}).encode()
+    lane = EventsLane(Reply(Request("messages", "m", {}, True), max_answer=MAX_ANSWER // 4), "chat", "messages", 1 << 20)
+    for _ in range(100):
+        lane.feed(one * 1000)
+    assert lane.events == 100_000

@@ -6,7 +6,7 @@ import pytest
 from tornado.httputil import HTTPHeaders
 
 from dragoman.codecs import errors
-from dragoman.proxy.keys.pages import Hosts, check
+from dragoman.proxy.wire.pages import Hosts, check
 
 OURS = Hosts(["gateway.example", "Other.Example."])
 

@@ -11,8 +11,9 @@ import pytest
 from dragoman import conf
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.errors import Missing, NoCandidate, Unconfigured
+from dragoman.codecs.registry import SHAPES
 from dragoman.conf import flags
-from dragoman.proxy.routing.router import API_OF, Router, ServedModel, check_lines
+from dragoman.proxy.routing.router import Router, ServedModel, check_lines
 
 
 def router(text, draw=None, **environ):
@@ -80,7 +81,7 @@ def test_which_api_is_spoken(shape, entry, upstream):
 
 def test_the_table_of_what_to_speak_instead():
     served = router("model_providers: [{model: openai/x}, {model: anthropic/y}]")
-    spoken = {(shape, model): served.candidates(shape, model).candidates[0].shape for shape in API_OF for model in ("x", "y")}
+    spoken = {(shape, model): served.candidates(shape, model).candidates[0].shape for shape in SHAPES for model in ("x", "y")}
     assert spoken == {
         ("chat", "x"): "chat",
         ("messages", "x"): "chat",
@@ -317,6 +318,7 @@ def test_capabilities_in_layers():
     assert capabilities("model: openai/x").openai_host
     assert capabilities("model: openai/x").c_max_tokens_field == "max_completion_tokens"
     assert not capabilities("model: openai/x, base_url: 'http://h'").openai_host
+    assert capabilities("model: openai/x, base_url: 'http://h', http_host: api.openai.com").openai_host
     assert capabilities("model: openai/*", "openai/gpt-4o").c_effort_values == ()
     assert capabilities("model: anthropic/*", "claude-opus-4-8").m_max_output == 128000
     written = capabilities("model: openai/x, capabilities: {c: {reasoning_in: reasoning}, owns_key: false, reasoning_domain: d}")

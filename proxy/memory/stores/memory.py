@@ -1,4 +1,8 @@
-"""Entries in this process. The oldest go when there are too many of them or they weigh too much, and each when it expires."""
+"""Entries in this process, bounded in number and weight, and each by its expiry.
+
+When there are too many, or they weigh too much, the oldest entry of the owner who has most of that goes. So a caller who writes
+without end pushes out its own entries and nobody else's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic, time
 
+from ....codecs import errors
 from . import Entry
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -15,44 +20,57 @@ _OVERHEAD = 200  # bytes that an entry, a part or a value costs besides its cont
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Share:
+    """What one owner has. names: the entry written last stands last."""
+
+    names: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    weight: int = 0
+
+
+@dataclass(slots=True)
+class _Stored:
+    owner: str
     expires_at: float
     parts: dict[str, bytes] = field(default_factory=dict)
     aliases: set[str] = field(default_factory=set)
     log: dict[int, bytes] = field(default_factory=dict)
     next: int = 0
-    weight: int = _OVERHEAD
+    token: str = ""  # of the last append
+    weight: int = 0
 
 
 class MemoryStore:
-    """max_entries, max_bytes: what is kept at most. clock: seconds since the epoch."""
+    """max_entries, max_bytes: of all owners together. most_per_owner: entries of one. clock: seconds since the epoch."""
 
-    def __init__(self, max_entries: int, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time) -> None:
-        self._entries: OrderedDict[str, _Kept] = OrderedDict()  # the one written last stands last
+    def __init__(
+        self,
+        max_entries: int,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time,
+        most_per_owner: int | None = None,
+    ) -> None:
+        self._entries: OrderedDict[str, _Stored] = OrderedDict()  # the one written last stands last
+        self._shares: dict[str, _Share] = {}
         self._aliases: dict[str, str] = {}
         self._leases: dict[str, tuple[str, float]] = {}
-        self._max_entries, self._max_bytes = max_entries, max_bytes
+        self._max_entries, self._max_bytes, self._most_per_owner = max_entries, max_bytes, most_per_owner
         self._weight = 0
         self._clock = clock
 
     async def put(self, entry: Entry) -> None:
-        kept = self._find(entry.name) or _Kept(entry.expires_at)
-        added = sum(len(value) + _OVERHEAD for value in entry.parts.values()) + sum(map(len, entry.aliases))
-        freed = sum(len(kept.parts[part]) + _OVERHEAD for part in entry.parts if part in kept.parts)
-        kept.parts.update(entry.parts)
-        kept.expires_at = entry.expires_at
-        kept.aliases.update(entry.aliases)
+        stored = self._find(entry.name) or self._added(entry)
+        before = sum(len(stored.parts[part]) + _OVERHEAD for part in entry.parts if part in stored.parts)
+        before += sum(map(len, stored.aliases))
+        stored.parts.update(entry.parts)
+        stored.expires_at = entry.expires_at
+        stored.aliases.update(entry.aliases)
         self._aliases.update(dict.fromkeys(entry.aliases, entry.name))
-        if entry.name not in self._entries:
-            self._entries[entry.name] = kept
-            self._weight += kept.weight
-        self._weigh(kept, added - freed)
-        self._entries.move_to_end(entry.name)
-        self._make_room()
+        after = sum(len(value) + _OVERHEAD for value in entry.parts.values()) + sum(map(len, stored.aliases))
+        self._written(entry.name, stored, after - before)
 
     async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
-        found = [self._find(name) for name in names]
-        return [None if kept is None else kept.parts.get(part) for kept in found]
+        entries = [self._find(name) for name in names]
+        return [None if stored is None else stored.parts.get(part) for stored in entries]
 
     async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
         return [name if (name := self._aliases.get(alias)) and self._find(name) else None for alias in aliases]
@@ -60,33 +78,33 @@ class MemoryStore:
     async def delete(self, name: str) -> bool:
         return self._find(name) is not None and self._drop(name)
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0) -> int | None:
-        kept = self._find(name)
-        if kept is None:
+    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
+        stored = self._find(name)
+        if stored is None:
             return None
+        if token and stored.token == token:
+            return stored.next
         for value in values:
-            kept.log[kept.next] = value
-            kept.next += 1
+            stored.log[stored.next] = value
+            stored.next += 1
         weight = sum(len(value) + _OVERHEAD for value in values)
-        while kept.log and (oldest := next(iter(kept.log))) < first:
-            weight -= len(kept.log.pop(oldest)) + _OVERHEAD
-        kept.expires_at = expires_at
-        self._weigh(kept, weight)
-        self._entries.move_to_end(name)
-        self._make_room()
-        return kept.next
+        while stored.log and (oldest := next(iter(stored.log))) < first:
+            weight -= len(stored.log.pop(oldest)) + _OVERHEAD
+        stored.expires_at, stored.token = expires_at, token
+        self._written(name, stored, weight)
+        return stored.next
 
     async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
-        kept = self._find(name)
-        if kept is None:
+        stored = self._find(name)
+        if stored is None:
             return []
-        return list(islice(((n, kept.log[n]) for n in range(max(0, after + 1), kept.next) if n in kept.log), most))
+        return list(islice(((n, stored.log[n]) for n in range(max(0, after + 1), stored.next) if n in stored.log), most))
 
     async def remove(self, name: str, number: int) -> bool:
-        kept = self._find(name)
-        if kept is None or number not in kept.log:
+        stored = self._find(name)
+        if stored is None or number not in stored.log:
             return False
-        self._weigh(kept, -len(kept.log.pop(number)) - _OVERHEAD)
+        self._weigh(stored, -len(stored.log.pop(number)) - _OVERHEAD)
         return True
 
     async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
@@ -105,34 +123,65 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._entries.clear()
+        self._shares.clear()
         self._aliases.clear()
 
     # ---- keeping within bounds ----
 
-    def _find(self, name: str) -> _Kept | None:
-        kept = self._entries.get(name)
-        if kept is not None and kept.expires_at <= self._clock():
+    def _find(self, name: str) -> _Stored | None:
+        stored = self._entries.get(name)
+        if stored is not None and stored.expires_at <= self._clock():
             self._drop(name)
             return None
-        return kept
+        return stored
+
+    def _added(self, entry: Entry) -> _Stored:
+        stored = self._entries[entry.name] = _Stored(entry.owner, entry.expires_at)
+        self._shares.setdefault(entry.owner, _Share()).names[entry.name] = None
+        self._weigh(stored, _OVERHEAD)
+        return stored
 
     def _drop(self, name: str) -> bool:
-        kept = self._entries.pop(name)
-        self._weight -= kept.weight
-        for alias in kept.aliases:
+        stored = self._entries.pop(name)
+        self._weigh(stored, -stored.weight)
+        share = self._shares[stored.owner]
+        del share.names[name]
+        if not share.names:
+            del self._shares[stored.owner]
+        for alias in stored.aliases:
             if self._aliases.get(alias) == name:
                 del self._aliases[alias]
         return True
 
-    def _weigh(self, kept: _Kept, change: int) -> None:
-        kept.weight += change
+    def _weigh(self, stored: _Stored, change: int) -> None:
+        stored.weight += change
+        self._shares[stored.owner].weight += change
         self._weight += change
 
-    def _make_room(self) -> None:
-        """The entry just written stands last and stays, whatever it weighs."""
-        while len(self._entries) > 1:
-            name, oldest = next(iter(self._entries.items()))
-            full = len(self._entries) > self._max_entries or self._weight > self._max_bytes
-            if not full and oldest.expires_at > self._clock():
-                return
+    def _written(self, name: str, stored: _Stored, change: int) -> None:
+        """Raises GatewayError for an entry that alone takes half of the room: it is not stored."""
+        self._weigh(stored, change)
+        self._entries.move_to_end(name)
+        self._shares[stored.owner].names.move_to_end(name)
+        if stored.weight > self._max_bytes // 2:
             self._drop(name)
+            raise errors.GatewayError("This is too large for the gateway's state storage.", code="state_unavailable")
+        self._make_room(stored.owner)
+
+    def _make_room(self, writer: str) -> None:
+        """The entry just written stands last, and stays."""
+        now = self._clock()
+        while (oldest := next(iter(self._entries))) and self._entries[oldest].expires_at <= now and len(self._entries) > 1:
+            self._drop(oldest)
+        own = self._shares[writer]
+        while self._most_per_owner is not None and len(own.names) > max(1, self._most_per_owner):
+            self._drop(next(iter(own.names)))
+        while len(self._entries) > max(1, self._max_entries):
+            self._drop(next(iter(self._fullest(lambda share: len(share.names), writer).names)))
+        while self._weight > self._max_bytes and len(self._entries) > 1:
+            self._drop(next(iter(self._fullest(lambda share: share.weight, writer).names)))
+
+    def _fullest(self, measure: Callable[[_Share], int], writer: str) -> _Share:
+        """The owner who has most, but for a writer who has nothing except what it just wrote."""
+        spare = [share for owner, share in self._shares.items() if owner != writer or len(share.names) > 1]
+        return max(spare, key=measure)

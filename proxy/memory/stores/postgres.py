@@ -2,25 +2,29 @@
 
 The tables are made, and brought up to date, when they are first used; replicas that start together wait for each other. The
 gateway starts without the server too: requests that need the state are refused until it is there.
+
+Connections are made when a call needs one, and a call whose connection cannot be made fails at once: whoever wants to wait tries
+again (guard.py). So the first call after a restart is served, and not the first one after a pool's own pause.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from time import time
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from . import Entry, Unusable, told
+from . import Entry, Shares, Unusable, driver_errors
+from .redaction import misplaced
 
 CONNECTIONS = 8  # of one worker, at most
-PATIENCE = 5.0  # seconds to wait for a connection
-LONGEST = 15.0  # seconds that a call may take, waiting included
+PATIENCE = 5.0  # seconds that making a connection may take
 PURGE_EVERY = 300.0  # seconds between two removals of what has expired
 PURGED_AT_ONCE = 5000  # entries: a transaction shall not grow with what was left undone
 
@@ -43,69 +47,88 @@ MIGRATIONS = (
     );
     CREATE TABLE dragoman_leases (name text PRIMARY KEY, holder text NOT NULL, expires_at timestamptz NOT NULL);
     """,
+    """
+    ALTER TABLE dragoman_entries ADD COLUMN owner text NOT NULL DEFAULT '', ADD COLUMN written_at float8 NOT NULL DEFAULT 0,
+        ADD COLUMN token text NOT NULL DEFAULT '';
+    CREATE INDEX dragoman_entries_owner ON dragoman_entries (owner, written_at) WHERE owner <> '';
+    """,
 )
+
+# what a server answers that is going away, not there yet, only a standby, full of connections; or that lost its tables
+_AWAY = ("08", "57", "40", "25006", "53300", "42P01")
+_NO_TABLES = "42P01"
 
 
 class PostgresStore:
-    """connection_string: a URL or key=value pairs, as libpq reads them. clock: seconds since the epoch."""
+    """connection_string: a URL or key=value pairs, as libpq reads them. clock: seconds since the epoch. Raises Unusable."""
 
-    def __init__(self, connection_string: str, clock: Callable[[], float] = time) -> None:
+    def __init__(self, connection_string: str, clock: Callable[[], float] = time, most_per_owner: int | None = None) -> None:
+        if misplaced(connection_string):
+            raise Unusable("connection_string: special characters in the password are written as %XX")
         try:
-            given: dict[str, Any] = conninfo_to_dict(connection_string)
+            options: dict[str, Any] = conninfo_to_dict(connection_string)
         except psycopg.ProgrammingError:
             raise Unusable("connection_string is not one that PostgreSQL understands") from None
-        given.setdefault("connect_timeout", int(PATIENCE))
-        given.setdefault("application_name", "dragoman")
+        options.setdefault("connect_timeout", int(PATIENCE))
+        options.setdefault("application_name", "dragoman")
+        options.setdefault("target_session_attrs", "read-write")  # a server that only reads is the wrong one
+        self._address = connection_string
         self._clock = clock
+        self._shares = Shares(most_per_owner)
         self._purged = 0.0
         self._ready = False
-        self._preparing = asyncio.Lock()
-        self._pool = AsyncConnectionPool(
-            make_conninfo(**given),
-            min_size=1,
-            max_size=CONNECTIONS,
-            timeout=PATIENCE,
-            open=False,
-            check=AsyncConnectionPool.check_connection,  # one that died while idle is replaced before it is used
-            # prepared statements do not survive a pooler between us and the server
-            kwargs={"prepare_threshold": None},
-        )
+        self._preparing: asyncio.Task[None] | None = None
+        self._pool = _Pool(make_conninfo(**options))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection in a transaction, which is committed at the end."""
-        with told(psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests, OSError):
-            async with asyncio.timeout(LONGEST):
-                if not self._ready:
-                    await self._prepare()
-                async with self._pool.connection() as connection:
-                    yield connection
+        with driver_errors(psycopg.Error, OSError, away=self._is_away, address=self._address):
+            if not self._ready:
+                await asyncio.shield(self._prepared())
+            async with self._pool.connection() as connection:
+                yield connection
+
+    def _is_away(self, error: Exception) -> bool:
+        state = getattr(error, "sqlstate", None)
+        if state is None:  # nothing that a server said: no connection, or none any more
+            return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | ConnectionError)
+        if not state.startswith(_AWAY):
+            return False
+        if state == _NO_TABLES:
+            self._ready = False
+        self._pool.forget()  # the other connections lead to the same server
+        return True
+
+    def _prepared(self) -> asyncio.Task[None]:
+        """Bring the tables up to date, once for all who wait; it goes on when they do not, since a large table takes its time."""
+        if self._preparing is None or self._preparing.done():
+            self._preparing = asyncio.create_task(self._prepare(), context=Context())
+            self._preparing.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen
+        return self._preparing
 
     async def _prepare(self) -> None:
-        async with self._preparing:
-            if self._ready:
-                return
-            await self._pool.open()
-            async with self._pool.connection() as connection:
-                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-                await connection.execute("CREATE TABLE IF NOT EXISTS dragoman_schema (version int NOT NULL)")
-                row = await (await connection.execute("SELECT max(version) FROM dragoman_schema")).fetchone()
-                version = (row[0] if row else None) or 0
-                if version > len(MIGRATIONS):
-                    raise OSError(f"the tables are of a newer version (schema {version}, this one knows {len(MIGRATIONS)})")
-                for number, step in enumerate(MIGRATIONS[version:], version + 1):
-                    await connection.execute(step)
-                    await connection.execute("INSERT INTO dragoman_schema VALUES (%s)", (number,))
-            self._ready = True
+        async with self._pool.connection() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            await connection.execute("CREATE TABLE IF NOT EXISTS dragoman_schema (version int NOT NULL)")
+            row = await (await connection.execute("SELECT max(version) FROM dragoman_schema")).fetchone()
+            version = (row[0] if row else None) or 0
+            if version > len(MIGRATIONS):
+                raise OSError(f"the tables are of a newer version (schema {version}, this one knows {len(MIGRATIONS)})")
+            for number, step in enumerate(MIGRATIONS[version:], version + 1):
+                await connection.execute(step)
+                await connection.execute("INSERT INTO dragoman_schema VALUES (%s)", (number,))
+        self._ready = True
 
     async def put(self, entry: Entry) -> None:
         now = self._clock()
         async with self._connection() as connection, connection.pipeline():
             await connection.execute("DELETE FROM dragoman_entries WHERE name = %s AND expires_at <= %s", (entry.name, now))
             await connection.execute(
-                "INSERT INTO dragoman_entries (name, expires_at) VALUES (%s, %s)"
-                " ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at",
-                (entry.name, entry.expires_at),
+                "INSERT INTO dragoman_entries (name, expires_at, owner, written_at) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at, owner = excluded.owner,"
+                " written_at = excluded.written_at",
+                (entry.name, entry.expires_at, entry.owner, now),
             )
             await connection.execute(
                 "INSERT INTO dragoman_parts SELECT %s, * FROM unnest(%s::text[], %s::bytea[])"
@@ -117,9 +140,21 @@ class PostgresStore:
                     "INSERT INTO dragoman_aliases SELECT unnest(%s::text[]), %s ON CONFLICT (alias) DO UPDATE SET name = excluded.name",
                     (sorted(set(entry.aliases)), entry.name),
                 )
+        if self._shares.due(entry.owner):
+            await self._trim(entry.owner)
         if now >= self._purged + PURGE_EVERY:
             self._purged = now
             await self._purge(now)
+
+    async def _trim(self, owner: str) -> None:
+        """Remove what is too much of one owner's, the oldest first."""
+        async with self._connection() as connection:
+            await connection.execute(
+                "DELETE FROM dragoman_entries WHERE name IN (SELECT name FROM dragoman_entries WHERE owner = %(owner)s AND owner <> ''"
+                " AND written_at < (SELECT written_at FROM dragoman_entries WHERE owner = %(owner)s AND owner <> ''"
+                " ORDER BY written_at DESC OFFSET %(most)s LIMIT 1) ORDER BY written_at LIMIT %(at_once)s FOR UPDATE SKIP LOCKED)",
+                {"owner": owner, "most": (self._shares.most or 1) - 1, "at_once": PURGED_AT_ONCE},
+            )
 
     async def _purge(self, now: float) -> None:
         async with self._connection() as connection:
@@ -131,23 +166,23 @@ class PostgresStore:
             await connection.execute("DELETE FROM dragoman_leases WHERE expires_at <= clock_timestamp()")
 
     async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
-        found = await self._select(
+        values = await self._select(
             "SELECT name, value FROM dragoman_parts JOIN dragoman_entries USING (name)"
             " WHERE part = %s AND expires_at > %s AND name = ANY(%s)",
             (part, self._clock(), list(names)),
         )
-        return [found.get(name) for name in names]
+        return [values.get(name) for name in names]
 
     async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
-        found = await self._select(
+        names = await self._select(
             "SELECT alias, name FROM dragoman_aliases JOIN dragoman_entries USING (name) WHERE expires_at > %s AND alias = ANY(%s)",
             (self._clock(), list(aliases)),
         )
-        return [found.get(alias) for alias in aliases]
+        return [names.get(alias) for alias in aliases]
 
-    async def _select(self, query: str, given: tuple[Any, ...]) -> dict[str, Any]:
+    async def _select(self, query: str, parameters: tuple[Any, ...]) -> dict[str, Any]:
         async with self._connection() as connection:
-            cursor = await connection.cursor(binary=True).execute(query, given)
+            cursor = await connection.cursor(binary=True).execute(query, parameters)
             return dict(await cursor.fetchall())
 
     async def delete(self, name: str) -> bool:
@@ -156,15 +191,18 @@ class PostgresStore:
             gone = await cursor.fetchone()
         return gone is not None and gone[0] > self._clock()
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0) -> int | None:
+    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
         async with self._connection() as connection:
             cursor = await connection.execute(
-                "UPDATE dragoman_entries SET next = next + %s, expires_at = %s WHERE name = %s AND expires_at > %s RETURNING next",
-                (len(values), expires_at, name, self._clock()),
+                "UPDATE dragoman_entries SET next = next + %(count)s, expires_at = %(expires_at)s, token = %(token)s"
+                " WHERE name = %(name)s AND expires_at > %(now)s AND (token <> %(token)s OR %(token)s = '') RETURNING next",
+                {"name": name, "count": len(values), "expires_at": expires_at, "token": token, "now": self._clock()},
             )
             row = await cursor.fetchone()
-            if row is None:
-                return None
+            if row is None:  # no entry; or this very call came through before
+                again = "SELECT next FROM dragoman_entries WHERE name = %s AND expires_at > %s AND token = %s AND token <> ''"
+                row = await (await connection.execute(again, (name, self._clock(), token))).fetchone()
+                return None if row is None else int(row[0])
             upcoming = int(row[0])
             await connection.execute(
                 "INSERT INTO dragoman_log SELECT %s, %s + ordinality - 1, value FROM unnest(%s::bytea[]) WITH ORDINALITY AS given (value)",
@@ -204,4 +242,61 @@ class PostgresStore:
             await connection.execute("DELETE FROM dragoman_leases WHERE name = %s AND holder = %s", (name, holder))
 
     async def close(self) -> None:
+        if self._preparing is not None and not self._preparing.done():
+            self._preparing.cancel()
+            await asyncio.wait([self._preparing], timeout=1.0)
         await self._pool.close()
+
+
+class _Pool:
+    """Connections to one address, made when they are needed. conninfo: as libpq reads it."""
+
+    def __init__(self, conninfo: str) -> None:
+        self.conninfo = conninfo
+        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._idle: list[psycopg.AsyncConnection[Any]] = []
+        self._generation = 0  # connections of an older one are not used again
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection for one transaction; after any error it is closed, since nobody knows what state it is in."""
+        async with self._places:
+            connection, generation = await self._taken(), self._generation
+            try:
+                yield connection
+                await connection.commit()
+            except BaseException:
+                await connection.close()
+                raise
+            if generation == self._generation:
+                self._idle.append(connection)
+            else:
+                await connection.close()
+
+    async def _taken(self) -> psycopg.AsyncConnection[Any]:
+        while self._idle:
+            connection = self._idle.pop()
+            if not _has_news(connection):
+                return connection
+            await connection.close()
+        # prepared statements do not survive a pooler between us and the server
+        return await psycopg.AsyncConnection.connect(self.conninfo, prepare_threshold=None)
+
+    def forget(self) -> None:
+        """The connections lead to a server that is no longer the right one."""
+        self._generation += 1
+        for connection in self._idle:
+            connection.pgconn.finish()
+        self._idle.clear()
+
+    async def close(self) -> None:
+        self.forget()
+
+
+def _has_news(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the server said something while nobody asked: that it ends the connection, or became another kind of server."""
+    if connection.closed:
+        return True
+    poll = select.poll()  # not select(): descriptors may be beyond what that can name
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))

@@ -6,6 +6,10 @@ An entry's keys carry its name as hash tag, so that a cluster keeps them togethe
     dragoman:{name}:log     stream: value number n has the id (n+1)-0
     dragoman:{name}:lease   string: the holder
     dragoman:{alias}:name   string: the name that an alias stands for
+    dragoman:{owner}:share  sorted set: the names of an owner's entries by when they were written; there only where shares are bounded
+
+A server that says that it only reads, loads its data or is no longer of the cluster is the wrong one: its connections are closed, and
+the next call asks the address again who stands behind it.
 """
 
 from __future__ import annotations
@@ -13,18 +17,33 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from time import time
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import TimeoutError as NoAnswer
 
-from . import Entry, Unusable, told
+from . import Entry, Shares, Unusable, driver_errors
+from .redaction import misplaced
 
 T = TypeVar("T")
 
 PATIENCE = 5.0  # seconds for a connection, and for an answer
+
+_WRONG_SERVER = (ReadOnlyError, BusyLoadingError, ClusterDownError, RedisClusterException, AskError, TryAgainError)
+_WRONG_SERVER_WORDS = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")  # within what a script's error says
 IDLE_CHECK = 30  # seconds after which an idle connection is asked whether it is still there
 
 _PUT = """
@@ -62,15 +81,34 @@ return 0
 """
 
 
-class RedisStore:
-    """url: redis://, rediss:// or unix://, as redis-py reads it."""
+# the names of the owner's oldest entries, as many as are too many; they are no longer in its share
+_SHARE = """
+redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIREAT', KEYS[1], ARGV[3])
+if ARGV[5] == '0' then return {} end
+local over = redis.call('ZCARD', KEYS[1]) - ARGV[4]
+if over <= 0 then return {} end
+local oldest = redis.call('ZPOPMIN', KEYS[1], math.min(over, 1000))
+local names = {}
+for i = 1, #oldest, 2 do names[#names + 1] = oldest[i] end
+return names
+"""
 
-    def __init__(self, url: str) -> None:
+
+class RedisStore:
+    """url: redis://, rediss:// or unix://, as redis-py reads it. Raises Unusable."""
+
+    def __init__(self, url: str, most_per_owner: int | None = None) -> None:
         self._url = url
+        self._shares = Shares(most_per_owner)
+        if misplaced(url):
+            raise Unusable("url: special characters in the password are written as %XX")
         try:
+            if "://" not in url:
+                raise ValueError  # redis-py would take it for localhost
             self._single: Redis = Redis.from_url(url, **_options(), health_check_interval=IDLE_CHECK)
-        except ValueError as error:
-            raise Unusable(f"url: {error}") from None
+        except ValueError:  # what it says repeats parts of the URL
+            raise Unusable("url is not one that Redis understands: redis://, rediss:// or unix://, special characters as %XX") from None
         self._client: Any = None  # what answers: the single server, or the cluster that it belongs to
         self._connecting = asyncio.Lock()
 
@@ -89,11 +127,24 @@ class RedisStore:
         return await cluster.initialize()
 
     async def _ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
-        with told(RedisError, OSError, TimeoutError):
-            return await question(await self._connected())
+        with driver_errors(RedisError, RedisClusterException, OSError, away=_is_away, address=self._url):
+            try:
+                return await question(await self._connected())
+            except (RedisError, RedisClusterException) as error:
+                if _is_wrong_server(error):
+                    await self._forget()
+                raise
 
-    async def script(self, script: str, keys: Sequence[str], *given: str | bytes | int) -> Any:
-        return await self._ask(lambda client: client.eval(script, len(keys), *keys, *given))
+    async def _forget(self) -> None:
+        """Ask the address again who is behind it."""
+        client, self._client = self._client, None
+        await self._single.connection_pool.disconnect(inuse_connections=False)
+        if client is not None and client is not self._single:
+            await client.aclose()
+
+    async def script(self, script: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        """What a script returns. Raises GatewayError."""
+        return await self._ask(lambda client: client.eval(script, len(keys), *keys, *arguments))
 
     async def put(self, entry: Entry) -> None:
         expiry = int(entry.expires_at * 1000)
@@ -111,14 +162,23 @@ class RedisStore:
             await client.eval(_PUT, 2, _key(entry.name), f"{_key(entry.name)}:log", expiry, *parts)
 
         await self._ask(write)
+        if self._shares.most is not None and entry.owner:
+            await self._count(entry, expiry)
+
+    async def _count(self, entry: Entry, expiry: int) -> None:
+        """Note the entry in its owner's share, and remove what is too much of it, the oldest first."""
+        due = int(self._shares.due(entry.owner))
+        too_many = await self.script(_SHARE, [f"{_key(entry.owner)}:share"], str(time()), entry.name, expiry, self._shares.most or 0, due)
+        for name in too_many:
+            await self.delete(name.decode())
 
     async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
         async def fetch(client: Any) -> list[bytes | None]:
             pipeline = client.pipeline(transaction=False)
             for name in names:
                 pipeline.hget(_key(name), part)
-            found: list[bytes | None] = await pipeline.execute()
-            return found
+            values: list[bytes | None] = await pipeline.execute()
+            return values
 
         return await self._ask(fetch) if names else []
 
@@ -135,14 +195,14 @@ class RedisStore:
         count = await self._ask(lambda client: client.delete(_key(name), f"{_key(name)}:log"))
         return bool(count)
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0) -> int | None:
+    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
         keys = [_key(name), f"{_key(name)}:log"]
-        number = await self.script(_APPEND, keys, int(expires_at * 1000), first, secrets.token_hex(8), *values)
+        number = await self.script(_APPEND, keys, int(expires_at * 1000), first, token or secrets.token_hex(8), *values)
         return None if number is None else int(number)
 
     async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
-        found = await self._ask(lambda client: client.xrange(f"{_key(name)}:log", f"{after + 2}-0", "+", most))
-        return [(int(id.partition(b"-")[0]) - 1, fields[b"v"]) for id, fields in found]
+        entries = await self._ask(lambda client: client.xrange(f"{_key(name)}:log", f"{after + 2}-0", "+", most))
+        return [(int(id.partition(b"-")[0]) - 1, fields[b"v"]) for id, fields in entries]
 
     async def remove(self, name: str, number: int) -> bool:
         return bool(await self._ask(lambda client: client.xdel(f"{_key(name)}:log", f"{number + 1}-0")))
@@ -163,6 +223,15 @@ def _options() -> dict[str, Any]:
     """Every call is tried again on a new connection when its own was cut: all of them can be repeated."""
     retry: Any = Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)
     return {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE, "retry": retry}
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether there was no connection or no answer, or one that only says that this is the wrong server."""
+    return isinstance(error, NoConnection | NoAnswer | OSError) or _is_wrong_server(error)
+
+
+def _is_wrong_server(error: Exception) -> bool:
+    return isinstance(error, _WRONG_SERVER) or any(word in str(error) for word in _WRONG_SERVER_WORDS)
 
 
 def _key(name: str) -> str:

@@ -2,12 +2,17 @@
 
 All calls go through one thread, which owns the connection. The file is in WAL mode: readers and the writer of other workers do not
 wait for each other, and what was committed outlives the process. A commit is not forced to the disk (synchronous=NORMAL): a power
-cut may lose the last of them, never the file.
+cut may lose the last of them, never the file. Only the user that the gateway runs as may read it: it holds what callers said.
+
+A write waits a moment for another process's, and then fails: the thread is everybody's, and who wants to wait longer tries again
+(guard.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +20,14 @@ from contextlib import contextmanager
 from time import time
 from typing import Any, TypeVar
 
-from . import Entry, Unusable, told
+from . import Entry, Shares, Unusable, driver_errors
 
 T = TypeVar("T")
 
-BUSY = 10.0  # seconds that a call waits for another worker's write
+log = logging.getLogger("dragoman")
+
+BUSY = 0.5  # seconds that a call waits for another worker's write
+BUSY_AT_START = 10.0  # seconds that opening waits for the worker that brings the tables up to date
 PURGE_EVERY = 300.0  # seconds between two removals of what has expired
 OLDEST = (3, 35, 0)  # of SQLite: RETURNING
 AT_ONCE = 500  # names or numbers in one statement
@@ -40,14 +48,23 @@ MIGRATIONS = (
     );
     CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, expires_at REAL NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE entries ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    ALTER TABLE entries ADD COLUMN written_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE entries ADD COLUMN token TEXT NOT NULL DEFAULT '';
+    CREATE INDEX entries_owner ON entries (owner, written_at) WHERE owner <> '';
+    """,
 )
+
+_AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
 class SqliteStore:
     """path: the file, made when it is not there. clock: seconds since the epoch. Raises Unusable when it cannot be opened."""
 
-    def __init__(self, path: str, clock: Callable[[], float] = time) -> None:
+    def __init__(self, path: str, clock: Callable[[], float] = time, most_per_owner: int | None = None) -> None:
         self._clock = clock
+        self._shares = Shares(most_per_owner)
         self._purged = 0.0
         self._thread = ThreadPoolExecutor(1, "dragoman-state")
         try:
@@ -56,9 +73,9 @@ class SqliteStore:
             self._thread.shutdown()
             raise Unusable(f"{path}: {error}") from None
 
-    async def _run(self, work: Callable[..., T], *given: Any) -> T:
-        with told(sqlite3.Error, RuntimeError):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        with driver_errors(sqlite3.Error, RuntimeError, away=_is_away):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -85,8 +102,9 @@ class SqliteStore:
             else:
                 base.execute("DELETE FROM entries WHERE name = ? AND expires_at <= ?", (entry.name, now))
             base.execute(
-                "INSERT INTO entries (name, expires_at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at",
-                (entry.name, entry.expires_at),
+                "INSERT INTO entries (name, expires_at, owner, written_at) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE"
+                " SET expires_at = excluded.expires_at, owner = excluded.owner, written_at = excluded.written_at",
+                (entry.name, entry.expires_at, entry.owner, now),
             )
             base.executemany(
                 "INSERT INTO parts VALUES (?, ?, ?) ON CONFLICT (name, part) DO UPDATE SET value = excluded.value",
@@ -96,23 +114,29 @@ class SqliteStore:
                 "INSERT INTO aliases VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET name = excluded.name",
                 [(alias, entry.name) for alias in entry.aliases],
             )
+            if self._shares.due(entry.owner):
+                base.execute(
+                    "DELETE FROM entries WHERE owner = ?1 AND owner <> '' AND written_at < (SELECT written_at FROM entries"
+                    " WHERE owner = ?1 AND owner <> '' ORDER BY written_at DESC LIMIT 1 OFFSET ?2)",
+                    (entry.owner, (self._shares.most or 1) - 1),
+                )
 
     async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
         query = "SELECT name, value FROM parts JOIN entries USING (name) WHERE part = ? AND expires_at > ? AND name IN (%s)"
-        found = await self._run(self._select, query, (part, self._clock()), names)
-        return [found.get(name) for name in names]
+        values = await self._run(self._select, query, (part, self._clock()), names)
+        return [values.get(name) for name in names]
 
     async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
         query = "SELECT alias, name FROM aliases JOIN entries USING (name) WHERE expires_at > ? AND alias IN (%s)"
-        found = await self._run(self._select, query, (self._clock(),), aliases)
-        return [found.get(alias) for alias in aliases]
+        names = await self._run(self._select, query, (self._clock(),), aliases)
+        return [names.get(alias) for alias in aliases]
 
-    def _select(self, query: str, given: tuple[Any, ...], wanted: Sequence[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _select(self, query: str, parameters: tuple[Any, ...], wanted: Sequence[str]) -> dict[str, Any]:
+        rows: dict[str, Any] = {}
         for i in range(0, len(wanted), AT_ONCE):
             some = tuple(wanted[i : i + AT_ONCE])
-            found.update(self._base.execute(query % ", ".join("?" * len(some)), given + some).fetchall())
-        return found
+            rows.update(self._base.execute(query % ", ".join("?" * len(some)), parameters + some).fetchall())
+        return rows
 
     async def delete(self, name: str) -> bool:
         return await self._run(self._delete, name)
@@ -122,18 +146,21 @@ class SqliteStore:
             gone = base.execute("DELETE FROM entries WHERE name = ? RETURNING expires_at", (name,)).fetchall()
         return bool(gone and gone[0][0] > self._clock())
 
-    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0) -> int | None:
-        return await self._run(self._append, name, values, expires_at, first)
+    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
+        return await self._run(self._append, name, values, expires_at, first, token)
 
-    def _append(self, name: str, values: Sequence[bytes], expires_at: float, first: int) -> int | None:
+    def _append(self, name: str, values: Sequence[bytes], expires_at: float, first: int, token: str) -> int | None:
         with self._writing() as base:
-            found = base.execute(
-                "UPDATE entries SET next = next + ?, expires_at = ? WHERE name = ? AND expires_at > ? RETURNING next",
-                (len(values), expires_at, name, self._clock()),
+            rows = base.execute(
+                "UPDATE entries SET next = next + ?1, expires_at = ?2, token = ?3 WHERE name = ?4 AND expires_at > ?5"
+                " AND (token <> ?3 OR ?3 = '') RETURNING next",
+                (len(values), expires_at, token, name, self._clock()),
             ).fetchall()
-            if not found:
-                return None
-            upcoming = int(found[0][0])
+            if not rows:  # no entry; or this very call came through before
+                again = "SELECT next FROM entries WHERE name = ? AND expires_at > ? AND token = ? AND token <> ''"
+                rows = base.execute(again, (name, self._clock(), token)).fetchall()
+                return int(rows[0][0]) if rows else None
+            upcoming = int(rows[0][0])
             numbers = range(upcoming - len(values), upcoming)
             base.executemany("INSERT INTO log VALUES (?, ?, ?)", [(name, n, v) for n, v in zip(numbers, values, strict=True)])
             if first:
@@ -164,12 +191,12 @@ class SqliteStore:
     def _lease(self, name: str, holder: str, seconds: float, force: bool) -> bool:
         now = time()
         with self._writing() as base:
-            found = base.execute(
+            rows = base.execute(
                 "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder,"
                 " expires_at = excluded.expires_at WHERE ? OR holder = excluded.holder OR expires_at <= ? RETURNING 1",
                 (name, holder, now + seconds, force, now),
             ).fetchall()
-        return bool(found)
+        return bool(rows)
 
     async def release(self, name: str, holder: str) -> None:
         await self._run(self._release, name, holder)
@@ -183,19 +210,40 @@ class SqliteStore:
         self._thread.shutdown(wait=False)
 
 
+def _is_away(error: Exception) -> bool:
+    """Whether the file is only busy: another process writes to it."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _AWAY
+
+
 def _open(path: str) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < OLDEST:
         raise OSError(f"needs SQLite 3.35, this Python has {sqlite3.sqlite_version}")
-    base = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
+    _make_private(path)
+    base = sqlite3.connect(path, timeout=BUSY_AT_START, isolation_level=None)
     try:
         base.execute("PRAGMA foreign_keys = ON")
         _migrate(base)
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")
+        base.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
     except BaseException:
         base.close()
         raise
     return base
+
+
+def _make_private(path: str) -> None:
+    """Make the file for its owner alone, whatever the umask; SQLite gives its -wal and -shm files the same mode."""
+    if path == ":memory:":
+        return
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        mode = os.stat(path).st_mode & 0o777
+        if mode & 0o007:
+            log.warning("state_storage: %s can be read by every user of this machine (mode %o): chmod 600", path, mode)
+    except OSError:
+        pass  # SQLite says what is wrong with the path
 
 
 def _migrate(base: sqlite3.Connection) -> None:

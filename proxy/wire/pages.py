@@ -15,7 +15,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from ...codecs import errors
-from ..wire.headers import is_loopback
+from .headers import is_loopback
 
 LONGEST = 300  # characters of a host and its port
 # how containers call the machine that they run on: no page can be served under these names

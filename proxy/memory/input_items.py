@@ -1,7 +1,7 @@
-"""What a responses request says, items before and items of its own: pure functions over lists of items.
+"""The input of a responses request, stored items and its own: pure functions over lists of items.
 
-Stored items stand before the request's own input, references among its own are replaced by what they stand for, and an upstream
-that knows neither gets the whole as plain items.
+Stored items stand before the request's own input, references among its own are replaced by the items that they name, and an upstream
+that knows neither gets all of them as plain items.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom
 
 def own_input(body: Item) -> list[Any]:
     """The request's own input as a list of items."""
-    given = body.get("input")
-    if isinstance(given, str):
-        return [{"type": "message", "role": "user", "content": given}]
-    return given if isinstance(given, list) else []
+    value = body.get("input")
+    if isinstance(value, str):
+        return [{"type": "message", "role": "user", "content": value}]
+    return value if isinstance(value, list) else []
 
 
 def referred(item: Any) -> str | None:
@@ -32,8 +32,8 @@ def referred(item: Any) -> str | None:
     return item["id"] if kind == "item_reference" or (kind is None and item.keys() <= {"id", "type"}) else None
 
 
-def resolved(items: Iterable[Any], found: Mapping[str, Item | None], strict: bool) -> list[Any]:
-    """The items with references replaced; one whose item stands there already (None) goes.
+def resolved(items: Iterable[Any], referenced: Mapping[str, Item | None], strict: bool) -> list[Any]:
+    """The items with references replaced; one whose item stands there already (None) is left out.
 
     strict: an unknown reference raises NotFound; else it stays for the upstream to look up.
     """
@@ -42,10 +42,10 @@ def resolved(items: Iterable[Any], found: Mapping[str, Item | None], strict: boo
         id = referred(item)
         if id is None:
             out.append(item)
-        elif id in found:
-            known = found[id]
-            if known is not None:
-                out.append(known)
+        elif id in referenced:
+            item = referenced[id]
+            if item is not None:
+                out.append(item)
         elif strict:
             raise errors.NotFound(f"Item with id '{id[:256]}' not found.", param="input")
         else:

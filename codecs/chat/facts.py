@@ -1,0 +1,31 @@
+"""The chat shape's words that its reader and its writer share."""
+
+from __future__ import annotations
+
+from ..ids import IdForm
+from ..request import Habits
+
+NAME = "chat"
+
+IDS = IdForm("call_", longest=40)
+
+# neutral reason -> finish_reason
+REASONS = {
+    "end": "stop",
+    "stop_sequence": "stop",
+    "tool": "tool_calls",
+    "length": "length",
+    "context": "length",
+    "filter": "content_filter",
+    "refusal": "content_filter",
+    "pause": "stop",
+}
+
+HABITS = Habits(
+    turns_at="messages",
+    endpoint=("include_obfuscation",),
+    cache_mark="prompt_cache_breakpoint",
+    image_detail_at=("image_url", "detail"),
+    shows_thinking=True,
+    fast_tier=False,
+)

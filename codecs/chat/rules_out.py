@@ -1,0 +1,259 @@
+"""What a chat upstream refuses beside something else, or everywhere; how the rules are applied is in codecs/rules.py.
+
+The order of RULES matters only where one row says so. Which upstream a rule holds for is in conf/providers.yaml and conf/models.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import subsets
+from ..errors import Unsupported
+from ..ids import digest
+from ..request import Request
+from ..rules import Draft, Rule, leave_out
+
+Message = dict[str, Any]
+
+FILLER = " "  # reasoning that a provider asks back and nobody has any more: an empty text is refused by some
+NO_OUTPUT = "(no output)"
+
+
+class ChatDraft(Draft):
+    @property
+    def messages(self) -> list[Message]:
+        found: list[Message] = self.body["messages"]
+        return found
+
+    @property
+    def functions(self) -> list[dict[str, Any]]:
+        return [tool["function"] for tool in self.body.get("tools", ()) if tool["type"] == "function"]
+
+    @property
+    def reasons(self) -> bool:
+        """Whether the model reasons over this request, as far as its settings say."""
+        when, body = self.capabilities.c_reasons, self.body
+        effort = body.get("reasoning_effort")
+        switched_off = body.get("thinking") == {"type": "disabled"} or body.get("enable_thinking") is False
+        if when in ("never", "always"):
+            return when == "always"
+        if switched_off or effort == "none":
+            return False
+        return when == "unless_off" or effort is not None
+
+
+# ---- tools ----
+
+
+def refuse_tools(draft: ChatDraft) -> None:
+    if "tools" in draft.body or any("tool_calls" in message or message["role"] == "tool" for message in draft.messages):
+        raise Unsupported("tools are not supported by the selected model", param="tools")
+
+
+def complete_schemas(draft: ChatDraft) -> None:
+    """An object without `properties` and an array without `items` mean the same with empty ones, which nobody refuses."""
+    for function in draft.functions:
+        function["parameters"] = subsets.completed(function.get("parameters") or {"type": "object", "properties": {}})
+
+
+def restrict_schemas(draft: ChatDraft) -> None:
+    for number, function in enumerate(draft.functions):
+        schema = function.get("parameters")
+        restricted = None if schema is None else subsets.restricted(schema, draft.capabilities.schema_subset)
+        if restricted is not schema:
+            function["parameters"] = restricted
+            draft.request.ledger.adapt(_tool_path(draft.request, number))
+
+
+def _tool_path(request: Request, number: int) -> tuple[str | int, ...]:
+    return request.tools[number].path if number < len(request.tools) else ("tools",)
+
+
+def unify_strict(draft: ChatDraft) -> None:
+    """Where strictness must be the same for all tools, none is strict unless all are."""
+    functions = draft.functions
+    if len({bool(function.get("strict")) for function in functions}) > 1:
+        for function in functions:
+            function.pop("strict", None)
+        draft.request.ledger.adapt(("tools",))
+
+
+def choose_tool(draft: ChatDraft) -> None:
+    """A forced tool where the upstream takes no name, or cannot be forced at all.
+
+    One tool that must be called is the same as the only tool that is offered. Where nothing can be forced while the model reasons,
+    reasoning that nobody asked for is switched off; else the choice is the model's.
+    """
+    takes = draft.capabilities.c_tool_choice
+    if draft.reasons and draft.capabilities.c_tool_choice_reasoning != "any":
+        takes = draft.capabilities.c_tool_choice_reasoning
+    chosen = draft.body.get("tool_choice")
+    named = isinstance(chosen, dict) and chosen.get("type") in ("function", "custom")
+    if takes == "any" or chosen in (None, "auto", "none") or not (named or chosen == "required"):
+        return
+    if takes == "auto" and draft.reasons and _switch_off(draft):
+        return
+    if named:
+        draft.body["tools"] = [tool for tool in draft.body["tools"] if _same_tool(tool, chosen)]
+    draft.body["tool_choice"] = "auto" if takes == "auto" else "required"
+    draft.adapt("tool_choice", draft.body["tool_choice"])
+
+
+def _same_tool(tool: dict[str, Any], chosen: dict[str, Any]) -> bool:
+    kind = chosen["type"]
+    return bool(tool["type"] == kind and tool[kind]["name"] == chosen[kind]["name"])
+
+
+def _switch_off(draft: ChatDraft) -> bool:
+    """Switch the model's reasoning off, unless the caller asked for it; whether it is off now."""
+    switch = draft.capabilities.c_thinking_switch
+    if switch == "none" or "thinking" in draft.request.taken:
+        return False
+    draft.body.update({"thinking": {"type": "disabled"}} if switch == "thinking" else {"enable_thinking": False})
+    return True
+
+
+# ---- settings ----
+
+
+def limit_output(draft: ChatDraft) -> None:
+    member, most = draft.capabilities.c_max_tokens_field, draft.capabilities.c_max_output
+    if draft.body.get(member, 0) > most:
+        draft.body[member] = most
+        draft.adapt("max_tokens", most)
+
+
+def leave_out_sampling(draft: ChatDraft) -> None:
+    if draft.capabilities.c_sampling == "unless_reasoning" and not draft.reasons:
+        return
+    for member in ("temperature", "top_p"):
+        if draft.body.get(member) == 1:
+            del draft.body[member]  # the default, and so nothing is lost
+        draft.drop(member)
+    if draft.reasons:
+        draft.drop("logprobs")
+        draft.drop("top_logprobs")
+
+
+def name_any_object(draft: ChatDraft) -> None:
+    """`json_object` where only schemas are known: any object."""
+    if draft.body.get("response_format") == {"type": "json_object"}:
+        any_object = {"name": "output", "schema": {"type": "object", "properties": {}}}
+        draft.body["response_format"] = {"type": "json_schema", "json_schema": any_object}
+
+
+def leave_out_output_beside_tools(draft: ChatDraft) -> None:
+    if "tools" in draft.body:
+        draft.drop("response_format")
+
+
+# ---- messages ----
+
+
+def fill_content(draft: ChatDraft) -> None:
+    """`null` beside calls is OpenAI's own; others take only a text there."""
+    for message in draft.messages:
+        if message.get("content") is None:
+            message["content"] = ""
+
+
+def leave_out_empty_messages(draft: ChatDraft) -> None:
+    kept = []
+    for message in draft.messages:
+        if message["content"] in ("", None) and not message.get("tool_calls"):
+            if message["role"] != "tool":
+                continue
+            message["content"] = NO_OUTPUT
+        kept.append(message)
+    if len(kept) != len(draft.messages):
+        draft.request.ledger.adapt(draft.history)
+    draft.body["messages"] = kept or draft.messages
+
+
+def move_user_before_results_end(draft: ChatDraft) -> None:
+    """Where a user may not speak right after a tool: the words stand at the end of the result.
+
+    What is no text follows an assistant's message, which holds nothing but a point: some word must stand there.
+    """
+    written: list[Message] = []
+    for message in draft.messages:
+        if message["role"] == "user" and written and written[-1]["role"] == "tool":
+            texts = _texts(message)
+            if texts is None:
+                written += [{"role": "assistant", "content": "."}, message]
+            else:
+                written[-1] = written[-1] | {"content": _joined(written[-1]["content"], texts)}
+            draft.request.ledger.adapt(draft.history)
+        else:
+            written.append(message)
+    draft.body["messages"] = written
+
+
+def _texts(message: Message) -> list[str] | None:
+    """The message's texts; None when it holds something else."""
+    content = message["content"]
+    if isinstance(content, str):
+        return [content]
+    return [part["text"] for part in content] if all(part["type"] == "text" for part in content) else None
+
+
+def _joined(content: Any, texts: list[str]) -> Any:
+    if isinstance(content, list):
+        return [*content, *({"type": "text", "text": text} for text in texts)]
+    return "\n\n".join(text for text in [content, *texts] if text)
+
+
+def alternate_roles(draft: ChatDraft) -> None:
+    """Neighbours of one role are one message."""
+    written: list[Message] = []
+    for message in draft.messages:
+        before = written[-1] if written else None
+        joins = before is not None and before["role"] == message["role"] in ("user", "assistant")
+        texts = _texts(message) if joins else None
+        if before is not None and joins and texts is not None and not ("tool_calls" in before or "tool_calls" in message):
+            written[-1] = before | {"content": _joined(before["content"], texts)}
+        else:
+            written.append(message)
+    draft.body["messages"] = written
+
+
+def shorten_call_ids(draft: ChatDraft) -> None:
+    """Ids of nine letters and digits, as Mistral asks; the same id becomes the same every time."""
+    for message in draft.messages:
+        for call in message.get("tool_calls", ()):
+            call["id"] = _nine(call["id"])
+        if "tool_call_id" in message:
+            message["tool_call_id"] = _nine(message["tool_call_id"])
+
+
+def _nine(id: str) -> str:
+    return id if len(id) == 9 and id.isascii() and id.isalnum() else digest(id, 9)
+
+
+def give_reasoning_back(draft: ChatDraft) -> None:
+    """A provider that wants the reasoning of every assistant's message gets a filler where there is none."""
+    for message in draft.messages:
+        wanted = draft.capabilities.c_reasoning_required or (draft.capabilities.c_reasoning_required_with_tools and "tool_calls" in message)
+        if message["role"] == "assistant" and wanted and not message.get("reasoning_content"):
+            message["reasoning_content"] = FILLER
+
+
+RULES: tuple[Rule[ChatDraft], ...] = (
+    Rule(lambda can: bool(can.leave_out), leave_out),
+    Rule(lambda can: not can.c_tools, refuse_tools),
+    Rule(lambda can: "complete" in can.schema_subset, complete_schemas),
+    Rule(lambda can: bool(can.schema_subset), restrict_schemas),
+    Rule(lambda can: not can.c_mixed_strict, unify_strict),
+    # before what depends on whether the model reasons: it may switch that off
+    Rule(lambda can: can.c_tool_choice != "any" or can.c_tool_choice_reasoning != "any", choose_tool),
+    Rule(lambda can: can.c_sampling != "full", leave_out_sampling),
+    Rule(lambda can: can.c_max_output > 0, limit_output),
+    Rule(lambda can: not can.c_json_object, name_any_object),
+    Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
+    Rule(lambda can: not can.c_user_after_tool, move_user_before_results_end),
+    Rule(lambda can: can.c_alternate, alternate_roles),
+    Rule(lambda can: not can.c_null_content, fill_content),
+    Rule(lambda can: not can.c_empty_content, leave_out_empty_messages),
+    Rule(lambda can: can.c_call_ids == "nine", shorten_call_ids),
+    Rule(lambda can: can.c_reasoning_required or can.c_reasoning_required_with_tools, give_reasoning_back),
+)

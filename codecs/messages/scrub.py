@@ -1,0 +1,42 @@
+"""What is the gateway's own in a messages request (see `codecs/scrub.py`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..capabilities import Capabilities
+from ..ledger import Ledger
+from ..reasoning import is_sealed
+from ..scrub import list_of
+
+
+def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
+    """Changes `body`; its lists are made anew."""
+    kept = []
+    for i, message in enumerate(list_of(body, "messages")):
+        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(content, list):
+            kept.append(message)
+            continue
+        blocks = []
+        for j, block in enumerate(content):
+            if isinstance(block, dict) and is_sealed(block.get("signature")):
+                ledger.drop(("messages", i, "content", j), str(block.get("type")))
+            else:
+                blocks.append(_without_our_citations(block, ("messages", i, "content", j), ledger))
+        if blocks or not content:
+            kept.append(message | {"content": blocks})
+    if isinstance(body.get("messages"), list):
+        body["messages"] = kept
+
+
+def _without_our_citations(block: Any, path: tuple[str | int, ...], ledger: Ledger) -> Any:
+    citations = block.get("citations") if isinstance(block, dict) else None
+    if not isinstance(citations, list):
+        return block
+    kept = [c for c in citations if not (isinstance(c, dict) and is_sealed(c.get("encrypted_index")))]
+    if len(kept) == len(citations):
+        return block
+    ledger.drop((*path, "citations"))
+    rest = {key: value for key, value in block.items() if key != "citations"}
+    return rest | {"citations": kept} if kept else rest

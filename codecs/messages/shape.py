@@ -1,0 +1,60 @@
+"""The messages shape as one object."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .. import errors, limits
+from ..capabilities import Capabilities
+from ..chat.errors_in import decode_error  # reads every API's form, since servers mix them
+from ..framing import NAMED
+from ..shape import Lesson, Shape, TokenCount, UpstreamNames
+from . import facts
+from .probe import PROBE
+from .request_in import decode_request
+from .request_out import encode_request
+from .scrub import scrub
+from .stream_in import Observer, StreamDecoder, decode_response
+from .stream_out import Collector, StreamEncoder
+
+
+def _headers(capabilities: Capabilities) -> dict[str, str]:
+    return {"anthropic-version": capabilities.m_version}
+
+
+def _is_error(body: dict[str, Any]) -> bool:
+    return bool(body.get("error")) and body.get("type") != "message"
+
+
+SHAPE = Shape(
+    name=facts.NAME,
+    api="messages",
+    path="/messages",
+    rank=1,
+    decode_request=decode_request,
+    encode_request=encode_request,
+    decode_response=decode_response,
+    decode_error=decode_error,
+    Decoder=StreamDecoder,
+    Encoder=StreamEncoder,
+    Collector=Collector,
+    Observer=Observer,
+    headers=_headers,
+    credentials=("x-api-key", "authorization"),
+    key_header="x-api-key",
+    bearer_prefix="sk-ant-oat",  # a Claude subscription's token
+    scrub=scrub,
+    lessons=(Lesson("signature", b'"signature"', re.compile(rb"[Ii]nvalid `?signature`?")),),
+    count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}),
+    upstream_names=UpstreamNames(("messages", "system", "container"), frozenset({"file_id", "container"})),
+    framing=NAMED,
+    ping=(b"ping", b'{"type": "ping"}'),
+    errors=errors.ANTHROPIC,
+    limits=limits.ANTHROPIC,
+    is_error=_is_error,
+    bears="content",
+    stream_model_at=("message", "model"),
+    overhead=120,
+    probe=PROBE,
+)

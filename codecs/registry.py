@@ -1,0 +1,63 @@
+"""The shapes that there are: the only list. Their order is the order in which they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from . import errors
+from .chat.shape import SHAPE as CHAT
+from .messages.shape import SHAPE as MESSAGES
+from .responses.shape import SHAPE as RESPONSES
+from .shape import Shape
+
+SHAPES: dict[str, Shape] = {}
+"""By name."""
+
+USUAL = CHAT
+"""What a server that nothing is known of speaks."""
+
+STATEFUL = RESPONSES
+"""The shape whose stored responses and conversations the gateway serves."""
+
+
+def add(shape: Shape) -> None:
+    """Raises ValueError for a name or API that is taken."""
+    if shape.name in SHAPES or shape.api in apis():
+        raise ValueError(f"there is a shape {shape.name!r} or an API {shape.api!r} already")
+    SHAPES[shape.name] = shape
+    errors.FORMS[shape.name] = shape.errors
+
+
+@contextmanager
+def register(shape: Shape) -> Iterator[Shape]:
+    """One more shape for as long as the context lasts: for tests. Configurations must be loaded within it."""
+    add(shape)
+    try:
+        yield shape
+    finally:
+        del SHAPES[shape.name], errors.FORMS[shape.name]
+
+
+def apis() -> tuple[str, ...]:
+    """The configuration's words for all of them."""
+    return tuple(shape.api for shape in SHAPES.values())
+
+
+def of_api(api: str) -> Shape:
+    """Raises KeyError for an API that there is not."""
+    for shape in SHAPES.values():
+        if shape.api == api:
+            return shape
+    raise KeyError(api)
+
+
+def spoken(own: Shape, served: tuple[str, ...]) -> Shape:
+    """The shape to speak to an upstream that serves these APIs, for callers of `own`: that one if it can be, else by rank."""
+    if own.api in served:
+        return own
+    return min((of_api(api) for api in served), key=lambda shape: shape.rank)
+
+
+for _shape in (CHAT, MESSAGES, RESPONSES):
+    add(_shape)

@@ -1,0 +1,31 @@
+"""The responses shape's words that its reader and its writer share."""
+
+from __future__ import annotations
+
+from ..ids import IdForm
+from ..request import Habits
+
+NAME = "responses"
+
+IDS = IdForm("call_", longest=64)
+
+# neutral reason -> status, and the reason of an incomplete one
+REASONS: dict[str, tuple[str, str | None]] = {
+    "end": ("completed", None),
+    "stop_sequence": ("completed", None),
+    "tool": ("completed", None),
+    "length": ("incomplete", "max_output_tokens"),
+    "context": ("incomplete", "max_output_tokens"),
+    "filter": ("incomplete", "content_filter"),
+    "refusal": ("incomplete", "content_filter"),
+    "pause": ("completed", None),
+}
+
+HABITS = Habits(
+    turns_at="input",
+    endpoint=("include_obfuscation", "store", "metadata"),
+    cache_mark="prompt_cache_breakpoint",
+    strict_by_default=True,
+    one_list=True,
+    search_at={"allowed_domains": ("filters", "allowed_domains"), "blocked_domains": ("filters", "blocked_domains")},
+)

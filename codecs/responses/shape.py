@@ -1,0 +1,64 @@
+"""The responses shape as one object."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .. import errors, limits, openai
+from ..chat.errors_in import decode_error  # both of OpenAI's APIs have one form
+from ..framing import NAMED
+from ..shape import Lesson, Shape, TokenCount, UpstreamNames
+from . import facts
+from .observer import Observer
+from .probe import PROBE
+from .request_in import decode_request
+from .request_out import encode_request
+from .scrub import scrub
+from .stream_in import StreamDecoder, decode_response
+from .stream_out import Collector, StreamEncoder
+
+
+def _is_error(body: dict[str, Any]) -> bool:
+    return bool(body.get("error")) and body.get("object") != "response"
+
+
+SHAPE = Shape(
+    name=facts.NAME,
+    api="responses",
+    path="/responses",
+    rank=2,
+    decode_request=decode_request,
+    encode_request=encode_request,
+    decode_response=decode_response,
+    decode_error=decode_error,
+    Decoder=StreamDecoder,
+    Encoder=StreamEncoder,
+    Collector=Collector,
+    Observer=Observer,
+    scrub=scrub,
+    lessons=(
+        Lesson("summary", b'"summary"', re.compile(rb"reasoning\.summary"), lasting=True),
+        Lesson("reasoning", b'"encrypted_content"', re.compile(rb"invalid_encrypted_content")),
+    ),
+    operations=openai.OPERATIONS,
+    count=TokenCount(
+        "/responses/input_tokens",
+        "r_input_tokens",
+        answer={"object": "response.input_tokens"},
+        leaves=("stream", "store", "max_output_tokens", "include"),
+    ),
+    stateful=True,
+    upstream_names=UpstreamNames(
+        ("input", "tools"),
+        frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id"}),
+    ),
+    framing=NAMED,
+    errors=errors.OPENAI,
+    limits=limits.OPENAI,
+    is_error=_is_error,
+    bears="output",
+    stream_model_at=("response", "model"),
+    overhead=330,
+    probe=PROBE,
+)

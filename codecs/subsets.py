@@ -1,0 +1,183 @@
+"""JSON Schemas of tools as a provider's subset takes them: one converter, the subset is data.
+
+completed    what OpenAI refuses to leave unsaid is said: an object's `properties`, an array's `items`; the meaning is the same
+restricted   what a provider refuses is written otherwise, as near to its meaning as can be; who calls reports that
+
+What is not changed is not copied: a schema that fits comes back as the same object. Only schema positions are looked at. Sources:
+OpenAI, "Structured Outputs"; what xAI, Moonshot and llama.cpp answer to other schemas is in the table of flags (`schema_subset`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .errors import Unsupported
+from .schema import DEPTH
+
+Schema = dict[str, Any]
+
+# the restrictions that a table may name
+RESTRICTIONS = ("complete", "no_root_union", "refs_in_defs", "bare_refs", "no_refs", "no_booleans")
+
+_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_MEMBERS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+_LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
+_UNIONS = ("anyOf", "oneOf")
+_ANNOTATIONS = frozenset({"description", "title", "default", "examples"})
+
+
+def completed(schema: Schema) -> Schema:
+    """With `properties` for every object and `items` for every array. Raises Unsupported for a schema that is too deep."""
+    whole: Schema = _mapped(schema, _complete, DEPTH)
+    return whole
+
+
+def _complete(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    kind = node.get("type")
+    if kind == "object" and not isinstance(node.get("properties"), dict):
+        return node | {"properties": {}}
+    return node | {"items": {}} if kind == "array" and "items" not in node else node
+
+
+def restricted(schema: Schema, restrictions: tuple[str, ...]) -> Schema:
+    """Without what these restrictions name (RESTRICTIONS, but for "complete"). Raises Unsupported for a schema that is too deep."""
+    if "no_root_union" in restrictions:
+        schema = _without_root_union(schema)
+    if "refs_in_defs" in restrictions:
+        schema = _in_defs(schema)
+    if "no_refs" in restrictions:
+        schema = _inlined(schema, schema, DEPTH, ())
+    if "bare_refs" in restrictions:
+        schema = _mapped(schema, _bare_ref, DEPTH)
+    if "no_booleans" in restrictions:
+        schema = _mapped(schema, _no_boolean, DEPTH)
+    return schema
+
+
+def _mapped(node: Any, change: Callable[[Any], Any], depth: int) -> Any:
+    """Every schema in the schema changed, the inner ones first."""
+    if depth < 0:
+        raise Unsupported("a tool's schema is nested too deeply", param="tools")
+    if not isinstance(node, dict):
+        return change(node)
+    found: Schema = {}
+    for key in _MAPS:
+        inner = node.get(key)
+        if isinstance(inner, dict):
+            mapped = {name: _mapped(one, change, depth - 1) for name, one in inner.items()}
+            if any(mapped[name] is not one for name, one in inner.items()):
+                found[key] = mapped
+    for key in _MEMBERS:
+        if isinstance(node.get(key), dict) or (key == "items" and isinstance(node.get(key), bool)):
+            one = _mapped(node[key], change, depth - 1)
+            if one is not node[key]:
+                found[key] = one
+    for key in _LISTS:
+        inner = node.get(key)
+        if isinstance(inner, list):
+            ones = [_mapped(one, change, depth - 1) for one in inner]
+            if any(new is not old for new, old in zip(ones, inner, strict=True)):
+                found[key] = ones
+    return change(node | found if found else node)
+
+
+# ---- a union at the root ----
+
+
+def _without_root_union(schema: Schema) -> Schema:
+    """Alternatives of a tool's arguments as one object: every property of any of them, required where all require it."""
+    union = next((key for key in _UNIONS if isinstance(schema.get(key), list)), None)
+    everything = schema.get("allOf") if isinstance(schema.get("allOf"), list) else []
+    if union is None and not everything:
+        return schema
+    rest = {key: value for key, value in schema.items() if key not in (*_UNIONS, "allOf")}
+    properties: Schema = dict(rest.get("properties") or {})
+    required: set[str] = set(rest.get("required") or ())
+    branches = [_resolved(one, schema) for one in schema.get(union or "", ())]
+    for branch in [*(_resolved(one, schema) for one in everything or ()), *branches]:
+        for name, one in (branch.get("properties") or {}).items():
+            properties.setdefault(name, one)
+    for branch in everything or ():
+        required |= set(_resolved(branch, schema).get("required") or ())
+    if branches:
+        required |= set.intersection(*(set(branch.get("required") or ()) for branch in branches))
+    whole = rest | {"type": "object", "properties": properties}
+    order = [name for name in properties if name in required]
+    return whole | ({"required": order} if order else {})
+
+
+def _resolved(node: Any, root: Schema) -> Schema:
+    """The schema behind a `$ref` into the root's own definitions, or the schema itself."""
+    target = _target(node, root)
+    found = target if target is not None else node
+    return found if isinstance(found, dict) else {}
+
+
+def _target(node: Any, root: Schema) -> Any:
+    reference = node.get("$ref") if isinstance(node, dict) else None
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        return None
+    found: Any = root
+    for step in reference[2:].split("/"):
+        step = step.replace("~1", "/").replace("~0", "~")
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+# ---- references ----
+
+
+def _in_defs(schema: Schema) -> Schema:
+    """Definitions under `$defs`, and references that lead there; a reference that leads nowhere is any value."""
+    definitions = schema.get("definitions")
+    if isinstance(definitions, dict):
+        rest = {key: value for key, value in schema.items() if key != "definitions"}
+        schema = rest | {"$defs": definitions | (rest.get("$defs") or {})}
+    known = schema.get("$defs") or {}
+
+    def moved(node: Any) -> Any:
+        reference = node.get("$ref") if isinstance(node, dict) else None
+        if not isinstance(reference, str):
+            return node
+        name = reference.removeprefix("#/definitions/").removeprefix("#/$defs/")
+        if name not in known:
+            return {key: value for key, value in node.items() if key != "$ref"}
+        return node if reference == f"#/$defs/{name}" else node | {"$ref": f"#/$defs/{name}"}
+
+    mapped: Schema = _mapped(schema, moved, DEPTH)
+    if "anyOf" in mapped and "type" in mapped:
+        mapped = _without_root_union(mapped)
+    return mapped if mapped.get("type") == "object" else mapped | {"type": "object"}
+
+
+def _bare_ref(node: Any) -> Any:
+    """Nothing beside `$ref` but what says nothing of the value."""
+    if not isinstance(node, dict) or "$ref" not in node:
+        return node
+    bare = {key: value for key, value in node.items() if key == "$ref" or key in _ANNOTATIONS}
+    return node if len(bare) == len(node) else bare
+
+
+def _inlined(node: Any, root: Schema, depth: int, within: tuple[str, ...]) -> Any:
+    """References written out; one that leads into itself is any value."""
+    if depth < 0:
+        raise Unsupported("a tool's schema is nested too deeply", param="tools")
+    if isinstance(node, list):
+        return [_inlined(one, root, depth - 1, within) for one in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        rest = {key: value for key, value in node.items() if key != "$ref"}
+        target = {} if reference in within else _target(node, root)
+        inner = _inlined(target, root, depth - 1, (*within, reference)) if isinstance(target, dict) else {}
+        return inner | _inlined(rest, root, depth - 1, within)
+    kept = {key: value for key, value in node.items() if node is not root or key not in ("$defs", "definitions")}
+    return {key: _inlined(value, root, depth - 1, within) if isinstance(value, dict | list) else value for key, value in kept.items()}
+
+
+def _no_boolean(node: Any) -> Any:
+    return {} if node is True else {"not": {}} if node is False else node

@@ -1,0 +1,116 @@
+"""What an exchange works with: one frozen record, made anew for each configuration.
+
+An exchange keeps the record that it began with, so a reload changes nothing for requests under way. What must outlive a
+configuration (the upstream clients, the memory, the metrics, who is being served) is the same object in each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ...codecs import errors, model_names, splice
+from ...codecs.ids import digest
+from ...conf.model import Config
+from ..keys.access import Access
+from ..keys.quota import Quota
+from ..routing.ejection import Ejection
+from ..routing.router import Candidate, Router
+from ..telemetry.metrics import Metrics
+from ..wire import bodies
+from ..wire.upstream import UpstreamClient
+from .demo import DemoClient
+from .lessons import Lessons
+
+if TYPE_CHECKING:
+    from ..memory.turn import State
+    from ..telemetry.tracing import Tracer
+    from .exchange import Exchange
+    from .observer import Watcher
+
+
+@dataclass(slots=True)
+class Live:
+    """Who is being served by this worker.
+
+    exchanges: requests that reach an upstream. serving: every request that is read or answered. draining: no new exchange begins.
+    """
+
+    exchanges: set[Exchange] = field(default_factory=set)
+    serving: set[object] = field(default_factory=set)
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """tell: gets each exchange's log line; None logs nothing."""
+
+    config: Config
+    router: Router
+    ejection: Ejection
+    access: Access
+    quota: Quota
+    state: State
+    upstream: UpstreamClient
+    demo: DemoClient
+    lessons: Lessons
+    metrics: Metrics
+    watcher: Watcher
+    tracer: Tracer | None
+    tell: Callable[[dict[str, Any]], None] | None
+    live: Live
+    loop: asyncio.AbstractEventLoop
+    own_credentials: bool  # some provider is called with the caller's own credential
+
+    def upstream_for(self, candidate: Candidate) -> UpstreamClient | DemoClient:
+        return self.demo if candidate.built_in else self.upstream
+
+    def admit(self, exchange: Exchange) -> None:
+        """Raises Unauthorized for a caller without a key, Overloaded when this worker takes no more."""
+        exchange.key_name = self.access.admit(exchange.credential)
+        most = self.config.limits.max_streams
+        if self.live.draining or (most is not None and len(self.live.exchanges) > most):
+            error = errors.Overloaded("The gateway takes no more requests at the moment.")
+            error.retry_after = 1
+            raise error
+
+    def check_model(self, name: str, model: str | None) -> None:
+        """Raises Forbidden when the key called `name` may not use the model; None means the default model, if there is one."""
+        asked = self.router.default if model is None else model
+        if asked is not None:
+            self.access.check_model(name, asked)
+
+    async def check_models(self, name: str, scan: splice.Scan, body: bytes, query: str) -> None:
+        """Raises Forbidden when the key called `name` may not use every model that a request asks for; Malformed and WrongType too.
+
+        What the body names besides `model` reaches the upstream as it is written: the gateway's own aliases mean nothing there.
+        """
+        self.check_model(name, scan.model)
+        if not self.access.restricted(name):
+            return
+        for named in await bodies.in_steps(model_names.names(body, scan, query), len(body) <= bodies.AT_ONCE):
+            if named.name in self.config.model_aliases:
+                raise errors.Forbidden(f"`{named.name[:200]}` is an alias of this gateway: name the model itself.", param=named.param)
+            self.access.check_model(name, named.name, named.param)
+
+    def affordable(self, name: str, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates that the budget of the key called `name` can count. Raises Forbidden when there is none."""
+        if not self.access.wants_prices(name):
+            return candidates
+        found = tuple(candidate for candidate in candidates if candidate.price is not None or candidate.built_in)
+        if not found:
+            raise errors.Forbidden("The budget of this API key allows no model without a price.", param="model")
+        return found
+
+    def owner(self, key_name: str, credential: str | None) -> str:
+        """Whose the state is that this caller makes and sees: its access key's, or (where callers bring their own) its credential's."""
+        return key_name if key_name or credential is None or not self.own_credentials else f"credential {digest(credential, 32)}"
+
+    def lets_through(self, candidate: Candidate) -> bool:
+        """Whether a caller may name at this upstream what the gateway has not seen it give to that caller: it is nobody else's, or all
+        callers are one team.
+        """
+        shared = self.config.state_storage.shared_upstream_ids
+        return shared or not self.config.access_keys or candidate.provider.passthrough_auth

@@ -1,0 +1,127 @@
+"""What is done when an exchange is over: one account is made of it, and everything that is counted, logged or charged is made of that.
+
+This is the one place that reads live exchanges and attempts for telemetry; nothing that it calls sees more than the account.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from time import monotonic, time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..keys.cost import cost
+from ..routing.router import Candidate, told
+from ..telemetry import log as journal
+from ..telemetry.account import LEFT, LONGEST_MODEL, Account, Call, Target, error_kind, failure
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+    from .exchange import Exchange
+
+# settings of a request that traces show, all of them numbers
+_SETTINGS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+)
+
+
+def settle(exchange: Exchange) -> None:
+    """Charge, count, trace and log an exchange that is over, however it ended. To be called once."""
+    shared, done = exchange.services, account(exchange)
+    last = done.last
+    if last is not None:
+        shared.quota.settle(done.key, last.usage, last.cost or 0.0)
+    shared.metrics.settled(done, shared.router.declares)
+    if exchange.trace is not None:
+        exchange.trace.settle(done)
+    if shared.tell is not None:
+        shared.tell(journal.line(done))
+    if exchange.observer is not None:
+        exchange.observer.ended(done)
+
+
+def account(exchange: Exchange) -> Account:
+    """What is known of an exchange when nothing of it goes on any more."""
+    client, error, operation, scan = exchange.client, exchange.error, exchange.operation, exchange.scan
+    calls: list[Call] = []
+    before: Candidate | None = None
+    for attempt in exchange.attempts:
+        calls.append(_call(exchange, attempt, attempt.candidate is before))
+        before = attempt.candidate
+    # without names, in the order of the class: naming the fields of both records costs a tenth of the whole settlement
+    return Account(
+        time(),
+        exchange.request_id,
+        exchange.key_name,
+        operation.name,
+        exchange.shape,
+        operation.method,
+        f"/v1{operation.path}",
+        f"/v1{exchange.path}",
+        (scan.model or "")[:LONGEST_MODEL],
+        exchange.stream,
+        LEFT if client.gone and not client.committed else exchange.status,
+        exchange.begun,
+        monotonic(),
+        client.gone,
+        None if error is None else failure(error),
+        calls,
+        {} if exchange.trace is None else _settings(scan.value),
+    )
+
+
+def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
+    error, times, ledger, price = attempt.error, attempt.times, attempt.ledger, attempt.candidate.price
+    usage = attempt.spent
+    return Call(
+        _target(attempt.candidate),
+        again,
+        attempt.lane_name,
+        attempt.status,
+        "" if error is None else error_kind(error),
+        "" if error is None else error.message,
+        times.get("sent"),
+        times.get("headers"),
+        times.get("first"),
+        times.get("end"),
+        attempt.request.sendings if "sent" in times else 0,
+        None if attempt.lane is None else attempt.lane.events,
+        usage,
+        None if usage is None or price is None else cost(usage, price),
+        attempt.stop,
+        ledger.names(ledger.dropped, exchange.scan.value) if ledger.dropped else [],
+        ledger.names(ledger.adapted, exchange.scan.value) if ledger.adapted else [],
+        attempt.unsaid.labels,
+        attempt.unsaid.count,
+        attempt.span,
+    )
+
+
+@lru_cache(256)
+def _target(candidate: Candidate) -> Target:
+    """What an account says of a candidate, worked out once."""
+    parts = urlsplit(candidate.url)
+    return Target(
+        upstream=candidate.name,
+        provider=candidate.provider.provider,
+        model=candidate.model,
+        shape=candidate.shape,
+        api=candidate.speaks.api,
+        host=parts.hostname or "",
+        port=parts.port or (443 if parts.scheme == "https" else 80),
+        reason=candidate.reason,
+        explained=told(candidate),
+    )
+
+
+def _settings(body: dict[str, object]) -> dict[str, float]:
+    found = ((name, body.get(name)) for name in _SETTINGS)
+    return {name: value for name, value in found if isinstance(value, int | float) and not isinstance(value, bool)}

@@ -1,0 +1,217 @@
+"""Stand-ins that a tap puts in front of an exchange's caller, upstream client and decoder: each tells what passes, and hands it on.
+
+They use nothing but the public methods of what they stand in front of. What passes in a stream of events is told frame by frame,
+anything else as one body when it is whole, of which at most BODY bytes are kept until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tornado.httpclient import HTTPResponse
+from tornado.httputil import HTTPHeaders
+
+from ...codecs import errors
+from ...codecs import events as ev
+from ...codecs.sse import Frame, Splitter
+from ...codecs.usage import Usage
+
+if TYPE_CHECKING:
+    from ...codecs.shape import Decoder
+    from ..exchange.attempt import Attempt
+    from ..exchange.caller import Caller
+    from ..wire.upstream import UpstreamRequest
+    from .taps import Tap
+
+BODY = 1 << 20  # bytes of a body that comes in pieces
+_FIELDS = (b"data", b"event", b"id:", b"retry", b":")  # what an event stream begins with
+
+
+class Flow:
+    """One direction of an exchange, as it comes. pane: where it is shown."""
+
+    def __init__(self, tap: Tap, pane: str) -> None:
+        self._tap, self._pane = tap, pane
+        self._splitter: Splitter | None = None  # None: it is not a stream of events
+        self._body = bytearray()
+        self._size = 0
+
+    def begin(self, kind: str) -> None:
+        """kind: the content type, "" when there is none. What is no event stream by its type may still be one by its first bytes."""
+        if kind.lower().startswith("text/event-stream"):
+            self._splitter = Splitter()
+
+    def feed(self, data: bytes) -> None:
+        if not self._size and self._splitter is None and data.lstrip(b"\xef\xbb\xbf\r\n ").startswith(_FIELDS):
+            self._splitter = Splitter()
+        self._size += len(data)
+        if self._splitter is None:
+            self._body += data[: BODY - len(self._body)]
+        elif data:
+            self._frames(self._splitter, data)
+
+    def _frames(self, splitter: Splitter, data: bytes) -> None:
+        try:
+            found = splitter.feed(data)
+        except errors.Garbled:
+            self._tap.record(self._pane, "note", "an event over the limit", len(data))
+            return
+        if found:
+            self._tap.frames(self._pane, found)
+        elif data.lstrip().startswith(b":"):
+            self._tap.record(self._pane, "comment", "keep-alive", len(data))
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+        if self._splitter is None:
+            self._tap.body(self._pane, bytes(self._body), self._size)
+            self._body.clear()
+
+
+class WatchedCaller:
+    """A Caller whose answer is told."""
+
+    def __init__(self, caller: Caller, tap: Tap) -> None:
+        self._caller, self._tap = caller, tap
+        self._flow = Flow(tap, "out")
+
+    @property
+    def committed(self) -> bool:
+        return self._caller.committed
+
+    @committed.setter
+    def committed(self, committed: bool) -> None:
+        self._caller.committed = committed
+
+    @property
+    def gone(self) -> bool:
+        return self._caller.gone
+
+    @gone.setter
+    def gone(self, gone: bool) -> None:
+        self._caller.gone = gone
+
+    @property
+    def aborted(self) -> bool:
+        return self._caller.aborted
+
+    @aborted.setter
+    def aborted(self, aborted: bool) -> None:
+        self._caller.aborted = aborted
+
+    @property
+    def stalled(self) -> bool:
+        return self._caller.stalled
+
+    def idle_since(self, now: float) -> float:
+        return self._caller.idle_since(now)
+
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self._tap.head("out", f"HTTP {status}", headers.items())
+        self._tap.body("out", body)
+        await self._caller.answer(status, headers, body)
+
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
+        self._tap.head("out", f"HTTP {status}", headers.items())
+        self._flow.begin(headers.get("content-type", ""))
+        self._flow.feed(first)
+        return self._caller.start(headers, first, status, length)
+
+    def write(self, data: bytes) -> Awaitable[Any] | None:
+        self._flow.feed(data)
+        return self._caller.write(data)
+
+    async def finish(self, last: bytes = b"") -> None:
+        self._flow.feed(last)
+        self._flow.finish()
+        await self._caller.finish(last)
+
+    def abort(self) -> None:
+        self._flow.finish()
+        self._caller.abort()
+
+
+class WatchedUpstream:
+    """An upstream client, for the one call of an attempt: the request and the answer are told."""
+
+    def __init__(self, client: Any, tap: Tap, attempt: Attempt) -> None:
+        self._client, self._tap, self._attempt = client, tap, attempt
+        self._flow = Flow(tap, "down")
+        self._own: Callable[[bytes], Any] | None = None  # what the request has as its streaming_callback
+        self._given: Callable[[bytes], Any]  # what the attempt has set there
+
+    def fetch(self, request: UpstreamRequest) -> asyncio.Future[HTTPResponse]:
+        self._tap.sent(request, self._attempt)
+        on_headers = request.on_headers
+
+        def watched(status: int, headers: HTTPHeaders) -> None:
+            self._tap.head("down", f"HTTP {status}", headers.get_all())
+            self._flow.begin(headers.get("Content-Type", ""))
+            if on_headers is not None:
+                on_headers(status, headers)
+            self._stand_in(request)
+
+        request.on_headers = watched
+        future: asyncio.Future[HTTPResponse] = self._client.fetch(request)
+        future.add_done_callback(self._over)
+        return future
+
+    def _stand_in(self, request: UpstreamRequest) -> None:
+        """See what comes from now on; the attempt may have changed its mind about what to do with it."""
+        given = request.streaming_callback
+        if given is None or given is self._own:
+            return
+        self._given = given
+        if self._own is None:
+
+            def receive(chunk: bytes) -> Any:
+                self._flow.feed(chunk)
+                pending = self._given(chunk)
+                self._stand_in(request)
+                return None if pending is None else self._waited(pending, request)
+
+            self._own = receive
+        request.streaming_callback = self._own
+
+    async def _waited(self, pending: Awaitable[Any], request: UpstreamRequest) -> None:
+        await pending
+        self._stand_in(request)  # it may have been set only now
+
+    def _over(self, future: asyncio.Future[HTTPResponse]) -> None:
+        self._own = None  # it leads back here: a cycle for the collector
+        self._flow.finish()
+        if not future.cancelled() and future.exception() is None:
+            self._tap.body("down", future.result().body)
+
+
+class WatchedDecoder:
+    """A Decoder whose events are told. failed: one of them was a Fault."""
+
+    def __init__(self, decoder: Decoder, tap: Tap) -> None:
+        self._decoder, self._tap = decoder, tap
+        self.failed = False
+
+    @property
+    def ended(self) -> bool:
+        return self._decoder.ended
+
+    @ended.setter
+    def ended(self, ended: bool) -> None:
+        self._decoder.ended = ended
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._decoder.usage
+
+    def feed(self, frame: Frame) -> list[ev.Event]:
+        return self._seen(self._decoder.feed(frame))
+
+    def finish(self, clean: bool) -> list[ev.Event]:
+        return self._seen(self._decoder.finish(clean))
+
+    def _seen(self, found: list[ev.Event]) -> list[ev.Event]:
+        self._tap.events(found)
+        self.failed = self.failed or any(isinstance(event, ev.Fault) for event in found)
+        return found

@@ -1,0 +1,142 @@
+"""The store that everything else uses: one of the shared kinds, with a bound on waiting and a breaker before it.
+
+A request waits for the store within one `Patience`, however many calls it makes. Within it a call that met a server which is not
+there, or is another one by now, is tried again on a new connection: a restart, a failover and a lock of a second cost a wait, not an
+error. When a whole patience was not enough the breaker opens (breaker.py).
+
+Every call may be repeated: what it does twice is what it does once. For `append` a token tells the repetition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
+
+from . import Away, Entry, Store
+from .breaker import Breaker
+
+T = TypeVar("T")
+
+FIRST_PAUSE = 0.05  # seconds before the second try; each further one waits twice as long
+LONGEST_PAUSE = 0.4
+
+
+class Patience:
+    """Seconds that one request may still wait for the store. insist: it waits for an open breaker to close, too."""
+
+    def __init__(self, seconds: float | None = None, insist: bool = False) -> None:
+        """seconds: None for the store's own `timeout`."""
+        self.left = seconds
+        self.insist = insist
+
+
+_patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
+
+
+@contextmanager
+def patience(seconds: float | None = None, insist: bool = False) -> Iterator[None]:
+    """The calls of this block wait so long together; within such a block already, the outer one's seconds hold.
+
+    seconds: None for the store's own `timeout`.
+    """
+    if _patience.get() is not None:
+        yield
+        return
+    token = _patience.set(Patience(seconds, insist))
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+
+
+def task_apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that outlives what started it, and does not wait on its patience."""
+    context = copy_context()
+    context.run(_patience.set, None)
+    return asyncio.get_running_loop().create_task(work, context=context)
+
+
+class Guard:
+    """timeout: seconds that a request waits for the store at most; outside of a `patience` block, that one call does."""
+
+    def __init__(self, store: Store, timeout: float) -> None:
+        self.store = store
+        self.timeout = timeout
+        opened = "the state storage does not answer: requests that need it are refused at once until it does"
+        self.breaker = Breaker(opened, "the state storage answers again", self._probe)
+
+    async def _probe(self) -> None:
+        """A write: a server that only reads is none."""
+        await self.store.lease("-/probe", "probe", 0.001, force=True)
+
+    async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
+        allowed = _patience.get() or Patience()
+        if allowed.left is None:
+            allowed.left = self.timeout
+        loop, pause, waited = asyncio.get_running_loop(), FIRST_PAUSE, 0.0
+        while True:
+            begun, left = loop.time(), allowed.left
+            try:
+                return await self._attempt(work, left, allowed.insist)
+            except Away as error:
+                trouble = error
+            finally:
+                took = loop.time() - begun
+                allowed.left -= took
+                waited += took
+            if self.breaker.open and not allowed.insist:
+                raise trouble
+            if allowed.left <= pause:
+                if waited >= self.timeout / 2:  # less is the fault of a request that had waited before
+                    self.breaker.trip(trouble.detail)
+                raise trouble
+            await asyncio.sleep(pause)
+            allowed.left -= pause
+            waited += pause
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _attempt(self, work: Callable[[], Awaitable[T]], left: float, insist: bool) -> T:
+        breaker = self.breaker
+        if breaker.open and not (insist and await breaker.closes(left)):
+            raise Away(breaker.reason)
+        # half of the time: a connection whose other end is gone without a word must leave time for a second one
+        try:
+            return await breaker.attempt(work(), min(left, self.timeout / 2), insist)
+        except TimeoutError as error:
+            raise Away(str(error)) from None
+
+    async def put(self, entry: Entry) -> None:
+        await self._call(lambda: self.store.put(entry))
+
+    async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
+        return await self._call(lambda: self.store.get(names, part))
+
+    async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
+        return await self._call(lambda: self.store.resolve(aliases))
+
+    async def delete(self, name: str) -> bool:
+        return await self._call(lambda: self.store.delete(name))
+
+    async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
+        token = token or secrets.token_hex(8)
+        return await self._call(lambda: self.store.append(name, values, expires_at, first, token))
+
+    async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
+        return await self._call(lambda: self.store.read(name, after, most))
+
+    async def remove(self, name: str, number: int) -> bool:
+        return await self._call(lambda: self.store.remove(name, number))
+
+    async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
+        return await self._call(lambda: self.store.lease(name, holder, seconds, force))
+
+    async def release(self, name: str, holder: str) -> None:
+        await self._call(lambda: self.store.release(name, holder))
+
+    async def close(self) -> None:
+        await self.breaker.close()
+        await self.store.close()

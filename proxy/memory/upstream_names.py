@@ -1,0 +1,94 @@
+"""Names of what an upstream keeps for all callers of the gateway's key: items, files, vector stores, containers.
+
+Pure functions: which of them a request uses, and which an answer gave. Whose they are stands in records.py. Skills and saved prompts are
+not among them: they belong to the account's operator, and no caller makes one through the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...codecs.registry import SHAPES, STATEFUL
+from . import input_items
+from .records import Item
+
+# members that are not looked into: a caller's own words, in which a property may have any name, and citations, which are only shown
+_OWN_WORDS = frozenset({"parameters", "input_schema", "schema", "input", "annotations", "citations", "results"})
+_RESULT = "_tool_result"  # the end of the type of what a server's tool gave, which is only history
+
+# tools that make containers, which outlive a response that is not stored
+_MAKERS = frozenset({"code_interpreter", "shell"})
+
+# an item of this type that lacks its content is looked up by its id
+_CONTENT = {"reasoning": ("encrypted_content", "content"), "compaction": ("encrypted_content",), "image_generation_call": ("result",)}
+
+
+def used_in_request(shape: str, body: Item) -> dict[str, str]:
+    """Each file, vector store and container that a request names, and the field of the body that it stands in."""
+    places, naming = SHAPES[shape].upstream_names
+    names: dict[str, str] = {}
+    for place in places:
+        if place in naming:
+            names.update(dict.fromkeys(_texts(body.get(place)), place))
+        else:
+            names.update(dict.fromkeys(_named(body.get(place), naming), place))
+    return names
+
+
+def items_looked_up(body: Item) -> list[str]:
+    """The ids of items that a responses upstream would look up for this request, in order."""
+    own = input_items.own_input(body)
+    there = {item.get("id") for item in own if isinstance(item, dict) and isinstance(item.get("id"), str) and not _is_looked_up(item)}
+    wanted = []
+    for item in own:
+        if not isinstance(item, dict):
+            continue
+        if _is_looked_up(item):
+            wanted.append(item["id"])
+        request = item.get("approval_request_id")
+        if isinstance(request, str) and request not in there:
+            wanted.append(request)
+    return wanted
+
+
+def _is_looked_up(item: Item) -> bool:
+    if input_items.referred(item) is not None:
+        return True
+    content = _CONTENT.get(item["type"]) if isinstance(item.get("type"), str) else None
+    return content is not None and isinstance(item.get("id"), str) and not any(item.get(member) for member in content)
+
+
+def named_in_answer(response: Item) -> set[str]:
+    """What a response object gave to its caller: the ids of its items, and what stands in them."""
+    output = response.get("output")
+    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    return {item["id"] for item in items if isinstance(item.get("id"), str)} | set(_named(items, STATEFUL.upstream_names.members))
+
+
+def makes_containers(body: Item) -> bool:
+    """Whether a responses request has a tool whose containers can be named later."""
+    tools = body.get("tools")
+    return isinstance(tools, list) and any(isinstance(tool, dict) and str(tool.get("type")) in _MAKERS for tool in tools)
+
+
+def _named(value: Any, naming: frozenset[str]) -> Iterator[str]:
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        if type(value) is list:
+            todo += [member for member in value if type(member) is dict or type(member) is list]
+        elif type(value) is dict and not str(value.get("type", "")).endswith(_RESULT):
+            if not naming.isdisjoint(value):
+                for name in naming & value.keys():
+                    yield from _texts(value[name])
+            todo += [member for key, member in value.items() if (type(member) is dict or type(member) is list) and key not in _OWN_WORDS]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        yield from (member for member in value if isinstance(member, str))
+    elif isinstance(value, dict) and isinstance(value.get("id"), str):
+        yield value["id"]

@@ -1,0 +1,127 @@
+"""`dragoman serve`: from a configuration to one process that serves, or to a supervisor and its workers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ...conf import ConfigError
+from ...conf.model import Config, Listener
+from ..keys import quota
+from ..routing.router import Router
+from ..telemetry import metrics, stderr
+from ..wire.headers import is_loopback
+from . import folder, loops, start
+from .admin import AdminProcess
+from .supervisor import Supervisor
+from .worker import Process, Worker
+
+log = logging.getLogger("dragoman")
+
+
+def serve(read: Callable[[], Config], again: bool, workers: int, log_format: str) -> int:
+    """Serve until a signal ends it; the exit code. again: SIGHUP reads the configuration again.
+
+    Raises ConfigError, and Taken (an OSError) when another process has the port of a listener.
+    """
+    loops.raise_file_limit()
+    plan, sockets = start.claim(start.plan(read()))
+    held = start.hold(sockets) if workers > 1 else []  # nobody else had the ports: each worker opens sockets of its own, which share them
+    announce(plan.config)
+    reading = read if again else None
+    counters = quota.LocalCounters()
+    if workers == 1:
+        return loops.run_loop(Worker(plan, sockets, reading, log_format, counters).run)
+    output = stderr.own()
+    if output is not None:
+        output.share()
+    with _admin_folder(plan.config) as path:
+        code = Supervisor(_Crew(plan, reading, log_format, counters, path), range(0 if path else 1, workers + 1)).run()
+    for sock in held:
+        sock.close()
+    return code
+
+
+@contextmanager
+def _admin_folder(config: Config) -> Iterator[str | None]:
+    """The common folder, where there is an admin listener that needs one."""
+    if not any(one.type == "admin" for one in config.listeners):
+        yield None
+        return
+    with folder.common() as path:
+        metrics.share(path)
+        try:
+            yield path
+        finally:
+            metrics.unshare()
+
+
+class _Crew:
+    """What the supervisor starts: number 0 is the process of the admin listeners, the others are workers."""
+
+    def __init__(
+        self, plan: start.Plan, read: Callable[[], Config] | None, log_format: str, counters: quota.LocalCounters, path: str | None
+    ) -> None:
+        self._plan, self._read, self._log_format, self._counters, self._path = plan, read, log_format, counters, path
+
+    def open(self, number: int) -> start.Sockets:
+        kind = "model" if number else "admin"
+        listeners = enumerate(self._plan.config.listeners)
+        return {index: start.bind(listener, shared=True) for index, listener in listeners if listener.type == kind}
+
+    def work(self, number: int, sockets: start.Sockets, orders: socket.socket) -> int:
+        process: Process
+        if number:
+            process = Worker(self._plan, sockets, self._read, self._log_format, self._counters, orders, number, self._path)
+        else:
+            assert self._path is not None
+            process = AdminProcess(self._plan, sockets, self._read, orders, self._path)
+        try:
+            return loops.run_loop(process.run)
+        except ConfigError as error:
+            log.error("%s", error)
+            return 2
+
+    def renew(self) -> None:
+        """What is wrong with it is told by those that run."""
+        try:
+            if self._read is not None:
+                self._plan, _ = start.renewed(self._plan, self._read())
+        except (ConfigError, OSError):
+            pass
+
+
+# ---- what an operator is told at the start ----
+
+
+def announce(config: Config) -> None:
+    """One line for each listener and the models; and what may not be meant so."""
+    if alone := quota.note(config):
+        log.warning("%s", alone)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    names = [model.id for model in Router(config).models()] + [p.model for p in config.model_providers if p.wildcard]
+    for listener in config.listeners:
+        scheme = "https" if listener.tls else "http"
+        print(f"{listener.type} {scheme}://{listener.address}:{listener.port}", file=sys.stderr)
+        if not is_loopback(listener.address):
+            _warn_of_strangers(config, listener)
+    print(f"models {', '.join(dict.fromkeys(names))}", file=sys.stderr, flush=True)
+
+
+def _warn_of_strangers(config: Config, listener: Listener) -> None:
+    place = f"{listener.address}:{listener.port}"
+    if listener.type == "admin":
+        log.warning("the admin listener on %s has no login: everybody who reaches it sees metrics and, once switched on, contents", place)
+    elif not config.access_keys:
+        log.warning("no access_keys: every caller that reaches %s is let in", place)
+
+
+def at_home(config: Config) -> Config:
+    """The configuration with model listeners that only this machine reaches."""
+    listeners = (replace(one, address="127.0.0.1") if one.type == "model" else one for one in config.listeners)
+    return replace(config, listeners=tuple(listeners))

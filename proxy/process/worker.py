@@ -1,0 +1,354 @@
+"""A process that serves: its listeners, what it is told, its end. `Worker` serves models; the admin listeners have admin.py.
+
+Told to drain (SIGTERM or SIGINT; one of several workers is told by its supervisor, see supervisor.py), it answers /readyz with 503,
+refuses new requests, and lets open ones end. Then the listeners close and the exit code is 0. What is open when the time is over
+is ended in its API's own failure before its connection closes. A second signal cuts everything at once: no answer that has begun
+then looks whole. SIGHUP puts a new configuration and new certificates in force, all of it or nothing, without touching what is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from tornado.web import Application
+
+from ...codecs import errors
+from ...conf import ConfigError
+from ...conf.model import Config, Listener
+from ..app import ModelApplication, make_admin_app
+from ..gateway import Gateway
+from ..inspector.admin import Admin
+from ..inspector.links import Link
+from ..inspector.ring import Ring
+from ..keys.quota import LocalCounters
+from ..telemetry import log as journal
+from ..telemetry import stderr
+from ..telemetry.metrics import count_as
+from . import start
+from .server import Acceptor, Server, most_connections
+from .supervisor import CUT, DRAIN, RELOAD, SERVING
+
+log = logging.getLogger("dragoman")
+
+LOOK = 0.05  # seconds between two looks whether everything has ended
+TELLING = 2.0  # seconds that streams have to tell their callers that they are cut
+SETTLING = 0.5  # seconds that requests which were cut have to write their log lines
+CLOSING = 10.0  # seconds that the process has to end when it serves nothing any more
+CUT_CLOSING = 1.0  # the same, after a second signal
+
+
+class _Served(NamedTuple):
+    """One listener. number: its place in the configuration."""
+
+    number: int
+    app: Application
+    server: Server
+    acceptors: list[Acceptor]
+
+
+class Process:
+    """One process: its listeners, its signals, its end. What it serves is a subclass's affair."""
+
+    def __init__(
+        self, plan: start.Plan, sockets: start.Sockets, read: Callable[[], Config] | None, orders: socket.socket | None = None
+    ) -> None:
+        """sockets: of the listeners that are this process's. read: reads the configuration again, or raises ConfigError.
+
+        orders: where the supervisor says what to do; None: signals do.
+        """
+        self._plan = plan
+        self._sockets = sockets
+        self._read = read
+        self._orders = orders
+        self._stopping: asyncio.Event
+        self._cutting = False
+        self._served: list[_Served] = []
+
+    @property
+    def _config(self) -> Config:
+        return self._plan.config
+
+    async def run(self) -> int:
+        """Serve until told to stop; the exit code."""
+        self._stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        output = stderr.own()
+        if output is not None:
+            output.attach(loop)
+        await self._begin()
+        if self._orders is None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(signal.SIGHUP, self.reload)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # held since the start: one that came meanwhile counts
+        else:
+            self._orders.setblocking(False)
+            loop.add_reader(self._orders, self._ordered)
+        gc.collect()
+        gc.freeze()  # what start-up made lives for ever; and a full pass over thousands of streams takes a fifth of a second
+        gc.set_threshold(50_000, 50, 100)
+        if self._orders is not None:
+            with suppress(OSError):
+                self._orders.send(SERVING)
+        await self._stopping.wait()
+        await self._drain()
+        return int(self._cutting)
+
+    # ---- what a subclass says ----
+
+    async def _begin(self) -> None:
+        """Make what is served, and listen."""
+        raise NotImplementedError
+
+    def _adopt(self, config: Config) -> None:
+        """Put a configuration in force."""
+        raise NotImplementedError
+
+    def _unready(self) -> None:
+        """From now on /readyz says 503."""
+
+    def _refuse_new(self) -> None:
+        """Draining begins."""
+
+    def _open(self) -> int:
+        """How many have not ended yet."""
+        raise NotImplementedError
+
+    def _tell(self) -> None:
+        """The time of draining is over: whoever is still served hears of it."""
+
+    async def _close(self) -> None:
+        """The listeners are closed: so is what was made."""
+        raise NotImplementedError
+
+    # ---- listeners ----
+
+    def _show(self, admin: Admin) -> None:
+        """Open the admin listeners."""
+        for index, listener in enumerate(self._config.listeners):
+            if listener.type == "admin":
+                self._listen(index, make_admin_app(admin, listener))
+
+    def _listen(self, index: int, app: Application) -> None:
+        server = Server(app, max_body_size=self._config.limits.max_body)
+        context = self._plan.contexts[index]
+        acceptors = [Acceptor(sock, server, context, most_connections()) for sock in self._sockets[index]]
+        self._served.append(_Served(index, app, server, acceptors))
+
+    # ---- a new configuration ----
+
+    def reload(self) -> None:
+        """The configuration and the certificates anew, all of it or nothing."""
+        if self._read is None:
+            log.warning("there is no configuration file to read again")
+            return
+        try:
+            plan, waiting = start.renewed(self._plan, self._read())
+            self._adopt(plan.config)
+        except (ConfigError, OSError) as error:
+            log.error("the configuration was not changed: %s", error)
+            return
+        except Exception:
+            log.exception("the configuration was not changed")
+            return
+        self._plan = plan
+        for served in self._served:
+            self._renew(served, plan.config.listeners[served.number])
+        for change in waiting:
+            log.warning("%s", change)
+        log.info("configuration reloaded")
+
+    def _renew(self, served: _Served, listener: Listener) -> None:
+        served.app.settings["timeout"] = listener.timeout
+        if listener.type == "model":
+            served.server.max_body_size = self._config.limits.max_body
+        for acceptor in served.acceptors:
+            acceptor.use(self._plan.contexts[served.number])
+
+    # ---- the end ----
+
+    def _signalled(self) -> None:
+        if self._stopping.is_set():
+            self.cut()
+        else:
+            self.drain()
+
+    def _ordered(self) -> None:
+        assert self._orders is not None
+        try:
+            orders = self._orders.recv(64)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            orders = b""
+        if not orders:  # the supervisor is gone
+            asyncio.get_running_loop().remove_reader(self._orders)
+            orders = DRAIN
+        for order in orders:
+            _OBEYED[bytes([order])](self)
+
+    def drain(self) -> None:
+        """End when what is open has ended."""
+        if not self._stopping.is_set():
+            self._unready()
+            self._stopping.set()
+
+    def cut(self) -> None:
+        """End now. What has begun is cut before anything else can end it."""
+        if not self._cutting:
+            self._cutting = True
+            self._stopping.set()
+            _end_within(CUT_CLOSING)
+            self._abort()
+
+    def _abort(self) -> None:
+        for served in self._served:
+            for connection in served.server.open:
+                connection.abort()
+
+    async def _drain(self) -> None:
+        """End what is open. Until that is done the listeners stay: who asks /readyz shall hear why nothing else is served."""
+        await self._until(lambda: False, self._config.drain.delay)
+        self._refuse_new()
+        for served in self._served:
+            served.server.conn_params.no_keep_alive = True
+        timeout = self._config.drain.timeout
+        await self._until(lambda: not self._open(), timeout)
+        if self._open() and not self._cutting:
+            log.warning("%d requests are cut after %g s", self._open(), timeout)
+            self._tell()
+            await self._until(lambda: not self._open(), TELLING)
+        if not self._cutting:
+            _end_within(CLOSING)
+        for served in self._served:
+            for acceptor in served.acceptors:
+                acceptor.stop()
+        self._abort()
+        await self._settled()
+        for served in self._served:
+            await served.server.close_all_connections()
+        await self._close()
+
+    async def _until(self, ended: Callable[[], bool], seconds: float) -> None:
+        """Wait until it has ended, the time is over, or everything is cut."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not (self._cutting or ended()) and loop.time() < deadline:  # noqa: ASYNC110 - they end by themselves, in any order
+            await asyncio.sleep(LOOK)
+
+    async def _settled(self) -> None:
+        """Requests whose connections were cut write their log lines."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SETTLING
+        while self._open() and loop.time() < deadline:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(LOOK / 10)
+
+
+_OBEYED: dict[bytes, Callable[[Process], None]] = {DRAIN: Process.drain, CUT: Process.cut, RELOAD: Process.reload}
+
+
+def _end_within(seconds: float) -> None:
+    """Whatever still waits then (a look-up of a name, a store, a collector of traces) is not waited for."""
+
+    def end() -> None:
+        log.error("the process ends without waiting for what did not end within %g s", seconds)
+        stderr.finish()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+class Worker(Process):
+    """Serves models; and, where it is the only process, the admin listeners."""
+
+    def __init__(
+        self,
+        plan: start.Plan,
+        sockets: start.Sockets,
+        read: Callable[[], Config] | None,
+        log_format: str,
+        counters: LocalCounters,
+        orders: socket.socket | None = None,
+        number: int = 0,
+        folder: str | None = None,
+    ) -> None:
+        """counters: made before the workers were forked. number: this worker's among several, 0 for one that is alone.
+
+        folder: where several meet the process of the admin listeners, when there is one.
+        """
+        super().__init__(plan, sockets, read, orders)
+        self._journal = journal.Journal(log_format)
+        self._counters, self._number, self._folder = counters, number, folder
+        self._link: Link | None = None
+        self._admin: Admin | None = None
+
+    async def run(self) -> int:
+        try:
+            return await super().run()
+        finally:
+            self._journal.flush()
+
+    async def _begin(self) -> None:
+        count_as(self._number)
+        self.gateway = gateway = Gateway(self._config, self._journal.write, self._counters, self._number)
+        _count_dropped(gateway)
+        if self._folder is not None:
+            self._link = Link(self._folder, self._number, gateway.inspector, gateway.passed_over)
+            gateway.on_passed_over = self._link.tell
+        elif not self._number:
+            self._admin = Admin(self._config, Ring(self._watch), gateway.metrics.text, lambda: {0: gateway.passed_over()})
+            self._show(self._admin)
+        for index, listener in enumerate(self._config.listeners):
+            if listener.type == "model":
+                self._listen(index, ModelApplication(gateway, listener))
+
+    def _watch(self, looking: bool, content: bool) -> None:
+        assert self._admin is not None
+        self.gateway.inspector.watch(self._admin.ring.take if looking else None, content)
+
+    def _adopt(self, config: Config) -> None:
+        self.gateway.adopt(config)
+        if self._admin is not None:
+            self._admin.adopt(config)
+
+    def _unready(self) -> None:
+        log.info("draining")
+        self.gateway.ready = False
+
+    def _refuse_new(self) -> None:
+        self.gateway.draining = True
+
+    def _open(self) -> int:
+        return max(len(self.gateway.serving), len(self.gateway.exchanges))
+
+    def _tell(self) -> None:
+        for exchange in list(self.gateway.exchanges):
+            error = errors.Overloaded("The gateway is shutting down, and the time for open requests is over.")
+            error.retry_after = 1
+            exchange.end(error)
+
+    async def _close(self) -> None:
+        if self._link is not None:
+            await self._link.close()
+        if self._admin is not None:
+            self._admin.ring.close()
+        await self.gateway.close()
+
+
+def _count_dropped(gateway: Gateway) -> None:
+    """Lines of the log that are dropped are counted from now on, and those that were."""
+    output = stderr.own()
+    if output is not None:
+        gateway.metrics.log_dropped.inc(output.dropped)
+        output.on_drop = gateway.metrics.log_dropped.inc

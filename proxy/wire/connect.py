@@ -1,0 +1,131 @@
+"""A connected socket, as fast as the best of a name's addresses allows (RFC 8305), and TLS over it; nothing blocks.
+
+The addresses are tried in the order of the system, the families in turn. The next one is tried as soon as one has failed, or after
+DELAY without an answer, while the earlier attempts go on; the first that is connected wins and the others are closed. Tornado's
+TCPClient keeps one attempt of each family: an address that drops packets holds up all others of its family.
+
+Nobody owns a socket of an attempt that was given up: each is closed where it was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .resolver import Address
+
+DELAY = 0.25  # seconds, RFC 8305's "Connection Attempt Delay"
+
+
+def in_turn(addresses: list[Address]) -> list[Address]:
+    """The same addresses with the families alternating, the first one's first (RFC 8305, section 4)."""
+    families: dict[int, deque[Address]] = {}
+    for address in addresses:
+        families.setdefault(address.family, deque()).append(address)
+    found: list[Address] = []
+    while len(found) < len(addresses):
+        found += [queue.popleft() for queue in families.values() if queue]
+    return found
+
+
+async def connect(addresses: list[Address], make_room: Callable[[], bool]) -> socket.socket:
+    """A socket connected to one of them. Raises OSError, whose text tells how each address failed.
+
+    make_room: called when the process has no descriptor left; whether it has closed one.
+    """
+    waiting = deque(in_turn(addresses))
+    if len(waiting) == 1:
+        return await _attempt(waiting[0], make_room)
+    attempts: set[asyncio.Task[socket.socket]] = set()
+    failures: list[str] = []
+    try:
+        while waiting or attempts:
+            if waiting:
+                attempts.add(asyncio.get_running_loop().create_task(_attempt(waiting.popleft(), make_room)))
+            done, _ = await asyncio.wait(attempts, timeout=DELAY if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                attempts.discard(task)
+                error = task.exception()
+                if error is None:
+                    attempts |= done - {task}  # two may have come up in one turn of the loop
+                    return task.result()
+                failures.append(str(error))
+        raise OSError("; ".join(failures))
+    finally:
+        for task in attempts:
+            task.add_done_callback(_discard)
+            task.cancel()
+
+
+def _discard(task: asyncio.Task[socket.socket]) -> None:
+    """Close what an attempt that is not needed has brought after all."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _attempt(address: Address, make_room: Callable[[], bool]) -> socket.socket:
+    sock = _socket(address.family, make_room)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex(address.place)
+        if code == errno.EINPROGRESS:
+            await _ready(sock, asyncio.get_running_loop().add_writer, asyncio.get_running_loop().remove_writer)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, f"{os.strerror(code)} ({address.place[0]})")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _socket(family: int, make_room: Callable[[], bool]) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or not make_room():
+            raise
+    return socket.socket(family, socket.SOCK_STREAM)
+
+
+async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    """The same connection with TLS, its handshake done. `sock` belongs to this function. Raises OSError or ValueError."""
+    loop = asyncio.get_running_loop()
+    try:
+        secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        while True:
+            try:
+                secured.do_handshake()
+                return secured
+            except ssl.SSLWantReadError:
+                await _ready(secured, loop.add_reader, loop.remove_reader)
+            except ssl.SSLWantWriteError:
+                await _ready(secured, loop.add_writer, loop.remove_writer)
+    except BaseException:
+        secured.close()
+        raise
+
+
+async def _ready(sock: socket.socket, add: Callable[..., Any], remove: Callable[[int], Any]) -> None:
+    """Until the loop reports the socket."""
+    reported: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    add(sock.fileno(), _report, reported)
+    try:
+        await reported
+    finally:
+        remove(sock.fileno())
+
+
+def _report(reported: asyncio.Future[None]) -> None:
+    if not reported.done():
+        reported.set_result(None)

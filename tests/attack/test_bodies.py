@@ -1,0 +1,272 @@
+"""Bodies: what one request, and all together, can make a worker hold; and that nothing is held afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from dragoman.codecs import bulk, errors, splice
+from dragoman.proxy.wire import bodies
+
+from ..gateway.inside import CONFIG, Caller, Inside, inside_once
+from ..gateway.wire import request
+from ..scripted import Gate, Provider, respond, wait
+
+UNREACHABLE = CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")
+MB = 1 << 20
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.fixture
+def traced(no_collector: None) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+async def answered(caller: Caller) -> tuple[int, Any]:
+    status, headers = await caller.head()
+    body = await caller.body(headers)
+    return status, orjson.loads(body) if body else None
+
+
+# ---- all together ----
+
+
+@inside_once
+async def test_all_bodies_together_are_bounded() -> None:
+    """Whoever comes when there is no room is told to come back, before the body was read; afterwards there is room again."""
+    gate = Gate()
+    body = orjson.dumps({"model": "chat/m", "messages": [], "x": "y" * 600_000})
+    with Provider([wait(gate), respond({"choices": [], "usage": None})]) as provider:
+        async with Inside(CONFIG + "\nlimits: {max_body: 1MB, max_bodies: 1MB}", provider) as gateway:
+            asked = request("/v1/chat/completions", body)
+            async with gateway.call(asked) as first, gateway.call(asked) as second:
+                await gateway.until(lambda: provider.requests)
+                status, value = await answered(second)
+                assert (status, value["error"]["code"]) == (503, "overloaded")
+                assert gateway.gateway.bodies.kept == len(body)
+                gate.open()
+                await first.head()
+                await gateway.until(lambda: not gateway.gateway.bodies.kept)
+            async with gateway.call(asked) as third:
+                assert (await third.head())[0] == 200
+
+
+@inside_once
+async def test_what_is_announced_takes_nothing_from_others() -> None:
+    """A body counts as it comes, also in chunks."""
+    async with Inside(UNREACHABLE + "\nlimits: {max_body: 1MB, max_bodies: 1MB}") as gateway:
+        head = request("/v1/chat/completions").replace(b"Content-Length: 0", b"Content-Length: 1000000")
+        async with gateway.call(head), gateway.call(head), gateway.call(head + b"x" * 700_000):
+            await gateway.until(lambda: gateway.gateway.bodies.kept == 700_000)
+            chunked = head.replace(b"Content-Length: 1000000", b"Transfer-Encoding: chunked")
+            async with gateway.call(chunked + b"f4240\r\n" + b"x" * 400_000) as late:
+                status, value = await answered(late)
+                assert (status, value["error"]["code"]) == (503, "overloaded")
+        await gateway.until(lambda: not gateway.gateway.bodies.kept)
+
+
+# ---- paths that read no body ----
+
+
+UNREAD = [
+    ("GET", "/healthz"),
+    ("POST", "/healthz"),
+    ("GET", "/v1/models"),
+    ("GET", "/nothing"),
+    ("POST", "/nothing"),
+    ("DELETE", "/v1/responses/resp_x"),
+    ("POST", "/v1/responses/resp_x/cancel"),
+    ("GET", "/v1/chat/completions"),
+]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize(("method", "path"), UNREAD)
+@inside_once
+async def test_who_reads_no_body_takes_none(method: str, path: str, framing: str) -> None:
+    """Refused at its head where it says its length, and else once more than a little has come; never kept."""
+    async with Inside(UNREACHABLE) as gateway:
+        head = request(path, method=method)
+        if framing == "length":
+            sent = head.replace(b"Content-Length: 0", b"Content-Length: 60000000")
+        else:
+            sent = head.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"11170\r\n" + b"x" * 70_000
+        async with gateway.call(sent) as caller:
+            status, headers = await caller.head()
+            assert status in (413, 404, 405)
+            assert headers["connection"] == "close"
+            assert not gateway.gateway.bodies.kept
+            assert gateway.idle
+
+
+@inside_once
+async def test_a_little_body_that_nobody_reads_does_no_harm() -> None:
+    async with Inside(UNREACHABLE) as gateway, gateway.call(request("/healthz", b"{}", "GET") * 2) as caller:
+        for _ in range(2):
+            assert (await answered(caller))[0] == 200
+
+
+# ---- values ----
+
+
+def values(count: int) -> bytes:
+    return b'{"model":"chat/m","messages":[' + b",".join([b"[]"] * (count // 2)) + b"]}"
+
+
+PATHS = ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/v1/messages/count_tokens", "/v1/conversations"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@inside_once
+async def test_the_values_of_a_body_are_bounded(path: str) -> None:
+    async with Inside(UNREACHABLE + "\nlimits: {max_values: 1000}") as gateway, gateway.call(request(path, values(1200))) as caller:
+        status, value = await answered(caller)
+        assert status == 413
+        assert "1000 JSON values" in value["error"]["message"]
+
+
+def test_a_large_body_is_read_in_many_steps() -> None:
+    """And a small one at once."""
+    large = values(400_000)
+    steps = sum(1 for _ in bulk.scan(large, 500_000))
+    assert steps > len(large) // bulk.SLICE
+
+    async def turns(body: bytes) -> int:
+        counted = 0
+
+        async def count() -> None:
+            nonlocal counted
+            while True:
+                counted += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        await bodies.scan(body, 500_000)
+        counting.cancel()
+        return counted
+
+    assert asyncio.run(turns(large)) >= steps
+    assert asyncio.run(turns(values(1000))) == 0
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("make", [values, lambda size: b'{"model":"chat/m","a":"' + b"x\\n" * size + b'"}', lambda size: b"[" * size])
+def test_no_step_is_long(make: Callable[[int], bytes]) -> None:
+    """The longest of a large body's steps costs no more than a body does that is read at once."""
+    from .growth import LEAST, thread_time
+
+    limit = make(bodies.AT_ONCE // 4)[: bodies.AT_ONCE]
+
+    def at_once() -> float:
+        begun = thread_time()
+        try:
+            splice.scan(limit)
+        except errors.ClientFault:
+            pass
+        return thread_time() - begun
+
+    def longest() -> float:
+        worst, steps = 0.0, bulk.scan(make(400_000), 10_000_000)
+        while True:
+            begun = thread_time()
+            try:
+                next(steps)
+            except (StopIteration, errors.ClientFault):
+                return worst
+            worst = max(worst, thread_time() - begun)
+
+    assert min(longest() for _ in range(2)) <= 20 * max(min(at_once() for _ in range(5)), 10 * LEAST)
+
+
+# ---- afterwards ----
+
+BIG = b" " * MB
+KEYED = UNREACHABLE + "\naccess_keys: [{key: right, name: a}]"
+
+
+def posted(path: str, body: bytes, **headers: str) -> bytes:
+    return request(path, body, authorization="Bearer right", **headers)
+
+
+CHUNKED = b"POST %b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer right\r\nTransfer-Encoding: chunked\r\n\r\n"
+FAILING: dict[str, bytes] = {
+    "not-json": posted("/v1/embeddings", b'{"a"' + BIG),
+    "not-json-large": posted("/v1/embeddings", b'{"a":"' + BIG),
+    "no-model": posted("/v1/embeddings", b"{" + BIG + b"}"),
+    "unknown-model": posted("/v1/embeddings", b'{"model":"x"' + BIG + b"}"),
+    "form": posted("/v1/audio/transcriptions", b"--b\r\n" + BIG, content_type="multipart/form-data; boundary=b"),
+    "count": posted("/v1/messages/count_tokens", b'{"model":"x"' + BIG + b"}"),
+    "conversation": posted("/v1/conversations", b'{"metadata":7' + BIG + b"}"),
+    "stranger": request("/v1/embeddings", BIG),
+    "unread": posted("/healthz", BIG),
+    "broken-chunk": CHUNKED % b"/v1/embeddings" + b"100000\r\n" + BIG + b"x\r\n",
+    "too-large": CHUNKED % b"/v1/embeddings" + b"300000\r\n" + BIG * 3,
+}
+
+EXCHANGES = {
+    "exchange-not-json": posted("/v1/chat/completions", b'{"a"' + BIG),
+    "exchange-unknown-model": posted("/v1/chat/completions", b'{"model":"x"' + BIG + b"}"),
+}
+KEPT = pytest.mark.xfail(reason="an exchange's error keeps its traceback, and so the exchange", strict=False)
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("name", [*FAILING, *(pytest.param(name, marks=KEPT) for name in EXCHANGES)])
+@inside_once
+async def test_a_failed_request_leaves_nothing(name: str) -> None:
+    """Neither its body nor a part of it, without the collector's help."""
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)
+    async with Inside(KEYED + "\nlimits: {max_body: 2MB}") as gateway:
+
+        async def fail() -> None:
+            async with gateway.call((FAILING | EXCHANGES)[name]) as caller:
+                assert 400 <= (await caller.head())[0] < 500
+            await gateway.until(lambda: not gateway.server.connections)
+
+        await fail()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(4):
+            await fail()
+        after, _ = tracemalloc.get_traced_memory()
+        assert after - before < MB
+        assert not gateway.gateway.bodies.kept
+
+
+@pytest.mark.usefixtures("traced")
+@inside_once
+async def test_who_leaves_within_a_body_leaves_nothing() -> None:
+    async with Inside(KEYED) as gateway:
+
+        async def leave() -> None:
+            async with gateway.call(posted("/v1/chat/completions", BIG)[:-10]):
+                await gateway.until(lambda: gateway.gateway.bodies.kept > MB - 1000)
+            await gateway.until(lambda: not gateway.server.connections)
+
+        await leave()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(4):
+            await leave()
+        after, _ = tracemalloc.get_traced_memory()
+        assert after - before < MB
+        assert not gateway.gateway.bodies.kept
+        assert gateway.idle

@@ -1,0 +1,217 @@
+"""Every regular expression of the product: over input from outside its cost is linear, whatever the input.
+
+A new one fails `test_all_are_listed` until it stands here: in HOSTILE with what could hurt it, or in TRUSTED with the reason why
+nobody from outside chooses what it reads. Each in HOSTILE is also tried with the same character over and over (PUMPS).
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dragoman.codecs import splice
+from dragoman.codecs.messages import facts
+from dragoman.conf import providers
+from dragoman.proxy.app import routes
+
+from .growth import SMALL, TIMES, assert_linear
+
+HOUSE = Path(__file__).resolve().parents[2]
+PACKAGES = ("codecs", "conf", "proxy", "handlers")
+
+# (before, what is repeated, after)
+Hostile = tuple[str, str, str]
+PUMPS = [" ", "\t", "a", "0", "-", ".", '"', "\\", "[", "{", "}", "<", ";", ",", ":", "=", "/", "\r", "\n", "\r\n", "a ", 'a"', "é", "\0"]
+
+# module and name -> (how it is applied, what could hurt it)
+HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
+    "codecs/chat/errors_in.py:_TOO_LONG": ("search", [("", "exceeds the model's maximum ", ""), ("", "too many input ", "")]),
+    "codecs/chat/errors_in.py:_CODE": ("fullmatch", []),
+    "codecs/chat/errors_in.py:_NOT_TEXT": (
+        "sub",
+        [("", "<script", ""), ("<script>", "</script ", ""), ("", "<!--", ""), ("<head>", "</", "")],
+    ),
+    "codecs/bulk.py:_MARK": ("findall", [('"', "\\\\", "\\"), ('"', "a", ""), ("", '"\\', "")]),
+    "codecs/bulk.py:_INSIDE": ("match", [("", "\\u00", ""), ("", "a\\a", "\\")]),
+    "codecs/bulk.py:_COLON": ("match", []),
+    "codecs/bulk.py:_HIGH_HALF": ("fullmatch", []),
+    "codecs/bulk.py:_LOW_HALF": ("match", []),
+    "codecs/chat/reasoning_in.py:_TOKEN": ("fullmatch", [("r", "1", "")]),
+    "codecs/estimate.py:_PAGE": ("findall", [("/Type", " ", "x"), ("", "/Type ", ""), ("", "/Type/Pages", "")]),
+    "codecs/ids.py:_FOREIGN_PREFIX": ("sub", [("", "msg_", "")]),
+    "codecs/ids.py:_NOT_ID": ("sub", []),
+    "codecs/jsontext.py:_SURROGATE": ("search", []),
+    "codecs/jsontext.py:_SURROGATE_OR_ESCAPE": ("search", [("", "\\ud", ""), ("", "\\u", "")]),
+    "codecs/jsontext.py:_LONG_NUMBER": ("search", [("", "1" * 18 + "x", "")]),
+    "codecs/jsontext.py:_HALF": ("sub", [("", "\\ud", ""), ("", "\\\\", "\\")]),
+    "codecs/jsontext.py:_TOKEN": ("match", [('"', "\\u", ""), ('"', "\\ud83d", ""), ('"', "a", "\x01"), ("1.", "0", "x"), (" ", " ", "x")]),
+    "codecs/jsontext.py:_STRUCTURE": ("findall", [('"', "\\\\", ""), ("", '"\\', ""), ('"', "a", "")]),
+    "codecs/jsontext.py:_STRING_REST": ("match", [("", "a\\a", "\\")]),
+    "codecs/jsontext.py:_WHOLE": ("match", [("", "\\u", ""), ("", "\\u00", "")]),
+    "codecs/jsontext.py:_ESCAPE": ("sub", [("", "\\u00", "")]),
+    "codecs/ledger.py:_NOT_TOKEN": ("sub", []),
+    "codecs/limits.py:_COUNT": ("fullmatch", []),
+    "codecs/limits.py:_NUMBER": ("fullmatch", [("1.", "1", "")]),
+    "codecs/limits.py:_DURATION": ("fullmatch", [("", "1m", "x"), ("", "1.1ms", "x"), ("", "1.", "")]),
+    "codecs/media.py:_HEAD": ("match", [("data:", ";a", ""), ("data:", "a", ""), ("data:", ";", "x")]),
+    "codecs/multipart.py:_PARAMETER": ("match", [("; a=", "a", '"'), ('; a="', "\\a", ""), (";", " ", "x"), ("; a=a", " ", "x")]),
+    "codecs/multipart.py:_FIELD": ("fullmatch", [("a:", " ", "\0"), ("", "a", " :")]),
+    "codecs/multipart.py:_BOUNDARY": ("fullmatch", [("", "a ", "")]),
+    "codecs/multipart.py:_NOT_PRINTED": ("search", []),
+    "codecs/openai.py:_NOT_NAME": ("sub", []),
+    "codecs/openai.py:OPERATIONS": ("fullmatch", [("/images/", "a", "!")]),
+    "codecs/schema.py:_FANCY_PATTERN": ("search", [("", "(?", ""), ("", "(?<", ""), ("", "\\k", "")]),
+    "codecs/splice.py:_SCALAR": ("match", [('"', "\\a", "\\"), ('"', "a", "")]),
+    "codecs/splice.py:_ANY_KEY": ("findall", [("", '"" ', ""), ('""', " ", "x"), ("", '"a"', "")]),
+    "codecs/splice.py:_ESCAPED_LETTER": ("search", [("", "\\u00", ""), ("", "\\u", "")]),
+    "codecs/sse.py:_DATA": ("findall", [("", "data: a\n", ""), ("data: ", "a", ""), ("", "data: ", "")]),
+    "codecs/sse.py:_NAMED": ("findall", [("", "event: a\n", ""), ("", "event: a\ndata: b\n", ""), ("event: ", "a", "")]),
+    "codecs/sse.py:_LINE_ENDS": ("search", []),
+    "codecs/tools.py:_NAME": ("fullmatch", []),
+    "codecs/tools.py:_NOT_NAME": ("sub", []),
+    "proxy/exchange/demo.py:_WORD": ("findall", [("", "a ", ""), ("a", " ", "")]),
+    "proxy/exchange/kept.py:_DATA": ("findall", [("", "data:\n", ""), ("data:", " ", "")]),
+    "proxy/exchange/kept.py:_TERMINAL": ("search", [('"type"', " ", "x"), ("", '"type" : ', "")]),
+    "proxy/exchange/lanes.py:_EVENT": ("findall", [("", "a\n", ""), ("", "a\r\n", "")]),
+    "codecs/chat/shape.py:_NO_CHOICES": ("search", [('"choices"', " ", "x"), ('"choices":[', " ", "x"), ("", '"choices":[', "")]),
+    "proxy/exchange/relay.py:_USAGE": ("findall", [("", '"usage":{', ""), ('"usage":{', "{}", ""), ('"usage"', " ", "")]),
+    "proxy/exchange/spent.py:_BLOB": ("sub", [("", "a" * 1999 + " ", "")]),
+    "proxy/inspector/redaction.py:_HEADERS": ("fullmatch", [("x-stainless-", "a", "!"), ("anthropic-ratelimit-", "-", "!")]),
+    "proxy/inspector/redaction.py:_NAME": ("fullmatch", []),
+    "proxy/load/client.py:_GATEWAY_TIME": ("search", [("gateway", " ", "x"), ("", "gateway;", ""), ("", "gateway ", "")]),
+    "proxy/load/shapes.py:_STAMP": ("search", [("", "@" + "1" * 12, "")]),
+    "proxy/memory/records.py:_ID": ("fullmatch", []),
+    "proxy/memory/records.py:_NONCE": ("search", [("", "_" + "a" * 31, "")]),
+    "proxy/wire/headers.py:_UP": ("fullmatch", [("x-stainless-", "a", "!"), ("x-codex-", "-", "!")]),
+    "proxy/wire/headers.py:_DOWN": ("fullmatch", [("anthropic-", "a", "!"), ("x-ratelimit-", "-", "!")]),
+    "proxy/wire/headers.py:_REQUEST_ID": ("fullmatch", []),
+    "proxy/wire/http1.py:_TOKEN": ("fullmatch", [("", "a", " ")]),
+    "proxy/wire/http1.py:_FIELD_VALUE": ("fullmatch", [("", " ", "\0")]),
+    "proxy/wire/http1.py:_TARGET": ("fullmatch", [("", "a", " ")]),
+    "proxy/wire/http1.py:_STATUS_LINE": ("fullmatch", [("HTTP/1.1 200 ", " ", "\0"), ("HTTP/1.1 200 ", "\r", "")]),
+    "proxy/wire/http1.py:_BLANK_LINE": ("search", [("", "\r", ""), ("", "a\r\n", ""), ("", "\n\r", "")]),
+    "proxy/wire/http1.py:_LENGTH": ("fullmatch", []),
+    "proxy/wire/http1.py:_HOST": ("fullmatch", [("[", ":", ""), ("a:", "0", "x")]),
+    "proxy/wire/http1.py:_CHUNK_LINE": ("match", [("1", " ", "x"), ("1;", " ", "\0"), ("1", "\t", "")]),
+    "proxy/wire/http1.py:_PLAIN_LINE": ("findall", [("a:", " ", "\0"), ("", "a: \0\n", ""), ("", "a", ""), ("a:", "\t ", "\r\r")]),
+}
+TRUSTED = {
+    "codecs/limits.py:_STEP": "only what _DURATION has matched: no run of digits is longer than 25",
+    "conf/read.py:_VARIABLE": "the operator's file",
+    "conf/read.py:_DURATION": "the operator's file",
+    "conf/read.py:_SIZE": "the operator's file",
+    "conf/read.py:_CONTROL": "the operator's file",
+    "conf/read.py:_HEADER_NAME": "the operator's file",
+    "conf/read.py:re.fullmatch": "the operator's file",
+    "conf/read.py:re.search": "the operator's file",
+    "conf/providers.py:_pattern": "see test_name_patterns",
+    "codecs/splice.py:_key": "see test_keys",
+    "codecs/splice.py:_leading": "see test_keys",
+    "codecs/chat/shape.py:SHAPE": "lessons: fixed words and one optional character",
+    "codecs/messages/shape.py:SHAPE": "lessons: fixed words and one optional character",
+    "codecs/responses/shape.py:SHAPE": "lessons: fixed words and one optional character",
+    "codecs/messages/facts.py:IDS": "see test_call_ids",
+}
+_CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
+
+
+def _found() -> Iterator[str]:
+    """Every expression: by the name that it is assigned to, by its function, or by how it is called."""
+    for path in sorted(path for package in PACKAGES for path in (HOUSE / package).rglob("*.py")):
+        module = path.relative_to(HOUSE).as_posix()
+        tree = ast.parse(path.read_text())
+        for top in tree.body:
+            for node in ast.walk(top):
+                called = node.func if isinstance(node, ast.Call) else None
+                if not (isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "re"):
+                    continue
+                if called.attr == "compile":
+                    yield f"{module}:{_named(top)}"
+                elif called.attr in _CALLS:
+                    yield f"{module}:re.{called.attr}"
+
+
+def _named(top: ast.stmt) -> str:
+    target = top.targets[0] if isinstance(top, ast.Assign) else top.target if isinstance(top, ast.AnnAssign) else top
+    name = getattr(target, "id", None) or getattr(target, "name", None)
+    assert name is not None, ast.dump(top)
+    return str(name)
+
+
+def test_all_are_listed() -> None:
+    assert set(_found()) == HOSTILE.keys() | TRUSTED.keys()
+
+
+def _pattern(listed: str) -> re.Pattern[Any]:
+    module, _, name = listed.partition(":")
+    found = getattr(importlib.import_module("dragoman." + module.removesuffix(".py").replace("/", ".")), name)
+    assert isinstance(found, re.Pattern)
+    return found
+
+
+def _applied(pattern: re.Pattern[Any], how: str) -> Callable[[Any], object]:
+    if how == "sub":
+        return lambda text: pattern.sub("" if isinstance(text, str) else b"", text)
+    return getattr(pattern, how)  # type: ignore[no-any-return]
+
+
+def _check(pattern: re.Pattern[Any], how: str, hostile: list[Hostile]) -> None:
+    for before, pump, after in [*hostile, *(("", pump, "") for pump in PUMPS), *(("", pump, "\0") for pump in PUMPS)]:
+
+        def make(size: int, before: str = before, pump: str = pump, after: str = after) -> Any:
+            text = before + pump * (size // len(pump) + 1) + after
+            return text if isinstance(pattern.pattern, str) else text.encode()
+
+        try:
+            assert_linear(make, _applied(pattern, how))
+        except AssertionError as error:
+            raise AssertionError(f"{before!r} {pump!r} {after!r}: {error}") from None
+
+
+@pytest.mark.parametrize("listed", HOSTILE)
+def test_costs(listed: str) -> None:
+    how, hostile = HOSTILE[listed]
+    _check(_pattern(listed), how, hostile)
+
+
+def test_keys() -> None:
+    hostile = [('"model"', " ", "x"), ("", '"model" ', ""), ('{"model":"', "\\\\", ""), ('{"a":"', "\\\\", ""), ("{", '"a":1,', "")]
+    _check(splice._key("model"), "findall", hostile)
+    for path in (("model",), ("response", "model")):
+        _check(splice._leading(path), "match", hostile)
+
+
+def test_call_ids() -> None:
+    assert facts.IDS.pattern is not None
+    _check(facts.IDS.pattern, "fullmatch", [("", "a", "!")])
+
+
+def test_name_patterns() -> None:
+    """An operator's patterns over a caller's model name."""
+    _check(providers._pattern(("*a*a*a*b", "?*a*x", "[a-z]*[0-9]*!")), "match", [("", "a", "c"), ("", "a0", "")])
+
+
+SLASHES: list[Hostile] = [
+    (before, pump, after)
+    for before in ("/", "/v1/", "/v1/models/a", "/v1/models/", "/v1/responses/a", "/v1/conversations/a/items/")
+    for pump in ("/", "v1/", "a/", "/a")
+    for after in ("", "a", "/cancel/x")
+]
+
+
+@pytest.mark.parametrize("route", [pattern for pattern, _ in routes()])
+def test_paths(route: str) -> None:
+    """Tornado compiles them with an end."""
+    _check(re.compile(route + "$"), "match", SLASHES)
+
+
+def test_the_measure_sees_quadratic_cost() -> None:
+    with pytest.raises(AssertionError):
+        assert_linear(lambda size: "a" * size + "\0", re.compile("a*a*b").match, SMALL // 4)
+    assert TIMES > 1

@@ -1,0 +1,211 @@
+"""The matrix: every typical caller towards every known provider, turn by turn over real sockets, counted by the rules it breaks.
+
+    python -m tests.strict.matrix            # the table, and what was refused
+
+A row is a model, a column a caller. `=` the caller's own shape, carried as bytes: what such a caller sends is its own affair. `·` no rule
+broken. `!` the gateway refused by itself and said what cannot be carried. `E` the caller got an error that no rule explains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import httpx
+
+from dragoman.conf.providers import known
+
+from ..gateway.spoken import APIS, PATHS
+from ..scripted import Provider
+from .callers import CALLERS, JSON, Caller
+from .double import Double
+from .folding import fold
+from .rules import load
+
+# a model of each family, by the double that plays its provider
+MODELS: list[tuple[str, str]] = [
+    *(
+        ("openai", f"openai/{name}")
+        for name in ("gpt-4.1", "o3", "gpt-5", "gpt-5.1", "gpt-5.4", "gpt-5.6-sol", "gpt-6-astra", "gpt-6-luna")
+    ),
+    *(("anthropic", f"anthropic/claude-{name}") for name in ("3-7-sonnet-latest", "sonnet-4-5", "opus-4-6", "sonnet-4-6", "opus-4-8")),
+    *(("anthropic", f"anthropic/claude-{name}") for name in ("opus-5", "opus-5-5", "sonnet-5-5", "fable-5-1", "haiku-5-5")),
+    ("azure_openai", "azure_openai/gpt-5.5"),
+    ("gemini", "gemini/gemini-3.8-flash"),
+    ("gemini", "gemini/gemini-2.5-pro"),
+    ("deepseek", "deepseek/deepseek-v4-flash"),
+    ("deepseek", "deepseek/deepseek-chat"),
+    ("moonshotai", "moonshotai/kimi-k2.6"),
+    ("moonshotai", "moonshotai/kimi-k3"),
+    ("zai", "zai/glm-5.3"),
+    ("zai", "zai/glm-4.7"),
+    ("qwen", "qwen/qwen3.8-max"),
+    ("qwen", "qwen/qwen3-32b"),
+    ("minimax", "minimax/MiniMax-M3"),
+    ("mistral", "mistral/mistral-large-latest"),
+    ("mistral", "mistral/magistral-medium-latest"),
+    ("xai", "xai/grok-4.5"),
+    ("xai", "xai/grok-4-fast-reasoning"),
+    ("groq", "groq/llama-3.3-70b-versatile"),
+    ("groq", "groq/openai/gpt-oss-120b"),
+    ("groq", "groq/qwen/qwen3-32b"),
+    ("cerebras", "cerebras/gpt-oss-120b"),
+    ("cerebras", "cerebras/zai-glm-4.7"),
+    ("together", "together/deepseek-ai/DeepSeek-V4"),
+    ("fireworks", "fireworks/glm-5p3"),
+    ("openrouter", "openrouter/google/gemini-3.7-flash"),
+    ("openrouter", "openrouter/anthropic/claude-opus-5"),
+    ("perplexity", "perplexity/sonar"),
+    ("vllm", "vllm/qwen3.6"),
+    ("vllm", "vllm/mistral-small-4"),
+    ("sglang", "sglang/qwen3.6"),
+    ("llamacpp", "llamacpp/local"),
+    ("ollama", "ollama/llama3.3"),
+    ("lmstudio", "lmstudio/qwen3"),
+    ("xiaomi", "xiaomi/mimo-v2.5"),
+    ("nvidia", "nvidia/mistralai/mistral-small-4"),
+    ("chatgpt", "chatgpt/gpt-5.5"),
+    ("copilot", "copilot/gpt-5.4"),
+    ("copilot", "copilot/claude-sonnet-4.6"),
+    ("cohere", "cohere/command-a-03-2025"),
+    ("databricks", "databricks/databricks-claude-opus-5"),
+    ("snowflake", "snowflake/claude-sonnet-4-6"),
+    ("cloudflare", "cloudflare/@cf/qwen/qwen3-30b-a3b-fp8"),
+]
+
+
+# known by their hosts: their doubles stand behind an address of their own
+BY_HOST = {"openai", "azure_openai", "chatgpt", "copilot", "cohere", "databricks", "snowflake", "cloudflare"}
+
+
+@dataclass
+class Cell:
+    """What came of one caller towards one model. turns: requests that were answered. lanes: how they were carried."""
+
+    rules: list[str] = field(default_factory=list)
+    bodies: list[JSON] = field(default_factory=list)
+    turns: int = 0
+    lanes: set[str] = field(default_factory=set)
+    refused: str = ""  # by the gateway itself, before anything was sent
+    failed: str = ""  # an error that no rule explains
+
+    def __str__(self) -> str:
+        if self.rules:
+            return " ".join(dict.fromkeys(self.rules))
+        if self.failed:
+            return "E"
+        return "!" if self.refused else "=" if self.lanes == {"bytes"} else "·"
+
+
+def configuration(urls: dict[str, str]) -> str:
+    """Every model of MODELS, each provider at its double's URL, which keeps the provider's own path."""
+    lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", "model_providers:"]
+    for provider, model in MODELS:
+        row = known().get(model.partition("/")[0])
+        apis = ", ".join(row.apis if row else (APIS[shape] for shape in load(provider).shapes if shape in APIS))
+        host = f", http_host: {load(provider).hosts[0].replace('*', 'x')}" if provider in BY_HOST else ""
+        interface = "" if row else ", provider_interface: openai"
+        lines.append(
+            f'  - {{model: "{model}", base_url: "{urls[provider]}/v1", access_key: sk-upstream-key, apis: [{apis}]{host}{interface}}}'
+        )
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def doubles(**options: tuple[str, ...]) -> Iterator[tuple[dict[str, Double], dict[str, str]]]:
+    """The double and the URL of each provider in MODELS. options: switches by provider."""
+    with contextlib.ExitStack() as stack:
+        found = {provider: Double(provider, options.get(provider, ())) for provider, _ in MODELS}
+        urls = {provider: stack.enter_context(Provider(double.script)).url for provider, double in found.items()}
+        yield found, urls
+
+
+class Driver:
+    """Plays callers against a running gateway."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=30)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def play(self, caller: Caller, model: str, double: Double) -> Cell:
+        """A conversation, until the caller has nothing more to say or something is refused."""
+        cell, body = Cell(), caller.begin(model)
+        before = len(double.violations)
+        texts = 0
+        while cell.turns < caller.turns and texts < 2:
+            asked = len(double.asked)
+            answer = self._ask(caller, body, cell, lambda asked=asked: len(double.asked) > asked)
+            if answer is None:
+                break
+            cell.turns += 1
+            texts += not caller.go_on(body, answer)
+        cell.rules = [rule for rule, _ in double.violations[before:]]
+        cell.bodies = [sent for _, sent in double.violations[before:]]
+        return cell
+
+    def _ask(self, caller: Caller, body: JSON, cell: Cell, sent: Callable[[], bool]) -> JSON | None:
+        """The whole answer; None when there was an error, which is noted in the cell."""
+        answer = self._http.post(PATHS[caller.shape], json=body, headers=caller.headers)
+        cell.lanes.add(answer.headers.get("x-dragoman-lane", ""))
+        if answer.status_code == 200:
+            try:
+                return fold(caller.shape, answer.content) if body.get("stream") else answer.json()
+            except AssertionError as error:
+                cell.failed = str(error)
+        elif answer.status_code == 400 and not sent():
+            cell.refused = answer.text
+        else:
+            cell.failed = f"{answer.status_code} {answer.text[:500]}"
+        return None
+
+
+class Matrix:
+    """cells: what came of each caller (by name) towards each model."""
+
+    def __init__(self, url: str, found: dict[str, Double]) -> None:
+        driver = Driver(url)
+        self.cells = {(model, caller.name): driver.play(caller, model, found[id]) for id, model in MODELS for caller in CALLERS}
+        driver.close()
+
+    def table(self) -> str:
+        width = max(len(model) for _, model in MODELS)
+        rows = [" " * width + " | " + " | ".join(caller.name for caller in CALLERS)]
+        for _, model in MODELS:
+            cells = (str(self.cells[model, caller.name]).ljust(len(caller.name)) for caller in CALLERS)
+            rows.append(f"{model:<{width}} | " + " | ".join(cells))
+        return "\n".join(rows)
+
+    def broken(self) -> dict[str, list[str]]:
+        """The rules that were broken, and by which caller and model."""
+        found: dict[str, list[str]] = {}
+        for (model, caller), cell in self.cells.items():
+            for rule in dict.fromkeys(cell.rules):
+                found.setdefault(rule, []).append(f"{caller} > {model}")
+        return found
+
+
+def main() -> None:
+    from ..conftest import Running, free_port
+
+    with doubles() as (found, urls), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        port = free_port()
+        file.write(configuration(urls).replace("PORT", str(port)))
+        file.flush()
+        gateway = Running([file.name], port)
+        try:
+            matrix = Matrix(gateway.url, found)
+        finally:
+            gateway.stop(expected=None)
+    print(matrix.table())
+    for (model, caller), cell in matrix.cells.items():
+        if cell.failed or cell.refused:
+            print(f"{model} / {caller}: {cell.failed or cell.refused}")
+    print(f"{len(matrix.cells)} cells, {sum(bool(cell.rules) for cell in matrix.cells.values())} with a broken rule")
+
+
+if __name__ == "__main__":
+    main()
