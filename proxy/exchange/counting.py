@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from ...codecs import errors, estimate, jsontext
 from ...codecs.request import Request
 from ...codecs.shape import TokenCount
-from ..memory.expansion import Expansion
 from ..routing.router import Candidate
 
 if TYPE_CHECKING:
@@ -29,15 +28,6 @@ def askable(shape: str, candidate: Candidate) -> bool:
     """Whether an upstream of another shape can be asked about the caller's request."""
     count = count_of(candidate)
     return candidate.shape != shape and count is not None and count.leaves is not None
-
-
-async def find_expansion(exchange: Exchange, candidates: tuple[Candidate, ...]) -> Expansion | None:
-    """What a stateful request goes on from; None for other shapes."""
-    if not exchange.speaks.stateful:
-        return None
-    expansion = Expansion(exchange.services, exchange.owner, exchange.scan.value)
-    await expansion.find(candidates[:1])
-    return expansion
 
 
 def question(exchange: Exchange, candidate: Candidate) -> tuple[str, bytes]:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
@@ -28,6 +28,9 @@ from ...codecs.ledger import Ledger
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.request import Request
+from ..memory.background import Job
+from ..memory.expansion import Expansion, allowed
+from ..memory.turn import Turn
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
@@ -35,15 +38,10 @@ from . import counting
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .heartbeat import Heartbeat
-from .operation import Operation
+from .operation import COMPACT, Operation
 from .refusal import own_headers, refusal
 from .services import Services
 from .settle import settle
-
-if TYPE_CHECKING:
-    from ..memory.background import Job
-    from ..memory.expansion import Expansion
-    from ..memory.turn import Turn
 
 log = logging.getLogger("dragoman")
 
@@ -106,7 +104,7 @@ class Exchange:
         self.scan = _NOTHING
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
-        self.expansion: Expansion | None = None  # the same of a token count, which keeps nothing
+        self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
         self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.refused: set[str] = set()  # names of a shape's lessons that an upstream taught during this request
@@ -209,8 +207,9 @@ class Exchange:
         if operation.counted:
             self.limits = await self.services.quota.admit(self.key_name, self.shape)
         candidates = self._candidates()
+        if operation.lane == "count" or operation is COMPACT:
+            candidates = await self._expand(candidates)
         if operation.lane == "count":
-            self.expansion = await counting.find_expansion(self, candidates)
             await self._count(candidates)
             return
         if operation.lane == "shape":
@@ -220,6 +219,13 @@ class Exchange:
             if await self._try(candidate, failed):
                 return
         raise _verdict(failed)
+
+    async def _expand(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """What a request that stores nothing continues; returns the candidates that can go on from there. Raises ClientFault."""
+        if not self.speaks.stateful:
+            return allowed(self.services, self.shape, self.scan.value, candidates)
+        self.expansion = Expansion(self.services, self.owner, self.scan.value)
+        return await self.expansion.find(candidates)
 
     async def _read(self) -> None:
         """See who asks, and for what. Raises ClientFault, Overloaded."""
