@@ -39,7 +39,7 @@ class Handler(RequestHandler):
     takes_body: ClassVar[bool] = False
     gateway: Gateway
 
-    def initialize(self, gateway: Gateway, hosts: Hosts | None) -> None:
+    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
         """hosts: the names that the listener answers to, where they are known."""
         self.gateway, self._hosts = gateway, hosts
         self.services = services = gateway.services  # of the configuration in force now; a reload changes nothing for this request

@@ -23,7 +23,7 @@ from .base import Handler
 class Serving(Handler):
     """A handler whose request may reach an upstream."""
 
-    def initialize(self, gateway: Gateway, hosts: Hosts | None) -> None:
+    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
         super().initialize(gateway, hosts)
         self._exchange: Exchange | None = None
         self._left = False

@@ -74,7 +74,7 @@ class Stored(_OverState):
 
     operations: ClassVar[dict[str, Operation]] = {"GET": RESPONSE_READ, "DELETE": RESPONSE_DELETE}
 
-    def initialize(self, gateway: Gateway, hosts: Hosts | None) -> None:
+    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
         super().initialize(gateway, hosts)
         self._client: Client | None = None  # while the events of a background response are sent
         self._task: asyncio.Task[Any] | None = None

@@ -20,6 +20,7 @@ MASK = b"***"
 SHORTEST = 8  # characters of what is looked for: less may be a word
 
 _HOLDS_SECRET = re.compile(r"auth|key|token|secret|password|cookie|signature", re.IGNORECASE)
+_ESCAPE = re.compile("%..")
 _SCHEME = re.compile(r"(?:bearer|basic|token) +", re.IGNORECASE)
 
 
@@ -47,7 +48,7 @@ def _forms(credential: str) -> tuple[bytes, ...]:
     found = {raw, jsontext.dumps(credential)[1:-1], escape(credential).encode("utf-8", "surrogateescape")}
     found.add(jsontext.dumps(credential)[1:-1].replace(b"/", rb"\/"))
     for quoted in (quote(raw, safe=""), quote_plus(raw)):
-        found |= {quoted.encode(), re.sub("%..", lambda escaped: escaped[0].lower(), quoted).encode()}
+        found |= {quoted.encode(), _ESCAPE.sub(lambda escaped: escaped[0].lower(), quoted).encode()}
     for before in range(3):
         form = _base64(raw, before)
         found |= {form, form.translate(_URL_SAFE), form.replace(b"+", b"%2B").replace(b"/", b"%2F")}

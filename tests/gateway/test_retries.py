@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -336,7 +337,8 @@ async def test_who_failed_is_passed_over_for_a_while() -> None:
     with Provider(split(answers, seen)) as provider:
         async with Inside(THREE, provider, WEIGHT1="", WEIGHT2="") as gateway:
             now = 0.0
-            gateway.gateway.ejection = ejection.Ejection(lambda: now)
+            clocked = ejection.Ejection(lambda: now, lambda: None)
+            gateway.gateway.services = replace(gateway.gateway.services, ejection=clocked)
             await ask(gateway, 3)
             assert seen == ["one", "two", "two", "two"]
             now += ejection.FIRST

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.gen_test
 
 @pytest.fixture
 def app() -> Application:
-    admin = Admin(CONFIG, Ring(lambda looking, content: None), lambda: b"dragoman_streams_open 0.0\n", list)
+    admin = Admin(CONFIG, Ring(lambda looking, content: None), lambda: b"dragoman_streams_open 0.0\n", dict)
     return make_admin_app(admin, Listener("admin", hosts=("admin.example",)))
 
 
