@@ -54,7 +54,7 @@ class KeptLane(BytesLane):
         try:
             value = jsontext.loads(data)
         except ValueError:
-            self.break_off(errors.Garbled(NO_JSON, repr(data[:200])))
+            self.break_off(errors.Garbled(NO_JSON, jsontext.described(data)))
             return b""
         if not isinstance(value, dict):
             return b""

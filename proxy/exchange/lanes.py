@@ -146,7 +146,7 @@ class BytesLane:
         self._rest.clear()
         before = text[: max(text.find(data), 0)]
         end = max((before.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in before), default=0)
-        self.break_off(errors.Garbled(NO_JSON, repr(data[:200])))
+        self.break_off(errors.Garbled(NO_JSON, jsontext.described(data)))
         return self._edited(before[:end]) if self._edits else before[:end]
 
     def _edited(self, whole: bytes) -> bytes:
@@ -456,8 +456,8 @@ def json_object(body: bytes) -> dict[str, Any]:
     """Raises Garbled when the upstream's body is not a JSON object."""
     try:
         value = jsontext.loads(body.strip())
-    except ValueError as error:
-        raise errors.Garbled("The upstream's answer is not valid JSON.", str(error)[:200]) from None
+    except ValueError:
+        raise errors.Garbled("The upstream's answer is not valid JSON.", jsontext.described(body)) from None
     if not isinstance(value, dict):
         raise errors.Garbled("The upstream's answer is not a JSON object.")
     return value
