@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,12 @@ from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Part, ReasoningPart, Request
+from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
 from ..keys import secrets
 from ..routing.router import Candidate
+from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from . import counting
@@ -101,10 +103,10 @@ class Attempt:
 
     # ---- up ----
 
-    def prepare(self) -> None:
+    async def _prepare(self) -> None:
         """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
         exchange, candidate = self.exchange, self.candidate
-        url, body = self._question()
+        url, body = await bodies.apart(exchange.body, self._question)
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
             url,
@@ -232,7 +234,7 @@ class Attempt:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
         try:
-            self.prepare()
+            await self._prepare()
             self._begun = self.times["sent"] = monotonic()
             upstream = exchange.services.upstream_for(self.candidate)
             if self._observer is not None:
@@ -485,7 +487,7 @@ class Attempt:
         if not isinstance(value.get(shape.bears), list):
             raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.exchange.stream:
-            await self._synthesised(value)
+            await self._synthesised(value, body)
         elif self.same_shape:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
@@ -499,21 +501,16 @@ class Attempt:
                     self._rewritten = EVENTS
             await self._answer(body)
         else:
-            found = self._decoded(value)
-            collector = collected(found, self.reply, self.exchange.shape)
-            lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
-            lane.note(found)
-            self.usage, self.stop = lane.usage, lane.stop
-            answer = jsontext.dumps(collector.body())
+            collector, answer = await bodies.apart(body, partial(self._collected, value))
             if self.exchange.turn is not None:
                 await self.exchange.turn.keep_whole(collector, self.candidate)
             await self._answer(answer)
 
-    async def _synthesised(self, value: dict[str, Any]) -> None:
+    async def _synthesised(self, value: dict[str, Any], body: bytes) -> None:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = lane.replay(self._decoded(value))
+        out = await bodies.apart(body, lambda: lane.replay(self._decoded(value)))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
@@ -523,6 +520,15 @@ class Attempt:
         self._held.append(out + tail)
         await self._drained(self._commit())
         await self.exchange.client.finish()
+
+    def _collected(self, value: dict[str, Any]) -> tuple[Collector, bytes]:
+        """A whole answer in the caller's shape."""
+        found = self._decoded(value)
+        collector = collected(found, self.reply, self.exchange.shape)
+        lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
+        lane.note(found)
+        self.usage, self.stop = lane.usage, lane.stop
+        return collector, jsontext.dumps(collector.body())
 
     def _decoded(self, value: dict[str, Any]) -> list[Event]:
         """A whole answer's events."""

@@ -16,6 +16,7 @@ import logging
 import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from time import monotonic, time
 from typing import Any
 
@@ -310,7 +311,7 @@ class Exchange:
                     raise
             if not counts:
                 headers = self.own_headers() | {"x-dragoman-upstream": candidate.name, "x-dragoman-estimate": "true"}
-                body = counting.answer(self, counting.estimated(self))
+                body = counting.answer(self, await bodies.apart(self.body, partial(counting.estimated, self)))
                 await self.client.answer(200, headers | {"content-type": "application/json"}, body)
                 return
         raise _verdict(failed)
