@@ -100,7 +100,7 @@ class Expansion:
         services, body = self._services, self._body
         if all(map(services.lets_through, candidates)):
             return candidates
-        carried = any(candidate.shape == "responses" for candidate in candidates)  # other APIs are not told of files and the like
+        carried = any(candidate.speaks.stateful for candidate in candidates)  # other APIs are not told of files and the like
         things = upstream_names.used_in_request("responses", body) if carried else {}
         items = [id for id in upstream_names.items_looked_up(body) if id not in self._referenced] if any(map(native, candidates)) else []
         if not things and not items:
