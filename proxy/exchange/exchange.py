@@ -38,6 +38,7 @@ from . import counting
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .heartbeat import Heartbeat
+from .lessons import Taught
 from .operation import COMPACT, Operation
 from .refusal import own_headers, refusal
 from .services import Services
@@ -107,7 +108,7 @@ class Exchange:
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
         self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
-        self.refused: set[str] = set()  # names of a shape's lessons that an upstream taught during this request
+        self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
         self.attempts: list[Attempt] = []
         self.status = 200
         self.error: errors.GatewayError | None = None
@@ -256,6 +257,8 @@ class Exchange:
         if self._keeper is not None:
             return (self._keeper,)
         found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
+        if self.operation.lane == "shape" and any(candidate.others for candidate in found):
+            found = tuple(self.taught.over(candidate, self.shape, self.scan.value) for candidate in found)
         if fits is None:
             return found
         fitting = tuple(candidate for candidate in found if fits(candidate))
@@ -272,6 +275,7 @@ class Exchange:
             self.attempts.append(attempt)
             try:
                 await attempt.run()
+                self.taught.answered(candidate)
                 if isinstance(self.error, errors.UpstreamFault):  # in mid-stream
                     ejection.failed(candidate, self.error)
                 else:
@@ -281,7 +285,8 @@ class Exchange:
                 if attempt.committed:
                     raise
                 if attempt.learned:
-                    return await self._try(candidate, failed)
+                    again = self.taught.over(candidate, self.shape, self.scan.value) if candidate.others else candidate
+                    return await self._try(again, failed)
                 failed.append((candidate, error))
                 if isinstance(error, errors.Unconfigured):
                     return False
