@@ -28,9 +28,8 @@ from ..routing.router import Candidate
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from . import counting
-from .caller import Flow
 from .kept import storing_lane
-from .lanes import BytesLane, CollectingLane, EventsLane, collected, json_object
+from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
 from .spent import used
 
@@ -432,14 +431,17 @@ class Attempt:
         self._held.clear()
         exchange = self.exchange
         exchange.body = b""  # no other attempt will ask for it
+        client = exchange.client
+        if client.committed:  # the stream was begun by time
+            pending = client.write(held) if held else None
+        elif self.raw:
+            pending = self._commit_raw(held)
+        else:
+            pending = client.start(self.answer_headers() | travel.SSE_HEADERS, held)
         if self.lane is not None and self.request.streaming_callback is not None:
-            self._flow = Flow(self.lane, exchange.client, self._lane_ended)
+            self._flow = Flow(self.lane, client.writer(), self._lane_ended)
             self.request.streaming_callback = self._flow.feed
-        if exchange.client.committed:  # the stream was begun by time
-            return exchange.client.write(held) if held else None
-        if self.raw:
-            return self._commit_raw(held)
-        return exchange.client.start(self.answer_headers() | travel.SSE_HEADERS, held)
+        return pending
 
     def _commit_raw(self, first: bytes) -> Awaitable[Any] | None:
         kind, length = self.upstream_headers.get("Content-Type"), self.upstream_headers.get("Content-Length", "")

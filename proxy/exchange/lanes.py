@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
 
 from ...codecs import errors, jsontext, splice
 from ...codecs import events as ev
@@ -363,6 +364,45 @@ class CollectingLane(EventsLane):
             self.note(found)
         self.collector.feed(found)
         return b""
+
+
+Write = Callable[[bytes], Awaitable[Any] | None]  # what it returns is to be awaited before the next
+
+
+class Feeding(Protocol):
+    """What a lane is to a Flow."""
+
+    ended: bool
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+
+class Flow:
+    """A committed answer on its way: from here on the upstream's streaming_callback. The hot path, with nothing else on it.
+
+    ended: called with what the last read brought for the caller, when the lane has ended with it.
+    """
+
+    __slots__ = ("_ended", "_lane", "_write", "received")
+
+    def __init__(
+        self, lane: Feeding, write: Callable[[bytes], Awaitable[Any] | None], ended: Callable[[bytes], Awaitable[Any] | None]
+    ) -> None:
+        self._lane = lane
+        self._write = write
+        self._ended = ended
+        self.received = 0  # bytes
+
+    def feed(self, chunk: bytes) -> Awaitable[Any] | None:
+        """What one read of the upstream brought. What is returned is to be waited for before the next read."""
+        lane = self._lane
+        if lane.ended:
+            return None
+        self.received += len(chunk)
+        out = lane.feed(chunk)
+        if lane.ended:
+            return self._ended(out)
+        return self._write(out) if out else None
 
 
 def collected(found: list[ev.Event], reply: Reply, client_shape: str) -> Collector:

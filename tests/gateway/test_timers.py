@@ -236,7 +236,7 @@ async def test_another_candidate_takes_over_behind_keep_alives(client: str, late
     """Nothing but keep-alives was sent: the caller gets the whole answer of the next upstream, and nothing of the first."""
     gate = Gate()
     speech = SPEECH["chat"]
-    first = [*(frames(*speech.opening) if late else []), wait(gate), *([] if late else [respond({}, 503)]), close]
+    first = [*(frames(*speech.opening) if late else []), wait(gate), *([] if late else [respond({}, 503, connection="close")]), close]
     answers = iter([first, [*frames(*speech.opening, *speech.words, *speech.ending), LAST_CHUNK]])
     config = CONFIG.replace("model_providers:", 'model_providers:\n  - {model: "up/m", base_url: "UPSTREAM/v1", access_key: k}') + (
         '\n  - {model: "up/m", name: other, base_url: "UPSTREAM/v1", access_key: k}'
