@@ -48,7 +48,7 @@ SPARE = frozenset({
     "input.content.annotations", "input.content.logprobs", "input.content.detail", "input.content.prompt_cache_breakpoint",
 })  # fmt: skip
 
-_LONGEST = 2000  # characters of a message that are read
+_LONGEST = 2000  # characters of an error that are read
 _UNKNOWN = re.compile(
     r"unsupported|unknown|unrecogni[sz]ed|unexpected|extra_forbidden|extra (?:inputs|fields|keys)|additional propert|only the default"
     r"|deprecated|not (?:[a-z]{1,12} )?(?:supported|permitted|allowed|available|recogni[sz]ed|accepted)|(?:does not|doesn't) support"
@@ -113,7 +113,7 @@ def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, body: Bod
     sent: the body that was refused. body: the same, parsed. own: it is the caller's own, in its own API. elsewhere: another API of the
     upstream could be asked.
     """
-    words = " ".join(filter(None, (error.code, error.param, error.message[:_LONGEST])))
+    words = " ".join(filter(None, (error.code, error.param, error.message)))[:_LONGEST]
     for row in table:
         if (row.elsewhere and not elsewhere) or (row.written and own):
             continue
@@ -240,7 +240,7 @@ def shown(steps: Steps) -> str:
 
 def _named(error: GatewayError, body: Body) -> Steps | None:
     """The member that is refused: by `param`, by the path that a message begins with, or by its name among the words."""
-    if error.param and (found := _resolved(error.param, body)):
+    if error.param and (found := _resolved(error.param[:_LONGEST], body)):
         return found
     message = error.message[:_LONGEST]
     place = _PLACE.match(message)
