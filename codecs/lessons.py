@@ -114,11 +114,12 @@ def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, body: Bod
     upstream could be asked.
     """
     words = " ".join(filter(None, (error.code, error.param, error.message)))[:_LONGEST]
-    for row in table:
-        if (row.elsewhere and not elsewhere) or (row.written and own):
-            continue
-        if row.sent in sent and row.refusal.search(words):
+    rows = [row for row in table if row.sent in sent and row.refusal.search(words)]
+    for row in rows:
+        if (elsewhere or not row.elsewhere) and not (own and row.written):
             return Lesson(row.about, row.text, row.flags, row.change, row.adapts, row.elsewhere, row.lasting)
+    if rows:
+        return None  # it is understood, and nothing can be done
     return _about_member(error, words, body, own)
 
 
@@ -259,6 +260,8 @@ def _named(error: GatewayError, body: Body) -> Steps | None:
 def _points_at(message: str, start: int, end: int) -> bool:
     """Whether a word that may as well be any English one is meant as a name."""
     if start == 0 or _CAPITAL.search(message[start:end]):
+        return True
+    if message[:start].endswith(": ") and not message[end:].strip(" .'`\""):
         return True
     quoted = message[start - 1] in _QUOTES and message[end : end + 1] in tuple(_QUOTES)
     return quoted or _INTRODUCES.search(message, max(0, start - 20), start) is not None

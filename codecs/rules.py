@@ -39,8 +39,11 @@ def asked_at(request: Request, member: str) -> Path:
     return request.path_of(_SETTINGS.get(member, member))
 
 
-def follow(lessons: Iterable[Lesson], body: Body, request: Request) -> Body:
-    """A body without what the upstream has refused before; reports what the caller asked of it in the request's ledger."""
+def follow(lessons: Iterable[Lesson], body: Body, request: Request, own: bool) -> Body:
+    """A body without what the upstream has refused before; reports in the request's ledger what the caller asked of it.
+
+    own: the body is the caller's own, in its own API.
+    """
     for lesson in lessons:
         if lesson.change is None:
             continue
@@ -48,10 +51,11 @@ def follow(lessons: Iterable[Lesson], body: Body, request: Request) -> Body:
         if path is None:
             continue
         member = str(path[0])
+        place = path if own else asked_at(request, member)
         if lesson.adapts:
             request.ledger.adapt((lesson.adapts,))
-        elif member not in _OWN and (place := asked_at(request, member))[0] in request.body:
-            request.ledger.drop((*place, *path[1:]) if place == (member,) and member in request.body else place)
+        elif place[0] in request.body and (own or member not in _OWN):
+            request.ledger.drop(place)
     return body
 
 

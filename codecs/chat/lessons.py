@@ -43,7 +43,7 @@ LESSONS = (
     not_served("chat_completions"),
     Reading(
         "max_tokens",
-        re.compile(r"max_tokens\b.{0,80}\bmax_completion_tokens|use [`'\"]?max_completion_tokens", re.DOTALL),
+        re.compile(r"max_tokens\b.{0,80}\bmax_completion_tokens|use [`'\"]?max_completion_tokens", re.DOTALL | re.IGNORECASE),
         "max_tokens is called max_completion_tokens",
         sent=b'"max_tokens"',
         flags={"c_max_tokens_field": "max_completion_tokens"},

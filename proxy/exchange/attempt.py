@@ -219,7 +219,7 @@ class Attempt:
     def _followed(self, body: bytes, scan: splice.Scan, request: Request) -> tuple[bytes, splice.Scan]:
         """The caller's body without what the upstream is known to refuse."""
         lost = len(self.ledger.dropped)
-        value = rules.follow(self.lessons, scan.value, request)
+        value = rules.follow(self.lessons, scan.value, request, own=True)
         if value is scan.value:
             return body, scan
         if self.exchange.strict and len(self.ledger.dropped) > lost:
@@ -260,7 +260,7 @@ class Attempt:
         if "anthropic-beta" in exchange.headers:
             request.ledger.drop(("header:anthropic-beta",))
         encoded = candidate.speaks.encode_request(request, self.capabilities, candidate.model)
-        value = rules.follow(self.lessons, encoded.body, request)
+        value = rules.follow(self.lessons, encoded.body, request, own=False)
         self.ledger = request.ledger
         if exchange.strict:
             lost = self.ledger.first_dropped(exchange.scan.value)
