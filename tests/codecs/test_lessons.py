@@ -133,7 +133,8 @@ def test_a_value_is_the_gateways_own_affair_alone() -> None:
     refusal = openai("Unsupported value: 'reasoning_effort' does not support 'minimal'.", "reasoning_effort", "unsupported_value")
     assert taught("chat", refusal, own=True) is None
     found = taught("chat", refusal)
-    assert found is not None and found.change is not None
+    assert found is not None
+    assert found.change is not None
     assert "reasoning_effort" not in found.change(CHAT)[0]
     assert found.change(CHAT | {"reasoning_effort": "high"})[1] is None
 
@@ -150,7 +151,8 @@ def test_without() -> None:
     assert lessons.without(body, ("c", "[]", "d")) == ({"a": {"b": 1}, "c": [{"e": 2}, {"e": 3}, {}], "f": 5}, ("c", 0, "d"))
     for nothing in (("x",), ("a", "x"), ("f", "x"), ("f", "[]", "x"), ("c", "[]", "x")):
         found, path = lessons.without(body, nothing)
-        assert found is body and path is None
+        assert found is body
+        assert path is None
     assert lessons.without(body, ("f",), 6) == (body, None)
 
 
@@ -172,7 +174,8 @@ TABLES: list[tuple[str, str, JSON, JSON]] = [
 @pytest.mark.parametrize(("shape", "message", "more", "flags"), TABLES)
 def test_what_words_mean(shape: str, message: str, more: JSON, flags: JSON) -> None:
     found = taught(shape, openai(message), body=BODIES[shape] | more)
-    assert found is not None and found.flags == flags
+    assert found is not None
+    assert found.flags == flags
     capabilities = lessons.known((found,), Capabilities())
     assert {name: getattr(capabilities, name) for name in flags} == flags
 
@@ -189,14 +192,16 @@ def test_what_words_mean(shape: str, message: str, more: JSON, flags: JSON) -> N
 def test_another_api(message: str) -> None:
     """Where there is none, the refusal is the caller's, or what can be left out is."""
     found = taught("chat", openai(message, code="unsupported_api_for_model" if "accessible" in message else None), own=True, elsewhere=True)
-    assert found is not None and found.elsewhere
+    assert found is not None
+    assert found.elsewhere
     nowhere = taught("chat", openai(message), own=True)
     assert nowhere is None
 
 
 def test_a_name_is_changed_in_its_place() -> None:
     found = taught("chat", openai("'max_tokens' is not supported. Use 'max_completion_tokens' instead.", "max_tokens"), own=True)
-    assert found is not None and found.change is not None
+    assert found is not None
+    assert found.change is not None
     body, path = found.change(CHAT)
     assert path == ("max_tokens",)
     assert [*body] == ["max_completion_tokens" if name == "max_tokens" else name for name in CHAT]
@@ -222,7 +227,9 @@ def test_thoughts_that_are_not_believed(message: str) -> None:
     history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": THOUGHTS}, RESULT]
     body = MESSAGES | {"messages": history}
     found = taught("messages", anthropic(message), own=True, body=body)
-    assert found is not None and found.change is not None and not found.lasting
+    assert found is not None
+    assert found.change is not None
+    assert not found.lasting
     assert found.change(body)[0]["messages"] == [history[0], {"role": "assistant", "content": THOUGHTS[1:]}, RESULT]
     assert found.change(body)[0]["thinking"] == MESSAGES["thinking"]
     budget = body | {"thinking": {"type": "enabled", "budget_tokens": 2000}}
