@@ -30,7 +30,6 @@ TWO = "\n".join(
         "model_providers:",
         '  - {model: "up/*", base_url: "UPSTREAM/v1", access_key: sk-upstream, provider_interface: openai,',
         "     apis: [chat_completions, responses]}",
-        "     apis: [chat_completions, responses]}",
     ]
 )
 
