@@ -270,21 +270,22 @@ def _points_at(message: str, start: int, end: int) -> bool:
 def _resolved(place: str, body: Body) -> Steps | None:
     """A path as an error writes it, in this body; names that the body does not have on the way (a variant's tag) are passed over."""
     tokens = re.findall(r"\w+", place.removeprefix("body."))
-    node: Any = body
+    nodes: list[Any] = [body]
     steps: list[str] = []
     for token in tokens:
-        if isinstance(node, list):
-            index = int(token) if token.isdecimal() and int(token) < len(node) else 0
-            node = node[index] if node else None
+        if any(isinstance(node, list) for node in nodes):
+            nodes = [item for node in nodes if isinstance(node, list) for item in node]
             steps.append(EACH)
-            if token.isdecimal():
-                continue
-        name = token if isinstance(node, dict) and token in node else _CAPITAL.sub(r"\1_\2", token).lower()
-        if isinstance(node, dict) and name in node:
-            node = node[name]
-            steps.append(name)
-        elif token is tokens[-1]:
-            return None
+        if token.isdecimal():
+            continue
+        for name in (token, _CAPITAL.sub(r"\1_\2", token).lower()):
+            if found := [node[name] for node in nodes if isinstance(node, dict) and name in node]:
+                nodes = found
+                steps.append(name)
+                break
+        else:
+            if token is tokens[-1]:
+                return None
     return tuple(steps) if steps and steps[-1] != EACH else None
 
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ..ledger import Path
-from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, Body, Reading, not_served, rename, setting
+from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, Body, Reading, leave_out, not_served, rename, setting
 
 
 def _no_developer(body: Body) -> tuple[Body, Path | None]:
@@ -39,6 +39,13 @@ LESSONS = (
         change=setting("reasoning_effort", "none"),
         adapts="reasoning_effort",
         written=True,
+    ),
+    Reading(
+        "stream_options",
+        re.compile(r"stream_options"),
+        "stream_options is left out",
+        sent=b'"stream_options"',
+        change=leave_out("stream_options"),
     ),
     not_served("chat_completions"),
     Reading(
