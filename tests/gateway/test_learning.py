@@ -354,3 +354,38 @@ async def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
             for number in range(6):
                 assert (await ask(gateway, "chat", f"chat/m{number}", temperature=0.5))[0] == 200
             assert [model for _, model, _, _ in gateway.gateway.notes()] == ["m3", "m4", "m5"]
+
+
+IMAGE = "data:image/png;base64,iVBORw0KGgo="
+PICTURES: dict[str, Any] = {
+    "chat": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE}}]}]},
+    "messages": {
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}],
+            }
+        ]
+    },
+    "responses": {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": IMAGE}]}]},
+}
+
+
+@pytest.mark.parametrize("client", SHAPES)
+@inside_once
+async def test_a_header_that_images_need(client: str) -> None:
+    """In every lane; and not for words about them."""
+    seen: list[str | None] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request.headers.get("copilot-vision-request"))
+        return text_answer(SHAPE_AT[request.target], "Hi").steps(False)
+
+    config = CONFIG.replace("access_key", "capabilities: {image_header: copilot-vision-request}, access_key")
+    words = {"input": '{"type": "image"}'} if client == "responses" else {"messages": [{"role": "user", "content": '{"type": "image"}'}]}
+    with Provider(script) as provider:
+        async with Inside(config, provider) as gateway:
+            for upstream in SHAPES:
+                for asked in (PICTURES[client], words):
+                    assert (await ask(gateway, client, f"{upstream}/m", **asked))[0] == 200
+    assert seen == ["true", None] * 3
