@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from . import jsontext
 from .capabilities import Capabilities
 from .errors import GatewayError
 from .ledger import Path
@@ -107,11 +108,10 @@ class Lesson:
     lasting: bool = True
 
 
-def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, body: Body, own: bool, elsewhere: bool) -> Lesson | None:
+def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, own: bool, elsewhere: bool) -> Lesson | None:
     """What a refusal teaches; None: it is the caller's affair.
 
-    sent: the body that was refused. body: the same, parsed. own: it is the caller's own, in its own API. elsewhere: another API of the
-    upstream could be asked.
+    sent: the body that was refused. own: it is the caller's own, in its own API. elsewhere: another API of the upstream could be asked.
     """
     words = " ".join(filter(None, (error.code, error.param, error.message)))[:_LONGEST]
     rows = [row for row in table if row.sent in sent and row.refusal.search(words)]
@@ -120,7 +120,7 @@ def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, body: Bod
             return Lesson(row.about, row.text, row.flags, row.change, row.adapts, row.elsewhere, row.lasting)
     if rows:
         return None  # it is understood, and nothing can be done
-    return _about_member(error, words, body, own)
+    return _about_member(error, words, sent, own)
 
 
 ONLY_STREAMS = Reading(
@@ -220,10 +220,11 @@ def _each_without(value: Any, steps: Steps, only: Any) -> tuple[Any, Path | None
 # ---- which member a refusal names ----
 
 
-def _about_member(error: GatewayError, words: str, body: Body, own: bool) -> Lesson | None:
+def _about_member(error: GatewayError, words: str, sent: bytes, own: bool) -> Lesson | None:
     value_alone = _VALUE.search(words) is not None and _ONLY_DEFAULT.search(words) is None
     if (value_alone and own) or not (value_alone or _UNKNOWN.search(words)):
         return None
+    body: Body = jsontext.loads(sent)
     steps = _named(error, body)
     if steps is None or not _spare(steps, body):
         return None

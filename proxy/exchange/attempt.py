@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,13 @@ from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Request
+from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
+from ..keys import secrets
 from ..memory.expansion import native
 from ..routing.router import Candidate
+from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from . import counting
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
-SHORTEST_KEY = 8  # characters of a credential that is looked for in an upstream's error
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
@@ -109,10 +111,10 @@ class Attempt:
 
     # ---- up ----
 
-    def prepare(self) -> None:
+    async def _prepare(self) -> None:
         """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
         exchange, candidate = self.exchange, self.candidate
-        url, body = self._question()
+        url, body = await bodies.apart(exchange.body, self._question)
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
             url,
@@ -280,7 +282,7 @@ class Attempt:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
         try:
-            self.prepare()
+            await self._prepare()
             self._begun = self.times["sent"] = monotonic()
             upstream = exchange.services.upstream_for(self.candidate)
             if self._observer is not None:
@@ -297,7 +299,7 @@ class Attempt:
                 elif self.raw:
                     await self._finished(fetch)
                 elif self.collects:
-                    await self._collected(fetch)
+                    await self._whole_of_stream(fetch)
                 else:
                     await self._streamed(fetch)
             finally:
@@ -369,7 +371,7 @@ class Attempt:
             self.request.streaming_callback = self._on_chunk
             return self._on_chunk(chunk)
         if not head.startswith(b"{"):
-            raise errors.Garbled("The upstream answered with something that is not an event stream.", repr(chunk[:200]))
+            raise errors.Garbled("The upstream answered with something that is not an event stream.", jsontext.described(chunk))
         self.lane = None
         self.request.streaming_callback = self._gather
         self._gather(chunk)
@@ -395,6 +397,8 @@ class Attempt:
 
     def _lane_ended(self, out: bytes) -> Awaitable[Any] | None:
         """The answer is complete, or has failed; out: what of it the last read brought."""
+        if self.lane is not None and self.lane.error is not None:
+            out = self._without_key(out)
         if not self._done.done():
             self._done.set_result(None)
         if self.exchange.turn is None:
@@ -468,6 +472,7 @@ class Attempt:
         out = b"" if lane.ended else self._end(lane, fetch)
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None and not self.committed:
+            lane.error.message = self._without_key(lane.error.message.encode()).decode()
             raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
@@ -481,7 +486,7 @@ class Attempt:
             exchange.failed_midway(lane.error)
         await exchange.client.finish(b"".join(self._held))
 
-    async def _collected(self, fetch: asyncio.Future[Any]) -> None:
+    async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
         """The end of a stream that becomes a whole answer."""
         lane, exchange = self.lane, self.exchange
         assert isinstance(lane, CollectingLane)
@@ -544,11 +549,11 @@ class Attempt:
             await self._answer(counting.answer(self.exchange, counting.counted(value)))
             return
         if shape.is_error(value):
-            raise shape.decode_error(200, body)
+            raise shape.decode_error(200, self._without_key(body))
         if not isinstance(value.get(shape.bears), list):
-            raise errors.Garbled("The upstream's answer is not one of its API.", f"keys {list(value)[:20]!r}"[:300])
+            raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.exchange.stream:
-            await self._synthesised(value)
+            await self._synthesised(value, body)
         elif self.same_shape:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
@@ -562,21 +567,16 @@ class Attempt:
                     self._rewritten = EVENTS
             await self._answer(body)
         else:
-            found = self._decoded(value)
-            collector = collected(found, self.reply, self.exchange.shape)
-            lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
-            lane.note(found)
-            self.usage, self.stop = lane.usage, lane.stop
-            answer = jsontext.dumps(collector.body())
+            collector, answer = await bodies.apart(body, partial(self._collected, value))
             if self.exchange.turn is not None:
                 await self.exchange.turn.keep_whole(collector, self.candidate)
             await self._answer(answer)
 
-    async def _synthesised(self, value: dict[str, Any]) -> None:
+    async def _synthesised(self, value: dict[str, Any], body: bytes) -> None:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = lane.replay(self._decoded(value))
+        out = await bodies.apart(body, lambda: lane.replay(self._decoded(value)))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
@@ -586,6 +586,15 @@ class Attempt:
         self._held.append(out + tail)
         await self._drained(self._commit())
         await self.exchange.client.finish()
+
+    def _collected(self, value: dict[str, Any]) -> tuple[Collector, bytes]:
+        """A whole answer in the caller's shape."""
+        found = self._decoded(value)
+        collector = collected(found, self.reply, self.exchange.shape)
+        lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
+        lane.note(found)
+        self.usage, self.stop = lane.usage, lane.stop
+        return collector, jsontext.dumps(collector.body())
 
     def _decoded(self, value: dict[str, Any]) -> list[Event]:
         """A whole answer's events."""
@@ -612,22 +621,21 @@ class Attempt:
         if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
             return errors.Answered(
                 "The gateway's credential was refused by the upstream.",
-                error.message,
+                f"status {self.status}, {error.code or error.kind}",
                 kind="bad_gateway",
                 code="upstream_auth_failed",
                 should_retry=False,
             )
         if self.same_shape and told.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
             own = self.candidate.provider.passthrough_auth
-            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body if own else told)
+            shown = secrets.scrub(body, secrets.of(self.candidate.provider)) if own else told  # its own the caller may see
+            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), shown)
         error.headers = limits.answer_headers(self.candidate.speaks.limits, self.exchange.speaks.limits, self.upstream_headers, time())
         return error
 
     def _without_key(self, body: bytes) -> bytes:
-        """An upstream's error without the key that it was sent: some providers say which one they refused."""
-        provider = self.candidate.provider
-        key = self.exchange.credential if provider.passthrough_auth else provider.access_key
-        return body.replace(key.encode(), b"***") if key and len(key) >= SHORTEST_KEY else body
+        """An upstream's error without the credentials that it may know: some providers say which one they refused."""
+        return secrets.scrub(body, (*secrets.of(self.candidate.provider), self.exchange.credential))
 
     def _learn(self, error: errors.GatewayError) -> None:
         """A refusal of something that the upstream can be asked without: it is asked again."""
@@ -635,7 +643,7 @@ class Attempt:
         if self.status not in _TEACHING or exchange.operation.lane != "shape":
             return
         table, elsewhere = self.candidate.speaks.lessons, self._could_go_elsewhere()
-        lesson = lessons.read(table, error, sent, jsontext.loads(sent), self.same_shape, elsewhere)
+        lesson = lessons.read(table, error, sent, self.same_shape, elsewhere)
         what = _TEACHING[self.status]
         if lesson is None or not (what == "all" or lesson.elsewhere or (what == "written" and not self.same_shape)):
             return

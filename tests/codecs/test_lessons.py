@@ -69,7 +69,7 @@ def taught(shape: str, refusal: Any, own: bool = False, elsewhere: bool = False,
     body = body or BODIES[shape]
     sent = jsontext.dumps(body)
     error = SHAPES[shape].decode_error(400, jsontext.dumps(refusal))
-    return lessons.read(SHAPES[shape].lessons, error, sent, body, own, elsewhere)
+    return lessons.read(SHAPES[shape].lessons, error, sent, own, elsewhere)
 
 
 # the shape, what the upstream says, the member that is left out (None: the refusal is the caller's)

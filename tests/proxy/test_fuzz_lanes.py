@@ -26,6 +26,8 @@ from ..codecs.fuzzing import bitten, odd, rounds, spoiled
 from ..codecs.grammar import GRAMMARS
 from ..codecs.recited import STREAMS, WHOLE
 
+pytestmark = pytest.mark.slow
+
 SHAPES = ("chat", "messages", "responses")
 PAIRS = [pytest.param(client, upstream, id=f"{upstream}-to-{client}") for client in SHAPES for upstream in SHAPES]
 RECITED = {shape: [json.dumps(value) for value in values] for shape, values in STREAMS.items()}
