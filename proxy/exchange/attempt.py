@@ -23,13 +23,13 @@ from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Part, ReasoningPart, Request
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
+from ..keys import secrets
 from ..routing.router import Candidate
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from . import counting
-from .caller import Flow
 from .kept import storing_lane
-from .lanes import BytesLane, EventsLane, collected, json_object
+from .lanes import BytesLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
 from .spent import used
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
-SHORTEST_KEY = 8  # characters of a credential that is looked for in an upstream's error
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
@@ -320,7 +319,7 @@ class Attempt:
             self.request.streaming_callback = self._on_chunk
             return self._on_chunk(chunk)
         if not head.startswith(b"{"):
-            raise errors.Garbled("The upstream answered with something that is not an event stream.", repr(chunk[:200]))
+            raise errors.Garbled("The upstream answered with something that is not an event stream.", jsontext.described(chunk))
         self.lane = None
         self.request.streaming_callback = self._gather
         self._gather(chunk)
@@ -346,6 +345,8 @@ class Attempt:
 
     def _lane_ended(self, out: bytes) -> Awaitable[Any] | None:
         """The answer is complete, or has failed; out: what of it the last read brought."""
+        if self.lane is not None and self.lane.error is not None:
+            out = self._without_key(out)
         if not self._done.done():
             self._done.set_result(None)
         if self.exchange.turn is None:
@@ -382,14 +383,17 @@ class Attempt:
         self._held.clear()
         exchange = self.exchange
         exchange.body = b""  # no other attempt will ask for it
+        client = exchange.client
+        if client.committed:  # the stream was begun by time
+            pending = client.write(held) if held else None
+        elif self.raw:
+            pending = self._commit_raw(held)
+        else:
+            pending = client.start(self.answer_headers() | travel.SSE_HEADERS, held)
         if self.lane is not None and self.request.streaming_callback is not None:
-            self._flow = Flow(self.lane, exchange.client, self._lane_ended)
+            self._flow = Flow(self.lane, client.writer(), self._lane_ended)
             self.request.streaming_callback = self._flow.feed
-        if exchange.client.committed:  # the stream was begun by time
-            return exchange.client.write(held) if held else None
-        if self.raw:
-            return self._commit_raw(held)
-        return exchange.client.start(self.answer_headers() | travel.SSE_HEADERS, held)
+        return pending
 
     def _commit_raw(self, first: bytes) -> Awaitable[Any] | None:
         kind, length = self.upstream_headers.get("Content-Type"), self.upstream_headers.get("Content-Length", "")
@@ -416,6 +420,7 @@ class Attempt:
         out = b"" if lane.ended else self._end(lane, fetch)
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None and not self.committed:
+            lane.error.message = self._without_key(lane.error.message.encode()).decode()
             raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
@@ -477,9 +482,9 @@ class Attempt:
             await self._answer(counting.answer(self.exchange, counting.counted(value)))
             return
         if shape.is_error(value):
-            raise shape.decode_error(200, body)
+            raise shape.decode_error(200, self._without_key(body))
         if not isinstance(value.get(shape.bears), list):
-            raise errors.Garbled("The upstream's answer is not one of its API.", f"keys {list(value)[:20]!r}"[:300])
+            raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.exchange.stream:
             await self._synthesised(value)
         elif self.same_shape:
@@ -545,22 +550,21 @@ class Attempt:
         if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
             return errors.Answered(
                 "The gateway's credential was refused by the upstream.",
-                error.message,
+                f"status {self.status}, {error.code or error.kind}",
                 kind="bad_gateway",
                 code="upstream_auth_failed",
                 should_retry=False,
             )
         if self.same_shape and told.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
             own = self.candidate.provider.passthrough_auth
-            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body if own else told)
+            shown = secrets.scrub(body, secrets.of(self.candidate.provider)) if own else told  # its own the caller may see
+            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), shown)
         error.headers = limits.answer_headers(self.candidate.speaks.limits, self.exchange.speaks.limits, self.upstream_headers, time())
         return error
 
     def _without_key(self, body: bytes) -> bytes:
-        """An upstream's error without the key that it was sent: some providers say which one they refused."""
-        provider = self.candidate.provider
-        key = self.exchange.credential if provider.passthrough_auth else provider.access_key
-        return body.replace(key.encode(), b"***") if key and len(key) >= SHORTEST_KEY else body
+        """An upstream's error without the credentials that it may know: some providers say which one they refused."""
+        return secrets.scrub(body, (*secrets.of(self.candidate.provider), self.exchange.credential))
 
     def _learn(self, body: bytes) -> None:
         """A refusal of something that can be left out: the same candidate is asked again without it."""

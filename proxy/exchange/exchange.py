@@ -247,7 +247,7 @@ class Exchange:
         if operation.model == "required" and self.scan.model is None:
             raise errors.Missing("`model` is required.", param="model")
         if operation.model != "none":
-            self.services.check_model(self.key_name, self.scan.model)
+            await self.services.check_models(self.key_name, self.scan, self.body, self.query)
         if self.stream and operation.lane == "shape":
             self._heartbeat = Heartbeat(self)
 
@@ -256,6 +256,8 @@ class Exchange:
         if self._keeper is not None:
             return (self._keeper,)
         found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
+        if self.operation.counted:
+            found = self.services.affordable(self.key_name, found)
         if fits is None:
             return found
         fitting = tuple(candidate for candidate in found if fits(candidate))

@@ -8,8 +8,12 @@ nothing from others.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
+from typing import TypeVar
 
 from ...codecs import bulk, errors, splice
+
+_T = TypeVar("_T")
 
 PIECE = 32 * 1024  # bytes that are kept as they came; less is joined at once
 AT_ONCE = 512 * 1024  # bytes of a body that is read in one turn of the loop
@@ -87,11 +91,16 @@ async def scan(body: bytes, most: int) -> splice.Scan:
     """splice.scan; of a large body in steps, between which others have their turn. most: JSON values. Raises as it, and TooLarge."""
     if len(body) <= AT_ONCE and len(body) <= most:  # there are fewer values than bytes
         return splice.scan(body)
-    steps = bulk.scan(body, most)
+    return await in_steps(bulk.scan(body, most))
+
+
+async def in_steps(steps: Generator[None, None, _T], at_once: bool = False) -> _T:
+    """What a generator returns; at each of its yields others have their turn. at_once: it is short, they need none."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            found: splice.Scan = end.value
+            found: _T = end.value
             return found
-        await asyncio.sleep(0)
+        if not at_once:
+            await asyncio.sleep(0)

@@ -10,8 +10,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from time import monotonic
 
 from tornado.iostream import StreamClosedError
+
+from .http1 import FRAME
 
 WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
 WRITES_PER_TURN = 8
@@ -38,6 +41,7 @@ class Stream:
         "receive",
         "send",
         "socket",
+        "written",
     )
 
     def __init__(self, sock: socket.socket) -> None:
@@ -53,6 +57,7 @@ class Stream:
         self._forgets = libuv and hasattr(socket, "TCP_INFO") and sock.family in (socket.AF_INET, socket.AF_INET6)
         self._waiting: list[tuple[memoryview, asyncio.Future[None]]] = []
         self._stall = 0.0
+        self.written = 0.0  # when the last chunk was offered, in monotonic seconds
 
     @property
     def secure(self) -> bool:
@@ -125,6 +130,11 @@ class Stream:
                 return None
             data = data[count:]
         return self.write(data)
+
+    def offer_chunk(self, data: bytes) -> asyncio.Future[None] | None:
+        """As `offer`, as one chunk of a chunked body: the last step of a streamed delta."""
+        self.written = monotonic()
+        return self.offer(FRAME % (len(data), data))
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """The future is done when the kernel has taken everything; it raises StreamClosedError."""
