@@ -345,6 +345,7 @@ def store(kind: str, folder: Path) -> Server:
     return OwnRedis("--appendonly", "yes", "--dir", str(folder / "redis"))  # what was stored outlives a restart
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 900)
 @pytest.mark.parametrize("kind", STORES)
 def test_soak(kind: str, tmp_path: Path) -> None:
