@@ -237,7 +237,7 @@ class Soak:
             self.outcomes["left"] += 1
             return
         try:
-            if asked.harmed and outcome(asked.heard, asked.shape, asked.stream)[0] in (NONE, CUT):
+            if asked.harmed and asked.final is None and outcome(asked.heard, asked.shape, asked.stream)[0] in (NONE, CUT):
                 self.outcomes["harmed"] += 1
                 return
             if asked.final is not None:
