@@ -42,9 +42,12 @@ def outcome(heard: Heard, shape: str, stream: bool) -> tuple[str, Content | None
         return WHOLE, Content(data=heard.body)
     if not stream:
         return WHOLE, READ[shape](orjson.loads(heard.body))
+    events = [value for _, value in events_of(heard.body)]
+    if shape == "chat" and "error" in events[-1]:
+        return FAILED, None  # the upstream's own end may stand before it: its bytes are sent as they come
     if GRAMMARS[shape](heard.body) == "error":
         return FAILED, None
-    return WHOLE, STREAMED[shape]([value for _, value in events_of(heard.body)])
+    return WHOLE, STREAMED[shape](events)
 
 
 def judge(heard: Heard, shape: str, stream: bool, attempts: Sequence[Played], line: Line | None, may_be: Sequence[int] = ()) -> str:
