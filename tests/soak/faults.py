@@ -265,12 +265,12 @@ def failure(answer: Answer, chance: Chance) -> Played:
         return refusal(answer, chance)
     kind = chance.choice(("server_error", "overloaded_error", "rate_limit_error"))
     error = {"type": kind, "code": kind, "message": "It broke."}
+    at = chance.randrange(len(answer.pieces) - answer.proof)
     event = {
         "chat/completions": sse({"error": error}),
         "messages": sse({"type": "error", "error": error}, "error"),
-        "responses": sse({"type": "error", "sequence_number": 99, "code": kind, "message": "It broke.", "param": None}, "error"),
+        "responses": sse({"type": "error", "sequence_number": at, "code": kind, "message": "It broke.", "param": None}, "error"),
     }[answer.api]
-    at = chance.randrange(len(answer.pieces) - answer.proof)
     return Played([answer.head, *answer.pieces[:at], chunk(event), answer.end], None, 429 if kind == "rate_limit_error" else 500)
 
 
