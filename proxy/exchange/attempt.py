@@ -320,10 +320,11 @@ class Attempt:
             if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
                 linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
                 fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
+                fetch.add_done_callback(_seen)
             else:
                 fetch.cancel()
-        elif not fetch.cancelled():
-            fetch.exception()  # seen
+        else:
+            _seen(fetch)
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
@@ -349,7 +350,7 @@ class Attempt:
         before = self.exchange.before_answer
         if before is not None:
             self.lane.claimed = asyncio.ensure_future(before())
-            self.lane.claimed.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen
+            self.lane.claimed.add_done_callback(_seen)
         self.request.streaming_callback = self._on_chunk
 
     def _open_lane(self) -> None:
@@ -690,3 +691,9 @@ def _trimmed(body: bytes) -> bytes:
 
 def _lost(field: str) -> errors.Unsupported:
     return errors.Unsupported(f"{field} cannot be carried to the selected model", param=field)
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """An error that nobody waits for any more is not one to be reported by the loop."""
+    if not done.cancelled():
+        done.exception()
