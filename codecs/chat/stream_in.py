@@ -36,6 +36,7 @@ from ..events import (
     ToolStart,
 )
 from ..jsontext import ObjectScanner, SurrogateJoiner
+from ..reasoning import detail_text
 from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText
@@ -63,8 +64,13 @@ _KNOWN = frozenset(
     }
 )
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
-# formats of a signed reasoning.text entry that are taken for Anthropic's: nobody else signs text
-_SIGNED = frozenset({_ANTHROPIC, "unknown", ""})
+# kind of an entry of reasoning_details -> formats of it that other shapes have a word for; a signed text without one is Anthropic's
+_SHARED = {
+    "reasoning.text": frozenset({_ANTHROPIC, ""}),
+    "reasoning.summary": frozenset({_OPENAI}),
+    "reasoning.encrypted": frozenset({_ANTHROPIC, _OPENAI}),
+}
+_JOINED = frozenset({"reasoning.text", "reasoning.summary"})  # kinds that come in pieces
 
 
 @dataclass(slots=True)
@@ -97,6 +103,17 @@ class _Entry:
 
 
 @dataclass(slots=True)
+class _Verbatim:
+    """One entry of `reasoning_details` that only its own provider can read, as it came. pieces: of its text."""
+
+    entry: dict[str, Any]
+    pieces: list[str]
+
+    def whole(self) -> dict[str, Any]:
+        return self.entry | {detail_text(self.entry): "".join(self.pieces)} if self.pieces else self.entry
+
+
+@dataclass(slots=True)
 class _Open:
     """The text or reasoning part that is open. length: characters of text in it."""
 
@@ -105,6 +122,7 @@ class _Open:
     length: int = 0
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
     entries: dict[tuple[str, int], _Entry] = field(default_factory=dict)
+    verbatim: list[_Verbatim] = field(default_factory=list)  # instead of entries
     sealed: bool = False
 
 
@@ -126,6 +144,7 @@ class StreamDecoder:
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
         self._spoken = False  # reasoning came as a string, so details only repeat it
         self._past: set[tuple[str, int]] = set()  # details entries whose part is over
+        self._late: list[dict[str, Any]] = []  # entries without text that came within a text: they do not cut it in two
         self._foreign: set[str] = set()  # labels of what was reported as opaque
         self._said = False  # something of an answer came
         self._usage: dict[str, Any] | None = None
@@ -349,6 +368,11 @@ class StreamDecoder:
             self._past |= opened.entries.keys()
             events += _seals(opened)
         events.append(PartStop(opened.part))
+        if self._late and opened.kind is Text:
+            late, self._late = self._late, []
+            for detail in late:
+                self._verbatim(detail, "", events)
+            self._close(events)
 
     def _reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
         """Reasoning as a string, as details, or as both with the same text: then the string is the text."""
@@ -375,10 +399,10 @@ class StreamDecoder:
         """
         index = detail.get("index")
         key = (str_of(detail, "type"), index if isinstance(index, int) else -1)
+        if self._is_foreign(detail):
+            self._verbatim(detail, text, events)
+            return
         value = _detail_value(detail)
-        if value and not _seal_form(key[0], str_of(detail, "format")):
-            self._report("choices[0].message.reasoning_details", events)
-            value = ""
         opened = self._reasoning_for(key, detail, text, value, events)
         if opened is None:
             return
@@ -395,10 +419,29 @@ class StreamDecoder:
             opened.sealed = True
         self._piece(Reasoning, text, events)
 
+    def _is_foreign(self, detail: dict[str, Any]) -> bool:
+        """Whether the entry, or the one that it is a piece of, can only be given back as it came."""
+        format = str_of(detail, "format")
+        opened = self._open
+        goes_on = not format and opened is not None and bool(opened.verbatim)
+        return goes_on or format not in _SHARED.get(str_of(detail, "type"), ())
+
+    def _verbatim(self, detail: dict[str, Any], text: str, events: list[Event]) -> None:
+        opened = self._open
+        if opened is not None and opened.kind is Text and not text:
+            self._late.append(detail)
+            return
+        if opened is None or opened.kind is Text or opened.entries:
+            opened = self._begin(Reasoning, events)
+        began = _gather(opened.verbatim, detail)
+        if began and text and opened.length and detail.get("type") == "reasoning.summary" and not self._spoken:
+            text = "\n\n" + text
+        self._piece(Reasoning, text, events)
+
     def _reasoning_for(self, key: tuple[str, int], detail: dict[str, Any], text: str, value: str, events: list[Event]) -> _Open | None:
         """The reasoning part that an entry belongs to; None when it says nothing or comes too late."""
         opened = self._open
-        if opened is not None and opened.kind is Reasoning:
+        if opened is not None and opened.kind is Reasoning and not opened.verbatim:
             # a block of its own: redacted, or signed and whole
             own = key[0] == "reasoning.encrypted" and str_of(detail, "format") == _ANTHROPIC
             own = own or (key[0] == "reasoning.text" and bool(value and _detail_text(detail)) and bool(opened.entries))
@@ -583,6 +626,8 @@ def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> 
 
 def _seals(opened: _Open) -> list[Event]:
     """What seals a reasoning part, by its details."""
+    if opened.verbatim:
+        return [Seal(opened.part, "details", jsontext.dumps([verbatim.whole() for verbatim in opened.verbatim]).decode())]
     seals: list[Event] = []
     summary = tuple("".join(entry.text) for entry in opened.entries.values() if entry.kind == "reasoning.summary")
     for entry in opened.entries.values():
@@ -595,10 +640,26 @@ def _seals(opened: _Open) -> list[Event]:
 
 
 def _seal_form(kind: str, format: str) -> str:
-    """The hub's name for an entry's signature or encrypted data; "" when nobody but its provider knows it."""
-    if kind == "reasoning.text":
-        return "anthropic" if format in _SIGNED else ""
-    return {_ANTHROPIC: "redacted", _OPENAI: "openai"}.get(format, "") if kind == "reasoning.encrypted" else ""
+    """The hub's name for an entry's signature or encrypted data."""
+    return "anthropic" if kind == "reasoning.text" else "redacted" if format == _ANTHROPIC else "openai"
+
+
+def _gather(entries: list[_Verbatim], detail: dict[str, Any]) -> bool:
+    """Add an entry, or to the entry that this is the next piece of; whether it is a new one. Nothing but text is ever joined."""
+    kind, key = str_of(detail, "type"), detail_text(detail)
+    piece = detail.get(key)
+    pieces = [piece] if kind in _JOINED and isinstance(piece, str) else []
+    for known in entries:
+        same = all(known.entry.get(name) == detail.get(name) for name in ("type", "index"))
+        ids = {str_of(known.entry, "id"), str_of(detail, "id")} - {""}
+        if kind not in _JOINED and known.entry == detail:
+            return False
+        if kind in _JOINED and same and len(ids) < 2:
+            known.pieces += pieces
+            known.entry |= {name: value for name, value in detail.items() if value is not None and name != key}
+            return False
+    entries.append(_Verbatim(dict(detail), pieces))
+    return True
 
 
 def _detail_text(detail: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 A chat answer is one message: text, reasoning, refusal and tool calls stand beside each other. Where the order of the model's
 parts is more than reasoning, text, calls, it travels as `dragoman_layout` on the first of the `reasoning_details`, which the
-client sends back: interleaved thinking must be replayed in its place. Lists and objects that no accumulator can add up
+client sends back: interleaved thinking must be replayed in its place. `dragoman_domain` beside it says who can read them. Lists and objects that no accumulator can add up
 (`reasoning_details`, `annotations`) are sent in one delta, right before the end.
 
 The hub may have several tool calls open; a chat client gets one after the other, since helpers take a call for complete when the
@@ -44,12 +44,13 @@ from ..events import (
 from ..ids import AnswerIds, tail
 from ..jsontext import ObjectScanner
 from ..reply import Reply
+from ..scrub import DOMAIN, LAYOUT
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_chat
 from .facts import IDS, REASONS
 
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
-_REASONING_FORMS = frozenset({"anthropic", "redacted", "openai"})
+_REASONING_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})
 
 
 @dataclass(slots=True)
@@ -245,7 +246,8 @@ class _Message:
             self._say({"refusal": event.explanation})
         extras: dict[str, Any] = {}
         if self._sealed:
-            self._details[0]["dragoman_layout"] = self._layout_value()
+            whose = {DOMAIN: self._reply.domain} if self._reply.domain else {}
+            self._details[0] |= {LAYOUT: self._layout_value()} | whose
             extras["reasoning_details"] = self._details
         if self._annotations:
             extras["annotations"] = self._annotations
@@ -371,6 +373,9 @@ def _details(seal: Seal, text: str) -> list[dict[str, Any]]:
         return [{"type": "reasoning.text", "text": text, "signature": seal.value, "format": _ANTHROPIC}]
     if seal.form == "redacted":
         return [{"type": "reasoning.encrypted", "data": seal.value, "format": _ANTHROPIC}]
+    if seal.form == "details":
+        entries: list[dict[str, Any]] = jsontext.loads(seal.value)
+        return entries
     item = {"id": seal.id, "format": _OPENAI}
     found: list[dict[str, Any]] = [{"type": "reasoning.summary", "summary": part} | item for part in seal.summary]
     if seal.value:

@@ -38,7 +38,7 @@ from ..events import (
 )
 from ..ids import AnswerIds, tail
 from ..jsontext import ObjectScanner, arguments_to_input
-from ..reasoning import ENVELOPE, seal_call, seal_item, seal_text
+from ..reasoning import ENVELOPE, seal_call, seal_details, seal_item, seal_text
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_messages
@@ -72,7 +72,7 @@ def _thinking(part: int, **state: Any) -> _Block:
     return _Block(part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}, **state)
 
 
-_FORMS = frozenset({"anthropic", "redacted", "openai"})  # of seals that reasoning can have here
+_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})  # of seals that reasoning can have here
 
 
 class _Blocks:
@@ -269,6 +269,8 @@ class _Blocks:
                 return seal.value
             if seal.form == "openai" and seal.value:
                 return seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
+            if seal.form == "details":
+                return seal_details(self._reply.domain, jsontext.loads(seal.value), "".join(block.pieces))
             if seal.form == "google" and block.part < 0:
                 return seal_call(self._reply.domain, seal)
         return seal_text(self._reply.domain) if block.started else ""
