@@ -36,11 +36,11 @@ from ..events import (
     ToolStart,
 )
 from ..jsontext import ObjectScanner, SurrogateJoiner
-from ..reasoning import detail_text
 from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_chat
+from .details_in import ANTHROPIC, Verbatim, is_shared
 from .errors_in import error_of, is_error
 from .likeness import NOTHING, around
 
@@ -63,14 +63,6 @@ _KNOWN = frozenset(
         *quirks.REASONING_FIELDS,
     }
 )
-_ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
-# kind of an entry of reasoning_details -> formats of it that other shapes have a word for; a signed text without one is Anthropic's
-_SHARED = {
-    "reasoning.text": frozenset({_ANTHROPIC, ""}),
-    "reasoning.summary": frozenset({_OPENAI}),
-    "reasoning.encrypted": frozenset({_ANTHROPIC, _OPENAI}),
-}
-_JOINED = frozenset({"reasoning.text", "reasoning.summary"})  # kinds that come in pieces
 
 
 @dataclass(slots=True)
@@ -103,17 +95,6 @@ class _Entry:
 
 
 @dataclass(slots=True)
-class _Verbatim:
-    """One entry of `reasoning_details` that only its own provider can read, as it came. pieces: of its text."""
-
-    entry: dict[str, Any]
-    pieces: list[str]
-
-    def whole(self) -> dict[str, Any]:
-        return self.entry | {detail_text(self.entry): "".join(self.pieces)} if self.pieces else self.entry
-
-
-@dataclass(slots=True)
 class _Open:
     """The text or reasoning part that is open. length: characters of text in it."""
 
@@ -122,7 +103,7 @@ class _Open:
     length: int = 0
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
     entries: dict[tuple[str, int], _Entry] = field(default_factory=dict)
-    verbatim: list[_Verbatim] = field(default_factory=list)  # instead of entries
+    verbatim: Verbatim = field(default_factory=Verbatim)  # instead of entries
     sealed: bool = False
 
 
@@ -421,10 +402,9 @@ class StreamDecoder:
 
     def _is_foreign(self, detail: dict[str, Any]) -> bool:
         """Whether the entry, or the one that it is a piece of, can only be given back as it came."""
-        format = str_of(detail, "format")
         opened = self._open
-        goes_on = not format and opened is not None and bool(opened.verbatim)
-        return goes_on or format not in _SHARED.get(str_of(detail, "type"), ())
+        goes_on = opened is not None and bool(opened.verbatim) and not detail.get("format")
+        return goes_on or not is_shared(detail)
 
     def _verbatim(self, detail: dict[str, Any], text: str, events: list[Event]) -> None:
         opened = self._open
@@ -433,7 +413,7 @@ class StreamDecoder:
             return
         if opened is None or opened.kind is Text or opened.entries:
             opened = self._begin(Reasoning, events)
-        began = _gather(opened.verbatim, detail)
+        began = opened.verbatim.add(detail)
         if began and text and opened.length and detail.get("type") == "reasoning.summary" and not self._spoken:
             text = "\n\n" + text
         self._piece(Reasoning, text, events)
@@ -443,7 +423,7 @@ class StreamDecoder:
         opened = self._open
         if opened is not None and opened.kind is Reasoning and not opened.verbatim:
             # a block of its own: redacted, or signed and whole
-            own = key[0] == "reasoning.encrypted" and str_of(detail, "format") == _ANTHROPIC
+            own = key[0] == "reasoning.encrypted" and str_of(detail, "format") == ANTHROPIC
             own = own or (key[0] == "reasoning.text" and bool(value and _detail_text(detail)) and bool(opened.entries))
             if key in opened.entries or not (opened.sealed or (own and opened.length)):
                 return opened
@@ -627,7 +607,7 @@ def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> 
 def _seals(opened: _Open) -> list[Event]:
     """What seals a reasoning part, by its details."""
     if opened.verbatim:
-        return [Seal(opened.part, "details", jsontext.dumps([verbatim.whole() for verbatim in opened.verbatim]).decode())]
+        return [Seal(opened.part, "details", opened.verbatim.json())]
     seals: list[Event] = []
     summary = tuple("".join(entry.text) for entry in opened.entries.values() if entry.kind == "reasoning.summary")
     for entry in opened.entries.values():
@@ -641,25 +621,7 @@ def _seals(opened: _Open) -> list[Event]:
 
 def _seal_form(kind: str, format: str) -> str:
     """The hub's name for an entry's signature or encrypted data."""
-    return "anthropic" if kind == "reasoning.text" else "redacted" if format == _ANTHROPIC else "openai"
-
-
-def _gather(entries: list[_Verbatim], detail: dict[str, Any]) -> bool:
-    """Add an entry, or to the entry that this is the next piece of; whether it is a new one. Nothing but text is ever joined."""
-    kind, key = str_of(detail, "type"), detail_text(detail)
-    piece = detail.get(key)
-    pieces = [piece] if kind in _JOINED and isinstance(piece, str) else []
-    for known in entries:
-        same = all(known.entry.get(name) == detail.get(name) for name in ("type", "index"))
-        ids = {str_of(known.entry, "id"), str_of(detail, "id")} - {""}
-        if kind not in _JOINED and known.entry == detail:
-            return False
-        if kind in _JOINED and same and len(ids) < 2:
-            known.pieces += pieces
-            known.entry |= {name: value for name, value in detail.items() if value is not None and name != key}
-            return False
-    entries.append(_Verbatim(dict(detail), pieces))
-    return True
+    return "anthropic" if kind == "reasoning.text" else "redacted" if format == ANTHROPIC else "openai"
 
 
 def _detail_text(detail: dict[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 A chat answer is one message: text, reasoning, refusal and tool calls stand beside each other. Where the order of the model's
 parts is more than reasoning, text, calls, it travels as `dragoman_layout` on the first of the `reasoning_details`, which the
-client sends back: interleaved thinking must be replayed in its place. `dragoman_domain` beside it says who can read them. Lists and objects that no accumulator can add up
-(`reasoning_details`, `annotations`) are sent in one delta, right before the end.
+client sends back: interleaved thinking must be replayed in its place. `dragoman_domain` beside it says who can read them.
+
+Lists and objects that no accumulator can add up (`reasoning_details`, `annotations`) are sent in one delta, right before the end.
 
 The hub may have several tool calls open; a chat client gets one after the other, since helpers take a call for complete when the
 next index appears. A call is over when its part stops, or as soon as its JSON object closes while another one waits.
@@ -163,6 +164,8 @@ class _Message:
     def _text_start(self, event: TextStart) -> None:
         self._text_part = event.part
         self._begin = self._token_begin = self._length
+        if self._reply.recall is not None:
+            self._reply.recall.spoke()
         self._unsaid = self._unsaid or event.apart
 
     def _text(self, event: Text) -> None:
@@ -210,6 +213,8 @@ class _Message:
 
     def _reasoning_stop(self) -> None:
         text = "".join(self._thoughts)
+        if self._reply.recall is not None:
+            self._reply.recall.thought(text, self._seals)
         self._sealed = self._sealed or bool(self._seals)
         found = [detail for seal in self._seals for detail in _details(seal, text)]
         if text and not found:
@@ -279,6 +284,8 @@ class _Message:
         if self._request.legacy_functions and call.index:
             call.over = self._unsaid = True  # `function_call` holds one
             return
+        if self._reply.recall is not None:
+            self._reply.recall.called(id, event.seal)
         self._apart = True
         self._layout.append(f"u{call.index}")
         self._queue.append(call)

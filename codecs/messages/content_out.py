@@ -35,7 +35,10 @@ class ContentWriter:
     """Writes the blocks of one request. names: the tools that history calls, in order."""
 
     def __init__(self, request: Request, tools: ToolMap, domain: str, long_cache: bool) -> None:
-        """domain: whose reasoning the upstream can read back; "" where that is not known. long_cache: every breakpoint gets the long lifetime."""
+        """domain: whose reasoning the upstream can read back; "" where that is not known.
+
+        long_cache: every breakpoint gets the long lifetime.
+        """
         self.names: dict[str, None] = {}
         self.marked: list[tuple[Block, Path]] = []  # blocks with a cache breakpoint, and whose it is
         self._habits = request.habits

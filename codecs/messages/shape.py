@@ -44,6 +44,7 @@ SHAPE = Shape(
     credentials=("x-api-key", "authorization"),
     key_header="x-api-key",
     bearer_prefix="sk-ant-oat",  # a Claude subscription's token
+    recalls=lambda capabilities: capabilities.m_thinking != "none",
     scrub=scrub,
     lessons=(Lesson("signature", b'"signature"', re.compile(rb"[Ii]nvalid `?signature`?")),),
     count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}),

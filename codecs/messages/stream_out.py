@@ -138,6 +138,8 @@ class _Blocks:
         self._begin(id, self._reply.echo_model or event.model or self._reply.request.model)
 
     def _text_start(self, event: TextStart) -> None:
+        if self._reply.recall is not None:
+            self._reply.recall.spoke()
         self._enter(_Block(event.part, "text", {"type": "text", "text": ""}))
 
     def _reasoning_start(self, event: ReasoningStart) -> None:
@@ -146,6 +148,8 @@ class _Blocks:
     def _tool_start(self, event: ToolStart) -> None:
         id = self._ids.call(event.id, self._id, self._calls)
         self._calls += 1
+        if self._reply.recall is not None:
+            self._reply.recall.called(id, event.seal)
         opening = {"type": "tool_use", "id": id, "name": event.name, "input": {}}
         if event.seal is not None:  # on a carrier of its own, which clients send back with the call
             self._queue.append(_thinking(-1, stopped=True, seals=[event.seal]))
@@ -252,6 +256,8 @@ class _Blocks:
 
     def _close_thinking(self, block: _Block) -> None:
         signature = self._signature(block)
+        if self._reply.recall is not None and block.part >= 0:
+            self._reply.recall.thought("".join(block.pieces), block.seals)
         if signature:
             if not block.started:
                 self._show(block)

@@ -36,6 +36,7 @@ SHAPE = Shape(
     Encoder=StreamEncoder,
     Collector=Collector,
     Observer=Observer,
+    recalls=lambda capabilities: bool(capabilities.r_effort_values),
     scrub=scrub,
     lessons=(
         Lesson("summary", b'"summary"', re.compile(rb"reasoning\.summary"), lasting=True),

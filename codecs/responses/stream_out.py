@@ -312,6 +312,8 @@ class StreamEncoder:
     def _text_start(self, event: TextStart) -> None:
         if event.apart or self._message is None:
             self._leave()
+        if self._reply.recall is not None:
+            self._reply.recall.spoke()
         self._text_part = event.part
         self._citations = []
         self._base = 0
@@ -440,6 +442,8 @@ class StreamEncoder:
             thinking.texts.append(text)
             thinking.pieces = []
         last, thinking.last = thinking.last, None
+        if self._reply.recall is not None:
+            self._reply.recall.thought(text, [] if last is None else [last])
         if last is None:
             return
         if last.form == "anthropic":
@@ -509,6 +513,8 @@ class StreamEncoder:
             self._close_thinking(_Thinking(seal=event.seal))
         kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
         members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools), "name": event.name}
+        if self._reply.recall is not None:
+            self._reply.recall.called(members["call_id"], event.seal)
         self._tools += 1
         if event.namespace is not None:
             members["namespace"] = event.namespace

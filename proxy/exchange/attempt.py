@@ -19,6 +19,7 @@ from tornado.httputil import HTTPHeaders
 from ...codecs import errors, jsontext, limits, scrub, splice
 from ...codecs.events import Event
 from ...codecs.ledger import Ledger
+from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Part, ReasoningPart, Request
 from ...codecs.sse import KEEP_ALIVE
@@ -79,6 +80,8 @@ class Attempt:
         self._loop = exchange.services.loop
         self._done: asyncio.Future[None] = self._loop.create_future()  # a stream's lane has ended, or the upstream's call
         self._begun = 0.0
+        self._asked: Request  # of an answer that is translated
+        self._recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
         self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
 
     @cached_property
@@ -200,14 +203,30 @@ class Attempt:
         self.reply = self._reply(request)
         return body
 
-    def _translated(self) -> bytes:
+    async def _decode(self) -> None:
+        """Read what is asked, with what the caller did not bring of it: reasoning and signatures that belong to its tool calls."""
         exchange, candidate = self.exchange, self.candidate
-        own = exchange.speaks
-        request: Request
+        own, seals = exchange.speaks, exchange.services.state.seals
         if exchange.turn is not None:
-            request = own.decode_request(exchange.scan.value, exchange.turn.items())
+            self._asked = own.decode_request(exchange.scan.value, exchange.turn.items())
         else:
-            request = own.decode_request(exchange.scan.value)
+            self._asked = own.decode_request(exchange.scan.value)
+        if not seals.kept or not candidate.speaks.recalls(candidate.capabilities):
+            return
+        history = History(self._asked)
+        if history.lacking:
+            history.restore(await seals.find(exchange.owner, history.keys()), candidate.domain)
+        if not history.brings:
+            self._recall = Recall(history, candidate.domain)
+
+    def _keep_seals(self) -> None:
+        """The answer is whole: keep what belongs to its tool calls."""
+        note = None if self._recall is None else self._recall.note()
+        if note is not None:
+            self.exchange.services.state.seals.keep(self.exchange.owner, *note)
+
+    def _translated(self) -> bytes:
+        exchange, candidate, request = self.exchange, self.candidate, self._asked
         if "anthropic-beta" in exchange.headers:
             request.ledger.drop(("header:anthropic-beta",))
         if exchange.refused & {"reasoning", "signature"}:
@@ -224,7 +243,7 @@ class Attempt:
             if lost is not None:
                 raise errors.Unsupported(f"{lost} cannot be carried to the selected model", param=lost)
         self.reply = self._reply(request)
-        self.reply.tools = encoded.tools
+        self.reply.tools, self.reply.recall = encoded.tools, self._recall
         return _trimmed(jsontext.dumps(encoded.body))
 
     # ---- down ----
@@ -233,6 +252,8 @@ class Attempt:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
         try:
+            if not self.same_shape and exchange.operation.lane == "shape":
+                await self._decode()
             self.prepare()
             self._begun = self.times["sent"] = monotonic()
             upstream = exchange.services.upstream_for(self.candidate)
@@ -426,6 +447,8 @@ class Attempt:
             await self._drained(self._commit())
         if lane.error is not None:
             exchange.failed_midway(lane.error)
+        else:
+            self._keep_seals()  # before the caller is told of the end: its next request may come at once
         await exchange.client.finish(b"".join(self._held))
 
     def _end(self, lane: BytesLane | EventsLane | RawLane, fetch: asyncio.Future[Any]) -> bytes:
@@ -502,6 +525,7 @@ class Attempt:
             answer = jsontext.dumps(collector.body())
             if self.exchange.turn is not None:
                 await self.exchange.turn.keep_whole(collector, self.candidate)
+            self._keep_seals()
             await self._answer(answer)
 
     async def _synthesised(self, value: dict[str, Any]) -> None:
@@ -516,6 +540,7 @@ class Attempt:
         if self.exchange.turn is not None:
             tail = await self.exchange.turn.keep(lane, self.candidate, tail)
         self._held.append(out + tail)
+        self._keep_seals()
         await self._drained(self._commit())
         await self.exchange.client.finish()
 
