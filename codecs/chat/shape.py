@@ -64,7 +64,11 @@ SHAPE = Shape(
     recalls=_recalls,
     scrub=scrub,
     usage_on_demand=UsageOnDemand(_asks_usage, add_include_usage, _is_usage),
-    lessons=(Lesson("stream_options", b'"stream_options"', re.compile(rb"stream_options"), lasting=True),),
+    lessons=(
+        Lesson("stream_options", b'"stream_options"', re.compile(rb"stream_options"), lasting=True),
+        Lesson("signature", b'"thought_signature"', re.compile(rb"(?:[Cc]orrupted|[Ii]nvalid) [Tt]hought.signature")),
+        Lesson("reasoning", b'"reasoning_details"', re.compile(rb"[Ii]nvalid `?signature`?|invalid_encrypted_content")),
+    ),
     operations=openai.OPERATIONS,
     upstream_names=UpstreamNames(("messages",), frozenset({"file_id"})),
     framing=DATA_ONLY,

@@ -21,7 +21,7 @@ from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply, Unsaid
-from ...codecs.request import Part, ReasoningPart, Request
+from ...codecs.request import CallPart, Part, ReasoningPart, Request, TextPart
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
 from ..routing.router import Candidate
@@ -633,6 +633,9 @@ def _without_reasoning(request: Request) -> None:
     """History without what an upstream refused to take back."""
     for turn in request.turns:
         kept: list[Part] = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
-        if len(kept) != len(turn.parts):
+        sealed = [part for part in kept if isinstance(part, CallPart | TextPart) and part.seal is not None]
+        if sealed or len(kept) != len(turn.parts):
             turn.parts = kept
             request.ledger.adapt(("reasoning",))
+        for part in sealed:
+            part.seal = None

@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from ..conftest import Running, Start
-from ..scripted import Provider, Request, Steps
+from ..scripted import Provider, Request, Steps, respond
 from ..strict.double import Double
 from ..strict.folding import fold
 from .spoken import APIS, PATHS
-from .upstreams import called, message, said, thought
+from .upstreams import called, completion, message, said, text_answer, thought
 
 JSON = dict[str, Any]
 
@@ -45,6 +45,22 @@ def unsigned(request: Request) -> Steps:
 UNSIGNED: list[JSON] = []
 
 
+def another_account(request: Request) -> Steps:
+    """Gemini, which does not take back what it gave to somebody else."""
+    body = json.loads(request.body)
+    SIGNED.append(body)
+    if not any(one["role"] == "tool" for one in body["messages"]):
+        function = {"name": "weather", "arguments": '{"a":"x"}'}
+        call = {"id": "a", "type": "function", "function": function, "extra_content": {"google": {"thought_signature": "SIG-A"}}}
+        return completion({"tool_calls": [{"index": 0, **call}]}, finish="tool_calls", said={"tool_calls": [call]}).steps(False)
+    if "SIG-A" in str(body):
+        return [respond({"error": {"code": 400, "message": "Corrupted thought signature.", "status": "INVALID_ARGUMENT"}}, 400)]
+    return text_answer("chat", "ok").steps(body.get("stream") is True)
+
+
+SIGNED: list[JSON] = []
+
+
 class Place:
     def __init__(self, gateway: Running, doubles: dict[str, Double]) -> None:
         self.doubles = doubles
@@ -63,13 +79,21 @@ def place(start_session: Start) -> Iterator[Place]:
     lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", "access_keys:"]
     lines += ["  - {key: alice-key-000000, name: alice}", "  - {key: bob-key-00000000, name: bob}", "model_providers:"]
     running = {id: Provider(double.script) for id, double in doubles.items()}
-    with Provider(unsigned) as plain, running["gemini"], running["openrouter"], running["anthropic"], running["openai"]:
+    with (
+        Provider(unsigned) as plain,
+        Provider(another_account) as other,
+        running["gemini"],
+        running["openrouter"],
+        running["anthropic"],
+        running["openai"],
+    ):
         for id, (model, upstream) in MODELS.items():
             host = "http_host: api.openai.com, " if id == "openai" else ""
             where = f'base_url: "{running[id].url}/v1", access_key: sk-upstream-key, apis: [{APIS[upstream]}]'
             lines.append(f'  - {{model: "{id}/{model}", {host}{where}}}')
         lines.append(f'  - {{model: "vllm/q", base_url: "{plain.url}/v1", apis: [messages]}}')
         lines.append(f'  - {{model: "sglang/q", base_url: "{plain.url}/v1/other", apis: [messages]}}')
+        lines.append(f'  - {{model: "google/gemini-3-pro", base_url: "{other.url}/v1", apis: [chat_completions], access_key: k}}')
         yield Place(start_session("\n".join(lines)), doubles)
 
 
@@ -194,3 +218,50 @@ def test_unsigned_thinking_is_stored(place: Place, stream: bool) -> None:
     result = [{"type": "function_call_output", "call_id": "call_0", "output": "7"}]
     place.ask("responses", asked | {"input": result, "previous_response_id": answer["id"]})
     assert UNSIGNED[-1]["messages"][1]["content"][0] == {"type": "thinking", "thinking": "let me see", "signature": ""}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_reasoning_named_by_its_id_alone_is_found(place: Place, stream: bool) -> None:
+    asked = {"model": "vllm/q", "tools": [{"type": "function", "name": "f", "parameters": SCHEMA}], "stream": stream}
+    question = {"type": "message", "role": "user", "content": f"{ASK} by id {stream}"}
+    answer = place.ask("responses", asked | {"input": [question]})
+    reasoning, call = answer["output"]
+    named = {"type": "reasoning", "id": reasoning["id"], "summary": []}
+    result = {"type": "function_call_output", "call_id": "call_0", "output": "7"}
+    place.ask("responses", asked | {"input": [question, named, call, result]})
+    assert UNSIGNED[-1]["messages"][1]["content"][0] == {"type": "thinking", "thinking": "let me see", "signature": ""}
+    place.ask("responses", asked | {"input": [question, named | {"id": "rs_unknown"}, call, result]}, key="bob-key-00000000")
+    assert UNSIGNED[-1]["messages"][1]["content"][0]["type"] == "tool_use"
+
+
+def unsigned_history(shape: str) -> JSON:
+    body = first(shape, "google/gemini-3-pro", False)
+    body["input" if shape == "responses" else "messages"][0]["content"] = "Begun with another model"
+    if shape == "messages":
+        blocks = [{"type": "tool_use", "id": "a", "name": "weather", "input": {"a": "x"}}]
+        result = {"type": "tool_result", "tool_use_id": "a", "content": "7"}
+        body["messages"] += [{"role": "assistant", "content": blocks}, {"role": "user", "content": [result]}]
+        return body
+    call = {"type": "function_call", "call_id": "a", "name": "weather", "arguments": '{"a":"x"}'}
+    body["input"] += [call, {"type": "function_call_output", "call_id": "a", "output": "7"}]
+    return body
+
+
+@pytest.mark.parametrize("shape", ["messages", "responses"])
+def test_a_refused_signature_gives_way_to_the_stand_in(place: Place, shape: str) -> None:
+    body = first(shape, "google/gemini-3-pro", False)
+    go_on(shape, body, place.ask(shape, body), forgets=False)
+    before = len(SIGNED)
+    place.ask(shape, body)
+    refused, mended = SIGNED[before:]
+    signatures = [asked["messages"][1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] for asked in (refused, mended)]
+    assert signatures == ["SIG-A", "skip_thought_signature_validator"]
+    assert "reasoning" in place.headers["x-dragoman-adapted"]
+
+
+@pytest.mark.parametrize("shape", ["messages", "responses"])
+def test_a_history_that_never_had_a_signature(place: Place, shape: str) -> None:
+    place.ask(shape, unsigned_history(shape))
+    (call,) = SIGNED[-1]["messages"][1]["tool_calls"]
+    assert call["extra_content"] == {"google": {"thought_signature": "skip_thought_signature_validator"}}
+    assert "x-dragoman-adapted" in place.headers
