@@ -1,4 +1,7 @@
-"""Packaging: each top folder is a subpackage of the namespace `dragoman` (there is no bare `codecs` or `proxy` to import)."""
+"""Packaging: each top folder is a subpackage of the namespace `dragoman` (there is no bare `codecs` or `proxy` to import).
+
+Everything is said here; pyproject.toml names the project and says so, since uv runs nothing without a [project] table.
+"""
 
 import pathlib
 
@@ -26,6 +29,8 @@ setup(
     description="A gateway for language-model APIs: any client shape to any model, live, event by event",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=packages(),
     package_dir={f"dragoman.{folder}": folder for folder in FOLDERS},
@@ -53,7 +58,8 @@ setup(
             *OTEL,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
-            "setuptools>=70.1,<82",  # pytest-tornado imports pkg_resources; test_packaging builds a wheel
+            "packaging",  # tests/conftest.py, in the place of what pytest-tornado asks of pkg_resources
+            "setuptools>=77",  # test_packaging builds a wheel
             "pytest-httpserver>=1.1",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",
@@ -64,5 +70,19 @@ setup(
         ],
     },
     entry_points={"console_scripts": ["dragoman = dragoman.proxy.cli:main"]},
-    classifiers=["Programming Language :: Python :: 3", "Framework :: AsyncIO", "Typing :: Typed"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Framework :: AsyncIO",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: Proxy Servers",
+        "Typing :: Typed",
+    ],
 )

@@ -33,8 +33,8 @@ _LOW_HALF = re.compile(rb"\\u[dD][c-fC-F]..", re.DOTALL)
 _BLANK = b" \t\n\r"
 _NOTHING: Any = object()
 _CLOSER = {b"{": b"}", b"[": b"]"}
-_WANTED = {b'"model"': "model", b'"stream"': "stream"}
-_LONGEST_WANTED = 64  # bytes of one of those, with every letter escaped
+_WANTED = {b'"%b"' % key.encode(): key for key in splice.SINGLE}
+_LONGEST_WANTED = 128  # bytes of one of those, with every letter escaped
 
 
 def scan(body: bytes, most: int) -> Generator[None, None, splice.Scan]:
@@ -42,7 +42,7 @@ def scan(body: bytes, most: int) -> Generator[None, None, splice.Scan]:
     value, places = yield from _Reader(body, most).read()
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
-    return splice.scanned(body, value, places.get("model", []), places.get("stream", []))
+    return splice.scanned(body, value, places)
 
 
 class _Frame:
@@ -191,8 +191,11 @@ class _Reader:
         self._stack[0].keyed = True
         text = self._body[start : min(end, start + _LONGEST_WANTED)]
         name = _WANTED.get(text)
-        if name is None and b"\\u" in text and end - start <= _LONGEST_WANTED:
-            name = _WANTED.get(jsontext.dumps(_loads(text)))
+        if name is None and end - start <= _LONGEST_WANTED:
+            key = _loads(text)
+            name = _WANTED.get(jsontext.dumps(key))
+            if name is None:
+                splice.check_spelling(key)
         if name is not None:
             colon = _COLON.match(self._body, end, end + SLICE)
             self._places.setdefault(name, []).append(colon.end() if colon else end)

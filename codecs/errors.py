@@ -1,6 +1,6 @@
 """What can go wrong in an exchange, as one tree; and the one table that says how each kind reads in each shape.
 
-    GatewayError                 kind, status, message (public), detail (for the log only)
+    GatewayError                 kind, status, message (public), detail (for the log only, and without anybody's content)
     ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota
     ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Overlong,
     │                            Answered
@@ -99,6 +99,11 @@ class GatewayError(Exception):
         self.headers: dict[str, str] = {}  # rate-limit headers and the like, in the caller's words
         if should_retry is not None:
             self.should_retry = should_retry
+
+    @property
+    def logged(self) -> str:
+        """The message as the log may hold it: nothing of a prompt or an answer."""
+        return self.message
 
     def http_status(self, shape: str) -> int:
         """The HTTP status for a caller of this shape. shape: a key of FORMS."""
@@ -256,7 +261,11 @@ class Overlong(UpstreamFault):
 
 
 class Answered(UpstreamFault):
-    """An error that the provider itself worded: kind, message, code and param are its own."""
+    """An error that the provider itself worded: kind, message, code and param are its own. Its words may repeat the request."""
+
+    @property
+    def logged(self) -> str:
+        return f"in the upstream's own words, {len(self.message)} characters"
 
 
 # ---- between the two ----
@@ -287,7 +296,11 @@ class Overloaded(RouteFault):
 
 
 class AllFailed(RouteFault):
-    """Every candidate failed; the message lists what was tried."""
+    """Every candidate failed; the message lists what was tried, with the upstreams' words."""
+
+    @property
+    def logged(self) -> str:
+        return "All upstreams failed."
 
 
 class LocalBug(GatewayError):

@@ -54,6 +54,20 @@ def loads(data: bytes | str, errors: str = "replace") -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def described(data: bytes) -> str:
+    """What bytes that should have been JSON are, for a log: how many, of what form, where the form breaks. Nothing of them is repeated."""
+    form = "text"
+    if data.lstrip().startswith(b"<"):
+        form = "markup"
+    elif data.lstrip().startswith((b"{", b"[")):
+        try:
+            loads(data)
+            form = "JSON"
+        except ValueError as error:
+            form = f"broken JSON, {error}"
+    return f"{len(data)} bytes, {form}"
+
+
 def dumps(value: Any) -> bytes:
     """Compact JSON in UTF-8, as `orjson.dumps` writes it; lone surrogates become escapes. value: a tree of JSON's types."""
     try:

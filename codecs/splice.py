@@ -7,13 +7,15 @@ Strategy: orjson proves that the bytes are JSON and gives the values; a regular 
 Where it stands more than once, orjson is asked which of them is on the wanted level: each is renamed to a key of its own, and the
 bytes are parsed once more. That is several times faster than a scan of the structure in Python, and no depth or size upsets it.
 
-Two parsers may disagree on which of two `model` members counts, and a caller could slip a model past a policy: `model` and
-`stream` may stand there only once, however their letters are escaped.
+Two parsers may disagree on which of two `model` members counts, and a caller could slip a model past a policy: what the gateway
+decides by (SINGLE) may stand on the top level only once, however its letters are escaped, and in no other spelling: a reader that
+ignores case takes `Model` for `model`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Generator, Iterable
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -21,6 +23,14 @@ from typing import Any, NamedTuple
 from . import errors, jsontext
 
 Span = tuple[int, int]
+
+SINGLE = frozenset({"model", "stream", "previous_response_id", "conversation", "store", "background"})
+"""Members of a request body that the gateway decides by."""
+
+LONGEST_KEY = 256  # bytes of a name that is looked for, however it is escaped
+SLICE = 256 * 1024  # bytes looked at between two yields
+OVERLAP = 1024  # bytes of a key and of what stands between it and its colon
+LONGEST_CONVERSATION = 4096  # bytes of a `conversation` that is an object
 
 
 class Scan(NamedTuple):
@@ -41,8 +51,8 @@ class Scan(NamedTuple):
 def scan(body: bytes) -> Scan:
     """Reads a request body.
 
-    Raises errors.Malformed (no JSON object in UTF-8; `model` or `stream` twice) and errors.WrongType (`model` is no string,
-    `stream` no boolean). A body without `model` is no error here.
+    Raises errors.Malformed (no JSON object in UTF-8; a member of SINGLE twice, or in other letters) and errors.WrongType (`model`
+    is no string, `stream` no boolean). A body without `model` is no error here.
     """
     value = None
     try:
@@ -55,15 +65,30 @@ def scan(body: bytes) -> Scan:
         raise errors.Malformed("The request body is not valid JSON in UTF-8.", reason)
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
-    plain = _is_plain(body)
-    return scanned(body, value, _places(body, value, ("model",), plain), _places(body, value, ("stream",), plain))
+    plain, places = _is_plain(body), {}
+    for key in value:
+        if key in SINGLE:
+            places[key] = _places(body, value, (key,), plain)
+        else:
+            check_spelling(key)
+    return scanned(body, value, places)
 
 
-def scanned(body: bytes, value: dict[str, Any], models: list[int], streams: list[int]) -> Scan:
-    """What a body says. value: the body, parsed. models, streams: where the values of these members begin. Raises as scan."""
-    if len(models) > 1 or len(streams) > 1:
-        key = "model" if len(models) > 1 else "stream"
-        raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
+def check_spelling(key: str) -> None:
+    """Raises Malformed for a member of SINGLE in other letters. key: none of them as it is."""
+    folded = key.casefold()
+    if folded in SINGLE:
+        raise errors.Malformed(f"`{key}` must be spelled `{folded}`.", param=folded)
+
+
+def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) -> Scan:
+    """What a body says. value: the body, parsed. places: where the values of members of SINGLE begin. Raises as scan."""
+    for key, found in places.items():
+        if len(found) > 1:
+            raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
+    if isinstance(value.get("conversation"), dict):
+        _check_conversation(body, places["conversation"][0])
+    models = places.get("model")
     model = value.get("model")
     if not isinstance(model, str | None):
         raise errors.WrongType("`model` must be a string.", param="model")
@@ -71,6 +96,13 @@ def scanned(body: bytes, value: dict[str, Any], models: list[int], streams: list
     if not isinstance(stream, bool | None):
         raise errors.WrongType("`stream` must be a boolean.", param="stream")
     return Scan(value, model, (models[0], _end(body, models[0])) if models else None, stream)
+
+
+def _check_conversation(body: bytes, place: int) -> None:
+    """Raises Malformed where two readers may take another `id` from the object."""
+    found = _FLAT.match(body, place, place + LONGEST_CONVERSATION)
+    if found is None or len(_keys(found[0], "id")) > 1 or b"\\" in found[0]:
+        raise errors.Malformed("`conversation` must be an id, or an object with one.", param="conversation")
 
 
 def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
@@ -139,6 +171,8 @@ def _appended(body: bytes, member: bytes, empty: bool) -> bytes:
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _SCALAR = re.compile(_STRING + rb'|[^"{}\[\],\s]++', re.DOTALL)
+# an object without others in it
+_FLAT = re.compile(rb"\{(?:" + _STRING + rb'|[^"{}\[\]])*+\}', re.DOTALL)
 # every string of a text, with the colon after it when it is a key
 _ANY_KEY = re.compile(rb"(" + _STRING + rb")(\s*+:\s*+)?", re.DOTALL)
 # an ASCII letter or underscore that is spelled as an escape
@@ -154,6 +188,29 @@ def _end(text: bytes, place: int) -> int:
 def _is_plain(text: bytes) -> bool:
     """Whether every key that is an ASCII name is spelled as it is, without escapes."""
     return not _ESCAPED_LETTER.search(text)
+
+
+def count_members(text: bytes, keys: Iterable[str]) -> Generator[None, None, dict[str, int]]:
+    """How many members of each of these names stand in JSON text, at any depth, in short steps. keys: small letters and underscores.
+
+    Where very much stands between a name and its colon, fewer may be found than there are.
+    """
+    found = dict.fromkeys(keys, 0)
+    if _is_plain(text):
+        for key in found:
+            for begin in range(0, len(text), SLICE):
+                hits = _key(key).finditer(text, begin, begin + SLICE + OVERLAP)
+                found[key] += sum(hit.start() < begin + SLICE for hit in hits)
+                yield
+        return found
+    for number, hit in enumerate(_ANY_KEY.finditer(text)):
+        if number % 1024 == 0:
+            yield
+        if hit[2] and len(hit[1]) <= LONGEST_KEY:
+            key = jsontext.loads(hit[1]) if b"\\" in hit[1] else hit[1][1:-1].decode()
+            if key in found:
+                found[key] += 1
+    return found
 
 
 def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[int]:

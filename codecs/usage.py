@@ -11,6 +11,9 @@ from typing import Any
 
 from . import quirks
 
+MOST = 1_000_000_000
+"""Tokens that an answer can have used: what is beyond is no count, and would spend every budget at once."""
+
 _TIER_TO_OPENAI = {"standard": "default", "batch": "default", "priority": "priority"}
 _TIER_TO_MESSAGES = {"default": "standard", "auto": "standard", "flex": "standard", "scale": "standard", "priority": "priority"}
 
@@ -30,18 +33,21 @@ class Usage:
         return self.input + self.output if self.total is None else self.total
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+def count(value: Any) -> int:
+    """A number of tokens that an upstream tells; 0 for what is none: a negative one, a fraction, a text, more than MOST."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST else 0
 
 
 def _maybe(details: Any, key: str) -> int | None:
     value = details.get(key) if isinstance(details, dict) else None
-    return None if value is None else _count(value)
+    return None if value is None else count(value)
 
 
 def _total(usage: dict[str, Any], spent: int) -> int | None:
-    total = usage.get("total_tokens")
-    return total if isinstance(total, int) and total != spent else None
+    total = count(usage.get("total_tokens"))
+    return total if total and total != spent else None
 
 
 def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
@@ -49,8 +55,8 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
     details = usage.get("prompt_tokens_details")
     read = _maybe(details, "cached_tokens")
     if read is None:
-        read = next((_count(usage[k]) for k in quirks.CACHED_TOKENS if usage.get(k) is not None), None)
-    spent, made = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        read = next((count(usage[k]) for k in quirks.CACHED_TOKENS if usage.get(k) is not None), None)
+    spent, made = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     return Usage(
         input=spent,
         output=made,
@@ -65,7 +71,7 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
 def from_responses(usage: dict[str, Any], tier: Any = None) -> Usage:
     """From a response's `usage`."""
     details = usage.get("input_tokens_details")
-    spent, made = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+    spent, made = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     return Usage(
         input=spent,
         output=made,
@@ -79,11 +85,11 @@ def from_responses(usage: dict[str, Any], tier: Any = None) -> Usage:
 
 def from_messages(usage: dict[str, Any]) -> Usage:
     """From a message's `usage` (in a stream: message_start's, with message_delta's non-null fields over it)."""
-    read, write = _count(usage.get("cache_read_input_tokens")), _count(usage.get("cache_creation_input_tokens"))
+    read, write = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
     tier = usage.get("service_tier")
     return Usage(
-        input=_count(usage.get("input_tokens")) + read + write,
-        output=_count(usage.get("output_tokens")),
+        input=count(usage.get("input_tokens")) + read + write,
+        output=count(usage.get("output_tokens")),
         cache_read=read,
         cache_write=write,
         reasoning=_maybe(usage.get("output_tokens_details"), "thinking_tokens") or 0,

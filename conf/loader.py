@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from .model import (
     KeepAlive,
     Limits,
     Listener,
+    Price,
     Provider,
     RetryPolicy,
     StateStorage,
@@ -76,6 +77,9 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
         read.environ.reset(token)
     for path, message in checks.everything(document.data):
         document.note(path, message)
+    if not document.problems:
+        for path, message in _same_callers(loaded.get("access_keys", [])):
+            document.note(path, message)
     if document.problems:
         raise ConfigError(document.problems)
     return _config(loaded, ignored, document)
@@ -140,7 +144,8 @@ def _value_at(data: Any, path: Path) -> Any:
 
 def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
     entries = tuple(map(_provider, loaded["model_providers"]))
-    own_prices = tuple(providers.price(pattern, row) for pattern, row in loaded.get("prices", {}).items())
+    keys = tuple(map(_access_key, loaded.get("access_keys", [])))
+    prices = tuple(providers.price(pattern, row) for pattern, row in loaded.get("prices", {}).items()) + providers.list_prices()
     tracing = dict(loaded.get("tracing", {}))
     prefixes = tracing.pop("span_attributes", {}).get("header_prefixes", ())
     return Config(
@@ -149,13 +154,13 @@ def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
         model_providers=entries,
         model_aliases={alias: row["target"] for alias, row in loaded.get("model_aliases", {}).items()},
         state_storage=StateStorage(**loaded.get("state_storage", {})),
-        access_keys=tuple(_access_key(index, row) for index, row in enumerate(loaded.get("access_keys", []))),
+        access_keys=keys,
         keep_alive=KeepAlive(**loaded.get("keep_alive", {})),
         limits=Limits(**loaded.get("limits", {})),
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
-        prices=own_prices + providers.list_prices(),
-        warnings=tuple(_warnings(entries, ignored, document, guarded="access_keys" in loaded)),
+        prices=prices,
+        warnings=(*_warnings(entries, ignored, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
 
 
@@ -175,6 +180,18 @@ def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Docum
     return found
 
 
+def _unpriced(entries: tuple[Provider, ...], keys: tuple[AccessKey, ...], prices: tuple[Price, ...]) -> Iterator[str]:
+    """Which models cost nothing to a budget although they are not free."""
+    budgets = [key for key in keys if key.budget is not None and key.budget.unpriced == "allow"]
+    found = []
+    for entry in entries:
+        asked = any(entry.wildcard or providers.fits(name, key.models) for key in budgets for name in (entry.model, entry.name))
+        if asked and entry.interface != "demo" and providers.price_of(prices, entry.provider, entry.model_id) is None:
+            found.append(f"{entry.model} (where the list of prices has no other)" if entry.wildcard else entry.model)
+    if found:
+        yield f"budgets of access_keys do not count models without a price: {', '.join(found)}; `unpriced: refuse` refuses them"
+
+
 def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
     found = []
     for row in rows:
@@ -187,6 +204,7 @@ def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
             values = {"address": "127.0.0.1", "port": 12001} | values
         if "tls" in values:
             values["tls"] = Tls(**values["tls"])
+        values["hosts"] = tuple(values.get("hosts", ()))
         found.append(Listener(**values))
     if not any(listener.type == "model" for listener in found):
         found.insert(0, Listener())
@@ -250,7 +268,18 @@ def _retry_policy(row: Loaded | None) -> RetryPolicy | None:
     return RetryPolicy(**values | {"fallback_models": tuple(values.get("fallback_models", ()))})
 
 
-def _access_key(index: int, row: Loaded) -> AccessKey:
+def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:
+    """Access keys that would be one although the file does not show it: by a variable, a hash or the name that is made for them."""
+    seen: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        key = _access_key(row)
+        for value, field in ((key.key_sha256, "key" if "key" in row else "key_sha256"), (key.name, "name")):
+            first = seen.setdefault(value, index)
+            if first != index:
+                yield ("access_keys", index, field), f"access_keys[{first}] has the same"
+
+
+def _access_key(row: Loaded) -> AccessKey:
     values = dict(row)
     if "key" in values:
         values["key_sha256"] = hashlib.sha256(values.pop("key").encode()).hexdigest()
@@ -258,4 +287,5 @@ def _access_key(index: int, row: Loaded) -> AccessKey:
         values["models"] = tuple(values["models"])
     if "budget" in values:
         values["budget"] = Budget(**values["budget"])
-    return AccessKey(**{"name": f"key{index + 1}"} | values)
+    # not by its place in the list: when another key is removed its counts and its state shall not become this one's
+    return AccessKey(**{"name": f"key-{values['key_sha256'][:8]}"} | values)

@@ -29,6 +29,7 @@ class Listener:
     port: int = 12000
     timeout: float | None = None  # of a whole request
     tls: Tls | None = None
+    hosts: tuple[str, ...] = ()  # names that it is asked by, in small letters, besides this machine's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class StateStorage:
 class Budget:
     usd: float
     per: Literal["hour", "day", "week", "month"] = "month"
+    unpriced: Literal["allow", "refuse"] = "allow"  # models without a price, which no budget can stop
 
 
 @dataclass(frozen=True, slots=True)

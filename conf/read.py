@@ -26,6 +26,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 
@@ -135,6 +136,14 @@ def url(value: Any) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: no ? and no #")
     return result.rstrip("/")
+
+
+def host_name(value: Any) -> str:
+    """A host's name, as in a URL, in small letters."""
+    result = expanded(value).lower()
+    if not _HOST.fullmatch(result):
+        raise ValueError("must be the name of a host, without a scheme, a port or a path")
+    return result
 
 
 def boolean(value: Any) -> bool:

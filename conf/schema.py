@@ -119,6 +119,7 @@ class Listener(Section):
     port = Value(_PORT)
     timeout = Value(read.duration)
     tls = nested(Tls)
+    hosts = several(Value(read.host_name))
 
 
 class Timeouts(Section):
@@ -178,6 +179,7 @@ class StateStorage(Section):
 class Budget(Section):
     usd = Value(read.number(0), required=True)
     per = Value(read.one_of("hour", "day", "week", "month"))
+    unpriced = Value(read.one_of("allow", "refuse"))
 
 
 class AccessKey(Section):

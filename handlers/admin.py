@@ -1,7 +1,8 @@
 """The admin listener: GET /metrics, /explain, and the wire inspector at `/`, whose files are in the folder inspector/.
 
-It has no login and belongs on a private address. A page from elsewhere in the operator's browser can neither read from it (on a
-loopback address the Host must be one, which DNS rebinding cannot give) nor switch anything (that takes a header of our own).
+It has no login and belongs on a private address. A page from elsewhere in the operator's browser can neither read from it (the Host
+must be an address, this machine, or one of the listener's `hosts`, which DNS rebinding cannot give) nor switch anything (that takes
+a header of our own).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tornado.web import HTTPError, RequestHandler
 from ..codecs.registry import SHAPES
 from ..codecs.shape import names
 from ..proxy.inspector.admin import Admin
-from ..proxy.wire.headers import is_loopback
+from ..proxy.wire.pages import Hosts
 
 FILES = Path(__file__).parent / "inspector"
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
@@ -30,13 +31,13 @@ _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 
 
 
 class AdminHandler(RequestHandler):
-    """local: the listener has a loopback address."""
+    """hosts: the names that the listener answers to."""
 
     admin: Admin
-    local: bool
+    hosts: Hosts
 
-    def initialize(self, admin: Admin, local: bool) -> None:
-        self.admin, self.local = admin, local
+    def initialize(self, admin: Admin, hosts: Hosts) -> None:
+        self.admin, self.hosts = admin, hosts
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -49,8 +50,8 @@ class AdminHandler(RequestHandler):
         return None
 
     def prepare(self) -> None:
-        if self.local and not is_loopback(self.request.host_name.strip("[]")):
-            raise HTTPError(403, reason="Not this host")
+        if not self.hosts.has(self.request.host):
+            raise HTTPError(403, reason="Not this host: list it in `hosts` of the admin listener")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.tell({"error": self._reason})
@@ -193,8 +194,8 @@ class _Stream(AdminHandler):
 class Live(_Stream):
     """The list: lines that are new or have changed, and which are gone."""
 
-    def initialize(self, admin: Admin, local: bool) -> None:
-        super().initialize(admin, local)
+    def initialize(self, admin: Admin, hosts: Hosts) -> None:
+        super().initialize(admin, hosts)
         self._known: dict[str, int] | None = None
 
     def news(self, *path: str) -> bool:
@@ -211,8 +212,8 @@ class Live(_Stream):
 class LiveExchange(_Stream):
     """One exchange: its line, and its records as they come."""
 
-    def initialize(self, admin: Admin, local: bool) -> None:
-        super().initialize(admin, local)
+    def initialize(self, admin: Admin, hosts: Hosts) -> None:
+        super().initialize(admin, hosts)
         self._told = 0
 
     def news(self, *path: str) -> bool:

@@ -17,9 +17,11 @@ from ..codecs import errors, jsontext
 from ..proxy.exchange.refusal import refusal
 from ..proxy.gateway import Gateway
 from ..proxy.wire import headers as travel
+from ..proxy.wire import pages
 from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
 from ..proxy.wire.inbound import Inbound
+from ..proxy.wire.pages import Hosts
 
 log = logging.getLogger("dragoman")
 
@@ -37,8 +39,9 @@ class Handler(RequestHandler):
     takes_body: ClassVar[bool] = False
     gateway: Gateway
 
-    def initialize(self, gateway: Gateway) -> None:
-        self.gateway = gateway
+    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
+        """hosts: the names that the listener answers to, where they are known."""
+        self.gateway, self._hosts = gateway, hosts
         self.services = services = gateway.services  # of the configuration in force now; a reload changes nothing for this request
         self._incoming = Incoming(gateway.bodies, services.config.limits.max_body if self.takes_body else IGNORED)
         self._drops = not self.takes_body  # what comes is not kept
@@ -53,11 +56,17 @@ class Handler(RequestHandler):
         self._status_code, self._reason = 200, "OK"
 
     def prepare(self) -> None:
-        """The head is there, the body is not. Raises TooLarge and Overloaded, before anything of it is kept."""
+        """The head is there, the body is not. Raises Forbidden, TooLarge and Overloaded, before anything of it is kept."""
         request = self.request
+        self.guard()
         # more than is taken: what is over is read and thrown away, so that the refusal arrives
         request.connection.set_max_body_size(self.services.config.limits.max_body + DISCARDED)  # type: ignore[union-attr]
         self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # the connection has judged it
+
+    def guard(self) -> None:
+        """Raises Forbidden for a page that a browser shows: a gateway that lets every program in is not meant for it."""
+        if self.services.access.open:
+            pages.check(self.request.method or "", self.request.headers, self._hosts)
 
     def data_received(self, chunk: bytes) -> None:
         try:
@@ -134,6 +143,7 @@ class NotFound(Handler):
     """Every path that is not served."""
 
     def prepare(self) -> None:
+        self.guard()
         if self.request.path.rstrip("/").endswith("/messages"):
             raise HTTPError(405)
         raise errors.NotFound(f"{self.request.method} {self.request.path[:200]} is not served here.")

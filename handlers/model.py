@@ -16,14 +16,15 @@ from ..proxy.exchange.exchange import Exchange
 from ..proxy.exchange.operation import Operation, asking
 from ..proxy.gateway import Gateway
 from ..proxy.wire import headers as travel
+from ..proxy.wire.pages import Hosts
 from .base import Handler
 
 
 class Serving(Handler):
     """A handler whose request may reach an upstream."""
 
-    def initialize(self, gateway: Gateway) -> None:
-        super().initialize(gateway)
+    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
+        super().initialize(gateway, hosts)
         self._exchange: Exchange | None = None
         self._left = False
 
@@ -65,9 +66,9 @@ class ModelHandler(Serving):
     takes_body = True
 
     def prepare(self) -> None:
+        super().prepare()
         if self.request.method != "POST":
             raise HTTPError(405)
-        super().prepare()
         encoding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
@@ -83,6 +84,7 @@ class StatefulHandler(ModelHandler):
 
     def prepare(self) -> None:
         if self.request.method == "GET":
+            self.guard()
             raise errors.ClientFault("The Responses API is served over HTTP here: use POST.", kind="upgrade")
         super().prepare()
 

@@ -19,6 +19,7 @@ from ..proxy.gateway import Gateway
 from ..proxy.memory.records import Native, Record, known, listed
 from ..proxy.routing.router import Candidate
 from ..proxy.wire import headers as travel
+from ..proxy.wire.pages import Hosts
 from . import lists
 from .model import ModelHandler, Serving
 
@@ -73,8 +74,8 @@ class Stored(_OverState):
 
     operations: ClassVar[dict[str, Operation]] = {"GET": RESPONSE_READ, "DELETE": RESPONSE_DELETE}
 
-    def initialize(self, gateway: Gateway) -> None:
-        super().initialize(gateway)
+    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
+        super().initialize(gateway, hosts)
         self._client: Client | None = None  # while the events of a background response are sent
         self._task: asyncio.Task[Any] | None = None
 

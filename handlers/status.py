@@ -5,7 +5,14 @@ from __future__ import annotations
 from .base import Handler
 
 
-class Health(Handler):
+class _Probe(Handler):
+    """Whoever asks, by whatever name of the host: a balancer, an orchestrator. There is nothing to read."""
+
+    def guard(self) -> None:
+        pass
+
+
+class Health(_Probe):
     """Alive: the loop turns."""
 
     def get(self) -> None:
@@ -14,7 +21,7 @@ class Health(Handler):
     head = get
 
 
-class Ready(Handler):
+class Ready(_Probe):
     """Ready for more: 503 from the moment when the process is told to end."""
 
     def get(self) -> None:

@@ -15,6 +15,8 @@ from ..handlers import admin as admin_pages
 from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
 from .gateway import Gateway
 from .inspector.admin import Admin
+from .wire.headers import is_loopback
+from .wire.pages import Hosts
 
 # clients write base URLs with and without /v1, and join them with one slash or two
 _V1 = r"/+(?:v1/+)*"
@@ -52,7 +54,9 @@ class ModelApplication(Application):
 
     def __init__(self, gateway: Gateway, listener: Listener = Listener()) -> None:  # noqa: B008 - it is frozen
         """The setting `timeout`, seconds that a whole request may take, is the listener's, and changes with a reload."""
-        self._shared: dict[str, Any] = {"gateway": gateway}
+        # behind a public address a name cannot be judged that nobody has listed: any may be the gateway's
+        judged = listener.hosts or is_loopback(listener.address)
+        self._shared: dict[str, Any] = {"gateway": gateway, "hosts": Hosts(listener.hosts) if judged else None}
         found = routes()
         # as nearly all requests have it: found without trying one pattern after the other
         self._usual = {f"/v1{shape.path}": handler for shape, (_, handler) in zip(SHAPES.values(), found, strict=False)}
@@ -68,9 +72,9 @@ class ModelApplication(Application):
         return super().find_handler(request) if usual is None else self.get_handler_delegate(request, usual, self._shared)
 
 
-def make_admin_app(admin: Admin, local: bool) -> Application:
-    """The application of an admin listener. local: it has a loopback address."""
-    shared: dict[str, Any] = {"admin": admin, "local": local}
+def make_admin_app(admin: Admin, listener: Listener) -> Application:
+    """The application of an admin listener."""
+    shared: dict[str, Any] = {"admin": admin, "hosts": Hosts(listener.hosts)}
     found = [
         (r"/metrics", admin_pages.Metrics),
         (r"/explain", admin_pages.Explain),

@@ -11,10 +11,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from packaging.version import parse
+
+# pytest-tornado asks pkg_resources for one function, and setuptools has no pkg_resources any more
+_versions = ModuleType("pkg_resources")
+_versions.parse_version = parse  # type: ignore[attr-defined]
+sys.modules.setdefault("pkg_resources", _versions)
+pytest_plugins = ["pytest_tornado.plugin"]
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import email
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+import tomllib
 import venv
 import zipfile
 from collections.abc import Iterator
@@ -63,6 +65,29 @@ def test_the_top_folder() -> None:
     assert f"## {_setup()['version']}" in (HOUSE / "CHANGELOG.md").read_text().replace("[", "").replace("]", "")
 
 
+def test_what_setup_says_is_said_nowhere_else() -> None:
+    """pyproject.toml names the project, for uv, and leaves all else to setup.py."""
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+    names = {"python_requires": "requires-python", "install_requires": "dependencies", "extras_require": "optional-dependencies"}
+    names |= {"entry_points": "scripts", "long_description": "readme"}
+    packed = {"name", "packages", "package_dir", "package_data", "license_files", "long_description_content_type"}
+    call = next(node for node in ast.walk(ast.parse((HOUSE / "setup.py").read_text())) if getattr(node, "keywords", None))
+    said = {str(keyword.arg) for keyword in call.keywords}
+    assert project.keys() == {"name", "dynamic"}
+    assert set(project["dynamic"]) == {names.get(name, name) for name in said - packed}
+
+
+def test_the_licence_is_said_and_shipped(wheel: Path) -> None:
+    assert "Apache License" in (HOUSE / "LICENSE").read_text()
+    with zipfile.ZipFile(wheel) as archive:
+        (text,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        assert any(name.endswith("/LICENSE") for name in archive.namelist())
+    headers = email.message_from_string(text)
+    assert (headers["License-Expression"] or headers["License"]) == "Apache-2.0"
+    assert headers["Requires-Python"] == _setup()["python_requires"]
+    assert headers.get_all("Classifier") == _setup()["classifiers"]
+
+
 def test_tox_runs_what_setup_promises() -> None:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(HOUSE / "tox.ini")
@@ -80,7 +105,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     for name in FOLDERS:
         shutil.copytree(HOUSE / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(HOUSE / name, source)
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run([*command, "--wheel-dir", str(folder), str(source)], capture_output=True, text=True, timeout=50)

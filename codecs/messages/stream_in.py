@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -373,6 +374,9 @@ class Observer:
 
     bare = 0  # no event holds nothing but usage that was not asked for
 
+    repeats = staticmethod(partial(named_alike, begin=_DELTA))
+    """How many deltas a read between two events holds; 0 when there is anything besides. Deltas need not be fed."""
+
     def __init__(self, reply: Reply) -> None:
         self.content = False
         self.proof = False
@@ -401,10 +405,6 @@ class Observer:
             return
         if isinstance(value, dict):
             self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
-
-    def repeats(self, chunk: bytes) -> int:
-        """How many deltas a read between two events holds; 0 when there is anything besides. Deltas need not be fed."""
-        return named_alike(chunk, _DELTA) if self.content else 0
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer is complete, now that the transport ended (clean: it was not broken off)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .. import errors, jsontext
@@ -36,6 +37,9 @@ class Observer:
 
     bare = 0  # no event holds nothing but usage that was not asked for
 
+    repeats = staticmethod(partial(named_alike, begin=_DELTA))
+    """How many pieces of text a read between two events holds; 0 when there is anything besides. They need not be fed."""
+
     def __init__(self, reply: Reply | None = None) -> None:
         self._reply = reply
         self.content = False
@@ -58,10 +62,6 @@ class Observer:
             return
         if isinstance(value, dict):
             self._see(text_of(value, "type") or name.decode("utf-8", "replace"), value)
-
-    def repeats(self, chunk: bytes) -> int:
-        """How many pieces of text a read between two events holds; 0 when there is anything besides. They need not be fed."""
-        return named_alike(chunk, _DELTA) if self.content else 0
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer was whole when its transport ended; nothing but a terminal event says so."""

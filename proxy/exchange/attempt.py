@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,17 @@ from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import CallPart, Part, ReasoningPart, Request, TextPart
+from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
+from ..keys import secrets
 from ..routing.router import Candidate
+from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from . import counting
-from .caller import Flow
 from .kept import storing_lane
-from .lanes import BytesLane, EventsLane, collected, json_object
+from .lanes import BytesLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
 from .spent import used
 
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
-SHORTEST_KEY = 8  # characters of a credential that is looked for in an upstream's error
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
@@ -105,10 +106,10 @@ class Attempt:
 
     # ---- up ----
 
-    def prepare(self) -> None:
+    async def _prepare(self) -> None:
         """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
         exchange, candidate = self.exchange, self.candidate
-        url, body = self._question()
+        url, body = await bodies.apart(exchange.body, self._question)
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
             url,
@@ -206,11 +207,8 @@ class Attempt:
     async def _decode(self) -> None:
         """Read what is asked, with what the caller did not bring of it: reasoning and signatures that belong to its tool calls."""
         exchange, candidate = self.exchange, self.candidate
-        own, seals = exchange.speaks, exchange.services.state.seals
-        if exchange.turn is not None:
-            self._asked = own.decode_request(exchange.scan.value, exchange.turn.items())
-        else:
-            self._asked = own.decode_request(exchange.scan.value)
+        self._asked = await bodies.apart(exchange.body, self._decoded_request)
+        seals = exchange.services.state.seals
         if not seals.kept or not candidate.speaks.recalls(candidate.capabilities):
             return
         history = History(self._asked)
@@ -218,6 +216,10 @@ class Attempt:
             history.restore(await seals.find(exchange.owner, history.keys()), candidate.domain)
         if not history.brings:
             self._recall = Recall(history, candidate.domain)
+
+    def _decoded_request(self) -> Request:
+        exchange, decode = self.exchange, self.exchange.speaks.decode_request
+        return decode(exchange.scan.value) if exchange.turn is None else decode(exchange.scan.value, exchange.turn.items())
 
     def _keep_seals(self) -> None:
         """The answer is whole: keep what belongs to its tool calls."""
@@ -254,7 +256,7 @@ class Attempt:
         try:
             if not self.same_shape and exchange.operation.lane == "shape":
                 await self._decode()
-            self.prepare()
+            await self._prepare()
             self._begun = self.times["sent"] = monotonic()
             upstream = exchange.services.upstream_for(self.candidate)
             if self._observer is not None:
@@ -340,7 +342,7 @@ class Attempt:
             self.request.streaming_callback = self._on_chunk
             return self._on_chunk(chunk)
         if not head.startswith(b"{"):
-            raise errors.Garbled("The upstream answered with something that is not an event stream.", repr(chunk[:200]))
+            raise errors.Garbled("The upstream answered with something that is not an event stream.", jsontext.described(chunk))
         self.lane = None
         self.request.streaming_callback = self._gather
         self._gather(chunk)
@@ -366,6 +368,8 @@ class Attempt:
 
     def _lane_ended(self, out: bytes) -> Awaitable[Any] | None:
         """The answer is complete, or has failed; out: what of it the last read brought."""
+        if self.lane is not None and self.lane.error is not None:
+            out = self._without_key(out)
         if not self._done.done():
             self._done.set_result(None)
         if self.exchange.turn is None:
@@ -402,14 +406,17 @@ class Attempt:
         self._held.clear()
         exchange = self.exchange
         exchange.body = b""  # no other attempt will ask for it
+        client = exchange.client
+        if client.committed:  # the stream was begun by time
+            pending = client.write(held) if held else None
+        elif self.raw:
+            pending = self._commit_raw(held)
+        else:
+            pending = client.start(self.answer_headers() | travel.SSE_HEADERS, held)
         if self.lane is not None and self.request.streaming_callback is not None:
-            self._flow = Flow(self.lane, exchange.client, self._lane_ended)
+            self._flow = Flow(self.lane, client.writer(), self._lane_ended)
             self.request.streaming_callback = self._flow.feed
-        if exchange.client.committed:  # the stream was begun by time
-            return exchange.client.write(held) if held else None
-        if self.raw:
-            return self._commit_raw(held)
-        return exchange.client.start(self.answer_headers() | travel.SSE_HEADERS, held)
+        return pending
 
     def _commit_raw(self, first: bytes) -> Awaitable[Any] | None:
         kind, length = self.upstream_headers.get("Content-Type"), self.upstream_headers.get("Content-Length", "")
@@ -436,6 +443,7 @@ class Attempt:
         out = b"" if lane.ended else self._end(lane, fetch)
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None and not self.committed:
+            lane.error.message = self._without_key(lane.error.message.encode()).decode()
             raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
@@ -499,11 +507,11 @@ class Attempt:
             await self._answer(counting.answer(self.exchange, counting.counted(value)))
             return
         if shape.is_error(value):
-            raise shape.decode_error(200, body)
+            raise shape.decode_error(200, self._without_key(body))
         if not isinstance(value.get(shape.bears), list):
-            raise errors.Garbled("The upstream's answer is not one of its API.", f"keys {list(value)[:20]!r}"[:300])
+            raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.exchange.stream:
-            await self._synthesised(value)
+            await self._synthesised(value, body)
         elif self.same_shape:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
@@ -517,22 +525,17 @@ class Attempt:
                     self._rewritten = EVENTS
             await self._answer(body)
         else:
-            found = self._decoded(value)
-            collector = collected(found, self.reply, self.exchange.shape)
-            lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
-            lane.note(found)
-            self.usage, self.stop = lane.usage, lane.stop
-            answer = jsontext.dumps(collector.body())
+            collector, answer = await bodies.apart(body, partial(self._collected, value))
             if self.exchange.turn is not None:
                 await self.exchange.turn.keep_whole(collector, self.candidate)
             self._keep_seals()
             await self._answer(answer)
 
-    async def _synthesised(self, value: dict[str, Any]) -> None:
+    async def _synthesised(self, value: dict[str, Any], body: bytes) -> None:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = lane.replay(self._decoded(value))
+        out = await bodies.apart(body, lambda: lane.replay(self._decoded(value)))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
@@ -543,6 +546,15 @@ class Attempt:
         self._keep_seals()
         await self._drained(self._commit())
         await self.exchange.client.finish()
+
+    def _collected(self, value: dict[str, Any]) -> tuple[Collector, bytes]:
+        """A whole answer in the caller's shape."""
+        found = self._decoded(value)
+        collector = collected(found, self.reply, self.exchange.shape)
+        lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
+        lane.note(found)
+        self.usage, self.stop = lane.usage, lane.stop
+        return collector, jsontext.dumps(collector.body())
 
     def _decoded(self, value: dict[str, Any]) -> list[Event]:
         """A whole answer's events."""
@@ -569,22 +581,21 @@ class Attempt:
         if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
             return errors.Answered(
                 "The gateway's credential was refused by the upstream.",
-                error.message,
+                f"status {self.status}, {error.code or error.kind}",
                 kind="bad_gateway",
                 code="upstream_auth_failed",
                 should_retry=False,
             )
         if self.same_shape and told.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
             own = self.candidate.provider.passthrough_auth
-            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body if own else told)
+            shown = secrets.scrub(body, secrets.of(self.candidate.provider)) if own else told  # its own the caller may see
+            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), shown)
         error.headers = limits.answer_headers(self.candidate.speaks.limits, self.exchange.speaks.limits, self.upstream_headers, time())
         return error
 
     def _without_key(self, body: bytes) -> bytes:
-        """An upstream's error without the key that it was sent: some providers say which one they refused."""
-        provider = self.candidate.provider
-        key = self.exchange.credential if provider.passthrough_auth else provider.access_key
-        return body.replace(key.encode(), b"***") if key and len(key) >= SHORTEST_KEY else body
+        """An upstream's error without the credentials that it may know: some providers say which one they refused."""
+        return secrets.scrub(body, (*secrets.of(self.candidate.provider), self.exchange.credential))
 
     def _learn(self, body: bytes) -> None:
         """A refusal of something that can be left out: the same candidate is asked again without it."""

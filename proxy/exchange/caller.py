@@ -17,9 +17,11 @@ from typing import Any, Protocol
 
 from tornado.web import RequestHandler
 
-from ..wire.http1 import FRAME
 from ..wire.inbound import Inbound
 from ..wire.socket import Stream
+
+Writer = Callable[[bytes], Awaitable[Any] | None]
+"""Takes bytes of a started stream. What it returns is to be awaited before the next write."""
 
 
 class Caller(Protocol):
@@ -40,41 +42,8 @@ class Caller(Protocol):
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None: ...
     def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None: ...
     def write(self, data: bytes) -> Awaitable[Any] | None: ...
+    def writer(self) -> Writer: ...
     async def finish(self, last: bytes = b"") -> None: ...
-
-
-class Feeds(Protocol):
-    """What a lane is to a Flow."""
-
-    ended: bool
-
-    def feed(self, chunk: bytes) -> bytes: ...
-
-
-class Flow:
-    """A committed answer on its way: from here on the upstream's streaming_callback. The hot path, with nothing else on it.
-
-    ended: called with what the last read brought for the caller, when the lane has ended with it.
-    """
-
-    __slots__ = ("_ended", "_lane", "_write", "received")
-
-    def __init__(self, lane: Feeds, caller: Caller, ended: Callable[[bytes], Awaitable[Any] | None]) -> None:
-        self._lane = lane
-        self._write = caller.write
-        self._ended = ended
-        self.received = 0  # bytes
-
-    def feed(self, chunk: bytes) -> Awaitable[Any] | None:
-        """What one read of the upstream brought. What is returned is to be waited for before the next read."""
-        lane = self._lane
-        if lane.ended:
-            return None
-        self.received += len(chunk)
-        out = lane.feed(chunk)
-        if lane.ended:
-            return self._ended(out)
-        return self._write(out) if out else None
 
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
@@ -100,7 +69,7 @@ class Client:
         """Seconds since the last write of a stream; 0 while one is still under way. now: monotonic seconds."""
         if self._stream is not None and self._stream.writing():
             return 0.0
-        return now - self._written
+        return now - (self._written if self._stream is None else max(self._written, self._stream.written))
 
     @property
     def stalled(self) -> bool:
@@ -153,7 +122,11 @@ class Client:
         self._written = monotonic()
         if self._counted:
             return self._handler.request.connection.write(data)  # type: ignore[union-attr]
-        return stream.offer(FRAME % (len(data), data) if self._chunked else data)
+        return stream.offer_chunk(data) if self._chunked else stream.offer(data)
+
+    def writer(self) -> Writer:
+        """The shortest way for the bytes of a started stream: for most the socket's own, which nothing stands before."""
+        return self._stream.offer_chunk if self._stream is not None and self._chunked else self.write
 
     async def finish(self, last: bytes = b"") -> None:
         """End a started stream in good order, with these last bytes of it. Raises StreamClosedError."""

@@ -16,6 +16,7 @@ import logging
 import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from time import monotonic, time
 from typing import Any
 
@@ -247,7 +248,7 @@ class Exchange:
         if operation.model == "required" and self.scan.model is None:
             raise errors.Missing("`model` is required.", param="model")
         if operation.model != "none":
-            self.services.check_model(self.key_name, self.scan.model)
+            await self.services.check_models(self.key_name, self.scan, self.body, self.query)
         if self.stream and operation.lane == "shape":
             self._heartbeat = Heartbeat(self)
 
@@ -256,6 +257,8 @@ class Exchange:
         if self._keeper is not None:
             return (self._keeper,)
         found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
+        if self.operation.counted:
+            found = self.services.affordable(self.key_name, found)
         if fits is None:
             return found
         fitting = tuple(candidate for candidate in found if fits(candidate))
@@ -308,7 +311,7 @@ class Exchange:
                     raise
             if not counts:
                 headers = self.own_headers() | {"x-dragoman-upstream": candidate.name, "x-dragoman-estimate": "true"}
-                body = counting.answer(self, counting.estimated(self))
+                body = counting.answer(self, await bodies.apart(self.body, partial(counting.estimated, self)))
                 await self.client.answer(200, headers | {"content-type": "application/json"}, body)
                 return
         raise _verdict(failed)

@@ -1,73 +1,24 @@
-"""Answers of a responses upstream on their way to a responses caller, where something of them is stored.
+"""Answers of a responses upstream on their way to a responses caller, where the gateway stores them.
 
-NativeLane   the upstream stores its responses itself: bytes as they come, only their end waits until it is known whose they are
-KeptLane     the gateway stores them: every event is given the gateway's id and its own number, the rest stays as it is
+Every event is given the gateway's id and its own number, the rest stays as it is. Where the upstream stores its responses itself,
+the lane is `lanes.NativeLane`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Callable
 from typing import Any
 
 from ...codecs import errors, jsontext, responses
 from ...codecs.reply import Reply
 from ...codecs.sse import Frame, event_frame, safe_json
-from ..memory.answers import own_answer, response_id, response_in
+from ..memory.answers import own_answer
 from ..memory.turn import Turn
 from ..routing.router import Candidate
-from .lanes import INTERRUPTED, NO_JSON, BytesLane, events_of
+from .lanes import INTERRUPTED, NO_JSON, BytesLane, NativeLane
 
 Item = dict[str, Any]
 
-_DATA = re.compile(rb"^data:[ ]?(.*)$", re.MULTILINE)
-_TERMINAL = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
 _ANNOUNCING = frozenset({"response.created", "response.queued"})
-
-
-class NativeLane(BytesLane):
-    """claim: called once, with the response's id, as soon as an event names it; content waits for what it returns."""
-
-    def __init__(self, reply: Reply, max_event: int, claim: Callable[[str], asyncio.Future[None]]) -> None:
-        super().__init__(reply, "responses", max_event)
-        self._claim = claim
-        self._last = b""  # the end
-        self._kept_back = 0  # events in it
-
-    def feed(self, chunk: bytes) -> bytes:
-        out = super().feed(chunk)
-        if self.claimed is None and out:
-            self._look(out)
-        if not self.ended:
-            return out
-        events = events_of(out)
-        going = next((n for n, event in enumerate(events) if _TERMINAL.search(event)), len(events))
-        self._last = b"".join(events[going:])
-        self._kept_back = len(events) - going
-        return b"".join(events[:going])
-
-    def _look(self, events: bytes) -> None:
-        for line in _DATA.findall(events):
-            id = response_id(line)
-            if id is not None:
-                self.claimed = self._claim(id)
-                return
-
-    @property
-    def response(self) -> Item | None:
-        """The whole object, once the answer has ended."""
-        return next((found for line in _DATA.findall(self._last) if (found := response_in(line)) is not None), None)
-
-    def close(self) -> bytes:
-        return self._last + super().close()
-
-    def fail(self, error: errors.GatewayError) -> bytes:
-        """What to write instead of `close` when the end cannot be told."""
-        self._last = b""
-        self.events -= self._kept_back
-        self.break_off(error)
-        return super().close()
 
 
 class KeptLane(BytesLane):
@@ -103,7 +54,7 @@ class KeptLane(BytesLane):
         try:
             value = jsontext.loads(data)
         except ValueError:
-            self.break_off(errors.Garbled(NO_JSON, repr(data[:200])))
+            self.break_off(errors.Garbled(NO_JSON, jsontext.described(data)))
             return b""
         if not isinstance(value, dict):
             return b""

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
 
 from ...codecs import errors, jsontext, splice
 from ...codecs import events as ev
@@ -21,6 +22,7 @@ from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
 from ...codecs.sse import Splitter
 from ...codecs.usage import Usage
+from ..memory.answers import response_id, response_in
 
 # hub events that are content: what a client has seen of them cannot be taken back
 CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal)
@@ -28,6 +30,10 @@ CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Sea
 # what ends an event, and one event with its end
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
+
+# the data of an event as it is on the wire, and what ends a response there
+_DATA = re.compile(rb"^data:[ ]?(.*)$", re.MULTILINE)
+_TERMINAL = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
 
 _KEPT_OF_EVENT = 64  # bytes of memory that the piece of text of one event takes at least
 _SPARSEST = 3  # at least one byte of so many counts as text, in case that events are shorter than usual
@@ -70,7 +76,7 @@ class BytesLane:
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
         self._rest = bytearray()  # the beginning of an event that is not over
-        self._between = False  # the last read ended with an event, and none is edited for its model
+        self._between = False  # content was seen, the last read ended with an event, and none is edited for its model
         self.ended = False
         self.error: errors.GatewayError | None = None
         self.events = 0
@@ -113,7 +119,7 @@ class BytesLane:
         boundary = self._splitter.boundary
         if self._rest or not boundary:
             chunk = self._whole(chunk)
-        self._between = boundary and self._reply.echo_model is None and not self.ended
+        self._between = boundary and observer.content and self._reply.echo_model is None and not self.ended
         out = self._edited(chunk) if self._edits and chunk else chunk
         if self.ended and out.endswith(b"\r\n\r"):
             out += b"\n"  # its own other half would come when nothing is read any more
@@ -140,7 +146,7 @@ class BytesLane:
         self._rest.clear()
         before = text[: max(text.find(data), 0)]
         end = max((before.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in before), default=0)
-        self.break_off(errors.Garbled(NO_JSON, repr(data[:200])))
+        self.break_off(errors.Garbled(NO_JSON, jsontext.described(data)))
         return self._edited(before[:end]) if self._edits else before[:end]
 
     def _edited(self, whole: bytes) -> bytes:
@@ -202,6 +208,53 @@ class BytesLane:
 
     def keep_alive(self) -> bytes:
         return self._shape.keep_alive(self.events > 0)
+
+
+class NativeLane(BytesLane):
+    """Of an upstream that stores its responses itself: their end waits until it is known whose they are.
+
+    claim: called once, with the response's id, as soon as an event names it; content waits for what it returns
+    """
+
+    def __init__(self, reply: Reply, max_event: int, claim: Callable[[str], asyncio.Future[None]]) -> None:
+        super().__init__(reply, "responses", max_event)
+        self._claim = claim
+        self._last = b""  # the end
+        self._kept_back = 0  # events in it
+
+    def feed(self, chunk: bytes) -> bytes:
+        out = super().feed(chunk)
+        if self.claimed is None and out:
+            self._look(out)
+        if not self.ended:
+            return out
+        events = events_of(out)
+        going = next((n for n, event in enumerate(events) if _TERMINAL.search(event)), len(events))
+        self._last = b"".join(events[going:])
+        self._kept_back = len(events) - going
+        return b"".join(events[:going])
+
+    def _look(self, events: bytes) -> None:
+        for line in _DATA.findall(events):
+            id = response_id(line)
+            if id is not None:
+                self.claimed = self._claim(id)
+                return
+
+    @property
+    def response(self) -> dict[str, Any] | None:
+        """The whole object, once the answer has ended."""
+        return next((found for line in _DATA.findall(self._last) if (found := response_in(line)) is not None), None)
+
+    def close(self) -> bytes:
+        return self._last + super().close()
+
+    def fail(self, error: errors.GatewayError) -> bytes:
+        """What to write instead of `close` when the end cannot be told."""
+        self._last = b""
+        self.events -= self._kept_back
+        self.break_off(error)
+        return super().close()
 
 
 def _is_sound(data: bytes) -> bool:
@@ -351,6 +404,45 @@ class EventsLane:
         return b"" if self.encoder.ended else self._shape.keep_alive(self.encoder.started)
 
 
+Write = Callable[[bytes], Awaitable[Any] | None]  # what it returns is to be awaited before the next
+
+
+class Feeding(Protocol):
+    """What a lane is to a Flow."""
+
+    ended: bool
+
+    def feed(self, chunk: bytes) -> bytes: ...
+
+
+class Flow:
+    """A committed answer on its way: from here on the upstream's streaming_callback. The hot path, with nothing else on it.
+
+    ended: called with what the last read brought for the caller, when the lane has ended with it.
+    """
+
+    __slots__ = ("_ended", "_lane", "_write", "received")
+
+    def __init__(
+        self, lane: Feeding, write: Callable[[bytes], Awaitable[Any] | None], ended: Callable[[bytes], Awaitable[Any] | None]
+    ) -> None:
+        self._lane = lane
+        self._write = write
+        self._ended = ended
+        self.received = 0  # bytes
+
+    def feed(self, chunk: bytes) -> Awaitable[Any] | None:
+        """What one read of the upstream brought. What is returned is to be waited for before the next read."""
+        lane = self._lane
+        if lane.ended:
+            return None
+        self.received += len(chunk)
+        out = lane.feed(chunk)
+        if lane.ended:
+            return self._ended(out)
+        return self._write(out) if out else None
+
+
 def collected(found: list[ev.Event], reply: Reply, client_shape: str) -> Collector:
     """A whole answer's events in another shape. Raises what the upstream's answer says went wrong."""
     collector: Collector = SHAPES[client_shape].Collector(reply)
@@ -364,8 +456,8 @@ def json_object(body: bytes) -> dict[str, Any]:
     """Raises Garbled when the upstream's body is not a JSON object."""
     try:
         value = jsontext.loads(body.strip())
-    except ValueError as error:
-        raise errors.Garbled("The upstream's answer is not valid JSON.", str(error)[:200]) from None
+    except ValueError:
+        raise errors.Garbled("The upstream's answer is not valid JSON.", jsontext.described(body)) from None
     if not isinstance(value, dict):
         raise errors.Garbled("The upstream's answer is not a JSON object.")
     return value

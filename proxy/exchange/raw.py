@@ -14,7 +14,7 @@ from .lanes import INTERRUPTED
 
 TAIL = 2048  # bytes at the end of an answer where its usage is looked for
 
-_USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
+_USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 
 
 class RawLane:

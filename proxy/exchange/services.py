@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...codecs import errors
+from ...codecs import errors, model_names, splice
 from ...codecs.ids import digest
 from ...conf.model import Config
 from ..keys.access import Access
@@ -19,6 +19,7 @@ from ..keys.quota import Quota
 from ..routing.ejection import Ejection
 from ..routing.router import Candidate, Router
 from ..telemetry.metrics import Metrics
+from ..wire import bodies
 from ..wire.upstream import UpstreamClient
 from .demo import DemoClient
 from .lessons import Lessons
@@ -80,6 +81,28 @@ class Services:
         asked = self.router.default if model is None else model
         if asked is not None:
             self.access.check_model(name, asked)
+
+    async def check_models(self, name: str, scan: splice.Scan, body: bytes, query: str) -> None:
+        """Raises Forbidden when the key called `name` may not use every model that a request asks for; Malformed and WrongType too.
+
+        What the body names besides `model` reaches the upstream as it is written: the gateway's own aliases mean nothing there.
+        """
+        self.check_model(name, scan.model)
+        if not self.access.restricted(name):
+            return
+        for named in await bodies.in_steps(model_names.names(body, scan, query), len(body) <= bodies.AT_ONCE):
+            if named.name in self.config.model_aliases:
+                raise errors.Forbidden(f"`{named.name[:200]}` is an alias of this gateway: name the model itself.", param=named.param)
+            self.access.check_model(name, named.name, named.param)
+
+    def affordable(self, name: str, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates that the budget of the key called `name` can count. Raises Forbidden when there is none."""
+        if not self.access.wants_prices(name):
+            return candidates
+        found = tuple(candidate for candidate in candidates if candidate.price is not None or candidate.built_in)
+        if not found:
+            raise errors.Forbidden("The budget of this API key allows no model without a price.", param="model")
+        return found
 
     def owner(self, key_name: str, credential: str | None) -> str:
         """Whose the state is that this caller makes and sees: its access key's, or (where callers bring their own) its credential's."""

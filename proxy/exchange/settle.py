@@ -87,7 +87,7 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         attempt.lane_name,
         attempt.status,
         "" if error is None else error_kind(error),
-        "" if error is None else error.message,
+        "" if error is None else error.logged,
         times.get("sent"),
         times.get("headers"),
         times.get("first"),

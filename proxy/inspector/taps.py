@@ -234,7 +234,7 @@ class Tap:
     def attempt_ended(self, attempt: Attempt, entry: dict[str, Any]) -> None:
         entry |= {"ms": round(self._ms() - entry["at"], 2), "status": attempt.status}
         if attempt.error is not None:
-            entry |= {"error": error_kind(attempt.error), "message": attempt.error.message[:300]}
+            entry |= {"error": error_kind(attempt.error), "message": attempt.error.logged[:300]}
         self.row(attempts=self._attempts)
 
     @harmless

@@ -123,6 +123,9 @@ class WatchedCaller:
         self._flow.feed(data)
         return self._caller.write(data)
 
+    def writer(self) -> Callable[[bytes], Awaitable[Any] | None]:
+        return self.write
+
     async def finish(self, last: bytes = b"") -> None:
         self._flow.feed(last)
         self._flow.finish()

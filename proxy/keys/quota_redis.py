@@ -6,7 +6,7 @@
 
 Without an answer from Redis the machine's own counters decide, which see all that its workers do: a gateway that is a little too
 generous for a while is better than none. Nobody waits for that twice: the first admission without an answer in time, or a row of slow
-ones, opens a breaker (memory/stores/breaker.py), and until Redis answers again admissions do not ask it.
+ones, opens a breaker (wire/breaker.py), and until Redis answers again admissions do not ask it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from ...codecs import errors
 from ...conf.model import AccessKey
-from ..memory.stores.breaker import Breaker
 from ..memory.stores.redis import RedisStore
+from ..wire.breaker import Breaker
 from .quota import MINUTE, NANO, Bucket, LocalCounters, Standing, period
 
 log = logging.getLogger("dragoman")

@@ -143,6 +143,9 @@ class Job:
             self._writing = task_apart(self._write())
         return self._flushed() if self._waiting > WAITING else None
 
+    def writer(self) -> Callable[[bytes], Awaitable[Any] | None]:
+        return self.write
+
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """An exchange answers so when it failed before anything was written; the events of that are written by `write`."""
         await self.finish()

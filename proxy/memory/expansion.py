@@ -103,14 +103,17 @@ class Expansion:
         services, body = self._services, self._body
         if all(map(services.lets_through, candidates)):
             return candidates
-        things = upstream_names.used_in_request("responses", body)
+        carried = any(candidate.speaks.stateful for candidate in candidates)  # other APIs are not told of files and the like
+        things = upstream_names.used_in_request("responses", body) if carried else {}
         items = [id for id in upstream_names.items_looked_up(body) if id not in self._referenced] if any(map(native, candidates)) else []
         if not things and not items:
             return candidates
         owned = await self._state.records.owned(self._owner, [*things, *items])
         unseen = {name: place for name, place in things.items() if name not in owned}
         unseen_items = [id for id in items if id not in owned]
-        able = tuple(c for c in candidates if services.lets_through(c) or not (unseen or (unseen_items and native(c))))
+        able = tuple(
+            c for c in candidates if services.lets_through(c) or c.shape != "responses" or not (unseen or (unseen_items and native(c)))
+        )
         if not able:
             raise not_seen(unseen) if unseen else errors.NotFound(f"Item with id '{unseen_items[0][:256]}' not found.", param="input")
         return able
@@ -146,11 +149,11 @@ class Expansion:
 def allowed(services: Services, shape: str, body: Item, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     """The candidates at which a caller of another API than responses may name what the request names; no answer of theirs is remembered.
 
-    Raises NotFound when there is none.
+    What goes to an upstream of another shape holds no such name: the codecs refuse them. Raises NotFound when no candidate is left.
     """
-    if all(map(services.lets_through, candidates)) or not (unseen := upstream_names.used_in_request(shape, body)):
+    able = tuple(candidate for candidate in candidates if candidate.shape != shape or services.lets_through(candidate))
+    if able == candidates or not (unseen := upstream_names.used_in_request(shape, body)):
         return candidates
-    able = tuple(candidate for candidate in candidates if services.lets_through(candidate))
     if not able:
         raise not_seen(unseen)
     return able

@@ -32,7 +32,7 @@ from .ports import Asked, Lane
 from .records import Item, Native, Record, Records, continued, named
 from .seals import Seals
 from .stores import Store
-from .stores.guard import patience, task_apart
+from .stores.guard import Guard, patience, task_apart
 
 log = logging.getLogger("dragoman")
 
@@ -64,6 +64,8 @@ class State:
 
     async def ensure_writable(self) -> None:
         """Before a model is paid for an answer that could not be stored. Raises GatewayError while the store takes no writes."""
+        if isinstance(self.store, Guard):
+            self.store.check()
         if self._doubtful:
             await self.store.lease("-/doubt", "doubt", 0.001, force=True)
             self._doubtful = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import heapq
+import itertools
 import logging
 import resource
 import socket
@@ -36,6 +37,7 @@ class Server(HTTPServer):
     def initialize(self, *arguments: Any, **named: Any) -> None:
         super().initialize(*arguments, **named)
         self._oldest: list[tuple[float, inbound.Inbound]] = []  # idle when they were looked for; the longest idle is the last
+        self._numbers = itertools.count()
         self.crowded = False  # somebody waits for a place
         self.max_body_size = self.conn_params.max_body_size or 0
         self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # for the reads of all its connections
@@ -50,7 +52,7 @@ class Server(HTTPServer):
 
     def serve(self, sock: socket.socket, address: Any) -> None:
         """A client's connection; of an SSLSocket the handshake is still to come."""
-        connection = inbound.Inbound(Stream(sock), self, address)
+        connection = inbound.Inbound(Stream(sock), self, address, next(self._numbers))
         self._connections.add(connection)  # type: ignore[arg-type]
         connection.start()
 
@@ -80,7 +82,7 @@ class Server(HTTPServer):
                 if connection.idle and connection.since == since:
                     return connection
                 self._oldest.pop()
-            idle = ((one.since, id(one), one) for one in self._connections if one.idle)  # type: ignore[attr-defined]
+            idle = ((one.since, one.number, one) for one in self._connections if one.idle)  # type: ignore[attr-defined]
             self._oldest = [(since, one) for since, _, one in reversed(heapq.nsmallest(IDLE_AT_ONCE, idle))]
         return None
 

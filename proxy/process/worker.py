@@ -33,7 +33,6 @@ from ..keys.quota import LocalCounters
 from ..telemetry import log as journal
 from ..telemetry import stderr
 from ..telemetry.metrics import count_as
-from ..wire.headers import is_loopback
 from . import start
 from .server import Acceptor, Server, most_connections
 from .supervisor import CUT, DRAIN, RELOAD, SERVING
@@ -137,7 +136,7 @@ class Process:
         """Open the admin listeners."""
         for index, listener in enumerate(self._config.listeners):
             if listener.type == "admin":
-                self._listen(index, make_admin_app(admin, is_loopback(listener.address)))
+                self._listen(index, make_admin_app(admin, listener))
 
     def _listen(self, index: int, app: Application) -> None:
         server = Server(app, max_body_size=self._config.limits.max_body)

@@ -20,7 +20,7 @@ class Failure(NamedTuple):
     code: str  # "" when the error has none
     kind: str
     timer: str  # of a timeout: which one; "" of any other error
-    message: str  # what the caller reads
+    message: str  # what the caller reads, as far as nobody's words are in it
     detail: str  # what only the log says
 
     @property
@@ -112,4 +112,4 @@ def error_kind(error: errors.GatewayError) -> str:
 
 def failure(error: errors.GatewayError) -> Failure:
     timer = error.timer if isinstance(error, errors.Timeout) else ""
-    return Failure(error.code or "", error.kind, timer, error.message, error.detail)
+    return Failure(error.code or "", error.kind, timer, error.logged, error.detail)

@@ -8,11 +8,19 @@ nothing from others.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from ...codecs import bulk, errors, splice
 
+_T = TypeVar("_T")
+
 PIECE = 32 * 1024  # bytes that are kept as they came; less is joined at once
 AT_ONCE = 512 * 1024  # bytes of a body that is read in one turn of the loop
+SHORT = 64 * 1024  # bytes of a body that is translated in one turn of the loop, however dense it is
+DENSE = 2000  # braces in a body that is
+_apart = ThreadPoolExecutor(2, "translation")  # it starts its threads when they are needed: in the worker
 
 
 class Bodies:
@@ -87,11 +95,26 @@ async def scan(body: bytes, most: int) -> splice.Scan:
     """splice.scan; of a large body in steps, between which others have their turn. most: JSON values. Raises as it, and TooLarge."""
     if len(body) <= AT_ONCE and len(body) <= most:  # there are fewer values than bytes
         return splice.scan(body)
-    steps = bulk.scan(body, most)
+    return await in_steps(bulk.scan(body, most))
+
+
+async def apart(body: bytes, work: Callable[[], _T]) -> _T:
+    """What `work` makes of a body that was read. It runs in a thread where it takes long: the loop has its turn every 5 ms then.
+
+    An object costs up to 12 us to translate, so 64 kB of the shortest, or DENSE of them, hold the loop for some 30 ms at most.
+    """
+    if len(body) <= SHORT or (len(body) <= AT_ONCE and body.count(b"{") <= DENSE):
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_apart, work)
+
+
+async def in_steps(steps: Generator[None, None, _T], at_once: bool = False) -> _T:
+    """What a generator returns; at each of its yields others have their turn. at_once: it is short, they need none."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            found: splice.Scan = end.value
+            found: _T = end.value
             return found
-        await asyncio.sleep(0)
+        if not at_once:
+            await asyncio.sleep(0)

@@ -20,16 +20,13 @@ import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from tornado import httputil
 from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, ResponseStartLine
 
 from . import http1
 from .socket import NOT_READY, Stream
-
-if TYPE_CHECKING:
-    from ..process.server import Server
 
 log = logging.getLogger("dragoman")
 
@@ -51,10 +48,38 @@ class Context(NamedTuple):
     protocol: str
 
 
+class Host(Protocol):
+    """What a connection knows of its server.
+
+    buffer, little: for the reads of all its connections, of a body and of anything else. max_body_size: bytes. crowded: somebody waits
+    for a place.
+    """
+
+    buffer: memoryview
+    little: memoryview
+    max_body_size: int
+    crowded: bool
+
+    @property
+    def conn_params(self) -> Any:
+        """Tornado's HTTP1ConnectionParameters, of which `no_keep_alive` counts."""
+
+    def start_request(self, server_conn: object, request_conn: httputil.HTTPConnection) -> httputil.HTTPMessageDelegate:
+        """A request begins."""
+
+    def on_close(self, server_conn: object) -> None:
+        """The connection has ended."""
+
+    def place_free(self) -> None:
+        """The connection waits for its caller, and could make room."""
+
+
 class Inbound(httputil.HTTPConnection):
     """One caller's connection, for one request after another. As an HTTPConnection it is the request's way to answer."""
 
-    def __init__(self, stream: Stream, server: Server, address: Any) -> None:
+    def __init__(self, stream: Stream, server: Host, address: Any, number: int = 0) -> None:
+        """number: how many connections came before; tells which of two waits longer within one step of the loop's clock."""
+        self.number = number
         self.stream = stream
         remote = address[0] if stream.socket.family in (socket.AF_INET, socket.AF_INET6) else "0.0.0.0"
         self.context = Context(remote, "https" if stream.secure else "http")

@@ -10,8 +10,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from time import monotonic
 
 from tornado.iostream import StreamClosedError
+
+from .http1 import FRAME
 
 WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
 WRITES_PER_TURN = 8
@@ -36,6 +39,7 @@ class Stream:
         "receive",
         "send",
         "socket",
+        "written",
     )
 
     def __init__(self, sock: socket.socket) -> None:
@@ -49,6 +53,7 @@ class Stream:
         self._reading = self._closed = False
         self._waiting: list[tuple[memoryview, asyncio.Future[None]]] = []
         self._stall = 0.0
+        self.written = 0.0  # when the last chunk was offered, in monotonic seconds
 
     @property
     def secure(self) -> bool:
@@ -113,6 +118,11 @@ class Stream:
                 return None
             data = data[count:]
         return self.write(data)
+
+    def offer_chunk(self, data: bytes) -> asyncio.Future[None] | None:
+        """As `offer`, as one chunk of a chunked body: the last step of a streamed delta."""
+        self.written = monotonic()
+        return self.offer(FRAME % (len(data), data))
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """The future is done when the kernel has taken everything; it raises StreamClosedError."""

@@ -133,7 +133,7 @@ async def test_an_old_client_sees_the_end_of_a_stream(kept: bool) -> None:
     """HTTP/1.0 knows no chunks: the end of the connection is the end of the answer, whatever it wished."""
     data = request("/v1/chat/completions", {"model": "chat/m", "messages": [], "stream": True}).replace(b"HTTP/1.1", b"HTTP/1.0")
     if kept:
-        data = data.replace(b"Host: gateway", b"Host: gateway\r\nConnection: keep-alive")
+        data = data.replace(b"Host: localhost", b"Host: localhost\r\nConnection: keep-alive")
     with Provider([stream_head(), *map(chunk, [*SAID.opening, *SAID.words, *SAID.ending]), LAST_CHUNK]) as provider:
         async with Inside(CONFIG, provider) as gateway, gateway.call(data) as caller:
             status, headers = await caller.head()
@@ -145,7 +145,7 @@ async def test_an_old_client_sees_the_end_of_a_stream(kept: bool) -> None:
 
 @inside_once
 async def test_an_old_client_is_kept_where_the_length_is_told() -> None:
-    data = HEALTH.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: gateway", b"Host: gateway\r\nConnection: Keep-Alive")
+    data = HEALTH.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: localhost", b"Host: localhost\r\nConnection: Keep-Alive")
     async with Inside(UNREACHABLE) as gateway, gateway.call(data * 2) as caller:
         for _ in range(2):
             status, headers = await caller.head()

@@ -19,7 +19,7 @@ from ..gateway.inside import CONFIG, Inside, inside_once
 from ..gateway.wire import request
 from .growth import assert_linear
 
-FIRST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+FIRST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\n"
 LINES: dict[str, Callable[[int], bytes]] = {
     "blanks-and-a-control": lambda n: b"A:" + b" " * n + b"\0\r\n",
@@ -66,7 +66,7 @@ def test_costs(name: str) -> None:
 
 @pytest.mark.parametrize("line", [b"GET /" + b"a" * 10, b"GET " + b" " * 10, b"\r\n" * 10, b"G" * 10])
 def test_costs_of_a_request_line(line: bytes) -> None:
-    assert_linear(lambda size: line[:5] + line[5:] * (size // 8) + b" HTTP/1.1\r\nHost: x\r\n\r\n", ask)
+    assert_linear(lambda size: line[:5] + line[5:] * (size // 8) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", ask)
 
 
 @pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"1;\r\nx\r\n", b"0001 \r\nx\r\n", b"2\r\n\r\n\r\n", b"0\r\na:\r\n"])
@@ -102,7 +102,7 @@ ODD: dict[str, bytes] = {
     "path-half": request("/v1/models/%ed%a0%bd", b"", "GET"),
     "path-nul": request("/v1/models/%00", b"", "GET"),
     **{
-        f"host-{host}": request("/healthz", b"", "GET").replace(b"Host: gateway", b"Host: " + host.encode("latin-1"))
+        f"host-{host}": request("/healthz", b"", "GET").replace(b"Host: localhost", b"Host: " + host.encode("latin-1"))
         for host in ("[", "]", "[::1", "[]", "[zz]", "x:y", "x:", ":", "\xff", "a b", "[::1]:80", "x:99999999999")
     },
     **{

@@ -111,8 +111,13 @@ def test_what_was_not_seen_to_be_the_callers(gateway: Running, provider: Provide
 
 @pytest.mark.parametrize("name", [name for name, (_, given) in NAMES.items() if not given])
 def test_whatever_api_the_upstream_speaks(gateway: Running, provider: Provider, name: str) -> None:
+    """Another API is not told of them at all; one that is, though it stores nothing, is not asked."""
     before = len(provider.requests)
-    assert spoken(gateway.port, "responses", "alice-key", model="chat/m", **NAMES[name][0])[0] == 404
+    for model in ("chat/m", "messages/m"):
+        spoken(gateway.port, "responses", "alice-key", model=model, **NAMES[name][0])
+    assert not any(word in asked.body for asked in provider.requests[before:] for word in (b"alices", b"f-1"))
+    before = len(provider.requests)
+    assert spoken(gateway.port, "responses", "alice-key", model="stateless/m", **NAMES[name][0])[0] == 404
     assert len(provider.requests) == before
 
 
@@ -128,9 +133,11 @@ def test_whatever_api_the_upstream_speaks(gateway: Running, provider: Provider, 
 )
 def test_the_other_apis_too(gateway: Running, provider: Provider, shape: str, body: dict[str, Any]) -> None:
     before = len(provider.requests)
-    for model in ("chat/m", "messages/m", "native/m"):
-        assert spoken(gateway.port, shape, "alice-key", model=model, **body)[0] == 404
+    assert spoken(gateway.port, shape, "alice-key", model=f"{shape}/m", **body)[0] == 404
     assert len(provider.requests) == before
+    for model in {"chat/m", "messages/m", "native/m"} - {f"{shape}/m"}:
+        spoken(gateway.port, shape, "alice-key", model=model, **body)
+    assert not any(word in asked.body for asked in provider.requests[before:] for word in (b"alices", b'"f1"'))
 
 
 @pytest.mark.parametrize("name", NAMES)

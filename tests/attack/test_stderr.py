@@ -173,7 +173,7 @@ def test_what_is_dropped_is_counted_and_told_as_soon_as_it_can_be() -> None:
 
 # ---- forgery ----
 
-FOUND = {"time": "T", "status": 200, "shape": "chat", "ms_total": 1.0, "key": ""}
+FOUND = {"time": "T", "status": 200, "shape": "chat", "operation": "chat", "ms_total": 1.0, "key": ""}
 NASTY = ["a\nT 200 chat 1 ms", "a\r\x1b[2J", 'a" status=500 "', "a status=500", "\x9b31m", "\u202egnp", "\u2028", "\ud800", "\x00\x7f"]
 
 

@@ -536,6 +536,26 @@ def test_a_paid_answer_outlives_a_restart_of_the_store(start: Start, server: Ser
         gateway.stop()
 
 
+def test_no_model_is_paid_while_the_store_is_away(start: Start, server: Server) -> None:
+    talk = Talk()
+    key = {"redis": "url", "postgres": "connection_string"}[server.kind]
+    section = f'state_storage: {{type: {server.kind}, {key}: "{server.url}", timeout: 1s}}\n'
+    with Provider(talk.script) as provider:
+        gateway = start(config(provider, section))
+        with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="alice-key", max_retries=0) as client:
+            talk.says(*[Said(text="Yes.")] * 3)
+            client.responses.create(model="chat/m", input="Hi")
+            server.freeze()
+            try:
+                for _ in range(5):
+                    with pytest.raises(openai.InternalServerError, match="state storage"):
+                        client.responses.create(model="chat/m", input="Hi")
+                assert len(talk.requests) == 2, "the first one found out"
+                assert client.responses.create(model="chat/m", input="Hi", store=False).output_text == "Yes."
+            finally:
+                server.thaw()
+
+
 @contextlib.contextmanager
 def _starting_again(server: Server) -> Iterator[None]:
     import threading

@@ -13,6 +13,8 @@ from .bodies import BODIES
 from .fuzzing import bitten, odd, rounds, spoiled
 from .test_fuzz_requests import CAPABILITIES, SHAPES, carry, told
 
+pytestmark = pytest.mark.slow
+
 REQUIRED = {"model", "messages", "input", "max_tokens"}
 WRITTEN = {shape: {key: jsontext.dumps(value) for key, value in body.items()} for shape, body in BODIES.items()}
 

@@ -16,6 +16,8 @@ from dragoman.codecs.registry import SHAPES
 from .bodies import BODIES
 from .fuzzing import JUNK, damaged, fuzz
 
+pytestmark = pytest.mark.slow
+
 # as unlike each other as upstreams are
 CAPABILITIES = [
     Capabilities(),

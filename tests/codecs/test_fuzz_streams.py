@@ -21,6 +21,8 @@ from .grammar import GRAMMARS
 from .recited import STREAMS, WHOLE
 from .wire import Wire
 
+pytestmark = pytest.mark.slow
+
 SHAPES: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
 PAIRS = [pytest.param(client, upstream, id=f"{upstream}-to-{client}") for client in SHAPES for upstream in SHAPES if client != upstream]
 

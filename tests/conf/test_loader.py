@@ -49,7 +49,7 @@ def test_every_key_arrives():
         version: v0.4.0
         listeners:
           - {type: model, name: a, address: 127.0.0.1, port: 8080, timeout: 5m, tls: {cert: c.pem, key: $TLS_KEY}}
-          - {type: admin, port: 9000}
+          - {type: admin, port: 9000, hosts: [Admin.Example]}
         model_providers:
           - model: my/some/model
             name: mine
@@ -82,7 +82,7 @@ def test_every_key_arrives():
     assert config.version == "v0.4.0"
     assert config.listeners == (
         model.Listener("model", "a", "127.0.0.1", 8080, 300, model.Tls("c.pem", "k.pem")),
-        model.Listener("admin", "admin", "127.0.0.1", 9000),
+        model.Listener("admin", "admin", "127.0.0.1", 9000, hosts=("admin.example",)),
     )
     assert config.model_providers == (
         model.Provider(
@@ -109,7 +109,7 @@ def test_every_key_arrives():
     assert config.state_storage == model.StateStorage("postgres", connection_string="postgres://u:p/w@h/db", ttl=3600, max_entries=5)
     assert config.access_keys == (
         model.AccessKey(hashlib.sha256(b"caller").hexdigest(), "team", ("my/*",), 5, 6, model.Budget(1.5, "day")),
-        model.AccessKey(hashlib.sha256(b"foo").hexdigest(), "key2"),
+        model.AccessKey(hashlib.sha256(b"foo").hexdigest(), "key-2c26b46b"),
     )
     assert config.limits == model.Limits(1024, 7, 2000, 10, 2**20, 9, 3000)
     assert config.tracing == model.Tracing("http://otel:4318", 12.5, ("x-a-",))
@@ -190,6 +190,43 @@ def test_credentials_that_make_no_sense_are_warnings():
         "model_providers[1].access_key: is not used: passthrough_auth sends the caller's own credential",
         "model_providers[1]: passthrough_auth sends the callers' access_keys to openai/b",
     )
+
+
+PRICED = """
+model_providers:
+  - {model: demo/*}
+  - {model: openai/gpt-5-mini, access_key: k}
+  - {model: openai/unheard-of, access_key: k, name: mine}
+  - {model: groq/*, access_key: k}
+  - {model: xai/*, access_key: k}
+  - {model: ollama/priced}
+prices: {"xai/*": {input: 1, output: 1}, "ollama/priced": {input: 0, output: 0}}
+access_keys:
+  - {key: a, name: counted, models: MODELS, budget: {usd: 1, per: day, unpriced: UNPRICED}}
+  - {key: b, name: free}
+"""
+
+
+@pytest.mark.parametrize(
+    ("models", "unpriced", "named"),
+    [
+        ('["*"]', "allow", "openai/unheard-of, groq/* (where the list of prices has no other)"),
+        ("[mine, gpt-5-mini]", "allow", "openai/unheard-of, groq/* (where the list of prices has no other)"),
+        ("[gpt-5-mini]", "allow", "groq/* (where the list of prices has no other)"),
+        ('["*"]', "refuse", None),
+    ],
+)
+def test_what_no_budget_counts_is_said(models, unpriced, named):
+    found = loads(PRICED.replace("MODELS", models).replace("UNPRICED", unpriced)).warnings
+    expected = f"budgets of access_keys do not count models without a price: {named}; `unpriced: refuse` refuses them"
+    assert found == ((expected,) if named else ())
+
+
+def test_a_key_without_a_name_is_called_by_its_hash_wherever_it_stands():
+    before = loads(GOOD + "access_keys: [{key: other}, {key: foo}]").access_keys
+    after = loads(GOOD + "access_keys: [{key: foo}]").access_keys
+    assert before[1] == after[0]
+    assert after[0].name == f"key-{FOO[:8]}"
 
 
 def test_nothing_secret_in_repr():
@@ -303,6 +340,7 @@ def test_zero_configuration():
 # ---- what is wrong ----
 
 GOOD = "model_providers: [{model: openai/gpt-4o}]\n"
+FOO = hashlib.sha256(b"foo").hexdigest()
 STATUS = "must be an HTTP status of 400 to 599, or a range such as 502-504"
 EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
 
@@ -489,9 +527,35 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         ),
         (GOOD + "state_storage: {path: x}\n", ["2:23: state_storage.path: belongs to type sqlite"]),
         (GOOD + "state_storage: {type: mysql}\n", ["2:23: state_storage.type: must be one of memory, sqlite, postgres, redis"]),
+        *(
+            (GOOD + f"listeners: [{{hosts: [{host}]}}]\n", [f"2:22: listeners[0].hosts[0]: {message}"])
+            for host, message in (
+                ("'http://a'", "must be the name of a host, without a scheme, a port or a path"),
+                ("'a:1'", "must be the name of a host, without a scheme, a port or a path"),
+                ("a/b", "must be the name of a host, without a scheme, a port or a path"),
+                ("'*'", "must be the name of a host, without a scheme, a port or a path"),
+            )
+        ),
         (GOOD + "access_keys: []\n", ["2:14: access_keys: lists no key: leave it out to let every caller in"]),
         (GOOD + "access_keys: [{name: a}]\n", ["2:15: access_keys[0]: needs either key or key_sha256"]),
         (GOOD + "access_keys: [{key: a}, {key: a}]\n", ["2:31: access_keys[1].key: access_keys[0] has the same"]),
+        (GOOD + "access_keys: [{key: a, name: n}, {key: b, name: n}]\n", ["2:49: access_keys[1].name: access_keys[0] has the same"]),
+        (
+            GOOD + f"access_keys: [{{key: foo}}, {{key: b, name: key-{FOO[:8]}}}]\n",
+            ["2:42: access_keys[1].name: access_keys[0] has the same"],
+        ),
+        (
+            GOOD + f"access_keys: [{{key: b, name: key-{FOO[:8]}}}, {{key: foo}}]\n",
+            ["2:45: access_keys[1].name: access_keys[0] has the same"],
+        ),
+        (
+            GOOD + f"access_keys: [{{key: foo, name: a}}, {{key_sha256: {FOO}, name: b}}]\n",
+            ["2:49: access_keys[1].key_sha256: access_keys[0] has the same"],
+        ),
+        (
+            GOOD + "access_keys: [{key: foo, name: a}, {key: '${UNSET:-foo}', name: b}]\n",
+            ["2:42: access_keys[1].key: access_keys[0] has the same"],
+        ),
         (GOOD + "access_keys: [{key: $NOPE}]\n", ["2:21: access_keys[0].key: the environment variable NOPE is not set"]),
         (
             GOOD + "access_keys: [{key_sha256: abc}]\n",

@@ -31,7 +31,7 @@ prices: {"demo/*": {input: 1, output: 2}}
 
 def addressed(host: str, data: bytes) -> bytes:
     """A request with another Host."""
-    return data.replace(b"Host: gateway", b"Host: " + host.encode(), 1)
+    return data.replace(b"Host: localhost", b"Host: " + host.encode(), 1)
 
 
 class Admin:

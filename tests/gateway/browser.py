@@ -50,10 +50,10 @@ def executable() -> str | None:
 class Browser:
     """One process with a profile of its own."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *flags: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._folder = tempfile.TemporaryDirectory(prefix="dragoman-browser-", ignore_cleanup_errors=True)
-        command = [path, *FLAGS, f"--user-data-dir={self._folder.name}", "about:blank"]
+        command = [path, *FLAGS, *flags, f"--user-data-dir={self._folder.name}", "about:blank"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self._count = 0
         self._socket: WebSocketClientConnection = self.wait(self._connect())

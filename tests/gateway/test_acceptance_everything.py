@@ -135,6 +135,7 @@ READERS = {"chat": _chat, "messages": _messages, "responses": _responses}
 # ---- silence ----
 
 
+@pytest.mark.slow
 def test_T40_a_silent_upstream_does_not_make_a_silent_stream(stage: Stage) -> None:
     """The streams that have been silent since the session began."""
     for client, upstream, wire in stage.silent.streams:

@@ -22,6 +22,8 @@ from ..scripted import Provider, chunk, respond, stream_head, until_closed
 from .spoken import PATHS, SHAPES, SPEECH, Judges
 from .wire import Wire, ask, request
 
+pytestmark = pytest.mark.slow
+
 LIMIT, CALLERS = 50, 200
 
 CONFIG = """

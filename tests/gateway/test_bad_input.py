@@ -360,28 +360,28 @@ BODY = orjson.dumps(good("chat", "chat"))
 POST = b"POST /v1/chat/completions HTTP/1.1\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 NOT_HTTP = {
-    "both-lengths": POST + b"Host: x\r\n" + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "two-lengths": POST + b"Host: x\r\n" + LENGTH + b"Content-Length: 3\r\n\r\n" + BODY,
-    "signed-length": POST + b"Host: x\r\nContent-Length: +5\r\n\r\nhello",
-    "hex-length": POST + b"Host: x\r\nContent-Length: 0x5\r\n\r\nhello",
-    "negative-length": POST + b"Host: x\r\nContent-Length: -1\r\n\r\n",
-    "unknown-coding": POST + b"Host: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "coding-twice": POST + b"Host: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-    "space-before-colon": POST + b"Host: x\r\n" + LENGTH.replace(b":", b" :") + b"\r\n" + BODY,
-    "folded": POST + b"Host: x\r\nX-A: a\r\n b\r\n" + LENGTH + b"\r\n" + BODY,
+    "both-lengths": POST + b"Host: localhost\r\n" + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two-lengths": POST + b"Host: localhost\r\n" + LENGTH + b"Content-Length: 3\r\n\r\n" + BODY,
+    "signed-length": POST + b"Host: localhost\r\nContent-Length: +5\r\n\r\nhello",
+    "hex-length": POST + b"Host: localhost\r\nContent-Length: 0x5\r\n\r\nhello",
+    "negative-length": POST + b"Host: localhost\r\nContent-Length: -1\r\n\r\n",
+    "unknown-coding": POST + b"Host: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "coding-twice": POST + b"Host: localhost\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "space-before-colon": POST + b"Host: localhost\r\n" + LENGTH.replace(b":", b" :") + b"\r\n" + BODY,
+    "folded": POST + b"Host: localhost\r\nX-A: a\r\n b\r\n" + LENGTH + b"\r\n" + BODY,
     "no-host": POST + LENGTH + b"\r\n" + BODY,
-    "two-hosts": POST + b"Host: x\r\nHost: y\r\n" + LENGTH + b"\r\n" + BODY,
-    "header-without-colon": POST + b"Host: x\r\njunk\r\n" + LENGTH + b"\r\n" + BODY,
-    "control-in-header": POST + b"Host: x\r\nX-A: a\x00b\r\n" + LENGTH + b"\r\n" + BODY,
-    "lone-cr-in-header": POST + b"Host: x\r\nX-A: a\rTransfer-Encoding: chunked\r\n" + LENGTH + b"\r\n" + BODY,
+    "two-hosts": POST + b"Host: localhost\r\nHost: y\r\n" + LENGTH + b"\r\n" + BODY,
+    "header-without-colon": POST + b"Host: localhost\r\njunk\r\n" + LENGTH + b"\r\n" + BODY,
+    "control-in-header": POST + b"Host: localhost\r\nX-A: a\x00b\r\n" + LENGTH + b"\r\n" + BODY,
+    "lone-cr-in-header": POST + b"Host: localhost\r\nX-A: a\rTransfer-Encoding: chunked\r\n" + LENGTH + b"\r\n" + BODY,
     "h2-preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    "version": b"POST /v1/chat/completions HTTP/9.9\r\nHost: x\r\n\r\n",
+    "version": b"POST /v1/chat/completions HTTP/9.9\r\nHost: localhost\r\n\r\n",
     "no-version": b"GET /\r\n\r\n",
     "words": b"hello there you\r\n\r\n",
-    "bad-chunk": POST + b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
-    "huge-chunk": POST + b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
-    "huge-head": POST + b"Host: x\r\nX-A: " + b"a" * 70_000 + b"\r\n\r\n",
+    "bad-chunk": POST + b"Host: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+    "huge-chunk": POST + b"Host: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+    "huge-head": POST + b"Host: localhost\r\nX-A: " + b"a" * 70_000 + b"\r\n\r\n",
 }
 
 
@@ -441,7 +441,9 @@ def test_odd_headers(gateway: Running, name: str, value: str) -> None:
     for shape in SHAPES:
         with Wire(gateway.port) as wire:
             wire.send(
-                request(PATHS[shape], good(shape, shape)).replace(b"Host: gateway", f"Host: gateway\r\n{name}: {value}".encode("latin-1"))
+                request(PATHS[shape], good(shape, shape)).replace(
+                    b"Host: localhost", f"Host: localhost\r\n{name}: {value}".encode("latin-1")
+                )
             )
             status, headers = wire.head()
             while status == 100:
@@ -532,7 +534,7 @@ def test_half_closed(gateway: Running, provider: Provider) -> None:
     """A client that says no more counts as gone; its upstream call ends with it."""
     with Wire(gateway.port) as wire:
         wire.send(request(PATHS["chat"], good("chat", "chat", stream=True) | {"model": "chat/slow-forever"}))
-        provider.wait_for(lambda: provider.requests[-1].json["model"] == "slow-forever")
+        provider.wait_for(lambda: provider.requests and provider.requests[-1].json["model"] == "slow-forever")
         connection = provider.connections[provider.requests[-1].connection]
         wire.half_close()
         provider.wait_for(lambda: connection.closed_by == "peer")

@@ -17,6 +17,8 @@ from .spoken import PATHS, SHAPE_AT, SPEECH
 from .test_faults import frames
 from .wire import request
 
+pytestmark = pytest.mark.slow
+
 TIMES = 5
 
 

@@ -14,6 +14,8 @@ from ..conftest import Running, Start
 from ..scripted import Gate, Provider
 from .talk import KINDS, Said, Talk, config, storage
 
+pytestmark = pytest.mark.slow
+
 TOOL: Any = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
 
 

@@ -12,6 +12,8 @@ from ..conftest import Start, free_port
 from ..scripted import Provider
 from .talk import KINDS, Said, Talk, config, storage
 
+pytestmark = pytest.mark.slow
+
 LASTING = [kind for kind in KINDS if kind != "memory"]
 
 

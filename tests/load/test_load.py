@@ -19,6 +19,8 @@ from dragoman.proxy.process import loops
 from ..scripted import LAST_CHUNK, Provider, chunk, close, respond, sse, stream, stream_head
 from . import servers, shapes
 
+pytestmark = pytest.mark.slow
+
 SHAPES = tuple(shapes.WIRES)
 
 

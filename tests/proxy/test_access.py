@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from dragoman.codecs import errors
-from dragoman.conf.model import AccessKey
+from dragoman.conf.model import AccessKey, Budget
 from dragoman.proxy.keys.access import Access
 
 
@@ -55,3 +55,22 @@ def test_models(name, model, allowed):
     else:
         with pytest.raises(errors.Forbidden):
             ACCESS.check_model(name, model)
+
+
+def test_two_keys_never_have_one_name():
+    with pytest.raises(ValueError, match="same name"):
+        Access((key("one", "a", "gpt-*"), key("two", "a")))
+
+
+@pytest.mark.parametrize(("models", "restricted"), [(("*",), False), (("gpt-*", "*"), False), (("gpt-*",), True), ((), True)])
+def test_which_keys_are_restricted(models, restricted):
+    access = Access((AccessKey("0" * 64, "a", models),))
+    assert access.restricted("a") == restricted
+    assert not access.restricted("")
+
+
+@pytest.mark.parametrize(("budget", "wants"), [(None, False), (Budget(1.0), False), (Budget(1.0, unpriced="refuse"), True)])
+def test_which_budgets_want_prices(budget, wants):
+    access = Access((AccessKey("0" * 64, "a", budget=budget),))
+    assert access.wants_prices("a") == wants
+    assert not access.wants_prices("")

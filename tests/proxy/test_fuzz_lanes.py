@@ -16,15 +16,17 @@ from typing import Any
 import pytest
 
 from dragoman.codecs import errors
+from dragoman.codecs.registry import SHAPES as CODECS
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.tools import Declared, ToolMap
 from dragoman.proxy.exchange.lanes import BytesLane, EventsLane, collected, json_object
-from dragoman.proxy.exchange.shapes import SHAPES as CODECS
 
 from ..codecs.fuzzing import bitten, odd, rounds, spoiled
 from ..codecs.grammar import GRAMMARS
 from ..codecs.recited import STREAMS, WHOLE
+
+pytestmark = pytest.mark.slow
 
 SHAPES = ("chat", "messages", "responses")
 PAIRS = [pytest.param(client, upstream, id=f"{upstream}-to-{client}") for client in SHAPES for upstream in SHAPES]

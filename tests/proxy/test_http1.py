@@ -252,7 +252,7 @@ TEXT = b"".join(b"data: {%d}\n\n" % i for i in range(200))
 RAW = zlib.compressobj(wbits=-15)
 CODED = {
     "gzip": gzip.compress(TEXT, mtime=0),
-    "x-gzip": gzip.compress(TEXT[:50], mtime=0) + gzip.compress(TEXT[50:]),
+    "x-gzip": gzip.compress(TEXT[:50], mtime=0) + gzip.compress(TEXT[50:], mtime=0),
     "deflate": zlib.compress(TEXT),
     "Deflate": RAW.compress(TEXT) + RAW.flush(),
 }

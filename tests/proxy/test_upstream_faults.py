@@ -69,7 +69,7 @@ async def test_closed_at_once(client, end):
         ([stream_head(), chunk(b"hello"), close], errors.Truncated, b"hello"),
         ([stream_head(), chunk(b"hello"), reset], errors.Truncated, b"hello"),
         ([stream_head(), chunk(b"hello"), b"0\r\n", close], errors.Truncated, b"hello"),
-        ([respond(gzip.compress(b"hello")[:-1], content_encoding="gzip")], errors.Truncated, b"hello"),
+        ([respond(gzip.compress(b"hello", mtime=0)[:-1], content_encoding="gzip")], errors.Truncated, b"hello"),
         ([b"SSH-2.0-OpenSSH\r\n", until_closed], errors.Garbled, b""),
         ([b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000, until_closed], errors.Garbled, b""),
         ([b"HTTP/1.1 102 Processing\r\n\r\n" * 101, until_closed], errors.Garbled, b""),
@@ -154,7 +154,7 @@ async def test_first_byte_timeout(client, sent):
         started = time.monotonic()
         late = await fault(client, UpstreamRequest(provider.url, first_byte_timeout=0.2))
         assert (type(late), late.timer) == (errors.Timeout, "first_byte")
-        assert 0.19 < time.monotonic() - started < 5
+        assert time.monotonic() - started > 0.19
         await all_closed(provider)
 
 
@@ -180,10 +180,10 @@ async def test_the_idle_time_is_the_shorter_one_after_a_long_first_byte(client):
     """The head comes when the idle time alone would be over; what counts from then on is the idle time, not what is left of the other."""
     gate = Gate()
     with Provider([wait(gate), stream_head(), chunk(b"x"), until_closed]) as provider:
-        call = asyncio.ensure_future(fault(client, UpstreamRequest(provider.url, first_byte_timeout=25, idle_timeout=0.1)))
+        call = asyncio.ensure_future(fault(client, UpstreamRequest(provider.url, first_byte_timeout=1000, idle_timeout=0.1)))
         await asyncio.sleep(0.3)  # this time is what is tested
         gate.open()
-        late = await asyncio.wait_for(call, 5)
+        late = await call
         assert (type(late), late.timer) == (errors.Timeout, "idle")
 
 
@@ -222,15 +222,15 @@ async def test_the_first_byte_time_starts_when_the_request_is_sent(client):
     def slow(connection):
         for _ in range(40):
             connection.read(1 << 20)
-            time.sleep(0.02)  # a slow link
+            time.sleep(0.07)  # a slow link
 
     with Provider([slow, respond(b"x")], early=True) as provider:
         # the kernels' buffers hold some 10 MB of it at the end
-        request = UpstreamRequest(provider.url, "POST", body=bytes(40 << 20), first_byte_timeout=0.6)
+        request = UpstreamRequest(provider.url, "POST", body=bytes(40 << 20), first_byte_timeout=2)
         started = asyncio.get_running_loop().time()
         assert (await client.fetch(request)).body == b"x"
         assert request.sent_at - started > 0.1
-        assert request.first_byte_at - started > 0.6
+        assert request.first_byte_at - started > 2
 
 
 @looped

@@ -54,7 +54,7 @@ def upstream(request: Request) -> Steps:
 
 def asked(target: str, body: Any) -> bytes:
     data = json.dumps(body).encode()
-    return f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
+    return f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
 
 
 async def answer(gateway: Inside, target: str, body: Any = ASKED) -> tuple[int, dict[str, str], bytes]:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
+from ...wire.breaker import Breaker
 from . import Away, Entry, Store
-from .breaker import Breaker
 
 T = TypeVar("T")
 
@@ -108,6 +108,11 @@ class Guard:
             return await breaker.attempt(work(), min(left, self.timeout / 2), insist)
         except TimeoutError as error:
             raise Away(str(error)) from None
+
+    def check(self) -> None:
+        """Raises Away while the store is known not to answer; asks it nothing."""
+        if self.breaker.open:
+            raise Away(self.breaker.reason)
 
     async def put(self, entry: Entry) -> None:
         await self._call(lambda: self.store.put(entry))

@@ -1,0 +1,64 @@
+"""Taking credentials out of what an upstream says: an error may repeat the key that it refuses, or a whole request with its headers.
+
+A credential is looked for as it is, and as it looks within JSON, HTML, a URL and base64 (where what stands around it decides which of
+three forms it takes). What an upstream cuts, masks or encrypts is not found.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from html import escape
+from urllib.parse import quote, quote_plus
+
+from ...codecs import jsontext
+from ...conf.model import Provider
+
+MASK = b"***"
+SHORTEST = 8  # characters of what is looked for: less may be a word
+
+_HOLDS_SECRET = re.compile(r"auth|key|token|secret|password|cookie|signature", re.IGNORECASE)
+_ESCAPE = re.compile("%..")
+_SCHEME = re.compile(r"(?:bearer|basic|token) +", re.IGNORECASE)
+
+
+def scrub(data: bytes, credentials: Iterable[str | None]) -> bytes:
+    """The bytes with a mask in the place of each credential."""
+    for credential in credentials:
+        for form in _forms(credential) if credential else ():
+            data = data.replace(form, MASK)
+    return data
+
+
+def of(provider: Provider) -> Iterator[str]:
+    """The operator's credentials that this provider is sent: its key, and headers that are called like one."""
+    if provider.access_key:
+        yield provider.access_key
+    for name, value in provider.headers:
+        if _HOLDS_SECRET.search(name):
+            yield _SCHEME.sub("", value, count=1)
+
+
+@lru_cache(256)
+def _forms(credential: str) -> tuple[bytes, ...]:
+    """What is looked for, the longest first: a form may hold another one."""
+    raw = credential.encode("utf-8", "surrogateescape")
+    found = {raw, jsontext.dumps(credential)[1:-1], escape(credential).encode("utf-8", "surrogateescape")}
+    found.add(jsontext.dumps(credential)[1:-1].replace(b"/", rb"\/"))
+    for quoted in (quote(raw, safe=""), quote_plus(raw)):
+        found |= {quoted.encode(), _ESCAPE.sub(lambda escaped: escaped[0].lower(), quoted).encode()}
+    for before in range(3):
+        form = _base64(raw, before)
+        found |= {form, form.translate(_URL_SAFE), form.replace(b"+", b"%2B").replace(b"/", b"%2F")}
+    return tuple(sorted((form for form in found if len(form) >= SHORTEST), key=len, reverse=True))
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def _base64(raw: bytes, before: int) -> bytes:
+    """The characters that are the same whatever stands around these bytes. before: bytes in front, modulo 3."""
+    first, last = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
+    return b64encode(b"\0" * before + raw)[first:last]

@@ -1,0 +1,55 @@
+"""The admin listener's application on Tornado's own server: its pages, and to whom they are shown."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.web import Application
+
+from dragoman import conf
+from dragoman.conf.model import Listener
+from dragoman.proxy.app import make_admin_app
+from dragoman.proxy.inspector.admin import Admin
+from dragoman.proxy.inspector.ring import Ring
+
+from .asking import ask
+
+CONFIG = conf.loads("model_providers: [{model: demo/echo}]", environ={})
+
+pytestmark = pytest.mark.gen_test
+
+
+@pytest.fixture
+def app() -> Application:
+    admin = Admin(CONFIG, Ring(lambda looking, content: None), lambda: b"dragoman_streams_open 0.0\n", dict)
+    return make_admin_app(admin, Listener("admin", hosts=("admin.example",)))
+
+
+async def test_pages(http_client: AsyncHTTPClient, base_url: str) -> None:
+    for path, kind in (
+        ("/", "text/html"),
+        ("/inspector/inspector.js", "text/javascript"),
+        ("/inspector/inspector.css", "text/css"),
+        ("/explain?model=demo/echo", "application/json"),
+        ("/inspector/exchanges", "application/json"),
+        ("/metrics", "text/plain"),
+    ):
+        answer = await ask(http_client, base_url + path)
+        assert (answer.code, answer.headers["Content-Type"].partition(";")[0]) == (200, kind)
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    for path in ("/inspector/none.js", "/inspector/..%2fadmin.py", "/explain?model=demo/echo&shape=none", "/inspector/exchanges/0"):
+        assert (await ask(http_client, base_url + path)).code in (400, 404)
+
+
+async def test_it_answers_to_its_names(http_client: AsyncHTTPClient, base_url: str) -> None:
+    for host, code in (("admin.example", 200), ("127.0.0.1", 200), ("evil.example", 403)):
+        assert (await ask(http_client, f"{base_url}/inspector/exchanges", host=host)).code == code
+
+
+async def test_it_switches_for_its_own_page_alone(http_client: AsyncHTTPClient, base_url: str) -> None:
+    url = f"{base_url}/inspector/switch"
+    assert (await ask(http_client, url, "POST", {"content": True})).code == 403
+    assert orjson.loads((await ask(http_client, url, "POST", {"content": True}, x_dragoman_inspector="1")).body) == {"content": True}
+    for wrong in ([], {"content": 1}, "x"):
+        assert (await ask(http_client, url, "POST", wrong, x_dragoman_inspector="1")).code == 400
