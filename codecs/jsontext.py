@@ -115,12 +115,12 @@ def mended(value: Any) -> Any:
 def arguments_to_input(raw: str, truncated: bool = False) -> dict[str, Any]:
     """A call's arguments (the OpenAI shapes' JSON text) as the messages shape's input object.
 
-    Text after the first object is ignored, nothing at all is {}, anything else is kept under INVALID_JSON. truncated: the
+    Text after the first object is ignored, nothing at all and null are {}, anything else is kept under INVALID_JSON. truncated: the
     provider said that the token limit cut the answer; then what is left is repaired (strings and brackets closed, a dangling
     key dropped), {} when no object had begun.
     """
     text = raw.strip()
-    if not text:
+    if text in ("", "null"):
         return {}
     value = _first_value(text)
     if isinstance(value, dict):
@@ -142,11 +142,18 @@ def _first_value(text: str) -> Any:
 
 
 def input_to_arguments(value: Any) -> str:
-    """The messages shape's input object as JSON text; the INVALID_JSON convention is undone."""
+    """The messages shape's input object as JSON text, which some servers give instead; the INVALID_JSON convention is undone."""
     if isinstance(value, dict) and len(value) == 1 and isinstance(value.get(INVALID), str):
         raw: str = value[INVALID]
         return raw
-    return dumps(value).decode()
+    return argument_text(value)
+
+
+def argument_text(value: Any) -> str:
+    """A call's arguments as text, whichever way their server gives them: as text, as the value itself, or not at all."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else dumps(value).decode()
 
 
 # a string may lack its end; a high surrogate's escape that ends the text is half a character and stays outside
@@ -184,6 +191,25 @@ def _repaired(text: str) -> dict[str, Any]:
             kept = position
     value = _first_value(text[:kept] + quote + "".join(reversed(closers)))
     return value if isinstance(value, dict) else {}
+
+
+_PART_OF_A_TOKEN = re.compile(r"-|\.|[eE][+-]?|t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?")
+
+
+def may_become_object(text: str) -> bool:
+    """Whether a JSON object may begin with the text."""
+    expected, position = "{", 0
+    closers: list[str] = []
+    while token := _TOKEN.match(text, position):
+        kind = token["mark"] or ('"' if token["string"] else "0")
+        if kind not in expected:
+            return False
+        if kind == '"' and not token["quote"]:
+            return True
+        position = token.end()
+        expected = _COLON if kind == '"' and expected in (_KEY, _FIRST_KEY) else _after(kind, closers)
+    rest = text[position:].strip(" \t\n\r")
+    return not rest or _PART_OF_A_TOKEN.fullmatch(rest) is not None
 
 
 def _after(kind: str, closers: list[str]) -> str:

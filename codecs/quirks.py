@@ -12,36 +12,76 @@ REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 # chat: top-level names of the cached share of prompt tokens (DeepSeek; Moonshot)
 CACHED_TOKENS = ("prompt_cache_hit_tokens", "cached_tokens")
 
-# chat: finish_reason -> neutral reason (Together says "eos", Mistral "model_length", Azure "content-filter", Z.ai "tool_call")
-FINISH = {
-    "stop": "end",
-    "eos": "end",
-    "end_turn": "end",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_calls": "tool",
-    "tool_call": "tool",
-    "tool_use": "tool",
-    "function_call": "tool",
-    "content_filter": "filter",
-    "content-filter": "filter",
-}
-
-# chat: finish_reason values that say that the upstream failed (OpenRouter, vLLM)
-FINISH_FAILED = frozenset({"error", "abort"})
-
-# messages: stop_reason -> neutral reason
-STOP_REASON = {
-    "end_turn": "end",
-    "max_tokens": "length",
+# finish_reason, stop_reason and incomplete_details.reason -> neutral reason; FAILED where the answer broke off. One table for all
+# shapes, because servers of one use the words of another, and of Google's and Amazon's own APIs. Lower case, without what follows a
+# colon, and with underscores: `ending` looks a word up.
+FAILED = "failed"
+ENDINGS = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "complete", "completed", "compaction"), "end"),
     "stop_sequence": "stop_sequence",
-    "tool_use": "tool",
-    "pause_turn": "pause",
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "function_calls"), "tool"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "token_limit"), "length"),
+    **dict.fromkeys(("model_context_window_exceeded", "context_length_exceeded", "context_window_exceeded"), "context"),
+    **dict.fromkeys(
+        (
+            # Azure; Bedrock; Z.ai; Cohere; OpenAI's codes
+            *("content_filter", "content_filtered", "guardrail_intervened", "sensitive", "error_toxic", "content_policy_violation"),
+            # Google
+            *("safety", "recitation", "blocklist", "prohibited_content", "spii", "model_armor", "image_safety"),
+            *("image_prohibited_content", "image_recitation"),
+        ),
+        "filter",
+    ),
     "refusal": "refusal",
-    "model_context_window_exceeded": "context",
-    "compaction": "end",
+    "pause_turn": "pause",
+    **dict.fromkeys(
+        (
+            # OpenRouter, vLLM, Z.ai, DeepSeek, Cohere, and what people call it
+            *("error", "abort", "aborted", "network_error", "insufficient_system_resource", "user_cancel", "cancelled", "canceled"),
+            *("failed", "timeout", "internal_error", "server_error"),
+            # Google: a call that cannot be read, or one too many
+            *("function_call_filter", "malformed_function_call", "malformed_response", "unexpected_tool_call", "too_many_tool_calls"),
+            "missing_thought_signature",
+            *("malformed_model_output", "malformed_tool_use"),  # Bedrock
+        ),
+        FAILED,
+    ),
 }
+
+
+def ending(word: str) -> str:
+    """The neutral reason of an upstream's word for the end of its answer, FAILED, or "" for a word that nobody knows."""
+    return ENDINGS.get(word.partition(":")[0].strip().lower().replace("-", "_"), "")
+
+
+# chat: where an answer lists its sources beside the choices; the first says most of them (Perplexity; xAI and others)
+SOURCES = ("search_results", "citations")
+
+# chat: members beside the choices that are read, or that say nothing to a caller (OpenAI; OpenRouter; Azure; Groq; Cerebras;
+# llama.cpp; Cohere and others)
+BESIDE_CHOICES = frozenset(
+    {
+        *("id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint", "obfuscation", "error"),
+        *("provider", "prompt_filter_results", "x_groq", "time_info", "timings", "p", "generationId", "request_id", "cost"),
+        *("copilot_usage", "venice_parameters", "metadata", "stream_options", "sla_metrics", "meta", "stats", "type", "status"),
+    }
+)
+
+# responses: members of a response that are read, or that say nothing to a caller of another shape
+OF_A_RESPONSE = frozenset(
+    {
+        *("id", "object", "created_at", "completed_at", "status", "error", "incomplete_details", "output", "output_text", "usage"),
+        *("model", "service_tier", "billing", "tool_usage", "copilot_usage", "content_filters", "total_tokens", "request_id", "cost"),
+        # what the request asked for
+        *("background", "conversation", "instructions", "max_output_tokens", "max_tool_calls", "metadata", "parallel_tool_calls"),
+        *("previous_response_id", "prompt", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning"),
+        *("safety_identifier", "store", "temperature", "text", "tool_choice", "tools", "top_logprobs", "top_p", "truncation", "user"),
+        *("frequency_penalty", "presence_penalty", "context_management", "include", "stream"),
+    }
+)
+
+# responses: beginnings of events that only tell how far a hosted tool is, or that repeat what an item says when it is done
+PROGRESS = ("response.compaction.", "response.shell_call", "response.apply_patch_call", "response.tool_search_call")
 
 # responses: beginnings of the names of custom tool calls that the provider made and answered itself (xAI's x_keyword_search, …);
 # one that the client declared is the client's

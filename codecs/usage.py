@@ -1,11 +1,14 @@
 """Token counts: one neutral record, and its arithmetic to and from each shape.
 
-Neutral `input` counts everything that was read, cached or not, as the OpenAI shapes do; the messages shape counts the cached
-part apart. Sources: the usage objects of the three API references; aliases of other providers are in `quirks.py`.
+Neutral `input` counts everything that was read, cached or not, and `output` everything that was written, reasoning included. The
+messages shape counts the cached part apart. Servers of the OpenAI shapes do not agree on what is inside of what (xAI and Google count
+reasoning beside `completion_tokens`, hosts of Claude cached tokens beside `prompt_tokens`); their own total tells, so no provider has
+to be known. Sources: the usage objects of the three API references; aliases of other providers are in `quirks.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +16,8 @@ from . import quirks
 
 MOST = 1_000_000_000
 """Tokens that an answer can have used: what is beyond is no count, and would spend every budget at once."""
+CHAT_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
+"""The service tiers that a chat caller knows; the responses shape has more."""
 
 _TIER_TO_OPENAI = {"standard": "default", "batch": "default", "priority": "priority"}
 _TIER_TO_MESSAGES = {"default": "standard", "auto": "standard", "flex": "standard", "scale": "standard", "priority": "priority"}
@@ -24,6 +29,7 @@ class Usage:
     output: int = 0  # tokens written, reasoning as the upstream counts it
     cache_read: int | None = None
     cache_write: int | None = None
+    cache_write_long: int | None = None  # of those, the ones that stay for longer than minutes
     reasoning: int | None = None
     total: int | None = None  # the upstream's own total; None: input + output
     tier: str | None = None  # service tier, in the OpenAI shapes' words
@@ -45,9 +51,58 @@ def _maybe(details: Any, key: str) -> int | None:
     return None if value is None else count(value)
 
 
-def _total(usage: dict[str, Any], spent: int) -> int | None:
-    total = count(usage.get("total_tokens"))
-    return total if total and total != spent else None
+# the counts of one side of a usage object, in any shape, and what says more of them
+_SIDES = (
+    (("prompt_tokens",), ("prompt_tokens_details", *quirks.CACHED_TOKENS)),
+    (("completion_tokens",), ("completion_tokens_details",)),
+    (("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"), ("cache_creation",)),
+    (("output_tokens",), ("output_tokens_details",)),
+    (("total_tokens",), ()),
+)
+
+
+def merged(known: dict[str, Any] | None, usage: dict[str, Any], partial: bool = False) -> dict[str, Any]:
+    """A later usage object over what is known: both count all of the answer so far.
+
+    Null says nothing, and neither does a side of zeros. partial: what the later object leaves out is as it was.
+    """
+    if not known:
+        return usage
+    found = (known if partial else {}) | {key: value for key, value in usage.items() if value is not None}
+    for counts, details in _SIDES:
+        if not _sum(usage, counts):
+            found |= {key: known[key] for key in (*counts, *details) if key in known}
+    return found
+
+
+def _sum(usage: dict[str, Any], keys: Iterable[str]) -> int:
+    return sum(count(usage.get(key)) for key in keys)
+
+
+def _settled(usage: Usage, total: Any) -> Usage:
+    """The same with cached tokens inside of the input and reasoning inside of the output. total: the upstream's.
+
+    Beside stand the parts that the total has more than both sides, or, without a total, a part that is more than its side. (With one it
+    proves nothing: OpenRouter counts reasoning by another tokenizer.) What a total has more and nobody explains was written: Google's
+    thoughts.
+    """
+    cached, reasoning = (usage.cache_read or 0) + (usage.cache_write or 0), usage.reasoning or 0
+    total = count(total)
+    if not total:
+        usage.input += cached if cached > usage.input else 0
+        usage.output += reasoning if reasoning > usage.output else 0
+        return usage
+    more = total - usage.input - usage.output
+    if reasoning and more in (reasoning, reasoning + cached):
+        usage.output += reasoning
+        more -= reasoning
+    if more and more == cached:
+        usage.input += cached
+    elif more > 0 and usage.reasoning is None:
+        usage.output += more
+    elif more:
+        usage.total = total
+    return usage
 
 
 def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
@@ -56,45 +111,57 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
     read = _maybe(details, "cached_tokens")
     if read is None:
         read = next((count(usage[k]) for k in quirks.CACHED_TOKENS if usage.get(k) is not None), None)
-    spent, made = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    return Usage(
-        input=spent,
-        output=made,
+    found = Usage(
+        input=count(usage.get("prompt_tokens")),
+        output=count(usage.get("completion_tokens")),
         cache_read=read,
         cache_write=_maybe(details, "cache_write_tokens"),
         reasoning=_maybe(usage.get("completion_tokens_details"), "reasoning_tokens"),
-        total=_total(usage, spent + made),
         tier=tier if isinstance(tier, str) else None,
     )
+    return _settled(found, usage.get("total_tokens"))
 
 
 def from_responses(usage: dict[str, Any], tier: Any = None) -> Usage:
     """From a response's `usage`."""
     details = usage.get("input_tokens_details")
-    spent, made = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
-    return Usage(
-        input=spent,
-        output=made,
+    lives = details.get("cache_write_tokens_details") if isinstance(details, dict) else None
+    found = Usage(
+        input=count(usage.get("input_tokens")),
+        output=count(usage.get("output_tokens")),
         cache_read=_maybe(details, "cached_tokens"),
         cache_write=_maybe(details, "cache_write_tokens"),
+        cache_write_long=_maybe(lives, "ttl_12h_tokens"),
         reasoning=_maybe(usage.get("output_tokens_details"), "reasoning_tokens"),
-        total=_total(usage, spent + made),
         tier=tier if isinstance(tier, str) else None,
     )
+    return _settled(found, usage.get("total_tokens"))
 
 
 def from_messages(usage: dict[str, Any]) -> Usage:
-    """From a message's `usage` (in a stream: message_start's, with message_delta's non-null fields over it)."""
-    read, write = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
+    """From a message's `usage` (in a stream: message_start's, with message_delta's over it)."""
+    counts = _of_iterations(usage)
+    read, write = count(counts.get("cache_read_input_tokens")), count(counts.get("cache_creation_input_tokens"))
     tier = usage.get("service_tier")
     return Usage(
-        input=count(usage.get("input_tokens")) + read + write,
-        output=count(usage.get("output_tokens")),
+        input=count(counts.get("input_tokens")) + read + write,
+        output=count(counts.get("output_tokens")),
         cache_read=read,
         cache_write=write,
+        cache_write_long=_maybe(usage.get("cache_creation"), "ephemeral_1h_input_tokens"),
         reasoning=_maybe(usage.get("output_tokens_details"), "thinking_tokens") or 0,
         tier=_TIER_TO_OPENAI.get(tier) if isinstance(tier, str) else None,
     )
+
+
+_ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+def _of_iterations(usage: dict[str, Any]) -> dict[str, Any]:
+    """The counts of a message of which nothing but its iterations counts anything: of a compaction."""
+    iterations = None if _sum(usage, _ITERATED) else usage.get("iterations")
+    rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
+    return {key: sum(count(each.get(key)) for each in rounds) for key in _ITERATED} if rounds else usage
 
 
 def to_chat(usage: Usage) -> dict[str, Any]:
@@ -109,9 +176,12 @@ def to_chat(usage: Usage) -> dict[str, Any]:
 
 
 def to_responses(usage: Usage) -> dict[str, Any]:
+    details: dict[str, Any] = {"cached_tokens": usage.cache_read or 0, "cache_write_tokens": usage.cache_write or 0}
+    if usage.cache_write_long:
+        details["cache_write_tokens_details"] = {"ttl_30m_tokens": _short(usage), "ttl_12h_tokens": usage.cache_write_long}
     return {
         "input_tokens": usage.input,
-        "input_tokens_details": {"cached_tokens": usage.cache_read or 0, "cache_write_tokens": usage.cache_write or 0},
+        "input_tokens_details": details,
         "output_tokens": usage.output,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
         "total_tokens": usage.all,
@@ -126,8 +196,15 @@ def to_messages(usage: Usage) -> dict[str, Any]:
         "cache_read_input_tokens": read,
         "output_tokens": usage.output,
     }
+    if usage.cache_write_long:
+        out["cache_creation"] = {"ephemeral_5m_input_tokens": _short(usage), "ephemeral_1h_input_tokens": usage.cache_write_long}
     if usage.reasoning is not None:
         out["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
     if usage.tier is not None:
         out["service_tier"] = _TIER_TO_MESSAGES.get(usage.tier, "standard")
     return out
+
+
+def _short(usage: Usage) -> int:
+    """Tokens that were written into the cache for minutes."""
+    return max(0, (usage.cache_write or 0) - (usage.cache_write_long or 0))

@@ -42,6 +42,10 @@ _TELLING = {
     "exceed_context_size_error": "context_too_long",  # llama.cpp
     "content_filter": "content_policy",
     "content_policy_violation": "content_policy",
+    "image_content_policy_violation": "content_policy",
+    "bio_policy": "content_policy",
+    "misalignment": "content_policy",
+    "misalignment_policy_violation": "content_policy",
     "insufficient_quota": "billing",
     "billing_hard_limit_reached": "billing",
     "billing_error": "billing",
@@ -77,6 +81,12 @@ _WORDS = {
     "DEADLINE_EXCEEDED": "timeout",
     "upstream_error": "bad_gateway",
 }
+# forms of a word that nobody knows and that blames the request: else callers would ask the same again
+_BLAMING = (
+    (re.compile(r".+_(?:policy|policy_violation|blocked)|(?:moderation|safety|policy)_.+"), "content_policy"),
+    (re.compile(r"(?:invalid|unsupported|missing|malformed|unknown|empty|duplicate|image|failed_to_[a-z]+)_.+"), "bad_request"),
+    (re.compile(r".+_(?:invalid|unsupported|not_(?:found|supported)|mismatch|conflict|unresolved|too_[a-z]+)"), "bad_request"),
+)
 _TOO_LONG = re.compile(
     r"maximum context length|prompt is too long|context_length_exceeded|context size|context window"
     r"|exceeds? (?:the )?(?:model's )?(?:maximum )?context|input is too long|too many (?:input )?tokens",
@@ -124,7 +134,9 @@ def _answered(error: dict[str, Any], message: str, status: int | None) -> Answer
     if status is None or status < 400:
         status = _status_of(error)
     kind = _kind(error, message, status)
+    details = error.get("details")  # Anthropic
     code, param = error.get("code"), error.get("param")
+    code = details.get("error_code") if code is None and isinstance(details, dict) else code
     if kind in _OWN_CODE or not (isinstance(code, str) and _CODE.fullmatch(code)):
         code = "model_not_found" if kind == "not_found" and _is_about_model(message, param) else None
     odd = status is not None and 400 < status < 500 and status not in _STATUSES
@@ -158,8 +170,12 @@ def _kind(error: dict[str, Any], message: str, status: int | None) -> str:
     if status in (None, 400, 413, 422) and _TOO_LONG.search(message[:_LONGEST_SCAN]):
         return "context_too_long"
     if status is None:
-        return next((_WORDS[word] for word in words if word in _WORDS), "server")
+        return next((_WORDS[word] for word in words if word in _WORDS), "") or _blamed(words) or "server"
     return _STATUSES.get(status) or ("bad_request" if status < 500 else "bad_gateway")
+
+
+def _blamed(words: list[str]) -> str:
+    return next((kind for word in words for form, kind in _BLAMING if form.fullmatch(word)), "")
 
 
 def _is_about_model(message: str, param: Any) -> bool:

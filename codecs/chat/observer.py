@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .. import errors, jsontext
+from ..endings import UNKNOWN
 from ..reply import Reply
 from ..sse import Frame
-from ..usage import Usage, from_chat
+from ..usage import Usage, from_chat, merged
+from .anything import dicts_of, str_of, usage_of
 from .errors_in import error_of, is_error
 from .likeness import NOTHING, around
-from .stream_in import dicts_of, reason_of, str_of, usage_of
+from .stream_in import reason_of
 
 
 class Observer:
@@ -61,7 +63,7 @@ class Observer:
     def stop(self) -> str | None:
         """The neutral reason; None as long as there is none."""
         ended = self.proof or self._finish is not None
-        return reason_of(self._finish, self._called, self._sequence) if ended else None
+        return reason_of(self._finish, self._called, self._sequence) or UNKNOWN if ended else None
 
     def completed(self, clean: bool) -> bool:
         """Whether the answer is complete now that the transport ended; clean: as HTTP has it."""
@@ -119,7 +121,9 @@ class Observer:
             return
         choices = dicts_of(chunk.get("choices"))
         self.bare += not choices
-        self._usage = usage_of(chunk, next(iter(choices), None)) or self._usage
+        usage = usage_of(chunk, next(iter(choices), None))
+        if usage:
+            self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
         for choice in choices:
             if is_error(choice):

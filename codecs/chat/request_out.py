@@ -20,6 +20,7 @@ from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
 _MOST_STOPS = 4
+_CACHE_LIVES = ("30m",)  # that the API takes for a whole prompt; its parts take more
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
@@ -128,4 +129,10 @@ class _Settings:
             return
         if top is not None:
             self._body["prompt_cache_options"] = {"mode": "implicit"}
-        self._carry("prompt_cache_options")
+        options = self._request.take_setting("prompt_cache_options")
+        if options is None:
+            return
+        self._body["prompt_cache_options"] = options.value
+        if options.value.get("ttl") not in (None, *_CACHE_LIVES):
+            self._body["prompt_cache_options"] = options.value | {"ttl": _CACHE_LIVES[-1]}
+            self._ledger.adapt((*options.path, "ttl"), _CACHE_LIVES[-1])

@@ -10,13 +10,14 @@ orjson takes no lone surrogates, so there are halves to join only in a stream of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from .. import errors, jsontext, quirks
+from ..arguments import ArgumentText, Telling
+from ..endings import UNKNOWN, failed
 from ..events import (
     Arguments,
     Citation,
@@ -35,11 +36,12 @@ from ..events import (
     TextStart,
     ToolStart,
 )
-from ..jsontext import ObjectScanner, SurrogateJoiner
+from ..jsontext import SurrogateJoiner
 from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText
-from ..usage import Usage, from_chat
+from ..usage import Usage, from_chat, merged
+from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
 from .details_in import ANTHROPIC, Verbatim, is_shared
 from .errors_in import error_of, is_error
 from .likeness import NOTHING, around
@@ -48,6 +50,8 @@ INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
 _MOST_CALLS = 1024
 _MOST_LABELS, _LONGEST_LABEL = 64, 64
+_MOST_SOURCES = 256
+_CALLS = frozenset({"function", "custom", ""})  # types of calls
 # a delta's or message's members that are read, or say nothing
 _KNOWN = frozenset(
     {
@@ -76,9 +80,7 @@ class _Slot:
     part: int = -1
     held: str = ""
     signature: str = ""  # Google's
-    argued: bool = False  # argument text came
-    unscanned: list[str] = field(default_factory=list)  # of it, what the scanner has not seen
-    scanner: ObjectScanner = field(default_factory=ObjectScanner)
+    json: ArgumentText = field(default_factory=ArgumentText)  # of a function
     text: ToolText | None = None
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
 
@@ -123,11 +125,16 @@ class StreamDecoder:
         self._calls = 0
         self._joining = False
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
+        self._thought = Telling()
         self._spoken = False  # reasoning came as a string, so details only repeat it
         self._past: set[tuple[str, int]] = set()  # details entries whose part is over
         self._late: list[dict[str, Any]] = []  # entries without text that came within a text: they do not cut it in two
         self._foreign: set[str] = set()  # labels of what was reported as opaque
         self._said = False  # something of an answer came
+        self._whole = False  # the answer came at once
+        self._lost = False  # something was said that nobody can be told
+        self._cited: set[str] = set()  # addresses
+        self._sources: dict[str, list[Any]] = {}  # that the answer gives for all of its text
         self._usage: dict[str, Any] | None = None
         self._tier: Any = None
         self._finish: str | None = None
@@ -196,10 +203,10 @@ class StreamDecoder:
             return self._garbled("an answer that is not a JSON object")
         if is_error(body):
             return self._fault(error_of(body))
-        choice = _choice(body)
+        choice = choice_of(body)
         if choice is None or not (isinstance(choice.get("message", choice.get("delta")), dict) or choice.get("finish_reason")):
             return self._garbled("an answer without a message")  # Azure leaves the message out where it filtered it
-        self._joining = True
+        self._joining = self._whole = True
         if isinstance(choice.get("message"), dict):  # Perplexity has an empty delta beside it
             choice.pop("delta", None)
         events = self._chunk(b"", body)
@@ -225,32 +232,55 @@ class StreamDecoder:
             return self._garbled("an event that is not a JSON object")
         if name == b"error" or is_error(chunk):
             return self._fault(error_of(chunk))
-        choice = _choice(chunk)
-        self._usage = usage_of(chunk, choice) or self._usage
+        choice = choice_of(chunk)
+        usage = usage_of(chunk, choice)
+        if usage:
+            self._usage = merged(self._usage, usage)
         self._tier = chunk.get("service_tier") or self._tier
         if choice is None:
+            self._beside(chunk)
             return []
         if is_error(choice):
             return self._fault(error_of(choice))
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             message = choice.get("message")
-            delta = message if isinstance(message, dict) and not self._said else {}
+            delta = message if isinstance(message, dict) and (self._whole or not self._said) else {}
         events: list[Event] = []
         finish = choice.get("finish_reason")
         if not self._started and (str_of(chunk, "id") or any(delta.values()) or finish):
             events.append(self._start(chunk))
         self._delta(delta, choice, events)
-        if isinstance(finish, str) and finish:
-            self._finish = finish
+        if finish and finish != "null":
+            self._finish = finish = str(finish)
             self._sequence = str_of(choice, "stop_reason") or self._sequence
-            if finish in quirks.FINISH_FAILED and not self.ended:
-                events += self._fault(errors.Broken("The upstream reported that it failed to answer."))
+            if quirks.ending(finish) == quirks.FAILED and not self.ended:
+                events += self._fault(failed(finish))
+        if finish or not delta:
+            self._beside(chunk)
+        if len(chunk["choices"]) > 1:
+            self._other_choices(chunk, choice, events)
         return events
+
+    def _other_choices(self, chunk: dict[str, Any], first: dict[str, Any], events: list[Event]) -> None:
+        """Choices without another index are one answer (GitHub Copilot has its text in one, its calls in the next)."""
+        for choice in dicts_of(chunk["choices"]):
+            if choice.get("index"):
+                self._ignore(f"choices[{choice['index']}]"[:_LONGEST_LABEL])
+            elif choice is not first and not self.ended:
+                events += self._chunk(b"", {"choices": [choice]})
+
+    def _beside(self, chunk: dict[str, Any]) -> None:
+        """What stands beside the choices: the sources of the text, and what nobody knows."""
+        for key, value in chunk.items():
+            if key in quirks.SOURCES and isinstance(value, list):
+                self._sources[key] = value
+            elif value and key not in quirks.BESIDE_CHOICES:
+                self._ignore(key[:_LONGEST_LABEL])
 
     def _start(self, chunk: dict[str, Any]) -> Start:
         self._started = True
-        return Start(str_of(chunk, "id"), str_of(chunk, "model"), _seconds(chunk.get("created")))
+        return Start(str_of(chunk, "id"), str_of(chunk, "model"), seconds_of(chunk.get("created")))
 
     def _delta(self, delta: dict[str, Any], choice: dict[str, Any], events: list[Event]) -> None:
         """What stands in one delta, in the order in which models produce it."""
@@ -270,20 +300,24 @@ class StreamDecoder:
         if isinstance(refusal, str) and refusal:
             self._close(events)
             self._said = True
+            logprobs = choice.get("logprobs")
+            if isinstance(logprobs, dict) and logprobs.get("refusal"):
+                self._ignore("choices[0].logprobs.refusal")
             events.append(Refusal(refusal))
         audio = delta.get("audio")
         if isinstance(audio, dict) and any(audio.values()):
-            self._said = True
+            self._said = self._lost = True
             self._report("choices[0].message.audio", events)
         whole = "delta" not in choice
-        for position, entry in enumerate(dicts_of(delta.get("tool_calls"))):
-            self._call(entry, position if whole else None, events)
+        for entry in dicts_of(delta.get("tool_calls")):
+            self._call(entry, len(self._slots) if whole else None, events)
         call = delta.get("function_call")
         if isinstance(call, dict) and any(call.values()):
             self._call({"index": 0, "function": call}, None, events)
         if not delta.keys() <= _KNOWN:
             for key in delta:
                 if key not in _KNOWN and delta[key]:
+                    self._lost = True
                     self._ignore(f"choices[0].message.{key[:_LONGEST_LABEL]}")
 
     # ---- text and reasoning ----
@@ -296,11 +330,12 @@ class StreamDecoder:
         for part in dicts_of(content):  # Mistral
             if part.get("type") == "thinking":
                 inner = part.get("thinking")
-                self._piece(Reasoning, inner if isinstance(inner, str) else _texts(inner), events)
+                self._piece(Reasoning, inner if isinstance(inner, str) else texts_of(inner), events)
             else:
                 text = str_of(part, "text")
                 self._piece(Text, text, events)
                 if not text and part.get("type") != "text":
+                    self._lost = True
                     self._ignore(f"choices[0].message.content:{str_of(part, 'type')[:_LONGEST_LABEL]}")
 
     def _ignore(self, label: str) -> None:
@@ -340,6 +375,9 @@ class StreamDecoder:
             return
         self._open = None
         rest = opened.joiner.finish()
+        if opened.kind is Reasoning:
+            rest += self._thought.finish()
+            self._thought = Telling()
         if rest:
             opened.length += len(rest)
             events.append(opened.kind(opened.part, rest))
@@ -360,6 +398,9 @@ class StreamDecoder:
         string = next((text for key in quirks.REASONING_FIELDS if (text := str_of(delta, key))), "")
         details = list(dicts_of(delta.get("reasoning_details")))
         speaking = [entry for entry in details if _detail_text(entry)]
+        told = self._spoken or bool(string)
+        if string and not self._thought.plain:
+            string = self._thought.feed(string)
         if string and not speaking:
             if self._open is not None and self._open.sealed:
                 self._close(events)
@@ -368,10 +409,12 @@ class StreamDecoder:
             text = _detail_text(entry)
             if string and len(speaking) == 1:
                 text = string if text else ""
-            elif self._spoken and not string:
+            elif told and not string:
                 text = ""
+            elif text and not told and not self._thought.plain and entry.get("type") == "reasoning.text":
+                text = self._thought.feed(text)
             self._detail(entry, text, events)
-        self._spoken = self._spoken or bool(string)
+        self._spoken = told
 
     def _detail(self, detail: dict[str, Any], text: str, events: list[Event]) -> None:
         """One entry of reasoning_details. text: what of it is to be shown.
@@ -451,7 +494,23 @@ class StreamDecoder:
         citation = Citation(opened.part, url, str_of(cited, "title"))
         if type(start) is int and type(end) is int and self._before <= start < end <= self._before + opened.length:
             citation.start, citation.end = start - self._before, end - self._before
+        self._cited.add(url)
         events.append(citation)
+
+    def _cite_sources(self, events: list[Event]) -> None:
+        """Perplexity, xAI and others list their sources beside the choices, and no place in the text."""
+        opened = self._open
+        for key in quirks.SOURCES:
+            sources = self._sources.get(key, [])[:_MOST_SOURCES]
+            if sources and (opened is None or opened.kind is not Text):
+                self._ignore(key)
+                continue
+            for source in sources:
+                source = source if isinstance(source, dict) else {"url": source}
+                url = str_of(source, "url")
+                if opened is not None and url and url not in self._cited:
+                    self._cited.add(url)
+                    events.append(Citation(opened.part, url, str_of(source, "title")))
 
     # ---- tool calls ----
 
@@ -460,12 +519,17 @@ class StreamDecoder:
         if self.ended:
             return
         inner = entry.get("function")
+        kind = str_of(entry, "type")
+        if not isinstance(inner, dict) and kind not in _CALLS and "custom" not in entry:
+            self._lost = True
+            self._report(f"choices[0].message.tool_calls:{kind[:_LONGEST_LABEL]}", events)
+            return
         custom = entry.get("type") == "custom" or (not isinstance(inner, dict) and isinstance(entry.get("custom"), dict))
         if custom:
             inner = entry.get("custom")
         inner = inner if isinstance(inner, dict) else {}
         name, id = str_of(inner, "name"), str_of(entry, "id")
-        text = _argument_text(inner.get("input" if custom else "arguments"))
+        text = jsontext.argument_text(inner.get("input" if custom else "arguments"))
         slot = self._slot(entry.get("index") if position is None else position, id, name if text else "")
         if slot is None:
             events += self._garbled("too many tool calls")
@@ -476,13 +540,15 @@ class StreamDecoder:
         slot.name = slot.name or name
         if "extra_content" in entry:
             slot.signature = self._signature(entry["extra_content"], slot.part < 0, "choices[0].message.tool_calls.extra_content")
-        if text and not slot.argued:
-            text = text.lstrip(" \t\r\n")
-        if text:
-            slot.argued = True
-            slot.unscanned.append(text)
-            slot.held += text
-        if slot.part < 0 and slot.name and (slot.id or slot.argued):
+        if text and not slot.custom:
+            json = slot.json
+            if json.plain and text[0] != "{":
+                json.pieces.append(text)
+                json.plain = text[-1] != "}"
+            else:
+                text = json.feed(text)
+        slot.held += text
+        if slot.part < 0 and slot.name and (slot.id or slot.held):
             self._open_call(slot, events)
         if slot.part >= 0 and slot.held:
             self._argue(slot, events)
@@ -502,7 +568,7 @@ class StreamDecoder:
             index = None
         else:
             slot = self._newest.get(index)
-            if slot is not None and ((id and slot.id and id != slot.id) or (not id and name and _is_over(slot))):
+            if slot is not None and ((id and slot.id and id != slot.id) or (not id and name and slot.json.complete())):
                 slot = None  # servers that number every call 0
         if slot is None and len(self._slots) < _MOST_CALLS:
             self._newest[index] = slot = _Slot(index)
@@ -534,6 +600,9 @@ class StreamDecoder:
             events.append(Arguments(slot.part, text))
 
     def _close_call(self, slot: _Slot, events: list[Event]) -> None:
+        slot.held += slot.json.finish()
+        if slot.held:
+            self._argue(slot, events)
         rest = slot.joiner.finish()
         if slot.text is not None:
             rest = (slot.text.feed(rest) if rest else "") + slot.text.finish()
@@ -547,20 +616,29 @@ class StreamDecoder:
         events: list[Event] = []
         if not self._started:
             events.append(self._start({}))
+        self._cite_sources(events)
         self._close(events)
         for slot in self._slots:
             if slot.part < 0 and slot.name:
                 self._open_call(slot, events)
-            elif slot.part < 0 and slot.argued:
+            elif slot.part < 0 and slot.held:
                 return events + self._garbled("a tool call without a name")
         for slot in self._slots:
             if slot.part >= 0:
                 self._close_call(slot, events)
+        reason = self._reason()
         if self._usage is not None:
             events.append(Metered(from_chat(self._usage, self._tier)))
         self.ended = True
-        reason = reason_of(self._finish, self._calls > 0, self._sequence)
         return [*events, Stop(reason, self._sequence if reason == "stop_sequence" else None)]
+
+    def _reason(self) -> str:
+        reason = reason_of(self._finish, self._calls > 0, self._sequence)
+        if not reason:
+            self._unsaid.add(f"choices[0].finish_reason:{self._finish}")
+        # an answer that waits for a call which nobody was told of is not complete
+        waits = reason == "end" and self._lost and quirks.ending(self._finish or "") == "tool"
+        return UNKNOWN if waits or not reason else reason
 
     def _garbled(self, what: str) -> list[Event]:
         return self._fault(errors.Garbled(f"The upstream sent {what}."))
@@ -579,26 +657,9 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 _SPECIAL = frozenset({"error", "x_groq"})
 
 
-def _choice(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """The choice that is asked for: the first of index 0."""
-    for choice in dicts_of(chunk.get("choices")):
-        if not choice.get("index"):
-            return choice
-    return None
-
-
-def usage_of(chunk: dict[str, Any], choice: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The chunk's usage object, where its provider puts it: Groq also in `x_groq`, Moonshot also in the choice."""
-    for holder in (chunk, chunk.get("x_groq"), choice):
-        usage = holder.get("usage") if isinstance(holder, dict) else None
-        if isinstance(usage, dict) and usage:
-            return usage
-    return None
-
-
 def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> str:
-    """The neutral reason. finish: as the upstream says it. called: a tool was called. sequence: vLLM's `stop_reason`."""
-    reason = "end" if finish is None else quirks.FINISH.get(finish, "end")
+    """The neutral reason; quirks.FAILED, or "" for a word that nobody knows. sequence: vLLM's `stop_reason`."""
+    reason = "end" if finish is None else quirks.ending(finish)
     if reason in ("end", "tool"):
         return "tool" if called else "stop_sequence" if sequence else "end"
     return reason
@@ -632,33 +693,3 @@ def _detail_text(detail: dict[str, Any]) -> str:
 def _detail_value(detail: dict[str, Any]) -> str:
     kind = detail.get("type")
     return str_of(detail, "signature") if kind == "reasoning.text" else str_of(detail, "data") if kind == "reasoning.encrypted" else ""
-
-
-def _argument_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return jsontext.dumps(value).decode() if isinstance(value, dict) else ""
-
-
-def _is_over(slot: _Slot) -> bool:
-    """Whether a call's arguments are a whole JSON object."""
-    slot.scanner.feed("".join(slot.unscanned))
-    slot.unscanned.clear()
-    return slot.scanner.complete
-
-
-def _seconds(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and 0 < value < 1 << 53 else 0
-
-
-def str_of(holder: dict[str, Any], key: str) -> str:
-    value = holder.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def dicts_of(value: Any) -> Iterable[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else ()
-
-
-def _texts(value: Any) -> str:
-    return "".join(str_of(part, "text") for part in dicts_of(value))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -44,10 +44,11 @@ from ..events import (
 )
 from ..ids import AnswerIds, tail
 from ..jsontext import ObjectScanner
+from ..logprobs import spelt_out
 from ..reply import Reply
 from ..scrub import DOMAIN, LAYOUT
 from ..sse import Frame, safe_json
-from ..usage import Usage, to_chat
+from ..usage import CHAT_TIERS, Usage, to_chat
 from .facts import IDS, REASONS
 
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
@@ -241,7 +242,12 @@ class _Message:
             self._reasoning_stop()
 
     def _meter(self, event: Metered) -> None:
-        self._usage = event.usage
+        self._usage = usage = event.usage
+        if usage.tier not in (None, *CHAT_TIERS):
+            self._reply.unsaid.add(f"service_tier:{usage.tier}")
+            self._usage = replace(usage, tier=None)
+        if usage.cache_write_long:
+            self._reply.unsaid.add("usage.cache_creation")
 
     def _stop(self, event: Stop) -> None:
         reason = REASONS[event.reason]
@@ -448,7 +454,7 @@ class StreamEncoder(_Message):
     def _say(self, delta: dict[str, Any], logprobs: list[Any] | None = None) -> None:
         tail = self._tail
         if logprobs and self._request.include_logprobs:
-            tail = b',"logprobs":' + safe_json({"content": logprobs, "refusal": None})
+            tail = b',"logprobs":' + safe_json({"content": spelt_out(logprobs), "refusal": None})
             tail += b',"finish_reason":null}]' + self._usage_key + b"}"
         self._out.append((b"", self._head + safe_json(delta) + tail))
 
@@ -505,7 +511,7 @@ class Collector(_Message):
         self._answer = {"id": id, "object": "chat.completion", "created": created, "model": model}
 
     def _say(self, delta: dict[str, Any], logprobs: list[Any] | None = None) -> None:
-        self._logprobs += logprobs or ()
+        self._logprobs += spelt_out(logprobs or [])
         for key, value in delta.items():
             if key in self._pieces:
                 self._pieces[key].append(value)

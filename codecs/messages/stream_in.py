@@ -18,6 +18,7 @@ import orjson
 
 from .. import errors, jsontext, quirks
 from ..chat.errors_in import error_of
+from ..endings import UNKNOWN, failed
 from ..events import (
     Arguments,
     Citation,
@@ -39,7 +40,7 @@ from ..events import (
 from ..reply import Reply
 from ..sse import Frame, named_alike
 from ..tools import ToolText
-from ..usage import Usage, from_messages
+from ..usage import Usage, from_messages, merged
 
 _Delta = Callable[[int, str], Event]
 
@@ -51,6 +52,7 @@ _DELTAS: dict[str, tuple[str, str, _Delta]] = {
 }
 _MOST_OPEN = 256  # blocks at once; the reference allows one
 _LONGEST_LABEL = 64
+_UNTOLD_COUNTS = frozenset({"server_tool_use"})  # members of usage
 
 
 @dataclass(slots=True)
@@ -66,7 +68,8 @@ class _Block:
     plain: bool = False  # its text goes on as it comes: no half character is held, no free text is unwrapped
     joiner: jsontext.SurrogateJoiner = field(default_factory=jsontext.SurrogateJoiner)
     unwrap: ToolText | None = None
-    input: dict[str, Any] | None = None  # a tool's whole input, given with its start
+    input: str = ""  # a tool's whole arguments, given with its start
+    held: str = ""  # the beginning of a tool's arguments, as long as it may become null
     seal: Seal | None = None
     filled: bool = False
 
@@ -85,6 +88,9 @@ class StreamDecoder:
         self._calls = 0
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] = {}
+        self._answered: set[str] = set()  # server tools that have their result, of a whole answer
+        self._programs: dict[str, int] = {}  # calls by programs, by the server tool that runs it
+        self._opaque = False  # a block came that no other shape can say
 
     @property
     def usage(self) -> Usage | None:
@@ -163,7 +169,10 @@ class StreamDecoder:
         content = message.get("content")
         if isinstance(content, str):
             content = [{"type": "text", "text": content}]
-        for index, block in enumerate(content if isinstance(content, list) else []):
+        content = content if isinstance(content, list) else []
+        results = [block for block in content if isinstance(block, dict) and _str(block, "type").endswith("_tool_result")]
+        self._answered = {_str(block, "tool_use_id") for block in results} - {""}
+        for index, block in enumerate(content):
             events += self._block_start({"index": index, "content_block": block})
             if self.ended:
                 break
@@ -178,11 +187,19 @@ class StreamDecoder:
         content = _dict(value, "content_block")
         kind = _str(content, "type")[:_LONGEST_LABEL]
         opener = _OPENERS.get(kind)
+        if kind == "tool_use" and self._is_answered(content):
+            opener = None
+        elif kind.endswith("_tool_result"):
+            self._calls -= self._programs.pop(_str(content, "tool_use_id"), 0)
         # only tools may be open beside others, and an index has one block
         for other in [b for b in self._blocks.values() if b.index == index or b.kind != "tool_use"]:
-            events += self._close(other)
+            if other.kind == "tool_use" != kind and ~index not in self._blocks:
+                self._set_aside(other)
+            else:
+                events += self._close(other)
         self._current = self._blocks[index] = block = _Block(index, kind)
         if opener is None:
+            self._opaque = True
             return [*events, Opaque(f"content[{index}]:{kind}")]
         if kind in _DELTAS:
             block.delta, block.key, block.make = _DELTAS[kind]
@@ -190,6 +207,21 @@ class StreamDecoder:
         block.part = self._parts
         self._parts += 1
         return events + opener(self, block, content)
+
+    def _is_answered(self, content: dict[str, Any]) -> bool:
+        """Whether a call came from a program of the provider's whose result stands in the same message; it was answered in between."""
+        program = _str(_dict(content, "caller"), "tool_id")
+        if program in self._answered:
+            return True
+        if program:
+            self._programs[program] = self._programs.get(program, 0) + 1
+        return False
+
+    def _set_aside(self, block: _Block) -> None:
+        """A tool whose index another block takes, and whose arguments still come (MiniMax): it stays, where no index is."""
+        del self._blocks[block.index]
+        block.index = ~block.index
+        self._blocks[block.index] = block
 
     def _open_text(self, block: _Block, content: dict[str, Any]) -> list[Event]:
         events: list[Event] = [TextStart(block.part)]
@@ -217,7 +249,8 @@ class StreamDecoder:
             block.plain = False
             block.unwrap = ToolText(declared)
         given = content.get("input")
-        block.input = given if isinstance(given, dict) and given else None
+        block.input = jsontext.input_to_arguments(given) if given and given != "null" else ""
+        block.plain = False  # until the arguments have begun
         return [ToolStart(block.part, _str(content, "id"), declared.name, declared.kind, declared.namespace)]
 
     def _block_delta(self, value: dict[str, Any]) -> list[Event]:
@@ -228,6 +261,8 @@ class StreamDecoder:
         self._current = block
         delta = _dict(value, "delta")
         kind = _str(delta, "type")
+        if kind == "input_json_delta" != block.delta and ~block.index in self._blocks:
+            self._current = block = self._blocks[~block.index]
         if kind == block.delta:
             return self._piece(block, _str(delta, block.key))
         extra = _EXTRA_DELTAS.get((block.kind, kind))
@@ -239,6 +274,12 @@ class StreamDecoder:
 
     def _piece(self, block: _Block, text: str) -> list[Event]:
         """A piece of a block's text, as far as it is whole."""
+        if block.kind == "tool_use" and not block.filled:
+            text = (block.held + text).lstrip(" \t\r\n")
+            if "null".startswith(text.rstrip()):
+                block.held = text
+                return []
+            block.plain = block.unwrap is None
         if text:
             block.filled = True
             if not text.isascii() or not block.plain:
@@ -267,7 +308,7 @@ class StreamDecoder:
 
     def _block_stop(self, value: dict[str, Any]) -> list[Event]:
         index = value.get("index")
-        block = self._blocks.get(index) if isinstance(index, int) else None
+        block = self._blocks.get(index, self._blocks.get(~index)) if isinstance(index, int) else None
         return [] if block is None else self._close(block)
 
     def _close(self, block: _Block) -> list[Event]:
@@ -277,8 +318,8 @@ class StreamDecoder:
         if block.part < 0:
             return []
         rest = block.joiner.finish()
-        if block.input is not None and not block.filled:
-            rest = jsontext.input_to_arguments(block.input)
+        if block.kind == "tool_use" and not block.filled:
+            rest = block.input or ("" if block.held.strip() == "null" else block.held)
         if block.unwrap is not None:
             rest = block.unwrap.feed(rest) + block.unwrap.finish()
         events: list[Event] = [block.make(block.part, rest)] if rest else []
@@ -300,10 +341,29 @@ class StreamDecoder:
         events: list[Event] = []
         for block in list(self._blocks.values()):
             events += self._close(block)
+        stop = stop_of(self._stop, self._calls > 0)
+        word = str(self._stop["stop_reason"])
+        if stop.reason == quirks.FAILED:
+            return events + self._fault(failed(word))
+        if stop.reason in ("", "pause"):
+            self._unsaid.add(f"stop_reason:{word}")
+        # a turn that ends for a call which nobody was told of is not complete
+        if not stop.reason or (stop.reason == "end" and self._opaque and quirks.ending(word) == "tool"):
+            stop.reason = UNKNOWN
+        self._report()
         if self._usage is not None:
             events.append(Metered(from_messages(self._usage)))
         self.ended = True
-        return [*events, stop_of(self._stop, self._calls > 0)]
+        return [*events, stop]
+
+    def _report(self) -> None:
+        """What the end says beside its reason, and no other shape has a word for."""
+        category = _str(_dict(self._stop, "stop_details"), "category")
+        if category:
+            self._unsaid.add(f"stop_details.category:{category[:_LONGEST_LABEL]}")
+        for name, counts in (self._usage or {}).items():
+            if name in _UNTOLD_COUNTS and isinstance(counts, dict) and any(counts.values()):
+                self._unsaid.add(f"usage.{name}")
 
     def _ping(self, value: dict[str, Any]) -> list[Event]:
         return [Ping()]
@@ -351,9 +411,12 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 
 
 def stop_of(delta: dict[str, Any], calls: bool) -> Stop:
-    """The neutral reason of a message_delta's `delta` or of a whole message. calls: the model called a tool of the client's."""
+    """The end by a message_delta's `delta` or a whole message; quirks.FAILED or "" as its reason for a failure and a word of nobody's.
+
+    calls: the model called a tool of the client's.
+    """
     word = delta.get("stop_reason")
-    reason = quirks.STOP_REASON.get(word, "end") if isinstance(word, str) else "end"
+    reason = quirks.ending(word) if isinstance(word, str) else ""
     if reason in ("end", "tool"):
         reason = "tool" if calls else "end"
     sequence = delta.get("stop_sequence") if reason == "stop_sequence" else None
@@ -392,7 +455,7 @@ class Observer:
     @property
     def stop(self) -> str | None:
         """The neutral reason; None as long as there is none."""
-        return None if self._stop is None else stop_of(self._stop, self._calls).reason
+        return None if self._stop is None else stop_of(self._stop, self._calls).reason or UNKNOWN
 
     def feed(self, frame: Frame) -> None:
         """Never raises. A delta costs nothing once content was seen."""
@@ -453,11 +516,8 @@ class Observer:
 
 
 def _merged_usage(known: dict[str, Any] | None, holder: dict[str, Any]) -> dict[str, Any] | None:
-    """The counts of holder's `usage` over those that are known: each is a total, a null says nothing."""
     usage = holder.get("usage")
-    if not isinstance(usage, dict):
-        return known
-    return (known or {}) | {key: count for key, count in usage.items() if count is not None}
+    return merged(known, usage, partial=True) if isinstance(usage, dict) else known
 
 
 def _is_error(value: dict[str, Any]) -> bool:

@@ -11,17 +11,19 @@ from ..reply import Reply
 # settings that are said back as the client sent them, and what they are when it sent none
 _ECHOES: dict[str, Any] = {
     "instructions": None,
+    "frequency_penalty": 0.0,
     "max_output_tokens": None,
     "max_tool_calls": None,
     "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
     "prompt_cache_key": None,
     "prompt_cache_retention": None,
     "safety_identifier": None,
-    "service_tier": None,
+    "service_tier": "default",
     "store": True,
     "temperature": 1.0,
     "tool_choice": "auto",
-    "tools": [],
+    "tools": (),
     "top_logprobs": 0,
     "top_p": 1.0,
     "user": None,
@@ -40,6 +42,7 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
     """A response without output. status: its own (queued, in_progress, …). model, created: the upstream's, if it said them."""
     body = reply.request.body
     echo = {key: default if body.get(key) is None else body[key] for key, default in _ECHOES.items()}
+    echo["tools"] = [_tool(tool) for tool in echo["tools"]]
     return {
         "id": reply.response_id or f"resp_{reply.nonce}",
         "object": "response",
@@ -59,6 +62,13 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
         "usage": None,
         **echo,
     }
+
+
+def _tool(tool: Any) -> Any:
+    """A tool as it is said back: of a function, all members."""
+    if not isinstance(tool, dict) or tool.get("type") != "function":
+        return tool
+    return {"description": None, "parameters": None, "strict": None, **tool}
 
 
 def _members(body: dict[str, Any], key: str, **defaults: Any) -> dict[str, Any]:

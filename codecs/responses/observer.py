@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import errors, jsontext
 from ..chat.errors_in import error_of
+from ..endings import UNKNOWN
 from ..reply import Reply
 from ..sse import Frame, named_alike
 from ..usage import Usage, from_responses
@@ -96,4 +97,4 @@ class Observer:
             self.error = error_of({"error": dict_of(response, "error")})
         else:
             self.proof = True
-            self.stop = reason_of(response, any(text_of(item, "type") in CALLS for item in dicts_of(response, "output")))
+            self.stop = reason_of(response, any(text_of(item, "type") in CALLS for item in dicts_of(response, "output"))) or UNKNOWN

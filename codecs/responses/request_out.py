@@ -117,6 +117,9 @@ def _text(request: Request, body: dict[str, Any]) -> None:
     output: OutputFormat | None = request.take("output")
     if output is not None:
         text["format"] = openai.output_format(request, output)
+        if output.kind == "json_schema" and output.schema is None:  # which a chat caller may leave out
+            text["format"]["schema"] = {"type": "object"}
+            request.ledger.adapt(output.path)
     verbosity = request.take("verbosity")
     if verbosity is not None:
         text["verbosity"] = verbosity

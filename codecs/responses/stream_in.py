@@ -10,13 +10,13 @@ of a stream that had no others, and goes the same way: what it holds and nobody 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from .. import errors, jsontext, quirks
 from ..chat.errors_in import error_of
+from ..endings import UNKNOWN
 from ..events import (
     Arguments,
     Citation,
@@ -42,50 +42,21 @@ from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_responses
 from .anything import dict_of, dicts_of, int_of, is_error, seconds_of, text_of
+from .seen import SeenItem, SeenPart, is_another, placed
 
 _Value = dict[str, Any]
 
+ADDED = "response.output_item.added"
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}  # item type -> where its text stands
 # what a delta's event is of; for thoughts: which text, and where its index stands
 _ARGUMENTS = frozenset({"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"})
 _THOUGHTS = {
     "response.reasoning_summary_text.delta": ("summary", "summary_index"),
     "response.reasoning_text.delta": ("content", "content_index"),
+    "response.reasoning.delta": ("content", "content_index"),
 }
 _MOST_OPEN = 256  # items that are not done at one time
 _LONGEST_LABEL = 64
-
-
-@dataclass(slots=True)
-class _Text:
-    """What was seen of one content or summary part. open: its hub part is the current one."""
-
-    streamed: bool = False
-    cited: int = 0  # annotations that were seen
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    """One output item upstream."""
-
-    index: int
-    kind: str  # its type; "" as long as nothing says it
-    id: str = ""
-    call_id: str = ""
-    part: int = -1  # the hub part that is open for it
-    parts: dict[tuple[str, int], _Text] = field(default_factory=dict)  # by kind of text and its index in the item
-    place: tuple[str, int] = ("", -1)  # which of them the open hub part is for
-    done: bool = False
-    plain: bool = True  # its text goes on as it comes: no half character is held, nothing is unwrapped, no logprobs go with it
-    source: str = ""  # reasoning: the kind of text that came first; the other says the same again
-    said: bool = False  # reasoning: some text went on
-    thought: tuple[str, int] = ("", -1)  # reasoning: the kind of text and its index that went on last, in the open hub part
-    waiting: list[tuple[str, _Value]] = field(default_factory=list)  # events that came before their turn
-    joiner: SurrogateJoiner | None = None  # only after a lone surrogate was seen
-    # calls
-    held: list[str] = field(default_factory=list)  # argument text that came before the name
-    streamed: bool = False
-    text: ToolText | None = None
 
 
 class StreamDecoder:
@@ -98,13 +69,14 @@ class StreamDecoder:
         self._tools = reply.tools
         self._unsaid = reply.unsaid
         self._logprobs = reply.request.include_logprobs
-        self._items: dict[int, _Item] = {}
+        self._items: dict[int, SeenItem] = {}
         self._started = False
         self._parts = 0
         self._unfinished = 0
-        self._floor: _Item | None = None  # the message or reasoning item whose turn it is
-        self._open: _Item | None = None  # the item whose text or reasoning part is open
-        self._message: _Item | None = None  # the message that text came from last, as long as no other part came since
+        self._shared: set[int] = set()  # indexes that more than one item has
+        self._floor: SeenItem | None = None  # the message or reasoning item whose turn it is
+        self._open: SeenItem | None = None  # the item whose text or reasoning part is open
+        self._message: SeenItem | None = None  # the message that text came from last, as long as no other part came since
         self._calls = 0
 
     def feed(self, frame: Frame) -> list[Event]:
@@ -140,8 +112,7 @@ class StreamDecoder:
                 return Reasoning(item.part, text)
         elif kind in _ARGUMENTS and type(index) is int:
             item = self._items.get(index)
-            if item is not None and item.plain and item.part >= 0 and not item.done and item.kind in CALLS:
-                item.streamed = True
+            if item is not None and item.plain and item.begun and not item.done:
                 return Arguments(item.part, text)
         return None
 
@@ -196,7 +167,7 @@ class StreamDecoder:
         index = value.get("output_index")
         item = self._items.get(index) if isinstance(index, int) else None
         hosted = item is not None and item.kind not in IN_TURN and item.kind not in CALLS
-        if not hosted and kind not in _SAID_LATER:
+        if not hosted and kind not in _SAID_LATER and not kind.startswith(quirks.PROGRESS):
             self._unsaid.add(f"event:{kind[:_LONGEST_LABEL]}")
 
     def _created(self, value: _Value) -> Iterator[Event]:
@@ -240,34 +211,57 @@ class StreamDecoder:
                     yield from _OF_ITEMS[kind](self, item, value)
             self._floor = None if item.done else item  # what waited may have been all of it
 
-    def _item(self, kind: str, value: _Value) -> _Item | None:
+    def _item(self, kind: str, value: _Value) -> SeenItem | None:
         """The item that an event belongs to, made when it was not announced; None when that would be one too many."""
         whole = dict_of(value, "item")
-        index = value.get("output_index")
-        if not isinstance(index, int):
-            index = self._index_of(text_of(value, "item_id") or text_of(whole, "id"))
+        index = self._place(kind, value, whole)
         item = self._items.get(index)
         if item is None:
             if self._unfinished == _MOST_OPEN:
                 return None
             self._unfinished += 1
-            item = self._items[index] = _Item(index, "", plain=not self._logprobs)
+            item = self._items[index] = SeenItem(index, "", plain=not (self._logprobs or self._shared))
         item.kind = item.kind or (text_of(whole, "type") or _IMPLIED.get(kind, ""))[:_LONGEST_LABEL]
         name = text_of(whole, "name")
         if item.kind == "custom_tool_call" and name.startswith(quirks.HOSTED_CALLS) and not self._tools.declares(name):
             item.kind = name[:_LONGEST_LABEL]
+        item.announced = item.announced or kind == ADDED
         item.id = text_of(whole, "id") or text_of(value, "item_id") or item.id
         item.call_id = text_of(whole, "call_id") or item.call_id
         return item
 
-    def _index_of(self, id: str) -> int:
-        """The place of an item that is only named by its id; a new one when nobody knows it."""
-        known = next((item.index for item in self._items.values() if id and item.id == id), None)
-        return max(self._items, default=-1) + 1 if known is None else known
+    def _place(self, kind: str, value: _Value, whole: _Value) -> int:
+        """The place of the item that an event belongs to; a new one when nobody knows it."""
+        index = value.get("output_index")
+        id, call_id = text_of(value, "item_id") or text_of(whole, "id"), text_of(whole, "call_id")
+        if isinstance(index, int):
+            item = self._items.get(index)
+            if item is not None and kind == ADDED and is_another(item, whole):
+                self._shared.add(index)  # a server that counts wrongly: from now on the ids of its items tell
+                item.plain = False
+                return self._newest + 1
+            return index if index not in self._shared else self._index_of(kind, id, call_id, index)
+        return self._index_of(kind, id, call_id, None)
+
+    def _index_of(self, kind: str, id: str, call_id: str, index: int | None) -> int:
+        """The place of an item that is named by an id, or not at all: then it is the last one of its type that is not over."""
+        items = list(reversed(self._items.values()))
+        named = (item.index for item in items if {id, call_id} & {item.id, item.call_id} - {""})
+        place = next(named, None)
+        if place is None and kind != ADDED and (not id or index is not None):
+            type = _IMPLIED.get(kind)
+            place = next((item.index for item in items if not item.done and type in (None, item.kind)), None)
+        if place is None and index is not None:
+            place = index
+        return self._newest + 1 if place is None else place
+
+    @property
+    def _newest(self) -> int:
+        return max(self._items, default=-1)
 
     # ---- text ----
 
-    def _enter(self, item: _Item, place: tuple[str, int], start: Callable[[int], Event]) -> Iterator[Event]:
+    def _enter(self, item: SeenItem, place: tuple[str, int], start: Callable[[int], Event]) -> Iterator[Event]:
         """Opens a text or reasoning part, unless it is the open one."""
         if self._open is item and item.place == place:
             return
@@ -289,7 +283,7 @@ class StreamDecoder:
         item.part = -1
         item.thought = ("", -1)
 
-    def _piece(self, item: _Item, text: str) -> str:
+    def _piece(self, item: SeenItem, text: str) -> str:
         """A piece of text with surrogate halves joined."""
         if item.joiner is None:
             if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
@@ -298,8 +292,8 @@ class StreamDecoder:
             item.plain = False
         return item.joiner.feed(text)
 
-    def _text(self, item: _Item, index: int, text: str, logprobs: Any = None) -> Iterator[Event]:
-        item.parts.setdefault(("text", index), _Text()).streamed |= bool(text)
+    def _text(self, item: SeenItem, index: int, text: str, logprobs: Any = None) -> Iterator[Event]:
+        item.parts.setdefault(("text", index), SeenPart()).streamed |= bool(text)
         text = self._piece(item, text)
         if text:
             apart = self._message not in (None, item)
@@ -308,19 +302,19 @@ class StreamDecoder:
             entries = logprobs if self._logprobs and isinstance(logprobs, list) and logprobs else None
             yield Text(item.part, text, entries)
 
-    def _text_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _text_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         yield from self._text(item, int_of(value, "content_index", 0), text_of(value, "delta"), value.get("logprobs"))
 
-    def _text_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _text_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         index = int_of(value, "content_index", 0)
-        if not item.parts.setdefault(("text", index), _Text()).streamed:
+        if not item.parts.setdefault(("text", index), SeenPart()).streamed:
             yield from self._text(item, index, text_of(value, "text"), value.get("logprobs"))
 
-    def _annotation(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _annotation(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         yield from self._cite(item, int_of(value, "content_index", 0), dict_of(value, "annotation"))
 
-    def _cite(self, item: _Item, index: int, annotation: _Value) -> Iterator[Event]:
-        seen = item.parts.setdefault(("text", index), _Text())
+    def _cite(self, item: SeenItem, index: int, annotation: _Value) -> Iterator[Event]:
+        seen = item.parts.setdefault(("text", index), SeenPart())
         seen.cited += 1
         kind, url = text_of(annotation, "type"), text_of(annotation, "url")
         if kind != "url_citation" or not url:
@@ -331,27 +325,27 @@ class StreamDecoder:
             ranged = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
             yield Citation(item.part, url, text_of(annotation, "title"), start if ranged else None, end if ranged else None)
 
-    def _refusal(self, item: _Item, index: int, text: str) -> Iterator[Event]:
-        item.parts.setdefault(("refusal", index), _Text()).streamed |= bool(text)
+    def _refusal(self, item: SeenItem, index: int, text: str) -> Iterator[Event]:
+        item.parts.setdefault(("refusal", index), SeenPart()).streamed |= bool(text)
         if text:
             yield from self._leave()
             yield Refusal(text)
 
-    def _refusal_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _refusal_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         yield from self._refusal(item, int_of(value, "content_index", 0), text_of(value, "delta"))
 
-    def _refusal_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _refusal_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         index = int_of(value, "content_index", 0)
-        if not item.parts.setdefault(("refusal", index), _Text()).streamed:
+        if not item.parts.setdefault(("refusal", index), SeenPart()).streamed:
             yield from self._refusal(item, index, text_of(value, "refusal"))
 
-    def _part_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _part_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         part, index = dict_of(value, "part"), int_of(value, "content_index", 0)
         yield from self._content(item, index, part)
         if self._open is item and item.kind == "message" and item.place == ("text", index):
             yield from self._leave()
 
-    def _content(self, item: _Item, index: int, part: _Value) -> Iterator[Event]:
+    def _content(self, item: SeenItem, index: int, part: _Value) -> Iterator[Event]:
         """A whole content part, as far as it was not seen."""
         kind = text_of(part, "type")
         if kind == "output_text":
@@ -365,16 +359,16 @@ class StreamDecoder:
         elif kind == "reasoning_text":
             yield from self._thought_done(item, "content", index, text_of(part, "text"))
         elif ("", index) not in item.parts:
-            item.parts["", index] = _Text()
+            item.parts["", index] = SeenPart()
             self._unsaid.add(f"output[{item.index}].content[{index}]:{kind[:_LONGEST_LABEL]}")
 
     # ---- reasoning ----
 
-    def _thought(self, item: _Item, source: str, index: int, text: str) -> Iterator[Event]:
+    def _thought(self, item: SeenItem, source: str, index: int, text: str) -> Iterator[Event]:
         item.source = item.source or source
         if item.source != source or not text:
             return
-        seen = item.parts.setdefault((source, index), _Text())
+        seen = item.parts.setdefault((source, index), SeenPart())
         apart = item.said and not seen.streamed
         seen.streamed = True
         text = self._piece(item, text)
@@ -385,30 +379,30 @@ class StreamDecoder:
             item.said = True
             item.thought = (source, index)
 
-    def _thought_done(self, item: _Item, source: str, index: int, text: str) -> Iterator[Event]:
+    def _thought_done(self, item: SeenItem, source: str, index: int, text: str) -> Iterator[Event]:
         seen = item.parts.get((source, index))
         if seen is None or not seen.streamed:
             yield from self._thought(item, source, index, text)
 
-    def _summary_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _summary_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         yield from self._thought(item, "summary", int_of(value, "summary_index", 0), text_of(value, "delta"))
 
-    def _summary_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _summary_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         text = text_of(value, "text") or text_of(dict_of(value, "part"), "text")
         yield from self._thought_done(item, "summary", int_of(value, "summary_index", 0), text)
 
-    def _reasoning_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _reasoning_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         yield from self._thought(item, "content", int_of(value, "content_index", 0), text_of(value, "delta"))
 
-    def _reasoning_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _reasoning_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         yield from self._thought_done(item, "content", int_of(value, "content_index", 0), text_of(value, "text"))
 
-    def _seal(self, item: _Item, whole: _Value) -> Iterator[Event]:
+    def _seal(self, item: SeenItem, whole: _Value) -> Iterator[Event]:
         """A reasoning item is whole: text that was not seen, then what its provider wants back."""
         summary = tuple(text_of(part, "text") for part in dicts_of(whole, "summary"))
         for index, text in enumerate(summary):
             yield from self._thought_done(item, "summary", index, text)
-        for index, part in enumerate(dicts_of(whole, "content")):
+        for index, part in placed(dicts_of(whole, "content"), item.parts):
             yield from self._content(item, index, part)
         encrypted = text_of(whole, "encrypted_content")
         if encrypted:
@@ -419,7 +413,7 @@ class StreamDecoder:
 
     # ---- tool calls ----
 
-    def _call(self, item: _Item, whole: _Value) -> Iterator[Event]:
+    def _call(self, item: SeenItem, whole: _Value) -> Iterator[Event]:
         """Opens a call as soon as its name is known."""
         name = text_of(whole, "name")
         if item.part >= 0 or not name:
@@ -440,32 +434,41 @@ class StreamDecoder:
         if held:
             yield from self._arguments(item, held)
 
-    def _arguments(self, item: _Item, text: str) -> Iterator[Event]:
+    def _arguments(self, item: SeenItem, text: str) -> Iterator[Event]:
         if item.kind not in CALLS:
             return
         item.streamed |= bool(text)
         if item.part < 0:
             item.held.append(text)
             return
+        if not item.begun and item.kind == "function_call":
+            text = (item.null + text).lstrip(" \t\r\n")
+            if "null".startswith(text.rstrip()):
+                item.null = text
+                return
+        item.begun = item.begun or bool(text)
         text = self._piece(item, text)
         if item.text is not None:
             text = item.text.feed(text)
         if text:
             yield Arguments(item.part, text)
 
-    def _arguments_delta(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _arguments_delta(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         yield from self._arguments(item, text_of(value, "delta"))
 
-    def _arguments_done(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _arguments_done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
+        yield from self._call(item, value)
         if not item.streamed:
-            yield from self._arguments(item, text_of(value, CALLS.get(item.kind, "arguments")))
+            yield from self._arguments(item, jsontext.argument_text(value.get(CALLS.get(item.kind, "arguments"))))
 
-    def _close_call(self, item: _Item) -> Iterator[Event]:
+    def _close_call(self, item: SeenItem) -> Iterator[Event]:
         if item.part < 0:
             if item.held:
                 yield from self._garbled("a tool call without a name")
             return
         rest = item.joiner.finish() if item.joiner is not None else ""
+        if not item.begun and item.null.strip() != "null":
+            rest = item.null
         if item.text is not None:
             rest = item.text.feed(rest) + item.text.finish()
         if rest:
@@ -474,24 +477,23 @@ class StreamDecoder:
 
     # ---- items ----
 
-    def _added(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _added(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         whole = dict_of(value, "item")
         if item.kind in CALLS:
             yield from self._call(item, whole)
-            yield from self._arguments(item, text_of(whole, CALLS[item.kind]))
+            yield from self._arguments(item, jsontext.argument_text(whole.get(CALLS[item.kind]) or None))
         elif item.kind not in IN_TURN:
             yield Opaque(f"output[{item.index}]:{item.kind}")
 
-    def _done(self, item: _Item, value: _Value) -> Iterator[Event]:
+    def _done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
         if item.done:
             return
         whole = dict_of(value, "item")
         if item.kind in CALLS:
-            yield from self._call(item, whole)
             yield from self._arguments_done(item, whole)
             yield from self._close_call(item)
         elif item.kind == "message":
-            for index, part in enumerate(dicts_of(whole, "content")):
+            for index, part in placed(dicts_of(whole, "content"), item.parts):
                 yield from self._content(item, index, part)
         elif item.kind == "reasoning":
             yield from self._seal(item, whole)
@@ -514,13 +516,24 @@ class StreamDecoder:
                 yield from self._done(item, {})
         if self.ended:
             return
+        if value.get("type") == "response.incomplete":
+            response = response | {"status": "incomplete"}
+        reason = reason_of(response, self._calls > 0)
+        self._report(response, reason)
         usage = response.get("usage")
         if isinstance(usage, dict):
             yield Metered(from_responses(usage, response.get("service_tier")))
         self.ended = True
-        if value.get("type") == "response.incomplete":
-            response = response | {"status": "incomplete"}
-        yield Stop(reason_of(response, self._calls > 0))
+        yield Stop(reason or UNKNOWN)
+
+    def _report(self, response: _Value, reason: str) -> None:
+        """What the response says that no other shape has a word for."""
+        if not reason:
+            why = text_of(dict_of(response, "incomplete_details"), "reason")
+            self._unsaid.add(f"incomplete_details.reason:{why}" if why else f"status:{text_of(response, 'status')}")
+        for key, member in response.items():
+            if member and key not in quirks.OF_A_RESPONSE:
+                self._unsaid.add(key[:_LONGEST_LABEL])
 
     def _made_up(self, response: _Value) -> Iterator[Event]:
         """What the final list of items has and the stream did not: items, or their ends.
@@ -540,7 +553,7 @@ class StreamDecoder:
                 item = next((i for i in rest if i.kind == kind), None)
                 if item is not None:
                     rest.remove(item)
-            index = max(self._items, default=-1) + 1 if item is None else item.index
+            index = self._newest + 1 if item is None else item.index
             event = {"output_index": index, "item": whole}
             if item is None:
                 yield from self._of_item("response.output_item.added", event)
@@ -577,7 +590,7 @@ _HANDLERS: dict[str, Callable[[StreamDecoder, _Value], Iterator[Event]]] = {
     "response.cancelled": StreamDecoder._failed,
     "keepalive": StreamDecoder._keepalive,
 }
-_OF_ITEMS: dict[str, Callable[[StreamDecoder, _Item, _Value], Iterator[Event]]] = {
+_OF_ITEMS: dict[str, Callable[[StreamDecoder, SeenItem, _Value], Iterator[Event]]] = {
     "response.output_item.added": StreamDecoder._added,
     "response.output_item.done": StreamDecoder._done,
     "response.output_text.delta": StreamDecoder._text_delta,
@@ -591,6 +604,8 @@ _OF_ITEMS: dict[str, Callable[[StreamDecoder, _Item, _Value], Iterator[Event]]] 
     "response.reasoning_summary_part.done": StreamDecoder._summary_done,
     "response.reasoning_text.delta": StreamDecoder._reasoning_delta,
     "response.reasoning_text.done": StreamDecoder._reasoning_done,
+    "response.reasoning.delta": StreamDecoder._reasoning_delta,  # Open Responses
+    "response.reasoning.done": StreamDecoder._reasoning_done,
     "response.function_call_arguments.delta": StreamDecoder._arguments_delta,
     "response.function_call_arguments.done": StreamDecoder._arguments_done,
     "response.custom_tool_call_input.delta": StreamDecoder._arguments_delta,
@@ -616,13 +631,15 @@ _IMPLIED = {
     "response.reasoning_summary_part.done": "reasoning",
     "response.reasoning_text.delta": "reasoning",
     "response.reasoning_text.done": "reasoning",
+    "response.reasoning.delta": "reasoning",
+    "response.reasoning.done": "reasoning",
     "response.function_call_arguments.delta": "function_call",
     "response.function_call_arguments.done": "function_call",
     "response.custom_tool_call_input.delta": "custom_tool_call",
     "response.custom_tool_call_input.done": "custom_tool_call",
 }
 FAILED = ("failed", "cancelled")
-_INCOMPLETE = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "filter"}
+_CUT = frozenset({"length", "context", "filter", "refusal", "pause"})  # reasons that an answer can be incomplete for
 
 
 def decode_response(body: _Value, reply: Reply) -> list[Event]:
@@ -631,8 +648,11 @@ def decode_response(body: _Value, reply: Reply) -> list[Event]:
 
 
 def reason_of(response: _Value, calls: bool) -> str:
-    """The neutral reason of a finished response."""
-    if response.get("status") == "incomplete":
-        why = text_of(dict_of(response, "incomplete_details"), "reason")
-        return _INCOMPLETE.get(why, "end")
+    """The neutral reason of a finished response; "" where nobody knows the word."""
+    status, why = text_of(response, "status"), text_of(dict_of(response, "incomplete_details"), "reason")
+    if status == "incomplete":
+        reason = quirks.ending(why)
+        return reason if reason in _CUT else UNKNOWN if not why else ""
+    if status and quirks.ending(status) != "end" and status not in ("queued", "in_progress"):
+        return ""
     return "tool" if calls else "end"

@@ -38,6 +38,7 @@ from ..events import (
     ToolStart,
 )
 from ..ids import AnswerIds
+from ..logprobs import spelt_out
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_responses
@@ -148,6 +149,7 @@ class StreamEncoder:
         self._text_part = -1
         self._base = 0
         self._citations: list[Citation] = []
+        self._apart = False  # something that is not carried came since the last text began
         self._refused = False
         self._usage: Usage | None = None
         self._unsaid: tuple[list[Frame], int] = ([], 0)  # the frames before the terminal one, and its number: for `fail`
@@ -310,10 +312,11 @@ class StreamEncoder:
     # ---- messages ----
 
     def _text_start(self, event: TextStart) -> None:
-        if event.apart or self._message is None:
+        if event.apart or self._apart or self._message is None:
             self._leave()
         if self._reply.recall is not None:
             self._reply.recall.spoke()
+        self._apart = False
         self._text_part = event.part
         self._citations = []
         self._base = 0
@@ -327,8 +330,9 @@ class StreamEncoder:
             self._out.append(self._piece(message, event.text))
             return
         message.pieces.append(event.text)
-        message.logprobs += event.logprobs
-        self._emit("response.output_text.delta", **self._place(message), delta=event.text, logprobs=event.logprobs)
+        entries = spelt_out(event.logprobs)
+        message.logprobs += entries
+        self._emit("response.output_text.delta", **self._place(message), delta=event.text, logprobs=entries)
 
     def _refusal(self, event: Refusal) -> None:
         self._refused = True
@@ -557,6 +561,7 @@ class StreamEncoder:
         """Whoever serialises frames keeps the stream alive."""
 
     def _opaque(self, event: Opaque) -> None:
+        self._apart = True
         self._reply.unsaid.add(event.label)
 
 

@@ -85,7 +85,7 @@ def _web_search(request: Request, fields: Fields, kind: str) -> Tool:
         filters.report(request.ledger)
     location, size = fields.members("user_location"), fields.text("search_context_size")
     if location:
-        tool.search["user_location"] = location
+        tool.search["user_location"] = {"type": "approximate", **location}  # the one type, which only this shape may leave out
     if size:
         tool.search["search_context_size"] = size
     fields.report(request.ledger)

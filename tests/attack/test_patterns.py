@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from dragoman.codecs import splice
+from dragoman.codecs.chat import errors_in
 from dragoman.codecs.messages import facts
 from dragoman.conf import providers
 from dragoman.proxy.app import routes
@@ -55,6 +56,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/jsontext.py:_STRING_REST": ("match", [("", "a\\a", "\\")]),
     "codecs/jsontext.py:_WHOLE": ("match", [("", "\\u", ""), ("", "\\u00", "")]),
     "codecs/jsontext.py:_ESCAPE": ("sub", [("", "\\u00", "")]),
+    "codecs/jsontext.py:_PART_OF_A_TOKEN": ("fullmatch", [("", "fals", ""), ("", "e+", "")]),
     "codecs/ledger.py:_NOT_TOKEN": ("sub", []),
     "codecs/splice.py:_FLAT": ("match", [("{", '"a"', ""), ('{"', "\\\\", ""), ("{", '"', ""), ("{", "a", "")]),
     "proxy/keys/secrets.py:_ESCAPE": ("sub", [("", "%", "")]),
@@ -141,6 +143,7 @@ TRUSTED = {
     "codecs/chat/lessons.py:_TOOLS_BESIDE_REASONING": "see _LONGEST in codecs/lessons.py",
     "codecs/messages/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
     "codecs/responses/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
+    "codecs/chat/errors_in.py:_BLAMING": "see test_words_that_blame",
     "codecs/messages/facts.py:IDS": "see test_call_ids",
 }
 _CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
@@ -215,6 +218,11 @@ def test_keys() -> None:
 def test_call_ids() -> None:
     assert facts.IDS.pattern is not None
     _check(facts.IDS.pattern, "fullmatch", [("", "a", "!")])
+
+
+def test_words_that_blame() -> None:
+    for form, _ in errors_in._BLAMING:
+        _check(form, "fullmatch", [("a", "_", ""), ("a", "_too_a", "_"), ("a", "_policy", "x"), ("failed_to_", "a", "!")])
 
 
 def test_name_patterns() -> None:

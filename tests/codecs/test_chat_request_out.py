@@ -140,6 +140,13 @@ def test_web_search() -> None:
     assert from_messages(tools=[theirs]).dropped == "tools[*]:web_search_20250305"
 
 
+@pytest.mark.parametrize(("asked", "sent", "adapted"), [("30m", "30m", ""), ("12h", "30m", "prompt_cache_options.ttl=30m")])
+def test_how_long_a_cache_entry_stays(asked: str, sent: str, adapted: str) -> None:
+    carried = from_responses({"openai_host": True}, prompt_cache_options={"mode": "implicit", "ttl": asked})
+    assert carried.body["prompt_cache_options"] == {"mode": "implicit", "ttl": sent}
+    assert carried.adapted == adapted
+
+
 def test_tools_that_only_their_provider_runs() -> None:
     assert from_messages(tools=[{"type": "bash_20250124", "name": "bash"}]).dropped == "tools[*]:bash_20250124"
 

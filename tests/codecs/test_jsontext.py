@@ -130,7 +130,7 @@ def test_writing_has_no_limit_of_size_or_depth() -> None:
         ('{"id":18446744073709551616} x', {"id": 18446744073709551616}),
         ('{"a":"\\ud83d"}', {"a": HIGH}),
         ('{"a":"\\ud83d"} x', {"a": HIGH}),
-        ("null", None),
+        ("null", {}),
         ("[1]", None),
         ('"text"', None),
         ("12", None),

@@ -199,8 +199,8 @@ def test_a_whole_answer_is_the_same_events() -> None:
         ("refusal", {"stop_details": {"type": "refusal", "explanation": None}}, ev.Stop("refusal")),
         ("model_context_window_exceeded", {}, ev.Stop("context")),
         ("compaction", {}, ev.Stop("end")),
-        ("of_tomorrow", {}, ev.Stop("end")),
-        (["odd"], {}, ev.Stop("end")),
+        ("of_tomorrow", {}, ev.Stop("length")),
+        (["odd"], {}, ev.Stop("length")),
     ],
 )
 def test_stop_reasons(reason: Any, fields: dict[str, Any], wanted: ev.Stop) -> None:

@@ -225,7 +225,7 @@ SCHEMA = {"type": "object"}
             {
                 "type": "web_search_preview",
                 "filters": {"allowed_domains": ["a.b"], "mood": 1},
-                "user_location": {"type": "approximate", "city": "Ulm"},
+                "user_location": {"city": "Ulm"},  # the type is optional here only
                 "search_context_size": "low",
             },
             [

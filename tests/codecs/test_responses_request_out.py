@@ -692,3 +692,10 @@ def test_names_come_back() -> None:
     request = messages.decode_request(PLAIN["messages"] | {"tools": [{"name": "a.b"}, {"name": "c"}]})
     encoded = responses.encode_request(request, Capabilities(), "up")
     assert [encoded.tools.restore(tool["name"]).name for tool in encoded.body["tools"]] == ["a.b", "c"]
+
+
+def test_a_format_without_a_schema_gets_one() -> None:
+    """A chat caller may leave out what is required here."""
+    body, request = encode("chat", response_format={"type": "json_schema", "json_schema": {"name": "o"}})
+    assert body["text"]["format"] == {"type": "json_schema", "name": "o", "schema": {"type": "object"}}
+    assert changed(request) == "response_format"

@@ -377,7 +377,10 @@ PART = ev.PartStop(0)
             [ev.ToolStart(0, "c", "f"), PART],
         ),
         # what only this shape has
-        ([added(0, "mcp_call"), of("mcp_call_arguments.delta", 0, delta="{}"), done(0, "mcp_call")], [ev.Opaque("output[0]:mcp_call")]),
+        (
+            [added(0, "mcp_call"), of("mcp_call_arguments.delta", 0, delta="{}"), done(0, "mcp_call"), text(1, "a")],
+            [ev.Opaque("output[0]:mcp_call"), ev.TextStart(0), ev.Text(0, "a"), PART],
+        ),
         ([("audio.delta", {"delta": "x"}), ("of_tomorrow", {}), ("output_text.of_tomorrow", {})], []),
         (
             [text(0, "a"), of("output_text.annotation.added", 0, content_index=0, annotation={"type": "file_citation", "file_id": "x"})],
@@ -511,8 +514,8 @@ def test_no_usage_is_no_zero() -> None:
         ("completed", None, "end"),
         ("incomplete", {"reason": "max_output_tokens"}, "length"),
         ("incomplete", {"reason": "content_filter"}, "filter"),
-        ("incomplete", {"reason": "of_tomorrow"}, "end"),
-        ("incomplete", None, "end"),
+        ("incomplete", {"reason": "of_tomorrow"}, "length"),
+        ("incomplete", None, "length"),
     ],
 )
 def test_stop_reasons(status: str, details: Any, wanted: str) -> None:

@@ -257,9 +257,11 @@ def test_the_frames_themselves() -> None:
 def test_the_response_says_back_what_was_asked() -> None:
     asked = {
         "instructions": "I", "max_output_tokens": 5, "max_tool_calls": 2, "metadata": {"a": "b"}, "parallel_tool_calls": False,
+        "frequency_penalty": 0.5, "presence_penalty": -0.5,
         "prompt_cache_key": "k", "reasoning": {"effort": "low", "summary": "auto"}, "safety_identifier": "s", "service_tier": "flex",
         "store": False, "temperature": 0.5, "text": {"format": {"type": "json_object"}, "verbosity": "low"},
-        "tool_choice": {"type": "function", "name": "f"}, "tools": [{"type": "function", "name": "f", "parameters": {}, "strict": True}],
+        "tool_choice": {"type": "function", "name": "f"},
+        "tools": [{"type": "function", "name": "f", "parameters": {}, "strict": True, "description": "d"}],
         "top_logprobs": 2, "top_p": 0.5, "user": "u", "background": True,
     }  # fmt: skip
     told = reply(**asked)
@@ -283,9 +285,10 @@ def test_the_response_of_a_bare_request() -> None:
     wanted = {
         "created_at": 9, "model": "claude-x", "background": False, "conversation": None, "instructions": None, "max_output_tokens": None,
         "max_tool_calls": None, "metadata": {}, "parallel_tool_calls": True, "previous_response_id": None, "prompt_cache_key": None,
-        "reasoning": {"effort": None, "summary": None}, "safety_identifier": None, "service_tier": None, "store": True, "temperature": 1.0,
+        "reasoning": {"effort": None, "summary": None}, "safety_identifier": None,
+        "service_tier": "default", "store": True, "temperature": 1.0,
         "text": {"format": {"type": "text"}, "verbosity": "medium"}, "tool_choice": "auto", "tools": [], "top_logprobs": 0, "top_p": 1.0,
-        "usage": None, "user": None,
+        "usage": None, "user": None, "presence_penalty": 0.0, "frequency_penalty": 0.0,
     }  # fmt: skip
     assert wanted.items() <= values[-1]["response"].items()
     told.response_id = ""

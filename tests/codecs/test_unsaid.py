@@ -17,6 +17,9 @@ from .recited import STREAMS, WHOLE
 SHAPES: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
 
 
+TEXT = {"type": "output_text", "text": "a"}
+
+
 def reply(upstream: str) -> Reply:
     return Reply(Request("messages" if upstream == "chat" else "chat", "m", {}, True), upstream=upstream)
 
@@ -102,7 +105,7 @@ def test_events_within_a_hosted_item_are_reported_with_it() -> None:
         ),
         (
             "responses",
-            {"object": "response", "output": [{"type": "message", "content": [{"type": "hologram"}]}], "status": "completed"},
+            {"object": "response", "output": [{"type": "message", "content": [{"type": "hologram"}, TEXT]}], "status": "completed"},
             "output[0].content[0]:hologram",
         ),
     ],

@@ -1,0 +1,40 @@
+"""Reading what a chat upstream sent, whatever it is: an absent value and one of the wrong type are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def choice_of(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """The choice that is asked for: the first of index 0."""
+    for choice in dicts_of(chunk.get("choices")):
+        if not choice.get("index"):
+            return choice
+    return None
+
+
+def usage_of(chunk: dict[str, Any], choice: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The chunk's usage object, where its provider puts it: Groq also in `x_groq`, Moonshot also in the choice."""
+    for holder in (chunk, chunk.get("x_groq"), choice):
+        usage = holder.get("usage") if isinstance(holder, dict) else None
+        if isinstance(usage, dict) and usage:
+            return usage
+    return None
+
+
+def seconds_of(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and 0 < value < 1 << 53 else 0
+
+
+def str_of(holder: dict[str, Any], key: str) -> str:
+    value = holder.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def dicts_of(value: Any) -> Iterable[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else ()
+
+
+def texts_of(value: Any) -> str:
+    return "".join(str_of(part, "text") for part in dicts_of(value))

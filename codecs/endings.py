@@ -1,0 +1,13 @@
+"""How an answer is told to have ended where no shape has a word for it. What could be a failure is never the best case."""
+
+from __future__ import annotations
+
+from . import errors
+
+UNKNOWN = "length"
+"""The neutral reason of an end that nobody knows: the answer may lack something."""
+
+
+def failed(word: str) -> errors.GatewayError:
+    """The upstream says that it broke off. word: its own for that."""
+    return errors.Broken("The upstream reported that it failed to answer.", word[:100])
