@@ -105,7 +105,7 @@ class Stream:
         return bool(self._waiting)
 
     def offer(self, data: bytes) -> asyncio.Future[None] | None:
-        """Write; None if the kernel accepts everything at once, the usual case, or if the write closes the stream."""
+        """Write; None if the kernel accepts everything at once, the usual case, or if the stream is closed."""
         if not self._waiting:
             try:
                 count = self.send(data)
