@@ -1,6 +1,6 @@
 """Allow-lists of the headers that are forwarded between caller and upstream; all others are dropped.
 
-The caller's credentials and cookies are never forwarded, nor are an upstream's cookies. Names are lower-case.
+Credentials and cookies are on no list; Candidate.headers (routing) sets the credential for the upstream. Names are lower-case.
 """
 
 from __future__ import annotations
