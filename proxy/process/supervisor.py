@@ -74,7 +74,7 @@ class Supervisor:
         self._pause = 0.0
 
     def run(self) -> int:
-        """Run until all processes have ended. Returns 0, or the exit code of a worker that could not start or failed while stopping."""
+        """Run until all processes have ended. Returns 0, the exit code of one that could not start, or 1 if one failed while stopping."""
         self._signals, self._woken = os.pipe()
         for end in (self._signals, self._woken):
             os.set_blocking(end, False)
