@@ -26,7 +26,7 @@ from .quota import MINUTE, NANO, Bucket, LocalCounters, Standing, period
 
 log = logging.getLogger("dragoman")
 
-PATIENCE = 3.0  # seconds that an admission waits for Redis; longer than a busy machine takes, else a burst is counted here alone
+PATIENCE = 3.0  # seconds that an admission waits for Redis; more than a busy machine takes, else a burst passes both limits
 PAUSE = 2.0  # seconds between two attempts to send usage
 UNSURE = 8  # unacknowledged amounts, after which no new ones are sent
 REMEMBERED = 600  # seconds in which a repeated amount is recognised
