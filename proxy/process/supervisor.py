@@ -3,7 +3,7 @@
 Strategy: signal handlers only wake the parent's select loop, which then handles the signals, so that none is lost during a fork or
 delayed by a pause. Workers follow the parent's orders and ignore signals: Ctrl-C in a terminal and SIGTERM from systemd reach every
 process of the group and would otherwise count twice. Orders are bytes on a socket pair, which buffers them for a worker that is
-still starting; EOF tells the worker that the parent is gone. The worker reports on the same pair that it serves: if one exits with
+still starting; EOF tells the worker that the parent is gone. The worker reports on the same pair when it serves: if one exits with
 an error before any process of its number has served, all are stopped, since a replacement would fail too. A worker that keeps dying
 soon after its start is restarted with exponential backoff.
 """

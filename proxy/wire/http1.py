@@ -114,7 +114,7 @@ class Fields(HTTPHeaders):
     """HTTPHeaders whose get() is cheap for an absent header, the usual case."""
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default  # noqa: SIM401 - it would ask itself
+        return self[name] if name in self else default  # noqa: SIM401 - dict-style get() would recurse
 
 
 # an unambiguous header line; the quantifiers are possessive because blanks match two parts of it
