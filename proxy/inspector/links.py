@@ -1,8 +1,8 @@
 """Between the workers and the process of the admin listener: a Unix socket, one line of JSON a message.
 
-Up, from a worker: first who it is, then lists of the inspector's messages, and whenever that changes an object with the upstreams that
-the worker passes over. Down: whether somebody looks, and at content. A worker
-whose admin process is gone goes on as if nobody looked and calls again; a worker that is gone is taken off the list.
+Up, from a worker: first who it is, then lists of the inspector's messages, and whenever that changes an object with what the worker has
+to say of upstreams: who is passed over, what was learned. Down: whether somebody looks, and at content. A worker whose admin process
+is gone goes on as if nobody looked and calls again; a worker that is gone is taken off the list.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _UNREAD = 8 << 20  # bytes that may wait for the admin process; what comes on to
 _AGAIN = 1.0  # seconds between two calls
 
 
-PassedOver = tuple[str, str, float]  # Router.mark of an entry, the upstream's model, and until when: seconds since the epoch
+# Router.mark of an entry, the upstream's model, what is said of it, and until when: seconds since the epoch
+Note = tuple[str, str, str, float]
 
 
 def _path(folder: str) -> str:
@@ -37,10 +38,10 @@ def _path(folder: str) -> str:
 class Link:
     """A worker's end."""
 
-    def __init__(self, folder: str, number: int, inspector: Inspector, passed_over: Callable[[], list[PassedOver]]) -> None:
-        """folder: shared with the admin process. number: this worker's. passed_over: what is told with every `tell`."""
+    def __init__(self, folder: str, number: int, inspector: Inspector, notes: Callable[[], list[Note]]) -> None:
+        """folder: shared with the admin process. number: this worker's. notes: what is told with every `tell`."""
         self._path, self._number, self._inspector = _path(folder), number, inspector
-        self._passed_over = passed_over
+        self._notes = notes
         self._writer: asyncio.StreamWriter | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -72,20 +73,20 @@ class Link:
             writer.close()
 
     def tell(self) -> None:
-        """What this worker passes over has changed."""
-        self._send({"passed_over": self._passed_over()})
+        """What this worker says of upstreams has changed."""
+        self._send({"notes": self._notes()})
 
-    def _send(self, messages: list[Message] | dict[str, list[PassedOver]]) -> None:
+    def _send(self, messages: list[Message] | dict[str, list[Note]]) -> None:
         writer = self._writer
         if writer is not None and writer.transport.get_write_buffer_size() < _UNREAD:
             writer.write(_line(messages))
 
 
 class Hub:
-    """The admin process' end. workers: their numbers and process ids. passed_over: what each of them passes over."""
+    """The admin process' end. workers: their numbers and process ids. notes: what each of them says of upstreams."""
 
     def __init__(self) -> None:
-        self.passed_over: dict[int, list[PassedOver]] = {}
+        self.notes: dict[int, list[Note]] = {}
         self.ring = Ring(self._watch)
         self._links: dict[asyncio.StreamWriter, tuple[int, int]] = {}
         self._state = _line({"watch": False, "content": False})
@@ -108,14 +109,17 @@ class Hub:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            hello = orjson.loads(await reader.readline())
+            first = await reader.readline()
+            if not first:
+                return  # the worker has ended before it said anything
+            hello = orjson.loads(first)
             number = hello["worker"]
             self._links[writer] = (number, hello["pid"])
             writer.write(self._state)
             while data := await reader.readline():
                 message = orjson.loads(data)
                 if isinstance(message, dict):
-                    self.passed_over[number] = message["passed_over"]
+                    self.notes[number] = message["notes"]
                 else:
                     self.ring.take(message)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -124,7 +128,7 @@ class Hub:
             known = self._links.pop(writer, None)
             if known is not None:
                 self.ring.lost(known[0])
-                self.passed_over.pop(known[0], None)
+                self.notes.pop(known[0], None)
             writer.close()
 
     async def close(self) -> None:

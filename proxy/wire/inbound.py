@@ -137,6 +137,7 @@ class Inbound(httputil.HTTPConnection):
         try:
             count = self.stream.receive(self._buffer)
         except NOT_READY:
+            self.stream.look_again()
             return
         except OSError as error:
             self.stream.error = error.with_traceback(None)  # the frames refer to this object: a cycle
@@ -148,6 +149,7 @@ class Inbound(httputil.HTTPConnection):
                 self.stream.close()
             return
         self._received(bytes(self._buffer[:count]))
+        self.stream.look_again()
 
     def _received(self, data: bytes) -> None:
         if self._write_finished and not self._read_finished:
