@@ -20,7 +20,7 @@ class ArgumentText:
     begun: some of the arguments came. pieces: what goes on of them, in order.
     """
 
-    __slots__ = ("_again", "_cumulative", "_held", "_scanned", "_scanner", "begun", "pieces", "plain")
+    __slots__ = ("_again", "_counted", "_cumulative", "_held", "_scanned", "_scanner", "_size", "begun", "pieces", "plain")
 
     def __init__(self) -> None:
         self.begun = False
@@ -28,6 +28,7 @@ class ArgumentText:
         self.pieces: list[str] = []
         self._scanner = ObjectScanner()
         self._scanned = 0  # of the pieces
+        self._counted = self._size = 0  # so many of the pieces have so many characters
         self._held = ""  # what may become null
         self._again: list[str] = []  # pieces that begin like all before them, and wait
         self._cumulative = False  # every piece says all that was said before
@@ -36,6 +37,8 @@ class ArgumentText:
         """What of a piece goes on; "" when that is not known yet, or when it only says again what was said."""
         if not self.begun:
             return self._first(text)
+        if not text:
+            return ""
         if self._again:
             return self._waited(text)
         if self._cumulative:
@@ -43,7 +46,7 @@ class ArgumentText:
         if self.complete():
             self.plain = False
             return ""
-        if text.startswith("{") and text.startswith(said := "".join(self.pieces)):
+        if text.startswith("{") and (said := self._repeated(text)) is not None:
             self._again.append(text)
             self.plain = False
             return self._decided(said)
@@ -70,7 +73,7 @@ class ArgumentText:
     def _first(self, text: str) -> str:
         text = (self._held + text).lstrip(" \t\r\n")
         if "null".startswith(text.rstrip()):
-            self._held = text
+            self._held = text.rstrip()
             return ""
         self._held = ""
         self.begun = True
@@ -99,11 +102,21 @@ class ArgumentText:
         last, self._again = self._again[-1], []
         return self._more(last)
 
+    def _repeated(self, text: str) -> str | None:
+        """The pieces joined, if the text begins with them. Whatever it is, that costs no more than the text is long."""
+        self._size += sum(map(len, self.pieces[self._counted :]))
+        self._counted = len(self.pieces)
+        if len(text) < self._size:
+            return None
+        joined = "".join(self.pieces)
+        return joined if text.startswith(joined) else None
+
     def _more(self, text: str) -> str:
         """A piece of one that says everything again."""
-        said = "".join(self.pieces)
-        if text.startswith(said):
+        said = self._repeated(text)
+        if said is not None:
             self.pieces, self._scanned, self._scanner = [text], 0, ObjectScanner()
+            self._counted = self._size = 0
             return text[len(said) :]
         if self.complete():
             return ""
@@ -117,11 +130,13 @@ class Telling:
     The second piece asks, by beginning with the first one, and the third one answers.
     """
 
-    __slots__ = ("_cumulative", "_said", "_waits", "plain")
+    __slots__ = ("_beside", "_cumulative", "_said", "_size", "_waits", "plain")
 
     def __init__(self) -> None:
         self.plain = False
         self._said = ""
+        self._beside: list[str] = []  # what came since and did not repeat it
+        self._size = 0  # characters of that
         self._waits = ""
         self._cumulative = False
 
@@ -131,9 +146,7 @@ class Telling:
             self._said = text
             return text
         if self._cumulative:
-            again = text.startswith(said)
-            self._said = text if again else said + text
-            return text[len(said) :] if again else text
+            return self._more(text)
         if not self._waits and len(text) > len(said) and said.strip() and text.startswith(said):
             self._waits = text
             return ""
@@ -143,6 +156,16 @@ class Telling:
             return text[len(said) :]
         self.plain = True
         return waited + text
+
+    def _more(self, text: str) -> str:
+        """A piece of one that tells everything again. Comparing costs no more than the text is long."""
+        length = len(self._said) + self._size
+        if len(text) >= length and text.startswith("".join([self._said, *self._beside])):
+            self._said, self._beside, self._size = text, [], 0
+            return text[length:]
+        self._beside.append(text)
+        self._size += len(text)
+        return text
 
     def finish(self) -> str:
         """What waits for an answer that does not come: long beginnings are not alike by chance."""

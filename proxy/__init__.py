@@ -1,1 +1,1 @@
-"""The long-running process: routing, the upstream client, the life of one exchange, the command line."""
+"""The gateway: processes, the wire, exchanges, routing, stored state, keys, telemetry, the inspector, the command line."""

@@ -1,4 +1,4 @@
-"""The table of paths: the one place that knows every handler."""
+"""The Tornado applications of the listeners: the only module that maps paths to handlers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .inspector.admin import Admin
 from .wire.headers import is_loopback
 from .wire.pages import Hosts
 
-# clients write base URLs with and without /v1, and join them with one slash or two
+# callers configure base URLs with and without /v1, and join paths with one slash or two
 _V1 = r"/+(?:v1/+)*"
 
 
 def routes() -> list[tuple[str, type[base.Handler]]]:
-    """Path patterns and their handlers; the first that fits is taken."""
+    """Path patterns and their handlers; the first match is used."""
     return [
         *((_V1 + _pattern(shape), model.serving(shape)) for shape in SHAPES.values()),
         (_V1 + r"messages/+count_tokens/*", tokens.CountTokens),
@@ -53,12 +53,12 @@ class ModelApplication(Application):
     """The application of a model listener."""
 
     def __init__(self, gateway: Gateway, listener: Listener = Listener()) -> None:  # noqa: B008 - it is frozen
-        """The setting `timeout`, seconds that a whole request may take, is the listener's, and changes with a reload."""
-        # behind a public address a name cannot be judged that nobody has listed: any may be the gateway's
+        """The setting `timeout`, in seconds for a whole request, comes from the listener; a reload changes it."""
+        # on other addresses than loopback any name may be the gateway's, so that Host is checked only if `hosts` is configured
         judged = listener.hosts or is_loopback(listener.address)
         self._shared: dict[str, Any] = {"gateway": gateway, "hosts": Hosts(listener.hosts) if judged else None}
         found = routes()
-        # as nearly all requests have it: found without trying one pattern after the other
+        # the usual paths: found without matching patterns
         self._usual = {f"/v1{shape.path}": handler for shape, (_, handler) in zip(SHAPES.values(), found, strict=False)}
         super().__init__(
             [(pattern, handler, self._shared) for pattern, handler in found],

@@ -1,6 +1,6 @@
 """The command line: serve, check, probe, translate, load. Exit codes: 0, 1 failure at run time, 2 usage or configuration.
 
-What a command needs is imported when it runs: `serve` holds SIGHUP back before anything else, and `--version` needs nothing.
+Commands import their modules when they run: `serve` must block SIGHUP before anything else, and `--version` needs none of them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_place(command: argparse.ArgumentParser, what: str) -> None:
-    """What says where a gateway listens."""
+    """Add the arguments that say where a gateway listens."""
     otherwise = f"default: ./{DEFAULT_FILE} when it exists, else the keys in the environment"
     command.add_argument("config", nargs="?", metavar="CONFIG", help=otherwise)
     command.add_argument("--host", help=f"address {what}, instead of the file's; without a file: 127.0.0.1")
@@ -77,7 +77,7 @@ def _add_load(load: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `dragoman`; returns its exit code."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it can be obeyed: one that comes meanwhile counts then
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # delivered when `serve` can handle it
     given = parser().parse_args(arguments)
     if given.command != "serve":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
@@ -94,13 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return 1
-    except BrokenPipeError:  # whoever read it has enough (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still kept is written at exit, once more
+    except BrokenPipeError:  # the reader has closed the pipe (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the exit flushes stdout again
         return 1
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
-    """Reads a whole number within bounds."""
+    """An argument type: a whole number within bounds."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) <= most:
@@ -124,7 +124,7 @@ def _positive(text: str) -> float:
 
 
 def _reader(given: argparse.Namespace) -> tuple[Callable[[], Config], bool]:
-    """What reads the configuration, as often as it is called, and whether there is a file. It raises ConfigError."""
+    """A function that loads the configuration on each call and may raise ConfigError; and whether there is a file."""
     from .. import conf
     from .process import serve
 

@@ -1,4 +1,7 @@
-"""What all requests of one worker share: the configuration in force, the upstream clients, the memory, and who is being served."""
+"""What all requests of one worker share: the configuration, the upstream client, stored state, metrics, requests in progress.
+
+It holds no logic of a request: that is in exchange/ and the handlers.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ log = logging.getLogger("dragoman")
 
 
 class Gateway:
-    """One worker's. Make it inside the running loop. services: what exchanges that begin now work with."""
+    """The shared state of one worker; create it inside the running loop. services: for exchanges that begin now."""
 
     services: Services
 
@@ -43,28 +46,28 @@ class Gateway:
         counters: LocalCounters | None = None,
         number: int = 0,
     ) -> None:
-        """tell: what gets each exchange's log line; None logs nothing. counters: what the workers of this machine share.
+        """tell: called with each exchange's log line; None logs nothing. counters: shared by the workers of this machine.
 
-        number: this worker's among several.
+        number: of this worker, 0 if it is the only one.
         """
         self.metrics = Metrics()
         self.bodies = Bodies(0)
         self.inspector = Inspector(number)
-        self.tracer = _tracer(config)  # None: nothing is traced
+        self.tracer = _tracer(config)  # None: tracing is off
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
-        self.ready = True  # what /readyz says
+        self.ready = True  # whether /readyz answers 200
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl, config.state_storage.reasoning_ttl)
         self.live = Live()
         self.loop = asyncio.get_running_loop()
         self._demo = DemoClient()
         self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
-        self.on_notes: Callable[[], None] = lambda: None  # called when `notes` gives something else
+        self.on_notes: Callable[[], None] = lambda: None  # called when `notes` changes
         self._lessons = Lessons(self.loop.time, lambda: self.on_notes())
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
-        """Put a configuration in force for the exchanges to come; those under way keep what they have."""
+        """Apply a configuration to new exchanges; those in progress keep the old one."""
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.services = Services(
             config=config,
@@ -87,7 +90,7 @@ class Gateway:
         self.on_notes()
 
     def notes(self) -> list[Note]:
-        """What there is to say of upstreams at the moment, for whoever shows it: who is asked last, and what was learned."""
+        """Notes on upstreams for operators (ejections, learned refusals): mark, model, text, end in seconds since the epoch."""
         now, mark, services = time(), self.services.router.mark, self.services
         failed = "failed lately, asked last"
         found = [(mark(one.provider), one.model, failed, now + left) for one, left in services.ejection.passed_over()]
@@ -109,12 +112,12 @@ class Gateway:
 
     @property
     def exchanges(self) -> set[Exchange]:
-        """Requests that reach an upstream, as long as they run."""
+        """The exchanges in progress."""
         return self.live.exchanges
 
     @property
     def serving(self) -> set[object]:
-        """Requests that are read or answered, exchanges and others."""
+        """All requests in progress, exchanges and others."""
         return self.live.serving
 
     @property
@@ -135,7 +138,7 @@ class Gateway:
 
 
 def _tracer(config: Config) -> Tracer | None:
-    """Imported here and not above: without an endpoint nothing of OpenTelemetry is loaded."""
+    """The tracer, or None. Imported lazily, so that OpenTelemetry is loaded only when an endpoint is configured."""
     if config.tracing.otlp_endpoint is None:
         return None
     try:
@@ -147,7 +150,7 @@ def _tracer(config: Config) -> Tracer | None:
 
 
 def _counters(config: Config, here: LocalCounters) -> Counters:
-    """Where the use of access keys is counted: in Redis when that keeps the state, for all replicas."""
+    """The counters of access keys: in Redis, for all replicas, when the state is stored there; else `here`."""
     if config.state_storage.type != "redis":
         return here
     stores.check(config.state_storage)

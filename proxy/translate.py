@@ -1,7 +1,7 @@
-"""`dragoman translate`: one request, one answer or one recorded stream in another shape, without any network.
+"""`dragoman translate`: converts a request, a response or a recorded stream to another shape, without network access.
 
-What the bytes are is told by how they begin and by what only an answer holds. In its own shape nothing is changed. An answer's
-reasoning is written out as far as the shape can say it, since nobody is there who could ask for more or less.
+The kind of input is recognised by its first bytes and by members that only responses have. Input in the target shape is returned
+unchanged. Reasoning is written as fully as the target shape allows, as there is no request that limits it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ..codecs.request import Request
 _NEITHER = "neither a JSON object nor a stream of server-sent events"
 
 Told = tuple[bytes, list[str], int]
-"""What to write, what to report of it line by line, and the exit code."""
+"""The output, the lines of the report, and the exit code."""
 
 
 def translate(data: bytes, source: str, target: str) -> Told:
-    """What the bytes are in the other shape."""
+    """Convert the input to the target shape. Errors are lines of the report."""
     text = data.removeprefix(sse.BOM).lstrip()
     try:
         if not text.startswith((b"{", b"[")):

@@ -1,1 +1,1 @@
-"""Who may ask for what, how much of it, and what it costs."""
+"""Access keys, their limits and budgets, and the cost of responses."""

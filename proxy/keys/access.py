@@ -1,8 +1,8 @@
-"""Who may ask for what: access keys, known by their SHA-256 alone.
+"""Access keys: authentication by SHA-256 hash, and the models that each key may use.
 
-A key is found by its hash and from then on called by its name: rights, counts and stored state belong to that name. So no two keys
-may have one (conf sees to it, and Access refuses it), and a key without a name is called by its hash, not by its place in the file:
-when another key is removed it keeps its own counts and state, and does not come by the other's.
+A key is looked up by its hash and identified by its name from then on: rights, counts and stored responses belong to the name. Names
+are therefore unique (conf checks that, and so does Access). A key without a name is identified by its hash, not by its place in the
+file: when another key is removed, it keeps its own counts and state and does not inherit the other's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...conf.providers import fits
 
 
 class Access:
-    """The access keys of one configuration. Without any, every caller is let in."""
+    """The access keys of one configuration. Without keys every caller is admitted."""
 
     def __init__(self, keys: tuple[AccessKey, ...]) -> None:
         """Raises ValueError when two keys have one name."""
@@ -38,31 +38,31 @@ class Access:
         return key.name
 
     def knows(self, credential: str | None) -> bool:
-        """Whether `admit` would let this caller in."""
+        """Whether `admit` accepts this credential."""
         return self.open or (credential is not None and self._find(credential) is not None)
 
     def _find(self, credential: str) -> AccessKey | None:
         given = sha256(credential.encode("utf-8", "surrogateescape")).hexdigest()
-        # who cannot choose a hash learns nothing from the time that looking it up takes; and the last step takes always the same
+        # The look-up's timing reveals nothing, as nobody can choose a hash; the final comparison takes constant time.
         key = self._by_hash.get(given)
         return key if key is not None and hmac.compare_digest(given, key.key_sha256) else None
 
     def allows(self, name: str, model: str) -> bool:
-        """Whether the key called `name` may ask for this model."""
+        """Whether the key `name` may use this model."""
         key = self._by_name.get(name)
         return key is None or fits(model, key.models)
 
     def restricted(self, name: str) -> bool:
-        """Whether there are models that the key called `name` may not ask for."""
+        """Whether there are models that the key `name` may not use."""
         key = self._by_name.get(name)
         return key is not None and "*" not in key.models
 
     def wants_prices(self, name: str) -> bool:
-        """Whether the budget of the key called `name` refuses models without a price."""
+        """Whether the budget of the key `name` refuses models without a price."""
         key = self._by_name.get(name)
         return key is not None and key.budget is not None and key.budget.unpriced == "refuse"
 
     def check_model(self, name: str, model: str, param: str = "model") -> None:
-        """Raises Forbidden when the key called `name` may not ask for this model. param: where the request names it."""
+        """Raise Forbidden when the key `name` may not use this model. param: the parameter that names it."""
         if not self.allows(name, model):
             raise errors.Forbidden(f"This API key may not use the model `{model[:200]}`.", param=param)

@@ -1,7 +1,7 @@
-"""What an answer costs: token counts times a price. Pure arithmetic, for the log line, the metrics and budgets.
+"""The cost of a response: token counts times a price. Pure arithmetic, for the log line, the metrics and budgets.
 
-Usage counts everything that was read as input; what was read from a cache or written to one has a price of its own, and an
-upstream that gives cached tokens beyond its own total is charged for what it gives.
+Usage.input includes cached tokens, which have prices of their own (cache reads and cache writes). If an upstream reports more cached
+tokens than input tokens, the cached tokens are charged as reported.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from ...codecs.usage import Usage
 from ...conf.model import Price
 
-_UNIT = 1_000_000  # tokens that a price is for
-_MOST = 2**63  # tokens: an upstream can name numbers that no float holds
+_UNIT = 1_000_000  # a price is for so many tokens
+_MOST = 2**63  # tokens: an upstream can report integers that no float can hold
 
 
 def cost(usage: Usage | None, price: Price | None) -> float:
-    """USD of one answer; 0.0 when its tokens or its model's price are not known."""
+    """The cost of one response in USD; 0.0 when its usage or the price is unknown."""
     if usage is None or price is None:
         return 0.0
     read, written = min(usage.cache_read or 0, _MOST), min(usage.cache_write or 0, _MOST)

@@ -1,14 +1,14 @@
-"""What an access key may use: requests and tokens per minute, and a budget of dollars per period. Counted once for all workers.
+"""Limits of access keys: requests and tokens per minute, and a budget in USD per period, counted over all workers.
 
-A request is counted when it is let in, so a limit of requests is exact however many callers come at once. What an answer costs is
-known only when it is over: tokens and dollars are added then, nothing is reserved, and a request is refused once its key's limit is
-reached. What is under way at that moment goes on, so these two can be passed by the answers that were being given.
+A request is counted when it is admitted, so the limit of requests is exact under any concurrency. Tokens and cost are known only at
+the end of a response: they are added then, nothing is reserved, and requests are refused once the key's limit is reached. Requests
+in progress continue, so these two limits can be exceeded by the responses that are in progress.
 
-    LocalCounters    memory that the workers of one machine share: made before they are forked, gone when the last one ends
+    LocalCounters    memory shared by the workers of one machine, created before they are forked, gone when the last one ends
     RedisCounters    (quota_redis.py) all replicas together, with state_storage of type redis
 
-A minute is the last 60 seconds of the clock, the present one included: it slides, and no two minutes have to be told apart.
-Periods of a budget are the calendar's, in UTC; a week begins on Monday. Money is counted in whole billionths of a dollar.
+A minute is a sliding window of the last 60 seconds, including the current one. A budget's periods are calendar periods in UTC; weeks
+begin on Monday. Money is counted in integral billionths of a dollar.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from ...conf.model import AccessKey, Config
 
 log = logging.getLogger("dragoman")
 
-MINUTE = 60  # seconds that are counted
+MINUTE = 60  # seconds in the sliding window
 NANO = 1_000_000_000  # parts of a dollar
-MOST_TOKENS = 10**12  # of one answer: what an upstream counts beyond that, or below nothing, is no count
-MOST_NANO = 10**15
-GREATEST = 2**63 - 1  # that a cell can hold
-ROOM = 65536  # keys that the shared memory has room for; what is not used takes no memory
+MOST_TOKENS = 10**12  # of one response; an upstream's count is clamped to 0 … MOST_TOKENS
+MOST_NANO = 10**15  # of one response, likewise
+GREATEST = 2**63 - 1  # the largest value of a cell
+ROOM = 65536  # slots in the shared memory; unused ones take no memory
 
 
 class Bucket(NamedTuple):
-    """What was counted in one second. second: of whatever clock the counters have."""
+    """The counts of one second. second: of the counters' clock."""
 
     second: int
     requests: int
@@ -53,7 +53,7 @@ class Bucket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A key's counts as they were when a request asked to be let in. now: seconds, of the clock of the buckets."""
+    """A key's counts when a request was about to be admitted. now: seconds of the buckets' clock."""
 
     now: float
     buckets: tuple[Bucket, ...]
@@ -62,13 +62,13 @@ class Standing:
 
 
 class Counters(Protocol):
-    """Where use is counted. Only keys that `limited` finds are counted."""
+    """The storage of the counts. Only keys for which `limited` is true are counted."""
 
     async def admit(self, key: AccessKey) -> Standing:
-        """Count one request of this key if all its limits allow it: one step that no other caller can come between."""
+        """Count one request of this key if its limits allow it, atomically."""
 
     def settle(self, key: AccessKey, tokens: int, nano: int) -> None:
-        """Add what an answer used."""
+        """Add the usage of a response. nano: billionths of a dollar."""
 
     async def close(self) -> None: ...
 
@@ -78,16 +78,16 @@ def limited(key: AccessKey) -> bool:
 
 
 class Quota:
-    """The limits of one configuration's keys over the counters."""
+    """The limits of one configuration's keys, applied to the counters."""
 
     def __init__(self, keys: Iterable[AccessKey], counters: Counters) -> None:
         self._keys = {key.name: key for key in keys if limited(key)}
         self._counters = counters
 
     async def admit(self, name: str, shape: str) -> dict[str, str]:
-        """The rate-limit headers that the answer carries, in the shape's words. Raises OverQuota.
+        """Count a request and return the rate-limit headers for the response, as the shape names them. Raises OverQuota.
 
-        name: the caller's key, "" when there is none. Nothing is done for a key without limits.
+        name: of the caller's key, "" if there is none. Does nothing for a key without limits.
         """
         key = self._keys.get(name)
         if key is None:
@@ -101,19 +101,19 @@ class Quota:
         return headers
 
     def settle(self, name: str, usage: Usage | None, usd: float) -> None:
-        """Add what an answer used, however it ended."""
+        """Add the usage of a response, however it ended."""
         key = self._keys.get(name)
         if key is not None and usage is not None:
             self._counters.settle(key, _bounded(usage.all, MOST_TOKENS), _bounded(usd * NANO, MOST_NANO))
 
 
 def _bounded(count: float, most: int) -> int:
-    """A count as it is added up, whatever an upstream says."""
+    """The count rounded and clamped to 0 … most; 0 for NaN."""
     return max(0, min(most, round(min(count, most)))) if count == count else 0
 
 
 def note(config: Config) -> str | None:
-    """What an operator should know of how this configuration's limits are counted; None when there is nothing to say."""
+    """A warning when the limits of this configuration are counted per machine, else None."""
     if config.state_storage.type == "redis" or not any(map(limited, config.access_keys)):
         return None
     return (
@@ -126,7 +126,7 @@ def note(config: Config) -> str | None:
 
 
 class _Use(NamedTuple):
-    """Of one limit. fits_in, full_in: seconds until one more is allowed, and until all of it is there again."""
+    """The use of one limit. fits_in, full_in: seconds until another request is allowed, and until the whole limit is available."""
 
     limit: int
     used: int
@@ -135,7 +135,7 @@ class _Use(NamedTuple):
 
 
 def _use(counts: Iterable[tuple[int, int]], now: float, limit: int) -> _Use:
-    """counts: second and count, in any order."""
+    """counts: pairs of second and count, in any order."""
     current = sorted((second, count) for second, count in counts if count and int(now) - MINUTE < second <= int(now))
     used = left = sum(count for _, count in current)
     fits_in = 0.0
@@ -160,7 +160,7 @@ def _tokens(key: AccessKey, standing: Standing) -> _Use | None:
 
 
 def allows(key: AccessKey, standing: Standing) -> bool:
-    """Whether one more request may come in."""
+    """Whether the limits allow another request."""
     uses = (_requests(key, standing), _tokens(key, standing))
     return not _over_budget(key, standing.spent) and all(use is None or use.used < use.limit for use in uses)
 
@@ -170,7 +170,7 @@ def _over_budget(key: AccessKey, spent: int) -> bool:
 
 
 def _headers(key: AccessKey, standing: Standing, shape: str) -> dict[str, str]:
-    """What is left when this request is taken into account."""
+    """The rate-limit headers, with this request counted."""
     requests, tokens = _requests(key, standing), _tokens(key, standing)
     families = {}
     if requests is not None:
@@ -197,14 +197,14 @@ def _refusal(key: AccessKey, standing: Standing) -> errors.OverQuota:
 
 
 class Period(NamedTuple):
-    """One stretch of a budget. number: another one for each, within its kind."""
+    """One period of a budget. number: unique among periods of the same length."""
 
     number: int
     ends: datetime
 
 
 def period(per: str, now: float) -> Period:
-    """The hour, day, week or month that holds this moment. now: seconds since the epoch."""
+    """The hour, day, week or month that contains `now`, in seconds since the epoch."""
     moment = datetime.fromtimestamp(now, UTC)
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     if per == "hour":
@@ -222,19 +222,19 @@ def period(per: str, now: float) -> Period:
 # ---- the workers of one machine ----
 
 _PERIODS = ("hour", "day", "week", "month")
-_NAME, _SECONDS, _REQUESTS, _TOKENS = 0, 4, 4 + MINUTE, 4 + 2 * MINUTE  # where a slot holds what, in cells of 8 bytes
+_NAME, _SECONDS, _REQUESTS, _TOKENS = 0, 4, 4 + MINUTE, 4 + 2 * MINUTE  # offsets in a slot, in cells of 8 bytes
 _PERIOD, _SPENT, _SLOT = 4 + 3 * MINUTE, 5 + 3 * MINUTE, 6 + 3 * MINUTE
 
 
 class LocalCounters:
-    """A mapping that processes share which are forked after it was made.
+    """Counters in a memory mapping, shared by processes that are forked after its creation.
 
-    Each key has a slot: the hash of its name, a ring of 60 seconds, and what was spent in the present period. A worker that dies
-    takes its lock with it; one that is started in its place goes on with what was counted.
+    Each key has a slot: the hash of its name, a ring of 60 seconds, and the money spent in the current period. The kernel releases
+    the lock of a worker that dies; its replacement continues with the same counts.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, calendar: Callable[[], float] = time.time) -> None:
-        """clock: seconds that all processes of the machine agree on and that never go back. calendar: seconds since the epoch."""
+        """clock: monotonic seconds, the same in all processes of the machine. calendar: seconds since the epoch."""
         self._clock, self._calendar = clock, calendar
         self._file = _memory_file()
         weakref.finalize(self, os.close, self._file)
@@ -266,7 +266,7 @@ class LocalCounters:
                 self._cells[at + _SPENT] = min(GREATEST, self._spent(at, key) + nano)
 
     async def close(self) -> None:
-        """Nothing: the memory goes with the processes."""
+        """Does nothing: the memory is freed with the last process."""
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -277,7 +277,7 @@ class LocalCounters:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def _slot(self, name: str) -> int:
-        """Where a key's cells begin: by the hash of its name, or behind it when another stands there."""
+        """The offset of a key's slot: a hash table with linear probing."""
         known = self._slots.get(name)
         if known is not None:
             return known
@@ -300,7 +300,7 @@ class LocalCounters:
         return (Bucket(*row) for row in zip(*columns, strict=True) if row[1] or row[2])
 
     def _second(self, at: int, second: int) -> int:
-        """The place of this second in its columns, emptied of an older one."""
+        """The offset of this second in the ring; clears the counts of an older second there."""
         place = at + second % MINUTE
         if self._cells[place + _SECONDS] != second:
             self._cells[place + _SECONDS] = second
@@ -308,7 +308,7 @@ class LocalCounters:
         return place
 
     def _spent(self, at: int, key: AccessKey) -> int:
-        """In the present period: 0 when that has only just begun."""
+        """The money spent in the current period, in billionths of a dollar; starts a new period at 0."""
         if key.budget is None:
             return 0
         number = period(key.budget.per, self._calendar()).number * len(_PERIODS) + _PERIODS.index(key.budget.per)
@@ -318,7 +318,7 @@ class LocalCounters:
 
 
 def _memory_file() -> int:
-    """A file without a name: in memory where the system has such files, for a machine whose disk cannot be written."""
+    """An anonymous file, in memory if possible, as the disk may be read-only."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("dragoman-quota")
     with tempfile.TemporaryFile() as file:

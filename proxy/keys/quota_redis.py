@@ -1,12 +1,12 @@
-"""Use of access keys counted in Redis: one script for each step, so that all replicas together admit no more than the limit.
+"""Counters of access keys in Redis, shared by all replicas; each step is one script, hence atomic.
 
     dragoman:{quota:NAME}:minute            hash: r<second> requests and t<second> tokens, of the last 60 seconds of the server's clock
-    dragoman:{quota:NAME}:minute:last       hash: the last amount that each worker sent, for ten minutes
+    dragoman:{quota:NAME}:minute:last       hash: the token of the last amount that each worker sent, for ten minutes
     dragoman:{quota:NAME}:<period><number>  string: billionths of a dollar spent in that period
 
-Without an answer from Redis the machine's own counters decide, which see all that its workers do: a gateway that is a little too
-generous for a while is better than none. Nobody waits for that twice: the first admission without an answer in time, or a row of slow
-ones, opens a breaker (wire/breaker.py), and until Redis answers again admissions do not ask it.
+When Redis does not answer, the machine's own counters decide, which count all of its workers: limits that are too generous for a
+while are better than no service. The first admission that times out, or a series of slow ones, opens a breaker (wire/breaker.py),
+and admissions do not ask Redis until it answers again.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .quota import MINUTE, NANO, Bucket, LocalCounters, Standing, period
 
 log = logging.getLogger("dragoman")
 
-PATIENCE = 3.0  # seconds that an admission waits for Redis: beyond what a busy machine takes, or a storm would be let in twice
-PAUSE = 2.0  # seconds between two tries to tell it what is owed
-UNSURE = 8  # amounts sent without an answer, after which no other is
-REMEMBERED = 600  # seconds in which a repetition is known as one
-SLOW = 1.0  # seconds: an answer that takes longer is slow
-SLOW_FOR = 5.0  # seconds of nothing but slow answers, after which it counts as not answering
+PATIENCE = 3.0  # seconds that an admission waits for Redis; more than a busy machine takes, else a burst passes both limits
+PAUSE = 2.0  # seconds between two attempts to send usage
+UNSURE = 8  # unacknowledged amounts, after which no new ones are sent
+REMEMBERED = 600  # seconds in which a repeated amount is recognised
+SLOW = 1.0  # seconds, after which a reply is slow
+SLOW_FOR = 5.0  # seconds with slow replies only, after which the breaker opens
 
 _ADMIT = """
 local time = redis.call('TIME')
@@ -58,7 +58,7 @@ end
 return {admitted and 1 or 0, time[1], time[2], spent, current}
 """.replace("MINUTE", str(MINUTE))
 
-# a repetition has the token of the last one that this worker sent; a count that is at the greatest number already stays there
+# a repeated amount has the token of this worker's last one; a count that would overflow keeps its value
 _SETTLE = """
 if redis.call('HGET', KEYS[3], ARGV[4]) == ARGV[5] then return 1 end
 local function add(...)
@@ -80,7 +80,7 @@ redis.call('EXPIRE', KEYS[3], REMEMBERED)
 return 1
 """.replace("MINUTE", str(MINUTE)).replace("REMEMBERED", str(REMEMBERED))
 
-# a write: a server that only reads counts nothing
+# a write, as a read-only server cannot count
 _PROBE = """
 redis.call('SET', KEYS[1], '', 'PX', 1)
 return 1
@@ -89,7 +89,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class _Owed:
-    """What answers of a key used. token: tells it from all others."""
+    """Usage of a key to send to Redis. token: unique, so that Redis counts a repeated amount once."""
 
     key: AccessKey
     tokens: int
@@ -98,7 +98,7 @@ class _Owed:
 
 
 class RedisCounters:
-    """Make it inside the loop that will use it. here: the machine's own counters, kept beside."""
+    """Create it inside the loop that uses it. here: the machine's own counters, which count everything too."""
 
     def __init__(self, url: str, here: LocalCounters) -> None:
         self._store = RedisStore(url)
@@ -106,8 +106,8 @@ class RedisCounters:
         opened = "limits are counted on this machine alone: Redis does not answer"
         self._breaker = Breaker(opened, "limits are counted in Redis again", self._probe)
         self._slow_since: float | None = None  # loop time
-        self._owed: dict[str, _Owed] = {}  # what answers used and was not sent to Redis, by the key's name
-        self._unsure: dict[str, _Owed] = {}  # what was sent without an answer, one of a key at most
+        self._owed: dict[str, _Owed] = {}  # usage that was not sent yet, by the key's name
+        self._unsure: dict[str, _Owed] = {}  # usage that was sent and not acknowledged, by the key's name
         self._worker = secrets.token_hex(8)
         self._paying: asyncio.Task[None] | None = None
 
@@ -126,7 +126,7 @@ class RedisCounters:
         return standing
 
     def _watch(self, now: float, took: float) -> None:
-        """One slow answer may be a busy machine's; when all of them are slow, it is Redis."""
+        """Trip the breaker after SLOW_FOR with slow replies only; a single slow reply may be due to a busy machine."""
         if took < SLOW:
             self._slow_since = None
         elif self._slow_since is None:
@@ -157,9 +157,9 @@ class RedisCounters:
             self._paying = asyncio.get_running_loop().create_task(self._pay())
 
     async def _pay(self) -> None:
-        """Send Redis what is owed, again and again until nothing is; what comes in between is added up.
+        """Send the usage until none is left; usage of a key that arrives meanwhile is added up.
 
-        What got no answer is sent again as it was, under its own token: Redis counts it once.
+        An unacknowledged amount is repeated unchanged, with its token, so that Redis counts it once.
         """
         while self._owed or self._unsure:
             if self._breaker.open and not await self._breaker.closes(PAUSE):
@@ -172,7 +172,7 @@ class RedisCounters:
                 await self._send(owed)
             except errors.GatewayError as error:
                 log.debug("what %s used was not counted yet: %s", name, error.detail)
-                self._unsure[name] = owed  # the last in line
+                self._unsure[name] = owed  # at the end of the queue
                 await asyncio.sleep(PAUSE)
 
     async def _send(self, owed: _Owed) -> None:
@@ -183,7 +183,7 @@ class RedisCounters:
         await self._store.script(_SETTLE, [minute, spent, f"{minute}:last"], *amounts, ends, self._worker, owed.token)
 
     async def close(self) -> None:
-        """Waits a moment for Redis to take what is owed."""
+        """Wait up to PATIENCE for Redis to accept the remaining usage, then close."""
         if self._paying is not None:
             await asyncio.wait([self._paying], timeout=PATIENCE)
             if not self._paying.done():

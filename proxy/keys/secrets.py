@@ -1,7 +1,7 @@
-"""Taking credentials out of what an upstream says: an error may repeat the key that it refuses, or a whole request with its headers.
+"""Removing credentials from upstream output: an error may quote the rejected key, or a whole request with its headers.
 
-A credential is looked for as it is, and as it looks within JSON, HTML, a URL and base64 (where what stands around it decides which of
-three forms it takes). What an upstream cuts, masks or encrypts is not found.
+A credential is searched for verbatim and as encoded in JSON, HTML, a URL and base64 (in three forms, by its offset modulo 3). A
+truncated, masked or encrypted credential is not found.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...codecs import jsontext
 from ...conf.model import Provider
 
 MASK = b"***"
-SHORTEST = 8  # characters of what is looked for: less may be a word
+SHORTEST = 8  # bytes of a form that is searched for; shorter ones may be ordinary words
 
 _HOLDS_SECRET = re.compile(r"auth|key|token|secret|password|cookie|signature", re.IGNORECASE)
 _ESCAPE = re.compile("%..")
@@ -25,7 +25,7 @@ _SCHEME = re.compile(r"(?:bearer|basic|token) +", re.IGNORECASE)
 
 
 def scrub(data: bytes, credentials: Iterable[str | None]) -> bytes:
-    """The bytes with a mask in the place of each credential."""
+    """The bytes with each credential replaced by a mask."""
     for credential in credentials:
         for form in _forms(credential) if credential else ():
             data = data.replace(form, MASK)
@@ -33,7 +33,7 @@ def scrub(data: bytes, credentials: Iterable[str | None]) -> bytes:
 
 
 def of(provider: Provider) -> Iterator[str]:
-    """The operator's credentials that this provider is sent: its key, and headers that are called like one."""
+    """The operator's credentials for this provider: its key, and configured headers whose names suggest a secret."""
     if provider.access_key:
         yield provider.access_key
     for name, value in provider.headers:
@@ -43,7 +43,7 @@ def of(provider: Provider) -> Iterator[str]:
 
 @lru_cache(256)
 def _forms(credential: str) -> tuple[bytes, ...]:
-    """What is looked for, the longest first: a form may hold another one."""
+    """The forms to search for, the longest first, as one may contain another."""
     raw = credential.encode("utf-8", "surrogateescape")
     found = {raw, jsontext.dumps(credential)[1:-1], escape(credential).encode("utf-8", "surrogateescape")}
     found.add(jsontext.dumps(credential)[1:-1].replace(b"/", rb"\/"))
@@ -59,6 +59,6 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def _base64(raw: bytes, before: int) -> bytes:
-    """The characters that are the same whatever stands around these bytes. before: bytes in front, modulo 3."""
+    """The base64 characters that do not depend on the surrounding bytes. before: number of preceding bytes, modulo 3."""
     first, last = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
     return b64encode(b"\0" * before + raw)[first:last]

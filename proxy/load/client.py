@@ -1,9 +1,9 @@
-"""The client side of a load test: one Stream sends one request after another on its connection and judges each answer.
+"""The client of a load test: a Stream sends one request after another on its connection and checks each response.
 
-Strategy: no Future, task or timer for an answer on a kept connection, one buffer for the reads of all connections, one write of
-the same bytes for each request. What the head, the framing and the frames of an answer are is decided by the parsers that the
-gateway uses for providers; what is in the frames by the shape's probe. An answer that is not whole is counted and never repeated, with one
-exception that every HTTP client makes: a kept connection that the server closed before a byte of the answer.
+Strategy: a response on a reused connection needs no Future and no task, all connections share one read buffer, and each request is
+one write of the same bytes. The parsers that the gateway uses for upstreams read the head, the framing and the frames; the shape's
+probe reads the frames' contents. An incomplete response is counted as an error and not repeated, with the usual exception: a reused
+connection that the server closes before any byte of the response.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from .report import Tally
 from .shapes import Reading, verdict
 
 READ_SIZE = 256 * 1024
-MAX_WHOLE = 256 * 2**20  # bytes of an answer that is not streamed
-KEPT_OF_ERROR = 1000  # bytes of an error answer's body
-BACKOFF = 0.05, 1.0  # seconds before the request after a failed one, doubled up to the second number
+MAX_WHOLE = 256 * 2**20  # bytes of a response that is not streamed
+KEPT_OF_ERROR = 1000  # bytes of an error's body, after which no more is stored
+BACKOFF = 0.05, 1.0  # seconds after a failed request: the first delay, doubled up to the second
 
 _GATEWAY_TIME = re.compile(r"\bgateway\s*;\s*dur=([0-9.]+)")
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go and what is sent. request: head and body. rate: events a second and stream. words: see verdict()."""
+    """Where requests go and what is sent. request: head and body. rate: events per second and stream. words: see verdict()."""
 
     host: str
     port: int
@@ -46,14 +46,14 @@ class Target:
 
 
 class Stream(asyncio.BufferedProtocol):
-    """One of the streams that a load test keeps open.
+    """One of the concurrent streams of a load test.
 
-    Made, begun once with begin() or begin_at(); stop() lets the answer under way end and starts no other, cut() ends at once.
-    `closed` tells that it came to rest.
+    Start it once with begin() or begin_at(). stop() lets the current response end and starts no other; cut() ends at once.
+    closed: the stream has ended.
     """
 
     def __init__(self, target: Target, tally: Tally, buffer: memoryview) -> None:
-        """buffer: for reads; may be the same for all streams of a loop."""
+        """buffer: for reads; all streams of a loop can share it."""
         self.closed = False
         self._target, self._tally, self._view = target, tally, buffer
         self._loop = asyncio.get_running_loop()
@@ -62,11 +62,11 @@ class Stream(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._failures = 0
-        self._reading: Reading | None = None  # while an answer is under way
+        self._reading: Reading | None = None  # None between requests
         self._heard = 0.0
 
     def begin_at(self, when: float) -> None:
-        """Begin at this time of the loop."""
+        """Begin at this loop time."""
         self._timer = self._loop.call_at(when, self.begin)
 
     def begin(self) -> None:
@@ -90,13 +90,13 @@ class Stream(asyncio.BufferedProtocol):
             self._transport.write(self._target.request)
 
     def stop(self) -> None:
-        """Let the answer under way end; begin no other."""
+        """Let the current response end; start no other request."""
         self._stopping = True
         if self._reading is None:
             self._close()
 
     def cut(self) -> None:
-        """End now; an answer under way counts as unfinished."""
+        """End now; a response in progress counts as unfinished."""
         self._stopping = True
         if self._reading is not None:
             self._over()
@@ -104,7 +104,7 @@ class Stream(asyncio.BufferedProtocol):
         self._close()
 
     def sweep(self, before: float) -> None:
-        """Fail the answer under way if nothing of it was heard since then."""
+        """Fail the current request if nothing was received since `before`, in monotonic seconds."""
         if self._reading is not None and self._heard < before:
             self._fail("timeout", "nothing was received for too long", reusable=False)
 
@@ -121,7 +121,7 @@ class Stream(asyncio.BufferedProtocol):
             self._connecting = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._reading is None:  # it was given up while it connected
+        if self._reading is None:  # cut or failed while connecting
             cast(asyncio.Transport, transport).abort()
             return
         self._transport = cast(asyncio.Transport, transport)
@@ -132,7 +132,7 @@ class Stream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._reading is None:
-            self._disconnect()  # nothing was asked
+            self._disconnect()  # unsolicited bytes
             return
         self._heard = monotonic()
         try:
@@ -161,7 +161,7 @@ class Stream(asyncio.BufferedProtocol):
         if transport is not None:
             transport.abort()
 
-    # ---- an answer ----
+    # ---- the response ----
 
     def _receive(self, data: bytes, reading: Reading) -> None:
         if self._body is None:
@@ -212,7 +212,7 @@ class Stream(asyncio.BufferedProtocol):
         reading.added.clear()
 
     def _end(self, reading: Reading) -> None:
-        """The body ended."""
+        """Judge the response at the end of its body."""
         assert self._head is not None
         assert self._body is not None
         reusable = self._body.reusable and self._head.keeps_alive()
@@ -257,7 +257,7 @@ class Stream(asyncio.BufferedProtocol):
             return
         if not reusable:
             self._disconnect()
-        # not at once, even without a wait: who answers fast must not keep the others from their turn
+        # through the loop even without a wait, so that fast responses do not starve other streams
         self._timer = self._loop.call_later(max(0.0, wait), self.begin)
 
     def _over(self) -> None:

@@ -1,4 +1,4 @@
-"""What a load test found, in bounded memory however long it runs; as text for people and as JSON."""
+"""The results of a load test, as text and as JSON. Memory is bounded, however long the test runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import Counter
 from math import ceil, exp, log
 from typing import Any
 
-_CLASSES = 100  # classes of duration per factor e: each is 1 % wide
-_DETAIL = 200  # characters of an error's first instance that are kept
+_CLASSES = 100  # histogram buckets per factor e: each is 1 % wide
+_DETAIL = 200  # characters stored of the first error of a kind
 
 
 class Samples:
-    """Durations in seconds, as counts in classes 1 % wide. max: the longest."""
+    """A histogram of durations in seconds, with buckets 1 % wide. max: the longest."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -25,7 +25,7 @@ class Samples:
         self._classes[int(log(max(0.0, seconds) * 1e6 + 1) * _CLASSES)] += 1
 
     def quantile(self, share: float) -> float | None:
-        """The duration that `share` of all do not exceed; None without samples."""
+        """The duration that a fraction `share` of the samples does not exceed; None without samples."""
         rank = ceil(share * self.count)
         for number, count in sorted(self._classes.items()):
             rank -= count
@@ -42,24 +42,24 @@ class Samples:
 
 
 class Tally:
-    """Counts of a run. Totals are of the whole run; the rates, of the time between open_window() and close_window()."""
+    """The counts of a run. Totals cover the whole run, rates the time between open_window() and close_window()."""
 
     def __init__(self, secret: str | None = None) -> None:
-        """secret: is taken out of what servers said."""
+        """secret: replaced by a mask in error details."""
         self.answers = self.events = self.deltas = self.unfinished = 0
         self.open = 0
         self.first_token = Samples()
         self.answer = Samples()
         self.added = Samples()
-        self.gateway = Samples()  # what a Server-Timing header says of the gateway's own time
+        self.gateway = Samples()  # the gateway's own time, from Server-Timing headers
         self.errors: Counter[str] = Counter()
         self.details: dict[str, str] = {}
         self._secret = secret
-        self._window = (0.0, 0.0, 0.0)  # seconds, answers and events a second
+        self._window = (0.0, 0.0, 0.0)  # seconds, responses per second, events per second
         self._since = (0.0, 0, 0)
 
     def fail(self, kind: str, detail: str) -> None:
-        """An answer that was not whole. detail: may be a server's words; the first of each kind is kept."""
+        """Count a failed request. detail: text, possibly the server's; the first of each kind is stored."""
         self.errors[kind] += 1
         if kind not in self.details:
             if self._secret:
@@ -73,19 +73,19 @@ class Tally:
         self._window = self.rates(now, self._since)
 
     def rates(self, now: float, since: tuple[float, int, int]) -> tuple[float, float, float]:
-        """Seconds since then, and answers and events a second."""
+        """Seconds since then, responses per second and events per second."""
         seconds = max(now - since[0], 1e-9)
         return seconds, (self.answers - since[1]) / seconds, (self.events - since[2]) / seconds
 
     def _latency(self) -> tuple[str | None, dict[str, float] | None]:
-        """Added latency and where it comes from: "stamps" in the deltas, else "server-timing"."""
+        """The source of the added latency ("stamps" in the deltas, else "server-timing") and its figures."""
         for source, samples in (("stamps", self.added), ("server-timing", self.gateway)):
             if samples.count:
                 return source, samples.milliseconds()
         return None, None
 
     def result(self) -> dict[str, Any]:
-        """The figures, for JSON. Times in milliseconds; null where nothing was measured."""
+        """The figures, for JSON. Times are in milliseconds, and None where nothing was measured."""
         seconds, answers, events = self._window
         source, added = self._latency()
         return {
@@ -115,7 +115,7 @@ def _quantiles(figures: dict[str, float] | None) -> str:
 
 
 def text(plan: dict[str, Any], result: dict[str, Any]) -> str:
-    """The report for people. plan: what was asked for, as in the JSON."""
+    """The report as text. plan: Plan.told()."""
     kind = "whole answers" if plan["whole"] else "streams"
     pace = f" at {plan['rate']:g} events/s each" if plan["rate"] else ""
     lines = [
@@ -138,7 +138,7 @@ def text(plan: dict[str, Any], result: dict[str, Any]) -> str:
 
 
 def progress(tally: Tally, elapsed: float, now: float, since: tuple[float, int, int]) -> str:
-    """One line while it runs: rates since the last one, latencies since the start."""
+    """A progress line: rates since the last line, latencies since the start."""
     _, answers, events = tally.rates(now, since)
     parts = [f"{elapsed:4.0f} s", f"{tally.open:,} open", f"{answers:,.1f} requests/s", f"{events:,.0f} events/s"]
     for name, samples in (("first token", tally.first_token), ("added", tally.added)):

@@ -1,8 +1,8 @@
-"""The load test: a number of streams kept open against one endpoint for some seconds, and what came of it.
+"""The load test: a number of concurrent streams against one endpoint for some seconds.
 
-client.py sends and judges, shapes.py and each shape's probe know the shapes, report.py counts. Here is what is asked for, and when things
-begin and end: streams begin one after the other over a short ramp, figures are taken from its end to the end of the time, and
-what is still under way then gets a moment to end before it is cut.
+client.py sends requests and checks responses, shapes.py and each shape's probe know the shapes, report.py counts. This module holds
+the plan and the schedule: streams begin one after another over a short ramp, rates are measured from its end to the end of the time,
+and responses in progress then get GRACE seconds to end before they are cut.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from . import shapes as load_shapes
 from .client import READ_SIZE, Stream, Target
 
 RAMP = 1.0  # seconds over which the streams begin, at most a quarter of the time
-GRACE = 2.0  # seconds for answers under way at the end
-SILENCE = 60.0  # seconds without a byte after which an answer has failed
-TICK = 0.5  # seconds between two progress lines, and two looks for silence
-WORDS = 50  # of an answer without a pace
-PACED_SECONDS = 5.0  # of an answer with one
+GRACE = 2.0  # seconds for responses in progress at the end
+SILENCE = 60.0  # seconds without a byte after which a request fails
+TICK = 0.5  # seconds between two progress lines, and two checks for silence
+WORDS = 50  # words of a response without a rate
+PACED_SECONDS = 5.0  # duration of a response with a rate
 
-# these models answer with exactly as many words as they were asked for
+# these models return exactly the number of words in the prompt
 _EXACT = frozenset({"demo/echo", "demo/slow"})
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -39,11 +39,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for.
+    """The parameters of a load test.
 
-    url: of the server, its /v1, or the path itself. rate: events a second and stream; None: as fast as they come. words: of an
-    answer; None: what suits the rate. exact: another number of words is an error. size: bytes of conversation in a request before
-    its prompt. whole: ask for answers that are not streamed.
+    url: of the server, of its /v1, or of the endpoint. rate: events per second and stream; None: unlimited. words: per response;
+    None: derived from the rate. exact: another number of words is an error. size: bytes of conversation in a request before its
+    prompt. whole: responses that are not streamed.
     """
 
     url: str
@@ -59,7 +59,7 @@ class Plan:
     whole: bool = False
 
     def told(self) -> dict[str, Any]:
-        """For the report: everything but the key."""
+        """The plan for the report, without the key."""
         return asdict(self) | {"key": None, "words": self.asked_words}
 
     @property
@@ -70,13 +70,13 @@ class Plan:
 
 
 def shape_of(url: str) -> str | None:
-    """The shape whose path the URL ends with."""
+    """The name of the shape whose path the URL ends with, or None."""
     path = urlsplit(url).path.rstrip("/")
     return next((name for name, shape in SHAPES.items() if path.endswith(shape.path)), None)
 
 
 def target(plan: Plan) -> Target:
-    """Where the requests go, and their bytes. Raises ValueError for a URL or a key that cannot be used."""
+    """The target of a plan. Raises ValueError for an invalid URL or key."""
     url = urlsplit(plan.url)
     if url.scheme not in _DEFAULT_PORTS or not url.hostname or "@" in url.netloc:
         raise ValueError("the URL must be like http://localhost:12000")
@@ -100,10 +100,10 @@ def target(plan: Plan) -> Target:
 
 
 class Load:
-    """One run. Made and run once, inside a loop."""
+    """One run. Create it and call run() once, inside the loop."""
 
     def __init__(self, plan: Plan, tell: Callable[[str], None] | None = None) -> None:
-        """tell: gets a progress line twice a second. Raises ValueError as target() does."""
+        """tell: called with a progress line every TICK seconds. Raises ValueError as target() does."""
         self._plan = plan
         self._tell = tell
         self._target = target(plan)
@@ -111,11 +111,11 @@ class Load:
         self.tally = load_report.Tally(plan.key)
 
     def stop(self) -> None:
-        """End early; what was found so far is the result."""
+        """End early, with the results so far."""
         self._stop.set()
 
     async def run(self) -> dict[str, Any]:
-        """The figures, see Tally.result()."""
+        """Run the test and return Tally.result()."""
         tally, count = self.tally, self._plan.streams
         buffer = memoryview(bytearray(READ_SIZE))
         streams = [Stream(self._target, tally, buffer) for _ in range(count)]
@@ -135,11 +135,11 @@ class Load:
         for stream in streams:
             if not stream.closed:
                 stream.cut()
-        await asyncio.sleep(0)  # for what cancelled connecting
+        await asyncio.sleep(0)  # lets cancelled connection tasks end
         return tally.result()
 
     async def _until(self, end: float, streams: list[Stream], resting: bool = False) -> None:
-        """Wait, and tell. resting: also until all streams came to rest."""
+        """Wait until `end`, with progress lines. resting: or until all streams are closed."""
         tally = self.tally
         since = (monotonic(), tally.answers, tally.events)
         while (left := end - monotonic()) > 0 and not self._stop.is_set():
@@ -158,7 +158,7 @@ class Load:
 
 
 def _teller() -> Callable[[str], None] | None:
-    """Writes over the terminal's last line; None where there is no terminal."""
+    """A function that overwrites the terminal's last line; None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         return None
 
@@ -171,7 +171,7 @@ def _teller() -> Callable[[str], None] | None:
 
 
 async def measure(plan: Plan) -> dict[str, Any]:
-    """Run the plan until its time is over, or until SIGINT or SIGTERM. Raises ValueError as target() does."""
+    """Run the plan until its time is over or a SIGINT or SIGTERM arrives. Raises ValueError as target() does."""
     tell = _teller()
     load = Load(plan, tell)
     loop = asyncio.get_running_loop()

@@ -1,12 +1,13 @@
-"""The requests of a load test, and the verdict on each answer.
+"""The requests of a load test, and the check of each response.
 
-Pure but for the clock. Each answer has a Reading, which the shape's probe (`codecs/probe.py`) fills; `verdict` judges it when it ended.
+No I/O; only the clock is read. The shape's probe (`codecs/probe.py`) fills a Reading for each response, and verdict() checks it at
+the end.
 
-The prompt asks for a number of words and, with a rate, for a pace: "Answer in 200 words, 20 a second: …". A provider made for load
-tests obeys it; a model may; an echo does by nature, as the prompt itself has so many words.
+The prompt asks for a number of words and, with a rate, for a pace: "Answer in 200 words, 20 a second: …". A mock provider for load
+tests follows it; a model may; an echo returns the prompt, which has that many words.
 
-A provider on the same machine stamps its deltas with words of the form @1234567890123: the microseconds of CLOCK_MONOTONIC modulo
-10^13 just before its write, in 13 digits. From them comes the added latency.
+A mock provider on the same machine can stamp its deltas with words of the form @1234567890123: CLOCK_MONOTONIC in microseconds
+modulo 10^13 just before its write, in 13 digits. The added latency is computed from them.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from ...codecs.shape import Shape
 Json = dict[str, Any]
 
 _STAMP = re.compile(r"@([0-9]{13})(?![0-9])")
-_STAMPS = 10**13  # microseconds after which stamps begin anew
-_PLAUSIBLE = 3600 * 10**6  # an older "stamp" is a text that looks like one, or another machine's
+_STAMPS = 10**13  # microseconds after which stamps wrap around
+_PLAUSIBLE = 3600 * 10**6  # microseconds; an older "stamp" is ordinary text, or from another machine
 _FILLER = ["the", "quick", "brown", "fox", "said", "hello", "to", "the", "lazy", "dog", "and", "went", "home"]
 # a turn of about 2 kB with characters that JSON escapes
 _TURN = 'The quick brown fox said "hello" to the lazy dog.\n' * 40
 
 
 class Reading:
-    """What one answer has brought so far.
+    """What has been read of one response.
 
-    events: frames of the stream. deltas: those with content. stopped: the shape said why the answer ended. terminal: its last event
-    came. fault: the error that it told instead. added: microseconds from each stamp to its arrival. words: in the text, counted
-    only on request.
+    events: frames of the stream. deltas: those with content. stopped: a stop reason was read. terminal: the shape's last event was
+    read. fault: the error in the response. added: microseconds from each stamp to its arrival. words: in the text, 0 unless
+    `count_words`.
     """
 
     __slots__ = ("_texts", "added", "deltas", "events", "fault", "stopped", "terminal")
@@ -48,7 +49,7 @@ class Reading:
         self._texts: list[str] | None = [] if count_words else None
 
     def add(self, text: str) -> None:
-        """Content came."""
+        """Called by the probe for each delta with content."""
         self.deltas += 1
         if self._texts is not None:
             self._texts.append(text)
@@ -63,7 +64,7 @@ class Reading:
 
 
 def verdict(reading: Reading, words: int | None) -> tuple[str, str] | None:
-    """The kind of error and a detail, or None for a whole answer. words: how many its text must have, if that is known."""
+    """The kind of error and a detail, or None for a complete response. words: the required number of words, or None."""
     if reading.fault is not None:
         return "fault", reading.fault
     if not (reading.terminal and reading.stopped):
@@ -79,7 +80,7 @@ def verdict(reading: Reading, words: int | None) -> tuple[str, str] | None:
 
 
 def prompt(words: int, rate: float | None) -> str:
-    """Asks for `words` words, `rate` a second; has as many words itself."""
+    """A prompt for `words` words, `rate` per second, which itself has `words` words if that is enough for its text."""
     pace = f", {rate:g} a second" if rate else ""
     said = f"Answer in {words} words{pace}:".split()
     said += (_FILLER * (words // len(_FILLER) + 1))[: max(0, words - len(said))]
@@ -87,7 +88,7 @@ def prompt(words: int, rate: float | None) -> str:
 
 
 def _turns(size: int) -> list[Json]:
-    """A conversation of about `size` bytes that went before; the caller's turn is next."""
+    """Earlier turns of a conversation, about `size` bytes, the last one the assistant's."""
     count = size // len(orjson.dumps({"role": "assistant", "content": _TURN})) // 2 * 2
     return [{"role": ("user", "assistant")[n % 2], "content": f"{n}: {_TURN}"} for n in range(count)]
 
@@ -96,7 +97,7 @@ def body(shape: Shape, model: str, *, words: int, rate: float | None, size: int,
     """A request's body. size: bytes of conversation before the prompt."""
     turns = [*_turns(size), {"role": "user", "content": prompt(words, rate)}]
     asked = shape.probe.request(turns, words)
-    if shape.url is None:  # elsewhere both are in the URL
+    if shape.url is None:  # other shapes have the model and the streaming in the URL
         asked = {"model": model, **asked} | ({"stream": True} if stream else {})
     return orjson.dumps(asked)
 

@@ -1,1 +1,1 @@
-"""The process: listeners, signals, workers and the admin listener."""
+"""Processes: listeners, signals, workers and the supervisor."""

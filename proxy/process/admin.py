@@ -1,4 +1,4 @@
-"""The process of the admin listeners, where there are several workers."""
+"""The process that serves the admin listeners when there are several workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .worker import Process
 
 
 class AdminProcess(Process):
-    """Serves the admin listeners for several workers, until the last of them has ended: what they tell through a common folder."""
+    """Serves the admin listeners from what the workers report through a shared folder, until the last worker has ended."""
 
     def __init__(
         self, plan: start.Plan, sockets: start.Sockets, read: Callable[[], Config] | None, orders: socket.socket, folder: str

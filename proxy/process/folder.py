@@ -1,7 +1,7 @@
-"""The folder where several workers meet the process of the admin listeners: files of their metrics, and its socket.
+"""The folder that workers share with the process of the admin listeners: their metrics files, and its socket.
 
-Whoever uses a folder holds a lock in it, which is gone with the last process that has it: so a folder that was left behind by
-processes that were killed is known from one in use, and the next start removes it.
+The processes hold a lock in the folder, which the kernel releases with the last of them. A folder without a lock was left behind by
+killed processes, and the next start removes it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 
 PREFIX = "dragoman-metrics-"
 LOCK = "in-use"
-LONGEST = 70  # bytes of the path above: the address of a Unix socket has 108
+LONGEST = 70  # bytes of the parent's path: the address of a Unix socket has at most 108
 
 
 @contextmanager
 def common() -> Iterator[str]:
-    """The path of a new folder, for this process and those that it forks. Raises OSError where none can be made."""
+    """Create a folder for this process and those that it forks, and remove it at the end. Raises OSError."""
     _remove_unused()
     if len(os.fsencode(tempfile.gettempdir())) > LONGEST:
         raise OSError(errno.ENAMETOOLONG, "the path of temporary files (TMPDIR) is too long for a socket below it", tempfile.gettempdir())
@@ -45,7 +45,7 @@ def _remove_unused() -> None:
 
 
 def _lock(path: str, flags: int = 0) -> int | None:
-    """The descriptor that holds the folder's lock; None while others hold it. Raises OSError for a folder without one."""
+    """Take the folder's lock and return its descriptor; None while others hold it. Raises OSError if there is no lock file."""
     descriptor = os.open(Path(path) / LOCK, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

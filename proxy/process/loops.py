@@ -1,4 +1,4 @@
-"""What every command that runs a loop needs: the loop itself, and as many descriptors as there may be."""
+"""The event loop and the limit of descriptors, for the commands that need them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 def raise_file_limit() -> None:
-    """As many descriptors as the system lets us have: a stream needs two."""
+    """Raise the soft limit of descriptors to the hard limit: a stream needs two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run on uvloop where it is installed, else on asyncio's own loop."""
+    """Run `main` on uvloop if it is installed, else on asyncio's loop."""
     try:
         import uvloop
     except ImportError:

@@ -1,4 +1,4 @@
-"""`dragoman probe`: asks a gateway on this machine whether it is alive, for health checks of containers."""
+"""`dragoman probe`: checks a gateway on this machine, for the health checks of containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ANY = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
 
 
 def arguments_of(pid: int) -> list[str]:
-    """What stands behind `serve` in the command line of a process. Raises OSError, and ValueError where it is no `dragoman serve`."""
+    """The arguments after `serve` in the command line of a process. Raises OSError, or ValueError if there is no `serve`."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode().split("\0")
     if "serve" not in words:
         raise ValueError(f"process {pid} is no dragoman serve")
@@ -23,14 +23,14 @@ def arguments_of(pid: int) -> list[str]:
 
 
 def probe(listeners: Sequence[Listener], path: str) -> str | None:
-    """What is wrong with the first model listener; None when it answers 200."""
+    """Request `path` from the first model listener: None if it answers 200, else the fault as text."""
     listener = next(one for one in listeners if one.type == "model")
     host = _ANY.get(listener.address, listener.address)
     connection: http.client.HTTPConnection
     if listener.tls is None:
         connection = http.client.HTTPConnection(host, listener.port, timeout=SECONDS)
     else:
-        context = ssl._create_unverified_context()  # it is asked whether it lives, not who it is
+        context = ssl._create_unverified_context()  # its identity does not matter, and nothing secret is sent
         connection = http.client.HTTPSConnection(host, listener.port, timeout=SECONDS, context=context)
     try:
         connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""`dragoman serve`: from a configuration to one process that serves, or to a supervisor and its workers."""
+"""`dragoman serve`: starts one worker process, or a supervisor with several."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger("dragoman")
 
 
 def serve(read: Callable[[], Config], again: bool, workers: int, log_format: str) -> int:
-    """Serve until a signal ends it; the exit code. again: SIGHUP reads the configuration again.
+    """Serve until a signal and return the exit code. again: SIGHUP reloads the configuration.
 
     Raises ConfigError, and Taken (an OSError) when another process has the port of a listener.
     """
     loops.raise_file_limit()
     plan, sockets = start.claim(start.plan(read()))
-    held = start.hold(sockets) if workers > 1 else []  # nobody else had the ports: each worker opens sockets of its own, which share them
+    held = start.hold(sockets) if workers > 1 else []  # the workers' own sockets share the ports
     announce(plan.config)
     reading = read if again else None
     counters = quota.LocalCounters()
@@ -48,7 +48,7 @@ def serve(read: Callable[[], Config], again: bool, workers: int, log_format: str
 
 @contextmanager
 def _admin_folder(config: Config) -> Iterator[str | None]:
-    """The common folder, where there is an admin listener that needs one."""
+    """The folder shared with the process of the admin listeners; None without admin listeners."""
     if not any(one.type == "admin" for one in config.listeners):
         yield None
         return
@@ -61,7 +61,7 @@ def _admin_folder(config: Config) -> Iterator[str | None]:
 
 
 class _Crew:
-    """What the supervisor starts: number 0 is the process of the admin listeners, the others are workers."""
+    """The processes of a supervisor: number 0 serves the admin listeners, the others are workers."""
 
     def __init__(
         self, plan: start.Plan, read: Callable[[], Config] | None, log_format: str, counters: quota.LocalCounters, path: str | None
@@ -87,7 +87,7 @@ class _Crew:
             return 2
 
     def renew(self) -> None:
-        """What is wrong with it is told by those that run."""
+        """Reload the plan. Errors are ignored here, as the running processes log them."""
         try:
             if self._read is not None:
                 self._plan, _ = start.renewed(self._plan, self._read())
@@ -95,11 +95,11 @@ class _Crew:
             pass
 
 
-# ---- what an operator is told at the start ----
+# ---- messages at the start ----
 
 
 def announce(config: Config) -> None:
-    """One line for each listener and the models; and what may not be meant so."""
+    """Print a line for each listener and one with the models; log warnings."""
     if alone := quota.note(config):
         log.warning("%s", alone)
     for warning in config.warnings:
@@ -122,6 +122,6 @@ def _warn_of_strangers(config: Config, listener: Listener) -> None:
 
 
 def at_home(config: Config) -> Config:
-    """The configuration with model listeners that only this machine reaches."""
+    """The configuration with its model listeners on 127.0.0.1."""
     listeners = (replace(one, address="127.0.0.1") if one.type == "model" else one for one in config.listeners)
     return replace(config, listeners=tuple(listeners))

@@ -1,4 +1,4 @@
-"""What stands between a listening socket and the requests of its connections: accepting them, counting them, letting them go."""
+"""Accepting connections on listening sockets, limiting their number, closing idle ones."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ log = logging.getLogger("dragoman")
 
 BACKLOG = 4096
 ACCEPTS_PER_TURN = 256
-MOST_CONNECTIONS = 20_000  # of one worker: an idle one costs about 10 KB
-UNSENT = 256 * 1024  # bytes that the kernel keeps for a client besides what is on its way
+MOST_CONNECTIONS = 20_000  # per worker: an idle connection takes about 10 KB
+UNSENT = 256 * 1024  # bytes that the kernel buffers for a caller besides those in flight
 ADMIN_BODY = 64 * 1024  # bytes of a request to an admin listener
-IDLE_AT_ONCE = 256  # connections that may make room after one look at all of them
-SWEEP = 10.0  # seconds between two looks for clients that ask for nothing
+IDLE_AT_ONCE = 256  # idle connections remembered after one search through all
+SWEEP = 10.0  # seconds between two searches for callers that exceed their time
 NO_FILES_PAUSE = 0.1  # seconds without accepting when there are no descriptors left
 _NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Server(HTTPServer):
-    """An HTTPServer that knows its connections, and which of them wait for their callers."""
+    """An HTTPServer of Inbound connections, which can close the one that has been idle longest."""
 
     def initialize(self, *arguments: Any, **named: Any) -> None:
         super().initialize(*arguments, **named)
-        self._oldest: list[tuple[float, inbound.Inbound]] = []  # idle when they were looked for; the longest idle is the last
+        self._oldest: list[tuple[float, inbound.Inbound]] = []  # found by the last search; the longest idle comes last
         self._numbers = itertools.count()
-        self.crowded = False  # somebody waits for a place
+        self.crowded = False  # the server is full and an Acceptor waits
         self.max_body_size = self.conn_params.max_body_size or 0
-        self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # for the reads of all its connections
+        self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # shared by all connections for reads
         self.little = self.buffer[: inbound.LITTLE]
         self._loop = asyncio.get_running_loop()
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
-        self.freed: list[Callable[[], None]] = []  # called when a place may be free and somebody waits for one
+        self.freed: list[Callable[[], None]] = []  # called when a crowded server may have room again
 
     @property
     def connections(self) -> int:
         return len(self._connections)
 
     def serve(self, sock: socket.socket, address: Any) -> None:
-        """A client's connection; of an SSLSocket the handshake is still to come."""
+        """Serve a caller's connection. An SSLSocket must not have done its handshake yet."""
         connection = inbound.Inbound(Stream(sock), self, address, next(self._numbers))
         self._connections.add(connection)  # type: ignore[arg-type]
         connection.start()
 
     @property
     def open(self) -> list[inbound.Inbound]:
-        """Its connections."""
+        """The open connections."""
         return list(self._connections)  # type: ignore[arg-type]
 
     def _sweep(self) -> None:
@@ -68,14 +68,14 @@ class Server(HTTPServer):
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
 
     def place_free(self) -> None:
-        """A connection has ended, or is idle."""
+        """Called when a connection has closed or become idle."""
         if self.crowded:
             self.crowded = False
             for freed in self.freed:
                 freed()
 
     def longest_idle(self) -> inbound.Inbound | None:
-        """The connection that has waited longest for its caller. Looked for among all once for many that make room."""
+        """The connection that has been idle longest, or None. One search through all serves many calls."""
         for _ in range(2):
             while self._oldest:
                 since, connection = self._oldest[-1]
@@ -87,7 +87,7 @@ class Server(HTTPServer):
         return None
 
     def make_room(self) -> None:
-        """Close the longest idle connection, if one is idle."""
+        """Close the connection that has been idle longest, if any is idle."""
         connection = self.longest_idle()
         if connection is not None:
             self._connections.discard(connection)
@@ -104,9 +104,9 @@ class Server(HTTPServer):
 
 
 class Acceptor:
-    """Accepts connections for a Server, so many at most; where all places are taken the longest idle connection makes room.
+    """Accepts connections for a Server, up to `most`; when that is reached, the connection that has been idle longest is closed.
 
-    With no descriptor left it pauses; the stock one would spin.
+    It pauses when no descriptor is left; Tornado's acceptor would spin.
     """
 
     def __init__(self, sock: socket.socket, server: Server, context: ssl.SSLContext | None, most: int) -> None:
@@ -129,11 +129,11 @@ class Acceptor:
         self._sock.close()
 
     def use(self, context: ssl.SSLContext | None) -> None:
-        """For the connections to come; those that are open keep what they have."""
+        """Set the TLS context of new connections."""
         self._context = context
 
     def _freed(self) -> None:
-        """A connection has ended, or is idle: go on, if that was awaited."""
+        """Accept again if the server was full."""
         if self._full and self._sock.fileno() >= 0:
             self._full = False
             self.start()
@@ -168,10 +168,10 @@ class Acceptor:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if connection.family in (socket.AF_INET, socket.AF_INET6):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the kernel takes megabytes for a client that does not read
+                if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the kernel buffers megabytes for a caller that does not read
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
             if self._context is not None:
-                connection.getpeername()  # raises for a connection that was reset, which an SSLSocket would not be made of
+                connection.getpeername()  # raises after a reset, where wrap_socket would return an unusable SSLSocket
                 connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         except OSError:
             connection.close()
@@ -180,6 +180,6 @@ class Acceptor:
 
 
 def most_connections() -> int:
-    """As many as there are descriptors for, when each has one to an upstream besides; bounded, since each costs memory."""
+    """The number of connections for which there are descriptors, two for each (caller and upstream), up to MOST_CONNECTIONS."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(MOST_CONNECTIONS, (soft - 64) // 2))

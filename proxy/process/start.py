@@ -1,7 +1,7 @@
-"""What must work before a process serves, and before any worker is forked: certificates, ports, the store.
+"""Checks before a process serves and before workers are forked: certificates, ports, the store.
 
-A fault found here ends `serve` with a message that names the listener, the file or the store; a fault found later, in a worker,
-could only be met by starting that worker again and again. `check` asks the same questions without taking a port or making a file.
+An error found here ends `serve` with a message that names the listener, the file or the store; an error found in a worker would
+make the supervisor restart it again and again. `check` finds the same errors without keeping a port or creating a file.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ...conf.model import Config, Listener, StateStorage
 from ..memory import stores
 from .server import BACKLOG
 
-THREAD_SECONDS = 1.0  # that a thread has to end
+THREAD_SECONDS = 1.0  # for a thread to end
 
 Sockets = dict[int, list[socket.socket]]
 """Listening sockets by the index of their listener."""
 
 
 class Unusable(ConfigError):
-    """The configuration names something that cannot be used: a certificate, an address."""
+    """The configuration names a certificate or an address that cannot be used."""
 
     def __init__(self, message: str) -> None:
         super().__init__([])
@@ -37,15 +37,15 @@ class Unusable(ConfigError):
 
 
 class Taken(OSError):
-    """Another process listens where a listener should. `str` names the listener."""
+    """Another process has the port of a listener. `str` names the listener."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """A configuration that can be served.
 
-    config: with the ports that were given out where the file says 0. contexts: of TLS, one for each listener, None without. written:
-    the listeners as the file has them.
+    config: with the ports that the system assigned for port 0. contexts: the TLS context of each listener, None without TLS.
+    written: the listeners as configured.
     """
 
     config: Config
@@ -54,26 +54,26 @@ class Plan:
 
 
 def plan(config: Config) -> Plan:
-    """Raises ConfigError when a certificate or the store cannot be used."""
+    """Check a configuration. Raises ConfigError when a certificate or the store cannot be used."""
     contexts = tuple(map(tls_context, config.listeners))
     asyncio.run(_try_store(config.state_storage))
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
-            thread.join(THREAD_SECONDS)  # the store's, which has been closed: no thread may be there when workers are forked
+            thread.join(THREAD_SECONDS)  # threads of the closed store: none may exist when workers are forked
     return Plan(config, contexts, config.listeners)
 
 
 def claim(plan: Plan) -> tuple[Plan, Sockets]:
-    """The plan with real ports, and all its listening sockets. Raises Taken; ConfigError for an address that is not this machine's."""
+    """Bind the listeners: the plan with the assigned ports, and the sockets. Raises Taken, or ConfigError for an unusable address."""
     sockets = {index: bind(listener) for index, listener in enumerate(plan.config.listeners)}
     listeners = [replace(listener, port=sockets[index][0].getsockname()[1]) for index, listener in enumerate(plan.config.listeners)]
     return replace(plan, config=replace(plan.config, listeners=tuple(listeners))), sockets
 
 
 def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
-    """The plan for a configuration that was read again while `old` is served, and what of it waits for the next start.
+    """The plan for a reloaded configuration while `old` is served, and a message for each change that needs a restart.
 
-    Raises ConfigError when a certificate cannot be used; then nothing has changed.
+    Raises ConfigError when a certificate cannot be used.
     """
     waiting = [
         f"{section} has changed: this takes effect at the next start"
@@ -98,12 +98,12 @@ def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
 
 
 def _place(listener: Listener) -> tuple[str, str, int]:
-    """What of a listener cannot change while it listens."""
+    """The fields of a listener that cannot change while it listens."""
     return listener.type, listener.address, listener.port
 
 
 def called(listener: Listener) -> str:
-    """A listener, for people."""
+    """A listener, for messages."""
     return f"{listener.type} listener {listener.address}:{listener.port}"
 
 
@@ -111,7 +111,7 @@ def called(listener: Listener) -> str:
 
 
 def tls_context(listener: Listener) -> ssl.SSLContext | None:
-    """A new context with the listener's certificate. Raises ConfigError, which names the file."""
+    """A context with the listener's certificate; None without TLS. Raises ConfigError, which names the file."""
     if listener.tls is None:
         return None
     for key, file in (("cert", listener.tls.cert), ("key", listener.tls.key)):
@@ -121,7 +121,7 @@ def tls_context(listener: Listener) -> ssl.SSLContext | None:
             raise Unusable(f"{called(listener)}: tls.{key}: {file}: {error.strerror}") from None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(listener.tls.cert, listener.tls.key, password="")  # "": never ask for one on the terminal
+        context.load_cert_chain(listener.tls.cert, listener.tls.key, password="")  # "": do not prompt for one
     except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror
         raise Unusable(f"{called(listener)}: tls: {listener.tls.cert} and {listener.tls.key}: {reason}") from None
@@ -132,10 +132,9 @@ def tls_context(listener: Listener) -> ssl.SSLContext | None:
 
 
 def bind(listener: Listener, shared: bool = False) -> list[socket.socket]:
-    """Sockets that listen. shared: with other processes that say the same (SO_REUSEPORT).
+    """Listening sockets. shared: with SO_REUSEPORT, so that other processes can share the port.
 
-    Raises Taken when another process listens there alone, or, unless shared, in whatever way; ConfigError when the address or the
-    port cannot be had at all.
+    Raises Taken when another process has the port (if shared: without SO_REUSEPORT), ConfigError for any other failure.
     """
     try:
         return bind_sockets(listener.port, listener.address, backlog=BACKLOG, reuse_port=shared)
@@ -146,7 +145,7 @@ def bind(listener: Listener, shared: bool = False) -> list[socket.socket]:
 
 
 def hold(sockets: Sockets) -> list[socket.socket]:
-    """Close listening sockets and keep their ports: only sockets that share them (SO_REUSEPORT) can be bound to them. Raises OSError."""
+    """Close listening sockets and reserve their ports for sockets with SO_REUSEPORT. Raises OSError."""
     held = []
     for sock in [sock for some in sockets.values() for sock in some]:
         place = sock.getsockname()
@@ -156,7 +155,7 @@ def hold(sockets: Sockets) -> list[socket.socket]:
             holder.setsockopt(socket.SOL_SOCKET, option, 1)
         if sock.family == socket.AF_INET6:
             holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        holder.bind(place)  # it never listens, so it gets no connections
+        holder.bind(place)  # it does not listen, so it receives no connections
         held.append(holder)
     return held
 
@@ -165,12 +164,12 @@ def hold(sockets: Sockets) -> list[socket.socket]:
 
 
 async def _try_store(storage: StateStorage) -> None:
-    """Raises ConfigError. A server that does not answer now is no fault: requests that need it are refused until it does."""
+    """Raises ConfigError. An unreachable server is not an error: requests that need it are refused until it answers."""
     await stores.make(storage).close()
 
 
 def _store_fault(storage: StateStorage) -> str | None:
-    """Why the store cannot be used; no file is made."""
+    """Why the store cannot be used, or None. Creates no file."""
     if storage.type != "sqlite":
         try:
             asyncio.run(_try_store(storage))
@@ -190,7 +189,7 @@ def _store_fault(storage: StateStorage) -> str | None:
 
 
 def faults(config: Config) -> tuple[list[str], list[str]]:
-    """What would end `serve` at its start, and what might (a port that is taken, perhaps by the gateway that runs with this file)."""
+    """The errors that would end `serve` at its start, and the ports in use (perhaps by the running gateway itself)."""
     wrong = [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
     busy: list[str] = []
     for listener in config.listeners:

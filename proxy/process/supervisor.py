@@ -1,11 +1,11 @@
-"""Several workers on one port: a parent that forks them before any loop exists, gives them orders, and replaces the dead.
+"""The supervisor of several workers on one port: forks them before any event loop exists, sends them orders, replaces dead ones.
 
-Strategy: the parent does nothing in its signal handlers but wake its one loop, which then looks at what came: so no signal is
-lost between a fork and its note, and none waits for a pause to end. Workers obey the parent and no signal: a terminal's Ctrl-C and
-systemd's SIGTERM reach every process of the group, and would otherwise count twice. Orders are bytes on a pair of sockets, which
-wait there for a worker that has not begun yet; its end tells the worker that the parent is gone. The worker says on it when it
-serves: one that fails by itself before it ever did ends everything, since another would fail in the same way. A worker that keeps
-dying right after its start is started again ever more slowly, so that a broken machine is not also busy.
+Strategy: signal handlers only wake the parent's select loop, which then handles the signals, so that none is lost during a fork or
+delayed by a pause. Workers follow the parent's orders and ignore signals: Ctrl-C in a terminal and SIGTERM from systemd reach every
+process of the group and would otherwise count twice. Orders are bytes on a socket pair, which buffers them for a worker that is
+still starting; EOF tells the worker that the parent is gone. The worker reports on the same pair when it serves: if one exits with
+an error before any process of its number has served, all are stopped, since a replacement would fail too. A worker that keeps dying
+soon after its start is restarted with exponential backoff.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from .start import Sockets
 log = logging.getLogger("dragoman")
 
 DRAIN, CUT, RELOAD = b"d", b"c", b"r"  # orders
-SERVING = b"s"  # what a worker answers
+SERVING = b"s"  # a worker's report
 
-SHORT_LIFE = 5.0  # seconds; a worker that lived less is not replaced at once
-LONGEST_PAUSE = 30.0
-CUT_SECONDS = 3.0  # that workers have to end after a second signal, before they are killed
-LOG_SECONDS = 0.2  # between two attempts to write what the log's reader did not take
+SHORT_LIFE = 5.0  # seconds; a worker that lived less is replaced after a pause
+LONGEST_PAUSE = 30.0  # seconds
+CUT_SECONDS = 3.0  # from a second signal until workers are killed
+LOG_SECONDS = 0.2  # between two attempts to write buffered log lines
 
 _OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _HELD = {*_OBEYED, signal.SIGCHLD}
 
 
 class Crew(Protocol):
-    """What the processes are. A number names one; who replaces a dead one has its number."""
+    """The processes to run, by number; a replacement has the number of the dead process."""
 
     def open(self, number: int) -> Sockets:
-        """In the parent, before the process is forked. Raises OSError or ConfigError."""
+        """Called in the parent before the fork. Raises OSError or ConfigError."""
 
     def work(self, number: int, sockets: Sockets, orders: socket.socket) -> int:
-        """In the process, up to its exit code."""
+        """Run the process and return its exit code. Called in the child."""
 
     def renew(self) -> None:
-        """SIGHUP, for the processes that are started after it. Raises nothing."""
+        """Reload the configuration for processes started later. Called in the parent on SIGHUP. Does not raise."""
 
 
 @dataclass
@@ -67,14 +67,14 @@ class Supervisor:
         self._numbers = numbers
         self._children: dict[int, _Child] = {}  # by process id
         self._served: set[int] = set()  # numbers
-        self._due: list[tuple[float, int]] = []  # when the process of which number is to be started, monotonic seconds
+        self._due: list[tuple[float, int]] = []  # monotonic seconds and number of the processes to start
         self._stopping = False
         self._kill_at: float | None = None
         self._worst = 0
         self._pause = 0.0
 
     def run(self) -> int:
-        """The exit code: 0 after a signal; else the first that was not 0, of a worker that could not start or did not end well."""
+        """Run until all processes have ended. Returns 0, the exit code of one that could not start, or 1 if one failed while stopping."""
         self._signals, self._woken = os.pipe()
         for end in (self._signals, self._woken):
             os.set_blocking(end, False)
@@ -90,7 +90,7 @@ class Supervisor:
         return self._worst
 
     def _wait(self) -> None:
-        """Until a signal came or something is due."""
+        """Wait for a signal or for the next thing due, and handle the signals."""
         now = time.monotonic()
         if self._kill_at is not None and self._kill_at <= now:
             for pid in self._children:
@@ -121,7 +121,7 @@ class Supervisor:
 
     def _order(self, order: bytes) -> None:
         for child in self._children.values():
-            with suppress(OSError):  # it has just died, or reads nothing any more
+            with suppress(OSError):  # it has just died, or no longer reads
                 child.orders.send(order)
 
     # ---- the end of a child ----
@@ -135,7 +135,7 @@ class Supervisor:
             if not pid:
                 return
             child = self._children.pop(pid, None)
-            if child is not None:  # else a stranger's: PID 1 of a container inherits every orphan
+            if child is not None:  # else an orphan: PID 1 of a container inherits them
                 self._ended(pid, child, os.waitstatus_to_exitcode(status))
 
     def _ended(self, pid: int, child: _Child, code: int) -> None:
@@ -158,7 +158,7 @@ class Supervisor:
         self._worst = code
         self._stop()
 
-    # ---- its beginning ----
+    # ---- the start of a child ----
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -184,7 +184,7 @@ class Supervisor:
     def _start(self, number: int, sockets: Sockets) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)  # what comes meanwhile is the parent's alone
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)  # signals during the fork are delivered to the parent alone
         try:
             pid = os.fork()
             if not pid:
@@ -198,7 +198,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _be(self, number: int, sockets: Sockets, orders: socket.socket, parents: socket.socket, mask: Iterable[int]) -> None:
-        """The new process, up to its end: it has nothing of the parent's but what it was given."""
+        """Run the child process and exit, after closing the descriptors that belong to the parent."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -206,7 +206,7 @@ class Supervisor:
             for end in (self._signals, self._woken):
                 os.close(end)
             for sock in (parents, *(child.orders for child in self._children.values())):
-                sock.close()  # else these would not end with the parent
+                sock.close()  # else the workers would see no EOF when the parent dies
             stderr.forked()
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             code = self._crew.work(number, sockets, orders)
@@ -224,4 +224,4 @@ def _all(sockets: Sockets) -> list[socket.socket]:
 
 
 def _ignored(number: int, frame: object) -> None:
-    """What must be done is done in the loop, which the wake-up descriptor has woken. Workers obey orders, and no signal."""
+    """Does nothing: in the parent the wake-up descriptor wakes the loop, and workers follow orders only."""

@@ -1,9 +1,10 @@
-"""A process that serves: its listeners, what it is told, its end. `Worker` serves models; the admin listeners have admin.py.
+"""A process with listeners: start, reload, drain, exit. `Worker` serves models; admin.py serves the admin listeners for several workers.
 
-Told to drain (SIGTERM or SIGINT; one of several workers is told by its supervisor, see supervisor.py), it answers /readyz with 503,
-refuses new requests, and lets open ones end. Then the listeners close and the exit code is 0. What is open when the time is over
-is ended in its API's own failure before its connection closes. A second signal cuts everything at once: no answer that has begun
-then looks whole. SIGHUP puts a new configuration and new certificates in force, all of it or nothing, without touching what is under way.
+On SIGTERM or SIGINT (or its supervisor's order, see supervisor.py) the process drains: it answers /readyz with 503, after
+`drain.delay` refuses new requests, and waits for open ones to end; then it closes the listeners and exits with 0. Requests still
+open after `drain.timeout` end with the error of their API before their connections close. A second signal aborts all connections at
+once, so that no partial response looks complete, and the exit code is 1. SIGHUP applies a new configuration and new certificates,
+all or nothing; requests in progress keep the old ones.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ from .supervisor import CUT, DRAIN, RELOAD, SERVING
 
 log = logging.getLogger("dragoman")
 
-LOOK = 0.05  # seconds between two looks whether everything has ended
-TELLING = 2.0  # seconds that streams have to tell their callers that they are cut
-SETTLING = 0.5  # seconds that requests which were cut have to write their log lines
-CLOSING = 10.0  # seconds that the process has to end when it serves nothing any more
-CUT_CLOSING = 1.0  # the same, after a second signal
+LOOK = 0.05  # seconds between two checks whether everything has ended
+TELLING = 2.0  # seconds for streams to send their error at the end of the drain
+SETTLING = 0.5  # seconds for aborted requests to write their log lines
+CLOSING = 10.0  # seconds for the process to exit after the drain
+CUT_CLOSING = 1.0  # seconds for the process to exit after a second signal
 
 
 class _Served(NamedTuple):
-    """One listener. number: its place in the configuration."""
+    """One listener. number: its index in the configuration."""
 
     number: int
     app: Application
@@ -56,14 +57,14 @@ class _Served(NamedTuple):
 
 
 class Process:
-    """One process: its listeners, its signals, its end. What it serves is a subclass's affair."""
+    """One process: its listeners, its signals, its end. Subclasses define what it serves."""
 
     def __init__(
         self, plan: start.Plan, sockets: start.Sockets, read: Callable[[], Config] | None, orders: socket.socket | None = None
     ) -> None:
-        """sockets: of the listeners that are this process's. read: reads the configuration again, or raises ConfigError.
+        """sockets: of this process's listeners. read: reloads the configuration, or raises ConfigError; None without a file.
 
-        orders: where the supervisor says what to do; None: signals do.
+        orders: the socket of the supervisor's orders; None: the process handles signals itself.
         """
         self._plan = plan
         self._sockets = sockets
@@ -78,7 +79,7 @@ class Process:
         return self._plan.config
 
     async def run(self) -> int:
-        """Serve until told to stop; the exit code."""
+        """Serve until a signal or an order ends it; return the exit code."""
         self._stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         output = stderr.own()
@@ -89,12 +90,12 @@ class Process:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._signalled)
             loop.add_signal_handler(signal.SIGHUP, self.reload)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # held since the start: one that came meanwhile counts
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # blocked since the start: one sent meanwhile is delivered now
         else:
             self._orders.setblocking(False)
             loop.add_reader(self._orders, self._ordered)
         gc.collect()
-        gc.freeze()  # what start-up made lives for ever; and a full pass over thousands of streams takes a fifth of a second
+        gc.freeze()  # objects made at start-up live for ever; a full collection with thousands of streams takes 0.2 s
         gc.set_threshold(50_000, 50, 100)
         if self._orders is not None:
             with suppress(OSError):
@@ -103,31 +104,31 @@ class Process:
         await self._drain()
         return int(self._cutting)
 
-    # ---- what a subclass says ----
+    # ---- for subclasses ----
 
     async def _begin(self) -> None:
-        """Make what is served, and listen."""
+        """Create the applications and listen."""
         raise NotImplementedError
 
     def _adopt(self, config: Config) -> None:
-        """Put a configuration in force."""
+        """Apply a configuration."""
         raise NotImplementedError
 
     def _unready(self) -> None:
-        """From now on /readyz says 503."""
+        """From now on answer /readyz with 503."""
 
     def _refuse_new(self) -> None:
-        """Draining begins."""
+        """From now on refuse new requests."""
 
     def _open(self) -> int:
-        """How many have not ended yet."""
+        """The number of open requests (in the admin process: of workers)."""
         raise NotImplementedError
 
     def _tell(self) -> None:
-        """The time of draining is over: whoever is still served hears of it."""
+        """End the open requests with an error: `drain.timeout` is over."""
 
     async def _close(self) -> None:
-        """The listeners are closed: so is what was made."""
+        """Release what _begin created. The listeners are closed."""
         raise NotImplementedError
 
     # ---- listeners ----
@@ -147,7 +148,7 @@ class Process:
     # ---- a new configuration ----
 
     def reload(self) -> None:
-        """The configuration and the certificates anew, all of it or nothing."""
+        """Reload the configuration and the certificates, all or nothing. Errors are logged."""
         if self._read is None:
             log.warning("there is no configuration file to read again")
             return
@@ -197,13 +198,13 @@ class Process:
             _OBEYED[bytes([order])](self)
 
     def drain(self) -> None:
-        """End when what is open has ended."""
+        """Exit when the open requests have ended."""
         if not self._stopping.is_set():
             self._unready()
             self._stopping.set()
 
     def cut(self) -> None:
-        """End now. What has begun is cut before anything else can end it."""
+        """Exit now. Connections are aborted first, so that no partial response can be finished normally."""
         if not self._cutting:
             self._cutting = True
             self._stopping.set()
@@ -216,7 +217,7 @@ class Process:
                 connection.abort()
 
     async def _drain(self) -> None:
-        """End what is open. Until that is done the listeners stay: who asks /readyz shall hear why nothing else is served."""
+        """End the open requests. The listeners stay open until then, so that /readyz answers."""
         await self._until(lambda: False, self._config.drain.delay)
         self._refuse_new()
         for served in self._served:
@@ -239,14 +240,14 @@ class Process:
         await self._close()
 
     async def _until(self, ended: Callable[[], bool], seconds: float) -> None:
-        """Wait until it has ended, the time is over, or everything is cut."""
+        """Wait until `ended` is true, the time is over, or the process is cut."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while not (self._cutting or ended()) and loop.time() < deadline:  # noqa: ASYNC110 - they end by themselves, in any order
             await asyncio.sleep(LOOK)
 
     async def _settled(self) -> None:
-        """Requests whose connections were cut write their log lines."""
+        """Wait for requests on aborted connections to write their log lines."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SETTLING
         while self._open() and loop.time() < deadline:  # noqa: ASYNC110 - as above
@@ -257,7 +258,7 @@ _OBEYED: dict[bytes, Callable[[Process], None]] = {DRAIN: Process.drain, CUT: Pr
 
 
 def _end_within(seconds: float) -> None:
-    """Whatever still waits then (a look-up of a name, a store, a collector of traces) is not waited for."""
+    """Force the exit after this time, whatever the process still waits for (a look-up, a store, a trace collector)."""
 
     def end() -> None:
         log.error("the process ends without waiting for what did not end within %g s", seconds)
@@ -270,7 +271,7 @@ def _end_within(seconds: float) -> None:
 
 
 class Worker(Process):
-    """Serves models; and, where it is the only process, the admin listeners."""
+    """Serves the model listeners; as the only process, the admin listeners too."""
 
     def __init__(
         self,
@@ -283,9 +284,9 @@ class Worker(Process):
         number: int = 0,
         folder: str | None = None,
     ) -> None:
-        """counters: made before the workers were forked. number: this worker's among several, 0 for one that is alone.
+        """counters: created before the workers are forked. number: of this worker, 0 if it is the only one.
 
-        folder: where several meet the process of the admin listeners, when there is one.
+        folder: shared with the process of the admin listeners; None without that process.
         """
         super().__init__(plan, sockets, read, orders)
         self._journal = journal.Journal(log_format)
@@ -347,7 +348,7 @@ class Worker(Process):
 
 
 def _count_dropped(gateway: Gateway) -> None:
-    """Lines of the log that are dropped are counted from now on, and those that were."""
+    """Count dropped log lines in the metrics, including those dropped so far."""
     output = stderr.own()
     if output is not None:
         gateway.metrics.log_dropped.inc(output.dropped)

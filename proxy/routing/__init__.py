@@ -1,1 +1,1 @@
-"""Which upstream answers: candidates, ejection."""
+"""Choosing upstreams: candidates for a model, and ejection of failing ones."""

@@ -1,6 +1,6 @@
-"""Which upstreams failed lately: they are passed over for a while, then one request tries whether they work again.
+"""Ejection of upstreams that failed recently: they are passed over for a while, then one request tries them again.
 
-Nobody is ever refused for it: what is passed over stands behind everything else, and is asked when nothing else is left.
+Ejection never refuses a request: an upstream that is passed over moves behind all others and is still tried last.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from ...codecs import errors
 from .router import Candidate
 
-FIRST = 5.0  # seconds that the first failure costs; each further one twice as long
-LONGEST = 60.0
-KEPT = 1000  # failures: names that a wildcard lets through come from outside
+FIRST = 5.0  # seconds of ejection after a first failure, doubled by each further one
+LONGEST = 60.0  # seconds
+KEPT = 1000  # failures; bounded, as callers choose the model names that match a wildcard
 
-# what says nothing of an upstream when the credential is the caller's own
+# errors that do not indicate a failing upstream when the credential is the caller's own
 _CALLERS_OWN = frozenset({"auth", "permission", "billing", "rate_limit"})
 
 Key = tuple[int, str]
@@ -26,24 +26,24 @@ class _Failure:
     until: float
     seconds: float
     candidate: Candidate
-    tried: bool = False  # a request is on its way to find out
+    tried: bool = False  # a request is trying it again
 
 
 class Ejection:
-    """Of one configuration. clock: seconds. changed: called when one more is passed over, or one less."""
+    """The recent failures under one configuration. clock: seconds. changed: called when `passed_over` changes."""
 
     def __init__(self, clock: Callable[[], float], changed: Callable[[], None] = lambda: None) -> None:
         self._clock, self._changed = clock, changed
         self._failures: dict[Key, _Failure] = {}
 
     def failed(self, candidate: Candidate, error: errors.GatewayError) -> None:
-        """An attempt failed so. Where the credential was the caller's own, its refusal or rate limit is nobody else's."""
+        """Record a failed attempt. Errors of a caller's own credential (refused, rate limit) are ignored."""
         if candidate.provider.passthrough_auth and error.kind in _CALLERS_OWN:
             return
         key, now = _key(candidate), self._clock()
         known = self._failures.pop(key, None)
         if known is not None and not known.tried and now < known.until:
-            self._failures[key] = known  # this was under way already when another failed
+            self._failures[key] = known  # this attempt began before the ejection
             return
         seconds = min(LONGEST, known.seconds * 2 if known else FIRST)
         self._failures[key] = _Failure(now + max(seconds, min(error.retry_after or 0.0, LONGEST)), seconds, candidate)
@@ -56,7 +56,7 @@ class Ejection:
             self._changed()
 
     def ordered(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """The same candidates, those that failed lately last. The first whose time is over comes as if nothing had been."""
+        """The candidates, ejected ones last. One whose time is over keeps its place if no sound one precedes it: this request tries it."""
         if not self._failures or len(candidates) == 1:
             return candidates
         now = self._clock()
@@ -67,7 +67,7 @@ class Ejection:
             if failure is None:
                 sound.append(candidate)
             elif failure.until <= now and not sound:
-                failure.until, failure.tried = now + failure.seconds, True  # the others go on without it meanwhile
+                failure.until, failure.tried = now + failure.seconds, True  # other requests still pass it over
                 sound.append(candidate)
             else:
                 ejected.append((failure.until, candidate))
@@ -75,7 +75,7 @@ class Ejection:
         return (*sound, *(candidate for _, candidate in ejected))
 
     def passed_over(self) -> list[tuple[Candidate, float]]:
-        """The candidates that are asked last at the moment, and for how many seconds still."""
+        """The ejected candidates, and the seconds left for each."""
         now = self._clock()
         return [(failure.candidate, failure.until - now) for failure in self._failures.values() if failure.until > now]
 

@@ -1,8 +1,8 @@
-"""From the model that a caller asks for to the upstreams that could answer, in the order to try.
+"""Routing: from the model of a request to the upstreams that can serve it, in the order to try.
 
-Everything is worked out when the configuration is loaded: a request costs one dictionary look-up. Only names that a wildcard
-stands for are worked out when they are first met, and a bounded number of them is remembered. What is decided here, and why, is
-told by Candidate.reason, Router.explain and check_lines; how often an upstream is tried is the exchange's affair.
+Plans are computed when the configuration is loaded, so that a request costs one dictionary look-up. Names that match a wildcard are
+resolved on first use and cached, up to a bound. Candidate.reason, Router.explain and check_lines show each decision and its reason.
+This module does not send or retry anything: that is the exchange's task.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
 from ...conf.model import Config, Price, Provider
 
-LONGEST_NAME = 256
-REMEMBERED = 1024  # names that wildcards stand for
+LONGEST_NAME = 256  # characters
+REMEMBERED = 1024  # cached plans for names that are not declared
 NO_NOTES: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One upstream that can answer a request, and how to speak to it. Each is equal to itself alone, and so is quickly hashed."""
+    """One upstream that can serve a request, and how to call it. Compared and hashed by identity, which is fast."""
 
     provider: Provider
-    model: str  # the upstream's own name for it
-    shape: str  # what the upstream speaks: a name of codecs.registry
-    url: str  # of an answer that is not streamed
+    model: str  # the upstream's name of the model
+    shape: str  # the upstream's shape, a name in codecs.registry
+    url: str  # for a response that is not streamed
     capabilities: Capabilities
     reason: str
-    echo: str | None = None  # the name to show the caller as `model`; None leaves what the upstream says
+    echo: str | None = None  # the `model` that the caller's response shows; None leaves the upstream's
     price: Price | None = None
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
 
@@ -49,39 +49,39 @@ class Candidate:
 
     @property
     def called(self) -> str:
-        """For people: `name`, behind the entry's own name when it has one; two entries of one model are told apart by it."""
+        """For messages: `name`, after the entry's configured name if it has one, which distinguishes two entries of one model."""
         entry = self.provider
         return self.name if entry.name in (entry.model, self.name) else f"{entry.name} ({self.name})"
 
     @property
     def base_url(self) -> str:
-        """What stands in front of every path of this upstream."""
+        """The prefix of all URLs of this upstream."""
         return self.provider.base_url
 
     @property
     def speaks(self) -> Shape:
-        """What the upstream speaks."""
+        """The upstream's shape."""
         return SHAPES[self.shape]
 
     def endpoint(self, stream: bool, query: str) -> str:
-        """The URL to ask for an answer. query: the caller's, with its question mark."""
+        """The URL of a request. query: the caller's, with its question mark, or ""."""
         return self.speaks.endpoint(self.base_url, self.model, stream, query)
 
     @property
     def domain(self) -> str:
-        """Whose reasoning its answers hold: who can read it back."""
+        """The domain in which opaque reasoning from this upstream can be sent back."""
         return self.capabilities.reasoning_domain or self.provider.provider
 
     @property
     def built_in(self) -> bool:
-        """Whether the gateway answers by itself: there is no upstream to connect to."""
+        """Whether the gateway itself answers (the demo models), without an upstream."""
         return self.provider.interface == "demo"
 
     def headers(self, credential: str | None = None) -> dict[str, str]:
-        """The configured headers and the credential to send, by lower-case name, in a dict of the caller's own.
+        """The configured headers and the credential to send, by lower-case name, in a new dict.
 
-        `credential` is what the client itself came with; it is sent on by a provider with `passthrough_auth` alone.
-        Raises Unconfigured when the provider's key is not in the environment.
+        credential: the caller's, sent only to a provider with `passthrough_auth`. Raises Unconfigured when the provider's key is
+        not in the environment.
         """
         provider = self.provider
         if provider.access_key_missing and not provider.passthrough_auth:
@@ -105,7 +105,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What a list of models shows."""
+    """An entry in the list of models."""
 
     id: str
     owned_by: str
@@ -113,10 +113,10 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Candidates in places, tried one after the other; those of one place share it by weight."""
+    """Places in the order to try; the candidates of one place are ordered at random, by weight."""
 
     places: tuple[tuple[Candidate, ...], ...]
-    fixed: Route | None  # when no place is shared
+    fixed: Route | None  # the route when every place has one candidate
 
     @classmethod
     def of(cls, places: tuple[tuple[Candidate, ...], ...]) -> _Plan:
@@ -126,7 +126,7 @@ class _Plan:
 
 
 class Router:
-    """Answers, for one configuration, which upstreams a request could go to. `draw` is the source of weighted choices."""
+    """The routes of one configuration. draw: the random source of weighted choices."""
 
     def __init__(self, config: Config, draw: random.Random | None = None) -> None:
         self.config = config
@@ -145,25 +145,25 @@ class Router:
                 self._plans[shape, name] = self._plan(shape, name)
 
     def candidates(self, shape: str, model: str | None) -> Route:
-        """Where a request of this shape for this model can go.
+        """The route for a request of this shape and model.
 
-        Raises NoCandidate when nothing serves the model, Missing when none is named and the configuration has no default.
+        Raises NoCandidate when nothing serves the model, Missing when `model` is None and the configuration has no default.
         """
         key = (shape, model)
         plan = self._plans.get(key) or self._met.get(key) or self._meet(shape, model)
         return plan.fixed or self._shuffled(plan)
 
     def declares(self, name: str) -> bool:
-        """Whether a candidate's name is one of the finitely many that the configuration itself speaks of."""
+        """Whether a candidate's name comes from the configuration, so that it can be a metric's label; others are unbounded."""
         return name in self._declared
 
     def mark(self, provider: Provider) -> str:
-        """What tells one entry from all others, also in another process with the same configuration."""
+        """A unique identifier of an entry, the same in every process with this configuration."""
         same = [entry for entry in self._entries if entry.name == provider.name]
         return f"{provider.name}#{next((n for n, entry in enumerate(same) if entry is provider), 0)}"
 
     def keeper(self, mark: str | None = None) -> Candidate | None:
-        """The upstream that keeps responses itself and bears this mark; without one the first that there is."""
+        """The upstream with native stored responses and this mark, or the first such upstream; None if there is none."""
         for index, provider in enumerate(self._entries):
             if mark is None or self.mark(provider) == mark:
                 candidate = self._candidate(STATEFUL.name, None, index, provider.model_id, "it keeps its responses itself")
@@ -172,7 +172,7 @@ class Router:
         return None
 
     def models(self) -> list[ServedModel]:
-        """The models that can be named beforehand: declared ones, names, aliases; of wildcards only a closed list's."""
+        """The models that can be listed: declared models, entry names, aliases; of a wildcard only a provider's fixed list."""
         found: dict[str, str] = {}
         for entry in self._entries:
             for name in _names(entry):
@@ -184,9 +184,9 @@ class Router:
         return [ServedModel(name, owner) for name, owner in found.items()]
 
     def explain(self, shape: str, model: str | None, notes: Mapping[tuple[str, str], str] = NO_NOTES) -> list[str]:
-        """One line a candidate: what it is called, the API and URL, why it stands there, whether its key is set.
+        """One line per candidate: its name, API, URL, reason, and whether its key is set. Errors are returned as a line.
 
-        notes: what else there is to say of a candidate, by its entry's `mark` and the upstream's model.
+        notes: text to append to a candidate's line, by its entry's `mark` and the upstream's model.
         """
         try:
             plan = self._plan(shape, model)
@@ -199,11 +199,11 @@ class Router:
                 lines.append(f"{number}. {told(candidate, shared=len(place) > 1)}" + (f"; {note}" if note else ""))
         return lines
 
-    # ---- working out ----
+    # ---- plans ----
 
     def _meet(self, shape: str, model: str | None) -> _Plan:
         if model is not None and (len(model) > LONGEST_NAME or not model.isascii() or not model.isprintable()):
-            raise _nobody(model)  # a wildcard would let it through to headers, logs and the memory here
+            raise _nobody(model)  # a wildcard would pass it on to headers, logs and the cache of plans
         plan = self._plan(shape, model)
         if len(self._met) >= REMEMBERED:
             del self._met[next(iter(self._met))]
@@ -232,7 +232,7 @@ class Router:
         return match._replace(why="the default") if model is None else match
 
     def _places(self, shape: str, model: str | None, match: Match) -> list[tuple[Candidate, ...]]:
-        """One candidate a place, in the order of the file; or one place for all of them, when one is given a weight."""
+        """One place per candidate, in the order of the file; one place for all of them if any has a weight."""
         found = tuple(
             self._candidate(shape, model, index, model_id, match.why)
             for index, model_id in zip(match.entries, match.model_ids, strict=True)
@@ -245,7 +245,7 @@ class Router:
         provider = self._entries[index]
         capabilities = self.capabilities_of(index, model_id)
         (upstream, because), *others = _spoken(SHAPES[shape], provider, capabilities)
-        # a provider's prefix is not another name: the upstream's own word for its model then stays as it came
+        # a provider's prefix does not rename the model: the caller then sees the upstream's `model` unchanged
         renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
         first = Candidate(
             provider=provider,
@@ -265,7 +265,7 @@ class Router:
         return replace(first, others=tuple(also))
 
     def capabilities_of(self, index: int, model_id: str) -> Capabilities:
-        """What is known of a model of an entry, by the entry's place in the file."""
+        """The capabilities of a model of an entry. index: of the entry in the file."""
         provider = self._entries[index]
         known = self._capabilities.get((index, model_id))
         if known is None:
@@ -273,7 +273,7 @@ class Router:
                 "owns_key": not provider.passthrough_auth,
                 "reasoning_domain": _reasoning_domain(provider),
             }
-            # the Host header says who answers behind an address of the operator's own
+            # a configured Host header names the real server behind the base URL
             place = f"https://{provider.http_host}" if provider.http_host else provider.base_url
             flags |= providers.capabilities(provider.interface, place, model_id, provider.capabilities)
             known = Capabilities.from_flags(flags)
@@ -282,7 +282,7 @@ class Router:
         return known
 
     def _shuffled(self, plan: _Plan) -> Route:
-        """Every place in an order drawn by weight: weight 3 stands first three times as often as weight 1."""
+        """A route with the candidates of each place in a random order: weight 3 comes first three times as often as weight 1."""
         found: list[Candidate] = []
         for place in plan.places:
             if len(place) == 1:
@@ -294,9 +294,9 @@ class Router:
 
 
 def check_lines(config: Config) -> list[str]:
-    """The resolved routes for an operator: model, provider, upstream API, URL, whether the key is set, and who is sent there.
+    """The resolved routes as text: model, provider, upstream API, URL, whether the key is set, and the callers' shapes.
 
-    Names that several candidates answer to are followed by those, in the order to try and with the reason of each.
+    Aliases follow, then each name with several candidates, in the order to try and with their reasons.
     """
     router = Router(config)
     rows = []
@@ -306,7 +306,7 @@ def check_lines(config: Config) -> list[str]:
         for own in SHAPES.values():
             (upstream, _), *others = _spoken(own, entry, capabilities)
             callers.setdefault(upstream, []).append(own.name if upstream is own else f"{own.name} (translated)")
-            if others and upstream.refuses(HAS_TOOLS, capabilities, False):  # of a wildcard nothing is known here; see `explain`
+            if others and upstream.refuses(HAS_TOOLS, capabilities, False):  # not known for a wildcard; see `explain`
                 callers.setdefault(others[0][0], []).append(f"{own.name} with tools beside reasoning (translated)")
         state = _key_state(entry)
         rows += [
@@ -330,7 +330,7 @@ def _nobody(asked: str) -> NoCandidate:
 
 
 def told(candidate: Candidate, *, shared: bool = False) -> str:
-    """A candidate for an operator: what it is called, the API and URL, why it stands there, whether its key is set."""
+    """A candidate as text: its name, API, URL, reason, and whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
     parts = [f"{candidate.speaks.api} {candidate.url}", candidate.reason, _key_state(candidate.provider)]
     if candidate.others and candidate.speaks.refuses(HAS_TOOLS, candidate.capabilities, False):
@@ -348,10 +348,10 @@ def _names(entry: Provider) -> Iterator[str]:
 
 
 def _spoken(own: Shape, provider: Provider, capabilities: Capabilities) -> list[tuple[Shape, str]]:
-    """The shapes that can be spoken to an upstream for a caller of this one, in order, and why each stands there.
+    """The shapes in which an upstream can be called for a caller of this shape, in order, each with its reason.
 
-    What a model refuses over one API and takes over another is asked over that one, whatever the caller speaks: by a caller of the
-    refusing API itself only where its request is refused (see Shape.refuses).
+    The caller's own shape comes first. Among the others, one over whose API the model refuses tools (Shape.refuses) comes last,
+    unless the provider configures the order.
     """
     served = tuple(api for api in provider.apis if api not in capabilities.unserved) or provider.apis
     if provider.apis_in_order:
@@ -362,7 +362,7 @@ def _spoken(own: Shape, provider: Provider, capabilities: Capabilities) -> list[
     return [(shape, _why(own, shape, first=shape is shapes[0], served=served, provider=provider, last=shapes[-1])) for shape in shapes]
 
 
-HAS_TOOLS: dict[str, Any] = {"tools": [{}]}  # what a body is like that asks for tools, in any shape
+HAS_TOOLS: dict[str, Any] = {"tools": [{}]}  # the members of a body with tools, in any shape
 
 
 def _why(own: Shape, shape: Shape, *, first: bool, served: tuple[str, ...], provider: Provider, last: Shape) -> str:
@@ -378,7 +378,7 @@ def _why(own: Shape, shape: Shape, *, first: bool, served: tuple[str, ...], prov
 
 
 def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ...], ...]:
-    """The places without what stands in an earlier one."""
+    """The places without candidates of earlier places."""
     seen: set[tuple[int, str]] = set()
     found = []
     for place in places:
@@ -405,9 +405,9 @@ def _key_state(provider: Provider) -> str:
 
 
 def _reasoning_domain(provider: Provider) -> str:
-    """Who can read back an opaque reasoning: the provider; at an address of the operator's own, that one alone.
+    """The domain in which opaque reasoning can be sent back: the provider, or one address if the operator configures the base URL.
 
-    The address itself is not told: the domain travels to callers.
+    The address is hashed, because callers see the domain.
     """
     if not provider.own_base_url:
         return provider.provider

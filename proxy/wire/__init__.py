@@ -1,1 +1,1 @@
-"""HTTP/1.1 on both sides: bytes in, bytes out."""
+"""HTTP/1.1 with callers and upstreams."""

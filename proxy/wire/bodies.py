@@ -1,8 +1,7 @@
-"""Bodies of requests: received within bounds, counted together, read without holding the loop.
+"""Request bodies: received within limits, and parsed without blocking the event loop.
 
-A worker keeps at most so many bytes of bodies at a time, over all requests (`limits.max_bodies`): a body counts from its first byte
-until its request is over. It counts as what came, not as what was announced, so that a caller who announces and does not send takes
-nothing from others.
+`limits.max_bodies` bounds the bytes of request bodies that a worker holds at a time. A body counts from its first byte until its
+request is over, by the bytes received, not by Content-Length: a caller that announces a body and does not send it uses no capacity.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from ...codecs import bulk, errors, splice
 
 _T = TypeVar("_T")
 
-PIECE = 32 * 1024  # bytes that are kept as they came; less is joined at once
-AT_ONCE = 512 * 1024  # bytes of a body that is read in one turn of the loop
-SHORT = 64 * 1024  # bytes of a body that is translated in one turn of the loop, however dense it is
-DENSE = 2000  # braces in a body that is
-_apart = ThreadPoolExecutor(2, "translation")  # it starts its threads when they are needed: in the worker
+PIECE = 32 * 1024  # bytes; smaller reads are joined as they arrive
+AT_ONCE = 512 * 1024  # bytes of a body that is parsed in one iteration of the loop
+SHORT = 64 * 1024  # bytes of a body that is always translated in one iteration of the loop
+DENSE = 2000  # opening braces up to which a longer body is, too
+_apart = ThreadPoolExecutor(2, "translation")  # starts its threads on first use, hence after the fork
 
 
 class Bodies:
-    """What the requests of one worker keep of bodies. most: bytes."""
+    """The bytes of request bodies that one worker holds. most: the limit."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -32,26 +31,26 @@ class Bodies:
 
 
 class Incoming:
-    """One request's body. Let go of it with `release` when the request is over."""
+    """One request's body. Call `release` when the request is over."""
 
     __slots__ = ("_bodies", "_dropped", "_limit", "_pieces", "_size", "_tail")
 
     def __init__(self, bodies: Bodies, limit: int) -> None:
-        """limit: bytes that are accepted."""
+        """limit: bytes, for this body."""
         self._bodies, self._limit = bodies, limit
         self._size = self._dropped = 0
         self._pieces: list[bytes] = []
-        self._tail = bytearray()  # behind the pieces: what came in little ones
+        self._tail = bytearray()  # small reads after the pieces
 
     def expect(self, length: int) -> None:
-        """The request announces a body of this length. Raises TooLarge, Overloaded."""
+        """Check the Content-Length, in bytes. Raises TooLarge, Overloaded."""
         if length > self._limit:
             raise self._too_large()
         if self._bodies.kept + length > self._bodies.most:
             raise _overloaded()
 
     def feed(self, data: bytes, drop: bool = False) -> None:
-        """drop: count and do not keep. Raises TooLarge, Overloaded; then nothing is kept any more."""
+        """Add received bytes. drop: only check the limit. Raises TooLarge, Overloaded, and then releases the body."""
         size = len(data)
         if drop:
             self._dropped += size
@@ -71,13 +70,13 @@ class Incoming:
             self._tail = bytearray()
 
     def take(self) -> bytes:
-        """Everything that came; nothing of it is kept here, but it counts until `release`."""
+        """Remove and return the body. It counts against the limit until `release`."""
         pieces, tail = self._pieces, self._tail
         self._pieces, self._tail = [], bytearray()
         return b"".join([*pieces, tail]) if pieces else bytes(tail)
 
     def release(self) -> None:
-        """The body counts no more. May be called again."""
+        """Discard the body and stop counting it. May be called repeatedly."""
         if self._size:
             self._bodies.kept -= self._size
             self._size = 0
@@ -92,16 +91,16 @@ def _overloaded() -> errors.Overloaded:
 
 
 async def scan(body: bytes, most: int) -> splice.Scan:
-    """splice.scan; of a large body in steps, between which others have their turn. most: JSON values. Raises as it, and TooLarge."""
-    if len(body) <= AT_ONCE and len(body) <= most:  # there are fewer values than bytes
+    """splice.scan, in steps that yield to the loop for a large body. most: JSON values. Raises as splice.scan does, and TooLarge."""
+    if len(body) <= AT_ONCE and len(body) <= most:  # a body has fewer values than bytes
         return splice.scan(body)
     return await in_steps(bulk.scan(body, most))
 
 
 async def apart(body: bytes, work: Callable[[], _T]) -> _T:
-    """What `work` makes of a body that was read. It runs in a thread where it takes long: the loop has its turn every 5 ms then.
+    """Return `work()`, the translation of a parsed body. Long work runs in a thread, so that the loop runs every 5 ms.
 
-    An object costs up to 12 us to translate, so 64 kB of the shortest, or DENSE of them, hold the loop for some 30 ms at most.
+    An object takes up to 12 us to translate: 64 kB of the shortest, or DENSE of them, block the loop for about 30 ms at most.
     """
     if len(body) <= SHORT or (len(body) <= AT_ONCE and body.count(b"{") <= DENSE):
         return work()
@@ -109,7 +108,7 @@ async def apart(body: bytes, work: Callable[[], _T]) -> _T:
 
 
 async def in_steps(steps: Generator[None, None, _T], at_once: bool = False) -> _T:
-    """What a generator returns; at each of its yields others have their turn. at_once: it is short, they need none."""
+    """Run a generator and return its result, yielding to the loop at each of its yields unless `at_once`."""
     while True:
         try:
             next(steps)

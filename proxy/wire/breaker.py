@@ -1,10 +1,10 @@
-"""Whether a server is worth asking: no caller waits for one that is known not to answer.
+"""A circuit breaker for a server such as Redis: nobody waits for a server that is known not to answer.
 
-Closed, calls go to the server. The first that got no answer in all the time that it had trips the breaker: calls fail at once, those
-that are under way too. While it is open a task of the breaker's own asks the server something small, once at a time, and the first
-answer closes it. So no caller ever is the one that tries whether the server is back.
+While the breaker is closed, calls go to the server. The user of the breaker trips it after a timeout; calls in progress then fail at
+once, and further calls are not to be made. While it is open its own task probes the server, one probe at a time, and the first
+success closes it. So no request serves as the probe.
 
-A call is abandoned, not waited for, when its time is over: a driver that cancels its query at a frozen server waits for that too.
+A call that times out is cancelled but not awaited: a driver that cancels its query on a frozen server waits for that too.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ T = TypeVar("T")
 
 log = logging.getLogger("dragoman")
 
-PROBE_EVERY = 0.5  # seconds between two questions of an open breaker
-PROBE_PATIENCE = 2.0  # seconds that an answer to one may take
+PROBE_EVERY = 0.5  # seconds between two probes
+PROBE_PATIENCE = 2.0  # seconds for a probe
 
 
 class Breaker:
-    """opened, closed: what the log says then. probe: asks the server; whatever it raises means that it does not answer."""
+    """opened, closed: log messages. probe: a small call to the server; any exception means that it does not answer."""
 
     def __init__(self, opened: str, closed: str, probe: Callable[[], Coroutine[Any, Any, object]]) -> None:
         self.reason = ""  # why it is open
         self._messages = (opened, closed)
         self._probe = probe
         self._probing: asyncio.Task[None] | None = None
-        self._tripped: asyncio.Future[None] | None = None  # done when it opens; there while somebody waits
-        self._closed: asyncio.Future[None] | None = None  # done when it closes; there while it is open
+        self._tripped: asyncio.Future[None] | None = None  # done when the breaker opens; None without waiters
+        self._closed: asyncio.Future[None] | None = None  # done when the breaker closes; None while it is closed
         self._abandoned: set[asyncio.Future[Any]] = set()
 
     @property
@@ -40,9 +40,9 @@ class Breaker:
         return self._probing is not None
 
     async def attempt(self, work: Awaitable[T], seconds: float, insist: bool = False) -> T:
-        """What `work` returns or raises. insist: go on waiting when the breaker opens meanwhile.
+        """Return or raise what `work` does, within so many seconds. insist: keep waiting when the breaker opens.
 
-        Raises TimeoutError when it takes longer than this, or when the breaker opens.
+        Raises TimeoutError after that time, or when the breaker opens.
         """
         task = asyncio.ensure_future(work)
         awaited: set[asyncio.Future[Any]] = {task}
@@ -68,10 +68,10 @@ class Breaker:
     def _over(self, task: asyncio.Future[Any]) -> None:
         self._abandoned.discard(task)
         if not task.cancelled():
-            task.exception()  # seen
+            task.exception()  # mark it as retrieved
 
     def trip(self, reason: str) -> None:
-        """The server does not answer. Nothing happens when that is known."""
+        """Open the breaker and start to probe. Does nothing while it is open."""
         if self.open:
             return
         self.reason = reason
@@ -84,7 +84,7 @@ class Breaker:
             self._tripped = None
 
     async def closes(self, seconds: float) -> bool:
-        """Wait until it is closed, so long at most; whether it is."""
+        """Wait until the breaker is closed, for so many seconds at most; return whether it is."""
         if self._closed is not None:
             await asyncio.wait([self._closed], timeout=max(0.0, seconds))
         return not self.open
@@ -95,7 +95,7 @@ class Breaker:
             try:
                 await self.attempt(self._probe(), PROBE_PATIENCE, insist=True)
                 break
-            except Exception as error:  # of whatever kind: it did not answer
+            except Exception as error:  # of any kind: the server did not answer
                 log.debug("still no answer: %s", error)
         log.warning("%s", self._messages[1])
         self._probing = None
@@ -104,11 +104,11 @@ class Breaker:
             self._closed = None
 
     async def close(self) -> None:
-        """The worker ends."""
+        """Stop probing, and cancel the abandoned calls again."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait([self._probing])
         for task in list(self._abandoned):
-            task.cancel()  # a second time: what waited for a query's cancellation stops waiting
+            task.cancel()  # a second time: ends a driver's wait for the cancellation of its query
         if self._abandoned:
             await asyncio.wait(list(self._abandoned), timeout=1.0)

@@ -1,10 +1,10 @@
-"""A connected socket, as fast as the best of a name's addresses allows (RFC 8305), and TLS over it; nothing blocks.
+"""Connecting a socket by Happy Eyeballs (RFC 8305), and TLS over it, without blocking.
 
-The addresses are tried in the order of the system, the families in turn. The next one is tried as soon as one has failed, or after
-DELAY without an answer, while the earlier attempts go on; the first that is connected wins and the others are closed. Tornado's
-TCPClient keeps one attempt of each family: an address that drops packets holds up all others of its family.
+The addresses are tried in the system's order, with the families alternating. The next attempt starts when one has failed, or after
+DELAY, while the earlier ones go on; the first to connect wins and the others are closed. Tornado's TCPClient makes one attempt per
+family at a time: an address that drops packets delays all others of its family.
 
-Nobody owns a socket of an attempt that was given up: each is closed where it was made.
+Each function closes the sockets of its own cancelled or failed attempts.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def in_turn(addresses: list[Address]) -> list[Address]:
 
 
 async def connect(addresses: list[Address], make_room: Callable[[], bool]) -> socket.socket:
-    """A socket connected to one of them. Raises OSError, whose text tells how each address failed.
+    """A socket connected to one of the addresses. Raises OSError, whose text has the error of each address.
 
-    make_room: called when the process has no descriptor left; whether it has closed one.
+    make_room: called when the process has no descriptor left; returns whether it has closed one.
     """
     waiting = deque(in_turn(addresses))
     if len(waiting) == 1:
@@ -53,7 +53,7 @@ async def connect(addresses: list[Address], make_room: Callable[[], bool]) -> so
                 attempts.discard(task)
                 error = task.exception()
                 if error is None:
-                    attempts |= done - {task}  # two may have come up in one turn of the loop
+                    attempts |= done - {task}  # several may connect in one iteration of the loop
                     return task.result()
                 failures.append(str(error))
         raise OSError("; ".join(failures))
@@ -64,7 +64,7 @@ async def connect(addresses: list[Address], make_room: Callable[[], bool]) -> so
 
 
 def _discard(task: asyncio.Task[socket.socket]) -> None:
-    """Close what an attempt that is not needed has brought after all."""
+    """Close the socket of an attempt that succeeded before it could be cancelled."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
@@ -95,7 +95,7 @@ def _socket(family: int, make_room: Callable[[], bool]) -> socket.socket:
 
 
 async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    """The same connection with TLS, its handshake done. `sock` belongs to this function. Raises OSError or ValueError."""
+    """The connection with TLS, after the handshake. Takes ownership of `sock`. Raises OSError or ValueError."""
     loop = asyncio.get_running_loop()
     try:
         secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
@@ -117,7 +117,7 @@ async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl
 
 
 async def _ready(sock: socket.socket, add: Callable[..., Any], remove: Callable[[int], Any]) -> None:
-    """Until the loop reports the socket."""
+    """Wait until the loop reports the socket ready."""
     reported: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     add(sock.fileno(), _report, reported)
     try:

@@ -1,6 +1,6 @@
-"""Which headers travel, by allow-list: nothing that is not named here goes up or comes down.
+"""Allow-lists of the headers that are forwarded between caller and upstream; all others are dropped.
 
-The caller's credentials and cookies never go up, the provider's cookies never come down. Names are lower-case.
+Credentials and cookies are on no list; Candidate.headers (routing) sets the credential for the upstream. Names are lower-case.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from ipaddress import ip_address
 
 from ...codecs.registry import SHAPES, USUAL
 
-# up, same shape on both sides: what the vendors' SDKs and coding agents say of themselves, and what selects features
+# to an upstream of the caller's shape: identification by SDKs and coding agents, and headers that select features
 _UP = re.compile(
     r"(?:anthropic-(?:version|beta|dangerous-direct-browser-access)|openai-beta|x-stainless-[a-z-]+|user-agent|x-app|originator"
     r"|x-client-request-id|x-claude-code-[a-z-]+|x-codex-[a-z-]+|x-openai-internal-codex-responses-lite|session[-_]id|thread[-_]id"
     r"|conversation[-_]id|x-session-(?:id|affinity)|x-affinity|x-initiator|x-interaction-type|idempotency-key|accept-language"
     r"|traceparent|tracestate)"
 )
-# up, only with the caller's own credential
+# to such an upstream, but only with the caller's own credential
 _UP_WITH_CREDENTIAL = frozenset({"openai-organization", "openai-project"})
 
-# down, same shape on both sides
+# to a caller of the upstream's shape
 _DOWN = re.compile(
     r"(?:retry-after(?:-ms)?|x-should-retry|x-ratelimit-[a-z-]+|anthropic-(?!organization)[a-z-]+|openai-(?:processing-ms|version|model)"
     r"|x-dragoman-estimate)"
@@ -31,7 +31,7 @@ _DOWN = re.compile(
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-# of every stream of events to a caller
+# of every event stream to a caller
 SSE_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
@@ -39,25 +39,25 @@ SSE_HEADERS = {
 }
 
 
-_LONGEST = 128  # characters: longer names are in no list, and not kept in a cache
+_LONGEST = 128  # characters; longer names are dropped before they reach the caches
 
 
 @lru_cache(1024)
 def _upwards(name: str) -> tuple[str, bool, bool]:
-    """The name in lower case, whether it goes up, and whether it goes with the caller's own credential only."""
+    """The name in lower case, whether it is forwarded, and whether only with the caller's own credential."""
     lower = name.lower()
     return lower, _UP.fullmatch(lower) is not None, lower in _UP_WITH_CREDENTIAL
 
 
 @lru_cache(1024)
 def _downwards(name: str) -> str | None:
-    """The name in lower case when it goes down."""
+    """The name in lower case if it is forwarded to the caller, else None."""
     lower = name.lower()
     return lower if _DOWN.fullmatch(lower) else None
 
 
 def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) -> dict[str, str]:
-    """What of the caller's headers goes to an upstream of its own shape; repeated ones are joined."""
+    """The caller's headers to forward to an upstream of the same shape; repeated ones are joined with commas."""
     found: dict[str, str] = {}
     for name, value in headers:
         if len(name) > _LONGEST:
@@ -69,7 +69,7 @@ def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) ->
 
 
 def forwarded_down(headers: Mapping[str, str]) -> dict[str, str]:
-    """What of an upstream's headers goes to a client of its own shape."""
+    """An upstream's headers to forward to a caller of the same shape."""
     return {lower: value for name, value in headers.items() if len(name) <= _LONGEST and (lower := _downwards(name)) is not None}
 
 
@@ -78,11 +78,11 @@ def upstream_request_id(headers: Mapping[str, str]) -> str | None:
     return value if value and _REQUEST_ID.fullmatch(value) else None
 
 
-_chance = bytearray()  # random bytes to come, fetched many at a time
+_chance = bytearray()  # random bytes in stock
 
 
 def nonce(size: int) -> str:
-    """So many random bytes as hex digits: what secrets.token_hex gives, without a system call for each."""
+    """`size` random bytes as hex digits, like secrets.token_hex but without a system call for each."""
     if len(_chance) < size:
         _chance.extend(os.urandom(4096))
     taken = _chance[-size:].hex()
@@ -90,16 +90,16 @@ def nonce(size: int) -> str:
     return taken
 
 
-os.register_at_fork(after_in_child=_chance.clear)  # no two processes shall give the same
+os.register_at_fork(after_in_child=_chance.clear)  # else parent and child would return the same bytes
 
 
 def request_id(given: str | None, nonce: str) -> str:
-    """The caller's own id when it is a plain one, else a new one. nonce: random hex digits."""
+    """The caller's request id if it is well-formed, else a new one. nonce: random hex digits."""
     return given if given and _REQUEST_ID.fullmatch(given) else f"req_{nonce[:24]}"
 
 
 def credential(headers: Mapping[str, str], shape: str) -> str | None:
-    """The caller's key, from the first of the shape's places that holds one; a path of no shape has the usual places."""
+    """The caller's key, from the first of the shape's headers that has one; an unknown shape uses the usual shape's headers."""
     for name in SHAPES.get(shape, USUAL).credentials:
         value = headers.get(name, "")
         if name == "authorization":
@@ -110,7 +110,7 @@ def credential(headers: Mapping[str, str], shape: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or a name means this very machine."""
+    """Whether an address or a name means this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,24 +1,23 @@
 """HTTP/1.1 without I/O, in both roles: as a client towards upstreams, as a server towards callers (RFC 9110, RFC 9112, RFC 1952).
 
-The client role. HeadReader collects bytes up to the blank line and skips informational responses; body_reader() decides how the
-body's end is known and gives the reader for it. A reader returns all payload of what it was fed as ONE bytes object, whatever the
-number of chunks in it, so that what one read brought stays together. A body reader never raises: it returns what was good, sets
-`ended` and keeps the `fault`. So the outcome does not depend on where the network cut the bytes. Inflater turns a compressed body
-into pieces of bounded size.
+The client role. HeadReader reads up to the blank line and skips informational responses; body_reader() returns the reader for the
+body's framing. A body reader returns the payload of the bytes it is fed as ONE bytes object, however many chunks they hold, so that
+the output of one read stays together. It never raises: it returns the valid payload, sets `ended` and stores the `fault`, so the
+result does not depend on where the network splits the bytes. Inflater decodes a compressed body in pieces of bounded size.
 
-It accepts what is in use and does no harm: heads with bare LF, chunk extensions, trailers (skipped), a body until close,
-Transfer-Encoding next to Content-Length (the latter is ignored, the connection not used again). It refuses what nobody needs:
-folded header lines, transfer codings other than chunked, upgrades, content codings that the standard library cannot undo.
+It accepts harmless deviations that are in use: bare LF in heads, chunk extensions, trailers (skipped), a body until close,
+Transfer-Encoding together with Content-Length (the length is ignored and the connection is not reused). It rejects folded header
+lines, transfer codings other than chunked, upgrades, and content codings that the standard library cannot decode.
 
-The server role. RequestReader collects the heads of one connection's requests and says how each body ends; Response writes the
-bytes of an answer. It is strict about everything that decides where a message ends, as somebody else in front of the gateway may
-have decided it too: one framing, plain numbers, only `chunked`, no Transfer-Encoding in HTTP/1.0, no bare CR. It is lenient where
-nothing depends on it: bare LF in heads, chunk extensions, trailers, empty lines before a request.
+The server role. RequestReader reads the heads of one connection's requests and determines the framing of each body; Response
+produces the bytes of a response. It is strict about everything that decides where a message ends, because a proxy in front of the
+gateway may decide differently: one framing, plain numbers, only `chunked`, no Transfer-Encoding in HTTP/1.0, no bare CR. It is
+lenient elsewhere: bare LF in heads, chunk extensions, trailers, empty lines before a request.
 
-Header lines are judged by Tornado's HTTPHeaders.parse, the usual ones on a shorter way (parse_headers). At each upgrade of Tornado
-read its advisories for http1connection and httputil; what they were about so far, and where it is decided here: the syntax of
-lengths and chunk sizes (_LENGTH, _CHUNK_LINE), Host (_HOST), Transfer-Encoding (_request_body), whitespace and folding in header lines
-(parse_headers), the cost of repeated and of odd headers (MAX_FIELDS, _PLAIN_LINE), line breaks in a response's head (Response.head).
+Tornado's HTTPHeaders.parse validates header lines; parse_headers has a fast path for the usual ones. At each upgrade of Tornado
+read its advisories for http1connection and httputil. Their subjects so far, and the place of each here: the syntax of lengths and
+chunk sizes (_LENGTH, _CHUNK_LINE), Host (_HOST), Transfer-Encoding (_request_body), whitespace and folding in header lines
+(parse_headers), the cost of repeated and malformed headers (MAX_FIELDS, _PLAIN_LINE), line breaks in a response's head (Response.head).
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ from ...codecs import errors
 
 MAX_HEAD = 64 * 1024  # bytes of one head, and of a body's trailers
 MAX_FIELDS = 1000  # header lines of one head
-MAX_HOST = 300  # characters of a Host field; a name has 253 at most
+MAX_HOST = 300  # characters of a Host field; a name has at most 253
 MAX_INFORMATIONAL = 100  # 1xx responses before the final one
 MAX_CHUNK_LINE = 4096  # bytes of a chunk's size line, with its extensions
-INFLATED_PIECE = 256 * 1024  # bytes that inflating hands over at once
+INFLATED_PIECE = 256 * 1024  # bytes of one decompressed piece
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -55,11 +54,11 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9]{2})(?: ([^\x00\r\n]*))?
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _HOST = re.compile(r"(?:[0-9A-Za-z.\-_~!$&'()*+;=%]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?")
-# int(x, 16) alone would also take 0x5, +5 and 5_0
+# int(x, 16) alone would also accept 0x5, +5 and 5_0
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 
-# about this connection, not about the message: ours to write (RFC 9110, section 7.6.1); and Expect, whose 100 nobody would await
+# hop-by-hop fields, which this module writes itself (RFC 9110, section 7.6.1); and Expect, as no caller waits for a 100 here
 _CONNECTION_FIELDS = frozenset(
     (
         *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
@@ -69,15 +68,15 @@ _CONNECTION_FIELDS = frozenset(
 
 
 def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str, str]], length: int | None) -> bytes:
-    """The bytes of a request's head. A Host among the fields replaces `host`; fields of the connection are left out.
+    """The bytes of a request's head. A Host among the fields replaces `host`; hop-by-hop fields are omitted.
 
-    length: the body's bytes; None for no body, which also omits Content-Length. Raises ValueError for what cannot be written as
-    HTTP (a line break in a value, above all); its message names the field and never holds the value.
+    length: the body's bytes; None for no body, which omits Content-Length. Raises ValueError for characters that HTTP does not
+    allow (above all a line break in a value); its message never contains a value.
     """
     lines = []
-    named: list[str] = []  # by a Connection field: about the connection too
+    named: list[str] = []  # options of the Connection field: such fields are hop-by-hop too
     for name, value in fields:
-        # printable ASCII is nearly every value, and cheaper to see
+        # nearly every value is printable ASCII, which is cheaper to test
         if not (value.isascii() and value.isprintable()) and not _FIELD_VALUE.fullmatch(value):
             raise ValueError(f"the value of header {name} holds characters that HTTP does not allow")
         lower = _lowered(name)
@@ -94,9 +93,9 @@ def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str
     return "".join((_start_line(method, target, host), *lines, "\r\n")).encode("latin-1")
 
 
-@lru_cache(128)  # few: a caller's query of any length is in it
+@lru_cache(128)  # small: the target includes the caller's query, of any length
 def _start_line(method: str, target: str, host: str) -> str:
-    """With the Host field. Raises ValueError."""
+    """The request line and the Host field. Raises ValueError."""
     if not (_TOKEN.fullmatch(method) and _TARGET.fullmatch(target)):
         raise ValueError("the method or the target of the request holds characters that HTTP does not allow")
     if not _TARGET.fullmatch(host):
@@ -112,24 +111,24 @@ def _lowered(name: str) -> str:
 
 
 class Fields(HTTPHeaders):
-    """HTTPHeaders in which it costs little to find that one is not there: most that are asked for are not."""
+    """HTTPHeaders whose get() is cheap for an absent header, the usual case."""
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default  # noqa: SIM401 - it would ask itself
+        return self[name] if name in self else default  # noqa: SIM401 - dict-style get() would recurse
 
 
-# a header line that can be read in one way only; possessive, as blanks fit two of its parts
+# an unambiguous header line; the quantifiers are possessive because blanks match two parts of it
 _PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\x20-\x7e\t\x80-\xff]*+)\r?$", re.MULTILINE)
 
 
 def parse_headers(lines: str) -> HTTPHeaders:
-    """What HTTPHeaders.parse gives, for the usual lines at a fraction of the price. Raises HTTPInputError."""
+    """The same as HTTPHeaders.parse, faster for the usual lines. Raises HTTPInputError, also for more than MAX_FIELDS lines."""
     ends = lines.count("\n")
     if ends >= MAX_FIELDS:
         raise HTTPInputError("too many header lines")
     plain = _PLAIN_LINE.findall(lines)
     if len(plain) != ends + 1 or lines.count("\r") != lines.count("\r\n"):
-        return HTTPHeaders.parse(lines)  # the judge of everything else
+        return HTTPHeaders.parse(lines)
     headers = Fields()
     for name, value in plain:
         if name in headers:
@@ -143,7 +142,7 @@ def parse_headers(lines: str) -> HTTPHeaders:
 
 
 class Head(NamedTuple):
-    """A final response's head. minor: the x of HTTP/1.x."""
+    """The head of a final response. minor: the x of HTTP/1.x."""
 
     status: int
     reason: str
@@ -151,15 +150,15 @@ class Head(NamedTuple):
     minor: int
 
     def keeps_alive(self) -> bool:
-        """Whether the connection may carry another request, so far as the head can tell."""
+        """Whether the head allows another request on the connection."""
         options = [option.strip().lower() for option in self.headers.get("Connection", "").split(",")]
-        # both framings at once: someone on the way may have seen another end than we do
+        # both framings at once: an intermediary may have seen another end of the body
         doubtful = "Transfer-Encoding" in self.headers and "Content-Length" in self.headers
         return self.minor >= 1 and "close" not in options and not doubtful
 
 
 class HeadReader:
-    """Collects one response's head. When feed() has given it, `rest` holds the bytes behind it."""
+    """Reads one response's head. Once feed() has returned it, `rest` holds the bytes after it."""
 
     def __init__(self) -> None:
         self.rest = b""
@@ -168,10 +167,10 @@ class HeadReader:
         self._informational = 0
 
     def feed(self, data: bytes) -> Head | None:
-        """The head as soon as it is whole. Raises Garbled."""
+        """The final head once it is complete, until then None. Raises Garbled."""
         end = data.find(b"\n\r\n") - 1
         plain = 0 < end <= MAX_HEAD - 4 and data[end] == 13 and data.find(b"\n\n", 0, end) < 0
-        if plain and data.startswith(b"HTTP/1.1 200 ") and not self._buffer:  # as nearly always: all of it, and the final one
+        if plain and data.startswith(b"HTTP/1.1 200 ") and not self._buffer:  # the usual case: a complete final head
             self.rest = data[end + 4 :]
             return _parse_head(data[:end])
         self._buffer += data
@@ -218,10 +217,10 @@ def _parse_head(raw: bytes) -> Head:
 
 
 class BodyReader:
-    """Finds the payload in the bytes that follow a head, up to the body's end.
+    """Extracts the payload from the bytes that follow a head.
 
-    ended: nothing more is wanted. fault: what was wrong then, if anything. reusable: whether the end left the connection at the
-    beginning of a next response. rest: what stood behind the end.
+    ended: the body has ended, or is malformed. fault: the error, if any. reusable: whether the connection is at the start of a
+    next message. rest: the bytes after the end.
     """
 
     ended = False
@@ -230,11 +229,11 @@ class BodyReader:
     fault: errors.UpstreamFault | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """The payload in `data`, joined. Bytes behind the end are no payload, and make the connection not reusable."""
+        """The payload in `data`, joined. Bytes after the end are not payload and clear `reusable`."""
         raise NotImplementedError
 
     def eof(self, in_order: bool) -> None:
-        """The connection ended; `in_order` if not by a reset."""
+        """The connection has ended. in_order: by a FIN, not by a reset."""
         self._end(errors.Truncated("The upstream closed the connection before the end of its answer."))
 
     def _end(self, fault: errors.UpstreamFault | None = None) -> None:
@@ -262,7 +261,7 @@ class Counted(BodyReader):
 
 
 class UntilClose(BodyReader):
-    """A body that the end of the connection ends."""
+    """A body that ends with the connection."""
 
     reusable = False
 
@@ -276,12 +275,12 @@ class UntilClose(BodyReader):
             super().eof(in_order)
 
 
-_sizes: dict[bytes, int] = {}  # what was read of small chunks' lines, without their end: nearly all are of a few hundred lengths
+_sizes: dict[bytes, int] = {}  # the size by the digits of a chunk's size line: nearly all chunks have one of a few hundred sizes
 _MOST_SIZES = 4096
 
 
 def _size(data: bytes, at: int, end: int) -> int:
-    """Of the chunk that begins at `at`, whose line may end at `end`; 0 where it is the last, or not an ordinary one."""
+    """The size of the chunk at `at` whose size line ends at `end`; 0 for the last chunk and for a line that is not just digits."""
     line = _CHUNK_LINE.match(data, at)
     if line is None or line.end() != end + 2 or line.end(1) != end:
         return 0
@@ -292,12 +291,12 @@ def _size(data: bytes, at: int, end: int) -> int:
 
 
 def _joined(data: bytes) -> bytes | None:
-    """The payload of chunks that are all there from end to end and hold no line end of HTTP's; None of anything else."""
+    """The payload of `data` if it is a run of complete chunks of known sizes without CRLF in their payload, else None."""
     parts = data.split(b"\r\n")
     if parts.pop():
         return None
     payload = parts[1::2]
-    # a size line that is not known has no length, the last chunk's least of all
+    # an unknown size line yields None, which equals no length; so does the last chunk's
     return b"".join(payload) if [*map(_sizes.get, parts[::2])] == [*map(len, payload)] else None
 
 
@@ -306,9 +305,9 @@ class Chunked(BodyReader):
 
     def __init__(self) -> None:
         self._left = 0  # bytes of the current chunk still to come
-        self._held = b""  # the beginning of a line whose end did not come yet
-        self._trailers = 0  # their bytes so far
-        # kept unbound: a bound method would be a reference cycle in each response
+        self._held = b""  # an incomplete line
+        self._trailers = 0  # bytes of trailers so far
+        # unbound: a bound method would be a reference cycle in each response
         self._step: Callable[[Chunked, bytes, int, list[bytes]], int] = Chunked._read_size
 
     def feed(self, data: bytes) -> bytes:
@@ -318,7 +317,7 @@ class Chunked(BodyReader):
         payload: list[bytes] = []
         at = 0
         if self._step is Chunked._read_size and not self.ended:
-            # the usual read: chunks that are there from end to end, one or several
+            # the usual read: one or more complete chunks
             known = _sizes.get
             end = data.find(b"\r", 0, 8)
             if known(data[:end]) == len(data) - end - 4 and data[end : end + 2] == data[-2:] == b"\r\n":
@@ -340,7 +339,7 @@ class Chunked(BodyReader):
             self.rest = data[at:]
         return payload[0] if len(payload) == 1 else b"".join(payload)
 
-    # Each step reads one element at `at`, appends payload, sets the next step and returns where that begins.
+    # Each step reads one element at `at`, appends payload, sets the next step and returns the offset of the next element.
 
     def _read_size(self, data: bytes, at: int, payload: list[bytes]) -> int:
         line = _CHUNK_LINE.match(data, at)
@@ -377,7 +376,7 @@ class Chunked(BodyReader):
         return end + 2
 
     def _hold(self, data: bytes, at: int, broken: bool, limit: int) -> int:
-        """Keep the line that begins at `at` for the next feed, unless it is wrong already or could not end within `limit`."""
+        """Buffer the incomplete line at `at`; end the body with a fault if it is malformed or reaches `limit` bytes."""
         if broken or len(data) - at >= limit:
             self._end(_garbled("malformed chunk"))
             return at
@@ -390,7 +389,7 @@ def _has_body(method: str, head: Head) -> bool:
 
 
 def body_reader(method: str, head: Head) -> BodyReader:
-    """How the body behind this head, the answer to a `method` request, ends (RFC 9112, section 6.3). Raises Garbled."""
+    """The reader for the body of the response to a `method` request (RFC 9112, section 6.3). Raises Garbled."""
     if not _has_body(method, head):
         return Counted(0)
     coding = head.headers.get("Transfer-Encoding", "identity").strip().lower()
@@ -407,11 +406,11 @@ def body_reader(method: str, head: Head) -> BodyReader:
     return Counted(int(length))
 
 
-# ---- the server's role: requests in ----
+# ---- the server role: requests ----
 
 
 class RequestHead(NamedTuple):
-    """body: what reads it; None when the request has none. persists: the caller may send another request afterwards."""
+    """body: its reader; None when the request has no body. persists: the caller allows another request on the connection."""
 
     line: RequestStartLine
     headers: HTTPHeaders
@@ -420,27 +419,27 @@ class RequestHead(NamedTuple):
 
     @property
     def awaits_continue(self) -> bool:
-        """Whether the caller sends its body only when it is asked to."""
+        """Whether the caller waits for a 100 (Continue) before it sends the body."""
         return self.line.version != "HTTP/1.0" and self.headers.get("Expect", "").lower() == "100-continue"
 
 
 class RequestReader:
-    """Collects the heads of the requests of one connection. What stands behind a head waits in `buffer` until it is taken."""
+    """Reads the heads of one connection's requests. The bytes after a head stay in `buffer` until take() or next()."""
 
     __slots__ = ("_searched", "buffer")
 
     def __init__(self) -> None:
         self.buffer = bytearray()
-        self._searched = 0  # of it, for the end of a head
+        self._searched = 0  # bytes of the buffer that hold no end of a head
 
     def feed(self, data: bytes) -> None:
         self.buffer += data
 
     def next(self) -> RequestHead | None:
-        """The next request's head, if it is whole. Raises HTTPInputError: then where a next request begins is not known."""
+        """The next request's head, or None while it is incomplete. Raises HTTPInputError; the connection is then unusable."""
         buffer = self.buffer
         if buffer.startswith((b"\r", b"\n")):
-            del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]  # some clients send an empty line after a body
+            del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]  # some callers send an empty line after a body
         blank = _BLANK_LINE.search(buffer, self._searched)
         if (blank.end() if blank else len(buffer)) > MAX_HEAD:
             raise HTTPInputError("request head too large")
@@ -453,7 +452,7 @@ class RequestReader:
         return _request_head(raw)
 
     def take(self) -> bytes:
-        """What waits: it belongs to the body, or to nobody any more."""
+        """Remove and return the buffered bytes, which belong to the body or are discarded."""
         data, self.buffer = bytes(self.buffer), bytearray()
         return data
 
@@ -477,7 +476,7 @@ def _is_host(text: str) -> bool:
 
 
 def _request_body(line: RequestStartLine, headers: HTTPHeaders) -> BodyReader | None:
-    """How the request's body ends (RFC 9112, section 6.3). Raises HTTPInputError for what two readers may see differently."""
+    """The reader for the request's body (RFC 9112, section 6.3). Raises HTTPInputError for ambiguous framing."""
     length = headers.get("Content-Length")
     coding = headers.get("Transfer-Encoding")
     if coding is not None:
@@ -503,35 +502,35 @@ def _persists(line: RequestStartLine, headers: HTTPHeaders) -> bool:
     return "close" not in options and (line.version == "HTTP/1.1" or "keep-alive" in options)
 
 
-# ---- the server's role: an answer out ----
+# ---- the server role: responses ----
 
-FRAME = b"%x\r\n%b\r\n"  # one chunk: its length and its bytes, which are never none
+FRAME = b"%x\r\n%b\r\n"  # one chunk: its length and its bytes, never empty
 LAST_FRAME = b"0\r\n\r\n"
 
 
 class Response:
-    """The answer to one request, as bytes.
+    """The response to one request, as bytes.
 
-    persists: whether the connection can carry another request afterwards; known once the head is made. left: bytes that the
-    Content-Length still promises; None without one.
+    persists: whether the connection stays open afterwards; final once head() has been called. left: bytes of the Content-Length
+    not written yet; None without Content-Length.
     """
 
     __slots__ = ("_line", "chunked", "left", "persists")
 
     def __init__(self, line: RequestStartLine, persists: bool) -> None:
-        """line: of the request. persists: its wish."""
+        """line: the request line. persists: whether the request allows another one."""
         self._line, self.persists = line, persists
         self.chunked = False
         self.left: int | None = None
 
     def head(self, start_line: ResponseStartLine, headers: HTTPHeaders, also: Mapping[str, str], seconds: int) -> bytes:
-        """also: more headers. seconds: the time, since 1970. Raises ValueError for a line break in a header."""
+        """also: further headers. seconds: the time since the epoch. Raises ValueError for a line break in a header."""
         code, version, method = start_line.code, self._line.version, self._line.method
         length = headers.get("Content-Length")
         bodiless = method == "HEAD" or code in (204, 304) or 100 <= code < 200
         unframed = length is None and not bodiless
         self.chunked = unframed and version == "HTTP/1.1"
-        # without a length and without chunks only the end of the connection says where the body ends
+        # without a length and without chunks the body ends with the connection
         if headers.get("Connection") == "close" or (unframed and not self.chunked):
             self.persists = False
         self.left = 0 if method == "HEAD" or code == 304 else None if length is None else int(length)
@@ -553,7 +552,7 @@ class Response:
         return text.encode("latin-1", "replace") + b"\r\n\r\n"
 
     def frame(self, payload: bytes) -> bytes:
-        """Raises HTTPOutputError for more than the Content-Length promised."""
+        """The framed payload. Raises HTTPOutputError when the body exceeds its Content-Length."""
         if self.left is not None:
             self.left -= len(payload)
             if self.left < 0:
@@ -561,7 +560,7 @@ class Response:
         return FRAME % (len(payload), payload) if self.chunked and payload else payload
 
     def end(self, payload: bytes) -> bytes:
-        """The last bytes, with this payload. Raises HTTPOutputError where the body is not what the Content-Length promised."""
+        """The last payload, framed, and the end of the body. Raises HTTPOutputError when the Content-Length does not match."""
         rest = self.frame(payload) if payload else b""
         if self.left:
             raise HTTPOutputError("less was written than Content-Length promised")
@@ -570,15 +569,15 @@ class Response:
 
 @lru_cache(1)
 def _date(seconds: int) -> str:
-    """The header that says when; the same for a second."""
+    """The Date header line."""
     return f"Date: {format_timestamp(seconds)}"
 
 
-# ---- the body's coding ----
+# ---- content codings ----
 
 
 class Inflater:
-    """Undoes gzip or deflate, in pieces of at most INFLATED_PIECE bytes: a body that grows without measure can be stopped."""
+    """Decodes gzip or deflate in pieces of at most INFLATED_PIECE bytes, so that the reader can stop a decompression bomb."""
 
     def __init__(self, coding: str) -> None:
         self._gzip = coding != "deflate"
@@ -610,22 +609,22 @@ class Inflater:
             more = bool(data) or (len(piece) == INFLATED_PIECE and not ended)
 
     def finish(self) -> None:
-        """The body ended; raises Truncated unless the coding did, too. (No body at all is not coded.)"""
+        """Call at the end of the body. Raises Truncated when the compressed data is incomplete; an empty body is accepted."""
         if self._held or (self._inflate is not None and not self._inflate.eof):
             raise errors.Truncated("The upstream's compressed answer ended before its end.")
 
     def _begin(self, data: bytes) -> zlib._Decompress:
         if self._gzip:
             return zlib.decompressobj(16 + zlib.MAX_WBITS)
-        # "deflate" is the zlib format, but some send bare deflate: its first two bytes do not pass as a zlib header
+        # "deflate" is the zlib format, but some servers send raw deflate, whose first two bytes are not a zlib header
         zlib_header = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
         return zlib.decompressobj(zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS)
 
 
 def inflater(method: str, head: Head) -> Inflater | None:
-    """What decodes the body, or None. Takes Content-Encoding and Content-Length out of the headers, as they are no longer true.
+    """The decoder for the body, or None. Removes Content-Encoding and Content-Length from the headers, as they no longer apply.
 
-    Raises Garbled for a coding that cannot be undone.
+    Raises Garbled for an unsupported coding.
     """
     codings = [coding.strip().lower() for coding in head.headers.get("Content-Encoding", "").split(",")]
     codings = [coding for coding in codings if coding not in ("", "identity")]

@@ -1,14 +1,15 @@
-"""Connections of callers: HTTP/1.1 for Tornado's Application, read by the loop's own reader, answered in one write.
+"""Connections of callers: HTTP/1.1 for Tornado's Application, driven directly by the event loop's reader callbacks.
 
-Strategy: the bytes of one read are parsed (http1, server role) in the same turn of the loop and given to the request's delegate: no
-coroutine runs for a connection, no Future and no timer is made for a read, and the loop is not asked anew about the descriptor for
-each request. What starts at the same time in every request (the request object, routing, the handler) is Tornado's own. Requests on
-one connection are answered one after the other; what comes early waits, bounded.
+Strategy: the bytes of one read are parsed (http1, server role) in the same iteration of the loop and passed to the request's
+delegate. A connection has no coroutine, a read creates no Future and no timer, and the reader stays registered across requests. The
+request object, routing and the handler are Tornado's own. Requests on one connection are answered in order; pipelined ones wait in
+a bounded buffer.
 
-An answer that is given before its request has ended closes the connection, a while after it: a reset would overtake it.
+A response that ends before its request closes the connection only after a delay: an immediate close would send a reset, which
+could discard the response.
 
-A connection that waits for its caller (TLS handshake, first request, next request) is idle: where all places are taken the server
-closes the longest idle one.
+A connection that waits for its caller (TLS handshake, first request, next request) is idle; when the server is full it closes the
+one that has been idle longest.
 """
 
 from __future__ import annotations
@@ -31,28 +32,28 @@ from .socket import NOT_READY, Stream
 log = logging.getLogger("dragoman")
 
 READ_SIZE = 256 * 1024  # bytes of one read of a body whose length is known
-LITTLE = 32 * 1024  # bytes of any other read: as chunks of one byte they cost 20 ms
-AHEAD = 32 * 1024  # bytes that may wait behind a request that is being answered, besides those of one read
-LINGER = 2.0  # seconds that a caller who is still sending has to read an early answer
-PATIENCE = 600.0  # seconds for a request's body; between two requests as well
-HEAD_PATIENCE = 60.0  # seconds for a handshake with the first head, for a head from its first byte, and without a byte of a body
+LITTLE = 32 * 1024  # bytes of any other read: in chunks of one byte they take 20 ms to parse
+AHEAD = 32 * 1024  # bytes of pipelined requests that are buffered, besides those of one read
+LINGER = 2.0  # seconds that a caller who is still sending has to read an early response
+PATIENCE = 600.0  # seconds for a request's body, and between two requests
+HEAD_PATIENCE = 60.0  # seconds for the handshake and the first head, for a later head from its first byte, between reads of a body
 
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Context(NamedTuple):
-    """What Tornado's requests know of their connection."""
+    """The attributes of a connection that Tornado's HTTPServerRequest reads."""
 
     remote_ip: str
     protocol: str
 
 
 class Host(Protocol):
-    """What a connection knows of its server.
+    """The interface of the server that a connection uses.
 
-    buffer, little: for the reads of all its connections, of a body and of anything else. max_body_size: bytes. crowded: somebody waits
-    for a place.
+    buffer, little: shared by all connections, for reads of a body and for other reads. max_body_size: bytes. crowded: the server is
+    full and a new connection waits.
     """
 
     buffer: memoryview
@@ -62,23 +63,23 @@ class Host(Protocol):
 
     @property
     def conn_params(self) -> Any:
-        """Tornado's HTTP1ConnectionParameters, of which `no_keep_alive` counts."""
+        """Tornado's HTTP1ConnectionParameters; only `no_keep_alive` is used."""
 
     def start_request(self, server_conn: object, request_conn: httputil.HTTPConnection) -> httputil.HTTPMessageDelegate:
-        """A request begins."""
+        """Called when a request's head is complete."""
 
     def on_close(self, server_conn: object) -> None:
-        """The connection has ended."""
+        """Called once when the connection has closed."""
 
     def place_free(self) -> None:
-        """The connection waits for its caller, and could make room."""
+        """Called when the connection becomes idle while the server is crowded."""
 
 
 class Inbound(httputil.HTTPConnection):
-    """One caller's connection, for one request after another. As an HTTPConnection it is the request's way to answer."""
+    """One caller's connection, which serves one request after another. Handlers write responses through its HTTPConnection API."""
 
     def __init__(self, stream: Stream, server: Host, address: Any, number: int = 0) -> None:
-        """number: how many connections came before; tells which of two waits longer within one step of the loop's clock."""
+        """number: of connections accepted before; orders connections that became idle at the same loop time."""
         self.number = number
         self.stream = stream
         remote = address[0] if stream.socket.family in (socket.AF_INET, socket.AF_INET6) else "0.0.0.0"
@@ -86,33 +87,33 @@ class Inbound(httputil.HTTPConnection):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._reader = http1.RequestReader()
-        self._first = True  # no request has come yet
-        self.since = self._loop.time()  # when it began to wait for the caller; 0: it does not
-        self._heard = self.since  # when the last of a body came
+        self._first = True  # until the first request
+        self.since = self._loop.time()  # when the connection began to wait for the caller; 0 while it does not
+        self._heard = self.since  # when the last bytes of a body arrived
         self._clear()
 
     def _clear(self) -> None:
-        """Before a request."""
+        """Reset the state of the request."""
         self._delegate: httputil.HTTPMessageDelegate | None = None  # of the request that is being read or answered
         self._body: http1.BodyReader | None = None  # while a body is read
         self._buffer = self._server.little
         self._close_callback: Callable[[], None] | None = None
-        self.written: asyncio.Future[None] | None = None  # the last write of this answer
+        self.written: asyncio.Future[None] | None = None  # the last write of this response
         self._read_finished = self._write_finished = False
-        self.also: Mapping[str, str] = {}  # headers of the answer besides its handler's: for many it is the shorter way
-        self.last = b""  # of the answer's body: what leaves with its end
+        self.also: Mapping[str, str] = {}  # further response headers: cheaper than the handler's HTTPHeaders
+        self.last = b""  # the last part of the response's body, written together with its end
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start to read requests."""
         self.stream.serve(self._readable, self._closed)
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a request, or for the handshake before the first."""
+        """Whether the connection waits for a request or for the handshake before the first."""
         return self._delegate is None and not self.stream.closed()
 
     def sweep(self, now: float) -> None:
-        """Give up a caller that has taken too long to ask."""
+        """Close the connection if the caller has exceeded PATIENCE or HEAD_PATIENCE."""
         if not self.since:
             return
         reading = self._delegate is not None
@@ -124,7 +125,7 @@ class Inbound(httputil.HTTPConnection):
         self.stream.close()
 
     def abort(self) -> None:
-        """Close. An answer that has begun ends in a reset: where it would end with the connection, nothing else shows that it is cut."""
+        """Close; with a reset if a response has begun. A body that ends with the connection would otherwise look complete."""
         begun = self.written is not None and not self._write_finished
         if (begun or self.stream.writing()) and not self.stream.closed():
             self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -139,11 +140,11 @@ class Inbound(httputil.HTTPConnection):
             self.stream.look_again()
             return
         except OSError as error:
-            self.stream.error = error.with_traceback(None)  # its frames lead back here
+            self.stream.error = error.with_traceback(None)  # the frames refer to this object: a cycle
             count = 0
         if not count:
             if self._delegate is not None and self._body is None and not (self._read_finished or self._write_finished):
-                self.stream.pause()  # the handler is not ready yet for what came before: this is seen again when it is
+                self.stream.pause()  # the handler is not ready for the body yet; the end is read again after resume()
             else:
                 self.stream.close()
             return
@@ -152,7 +153,7 @@ class Inbound(httputil.HTTPConnection):
 
     def _received(self, data: bytes) -> None:
         if self._write_finished and not self._read_finished:
-            return  # the answer is out: the rest of the request is thrown away
+            return  # the response is complete: discard the rest of the request
         if self._body is not None:
             self._heard = self._loop.time()
             self._feed(self._body, data)
@@ -167,7 +168,7 @@ class Inbound(httputil.HTTPConnection):
             self.stream.pause()
 
     def _next(self) -> None:
-        """Begin the request whose head is whole, if one is."""
+        """Start the next request if its head is complete."""
         if self._delegate is not None or self.stream.closed():
             return
         try:
@@ -198,7 +199,7 @@ class Inbound(httputil.HTTPConnection):
             asyncio.ensure_future(ready).add_done_callback(partial(self._read_body, delegate, body))
 
     def _read_body(self, delegate: httputil.HTTPMessageDelegate, body: http1.BodyReader | None, _: object = None) -> None:
-        """The handler is ready for it."""
+        """Called when the handler is ready for the body."""
         if self._delegate is not delegate or self.stream.closed():
             return
         self.stream.resume()
@@ -255,7 +256,7 @@ class Inbound(httputil.HTTPConnection):
             self._broken()
 
     def _malformed(self, error: HTTPInputError) -> None:
-        """Where the message ends is not known: nothing more is read of this connection."""
+        """Send a 400 if nothing was sent, and close. The end of the message is unknown, so no further request can be read."""
         logging.getLogger("tornado.general").info("malformed request from %s: %s", self.context.remote_ip, error)
         delegate, self._delegate = self._delegate, None
         if delegate is not None and not self._write_finished:
@@ -271,7 +272,7 @@ class Inbound(httputil.HTTPConnection):
     # ---- the end ----
 
     def _closed(self) -> None:
-        """The stream has closed, for whatever reason."""
+        """Called once when the stream has closed, for whatever reason."""
         delegate, callback = self._delegate, self._close_callback
         answered, self._delegate, self._close_callback = self._write_finished, None, None
         self._body = None
@@ -287,7 +288,7 @@ class Inbound(httputil.HTTPConnection):
             delegate.on_connection_close()
 
     def _linger(self) -> None:
-        """Close, but not before the caller could read what it was answered."""
+        """Stop writing, discard what arrives, and close after LINGER seconds, so that the caller can read the response."""
         self._write_finished, self._read_finished = True, False
         self._body = None
         self._reader.take()
@@ -302,7 +303,7 @@ class Inbound(httputil.HTTPConnection):
         self._loop.call_later(LINGER, self.stream.close)
 
     def _answered(self, _: object = None) -> None:
-        """The answer is with the kernel."""
+        """Called when the kernel has accepted the whole response."""
         if self.stream.closed():
             return
         if not self._read_finished:
@@ -318,14 +319,14 @@ class Inbound(httputil.HTTPConnection):
             if self._server.crowded:
                 self._server.place_free()
 
-    # ---- what a request's handler calls ----
+    # ---- called by the request's handler ----
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Called when the caller leaves before its answer."""
+        """callback: called when the caller disconnects before its response is complete."""
         self._close_callback = callback
 
     def set_max_body_size(self, size: int) -> None:
-        """Of this request."""
+        """size: bytes, for this request."""
         self._limit = size
 
     def write_headers(

@@ -1,11 +1,11 @@
-"""Web pages that call the gateway from somebody's browser, and how they are told from programs.
+"""Protection against web pages that call the gateway from a browser: cross-origin requests and DNS rebinding.
 
-Without access keys whoever reaches the port is served, and a browser on the same machine or network reaches it for every page that it
-shows. A browser asks before it sends JSON to another origin, and is refused; but text/plain goes out unasked, and a page whose
-name is made to resolve to the gateway's address (DNS rebinding) is of the gateway's own origin and reads the answers too. What a
-page cannot do is leave out or change the headers Origin, Sec-Fetch-Site and Host: they decide.
+Without access keys everyone who reaches the port is served, and a browser on the same machine or network reaches it for every page
+that it shows. A cross-origin request with JSON needs a CORS preflight, which is refused; but text/plain is sent without one, and a
+page whose host name resolves to the gateway's address (DNS rebinding) is same-origin and can read the responses. A page cannot omit
+or change the headers Origin, Sec-Fetch-Site and Host, so check() decides by them.
 
-A program may send any of them and pass; this is no login.
+A program can send any value: this is not authentication.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from ...codecs import errors
 from .headers import is_loopback
 
 LONGEST = 300  # characters of a host and its port
-# how containers call the machine that they run on: no page can be served under these names
+# names of the host inside containers: no page can be served under them
 _MACHINE = frozenset({"host.docker.internal", "host.containers.internal"})
 
 
 class Hosts:
-    """The names that a listener answers to in `Host`. An address is always one: only names can be made to lead elsewhere."""
+    """The host names that a listener accepts in `Host`. Addresses are always accepted: only names can be rebound."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        """names: besides this machine's own; a port in one is not looked at."""
+        """names: accepted besides those of this machine, without a port."""
         self._names = frozenset(name.lower().rstrip(".") for name in names)
 
     def has(self, host: str) -> bool:
-        """host: the value of the header."""
+        """Whether the value of a `Host` header is accepted; its port is ignored."""
         if len(host) > LONGEST:
             return False
         name = _name(host)
@@ -39,10 +39,10 @@ class Hosts:
 
 @lru_cache(256)
 def _name(host: str) -> str | None:
-    """The name in a `Host` header; None for an address, for a name that can mean nothing but this machine, and where there is none."""
+    """The name in a `Host` header; None for an address, for a name that always means this machine, and if there is none."""
     try:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:  # a broken address
+    except ValueError:  # a malformed address
         return host
     return None if not name or name in _MACHINE or _is_address(name) or is_loopback(name) else name
 
@@ -52,9 +52,9 @@ def _is_address(name: str) -> bool:
 
 
 def check(method: str, headers: Mapping[str, str], hosts: Hosts | None) -> None:
-    """Raises Forbidden for a request that a page of another origin, or one that is rebound, has made.
+    """Raise Forbidden for a request from a page of another origin or with an unlisted host, ClientFault for a POST that is not JSON.
 
-    hosts: None where the listener is asked by names that nobody has listed.
+    hosts: None accepts any `Host`, for listeners whose names are not configured.
     """
     host = headers.get("Host")
     if hosts is not None and host is not None and not hosts.has(host):

@@ -1,16 +1,15 @@
-"""Connections to upstreams: opened, driven by the loop's own reader, pooled while idle.
+"""Connections to upstreams: opening, reading, and the pool of idle ones.
 
-Strategy: the loop calls a connection itself, which reads from the socket into one buffer that all connections share, and passes the
-bytes of that read on. Nothing else happens for a read: no Future, no buffer of its own, no search for delimiters.
+Strategy: a connection registers its own reader callback with the event loop, reads from the socket into one buffer that all
+connections share, and passes the bytes on. A read needs no Future, no buffer per connection and no search for delimiters.
 
-What comes faster than anyone reads is not read piece by piece: after HURRIED reads, each right after the one before, a connection is read
-once every REST (network cards do the same with interrupts). It costs such a stream a millisecond or two, and leaves time to others.
+Fast streams are read in larger pieces: after HURRIED reads in quick succession a connection is read once every REST (as network
+cards moderate interrupts). This delays such a stream by a millisecond or two and leaves time for the others.
 
-One upstream does not harm another. No more than MOST_OPENING connections to an origin are opened at once, so that one that does not
-answer takes no descriptors without end; the others wait for their turn within their own connect timeout. When the process has no
-descriptor left, the connection that has been idle longest makes room. The kernel ends a connection whose bytes the peer has not
-acknowledged for UNACKNOWLEDGED, and probes silent ones. A connection older than OLDEST is not used again, so that changed addresses
-and new machines behind one address are found.
+One upstream does not starve another. At most MOST_OPENING connections to an origin are opened at once, so that an unresponsive one
+cannot use up the descriptors; further ones wait within their connect timeout. When the process has no descriptor left, the
+connection that has been idle longest is closed. The kernel ends a connection whose data the peer has not acknowledged for
+UNACKNOWLEDGED seconds, and probes silent ones. A connection older than OLDEST is not reused, so that changed addresses take effect.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ from .connect import connect, secure
 from .resolver import LookUp, Resolver, system_look_up
 from .socket import NOT_READY
 
-READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that nothing stays behind inside OpenSSL
-CHECK_SECONDS = 0.1  # between two looks at connections that the loop may have forgotten, see Pool: at FEW of them, or
-FEW, LOOKS = 100, 10  # at as many as it takes to have seen all in so many looks (all at once would hold up every stream)
-HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has steps of one millisecond)
-CHECK_READS = 64  # of one connection at such a look; what is left waits for the next
+READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that no data stays inside OpenSSL
+CHECK_SECONDS = 0.1  # between two checks of connections that the loop may no longer report, see Pool
+FEW, LOOKS = 100, 10  # connections per check: FEW, or a LOOKS-th of all if that is more (all at once would delay every stream)
+HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has a resolution of one millisecond)
+CHECK_READS = 64  # reads of one connection per check
 MOST_OPENING = 256  # connections to one origin that are being opened
 OLDEST = 600.0  # seconds
 UNACKNOWLEDGED = 30.0  # seconds
 
-# Model calls are silent for minutes: probes keep NAT tables alive and find a peer that is gone (with TCP_USER_TIMEOUT the second
-# unanswered one ends the connection).
+# Model calls are silent for minutes: probes keep NAT entries alive and detect a dead peer (with TCP_USER_TIMEOUT the second
+# unanswered probe ends the connection).
 _PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -52,7 +51,7 @@ _SOCKET_OPTIONS = [
 
 
 class Origin(NamedTuple):
-    """Requests of one origin may share connections. context: None without TLS."""
+    """The key of the pool: requests to one origin may share connections. context: None without TLS."""
 
     host: str
     port: int
@@ -63,7 +62,7 @@ class Origin(NamedTuple):
 
 
 class Receiver(Protocol):
-    """Whom a connection serves. waiting: not None as long as nothing may be read."""
+    """The user of a connection. waiting: not None while reading is paused."""
 
     waiting: asyncio.Future[None] | None
 
@@ -73,7 +72,7 @@ class Receiver(Protocol):
 
 
 class Connection:
-    """A connected socket. Either a receiver has it, or it lies idle in the pool, or it is closed."""
+    """A connected socket: in use by a receiver, idle in the pool, or closed."""
 
     def __init__(self, origin: Origin, sock: socket.socket, pool: Pool) -> None:
         self.origin = origin
@@ -95,12 +94,12 @@ class Connection:
             self._set(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED * 1000))
         self._reader = False
         self._last = 0.0  # loop time of the last read
-        self._hurry = 0  # reads that came right after the one before
+        self._hurry = 0  # reads in quick succession
         self._resting: asyncio.TimerHandle | None = None
         self._add_reader()
 
     def _set(self, level: int, option: int, value: int | bytes) -> None:
-        with contextlib.suppress(OSError):  # some systems refuse when the peer has reset it; reading will tell
+        with contextlib.suppress(OSError):  # some systems refuse after a reset by the peer; the next read reports that
             self._socket.setsockopt(level, option, value)
 
     def _add_reader(self) -> None:
@@ -120,10 +119,10 @@ class Connection:
             self.resume()
 
     def _read(self) -> bool:
-        """One read, and all that follows from it. True if there may be more to read at once."""
+        """Read once and deliver the bytes. True if there may be more to read."""
         receiver = self.receiver
         if receiver is not None and receiver.waiting is not None:
-            self._remove_reader()  # not before now: most awaitables are done before more bytes come
+            self._remove_reader()  # only now: most awaitables are done before more bytes arrive
             return False
         error = None
         try:
@@ -133,7 +132,7 @@ class Connection:
         except OSError as reset:
             count, error = 0, reset
         if receiver is None:
-            self._pool.drop(self)  # bytes that nobody asked for, or the end: no use for it either way
+            self._pool.drop(self)  # unsolicited bytes, or the end: the connection is unusable
         elif count:
             now = self._loop.time()
             self._hurry = self._hurry + 1 if now - self._last < 1.5 * REST else 0
@@ -149,18 +148,18 @@ class Connection:
         return False
 
     def resume(self) -> None:
-        """The receiver no longer waits."""
+        """Read again, after the receiver's `waiting` was done."""
         if not self._reader and self._resting is None:
             self._add_reader()
 
     def check(self) -> None:
-        """Read what is there, unasked."""
+        """Read what is available, without waiting for the loop's report."""
         for _ in range(CHECK_READS):
             if not (self._reader and self._read()):
                 return
 
     def silent(self) -> bool:
-        """Whether an idle connection is open and has nothing to read. The loop may not have reported yet what the kernel has."""
+        """Whether an idle connection is open and has nothing to read; asks the kernel, as the loop may not have reported yet."""
         try:
             self._receive(self._buffer)
         except NOT_READY:
@@ -170,7 +169,7 @@ class Connection:
         return False
 
     def unacknowledged(self) -> int:
-        """Written bytes that the peer's system has not acknowledged; 0 where the kernel does not tell."""
+        """Written bytes that the peer's kernel has not acknowledged; 0 where that is unknown."""
         try:
             (count,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)))
         except OSError:
@@ -178,14 +177,14 @@ class Connection:
         return int(count)
 
     def write(self, data: memoryview) -> int:
-        """Bytes that the kernel took, 0 if it is full. Raises OSError."""
+        """The number of bytes that the kernel accepted, 0 if its buffer is full. Raises OSError."""
         try:
             return self._send(data)
         except NOT_READY:
             return 0
 
     def when_writable(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` whenever the kernel takes more; None to end that."""
+        """Call `callback` whenever the socket is writable; None stops that."""
         if callback is not None:
             self._loop.add_writer(self._fd, callback)
         elif self._writer:
@@ -193,7 +192,7 @@ class Connection:
         self._writer = callback is not None
 
     def release(self) -> None:
-        """The receiver is done; the connection is as good as new."""
+        """Return the connection to the pool. It must be at the start of a next response."""
         self.receiver = None
         self.when_writable(None)
         self._stop_resting()
@@ -206,11 +205,11 @@ class Connection:
             self._resting = None
 
     def close(self, reset: bool = False) -> None:
-        """reset: drop what the peer has not taken yet, and tell it so (else the kernel would go on sending)."""
+        """reset: discard unsent data and send a reset; otherwise the kernel continues to send it."""
         self.receiver = None
         if reset:
             self._set(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # the loop must forget the descriptor before its number can belong to someone else
+        # unregister the descriptor before its number can be reused
         self._open = False
         self._stop_resting()
         self._remove_reader()
@@ -219,9 +218,9 @@ class Connection:
 
 
 class Pool:
-    """Opens connections, and keeps idle ones by origin. The latest used is taken first, so that those not needed grow old and go.
+    """Opens connections and keeps idle ones by origin. The most recently used is taken first, so that surplus ones expire.
 
-    max_idle: connections kept for one origin. idle_seconds: how long each is kept. look_up: see resolver.py.
+    max_idle: idle connections kept for one origin. idle_seconds: how long each is kept. look_up: see resolver.py.
     """
 
     def __init__(self, max_idle: int, idle_seconds: float, look_up: LookUp = system_look_up) -> None:
@@ -235,14 +234,14 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-        # a loop on libuv (uvloop) reports a reset once and then forgets the socket, however much data came before the reset
+        # a loop on libuv (uvloop) reports a reset once and no longer polls the socket, even if unread data preceded the reset
         self._check_timer: asyncio.TimerHandle | None = None
         self._unchecked: list[Connection] = []
         if not isinstance(self.loop, asyncio.SelectorEventLoop):
             self._check_timer = self.loop.call_later(CHECK_SECONDS, self._check)
 
     async def open(self, origin: Origin, seconds: float | None) -> Connection:
-        """A new connection, within this time (None or 0: whatever it takes). Raises errors.Refused or errors.Timeout."""
+        """A new connection, within so many seconds (None or 0: no limit). Raises errors.Refused or errors.Timeout."""
         turn = self._turns.get(origin)
         if turn is None:
             turn = self._turns[origin] = asyncio.Semaphore(MOST_OPENING)
@@ -260,14 +259,14 @@ class Pool:
             raise errors.Timeout("connect", "The upstream could not be reached in time.", doing) from error
         except ssl.SSLError as error:
             raise errors.Refused("No secure connection to the upstream could be made.", str(error)) from error
-        except (OSError, ValueError) as error:  # ValueError: no host name at all
+        except (OSError, ValueError) as error:  # ValueError: not a host name
             raise errors.Refused("The upstream could not be reached.", str(error)) from error
         connection = Connection(origin, sock, self)
         self._connections.add(connection)
         return connection
 
     def take(self, origin: Origin) -> Connection | None:
-        """An idle connection, if there is one that is open."""
+        """An idle connection that is still open, or None."""
         stack = self._idle.get(origin)
         while stack:
             connection, _ = stack.popitem()
@@ -296,7 +295,7 @@ class Pool:
         connection.close()
 
     def make_room(self) -> bool:
-        """Close the connection that has been idle longest, of whichever origin. Whether there was one."""
+        """Close the connection that has been idle longest, of any origin. False if there is none."""
         stacks = [stack for stack in self._idle.values() if stack]
         if not stacks:
             return False
@@ -305,7 +304,7 @@ class Pool:
         return True
 
     def close(self) -> None:
-        """Close all that is idle; what is in use will be closed when it comes back."""
+        """Close the idle connections; those in use are closed when they are released."""
         self._closed = True
         self._expire(float("inf"))
         for timer in (self._timer, self._check_timer):

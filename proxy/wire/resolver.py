@@ -1,15 +1,15 @@
-"""Addresses of upstreams' names. A name whose look-up hangs or fails holds up nobody but itself, and not even itself for long.
+"""Resolving the host names of upstreams, so that a slow or failing look-up delays no other name.
 
-The system's getaddrinfo (hosts file, search domains, NSS) answers like every other program on the machine, but it blocks, for half a
-minute where no name server answers. Loops run it in a few threads that everything shares, four with uvloop: as many names that hang
-stop every new connection. So each look-up has a daemon thread of its own, which also holds up no exit; for a name there is one
-look-up at a time, whose outcome all that wait for it share; and no more than MOST_LOOKUPS run at once.
+The system's getaddrinfo (hosts file, search domains, NSS) resolves as every other program on the machine does, but it blocks, for
+half a minute if no name server answers. Event loops run it in a few shared threads, four with uvloop: as many hanging names stop
+every new connection. Here each look-up has its own daemon thread, which does not delay the exit of the process; a name has one
+look-up at a time, whose result all waiters share; and at most MOST_LOOKUPS run at once.
 
-The last addresses of a name are used while its look-up takes longer than PATIENCE, and when it fails, until they are LONGEST_KEPT
-old (RFC 8767). A name server that says that the name does not exist is believed.
+The last known addresses of a name are used when its look-up takes longer than PATIENCE or fails, until they are LONGEST_KEPT
+seconds old (RFC 8767). They are dropped when the name is reported not to exist.
 
-Rejected: an asynchronous resolver, which would have to read hosts, nsswitch.conf and resolv.conf as the system does; and a cache,
-which could not know how long a record lives, as getaddrinfo does not say it: each new connection asks.
+Rejected: an asynchronous resolver, which would have to interpret hosts, nsswitch.conf and resolv.conf as the system does; and a
+cache, because getaddrinfo does not return the TTL. Each new connection starts a look-up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-MOST_LOOKUPS = 32  # at once; the names of a configuration are seldom more
+MOST_LOOKUPS = 32  # at once; a configuration seldom has more names
 PATIENCE = 1.0  # seconds that a look-up may take before the last known addresses are used
 LONGEST_KEPT = 3600.0  # seconds
 
@@ -41,13 +41,13 @@ LookUp = Callable[[str], list[Address]]
 
 
 def system_look_up(host: str) -> list[Address]:
-    """The addresses of a name, with port 0, in the order to try. Blocks. Raises OSError, or ValueError for what is no host name."""
+    """The addresses of a name, with port 0, in the order to try. Blocks. Raises OSError, or ValueError for an invalid host name."""
     return [Address(found[0], found[4]) for found in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)]
 
 
 class _Outcome(NamedTuple):
     addresses: list[Address]
-    error: tuple[Any, ...] = ()  # errno and text, not an exception: that would keep the frames of whoever raised it
+    error: tuple[Any, ...] = ()  # errno and text; an exception would keep its frames alive
 
 
 class _Known(NamedTuple):
@@ -61,7 +61,7 @@ class _Pending(NamedTuple):
 
 
 class Resolver:
-    """One loop's. Make it inside the running loop. look_up: called in threads, one name at a time in each."""
+    """The resolver of one loop; create it inside the running loop. look_up: called in threads."""
 
     def __init__(self, look_up: LookUp = system_look_up) -> None:
         self._loop = asyncio.get_running_loop()
@@ -72,13 +72,13 @@ class Resolver:
         self._running = 0
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """In the order to try. Raises OSError, or ValueError for what is no host name. Does not end while there is no answer at all."""
+        """The addresses in the order to try. Has no timeout of its own. Raises OSError, or ValueError for an invalid host name."""
         with contextlib.suppress(socket.gaierror):
             literal = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
             return [Address(found[0], found[4]) for found in literal]
         pending = self._pending.get(host) or self._begin(host)
         patience = None if self._last(host) is None else max(0.0, pending.since + PATIENCE - self._loop.time())
-        # wait() leaves the future alone when this caller is cancelled; others wait for it too
+        # wait() does not cancel the future with its waiter: others wait for it too
         await asyncio.wait([pending.outcome], timeout=patience)
         outcome = pending.outcome.result() if pending.outcome.done() else None
         found = outcome.addresses if outcome and outcome.addresses else self._last(host)
@@ -103,11 +103,11 @@ class Resolver:
             self._running += 1
             try:
                 threading.Thread(target=self._ask, args=(host,), name=f"look-up of {host}", daemon=True).start()
-            except RuntimeError as error:  # the system has no thread to give
+            except RuntimeError as error:  # no more threads
                 self._answered(host, _Outcome([], (socket.EAI_AGAIN, str(error))))
 
     def _ask(self, host: str) -> None:
-        """In a thread."""
+        """Runs in a thread."""
         try:
             addresses = self._look_up(host)
             outcome = _Outcome(addresses, () if addresses else (socket.EAI_NONAME, "no address"))

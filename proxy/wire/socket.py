@@ -1,7 +1,7 @@
-"""One client's socket: the loop says when there is something to read, writes go to the kernel at once, what it does not take waits.
+"""A caller's socket: reads on the loop's report, writes passed to the kernel at once, the rest buffered.
 
-IOStream would do this too. For a socket that somebody else reads, though, most of it is weight: two kilobytes of every stream, and
-a Future and a buffer for each write. What a write needs here is no more than the kernel's word.
+Tornado's IOStream would also do. As this module leaves reading to its user, most of IOStream would be unused weight: two kilobytes
+per stream, and a Future and a buffer for each write.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .http1 import FRAME
 
 WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
 WRITES_PER_TURN = 8
-TCP_CLOSE = 7  # the first byte of TCP_INFO, of a connection that the peer has reset
+TCP_CLOSE = 7  # the first byte of TCP_INFO after a reset by the peer
 
-# nothing is lost: the socket only has to become ready (TLS may want the other direction)
+# not errors: the socket is not ready (TLS may need the other direction)
 NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Stream:
-    """Make it inside the running loop, of a socket that does not block; of an SSLSocket whose handshake is still to come."""
+    """Create it inside the running loop, with a non-blocking socket; an SSLSocket must not have done its handshake yet."""
 
     __slots__ = (
         "_closed",
@@ -47,7 +47,7 @@ class Stream:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.receive, self.send = sock.recv_into, sock.send  # the socket's own
-        self.error: OSError | None = None  # why it was closed, when it was not we who did
+        self.error: OSError | None = None  # the error that closed the stream, if any
         self._fd = sock.fileno()
         self._loop = asyncio.get_running_loop()
         self._readable: Callable[[], None] | None = None
@@ -57,14 +57,14 @@ class Stream:
         self._forgets = libuv and hasattr(socket, "TCP_INFO") and sock.family in (socket.AF_INET, socket.AF_INET6)
         self._waiting: list[tuple[memoryview, asyncio.Future[None]]] = []
         self._stall = 0.0
-        self.written = 0.0  # when the last chunk was offered, in monotonic seconds
+        self.written = 0.0  # when offer_chunk was last called, in monotonic seconds
 
     @property
     def secure(self) -> bool:
         return isinstance(self.socket, ssl.SSLSocket)
 
     def serve(self, readable: Callable[[], None], closed: Callable[[], None]) -> None:
-        """From now on `readable` is called when there is something to read, and `closed` once, soon after the end."""
+        """Start. readable: called when there is something to read. closed: called once, soon after the stream has closed."""
         self._readable, self._on_close = readable, closed
         if isinstance(self.socket, ssl.SSLSocket):
             self._shake_hands(self.socket)
@@ -80,12 +80,12 @@ class Stream:
             self._loop.add_reader(self._fd, self._shake_hands, sock)
         except ssl.SSLWantWriteError:
             self._loop.add_writer(self._fd, self._shake_hands, sock)
-        except OSError:  # not TLS, or a client that does not trust us
+        except OSError:  # not TLS, or the caller rejects the certificate
             self.close()
         else:
             self.resume()
             if self._readable is not None:
-                self._readable()  # what came together with the end of the handshake
+                self._readable()  # data may have arrived together with the end of the handshake
 
     def resume(self) -> None:
         if not self._reading and self._readable is not None and not self._closed:
@@ -98,7 +98,7 @@ class Stream:
             self._loop.remove_reader(self._fd)
 
     def look_again(self) -> None:
-        """After a read. A loop on libuv reports a reset once, and then forgets the socket, however much data came before the reset."""
+        """Call after a read. A loop on libuv reports a reset once and no longer polls the socket, even if unread data preceded it."""
         if not self._forgets or self._closed or not self._reading:
             return
         if self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
@@ -106,18 +106,18 @@ class Stream:
             self.resume()
 
     def close_after(self, seconds: float) -> None:
-        """Have the system close the connection when the client takes nothing for so long (TCP only, where it can)."""
+        """Let the kernel close the connection when the caller acknowledges nothing for this long (TCP_USER_TIMEOUT, if available)."""
         if seconds != self._stall and not self._closed:
             self._stall = seconds
             if hasattr(socket, "TCP_USER_TIMEOUT") and self.socket.family in (socket.AF_INET, socket.AF_INET6):
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
     def writing(self) -> bool:
-        """Whether something waits for the kernel."""
+        """Whether data is buffered."""
         return bool(self._waiting)
 
     def offer(self, data: bytes) -> asyncio.Future[None] | None:
-        """Write; None when the kernel has taken everything at once (or the stream is closed), as nearly always."""
+        """Write; None if the kernel accepts everything at once, the usual case, or if the stream is closed."""
         if not self._waiting:
             try:
                 count = self.send(data)
@@ -132,12 +132,12 @@ class Stream:
         return self.write(data)
 
     def offer_chunk(self, data: bytes) -> asyncio.Future[None] | None:
-        """As `offer`, as one chunk of a chunked body: the last step of a streamed delta."""
+        """Like `offer`, with the framing of a chunked body."""
         self.written = monotonic()
         return self.offer(FRAME % (len(data), data))
 
     def write(self, data: bytes) -> asyncio.Future[None]:
-        """The future is done when the kernel has taken everything; it raises StreamClosedError."""
+        """The future is done when the kernel has accepted everything. It raises StreamClosedError."""
         future: asyncio.Future[None] = self._loop.create_future()
         rest = memoryview(data)
         if rest and not (self._waiting or self._closed):
@@ -155,10 +155,10 @@ class Stream:
     def _fail(self, future: asyncio.Future[None]) -> None:
         if not future.done():
             future.set_exception(StreamClosedError(real_error=self.error))
-            future.exception()  # whoever does not wait for it need not know
+            future.exception()  # mark it as retrieved, as it may have no waiter
 
     def _send(self, data: memoryview) -> memoryview:
-        """What the kernel did not take. Closes the stream when it failed."""
+        """The bytes that the kernel did not accept. Closes the stream on an error."""
         try:
             return data[self.send(data[:WRITE_SLICE]) :]
         except NOT_READY:
@@ -168,7 +168,7 @@ class Stream:
             return data
 
     def _go_on(self) -> None:
-        """The kernel takes more."""
+        """Called when the socket is writable."""
         for _ in range(WRITES_PER_TURN):
             data, future = self._waiting[0]
             rest = self._send(data) if data else data
@@ -189,14 +189,14 @@ class Stream:
 
     def _lost(self, error: OSError) -> None:
         if not self._closed:
-            self.error = error.with_traceback(None)  # its frames lead back here
+            self.error = error.with_traceback(None)  # the frames refer to this object: a cycle
             self.close()
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        # the loop must forget the descriptor before its number can belong to someone else
+        # unregister the descriptor before its number can be reused
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self.socket.close()
@@ -205,4 +205,4 @@ class Stream:
         self._waiting.clear()
         if self._on_close is not None:
             self._loop.call_soon(self._on_close)
-        self._readable = self._on_close = None  # else the connection and this one would keep each other alive
+        self._readable = self._on_close = None  # breaks the cycle with the connection

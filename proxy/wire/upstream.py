@@ -1,32 +1,31 @@
-"""The HTTP client towards providers: HTTP/1.1 over pooled connections, streamed at no cost per read, aborted at once.
+"""The HTTP client for upstreams: HTTP/1.1 over pooled connections, with streamed response bodies and immediate abort.
 
-Strategy: the bytes of one read go from pool.py through the framing of http1.py to `streaming_callback` in the same turn of
-the loop, joined to one bytes object: no Future, no task and no timer is made for a read. A callback that needs time returns an
-awaitable, and nothing is read until that is done. Each call has one timer; reads only note the time, and the timer sets itself
-anew when it fires early. The response is read while the request is still being written, so an early refusal is seen.
+Strategy: the bytes of one read pass from pool.py through the framing of http1.py to `streaming_callback` in the same iteration of
+the loop, joined to one bytes object; a read creates no Future, no task and no timer. A callback that needs time returns an
+awaitable, and reading pauses until it is done. Each call has one timer; reads only record the time, and a timer that fires early
+rearms itself. The response is read while the request is still being written, so that an early error response is seen.
 
-A call ends in one of four ways: its response; an UpstreamFault; the error that a callback of the caller raised; cancellation of
-the future that fetch() returned. All but the first close the connection at once.
+A call ends in one of four ways: its response; an UpstreamFault; an exception raised by a callback; cancellation of the future that
+fetch() returned. All but the first close the connection at once.
 
-A request that may have been read is not sent twice by this module: what it asks for may have been done, and must be paid. The fault
-says so (`sent`), and whoever knows the operator's policy decides. Three endings without an answer are told apart:
+This module does not repeat a request that the upstream may have received, because it may have been executed and billed. The
+fault's `sent` says so, and the caller of fetch() decides by the operator's policy. Failures without a response are of three kinds:
 
-- No connection came up. `sent` is False.
-- A pooled connection was stale: it had ended before a byte was written, or its peer had closed it, in order, before any byte of this
-  request arrived there. The second is the race of keep-alive: a server closes an idle connection while a request is on its way. It
-  can be known, as every segment acknowledges what came before it: when the peer's FIN comes and nothing of the request is
-  acknowledged, the peer had decided to close before it could read (RFC 9112, section 9.3.1: "means to detect that the original
-  request was never applied"). The request is sent anew on a new connection, once, and counted in `sendings`.
-- Anything else: `sent` is True. A reset is among them, as it acknowledges nothing and may come from a server that has read the
-  request; so is an end in order after the kernel's acknowledgement. Only methods that are idempotent by definition (RFC 9110, section
-  9.2.2) are then sent anew, on a pooled connection.
+- No connection was established: `sent` is False.
+- A pooled connection was stale: it had ended before a byte was written, or the peer closed it before any byte of this request
+  arrived. The second is the race of keep-alive, where a server closes an idle connection while a request is on its way. It can be
+  detected, because every segment acknowledges what came before it: when the peer's FIN arrives and no byte of the request is
+  acknowledged, the peer closed before it could read (RFC 9112, section 9.3.1: "means to detect that the original request was never
+  applied"). The request is repeated once, on a new connection, and counted in `sendings`.
+- Anything else: `sent` is True. This includes a reset, which acknowledges nothing and may come from a server that has read the
+  request, and a FIN after bytes of the request were acknowledged. If the connection came from the pool, requests whose method is
+  idempotent (RFC 9110, section 9.2.2) are repeated all the same.
 
-The race is rare: before it is used each pooled connection is asked whether it has ended, and none is kept for longer than
-`idle_seconds`, which is less than what common servers and balancers allow (60 s and more), or than those with a shorter time need
-to have closed it.
+The race is rare: a pooled connection is checked for its end before it is used, and kept for at most `idle_seconds`, which is shorter
+than the usual keep-alive of servers and load balancers (60 s and more).
 
-It follows no redirects, keeps no cookies, asks for no compression (but undoes gzip and deflate), knows no proxies and no HTTP/2.
-Of HTTPRequest's options it reads only those that UpstreamRequest takes.
+It does not follow redirects, store cookies, use proxies or speak HTTP/2. It does not ask for compression, but decodes gzip and
+deflate. Of HTTPRequest's options it reads only those that UpstreamRequest takes.
 """
 
 from __future__ import annotations
@@ -48,27 +47,26 @@ from . import http1
 from .pool import Connection, Origin, Pool
 from .resolver import LookUp, system_look_up
 
-FIRST_WRITE = 64 * 1024  # bytes of body that are copied behind the head, to leave with it in one write
+FIRST_WRITE = 64 * 1024  # bytes of the body that are sent in one write with the head
 WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
-WRITES_PER_TURN = 8  # then other connections have their turn
+WRITES_PER_TURN = 8  # writes of one connection in one iteration of the loop
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110, section 9.2.2
 
 
 class UpstreamRequest(HTTPRequest):
-    """One request. Timeouts are in seconds; None or 0 is no limit.
+    """One request. Timeouts are in seconds; None or 0 means no limit.
 
     connect_timeout: DNS, TCP and TLS together.
-    first_byte_timeout: from the last byte of the request handed to the kernel to the final response's headers; while the request
-    is still being written, between two writes that the upstream takes.
+    first_byte_timeout: from the last byte of the request written to the final response's headers; while the request is being
+    written, between two writes that the kernel accepts.
     idle_timeout: between two reads of the body; does not run while a callback's awaitable is pending.
     on_headers: called once with status and headers of the final response, before any of its body.
-    streaming_callback: called with the decoded body, never with b""; looked up when on_headers has returned, which may set it.
-    Without it the body is collected into response.body, up to max_body bytes.
+    streaming_callback: called with the decoded body, never with b""; looked up after on_headers, which may set it. Without it the
+    body is collected into response.body, up to max_body bytes.
     ssl_context: for https, instead of the client's own.
 
-    The client notes in the request, as the loop's time: sent_at, when the last byte was handed to the kernel; first_byte_at, when
-    the first bytes of the response came. They are None as long as that did not happen. sendings: on how many connections the kernel
-    took bytes of it.
+    The client sets, in loop time: sent_at, when the last byte was written; first_byte_at, when the first bytes of the response
+    arrived; each is None until then. sendings: the number of connections on which bytes of the request were written.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class UpstreamRequest(HTTPRequest):
         max_body: int = 64 * 1024 * 1024,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        # not HTTPRequest's own __init__: what it keeps of thirty options that are not read here is 1.5 kB of every stream
+        # HTTPRequest.__init__ is not called: it stores thirty options that are unused here, 1.5 kB for each stream
         self.url = url
         self.method = method
         self.headers = headers  # type: ignore[assignment]
@@ -104,10 +102,10 @@ class UpstreamRequest(HTTPRequest):
 
 
 class UpstreamClient(AsyncHTTPClient):
-    """The client; make one a loop, inside it, with `UpstreamClient(force_instance=True, …)`.
+    """The client. Create one per loop, inside the running loop, with `UpstreamClient(force_instance=True, …)`.
 
-    max_idle: connections kept open for one origin. idle_seconds: how long each is kept unused. ssl_context: what https trusts.
-    look_up: the addresses of a name, called in a thread.
+    max_idle: idle connections kept for one origin. idle_seconds: how long each is kept. ssl_context: for https; None uses the
+    system's certificates. look_up: resolves a host name, called in a thread.
     """
 
     def initialize(  # type: ignore[override]
@@ -120,14 +118,14 @@ class UpstreamClient(AsyncHTTPClient):
         super().initialize()
         self._pool = Pool(max_idle, idle_seconds, look_up)
         self._ssl_context = ssl_context
-        self._calls: set[_Call] = set()  # under way
+        self._calls: set[_Call] = set()  # in progress
 
     def fetch(self, request: str | HTTPRequest, raise_error: bool = False, **kwargs: Any) -> asyncio.Future[HTTPResponse]:
-        """Send an UpstreamRequest. The future gives the response, whatever its status, and aborts the call when cancelled.
+        """Send an UpstreamRequest. The future resolves to the response, whatever its status; cancelling it aborts the call.
 
-        raise_error: raise Tornado's HTTPError for a status other than 2xx. Raises ValueError, before anything is sent, for a
-        request that cannot be written as HTTP. The future raises errors.Refused, Timeout, Truncated or Garbled (all with host and
-        port in `detail`, and `sent`), or what a callback raised.
+        raise_error: raise Tornado's HTTPError for a status other than 2xx. Raises ValueError, before anything is sent, for an
+        invalid request. The future raises errors.Refused, Timeout, Truncated or Garbled (with host and port in `detail`, and
+        `sent`), or the exception that a callback raised.
         """
         if self._closed:
             raise RuntimeError("fetch() on a closed UpstreamClient")
@@ -139,7 +137,7 @@ class UpstreamClient(AsyncHTTPClient):
         return call.future
 
     def close(self) -> None:
-        """Close what is idle and fail what is under way with Refused."""
+        """Close the idle connections and fail the calls in progress with Refused."""
         super().close()
         for call in list(self._calls):
             call.fail(errors.Refused("The gateway is shutting down."))
@@ -162,9 +160,9 @@ class UpstreamClient(AsyncHTTPClient):
         return self._ssl_context
 
 
-@lru_cache(128)  # few: a caller's query of any length is in it
+@lru_cache(128)  # small: the URL includes the caller's query, of any length
 def _place(url: str) -> tuple[bool, str, int, str, str]:
-    """Whether with TLS, host, port, network location and request target. Raises ValueError."""
+    """Whether TLS is used, host, port, network location and request target. Raises ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not url.isprintable():
         raise ValueError("not an absolute http(s) URL without credentials")
@@ -174,11 +172,11 @@ def _place(url: str) -> tuple[bool, str, int, str, str]:
 
 
 class _StaleConnection(Exception):
-    """A pooled connection was closed before any byte of an answer, and the request may be sent anew."""
+    """A pooled connection was closed before any byte of a response, and the request may be repeated."""
 
 
 class _Call:
-    """One request, up to its response. `future` gets the outcome; no task runs but while a connection is opened."""
+    """One request, up to its response. `future` receives the outcome; a task runs only while a connection is opened."""
 
     def __init__(self, request: UpstreamRequest, origin: Origin, head: bytes, pool: Pool, calls: set[_Call], raise_error: bool) -> None:
         self._loop = pool.loop
@@ -190,10 +188,10 @@ class _Call:
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._unsent: list[memoryview] = []
-        self._written = 0  # bytes that the kernel took, on this connection
+        self._written = 0  # bytes that the kernel accepted on this connection
         self._head_reader = http1.HeadReader()
-        self._body: http1.BodyReader | None = None  # None until the head is there
-        self._pieces: Iterator[bytes] = iter(())  # decoded, not yet handed over
+        self._body: http1.BodyReader | None = None  # None until the head is complete
+        self._pieces: Iterator[bytes] = iter(())  # decoded, not yet delivered
         self._collected: list[bytes] = []
         self._room = request.max_body
         self._timer: asyncio.TimerHandle | None = None
@@ -201,7 +199,7 @@ class _Call:
         self.future.add_done_callback(self._over)
 
     def begin(self, connection: Connection | None) -> None:
-        """Send the request, over a connection of its own when it is given none."""
+        """Send the request on this connection; None opens a new one."""
         if connection is None:
             self._connecting = self._loop.create_task(self._connect())
             return
@@ -210,15 +208,15 @@ class _Call:
         self._connection = connection
         connection.receiver = self
         self._timer_name, self._limit = "first_byte", request.first_byte_timeout
-        self._since = self._loop.time()  # what the limit counts from
+        self._since = self._loop.time()  # when the limit began to run
         self._send_first(connection, self._head_bytes, request.body or b"")
-        # one timer for both limits: it goes off for the shorter one, and then sees which is in force
+        # one timer serves both limits: it fires for the shorter one and then checks the limit in force
         limits = [limit for limit in (request.first_byte_timeout, request.idle_timeout) if limit]
         self._arm(min(limits) if limits else None)
 
     async def _connect(self) -> None:
         if self.future.done():
-            return  # cancelled at once
+            return  # cancelled before it ran
         try:
             connection = await self._pool.open(self._origin, self._request.connect_timeout)
         except Exception as error:
@@ -262,16 +260,16 @@ class _Call:
             else:
                 return
         except OSError:
-            # The upstream hears no more, but may have said why (an early 413): what is there to read decides.
+            # The upstream has closed, but may have sent an early response (a 413, say): the reader decides.
             self._unsent.clear()
         self._connection.when_writable(None)
 
     # -- the response --
 
     def received(self, data: bytes, now: float) -> None:
-        """The bytes of one read, at this loop time. Whatever they lead to, nothing is raised into the loop."""
+        """The bytes of one read, at this loop time. Never raises: exceptions fail the call."""
         if self.future.done():
-            return  # cancelled in this very turn
+            return  # cancelled in this iteration of the loop
         try:
             body = self._body
             if body is None:
@@ -286,7 +284,7 @@ class _Call:
                 self._pieces = self._inflater.feed(payload)
             elif body.ended or not payload:
                 self._pieces = iter((payload,) if payload else ())
-            else:  # nearly every read: one piece, and more to come
+            else:  # the usual read: one piece, not the last
                 answer = (self._request.streaming_callback or self._collect)(payload)
                 if answer is not None:
                     self._wait(answer)
@@ -296,7 +294,7 @@ class _Call:
             self.fail(error)
 
     def lost(self, error: OSError | None) -> None:
-        """The connection ended: in order (error is None), or not."""
+        """The connection has ended, in order when error is None."""
         if self.future.done():
             return
         try:
@@ -306,7 +304,7 @@ class _Call:
             self._finish(self._body)
         except _StaleConnection:
             self._release()
-            self.begin(None)  # not another from the pool: it is likely to be as dead
+            self.begin(None)  # not with another one from the pool, which is likely to be stale too
         except Exception as fault:
             self.fail(fault)
 
@@ -321,12 +319,12 @@ class _Call:
         return errors.Refused("The upstream closed the connection without an answer.", str(error or ""))
 
     def _is_stale(self, connection: Connection, error: OSError | None) -> bool:
-        """Whether the request can be sent anew although it is not known what the upstream did with it, or because that is known."""
+        """Whether the request may be repeated: it is idempotent, or the upstream has provably not received it."""
         if error is not None and error.errno not in (errno.ECONNRESET, errno.EPIPE):
             return False
         if not self._written or self._request.method in IDEMPOTENT:
             return True
-        # EPIPE from a read is a reset that came after a FIN; what TLS adds to the written bytes is less than a segment
+        # EPIPE from a read is a reset after a FIN; the bytes that TLS adds to those written are less than a segment
         in_order = error is None or error.errno == errno.EPIPE
         return in_order and connection.unacknowledged() >= self._written
 
@@ -340,7 +338,7 @@ class _Call:
         self._head = head
         self._body = http1.body_reader(method, head)
         self._keeps_alive = head.keeps_alive()
-        self._inflater = http1.inflater(method, head)  # last: it takes headers away
+        self._inflater = http1.inflater(method, head)  # last, as it removes headers
         self._timer_name, self._limit = "idle", self._request.idle_timeout
         self._since = self._loop.time()
         if self._limit and (self._timer is None or self._due > self._since + self._limit):
@@ -350,7 +348,7 @@ class _Call:
         return self._body
 
     def _hand_over(self, body: http1.BodyReader) -> None:
-        """Give what is decoded to the caller, until that asks for time; then see whether it was the last."""
+        """Deliver the decoded pieces until a callback returns a pending awaitable; finish the call after the last one."""
         receive = self._request.streaming_callback or self._collect
         for piece in self._pieces:
             if self.future.done():
@@ -368,7 +366,7 @@ class _Call:
         self._collected.append(piece)
 
     def _wait(self, answer: Awaitable[None]) -> bool:
-        """Whether `answer` is still to come; then _go_on continues."""
+        """Whether `answer` is still pending; _go_on continues when it is done."""
         waiting = asyncio.ensure_future(answer)
         if waiting.done():
             waiting.result()
@@ -381,9 +379,9 @@ class _Call:
     def _go_on(self, waiting: asyncio.Future[None]) -> None:
         assert self._body is not None
         self.waiting = None
-        if self._connection is None:  # the call was given up in the very turn in which the caller was done
+        if self._connection is None:  # the call ended in the iteration of the loop in which the awaitable finished
             if not waiting.cancelled():
-                waiting.exception()  # seen
+                waiting.exception()  # mark it as retrieved
             return
         try:
             waiting.result()
@@ -407,13 +405,13 @@ class _Call:
         response = HTTPResponse(self._request, head.status, head.headers, content, reason=head.reason)
         if self._raise_error:
             response.rethrow()
-        response.error = None  # Tornado's leads back to the response: a cycle that holds the request
+        response.error = None  # Tornado's error refers to the response: a cycle that keeps the request alive
         self.future.remove_done_callback(self._over)
         self._calls.discard(self)
         self.future.set_result(response)
 
     def fail(self, error: BaseException) -> None:
-        """End the call with this error, unless it is over."""
+        """End the call with this error, unless it has ended."""
         self._release()
         if self.future.done():
             return
@@ -424,20 +422,20 @@ class _Call:
             error.sent = self._written > 0
             error.detail = f"{self._origin}: {error.detail}" if error.detail else str(self._origin)
         elif isinstance(error, StopIteration):
-            error = RuntimeError(f"a callback raised {error!r}")  # no future takes it, just as no coroutine does
+            error = RuntimeError(f"a callback raised {error!r}")  # a future does not accept StopIteration
         if isinstance(error, errors.GatewayError):
-            errors.forget(error)  # the future keeps the traceback, and its frames the future
+            errors.forget(error)  # drops the traceback, whose frames refer to the future: a cycle
         self.future.set_exception(error)
 
     def _over(self, _: object) -> None:
-        """The outcome is there, or the caller has cancelled it."""
+        """Called when the future has failed or was cancelled."""
         self._calls.discard(self)
         self._release()
         if self._connecting is not None:
             self._connecting.cancel()
 
     def _release(self, reusable: bool = False) -> None:
-        """Part from the connection, if there is one: back to the pool, or closed."""
+        """Return the connection, if any, to the pool or close it."""
         if self._timer is not None:
             self._timer.cancel()
         if self.waiting is not None:
@@ -456,7 +454,7 @@ class _Call:
     # -- the timer --
 
     def _arm(self, seconds: float | None) -> None:
-        """Look again so long after the last sign of life. When that is too early it is not yet the end: _tick decides."""
+        """Set the timer to fire this long after `_since`. Progress does not move the timer: _tick rearms it when it fires early."""
         if self._timer is not None:
             self._timer.cancel()
         self._due = self._since + (seconds or 0.0)
@@ -464,7 +462,7 @@ class _Call:
 
     def _tick(self) -> None:
         if self.waiting is not None:
-            self._since = self._loop.time()  # the slowness is not the upstream's
+            self._since = self._loop.time()  # the callback is slow, not the upstream
         if not self._limit or self._loop.time() < self._since + self._limit:
             self._arm(self._limit)
         elif self._body is None:

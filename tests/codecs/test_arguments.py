@@ -12,6 +12,7 @@ from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 
+from ..attack.growth import assert_linear
 from .chatting import call, calls, chunk, finished, says
 
 OBJECT = '{"q": "ab"}'
@@ -163,3 +164,20 @@ def test_reasoning_of_a_chat_stream() -> None:
             collector.feed(decoder.feed((b"", json.dumps(value).encode())))
         collector.feed(decoder.finish(True))
         assert [block.get("thinking") or block["text"] for block in collector.body()["content"]] == ["The user asks", "ok"]
+
+
+@pytest.mark.parametrize("reader", [ArgumentText, Telling])
+@pytest.mark.parametrize(
+    ("before", "pump"),
+    [
+        ([], "{"),
+        ([], "a"),
+        (["null"], " "),
+        (['{"a', '{"a'], '{"a'),
+        (['{"a":"', '{"a":"x', '{"a":"xy', '{"a":"xyz'], "a"),
+        (['{"a":"', '{"a":"x', '{"a":"xy', '{"a":"xyz'], "{"),
+        (['{"a":{'], '{"a":{'),
+    ],
+)
+def test_the_cost_of_little_pieces(reader: type[ArgumentText | Telling], before: list[str], pump: str) -> None:
+    assert_linear(lambda size: (*before, *[pump] * size), lambda pieces: joined(reader(), pieces))
