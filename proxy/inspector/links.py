@@ -1,8 +1,8 @@
-"""Between the workers and the process of the admin listener: a Unix socket, one line of JSON a message.
+"""The link between the workers and the process of the admin listener: a Unix socket, one line of JSON per message.
 
-Up, from a worker: first who it is, then lists of the inspector's messages, and whenever that changes an object with the upstreams that
-the worker passes over. Down: whether somebody looks, and at content. A worker
-whose admin process is gone goes on as if nobody looked and calls again; a worker that is gone is taken off the list.
+From a worker: first its number and process id, then lists of the inspector's messages, and an object with the upstreams that it passes
+over whenever these change. To a worker: whether anyone watches, and whether content is shown. A worker whose admin process has ended
+continues as if no one watched, and reconnects; a worker that has ended is removed from the list.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .taps import Inspector, Message
 log = logging.getLogger("dragoman")
 
 _LINE = 16 << 20  # bytes of the longest line
-_UNREAD = 8 << 20  # bytes that may wait for the admin process; what comes on top is dropped
-_AGAIN = 1.0  # seconds between two calls
+_UNREAD = 8 << 20  # bytes buffered for the admin process, above which messages are dropped
+_AGAIN = 1.0  # seconds between attempts to connect
 
 
-PassedOver = tuple[str, str, float]  # Router.mark of an entry, the upstream's model, and until when: seconds since the epoch
+PassedOver = tuple[str, str, float]  # Router.mark of an entry, the upstream's model, and the end in seconds since the epoch
 
 
 def _path(folder: str) -> str:
@@ -38,7 +38,7 @@ class Link:
     """A worker's end."""
 
     def __init__(self, folder: str, number: int, inspector: Inspector, passed_over: Callable[[], list[PassedOver]]) -> None:
-        """folder: shared with the admin process. number: this worker's. passed_over: what is told with every `tell`."""
+        """folder: shared with the admin process. number: this worker's. passed_over: returns what every `tell` sends."""
         self._path, self._number, self._inspector = _path(folder), number, inspector
         self._passed_over = passed_over
         self._writer: asyncio.StreamWriter | None = None
@@ -54,7 +54,7 @@ class Link:
             try:
                 await self._serve()
             except (OSError, ValueError):
-                pass  # it is not there yet, or any more
+                pass  # the admin process has not started or has ended
             await asyncio.sleep(_AGAIN)
 
     async def _serve(self) -> None:
@@ -72,7 +72,7 @@ class Link:
             writer.close()
 
     def tell(self) -> None:
-        """What this worker passes over has changed."""
+        """Send the upstreams that this worker passes over, after a change."""
         self._send({"passed_over": self._passed_over()})
 
     def _send(self, messages: list[Message] | dict[str, list[PassedOver]]) -> None:
@@ -82,7 +82,7 @@ class Link:
 
 
 class Hub:
-    """The admin process' end. workers: their numbers and process ids. passed_over: what each of them passes over."""
+    """The admin process's end. workers: their numbers and process ids. passed_over: the upstreams that each worker passes over."""
 
     def __init__(self) -> None:
         self.passed_over: dict[int, list[PassedOver]] = {}
@@ -94,7 +94,7 @@ class Hub:
     async def open(self, folder: str) -> None:
         path = _path(folder)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # a dead predecessor's
+            os.unlink(path)  # left by a dead process
         self._server = await asyncio.start_unix_server(self._serve, path, limit=_LINE)
 
     @property
