@@ -24,6 +24,10 @@ class Capabilities:
     schema_subset: tuple[str, ...] = ()  # what tools' schemas must be: subsets.RESTRICTIONS
     leave_out: tuple[str, ...] = ()  # members of a body that the upstream refuses by name
     openai_host: bool = False  # api.openai.com or Azure: takes OpenAI's own extensions
+    unserved: tuple[str, ...] = ()  # of the upstream's APIs those that do not serve this model
+    whole_answers: Literal["any", "unless_reasoning", "never"] = "any"  # what is not answered whole is asked for as a stream
+    whole_answers_up_to: int = 0  # tokens that may be asked for; above it only streams are answered; 0: no bound is known
+    image_header: str = ""  # a header that a request with images needs, with the value "true"
 
     c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     c_developer_role: bool = False
@@ -47,6 +51,7 @@ class Capabilities:
     c_thinking_switch: Literal["none", "thinking", "enable_thinking"] = "none"  # the member that switches it off
     c_sampling: Literal["full", "unless_reasoning", "none"] = "full"  # temperature, top_p
     c_tools: bool = True
+    c_tools_beside_reasoning: bool = True  # function tools while the model reasons
     c_tool_choice: Literal["any", "required", "auto"] = "any"  # required: no named tool
     c_tool_choice_reasoning: Literal["any", "required", "auto"] = "any"  # the same while the model reasons
     c_mixed_strict: bool = True  # strict tools beside others
@@ -79,6 +84,7 @@ class Capabilities:
     m_auto_cache: bool = False
     m_forced_tools: bool = True  # tool_choice any and tool
     m_fast_speed: bool = False  # accepts speed "fast"
+    m_block_binding: bool = False  # a thinking block is bound to all that stands before it, unless `thinking.block_binding` says otherwise
 
     r_stateful: bool = True
     r_min_output_tokens: int = 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from . import errors
@@ -52,11 +52,12 @@ def of_api(api: str) -> Shape:
     raise KeyError(api)
 
 
-def spoken(own: Shape, served: tuple[str, ...]) -> Shape:
-    """The shape to speak to an upstream that serves these APIs, for callers of `own`: that one if it can be, else by rank."""
-    if own.api in served:
-        return own
-    return min((of_api(api) for api in served), key=lambda shape: shape.rank)
+def in_order(own: Shape, served: tuple[str, ...], last: Callable[[Shape], bool] = lambda shape: False) -> list[Shape]:
+    """The shapes of an upstream that serves these APIs, for callers of `own`: that one first, the others by rank.
+
+    last: whether a shape is to stand behind all others, because the model does not take everything there.
+    """
+    return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), shape.rank))
 
 
 for _shape in (CHAT, MESSAGES, RESPONSES):

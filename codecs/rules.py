@@ -7,12 +7,13 @@ refused by name. A rule is stated once, for all callers, and knows no provider: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from .capabilities import Capabilities
 from .ledger import Path
+from .lessons import Body, Lesson
 from .request import Request
 
 # members of upstream bodies that stand for a setting of another name
@@ -22,9 +23,40 @@ _SETTINGS = {
     "user": "safety_identifier",
     "stop_sequences": "stop",
     "response_format": "output",
+    "reasoning_effort": "thinking",
+    "reasoning": "thinking",
+    "output_config": "thinking",
 }
 # what the gateway itself adds: nobody asked for it
 _OWN = frozenset({"stream_options", "include"})
+_TURNS = frozenset({"messages", "input", "system", "instructions"})
+
+
+def asked_at(request: Request, member: str) -> Path:
+    """Where the caller's body has what stands in this member of the upstream's."""
+    if member in _TURNS:
+        return (request.habits.turns_at,)
+    return request.path_of(_SETTINGS.get(member, member))
+
+
+def follow(lessons: Iterable[Lesson], body: Body, request: Request, own: bool) -> Body:
+    """A body without what the upstream has refused before; reports in the request's ledger what the caller asked of it.
+
+    own: the body is the caller's own, in its own API.
+    """
+    for lesson in lessons:
+        if lesson.change is None:
+            continue
+        body, path = lesson.change(body)
+        if path is None:
+            continue
+        member = str(path[0])
+        place = path if own else asked_at(request, member)
+        if lesson.adapts:
+            request.ledger.adapt((lesson.adapts,))
+        elif place[0] in request.body and (own or member not in _OWN):
+            request.ledger.drop(place)
+    return body
 
 
 @dataclass(slots=True)
@@ -38,7 +70,7 @@ class Draft:
     def drop(self, member: str) -> None:
         """Leave a member out, and report the caller's own field."""
         if self.body.pop(member, None) is not None and member not in _OWN:
-            self.request.ledger.drop(self.request.path_of(_SETTINGS.get(member, member)))
+            self.request.ledger.drop(asked_at(self.request, member))
 
     def adapt(self, setting: str, value: object = None) -> None:
         """Report a setting as adapted; what was reported of it before no longer holds."""

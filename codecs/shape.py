@@ -17,6 +17,7 @@ from .errors import ErrorForm, GatewayError
 from .events import Event
 from .framing import Framing
 from .ledger import Ledger
+from .lessons import Reading
 from .limits import LimitForm
 from .probe import Probe
 from .reply import Encoded, Reply
@@ -24,6 +25,8 @@ from .request import Request
 from .splice import Scan, replace_model
 from .sse import Frame
 from .usage import Usage
+
+Body = dict[str, Any]
 
 
 class Decoder(Protocol):
@@ -82,19 +85,6 @@ class Observer(Protocol):
     def observe_whole(self, body: dict[str, Any]) -> None: ...
 
 
-class Lesson(NamedTuple):
-    """Something that an upstream may refuse although most take it: the request is sent once more without it.
-
-    sent: bytes of a body that show it was sent. refusal: how a 400 that is about it reads. lasting: believed of this upstream and
-    model for a while; otherwise it concerns this request alone.
-    """
-
-    name: str
-    sent: bytes
-    refusal: Pattern[bytes]
-    lasting: bool = False
-
-
 class UpstreamNames(NamedTuple):
     """Where a request names what an upstream keeps for all callers of a key: files, vector stores, containers.
 
@@ -126,9 +116,11 @@ class TokenCount(NamedTuple):
 class UsageOnDemand(NamedTuple):
     """A stream that tells its usage only when it is asked to.
 
-    asked: whether the caller asks. ask: the body that does. told: whether an event (its bytes) holds usage and nothing else.
+    member: of the body that asks. asked: whether the caller asks. ask: the body that does. told: whether an event (its bytes) holds
+    usage and nothing else.
     """
 
+    member: str
     asked: Callable[[Scan], bool]
     ask: Callable[[bytes, Scan], bytes]
     told: Callable[[bytes], bool]
@@ -140,6 +132,14 @@ def _read(target: str, body: Scan) -> Scan:
 
 def _no_headers(capabilities: Capabilities) -> dict[str, str]:
     return {}
+
+
+def _never(body: Body, capabilities: Capabilities) -> bool:
+    return False
+
+
+def _refuses_nothing(body: Body, capabilities: Capabilities, own: bool) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -191,7 +191,15 @@ class Shape:
     scrub: Callable[[dict[str, Any], Capabilities, Ledger], None]
     """Removes what is the gateway's own from a request body that goes up in its own shape."""
     usage_on_demand: UsageOnDemand | None = None
-    lessons: tuple[Lesson, ...] = ()
+    lessons: tuple[Reading, ...] = ()
+    """What refusals by an upstream of this shape mean; see `codecs/lessons.py`."""
+    refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
+    """(body, capabilities, own) → whether an upstream of this shape refuses what a caller's body asks, so that another of its APIs is to
+    be asked. own: the body is of this shape; of another only the members that all shapes have are looked at."""
+    reasons: Callable[[Body, Capabilities], bool] = _never
+    """(body, capabilities) → whether the model reasons over a body of this shape, as far as its settings say."""
+    token_limits: tuple[str, ...] = ()
+    """Members that bound the answer's tokens."""
     operations: Pattern[str] | None = None
     """Paths of other operations that upstreams of this family serve, and that are carried to them as they are."""
     count: TokenCount | None = None
@@ -223,6 +231,13 @@ class Shape:
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
         """The URL to ask. base: without a slash at its end. query: the caller's, with its question mark."""
         return base + self.path + query if self.url is None else self.url(base, model, stream, query)
+
+    def only_streams(self, body: Body, capabilities: Capabilities) -> bool:
+        """Whether an upstream answers a body of this shape as a stream alone."""
+        when, most = capabilities.whole_answers, capabilities.whole_answers_up_to
+        if when == "never" or (when == "unless_reasoning" and self.reasons(body, capabilities)):
+            return True
+        return most > 0 and any(type(limit) is int and limit > most for limit in map(body.get, self.token_limits))
 
     def keep_alive(self, started: bool) -> bytes:
         """What may be written between two frames and says nothing. started: the caller knows of the answer."""

@@ -135,6 +135,14 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
     return _replaced(body, (place, _end(body, place)), b"true")
 
 
+def ask_stream(body: bytes, scan: Scan) -> bytes:
+    """The body with `stream` true. body: what was scanned, or what `replace_model` made of it."""
+    if "stream" not in scan.value:
+        return _appended(body, b'"stream":true', not scan.value)
+    place = _places(body, scan.value, ("stream",), _is_plain(body))[-1]
+    return _replaced(body, (place, _end(body, place)), b"true")
+
+
 def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes:
     """An answer, or the data of one frame, with another model name at `path`; the same object where no string stands there.
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from ..codecs import registry
 from ..codecs.capabilities import EFFORTS, Capabilities
 from ..codecs.subsets import RESTRICTIONS
 from . import read
@@ -29,6 +30,12 @@ def _members(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _apis(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(item in registry.apis() for item in value):
+        raise ValueError(f"must be a list of {', '.join(registry.apis())}")
+    return tuple(value)
+
+
 def _tool_type(value: Any) -> str:
     if isinstance(value, bool):
         return Capabilities().m_web_search if value else ""
@@ -39,7 +46,7 @@ def _tool_type(value: Any) -> str:
 
 # readers by the type of a flag, and by name where the type does not determine the reader
 _BY_TYPE: dict[Any, read.Reader] = {bool: read.boolean, int: read.whole(1, 10_000_000), str: read.text, tuple[str, ...]: _efforts}
-_BY_NAME: dict[str, read.Reader] = {"m.web_search": _tool_type, "schema_subset": _restrictions, "leave_out": _members}
+_BY_NAME: dict[str, read.Reader] = {"m.web_search": _tool_type, "schema_subset": _restrictions, "leave_out": _members, "unserved": _apis}
 
 
 def _dotted(field: str) -> str:

@@ -13,7 +13,7 @@ from .exchange.demo import DemoClient
 from .exchange.exchange import Exchange
 from .exchange.lessons import Lessons
 from .exchange.services import Live, Services
-from .inspector.links import PassedOver
+from .inspector.links import Note
 from .inspector.taps import Inspector
 from .keys.access import Access
 from .keys.quota import Counters, LocalCounters, Quota
@@ -59,8 +59,8 @@ class Gateway:
         self._demo = DemoClient()
         self._counters = _counters(config, counters or LocalCounters())
         self._tell = tell
-        self.on_passed_over: Callable[[], None] = lambda: None  # called when `passed_over` gives something else
-        self._lessons = Lessons(self.loop.time)
+        self.on_notes: Callable[[], None] = lambda: None  # called when `notes` gives something else
+        self._lessons = Lessons(self.loop.time, lambda: self.on_notes())
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -69,7 +69,7 @@ class Gateway:
         self.services = Services(
             config=config,
             router=Router(config),
-            ejection=Ejection(self.loop.time, lambda: self.on_passed_over()),
+            ejection=Ejection(self.loop.time, lambda: self.on_notes()),
             access=Access(config.access_keys),
             quota=Quota(config.access_keys, self._counters),
             state=self.state,
@@ -84,12 +84,16 @@ class Gateway:
             loop=self.loop,
             own_credentials=any(entry.passthrough_auth for entry in config.model_providers),
         )
-        self.on_passed_over()
+        self.on_notes()
 
-    def passed_over(self) -> list[PassedOver]:
-        """The upstreams that are asked last at the moment, for whoever shows it."""
-        now, services = time(), self.services
-        return [(services.router.mark(one.provider), one.model, now + left) for one, left in services.ejection.passed_over()]
+    def notes(self) -> list[Note]:
+        """What there is to say of upstreams at the moment, for whoever shows it: who is asked last, and what was learned."""
+        now, mark, services = time(), self.services.router.mark, self.services
+        failed = "failed lately, asked last"
+        found = [(mark(one.provider), one.model, failed, now + left) for one, left in services.ejection.passed_over()]
+        for one, lesson, left in self._lessons.all():
+            found.append((mark(one.provider), one.model, f"learned over {one.speaks.api}: {lesson.text},", now + left))
+        return found
 
     @property
     def config(self) -> Config:

@@ -107,7 +107,7 @@ def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
     error = value.get("error")
     if isinstance(error, dict):
         inner = error.get("error")  # a gateway's wrapping around a provider's own
-        return _answered(inner if isinstance(inner, dict) else error, _message(error) or _message(value), status)
+        return _answered(inner if isinstance(inner, dict) else error, _behind(error, _message(error) or _message(value)), status)
     details = value.get("details")
     if isinstance(error, str) and isinstance(details, dict) and isinstance(details.get("error"), dict):  # Pollinations
         return _answered(details["error"], _message(details["error"]) or error, status)
@@ -168,7 +168,7 @@ def _is_about_model(message: str, param: Any) -> bool:
 
 def _message(value: dict[str, Any]) -> str:
     """The words of an error object of any known form; "" when it has none."""
-    for key in ("message", "detail", "error", "msg", "title"):
+    for key in ("message", "detail", "error", "errors", "msg", "title"):  # Cloudflare: errors
         found = value.get(key)
         if isinstance(found, list):
             found = "; ".join(filter(None, map(_detail, found[:8])))
@@ -178,6 +178,20 @@ def _message(value: dict[str, Any]) -> str:
         if isinstance(found, str) and found:
             return found
     return ""
+
+
+def _behind(error: dict[str, Any], message: str) -> str:
+    """The words of a router's error, and those of the provider behind it (OpenRouter: metadata.raw), which alone say what it is about."""
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if not isinstance(raw, str) or not raw:
+        return message
+    try:
+        value = jsontext.loads(raw)
+    except ValueError:
+        value = None
+    said = error_of(value).message if isinstance(value, dict) else _plain(raw)
+    return f"{message}: {said}" if message else said
 
 
 def _detail(value: Any) -> str:

@@ -76,7 +76,11 @@ class _Settings:
         thinking: Thinking | None = self._request.take("thinking")
         if thinking is None:
             return
-        effort = openai_effort(self._request, thinking, self._capabilities.c_effort_values)
+        switch, values = self._capabilities.c_thinking_switch, self._capabilities.c_effort_values
+        if thinking.level == "off" and switch != "none" and "none" not in values:
+            self._body.update(rules_out.SWITCHES[switch])
+            return
+        effort = openai_effort(self._request, thinking, values)
         if effort is not None:
             self._body["reasoning_effort"] = effort
 

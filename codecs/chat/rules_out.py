@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import subsets
+from ..capabilities import Capabilities
 from ..errors import Unsupported
 from ..ids import digest
 from ..request import Request
@@ -15,6 +16,8 @@ from ..rules import Draft, Rule, leave_out
 
 Message = dict[str, Any]
 
+# what switches reasoning off, by flag c.thinking_switch
+SWITCHES: dict[str, dict[str, Any]] = {"thinking": {"thinking": {"type": "disabled"}}, "enable_thinking": {"enable_thinking": False}}
 FILLER = " "  # reasoning that a provider asks back and nobody has any more: an empty text is refused by some
 NO_OUTPUT = "(no output)"
 
@@ -31,15 +34,25 @@ class ChatDraft(Draft):
 
     @property
     def reasons(self) -> bool:
-        """Whether the model reasons over this request, as far as its settings say."""
-        when, body = self.capabilities.c_reasons, self.body
-        effort = body.get("reasoning_effort")
-        switched_off = body.get("thinking") == {"type": "disabled"} or body.get("enable_thinking") is False
-        if when in ("never", "always"):
-            return when == "always"
-        if switched_off or effort == "none":
-            return False
-        return when == "unless_off" or effort is not None
+        return reasons(self.body, self.capabilities)
+
+
+def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
+    """Whether the model reasons over a body, as far as its settings say."""
+    when, effort = capabilities.c_reasons, body.get("reasoning_effort")
+    switched_off = body.get("thinking") == {"type": "disabled"} or body.get("enable_thinking") is False
+    if when in ("never", "always"):
+        return when == "always"
+    if switched_off or effort == "none":
+        return False
+    return when == "unless_off" or effort is not None
+
+
+def refuses(body: dict[str, Any], capabilities: Capabilities, own: bool) -> bool:
+    """Whether what a caller's body asks is refused in this API: tools beside reasoning, where the model takes them elsewhere."""
+    if capabilities.c_tools_beside_reasoning or not (body.get("tools") or body.get("functions")):
+        return False
+    return not own or reasons(body, capabilities)
 
 
 # ---- tools ----
@@ -99,6 +112,16 @@ def choose_tool(draft: ChatDraft) -> None:
     draft.adapt("tool_choice", draft.body["tool_choice"])
 
 
+def call_without_reasoning(draft: ChatDraft) -> None:
+    """Where tools are refused while the model reasons and no other API was there to be asked: tools count for more than reasoning."""
+    if "tools" not in draft.body or not draft.reasons:
+        return
+    if "none" not in draft.capabilities.c_effort_values:
+        raise Unsupported("tools beside reasoning are not supported by the selected model in this API", param="tools")
+    draft.body["reasoning_effort"] = "none"
+    draft.adapt("thinking", "none")
+
+
 def _same_tool(tool: dict[str, Any], chosen: dict[str, Any]) -> bool:
     kind = chosen["type"]
     return bool(tool["type"] == kind and tool[kind]["name"] == chosen[kind]["name"])
@@ -109,7 +132,7 @@ def _switch_off(draft: ChatDraft) -> bool:
     switch = draft.capabilities.c_thinking_switch
     if switch == "none" or "thinking" in draft.request.taken:
         return False
-    draft.body.update({"thinking": {"type": "disabled"}} if switch == "thinking" else {"enable_thinking": False})
+    draft.body.update(SWITCHES[switch])
     return True
 
 
@@ -246,6 +269,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: not can.c_mixed_strict, unify_strict),
     # before what depends on whether the model reasons: it may switch that off
     Rule(lambda can: can.c_tool_choice != "any" or can.c_tool_choice_reasoning != "any", choose_tool),
+    Rule(lambda can: can.openai_host and not can.c_tools_beside_reasoning, call_without_reasoning),
     Rule(lambda can: can.c_sampling != "full", leave_out_sampling),
     Rule(lambda can: can.c_max_output > 0, limit_output),
     Rule(lambda can: not can.c_json_object, name_any_object),

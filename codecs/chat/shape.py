@@ -7,14 +7,16 @@ from typing import Any
 
 from .. import errors, jsontext, limits, openai
 from ..framing import DATA_ONLY
-from ..shape import Lesson, Shape, UpstreamNames, UsageOnDemand
+from ..shape import Shape, UpstreamNames, UsageOnDemand
 from ..splice import Scan, add_include_usage
 from . import facts
 from .errors_in import decode_error
+from .lessons import LESSONS
 from .observer import Observer
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
+from .rules_out import reasons, refuses
 from .scrub import scrub
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
@@ -56,8 +58,11 @@ SHAPE = Shape(
     Collector=Collector,
     Observer=Observer,
     scrub=scrub,
-    usage_on_demand=UsageOnDemand(_asks_usage, add_include_usage, _is_usage),
-    lessons=(Lesson("stream_options", b'"stream_options"', re.compile(rb"stream_options"), lasting=True),),
+    usage_on_demand=UsageOnDemand("stream_options", _asks_usage, add_include_usage, _is_usage),
+    lessons=LESSONS,
+    refuses=refuses,
+    reasons=reasons,
+    token_limits=("max_tokens", "max_completion_tokens"),
     operations=openai.OPERATIONS,
     upstream_names=UpstreamNames(("messages",), frozenset({"file_id"})),
     framing=DATA_ONLY,

@@ -37,6 +37,7 @@ class ContentWriter:
     def __init__(self, request: Request, tools: ToolMap, long_cache: bool) -> None:
         """long_cache: every breakpoint gets the long lifetime."""
         self.names: dict[str, None] = {}
+        self._last: Block | None = None
         self.marked: list[tuple[Block, Path]] = []  # blocks with a cache breakpoint, and whose it is
         self._habits = request.habits
         self._ledger = request.ledger
@@ -48,9 +49,24 @@ class ContentWriter:
         """A part's blocks; none when it says nothing. Raises errors.UnsupportedContent for what the client must be told of."""
         blocks = _WRITERS[type(part)](self, part)
         cache: Cache | None = getattr(part, "cache", None)
-        if blocks and cache is not None:
-            self.mark(blocks[-1], cache, part.path)
+        if cache is not None:
+            if blocks:
+                self.mark(blocks[-1], cache, part.path)
+            else:
+                self._mark_before(cache, part.path)
+        if blocks:
+            self._last = blocks[-1]
         return blocks
+
+    def _mark_before(self, cache: Cache, path: Path) -> None:
+        """A mark on an empty text, which is not sent: the block before it ends the same prefix."""
+        block = self._last
+        if block is None or block["type"] in ("thinking", "redacted_thinking"):
+            self._ledger.drop((*path, self._habits.cache_mark))
+            return
+        if "cache_control" not in block:
+            self.mark(block, cache, path)
+        self._ledger.adapt((*path, self._habits.cache_mark))
 
     def mark(self, block: Block, cache: Cache, path: Path) -> None:
         long = cache.long or self._long_cache

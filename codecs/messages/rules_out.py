@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import subsets
+from ..capabilities import Capabilities
 from ..rules import Draft, Rule, leave_out
 
+_THOUGHTS = ("thinking", "redacted_thinking")
 _LEAST_TOP_P = 0.95  # while the model thinks
 _EFFORTS_OF_THOUGHT = ("xhigh", "max")  # not without thinking
 
@@ -18,9 +20,7 @@ _EFFORTS_OF_THOUGHT = ("xhigh", "max")  # not without thinking
 class MessagesDraft(Draft):
     @property
     def thinks(self) -> bool:
-        """Whether the body asks the model to think, or the model always does."""
-        asked = self.body.get("thinking", {}).get("type")
-        return asked in ("enabled", "adaptive") or (asked is None and self.capabilities.m_thinking == "adaptive_always")
+        return reasons(self.body, self.capabilities)
 
     @property
     def forced(self) -> bool:
@@ -34,6 +34,13 @@ class MessagesDraft(Draft):
         if self.body.get("output_config", {}).get("effort") in _EFFORTS_OF_THOUGHT:
             self.body["output_config"]["effort"] = "high"
         self.adapt("thinking")
+
+
+def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
+    """Whether a body asks the model to think, or the model always does."""
+    thinking = body.get("thinking")
+    asked = thinking.get("type") if isinstance(thinking, dict) else None
+    return asked in ("enabled", "adaptive") or (asked is None and capabilities.m_thinking == "adaptive_always")
 
 
 def choose_tool(draft: MessagesDraft) -> None:
@@ -56,6 +63,40 @@ def prefill_without_thinking(draft: MessagesDraft) -> None:
     messages = draft.body["messages"]
     if messages and messages[-1]["role"] == "assistant" and draft.thinks:
         draft.stop_thinking()
+
+
+def calls_without_thought(body: dict[str, Any]) -> bool:
+    """Whether a body asks for thinking within a budget, and calls that are being answered do not begin with a thought, as they must."""
+    if (body.get("thinking") or {}).get("type") != "enabled":
+        return False
+    for message in reversed(body["messages"]):
+        content = message["content"]
+        kinds = [block.get("type") for block in content] if isinstance(content, list) else ["text"]
+        if message["role"] == "user" and "tool_result" not in kinds:
+            return False
+        if message["role"] == "assistant" and "tool_use" in kinds and kinds[0] not in _THOUGHTS:
+            return True
+    return False
+
+
+def go_on_without_thinking(draft: MessagesDraft) -> None:
+    """The thoughts of the turn that goes on are gone: it was begun with another model, or the caller does not keep them."""
+    if calls_without_thought(draft.body):
+        draft.stop_thinking()
+
+
+def bind_loosely(draft: MessagesDraft) -> None:
+    """Where earlier thoughts are bound to all that stands before them, the provider is to leave out one whose prefix has changed.
+
+    A translation cannot promise that a prefix stays: its caller may add a tool, or say something new in front.
+    """
+    thought = any(block.get("type") in _THOUGHTS for message in draft.body["messages"] for block in _blocks(message))
+    if thought and draft.thinks:
+        draft.body["thinking"] = draft.body.get("thinking", {"type": "adaptive"}) | {"block_binding": "drop_block"}
+
+
+def _blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return message["content"] if isinstance(message["content"], list) else []
 
 
 def sample_beside_thinking(draft: MessagesDraft) -> None:
@@ -104,6 +145,8 @@ RULES: tuple[Rule[MessagesDraft], ...] = (
     Rule(lambda can: not can.m_forced_tools, choose_tool),
     Rule(lambda can: can.m_thinking != "none", force_without_thinking),
     Rule(lambda can: can.m_thinking != "none", prefill_without_thinking),
+    Rule(lambda can: can.m_thinking == "manual", go_on_without_thinking),
     Rule(lambda can: can.m_thinking != "none", sample_beside_thinking),  # after what may stop it
+    Rule(lambda can: can.m_block_binding, bind_loosely),
     Rule(lambda can: True, order_lifetimes),
 )

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from .. import errors, limits
 from ..capabilities import Capabilities
 from ..chat.errors_in import decode_error  # reads every API's form, since servers mix them
 from ..framing import NAMED
-from ..shape import Lesson, Shape, TokenCount, UpstreamNames
+from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts
+from .lessons import LESSONS
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
+from .rules_out import reasons
 from .scrub import scrub
 from .stream_in import Observer, StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
+_BINDING = "thinking-binding-controls-2026-08-01"  # makes `thinking.block_binding` known
+
 
 def _headers(capabilities: Capabilities) -> dict[str, str]:
-    return {"anthropic-version": capabilities.m_version}
+    version = {"anthropic-version": capabilities.m_version}
+    return version | {"anthropic-beta": _BINDING} if capabilities.m_block_binding else version
 
 
 def _is_error(body: dict[str, Any]) -> bool:
@@ -45,7 +49,9 @@ SHAPE = Shape(
     key_header="x-api-key",
     bearer_prefix="sk-ant-oat",  # a Claude subscription's token
     scrub=scrub,
-    lessons=(Lesson("signature", b'"signature"', re.compile(rb"[Ii]nvalid `?signature`?")),),
+    lessons=LESSONS,
+    reasons=reasons,
+    token_limits=("max_tokens",),
     count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}),
     upstream_names=UpstreamNames(("messages", "system", "container"), frozenset({"file_id", "container"})),
     framing=NAMED,

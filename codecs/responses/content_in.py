@@ -121,13 +121,13 @@ def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
 
 
 def decode_result(fields: Fields, kind: str, ledger: Ledger) -> ResultPart:
-    """function_call_output or custom_tool_call_output."""
+    """function_call_output or custom_tool_call_output; the id is "" in one that answers no call."""
     fields.ignore("id", "status", "caller", "name")
     output, path = fields.take("output"), (*fields.path, "output")
     content: str | list[_InResult] = output if isinstance(output, str) else []
     if output is not None and not isinstance(output, str):
         content = [part for part in decode_content(output, "tool", path, ledger) if isinstance(part, _InResult)]
-    part = ResultPart(fields.required("call_id"), content or "", fields.path, kind=kind)
+    part = ResultPart(fields.text("call_id") or "", content or "", fields.path, kind=kind)
     fields.report(ledger)
     return part
 

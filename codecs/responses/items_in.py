@@ -159,10 +159,26 @@ class _Walk:
         self._calls.setdefault(call.id, []).append(_Call(call.id, group, call.kind))
 
     def _function_output(self, fields: Fields) -> None:
-        self._answer(decode_result(fields, "function", self._ledger))
+        self._output(fields, "function")
 
     def _custom_output(self, fields: Fields) -> None:
-        self._answer(decode_result(fields, "custom", self._ledger))
+        self._output(fields, "custom")
+
+    def _output(self, fields: Fields, kind: str) -> None:
+        name = fields.take("name")
+        result = decode_result(fields, kind, self._ledger)
+        if result.id:
+            self._answer(result)
+        else:
+            self._tell(name, result)
+
+    def _tell(self, name: object, result: ResultPart) -> None:
+        """An output that answers no call, as Codex writes down what comes from outside: only a user can say that elsewhere."""
+        said: list[Part] = [TextPart(f"Output of {name if name and isinstance(name, str) else 'a tool'}:", result.path)]
+        said += [TextPart(result.content, result.path)] if isinstance(result.content, str) else result.content
+        self._ledger.adapt(result.path)
+        self._ledger.drop((*result.path, "type"))  # that it is an output
+        self.message("user", said, result.path, plain=False)
 
     def _additional_tools(self, fields: Fields) -> None:
         """Tools that are declared in mid-conversation: elsewhere all tools are there from its beginning."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import subsets
+from ..capabilities import Capabilities
 from ..rules import Draft, Rule, leave_out
 
 NO_INSTRUCTIONS = "You are a helpful assistant."  # where some must stand and the caller gave none
@@ -14,10 +15,16 @@ _SAMPLING = ("temperature", "top_p", "top_logprobs")
 class ResponsesDraft(Draft):
     @property
     def reasons(self) -> bool:
-        effort = self.body.get("reasoning", {}).get("effort")
-        if self.capabilities.r_reasons == "never" or effort == "none":
-            return False
-        return self.capabilities.r_reasons == "unless_off" or effort is not None
+        return reasons(self.body, self.capabilities)
+
+
+def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
+    """Whether the model reasons over a body, as far as its settings say."""
+    asked = body.get("reasoning")
+    effort = asked.get("effort") if isinstance(asked, dict) else None
+    if capabilities.r_reasons == "never" or effort == "none":
+        return False
+    return capabilities.r_reasons == "unless_off" or effort is not None
 
 
 def leave_out_sampling(draft: ResponsesDraft) -> None:

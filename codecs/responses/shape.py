@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from .. import errors, limits, openai
 from ..chat.errors_in import decode_error  # both of OpenAI's APIs have one form
 from ..framing import NAMED
-from ..shape import Lesson, Shape, TokenCount, UpstreamNames
+from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts
+from .lessons import LESSONS
 from .observer import Observer
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
+from .rules_out import reasons
 from .scrub import scrub
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
@@ -37,10 +38,9 @@ SHAPE = Shape(
     Collector=Collector,
     Observer=Observer,
     scrub=scrub,
-    lessons=(
-        Lesson("summary", b'"summary"', re.compile(rb"reasoning\.summary"), lasting=True),
-        Lesson("reasoning", b'"encrypted_content"', re.compile(rb"invalid_encrypted_content")),
-    ),
+    lessons=LESSONS,
+    reasons=reasons,
+    token_limits=("max_output_tokens",),
     operations=openai.OPERATIONS,
     count=TokenCount(
         "/responses/input_tokens",

@@ -8,30 +8,31 @@ which has no such words, is aborted.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
-from dataclasses import replace
 from functools import cached_property, partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
 
-from ...codecs import errors, jsontext, limits, scrub, splice
+from ...codecs import errors, jsontext, lessons, limits, rules, scrub, splice
 from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.reply import Reply, Unsaid
-from ...codecs.request import Part, ReasoningPart, Request
+from ...codecs.request import Request
 from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
 from ..keys import secrets
+from ..memory.expansion import native
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from . import counting
 from .kept import storing_lane
-from .lanes import BytesLane, EventsLane, Flow, collected, json_object
+from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
 from .spent import used
 
@@ -45,7 +46,11 @@ HELD_LIMIT = 1 << 20  # bytes held before the first content
 EDITED, EVENTS = "edited", EventsLane.name
 HEADER_LANES = {EDITED: BytesLane.name}  # the header knows no more than bytes, events and raw
 
+_IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
 _BODILESS = frozenset({204, 205})
+# statuses of refusals that teach: whatever was sent, of what the gateway has written, or that another API is to be asked
+_TEACHING = {400: "all", 422: "written", 404: "elsewhere"}
+_LIVES_UPSTREAM = ("previous_response_id", "conversation", "background")
 _OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 
 
@@ -56,6 +61,9 @@ class Attempt:
         operation = exchange.operation
         self.exchange = exchange
         self.candidate = candidate
+        self.lessons = exchange.taught.of(candidate) if operation.lane == "shape" else ()
+        self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
+        self.collects = False  # a whole answer, from an upstream that only streams
         self.raw = operation.lane == "raw" or (operation.lane == "count" and counting.native(exchange.shape, candidate))
         self.same_shape = self.raw or candidate.shape == exchange.shape
         self.lane: BytesLane | EventsLane | RawLane | None = None
@@ -111,7 +119,7 @@ class Attempt:
         self.request = UpstreamRequest(
             url,
             exchange.operation.method,
-            self._headers(),
+            self._headers(body),
             body,
             connect_timeout=timeouts.connect,
             first_byte_timeout=timeouts.first_byte,
@@ -128,21 +136,27 @@ class Attempt:
         if exchange.operation.lane == "count":
             path, body = counting.question(exchange, candidate)
             return candidate.base_url + path, body
-        if self.same_shape:
-            return candidate.endpoint(exchange.stream, exchange.query), self._spliced()
-        return candidate.endpoint(exchange.stream, ""), self._translated()
+        body = self._spliced() if self.same_shape else self._translated()
+        return candidate.endpoint(self.streams, exchange.query if self.same_shape else ""), body
 
-    def _headers(self) -> dict[str, str]:
-        """What the upstream is sent besides the body: the one place that puts it together."""
+    @property
+    def streams(self) -> bool:
+        """Whether the upstream is asked for a stream."""
+        return self.exchange.stream or self.collects
+
+    def _headers(self, body: bytes | None) -> dict[str, str]:
+        """What the upstream is sent besides this body: the one place that puts it together."""
         exchange, candidate = self.exchange, self.candidate
         headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
         if self.same_shape:
             headers |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
-        headers = candidate.speaks.headers(candidate.capabilities) | headers
+        headers = candidate.speaks.headers(self.capabilities) | headers
+        if self.capabilities.image_header and not self.raw and _IMAGE.search(body or b""):
+            headers[self.capabilities.image_header] = "true"
         if self.raw:
             headers["content-type"] = exchange.headers.get("Content-Type", "application/json")
         else:
-            headers["accept"] = "text/event-stream" if exchange.stream else "application/json"
+            headers["accept"] = "text/event-stream" if self.streams else "application/json"
         headers |= candidate.headers(exchange.credential)
         if exchange.trace is not None:
             self.span, traced = exchange.trace.call()
@@ -191,15 +205,51 @@ class Attempt:
             if scrub.scrub(own.scrub, value, candidate.capabilities, self.ledger) or inlined is not None:
                 body = jsontext.dumps(value)
                 scan = splice.scan(body)
+        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream, ledger=self.ledger)
+        if self.lessons:
+            body, scan = self._followed(body, scan, request)
         if scan.model != candidate.model:
             body = own.rename(body, scan, candidate.model)
-        demand, refuses = own.usage_on_demand, exchange.services.lessons.knows(candidate, "stream_options")
-        if demand is not None and exchange.stream and not refuses and not demand.asked(scan):
-            body = demand.ask(body, scan)
-            self._withhold = True
-        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream)
+        if self._must_collect(scan.value):
+            request = self._readable(request)
+            body = self._streaming(splice.ask_stream(body, scan), scan)
+        elif exchange.stream:
+            body = self._streaming(body, scan)
         self.reply = self._reply(request)
         return body
+
+    def _followed(self, body: bytes, scan: splice.Scan, request: Request) -> tuple[bytes, splice.Scan]:
+        """The caller's body without what the upstream is known to refuse."""
+        lost = len(self.ledger.dropped)
+        value = rules.follow(self.lessons, scan.value, request, own=True)
+        if value is scan.value:
+            return body, scan
+        if self.exchange.strict and len(self.ledger.dropped) > lost:
+            raise _lost(self.ledger.first_dropped(request.body) or "the request")
+        body = jsontext.dumps(value)
+        return body, splice.scan(body)
+
+    def _streaming(self, body: bytes, scan: splice.Scan) -> bytes:
+        """The body of a stream with its usage asked for, where the caller does not and the upstream takes that."""
+        demand = self.candidate.speaks.usage_on_demand
+        if demand is None or demand.asked(scan) or any(lesson.about.startswith(demand.member) for lesson in self.lessons):
+            return body
+        self._withhold = True
+        return demand.ask(body, scan)
+
+    def _must_collect(self, body: dict[str, Any]) -> bool:
+        """Whether a whole answer is to be collected from a stream, since the upstream gives none for this body."""
+        self.collects = not self.exchange.stream and self.candidate.speaks.only_streams(body, self.capabilities)
+        return self.collects
+
+    def _readable(self, bare: Request) -> Request:
+        """The caller's request, as far as it can be read; what cannot be is the upstream's to judge."""
+        turn = self.exchange.turn
+        try:
+            items = () if turn is None else (turn.items(),)
+            return self.exchange.speaks.decode_request(bare.body, *items)
+        except errors.ClientFault:
+            return bare
 
     def _translated(self) -> bytes:
         exchange, candidate = self.exchange, self.candidate
@@ -211,22 +261,20 @@ class Attempt:
             request = own.decode_request(exchange.scan.value)
         if "anthropic-beta" in exchange.headers:
             request.ledger.drop(("header:anthropic-beta",))
-        if exchange.refused & {"reasoning", "signature"}:
-            _without_reasoning(request)
-        capabilities = candidate.capabilities
-        if exchange.services.lessons.knows(candidate, "summary"):
-            capabilities = replace(capabilities, r_summaries=False)
-        encoded = candidate.speaks.encode_request(request, capabilities, candidate.model)
-        if exchange.services.lessons.knows(candidate, "stream_options"):
-            encoded.body.pop("stream_options", None)
+        encoded = candidate.speaks.encode_request(request, self.capabilities, candidate.model)
+        value = rules.follow(self.lessons, encoded.body, request, own=False)
         self.ledger = request.ledger
         if exchange.strict:
             lost = self.ledger.first_dropped(exchange.scan.value)
             if lost is not None:
-                raise errors.Unsupported(f"{lost} cannot be carried to the selected model", param=lost)
+                raise _lost(lost)
         self.reply = self._reply(request)
         self.reply.tools = encoded.tools
-        return _trimmed(jsontext.dumps(encoded.body))
+        body = jsontext.dumps(value)
+        if self._must_collect(value):
+            scan = splice.scan(body)
+            body = self._streaming(splice.ask_stream(body, scan), scan)
+        return _trimmed(body)
 
     # ---- down ----
 
@@ -241,7 +289,7 @@ class Attempt:
                 upstream = self._observer.upstream(upstream)
             fetch = upstream.fetch(self.request)
             try:
-                if exchange.stream or self.raw:
+                if self.streams or self.raw:
                     fetch.add_done_callback(self._over)
                     await self._done
                 else:
@@ -250,6 +298,8 @@ class Attempt:
                     await self._whole(fetch)
                 elif self.raw:
                     await self._finished(fetch)
+                elif self.collects:
+                    await self._whole_of_stream(fetch)
                 else:
                     await self._streamed(fetch)
             finally:
@@ -270,10 +320,11 @@ class Attempt:
             if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
                 linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
                 fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
+                fetch.add_done_callback(_seen)
             else:
                 fetch.cancel()
-        elif not fetch.cancelled():
-            fetch.exception()  # seen
+        else:
+            _seen(fetch)
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
@@ -287,7 +338,7 @@ class Attempt:
             if 200 <= status < 300:
                 self._open_raw(headers)
             return
-        if status != 200 or not self.exchange.stream:
+        if status != 200 or not self.streams:
             return
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
@@ -299,17 +350,18 @@ class Attempt:
         before = self.exchange.before_answer
         if before is not None:
             self.lane.claimed = asyncio.ensure_future(before())
-            self.lane.claimed.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen
+            self.lane.claimed.add_done_callback(_seen)
         self.request.streaming_callback = self._on_chunk
 
     def _open_lane(self) -> None:
         limit = self.exchange.services.config.limits.max_event
-        if self.same_shape:
+        if self.same_shape and not self.collects:
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
             self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
-            self.lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, limit)
+            kind = CollectingLane if self.collects else EventsLane
+            self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit)
             if self._observer is not None:
                 self.lane.decoder = self._observer.decoder(self.lane.decoder)
 
@@ -435,6 +487,21 @@ class Attempt:
             exchange.failed_midway(lane.error)
         await exchange.client.finish(b"".join(self._held))
 
+    async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
+        """The end of a stream that becomes a whole answer."""
+        lane, exchange = self.lane, self.exchange
+        assert isinstance(lane, CollectingLane)
+        if not lane.ended:
+            self._end(lane, fetch)
+        self.times["first"] = monotonic()
+        self.usage, self.stop = lane.usage, lane.stop
+        if lane.error is not None:
+            raise lane.error
+        answer = jsontext.dumps(lane.collector.body())
+        if exchange.turn is not None:
+            await exchange.turn.keep_whole(lane.collector, self.candidate)
+        await self._answer(answer)
+
     def _end(self, lane: BytesLane | EventsLane | RawLane, fetch: asyncio.Future[Any]) -> bytes:
         """The upstream's call is over: tell the lane how; returns what it still had."""
         failure = fetch.exception() if not fetch.cancelled() else errors.Truncated("The upstream call was cancelled.")
@@ -547,9 +614,9 @@ class Attempt:
         if 300 <= self.status < 400:
             return errors.Garbled("The upstream answered with a redirect.", f"status {self.status}")
         kind = self.upstream_headers.get("Content-Type", "")
-        self._learn(body)
         told = self._without_key(body)
         error = self.candidate.speaks.decode_error(self.status, told, kind)
+        self._learn(error)
         error.retry_after = limits.retry_after(self.upstream_headers, time())
         managed = self.candidate.capabilities.owns_key and not self.candidate.provider.passthrough_auth
         if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
@@ -571,17 +638,25 @@ class Attempt:
         """An upstream's error without the credentials that it may know: some providers say which one they refused."""
         return secrets.scrub(body, (*secrets.of(self.candidate.provider), self.exchange.credential))
 
-    def _learn(self, body: bytes) -> None:
-        """A refusal of something that can be left out: the same candidate is asked again without it."""
-        if self.status != 400 or self.exchange.operation.lane != "shape":
+    def _learn(self, error: errors.GatewayError) -> None:
+        """A refusal of something that the upstream can be asked without: it is asked again."""
+        exchange, sent = self.exchange, self.request.body or b""
+        if self.status not in _TEACHING or exchange.operation.lane != "shape":
             return
-        for lesson in self.candidate.speaks.lessons:
-            sent = lesson.sent in (self.request.body or b"")
-            if sent and lesson.name not in self.exchange.refused and lesson.refusal.search(body):
-                self.exchange.refused.add(lesson.name)
-                if lesson.lasting:
-                    self.exchange.services.lessons.learn(self.candidate, lesson.name)
-                self.learned = True
+        table, elsewhere = self.candidate.speaks.lessons, self._could_go_elsewhere()
+        lesson = lessons.read(table, error, sent, self.same_shape, elsewhere)
+        what = _TEACHING[self.status]
+        if lesson is None or not (what == "all" or lesson.elsewhere or (what == "written" and not self.same_shape)):
+            return
+        if exchange.strict and self.same_shape and not (lesson.adapts or lesson.elsewhere):
+            return
+        self.learned = exchange.taught.add(self.candidate, lesson)
+
+    def _could_go_elsewhere(self) -> bool:
+        """Whether another API of the upstream could be asked: not where something is continued that lives behind this one."""
+        if not self.candidate.others:
+            return False
+        return not native(self.candidate) or not any(self.exchange.scan.value.get(name) for name in _LIVES_UPSTREAM)
 
     def answer_headers(self) -> dict[str, str]:
         """Headers of an answer that this attempt brought."""
@@ -614,10 +689,11 @@ def _trimmed(body: bytes) -> bytes:
     return bytes(memoryview(body)) if len(body) < TRIMMED else body
 
 
-def _without_reasoning(request: Request) -> None:
-    """History without what an upstream refused to take back."""
-    for turn in request.turns:
-        kept: list[Part] = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
-        if len(kept) != len(turn.parts):
-            turn.parts = kept
-            request.ledger.adapt(("reasoning",))
+def _lost(field: str) -> errors.Unsupported:
+    return errors.Unsupported(f"{field} cannot be carried to the selected model", param=field)
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """An error that nobody waits for any more is not one to be reported by the loop."""
+    if not done.cancelled():
+        done.exception()

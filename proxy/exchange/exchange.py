@@ -39,6 +39,7 @@ from . import counting
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .heartbeat import Heartbeat
+from .lessons import Taught
 from .operation import COMPACT, Operation
 from .refusal import own_headers, refusal
 from .services import Services
@@ -108,7 +109,7 @@ class Exchange:
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
         self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
-        self.refused: set[str] = set()  # names of a shape's lessons that an upstream taught during this request
+        self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
         self.attempts: list[Attempt] = []
         self.status = 200
         self.error: errors.GatewayError | None = None
@@ -148,6 +149,8 @@ class Exchange:
             self._quieten()
         if self.client.gone and self.client.stalled:
             self.error = errors.Timeout("client_stall", "The client stopped reading the response.")
+        if self.turn is not None and self.turn.job is not None:
+            self.error = self.turn.job.error or self.error
         settle(self)
         for attempt in self.attempts:
             if attempt.error is not None:
@@ -259,6 +262,8 @@ class Exchange:
         found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
         if self.operation.counted:
             found = self.services.affordable(self.key_name, found)
+        if self.operation.lane == "shape" and any(candidate.others for candidate in found):
+            found = tuple(self.taught.over(candidate, self.shape, self.scan.value) for candidate in found)
         if fits is None:
             return found
         fitting = tuple(candidate for candidate in found if fits(candidate))
@@ -275,6 +280,7 @@ class Exchange:
             self.attempts.append(attempt)
             try:
                 await attempt.run()
+                self.taught.answered(candidate)
                 if isinstance(self.error, errors.UpstreamFault):  # in mid-stream
                     ejection.failed(candidate, self.error)
                 else:
@@ -284,7 +290,8 @@ class Exchange:
                 if attempt.committed:
                     raise
                 if attempt.learned:
-                    return await self._try(candidate, failed)
+                    again = self.taught.over(candidate, self.shape, self.scan.value) if candidate.others else candidate
+                    return await self._try(again, failed)
                 failed.append((candidate, error))
                 if isinstance(error, errors.Unconfigured):
                     return False

@@ -404,6 +404,20 @@ class EventsLane:
         return b"" if self.encoder.ended else self._shape.keep_alive(self.encoder.started)
 
 
+class CollectingLane(EventsLane):
+    """A whole answer from an upstream that only streams: nothing is given out before its end, and nothing at all if it breaks."""
+
+    def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
+        super().__init__(reply, upstream_shape, client_shape, max_event)
+        self.collector: Collector = SHAPES[client_shape].Collector(reply)
+
+    def pass_on(self, found: list[ev.Event]) -> bytes:
+        if self.decoder.ended:
+            self.note(found)
+        self.collector.feed(found)
+        return b""
+
+
 Write = Callable[[bytes], Awaitable[Any] | None]  # what it returns is to be awaited before the next
 
 

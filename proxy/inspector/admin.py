@@ -9,19 +9,17 @@ from time import time
 from ...codecs.registry import SHAPES
 from ...conf.model import Config
 from ..routing.router import Router
-from .links import PassedOver
+from .links import Note
 from .ring import Ring
 
 
 class Admin:
-    """metrics: returns Prometheus' text. ring: the inspector's exchanges. passed_over: upstreams that failed lately, by worker."""
+    """metrics: returns Prometheus' text. ring: the inspector's exchanges. notes: the workers' notes on upstreams."""
 
-    def __init__(
-        self, config: Config, ring: Ring, metrics: Callable[[], bytes], passed_over: Callable[[], dict[int, list[PassedOver]]]
-    ) -> None:
+    def __init__(self, config: Config, ring: Ring, metrics: Callable[[], bytes], notes: Callable[[], dict[int, list[Note]]]) -> None:
         self.ring = ring
         self.metrics = metrics
-        self._passed_over = passed_over
+        self._told = notes
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -34,7 +32,7 @@ class Admin:
         shapes = [own for own in SHAPES if shape in (None, own)]
         if not shapes:
             raise KeyError(shape)
-        notes = _notes(self._passed_over())
+        notes = _notes(self._told())
         return {own: self._router.explain(own, model, notes) for own in shapes}
 
     def models(self) -> list[str]:
@@ -42,12 +40,13 @@ class Admin:
         return [model.id for model in self._router.models()]
 
 
-def _notes(passed_over: dict[int, list[PassedOver]]) -> dict[tuple[str, str], str]:
-    """Notes for Router.explain: which candidates are tried last, until when, and by which worker if there are several."""
-    now, found = time(), dict[tuple[str, str], list[str]]()
-    for worker, failures in sorted(passed_over.items()):
-        for mark, model, until in failures:
+def _notes(told: dict[int, list[Note]]) -> dict[tuple[str, str], str]:
+    """The notes on each candidate for Router.explain, with their end, and the worker if there are several."""
+    now, found = time(), dict[tuple[str, str], dict[str, list[str]]]()
+    for worker, notes in sorted(told.items()):
+        for mark, model, text, until in notes:
             if until > now:
                 moment = f"{datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
-                found.setdefault((mark, model), []).append(f"{moment} by worker {worker}" if worker else moment)
-    return {place: f"failed lately, asked last until {', '.join(moments)}" for place, moments in found.items()}
+                moments = found.setdefault((mark, model), {}).setdefault(text, [])
+                moments.append(f"{moment} by worker {worker}" if worker else moment)
+    return {place: "; ".join(f"{text} until {', '.join(moments)}" for text, moments in texts.items()) for place, texts in found.items()}

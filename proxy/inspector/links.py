@@ -1,8 +1,8 @@
 """The link between the workers and the process of the admin listener: a Unix socket, one line of JSON per message.
 
-From a worker: first its number and process id, then lists of the inspector's messages, and an object with the upstreams that it passes
-over whenever these change. To a worker: whether anyone watches, and whether content is shown. A worker whose admin process has ended
-continues as if no one watched, and reconnects; a worker that has ended is removed from the list.
+From a worker: first its number and process id, then lists of the inspector's messages, and after each change an object with its notes
+on upstreams: which are passed over, what was learned. To a worker: whether anyone watches, and whether content is shown. A worker whose
+admin process has ended continues as if no one watched, and reconnects; a worker that has ended is removed from the list.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _UNREAD = 8 << 20  # bytes buffered for the admin process, above which messages 
 _AGAIN = 1.0  # seconds between attempts to connect
 
 
-PassedOver = tuple[str, str, float]  # Router.mark of an entry, the upstream's model, and the end in seconds since the epoch
+# Router.mark of an entry, the upstream's model, the text, and its end in seconds since the epoch
+Note = tuple[str, str, str, float]
 
 
 def _path(folder: str) -> str:
@@ -37,10 +38,10 @@ def _path(folder: str) -> str:
 class Link:
     """A worker's end."""
 
-    def __init__(self, folder: str, number: int, inspector: Inspector, passed_over: Callable[[], list[PassedOver]]) -> None:
-        """folder: shared with the admin process. number: this worker's. passed_over: returns what every `tell` sends."""
+    def __init__(self, folder: str, number: int, inspector: Inspector, notes: Callable[[], list[Note]]) -> None:
+        """folder: shared with the admin process. number: this worker's. notes: returns what every `tell` sends."""
         self._path, self._number, self._inspector = _path(folder), number, inspector
-        self._passed_over = passed_over
+        self._notes = notes
         self._writer: asyncio.StreamWriter | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -72,20 +73,20 @@ class Link:
             writer.close()
 
     def tell(self) -> None:
-        """Send the upstreams that this worker passes over, after a change."""
-        self._send({"passed_over": self._passed_over()})
+        """Send this worker's notes on upstreams, after a change."""
+        self._send({"notes": self._notes()})
 
-    def _send(self, messages: list[Message] | dict[str, list[PassedOver]]) -> None:
+    def _send(self, messages: list[Message] | dict[str, list[Note]]) -> None:
         writer = self._writer
         if writer is not None and writer.transport.get_write_buffer_size() < _UNREAD:
             writer.write(_line(messages))
 
 
 class Hub:
-    """The admin process's end. workers: their numbers and process ids. passed_over: the upstreams that each worker passes over."""
+    """The admin process's end. workers: their numbers and process ids. notes: each worker's notes on upstreams."""
 
     def __init__(self) -> None:
-        self.passed_over: dict[int, list[PassedOver]] = {}
+        self.notes: dict[int, list[Note]] = {}
         self.ring = Ring(self._watch)
         self._links: dict[asyncio.StreamWriter, tuple[int, int]] = {}
         self._state = _line({"watch": False, "content": False})
@@ -108,14 +109,17 @@ class Hub:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            hello = orjson.loads(await reader.readline())
+            first = await reader.readline()
+            if not first:
+                return  # the worker ended before it sent anything
+            hello = orjson.loads(first)
             number = hello["worker"]
             self._links[writer] = (number, hello["pid"])
             writer.write(self._state)
             while data := await reader.readline():
                 message = orjson.loads(data)
                 if isinstance(message, dict):
-                    self.passed_over[number] = message["passed_over"]
+                    self.notes[number] = message["notes"]
                 else:
                     self.ring.take(message)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -124,7 +128,7 @@ class Hub:
             known = self._links.pop(writer, None)
             if known is not None:
                 self.ring.lost(known[0])
-                self.passed_over.pop(known[0], None)
+                self.notes.pop(known[0], None)
             writer.close()
 
     async def close(self) -> None:

@@ -100,7 +100,7 @@ class Expansion:
         services, body = self._services, self._body
         if all(map(services.lets_through, candidates)):
             return candidates
-        carried = any(candidate.shape == "responses" for candidate in candidates)  # names are not sent to other APIs
+        carried = any(candidate.speaks.stateful for candidate in candidates)  # names are not sent to other APIs
         things = upstream_names.used_in_request("responses", body) if carried else {}
         items = [id for id in upstream_names.items_looked_up(body) if id not in self._referenced] if any(map(native, candidates)) else []
         if not things and not items:
@@ -109,7 +109,7 @@ class Expansion:
         unseen = {name: place for name, place in things.items() if name not in owned}
         unseen_items = [id for id in items if id not in owned]
         able = tuple(
-            c for c in candidates if services.lets_through(c) or c.shape != "responses" or not (unseen or (unseen_items and native(c)))
+            c for c in candidates if services.lets_through(c) or not c.speaks.stateful or not (unseen or (unseen_items and native(c)))
         )
         if not able:
             raise not_seen(unseen) if unseen else errors.NotFound(f"Item with id '{unseen_items[0][:256]}' not found.", param="input")

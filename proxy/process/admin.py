@@ -27,9 +27,7 @@ class AdminProcess(Process):
         self._hub = Hub()
         await self._hub.open(self._folder)
         hub = self._hub
-        self._admin = Admin(
-            self._config, hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *hub.workers]), lambda: hub.passed_over
-        )
+        self._admin = Admin(self._config, hub.ring, lambda: collected(self._folder, [(0, os.getpid()), *hub.workers]), lambda: hub.notes)
         self._show(self._admin)
 
     def _adopt(self, config: Config) -> None:

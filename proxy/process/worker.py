@@ -304,10 +304,10 @@ class Worker(Process):
         self.gateway = gateway = Gateway(self._config, self._journal.write, self._counters, self._number)
         _count_dropped(gateway)
         if self._folder is not None:
-            self._link = Link(self._folder, self._number, gateway.inspector, gateway.passed_over)
-            gateway.on_passed_over = self._link.tell
+            self._link = Link(self._folder, self._number, gateway.inspector, gateway.notes)
+            gateway.on_notes = self._link.tell
         elif not self._number:
-            self._admin = Admin(self._config, Ring(self._watch), gateway.metrics.text, lambda: {0: gateway.passed_over()})
+            self._admin = Admin(self._config, Ring(self._watch), gateway.metrics.text, lambda: {0: gateway.notes()})
             self._show(self._admin)
         for index, listener in enumerate(self._config.listeners):
             if listener.type == "model":

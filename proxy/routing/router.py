@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from ...codecs.capabilities import Capabilities
 from ...codecs.errors import Missing, NoCandidate, Unconfigured
-from ...codecs.registry import SHAPES, STATEFUL, USUAL, of_api, spoken
+from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
 from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
@@ -39,6 +40,7 @@ class Candidate:
     reason: str
     echo: str | None = None  # the name to show the caller as `model`; None leaves what the upstream says
     price: Price | None = None
+    others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
 
     @property
     def name(self) -> str:
@@ -241,11 +243,11 @@ class Router:
 
     def _candidate(self, shape: str, asked: str | None, index: int, model_id: str, why: str) -> Candidate:
         provider = self._entries[index]
-        capabilities = self._capabilities_of(index, model_id)
-        upstream, because = _spoken(SHAPES[shape], provider)
+        capabilities = self.capabilities_of(index, model_id)
+        (upstream, because), *others = _spoken(SHAPES[shape], provider, capabilities)
         # a provider's prefix is not another name: the upstream's own word for its model then stays as it came
         renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
-        return Candidate(
+        first = Candidate(
             provider=provider,
             model=model_id,
             shape=upstream.name,
@@ -255,8 +257,15 @@ class Router:
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
             price=providers.price_of(self.config.prices, provider.provider, model_id),
         )
+        plain = [first] + [
+            replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
+            for other, reason in others
+        ]
+        also = [replace(one, others=tuple(other for other in plain if other is not one)) for one in plain[1:]]
+        return replace(first, others=tuple(also))
 
-    def _capabilities_of(self, index: int, model_id: str) -> Capabilities:
+    def capabilities_of(self, index: int, model_id: str) -> Capabilities:
+        """What is known of a model of an entry, by the entry's place in the file."""
         provider = self._entries[index]
         known = self._capabilities.get((index, model_id))
         if known is None:
@@ -291,11 +300,14 @@ def check_lines(config: Config) -> list[str]:
     """
     router = Router(config)
     rows = []
-    for entry in config.model_providers:
+    for index, entry in enumerate(config.model_providers):
         callers: dict[Shape, list[str]] = {}
+        capabilities = router.capabilities_of(index, entry.model_id)
         for own in SHAPES.values():
-            upstream, _ = _spoken(own, entry)
+            (upstream, _), *others = _spoken(own, entry, capabilities)
             callers.setdefault(upstream, []).append(own.name if upstream is own else f"{own.name} (translated)")
+            if others and upstream.refuses(HAS_TOOLS, capabilities, False):  # of a wildcard nothing is known here; see `explain`
+                callers.setdefault(others[0][0], []).append(f"{own.name} with tools beside reasoning (translated)")
         state = _key_state(entry)
         rows += [
             (entry.name, entry.provider, shape.api, shape.endpoint(entry.base_url, entry.model_id), state, f"callers: {', '.join(names)}")
@@ -320,7 +332,10 @@ def _nobody(asked: str) -> NoCandidate:
 def told(candidate: Candidate, *, shared: bool = False) -> str:
     """A candidate for an operator: what it is called, the API and URL, why it stands there, whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
-    parts = (f"{candidate.speaks.api} {candidate.url}", candidate.reason, _key_state(candidate.provider))
+    parts = [f"{candidate.speaks.api} {candidate.url}", candidate.reason, _key_state(candidate.provider)]
+    if candidate.others and candidate.speaks.refuses(HAS_TOOLS, candidate.capabilities, False):
+        other = candidate.others[0]
+        parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
     return f"{candidate.called}{share}: {'; '.join(parts)}"
 
 
@@ -332,12 +347,34 @@ def _names(entry: Provider) -> Iterator[str]:
         yield from (f"{entry.provider}/{model}" for model in providers.known()[entry.interface].only)
 
 
-def _spoken(own: Shape, provider: Provider) -> tuple[Shape, str]:
-    """What to speak to an upstream for a caller of this shape, and why."""
-    if own.api in provider.apis:
-        return own, f"it serves {own.api}, nothing is translated"
-    found = of_api(provider.apis[0]) if provider.apis_in_order else spoken(own, provider.apis)
-    return found, f"it does not serve {own.api}, {found.api} is the first that it does"
+def _spoken(own: Shape, provider: Provider, capabilities: Capabilities) -> list[tuple[Shape, str]]:
+    """The shapes that can be spoken to an upstream for a caller of this one, in order, and why each stands there.
+
+    What a model refuses over one API and takes over another is asked over that one, whatever the caller speaks: by a caller of the
+    refusing API itself only where its request is refused (see Shape.refuses).
+    """
+    served = tuple(api for api in provider.apis if api not in capabilities.unserved) or provider.apis
+    if provider.apis_in_order:
+        shapes = [of_api(api) for api in served]
+        shapes.sort(key=lambda shape: shape is not own)
+    else:
+        shapes = in_order(own, served, lambda shape: shape.refuses(HAS_TOOLS, capabilities, False))
+    return [(shape, _why(own, shape, first=shape is shapes[0], served=served, provider=provider, last=shapes[-1])) for shape in shapes]
+
+
+HAS_TOOLS: dict[str, Any] = {"tools": [{}]}  # what a body is like that asks for tools, in any shape
+
+
+def _why(own: Shape, shape: Shape, *, first: bool, served: tuple[str, ...], provider: Provider, last: Shape) -> str:
+    if not first:
+        return f"for what is refused over the API before it, {shape.api} is asked"
+    if shape is own:
+        return f"it serves {own.api}, nothing is translated"
+    if own.api in provider.apis and own.api not in served:
+        return f"the model is not served over {own.api}, {shape.api} is the first that it is"
+    if not provider.apis_in_order and shape.rank > last.rank:
+        return f"it does not serve {own.api}, {shape.api} takes what the model refuses over {last.api}"
+    return f"it does not serve {own.api}, {shape.api} is the first that it does"
 
 
 def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ...], ...]:

@@ -41,6 +41,31 @@ def test_statuses(status: int, kind: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "value", "kind", "message", "code", "param"),
     [
+        # a router's, with the words of the provider behind it (OpenRouter), and Cloudflare's
+        (
+            400,
+            {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": '{"error":{"message":"no such thing"}}'}}},
+            "bad_request",
+            "Provider returned error: no such thing",
+            None,
+            None,
+        ),
+        (
+            400,
+            {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": "no such thing", "provider_name": "x"}}},
+            "bad_request",
+            "Provider returned error: no such thing",
+            None,
+            None,
+        ),
+        (
+            400,
+            {"errors": [{"code": 5006, "message": "bad input"}], "success": False, "result": None},
+            "bad_request",
+            "bad input",
+            None,
+            None,
+        ),
         # the OpenAI shapes' form, and the messages shape's
         (400, openai(param="temperature", code="invalid_value"), "bad_request", "m", "invalid_value", "temperature"),
         (429, openai(code="insufficient_quota", type="insufficient_quota"), "billing", "m", None, None),

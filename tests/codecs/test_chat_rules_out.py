@@ -28,6 +28,9 @@ def written(body: dict[str, Any], **flags: Any) -> tuple[dict[str, Any], str, st
 
 EFFORT = {"output_config": {"effort": "medium"}, "thinking": {"type": "adaptive"}}
 FORCED = {"tools": [TOOL, OTHER], "tool_choice": {"type": "tool", "name": "f"}}
+OFF = {"thinking": {"type": "disabled"}}
+TOOLS = {"tools": [TOOL]}
+OPENAI = {"openai_host": True, "c_tools_beside_reasoning": False, "c_effort_values": ("none", "low", "medium")}
 # the caller's body, flags, what the upstream's body has (None: it has no such member), dropped, adapted
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]] = [
     ({"temperature": 0.2}, {}, {"temperature": 0.2}, "", ""),
@@ -63,6 +66,17 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]] 
         "",
         "tool_choice=auto",
     ),
+    # what switches reasoning off is said in the upstream's words
+    (OFF, {"c_thinking_switch": "thinking"}, {"thinking": {"type": "disabled"}, "reasoning_effort": None}, "", ""),
+    (OFF, {"c_thinking_switch": "enable_thinking"}, {"enable_thinking": False}, "", ""),
+    (OFF, {"c_thinking_switch": "thinking", "c_effort_values": ("none", "low")}, {"thinking": None, "reasoning_effort": "none"}, "", ""),
+    (OFF, {}, {"thinking": None, "reasoning_effort": None}, "thinking", ""),
+    # tools beside reasoning, where there is no other API
+    (TOOLS | EFFORT, OPENAI, {"reasoning_effort": "none"}, "", "output_config.effort=none"),
+    (TOOLS | EFFORT, OPENAI | {"openai_host": False}, {"reasoning_effort": "medium"}, "", ""),  # who knows what stands there
+    (TOOLS, OPENAI, {"reasoning_effort": None}, "", ""),
+    (TOOLS, OPENAI | {"c_reasons": "unless_off"}, {"reasoning_effort": "none"}, "", "thinking=none"),
+    (EFFORT, OPENAI, {"reasoning_effort": "medium"}, "", ""),
     ({}, {"leave_out": ("stream_options",)}, {"stream_options": None}, "", ""),
 ]
 
@@ -72,6 +86,11 @@ def test_settings(body: dict[str, Any], flags: dict[str, Any], found: dict[str, 
     upstream, lost, changed = written(body | {"stream": True}, **flags)
     assert {name: upstream.get(name) for name in found} == found
     assert (lost, changed) == (dropped, adapted)
+
+
+def test_tools_beside_reasoning_that_cannot_be_switched_off() -> None:
+    with pytest.raises(errors.Unsupported, match="tools beside reasoning"):
+        written(TOOLS | EFFORT, **OPENAI | {"c_effort_values": ("low", "medium")})
 
 
 def test_a_named_tool_is_the_only_one() -> None:

@@ -253,3 +253,20 @@ def test_every_call_is_answered_right_after_it(items: list[dict[str, Any]]) -> N
             )
         if calls:
             assert request.turns[request.turns.index(turn) + 1].role == "tool"
+
+
+def test_an_output_that_answers_no_call() -> None:
+    """What Codex writes down of other tasks: a user says it."""
+    item = {"type": "function_call_output", "name": "send_message", "output": "Go on."}
+    request = decode(input=[ask("a"), say("b"), item, call("c"), out("c")])
+    assert list(map(told, request.turns)) == [
+        "user: a",
+        "assistant: b",
+        "user: Output of send_message:, Go on.",
+        "assistant: call c",
+        "tool: c=r",
+    ]
+    assert (dropped(request), adapted(request)) == (["input[*].type"], ["input[*]"])
+    parts = [{"type": "input_text", "text": "one"}, {"type": "input_image", "image_url": "https://x/y.png"}]
+    request = decode(input=[{"type": "custom_tool_call_output", "call_id": None, "output": parts}])
+    assert [type(part) for part in request.turns[0].parts] == [TextPart, TextPart, ImagePart]

@@ -13,6 +13,7 @@ from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.errors import Missing, NoCandidate, Unconfigured
 from dragoman.codecs.registry import SHAPES
 from dragoman.conf import flags
+from dragoman.proxy.exchange.lessons import Lessons, Taught
 from dragoman.proxy.routing.router import Router, ServedModel, check_lines
 
 
@@ -90,6 +91,75 @@ def test_the_table_of_what_to_speak_instead():
         ("messages", "y"): "messages",
         ("responses", "y"): "messages",
     }
+
+
+WITH_TOOLS = {"tools": [{"type": "function", "function": {"name": "f"}}]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "apis"),
+    [
+        # what a model refuses over one API is asked over another: callers of any other API always, its own where it would be refused
+        ("model: openai/gpt-5.4", {"chat": "chat", "messages": "responses", "responses": "responses"}),
+        ("model: openai/gpt-6-astra", {"chat": "chat", "messages": "responses", "responses": "responses"}),
+        ("model: azure_openai/gpt-5.5, base_url: 'https://x.openai.azure.com'", {"chat": "chat", "messages": "responses"}),
+        ("model: openai/gpt-5.2", {"chat": "chat", "messages": "chat", "responses": "responses"}),
+        # an order written by hand stays, but for what is refused
+        ("model: openai/gpt-5.4, apis: [chat_completions, responses]", {"chat": "chat", "messages": "chat"}),
+        ("model: openai/gpt-5.4, apis: [chat_completions]", {"chat": "chat", "messages": "chat", "responses": "chat"}),
+        ("model: openai/gpt-5.4, capabilities: {c.tools_beside_reasoning: true}", {"messages": "chat"}),
+        # a model that an API does not serve
+        ("model: copilot/gpt-5.4", {"chat": "responses", "messages": "responses", "responses": "responses"}),
+        ("model: copilot/claude-sonnet-4.6", {"chat": "chat", "messages": "messages", "responses": "chat"}),
+        ("model: copilot/gemini-3-pro", {"chat": "chat", "messages": "chat", "responses": "chat"}),
+        ("model: copilot/gpt-5.4, apis: [chat_completions]", {"chat": "chat"}),
+        ("model: openai/gpt-4o, capabilities: {unserved: [chat_completions]}", {"chat": "responses", "messages": "responses"}),
+        (
+            "model: bedrock_mantle/openai.gpt-5.5, base_url: 'https://bedrock-mantle.us-east-1.api.aws'",
+            {"chat": "responses", "messages": "responses"},
+        ),
+        ("model: bedrock_mantle/openai.gpt-oss-120b, base_url: 'https://bedrock-mantle.us-east-1.api.aws'", {"chat": "chat"}),
+    ],
+)
+def test_the_order_is_a_fact_of_the_model(entry, apis):
+    served = router(f"model_providers: [{{{entry}, name: x}}]")
+    assert {shape: served.candidates(shape, "x").candidates[0].shape for shape in apis} == apis
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "body", "api"),
+    [
+        ("chat", "gpt-5.4", {}, "chat"),
+        ("chat", "gpt-5.4", WITH_TOOLS, "chat"),  # it reasons only when it is asked to
+        ("chat", "gpt-5.4", WITH_TOOLS | {"reasoning_effort": "low"}, "responses"),
+        ("chat", "gpt-5.4", {"reasoning_effort": "low"}, "chat"),
+        ("chat", "gpt-5.6-sol", WITH_TOOLS, "responses"),
+        ("chat", "gpt-5.6-sol", WITH_TOOLS | {"reasoning_effort": "none"}, "chat"),
+        ("chat", "gpt-5.6-sol", {"functions": [{"name": "f"}]}, "responses"),
+        ("chat", "gpt-5.2", WITH_TOOLS | {"reasoning_effort": "low"}, "chat"),
+        ("messages", "gpt-5.4", {}, "chat"),
+        ("messages", "gpt-5.4", {"tools": [{"name": "f"}]}, "responses"),
+        ("responses", "gpt-5.4", {"tools": [{"type": "function", "name": "f"}]}, "responses"),
+    ],
+)
+def test_what_a_request_asks_decides(shape, model, body, api):
+    served = router(f"model_providers: [{{model: openai/{model}, apis: [chat_completions, responses]}}]")
+    (candidate,) = served.candidates(shape, model).candidates
+    taught = Taught(Lessons(lambda: 0.0))
+    found = taught.over(candidate, shape, body)
+    assert found.shape == api
+    assert taught.over(found, shape, {}).shape in ("chat", "responses")  # it knows the way back
+
+
+def test_the_order_is_told():
+    text = "model_providers: [{model: openai/gpt-5.4, access_key: k}]"
+    (line,) = router(text).explain("chat", "gpt-5.4")
+    assert "tools beside reasoning go to responses https://api.openai.com/v1/responses" in line
+    (line,) = router(text).explain("messages", "gpt-5.4")
+    assert "responses takes what the model refuses over chat_completions" in line
+    first, second = check_lines(conf.loads(text, environ={}))
+    assert first.endswith("callers: chat")
+    assert second.endswith("callers: chat with tools beside reasoning (translated), messages (translated), responses")
 
 
 NAMES = router(

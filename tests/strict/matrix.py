@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -24,8 +24,11 @@ from .double import Double
 from .folding import fold
 from .rules import load
 
+Models = list[tuple[str, str]]
+NO_OPTIONS: Mapping[str, Iterable[str]] = {}
+
 # a model of each family, by the double that plays its provider
-MODELS: list[tuple[str, str]] = [
+MODELS: Models = [
     *(
         ("openai", f"openai/{name}")
         for name in ("gpt-4.1", "o3", "gpt-5", "gpt-5.1", "gpt-5.4", "gpt-5.6-sol", "gpt-6-astra", "gpt-6-luna")
@@ -82,10 +85,14 @@ BY_HOST = {"openai", "azure_openai", "chatgpt", "copilot", "cohere", "databricks
 
 @dataclass
 class Cell:
-    """What came of one caller towards one model. turns: requests that were answered. lanes: how they were carried."""
+    """What came of one caller towards one model.
+
+    rules: that were broken. translated: those of them that were broken by a request in another shape than the caller's. turns: requests
+    that were answered. lanes: how they were carried.
+    """
 
     rules: list[str] = field(default_factory=list)
-    bodies: list[JSON] = field(default_factory=list)
+    translated: list[str] = field(default_factory=list)
     turns: int = 0
     lanes: set[str] = field(default_factory=set)
     refused: str = ""  # by the gateway itself, before anything was sent
@@ -99,10 +106,10 @@ class Cell:
         return "!" if self.refused else "=" if self.lanes == {"bytes"} else "·"
 
 
-def configuration(urls: dict[str, str]) -> str:
-    """Every model of MODELS, each provider at its double's URL, which keeps the provider's own path."""
+def configuration(models: Models, urls: dict[str, str]) -> str:
+    """Every one of these models, each provider at its double's URL, which keeps the provider's own path."""
     lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", "model_providers:"]
-    for provider, model in MODELS:
+    for provider, model in models:
         row = known().get(model.partition("/")[0])
         apis = ", ".join(row.apis if row else (APIS[shape] for shape in load(provider).shapes if shape in APIS))
         host = f", http_host: {load(provider).hosts[0].replace('*', 'x')}" if provider in BY_HOST else ""
@@ -114,10 +121,10 @@ def configuration(urls: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def doubles(**options: tuple[str, ...]) -> Iterator[tuple[dict[str, Double], dict[str, str]]]:
-    """The double and the URL of each provider in MODELS. options: switches by provider."""
+def doubles(models: Models, options: Mapping[str, Iterable[str]]) -> Iterator[tuple[dict[str, Double], dict[str, str]]]:
+    """The double and the URL of each of these models' providers. options: switches by provider."""
     with contextlib.ExitStack() as stack:
-        found = {provider: Double(provider, options.get(provider, ())) for provider, _ in MODELS}
+        found = {provider: Double(provider, options.get(provider, ())) for provider, _ in models}
         urls = {provider: stack.enter_context(Provider(double.script)).url for provider, double in found.items()}
         yield found, urls
 
@@ -144,7 +151,7 @@ class Driver:
             cell.turns += 1
             texts += not caller.go_on(body, answer)
         cell.rules = [rule for rule, _ in double.violations[before:]]
-        cell.bodies = [sent for _, sent in double.violations[before:]]
+        cell.translated = [rule for rule, asked in double.violations[before:] if asked.shape != caller.shape]
         return cell
 
     def _ask(self, caller: Caller, body: JSON, cell: Cell, sent: Callable[[], bool]) -> JSON | None:
@@ -166,40 +173,56 @@ class Driver:
 class Matrix:
     """cells: what came of each caller (by name) towards each model."""
 
-    def __init__(self, url: str, found: dict[str, Double]) -> None:
+    def __init__(self, models: Models, url: str, found: dict[str, Double]) -> None:
         driver = Driver(url)
-        self.cells = {(model, caller.name): driver.play(caller, model, found[id]) for id, model in MODELS for caller in CALLERS}
+        self._models = models
+        self.cells = {(model, caller.name): driver.play(caller, model, found[id]) for id, model in models for caller in CALLERS}
         driver.close()
 
     def table(self) -> str:
-        width = max(len(model) for _, model in MODELS)
+        width = max(len(model) for _, model in self._models)
         rows = [" " * width + " | " + " | ".join(caller.name for caller in CALLERS)]
-        for _, model in MODELS:
+        for _, model in self._models:
             cells = (str(self.cells[model, caller.name]).ljust(len(caller.name)) for caller in CALLERS)
             rows.append(f"{model:<{width}} | " + " | ".join(cells))
         return "\n".join(rows)
 
     def broken(self) -> dict[str, list[str]]:
-        """The rules that were broken, and by which caller and model."""
+        """The rules that were broken by translated requests, and by which caller and model."""
         found: dict[str, list[str]] = {}
         for (model, caller), cell in self.cells.items():
-            for rule in dict.fromkeys(cell.rules):
+            for rule in dict.fromkeys(cell.translated):
                 found.setdefault(rule, []).append(f"{caller} > {model}")
         return found
 
+    @property
+    def failed(self) -> dict[str, str]:
+        """Errors that callers got of translated requests, though their models would have answered."""
+        return {f"{caller} > {model}": cell.failed for (model, caller), cell in self.cells.items() if cell.failed and not cell.rules}
 
-def main() -> None:
+    @property
+    def refused(self) -> dict[str, str]:
+        """What the gateway refused by name before anything was sent."""
+        return {f"{caller} > {model}": cell.refused for (model, caller), cell in self.cells.items() if cell.refused}
+
+
+def played(models: Models = MODELS, options: Mapping[str, Iterable[str]] = NO_OPTIONS) -> Matrix:
+    """The matrix of these models, played against a gateway of its own. options: of the doubles, by provider."""
     from ..conftest import Running, free_port
 
-    with doubles() as (found, urls), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+    with doubles(models, options) as (found, urls), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         port = free_port()
-        file.write(configuration(urls).replace("PORT", str(port)))
+        file.write(configuration(models, urls).replace("PORT", str(port)))
         file.flush()
         gateway = Running([file.name], port)
         try:
-            matrix = Matrix(gateway.url, found)
+            return Matrix(models, gateway.url, found)
         finally:
-            gateway.stop(expected=None)
+            gateway.close()
+
+
+def main() -> None:
+    matrix = played()
     print(matrix.table())
     for (model, caller), cell in matrix.cells.items():
         if cell.failed or cell.refused:

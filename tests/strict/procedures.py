@@ -359,7 +359,8 @@ def remembered_by_the_double(body: JSON, model: str, thinking: bool) -> bool:
 BY_NAME: dict[str, Callable[[JSON, str, bool], bool]] = {
     one.__name__: one
     for one in (
-        tool_pairs, content_or_calls, content_or_calls_text, json_word, last_is_user, thought_signature, reasoning_back, kimi_sampling,
+        tool_pairs, content_or_calls, content_or_calls_text, json_word, last_is_user, thought_signature, reasoning_back,
+        reasoning_back_with_text, kimi_sampling,
         assistant_not_empty, has_user, json_arguments, single_system_first, user_after_tool, last_user_or_tool, no_empty_content, alternate,
         llama_grammar, responses_pairs, reasoning_followed, choice_in_tools, budget, thinking_before_tool, image_limits, cache_order,
         cache_place, non_empty, trailing_space, anthropic_pairs, mid_system, strict_caps, tools_when_history, results_alone,

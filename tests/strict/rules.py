@@ -2,7 +2,7 @@
 
     openai = load("openai")
     fault = openai.first_violation(Asked("chat", body, headers))        # None: the provider would answer
-    openai.refusal(fault)                                               # (status, headers, body) as that provider words it
+    openai.refusal(fault, asked)                                        # (status, headers, body) as that provider words it
 
 A rule applies when its shape, its models (globs, on the id and on what follows its last slash) and every condition of `when` hold; then
 `check` must hold. `option` names a switch of the double that is off unless a test turns it on: old versions of a server, rules that
@@ -103,10 +103,11 @@ class Provider:
     def first_violation(self, asked: Asked) -> Rule | None:
         return next((rule for rule in self.rules if rule.violated(self, asked)), None)
 
-    def refusal(self, rule: Rule) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the answer, in the provider's own form."""
+    def refusal(self, rule: Rule, asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer, in the provider's own form, which names the member where that provider does."""
         status = rule.answer.get("status", 400)
-        return status, dict(_ERROR_HEADERS.get(self.error, {})), orjson.dumps(_ERRORS[self.error](rule.answer, status))
+        answer = rule.answer | {"param": member(rule.check, asked, self.thinks(asked))}
+        return status, dict(_ERROR_HEADERS.get(self.error, {})), orjson.dumps(_ERRORS[self.error](answer, status))
 
 
 @cache
@@ -311,9 +312,27 @@ def _plain(value: Any) -> str:
 # ---- refusals ----
 
 
+def member(check: JSON, asked: Asked, thinking: bool) -> str | None:
+    """Where the first member stands that a check refuses: messages[0].name; None where it is about no single one."""
+    for kind, told in check.items():
+        if passes({kind: told}, asked, thinking):
+            continue
+        if kind == "absent":
+            return next((_first(path) for path in told if _values(asked, path)), None)
+        if kind in ("each", "value") and list(find(asked.body, told["at"])):
+            return _first(told["at"])
+        if kind == "all":
+            return next((found for one in told if (found := member(one, asked, thinking)) is not None), None)
+    return None
+
+
+def _first(path: str) -> str:
+    return re.sub(r"\[[^\]]*\]", "[0]", path)
+
+
 def _openai(answer: JSON, status: int) -> JSON:
     kind = answer.get("type", "invalid_request_error")
-    return {"error": {"message": answer["message"], "type": kind, "param": None, "code": answer.get("code")}}
+    return {"error": {"message": answer["message"], "type": kind, "param": answer["param"], "code": answer.get("code")}}
 
 
 def _coded(answer: JSON, status: int) -> JSON:
@@ -322,7 +341,8 @@ def _coded(answer: JSON, status: int) -> JSON:
 
 def _mistral(answer: JSON, status: int) -> JSON:
     if status == 422:
-        return {"detail": [{"type": answer.get("type", "extra_forbidden"), "loc": ["body"], "msg": answer["message"], "input": None}]}
+        loc = ["body", *(int(step) if step.isdecimal() else step for step in re.findall(r"\w+", answer["param"] or ""))]
+        return {"detail": [{"type": answer.get("type", "extra_forbidden"), "loc": loc, "msg": answer["message"], "input": None}]}
     code = answer.get("code")
     return {"object": "error", "message": answer["message"], "type": "invalid_request_error", "param": None, "code": code}
 
@@ -367,7 +387,7 @@ _ERRORS: dict[str, Any] = {
     "code_number": _coded,
     "anthropic": _anthropic,
     "google_array": _google,
-    "detail": lambda answer, status: {"detail": answer["message"]},
+    "detail": lambda answer, status: {"detail": ": ".join(filter(None, (answer["message"], answer["param"])))},
     "zai": lambda answer, status: {"error": {"code": answer.get("code", "1210"), "message": answer["message"]}},
     "dashscope": _dashscope,
     "minimax": _minimax,

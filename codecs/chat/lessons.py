@@ -1,0 +1,120 @@
+"""What refusals of chat upstreams mean (see `codecs/lessons.py`). Sources: reports of users of many hosts, in the words of each."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..ledger import Path
+from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, Body, Reading, leave_out, not_served, rename, setting
+
+
+def _no_developer(body: Body) -> tuple[Body, Path | None]:
+    """A developer's messages under the name that all know."""
+    messages: list[Any] = []
+    first: Path | None = None
+    for number, message in enumerate(body.get("messages") or ()):
+        if isinstance(message, dict) and message.get("role") == "developer":
+            message, first = message | {"role": "system"}, first or ("messages", number, "role")
+        messages.append(message)
+    return (body, None) if first is None else (body | {"messages": messages}, first)
+
+
+_TOOLS_BESIDE_REASONING = re.compile(r"tools.{0,60}reasoning_effort|reasoning_effort.{0,60}tools", re.IGNORECASE | re.DOTALL)
+
+LESSONS = (
+    Reading(
+        "tools",
+        _TOOLS_BESIDE_REASONING,
+        "tools are refused beside reasoning over chat_completions",
+        sent=b'"tools"',
+        flags={"c_tools_beside_reasoning": False, "c_reasons": "unless_off"},
+        elsewhere=True,
+    ),
+    Reading(
+        "tools",
+        _TOOLS_BESIDE_REASONING,
+        "tools are refused beside reasoning",
+        sent=b'"tools"',
+        change=setting("reasoning_effort", "none"),
+        adapts="reasoning_effort",
+        written=True,
+    ),
+    Reading(
+        "stream_options",
+        re.compile(r"stream_options"),
+        "stream_options is left out",
+        sent=b'"stream_options"',
+        change=leave_out("stream_options"),
+    ),
+    not_served("chat_completions"),
+    Reading(
+        "max_tokens",
+        re.compile(r"max_tokens\b.{0,80}\bmax_completion_tokens|use [`'\"]?max_completion_tokens", re.DOTALL | re.IGNORECASE),
+        "max_tokens is called max_completion_tokens",
+        sent=b'"max_tokens"',
+        flags={"c_max_tokens_field": "max_completion_tokens"},
+        change=rename("max_tokens", "max_completion_tokens"),
+        adapts="max_tokens",
+    ),
+    Reading(
+        "max_tokens",
+        re.compile(r"max_completion_tokens"),
+        "max_completion_tokens is called max_tokens",
+        sent=b'"max_completion_tokens"',
+        flags={"c_max_tokens_field": "max_tokens"},
+        change=rename("max_completion_tokens", "max_tokens"),
+        adapts="max_completion_tokens",
+    ),
+    Reading(
+        "developer",
+        re.compile(r"\bdeveloper\b"),
+        "the role developer is called system",
+        sent=b'"developer"',
+        flags={"c_developer_role": False},
+        change=_no_developer,
+        adapts="messages",
+    ),
+    Reading(
+        "system",
+        re.compile(r"system (?:message|role|prompt)s?\b.{0,40}\b(?:beginning|first|start)\b|multiple system", re.IGNORECASE),
+        "one system message is taken, at the beginning",
+        sent=b'"system"',
+        flags={"c_single_system": True},
+        written=True,
+    ),
+    Reading(
+        "user after tool",
+        re.compile(r"\buser\b.{0,30}\b(?:after|follow)\b.{0,20}\btool\b", re.IGNORECASE),
+        "a user's message may not follow a tool's",
+        sent=b'"tool"',
+        flags={"c_user_after_tool": False},
+        written=True,
+    ),
+    Reading(
+        "tool_choice",
+        re.compile(r"tool_choice.{0,120}\bthinking\b|\bthinking\b.{0,120}tool_choice", re.IGNORECASE | re.DOTALL),
+        "no tool can be forced while the model reasons",
+        sent=b'"tool_choice"',
+        flags={"c_tool_choice_reasoning": "auto", "c_reasons": "unless_off"},
+        written=True,
+    ),
+    MISSING_PROPERTIES,
+    Reading(
+        "reasoning_content",
+        re.compile(r"reasoning_content\b.{0,60}\b(?:passed back|come back|missing|required)", re.IGNORECASE),
+        "reasoning has to come back beside tool calls",
+        sent=b'"tool_calls"',
+        flags={"c_reasoning_required_with_tools": True, "c_reasoning_in": "reasoning_content"},
+        written=True,
+    ),
+    Reading(
+        "content",
+        re.compile(r"\bcontent\b.{0,60}\b(?:null|None|nil|a string|valid string)\b"),
+        "content is never null",
+        sent=b'"content":null',
+        flags={"c_null_content": False},
+        written=True,
+    ),
+    ONLY_STREAMS,
+)

@@ -1,0 +1,332 @@
+"""What an upstream's refusal teaches of that upstream and model, and how a body is changed by it.
+
+Strategy: a refusal is read in two steps. A shape's own table (`Shape.lessons`) knows refusals by their words, and says what they mean: a
+flag of the capabilities, a change of the body, or that another API is to be asked. Every other refusal is a lesson when it names one
+member of the body that was sent and says that the member is unknown or unsupported: then it is left out. What a request is about is
+never left out (ESSENTIAL, and all that stands in lists but for SPARE): then the refusal is the caller's.
+
+A value that is refused (an effort, a bound) teaches nothing but that value, and only where the gateway has written it: a caller of the
+upstream's own API sent what it meant to send.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from . import jsontext
+from .capabilities import Capabilities
+from .errors import GatewayError
+from .ledger import Path
+
+Body = dict[str, Any]
+Steps = tuple[str, ...]  # names of members; EACH for what stands in a list
+Change = Callable[[Body], tuple[Body, Path | None]]
+"""body → the body without it, and where it stood first; the same object and None when it holds nothing of the kind."""
+
+EACH = "[]"
+ANY: Any = object()  # any value
+
+# what a request is about: without it the upstream would be asked something else
+ESSENTIAL = frozenset({
+    "model", "messages", "input", "system", "instructions", "prompt", "tools", "functions", "tool_choice", "function_call",
+    "response_format", "text.format", "output_config.format", "n", "stream", "previous_response_id", "conversation", "container",
+    "mcp_servers", "background", "modalities", "audio", "web_search_options", "contents",
+})  # fmt: skip
+# values that mean nothing but the default, so that they can be left out after all
+IDLE: Mapping[str, tuple[Any, ...]] = {"tool_choice": ("auto", {"type": "auto"}), "function_call": ("auto",), "n": (1,)}
+# what can be left out of the members of lists
+SPARE = frozenset({
+    "messages.name", "messages.phase", "messages.status", "messages.id", "messages.refusal", "messages.annotations",
+    "messages.reasoning", "messages.reasoning_content", "messages.reasoning_details", "messages.reasoning_text",
+    "messages.tool_calls.index", "messages.tool_calls.extra_content", "messages.content.cache_control", "messages.content.citations",
+    "messages.content.prompt_cache_breakpoint", "messages.content.image_url.detail", "messages.content.content.cache_control",
+    "system.cache_control", "tools.cache_control", "tools.strict", "tools.function.strict", "tools.defer_loading",
+    "tools.eager_input_streaming", "tools.input_examples", "tools.allowed_callers", "input.status", "input.id", "input.phase",
+    "input.content.annotations", "input.content.logprobs", "input.content.detail", "input.content.prompt_cache_breakpoint",
+})  # fmt: skip
+
+_LONGEST = 2000  # characters of an error that are read
+_UNKNOWN = re.compile(
+    r"unsupported|unknown|unrecogni[sz]ed|unexpected|extra_forbidden|extra (?:inputs|fields|keys)|additional propert|only the default"
+    r"|deprecated|not (?:[a-z]{1,12} )?(?:supported|permitted|allowed|available|recogni[sz]ed|accepted)|(?:does not|doesn't) support"
+    r"|(?:parameter|argument|field|property|member) is not",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(
+    r"unsupported_value|invalid_value|(?:unsupported|invalid) value|does not support ['\"`]|(?:supported|valid|allowed) (?:values|options)"
+    r"|must be one of|should be one of|input should be",
+    re.IGNORECASE,
+)
+_ONLY_DEFAULT = re.compile(r"only the default", re.IGNORECASE)
+_PLACE = re.compile(r"(?:body\.)?([A-Za-z_]\w*(?:[.\[][\w\]]+)*): ")
+_WORD = re.compile(r"[A-Za-z_][\w.]*")
+_CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
+_INTRODUCES = re.compile(
+    r"(?:parameters?|arguments?|fields?|members?|property|properties|keys?|names?|inputs?)(?:\(s\))?[^\w.]{1,4}\Z", re.IGNORECASE
+)
+_QUOTES = "'\"`"
+
+
+class Reading(NamedTuple):
+    """A row of a shape's table.
+
+    sent: bytes of a body without which the refusal is about something else. refusal: how it reads: code, param and message, joined by
+    blanks. written: it is read only of a body that the gateway has written. The other members are the lesson's; see there.
+    """
+
+    about: str
+    refusal: re.Pattern[str]
+    text: str
+    sent: bytes = b""
+    flags: Mapping[str, Any] = {}
+    change: Change | None = None
+    adapts: str = ""
+    elsewhere: bool = False
+    written: bool = False
+    lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """about: what it speaks of; a later lesson about the same takes its place. text: for people, behind the upstream's name.
+
+    flags: of the capabilities, by field; they hold from now on. change: of every body that goes up. adapts: what is reported when the
+    body was changed; "": the member that was left out is. elsewhere: it can only be followed over another API. lasting: it is believed
+    for a while; otherwise it concerns this request alone.
+    """
+
+    about: str
+    text: str
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    change: Change | None = None
+    adapts: str = ""
+    elsewhere: bool = False
+    lasting: bool = True
+
+
+def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, own: bool, elsewhere: bool) -> Lesson | None:
+    """What a refusal teaches; None: it is the caller's affair.
+
+    sent: the body that was refused. own: it is the caller's own, in its own API. elsewhere: another API of the upstream could be asked.
+    """
+    words = " ".join(filter(None, (error.code, error.param, error.message)))[:_LONGEST]
+    rows = [row for row in table if row.sent in sent and row.refusal.search(words)]
+    for row in rows:
+        if (elsewhere or not row.elsewhere) and not (own and row.written):
+            return Lesson(row.about, row.text, row.flags, row.change, row.adapts, row.elsewhere, row.lasting)
+    if rows:
+        return None  # it is understood, and nothing can be done
+    return _about_member(error, words, sent, own)
+
+
+ONLY_STREAMS = Reading(
+    "whole answers",
+    re.compile(r"\bstream(?:ing)?\b.{0,20}(?:must be|is required|is needed|only)|(?:must|only).{0,30}\bstream(?:ing)?\b", re.IGNORECASE),
+    "it answers streams alone",
+    flags={"whole_answers": "never"},
+)
+"""Of every API; see `Shape.only_streams`."""
+
+
+MISSING_PROPERTIES = Reading(
+    "schemas",
+    re.compile(r"schema (?:missing|lacks) (?:properties|items)|function parameters is empty"),
+    "an object's schema needs properties",
+    sent=b'"tools"',
+    flags={"schema_subset": ("complete",)},
+    written=True,
+)
+"""Of OpenAI's APIs."""
+
+
+def not_served(api: str) -> Reading:
+    """The model is not served over this API."""
+    return Reading(
+        "api",
+        re.compile(
+            r"unsupported_api_for_model|does not support (?:the |this )?['\"`/\w]{0,40} ?API|served by another endpoint"
+            r"|only (?:supported|available) in v1/|not supported (?:in|on|with) (?:the |this )?['\"`/\w]{0,40} ?(?:endpoint|route|API)",
+            re.IGNORECASE,
+        ),
+        f"the model is not served over {api}",
+        flags={"unserved": (api,)},
+        elsewhere=True,
+    )
+
+
+def known(lessons: tuple[Lesson, ...], capabilities: Capabilities) -> Capabilities:
+    """The capabilities, as the lessons correct them."""
+    changed = {name: value for lesson in lessons for name, value in lesson.flags.items()}
+    return replace(capabilities, **changed) if changed else capabilities
+
+
+def leave_out(*steps: str, only: Any = ANY) -> Change:
+    """The change that leaves one member out."""
+    return partial(without, steps=steps, only=only)
+
+
+def rename(old: str, new: str) -> Change:
+    """The change that gives a member of the body another name."""
+
+    def renamed(body: Body) -> tuple[Body, Path | None]:
+        if old not in body:
+            return body, None
+        return {(new if name == old else name): value for name, value in body.items() if name != new}, (old,)
+
+    return renamed
+
+
+def setting(name: str, value: Any) -> Change:
+    """The change that gives a member of the body this value."""
+
+    def changed(body: Body) -> tuple[Body, Path | None]:
+        return (body, None) if body.get(name) == value else (body | {name: value}, (name,))
+
+    return changed
+
+
+def without(value: Any, steps: Steps, only: Any = ANY) -> tuple[Any, Path | None]:
+    """A value without a member, and where it stood first; what is not changed is not copied. only: leave it where it is not this."""
+    head, *rest = steps
+    if head == EACH:
+        return _each_without(value, tuple(rest), only)
+    if not isinstance(value, dict) or head not in value:
+        return value, None
+    others = {name: inner for name, inner in value.items() if name != head}
+    if not rest:
+        return (others, (head,)) if only is ANY or value[head] == only else (value, None)
+    inner, path = without(value[head], tuple(rest), only)
+    if path is None:
+        return value, None
+    return (value | {head: inner} if inner != {} else others), (head, *path)
+
+
+def _each_without(value: Any, steps: Steps, only: Any) -> tuple[Any, Path | None]:
+    if not isinstance(value, list):
+        return value, None
+    items, first = [], None
+    for number, item in enumerate(value):
+        item, path = without(item, steps, only)
+        items.append(item)
+        if path is not None and first is None:
+            first = (number, *path)
+    return (value, None) if first is None else (items, first)
+
+
+# ---- which member a refusal names ----
+
+
+def _about_member(error: GatewayError, words: str, sent: bytes, own: bool) -> Lesson | None:
+    value_alone = _VALUE.search(words) is not None and _ONLY_DEFAULT.search(words) is None
+    if (value_alone and own) or not (value_alone or _UNKNOWN.search(words)):
+        return None
+    body: Body = jsontext.loads(sent)
+    steps = _named(error, body)
+    if steps is None or not _spare(steps, body):
+        return None
+    name = shown(steps)
+    if value_alone:
+        value = _at(body, steps)
+        return Lesson(f"{name}={value!r}", f"{name} {value!r} is left out"[:200], change=leave_out(*steps, only=value))
+    return Lesson(name, f"{name} is left out", change=leave_out(*steps))
+
+
+def shown(steps: Steps) -> str:
+    """For people: tools[].strict."""
+    return "".join(step if step == EACH else f".{step}" for step in steps).lstrip(".")
+
+
+def _named(error: GatewayError, body: Body) -> Steps | None:
+    """The member that is refused: by `param`, by the path that a message begins with, or by its name among the words."""
+    if error.param and (found := _resolved(error.param[:_LONGEST], body)):
+        return found
+    message = error.message[:_LONGEST]
+    place = _PLACE.match(message)
+    if place and (found := _resolved(place[1], body)):
+        return found
+    members = {"_".join(step for step in steps if step != EACH): steps for steps in _spare_members(body)}
+    members |= {steps[-1]: steps for steps in members.values() if EACH in steps}
+    members |= {steps[0]: steps for steps in ((name,) for name in body)}
+    for word in _WORD.finditer(message):
+        steps = members.get(_CAPITAL.sub(r"\1_\2", word[0]).lower().strip(".").replace(".", "_"))
+        if steps is not None and ("_" in word[0] or "." in word[0].strip(".") or _points_at(message, *word.span())):
+            return steps
+    return None
+
+
+def _points_at(message: str, start: int, end: int) -> bool:
+    """Whether a word that may as well be any English one is meant as a name."""
+    if start == 0 or _CAPITAL.search(message[start:end]):
+        return True
+    if message[:start].endswith(": ") and not message[end:].strip(" .'`\""):
+        return True
+    quoted = message[start - 1] in _QUOTES and message[end : end + 1] in tuple(_QUOTES)
+    return quoted or _INTRODUCES.search(message, max(0, start - 20), start) is not None
+
+
+def _resolved(place: str, body: Body) -> Steps | None:
+    """A path as an error writes it, in this body; names that the body does not have on the way (a variant's tag) are passed over."""
+    tokens = re.findall(r"\w+", place.removeprefix("body."))
+    nodes: list[Any] = [body]
+    steps: list[str] = []
+    for token in tokens:
+        if any(isinstance(node, list) for node in nodes):
+            nodes = [item for node in nodes if isinstance(node, list) for item in node]
+            steps.append(EACH)
+        if token.isdecimal():
+            continue
+        for name in (token, _CAPITAL.sub(r"\1_\2", token).lower()):
+            if found := [node[name] for node in nodes if isinstance(node, dict) and name in node]:
+                nodes = found
+                steps.append(name)
+                break
+        else:
+            if token is tokens[-1]:
+                return None
+    return tuple(steps) if steps and steps[-1] != EACH else None
+
+
+def _spare_members(value: Any, steps: Steps = ()) -> Iterator[Steps]:
+    """What a body holds below its outermost members that could be left out."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _spare_members(item, (*steps, EACH))
+    elif isinstance(value, dict) and len(steps) < 8:
+        for name, inner in value.items():
+            here = (*steps, name)
+            if EACH not in here or ".".join(step for step in here if step != EACH) in _SPARE_AND_ABOVE:
+                if steps and not isinstance(inner, list) and (EACH not in here or _spare_name(here)):
+                    yield here
+                yield from _spare_members(inner, here)
+
+
+def _spare_name(steps: Steps) -> bool:
+    return ".".join(step for step in steps if step != EACH) in SPARE
+
+
+_SPARE_AND_ABOVE = SPARE | {name[:at] for name in SPARE for at in range(len(name)) if name[at] == "."}
+
+
+def _spare(steps: Steps, body: Body) -> bool:
+    """Whether a request without it asks for the same."""
+    name = ".".join(step for step in steps if step != EACH)
+    if EACH in steps:
+        return _spare_name(steps)
+    if name in IDLE and any(_at(body, steps) == value for value in IDLE[name]):
+        return True
+    if any(name == one or name.startswith(f"{one}.") for one in ESSENTIAL):
+        return False
+    return not any(one.startswith(f"{name}.") and _at(body, tuple(one.split("."))) is not None for one in ESSENTIAL)
+
+
+def _at(value: Any, steps: Steps) -> Any:
+    for step in steps:
+        if step == EACH:
+            value = value[0] if isinstance(value, list) and value else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value

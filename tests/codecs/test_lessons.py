@@ -1,0 +1,236 @@
+"""What a refusal teaches: which member it names, in whatever form an error has, and what is never left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dragoman.codecs import jsontext, lessons
+from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.registry import SHAPES
+
+JSON = dict[str, Any]
+
+CALL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": True}}
+CHAT: JSON = {
+    "model": "m",
+    "messages": [
+        {"role": "user", "content": "Hi", "name": "ann"},
+        {"role": "assistant", "content": "Well", "reasoning_content": "Hm."},
+        {"role": "user", "content": [{"type": "text", "text": "So?", "cache_control": {"type": "ephemeral"}}]},
+    ],
+    "tools": [CALL],
+    "tool_choice": "required",
+    "temperature": 0.2,
+    "reasoning_effort": "minimal",
+    "user": "u",
+    "stop": ["END"],
+    "max_tokens": 100,
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "response_format": {"type": "json_object"},
+    "presence_penalty": 0,
+}
+RESPONSES: JSON = {
+    "model": "m",
+    "input": [{"type": "message", "role": "user", "content": "Hi", "status": "completed"}],
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "text": {"format": {"type": "json_object"}, "verbosity": "low"},
+    "include": ["reasoning.encrypted_content"],
+    "max_output_tokens": 50,
+    "store": False,
+}
+MESSAGES: JSON = {
+    "model": "m",
+    "max_tokens": 100,
+    "system": [{"type": "text", "text": "Be.", "cache_control": {"type": "ephemeral", "scope": "global"}}],
+    "messages": [{"role": "user", "content": "Hi"}],
+    "tools": [{"name": "f", "input_schema": {"type": "object"}, "strict": True, "eager_input_streaming": True}],
+    "thinking": {"type": "adaptive", "display": "summarized"},
+    "top_k": 5,
+}
+BODIES = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
+
+
+def openai(message: str, param: str | None = None, code: str | None = None) -> JSON:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+
+
+def anthropic(message: str) -> JSON:
+    return {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+
+
+def extra(*loc: str | int) -> JSON:
+    return {"detail": [{"type": "extra_forbidden", "loc": ["body", *loc], "msg": "Extra inputs are not permitted", "input": None}]}
+
+
+def taught(shape: str, refusal: Any, own: bool = False, elsewhere: bool = False, body: JSON | None = None) -> lessons.Lesson | None:
+    body = body or BODIES[shape]
+    sent = jsontext.dumps(body)
+    error = SHAPES[shape].decode_error(400, jsontext.dumps(refusal))
+    return lessons.read(SHAPES[shape].lessons, error, sent, own, elsewhere)
+
+
+# the shape, what the upstream says, the member that is left out (None: the refusal is the caller's)
+MEMBERS: list[tuple[str, Any, str | None]] = [
+    ("chat", openai("Unsupported parameter: 'temperature' is not supported.", "temperature", "unsupported_parameter"), "temperature"),
+    ("chat", openai("Unsupported value. Only the default (1) value is supported.", "temperature", "unsupported_value"), "temperature"),
+    ("chat", openai("Unrecognized request argument supplied: user"), "user"),
+    ("chat", openai("invalid parameter stream_options: not supported"), "stream_options"),
+    ("chat", openai("property 'reasoning_content' is unsupported"), "messages[].reasoning_content"),
+    ("chat", openai("'messages.2' : property 'cache_control' is unsupported"), "messages[].content[].cache_control"),
+    ("chat", openai("unknown field strict"), "tools[].function.strict"),
+    ("chat", openai("Unknown name", "messages[0].name"), "messages[].name"),
+    ("chat", {"code": "invalid-argument", "error": "Argument not supported on this model: presencePenalty"}, "presence_penalty"),
+    ("chat", {"code": "invalid-argument", "error": "Argument not supported on this model: stop"}, "stop"),
+    ("chat", extra("user"), "user"),
+    ("chat", extra("messages", 1, "reasoning_content"), "messages[].reasoning_content"),
+    ("chat", [{"error": {"code": 400, "message": 'Unknown name "user": Cannot find field.', "status": "INVALID_ARGUMENT"}}], "user"),
+    ("responses", {"detail": "Unsupported parameter: max_output_tokens"}, "max_output_tokens"),
+    ("responses", openai("Unsupported parameter", "reasoning.effort", "unsupported_parameter"), "reasoning.effort"),
+    ("responses", openai("Argument not supported on this model: reasoningEffort"), "reasoning.effort"),
+    ("responses", openai("Unknown parameter: 'input[0].status'.", "input[0].status", "unknown_parameter"), "input[].status"),
+    ("responses", openai("Unsupported parameter", "text.verbosity", "unsupported_parameter"), "text.verbosity"),
+    ("responses", openai("Unknown parameter: 'include'.", "include"), "include"),
+    ("messages", anthropic("top_k: Extra inputs are not permitted"), "top_k"),
+    ("messages", anthropic("thinking.adaptive.display: Extra inputs are not permitted"), "thinking.display"),
+    ("messages", anthropic("system.0.cache_control.scope: Extra inputs are not permitted"), None),  # its parent could be
+    ("messages", anthropic("tools.0.custom.strict: Extra inputs are not permitted"), "tools[].strict"),
+    ("messages", anthropic("tools.0.custom.eager_input_streaming: Extra inputs are not permitted"), "tools[].eager_input_streaming"),
+    # what the request is about
+    ("chat", openai("Unsupported parameter", "tools", "unsupported_parameter"), None),
+    ("chat", openai("tools are not supported by this model"), None),
+    ("chat", openai("Unsupported parameter", "tool_choice", "unsupported_parameter"), None),
+    ("chat", openai("This response_format type is not supported", "response_format"), None),
+    ("chat", openai("Unsupported", "messages[0].content", "unsupported_parameter"), None),
+    ("chat", openai("Unsupported", "tools[0].function.parameters", "unsupported_parameter"), None),
+    ("responses", openai("Unsupported", "text.format", "unsupported_parameter"), None),
+    ("responses", openai("Unsupported", "text", "unsupported_parameter"), None),
+    ("messages", anthropic("messages.0.content: Extra inputs are not permitted"), None),
+    # what says nothing of support, or names nothing
+    ("chat", openai("Invalid type for 'temperature': expected a number.", "temperature", "invalid_type"), None),
+    ("chat", openai("The user has asked for something that is not allowed."), None),
+    ("chat", openai("Bad request."), None),
+    ("chat", "Bad request.", None),
+    ("messages", anthropic("`temperature` may only be set to 1 when thinking is enabled"), None),
+    ("messages", anthropic("messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `text`."), None),
+]
+
+
+@pytest.mark.parametrize(("shape", "refusal", "member"), MEMBERS)
+def test_the_member_that_is_named(shape: str, refusal: Any, member: str | None) -> None:
+    found = taught(shape, refusal)
+    assert (found and found.about) == member
+    if found is not None:
+        assert found.change is not None
+        changed, path = found.change(BODIES[shape])
+        assert path is not None
+        assert found.change(changed) == (changed, None)
+
+
+def test_a_value_is_the_gateways_own_affair_alone() -> None:
+    refusal = openai("Unsupported value: 'reasoning_effort' does not support 'minimal'.", "reasoning_effort", "unsupported_value")
+    assert taught("chat", refusal, own=True) is None
+    found = taught("chat", refusal)
+    assert found is not None
+    assert found.change is not None
+    assert "reasoning_effort" not in found.change(CHAT)[0]
+    assert found.change(CHAT | {"reasoning_effort": "high"})[1] is None
+
+
+def test_a_choice_that_chooses_nothing_can_be_left_out() -> None:
+    refusal = openai('"auto" tool choice requires flags: parameter tool_choice is not supported', "tool_choice")
+    assert taught("chat", refusal, body=CHAT | {"tool_choice": "auto"}) is not None
+    assert taught("chat", refusal) is None
+
+
+def test_without() -> None:
+    body: JSON = {"a": {"b": 1}, "c": [{"d": 1, "e": 2}, {"e": 3}, {"d": 4}], "f": 5}
+    assert lessons.without(body, ("a", "b")) == ({"c": body["c"], "f": 5}, ("a", "b"))
+    assert lessons.without(body, ("c", "[]", "d")) == ({"a": {"b": 1}, "c": [{"e": 2}, {"e": 3}, {}], "f": 5}, ("c", 0, "d"))
+    for nothing in (("x",), ("a", "x"), ("f", "x"), ("f", "[]", "x"), ("c", "[]", "x")):
+        found, path = lessons.without(body, nothing)
+        assert found is body
+        assert path is None
+    assert lessons.without(body, ("f",), 6) == (body, None)
+
+
+# the shape, the refusal, members of the body besides, flags that it means
+TABLES: list[tuple[str, str, JSON, JSON]] = [
+    ("chat", "Use 'max_completion_tokens' instead of 'max_tokens'.", {}, {"c_max_tokens_field": "max_completion_tokens"}),
+    ("chat", "max_completion_tokens: Extra inputs are not permitted", {"max_completion_tokens": 5}, {"c_max_tokens_field": "max_tokens"}),
+    ("chat", "unknown variant `developer`", {"messages": [{"role": "developer", "content": "x"}]}, {"c_developer_role": False}),
+    ("chat", "System message must be at the beginning.", {"messages": [{"role": "system", "content": "x"}]}, {"c_single_system": True}),
+    ("chat", "Unexpected role 'user' after role 'tool'", {"messages": [{"role": "tool", "content": "x"}]}, {"c_user_after_tool": False}),
+    ("chat", "object schema missing properties.", {}, {"schema_subset": ("complete",)}),
+    ("chat", "tool_choice is incompatible with thinking", {}, {"c_tool_choice_reasoning": "auto", "c_reasons": "unless_off"}),
+    ("chat", "Stream must be set to true", {}, {"whole_answers": "never"}),
+    ("responses", "reasoning.summary needs a verified organization", {}, {"r_summaries": False}),
+    ("responses", "object schema missing properties.", {"tools": [{"type": "function"}]}, {"schema_subset": ("complete",)}),
+]
+
+
+@pytest.mark.parametrize(("shape", "message", "more", "flags"), TABLES)
+def test_what_words_mean(shape: str, message: str, more: JSON, flags: JSON) -> None:
+    found = taught(shape, openai(message), body=BODIES[shape] | more)
+    assert found is not None
+    assert found.flags == flags
+    capabilities = lessons.known((found,), Capabilities())
+    assert {name: getattr(capabilities, name) for name in flags} == flags
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions. Please use /v1/responses instead.",
+        "This model is only supported in v1/responses and not in v1/chat/completions.",
+        "The model 'x' does not support the '/v1/chat/completions' API",
+        "model gpt-5.4 is not accessible via the /chat/completions endpoint",
+    ],
+)
+def test_another_api(message: str) -> None:
+    """Where there is none, the refusal is the caller's, or what can be left out is."""
+    found = taught("chat", openai(message, code="unsupported_api_for_model" if "accessible" in message else None), own=True, elsewhere=True)
+    assert found is not None
+    assert found.elsewhere
+    nowhere = taught("chat", openai(message), own=True)
+    assert nowhere is None
+
+
+def test_a_name_is_changed_in_its_place() -> None:
+    found = taught("chat", openai("'max_tokens' is not supported. Use 'max_completion_tokens' instead.", "max_tokens"), own=True)
+    assert found is not None
+    assert found.change is not None
+    body, path = found.change(CHAT)
+    assert path == ("max_tokens",)
+    assert [*body] == ["max_completion_tokens" if name == "max_tokens" else name for name in CHAT]
+
+
+THOUGHTS = [
+    {"type": "thinking", "thinking": "Hm.", "signature": "sig"},
+    {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+]
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "messages.1.content.0: Invalid `signature` in `thinking` block",
+        "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified.",
+        "the thinking block belongs to another prefix",
+    ],
+)
+def test_thoughts_that_are_not_believed(message: str) -> None:
+    """They are left out; and within calls that are being answered, thinking with a budget is, since it wants its thoughts there."""
+    history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": THOUGHTS}, RESULT]
+    body = MESSAGES | {"messages": history}
+    found = taught("messages", anthropic(message), own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    assert not found.lasting
+    assert found.change(body)[0]["messages"] == [history[0], {"role": "assistant", "content": THOUGHTS[1:]}, RESULT]
+    assert found.change(body)[0]["thinking"] == MESSAGES["thinking"]
+    budget = body | {"thinking": {"type": "enabled", "budget_tokens": 2000}}
+    assert found.change(budget)[0]["thinking"] == {"type": "disabled"}

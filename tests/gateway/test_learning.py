@@ -1,0 +1,391 @@
+"""Refusals that teach, over the wire: what goes up the second time, what every later request goes without, what the caller is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from dragoman.proxy.exchange import lessons
+from dragoman.proxy.inspector.admin import Admin
+from dragoman.proxy.inspector.ring import Ring
+
+from ..scripted import Provider, Request, Steps, respond
+from .inside import CONFIG, Inside, inside_once
+from .spoken import ASKED, PATHS, SHAPE_AT, SHAPES
+from .upstreams import text_answer
+from .wire import request
+
+JSON = dict[str, Any]
+Refusal = tuple[int, JSON]
+Strict = Callable[[JSON], Refusal | None]
+
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+FLAT = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+TWO = "\n".join(
+    [
+        "listeners: [{type: model, address: 127.0.0.1}]",
+        "model_providers:",
+        '  - {model: "up/*", base_url: "UPSTREAM/v1", access_key: sk-upstream, provider_interface: openai,',
+        "     apis: [chat_completions, responses]}",
+    ]
+)
+
+
+def error(message: str, param: str | None = None, code: str | None = None, status: int = 400) -> Refusal:
+    return status, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+
+
+def unsupported(member: str) -> Refusal:
+    return error(f"Unsupported parameter: '{member}' is not supported with this model.", member, "unsupported_parameter")
+
+
+def without(*members: str) -> Strict:
+    """A provider that refuses these members, one a time."""
+    return lambda body: next((unsupported(member) for member in members if member in body), None)
+
+
+class Upstream:
+    """A provider that refuses what `strict` does. asked: what it was sent, by API."""
+
+    def __init__(self, strict: Strict) -> None:
+        self.strict = strict
+        self.asked: list[tuple[str, JSON]] = []
+
+    def script(self, request: Request) -> Steps:
+        shape = SHAPE_AT[request.target]
+        body = orjson.loads(request.body)
+        self.asked.append((shape, body))
+        refusal = self.strict(body)
+        if refusal is not None:
+            return [respond(refusal[1], refusal[0], content_type="application/json")]
+        return text_answer(shape, "Hi").steps(body.get("stream") is True)
+
+    @property
+    def bodies(self) -> list[JSON]:
+        return [body for _, body in self.asked]
+
+
+async def ask(gateway: Inside, shape: str, model: str, **more: Any) -> tuple[int, dict[str, str], bytes]:
+    async with gateway.ask(shape, model, **more) as caller:
+        status, headers = await caller.head()
+        return status, headers, await caller.body(headers)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("client", SHAPES)
+@inside_once
+async def test_a_member_is_left_out_from_then_on(client: str, stream: bool) -> None:
+    """In every lane; and in the next request at once."""
+    up = Upstream(without("temperature"))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                status, headers, body = await ask(gateway, client, "chat/m", temperature=0.5, stream=stream)
+                assert status == 200
+                assert b"Hi" in body
+                assert headers["x-dragoman-dropped"] == "temperature"
+    assert ["temperature" in body for body in up.bodies] == [True, False, False]
+
+
+@inside_once
+async def test_several_are_learned_one_after_the_other() -> None:
+    members = ("temperature", "top_p", "user", "stop")
+    up = Upstream(without(*members))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            status, headers, _ = await ask(gateway, "chat", "chat/m", temperature=0.5, top_p=0.5, user="u", stop=["END"])
+            assert status == 200
+            assert headers["x-dragoman-dropped"] == "temperature,top_p,user,stop"
+    assert len(up.asked) == 5
+
+
+@inside_once
+async def test_it_ends() -> None:
+    """Of an upstream that always finds something, the last refusal is the caller's; nothing of it is believed."""
+    names = [f"setting_{number}" for number in range(20)]
+    up = Upstream(without(*names))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            status, _, body = await ask(gateway, "chat", "chat/m", **dict.fromkeys(names, 1))
+            assert status == 400
+            assert b"setting_8" in body
+            assert gateway.gateway.notes() == []
+    assert len(up.asked) == 1 + lessons.MOST
+
+
+@inside_once
+async def test_the_same_refusal_again_is_the_callers() -> None:
+    up = Upstream(lambda body: unsupported("temperature"))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            status, _, body = await ask(gateway, "messages", "chat/m", temperature=0.5)
+            assert status == 400
+            assert b"temperature" in body
+            assert gateway.gateway.notes() == []  # nobody else is to go without it
+    assert len(up.asked) == 2
+
+
+NEEDED = [
+    ("chat", {"tools": [FUNCTION]}, "tools"),
+    ("chat", {"tools": [FUNCTION], "tool_choice": "required"}, "tool_choice"),
+    ("chat", {"response_format": {"type": "json_object"}}, "response_format"),
+    ("chat", {}, "messages"),
+    ("responses", {"tools": [FLAT], "tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
+    ("responses", {}, "input"),
+]
+
+
+@pytest.mark.parametrize(("shape", "more", "member"), NEEDED)
+@inside_once
+async def test_what_a_request_is_about_is_not_left_out(shape: str, more: JSON, member: str) -> None:
+    up = Upstream(without(member))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            status, _, body = await ask(gateway, shape, f"{shape}/m", **more)
+            assert status == 400
+            assert member.encode() in body
+    assert len(up.asked) == 1
+
+
+@pytest.mark.parametrize("client", ["chat", "messages"])
+@inside_once
+async def test_a_strict_caller_loses_nothing(client: str) -> None:
+    """Of its own API it gets the refusal; of another it is told what cannot be carried."""
+    up = Upstream(without("temperature"))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for learn in (False, True):
+                if learn:
+                    assert (await ask(gateway, client, "chat/m", temperature=0.5))[0] == 200
+                body = {"model": "chat/m", **ASKED[client], "temperature": 0.5}
+                async with gateway.call(request(PATHS[client], body, x_dragoman_strict="1")) as caller:
+                    status, headers = await caller.head()
+                    assert status == 400
+                    assert b"temperature" in await caller.body(headers)
+
+
+@inside_once
+async def test_usage_is_not_asked_where_that_is_refused() -> None:
+    """Added by the gateway itself: nothing is reported."""
+    up = Upstream(without("stream_options"))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for client in ("chat", "messages", "chat"):
+                status, headers, _ = await ask(gateway, client, "chat/m", stream=True)
+                assert status == 200
+                assert "x-dragoman-dropped" not in headers
+    assert ["stream_options" in body for body in up.bodies] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("client", ["chat", "messages"])
+@inside_once
+async def test_a_name_that_a_model_has_for_it(client: str) -> None:
+    message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    up = Upstream(lambda body: error(message, "max_tokens", "unsupported_parameter") if "max_tokens" in body else None)
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                assert (await ask(gateway, client, "chat/m", max_tokens=77))[0] == 200
+    assert [body.get("max_completion_tokens") for body in up.bodies] == [None, 77, 77]
+
+
+@inside_once
+async def test_a_value_that_the_gateway_chose() -> None:
+    def strict(body: JSON) -> Refusal | None:
+        if body.get("reasoning_effort") == "high":
+            return error("Unsupported value: 'reasoning_effort' does not support 'high'.", "reasoning_effort", "unsupported_value")
+        return None
+
+    up = Upstream(strict)
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for effort in ("high", "low"):
+                thinking = {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
+                assert (await ask(gateway, "messages", "chat/m", **thinking))[0] == 200
+            status, _, _ = await ask(gateway, "chat", "chat/m", reasoning_effort="high")
+            assert status == 200  # it is known by now
+    assert [body.get("reasoning_effort") for body in up.bodies] == ["high", None, "low", None]
+
+
+@inside_once
+async def test_a_callers_own_value_is_its_own_affair() -> None:
+    refused = error("Unsupported value: 'reasoning_effort' does not support 'high'.", "reasoning_effort", "unsupported_value")
+    up = Upstream(lambda body: refused)
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            status, _, body = await ask(gateway, "chat", "chat/m", reasoning_effort="high")
+            assert status == 400
+            assert orjson.loads(body) == refused[1]
+    assert len(up.asked) == 1
+
+
+SEALED: dict[str, tuple[JSON, Refusal]] = {
+    "responses": (
+        {
+            "input": [
+                {"role": "user", "content": "Hi"},
+                {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "theirs"},
+                {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Well"}]},
+                {"role": "user", "content": "So?"},
+            ],
+            "store": False,
+        },
+        error("The encrypted content theirs could not be verified.", None, "invalid_encrypted_content"),
+    ),
+    "messages": (
+        {
+            "messages": [
+                {"role": "user", "content": "Hi"},
+                {
+                    "role": "assistant",
+                    "content": [{"type": "thinking", "thinking": "Hm.", "signature": "theirs"}, {"type": "text", "text": "Well"}],
+                },
+                {"role": "user", "content": "So?"},
+            ]
+        },
+        (
+            400,
+            {
+                "type": "error",
+                "error": {"type": "invalid_request_error", "message": "messages.1.content.0: Invalid `signature` in `thinking` block"},
+            },
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("shape", SEALED)
+@inside_once
+async def test_a_seal_that_is_refused_in_its_own_shape(shape: str, stream: bool) -> None:
+    """The conversation goes on without it; the next one is asked with its own, which may be sound."""
+    history, refusal = SEALED[shape]
+    up = Upstream(lambda body: refusal if b"theirs" in orjson.dumps(body) else None)
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for _ in range(2):
+                status, headers, body = await ask(gateway, shape, f"{shape}/m", stream=stream, **history)
+                assert status == 200
+                assert b"Hi" in body
+                assert headers["x-dragoman-adapted"] == "reasoning"
+            assert gateway.gateway.notes() == []
+    assert [b"theirs" in orjson.dumps(body) for body in up.bodies] == [True, False] * 2
+    assert all(b"Well" in orjson.dumps(body) for body in up.bodies)
+
+
+@pytest.mark.parametrize("client", SHAPES)
+@inside_once
+async def test_a_model_that_is_served_over_another_api(client: str) -> None:
+    refusal = error("model m is not accessible via this endpoint", None, "unsupported_api_for_model")
+    up = Upstream(lambda body: refusal if "messages" in body else None)
+    with Provider(up.script) as provider:
+        async with Inside(TWO, provider) as gateway:
+            for _ in range(2):
+                status, _, body = await ask(gateway, client, "up/m")
+                assert status == 200
+                assert b"Hi" in body
+    apis = [shape for shape, _ in up.asked]
+    assert apis == (["responses"] * 2 if client == "responses" else ["chat", "responses", "responses"])
+
+
+@inside_once
+async def test_tools_beside_reasoning() -> None:
+    """Plain requests stay where they are."""
+    message = "Function tools with reasoning_effort are not supported for m in /v1/chat/completions. Please use /v1/responses instead."
+    up = Upstream(lambda body: error(message) if "messages" in body and body.get("tools") else None)
+    tools = {"tools": [FUNCTION], "reasoning_effort": "low"}
+    with Provider(up.script) as provider:
+        async with Inside(TWO, provider) as gateway:
+            lanes = []
+            for more in (tools, tools, {}):
+                status, headers, _ = await ask(gateway, "chat", "up/m", **more)
+                assert status == 200
+                lanes.append(headers["x-dragoman-lane"])
+    assert [shape for shape, _ in up.asked] == ["chat", "responses", "responses", "chat"]
+    assert lanes == ["events", "events", "bytes"]
+
+
+@inside_once
+async def test_tools_without_reasoning_where_there_is_no_other_api() -> None:
+    message = "Function tools with reasoning_effort are not supported in /v1/chat/completions: use /v1/responses or effort none"
+    up = Upstream(lambda body: error(message) if body.get("tools") and body.get("reasoning_effort") != "none" else None)
+    tools = {"tools": [{"name": "f", "input_schema": {"type": "object"}}], "thinking": {"type": "adaptive"}}
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            status, headers, _ = await ask(gateway, "messages", "chat/m", **tools, output_config={"effort": "low"})
+            assert status == 200
+            assert headers["x-dragoman-adapted"] == "reasoning_effort"
+    assert up.bodies[-1]["reasoning_effort"] == "none"
+
+
+@inside_once
+async def test_it_is_told_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    up = Upstream(without("temperature"))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            told = []
+            gateway.gateway.on_notes = lambda: told.append(gateway.gateway.notes())
+            await ask(gateway, "messages", "chat/m", temperature=0.5)
+            assert len(told) == 1
+            admin = Admin(gateway.gateway.config, Ring(lambda *_: None), lambda: b"", lambda: {0: gateway.gateway.notes()})
+            (line,) = admin.explain("chat/m", "messages")["messages"]
+            assert "learned over chat_completions: temperature is left out, until " in line
+            assert " UTC" in line
+            (other,) = admin.explain("chat/other", "messages")["messages"]
+            assert "learned" not in other
+
+            learned = gateway.gateway._lessons
+            now = learned._clock()
+            learned._clock = lambda: now + lessons.SECONDS + 1
+            assert gateway.gateway.notes() == []
+            await ask(gateway, "messages", "chat/m", temperature=0.5)
+    assert ["temperature" in body for body in up.bodies] == [True, False, True, False]
+
+
+@inside_once
+async def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessons, "KEPT", 3)
+    up = Upstream(without("temperature"))
+    with Provider(up.script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for number in range(6):
+                assert (await ask(gateway, "chat", f"chat/m{number}", temperature=0.5))[0] == 200
+            assert [model for _, model, _, _ in gateway.gateway.notes()] == ["m3", "m4", "m5"]
+
+
+IMAGE = "data:image/png;base64,iVBORw0KGgo="
+PICTURES: dict[str, Any] = {
+    "chat": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE}}]}]},
+    "messages": {
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}],
+            }
+        ]
+    },
+    "responses": {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": IMAGE}]}]},
+}
+
+
+@pytest.mark.parametrize("client", SHAPES)
+@inside_once
+async def test_a_header_that_images_need(client: str) -> None:
+    """In every lane; and not for words about them."""
+    seen: list[str | None] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request.headers.get("copilot-vision-request"))
+        return text_answer(SHAPE_AT[request.target], "Hi").steps(False)
+
+    config = CONFIG.replace("access_key", "capabilities: {image_header: copilot-vision-request}, access_key")
+    words = {"input": '{"type": "image"}'} if client == "responses" else {"messages": [{"role": "user", "content": '{"type": "image"}'}]}
+    with Provider(script) as provider:
+        async with Inside(config, provider) as gateway:
+            for upstream in SHAPES:
+                for asked in (PICTURES[client], words):
+                    assert (await ask(gateway, client, f"{upstream}/m", **asked))[0] == 200
+    assert seen == ["true", None] * 3
