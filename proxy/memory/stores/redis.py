@@ -9,7 +9,7 @@ An entry's keys have its name as hash tag, so that a cluster stores them in one 
     dragoman:{owner}:share  sorted set: the names of an owner's entries by time of writing; only where shares are bounded
 
 When a server answers that it is read-only, loading its data or no longer in the cluster, its connections are closed, and the next
-call connects to the address anew.
+call connects again.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class RedisStore:
                 raise
 
     async def _forget(self) -> None:
-        """Close the connections; the next call connects anew."""
+        """Close the connections; the next call connects again."""
         client, self._client = self._client, None
         await self._single.connection_pool.disconnect(inuse_connections=False)
         if client is not None and client is not self._single:
