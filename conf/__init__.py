@@ -1,4 +1,4 @@
-"""What an operator can say: schemas, loader, provider and price tables, example files.
+"""The configuration: schemas, loader, provider, model and price tables, example files.
 
 config = conf.load("dragoman.yaml")    # Config, or ConfigError with every problem as file:line:column: path: message
 config = conf.zero(os.environ)         # without a file

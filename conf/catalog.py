@@ -1,7 +1,7 @@
-"""Which entries answer to a name: the one place that knows what a model may be called.
+"""Resolves a model's name to entries of `model_providers`.
 
-Tried in this order: the exact `name` or `provider/model` of entries; an alias; the bare model id of entries; `provider/*` for
-`provider/anything`; a bare id that the patterns of exactly one wildcard's provider recognise.
+In this order: the exact `name` or `provider/model` of entries; an alias; the bare model id of entries; `provider/*` for
+`provider/anything`; a bare id that the patterns of exactly one wildcard's provider match.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .providers import known
 
 
 class Entry(NamedTuple):
-    """What a catalog knows of an entry of `model_providers`."""
+    """The members of an entry of `model_providers` that a catalog needs."""
 
     name: str
     model: str
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 
 class Match(NamedTuple):
-    """The entries that answer, as indexes in the order of the file; the model's name there; and why."""
+    """The entries that serve a name, as indexes in the order of the file; the model's id at each; and why they match."""
 
     entries: tuple[int, ...]
     model_ids: tuple[str, ...]
@@ -36,7 +36,7 @@ class Match(NamedTuple):
 
 
 class Catalog:
-    """Names of a configuration. A wildcard's own `name` is not the name of a model."""
+    """The names of a configuration. The `name` of a wildcard entry is not the name of a model."""
 
     def __init__(self, entries: Iterable[Entry], aliases: Mapping[str, str]) -> None:
         self.entries = tuple(entries)
@@ -53,7 +53,7 @@ class Catalog:
             self._bare.setdefault(entry.model_id, []).append(index)
 
     def find(self, asked: str) -> Match | None:
-        """The entries that answer to a name, or None."""
+        """The entries that serve a name, or None."""
         if asked in self._exact:
             return self._declared(self._exact[asked], "declared by this name")
         if asked in self.aliases:
@@ -63,7 +63,7 @@ class Catalog:
         return self.find_declared(asked)
 
     def find_declared(self, asked: str) -> Match | None:
-        """As find, without aliases: what an alias or a fallback may stand for."""
+        """As find, without aliases: the targets that an alias may have."""
         if asked in self._exact:
             return self._declared(self._exact[asked], "declared by this name")
         if asked in self._bare:
@@ -77,7 +77,7 @@ class Catalog:
         return self._wildcard(fitting[0], asked, f"bare id that only {fitting[0]}/* recognises")
 
     def hidden_aliases(self) -> list[str]:
-        """Aliases that nobody can reach, because a declared model has their name."""
+        """Aliases that are never used, because a declared model has the same name."""
         return [alias for alias in self.aliases if alias in self._exact]
 
     def _declared(self, indexes: list[int], why: str) -> Match:

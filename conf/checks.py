@@ -1,5 +1,5 @@
-"""What the keys of a configuration mean together. Each check sees the file's plain data, so that one run tells of everything;
-what has the wrong form has been told by the schema, and is passed over here.
+"""Checks of the keys of a configuration together. Each check reads the file's plain data, so that one run reports every problem;
+values of the wrong form are reported by the schema and skipped here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _STORAGE_NEEDS = {"sqlite": "path", "postgres": "connection_string", "redis": "u
 
 
 def everything(data: Data) -> Found:
-    """Path and message of all that is wrong."""
+    """Path and message of every problem."""
     for check in CHECKS:
         yield from check(data)
 

@@ -1,8 +1,7 @@
 """A YAML file as plain data, with the line and column of every key and value.
 
-Reading stops at a syntax error only. What YAML would swallow silently is a problem here: a key written twice (the later one
-would win), a key that is not text, a value that contains itself. Dates stay text (`m.version: 2026-10-21`), an empty value is
-the same as none.
+Reading stops at a syntax error only. Some things that YAML accepts are problems here: a duplicate key (the later one would win), a key
+that is not text, a value that contains itself. Dates remain text (`m.version: 2026-10-21`); a key with an empty value is left out.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ import yaml
 Path = tuple[str | int, ...]
 Position = tuple[int, int]
 
-MAX_VALUES = 100_000  # what aliases of aliases unfold to is bounded
+MAX_VALUES = 100_000  # bounds the expansion of nested aliases
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as everybody writes it, but for dates."""
+    """YAML 1.1 without dates."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -30,7 +29,7 @@ _Loader.yaml_implicit_resolvers = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong at a place of a file."""
+    """An error at a position in a file."""
 
     file: str
     line: int
@@ -44,7 +43,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """Everything that is wrong with a configuration, in the order of the file. `str` gives one line each."""
+    """All problems of a configuration, in the order of the file. `str` gives one line per problem."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(problems, key=lambda p: (p.line, p.column))
@@ -52,12 +51,12 @@ class ConfigError(Exception):
 
 
 def show(path: Path) -> str:
-    """`('a', 0, 'b')` as a reader writes it: `a[0].b`."""
+    """Format a path: `('a', 0, 'b')` as `a[0].b`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
 class Document:
-    """Plain data and where each part of it stands. Raises ConfigError when the text is not one YAML mapping."""
+    """Plain data and the position of each part. Raises ConfigError when the text is not one YAML mapping."""
 
     def __init__(self, text: str, file: str) -> None:
         self.file = file
@@ -75,17 +74,17 @@ class Document:
         self.data = data
 
     def note(self, path: Path, message: str, *, at_key: bool = False) -> None:
-        """A problem at a path; at its key rather than its value when `at_key`. Unknown paths fall back to what encloses them."""
+        """Add a problem at a path. at_key: at the key rather than the value. An unknown path falls back to what encloses it."""
         path = self._as_written(path)
         line, column = self._position(path, at_key)
         self.problems.append(Problem(self.file, line, column, show(path), message))
 
     def move(self, old: Path, new: Path) -> None:
-        """Problems below `new` will be told as below `old`: the name that the file uses."""
+        """Report problems below `new` as below `old`, the name that the file uses."""
         self._moved.append((new, old))
 
     def shown(self, path: Path) -> str:
-        """A path in the file's own words."""
+        """A path as the file writes it."""
         return show(self._as_written(path))
 
     def _as_written(self, path: Path) -> Path:
@@ -155,7 +154,7 @@ class Document:
             below = (*path, key)
             self._keys[below] = _start(key_node)
             value = self._read(loader, value_node, below, above)
-            data.pop(key, None)  # a merged value yields to the mapping's own
+            data.pop(key, None)  # a key of the mapping overrides a merged one
             if value is not None:
                 data[key] = value
         return data

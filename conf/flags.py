@@ -1,4 +1,4 @@
-"""Names and types of the capability flags, as `capabilities` in a configuration and the tables of this package write them."""
+"""Names and types of the capability flags, as written in `capabilities` of a configuration and in the tables of this package."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def _tool_type(value: Any) -> str:
     return value
 
 
-# readers by the type of a flag, and of those whose type does not say it
+# readers by the type of a flag, and by name where the type does not determine the reader
 _BY_TYPE: dict[Any, read.Reader] = {bool: read.boolean, int: read.whole(1, 10_000_000), str: read.text, tuple[str, ...]: _efforts}
 _BY_NAME: dict[str, read.Reader] = {"m.web_search": _tool_type, "schema_subset": _restrictions, "leave_out": _members, "unserved": _apis}
 
 
 def _dotted(field: str) -> str:
-    """`c.top_k` of `c_top_k`: a letter alone in front is a group."""
+    """`c.top_k` for `c_top_k`: a single letter before the underscore is a group."""
     return field.replace("_", ".", 1) if field[1] == "_" else field
 
 
@@ -76,14 +76,14 @@ def flatten(written: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, 
 
 
 def unknown(written: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Path as written of every flag that does not exist, and the name of the nearest that does."""
+    """Path as written of every unknown flag, and the nearest known name."""
     for path, name, _ in flatten(written):
         if name not in FLAGS:
             yield path, nearest(name, FLAGS)
 
 
 def check(written: Mapping[str, Any]) -> tuple[dict[str, object], dict[tuple[str, ...], str]]:
-    """The flags by dotted name, and what is wrong with their values by path as written; unknown ones are left out."""
+    """The flags by dotted name, and the errors of their values by path as written; unknown flags are left out."""
     flags: dict[str, object] = {}
     wrong: dict[tuple[str, ...], str] = {}
     for path, name, value in flatten(written):
@@ -96,5 +96,5 @@ def check(written: Mapping[str, Any]) -> tuple[dict[str, object], dict[tuple[str
 
 
 def nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:
-    """The known word that looks most like this one."""
+    """The known word that is most similar to this one."""
     return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]

@@ -1,4 +1,4 @@
-"""From a file, a text or the environment to a Config; or to everything that is wrong with it, each with its place."""
+"""Loads a Config from a file, a text or the environment, or reports every problem with its position."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ ZERO_PROVIDERS = ("openai", "anthropic", "gemini", "groq", "mistral", "deepseek"
 
 
 def load(path: str | pathlib.Path, environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration in a file. `environ` is what `$VAR` is looked up in (default: the process's environment).
+    """The configuration in a file. environ: where `$VAR` is looked up (default: the process's environment).
 
-    Raises ConfigError with every problem, a file that cannot be read included.
+    Raises ConfigError with every problem, also when the file cannot be read.
     """
     try:
         text = pathlib.Path(path).read_bytes().decode("utf-8-sig")
@@ -54,12 +54,12 @@ def load(path: str | pathlib.Path, environ: Mapping[str, str] | None = None) -> 
 
 
 def loads(text: str, file: str = "<text>", environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration in a text; `file` is the name to tell problems by. Raises ConfigError."""
+    """The configuration in a text. file: the file name in problems. Raises ConfigError."""
     return _read(Document(text, file), os.environ if environ is None else environ)
 
 
 def zero(environ: Mapping[str, str]) -> Config:
-    """The configuration of nobody: every provider whose key is in the environment, and the built-in demo."""
+    """The configuration without a file: every provider whose key is in the environment, and the built-in demo."""
     document = Document("", "<environment>")
     keys = {provider: providers.known()[provider].key or "" for provider in ZERO_PROVIDERS}
     entries = [{"model": f"{provider}/*", "access_key": f"${key}"} for provider, key in keys.items() if environ.get(key)]
@@ -86,7 +86,7 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
 
 
 def _rename(document: Document) -> None:
-    """Old forms of keys become the new ones; problems are still told in the file's words."""
+    """Replace old forms of keys by the new ones; problems are still reported by the names in the file."""
     data = document.data
     for old, new in OLD_NAMES.items():
         if old not in data:
@@ -110,7 +110,7 @@ def _rename(document: Document) -> None:
 
 
 def _ignored(document: Document) -> list[str]:
-    """Keys of Plano's without a meaning here; unknown keys are noted as problems."""
+    """The keys of Plano's configuration that have no meaning here. Unknown keys are noted as problems."""
     ignored: list[str] = []
     for path, near in schema.strangers(schema.Root(), document.data):
         if near is None:
@@ -181,7 +181,7 @@ def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Docum
 
 
 def _unpriced(entries: tuple[Provider, ...], keys: tuple[AccessKey, ...], prices: tuple[Price, ...]) -> Iterator[str]:
-    """Which models cost nothing to a budget although they are not free."""
+    """Warn of models without a price, which budgets do not count."""
     budgets = [key for key in keys if key.budget is not None and key.budget.unpriced == "allow"]
     found = []
     for entry in entries:
@@ -238,17 +238,17 @@ def _provider(row: Loaded) -> Provider:
 
 
 def _base_url(written: str | None, interface: providers.Known) -> str:
-    """A written URL's path replaces the provider's prefix; a URL without a path keeps it."""
+    """The base URL of an entry: the path of a configured URL replaces the provider's prefix; without a path the prefix is appended."""
     if written is None:
         return interface.base_url
     return written if urlsplit(written).path else written + interface.prefix
 
 
 def _apis(interface: providers.Known, own: providers.Known | None, moved: bool) -> Any:
-    """What an entry serves when it does not say.
+    """The APIs of an entry that does not list them.
 
-    Only a provider by its own prefix is trusted to serve more than its dialect's common ground: a stranger that speaks like
-    OpenAI is a chat server until it says more. Whoever stands in for Anthropic at another address speaks chat too.
+    An unknown provider with OpenAI's interface is assumed to serve Chat Completions only. A server that replaces Anthropic at another
+    address (moved) is assumed to serve Chat Completions too.
     """
     if own is None and interface.name == "openai":
         return (USUAL.api,)
@@ -269,7 +269,7 @@ def _retry_policy(row: Loaded | None) -> RetryPolicy | None:
 
 
 def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:
-    """Access keys that would be one although the file does not show it: by a variable, a hash or the name that is made for them."""
+    """Access keys that are equal only once variables, hashes and generated names are resolved."""
     seen: dict[str, int] = {}
     for index, row in enumerate(rows):
         key = _access_key(row)
@@ -287,5 +287,5 @@ def _access_key(row: Loaded) -> AccessKey:
         values["models"] = tuple(values["models"])
     if "budget" in values:
         values["budget"] = Budget(**values["budget"])
-    # not by its place in the list: when another key is removed its counts and its state shall not become this one's
+    # not by position: when another key is removed from the list, this one must not inherit its counts and state
     return AccessKey(**{"name": f"key-{values['key_sha256'][:8]}"} | values)

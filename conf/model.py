@@ -1,6 +1,6 @@
-"""The configuration as the rest of the code sees it: plain values, checked and complete, no YAML and no marshmallow.
+"""The configuration as the rest of the code uses it: plain values, validated and complete, no YAML and no marshmallow.
 
-Durations are seconds (float), sizes are bytes (int). What could hold a secret is left out of `repr`.
+Durations are seconds (float), sizes are bytes (int). Fields that may contain a secret are left out of `repr`.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class Listener:
     name: str = "model"
     address: str = "0.0.0.0"
     port: int = 12000
-    timeout: float | None = None  # of a whole request
+    timeout: float | None = None  # of a complete request
     tls: Tls | None = None
-    hosts: tuple[str, ...] = ()  # names that it is asked by, in small letters, besides this machine's own
+    hosts: tuple[str, ...] = ()  # lower-case host names that requests may use, besides this machine's
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     connect: float = 10.0
     first_byte: float = 600.0  # until the headers of the response
-    idle: float = 300.0  # between two bytes
+    idle: float = 300.0  # without a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +58,25 @@ class Provider:
     """One entry of `model_providers`."""
 
     model: str  # as written: provider/model, or provider/*
-    provider: str  # what stands before the first slash
-    model_id: str  # what stands behind it: the upstream's own name, or "*"
+    provider: str  # the part before the first slash
+    model_id: str  # the part after it: the upstream's name of the model, or "*"
     name: str
-    interface: str  # the known provider whose dialect is spoken
-    base_url: str  # with the path prefix, without a slash at the end
+    interface: str  # the known provider whose APIs the upstream serves
+    base_url: str  # with the path prefix, without a trailing slash
     apis: tuple[Api, ...]
     access_key: str | None = field(default=None, repr=False)
-    access_key_missing: str | None = None  # the environment variable that is named but not set
+    access_key_missing: str | None = None  # the environment variable that access_key names, if it is not set
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     http_host: str | None = None
     passthrough_auth: bool = False
     auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
     default: bool = False
-    apis_in_order: bool = False  # `apis` was written by hand: it is an order of preference
-    own_base_url: bool = False  # `base_url` was written by hand
-    capabilities: Mapping[str, object] = field(default_factory=dict)  # as written, dotted names
+    apis_in_order: bool = False  # `apis` is in the file, in order of preference
+    own_base_url: bool = False  # `base_url` is in the file
+    capabilities: Mapping[str, object] = field(default_factory=dict)  # from the file, by dotted name
     timeouts: Timeouts = Timeouts()
     retry_policy: RetryPolicy | None = None
-    weight: int | None = None  # None: not written
+    weight: int | None = None  # None: not in the file
 
     @property
     def wildcard(self) -> bool:
@@ -85,7 +85,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class StateStorage:
-    """Where the Responses API's memory is kept. `max_entries` bounds what a single process keeps."""
+    """Where the state of the Responses API is stored. max_entries: bound of the type memory, per process."""
 
     type: Literal["memory", "sqlite", "postgres", "redis"] = "memory"
     path: str | None = None
@@ -94,25 +94,25 @@ class StateStorage:
     ttl: float = 30 * 86400.0
     reasoning_ttl: float = 86400.0  # of what belongs to tool calls; 0: it is not kept
     max_entries: int = 10_000
-    max_entries_per_key: int | None = None  # of one access key; None: as many as there is room for
-    timeout: float = 5.0  # that a request waits for the store
-    shared_upstream_ids: bool = False  # every access key may name what an upstream keeps, whoever made it
+    max_entries_per_key: int | None = None  # of one access key; None: unbounded
+    timeout: float = 5.0  # of a request's calls to the store together
+    shared_upstream_ids: bool = False  # every access key may use all ids at an upstream, whoever created them
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     usd: float
     per: Literal["hour", "day", "week", "month"] = "month"
-    unpriced: Literal["allow", "refuse"] = "allow"  # models without a price, which no budget can stop
+    unpriced: Literal["allow", "refuse"] = "allow"  # what happens to models without a price
 
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """A caller's key, known by the hexadecimal SHA-256 of its UTF-8 bytes alone."""
+    """A caller's key, stored only as the hexadecimal SHA-256 of its UTF-8 bytes."""
 
     key_sha256: str = field(repr=False)
     name: str
-    models: tuple[str, ...] = ("*",)  # patterns of the names that a caller may ask for
+    models: tuple[str, ...] = ("*",)  # patterns of the model names that the caller may use
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     budget: Budget | None = None
@@ -125,15 +125,15 @@ class Limits:
     max_event: int = 64 * 1024 * 1024
     client_stall: float = 120.0
     max_bodies: int = 512 * 1024 * 1024  # bytes of all requests' bodies at once, per worker
-    max_values: int = 500_000  # JSON values of one body
-    max_answer: int = 64 * 1024 * 1024  # kept of one streamed answer
+    max_values: int = 500_000  # JSON values in one body
+    max_answer: int = 64 * 1024 * 1024  # buffered of one streamed answer
     max_background: int = 256  # background responses, per worker
     max_background_per_key: int = 64  # of one access key
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The end of a process. delay: how long it serves on while /readyz says 503; timeout: how long open requests may take then."""
+    """The end of a process. delay: while it still serves and /readyz returns 503. timeout: then, for open requests to finish."""
 
     timeout: float = 30.0
     delay: float = 0.0
@@ -141,7 +141,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """Of streams, in seconds. stream: without a byte for the caller before a keep-alive. begin_after: before the head is sent."""
+    """Of streams. stream: time without a byte to the caller before a keep-alive is sent. begin_after: before the head is sent."""
 
     stream: float = 15.0
     begin_after: float = 20.0
@@ -156,7 +156,7 @@ class Tracing:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD per million tokens, of the models whose id fits the pattern."""
+    """USD per million tokens, of the models whose id matches the pattern."""
 
     pattern: str
     input: float
@@ -169,13 +169,13 @@ class Price:
 class Config:
     model_providers: tuple[Provider, ...]
     listeners: tuple[Listener, ...] = (Listener(),)
-    model_aliases: Mapping[str, str] = field(default_factory=dict)  # the alias, and what it stands for
+    model_aliases: Mapping[str, str] = field(default_factory=dict)  # target by alias
     state_storage: StateStorage = StateStorage()
-    access_keys: tuple[AccessKey, ...] = ()  # empty: every caller is let in
+    access_keys: tuple[AccessKey, ...] = ()  # empty: every caller is admitted
     limits: Limits = Limits()
     drain: Drain = Drain()
     keep_alive: KeepAlive = KeepAlive()
     tracing: Tracing = Tracing()
-    prices: tuple[Price, ...] = ()  # the first that fits counts
+    prices: tuple[Price, ...] = ()  # the first match applies
     version: str | None = None
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The tables of this package as values: providers.yaml, models.yaml, prices.yaml."""
+"""The tables of this package, loaded: providers.yaml, models.yaml, prices.yaml."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ OPENAI_HOST_FLAGS: dict[str, object] = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A provider that needs no explaining: one row of providers.yaml."""
+    """A known provider: one row of providers.yaml."""
 
     name: str
-    base_url: str  # without a slash at the end; only a path when the host is the operator's own
+    base_url: str  # without a trailing slash; only a path when the operator supplies the host
     key: str | None = None
     apis: tuple[Api, ...] = (USUAL.api,)
     auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
@@ -56,21 +56,21 @@ class Known:
 
     @property
     def prefix(self) -> str:
-        """The path that stands in front of every API's own."""
+        """The path that precedes the path of every API."""
         return urlsplit(self.base_url).path
 
     def recognises(self, model_id: str) -> bool:
-        """Whether a bare model id can only be this provider's."""
+        """Whether a bare model id matches the patterns of this provider's models."""
         return fits(model_id, self.models)
 
     def serves(self, model_id: str) -> bool:
-        """Whether `provider/*` stands for this model."""
+        """Whether `provider/*` includes this model."""
         return model_id in self.only if self.only else True
 
 
 @cache
 def known() -> dict[str, Known]:
-    """Every known provider by its prefix; other names of one share its row."""
+    """Every known provider by its prefix; other names of a provider map to the same row."""
     table: dict[str, Known] = {}
     for name, row in _table("providers.yaml").items():
         table[name] = table[row["same_as"]] if "same_as" in row else _known(name, row)
@@ -87,7 +87,7 @@ def _known(name: str, row: Mapping[str, Any]) -> Known:
 
 
 class _Row(NamedTuple):
-    """A row of models.yaml. providers: where it holds; everywhere without any. but: models that it does not speak of."""
+    """A row of models.yaml. providers: where it applies; everywhere if empty. but: models that it excludes."""
 
     pattern: re.Pattern[str]
     but: re.Pattern[str] | None
@@ -120,7 +120,7 @@ def _by_host() -> list[tuple[re.Pattern[str], Known]]:
 
 
 def at(interface: str, base_url: str) -> Known:
-    """The provider that answers there: the one that its host names, else the one of this interface."""
+    """The provider at an address: by its host, otherwise by the interface."""
     host = urlsplit(base_url).hostname or ""
     return next((row for pattern, row in _by_host() if pattern.match(host)), known()[interface])
 
@@ -132,25 +132,25 @@ def list_prices() -> tuple[Price, ...]:
 
 
 def price(pattern: str, row: Mapping[str, float]) -> Price:
-    """A price from its mapping; what is cached or written to a cache costs what input costs when not said otherwise."""
+    """A price from its mapping; cached_input and cache_write default to the price of input."""
     usual = float(row["input"])
     cached, written = row.get("cached_input", usual), row.get("cache_write", usual)
     return Price(pattern, usual, float(row["output"]), float(cached), float(written))
 
 
 def price_of(prices: Iterable[Price], provider: str, model_id: str) -> Price | None:
-    """The first price whose pattern fits the model."""
+    """The first price whose pattern matches the model, or None."""
     full = f"{provider}/{model_id}"
     return next((p for p in prices if fits(full, (p.pattern,)) or fits(model_id, (p.pattern,))), None)
 
 
 def openai_host(base_url: str) -> bool:
-    """Whether the upstream is OpenAI itself, or Azure's OpenAI."""
+    """Whether the upstream is OpenAI or Azure OpenAI."""
     return f".{urlsplit(base_url).hostname}".endswith(_OPENAI_HOSTS)
 
 
 def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[str, object]) -> dict[str, object]:
-    """The flags of a model by dotted name: the provider's, its host's, the model's, the configuration's; later ones win."""
+    """The flags of a model by dotted name, from the provider, its host, the model and the configuration; later ones override."""
     provider = at(interface, base_url)
     rows = [provider.capabilities, OPENAI_HOST_FLAGS if openai_host(base_url) else {}]
     rows += [row.flags for row in _models() if row.holds(provider.name, model_id)]
@@ -160,7 +160,7 @@ def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[
     return found
 
 
-# flags of which every row's values count
+# flags whose values are the union over all rows
 _ADDED_UP = frozenset({"leave_out", "schema_subset"})
 
 
@@ -169,7 +169,7 @@ def _together(one: Any, other: Any) -> tuple[str, ...]:
 
 
 def fits(model: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a model's name, or what stands behind its last slash, fits one of the patterns (`*`, `?`, `[...]`)."""
+    """Whether a model's name, or the part after its last slash, matches one of the patterns (`*`, `?`, `[...]`)."""
     return bool(patterns) and _fits(_pattern(patterns), model)
 
 

@@ -1,7 +1,7 @@
-"""Readers of single values: each takes what YAML gave, and returns the value meant or raises ValueError with what is wrong.
+"""Readers of single values: each takes a value from YAML, and returns the configuration's value or raises ValueError with a message.
 
-No message repeats the value: it could be a secret. `$VAR`, `${VAR}` and `${VAR:-otherwise}` stand for an environment variable
-where a reader says so; `$$` is a dollar sign. A variable that is empty counts as not set.
+No message repeats the value, which could be a secret. Readers that expand variables replace `$VAR`, `${VAR}` and `${VAR:-default}` by
+an environment variable; `$$` is a dollar sign. An empty variable counts as not set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 Reader = Callable[[Any], Any]
 
 environ: ContextVar[Mapping[str, str]] = ContextVar("environ")
-"""The environment that `$VAR` is looked up in while a configuration is read."""
+"""Where `$VAR` is looked up while a configuration is read."""
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d|w)")
@@ -32,7 +32,7 @@ _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection
 
 @dataclass(frozen=True, slots=True)
 class Unset:
-    """An environment variable that was named, but is not set."""
+    """An environment variable that the configuration names but that is not set."""
 
     variable: str
 
@@ -46,7 +46,7 @@ def text(value: Any) -> str:
 
 
 def expand(value: Any) -> str | Unset:
-    """Text with its variables put in, or the first variable that is not set."""
+    """Text with its variables expanded, or the first variable that is not set."""
     missing: list[str] = []
 
     def put(match: re.Match[str]) -> str:
@@ -64,7 +64,7 @@ def expand(value: Any) -> str | Unset:
 
 
 def expanded(value: Any) -> str:
-    """Text with its variables put in; all must be set."""
+    """Text with its variables expanded; all must be set."""
     result = expand(value)
     if isinstance(result, Unset):
         raise ValueError(f"the environment variable {result.variable} is not set")
@@ -72,7 +72,7 @@ def expanded(value: Any) -> str:
 
 
 def secret(value: Any) -> str | Unset:
-    """A credential for an HTTP header. An unset variable is not an error here."""
+    """A credential for an HTTP header. An unset variable is returned rather than an error."""
     result = expand(value)
     if isinstance(result, str):
         result = result.strip()
@@ -82,7 +82,7 @@ def secret(value: Any) -> str | Unset:
 
 
 def caller_key(value: Any) -> str:
-    """A caller's key: a variable that is not set must not let the empty key in."""
+    """A caller's key. An unset variable is an error: it must not admit the empty key."""
     result = secret(value)
     if isinstance(result, Unset):
         raise ValueError(f"the environment variable {result.variable} is not set")
@@ -103,7 +103,7 @@ def header(value: Any) -> str:
 
 
 def host(value: Any) -> str:
-    """What a Host header holds."""
+    """The value of a Host header."""
     result = header(value)
     if re.search(r"[\s/@]", result):
         raise ValueError("must be a host, with or without a port")
@@ -119,12 +119,12 @@ def header_name(value: Any) -> str:
 
 
 def url(value: Any) -> str:
-    """An http or https URL without credentials, query or fragment; a slash at its end is taken off."""
+    """An http or https URL without credentials, query or fragment; trailing slashes are removed."""
     result = expanded(value)
     try:
         parts = urlsplit(result)
         host = parts.hostname
-        _ = parts.port  # raises ValueError when it is not a number up to 65535
+        _ = parts.port  # raises ValueError for an invalid port
     except ValueError:
         raise ValueError("is not a URL") from None
     if parts.scheme not in ("http", "https"):
@@ -139,7 +139,7 @@ def url(value: Any) -> str:
 
 
 def host_name(value: Any) -> str:
-    """A host's name, as in a URL, in small letters."""
+    """A host name, in lower case."""
     result = expanded(value).lower()
     if not _HOST.fullmatch(result):
         raise ValueError("must be the name of a host, without a scheme, a port or a path")
@@ -184,7 +184,7 @@ def one_of(*choices: str) -> Reader:
 
 
 def duration(value: Any) -> float:
-    """Seconds, more than 0: a bare number, or one with ms, s, m, h, d or w."""
+    """Seconds, more than 0: a number, optionally with the unit ms, s, m, h, d or w."""
     seconds: float | None = None
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         seconds = float(match[1]) * _SECONDS[match[2]]
@@ -201,7 +201,7 @@ def duration_or_off(value: Any) -> float:
 
 
 def size(value: Any) -> int:
-    """Bytes, at least 1: a bare number, or one with kB, MB or GB (of 1024)."""
+    """Bytes, at least 1: a whole number, or a number with the unit B, kB, MB or GB (powers of 1024)."""
     count: float | None = None
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         count = float(match[1]) * _BYTES[match[2].lower()]

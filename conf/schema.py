@@ -1,7 +1,7 @@
-"""What a configuration may hold, as marshmallow schemas: the form of every key by itself.
+"""The form of every key of a configuration by itself, as marshmallow schemas.
 
-What keys mean together is in checks.py, defaults are in model.py. `foreign` names the keys of a Plano configuration that have
-no meaning here: they are accepted and named in one warning. Any other key that is not a field is an error.
+checks.py validates keys together, model.py has the defaults. `foreign` lists keys of a Plano configuration that have no meaning here:
+they are accepted and named in one warning. Any other key that is not a field is an error.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Section(Schema):
     error_messages: dict[str, str] = {"type": NOT_A_MAPPING}  # noqa: RUF012 (marshmallow's own attribute, not a ClassVar there)
 
     class Meta:
-        unknown = EXCLUDE  # strangers() tells of them
+        unknown = EXCLUDE  # strangers() reports them
 
 
 class Value(fields.Field[Any]):
-    """One value, by a reader of read.py."""
+    """One value, read by a reader of read.py."""
 
     def __init__(self, reader: read.Reader, *, required: bool = False) -> None:
         super().__init__(required=required, error_messages={"required": "is missing", "null": "is empty"})
@@ -50,17 +50,17 @@ class Value(fields.Field[Any]):
 
 
 def nested(section: type[Section]) -> fields.Nested:
-    """A mapping of its own."""
+    """A nested mapping."""
     return fields.Nested(section, error_messages={"null": "is empty"})
 
 
 def several(inner: fields.Field[Any], *, required: bool = False) -> fields.List[Any]:
-    """A list of one kind of thing."""
+    """A list whose items have one form."""
     return fields.List(inner, required=required, error_messages={"required": "is missing", "invalid": "must be a list"})
 
 
 class Table(fields.Field[dict[str, Any]]):
-    """A mapping whose keys are the operator's own words."""
+    """A mapping whose keys the operator chooses."""
 
     def __init__(self, inner: fields.Field[Any], *, key: Callable[[str], str] = read.text) -> None:
         super().__init__()
@@ -268,7 +268,7 @@ class Root(Section):
 
 
 def strangers(section: Section, data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, str | None]]:
-    """Path of every key that is not a field; with the nearest field's name, or None for a key of Plano's."""
+    """Path of every key that is not a field, with the nearest field's name, or None for a foreign key."""
     for key, value in data.items():
         below = (*path, key)
         if key in section.fields:
@@ -293,7 +293,7 @@ def _inside(field: fields.Field[Any], value: Any, path: Path) -> Iterator[tuple[
 
 
 def flatten(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """marshmallow's tree of messages as one path and one message each."""
+    """marshmallow's tree of messages as pairs of path and message."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
             yield from flatten(inner, path if key == "_schema" else (*path, key))

@@ -1,1 +1,1 @@
-"""HTTP in: one RequestHandler a path, thin."""
+"""The HTTP endpoints: thin request handlers."""

@@ -1,8 +1,8 @@
 """The admin listener: GET /metrics, /explain, and the wire inspector at `/`, whose files are in the folder inspector/.
 
-It has no login and belongs on a private address. A page from elsewhere in the operator's browser can neither read from it (the Host
-must be an address, this machine, or one of the listener's `hosts`, which DNS rebinding cannot give) nor switch anything (that takes
-a header of our own).
+It has no login and belongs on a private address. A page of another site in the operator's browser can neither read from it (the Host
+must be an address, this machine, or one of the listener's `hosts`, which defeats DNS rebinding) nor change anything (POST requires a
+custom header).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ FILES = Path(__file__).parent / "inspector"
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 PAGE = "index.html"
 
-QUIET = 10.0  # seconds without news before a keep-alive
-PACE = 0.1  # seconds between two messages to a page
-BATCH = 200  # records of one message
+QUIET = 10.0  # seconds without a change before a keep-alive
+PACE = 0.1  # seconds between messages to a page
+BATCH = 200  # records per message
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'"
 
 
@@ -57,14 +57,14 @@ class AdminHandler(RequestHandler):
         self.tell({"error": self._reason})
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """As RequestHandler's; but an answer that has begun is cut, where Tornado would end it as if it were whole."""
+        """Overridden to cut off an answer that has begun: Tornado would end it as if it were complete."""
         if self._headers_written:
             self.request.connection.stream.close()  # type: ignore[union-attr]
         else:
             super().send_error(status_code, **kwargs)
 
     def tell(self, value: Any) -> None:
-        """JSON."""
+        """Finish the answer with a value as JSON."""
         self.set_header("Content-Type", "application/json")
         self.finish(orjson.dumps(value, default=str))
 
@@ -75,7 +75,7 @@ class NotFound(AdminHandler):
 
 
 class Metrics(AdminHandler):
-    """Prometheus. Any Host: a scraper names the machine as it likes, and there is nothing to hide here."""
+    """GET /metrics. Accepts any Host: scrapers use various names, and metrics contain no content."""
 
     def prepare(self) -> None:
         pass
@@ -86,7 +86,7 @@ class Metrics(AdminHandler):
 
 
 class Explain(AdminHandler):
-    """GET /explain?model=…&shape=…: the candidates, and why; without a shape for each, without a model for the default."""
+    """GET /explain?model=…&shape=…: the candidates, and why. Default: every shape, the default model."""
 
     def get(self) -> None:
         model, shape = self.get_argument("model", None) or None, self.get_argument("shape", None) or None
@@ -98,7 +98,7 @@ class Explain(AdminHandler):
 
 
 class File(AdminHandler):
-    """The page and what belongs to it."""
+    """The inspector's page and its files."""
 
     def get(self, name: str = PAGE) -> None:
         path = FILES / (name or PAGE)
@@ -110,7 +110,7 @@ class File(AdminHandler):
 
 
 class Exchanges(AdminHandler):
-    """The list as it is now."""
+    """The current list of exchanges."""
 
     def get(self) -> None:
         ring = self.admin.ring
@@ -118,7 +118,7 @@ class Exchanges(AdminHandler):
 
 
 class Exchange(AdminHandler):
-    """One exchange, with all that is known of it."""
+    """One exchange with its records."""
 
     def get(self, id: str) -> None:
         ring = self.admin.ring
@@ -128,7 +128,7 @@ class Exchange(AdminHandler):
 
 
 class Switch(AdminHandler):
-    """POST {"content": true} shows what is said, too; {"clear": true} forgets all."""
+    """POST {"content": true} switches content on; {"clear": true} removes all exchanges."""
 
     def post(self) -> None:
         if not self.request.headers.get("X-Dragoman-Inspector"):
@@ -147,7 +147,7 @@ class Switch(AdminHandler):
 
 
 class _Stream(AdminHandler):
-    """Server-sent events for a page; taps are open while one is."""
+    """Server-sent events for a page, which counts as a watcher while it is connected."""
 
     async def get(self, *path: str) -> None:
         self._task = asyncio.current_task()
@@ -180,7 +180,7 @@ class _Stream(AdminHandler):
             await asyncio.sleep(PACE)
 
     def news(self, *path: str) -> bool:
-        """Write what is new; whether more can follow."""
+        """Write what is new. Returns whether more can follow."""
         raise NotImplementedError
 
     def event(self, name: str, value: Any) -> None:
@@ -192,7 +192,7 @@ class _Stream(AdminHandler):
 
 
 class Live(_Stream):
-    """The list: lines that are new or have changed, and which are gone."""
+    """Changes of the list: rows that are new or have changed, and ids that were removed."""
 
     def initialize(self, admin: Admin, hosts: Hosts) -> None:
         super().initialize(admin, hosts)
@@ -210,7 +210,7 @@ class Live(_Stream):
 
 
 class LiveExchange(_Stream):
-    """One exchange: its line, and its records as they come."""
+    """Changes of one exchange: its row and its new records."""
 
     def initialize(self, admin: Admin, hosts: Hosts) -> None:
         super().initialize(admin, hosts)

@@ -1,7 +1,7 @@
-"""What every handler shares: bodies within bounds, errors in the caller's shape, no HTML, no server name, no ETag over answers.
+"""The base of all handlers: bounded bodies, errors in the caller's shape; no HTML, no Server header, no ETag.
 
-A body is received in pieces (stream_request_body): before the first of them `prepare` sees the head. What is refused there was never
-kept. A handler that takes no body drops what comes, and refuses more than a little.
+A body is received in chunks (stream_request_body); `prepare` runs before the first one, so that a request refused there is never
+buffered. A handler that takes no body drops the chunks, and refuses a body of more than IGNORED bytes.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ from ..proxy.wire.pages import Hosts
 
 log = logging.getLogger("dragoman")
 
-DISCARDED = 1 << 28  # bytes over the limit that are read at most, and thrown away
-IGNORED = 64 * 1024  # bytes of a body that nobody reads
+DISCARDED = 1 << 28  # bytes over the limit that are read and dropped, at most
+IGNORED = 64 * 1024  # bytes accepted of a body that is not used
 ASCII = ascii_letters + digits + punctuation
 _KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 @stream_request_body
 class Handler(RequestHandler):
-    """A RequestHandler of the gateway. `shape` decides the form of errors; "shared" is read by both vendors' SDKs."""
+    """A RequestHandler of the gateway. shape: the form of errors; "shared" is understood by both vendors' SDKs."""
 
     shape: ClassVar[str] = "shared"
     takes_body: ClassVar[bool] = False
     gateway: Gateway
 
     def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
-        """hosts: the names that the listener answers to, where they are known."""
+        """hosts: the names that the listener answers to, if known."""
         self.gateway, self._hosts = gateway, hosts
-        self.services = services = gateway.services  # of the configuration in force now; a reload changes nothing for this request
+        self.services = services = gateway.services  # of the current configuration; a reload does not affect this request
         self._incoming = Incoming(gateway.bodies, services.config.limits.max_body if self.takes_body else IGNORED)
-        self._drops = not self.takes_body  # what comes is not kept
+        self._drops = not self.takes_body  # chunks are not buffered
         self.nonce = travel.nonce(16)
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
         gateway.live.serving.add(self)
 
     def clear(self) -> None:
-        """As RequestHandler's, but with no header: nothing here is a page, and the connection writes the date."""
+        """Overridden to set no default headers: answers are not pages, and the connection writes the date."""
         self._headers = Fields()
         self._write_buffer = []
         self._status_code, self._reason = 200, "OK"
 
     def prepare(self) -> None:
-        """The head is there, the body is not. Raises Forbidden, TooLarge and Overloaded, before anything of it is kept."""
+        """Called before the body is received. Raises Forbidden, TooLarge, Overloaded."""
         request = self.request
         self.guard()
-        # more than is taken: what is over is read and thrown away, so that the refusal arrives
+        # above max_body: the excess is read and dropped, so that the caller receives the refusal
         request.connection.set_max_body_size(self.services.config.limits.max_body + DISCARDED)  # type: ignore[union-attr]
-        self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # the connection has judged it
+        self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # validated by the connection
 
     def guard(self) -> None:
-        """Raises Forbidden for a page that a browser shows: a gateway that lets every program in is not meant for it."""
+        """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py)."""
         if self.services.access.open:
             pages.check(self.request.method or "", self.request.headers, self._hosts)
 
@@ -73,10 +73,10 @@ class Handler(RequestHandler):
             self._incoming.feed(chunk, self._drops)
         except errors.GatewayError as error:
             self.refuse(error)
-            super().on_connection_close()  # nobody waits for the rest of the body: the request's coroutine must not do so for ever
+            super().on_connection_close()  # release the request's coroutine, which waits for the rest of the body
 
     def body(self) -> bytes:
-        """Everything that came; nothing of it is kept here."""
+        """Return the complete body and drop the reference to it."""
         return self._incoming.take()
 
     def on_finish(self) -> None:
@@ -91,21 +91,21 @@ class Handler(RequestHandler):
         self.gateway.live.serving.discard(self)
 
     def query(self) -> str:
-        """The query with its question mark, in ASCII: what is not came as single bytes."""
+        """The query with its question mark, in ASCII; other bytes, which the connection decodes as latin-1, are percent-encoded."""
         return f"?{quote(self.request.query, safe=ASCII, encoding='latin-1')}" if self.request.query else ""
 
     def write(self, chunk: str | bytes | dict[str, Any]) -> None:
-        """As RequestHandler's; an object may hold halves of characters."""
+        """Overridden to accept objects with lone surrogates."""
         if isinstance(chunk, dict):
             self.set_header("Content-Type", "application/json; charset=UTF-8")
             chunk = jsontext.dumps(chunk)
         super().write(chunk)
 
     def compute_etag(self) -> str | None:
-        return None  # a hash over every answer serves nobody
+        return None  # callers do not use it, and hashing every answer costs time
 
     def refuse(self, error: errors.GatewayError) -> None:
-        """Answer with an error, before anything else was written."""
+        """Answer with an error. Nothing may have been written before."""
         status, headers, body = refusal(error, self.shape, self.request_id)
         self.set_status(status)
         for name, value in headers.items():
@@ -113,14 +113,14 @@ class Handler(RequestHandler):
         self.finish(body)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """As RequestHandler's; but an answer that has begun is cut, where Tornado would end it as if it were whole."""
+        """Overridden to cut off an answer that has begun: Tornado would end it as if it were complete."""
         if self._headers_written:
             self.cut()
         else:
             super().send_error(status_code, **kwargs)
 
     def cut(self) -> None:
-        """Close the connection: what was sent has no proper end."""
+        """Close the connection, so that the caller sees an incomplete answer."""
         connection: Inbound = self.request.connection  # type: ignore[assignment]
         connection.stream.close()
 
@@ -140,7 +140,7 @@ class Handler(RequestHandler):
 
 
 class NotFound(Handler):
-    """Every path that is not served."""
+    """The handler of all other paths."""
 
     def prepare(self) -> None:
         self.guard()

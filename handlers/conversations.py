@@ -1,4 +1,4 @@
-"""Conversations: made, read, changed and deleted by their callers; they are the gateway's, whichever model speaks in them."""
+"""The Conversations API: create, read, update and delete. Conversations are stored by the gateway, whichever model is used in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import lists
 from .base import Handler
 
 ITEMS_AT_ONCE = 20
-METADATA = (16, 64, 512)  # pairs, and the longest name and value
+METADATA = (16, 64, 512)  # maximum of pairs, and of characters of a name and of a value
 
 
 class _OverConversations(Handler):
@@ -32,7 +32,7 @@ class _OverConversations(Handler):
         return self.services.state.conversations
 
     async def object(self) -> dict[str, Any]:
-        """The request's JSON object; an empty body is an empty one. Raises Malformed, TooLarge."""
+        """The request's JSON object; {} for an empty body. Raises Malformed, TooLarge."""
         body = self.body()
         if not body.strip():
             return {}
@@ -105,7 +105,7 @@ class OneItem(_OverConversations):
 
 
 def _items(given: Any) -> list[Item]:
-    """Items to add. Raises ClientFault."""
+    """Validate items to add. Raises ClientFault."""
     if not isinstance(given, list):
         raise errors.WrongType("`items` must be a list.", param="items")
     if len(given) > ITEMS_AT_ONCE:
@@ -117,7 +117,7 @@ def _items(given: Any) -> list[Item]:
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, str]:
-    """Raises ClientFault."""
+    """The body's metadata, validated; {} if it has none. Raises ClientFault."""
     given = body.get("metadata")
     if given is None:
         return {}

@@ -1,4 +1,4 @@
-"""Lists in pages, as the OpenAI API gives them: `order`, `limit`, `after` and `before` in the query."""
+"""Pagination as in the OpenAI API: `order`, `limit`, `after` and `before` in the query."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tornado.web import RequestHandler
 
 from ..codecs import errors
 
-PAGE = 20  # items when the caller names no limit
-LONGEST = 100
+PAGE = 20  # items by default
+LONGEST = 100  # items at most
 
 
 def page(handler: RequestHandler, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The page of these items, given oldest first, that the query asks for. Raises ClientFault."""
+    """The page that the query requests of these items, which are in order, oldest first. Raises ClientFault."""
     order = handler.get_query_argument("order", "desc")
     if order not in ("asc", "desc"):
         raise errors.ClientFault("`order` must be asc or desc.", code="invalid_value", param="order")
@@ -30,7 +30,7 @@ def page(handler: RequestHandler, items: Sequence[dict[str, Any]]) -> dict[str, 
 
 
 def whole(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A list that is complete."""
+    """A list object of all these items."""
     return {
         "object": "list",
         "data": items,

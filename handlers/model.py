@@ -1,6 +1,6 @@
 """The endpoints of the shapes: POST /v1/chat/completions, /v1/messages and so on, one for each shape of the registry.
 
-A handler takes the body in, bounded, and hands the request to an Exchange; everything that is decided is decided there.
+A handler receives the body, bounded, and passes the request to an Exchange, which makes all decisions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Serving(Handler):
         self._left = False
 
     async def serve(self, operation: Operation, body: bytes = b"", **more: Any) -> None:
-        """Answer the request by an Exchange. more: as its arguments of these names."""
+        """Answer the request by an Exchange. more: further arguments of Exchange."""
         query = self.query()
         self._exchange = exchange = Exchange(
             self.services,
@@ -44,7 +44,7 @@ class Serving(Handler):
             timeout=self.settings.get("timeout"),
             **more,
         )
-        del body  # the exchange lets go of it as soon as it can
+        del body  # the exchange releases its memory as early as possible
         if self._left:
             exchange.leave()
         try:
@@ -60,7 +60,7 @@ class Serving(Handler):
 
 
 class ModelHandler(Serving):
-    """One request to a model."""
+    """A request for a model's answer."""
 
     shape: ClassVar[str]
     takes_body = True
@@ -72,7 +72,7 @@ class ModelHandler(Serving):
         encoding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
-        # the body of a caller without a key is dropped; the refusal comes when it is over, as some do not read before
+        # without a valid key the body is dropped; the refusal is sent after it, since some callers do not read earlier
         self._drops = not self.services.access.knows(travel.credential(self.request.headers, self.shape))
 
     async def post(self) -> None:
@@ -80,7 +80,7 @@ class ModelHandler(Serving):
 
 
 class StatefulHandler(ModelHandler):
-    """Of a shape whose clients try a WebSocket first."""
+    """The handler of a shape whose clients may try a WebSocket first."""
 
     def prepare(self) -> None:
         if self.request.method == "GET":
@@ -90,6 +90,6 @@ class StatefulHandler(ModelHandler):
 
 
 def serving(shape: Shape) -> type[ModelHandler]:
-    """The handler of requests of this shape."""
+    """Create the handler class of a shape."""
     base = StatefulHandler if shape.stateful else ModelHandler
     return type(f"{shape.name.title()}Handler", (base,), {"shape": shape.name})

@@ -1,6 +1,6 @@
-"""GET /v1/models and /v1/models/{id}: one list that both vendors' SDKs read.
+"""GET /v1/models and /v1/models/{id}: one list for both vendors' SDKs.
 
-Answered from memory: clients wait but seconds for it. The objects carry the fields of both API references.
+Answered without asking upstreams, since callers time out after seconds. The objects have the fields of both API references.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..proxy.routing.router import ServedModel
 from ..proxy.wire import headers as travel
 from .base import Handler
 
-_CREATED = 1700000000  # when a model was made is not known here; a fixed time keeps answers equal
+_CREATED = 1700000000  # the real time is unknown; a constant keeps answers equal
 _CREATED_AT = "2023-11-14T22:13:20Z"
 
 
@@ -31,7 +31,7 @@ def described(model: ServedModel) -> dict[str, Any]:
 
 class _Guarded(Handler):
     def visible(self) -> list[ServedModel]:
-        """The models that this caller may ask for. Raises Unauthorized."""
+        """The models that this caller may use. Raises Unauthorized."""
         access = self.services.access
         name = access.admit(travel.credential(self.request.headers, "shared"))
         return [model for model in self.services.router.models() if access.allows(name, model.id)]
@@ -42,7 +42,7 @@ class _Guarded(Handler):
 
 
 class ModelList(_Guarded):
-    """The list, with the Anthropic API's paging."""
+    """The list, with the Anthropic API's pagination."""
 
     def get(self) -> None:
         found = [described(model) for model in self.visible()]
@@ -74,7 +74,7 @@ class ModelList(_Guarded):
 
 
 class ModelInfo(_Guarded):
-    """One model; its id may hold slashes."""
+    """One model; its id may contain slashes."""
 
     def get(self, id: str) -> None:
         wanted = unquote(id)

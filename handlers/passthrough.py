@@ -1,4 +1,4 @@
-"""POST /v1/embeddings and the other OpenAI paths with a model: carried to the model's upstream."""
+"""POST /v1/embeddings and the other OpenAI paths with a model: forwarded to the model's upstream."""
 
 from __future__ import annotations
 

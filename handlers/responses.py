@@ -1,6 +1,6 @@
-"""What the Responses API lets a caller do with a stored response: read it, read its input, delete it, cancel it.
+"""The Responses API's operations on a stored response: read it, read its input, delete it, cancel it; and compaction.
 
-What an upstream keeps itself is asked of that upstream; what the gateway keeps is answered from its store.
+A response that an upstream stores is requested from that upstream; one that the gateway stores is answered from its store.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ENCRYPTED = "reasoning.encrypted_content"
 
 
 class _OverState(Serving):
-    """operations: by method, for what an upstream keeps itself."""
+    """operations: by method, for a response that an upstream stores."""
 
     shape = "responses"
     operations: ClassVar[dict[str, Operation]]
 
     async def record(self, id: str) -> Record | None:
-        """The caller's own record; None when the upstream that keeps it has been asked. Raises Unauthorized, NotFound."""
+        """The record of a response that the gateway stores; None when its upstream has answered. Raises Unauthorized, NotFound."""
         services = self.services
         credential = travel.credential(self.request.headers, "responses")
         name = services.access.admit(credential)
@@ -53,19 +53,19 @@ class _OverState(Serving):
         return None
 
     def _keeper(self, found: Native | None) -> Candidate | None:
-        """The upstream that stores the response: as the model that made it goes to, or by its mark alone."""
+        """The upstream that stores the response: a candidate of the model that produced it, otherwise by its mark alone."""
         router = self.services.router
         if found is None:
             return router.keeper()
         try:
             candidates = router.candidates("responses", found.model).candidates
-        except errors.GatewayError:  # a reload took the model away
+        except errors.GatewayError:  # a reload removed the model
             candidates = ()
         same = (candidate for candidate in candidates if router.mark(candidate.provider) == found.provider)
         return next(same, None) or router.keeper(found.provider)
 
     def before_answer(self, id: str) -> Callable[[], Coroutine[Any, Any, None]] | None:
-        """What must be done before the caller gets the upstream's good answer."""
+        """Returns what is awaited before the upstream's successful answer is sent."""
         return None
 
 
@@ -80,7 +80,7 @@ class Stored(_OverState):
         self._task: asyncio.Task[Any] | None = None
 
     def before_answer(self, id: str) -> Callable[[], Coroutine[Any, Any, None]] | None:
-        """A response is gone here before the caller learns that it is gone there."""
+        """Delete the record of a response here before the caller learns that the upstream has deleted it."""
         return partial(self.services.state.records.delete, self.owner, id) if self.request.method == "DELETE" else None
 
     async def get(self, id: str) -> None:
@@ -96,7 +96,7 @@ class Stored(_OverState):
             self.write(await self.services.state.background.shown(self.owner, record))
 
     async def _stream(self, record: Record) -> None:
-        """The events again, and those to come."""
+        """Stream the stored events and those to come."""
         if not (record.background and record.stream):
             raise errors.ClientFault("Only background responses that were streamed can be streamed again.", param="stream")
         after = self.get_query_argument("starting_after", "-1")
@@ -132,7 +132,7 @@ class Stored(_OverState):
 
 
 class Cancel(_OverState):
-    """POST /v1/responses/{id}/cancel: only background work can be cancelled."""
+    """POST /v1/responses/{id}/cancel: only for background responses."""
 
     operations: ClassVar[dict[str, Operation]] = {"POST": RESPONSE_CANCEL}
 
@@ -149,7 +149,7 @@ class Cancel(_OverState):
 
 
 class InputItems(_OverState):
-    """GET /v1/responses/{id}/input_items: the response's own input, not that of those before it."""
+    """GET /v1/responses/{id}/input_items: the response's own input, without that of previous responses."""
 
     operations: ClassVar[dict[str, Operation]] = {"GET": RESPONSE_INPUT}
 
@@ -160,7 +160,7 @@ class InputItems(_OverState):
 
 
 class Compact(ModelHandler):
-    """POST /v1/responses/compact: what it gives back only its own provider can read."""
+    """POST /v1/responses/compact: the result is readable only by the provider that produced it."""
 
     shape = "responses"
 

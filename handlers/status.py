@@ -1,4 +1,4 @@
-"""Probes: /healthz, /readyz, and the start probes of coding agents."""
+"""Probes: /healthz, /readyz, and those that coding agents send at start."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from .base import Handler
 
 
 class _Probe(Handler):
-    """Whoever asks, by whatever name of the host: a balancer, an orchestrator. There is nothing to read."""
+    """Accepts any Host, since load balancers and orchestrators use various names; the answers hold nothing confidential."""
 
     def guard(self) -> None:
         pass
 
 
 class Health(_Probe):
-    """Alive: the loop turns."""
+    """GET /healthz: 200 while the event loop runs."""
 
     def get(self) -> None:
         self.write({"status": "ok"})
@@ -22,7 +22,7 @@ class Health(_Probe):
 
 
 class Ready(_Probe):
-    """Ready for more: 503 from the moment when the process is told to end."""
+    """GET /readyz: 200, or 503 once the process has been told to end."""
 
     def get(self) -> None:
         if not self.gateway.ready:
@@ -33,7 +33,7 @@ class Ready(_Probe):
 
 
 class Hello(Handler):
-    """HEAD / and /api/hello, which coding agents ask before they have credentials."""
+    """HEAD / and /api/hello, which coding agents request before they have credentials."""
 
     def get(self) -> None:
         self.write({"message": "hello"})

@@ -1,6 +1,6 @@
 """Token counts for any upstream: POST /v1/messages/count_tokens and POST /v1/responses/input_tokens.
 
-An upstream that counts is asked; for every other the request is estimated, and the answer says so (`x-dragoman-estimate: true`).
+An upstream that can count is asked; otherwise the count is an estimate, marked by the header `x-dragoman-estimate: true`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an admin listener shows, whichever process it stands in: metrics, where a model goes and why, the inspector's ring."""
+"""The data of an admin listener, in whichever process it runs: metrics, `explain`, and the inspector's ring."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .ring import Ring
 
 
 class Admin:
-    """One process's. metrics: gives Prometheus' text. ring: what the inspector shows. notes: what workers say of upstreams."""
+    """metrics: returns Prometheus' text. ring: the inspector's exchanges. notes: the workers' notes on upstreams."""
 
     def __init__(self, config: Config, ring: Ring, metrics: Callable[[], bytes], notes: Callable[[], dict[int, list[Note]]]) -> None:
         self.ring = ring
@@ -28,7 +28,7 @@ class Admin:
         self.gateway = {"scheme": "https" if model.tls else "http", "port": model.port}  # where requests can be sent
 
     def explain(self, model: str | None, shape: str | None) -> dict[str, list[str]]:
-        """By shape of the caller, the candidates in order with the reason of each. Raises KeyError for a shape that there is not."""
+        """The candidates in order, each with its reason, by shape of the caller. Raises KeyError for an unknown shape."""
         shapes = [own for own in SHAPES if shape in (None, own)]
         if not shapes:
             raise KeyError(shape)
@@ -36,12 +36,12 @@ class Admin:
         return {own: self._router.explain(own, model, notes) for own in shapes}
 
     def models(self) -> list[str]:
-        """Names that `explain` can be asked for."""
+        """Model names that `explain` accepts."""
         return [model.id for model in self._router.models()]
 
 
 def _notes(told: dict[int, list[Note]]) -> dict[tuple[str, str], str]:
-    """For Router.explain: what is said of each candidate, until when, and by which worker where there are several."""
+    """The notes on each candidate for Router.explain, with their end, and the worker if there are several."""
     now, found = time(), dict[tuple[str, str], dict[str, list[str]]]()
     for worker, notes in sorted(told.items()):
         for mark, model, text, until in notes:

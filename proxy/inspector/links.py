@@ -1,8 +1,8 @@
-"""Between the workers and the process of the admin listener: a Unix socket, one line of JSON a message.
+"""The link between the workers and the process of the admin listener: a Unix socket, one line of JSON per message.
 
-Up, from a worker: first who it is, then lists of the inspector's messages, and whenever that changes an object with what the worker has
-to say of upstreams: who is passed over, what was learned. Down: whether somebody looks, and at content. A worker whose admin process
-is gone goes on as if nobody looked and calls again; a worker that is gone is taken off the list.
+From a worker: first its number and process id, then lists of the inspector's messages, and after each change an object with its notes
+on upstreams: which are passed over, what was learned. To a worker: whether anyone watches, and whether content is shown. A worker whose
+admin process has ended continues as if no one watched, and reconnects; a worker that has ended is removed from the list.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .taps import Inspector, Message
 log = logging.getLogger("dragoman")
 
 _LINE = 16 << 20  # bytes of the longest line
-_UNREAD = 8 << 20  # bytes that may wait for the admin process; what comes on top is dropped
-_AGAIN = 1.0  # seconds between two calls
+_UNREAD = 8 << 20  # bytes buffered for the admin process, above which messages are dropped
+_AGAIN = 1.0  # seconds between attempts to connect
 
 
-# Router.mark of an entry, the upstream's model, what is said of it, and until when: seconds since the epoch
+# Router.mark of an entry, the upstream's model, the text, and its end in seconds since the epoch
 Note = tuple[str, str, str, float]
 
 
@@ -39,7 +39,7 @@ class Link:
     """A worker's end."""
 
     def __init__(self, folder: str, number: int, inspector: Inspector, notes: Callable[[], list[Note]]) -> None:
-        """folder: shared with the admin process. number: this worker's. notes: what is told with every `tell`."""
+        """folder: shared with the admin process. number: this worker's. notes: returns what every `tell` sends."""
         self._path, self._number, self._inspector = _path(folder), number, inspector
         self._notes = notes
         self._writer: asyncio.StreamWriter | None = None
@@ -55,7 +55,7 @@ class Link:
             try:
                 await self._serve()
             except (OSError, ValueError):
-                pass  # it is not there yet, or any more
+                pass  # the admin process has not started or has ended
             await asyncio.sleep(_AGAIN)
 
     async def _serve(self) -> None:
@@ -73,7 +73,7 @@ class Link:
             writer.close()
 
     def tell(self) -> None:
-        """What this worker says of upstreams has changed."""
+        """Send this worker's notes on upstreams, after a change."""
         self._send({"notes": self._notes()})
 
     def _send(self, messages: list[Message] | dict[str, list[Note]]) -> None:
@@ -83,7 +83,7 @@ class Link:
 
 
 class Hub:
-    """The admin process' end. workers: their numbers and process ids. notes: what each of them says of upstreams."""
+    """The admin process's end. workers: their numbers and process ids. notes: each worker's notes on upstreams."""
 
     def __init__(self) -> None:
         self.notes: dict[int, list[Note]] = {}
@@ -95,7 +95,7 @@ class Hub:
     async def open(self, folder: str) -> None:
         path = _path(folder)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # a dead predecessor's
+            os.unlink(path)  # left by a dead process
         self._server = await asyncio.start_unix_server(self._serve, path, limit=_LINE)
 
     @property
@@ -111,7 +111,7 @@ class Hub:
         try:
             first = await reader.readline()
             if not first:
-                return  # the worker has ended before it said anything
+                return  # the worker ended before it sent anything
             hello = orjson.loads(first)
             number = hello["worker"]
             self._links[writer] = (number, hello["pid"])

@@ -1,7 +1,7 @@
-"""What of an exchange may be shown to an operator: its form always, its content only when asked for, a credential never.
+"""What an operator may see of an exchange: its form always, its content only when switched on, credentials never.
 
-Everything is by allow-list: a header, or a JSON string, is shown when it is known to say something about the protocol; of anything
-else only its size is told.
+Everything is by allow-list: headers and JSON strings that are known to belong to the protocol are shown; of anything else only the
+size is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 
 from ...codecs import jsontext
 
-LONGEST = 32 * 1024  # characters that are kept of one text
+LONGEST = 32 * 1024  # characters of a text that are shown
 CREDENTIAL = "‹credential›"
 
 _HEADERS = re.compile(
@@ -26,7 +26,7 @@ _HEADERS = re.compile(
     re.IGNORECASE,
 )
 
-# JSON members whose strings name a thing of the protocol, as long as they look like a name
+# JSON members whose strings belong to the protocol, if they match _NAME
 _NAMES = frozenset(
     {
         "call_id",
@@ -69,19 +69,19 @@ _NAMES = frozenset(
     }
 )
 _NAME = re.compile(r"[\w.:/@+~-]{1,96}")
-# an error's own words are told: the log line has them too
+# strings in an error are shown
 _ERRORS = frozenset({"error", "incomplete_details"})
-# objects whose very keys are content
+# objects whose keys are content
 _CLOSED = frozenset({"metadata", "input", "arguments", "properties", "schema", "input_schema", "parameters", "user_location", "output"})
 
 
 def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers by lower-case name; the value of those that are not known to be harmless is their length."""
+    """Headers by lower-case name; values of headers that are not known to be harmless are replaced by their length."""
     return {name.lower(): value if _HEADERS.fullmatch(name) else _hidden(value) for name, value in pairs}
 
 
 def target(url: str) -> str:
-    """A URL or path without what a query may hold."""
+    """A URL or path without user information and without the values of its query."""
     parts = urlsplit(url)
     names = [piece.partition("=")[0] for piece in parts.query.split("&") if piece]
     place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else parts.path
@@ -89,9 +89,9 @@ def target(url: str) -> str:
 
 
 def body(data: bytes, content: bool, secrets: Iterable[str] = ()) -> str:
-    """A body's or an event's text. content: whether it may be told; without it, JSON keeps its form and loses its words.
+    """The text of a body or an event. content: whether to show it; otherwise only its form is shown, and of what is not JSON the size.
 
-    secrets: credentials that are taken out of whatever is shown.
+    secrets: credentials that are replaced in the result.
     """
     if not data:
         return ""
@@ -115,16 +115,16 @@ def text(value: Any) -> str:
     try:
         return orjson.dumps(value, default=str).decode()
     except TypeError:
-        return jsontext.dumps(value).decode()  # lone surrogates
+        return jsontext.dumps(value).decode()  # for lone surrogates
 
 
 def sound(name: str) -> str:
-    """A caller's word without lone surrogates, which JSON cannot hold."""
+    """A caller's string without lone surrogates, which JSON in UTF-8 cannot represent."""
     return name.encode("utf-8", "replace").decode()
 
 
 def bare(value: Any, key: str = "", told: bool = False) -> Any:
-    """A value's form. key: what it stands under. told: strings are shown, whatever they are (an error)."""
+    """A value without its content. key: the member that holds it. told: show all strings (inside an error)."""
     if isinstance(value, str):
         return value if told or (key in _NAMES and _NAME.fullmatch(value)) else _hidden(value)
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""What the wire inspector shows: the latest exchanges that were tapped, bounded in number and in characters.
+"""The latest tapped exchanges, which the wire inspector shows, bounded in number and in characters.
 
-It stands where the admin listener is, which with several workers is a process of its own. Who shows something waits for `changed`
-and then asks what is new; nothing is queued for anybody, so a slow page costs nothing. Taps are open as long as somebody watches,
-and a little longer, so that a page can be loaded again; then content is switched off, and forgotten.
+The ring is in the process of the admin listener, which is a process of its own when there are several workers. A reader waits for
+`changed` and then reads what is new; nothing is queued per reader, so a slow page costs nothing. Taps are open while anyone watches
+and LINGER seconds longer, so that a page can be reloaded; then content is switched off and removed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .taps import Message
 
 EXCHANGES = 200
 CHARACTERS = 32 << 20  # of all records together
-RECORD_COST = 200  # characters that a record counts for beside its text
-LINGER = 20.0  # seconds that taps stay open when the last one has stopped watching
+RECORD_COST = 200  # characters that a record counts for besides its text
+LINGER = 20.0  # seconds that taps stay open after the last watcher has left
 
 
 @dataclass(slots=True)
 class Entry:
-    """One exchange. seen: records by pane. changed: the ring's version when the row last did."""
+    """One exchange. changed: the ring's version at its last change."""
 
     id: str
     row: dict[str, Any] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Entry:
 
 
 class Ring:
-    """watch: called with whether anybody looks, and whether content is switched on, whenever that changes."""
+    """watch: called with whether anyone watches and whether content is switched on, when either changes."""
 
     def __init__(self, watch: Callable[[bool, bool], None]) -> None:
         self.version = 0
@@ -44,17 +44,17 @@ class Ring:
         self._linger: asyncio.TimerHandle | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
-    # ---- what comes in ----
+    # ---- input ----
 
     def take(self, messages: list[Message]) -> None:
-        """From a worker's inspector."""
+        """Add messages from a worker's inspector."""
         for message in messages:
             self._take(message)
         self._trim()
         self._wake()
 
     def lost(self, number: int) -> None:
-        """A worker has ended: what it had open will not be told of any more."""
+        """A worker has ended: mark its open exchanges as done."""
         for entry in self.entries.values():
             if not entry.row.get("done") and entry.id.startswith(f"{number}-"):
                 self.version += 1
@@ -67,7 +67,7 @@ class Ring:
         entry = self.entries.get(id)
         if entry is None:
             if "begun" not in message.get("row", ()):
-                return  # it has been let go of
+                return  # already removed
             entry = self.entries[id] = Entry(id, {"id": id})
         self.version += 1
         entry.changed = self.version
@@ -85,14 +85,14 @@ class Ring:
     def _forget(self, id: str) -> None:
         self._characters -= self.entries.pop(id).characters
 
-    # ---- what is shown ----
+    # ---- output ----
 
     def known(self) -> dict[str, int]:
         """Every exchange and the version of its last change, oldest first."""
         return {id: entry.changed for id, entry in self.entries.items()}
 
     def row(self, id: str) -> dict[str, Any]:
-        """An exchange's line in the list."""
+        """An exchange's row in the list, with the number of records by pane."""
         entry = self.entries[id]
         panes: dict[str, int] = {}
         for record in entry.records:
@@ -100,7 +100,7 @@ class Ring:
         return entry.row | {"records": panes}
 
     async def changed(self, seen: int) -> None:
-        """Returns when there is something newer than this version."""
+        """Wait until the ring's version differs from `seen`."""
         while self.version == seen:
             future = asyncio.get_running_loop().create_future()
             self._waiting.add(future)
@@ -114,10 +114,10 @@ class Ring:
             if not future.done():
                 future.set_result(None)
 
-    # ---- who looks ----
+    # ---- watchers ----
 
     def enter(self) -> None:
-        """Somebody begins to watch."""
+        """A watcher begins."""
         self._watchers += 1
         if self._linger is not None:
             self._linger.cancel()
@@ -126,7 +126,7 @@ class Ring:
             self._watch(True, self.content)
 
     def leave(self) -> None:
-        """The opposite of `enter`."""
+        """A watcher ends."""
         self._watchers -= 1
         if not self._watchers:
             self._linger = asyncio.get_running_loop().call_later(LINGER, self._rest)
@@ -136,7 +136,7 @@ class Ring:
         return self._watchers > 0 or self._linger is not None
 
     def switch(self, content: bool) -> None:
-        """Show what is said, or not; what was told while it was shown is forgotten when it is switched off."""
+        """Switch content on or off. Switching it off removes the exchanges that were recorded with content."""
         self.content = content
         if not content:
             for id in [id for id, entry in self.entries.items() if entry.row.get("content")]:

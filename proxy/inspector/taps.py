@@ -1,11 +1,10 @@
-"""The wire inspector's taps: what goes over the wires of an exchange, told as it happens, while somebody looks.
+"""The wire inspector's taps, which report the traffic of an exchange as it happens, while anyone watches.
 
-Strategy: an exchange that begins while nobody looks has no tap, and nothing of this module is on its way. One that begins while
-somebody does has a Tap as its observer (exchange/observer.py), which puts the stand-ins of watched.py in front of the caller, of the
-upstream client and of the decoder. What is told is redacted before it leaves the exchange (redaction.py), and bounded: so many
-exchanges at a time, so many records and characters of each.
+Strategy: an exchange that begins while no one watches has no tap and runs no code of this module. Otherwise it has a Tap as its
+observer (exchange/observer.py), which wraps the caller, the upstream client and the decoder in the wrappers of watched.py. Records are
+redacted before they leave the exchange (redaction.py), and bounded: exchanges at a time, records and characters per exchange.
 
-A message is a dict: `id` is the exchange's; `row` has members for its line in the list, `records` what passed since the last one.
+A message is a dict: `id` of the exchange, and `row` (members of its row in the list) or `records` (what passed since the last message).
 A record: `at` (milliseconds since the exchange began), `pane` (PANES), `kind`, `name`, `size` in bytes, `text`, `attempt`.
 """
 
@@ -43,36 +42,36 @@ log = logging.getLogger("dragoman")
 Message = dict[str, Any]
 P = ParamSpec("P")
 
-PANES = ("client", "up", "down", "hub", "out")  # client to us, us to upstream, upstream to us, hub events, us to client
+PANES = ("client", "up", "down", "hub", "out")  # caller to gateway, gateway to upstream, upstream to gateway, hub events, to caller
 
-TAPS = 64  # exchanges that are told of at a time; of others only that they were not
+TAPS = 64  # exchanges tapped at a time; others are not shown
 RECORDS = 2000  # of one exchange
 CHARACTERS = 1 << 20  # of one exchange's records
-FLUSH = 0.05  # seconds that messages wait for company
+FLUSH = 0.05  # seconds that messages are collected before they are sent
 
 
 class Inspector:
-    """One worker's. number: the worker's."""
+    """The inspector of one worker. number: the worker's."""
 
     def __init__(self, number: int = 0) -> None:
         self.content = False
         self._number = number
-        self._send: Callable[[list[Message]], None] | None = None  # None: nobody looks
+        self._send: Callable[[list[Message]], None] | None = None  # None: no one watches
         self._waiting: list[Message] = []
         self._timer: asyncio.TimerHandle | None = None
         self._count = 0
         self._open: set[Tap] = set()
 
     def watch(self, send: Callable[[list[Message]], None] | None, content: bool = False) -> None:
-        """send: who gets the messages; None when nobody looks any more. content: whether what is said is told, too."""
+        """send: called with the messages; None when no one watches. content: whether to report content."""
         self._send, self.content = send, content
         if send is None:
             self._waiting.clear()
         for tap in self._open:
-            tap.content = tap.content and content  # what began without content goes on without
+            tap.content = tap.content and content  # an exchange that began without content continues without
 
     def open(self, exchange: Exchange) -> Tap | None:
-        """The tap of an exchange that begins, if somebody looks."""
+        """The tap of an exchange that begins; None if no one watches or TAPS are open."""
         if self._send is None:
             return None
         if len(self._open) >= TAPS:
@@ -101,7 +100,7 @@ class Inspector:
 
 
 def harmless(method: Callable[P, None]) -> Callable[P, None]:
-    """What cannot be shown is not shown: the exchange that is looked at does not fail because of it."""
+    """Log exceptions instead of raising them: the inspector must not fail the exchange."""
 
     @functools.wraps(method)
     def guarded(*args: P.args, **named: P.kwargs) -> None:
@@ -126,13 +125,13 @@ class Tap:
         self._attempts: list[dict[str, Any]] = []
         self._secrets = {exchange.credential} if exchange.credential else set()
 
-    # ---- telling ----
+    # ---- messages ----
 
     def row(self, **members: Any) -> None:
         self._inspector.tell({"id": self._id, "row": members})
 
     def record(self, pane: str, kind: str, name: str, size: int, text: str = "", at: float | None = None) -> None:
-        """at: as of `_ms`; now when not given."""
+        """at: milliseconds since the exchange began; None: now."""
         if self._records > RECORDS or self._characters > CHARACTERS:
             return
         self._records += 1
@@ -158,14 +157,14 @@ class Tap:
 
     @harmless
     def body(self, pane: str, data: bytes, size: int = 0) -> None:
-        """size: of the whole body, when `data` is only its beginning."""
+        """size: of the whole body, if `data` is only its beginning."""
         if data:
             self.record(pane, "body", "body", size or len(data), redact.body(data, self.content, self._secrets))
 
     @harmless
     def frames(self, pane: str, found: list[Frame]) -> None:
         """The frames that one read completed."""
-        at = self._ms()  # the same for all of them
+        at = self._ms()
         for name, payload in found:
             text = redact.body(payload, self.content, self._secrets)
             self.record(pane, "event", _label(name, payload), len(payload), text, at)
@@ -224,7 +223,7 @@ class Tap:
 
     @harmless
     def sent(self, request: UpstreamRequest, attempt: Attempt) -> None:
-        """The request of an attempt goes up."""
+        """The request of an attempt is sent."""
         ledger, body = attempt.ledger, self._exchange.scan.value
         self.head("up", f"{request.method} {redact.target(request.url)}", request.headers.items())
         self.body("up", request.body or b"")
@@ -244,7 +243,7 @@ class Tap:
         self.row(done=True, model=redact.sound(account.model), **{name: line[name] for name in _SHOWN if name in line})
 
 
-# members of a log line
+# members of a log line that the row shows
 _SHOWN = (
     *("key", "status", "ms_total", "ms_headers", "ms_first", "events", "tokens", "cost", "stop", "dropped", "adapted"),
     *("response_dropped", "client_left", "error", "error_message"),
@@ -252,7 +251,7 @@ _SHOWN = (
 
 
 class AttemptTap:
-    """The observer of one attempt. entry: its place in the exchange's list of attempts."""
+    """The observer of one attempt. entry: its element in the exchange's list of attempts."""
 
     def __init__(self, tap: Tap, attempt: Attempt, entry: dict[str, Any]) -> None:
         self._tap, self._attempt, self._entry = tap, attempt, entry
@@ -269,7 +268,7 @@ class AttemptTap:
         self._tap.events(events)
 
     def ended(self) -> None:
-        """What the caller of a stream is told of a broken transport is an event that no decoder has made."""
+        """The attempt has ended. A failure of the transport is shown as a Fault too: no decoder has reported it."""
         error = self._attempt.error
         if error is not None and self._decoder is not None and not self._decoder.failed:
             self._tap.events([ev.Fault(error)])
@@ -287,7 +286,7 @@ def _said(event: ev.Event) -> dict[str, Any]:
 
 
 def _label(name: bytes, payload: bytes) -> str:
-    """What an event is called; of a chat chunk, what it brings."""
+    """The name of an event; for a chat chunk, the members that it sets."""
     if name:
         return name.decode("utf-8", "replace")[:80]
     try:

@@ -1,7 +1,7 @@
-"""Stand-ins that a tap puts in front of an exchange's caller, upstream client and decoder: each tells what passes, and hands it on.
+"""Wrappers around an exchange's caller, upstream client and decoder, which report to a tap what passes through.
 
-They use nothing but the public methods of what they stand in front of. What passes in a stream of events is told frame by frame,
-anything else as one body when it is whole, of which at most BODY bytes are kept until then.
+They use only the public methods of what they wrap. An event stream is reported frame by frame; anything else as one body when it is
+complete, of which at most BODY bytes are buffered.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from ..wire.upstream import UpstreamRequest
     from .taps import Tap
 
-BODY = 1 << 20  # bytes of a body that comes in pieces
-_FIELDS = (b"data", b"event", b"id:", b"retry", b":")  # what an event stream begins with
+BODY = 1 << 20  # bytes of a body that are buffered
+_FIELDS = (b"data", b"event", b"id:", b"retry", b":")  # possible beginnings of an event stream
 
 
 class Flow:
-    """One direction of an exchange, as it comes. pane: where it is shown."""
+    """The bytes of one direction of an exchange. pane: where they are shown."""
 
     def __init__(self, tap: Tap, pane: str) -> None:
         self._tap, self._pane = tap, pane
-        self._splitter: Splitter | None = None  # None: it is not a stream of events
+        self._splitter: Splitter | None = None  # None: not an event stream
         self._body = bytearray()
         self._size = 0
 
     def begin(self, kind: str) -> None:
-        """kind: the content type, "" when there is none. What is no event stream by its type may still be one by its first bytes."""
+        """kind: the content type, or "". `feed` also recognises an event stream by its first bytes."""
         if kind.lower().startswith("text/event-stream"):
             self._splitter = Splitter()
 
@@ -64,14 +64,14 @@ class Flow:
             self._tap.record(self._pane, "comment", "keep-alive", len(data))
 
     def finish(self) -> None:
-        """Nothing more comes."""
+        """The direction has ended: report the body."""
         if self._splitter is None:
             self._tap.body(self._pane, bytes(self._body), self._size)
             self._body.clear()
 
 
 class WatchedCaller:
-    """A Caller whose answer is told."""
+    """A Caller whose answer is reported."""
 
     def __init__(self, caller: Caller, tap: Tap) -> None:
         self._caller, self._tap = caller, tap
@@ -137,13 +137,13 @@ class WatchedCaller:
 
 
 class WatchedUpstream:
-    """An upstream client, for the one call of an attempt: the request and the answer are told."""
+    """An upstream client for one call of an attempt, whose request and answer are reported."""
 
     def __init__(self, client: Any, tap: Tap, attempt: Attempt) -> None:
         self._client, self._tap, self._attempt = client, tap, attempt
         self._flow = Flow(tap, "down")
-        self._own: Callable[[bytes], Any] | None = None  # what the request has as its streaming_callback
-        self._given: Callable[[bytes], Any]  # what the attempt has set there
+        self._own: Callable[[bytes], Any] | None = None  # our streaming_callback of the request
+        self._given: Callable[[bytes], Any]  # the attempt's streaming_callback, which ours calls
 
     def fetch(self, request: UpstreamRequest) -> asyncio.Future[HTTPResponse]:
         self._tap.sent(request, self._attempt)
@@ -162,7 +162,7 @@ class WatchedUpstream:
         return future
 
     def _stand_in(self, request: UpstreamRequest) -> None:
-        """See what comes from now on; the attempt may have changed its mind about what to do with it."""
+        """Wrap the request's streaming_callback. Called again after each chunk, since the attempt may replace it."""
         given = request.streaming_callback
         if given is None or given is self._own:
             return
@@ -180,17 +180,17 @@ class WatchedUpstream:
 
     async def _waited(self, pending: Awaitable[Any], request: UpstreamRequest) -> None:
         await pending
-        self._stand_in(request)  # it may have been set only now
+        self._stand_in(request)  # the attempt may have replaced it meanwhile
 
     def _over(self, future: asyncio.Future[HTTPResponse]) -> None:
-        self._own = None  # it leads back here: a cycle for the collector
+        self._own = None  # it refers to this object: break the cycle
         self._flow.finish()
         if not future.cancelled() and future.exception() is None:
             self._tap.body("down", future.result().body)
 
 
 class WatchedDecoder:
-    """A Decoder whose events are told. failed: one of them was a Fault."""
+    """A Decoder whose events are reported. failed: one of them was a Fault."""
 
     def __init__(self, decoder: Decoder, tap: Tap) -> None:
         self._decoder, self._tap = decoder, tap

@@ -1,1 +1,1 @@
-"""The Responses API's state."""
+"""State of the Responses API: stored responses, conversations and background responses."""

@@ -1,4 +1,4 @@
-"""Response objects of an upstream, as they are stored and shown here: pure functions."""
+"""Response objects of an upstream, adapted for storage and for the caller: pure functions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .records import FINAL, Item
 
 
 def response_id(data: bytes) -> str | None:
-    """The id of the response that an event's data, or a whole body, holds."""
+    """Return the id of the response object in an event's data or in a complete body, or None."""
     response = response_in(data)
     id = None if response is None else response.get("id")
     return id if isinstance(id, str) else None
 
 
 def response_in(data: bytes) -> Item | None:
-    """The response object that an event's data, or a whole body, holds."""
+    """Return the response object in an event's data or in a complete body, or None."""
     try:
         value = jsontext.loads(data)
     except ValueError:
@@ -25,7 +25,7 @@ def response_in(data: bytes) -> Item | None:
 
 
 def own_answer(reply: Reply, response: Item) -> Item:
-    """An upstream's response object as the gateway's own: by its id, and with what the upstream was not told."""
+    """Return an upstream's response object under the gateway's id, with the members that were not sent to the upstream."""
     body = reply.request.body
     own: Item = {
         "id": reply.response_id,
@@ -40,7 +40,7 @@ def own_answer(reply: Reply, response: Item) -> Item:
 
 
 def sound(response: Item) -> Item:
-    """A response object that has ended, with a status and a list of items, whatever the upstream has put there."""
+    """Return a final response object with a final status and a list of items, whatever the upstream sent in their place."""
     status, output = response.get("status"), response.get("output")
     items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
     return response | {"status": status if isinstance(status, str) and status in FINAL else "completed", "output": items}

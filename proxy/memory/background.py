@@ -1,9 +1,9 @@
-"""Background responses: run to their end whether or not anyone listens, read from the store by whoever asks, on whatever replica.
+"""Background responses: they run to completion without a listener, and any replica can read them from the store.
 
-A Job takes the place of the caller: an exchange that runs in the background writes its events to it, and it writes them to a log in
-the store, each under its sequence number; the oldest are removed when there are too many. While it runs it holds a lease. Whoever
-finds a response unfinished and its lease free knows that its gateway has died; who cancels takes the lease away, and the job,
-which cannot write any more, ends.
+A Job takes the caller's place: the exchange writes its events to the job, and the job appends them to a log in the store, each under
+its sequence number. The oldest events are removed when the log exceeds its limit. A running job holds a lease. A response that is
+unfinished while its lease is free belongs to a gateway that has died: the reader that finds it marks it failed. Cancelling takes the
+lease over; the job then fails to write, and stops.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from .stores.guard import patience, task_apart
 
 log = logging.getLogger("dragoman")
 
-BEAT = 2.0  # seconds between two renewals of the lease
-LEASE = 10.0  # seconds after which a silent gateway is taken for dead
-RING = 16 * 1024 * 1024  # bytes of one job's newest events that stay in the log
-AFTER_END = 600.0  # seconds that they stay after the end
-WHILE_RUNNING = 3600.0
-WAITING = 256 * 1024  # bytes of events on their way to the store, beyond which the upstream is read no further
-POLL = 0.1  # seconds between two looks at a job of another worker or replica
-ORPHAN_CHECK = 3.0  # seconds of silence of such a job before its lease is looked at
-SILENCE = 15.0  # seconds before a listener gets a keep-alive
+BEAT = 2.0  # seconds between renewals of the lease
+LEASE = 10.0  # seconds without a renewal after which the gateway is considered dead
+RING = 16 * 1024 * 1024  # bytes of the newest events that the log of one job holds
+AFTER_END = 600.0  # seconds that the log is stored after the end
+WHILE_RUNNING = 3600.0  # seconds that the log is stored after an append
+WAITING = 256 * 1024  # bytes of events not yet stored, above which reading from the upstream pauses
+POLL = 0.1  # seconds between reads of the log of a job on another worker or replica
+ORPHAN_CHECK = 3.0  # seconds without an event of such a job before its lease is checked
+SILENCE = 15.0  # seconds without an event before a listener gets a keep-alive
 PAGE = 500
 
 _LAST = (b"event: response.completed\n", b"event: response.incomplete\n", b"event: error\n")
 
 
 def events_name(owner: str, id: str) -> str:
-    """The name of a job's log: no id from outside holds a slash."""
+    """The name of a job's log. It cannot clash with an id of a caller's: those contain no slash."""
     return f"{entry_name(owner, id)}/events"
 
 
 class Job:
-    """One background response while it runs here; to its exchange, a caller. stalled: never; a job takes what it gets."""
+    """One background response that runs in this worker; its exchange uses it as the caller. stalled: always False."""
 
     def __init__(self, background: Background, owner: str, record: Record, stop: Callable[[], object]) -> None:
         """stop: ends the exchange."""
@@ -54,8 +54,8 @@ class Job:
         self.gone = False
         self.aborted = False
         self.stalled = False
-        self.error: errors.GatewayError | None = None  # why it was stopped, when nobody asked for that
-        self.changed = asyncio.Event()  # set, and replaced, when the log has grown or the job is over
+        self.error: errors.GatewayError | None = None  # why it stopped, unless it was cancelled
+        self.changed = asyncio.Event()  # set and replaced when the log grows and when the job ends
         self._background = background
         self.owner, self._record = owner, record
         self._name = events_name(owner, record.id)
@@ -68,12 +68,12 @@ class Job:
         self._sizes: deque[int] = deque()
         self._weight = 0
         self._beat: asyncio.Task[None] | None = None
-        self._streaming: asyncio.Task[None] | None = None  # to the caller who asked for it
+        self._streaming: asyncio.Task[None] | None = None  # to the caller that started the job
 
-    # ---- its life ----
+    # ---- life cycle ----
 
     async def begin(self) -> None:
-        """Write down that it is queued. From here on the caller may know its id."""
+        """Store the response as queued. The caller may be sent its id afterwards."""
         store, record = self._background.store, self._record
         await self.hold()
         await self._background.records.put(self.owner, record)
@@ -83,7 +83,7 @@ class Job:
         self._beat = task_apart(self._renew())
 
     async def hold(self) -> None:
-        """Take or renew the lease. Raises CancelledError when it is another's: the job was cancelled."""
+        """Take or renew the lease. Raises CancelledError when another holds it: the job was cancelled."""
         if not await self._background.store.lease(entry_name(self.owner, self._record.id), self._holder, LEASE):
             self.stop()
             raise asyncio.CancelledError
@@ -97,23 +97,23 @@ class Job:
                 log.warning("the lease of %s was not renewed: %s", self._record.id, error.detail or error.message)
 
     def stop(self) -> None:
-        """End the exchange; nothing more is written."""
+        """End the exchange; drop events that are not yet stored."""
         if not self.gone:
             self.gone = True
             self._queue.clear()
             self._stop()
 
     def stream_to(self, caller: Caller, headers: Mapping[str, str]) -> None:
-        """Send its events to the caller who asked for it, as they come."""
+        """Send the events to the caller that started the job, as they are stored."""
         self._streaming = task_apart(self._background.tell(caller, headers, self.owner, self._record.id, -1))
 
     def left(self) -> None:
-        """The caller has closed its connection; the job goes on."""
+        """The caller has closed its connection: stop sending to it; the job continues."""
         if self._streaming is not None:
             self._streaming.cancel()
 
     async def over(self) -> None:
-        """The exchange has ended, and how is written down. Returns when the caller has got all of its stream."""
+        """The exchange has ended and its result is stored. Returns when the caller has received its whole stream."""
         for task in (self._beat, self._writing):
             if task is not None:
                 task.cancel()
@@ -121,7 +121,7 @@ class Job:
         try:
             await self._background.store.release(entry_name(self.owner, self._record.id), self._holder)
         except errors.GatewayError:
-            pass  # it ends by itself
+            pass  # the lease expires
         if self._streaming is not None:
             await asyncio.wait([self._streaming])
 
@@ -135,7 +135,7 @@ class Job:
         return self.write(first)
 
     def write(self, data: bytes) -> Awaitable[Any] | None:
-        """Whole events."""
+        """Append complete events to the log; comments are dropped. Await the result, if any, before the next write."""
         if self.gone:
             return None
         self._queue += [block + b"\n\n" for block in data.split(b"\n\n") if block and block[:1] != b":"]
@@ -148,7 +148,7 @@ class Job:
         return self.write
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """An exchange answers so when it failed before anything was written; the events of that are written by `write`."""
+        """Called when the exchange failed before it wrote anything. `Turn.failed` has written the events of the failure."""
         await self.finish()
 
     def abort(self) -> None:
@@ -179,7 +179,7 @@ class Job:
                 with patience(insist=True):
                     number = await self._background.store.append(self._name, batch, time() + WHILE_RUNNING, first)
                 if number is None:
-                    self.stop()  # somebody cancelled it
+                    self.stop()  # the log is gone: the job was cancelled
                 self._wake()
         except errors.GatewayError as error:
             log.error("the events of %s could not be written: %s", self._record.id, error.detail or error.message)
@@ -189,13 +189,13 @@ class Job:
             self._writing = None
 
     def _wake(self) -> None:
-        """Let those who follow it read on."""
+        """Wake those who wait for the log to change."""
         self.changed.set()
         self.changed = asyncio.Event()
 
 
 class Background:
-    """The jobs of this worker, and what the store knows of those of all others."""
+    """The jobs of this worker, and access through the store to the jobs of all workers."""
 
     def __init__(self, store: Store, records: Records) -> None:
         self.store = store
@@ -203,7 +203,7 @@ class Background:
         self._jobs: dict[str, Job] = {}  # by response id
 
     async def begin(self, owner: str, record: Record, stop: Callable[[], object], most: int, most_of_owner: int) -> Job:
-        """most, most_of_owner: jobs that may run here at once. Raises OverQuota when so many do."""
+        """Start a job. most, most_of_owner: how many may run in this worker at once. Raises OverQuota when that many run."""
         if len(self._jobs) >= most:
             raise errors.OverQuota("Too many background responses are running.")
         if sum(job.owner == owner for job in self._jobs.values()) >= most_of_owner:
@@ -222,14 +222,14 @@ class Background:
             await job.over()
 
     async def settled(self, owner: str, record: Record) -> Record | None:
-        """The record as it is; one that will never be finished, because its gateway has died, has failed. None when it is gone."""
+        """Return the record, marked failed when the gateway that ran it has died; None when it was deleted."""
         if record.final or record.id in self._jobs or not await self._take(owner, record.id, force=False):
             return record
         error = errors.GatewayError("The gateway that ran this response ended before the response did.")
         return await self._end(owner, record.id, lambda response: responses.failed(response, error))
 
     async def cancel(self, owner: str, record: Record) -> Record | None:
-        """The record, cancelled unless it was final before; None when it is gone."""
+        """Cancel the response unless it is final. Returns its record; None when it was deleted."""
         settled = await self.settled(owner, record)
         if settled is None or settled.final:
             return settled
@@ -240,11 +240,11 @@ class Background:
         return now
 
     async def _take(self, owner: str, id: str, force: bool) -> bool:
-        """Take a job's lease. It is not released: a job that lives after all finds it taken."""
+        """Take a job's lease. It is not released, so that a job that is still alive cannot renew it."""
         return await self.store.lease(entry_name(owner, id), secrets.token_hex(8), LEASE, force)
 
     async def _end(self, owner: str, id: str, ended: Callable[[Item], Item]) -> Record | None:
-        """Write down how a response ended that its job will not end."""
+        """Store the end of a response whose job will not write one."""
         now = await self.records.whole(owner, id)
         if isinstance(now, Native) or now is None:
             return None
@@ -265,7 +265,7 @@ class Background:
         return snapshot
 
     async def shown(self, owner: str, record: Record) -> Item:
-        """The response object of a record that was not final, with its output so far."""
+        """The response object of a record that was not final when it was read, with its output so far."""
         snapshot = await self._snapshot(owner, record.id)
         if snapshot.response.get("status") in FINAL:  # the record was written before its last event
             now = await self.records.whole(owner, record.id)
@@ -273,9 +273,9 @@ class Background:
         return record.response | snapshot.response | {"output": snapshot.output}
 
     async def follow(self, owner: str, id: str, after: int) -> AsyncIterator[bytes]:
-        """The events numbered above `after`, those to come included, some at a time; keep-alives while there are none."""
+        """Yield the events numbered above `after` until the stream ends, several at a time; keep-alives while there are none."""
         name, silent, asked = events_name(owner, id), 0.0, 0.0
-        greeted = False  # who listens gets something at once, if only a comment: headers wait for it
+        greeted = False  # the response head is sent with the first bytes: if there is no event yet, send a comment
         while True:
             job = self._jobs.get(id)
             changed = job.changed if job is not None else None
@@ -312,7 +312,7 @@ class Background:
                 yield KEEP_ALIVE
 
     async def tell(self, caller: Caller, headers: Mapping[str, str], owner: str, id: str, after: int) -> None:
-        """As `follow`, to a caller, up to the end of its stream."""
+        """Send what `follow` yields to a caller, and end its stream."""
         headers = {**headers, **SSE_HEADERS}
         try:
             async for events in self.follow(owner, id, after):
@@ -329,7 +329,7 @@ class Background:
             await caller.finish()
 
     async def _ending(self, owner: str, id: str, after: int) -> bytes | None:
-        """What ends a stream whose log says no more; None while the response is not final."""
+        """The events that end a stream whose log has no more; None while the response is not final."""
         stored = await self.records.whole(owner, id)
         record = await self.settled(owner, stored) if isinstance(stored, Record) else None
         if record is None:
@@ -337,7 +337,7 @@ class Background:
         if not record.final:
             return None
         if await self.store.read(events_name(owner, id), after, 1):
-            return None  # the end itself came in between
+            return None  # the end was appended to the log in the meantime
         kind = record.status if record.status in ("completed", "failed") else "incomplete"
         ending = event_frame(f"response.{kind}", safe_json({
             "type": f"response.{kind}", "sequence_number": after + 1, "response": record.shown()
@@ -349,17 +349,17 @@ class Background:
         return ending
 
     async def oldest(self, owner: str, id: str) -> int:
-        """The number of the oldest event in the log; 0 where there is none."""
+        """The number of the oldest event in the log; 0 when the log is empty."""
         page = await self.store.read(events_name(owner, id), -1, 1)
         return page[0][0] if page else 0
 
     def close(self) -> None:
-        """The worker ends: who asks next finds unfinished what still runs."""
+        """The worker ends: stop its jobs. Their leases expire, and the next reader marks them failed."""
         for job in list(self._jobs.values()):
             job.stop()
 
 
-ANNOUNCED = 2  # events that stand in a log before the answer begins
+ANNOUNCED = 2  # events in a log before the answer begins
 
 
 def announcement(record: Record) -> bytes:

@@ -1,4 +1,4 @@
-"""Conversations: lists of items under an id, which requests continue and add to; one request at a time."""
+"""Conversations: lists of items under an id. A request that continues one adds to it; a lease admits one request at a time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .records import WEIGHT_LIMIT, Item, entry_name, known, named, share, too_lo
 from .stores import Entry, Store
 from .stores.guard import patience
 
-LEASE = 30.0  # seconds that a conversation stays locked when its gateway dies
-RENEW = 10.0
-_PAGE = 500  # items of one question to the store
+LEASE = 30.0  # seconds that a conversation stays locked after its gateway has died
+RENEW = 10.0  # seconds between renewals of the lock
+_PAGE = 500  # items per read from the store
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Conversations:
         return made
 
     async def find(self, owner: str, id: Any) -> Conversation:
-        """Raises NotFound."""
+        """Return a conversation without its items. Raises NotFound."""
         raw = (await self._store.get([entry_name(owner, id)], "head"))[0] if known(id) else None
         head = {} if raw is None else jsontext.loads(raw)
         if "metadata" not in head:
@@ -61,7 +61,7 @@ class Conversations:
         await self._store.delete(entry_name(owner, id))
 
     async def items(self, owner: str, id: str) -> list[tuple[int, Item]]:
-        """All items, the oldest first, each with its number. Raises ClientFault (context_too_long) beyond the limit."""
+        """All items with their numbers, oldest first. Raises ClientFault (context_too_long) above WEIGHT_LIMIT."""
         name, items = entry_name(owner, id), list[tuple[int, Item]]()
         weight, after = 0, -1
         with patience():
@@ -74,26 +74,26 @@ class Conversations:
         return items
 
     async def add(self, owner: str, id: str, items: Sequence[Any]) -> list[Item]:
-        """Add a caller's items. Raises NotFound when the conversation is gone."""
+        """Add a caller's items, with ids minted where they have none. Raises NotFound when the conversation was deleted."""
         own = named(items, id.removeprefix("conv_") + secrets.token_hex(4))
         if await self.append(owner, id, own) is None:
             raise not_found(id)
         return own
 
     async def extend(self, owner: str, id: str, items: Sequence[Item]) -> None:
-        """Add a response's items, which have ids. Raises NotFound when the conversation is gone."""
+        """Add a response's items, which have ids. Raises NotFound when the conversation was deleted."""
         if await self.append(owner, id, items) is None:
             raise not_found(id)
 
     async def append(self, owner: str, id: str, items: Sequence[Item]) -> int | None:
-        """Add items that have ids; None when the conversation is gone."""
+        """Add items that have ids. Returns the store's number, or None when the conversation was deleted."""
         return await self._store.append(entry_name(owner, id), [jsontext.dumps(item) for item in items], time() + self._ttl)
 
     async def remove(self, owner: str, id: str, number: int) -> bool:
         return await self._store.remove(entry_name(owner, id), number)
 
     async def lock(self, owner: str, id: str, holder: str) -> None:
-        """Take or renew the lock. Raises ClientFault (conversation_locked)."""
+        """Take or renew the lock. Raises ClientFault (conversation_locked) when another holder has it."""
         if not await self._store.lease(entry_name(owner, id), holder, LEASE):
             raise errors.ClientFault(
                 "Another process is currently operating on this conversation. Please retry in a few seconds.",

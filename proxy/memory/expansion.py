@@ -1,7 +1,7 @@
-"""What a responses request continues, a response or a conversation, and the items that it refers to.
+"""What a responses request continues (a previous response or a conversation), and the items that it refers to.
 
-They are read from the store and written out for an upstream that does not have them. What only an upstream could have is left for it,
-after a look at whose it is.
+They are read from the store and written into the request for an upstream that does not have them. Ids that the gateway does not know
+are left to the upstream, after a check that the caller may use them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CONTINUES = ("previous_response_id", "conversation")
 
 
 class Expansion:
-    """conversation: the id of the one that the request goes on in, if it does."""
+    """The stored items that one request builds on. conversation: the id of the conversation it continues, if any."""
 
     def __init__(self, services: Services, owner: str, body: Item) -> None:
         self.conversation: str | None = None
@@ -30,10 +30,10 @@ class Expansion:
         self._body = body
         self._previous: Record | None = None
         self._stored: list[Item] = []
-        self._referenced: dict[str, Item | None] = {}  # the items of item_references; None: it stands among the stored items
+        self._referenced: dict[str, Item | None] = {}  # by id; None: already among the stored items
 
     async def find(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """Read what there is; returns the candidates that can go on from there. Raises ClientFault."""
+        """Read what the request continues; return the candidates that can continue it. Raises ClientFault."""
         previous, conversation = (self._body.get(name) for name in _CONTINUES)
         if previous is not None and conversation is not None:
             message = "Mutually exclusive parameters: only one of `previous_response_id` and `conversation` can be given."
@@ -99,11 +99,11 @@ class Expansion:
             self._referenced.update((item["id"], item) for _, item in items if item["id"] in missing)
 
     async def _allowed(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """The candidates at which the caller may name what the request names. Raises NotFound when there is none."""
+        """The candidates at which the caller may use the names in the request. Raises NotFound when none is left."""
         services, body = self._services, self._body
         if all(map(services.lets_through, candidates)):
             return candidates
-        carried = any(candidate.speaks.stateful for candidate in candidates)  # other APIs are not told of files and the like
+        carried = any(candidate.speaks.stateful for candidate in candidates)  # names are not sent to other APIs
         things = upstream_names.used_in_request("responses", body) if carried else {}
         items = [id for id in upstream_names.items_looked_up(body) if id not in self._referenced] if any(map(native, candidates)) else []
         if not things and not items:
@@ -118,21 +118,21 @@ class Expansion:
             raise not_seen(unseen) if unseen else errors.NotFound(f"Item with id '{unseen_items[0][:256]}' not found.", param="input")
         return able
 
-    # ---- written out ----
+    # ---- expanded input ----
 
     @property
     def _continues(self) -> bool:
-        """Whether it goes on from something that the gateway stores."""
+        """Whether the request continues something that the gateway stores."""
         return self._previous is not None or self.conversation is not None
 
     def items(self) -> list[Any] | None:
-        """The whole expanded input for an upstream of another shape; None where it is the request's own. Raises NotFound."""
+        """The expanded input for an upstream of another shape; None when the request needs no expansion. Raises NotFound."""
         if not (self._continues or self._referenced):
             return None
         return self._stored + input_items.resolved(input_items.own_input(self._body), self._referenced, strict=True)
 
     def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
-        """The body for an upstream of the same shape that knows nothing of what is stored here; None when it goes up as it is."""
+        """The body with the input expanded, for an upstream of the same shape; None when the request needs no expansion."""
         if not (self._continues or self._referenced):
             return None
         body, domain = dict(self._body), candidate.domain
@@ -147,9 +147,10 @@ class Expansion:
 
 
 def allowed(services: Services, shape: str, body: Item, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """The candidates at which a caller of another API than responses may name what the request names; no answer of theirs is remembered.
+    """The candidates at which a caller of an API other than responses may use the names in its request.
 
-    What goes to an upstream of another shape holds no such name: the codecs refuse them. Raises NotFound when no candidate is left.
+    The gateway does not record what the answers of these APIs name, so no name counts as the caller's. An upstream of another shape is
+    sent no such name: the codecs refuse them. Raises NotFound when no candidate is left.
     """
     able = tuple(candidate for candidate in candidates if candidate.shape != shape or services.lets_through(candidate))
     if able == candidates or not (unseen := upstream_names.used_in_request(shape, body)):
@@ -160,11 +161,11 @@ def allowed(services: Services, shape: str, body: Item, candidates: tuple[Candid
 
 
 def native(candidate: Candidate) -> bool:
-    """Whether this upstream stores its responses itself."""
+    """Whether this upstream stores responses itself."""
     return candidate.speaks.stateful and candidate.capabilities.r_stateful
 
 
 def not_seen(names: dict[str, str]) -> errors.GatewayError:
-    """names: of things, with the fields that they stand in; not empty."""
+    """names: the field of the body by name; not empty. The error is about the first."""
     name, place = next(iter(names.items()))
     return errors.NotFound(f"'{name[:256]}' was not found for this API key.", param=place)

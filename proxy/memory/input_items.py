@@ -1,7 +1,7 @@
 """The input of a responses request, stored items and its own: pure functions over lists of items.
 
-Stored items stand before the request's own input, references among its own are replaced by the items that they name, and an upstream
-that knows neither gets all of them as plain items.
+Stored items precede the request's own input, references in its own input are replaced by the items that they name, and an upstream
+that stores neither gets all of them as plain items.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from ...codecs import errors
 from .records import Item, public
 
-# kind of call -> kind of its output
+# type of a call -> type of its output
 _OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 
 
@@ -25,7 +25,7 @@ def own_input(body: Item) -> list[Any]:
 
 
 def referred(item: Any) -> str | None:
-    """The id that an item_reference names; its type may be left out."""
+    """The id that an item_reference names, or None for another item. The API allows a reference without a type."""
     if not isinstance(item, dict) or not isinstance(item.get("id"), str):
         return None
     kind = item.get("type")
@@ -41,9 +41,9 @@ def bare_reasoning(item: Any) -> str | None:
 
 
 def resolved(items: Iterable[Any], referenced: Mapping[str, Item | None], strict: bool) -> list[Any]:
-    """The items with references, and reasoning named by its id alone, replaced; what stands there already (None) is left out.
+    """The items with references, and reasoning named by its id alone, replaced; what is already in the input (None) is left out.
 
-    strict: an unknown reference raises NotFound; else it stays for the upstream to look up.
+    strict: an unknown reference raises NotFound; otherwise it stays for the upstream to look up.
     """
     out = []
     for item in items:
@@ -64,7 +64,7 @@ def resolved(items: Iterable[Any], referenced: Mapping[str, Item | None], strict
 
 
 def without_cut_calls(stored: list[Any], own: Iterable[Any]) -> list[Any]:
-    """The stored items without calls that the token limit cut and that nobody answered: their turn ended there."""
+    """The stored items without calls that were cut off (status incomplete) and have no output."""
     cut = {item["call_id"] for item in stored if item.get("type") in _OUTPUTS and item.get("status") == "incomplete" and "call_id" in item}
     if not cut:
         return stored
@@ -74,9 +74,9 @@ def without_cut_calls(stored: list[Any], own: Iterable[Any]) -> list[Any]:
 
 
 def plain(item: Item, domain: str) -> Item | None:
-    """A stored item as a responses upstream takes it that has not seen it before: without an id of the gateway's making.
+    """A stored item for a responses upstream that has not seen it: without its id and status.
 
-    None for reasoning that is not whole, or of another domain than this one.
+    Reasoning stays as it is; None for reasoning without encrypted content, and for reasoning of another domain.
     """
     if item.get("type") != "reasoning":
         return {key: value for key, value in public(item).items() if key not in ("id", "status")}

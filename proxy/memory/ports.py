@@ -1,6 +1,6 @@
-"""What the memory needs of those above it, as protocols: the gateway, one exchange, its caller and its lane.
+"""What this package needs from the packages above it, as protocols: the gateway, an exchange, its caller and its lane.
 
-The rooms above import this one, never the other way round.
+The packages above import this one, never the reverse.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Services(Protocol):
     def state(self) -> State: ...
 
     def lets_through(self, candidate: Candidate) -> bool:
-        """Whether a caller may name at this upstream what the gateway has not seen it give to that caller."""
+        """Whether a caller may use names at this upstream that no answer has given to that caller."""
 
 
 class Caller(Protocol):
-    """Who is answered: a connection."""
+    """The connection that an answer is sent to."""
 
     @property
     def committed(self) -> bool:
@@ -42,23 +42,23 @@ class Caller(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether nobody listens any more."""
+        """Whether the connection is closed."""
 
     def start(self, headers: Mapping[str, str], first: bytes) -> Awaitable[Any] | None:
-        """Begin a stream."""
+        """Begin a stream. Await the result, if any, before the next write."""
 
     def write(self, data: bytes) -> Awaitable[Any] | None:
-        """Go on with it. What is returned is to be awaited before the next write."""
+        """Continue the stream. Await the result, if any, before the next write."""
 
     async def finish(self, last: bytes = b"") -> None:
-        """End it."""
+        """End the stream."""
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """A whole answer."""
+        """Send a complete answer."""
 
 
 class Asked(Protocol):
-    """One exchange of a responses caller, as its Turn sees it."""
+    """The members of an exchange that its Turn uses."""
 
     turn: Turn | None
 
@@ -82,33 +82,33 @@ class Asked(Protocol):
     def own_headers(self) -> dict[str, str]: ...
 
     def give_up(self) -> None:
-        """End it."""
+        """End the exchange."""
 
     def go_on_as(self, job: Job) -> None:
-        """Write to the job from now on, as a stream; the caller has its answer."""
+        """Write to the job from now on, as a stream; the caller has been answered."""
 
 
 class Answer(Protocol):
-    """An answer that is streamed, as what writes it out knows it. response: the whole object, once it has ended."""
+    """A streamed answer, as its encoder knows it. response: the complete object, set when the answer has ended."""
 
     response: Item | None
 
     def fail(self, error: errors.GatewayError) -> bytes:
-        """The failure, instead of the end."""
+        """The bytes of a failure that replaces the end of the answer."""
 
 
 class Lane(Protocol):
-    """error: why the answer failed."""
+    """A lane whose response may be stored. error: why the answer failed."""
 
     error: errors.GatewayError | None
 
     @property
     def usage(self) -> Any:
-        """What the upstream counted, as far as the answer has said it."""
+        """The usage that the upstream has reported so far."""
 
     @property
     def answer(self) -> Any:
-        """An Answer, of a lane whose response is stored."""
+        """An Answer when the response is stored."""
 
     def fail(self, error: errors.GatewayError) -> bytes:
-        """The failure, instead of the end that could not be stored."""
+        """The bytes of a failure that replaces the end of an answer that could not be stored."""

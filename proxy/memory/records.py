@@ -1,9 +1,8 @@
-"""Stored responses: what one consists of, and the chain that `previous_response_id` makes of them.
+"""Stored responses: what a record consists of, and the chain that `previous_response_id` links.
 
-Each record holds its own input and output items only, and the ids of its nearest ancestors, so that a conversation of a thousand
-turns is read in a few questions. How deep and how heavy the chain is by now stands in every record: a chain that is too long is
-refused before it is read. Ids belong to the access key that made them: they are part of every entry's name, and to another caller
-they do not exist.
+A record holds only its own input and output items and the ids of its nearest ancestors, so that a chain of a thousand records is read
+in a few batches. It also holds the depth and the weight in bytes of its chain: a chain that is too long is refused before it is read.
+An id is visible only to the access key that created it: the key's owner is part of the name of every entry.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ from .stores import Entry, Store
 
 Item = dict[str, Any]
 
-CHAIN_LIMIT = 1000  # records of one conversation
-WEIGHT_LIMIT = 32 * 1024 * 1024  # bytes of a conversation's items
+CHAIN_LIMIT = 1000  # records in a chain
+WEIGHT_LIMIT = 32 * 1024 * 1024  # bytes of the items of a chain or a conversation
 NEAREST = 32  # ancestors that a record names
-REFERENCES_LIMIT = 1000  # item_references of one request
-NAMES_LIMIT = 1000  # names of an upstream's things that one request may use, or that are remembered of one answer
+REFERENCES_LIMIT = 1000  # item_references in a request
+NAMES_LIMIT = 1000  # upstream names in a request, and those recorded of one answer
 
 FINAL = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
-# members of a stored item that are the gateway's own: what a provider wants back of reasoning, and whose it is
+# members of a stored reasoning item that callers do not see: what its provider requires in a later request, and its domain
 PRIVATE = frozenset({"dragoman_blocks", "dragoman_text", "dragoman_domain"})
 
-# what stands in a record's head besides its items
+# the members of a record's head besides its items
 _HEAD = (
     "created_at",
     "status",
@@ -61,19 +60,19 @@ _PREFIXES = {
 
 @dataclass(slots=True)
 class Record:
-    """One stored response of the gateway's own. created_at: seconds since the epoch."""
+    """A response that the gateway stores. created_at: seconds since the epoch."""
 
     id: str
     created_at: float
     status: str
     input: list[Item]
-    output: list[Item]  # a failed or cancelled response's too, though no request continues with it
+    output: list[Item]  # also of a failed or cancelled response, though requests that continue it leave it out
     response: Item = field(default_factory=dict)  # the response object without its output; {} when only the items were read
     parent: str | None = None
-    ancestors: list[str] = field(default_factory=list)  # the nearest first, the parent included
+    ancestors: list[str] = field(default_factory=list)  # at most NEAREST ids, the parent first
     depth: int = 1
-    above: int = 0  # bytes of the items of all its ancestors
-    weight: int = 0  # of its own besides; known once it is written
+    above: int = 0  # bytes of the items of all ancestors
+    weight: int = 0  # `above` plus the bytes of its own items; set by Records.put
     conversation: str | None = None
     upstream: str = ""
     background: bool = False
@@ -85,19 +84,19 @@ class Record:
 
     @property
     def continued_items(self) -> list[Item]:
-        """The items that a request which continues this response begins with."""
+        """The items of this response that precede the input of a request that continues it."""
         return self.input + (self.output if self.status not in ("failed", "cancelled") else [])
 
     def shown(self, encrypted: bool = False) -> Item:
-        """The response object as callers see it. encrypted: with what reasoning is replayed by, where that may be shown."""
+        """The response object as callers see it. encrypted: include the encrypted content of reasoning."""
         return self.response | {"output": [_sealed(item) if encrypted else public(item) for item in self.output]}
 
 
 @dataclass(slots=True)
 class Native:
-    """A response that an upstream stores itself. provider: the entry's name. model: what the caller asked for.
+    """A response that an upstream stores. provider: the router's mark of the upstream. model: as the caller requested it.
 
-    background: it runs there on its own, and what it has used is learned when somebody reads it.
+    background: the upstream runs it in the background; its usage is known when a caller reads it.
     """
 
     provider: str
@@ -106,7 +105,7 @@ class Native:
 
 
 def known(id: Any) -> bool:
-    """Whether a text from outside could be an id at all."""
+    """Whether a value from a caller or an upstream has the form of an id."""
     return isinstance(id, str) and _ID.fullmatch(id) is not None
 
 
@@ -115,12 +114,12 @@ def entry_name(owner: str, id: str) -> str:
 
 
 def share(owner: str) -> str:
-    """What an owner's entries count against; nothing where all callers are one."""
+    """The share of the store that an owner's entries count against; "" when callers have no keys."""
     return digest(owner, 16) if owner else ""
 
 
 def public(item: Item) -> Item:
-    """The item without what is the gateway's own."""
+    """The item without the gateway's private members."""
     return {key: value for key, value in item.items() if key not in PRIVATE} if PRIVATE & item.keys() else item
 
 
@@ -132,9 +131,9 @@ def _sealed(item: Item) -> Item:
 
 
 def named(items: Iterable[Any], nonce: str, start: int = 0) -> list[Item]:
-    """The items of a request as they are stored: each with a type and an id, the caller's own where it has one.
+    """The items of a request as they are stored: each with a type and an id, which is minted where the caller gave none.
 
-    A minted id holds the nonce of the response or conversation that it belongs to, so that it can be found by it.
+    A minted id contains the nonce of its response or conversation, through which the item can be found.
     """
     complete = []
     for number, item in enumerate((item for item in items if isinstance(item, dict)), start):
@@ -146,13 +145,13 @@ def named(items: Iterable[Any], nonce: str, start: int = 0) -> list[Item]:
 
 
 def continued(parent: Record) -> dict[str, Any]:
-    """The fields of a record that tell of its place behind another."""
+    """The fields of a record that link it to its parent."""
     nearest = [parent.id, *parent.ancestors][:NEAREST]
     return {"parent": parent.id, "ancestors": nearest, "depth": parent.depth + 1, "above": parent.weight}
 
 
 def listed(item: Item) -> Item:
-    """An input item as lists show it: content as parts, and a status."""
+    """An input item as list endpoints show it: with its content as parts, and a status."""
     item = public(item)
     if item.get("type") == "message":
         content = item.get("content")
@@ -165,14 +164,14 @@ def listed(item: Item) -> Item:
 
 
 class Records:
-    """The responses of all callers, over a store."""
+    """The responses of all callers, in a store."""
 
     def __init__(self, store: Store, ttl: float) -> None:
         self._store = store
         self._ttl = ttl
 
     async def find(self, owner: str, id: Any) -> Record | Native | None:
-        """What is known of an id; of a record its items, not the response object."""
+        """Return the record of an id without its response object; None when there is none."""
         if not known(id):
             return None
         raw = (await self._store.get([entry_name(owner, id)], "head"))[0]
@@ -183,10 +182,10 @@ class Records:
         while isinstance(record := await self.find(owner, id), Record):
             raw = (await self._store.get([entry_name(owner, id)], "object"))[0]
             if raw is None:
-                return None  # deleted in between
+                return None  # deleted in the meantime
             record.response = jsontext.loads(raw)
             if record.response["status"] == record.status:
-                break  # else it was written anew in between
+                break  # otherwise it was written again in the meantime
         return record
 
     async def put(self, owner: str, record: Record) -> None:
@@ -201,14 +200,14 @@ class Records:
         await self._store.put(Entry(own, parts, record.created_at + self._ttl, aliases, share(owner)))
 
     async def claim(self, owner: str, id: str, native: Native, names: Iterable[str] = ()) -> None:
-        """Remember which upstream stores a response, whose it is, and what else of the upstream's it named."""
+        """Record which upstream stores a response, its owner, and the upstream names that the answer contains."""
         if known(id):
             head = jsontext.dumps({"native": native.provider, "model": native.model, "background": native.background})
             aliases = tuple(entry_name(owner, name) for name in islice(filter(known, names), NAMES_LIMIT))
             await self._store.put(Entry(entry_name(owner, id), {"head": head}, time() + self._ttl, aliases, share(owner)))
 
     async def owned(self, owner: str, names: Iterable[str]) -> set[str]:
-        """Which of these an answer has named to this owner."""
+        """The names among these that an answer has given to this owner. Raises ClientFault above NAMES_LIMIT."""
         wanted = [name for name in dict.fromkeys(names) if known(name)]
         if len(wanted) > NAMES_LIMIT:
             raise errors.ClientFault(f"More than {NAMES_LIMIT} names of files and the like.", param="input")
@@ -216,16 +215,16 @@ class Records:
         return {name for name, place in zip(wanted, places, strict=True) if place is not None}
 
     async def charge(self, owner: str, id: str, holder: str) -> bool:
-        """Whether what a background response has used is to be charged by this holder: it is by the first that asks."""
+        """Whether this holder is the first to ask, and therefore charges the usage of a background response."""
         return await self._store.lease(f"{entry_name(owner, id)}/charge", holder, self._ttl)
 
     async def delete(self, owner: str, id: str) -> None:
         await self._store.delete(entry_name(owner, id))
 
     async def chain(self, owner: str, last: Record) -> list[Record]:
-        """The record and all its ancestors, the oldest first.
+        """The record and all its ancestors, oldest first.
 
-        Raises ClientFault: context_too_long over the limits, previous_response_not_found when a link is gone.
+        Raises ClientFault: context_too_long above the limits, previous_response_not_found when a link was deleted.
         """
         if last.depth > CHAIN_LIMIT or last.weight > WEIGHT_LIMIT:
             raise too_long("previous_response_id")
@@ -240,7 +239,7 @@ class Records:
         return links[::-1]
 
     async def items(self, owner: str, ids: Sequence[str]) -> dict[str, Item]:
-        """The stored items with these ids, in whatever response of the owner they stand."""
+        """The stored items with these ids, from any response of the owner. Raises ClientFault above REFERENCES_LIMIT."""
         wanted = [id for id in dict.fromkeys(ids) if known(id)]
         if len(wanted) > REFERENCES_LIMIT:
             raise errors.ClientFault(f"More than {REFERENCES_LIMIT} item references.", param="input")
@@ -255,7 +254,7 @@ class Records:
 
 
 def conversation_of(item_id: str) -> str | None:
-    """The conversation that a minted item id names, if it is one of those."""
+    """The id of the conversation that a minted item id may belong to; None for other ids."""
     nonce = _NONCE.search(item_id)
     return f"conv_{nonce[1]}" if nonce else None
 

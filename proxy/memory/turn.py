@@ -1,11 +1,11 @@
-"""The state of the Responses API as one request meets it: what it continues, and what is stored of its answer.
+"""The state of the Responses API in one request: what it continues, and what is stored of its answer.
 
-A Turn is made for every request of a responses caller, and costs the store nothing unless the request uses it. Over an upstream that
-stores responses itself (`r.stateful`) the gateway only remembers whose a response is; over every other the gateway stores it: the
-request's own items and the answer's, and the id of the previous response. It is stored before the caller is told of the answer's end,
-and when that fails the caller is told of the failure instead.
+A Turn is created for every request of a responses caller; it accesses the store only when the request uses state. If the upstream
+stores responses itself (`r.stateful`), the gateway records only the owner of the response. Otherwise the gateway stores the request's
+own items, the answer's items and the id of the previous response. It does so before the end of the answer is sent; when storing fails,
+the caller gets an error instead of the end.
 
-The model has been paid by then, so storing an answer waits for a store that is away, as long as one request may.
+By then the model has been paid for, so storing an answer waits for an unavailable store as long as `patience` allows.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ ENCRYPTED = "reasoning.encrypted_content"
 
 
 class State:
-    """The memory of one worker, over a store that it may share with others."""
+    """Responses, conversations and background jobs of one worker, in a store that workers and replicas may share."""
 
     def __init__(self, store: Store, ttl: float, reasoning_ttl: float = 0.0) -> None:
-        """ttl: seconds that a response, or a conversation after its last change, is stored. reasoning_ttl: as of Seals."""
+        """ttl: seconds that a response is stored, and a conversation after its last change. reasoning_ttl: as of Seals."""
         self.store = store
         self.records = Records(store, ttl)
         self.conversations = Conversations(store, ttl)
@@ -52,9 +52,9 @@ class State:
         self._doubtful = False  # the last write failed
 
     async def begin(self, exchange: Asked, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """Give an exchange of the responses shape its Turn; returns the candidates that can go on from where it goes on.
+        """Give an exchange of the responses shape its Turn; return the candidates that can serve the request.
 
-        Raises ClientFault; and GatewayError while an answer could not be stored.
+        Raises ClientFault; raises GatewayError when an answer could not be stored.
         """
         if not exchange.speaks.stateful:
             return allowed(exchange.services, exchange.shape, exchange.scan.value, candidates)
@@ -63,7 +63,7 @@ class State:
             return await turn.begin(candidates)
 
     async def ensure_writable(self) -> None:
-        """Before a model is paid for an answer that could not be stored. Raises GatewayError while the store takes no writes."""
+        """Raise GatewayError when the store accepts no writes, before the model is paid for an answer that could not be stored."""
         if isinstance(self.store, Guard):
             self.store.check()
         if self._doubtful:
@@ -74,7 +74,7 @@ class State:
         self._doubtful = True
 
     async def found(self, owner: str, id: str) -> Record | Native | None:
-        """What GET shows: with the response object, and never unfinished when nobody works at it any more."""
+        """The record for GET, with its response object; marked failed when the gateway that ran it has died."""
         with patience():
             record = await self.records.whole(owner, id)
             return await self.background.settled(owner, record) if isinstance(record, Record) else record
@@ -90,14 +90,14 @@ Keeping = Literal["here", "upstream"]
 
 
 class Turn(Expansion):
-    """One request of a responses caller. job: it runs in the background as that."""
+    """The state of one request of a responses caller. job: set when the gateway runs it in the background."""
 
     def __init__(self, exchange: Asked) -> None:
         super().__init__(exchange.services, exchange.owner, exchange.scan.value)
         self._exchange = exchange
         self.id = f"resp_{exchange.nonce}"
         self.job: Job | None = None
-        self.owed = False  # a background response of an upstream's own: who reads its end first is charged for it
+        self.owed = False  # the usage of a background response that the upstream runs is not yet charged
         self._upstream_id = ""
         self._background = False
         self._streamed = exchange.stream  # as the caller asked
@@ -105,10 +105,10 @@ class Turn(Expansion):
         self._claim: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
 
-    # ---- before the request goes up ----
+    # ---- before the request is sent ----
 
     async def begin(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """As `find`; the caller of a background response is answered. Raises GatewayError too while nothing could be stored."""
+        """As `find`; also answers the caller of a background response. Raises GatewayError when an answer could not be stored."""
         candidates = await self.find(candidates)
         if self._in_background:
             candidates = self._into_background(candidates)
@@ -119,21 +119,21 @@ class Turn(Expansion):
         return candidates
 
     async def _enter(self, id: str) -> None:
-        """A conversation is used by one request at a time."""
+        """Lock the conversation: one request at a time may use it."""
         await self._state.conversations.lock(self._owner, id, self._exchange.nonce)
         self.conversation = id
         self._renewal = task_apart(self._renew(id))
         await super()._enter(id)
 
     async def _leave(self) -> None:
-        """The conversation may be used by another request."""
+        """Unlock the conversation."""
         renewal, self._renewal = self._renewal, None
         if renewal is not None:
             renewal.cancel()
             try:
                 await self._state.conversations.unlock(self._owner, self.conversation or "", self._exchange.nonce)
             except errors.GatewayError:
-                pass  # it ends by itself
+                pass  # the lock expires
 
     async def _renew(self, id: str) -> None:
         while True:
@@ -144,7 +144,7 @@ class Turn(Expansion):
                 log.warning("the lock of %s was not renewed: %s", id, error.detail or error.message)
 
     def _into_background(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """An upstream that stores its responses itself also runs them itself; for every other the gateway does."""
+        """Decide who runs a background response: an upstream that stores responses, otherwise the gateway."""
         if native(candidates[0]) and self.conversation is None:
             return tuple(candidate for candidate in candidates if native(candidate))
         if self._body.get("store") is False:
@@ -155,7 +155,7 @@ class Turn(Expansion):
     async def _go_on(self) -> None:
         """Answer the caller of a background response at once.
 
-        From then on the exchange speaks to the job, and the caller hears of it from the log.
+        From then on the exchange writes to the job, and the caller reads from the job's log.
         """
         exchange = self._exchange
         reply = self.adorn(Reply(Request("responses", exchange.scan.model or "", self._body), created=self._created))
@@ -171,20 +171,20 @@ class Turn(Expansion):
         self._body["stream"] = True
         exchange.go_on_as(self.job)
 
-    # ---- as the request goes up ----
+    # ---- when the request is sent ----
 
     def stores(self, candidate: Candidate) -> bool:
-        """Whether the gateway, not the upstream, would store an answer of this candidate."""
+        """Whether the gateway rather than the upstream stores this candidate's answer, if it is stored at all."""
         return self._background or self.conversation is not None or not native(candidate)
 
     def keeping(self, candidate: Candidate) -> Keeping | None:
-        """Who stores an answer of this candidate; None: nobody."""
+        """Who stores this candidate's answer; None: it is not stored."""
         if self.stores(candidate):
             return "here" if self._writes else None
         return "upstream" if self._writes or self._names_containers(candidate) else None
 
     def _names_containers(self, candidate: Candidate) -> bool:
-        """Whether the answer may name what outlives it, though it is not stored, and whose that is must be known then."""
+        """Whether the answer may name containers whose owner must be recorded: they outlive an answer that is not stored."""
         return not self._services.lets_through(candidate) and upstream_names.makes_containers(self._body)
 
     @property
@@ -192,7 +192,7 @@ class Turn(Expansion):
         return self._body.get("store") is not False or self.conversation is not None
 
     def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
-        """As of Expansion; and the upstream is told to store nothing of what is stored here."""
+        """As Expansion.inlined; sets `store` to false for an answer that the gateway stores, and asks for encrypted reasoning."""
         body = super().inlined(candidate, ledger)
         if not self.stores(candidate) or (body is None and self._body.get("store") is False):
             return body
@@ -205,7 +205,7 @@ class Turn(Expansion):
         return body
 
     def adorn(self, reply: Reply) -> Reply:
-        """Write into a reply what the answer says of the state."""
+        """Set the members of a reply that the answer shows of the state."""
         previous = self._body.get("previous_response_id")
         reply.response_id = self.id
         reply.previous_response_id = previous if isinstance(previous, str) else None
@@ -214,17 +214,17 @@ class Turn(Expansion):
             reply.announced, reply.created = ANNOUNCED, self._created
         return reply
 
-    # ---- as the answer comes down ----
+    # ---- while the answer is received ----
 
     def claimed(self, id: str, candidate: Candidate) -> asyncio.Task[None]:
-        """An answer that the upstream stores has this id: remember whose it is. The task is to be awaited before content is sent."""
+        """Record the owner of an answer that the upstream stores under this id. Await the task before sending content."""
         self._upstream_id, self.owed = id, self._in_background
         self._claim = asyncio.create_task(self._remember(id, candidate))
         return self._claim
 
     @property
     def _in_background(self) -> bool:
-        """Whether the caller asked for a response in the background, whoever runs it."""
+        """Whether the caller requested a background response, whether the upstream or the gateway runs it."""
         return self._body.get("background") is True
 
     async def _remember(self, id: str, candidate: Candidate, names: set[str] | None = None) -> None:
@@ -234,7 +234,7 @@ class Turn(Expansion):
             await self._state.records.claim(self._owner, id, record, names or ())
 
     async def _remember_names(self, response: Item | None, candidate: Candidate) -> None:
-        """What an answer of an upstream named is its caller's to name again."""
+        """Record the names in an upstream's answer: its caller may use them again."""
         if response is None or self._services.lets_through(candidate):
             return
         names = upstream_names.named_in_answer(response)
@@ -242,7 +242,7 @@ class Turn(Expansion):
             await self._remember(response["id"], candidate, names)
 
     async def keep(self, lane: Lane, candidate: Candidate, tail: bytes) -> bytes:
-        """Store a streamed answer that has ended, well or not; returns what to write: `tail`, or that it could not be stored."""
+        """Store a streamed answer that has ended or failed. Returns the bytes to send: `tail`, or an error when storing failed."""
         answer = lane.answer
         response: Item | None = getattr(answer, "response", None)
         try:
@@ -265,12 +265,12 @@ class Turn(Expansion):
         return tail
 
     async def keep_whole(self, collector: Any, candidate: Candidate) -> None:
-        """Store an answer of another shape. Raises GatewayError when it cannot be stored."""
+        """Store a complete answer of another shape. Raises GatewayError when it cannot be stored."""
         if self._writes:
             await self._ensure(self._store(collector.response, collector.raw_reasoning, candidate))
 
     async def keep_body(self, reply: Reply, candidate: Candidate, value: Item, body: bytes) -> bytes:
-        """Store a whole answer of the same shape; returns it as the caller gets it. Raises GatewayError when it cannot be stored."""
+        """Store a complete answer of the same shape; return the body for the caller. Raises GatewayError when it cannot be stored."""
         keeping = self.keeping(candidate)
         if keeping == "here":
             value = own_answer(reply, value)
@@ -285,12 +285,12 @@ class Turn(Expansion):
         return body
 
     async def _charge(self, usage: Any) -> None:
-        """The end of an upstream's own background response was seen by this request, if it says what was used."""
+        """Charge the usage of a background response that the upstream runs, if this request is the first to see it."""
         if self.owed and usage is not None:
             try:
                 self.owed = not await self._state.records.charge(self._owner, self._upstream_id, self._exchange.nonce)
             except errors.GatewayError:
-                self.owed = False  # rather twice than never
+                self.owed = False  # the usage may be charged twice, but never not at all
 
     async def _ensure(self, writing: Coroutine[Any, Any, None]) -> None:
         try:
@@ -301,7 +301,7 @@ class Turn(Expansion):
             raise
 
     async def failed(self, error: errors.GatewayError) -> None:
-        """The request failed before any of its answer was sent; of one in the background that is stored too."""
+        """The request failed before any of its answer was sent: store the failure of a background response."""
         if self.job is None:
             return
         reply = self.adorn(Reply(Request("responses", self._exchange.scan.model or "", self._body), created=self._created))
@@ -326,10 +326,10 @@ class Turn(Expansion):
             await self._state.records.put(self._owner, record)
         if self.conversation is not None and record.status != "failed":
             await self._add(self.conversation, record)
-        await self._leave()  # before the caller is told: its next request may come at once
+        await self._leave()  # before the end is sent: the caller's next request may follow at once
 
     async def _add(self, conversation: str, record: Record) -> None:
-        """To the conversation; the record goes again when that fails."""
+        """Add the record's items to the conversation; delete the record when that fails."""
         conversations = self._state.conversations
         try:
             await conversations.lock(self._owner, conversation, self._exchange.nonce)
@@ -357,7 +357,7 @@ class Turn(Expansion):
     # ---- the end ----
 
     async def release(self) -> None:
-        """The exchange is over."""
+        """Release what the exchange holds, when it has ended."""
         if self._claim is not None:
             await asyncio.wait([self._claim])
         await self._leave()
@@ -366,12 +366,12 @@ class Turn(Expansion):
 
 
 def _private(item: Item, raw: Any, candidate: Candidate | None) -> Item:
-    """An output item as it is stored: with what its provider wants back of it."""
+    """An output item as it is stored: reasoning with what its provider requires in a later request."""
     if item.get("type") != "reasoning" or candidate is None:
         return item
     own = {"dragoman_domain": candidate.domain}
     if isinstance(raw, str):
         return item | own | {"dragoman_text": raw}
-    if raw and raw[0].get("type") == "reasoning":  # a responses upstream's
+    if raw and raw[0].get("type") == "reasoning":  # from a responses upstream
         return item | own | {"encrypted_content": raw[0]["encrypted_content"]}
     return item | own | ({"dragoman_blocks": raw} if raw else {})

@@ -1,7 +1,7 @@
-"""Names of what an upstream keeps for all callers of the gateway's key: items, files, vector stores, containers.
+"""Upstream names: ids of items, files, vector stores and containers that an upstream stores for all users of the gateway's key.
 
-Pure functions: which of them a request uses, and which an answer gave. Whose they are stands in records.py. Skills and saved prompts are
-not among them: they belong to the account's operator, and no caller makes one through the gateway.
+Pure functions that find them in requests and answers; records.py records their owners. Skills and saved prompts are not included: they
+belong to the account's operator, and no caller can create one through the gateway.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from ...codecs.registry import SHAPES, STATEFUL
 from . import input_items
 from .records import Item
 
-# members that are not looked into: a caller's own words, in which a property may have any name, and citations, which are only shown
+# members that are not searched: content of the caller's own, where a property may have any name, and citations, which are only shown
 _OWN_WORDS = frozenset({"parameters", "input_schema", "schema", "input", "annotations", "citations", "results"})
-_RESULT = "_tool_result"  # the end of the type of what a server's tool gave, which is only history
+_RESULT = "_tool_result"  # suffix of the types of server tool results, which the upstream does not look up
 
 # tools that make containers, which outlive a response that is not stored
 _MAKERS = frozenset({"code_interpreter", "shell"})
@@ -25,7 +25,7 @@ _CONTENT = {"reasoning": ("encrypted_content", "content"), "compaction": ("encry
 
 
 def used_in_request(shape: str, body: Item) -> dict[str, str]:
-    """Each file, vector store and container that a request names, and the field of the body that it stands in."""
+    """The files, vector stores and containers that a request names, each with the field of the body that contains it."""
     places, naming = SHAPES[shape].upstream_names
     names: dict[str, str] = {}
     for place in places:
@@ -60,14 +60,14 @@ def _is_looked_up(item: Item) -> bool:
 
 
 def named_in_answer(response: Item) -> set[str]:
-    """What a response object gave to its caller: the ids of its items, and what stands in them."""
+    """The names that a response object gives to its caller: the ids of its items and the names in them."""
     output = response.get("output")
     items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
     return {item["id"] for item in items if isinstance(item.get("id"), str)} | set(_named(items, STATEFUL.upstream_names.members))
 
 
 def makes_containers(body: Item) -> bool:
-    """Whether a responses request has a tool whose containers can be named later."""
+    """Whether a responses request has a tool that creates containers, which later requests can name."""
     tools = body.get("tools")
     return isinstance(tools, list) and any(isinstance(tool, dict) and str(tool.get("type")) in _MAKERS for tool in tools)
 

@@ -1,4 +1,4 @@
-"""The log: one line per request on stderr, as JSON or for people; never a prompt, an answer or a credential."""
+"""The log: one line per request on stderr, as JSON or as text. It contains no prompt, answer or credential."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from . import stderr
 from .account import Account, Call
 
 FORMATS = ("json", "text")
-PAUSE = 0.02  # seconds between two writes
-NAMES = 50  # of dropped or adapted fields in a line
+PAUSE = 0.02  # seconds between writes
+NAMES = 50  # dropped or adapted fields named in a line
 MESSAGE, TRIED_MESSAGE = 300, 200  # characters of an error's message, and of one in `tried`
 
 
 def line(account: Account) -> dict[str, Any]:
-    """What is said of one exchange."""
+    """The members of an exchange's line."""
     last, error = account.last, account.error
     found: dict[str, Any] = {
         "time": _stamp(account.time),
@@ -52,7 +52,7 @@ def line(account: Account) -> dict[str, Any]:
 
 
 def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
-    """What the attempt that decided brought."""
+    """Add the members about the last attempt."""
     found["upstream"] = last.target.upstream
     found["upstream_api"] = last.target.shape
     found["lane"] = last.lane
@@ -80,7 +80,7 @@ def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
 
 
 def _tried(call: Call) -> str:
-    """Where an attempt went and why, in the words of `explain`, and what came of it."""
+    """An attempt as `explain` describes it, and its outcome."""
     if not call.error:
         return f"{call.target.explained}; answered"
     return f"{call.target.explained}; failed, {call.error}: {call.error_message[:TRIED_MESSAGE]}"
@@ -101,7 +101,7 @@ def _ms(seconds: float) -> float:
 
 
 class Journal:
-    """Writes the lines: at once where they are few, together where several come within PAUSE."""
+    """Writes the lines, in batches at least PAUSE seconds apart."""
 
     def __init__(self, form: str = "json") -> None:
         self._line = as_text if form == "text" else as_json
@@ -110,13 +110,13 @@ class Journal:
         self._flushed = 0.0  # monotonic seconds
 
     def write(self, found: dict[str, Any]) -> None:
-        """Inside the running loop."""
+        """Add a line. Requires a running event loop."""
         if not self._lines:
             asyncio.get_running_loop().call_later(max(0.0, self._flushed + PAUSE - monotonic()), self.flush)
         self._lines.append(self._line(found))
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the pending lines."""
         if not self._lines:
             return
         text = "\n".join(self._lines) + "\n"
@@ -126,11 +126,11 @@ class Journal:
             self._out.write(text)
             self._out.flush()
         except (OSError, ValueError):
-            pass  # nobody reads it any more; the gateway goes on
+            pass  # stderr is closed; the gateway continues
 
 
 def as_json(found: dict[str, Any]) -> str:
-    """A line for programs. What a terminal would obey or not show is escaped."""
+    """A line of JSON. Characters that are not printable are escaped, so that a terminal does not interpret them."""
     try:
         text = orjson.dumps(found, default=str).decode()
     except TypeError:  # a lone surrogate, or an integer of more than 64 bits
@@ -139,7 +139,7 @@ def as_json(found: dict[str, Any]) -> str:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """A line for people: what always matters first, then what is out of the ordinary."""
+    """A line of text: the main members first, then the others as name=value."""
     parts = [found["time"], str(found["status"]), found["operation"]]
     if "upstream" in found:
         arrow = ">" if found["lane"] == "events" else "="
@@ -174,7 +174,7 @@ _IN_TEXT = frozenset(
 
 
 def _plain(value: Any) -> str:
-    """A value that cannot be taken for another field, another line, or an order to the terminal."""
+    """A value escaped and quoted so that it cannot be read as another field, another line or a terminal sequence."""
     text = shown(",".join(map(str, value)) if isinstance(value, list) else str(value))
     if text and not any(c in text for c in ' "='):
         return text
@@ -182,14 +182,14 @@ def _plain(value: Any) -> str:
 
 
 def shown(text: str) -> str:
-    """The text with everything escaped that is no visible character: line breaks, controls, what turns the direction of writing."""
+    """The text with unprintable characters escaped: line breaks, controls, changes of writing direction."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class LogFormat(logging.Formatter):
-    """Everything else that is logged (start, stop, tracebacks), in the journal's form."""
+    """Formats everything else that is logged (start, stop, tracebacks) like the journal's lines."""
 
     def __init__(self, form: str) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -199,7 +199,7 @@ class LogFormat(logging.Formatter):
         if self._json:
             return self._as_json(record)
         text = shown(f"{self.formatTime(record)} {record.levelname} {record.name}: {record.getMessage()}")
-        if record.exc_info:  # its lines stand further right: none of them looks like a record's first
+        if record.exc_info:  # indented, so that no line looks like the first of a record
             text += "".join(f"\n    {shown(line)}" for line in self.formatException(record.exc_info).split("\n"))
         return text
 
@@ -216,14 +216,14 @@ class LogFormat(logging.Formatter):
 
 
 def set_up(form: str) -> None:
-    """Log to standard error, which can hold nobody up from now on."""
+    """Log to standard error, without ever blocking on it."""
     lines = LogFormat(form)
     stderr.install(lambda count: lines.format(_dropped(count)) + "\n")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(lines)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
-    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # the journal has a line of its own for each request
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # the journal logs requests
     logging.getLogger("tornado.general").setLevel(logging.WARNING)
 
 

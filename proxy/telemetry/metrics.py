@@ -1,9 +1,8 @@
-"""Counts for Prometheus: one call when an exchange is over, one when a stream begins; nothing for an event.
+"""Metrics for Prometheus: one call when an exchange has ended and one when a stream begins; none per event.
 
-Strategy: prometheus-client does the counting. With one process its values live in memory. With several each worker writes its own
-file of a common folder (the library's multiprocess mode), named after the worker's number and not after its process: who takes
-the place of a dead worker goes on with its counts, so that no sum ever falls and no file is left over. Whoever shows the metrics
-adds the files up.
+Strategy: prometheus-client counts. In a single process its values are in memory. With several, each worker writes to its own files in
+a common folder (the library's multiprocess mode), named after the worker's number rather than its process: the successor of a dead
+worker continues its counts, so that no sum decreases and no file is left over. `collected` adds the files up.
 
 Labels are bounded: a model that no entry declares and a field beyond the first FIELDS are counted as `other`.
 """
@@ -32,7 +31,7 @@ from .account import Account, Call
 
 OTHER = "other"
 NONE = "none"  # no upstream was chosen
-FIELDS = 256  # names of dropped fields that are told apart
+FIELDS = 256  # dropped fields with labels of their own
 FIELD_LENGTH = 80
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it from the environment only
@@ -41,29 +40,29 @@ _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 
 _number = 0  # of this worker
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per metric, which is not needed
 
 
 def share(folder: str) -> None:
-    """Keep the metrics of this process and of those it will fork in this folder. Call before Metrics is made."""
+    """Store the metrics of this process and of its forks in this folder. Call before creating Metrics."""
     os.environ[_FOLDER] = folder
     values.ValueClass = values.MultiProcessValue(lambda: _number)  # type: ignore[no-untyped-call]
 
 
 def unshare() -> None:
-    """The end of `share`."""
+    """Undo `share`."""
     os.environ.pop(_FOLDER, None)
     values.ValueClass = values.MutexValue
 
 
 def count_as(number: int) -> None:
-    """This process is the worker of this number, from 1 on; no two live ones share one."""
+    """Set the number of this worker, from 1; unique among live workers."""
     global _number
     _number = number
 
 
 class Metrics:
-    """One worker's."""
+    """The metrics of one worker."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -104,16 +103,16 @@ class Metrics:
         self.log_dropped = Counter(
             "dragoman_log_lines_dropped", "Lines of the log that were dropped because nobody read standard error.", registry=registry
         )
-        # the library's own look-up of a child costs more than counting
+        # the library's own lookup of a child costs more than counting
         self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
-        self.streams.set(0)  # what a dead worker of this number left open
+        self.streams.set(0)  # a dead worker of this number may have left streams open
 
     def opened(self) -> None:
-        """A stream begins; its `settled` will be called."""
+        """A stream begins; `settled` must follow."""
         self.streams.inc()
 
     def settled(self, account: Account, declared: Callable[[str], bool]) -> None:
-        """An exchange is over. declared: whether a model's name may be a label."""
+        """An exchange has ended. declared: whether a model's name may be a label."""
         last = account.last
         if account.stream:
             self.streams.dec()
@@ -163,7 +162,7 @@ class Metrics:
                 self.upstream_errors.labels(call.error).inc()
 
     def _field(self, shape: str, api: str, field: str) -> tuple[str, str, str]:
-        """The labels of a dropped field: the caller can send any name."""
+        """The labels of a dropped field, bounded because the caller can send any name."""
         labels = (shape, api, field)
         if labels in self._fields:
             return labels
@@ -173,7 +172,7 @@ class Metrics:
         return labels
 
     def text(self) -> bytes:
-        """Everything in Prometheus' text format: this process's."""
+        """The metrics of this process in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
@@ -185,11 +184,11 @@ def _labels(account: Account, last: Call | None, declared: Callable[[str], bool]
     return account.shape, target.shape, target.provider, target.model if declared(target.upstream) else OTHER, code
 
 
-# ---- to show ----
+# ---- exposition ----
 
 
 def collected(folder: str, workers: Iterable[tuple[int, int]]) -> bytes:
-    """The sum over all workers of a `share`d folder, and each worker's own process figures. workers: number and process id."""
+    """The sum over all workers of a `share`d folder, and the process metrics of each worker. workers: number and process id."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     registry.register(_Processes(workers))
@@ -197,7 +196,7 @@ def collected(folder: str, workers: Iterable[tuple[int, int]]) -> bytes:
 
 
 class _Processes(Collector):
-    """The process figures of several workers, told apart by the label `worker`."""
+    """The process metrics of several workers, with the label `worker`."""
 
     def __init__(self, workers: Iterable[tuple[int, int]]) -> None:
         self._workers = sorted(workers)

@@ -1,13 +1,13 @@
-"""Standard error that nobody waits for: what its reader does not take is dropped and counted.
+"""Non-blocking standard error: output that its reader does not accept is dropped and counted.
 
-Strategy: every record is a whole text of lines. It is written at once as far as the descriptor takes it; the rest waits, MOST bytes at
-most, and is tried again by a timer. Records beyond that are dropped, and as soon as everything else is out a line says how many lines
-are missing. `install` puts this in the place of sys.stderr, so that loggers, warnings, tracebacks and `print` take the same way.
+Strategy: a record is one or more whole lines. It is written at once as far as the descriptor accepts it; the rest is buffered, up to
+MOST bytes in total, and retried by a timer. Further records are dropped; when the buffer has been written, a line reports how many
+lines are missing. `install` replaces sys.stderr, so that loggers, warnings, tracebacks and `print` all use it.
 
-The descriptor itself stays as it is, since O_NONBLOCK would hold for everybody who shares it (a shell and its terminal): a pipe or a
-terminal is opened anew through /proc, a socket is asked for each write, and a file never waits for a reader. Where that cannot be done
-the descriptor is made non-blocking after all. Workers share one reader: whoever writes holds a lock up to the end of its lines, since
-only small writes to a pipe are indivisible.
+The mode of the descriptor is not changed, since O_NONBLOCK would apply to every process that shares it (a shell and its terminal): a
+pipe or a terminal is reopened through /proc, a socket is written with MSG_DONTWAIT, and a file does not block. If reopening fails, the
+descriptor is made non-blocking after all. Workers share one reader: the writer holds a lock until its lines are complete, since only
+small writes to a pipe are atomic.
 """
 
 from __future__ import annotations
@@ -28,47 +28,47 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-MOST = 1 << 20  # bytes that wait for the reader
+MOST = 1 << 20  # bytes that are buffered
 PIECE = 1 << 16  # bytes of one write
-AGAIN = 0.1  # seconds between two attempts while something waits
-LAST = 1.0  # seconds that the end of the process waits for the reader
+AGAIN = 0.1  # seconds between retries while the buffer is not empty
+LAST = 1.0  # seconds that the process waits for the reader when it ends
 
 
 class Output:
-    """One process's way to a descriptor. May be used from every thread."""
+    """A process's buffered output to a descriptor. Thread-safe."""
 
     def __init__(self, descriptor: int, notice: Callable[[int], str]) -> None:
-        """notice: the text that says how many lines were dropped."""
+        """notice: returns the line that reports a number of dropped lines."""
         self.dropped = 0  # lines, since the start
-        self.on_drop: Callable[[int], object] | None = None  # is called with a number of lines
+        self.on_drop: Callable[[int], object] | None = None  # called with the number of lines dropped
         self._notice = notice
         self._untold = 0  # lines dropped since the last notice
         self._send = _sender(descriptor)
         self._between = threading.RLock()  # a finaliser may log while this thread writes
         self._pushing = False
         self._waiting: deque[bytes] = deque()
-        self._rest = b""  # of what is being written
-        self._size = 0  # of both
-        self._shared: int | None = None  # the file whose lock writers of several processes hold
+        self._rest = b""  # the unwritten part of the current record
+        self._size = 0  # bytes in both
+        self._shared: int | None = None  # the descriptor of the lock between processes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
 
     def share(self) -> None:
-        """Before other processes are forked that write to the same descriptor."""
+        """Create the lock. Call before forking processes that write to the same descriptor."""
         with tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else os.fdopen(os.memfd_create("dragoman-log"), "wb") as file:
             self._shared = os.dup(file.fileno())
 
     def forked(self) -> None:
-        """In the new process: what waits is written by the old one."""
+        """Call in a forked process: drop the buffer, which the parent writes."""
         self._waiting.clear()
         self._rest, self._size, self._untold, self._loop = b"", 0, 0, None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What waits from now on is tried again by this loop."""
+        """Use this event loop for retries."""
         self._loop, self._scheduled = loop, False
 
     def write(self, text: str) -> None:
-        """Whole lines, never torn. Blocks never, raises nothing."""
+        """Write whole lines, which are not interleaved with others. Never blocks and never raises."""
         data = text.encode("utf-8", "backslashreplace")
         with self._between:
             if self._size + len(data) > MOST:
@@ -79,7 +79,7 @@ class Output:
         self.flush()
 
     def flush(self) -> bool:
-        """Write what the reader takes; whether something still waits."""
+        """Write as much as the descriptor accepts. Returns whether the buffer is not empty."""
         with self._between:
             if not self._pushing:
                 self._pushing = True
@@ -95,7 +95,7 @@ class Output:
         return waits
 
     def finish(self) -> None:
-        """The end of the process: the reader has LAST seconds."""
+        """Write the buffer at the end of the process; the reader has LAST seconds."""
         end = time.monotonic() + LAST
         while self.flush() and time.monotonic() < end:
             time.sleep(0.01)
@@ -123,7 +123,7 @@ class Output:
                 self._rest, self._size = self._rest[count:], self._size - count
         except BlockingIOError:
             pass
-        except OSError:  # nobody will ever read it
+        except OSError:  # the reader is gone
             self._drop(self._rest.count(b"\n") + sum(data.count(b"\n") for data in self._waiting))
             self._waiting.clear()
             self._rest, self._size, self._untold = b"", 0, 0
@@ -131,7 +131,7 @@ class Output:
             fcntl.lockf(self._shared, fcntl.LOCK_UN)
 
     def _next(self) -> bool:
-        """Whether there is something to write."""
+        """Take up the next record or notice. Returns whether there is anything to write."""
         if not self._rest and self._waiting:
             self._rest = self._waiting.popleft()
         elif not self._rest and self._untold:
@@ -140,7 +140,7 @@ class Output:
         return bool(self._rest)
 
     def _locked(self) -> bool:
-        """Whether no other process is within its lines. Who has the lock already gets it again."""
+        """Acquire the lock between processes, if it is free or already held by this process. Returns whether it is held."""
         if self._shared is None:
             return True
         try:
@@ -151,11 +151,11 @@ class Output:
 
 
 def _sender(descriptor: int) -> Callable[[bytes], int]:
-    """What writes to the descriptor without ever waiting; it raises BlockingIOError instead."""
+    """Return a function that writes to the descriptor and raises BlockingIOError instead of blocking."""
     try:
         mode = os.fstat(descriptor).st_mode
     except OSError:
-        return partial(os.write, descriptor)  # it is closed: every write fails
+        return partial(os.write, descriptor)  # the descriptor is closed: every write fails
     if stat.S_ISSOCK(mode):
         sock = socket.socket(fileno=os.dup(descriptor))
         return lambda data: sock.send(data, socket.MSG_DONTWAIT)
@@ -169,7 +169,7 @@ def _sender(descriptor: int) -> Callable[[bytes], int]:
 
 
 class _File(io.TextIOBase):
-    """An Output as sys.stderr: what is written becomes a record when its line ends."""
+    """A file object for sys.stderr: text is passed to an Output when its line is complete."""
 
     def __init__(self, output: Output, descriptor: int) -> None:
         self._output, self._descriptor, self._begun = output, descriptor, ""
@@ -194,13 +194,13 @@ class _File(io.TextIOBase):
         return len(text)
 
 
-# ---- the process's own ----
+# ---- the Output of the process ----
 
-_own: Output | None = None  # once it is installed
+_own: Output | None = None  # set by install()
 
 
 def install(notice: Callable[[int], str]) -> None:
-    """From now on nothing that this process writes to standard error can hold it up."""
+    """Replace sys.stderr, so that no write of this process to it blocks."""
     global _own
     if _own is None:
         _own = Output(2, notice)
@@ -209,7 +209,7 @@ def install(notice: Callable[[int], str]) -> None:
 
 
 def own() -> Output | None:
-    """The process's Output; None when it writes to standard error as ever."""
+    """The process's Output; None before `install`."""
     return _own
 
 

@@ -1,18 +1,18 @@
-"""Traces: a span for each request and one for each call of an upstream, with the attributes of OpenTelemetry's GenAI conventions.
+"""Traces: a span per request and one per upstream call, with the attributes of OpenTelemetry's GenAI conventions.
 
-Only imported when the configuration names an `otlp_endpoint`; it needs the extra `otel`. The caller's `traceparent` is continued
-and its decision to sample kept; a trace that begins here is sampled by `random_sampling`. Upstreams get the span's own
-`traceparent`. No prompt, no answer and no credential is ever an attribute. Source of the names: OpenTelemetry, "Semantic
-conventions for generative AI client spans".
+Imported only when the configuration sets `otlp_endpoint`; requires the extra `otel`. The caller's `traceparent` is continued with its
+sampling decision; a trace that begins here is sampled by `random_sampling`. Upstreams receive the `traceparent` of the call's span. No
+attribute contains a prompt, an answer or a credential. Source of the names: OpenTelemetry, "Semantic conventions for generative AI
+client spans".
 
-Strategy: while an exchange runs only its spans' ids exist. When it is over, and if it is sampled, its spans are written down at
-once and given to the SDK, whose thread sends them in batches.
+Strategy: while an exchange runs, only the ids of its spans exist. When it has ended and is sampled, its spans are created and passed
+to the SDK, whose thread sends them in batches.
 
-A span is written down as the SDK's ReadableSpan. The API's way (start_span() with a start time, an IdGenerator that gives the ids that
-went upstream, end() with an end time) makes the same span: a test compares the two as OTLP, as an upgrade of the SDK could part them.
-It takes 40 µs of CPU for a sampled request's two spans instead of 5 (measured with SDK 1.45): a tenth of what a whole request costs.
+A span is created as the SDK's ReadableSpan. The public API (start_span() with a start time, an IdGenerator that returns the ids sent
+upstream, end() with an end time) gives the same span; a test compares the two as OTLP, since an SDK upgrade could make them differ.
+It takes 40 µs of CPU for a sampled request's two spans instead of 5 (measured with SDK 1.45): a tenth of the cost of a request.
 
-The processor and its exporter run in daemon threads only: a collector that accepts and never answers does not hold the process.
+The processor and its exporter run in daemon threads only: a collector that accepts and never answers does not delay the process's end.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ from .account import Account, Call
 
 log = logging.getLogger("dragoman")
 
-CLOSE_SECONDS = 3.0  # that the last batch may take to leave
+CLOSE_SECONDS = 3.0  # for sending the last batch
 
-# what the conventions call a provider, where that is not its name here
+# the conventions' name of a provider, where it differs from ours
 _PROVIDERS = {
     "gemini": "gcp.gemini",
     "google": "gcp.gemini",
@@ -64,9 +64,9 @@ _PROVIDERS = {
     "mistral": "mistral_ai",
     "xai": "x_ai",
 }
-# what the conventions call an operation, where that is not its name here; an answer of a model is their "chat"
+# the conventions' name of an operation, where it differs from ours; a model's answer is their "chat"
 _OPERATIONS = {"completions": "text_completion"}
-# settings of a request, as the shapes call them -> the attribute
+# settings of a request, by the names of the shapes -> the attribute
 _SETTINGS = {
     "max_tokens": "gen_ai.request.max_tokens",
     "max_completion_tokens": "gen_ai.request.max_tokens",
@@ -79,8 +79,8 @@ _SETTINGS = {
     "seed": "gen_ai.request.seed",
 }
 _SECRET = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "x-goog-api-key"})
-_LONGEST = 256  # characters of a header that becomes an attribute
-_NAMES = 50  # of dropped fields
+_LONGEST = 256  # characters of a header or an error message in an attribute
+_NAMES = 50  # dropped fields named in a span
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _IDS = RandomIdGenerator()
@@ -90,7 +90,7 @@ _UNSET = Status(StatusCode.UNSET)
 
 
 class Tracer:
-    """One worker's. Make it after the workers were forked: it starts a thread."""
+    """The tracer of one worker. Create it after forking: it starts a thread."""
 
     def __init__(self, tracing: Tracing) -> None:
         assert tracing.otlp_endpoint is not None
@@ -100,7 +100,7 @@ class Tracer:
         self._prefixes = tuple(prefix.lower() for prefix in tracing.header_prefixes)
 
     def begin(self, headers: HTTPHeaders) -> Trace:
-        """An exchange begins. headers: the caller's."""
+        """Begin the trace of an exchange. headers: the caller's."""
         parent = INVALID_SPAN_CONTEXT
         if "traceparent" in headers:
             carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
@@ -113,11 +113,11 @@ class Tracer:
         return Trace(self, headers, None, context)
 
     def child(self, parent: SpanContext) -> SpanContext:
-        """What names a new span within another."""
+        """The context of a new span within another."""
         return SpanContext(parent.trace_id, _IDS.generate_span_id(), False, parent.trace_flags, parent.trace_state)
 
     def shown(self, headers: HTTPHeaders) -> dict[str, Any]:
-        """The caller's headers that the operator wants to see, as attributes."""
+        """The caller's headers that match `header_prefixes`, as attributes; never credentials."""
         return {
             f"http.request.header.{name.lower()}": [value[:_LONGEST]]
             for name, value in headers.get_all()
@@ -134,7 +134,7 @@ class Tracer:
         attributes: dict[str, Any],
         status: Status = _UNSET,
     ) -> None:
-        """A span that is over. times: its start and end in monotonic seconds."""
+        """Export a span that has ended. times: its start and end in monotonic seconds."""
         now, wall = monotonic(), time_ns()
         start, end = (wall - int((now - at) * 1e9) for at in times)
         self._processor.on_end(
@@ -153,15 +153,15 @@ class Tracer:
         )
 
     async def close(self) -> None:
-        """Send what is left, within CLOSE_SECONDS."""
+        """Send the remaining spans, within CLOSE_SECONDS."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
             self._processor.shutdown()  # type: ignore[no-untyped-call]
-            with contextlib.suppress(RuntimeError):  # the loop did not wait
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(ended.set)
 
-        # a thread of the loop's executor would be waited for at the end, however long it takes
+        # not a thread of the loop's executor, which is joined at the end however long it takes
         threading.Thread(target=shut_down, name="last spans", daemon=True).start()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -171,7 +171,7 @@ class Tracer:
 
 
 class Trace:
-    """One exchange's spans: their ids while it runs."""
+    """The spans of one exchange; only their ids while it runs."""
 
     def __init__(self, tracer: Tracer, headers: HTTPHeaders, parent: SpanContext | None, context: SpanContext) -> None:
         self._tracer = tracer
@@ -179,14 +179,14 @@ class Trace:
         self._shown = tracer.shown(headers) if context.trace_flags.sampled else {}
 
     def call(self) -> tuple[int, dict[str, str]]:
-        """A call of an upstream begins: the id of its span, and the headers that continue the trace there."""
+        """Begin an upstream call. Returns the id of its span, and the headers that propagate the trace."""
         context = self._tracer.child(self._context)
         headers: dict[str, str] = {}
         _PROPAGATOR.inject(headers, set_span_in_context(NonRecordingSpan(context), Context()))
         return context.span_id, headers
 
     def settle(self, account: Account) -> None:
-        """The exchange is over."""
+        """Export the spans of an exchange that has ended, if it is sampled."""
         if not self._context.trace_flags.sampled:
             return
         for call in account.calls:
@@ -206,7 +206,7 @@ class Trace:
         error = account.error
         if error is not None:
             found["error.type"] = error.name
-            if account.status >= 500 or account.status < 400:  # a caller's own fault is no error of a server's
+            if account.status >= 500 or account.status < 400:  # by convention a 4xx is not an error of a server span
                 outcome = Status(StatusCode.ERROR, error.message[:_LONGEST])
         name, times = f"{account.method} {account.route}", (account.begun, account.ended)
         self._tracer.write(name, SpanKind.SERVER, self._context, self._parent, times, found, outcome)
@@ -224,7 +224,7 @@ class Trace:
 
 
 def traces_url(endpoint: str) -> str:
-    """Where spans go: a path of its own is taken as it is, else it is OTLP's."""
+    """The URL that spans are sent to: the endpoint, with OTLP's path if it has none."""
     return endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + "/v1/traces"
 
 

@@ -1,12 +1,12 @@
-"""Where the memory of the Responses API is stored: one small interface, four places.
+"""Storage for the state of the Responses API: one small interface, four implementations.
 
-    memory     in this process, bounded; forgotten when it ends
+    memory     in this process, bounded; lost when it ends
     sqlite     one file on this machine, shared by all workers
     postgres   shared by all replicas              (extra `dragoman[postgres]`)
     redis      shared by all replicas, or a cluster (extra `dragoman[redis]`)
 
-A store knows nothing of responses. It keeps entries: under one name some named parts, perhaps a log of numbered values, and one
-moment at which all of it expires. Names are made by the caller and hold no braces; they are never used again once gone.
+A store knows nothing of responses. It stores entries: an entry has a name, named parts, an optional log of numbered values, and one
+time at which all of it expires. The user of the store chooses the names; they contain no braces and are not reused.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .redaction import redact
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What `put` writes. expires_at: seconds since the epoch. aliases: other names that `resolve` finds it by.
+    """The argument of `put`. expires_at: seconds since the epoch. aliases: other names, which `resolve` maps to the entry's.
 
-    owner: whose share it counts against: who has too many entries loses its own oldest ones, never another's.
+    owner: whose share the entry counts against. An owner with too many entries loses its own oldest entries.
     """
 
     name: str
@@ -41,45 +41,45 @@ class Entry:
 class Store(Protocol):
     """Every method raises GatewayError (kind server, code state_unavailable) when the store cannot answer.
 
-    Away, one of these, means that the server was not reached: every call may be repeated then, on a new connection.
+    The subclass Away means that the server was not reached: any call may then be repeated on a new connection.
     """
 
     async def put(self, entry: Entry) -> None:
-        """Write the parts, all or none. Of an entry that is there, other parts and the log stay."""
+        """Write the parts, all or none. An existing entry retains its other parts and its log."""
 
     async def get(self, names: Sequence[str], part: str) -> list[bytes | None]:
-        """The part of each name; None where there is none, or no longer."""
+        """The part of each name; None where there is none or the entry has expired."""
 
     async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
-        """The names that the aliases stand for."""
+        """The entry name of each alias; None where there is none."""
 
     async def delete(self, name: str) -> bool:
-        """Remove the entry with its log; whether it was there."""
+        """Remove the entry and its log. Returns whether the entry existed."""
 
     async def append(self, name: str, values: Sequence[bytes], expires_at: float, first: int = 0, token: str = "") -> int | None:
-        """Add values to an entry's log, all or none, and move its expiry; values numbered below `first` are removed.
+        """Append values to an entry's log, all or none, and set its expiry; remove values numbered below `first`.
 
-        token: names this call; when the last append of the entry had the same one, nothing is added a second time.
-        Returns the number that the next value will have (the first has 0); None, and nothing is written, without the entry.
+        token: identifies this call; if the entry's last append had the same token, nothing is appended.
+        Returns the number that the next value will get (the first value is 0), or None if there is no such entry.
         """
 
     async def read(self, name: str, after: int = -1, most: int = 1000) -> list[tuple[int, bytes]]:
-        """The log's values with a number above `after`, in order, so many at most."""
+        """At most `most` of the log's values numbered above `after`, in order."""
 
     async def remove(self, name: str, number: int) -> bool:
-        """Take one value out of a log; whether it was there. The others keep their numbers."""
+        """Remove one value from a log. Returns whether it existed. The numbers of the others do not change."""
 
     async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
-        """Take or renew the lease of this name; False while another holder has it. force: take it from whoever has it."""
+        """Take or renew the lease of this name; False while another holder has it. force: take it from the other holder."""
 
     async def release(self, name: str, holder: str) -> None:
-        """Give a lease back; nothing happens when it is another's by now."""
+        """Release a lease; no effect when another holder has it."""
 
     async def close(self) -> None: ...
 
 
 class Unusable(ConfigError):
-    """The configured store cannot be used at all: a package, a folder or a valid address is missing."""
+    """The configured store cannot be used: a package, a folder or a valid address is missing."""
 
     def __init__(self, message: str) -> None:
         super().__init__([])
@@ -87,14 +87,14 @@ class Unusable(ConfigError):
 
 
 class Away(errors.GatewayError):
-    """The server was not reached, or cannot do its work at the moment: another try may succeed. detail: why, without secrets."""
+    """The server was not reached or is temporarily unable to serve: a retry may succeed. detail: why, without secrets."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("The gateway's state storage does not answer.", detail, code="state_unavailable")
 
 
 def make(storage: StateStorage) -> Store:
-    """The configured store. Raises Unusable. To be called inside the loop that will use it."""
+    """Create the configured store, in the event loop that will use it. Raises Unusable."""
     if storage.type == "memory":
         from .memory import MemoryStore
 
@@ -124,7 +124,7 @@ _PACKAGES = {"postgres": ("psycopg",), "redis": ("redis",)}
 
 
 def check(storage: StateStorage) -> None:
-    """Raises Unusable when a package that this kind of store needs is not installed."""
+    """Raise Unusable when a package that this type of store needs is not installed."""
     for package in _PACKAGES.get(storage.type, ()):
         try:
             import_module(package)
@@ -135,9 +135,9 @@ def check(storage: StateStorage) -> None:
 
 @contextmanager
 def driver_errors(*kinds: type[Exception], away: Callable[[Exception], bool], address: str = "") -> Iterator[None]:
-    """Turn a driver's exceptions into the two errors that callers know.
+    """Convert a driver's exceptions to Away or another GatewayError (code state_unavailable).
 
-    away: whether an exception means that the server was not reached. address: its secrets are not repeated.
+    away: whether an exception means that the server was not reached. address: its secrets are removed from the detail.
     """
     try:
         yield
@@ -149,9 +149,9 @@ def driver_errors(*kinds: type[Exception], away: Callable[[Exception], bool], ad
 
 
 class Shares:
-    """Counts an owner's writes, to say when its entries are to be counted: not at every write, but before a twentieth too many.
+    """Counts each owner's writes in this process, and tells when to trim its entries: every `most` / 20 writes rather than at each.
 
-    most: entries of one owner; None: as many as it likes. An entry without an owner counts against nobody.
+    most: entries of one owner; None: unbounded. Entries without an owner are not counted.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -160,7 +160,7 @@ class Shares:
         self._writes: OrderedDict[str, int] = OrderedDict()
 
     def due(self, owner: str) -> bool:
-        """One more write of this owner: whether its oldest entries are to be removed now."""
+        """Count a write of this owner. Returns whether its oldest entries must be trimmed now."""
         if self.most is None or not owner:
             return False
         count = self._writes.pop(owner, 0) + 1

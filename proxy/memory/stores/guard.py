@@ -1,10 +1,10 @@
-"""The store that everything else uses: one of the shared kinds, with a bound on waiting and a breaker before it.
+"""A store of a shared type behind a limit on waiting and a circuit breaker.
 
-A request waits for the store within one `Patience`, however many calls it makes. Within it a call that met a server which is not
-there, or is another one by now, is tried again on a new connection: a restart, a failover and a lock of a second cost a wait, not an
-error. When a whole patience was not enough the breaker opens (breaker.py).
+All calls of a request share one `Patience`. Within it a call that raises Away is retried on a new connection, so that a restart, a
+failover or a lock held for a second causes a delay rather than an error. When waiting was in vain the breaker opens
+(wire/breaker.py).
 
-Every call may be repeated: what it does twice is what it does once. For `append` a token tells the repetition.
+Every call can be repeated without further effect; `append` takes a token by which the store recognises a repetition.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from . import Away, Entry, Store
 
 T = TypeVar("T")
 
-FIRST_PAUSE = 0.05  # seconds before the second try; each further one waits twice as long
+FIRST_PAUSE = 0.05  # seconds before the first retry; the pause doubles with each further one
 LONGEST_PAUSE = 0.4
 
 
 class Patience:
-    """Seconds that one request may still wait for the store. insist: it waits for an open breaker to close, too."""
+    """left: seconds that one request may still wait for the store. insist: also wait for an open breaker to close."""
 
     def __init__(self, seconds: float | None = None, insist: bool = False) -> None:
         """seconds: None for the store's own `timeout`."""
@@ -39,7 +39,7 @@ _patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 @contextmanager
 def patience(seconds: float | None = None, insist: bool = False) -> Iterator[None]:
-    """The calls of this block wait so long together; within such a block already, the outer one's seconds hold.
+    """Limit the total time that the calls in this block wait. In a nested block the outer one's settings apply.
 
     seconds: None for the store's own `timeout`.
     """
@@ -54,14 +54,14 @@ def patience(seconds: float | None = None, insist: bool = False) -> Iterator[Non
 
 
 def task_apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A task that outlives what started it, and does not wait on its patience."""
+    """Create a task that may outlive its creator, and does not share the creator's patience."""
     context = copy_context()
     context.run(_patience.set, None)
     return asyncio.get_running_loop().create_task(work, context=context)
 
 
 class Guard:
-    """timeout: seconds that a request waits for the store at most; outside of a `patience` block, that one call does."""
+    """timeout: seconds that a request waits for the store at most; outside a `patience` block, the limit of each call."""
 
     def __init__(self, store: Store, timeout: float) -> None:
         self.store = store
@@ -70,7 +70,7 @@ class Guard:
         self.breaker = Breaker(opened, "the state storage answers again", self._probe)
 
     async def _probe(self) -> None:
-        """A write: a server that only reads is none."""
+        """A write, since a read-only server is of no use."""
         await self.store.lease("-/probe", "probe", 0.001, force=True)
 
     async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -91,7 +91,7 @@ class Guard:
             if self.breaker.open and not allowed.insist:
                 raise trouble
             if allowed.left <= pause:
-                if waited >= self.timeout / 2:  # less is the fault of a request that had waited before
+                if waited >= self.timeout / 2:  # less: the request had used up its time before this call
                     self.breaker.trip(trouble.detail)
                 raise trouble
             await asyncio.sleep(pause)
@@ -103,14 +103,14 @@ class Guard:
         breaker = self.breaker
         if breaker.open and not (insist and await breaker.closes(left)):
             raise Away(breaker.reason)
-        # half of the time: a connection whose other end is gone without a word must leave time for a second one
+        # half of the timeout: an attempt on a dead connection must leave time for a second one
         try:
             return await breaker.attempt(work(), min(left, self.timeout / 2), insist)
         except TimeoutError as error:
             raise Away(str(error)) from None
 
     def check(self) -> None:
-        """Raises Away while the store is known not to answer; asks it nothing."""
+        """Raise Away while the breaker is open; does no I/O."""
         if self.breaker.open:
             raise Away(self.breaker.reason)
 

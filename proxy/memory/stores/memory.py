@@ -1,7 +1,7 @@
-"""Entries in this process, bounded in number and weight, and each by its expiry.
+"""Entries in this process, bounded in number and in bytes; each expires.
 
-When there are too many, or they weigh too much, the oldest entry of the owner who has most of that goes. So a caller who writes
-without end pushes out its own entries and nobody else's.
+Above a bound the oldest entry of the owner with the most entries, or the most bytes, is removed: a caller that writes without end
+evicts its own entries rather than those of others.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ....codecs import errors
 from . import Entry
 
 MAX_BYTES = 256 * 1024 * 1024
-_OVERHEAD = 200  # bytes that an entry, a part or a value costs besides its content, roughly
+_OVERHEAD = 200  # approximate bytes of an entry, a part or a value besides its content
 
 
 @dataclass(slots=True)
 class _Share:
-    """What one owner has. names: the entry written last stands last."""
+    """The entries of one owner. names: in order of writing, the latest last."""
 
     names: OrderedDict[str, None] = field(default_factory=OrderedDict)
     weight: int = 0
@@ -40,7 +40,7 @@ class _Stored:
 
 
 class MemoryStore:
-    """max_entries, max_bytes: of all owners together. most_per_owner: entries of one. clock: seconds since the epoch."""
+    """max_entries, max_bytes: of all owners together. most_per_owner: entries of one owner. clock: seconds since the epoch."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class MemoryStore:
         clock: Callable[[], float] = time,
         most_per_owner: int | None = None,
     ) -> None:
-        self._entries: OrderedDict[str, _Stored] = OrderedDict()  # the one written last stands last
+        self._entries: OrderedDict[str, _Stored] = OrderedDict()  # in order of writing
         self._shares: dict[str, _Share] = {}
         self._aliases: dict[str, str] = {}
         self._leases: dict[str, tuple[str, float]] = {}
@@ -126,7 +126,7 @@ class MemoryStore:
         self._shares.clear()
         self._aliases.clear()
 
-    # ---- keeping within bounds ----
+    # ---- bounds ----
 
     def _find(self, name: str) -> _Stored | None:
         stored = self._entries.get(name)
@@ -159,7 +159,7 @@ class MemoryStore:
         self._weight += change
 
     def _written(self, name: str, stored: _Stored, change: int) -> None:
-        """Raises GatewayError for an entry that alone takes half of the room: it is not stored."""
+        """Account for a write. Raises GatewayError for an entry of more than half of `max_bytes`, which is not stored."""
         self._weigh(stored, change)
         self._entries.move_to_end(name)
         self._shares[stored.owner].names.move_to_end(name)
@@ -169,7 +169,7 @@ class MemoryStore:
         self._make_room(stored.owner)
 
     def _make_room(self, writer: str) -> None:
-        """The entry just written stands last, and stays."""
+        """Remove entries until the bounds hold; never the one just written, which is the last."""
         now = self._clock()
         while (oldest := next(iter(self._entries))) and self._entries[oldest].expires_at <= now and len(self._entries) > 1:
             self._drop(oldest)
@@ -182,6 +182,6 @@ class MemoryStore:
             self._drop(next(iter(self._fullest(lambda share: share.weight, writer).names)))
 
     def _fullest(self, measure: Callable[[_Share], int], writer: str) -> _Share:
-        """The owner who has most, but for a writer who has nothing except what it just wrote."""
+        """The largest share, except that of a writer whose only entry is the one just written."""
         spare = [share for owner, share in self._shares.items() if owner != writer or len(share.names) > 1]
         return max(spare, key=measure)

@@ -1,10 +1,10 @@
-"""Entries in PostgreSQL, shared by every replica that is given the same database.
+"""Entries in PostgreSQL, shared by all replicas that use the same database.
 
-The tables are made, and brought up to date, when they are first used; replicas that start together wait for each other. The
-gateway starts without the server too: requests that need the state are refused until it is there.
+The tables are created and migrated on first use, under an advisory lock, so that replicas can start together. The gateway also starts
+without the server: requests that need the state are refused until it is available.
 
-Connections are made when a call needs one, and a call whose connection cannot be made fails at once: whoever wants to wait tries
-again (guard.py). So the first call after a restart is served, and not the first one after a pool's own pause.
+A connection is opened when a call needs one, and a call whose connection cannot be opened fails at once; retries are guard.py's. So
+the first call after a restart of the server is served, which a pool that reconnects at intervals would not do.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from . import Entry, Shares, Unusable, driver_errors
 from .redaction import misplaced
 
 CONNECTIONS = 8  # of one worker, at most
-PATIENCE = 5.0  # seconds that making a connection may take
-PURGE_EVERY = 300.0  # seconds between two removals of what has expired
-PURGED_AT_ONCE = 5000  # entries: a transaction shall not grow with what was left undone
+PATIENCE = 5.0  # seconds to open a connection
+PURGE_EVERY = 300.0  # seconds between removals of expired entries
+PURGED_AT_ONCE = 5000  # entries: limits the size of a transaction
 
 _LOCK = 0x647261676F6D616E  # the advisory lock of a migration
 
-# each step leads from the schema version of its index to the next
+# each step migrates from the schema version of its index to the next
 MIGRATIONS = (
     """
     CREATE TABLE dragoman_entries (name text PRIMARY KEY, expires_at float8 NOT NULL, next bigint NOT NULL DEFAULT 0);
@@ -54,13 +54,13 @@ MIGRATIONS = (
     """,
 )
 
-# what a server answers that is going away, not there yet, only a standby, full of connections; or that lost its tables
+# SQLSTATEs: connection failure, shutdown or start, transaction rolled back, read-only standby, too many connections, no such table
 _AWAY = ("08", "57", "40", "25006", "53300", "42P01")
 _NO_TABLES = "42P01"
 
 
 class PostgresStore:
-    """connection_string: a URL or key=value pairs, as libpq reads them. clock: seconds since the epoch. Raises Unusable."""
+    """connection_string: a URL or key=value pairs, in libpq's format. clock: seconds since the epoch. Raises Unusable."""
 
     def __init__(self, connection_string: str, clock: Callable[[], float] = time, most_per_owner: int | None = None) -> None:
         if misplaced(connection_string):
@@ -71,7 +71,7 @@ class PostgresStore:
             raise Unusable("connection_string is not one that PostgreSQL understands") from None
         options.setdefault("connect_timeout", int(PATIENCE))
         options.setdefault("application_name", "dragoman")
-        options.setdefault("target_session_attrs", "read-write")  # a server that only reads is the wrong one
+        options.setdefault("target_session_attrs", "read-write")  # not a standby
         self._address = connection_string
         self._clock = clock
         self._shares = Shares(most_per_owner)
@@ -82,7 +82,7 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection in a transaction, which is committed at the end."""
+        """A connection in a transaction that is committed at the end."""
         with driver_errors(psycopg.Error, OSError, away=self._is_away, address=self._address):
             if not self._ready:
                 await asyncio.shield(self._prepared())
@@ -91,20 +91,20 @@ class PostgresStore:
 
     def _is_away(self, error: Exception) -> bool:
         state = getattr(error, "sqlstate", None)
-        if state is None:  # nothing that a server said: no connection, or none any more
+        if state is None:  # not reported by a server: there is no connection, or it broke
             return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | ConnectionError)
         if not state.startswith(_AWAY):
             return False
         if state == _NO_TABLES:
             self._ready = False
-        self._pool.forget()  # the other connections lead to the same server
+        self._pool.forget()  # the other connections are to the same server
         return True
 
     def _prepared(self) -> asyncio.Task[None]:
-        """Bring the tables up to date, once for all who wait; it goes on when they do not, since a large table takes its time."""
+        """Migrate the tables in a task that all calls share; it continues when they time out, since a large table takes long."""
         if self._preparing is None or self._preparing.done():
             self._preparing = asyncio.create_task(self._prepare(), context=Context())
-            self._preparing.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen
+            self._preparing.add_done_callback(lambda task: task.cancelled() or task.exception())  # mark as retrieved
         return self._preparing
 
     async def _prepare(self) -> None:
@@ -147,7 +147,7 @@ class PostgresStore:
             await self._purge(now)
 
     async def _trim(self, owner: str) -> None:
-        """Remove what is too much of one owner's, the oldest first."""
+        """Remove an owner's entries above its share, oldest first."""
         async with self._connection() as connection:
             await connection.execute(
                 "DELETE FROM dragoman_entries WHERE name IN (SELECT name FROM dragoman_entries WHERE owner = %(owner)s AND owner <> ''"
@@ -199,7 +199,7 @@ class PostgresStore:
                 {"name": name, "count": len(values), "expires_at": expires_at, "token": token, "now": self._clock()},
             )
             row = await cursor.fetchone()
-            if row is None:  # no entry; or this very call came through before
+            if row is None:  # no such entry; or a repetition of the last append
                 again = "SELECT next FROM dragoman_entries WHERE name = %s AND expires_at > %s AND token = %s AND token <> ''"
                 row = await (await connection.execute(again, (name, self._clock(), token))).fetchone()
                 return None if row is None else int(row[0])
@@ -227,7 +227,7 @@ class PostgresStore:
         return cursor.rowcount > 0
 
     async def lease(self, name: str, holder: str, seconds: float, force: bool = False) -> bool:
-        """By the server's clock: replicas' clocks differ, and a lease is short."""
+        """Uses the server's clock: replicas' clocks differ, and leases are short."""
         async with self._connection() as connection:
             cursor = await connection.execute(
                 "INSERT INTO dragoman_leases AS held VALUES (%(name)s, %(holder)s, clock_timestamp() + make_interval(secs => %(seconds)s))"
@@ -249,17 +249,17 @@ class PostgresStore:
 
 
 class _Pool:
-    """Connections to one address, made when they are needed. conninfo: as libpq reads it."""
+    """Connections to one address, opened when needed. conninfo: in libpq's format."""
 
     def __init__(self, conninfo: str) -> None:
         self.conninfo = conninfo
         self._places = asyncio.Semaphore(CONNECTIONS)
         self._idle: list[psycopg.AsyncConnection[Any]] = []
-        self._generation = 0  # connections of an older one are not used again
+        self._generation = 0  # connections of an older generation are not reused
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection for one transaction; after any error it is closed, since nobody knows what state it is in."""
+        """A connection for one transaction; after any error it is closed, since its state is unknown."""
         async with self._places:
             connection, generation = await self._taken(), self._generation
             try:
@@ -279,11 +279,11 @@ class _Pool:
             if not _has_news(connection):
                 return connection
             await connection.close()
-        # prepared statements do not survive a pooler between us and the server
+        # prepared statements do not work through a pooler between the gateway and the server
         return await psycopg.AsyncConnection.connect(self.conninfo, prepare_threshold=None)
 
     def forget(self) -> None:
-        """The connections lead to a server that is no longer the right one."""
+        """Close the idle connections, and do not reuse the others: they are to a server that is no longer the right one."""
         self._generation += 1
         for connection in self._idle:
             connection.pgconn.finish()
@@ -294,9 +294,9 @@ class _Pool:
 
 
 def _has_news(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether the server said something while nobody asked: that it ends the connection, or became another kind of server."""
+    """Whether an idle connection was closed or has unread input: the server ends the connection or has changed its role."""
     if connection.closed:
         return True
-    poll = select.poll()  # not select(): descriptors may be beyond what that can name
+    poll = select.poll()  # not select(), which is limited to low descriptors
     poll.register(connection.pgconn.socket, select.POLLIN)
     return bool(poll.poll(0))

@@ -1,7 +1,7 @@
-"""A store's address without its secrets: one function for URLs and for libpq's keyword strings.
+"""Removes the secrets of a store's address from messages; addresses are URLs or libpq keyword strings.
 
-Drivers repeat in their messages what they read as host, port or database. When a password holds a character that should have been
-percent-encoded, that is a part of the password; so every piece of what could be one is replaced, not only the whole.
+Drivers repeat in their messages what they parsed as host, port or database. If a password contains a character that should have been
+percent-encoded, that is a part of the password; so each piece of a secret is replaced, not only the whole.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(.*)", re.DOTALL)
 _KEYWORD = re.compile(r"\b(?:ssl)?pass(?:word|file)\s*=\s*('(?:[^'\\]|\\.)*+'?|\S+)")
 _PIECES = re.compile(r"[:/?#@\s]+")
 _SECRET_PARAMETERS = frozenset({"password", "sslpassword", "passfile"})
-_SHORTEST = 2  # characters of a piece that is looked for; one of a single character would hide half of every message
+_SHORTEST = 2  # characters: replacing pieces of a single character would make messages unreadable
 
 
 def redact(text: str, address: str) -> str:
-    """The text without any secret of this address, whole or in pieces. address: a URL or libpq's keyword=value pairs."""
+    """The text with all secrets of this address, and their pieces, replaced. address: a URL or libpq's keyword=value pairs."""
     for secret in sorted(set(_secrets(address)), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
 
 
 def misplaced(address: str) -> bool:
-    """Whether a URL's `@` stands behind what ends its host: in a password that holds `/` or `#` and is not percent-encoded."""
+    """Whether a URL's `@` follows the end of its host: the password contains `/` or `#` and is not percent-encoded."""
     url = _URL.fullmatch(address)
     if url is None:
         return False

@@ -1,15 +1,15 @@
-"""Entries in Redis or Valkey (6.2 or newer), a single server or a cluster; the server lets them expire.
+"""Entries in Redis or Valkey (6.2 or newer), a single server or a cluster; the server expires them.
 
-An entry's keys carry its name as hash tag, so that a cluster keeps them together and a script may touch them all:
+An entry's keys have its name as hash tag, so that a cluster stores them in one slot and a script can access them all:
 
     dragoman:{name}         hash: the parts, and #next (the log's next number) and #token (of the last append)
-    dragoman:{name}:log     stream: value number n has the id (n+1)-0
+    dragoman:{name}:log     stream: value n has the id (n+1)-0
     dragoman:{name}:lease   string: the holder
     dragoman:{alias}:name   string: the name that an alias stands for
-    dragoman:{owner}:share  sorted set: the names of an owner's entries by when they were written; there only where shares are bounded
+    dragoman:{owner}:share  sorted set: the names of an owner's entries by time of writing; only where shares are bounded
 
-A server that says that it only reads, loads its data or is no longer of the cluster is the wrong one: its connections are closed, and
-the next call asks the address again who stands behind it.
+When a server answers that it is read-only, loading its data or no longer in the cluster, its connections are closed, and the next
+call connects again.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from .redaction import misplaced
 
 T = TypeVar("T")
 
-PATIENCE = 5.0  # seconds for a connection, and for an answer
+PATIENCE = 5.0  # seconds to open a connection, and to receive an answer
 
 _WRONG_SERVER = (ReadOnlyError, BusyLoadingError, ClusterDownError, RedisClusterException, AskError, TryAgainError)
-_WRONG_SERVER_WORDS = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")  # within what a script's error says
-IDLE_CHECK = 30  # seconds after which an idle connection is asked whether it is still there
+_WRONG_SERVER_WORDS = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")  # in the text of a script's error
+IDLE_CHECK = 30  # seconds idle after which a connection is checked before use
 
 _PUT = """
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
@@ -52,7 +52,7 @@ redis.call('PEXPIREAT', KEYS[2], ARGV[1])
 return redis.call('PEXPIREAT', KEYS[1], ARGV[1])
 """
 
-# the token tells a repetition, after a connection that broke before the answer came, from a second append
+# by its token a retry, after a connection that broke before the answer arrived, is recognised
 _APPEND = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 local number = tonumber(redis.call('HGET', KEYS[1], '#next') or '0')
@@ -81,7 +81,7 @@ return 0
 """
 
 
-# the names of the owner's oldest entries, as many as are too many; they are no longer in its share
+# removes the owner's oldest entries above its share from the sorted set, and returns their names
 _SHARE = """
 redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PEXPIREAT', KEYS[1], ARGV[3])
@@ -96,7 +96,7 @@ return names
 
 
 class RedisStore:
-    """url: redis://, rediss:// or unix://, as redis-py reads it. Raises Unusable."""
+    """url: redis://, rediss:// or unix://, in redis-py's format. Raises Unusable."""
 
     def __init__(self, url: str, most_per_owner: int | None = None) -> None:
         self._url = url
@@ -105,11 +105,11 @@ class RedisStore:
             raise Unusable("url: special characters in the password are written as %XX")
         try:
             if "://" not in url:
-                raise ValueError  # redis-py would take it for localhost
+                raise ValueError  # redis-py would use localhost
             self._single: Redis = Redis.from_url(url, **_options(), health_check_interval=IDLE_CHECK)
-        except ValueError:  # what it says repeats parts of the URL
+        except ValueError:  # its message repeats parts of the URL
             raise Unusable("url is not one that Redis understands: redis://, rediss:// or unix://, special characters as %XX") from None
-        self._client: Any = None  # what answers: the single server, or the cluster that it belongs to
+        self._client: Any = None  # the single server, or the cluster that it belongs to; None: not connected
         self._connecting = asyncio.Lock()
 
     async def _connected(self) -> Any:
@@ -136,14 +136,14 @@ class RedisStore:
                 raise
 
     async def _forget(self) -> None:
-        """Ask the address again who is behind it."""
+        """Close the connections; the next call connects again."""
         client, self._client = self._client, None
         await self._single.connection_pool.disconnect(inuse_connections=False)
         if client is not None and client is not self._single:
             await client.aclose()
 
     async def script(self, script: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
-        """What a script returns. Raises GatewayError."""
+        """Run a script and return its result. Raises GatewayError."""
         return await self._ask(lambda client: client.eval(script, len(keys), *keys, *arguments))
 
     async def put(self, entry: Entry) -> None:
@@ -153,7 +153,7 @@ class RedisStore:
         parts = [piece for part, value in entry.parts.items() for piece in (part, value)]
 
         async def write(client: Any) -> None:
-            # the entry last: until it is there, its aliases lead nowhere
+            # aliases first: with the entry last, an interrupted write leaves no entry without its aliases
             pipeline = client.pipeline(transaction=False)
             for alias in entry.aliases:
                 pipeline.set(f"{_key(alias)}:name", entry.name, pxat=expiry)
@@ -166,7 +166,7 @@ class RedisStore:
             await self._count(entry, expiry)
 
     async def _count(self, entry: Entry, expiry: int) -> None:
-        """Note the entry in its owner's share, and remove what is too much of it, the oldest first."""
+        """Add the entry to its owner's share, and remove the entries above it, oldest first."""
         due = int(self._shares.due(entry.owner))
         too_many = await self.script(_SHARE, [f"{_key(entry.owner)}:share"], str(time()), entry.name, expiry, self._shares.most or 0, due)
         for name in too_many:
@@ -220,13 +220,13 @@ class RedisStore:
 
 
 def _options() -> dict[str, Any]:
-    """Every call is tried again on a new connection when its own was cut: all of them can be repeated."""
+    """Connection options. A call whose connection breaks is retried on a new one: every call can be repeated."""
     retry: Any = Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)
     return {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE, "retry": retry}
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether there was no connection or no answer, or one that only says that this is the wrong server."""
+    """Whether there was no connection or no answer, or the wrong server answered."""
     return isinstance(error, NoConnection | NoAnswer | OSError) or _is_wrong_server(error)
 
 

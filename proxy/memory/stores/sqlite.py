@@ -1,11 +1,10 @@
-"""Entries in one SQLite file: for one machine, however many workers it runs.
+"""Entries in one SQLite file, shared by all workers of one machine.
 
-All calls go through one thread, which owns the connection. The file is in WAL mode: readers and the writer of other workers do not
-wait for each other, and what was committed outlives the process. A commit is not forced to the disk (synchronous=NORMAL): a power
-cut may lose the last of them, never the file. Only the user that the gateway runs as may read it: it holds what callers said.
+All calls of a worker go through one thread, which owns the connection. The file is in WAL mode: readers and a writer do not block each
+other, and a commit survives the process. Commits are not flushed to disk (synchronous=NORMAL): a power failure may lose the latest
+ones but does not corrupt the file. The file is created readable by the gateway's user only, since it holds callers' content.
 
-A write waits a moment for another process's, and then fails: the thread is everybody's, and who wants to wait longer tries again
-(guard.py).
+A write waits BUSY seconds for another process's write and then fails, since all calls share the thread; retries are guard.py's.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ T = TypeVar("T")
 log = logging.getLogger("dragoman")
 
 BUSY = 0.5  # seconds that a call waits for another worker's write
-BUSY_AT_START = 10.0  # seconds that opening waits for the worker that brings the tables up to date
-PURGE_EVERY = 300.0  # seconds between two removals of what has expired
-OLDEST = (3, 35, 0)  # of SQLite: RETURNING
-AT_ONCE = 500  # names or numbers in one statement
+BUSY_AT_START = 10.0  # seconds that opening waits for a worker that migrates the tables
+PURGE_EVERY = 300.0  # seconds between removals of expired entries
+OLDEST = (3, 35, 0)  # SQLite version that supports RETURNING
+AT_ONCE = 500  # names in one statement
 
-# each step leads from the schema version of its index to the next
+# each step migrates from the schema version of its index to the next
 MIGRATIONS = (
     """
     CREATE TABLE entries (name TEXT PRIMARY KEY, expires_at REAL NOT NULL, next INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -60,7 +59,7 @@ _AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PR
 
 
 class SqliteStore:
-    """path: the file, made when it is not there. clock: seconds since the epoch. Raises Unusable when it cannot be opened."""
+    """path: the file, created if missing. clock: seconds since the epoch. Raises Unusable when it cannot be opened."""
 
     def __init__(self, path: str, clock: Callable[[], float] = time, most_per_owner: int | None = None) -> None:
         self._clock = clock
@@ -79,7 +78,7 @@ class SqliteStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, begun as a writer's: one that had to become a writer later could only fail."""
+        """A write transaction. IMMEDIATE, since a read transaction that another writer has overtaken cannot be upgraded."""
         base = self._base
         base.execute("BEGIN IMMEDIATE")
         try:
@@ -156,7 +155,7 @@ class SqliteStore:
                 " AND (token <> ?3 OR ?3 = '') RETURNING next",
                 (len(values), expires_at, token, name, self._clock()),
             ).fetchall()
-            if not rows:  # no entry; or this very call came through before
+            if not rows:  # no such entry; or a repetition of the last append
                 again = "SELECT next FROM entries WHERE name = ? AND expires_at > ? AND token = ? AND token <> ''"
                 rows = base.execute(again, (name, self._clock(), token)).fetchall()
                 return int(rows[0][0]) if rows else None
@@ -211,7 +210,7 @@ class SqliteStore:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the file is only busy: another process writes to it."""
+    """Whether the file is busy: another process writes to it."""
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _AWAY
 
 
@@ -233,7 +232,7 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def _make_private(path: str) -> None:
-    """Make the file for its owner alone, whatever the umask; SQLite gives its -wal and -shm files the same mode."""
+    """Create the file for its owner only, regardless of the umask; SQLite gives its -wal and -shm files the same mode."""
     if path == ":memory:":
         return
     try:
@@ -243,7 +242,7 @@ def _make_private(path: str) -> None:
         if mode & 0o007:
             log.warning("state_storage: %s can be read by every user of this machine (mode %o): chmod 600", path, mode)
     except OSError:
-        pass  # SQLite says what is wrong with the path
+        pass  # SQLite reports what is wrong with the path
 
 
 def _migrate(base: sqlite3.Connection) -> None:
