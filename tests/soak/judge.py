@@ -43,10 +43,9 @@ def outcome(heard: Heard, shape: str, stream: bool) -> tuple[str, Content | None
     if not stream:
         return WHOLE, READ[shape](orjson.loads(heard.body))
     events = [value for _, value in events_of(heard.body)]
-    if shape == "chat" and "error" in events[-1]:
-        return FAILED, None  # the upstream's own end may stand before it: its bytes are sent as they come
-    if GRAMMARS[shape](heard.body) == "error":
-        return FAILED, None
+    if events[-1] != "[DONE]" and ("error" in events[-1] or events[-1].get("type") in ("error", "response.failed")):
+        return FAILED, None  # perhaps in the upstream's own words, which are sent as they come
+    assert GRAMMARS[shape](heard.body) == "done"
     return WHOLE, STREAMED[shape](events)
 
 
