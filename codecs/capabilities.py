@@ -45,6 +45,7 @@ class Capabilities:
     c_json_schema: bool = True
     c_content_parts: bool = True
     c_extra_content: bool = False  # takes Google's signatures back in `extra_content`
+    c_signed_calls: bool = False  # refuses a turn's first call without one of these signatures
     c_fast_tier: bool = False  # accepts service_tier "fast"
     # what the rules of chat/rules_out.py ask
     c_reasons: Literal["never", "asked", "unless_off", "always"] = "asked"  # with an effort

@@ -59,6 +59,7 @@ class Seal:
     """What the provider wants back with this part, verbatim, on the next turn: with reasoning or text, while it is open.
 
     form: what the value is. "anthropic": a thinking block's signature. "redacted": a redacted block's data. "openai": encrypted_content.
+    "details": entries of a chat upstream's `reasoning_details` as JSON, the part's text among them, when no other form says all of them.
     "google": a thought signature. A tool call's stands in its ToolStart, since callers must have it before the call or with it.
     """
 

@@ -11,8 +11,7 @@ import binascii
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
+from . import jsontext
 from .capabilities import EFFORTS
 from .events import Seal
 from .ledger import Path
@@ -23,12 +22,12 @@ ENVELOPE = "dgr1."
 
 def seal(payload: dict[str, Any]) -> str:
     """An envelope around kind `k`, domain `u` and the rest."""
-    return ENVELOPE + base64.urlsafe_b64encode(orjson.dumps(payload)).rstrip(b"=").decode()
+    return ENVELOPE + base64.urlsafe_b64encode(jsontext.dumps(payload)).rstrip(b"=").decode()
 
 
-def seal_text(domain: str) -> str:
-    """For reasoning that is nothing but text: it travels beside the envelope, in the open."""
-    return seal({"k": "c", "u": domain})
+def seal_text(domain: str, text: str | None = None) -> str:
+    """For reasoning that is nothing but text. None: it travels beside the envelope, in the open."""
+    return seal({"k": "c", "u": domain} | ({} if text is None else {"t": text}))
 
 
 def seal_item(domain: str, id: str, encrypted: str, summary: Iterable[str]) -> str:
@@ -39,6 +38,21 @@ def seal_item(domain: str, id: str, encrypted: str, summary: Iterable[str]) -> s
 def seal_blocks(domain: str, blocks: list[dict[str, Any]]) -> str:
     """For thinking and redacted_thinking blocks."""
     return seal({"k": "m", "u": domain, "b": blocks})
+
+
+def seal_details(domain: str, entries: list[dict[str, Any]], beside: str = "") -> str:
+    """For a chat upstream's reasoning_details. beside: text that travels beside the envelope, and so not in it a second time."""
+    return seal({"k": "d", "u": domain, "d": [_lightened(entry, beside) for entry in entries]})
+
+
+def _lightened(entry: dict[str, Any], beside: str) -> dict[str, Any]:
+    key = detail_text(entry)
+    return entry | {key: True} if beside and entry.get(key) == beside else entry
+
+
+def detail_text(entry: dict[str, Any]) -> str:
+    """The member of an entry of reasoning_details that holds its text."""
+    return "summary" if entry.get("type") == "reasoning.summary" else "text"
 
 
 def seal_call(domain: str, sealed: Seal) -> str:
@@ -71,14 +85,17 @@ def unseal(text: str) -> dict[str, Any] | None:
         return None
     raw = text[len(ENVELOPE) :]
     try:
-        inside = orjson.loads(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)))
+        inside = jsontext.loads(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)))
     except (ValueError, binascii.Error):
         return None
     if not isinstance(inside, dict) or not isinstance(inside.get("u"), str):
         return None
     kind = inside.get("k")
     if kind == "c":
-        return inside
+        return inside if isinstance(inside.get("t", ""), str) else None
+    if kind == "d":
+        entries = inside.get("d")
+        return inside if isinstance(entries, list) and entries and all(isinstance(entry, dict) for entry in entries) else None
     if kind == "r":
         summary = inside.get("s", [])
         strings = isinstance(inside.get("id"), str) and isinstance(inside.get("ec"), str)
@@ -107,7 +124,10 @@ def opened(sealed: str, path: Path, text: str = "") -> ReasoningPart:
         return ReasoningPart(path, "foreign", text=text)
     domain = inside["u"]
     if inside["k"] == "c":
-        return ReasoningPart(path, "text", text=text, domain=domain)
+        return ReasoningPart(path, "text", text=inside.get("t", text), domain=domain)
+    if inside["k"] == "d":
+        entries = [entry | {key: text} if entry.get(key := detail_text(entry)) is True else entry for entry in inside["d"]]
+        return ReasoningPart(path, "details", text=text, blocks=entries, domain=domain)
     if inside["k"] == "g":
         return ReasoningPart(path, "carrier", text=text, sealed=Sealed(inside["f"], inside["v"], path, domain))
     if inside["k"] == "r":

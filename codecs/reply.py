@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .ledger import encoded, joined
+from .recall import Recall
 from .request import Request
 from .tools import ToolMap
 
@@ -67,4 +68,5 @@ class Reply:
     unsaid: Unsaid = field(default_factory=Unsaid)
     # about how many bytes of a streamed answer may be kept for what its end repeats (see `lanes.Extent`)
     max_answer: int = MAX_ANSWER
+    recall: Recall | None = None  # notes what the next request needs of this answer; None: nobody asks
     announced: int = 0  # responses clients: events of this answer that they have got before it began (of a background response)

@@ -103,6 +103,7 @@ class ReasoningPart:
     "anthropic": blocks are thinking and redacted_thinking objects, verbatim;
     "openai": id, encrypted and summary of a reasoning item; domain says whose (only that account can read it);
     "text": plain text of an upstream that has nothing else; domain says whose (for text it is not binding outside the messages shape);
+    "details": blocks are entries of a chat upstream's `reasoning_details`, verbatim; domain says whose;
     "foreign": nothing of use to anyone but a reader; text may be set;
     "carrier": no reasoning at all: `sealed` belongs to the call that follows (see reasoning.hand_over).
     """

@@ -15,6 +15,7 @@ from .ledger import Ledger
 from .reasoning import ENVELOPE
 
 LAYOUT = "dragoman_layout"
+DOMAIN = "dragoman_domain"
 
 Scrub = Callable[[dict[str, Any], Capabilities, Ledger], None]
 

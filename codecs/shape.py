@@ -130,6 +130,10 @@ def _read(target: str, body: Scan) -> Scan:
     return body
 
 
+def _always(capabilities: Capabilities) -> bool:
+    return True
+
+
 def _no_headers(capabilities: Capabilities) -> dict[str, str]:
     return {}
 
@@ -188,6 +192,8 @@ class Shape:
     """The header that takes an upstream's key by this API's own convention; "" where there is only a bearer token."""
     bearer_prefix: str = ""
     """Keys that begin so are bearer tokens although the API has a key header; "" where there are none."""
+    recalls: Callable[[Capabilities], bool] = _always
+    """Whether an upstream may want reasoning or a signature back with a tool call."""
     scrub: Callable[[dict[str, Any], Capabilities, Ledger], None]
     """Removes what is the gateway's own from a request body that goes up in its own shape."""
     usage_on_demand: UsageOnDemand | None = None

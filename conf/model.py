@@ -92,6 +92,7 @@ class StateStorage:
     connection_string: str | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)
     ttl: float = 30 * 86400.0
+    reasoning_ttl: float = 86400.0  # of what belongs to tool calls; 0: it is not kept
     max_entries: int = 10_000
     max_entries_per_key: int | None = None  # of one access key; None: as many as there is room for
     timeout: float = 5.0  # that a request waits for the store

@@ -195,6 +195,11 @@ def duration(value: Any) -> float:
     return seconds
 
 
+def duration_or_off(value: Any) -> float:
+    """As `duration`; `off` is 0."""
+    return 0.0 if value is False or value == "off" else duration(value)
+
+
 def size(value: Any) -> int:
     """Bytes, at least 1: a bare number, or one with kB, MB or GB (of 1024)."""
     count: float | None = None

@@ -169,6 +169,7 @@ class StateStorage(Section):
     connection_string = Value(read.expanded)
     url = Value(read.expanded)
     ttl = Value(read.duration)
+    reasoning_ttl = Value(read.duration_or_off)
     max_entries = Value(_COUNT)
     max_entries_per_key = Value(_COUNT)
     timeout = Value(read.duration)

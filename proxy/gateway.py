@@ -53,7 +53,7 @@ class Gateway:
         self.tracer = _tracer(config)  # None: nothing is traced
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.ready = True  # what /readyz says
-        self.state = State(stores.make(config.state_storage), config.state_storage.ttl)
+        self.state = State(stores.make(config.state_storage), config.state_storage.ttl, config.state_storage.reasoning_ttl)
         self.live = Live()
         self.loop = asyncio.get_running_loop()
         self._demo = DemoClient()

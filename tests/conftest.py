@@ -38,7 +38,7 @@ class Running:
         """how: for Popen, instead of a log in a file and the folder of temporary files."""
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile("a+b")  # who reads it here does not move the place where the process writes
         clean = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
         command = [sys.executable, "-W", "ignore", "-m", "dragoman.proxy", "serve", *arguments]
         how = {"stderr": self._log, "cwd": tempfile.gettempdir()} | how

@@ -13,9 +13,20 @@ import yaml
 from marshmallow import fields
 
 from dragoman import conf
+from dragoman.codecs import bulk, multipart
+from dragoman.codecs import schema as json_schema
 from dragoman.conf import flags, loader, providers, schema
+from dragoman.handlers import base
 from dragoman.proxy import cli
-from dragoman.proxy.telemetry import metrics
+from dragoman.proxy.exchange import attempt
+from dragoman.proxy.inspector import ring, taps
+from dragoman.proxy.keys import quota, quota_redis
+from dragoman.proxy.memory import background, conversations, records
+from dragoman.proxy.memory.stores import memory, postgres
+from dragoman.proxy.process import server, worker
+from dragoman.proxy.routing import ejection
+from dragoman.proxy.telemetry import metrics, stderr, tracing
+from dragoman.proxy.wire import connect, http1, inbound, pool, resolver
 
 HOUSE = Path(__file__).resolve().parent.parent
 GUIDE = (HOUSE / "docs" / "operations.md").read_text()
@@ -72,6 +83,78 @@ def test_every_provider():
 def test_every_key_of_the_environment():
     named = section("## Run")
     assert not [providers.known()[name].key for name in loader.ZERO_PROVIDERS if f"`{providers.known()[name].key}`" not in named]
+
+
+# ---- bounds ----
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def bounds() -> list[list[str]]:
+    """Bound, default and key of each row."""
+    lines = [line for line in section("## Bounds").splitlines() if line.startswith("| ") and not line.startswith(("| **", "| bound "))]
+    return [[cell.strip("`") for cell in cells(line)[:3]] for line in lines]
+
+
+def kb(size: int) -> str:
+    return f"{size >> 20} MB" if size >= 1 << 20 else f"{size >> 10} kB"
+
+
+FIXED = {
+    "a request's head": f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines",
+    "nesting of JSON": f"{bulk.DEEPEST:,} levels",
+    "one key, number or run of blanks in a large JSON body": kb(bulk.LONGEST_KEY),
+    "a multipart form": f"{multipart.MOST_PARTS} parts with heads of {multipart.MOST_HEAD >> 10} kB,"
+    f" a model's name of {multipart.MOST_NAME} bytes",
+    "JSON Schemas that must be translated": f"{json_schema.DEPTH} levels, {json_schema.SIZE:,} schemas",
+    "a body on a path that reads none, or on an admin listener": kb(base.IGNORED),
+    "bytes of a body that is refused": kb(base.DISCARDED),
+    "connections": f"{server.MOST_CONNECTIONS:,}, or half of the descriptors",
+    "a TLS handshake with the first request; any request's head, from its first byte": f"{inbound.HEAD_PATIENCE:g} s",
+    "a body without a further byte": f"{inbound.HEAD_PATIENCE:g} s",
+    "a whole body": f"{inbound.PATIENCE:g} s",
+    "a connection between two requests": f"{inbound.PATIENCE:g} s",
+    "requests sent ahead on one connection": kb(inbound.AHEAD + inbound.LITTLE),
+    "a caller that still sends when it is answered": f"{inbound.LINGER:g} s",
+    "look-ups of names": f"{resolver.MOST_LOOKUPS} at once, one of a name",
+    "a look-up": f"{resolver.PATIENCE:g} s",
+    "an address that does not answer": f"{connect.DELAY * 1000:g} ms",
+    "connections that are being opened": f"{pool.MOST_OPENING} to one upstream",
+    "connections that are kept unused": "1,024 to one upstream, each for 50 s",
+    "the age of a connection": f"{pool.OLDEST / 60:g} minutes",
+    "bytes that the other side does not acknowledge": f"{pool.UNACKNOWLEDGED:g} s",
+    "an upstream that failed is passed over": f"{ejection.FIRST:g} to {ejection.LONGEST:g} s",
+    "an answer's head": f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines, {http1.MAX_INFORMATIONAL} informational ones before it",
+    "what is held of a stream before its first content": kb(attempt.HELD_LIMIT),
+    "a memory store's bytes": kb(memory.MAX_BYTES),
+    "a conversation": f"{records.CHAIN_LIMIT:,} responses, {kb(records.WEIGHT_LIMIT)} of items",
+    "names of stored items, or of an upstream's things, in one request": f"{records.NAMES_LIMIT:,}",
+    "events of one background response that can be read again": f"{kb(background.RING)}, and for {background.AFTER_END / 60:g} minutes"
+    " after its end",
+    "a response or a conversation whose gateway has died": f"{background.LEASE:g} s, {conversations.LEASE:g} s",
+    "connections to PostgreSQL": f"{postgres.CONNECTIONS}",
+    "Redis' answer to an admission": f"{quota_redis.PATIENCE:g} s",
+    "access keys whose use is counted in shared memory": f"{quota.ROOM:,}",
+    "its end when nothing is served any more": f"{worker.CLOSING:g} s, after a second signal {worker.CUT_CLOSING:g} s",
+    "lines of the log that nobody reads": kb(stderr.MOST),
+    "the last traces": f"{tracing.CLOSE_SECONDS:g} s",
+    "names of dropped fields in metrics": f"{metrics.FIELDS}",
+    "what the inspector keeps": f"{ring.EXCHANGES} exchanges, {kb(ring.CHARACTERS)};"
+    f" of each {taps.RECORDS:,} records, {kb(taps.CHARACTERS)}",
+}
+
+
+def test_every_fixed_bound_is_as_in_the_code():
+    assert {bound: default for bound, default, key in bounds() if not key} == FIXED
+
+
+def test_every_bound_that_is_set_has_its_keys_default():
+    defaults = {cells(line)[0].strip("`"): cells(line)[1] for line in section("## Configuration").splitlines() if line.startswith("| `")}
+    found = {key: default for _, default, key in bounds() if key}
+    assert found == {key: defaults[key] for key in found}
+    assert {key for key in defaults if key.startswith("limits.")} <= found.keys()
 
 
 # ---- the command line ----

@@ -118,7 +118,8 @@ class ContentWriter:
         """The member that gives a call's or a text's seal back, to who can read it."""
         if part.seal is None:
             return {}
-        if self._capabilities.c_extra_content and part.seal.readable("google", self._domain):
+        takes = self._capabilities.c_extra_content or part.seal.domain == self._domain
+        if takes and part.seal.readable("google", self._domain):
             return {"extra_content": {"google": {"thought_signature": part.seal.value}}}
         self._ledger.drop(part.seal.path)
         return {}
@@ -153,8 +154,11 @@ class ContentWriter:
         wanted = self._capabilities.c_reasoning_in
         texts: list[str] = []
         details: list[Content] = []
+        verbatim: list[Content] = []
         for part in parts:
-            if part.form == "text" and self._is_readable(part):
+            if part.form == "details" and part.domain == self._domain:
+                verbatim += part.blocks
+            elif part.form == "text" and self._is_readable(part):
                 if part.text and wanted != "none":
                     texts.append(part.text)
                     details.append({"type": "reasoning.text", "text": part.text})
@@ -162,11 +166,11 @@ class ContentWriter:
                 details += _details(part)
             else:
                 self._ledger.drop(part.path)
-        if wanted == "reasoning_details":
-            written = [detail | {"index": i} for i, detail in enumerate(details)]
-            return {"reasoning_details": written} if written else {}
-        field = "reasoning_content" if wanted == "none" else wanted
-        return {field: "\n\n".join(texts)} if texts else {}
+        written = [detail | {"index": i} for i, detail in enumerate(details, len(verbatim))] if wanted == "reasoning_details" else []
+        given: Content = {"reasoning_details": verbatim + written} if verbatim or written else {}
+        if wanted in ("none", "reasoning_details") or not texts:
+            return given
+        return given | {wanted: "\n\n".join(texts)}
 
     @property
     def _domain(self) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 
 from ..ledger import Path
 from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, Body, Reading, leave_out, not_served, rename, setting
+from .rules_out import NO_SIGNATURE
+
+_THOUGHTS = ("reasoning_details", "reasoning_content", "reasoning", "extra_content")
 
 
 def _no_developer(body: Body) -> tuple[Body, Path | None]:
@@ -20,6 +23,35 @@ def _no_developer(body: Body) -> tuple[Body, Path | None]:
     return (body, None) if first is None else (body | {"messages": messages}, first)
 
 
+def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
+    """A history without the model's earlier reasoning; a signature of Google's gives way to the word for calls that have none."""
+    messages: list[Any] = []
+    first: Path | None = None
+    for number, message in enumerate(body.get("messages") or ()):
+        bare = _bare(message)
+        if bare is not message:
+            first = first or ("messages", number)
+        messages.append(bare)
+    return (body, None) if first is None else (body | {"messages": messages}, first)
+
+
+def _bare(message: Any) -> Any:
+    """The message without what its model had thought; the same object where it holds nothing of the kind."""
+    if not isinstance(message, dict) or message.get("role") != "assistant":
+        return message
+    bare = {name: value for name, value in message.items() if name not in _THOUGHTS}
+    calls: list[Any] = message["tool_calls"] if isinstance(message.get("tool_calls"), list) else []
+    signed = [isinstance(call, dict) and "extra_content" in call for call in calls]
+    if any(signed):
+        stand_in = {"extra_content": {"google": {"thought_signature": NO_SIGNATURE}}}
+        bare["tool_calls"] = [
+            {name: value for name, value in call.items() if name != "extra_content"} | (stand_in if number == 0 else {}) if sealed else call
+            for number, (call, sealed) in enumerate(zip(calls, signed, strict=True))
+        ]
+    return bare if any(signed) or len(bare) != len(message) else message
+
+
+_REFUSED_SEAL = re.compile(r"(?:corrupted|invalid) thought.signature|invalid `?signature`?|invalid_encrypted_content", re.IGNORECASE)
 _TOOLS_BESIDE_REASONING = re.compile(r"tools.{0,60}reasoning_effort|reasoning_effort.{0,60}tools", re.IGNORECASE | re.DOTALL)
 
 LESSONS = (
@@ -100,6 +132,18 @@ LESSONS = (
         written=True,
     ),
     MISSING_PROPERTIES,
+    *(
+        Reading(
+            "reasoning",
+            _REFUSED_SEAL,
+            "earlier reasoning is left out",
+            sent=sent,
+            change=_without_reasoning,
+            adapts="reasoning",
+            lasting=False,
+        )
+        for sent in (b'"thought_signature"', b'"reasoning_details"')
+    ),
     Reading(
         "reasoning_content",
         re.compile(r"reasoning_content\b.{0,60}\b(?:passed back|come back|missing|required)", re.IGNORECASE),

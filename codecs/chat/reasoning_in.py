@@ -2,7 +2,7 @@
 
 `reasoning_details` are what a provider can take back: the entries that `stream_out` wrote, or a gateway of the same habit
 (OpenRouter's documentation, "Preserving reasoning"). LiteLLM's clients have `thinking_blocks`. `reasoning_content` and its like are
-text without a seal: beside sealed reasoning they say nothing new, alone no other shape's provider takes them.
+text without a seal: beside sealed reasoning they say nothing new, alone nobody knows whose they are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .. import quirks
 from ..fields import Fields
 from ..ledger import Path
 from ..request import Part, ReasoningPart, TextPart
-from ..scrub import LAYOUT
+from ..scrub import DOMAIN, LAYOUT
 
 ANTHROPIC, OPENAI = "anthropic-claude-v1", "openai-responses-v1"
 
@@ -31,9 +31,10 @@ def decode_reasoning(fields: Fields) -> tuple[list[Thought], str]:
     texts = {key: fields.take(key) for key in quirks.REASONING_FIELDS}
     thoughts = _details(details, (*path, "reasoning_details")) if isinstance(details, list) else []
     layout = ""
-    if thoughts:
-        first = details[0].get(LAYOUT) if isinstance(details[0], dict) else None
-        layout = first if isinstance(first, str) else ""
+    if thoughts and isinstance(details[0], dict):
+        layout, domain = (value if isinstance(value := details[0].get(key), str) else "" for key in (LAYOUT, DOMAIN))
+        if domain:
+            _say_whose(thoughts, domain)
     if not _usable(thoughts):
         thoughts += _blocks(blocks, (*path, "thinking_blocks")) if isinstance(blocks, list) else []
     if not _usable(thoughts):
@@ -41,6 +42,14 @@ def decode_reasoning(fields: Fields) -> tuple[list[Thought], str]:
         if said is not None:
             thoughts.append((ReasoningPart((*path, said[0]), "foreign", said[1]), 0))
     return thoughts, layout
+
+
+def _say_whose(thoughts: list[Thought], domain: str) -> None:
+    """These entries are what the gateway gave out for an upstream of this domain: even text without a seal is its own."""
+    for part, _ in thoughts:
+        part.domain = domain
+        if part.form == "foreign" and part.text:
+            part.form = "text"
 
 
 def _usable(thoughts: list[Thought]) -> bool:

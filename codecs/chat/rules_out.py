@@ -20,6 +20,8 @@ Message = dict[str, Any]
 SWITCHES: dict[str, dict[str, Any]] = {"thinking": {"thinking": {"type": "disabled"}}, "enable_thinking": {"enable_thinking": False}}
 FILLER = " "  # reasoning that a provider asks back and nobody has any more: an empty text is refused by some
 NO_OUTPUT = "(no output)"
+# Google's documentation, "Thought signatures": for calls that no Gemini model has made
+NO_SIGNATURE = "skip_thought_signature_validator"
 
 
 class ChatDraft(Draft):
@@ -261,6 +263,15 @@ def give_reasoning_back(draft: ChatDraft) -> None:
             message["reasoning_content"] = FILLER
 
 
+def stand_in_signatures(draft: ChatDraft) -> None:
+    """Calls that another model made, or whose signature is lost, have Google's own word for that, in every turn: prompts stay the same."""
+    for message in draft.messages:
+        first = next(iter(message.get("tool_calls", ())), None)
+        if first is not None and "extra_content" not in first:
+            first["extra_content"] = {"google": {"thought_signature": NO_SIGNATURE}}
+            draft.request.ledger.adapt(draft.history)
+
+
 RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: bool(can.leave_out), leave_out),
     Rule(lambda can: not can.c_tools, refuse_tools),
@@ -280,4 +291,5 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: not can.c_empty_content, leave_out_empty_messages),
     Rule(lambda can: can.c_call_ids == "nine", shorten_call_ids),
     Rule(lambda can: can.c_reasoning_required or can.c_reasoning_required_with_tools, give_reasoning_back),
+    Rule(lambda can: can.c_signed_calls, stand_in_signatures),
 )

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from .. import errors, jsontext, limits, openai
+from ..capabilities import Capabilities
 from ..framing import DATA_ONLY
 from ..shape import Shape, UpstreamNames, UsageOnDemand
 from ..splice import Scan, add_include_usage
@@ -40,6 +41,11 @@ def _is_usage(event: bytes) -> bool:
     return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
 
 
+def _recalls(capabilities: Capabilities) -> bool:
+    where = capabilities.c_reasoning_in
+    return capabilities.c_extra_content or where == "reasoning_details" or (where != "none" and bool(capabilities.c_effort_values))
+
+
 def _is_error(body: dict[str, Any]) -> bool:
     return bool(body.get("error"))
 
@@ -57,6 +63,7 @@ SHAPE = Shape(
     Encoder=StreamEncoder,
     Collector=Collector,
     Observer=Observer,
+    recalls=_recalls,
     scrub=scrub,
     usage_on_demand=UsageOnDemand("stream_options", _asks_usage, add_include_usage, _is_usage),
     lessons=LESSONS,

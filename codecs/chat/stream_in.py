@@ -40,6 +40,7 @@ from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_chat
+from .details_in import ANTHROPIC, Verbatim, is_shared
 from .errors_in import error_of, is_error
 from .likeness import NOTHING, around
 
@@ -62,9 +63,6 @@ _KNOWN = frozenset(
         *quirks.REASONING_FIELDS,
     }
 )
-_ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
-# formats of a signed reasoning.text entry that are taken for Anthropic's: nobody else signs text
-_SIGNED = frozenset({_ANTHROPIC, "unknown", ""})
 
 
 @dataclass(slots=True)
@@ -105,6 +103,7 @@ class _Open:
     length: int = 0
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
     entries: dict[tuple[str, int], _Entry] = field(default_factory=dict)
+    verbatim: Verbatim = field(default_factory=Verbatim)  # instead of entries
     sealed: bool = False
 
 
@@ -126,6 +125,7 @@ class StreamDecoder:
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
         self._spoken = False  # reasoning came as a string, so details only repeat it
         self._past: set[tuple[str, int]] = set()  # details entries whose part is over
+        self._late: list[dict[str, Any]] = []  # entries without text that came within a text: they do not cut it in two
         self._foreign: set[str] = set()  # labels of what was reported as opaque
         self._said = False  # something of an answer came
         self._usage: dict[str, Any] | None = None
@@ -349,6 +349,11 @@ class StreamDecoder:
             self._past |= opened.entries.keys()
             events += _seals(opened)
         events.append(PartStop(opened.part))
+        if self._late and opened.kind is Text:
+            late, self._late = self._late, []
+            for detail in late:
+                self._verbatim(detail, "", events)
+            self._close(events)
 
     def _reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
         """Reasoning as a string, as details, or as both with the same text: then the string is the text."""
@@ -375,10 +380,10 @@ class StreamDecoder:
         """
         index = detail.get("index")
         key = (str_of(detail, "type"), index if isinstance(index, int) else -1)
+        if self._is_foreign(detail):
+            self._verbatim(detail, text, events)
+            return
         value = _detail_value(detail)
-        if value and not _seal_form(key[0], str_of(detail, "format")):
-            self._report("choices[0].message.reasoning_details", events)
-            value = ""
         opened = self._reasoning_for(key, detail, text, value, events)
         if opened is None:
             return
@@ -395,12 +400,30 @@ class StreamDecoder:
             opened.sealed = True
         self._piece(Reasoning, text, events)
 
+    def _is_foreign(self, detail: dict[str, Any]) -> bool:
+        """Whether the entry, or the one that it is a piece of, can only be given back as it came."""
+        opened = self._open
+        goes_on = opened is not None and bool(opened.verbatim) and not detail.get("format")
+        return goes_on or not is_shared(detail)
+
+    def _verbatim(self, detail: dict[str, Any], text: str, events: list[Event]) -> None:
+        opened = self._open
+        if opened is not None and opened.kind is Text and not text:
+            self._late.append(detail)
+            return
+        if opened is None or opened.kind is Text or opened.entries:
+            opened = self._begin(Reasoning, events)
+        began = opened.verbatim.add(detail)
+        if began and text and opened.length and detail.get("type") == "reasoning.summary" and not self._spoken:
+            text = "\n\n" + text
+        self._piece(Reasoning, text, events)
+
     def _reasoning_for(self, key: tuple[str, int], detail: dict[str, Any], text: str, value: str, events: list[Event]) -> _Open | None:
         """The reasoning part that an entry belongs to; None when it says nothing or comes too late."""
         opened = self._open
-        if opened is not None and opened.kind is Reasoning:
+        if opened is not None and opened.kind is Reasoning and not opened.verbatim:
             # a block of its own: redacted, or signed and whole
-            own = key[0] == "reasoning.encrypted" and str_of(detail, "format") == _ANTHROPIC
+            own = key[0] == "reasoning.encrypted" and str_of(detail, "format") == ANTHROPIC
             own = own or (key[0] == "reasoning.text" and bool(value and _detail_text(detail)) and bool(opened.entries))
             if key in opened.entries or not (opened.sealed or (own and opened.length)):
                 return opened
@@ -583,6 +606,8 @@ def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> 
 
 def _seals(opened: _Open) -> list[Event]:
     """What seals a reasoning part, by its details."""
+    if opened.verbatim:
+        return [Seal(opened.part, "details", opened.verbatim.json())]
     seals: list[Event] = []
     summary = tuple("".join(entry.text) for entry in opened.entries.values() if entry.kind == "reasoning.summary")
     for entry in opened.entries.values():
@@ -595,10 +620,8 @@ def _seals(opened: _Open) -> list[Event]:
 
 
 def _seal_form(kind: str, format: str) -> str:
-    """The hub's name for an entry's signature or encrypted data; "" when nobody but its provider knows it."""
-    if kind == "reasoning.text":
-        return "anthropic" if format in _SIGNED else ""
-    return {_ANTHROPIC: "redacted", _OPENAI: "openai"}.get(format, "") if kind == "reasoning.encrypted" else ""
+    """The hub's name for an entry's signature or encrypted data."""
+    return "anthropic" if kind == "reasoning.text" else "redacted" if format == ANTHROPIC else "openai"
 
 
 def _detail_text(detail: dict[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 A chat answer is one message: text, reasoning, refusal and tool calls stand beside each other. Where the order of the model's
 parts is more than reasoning, text, calls, it travels as `dragoman_layout` on the first of the `reasoning_details`, which the
-client sends back: interleaved thinking must be replayed in its place. Lists and objects that no accumulator can add up
-(`reasoning_details`, `annotations`) are sent in one delta, right before the end.
+client sends back: interleaved thinking must be replayed in its place. `dragoman_domain` beside it says who can read them.
+
+Lists and objects that no accumulator can add up (`reasoning_details`, `annotations`) are sent in one delta, right before the end.
 
 The hub may have several tool calls open; a chat client gets one after the other, since helpers take a call for complete when the
 next index appears. A call is over when its part stops, or as soon as its JSON object closes while another one waits.
@@ -44,12 +45,13 @@ from ..events import (
 from ..ids import AnswerIds, tail
 from ..jsontext import ObjectScanner
 from ..reply import Reply
+from ..scrub import DOMAIN, LAYOUT
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_chat
 from .facts import IDS, REASONS
 
 _ANTHROPIC, _OPENAI = "anthropic-claude-v1", "openai-responses-v1"
-_REASONING_FORMS = frozenset({"anthropic", "redacted", "openai"})
+_REASONING_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})
 
 
 @dataclass(slots=True)
@@ -162,6 +164,8 @@ class _Message:
     def _text_start(self, event: TextStart) -> None:
         self._text_part = event.part
         self._begin = self._token_begin = self._length
+        if self._reply.recall is not None:
+            self._reply.recall.spoke()
         self._unsaid = self._unsaid or event.apart
 
     def _text(self, event: Text) -> None:
@@ -209,6 +213,8 @@ class _Message:
 
     def _reasoning_stop(self) -> None:
         text = "".join(self._thoughts)
+        if self._reply.recall is not None:
+            self._reply.recall.thought(text, self._seals)
         self._sealed = self._sealed or bool(self._seals)
         found = [detail for seal in self._seals for detail in _details(seal, text)]
         if text and not found:
@@ -245,7 +251,8 @@ class _Message:
             self._say({"refusal": event.explanation})
         extras: dict[str, Any] = {}
         if self._sealed:
-            self._details[0]["dragoman_layout"] = self._layout_value()
+            whose = {DOMAIN: self._reply.domain} if self._reply.domain else {}
+            self._details[0] |= {LAYOUT: self._layout_value()} | whose
             extras["reasoning_details"] = self._details
         if self._annotations:
             extras["annotations"] = self._annotations
@@ -277,6 +284,8 @@ class _Message:
         if self._request.legacy_functions and call.index:
             call.over = self._unsaid = True  # `function_call` holds one
             return
+        if self._reply.recall is not None:
+            self._reply.recall.called(id, event.seal)
         self._apart = True
         self._layout.append(f"u{call.index}")
         self._queue.append(call)
@@ -371,6 +380,9 @@ def _details(seal: Seal, text: str) -> list[dict[str, Any]]:
         return [{"type": "reasoning.text", "text": text, "signature": seal.value, "format": _ANTHROPIC}]
     if seal.form == "redacted":
         return [{"type": "reasoning.encrypted", "data": seal.value, "format": _ANTHROPIC}]
+    if seal.form == "details":
+        entries: list[dict[str, Any]] = jsontext.loads(seal.value)
+        return entries
     item = {"id": seal.id, "format": _OPENAI}
     found: list[dict[str, Any]] = [{"type": "reasoning.summary", "summary": part} | item for part in seal.summary]
     if seal.value:

@@ -34,14 +34,18 @@ Block = dict[str, Any]
 class ContentWriter:
     """Writes the blocks of one request. names: the tools that history calls, in order."""
 
-    def __init__(self, request: Request, tools: ToolMap, long_cache: bool) -> None:
-        """long_cache: every breakpoint gets the long lifetime."""
+    def __init__(self, request: Request, tools: ToolMap, domain: str, long_cache: bool) -> None:
+        """domain: whose reasoning the upstream can read back; "" where that is not known.
+
+        long_cache: every breakpoint gets the long lifetime.
+        """
         self.names: dict[str, None] = {}
         self._last: Block | None = None
         self.marked: list[tuple[Block, Path]] = []  # blocks with a cache breakpoint, and whose it is
         self._habits = request.habits
         self._ledger = request.ledger
         self._tools = tools
+        self._domain = domain
         self._ids = CallIds(IDS)
         self._long_cache = long_cache
 
@@ -117,10 +121,13 @@ class ContentWriter:
         return [{"type": "search_result", "source": part.source, "title": part.title, "content": content}]
 
     def _reasoning(self, part: ReasoningPart) -> list[Block]:
-        if part.form != "anthropic":
-            self._ledger.drop(part.path)
-            return []
-        return [dict(block) for block in part.blocks]
+        """Sealed reasoning goes to whom it came from, or may have come; what nobody has sealed only where it did come from."""
+        if part.form == "anthropic" and (part.domain in (None, self._domain) or not self._domain):
+            return [dict(block) for block in part.blocks]
+        if part.form == "text" and part.text and part.domain == self._domain:
+            return [{"type": "thinking", "thinking": part.text, "signature": ""}]
+        self._ledger.drop(part.path)
+        return []
 
     def _call(self, part: CallPart) -> list[Block]:
         name = self._tools.wire(part.name, part.namespace)

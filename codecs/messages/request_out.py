@@ -39,7 +39,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     """
     retention = request.take("prompt_cache_retention")
     names = ToolMap(native_custom=False)
-    content = ContentWriter(request, names, long_cache=retention == "24h")
+    content = ContentWriter(request, names, capabilities.reasoning_domain, long_cache=retention == "24h")
     tools = ToolsWriter(request, capabilities, names, content)
     tools.write_tools()
     tools.write_choice()

@@ -48,6 +48,7 @@ SHAPE = Shape(
     credentials=("x-api-key", "authorization"),
     key_header="x-api-key",
     bearer_prefix="sk-ant-oat",  # a Claude subscription's token
+    recalls=lambda capabilities: capabilities.m_thinking != "none",
     scrub=scrub,
     lessons=LESSONS,
     reasons=reasons,

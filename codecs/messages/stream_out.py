@@ -38,7 +38,7 @@ from ..events import (
 )
 from ..ids import AnswerIds, tail
 from ..jsontext import ObjectScanner, arguments_to_input
-from ..reasoning import ENVELOPE, seal_call, seal_item, seal_text
+from ..reasoning import ENVELOPE, seal_call, seal_details, seal_item, seal_text
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_messages
@@ -72,7 +72,7 @@ def _thinking(part: int, **state: Any) -> _Block:
     return _Block(part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}, **state)
 
 
-_FORMS = frozenset({"anthropic", "redacted", "openai"})  # of seals that reasoning can have here
+_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})  # of seals that reasoning can have here
 
 
 class _Blocks:
@@ -138,6 +138,8 @@ class _Blocks:
         self._begin(id, self._reply.echo_model or event.model or self._reply.request.model)
 
     def _text_start(self, event: TextStart) -> None:
+        if self._reply.recall is not None:
+            self._reply.recall.spoke()
         self._enter(_Block(event.part, "text", {"type": "text", "text": ""}))
 
     def _reasoning_start(self, event: ReasoningStart) -> None:
@@ -146,6 +148,8 @@ class _Blocks:
     def _tool_start(self, event: ToolStart) -> None:
         id = self._ids.call(event.id, self._id, self._calls)
         self._calls += 1
+        if self._reply.recall is not None:
+            self._reply.recall.called(id, event.seal)
         opening = {"type": "tool_use", "id": id, "name": event.name, "input": {}}
         if event.seal is not None:  # on a carrier of its own, which clients send back with the call
             self._queue.append(_thinking(-1, stopped=True, seals=[event.seal]))
@@ -252,6 +256,8 @@ class _Blocks:
 
     def _close_thinking(self, block: _Block) -> None:
         signature = self._signature(block)
+        if self._reply.recall is not None and block.part >= 0:
+            self._reply.recall.thought("".join(block.pieces), block.seals)
         if signature:
             if not block.started:
                 self._show(block)
@@ -269,6 +275,8 @@ class _Blocks:
                 return seal.value
             if seal.form == "openai" and seal.value:
                 return seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
+            if seal.form == "details":
+                return seal_details(self._reply.domain, jsontext.loads(seal.value), "".join(block.pieces))
             if seal.form == "google" and block.part < 0:
                 return seal_call(self._reply.domain, seal)
         return seal_text(self._reply.domain) if block.started else ""

@@ -13,7 +13,7 @@ from typing import Any
 from ..capabilities import Capabilities
 from ..errors import Malformed, Unsupported
 from ..ledger import Path, concrete
-from ..request import Request
+from ..request import Part, ReasoningPart, Request
 from .content_out import Block, ContentWriter
 
 CONTINUES = "(conversation continues)"
@@ -43,7 +43,7 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
     roles = [_ROLES[turn.role] for turn in request.turns]
     for turn, role, place in zip(request.turns, roles, _places(roles), strict=True):
         message = _Message(role, [], [], turn.plain)
-        for part in turn.parts:
+        for part in _without_cut_thoughts(turn.parts):
             message.blocks += writer.blocks(part)
         message.sources = [turn.path] * len(message.blocks)
         if place == "inside" and capabilities.m_mid_system:
@@ -62,6 +62,14 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
     body: dict[str, Any] = {"system": _string_or_blocks(system)} if system else {}
     body["messages"] = [{"role": message.role, "content": message.content} for message in messages]
     return body
+
+
+def _without_cut_thoughts(parts: list[Part]) -> list[Part]:
+    """A turn's parts without unsealed reasoning at its end: the token limit cut it before it was signed, and nothing came of it."""
+    end = len(parts)
+    while end and isinstance(part := parts[end - 1], ReasoningPart) and part.form == "text":
+        end -= 1
+    return parts[:end]
 
 
 def _places(roles: list[str]) -> list[str]:

@@ -82,7 +82,9 @@ class ItemsWriter:
         return {"type": kind, "call_id": self._ids.call(part.id), "name": self._tools.wire(part.name), key: text}
 
     def reasoning(self, part: ReasoningPart) -> Item | None:
-        """A reasoning item, for the provider that sealed it."""
+        """A reasoning item, for the provider that sealed it, or said it where nothing is ever sealed."""
+        if part.form == "text" and part.text and part.domain == self._domain and not self._reads:
+            return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": part.text}]}
         known = part.form == "openai" and part.encrypted and part.domain in (None, self._domain)
         if not known or not self._reads:
             return None

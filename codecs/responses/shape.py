@@ -37,6 +37,7 @@ SHAPE = Shape(
     Encoder=StreamEncoder,
     Collector=Collector,
     Observer=Observer,
+    recalls=lambda capabilities: bool(capabilities.r_effort_values),
     scrub=scrub,
     lessons=LESSONS,
     reasons=reasons,

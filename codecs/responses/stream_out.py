@@ -46,7 +46,7 @@ from .facts import IDS, NAME, REASONS
 
 _Value = dict[str, Any]
 
-_FORMS = frozenset({"anthropic", "redacted", "openai"})  # of seals that reasoning can have here
+_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})  # of seals that reasoning can have here
 
 # kind of call -> its item's type, where its text stands, and what its events are called
 _CALLS = {
@@ -312,6 +312,8 @@ class StreamEncoder:
     def _text_start(self, event: TextStart) -> None:
         if event.apart or self._message is None:
             self._leave()
+        if self._reply.recall is not None:
+            self._reply.recall.spoke()
         self._text_part = event.part
         self._citations = []
         self._base = 0
@@ -440,6 +442,8 @@ class StreamEncoder:
             thinking.texts.append(text)
             thinking.pieces = []
         last, thinking.last = thinking.last, None
+        if self._reply.recall is not None:
+            self._reply.recall.thought(text, [] if last is None else [last])
         if last is None:
             return
         if last.form == "anthropic":
@@ -467,7 +471,7 @@ class StreamEncoder:
         seal = thinking.seal
         if seal is not None and seal.value:
             summary = [{"type": "summary_text", "text": text} for text in seal.summary]
-            value = seal.value if seal.form == "openai" else reasoning.seal_call(self._reply.domain, seal)
+            value = seal.value if seal.form == "openai" else self._enveloped(seal)
             return [{"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": value}]
         return "\n\n".join(thinking.texts)
 
@@ -487,12 +491,19 @@ class StreamEncoder:
             return reasoning.seal_blocks(self._reply.domain, thinking.blocks)
         seal = thinking.seal
         if seal is None or not seal.value:
-            return None
+            foreign = thinking.texts and self._reply.upstream != NAME
+            return reasoning.seal_text(self._reply.domain, "\n\n".join(thinking.texts)) if foreign else None
         if seal.form != "openai":
-            return reasoning.seal_call(self._reply.domain, seal)
+            return self._enveloped(seal)
         if self._reply.upstream == NAME:
             return seal.value
         return reasoning.seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
+
+    def _enveloped(self, seal: Seal) -> str:
+        """A seal that no item of this shape has a place for."""
+        if seal.form == "details":
+            return reasoning.seal_details(self._reply.domain, jsontext.loads(seal.value))
+        return reasoning.seal_call(self._reply.domain, seal)
 
     # ---- tool calls ----
 
@@ -502,6 +513,8 @@ class StreamEncoder:
             self._close_thinking(_Thinking(seal=event.seal))
         kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
         members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools), "name": event.name}
+        if self._reply.recall is not None:
+            self._reply.recall.called(members["call_id"], event.seal)
         self._tools += 1
         if event.namespace is not None:
             members["namespace"] = event.namespace

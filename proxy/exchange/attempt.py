@@ -19,18 +19,17 @@ from tornado.httputil import HTTPHeaders
 from ...codecs import errors, jsontext, lessons, limits, rules, scrub, splice
 from ...codecs.events import Event
 from ...codecs.ledger import Ledger
+from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Request
 from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
-from ..keys import secrets
-from ..memory.expansion import native
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
-from . import counting
+from . import counting, upstream_error
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
@@ -48,10 +47,6 @@ HEADER_LANES = {EDITED: BytesLane.name}  # the header knows no more than bytes, 
 
 _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
 _BODILESS = frozenset({204, 205})
-# statuses of refusals that teach: whatever was sent, of what the gateway has written, or that another API is to be asked
-_TEACHING = {400: "all", 422: "written", 404: "elsewhere"}
-_LIVES_UPSTREAM = ("previous_response_id", "conversation", "background")
-_OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 
 
 class Attempt:
@@ -88,6 +83,8 @@ class Attempt:
         self._loop = exchange.services.loop
         self._done: asyncio.Future[None] = self._loop.create_future()  # a stream's lane has ended, or the upstream's call
         self._begun = 0.0
+        self._asked: Request  # of an answer that is translated
+        self._recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
         self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
 
     @cached_property
@@ -251,14 +248,31 @@ class Attempt:
         except errors.ClientFault:
             return bare
 
-    def _translated(self) -> bytes:
+    async def _decode(self) -> None:
+        """Read what is asked, with what the caller did not bring of it: reasoning and signatures that belong to its tool calls."""
         exchange, candidate = self.exchange, self.candidate
-        own = exchange.speaks
-        request: Request
-        if exchange.turn is not None:
-            request = own.decode_request(exchange.scan.value, exchange.turn.items())
-        else:
-            request = own.decode_request(exchange.scan.value)
+        self._asked = await bodies.apart(exchange.body, self._decoded_request)
+        seals = exchange.services.state.seals
+        if not seals.kept or not candidate.speaks.recalls(self.capabilities):
+            return
+        history = History(self._asked)
+        if history.lacking:
+            history.restore(await seals.find(exchange.owner, history.keys()), candidate.domain)
+        if not history.brings:
+            self._recall = Recall(history, candidate.domain)
+
+    def _decoded_request(self) -> Request:
+        exchange, decode = self.exchange, self.exchange.speaks.decode_request
+        return decode(exchange.scan.value) if exchange.turn is None else decode(exchange.scan.value, exchange.turn.items())
+
+    def _keep_seals(self) -> None:
+        """The answer is whole: keep what belongs to its tool calls."""
+        note = None if self._recall is None else self._recall.note()
+        if note is not None:
+            self.exchange.services.state.seals.keep(self.exchange.owner, *note)
+
+    def _translated(self) -> bytes:
+        exchange, candidate, request = self.exchange, self.candidate, self._asked
         if "anthropic-beta" in exchange.headers:
             request.ledger.drop(("header:anthropic-beta",))
         encoded = candidate.speaks.encode_request(request, self.capabilities, candidate.model)
@@ -269,7 +283,7 @@ class Attempt:
             if lost is not None:
                 raise _lost(lost)
         self.reply = self._reply(request)
-        self.reply.tools = encoded.tools
+        self.reply.tools, self.reply.recall = encoded.tools, self._recall
         body = jsontext.dumps(value)
         if self._must_collect(value):
             scan = splice.scan(body)
@@ -282,6 +296,8 @@ class Attempt:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
         try:
+            if not self.same_shape and exchange.operation.lane == "shape":
+                await self._decode()
             await self._prepare()
             self._begun = self.times["sent"] = monotonic()
             upstream = exchange.services.upstream_for(self.candidate)
@@ -320,10 +336,11 @@ class Attempt:
             if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
                 linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
                 fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
+                fetch.add_done_callback(_seen)
             else:
                 fetch.cancel()
-        elif not fetch.cancelled():
-            fetch.exception()  # seen
+        else:
+            _seen(fetch)
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
@@ -349,7 +366,7 @@ class Attempt:
         before = self.exchange.before_answer
         if before is not None:
             self.lane.claimed = asyncio.ensure_future(before())
-            self.lane.claimed.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen
+            self.lane.claimed.add_done_callback(_seen)
         self.request.streaming_callback = self._on_chunk
 
     def _open_lane(self) -> None:
@@ -398,7 +415,7 @@ class Attempt:
     def _lane_ended(self, out: bytes) -> Awaitable[Any] | None:
         """The answer is complete, or has failed; out: what of it the last read brought."""
         if self.lane is not None and self.lane.error is not None:
-            out = self._without_key(out)
+            out = upstream_error.without_key(self, out)
         if not self._done.done():
             self._done.set_result(None)
         if self.exchange.turn is None:
@@ -472,7 +489,7 @@ class Attempt:
         out = b"" if lane.ended else self._end(lane, fetch)
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None and not self.committed:
-            lane.error.message = self._without_key(lane.error.message.encode()).decode()
+            lane.error.message = upstream_error.without_key(self, lane.error.message.encode()).decode()
             raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
@@ -484,6 +501,8 @@ class Attempt:
             await self._drained(self._commit())
         if lane.error is not None:
             exchange.failed_midway(lane.error)
+        else:
+            self._keep_seals()  # before the caller is told of the end: its next request may come at once
         await exchange.client.finish(b"".join(self._held))
 
     async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
@@ -499,6 +518,7 @@ class Attempt:
         answer = jsontext.dumps(lane.collector.body())
         if exchange.turn is not None:
             await exchange.turn.keep_whole(lane.collector, self.candidate)
+        self._keep_seals()
         await self._answer(answer)
 
     def _end(self, lane: BytesLane | EventsLane | RawLane, fetch: asyncio.Future[Any]) -> bytes:
@@ -542,14 +562,14 @@ class Attempt:
         self._before = len(body)
         self.times["first"] = monotonic()
         if not 200 <= self.status < 300:
-            raise self._refused(body)
+            raise upstream_error.read(self, body)
         value = json_object(body)
         shape = self.candidate.speaks
         if self.exchange.operation.lane == "count":
             await self._answer(counting.answer(self.exchange, counting.counted(value)))
             return
         if shape.is_error(value):
-            raise shape.decode_error(200, self._without_key(body))
+            raise shape.decode_error(200, upstream_error.without_key(self, body))
         if not isinstance(value.get(shape.bears), list):
             raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.exchange.stream:
@@ -570,6 +590,7 @@ class Attempt:
             collector, answer = await bodies.apart(body, partial(self._collected, value))
             if self.exchange.turn is not None:
                 await self.exchange.turn.keep_whole(collector, self.candidate)
+            self._keep_seals()
             await self._answer(answer)
 
     async def _synthesised(self, value: dict[str, Any], body: bytes) -> None:
@@ -584,6 +605,7 @@ class Attempt:
         if self.exchange.turn is not None:
             tail = await self.exchange.turn.keep(lane, self.candidate, tail)
         self._held.append(out + tail)
+        self._keep_seals()
         await self._drained(self._commit())
         await self.exchange.client.finish()
 
@@ -607,55 +629,6 @@ class Attempt:
         self.committed = True
         self.exchange.body = b""
         await self.exchange.client.answer(200, self.answer_headers() | {"content-type": "application/json"}, body)
-
-    def _refused(self, body: bytes) -> errors.GatewayError:
-        """The error that the upstream answered with, and (same shape) its bytes, which the caller may get as they are."""
-        if 300 <= self.status < 400:
-            return errors.Garbled("The upstream answered with a redirect.", f"status {self.status}")
-        kind = self.upstream_headers.get("Content-Type", "")
-        told = self._without_key(body)
-        error = self.candidate.speaks.decode_error(self.status, told, kind)
-        self._learn(error)
-        error.retry_after = limits.retry_after(self.upstream_headers, time())
-        managed = self.candidate.capabilities.owns_key and not self.candidate.provider.passthrough_auth
-        if managed and (self.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
-            return errors.Answered(
-                "The gateway's credential was refused by the upstream.",
-                f"status {self.status}, {error.code or error.kind}",
-                kind="bad_gateway",
-                code="upstream_auth_failed",
-                should_retry=False,
-            )
-        if self.same_shape and told.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
-            own = self.candidate.provider.passthrough_auth
-            shown = secrets.scrub(body, secrets.of(self.candidate.provider)) if own else told  # its own the caller may see
-            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), shown)
-        error.headers = limits.answer_headers(self.candidate.speaks.limits, self.exchange.speaks.limits, self.upstream_headers, time())
-        return error
-
-    def _without_key(self, body: bytes) -> bytes:
-        """An upstream's error without the credentials that it may know: some providers say which one they refused."""
-        return secrets.scrub(body, (*secrets.of(self.candidate.provider), self.exchange.credential))
-
-    def _learn(self, error: errors.GatewayError) -> None:
-        """A refusal of something that the upstream can be asked without: it is asked again."""
-        exchange, sent = self.exchange, self.request.body or b""
-        if self.status not in _TEACHING or exchange.operation.lane != "shape":
-            return
-        table, elsewhere = self.candidate.speaks.lessons, self._could_go_elsewhere()
-        lesson = lessons.read(table, error, sent, self.same_shape, elsewhere)
-        what = _TEACHING[self.status]
-        if lesson is None or not (what == "all" or lesson.elsewhere or (what == "written" and not self.same_shape)):
-            return
-        if exchange.strict and self.same_shape and not (lesson.adapts or lesson.elsewhere):
-            return
-        self.learned = exchange.taught.add(self.candidate, lesson)
-
-    def _could_go_elsewhere(self) -> bool:
-        """Whether another API of the upstream could be asked: not where something is continued that lives behind this one."""
-        if not self.candidate.others:
-            return False
-        return not native(self.candidate) or not any(self.exchange.scan.value.get(name) for name in _LIVES_UPSTREAM)
 
     def answer_headers(self) -> dict[str, str]:
         """Headers of an answer that this attempt brought."""
@@ -690,3 +663,9 @@ def _trimmed(body: bytes) -> bytes:
 
 def _lost(field: str) -> errors.Unsupported:
     return errors.Unsupported(f"{field} cannot be carried to the selected model", param=field)
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """An error that nobody waits for any more is not one to be reported by the loop."""
+    if not done.cancelled():
+        done.exception()

@@ -149,6 +149,8 @@ class Exchange:
             self._quieten()
         if self.client.gone and self.client.stalled:
             self.error = errors.Timeout("client_stall", "The client stopped reading the response.")
+        if self.turn is not None and self.turn.job is not None:
+            self.error = self.turn.job.error or self.error
         settle(self)
         for attempt in self.attempts:
             if attempt.error is not None:

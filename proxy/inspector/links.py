@@ -109,7 +109,10 @@ class Hub:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            hello = orjson.loads(await reader.readline())
+            first = await reader.readline()
+            if not first:
+                return  # the worker has ended before it said anything
+            hello = orjson.loads(first)
             number = hello["worker"]
             self._links[writer] = (number, hello["pid"])
             writer.write(self._state)

@@ -54,6 +54,7 @@ class Job:
         self.gone = False
         self.aborted = False
         self.stalled = False
+        self.error: errors.GatewayError | None = None  # why it was stopped, when nobody asked for that
         self.changed = asyncio.Event()  # set, and replaced, when the log has grown or the job is over
         self._background = background
         self.owner, self._record = owner, record
@@ -182,6 +183,7 @@ class Job:
                 self._wake()
         except errors.GatewayError as error:
             log.error("the events of %s could not be written: %s", self._record.id, error.detail or error.message)
+            self.error = error
             self.stop()
         finally:
             self._writing = None

@@ -14,7 +14,7 @@ from ..routing.router import Candidate
 from . import input_items, upstream_names
 from .conversations import conversation_id
 from .ports import Services
-from .records import Item, Native, Record, conversation_of, previous_not_found
+from .records import REFERENCES_LIMIT, Item, Native, Record, conversation_of, previous_not_found
 
 _CONTINUES = ("previous_response_id", "conversation")
 
@@ -44,7 +44,7 @@ class Expansion:
             id = conversation_id(conversation)
             await self._state.conversations.find(self._owner, id)
             await self._enter(id)
-        await self._look_up_references()
+        await self._look_up_references(reasoning=not all(map(native, candidates)))
         return await self._allowed(candidates)
 
     async def _continue(self, previous: Any, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
@@ -78,9 +78,12 @@ class Expansion:
     def _begin_with(self, stored: list[Item]) -> None:
         self._stored = input_items.without_cut_calls(stored, input_items.own_input(self._body))
 
-    async def _look_up_references(self) -> None:
-        """Find the items that item_references name."""
-        wanted = [id for item in input_items.own_input(self._body) if (id := input_items.referred(item)) is not None]
+    async def _look_up_references(self, reasoning: bool) -> None:
+        """Find the items that item_references name. reasoning: and reasoning items of which the caller sent the id alone."""
+        own = input_items.own_input(self._body)
+        wanted = [id for item in own if (id := input_items.referred(item)) is not None]
+        if reasoning:
+            wanted += [id for item in own if (id := input_items.bare_reasoning(item)) is not None][-REFERENCES_LIMIT:]
         if not wanted:
             return
         here = {item.get("id") for item in self._stored}
@@ -100,7 +103,7 @@ class Expansion:
         services, body = self._services, self._body
         if all(map(services.lets_through, candidates)):
             return candidates
-        carried = any(candidate.shape == "responses" for candidate in candidates)  # other APIs are not told of files and the like
+        carried = any(candidate.speaks.stateful for candidate in candidates)  # other APIs are not told of files and the like
         things = upstream_names.used_in_request("responses", body) if carried else {}
         items = [id for id in upstream_names.items_looked_up(body) if id not in self._referenced] if any(map(native, candidates)) else []
         if not things and not items:
@@ -109,7 +112,7 @@ class Expansion:
         unseen = {name: place for name, place in things.items() if name not in owned}
         unseen_items = [id for id in items if id not in owned]
         able = tuple(
-            c for c in candidates if services.lets_through(c) or c.shape != "responses" or not (unseen or (unseen_items and native(c)))
+            c for c in candidates if services.lets_through(c) or not c.speaks.stateful or not (unseen or (unseen_items and native(c)))
         )
         if not able:
             raise not_seen(unseen) if unseen else errors.NotFound(f"Item with id '{unseen_items[0][:256]}' not found.", param="input")

@@ -32,14 +32,24 @@ def referred(item: Any) -> str | None:
     return item["id"] if kind == "item_reference" or (kind is None and item.keys() <= {"id", "type"}) else None
 
 
+def bare_reasoning(item: Any) -> str | None:
+    """The id of a reasoning item that holds nothing to replay: its caller relies on the id."""
+    if not isinstance(item, dict) or item.get("type") != "reasoning" or item.get("encrypted_content") or item.get("content"):
+        return None
+    id = item.get("id")
+    return id if isinstance(id, str) else None
+
+
 def resolved(items: Iterable[Any], referenced: Mapping[str, Item | None], strict: bool) -> list[Any]:
-    """The items with references replaced; one whose item stands there already (None) is left out.
+    """The items with references, and reasoning named by its id alone, replaced; what stands there already (None) is left out.
 
     strict: an unknown reference raises NotFound; else it stays for the upstream to look up.
     """
     out = []
     for item in items:
         id = referred(item)
+        if id is None and (bare := bare_reasoning(item)) in referenced:
+            id = bare
         if id is None:
             out.append(item)
         elif id in referenced:

@@ -30,6 +30,7 @@ from .conversations import RENEW, Conversations
 from .expansion import Expansion, allowed, native
 from .ports import Asked, Lane
 from .records import Item, Native, Record, Records, continued, named
+from .seals import Seals
 from .stores import Store
 from .stores.guard import Guard, patience, task_apart
 
@@ -41,12 +42,13 @@ ENCRYPTED = "reasoning.encrypted_content"
 class State:
     """The memory of one worker, over a store that it may share with others."""
 
-    def __init__(self, store: Store, ttl: float) -> None:
-        """ttl: seconds that a response, or a conversation after its last change, is stored."""
+    def __init__(self, store: Store, ttl: float, reasoning_ttl: float = 0.0) -> None:
+        """ttl: seconds that a response, or a conversation after its last change, is stored. reasoning_ttl: as of Seals."""
         self.store = store
         self.records = Records(store, ttl)
         self.conversations = Conversations(store, ttl)
         self.background = Background(store, self.records)
+        self.seals = Seals(store, reasoning_ttl)
         self._doubtful = False  # the last write failed
 
     async def begin(self, exchange: Asked, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
@@ -79,6 +81,7 @@ class State:
 
     async def close(self) -> None:
         self.background.close()
+        await self.seals.close()
         await self.store.close()
 
 

@@ -136,6 +136,7 @@ class Inbound(httputil.HTTPConnection):
         try:
             count = self.stream.receive(self._buffer)
         except NOT_READY:
+            self.stream.look_again()
             return
         except OSError as error:
             self.stream.error = error.with_traceback(None)  # its frames lead back here
@@ -147,6 +148,7 @@ class Inbound(httputil.HTTPConnection):
                 self.stream.close()
             return
         self._received(bytes(self._buffer[:count]))
+        self.stream.look_again()
 
     def _received(self, data: bytes) -> None:
         if self._write_finished and not self._read_finished:

@@ -18,6 +18,7 @@ from .http1 import FRAME
 
 WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
 WRITES_PER_TURN = 8
+TCP_CLOSE = 7  # the first byte of TCP_INFO, of a connection that the peer has reset
 
 # nothing is lost: the socket only has to become ready (TLS may want the other direction)
 NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -29,6 +30,7 @@ class Stream:
     __slots__ = (
         "_closed",
         "_fd",
+        "_forgets",
         "_loop",
         "_on_close",
         "_readable",
@@ -51,6 +53,8 @@ class Stream:
         self._readable: Callable[[], None] | None = None
         self._on_close: Callable[[], None] | None = None
         self._reading = self._closed = False
+        libuv = not isinstance(self._loop, asyncio.SelectorEventLoop)
+        self._forgets = libuv and hasattr(socket, "TCP_INFO") and sock.family in (socket.AF_INET, socket.AF_INET6)
         self._waiting: list[tuple[memoryview, asyncio.Future[None]]] = []
         self._stall = 0.0
         self.written = 0.0  # when the last chunk was offered, in monotonic seconds
@@ -92,6 +96,14 @@ class Stream:
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._fd)
+
+    def look_again(self) -> None:
+        """After a read. A loop on libuv reports a reset once, and then forgets the socket, however much data came before the reset."""
+        if not self._forgets or self._closed or not self._reading:
+            return
+        if self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
+            self.pause()
+            self.resume()
 
     def close_after(self, seconds: float) -> None:
         """Have the system close the connection when the client takes nothing for so long (TCP only, where it can)."""

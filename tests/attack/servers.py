@@ -15,9 +15,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -43,8 +42,26 @@ class Server:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
     def start(self) -> None:
         raise NotImplementedError
+
+    def end(self) -> None:
+        """For good."""
+        if self.process is not None:
+            self.thaw()
+            self.process.kill()
+            self.process.wait()
 
     def demote(self, on: bool = True) -> None:
         """Make it a server that only reads, without closing a connection; or one that writes again."""
@@ -82,17 +99,18 @@ class Server:
 class OwnRedis(Server):
     kind = "redis"
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """options: of the command, beside our own."""
         pytest.importorskip("redis", reason="needs redis (dragoman[redis])")
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         if program is None:
             pytest.skip("needs the redis-server command")
         super().__init__()
-        self._program = program
+        self._program, self._options = program, options
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *self._options]
         self.process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
         _until(self._answers, "redis-server did not start")
 
@@ -173,24 +191,14 @@ class OwnPostgres(Server):
 
         _until(took_over, "the setting was not taken over")
 
-    def remove(self) -> None:
+    def end(self) -> None:
+        super().end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def running(kind: str) -> Iterator[Server]:
-    """A server of this kind that ends with the block."""
-    server: Server = OwnRedis() if kind == "redis" else OwnPostgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        if server.process is not None:
-            server.thaw()
-            server.process.kill()
-            server.process.wait()
-        if isinstance(server, OwnPostgres):
-            server.remove()
+def running(kind: str) -> Server:
+    """A server of this kind that runs within a `with` block."""
+    return OwnRedis() if kind == "redis" else OwnPostgres()
 
 
 class Address:

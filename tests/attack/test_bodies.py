@@ -1,10 +1,15 @@
-"""Bodies: what one request, and all together, can make a worker hold; and that nothing is held afterwards."""
+"""Bodies: what one request, and all together, can make a worker hold; and that nothing is held afterwards.
+
+DRAGOMAN_ATTACK=1 sends all of the many failing requests; the suite sends fewer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
+import os
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -17,9 +22,11 @@ from dragoman.codecs import bulk, errors, splice
 from dragoman.proxy.exchange.attempt import Attempt
 from dragoman.proxy.wire import bodies
 
+from ..conftest import Start
 from ..gateway.inside import CONFIG, Caller, Inside, inside_once
-from ..gateway.wire import request
-from ..scripted import Gate, Provider, respond, wait
+from ..gateway.wire import Wire, request
+from ..load.servers import memory_mb
+from ..scripted import Gate, Provider, Request, Steps, chunk, close, respond, stream_head, wait
 
 UNREACHABLE = CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")
 MB = 1 << 20
@@ -314,3 +321,47 @@ async def test_who_leaves_within_a_body_leaves_nothing() -> None:
         assert after - before < MB
         assert not gateway.gateway.bodies.kept
         assert gateway.idle
+
+
+# ---- a process ----
+
+TIMES = 3000 if os.environ.get("DRAGOMAN_ATTACK") else 150
+MOST = 80.0  # MB that the process may hold afterwards
+ASKED = b'{"model":"%b","max_tokens":5,"messages":[{"role":"user","content":"%b"}]}'
+PROSE = b"word " * (MB // 5)
+
+MANY = {
+    "not-json": posted("/v1/chat/completions", ASKED[:-1] % (b"chat/m", PROSE)),
+    "unknown-model": posted("/v1/chat/completions", ASKED % (b"nobody", PROSE)),
+    "unread": posted("/healthz", PROSE),
+    "stranger": request("/v1/messages", PROSE),
+    "refused": posted("/v1/chat/completions", ASKED % (b"chat/refused", PROSE)),
+    "closed": posted("/v1/messages", ASKED % (b"chat/closed", PROSE)),
+    "broken": posted("/v1/messages", b'{"stream":true,' + ASKED[1:] % (b"chat/broken", PROSE)),
+    "raw": posted("/v1/embeddings", ASKED % (b"chat/closed", PROSE)),
+    "count": posted("/v1/messages/count_tokens", ASKED % (b"messages/closed", PROSE)),
+}
+
+
+def failing(asked: Request) -> Steps:
+    how = asked.json["model"]
+    if how == "refused":
+        return [respond({"error": {"message": "No."}}, 400)]
+    return [stream_head(), chunk(b'data: {"choices": []}\n\n'), close] if how == "broken" else [close]
+
+
+@pytest.mark.timeout(900)
+def test_many_failed_requests_leave_the_process_small(start: Start) -> None:
+    with Provider(failing) as provider:
+        keys = "\naccess_keys: [{key: right, name: a}]"
+        gateway = start(CONFIG.replace("127.0.0.1}", "127.0.0.1, port: PORT}").replace("UPSTREAM", provider.url) + keys)
+        for asked in itertools.islice(itertools.cycle(MANY.values()), TIMES):
+            with Wire(gateway.port) as wire:
+                wire.send(asked)
+                status, _ = wire.head()
+                assert status != 200
+            provider.requests.clear()
+            provider.connections.clear()
+        held = memory_mb(gateway.process.pid)
+        print(f"{TIMES} failed requests of 1 MB: {held:.0f} MB resident")
+        assert held <= MOST

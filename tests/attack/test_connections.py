@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 
 import pytest
 
@@ -15,7 +16,7 @@ from dragoman.proxy.wire import inbound
 from ..gateway.inside import CONFIG, Caller, Inside, inside, inside_once
 from ..gateway.spoken import SPEECH
 from ..gateway.wire import request
-from ..scripted import LAST_CHUNK, Gate, Provider, chunk, stream_head, tls_contexts, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, chunk, stream_head, tls_contexts, until_closed, wait
 
 UNREACHABLE = CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")
 HEALTH = request("/healthz", method="GET")
@@ -61,6 +62,8 @@ async def test_the_longest_idle_makes_room(name: str) -> None:
             if HEALTH in IDLE[name]:
                 assert await served(caller) == 200
             idle.append(caller)
+            now = asyncio.get_running_loop().time()  # whose steps may be milliseconds: none of them is idle for as long as another
+            await gateway.until(lambda now=now: asyncio.get_running_loop().time() > now)
         for caller in idle:
             late = await all_of_them.enter_async_context(gateway.call(HEALTH))
             assert await served(late) == 200
@@ -173,3 +176,45 @@ async def _flood(caller: Caller) -> None:
     while True:
         caller.writer.write(HEALTH * 1000)
         await caller.writer.drain()
+
+
+# ---- resets ----
+
+ASKED = request("/v1/chat/completions", {"model": "chat/m", "messages": [{"role": "user", "content": "x" * 300_000}]})
+RESET = {
+    "within-a-head": ASKED[:30],
+    "behind-a-head": ASKED[:-300_000],
+    "within-a-body": ASKED[:-1000],
+    "behind-a-request": ASKED,
+    "behind-a-second-request": HEALTH + ASKED,
+}
+
+
+def thrown(port: int, data: bytes) -> None:
+    """Send, and reset the connection: all of it is there when the gateway looks, as this is its own thread."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setblocking(False)
+        sock.send(data)
+
+
+@pytest.mark.parametrize("name", RESET)
+@inside
+async def test_a_reset_that_comes_with_the_last_bytes_is_seen(name: str) -> None:
+    """A loop on libuv reports it once, with the data before it."""
+    with Provider([until_closed]) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            thrown(gateway.port, RESET[name])
+            async with gateway.call(HEALTH) as later:  # accepted behind it
+                assert await served(later) == 200
+            await gateway.until(lambda: gateway.idle and not gateway.server.connections)
+
+
+@inside
+async def test_a_reset_within_a_handshake_is_seen(tls: Contexts) -> None:
+    async with Inside(UNREACHABLE, tls=tls) as gateway:
+        for data in (b"", b"\x16\x03\x01\x02\x00\x01", b"nonsense"):
+            thrown(gateway.port, data)
+        async with gateway.call(HEALTH) as later:
+            assert await served(later) == 200
+        await gateway.until(lambda: not gateway.server.connections)

@@ -137,6 +137,7 @@ TRUSTED = {
     "codecs/lessons.py:not_served": "see _LONGEST there",
     "codecs/lessons.py:re.findall": "see _LONGEST there",
     "codecs/chat/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
+    "codecs/chat/lessons.py:_REFUSED_SEAL": "see _LONGEST in codecs/lessons.py",
     "codecs/chat/lessons.py:_TOOLS_BESIDE_REASONING": "see _LONGEST in codecs/lessons.py",
     "codecs/messages/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
     "codecs/responses/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -188,12 +189,19 @@ def test_an_admin_listener_that_others_reach_is_warned_of(serve: Serve) -> None:
 # ---- what a start finds, and leaves ----
 
 
-def test_folders_of_killed_processes_are_removed(tmp_path: Path, serve: Serve) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder in which a socket's path is short enough, wherever pytest keeps its own."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="d") as folder:
+        yield Path(folder)
+
+
+def test_folders_of_killed_processes_are_removed(short_path: Path, serve: Serve) -> None:
     """Not those of processes that run."""
-    environ = {"TMPDIR": str(tmp_path)}
+    environ = {"TMPDIR": str(short_path)}
 
     def folders() -> set[Path]:
-        return set(tmp_path.glob("dragoman-metrics-*"))
+        return set(short_path.glob("dragoman-metrics-*"))
 
     config = WITH_ADMIN.replace("ADMIN", "0")
     running = serve(config, "--workers", "2", environ=environ)

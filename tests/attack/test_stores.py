@@ -13,6 +13,7 @@ from time import time
 from typing import Any
 
 import openai
+import orjson
 import pytest
 
 from dragoman.codecs import errors
@@ -24,9 +25,11 @@ from dragoman.proxy.memory.stores import Away, Entry
 from dragoman.proxy.memory.stores.guard import Guard, patience
 
 from ..conftest import Start
+from ..gateway.spoken import SPEECH
 from ..gateway.talk import Said, Talk, config
+from ..gateway.test_life import until
 from ..proxy.loops import LOOPS
-from ..scripted import Gate, Provider
+from ..scripted import Gate, Provider, chunk, stream_head, until_closed, wait
 from .servers import Address, OwnPostgres, OwnRedis, Server, running
 
 SERVERS = ("redis", "postgres")
@@ -506,14 +509,18 @@ def test_a_redis_that_only_reads_counts_nothing(redis_server: OwnRedis, run: Any
 # ---- a whole gateway ----
 
 
+def section(server: Server, timeout: str) -> str:
+    """The `state_storage` section for this server."""
+    key = {"redis": "url", "postgres": "connection_string"}[server.kind]
+    return f'state_storage: {{type: {server.kind}, {key}: "{server.url}", timeout: {timeout}}}\n'
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_a_paid_answer_outlives_a_restart_of_the_store(start: Start, server: Server, streamed: bool) -> None:
     """The store is away when the model's answer ends, and back before the caller's patience is."""
     talk, gate = Talk(), Gate()
-    key = {"redis": "url", "postgres": "connection_string"}[server.kind]
-    section = f'state_storage: {{type: {server.kind}, {key}: "{server.url}", timeout: 30s}}\n'
     with Provider(talk.script) as provider:
-        gateway = start(config(provider, section))
+        gateway = start(config(provider, section(server, "30s")))
         with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="alice-key", max_retries=0) as client:
             talk.says(Said(text="First."), Said(text="Paid for."), Said(text="Paid for.", gate=gate))
             client.responses.create(model="chat/m", input="Hi")
@@ -566,3 +573,22 @@ def _starting_again(server: Server) -> Iterator[None]:
         yield
     finally:
         thread.join()
+
+
+def test_a_background_response_whose_store_went_away_is_told_of_in_its_line(start: Start, server: Server) -> None:
+    """Nobody left: it ended because what it said could not be kept."""
+    gate, speech = Gate(), SPEECH["chat"]
+    steps = [stream_head(), *map(chunk, speech.opening), wait(gate), *map(chunk, speech.words), until_closed]
+    with Provider(steps) as provider:
+        gateway = start(config(provider, section(server, "300ms")))
+        with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="alice-key", max_retries=0) as client:
+            client.responses.create(model="chat/m", input="Hi", background=True)
+            server.freeze()
+            try:
+                gate.open()
+                until(lambda: '"operation":"responses"' in gateway.log(), LONG)
+            finally:
+                server.thaw()
+        line = next(line for line in gateway.log().splitlines() if '"operation":"responses"' in line)
+        assert orjson.loads(line)["error"] == "state_unavailable"
+        gateway.stop()

@@ -145,6 +145,15 @@ def test_reasoning_that_every_message_needs() -> None:
     assert [message.get("reasoning_content") for message in upstream["messages"]] == [None, " ", None]
 
 
+def test_calls_without_a_signature_have_a_stand_in() -> None:
+    history = {"messages": [{"role": "user", "content": "Hi"}, USE, result()]}
+    upstream, _, adapted = written(history, c_signed_calls=True)
+    (call,) = upstream["messages"][1]["tool_calls"]
+    assert (call["extra_content"], adapted) == ({"google": {"thought_signature": "skip_thought_signature_validator"}}, "messages")
+    upstream, _, adapted = written(history)
+    assert (list(upstream["messages"][1]["tool_calls"][0]), adapted) == (["id", "type", "function"], "")
+
+
 def test_a_name_that_has_to_begin_with_a_letter() -> None:
     request = messages.decode_request(
         {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "tools": [{**TOOL, "name": "7zip"}]}

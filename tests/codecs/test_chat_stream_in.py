@@ -249,6 +249,15 @@ SUMMARY = {"type": "reasoning.summary", "format": "openai-responses-v1", "id": "
 ENCRYPTED = {"type": "reasoning.encrypted", "format": "openai-responses-v1", "id": "rs_1", "text": None}
 
 
+GEMINI = {"type": "reasoning.text", "format": "google-gemini-v1", "index": 0, "id": None}
+HIDDEN = [{"type": "reasoning.encrypted", "format": "google-gemini-v1", "index": 0, "id": id, "data": "E"} for id in ("call_1", "call_2")]
+XAI = {"type": "reasoning.summary", "format": "xai-responses-v1", "index": 0}
+
+
+def verbatim(part: int, *entries: dict[str, Any]) -> ev.Event:
+    return ev.Seal(part, "details", json.dumps(entries, separators=(",", ":"), ensure_ascii=False))
+
+
 def sealed(part: int, seals: list[ev.Event], *pieces: str) -> list[ev.Event]:
     return [ev.ReasoningStart(part), *(ev.Reasoning(part, piece) for piece in pieces), *seals, ev.PartStop(part)]
 
@@ -283,7 +292,44 @@ def sealed(part: int, seals: list[ev.Event], *pieces: str) -> list[ev.Event]:
         ),
         ([chunk({"reasoning": "p"}), details(detail(text="p"))], thought(0, "p")),
         # what nobody else can read
-        ([details(detail(type="reasoning.encrypted", format="xai", data="X"))], [ev.Opaque("choices[0].message.reasoning_details")]),
+        (
+            [details(detail(type="reasoning.encrypted", format="xai", data="X"))],
+            sealed(0, [verbatim(0, detail(type="reasoning.encrypted", format="xai", data="X"))]),
+        ),
+        # its text is joined, and nothing else is
+        (
+            [
+                chunk({"reasoning": "p", "reasoning_details": [GEMINI | {"text": "p"}]}),
+                chunk({"reasoning": "p", "reasoning_details": [GEMINI | {"text": "p"}]}),
+                details(*HIDDEN),
+                details(HIDDEN[1]),
+            ],
+            sealed(0, [verbatim(0, GEMINI | {"text": "pp"}, *HIDDEN)], "p", "p"),
+        ),
+        (
+            [details(GEMINI | {"text": "p"}), details({"type": "reasoning.text", "index": 0, "signature": "S", "text": "q"})],
+            sealed(0, [verbatim(0, GEMINI | {"text": "pq", "signature": "S"})], "p", "q"),
+        ),
+        ([details({"type": "reasoning.of_tomorrow", "x": [1]})], sealed(0, [verbatim(0, {"type": "reasoning.of_tomorrow", "x": [1]})])),
+        (
+            [details(XAI | {"summary": "p"}), details(XAI | {"summary": "q", "index": 1})],
+            sealed(0, [verbatim(0, XAI | {"summary": "p"}, XAI | {"summary": "q", "index": 1})], "p", "\n\nq"),
+        ),
+        # what comes within a text does not cut it in two
+        (
+            [says("a"), details(HIDDEN[0]), says("b")],
+            [*text(0, "a", "b"), *sealed(1, [verbatim(1, HIDDEN[0])])],
+        ),
+        (
+            [calls(call(0, "c", "f", "")), details(HIDDEN[0]), calls(call(0, arguments="{}"))],
+            [
+                ev.ToolStart(0, "c", "f"),
+                *sealed(1, [verbatim(1, HIDDEN[0])])[:1],
+                ev.Arguments(0, "{}"),
+                *sealed(1, [verbatim(1, HIDDEN[0])])[1:],
+                ev.PartStop(0),
+            ],
+        ),
         ([details(detail(signature="S1"), detail(index=1, text="q"))], [*sealed(0, [ev.Seal(0, "anthropic", "S1")]), *thought(1, "q")]),
         (
             [chunk({"reasoning": "p"}), details(detail(signature="S1")), chunk({"reasoning": "q"})],

@@ -146,7 +146,7 @@ def test_the_stream_of_a_messages_upstream() -> None:
         argued(0, "1}"),
         opened(1, "toolu_2", "g"),
         argued(1, "{}"),
-        {"reasoning_details": [signed("plan", dragoman_layout="d")]},
+        {"reasoning_details": [signed("plan", dragoman_layout="d", dragoman_domain="ant")]},
     ]
     values = stream(EVENTS, include_usage=True)
     choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in said]
@@ -162,7 +162,7 @@ def test_the_stream_of_a_messages_upstream() -> None:
         "content": "Hi 😀",
         "refusal": None,
         "reasoning_content": "plan",
-        "reasoning_details": [signed("plan", dragoman_layout="d")],
+        "reasoning_details": [signed("plan", dragoman_layout="d", dragoman_domain="ant")],
         "tool_calls": [
             {"id": "toolu_1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}},
             {"id": "toolu_2", "type": "function", "function": {"name": "g", "arguments": "{}"}},
@@ -275,6 +275,7 @@ def details(*events: ev.Event) -> tuple[str, list[dict[str, Any]]]:
     last = deltas(*events)[-1]
     entries = last["reasoning_details"]
     assert [entry["index"] for entry in entries] == list(range(len(entries)))
+    assert entries[0].pop("dragoman_domain") == "ant"  # whose they are
     return entries[0].pop("dragoman_layout"), entries
 
 

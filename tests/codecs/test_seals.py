@@ -128,3 +128,123 @@ def test_other_extras_are_reported(extra: Any) -> None:
     said = {"role": "assistant", "content": None, "tool_calls": [call("a", extra_content=extra)]}
     request = SHAPES["chat"].decode_request({"model": "m", "messages": [said]})
     assert [entry.path[-1] for entry in request.ledger.dropped] == ["extra_content"]
+
+
+# ---- reasoning_details of a format that no other shape knows, and reasoning that nobody sealed ----
+
+SAID = {"type": "reasoning.text", "text": "Hm.", "format": "google-gemini-v1", "index": 0}
+DETAILS: list[list[dict[str, Any]]] = [
+    [SAID, {"type": "reasoning.encrypted", "data": "ENC", "id": "a", "format": "google-gemini-v1", "index": 0}],
+    [
+        {"type": "reasoning.encrypted", "data": "E1", "id": "a", "format": "google-gemini-v1", "index": 0},
+        {"type": "reasoning.encrypted", "data": "E2", "id": "b", "format": "google-gemini-v1", "index": 0},
+    ],
+    [
+        {"type": "reasoning.summary", "summary": "Hm.", "format": "xai-responses-v1", "index": 0},
+        {"type": "reasoning.encrypted", "data": "ENC", "id": "rs_1", "format": "xai-responses-v1", "index": 1},
+    ],
+    [{"type": "reasoning.text", "text": "Hm.", "format": "unknown", "index": 0, "id": None, "signature": None}],
+    [{"type": "reasoning.text", "text": "Hm.", "signature": "S", "format": "of-tomorrow", "index": 3, "more": {"x": [1]}}],
+    [{"type": "reasoning.of_tomorrow", "format": "unknown", "blob": "B"}],
+]
+ROUTER = Capabilities(c_reasoning_in="reasoning_details", reasoning_domain="gemini")
+
+
+def streamed(shape: str, *deltas: dict[str, Any]) -> tuple[dict[str, Any], Reply]:
+    """As `carried`, of an answer that comes in deltas."""
+    told = reply(shape)
+    decoder, collector = SHAPES["chat"].Decoder(told), SHAPES[shape].Collector(told)
+    choices = [*({"delta": delta} for delta in deltas), {"delta": {}, "finish_reason": "tool_calls"}]
+    for choice in choices:
+        collector.feed(decoder.feed((b"", json.dumps({"id": "c", "choices": [{"index": 0} | choice]}).encode())))
+    collector.feed(decoder.feed((b"", b"[DONE]")))
+    return collector.body(), told
+
+
+def sent_up(shape: str, told: dict[str, Any], capabilities: Capabilities) -> tuple[dict[str, Any], list[str]]:
+    """The model's turn as it gets it back, and what was lost."""
+    request = SHAPES[shape].decode_request(history(shape, told))
+    body = SHAPES["chat"].encode_request(request, capabilities, "m").body
+    return body["messages"][1], request.ledger.names(request.ledger.dropped, request.body)
+
+
+@pytest.mark.parametrize("shape", ["messages", "responses"])
+@pytest.mark.parametrize("entries", DETAILS)
+def test_details_come_back_as_they_came(entries: list[dict[str, Any]], shape: str) -> None:
+    shown = "Hm." if "Hm." in str(entries) else None
+    whole, _, _ = carried(shape, answer(reasoning=shown, reasoning_details=entries, tool_calls=[call("a")]))
+    asked = {"tool_calls": [{"index": 0} | call("a")]}
+    for told in (whole, streamed(shape, {"reasoning_details": entries}, asked)[0]):
+        said, lost = sent_up(shape, told, ROUTER)
+        assert (said["reasoning_details"], lost) == (entries, [])
+        assert "reasoning" not in said
+        said, lost = sent_up(shape, told, Capabilities(c_reasoning_in="reasoning_details", reasoning_domain="another"))
+        assert "reasoning_details" not in said
+        assert len(lost) == 1
+
+
+@pytest.mark.parametrize("shape", ["messages", "responses"])
+def test_details_behind_the_call_that_they_belong_to(shape: str) -> None:
+    entries = DETAILS[1]
+    told, _ = streamed(shape, {"reasoning_details": [SAID]}, {"tool_calls": [{"index": 0} | call("a")]}, {"reasoning_details": entries})
+    said, lost = sent_up(shape, told, ROUTER)
+    assert (said["reasoning_details"], lost) == ([SAID, *entries], [])
+
+
+@pytest.mark.parametrize("shape", ["messages", "responses"])
+def test_the_text_of_an_entry_comes_in_pieces(shape: str) -> None:
+    pieces = [{"reasoning": piece, "reasoning_details": [SAID | {"text": piece}]} for piece in ("H", "m", ".")]
+    told, _ = streamed(shape, *pieces, {"tool_calls": [{"index": 0} | call("a")]})
+    assert sent_up(shape, told, ROUTER)[0]["reasoning_details"] == [SAID]
+
+
+def test_a_text_that_stands_beside_its_envelope_is_not_in_it() -> None:
+    told, _ = streamed("messages", {"reasoning_details": [SAID | {"text": "long " * 99}]}, {"tool_calls": [{"index": 0} | call("a")]})
+    assert len(told["content"][0]["signature"]) < 300 < len(told["content"][0]["thinking"])
+
+
+def test_a_stateless_caller_gets_the_text_in_the_envelope() -> None:
+    """Whoever sends back nothing of a reasoning item but its sealed content has all of it."""
+    told, _, _ = carried("responses", answer(reasoning_content="secret 42", tool_calls=[call("a")]))
+    item = told["output"][0]
+    item["content"] = []
+    for where in ("reasoning_content", "reasoning"):
+        said, lost = sent_up("responses", told, Capabilities(reasoning_domain="gemini", c_reasoning_in=where))
+        assert (said[where], lost) == ("secret 42", [])
+    quiet = Reply(Request("responses", "m", {}), domain="gemini", upstream="chat")
+    collector = SHAPES["responses"].Collector(quiet)
+    collector.feed(SHAPES["chat"].decode_response(answer(reasoning_content="secret 42"), quiet))
+    assert "encrypted_content" not in collector.body()["output"][0]
+
+
+def unsigned(shape: str, *blocks: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """A messages upstream's answer with thinking that it did not sign, as it gets it back from a caller of the shape."""
+    told = reply(shape)
+    body = {"id": "msg_1", "model": "m", "content": list(blocks), "stop_reason": "tool_use", "usage": {}}
+    collector = SHAPES[shape].Collector(told)
+    collector.feed(SHAPES["messages"].decode_response(body, told))
+    request = SHAPES[shape].decode_request(history(shape, collector.body()))
+    up = SHAPES["messages"].encode_request(request, Capabilities(reasoning_domain="gemini"), "m").body
+    return up["messages"][1]["content"], request.ledger.names(request.ledger.dropped, request.body)
+
+
+USE = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+
+
+@pytest.mark.parametrize("shape", ["responses"])
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [{"type": "thinking", "thinking": "let me see", "signature": ""}, USE],
+        [{"type": "thinking", "thinking": "p", "signature": ""}, {"type": "text", "text": "So."}, USE],
+    ],
+)
+def test_unsigned_thinking_comes_back(blocks: list[dict[str, Any]], shape: str) -> None:
+    assert unsigned(shape, *blocks) == (blocks, [])
+
+
+def test_thinking_that_was_cut_stays_away() -> None:
+    """Where the limit ends an answer within its thinking, even a provider that signs all of it has not signed that."""
+    cut = {"type": "thinking", "thinking": "let me", "signature": ""}
+    found, _ = unsigned("responses", USE, cut)
+    assert found == [USE]

@@ -128,7 +128,7 @@ def event_of(lines: list[bytes]) -> Frame:
 
 def is_whole(data: bytes) -> bool:
     try:
-        return data.strip() == b"[DONE]" or json.loads(data.decode("utf-8", "replace")) is not Ellipsis
+        return data.strip() == b"[DONE]" or json.loads(data.decode("utf-8", "replace").removeprefix("\ufeff")) is not Ellipsis
     except ValueError:
         return False
 
@@ -224,6 +224,7 @@ def longest_event(stream: bytes) -> int:
 
 
 @given(streams, st.lists(st.integers(0, 400), max_size=8))
+@example(b"data: " + BOM + b'{"a":1}', [])
 def test_the_limit_is_exact_in_any_cut(stream: bytes, places: list[int]) -> None:
     longest = longest_event(stream)
     frames, _ = by_the_letter(stream)

@@ -38,11 +38,18 @@ class Said:
         if self.status != 200:
             return [respond({"error": {"type": "server_error", "message": "It broke."}}, self.status)]
         if not body.get("stream"):
-            return [respond(_WHOLE[api](self, body["model"]))]
-        events = _EVENTS[api](self, body["model"])
+            return [respond(self.whole(api, body["model"]))]
+        events = self.events(api, body["model"])
         held: list[Step] = [close] if self.broken else [wait(self.gate)] if self.gate is not None else []
-        last = _LAST[api]
+        last = LAST[api]
         return [stream_head(), *map(chunk, events[:-last]), *held, *map(chunk, events[-last:]), LAST_CHUNK]
+
+    def whole(self, api: str, model: str) -> dict[str, Any]:
+        return _WHOLE[api](self, model)
+
+    def events(self, api: str, model: str) -> list[bytes]:
+        """Of a stream, the last LAST[api] of which end it."""
+        return _EVENTS[api](self, model)
 
 
 class Talk:
@@ -227,7 +234,7 @@ def _words(text: str) -> list[str]:
 
 _WHOLE = {"chat/completions": _chat_whole, "messages": _message_whole, "responses": _response}
 _EVENTS = {"chat/completions": _chat_events, "messages": _message_events, "responses": _response_events}
-_LAST = {"chat/completions": 3, "messages": 2, "responses": 1}  # events that end an answer
+LAST = {"chat/completions": 3, "messages": 2, "responses": 1}  # events that end an answer
 
 PROVIDERS = """
 listeners: [{type: model, address: 127.0.0.1, port: PORT}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import tracemalloc
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ..scripted import LAST_CHUNK, Provider, Request, Steps, chunk, close, respond
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, close, respond, wait
 from .inside import CONFIG, Inside, inside, inside_once
 from .spoken import PATHS, SHAPE_AT, SPEECH
 from .test_faults import frames
@@ -168,3 +169,19 @@ async def test_a_request_that_fails_keeps_nothing(name: str) -> None:
                 finally:
                     tracemalloc.stop()
                 assert sum(statistic.size for statistic in ours.statistics("filename")) < ROOM
+
+
+@inside
+async def test_what_breaks_behind_its_answers_end_is_nobodys_error() -> None:
+    """The answer was whole, and its caller has it; that its connection then ends without the last chunk is not reported by the loop."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    gate, speech = Gate(), SPEECH["chat"]
+    with Provider([*frames(*speech.opening, *speech.words, *speech.ending), wait(gate), close]) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.ask("chat", "chat/m", stream=True) as caller:
+            await caller.body((await caller.head())[1])
+            await gateway.until(lambda: gateway.idle)
+            gate.open()
+            await gateway.until(lambda: not gateway.gateway.upstream._calls)
+            gc.collect()
+            assert reported == []

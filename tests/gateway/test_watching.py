@@ -218,7 +218,13 @@ async def test_the_account_is_plain_and_complete() -> None:
     first, again, last = account.calls
     assert (first.again, again.again, last.again) == (False, True, False)
     assert first.target is again.target
-    assert (first.status, first.error, first.error_message, first.usage, first.cost) == (529, "overloaded", "Busy.", None, None)
+    assert (first.status, first.error, first.error_message, first.usage, first.cost) == (
+        529,
+        "overloaded",
+        "in the upstream's own words, 5 characters",
+        None,
+        None,
+    )
     assert (last.target.upstream, last.target.provider, last.target.model) == ("chat/m", "chat", "m")
     assert (last.target.shape, last.target.api, last.target.host) == ("chat", "chat_completions", "127.0.0.1")
     assert (last.lane, last.status, last.error, last.error_message, last.stop) == ("events", 200, "", "", "end")

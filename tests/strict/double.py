@@ -93,7 +93,7 @@ class Double:
     # ---- answers ----
 
     def _answer(self, asked: Asked) -> up.Answer:
-        thinks = self.provider.thinks(asked) or (self.provider.id == "gemini" and "gemini-3" in asked.model)
+        thinks = self.provider.thinks(asked) or "gemini-3" in asked.model  # it cannot do without
         calls = self._calls(asked)
         answer: dict[str, Any] = {"chat": self._chat, "messages": self._messages, "responses": self._responses}
         told: up.Answer = answer[asked.shape](asked, thinks, calls)

@@ -1,0 +1,75 @@
+"""What an upstream's error answer means: to the caller, and to the next attempt.
+
+Nothing is retried here. A refusal of something that the upstream can be asked without is learned (`lessons.py`), and marks the attempt.
+"""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING
+
+from ...codecs import errors, lessons, limits
+from ..keys import secrets
+from ..memory.expansion import native
+from ..wire import headers as travel
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+
+# statuses of refusals that teach: whatever was sent, of what the gateway has written, or that another API is to be asked
+_TEACHING = {400: "all", 422: "written", 404: "elsewhere"}
+_LIVES_UPSTREAM = ("previous_response_id", "conversation", "background")
+_OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
+
+
+def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
+    """The error that the upstream answered with; `attempt.refusal` becomes its bytes where the caller may get them as they are."""
+    if 300 <= attempt.status < 400:
+        return errors.Garbled("The upstream answered with a redirect.", f"status {attempt.status}")
+    kind = attempt.upstream_headers.get("Content-Type", "")
+    clean = without_key(attempt, body)
+    error = attempt.candidate.speaks.decode_error(attempt.status, clean, kind)
+    _learn(attempt, error)
+    error.retry_after = limits.retry_after(attempt.upstream_headers, time())
+    managed = attempt.candidate.capabilities.owns_key and not attempt.candidate.provider.passthrough_auth
+    if managed and (attempt.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
+        return errors.Answered(
+            "The gateway's credential was refused by the upstream.",
+            f"status {attempt.status}, {error.code or error.kind}",
+            kind="bad_gateway",
+            code="upstream_auth_failed",
+            should_retry=False,
+        )
+    if attempt.same_shape and clean.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
+        own = attempt.candidate.provider.passthrough_auth
+        shown = secrets.scrub(body, secrets.of(attempt.candidate.provider)) if own else clean  # its own the caller may see
+        attempt.refusal = (attempt.status, travel.forwarded_down(attempt.upstream_headers), shown)
+    error.headers = limits.answer_headers(attempt.candidate.speaks.limits, attempt.exchange.speaks.limits, attempt.upstream_headers, time())
+    return error
+
+
+def without_key(attempt: Attempt, body: bytes) -> bytes:
+    """An upstream's error without the credentials that it may know: some providers say which one they refused."""
+    return secrets.scrub(body, (*secrets.of(attempt.candidate.provider), attempt.exchange.credential))
+
+
+def _learn(attempt: Attempt, error: errors.GatewayError) -> None:
+    """A refusal of something that the upstream can be asked without: it is asked again."""
+    exchange, sent = attempt.exchange, attempt.request.body or b""
+    if attempt.status not in _TEACHING or exchange.operation.lane != "shape":
+        return
+    table, elsewhere = attempt.candidate.speaks.lessons, _could_go_elsewhere(attempt)
+    lesson = lessons.read(table, error, sent, attempt.same_shape, elsewhere)
+    what = _TEACHING[attempt.status]
+    if lesson is None or not (what == "all" or lesson.elsewhere or (what == "written" and not attempt.same_shape)):
+        return
+    if exchange.strict and attempt.same_shape and not (lesson.adapts or lesson.elsewhere):
+        return
+    attempt.learned = exchange.taught.add(attempt.candidate, lesson)
+
+
+def _could_go_elsewhere(attempt: Attempt) -> bool:
+    """Whether another API of the upstream could be asked: not where something is continued that lives behind this one."""
+    if not attempt.candidate.others:
+        return False
+    return not native(attempt.candidate) or not any(attempt.exchange.scan.value.get(name) for name in _LIVES_UPSTREAM)
