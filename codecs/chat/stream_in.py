@@ -1,7 +1,8 @@
 """A chat upstream's answer as hub events: streamed, or whole.
 
 Chat completions have no explicit parts: a delta's keys say what goes on, and several may stand in one chunk. So the decoder
-keeps one open text or reasoning part (`_open`), and a slot for every tool call; a slot becomes a part when its name is known.
+keeps one open text or reasoning part (`_open`), and a slot for every tool call; a slot becomes a part when its name is known, and
+the part ends when something else begins and its arguments are whole: callers run a call when its part ends.
 The end is not the finish_reason: usage, and with some providers more deltas, come after it. The end is [DONE], or the end of
 the stream after a finish_reason.
 
@@ -78,6 +79,8 @@ class _Slot:
     part: int = -1
     held: str = ""
     signature: str = ""  # Google's
+    whole: bool = False  # nothing of it comes any more
+    over: bool = False  # its part is closed
     argued: bool = False  # argument text came
     unscanned: list[str] = field(default_factory=list)  # of it, what the scanner has not seen
     scanner: ObjectScanner = field(default_factory=ObjectScanner)
@@ -121,6 +124,7 @@ class StreamDecoder:
         self._before = 0  # characters of the text parts before the one that is open
         self._slots: list[_Slot] = []
         self._newest: dict[int | None, _Slot] = {}  # by index
+        self._unfinished: list[_Slot] = []  # those whose part is open
         self._calls = 0
         self._joining = False
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
@@ -324,6 +328,7 @@ class StreamDecoder:
 
     def _begin(self, kind: Any, events: list[Event]) -> _Open:
         self._close(events)
+        self._close_whole_calls(events)
         self._said = True
         self._open = opened = _Open(self._next_part(), kind)
         events.append(TextStart(opened.part) if kind is Text else ReasoningStart(opened.part))
@@ -448,6 +453,7 @@ class StreamDecoder:
             events += self._garbled("too many tool calls")
             return
         self._said = True
+        slot.whole = position is not None
         slot.custom = slot.custom or custom
         slot.id = slot.id or id
         slot.name = slot.name or name
@@ -455,7 +461,7 @@ class StreamDecoder:
             slot.signature = self._signature(entry["extra_content"], slot.part < 0, "choices[0].message.tool_calls.extra_content")
         if text and not slot.argued:
             text = text.lstrip(" \t\r\n")
-        if text:
+        if text and not slot.over:
             slot.argued = True
             slot.unscanned.append(text)
             slot.held += text
@@ -494,9 +500,11 @@ class StreamDecoder:
 
     def _open_call(self, slot: _Slot, events: list[Event]) -> None:
         self._close(events)
+        self._close_whole_calls(events)
         declared = self._tools.restore(slot.name)
         slot.part = self._next_part()
         slot.text = ToolText(declared)
+        self._unfinished.append(slot)
         self._calls += 1
         kind = "custom" if slot.custom else declared.kind
         seal = Seal(slot.part, "google", slot.signature) if slot.signature else None
@@ -510,7 +518,15 @@ class StreamDecoder:
         if text:
             events.append(Arguments(slot.part, text))
 
+    def _close_whole_calls(self, events: list[Event]) -> None:
+        """Something else begins: a call whose JSON object is whole has ended. One that is not may go on beside it."""
+        for slot in list(self._unfinished):
+            if slot.whole or (not slot.custom and _is_over(slot)):
+                self._close_call(slot, events)
+
     def _close_call(self, slot: _Slot, events: list[Event]) -> None:
+        slot.over = True
+        self._unfinished.remove(slot)
         rest = slot.joiner.finish()
         if slot.text is not None:
             rest = (slot.text.feed(rest) if rest else "") + slot.text.finish()
@@ -530,9 +546,8 @@ class StreamDecoder:
                 self._open_call(slot, events)
             elif slot.part < 0 and slot.argued:
                 return events + self._garbled("a tool call without a name")
-        for slot in self._slots:
-            if slot.part >= 0:
-                self._close_call(slot, events)
+        for slot in list(self._unfinished):
+            self._close_call(slot, events)
         if self._usage is not None:
             events.append(Metered(from_chat(self._usage, self._tier)))
         self.ended = True
