@@ -131,12 +131,18 @@ class Attempt:
             return candidate.endpoint(exchange.stream, exchange.query), self._spliced()
         return candidate.endpoint(exchange.stream, ""), self._translated()
 
+    def _say_left_out(self, ledger: Ledger) -> None:
+        own = self.candidate.provider.passthrough_auth
+        for name in travel.left_out(self.exchange.headers, same_shape=self.same_shape, own_credential=own):
+            ledger.drop((f"header:{name}",))
+
     def _headers(self) -> dict[str, str]:
         """What the upstream is sent besides the body: the one place that puts it together."""
         exchange, candidate = self.exchange, self.candidate
         headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
         if self.same_shape:
             headers |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
+            self._say_left_out(self.ledger)
         headers = candidate.speaks.headers(candidate.capabilities) | headers
         if self.raw:
             headers["content-type"] = exchange.headers.get("Content-Type", "application/json")
@@ -208,8 +214,7 @@ class Attempt:
             request = own.decode_request(exchange.scan.value, exchange.turn.items())
         else:
             request = own.decode_request(exchange.scan.value)
-        if "anthropic-beta" in exchange.headers:
-            request.ledger.drop(("header:anthropic-beta",))
+        self._say_left_out(request.ledger)
         if exchange.refused & {"reasoning", "signature"}:
             _without_reasoning(request)
         capabilities = candidate.capabilities
@@ -545,15 +550,20 @@ class Attempt:
             return errors.Answered(
                 "The gateway's credential was refused by the upstream.",
                 error.message,
-                kind="bad_gateway",
+                kind="upstream_auth",
                 code="upstream_auth_failed",
                 should_retry=False,
             )
         if self.same_shape and told.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
             own = self.candidate.provider.passthrough_auth
-            self.refusal = (self.status, travel.forwarded_down(self.upstream_headers), body if own else told)
+            self.refusal = (self.status, self._forwarded_down(), body if own else told)
         error.headers = limits.answer_headers(self.candidate.speaks.limits, self.exchange.speaks.limits, self.upstream_headers, time())
         return error
+
+    def _forwarded_down(self) -> dict[str, str]:
+        """The upstream's own headers. What its account has left is nothing for those who have keys of the gateway's."""
+        account = self.candidate.provider.passthrough_auth or not self.exchange.services.access.required
+        return travel.forwarded_down(self.upstream_headers, account=account)
 
     def _without_key(self, body: bytes) -> bytes:
         """An upstream's error without the key that it was sent: some providers say which one they refused."""
@@ -593,7 +603,7 @@ class Attempt:
         upstream = self.times.get("headers", now) - begun
         found["server-timing"] = f"gateway;dur={(now - exchange.begun - upstream) * 1e3:.2f}, upstream;dur={upstream * 1e3:.2f}"
         if self.same_shape:
-            found |= travel.forwarded_down(self.upstream_headers)
+            found |= self._forwarded_down()
         else:
             found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
         return limits.replaced(found, exchange.limits)

@@ -46,7 +46,7 @@ from .settle import settle
 log = logging.getLogger("dragoman")
 
 # what another candidate could do better: everything that is not the request's own fault
-_RETRIED_KINDS = frozenset({"bad_gateway", "server", "overloaded", "timeout", "rate_limit"})
+_RETRIED_KINDS = frozenset({"bad_gateway", "upstream_auth", "server", "overloaded", "timeout", "rate_limit"})
 _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: these go to the next candidate when there is one
 
 _ASKS_STREAM = re.compile(r"[?&]stream=true(?:&|$)", re.IGNORECASE)

@@ -14,6 +14,7 @@ class Access:
     """The access keys of one configuration. Without any, every caller is let in."""
 
     def __init__(self, keys: tuple[AccessKey, ...]) -> None:
+        self.required = bool(keys)
         self._open = not keys
         self._by_hash = {key.key_sha256: key for key in keys}
         self._by_name = {key.name: key for key in keys}
