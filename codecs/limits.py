@@ -142,7 +142,8 @@ def _from_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
 
 def _spent_of_messages(anew: float) -> dict[str, str]:
     """As Claude Code's own gateway says it: what shows its user that an organisation's cap is reached, and until when."""
-    found = {"status": "rejected", "reset": str(ceil(anew)), "overage-status": "rejected", "overage-disabled-reason": "org_spend_cap_reached"}
+    found = {"status": "rejected", "reset": str(ceil(anew)), "overage-status": "rejected"}
+    found["overage-disabled-reason"] = "org_spend_cap_reached"
     return {f"anthropic-ratelimit-unified-{name}": value for name, value in found.items()}
 
 

@@ -20,6 +20,7 @@ from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
 _MOST_STOPS = 4
+_CACHE_LIFETIME = "30m"  # the only one of a whole prompt
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
@@ -58,7 +59,7 @@ class _Settings:
     def write(self) -> None:
         self._reasoning()
         self._output()
-        self._carry("temperature", "top_p")
+        self._carry("temperature", "top_p", "presence_penalty", "frequency_penalty")
         if self._capabilities.c_top_k:
             self._carry("top_k")
         self._stop()
@@ -76,6 +77,8 @@ class _Settings:
         thinking: Thinking | None = self._request.take("thinking")
         if thinking is None:
             return
+        if thinking.show == "hide" and thinking.level != "off" and self._request.habits.hides_thinking:
+            self._ledger.adapt((*thinking.path[:1], "display") if thinking.path[0] == "thinking" else ("thinking", "display"))
         effort = openai_effort(self._request, thinking, self._capabilities.c_effort_values)
         if effort is not None:
             self._body["reasoning_effort"] = effort
@@ -124,4 +127,9 @@ class _Settings:
             return
         if top is not None:
             self._body["prompt_cache_options"] = {"mode": "implicit"}
-        self._carry("prompt_cache_options")
+        options = self._request.take_setting("prompt_cache_options")
+        if options is not None:
+            self._body["prompt_cache_options"] = dict(options.value)
+            if options.value.get("ttl") not in (None, _CACHE_LIFETIME):
+                del self._body["prompt_cache_options"]["ttl"]
+                self._ledger.drop((*options.path, "ttl"))

@@ -92,8 +92,10 @@ class _Turns:
         for part in turn.parts:
             if isinstance(part, ResultPart):
                 self._result(part, turn)
-            else:
+            elif self._answers is None:
                 said += self._writer.parts(part)
+            else:  # beside the results of calls, where agents put the files that their tools read
+                said += self._writer.noted(part)
         if turn.role != "tool":
             self._attach(said)
 

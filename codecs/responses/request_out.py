@@ -116,7 +116,7 @@ def _text(request: Request, body: dict[str, Any]) -> None:
     text: dict[str, Any] = {}
     output: OutputFormat | None = request.take("output")
     if output is not None:
-        text["format"] = openai.output_format(request, output)
+        text["format"] = openai.output_format(request, output, required=True)
     verbosity = request.take("verbosity")
     if verbosity is not None:
         text["verbosity"] = verbosity
