@@ -82,13 +82,13 @@ _SEALED_MEMBERS = frozenset({"encrypted_content", "encrypted_index", "encrypted_
 def server_tool(kind: str, block: dict[str, Any], path: Path, ledger: Ledger) -> TextPart | None:
     """A trace of a server's tool in the model's own turn, as text: what was answered after it rests on it. None: it is no trace."""
     if kind in ("server_tool_use", "mcp_tool_use"):
-        told = f"[{block.get('name')}: {_plain(block.get('input'))}]"
+        told = f"[{block.get('name') or kind}: {_plain(block.get('input'))}]"
     elif kind.endswith("_tool_result"):
         told = f"[{kind.removesuffix('_tool_result')} result: {_plain(block.get('content'))}]"
     else:
         return None
     ledger.adapt(path)
-    return TextPart((told if len(told) <= _LONGEST_TRACE else told[:_LONGEST_TRACE] + " …]") + "\n", path)
+    return TextPart(told if len(told) <= _LONGEST_TRACE else told[:_LONGEST_TRACE] + " …]", path, apart=True)
 
 
 def _plain(value: Any) -> str:

@@ -157,7 +157,7 @@ class _Turns:
         if not text:
             return more
         one = isinstance(part, TextPart) and isinstance(before, TextPart) and part.path[:-1] == before.path[:-1]
-        return text + more if one else f"{text}\n\n{more}" if more else text
+        return text + more if one and not (part.apart or before.apart) else f"{text}\n\n{more}" if more else text
 
 
 def _blocks(content: str | list[Content]) -> list[Content]:

@@ -25,7 +25,7 @@ def decode_request(body: dict[str, Any]) -> Request:
     fields = Fields(body, ())
     request = Request(NAME, fields.text("model") or "", body, habits=HABITS)
     request.stream = fields.flag("stream") or False
-    _refuse(fields)
+    _refuse(request, fields)
     _limits(request, fields)
     _tools(request, fields)
     effort = _turns(request, fields)
@@ -39,7 +39,7 @@ def decode_request(body: dict[str, Any]) -> Request:
     return request
 
 
-def _refuse(fields: Fields) -> None:
+def _refuse(request: Request, fields: Fields) -> None:
     """What may not be left out. Callers that can do without repeat the request without the field that the error names.
 
     Raises errors.Unsupported.
@@ -47,8 +47,10 @@ def _refuse(fields: Fields) -> None:
     if fields.take("safeguards") not in (None, [], {}):
         raise Unsupported("safeguards is not supported by the selected model", param="safeguards")
     thread = fields.members("thread")
-    if thread is not None and thread.get("type") != "create":
-        raise Unsupported("thread is not supported by the selected model: its history is not here", param="thread")
+    if thread is not None:
+        if thread.get("type") != "create":
+            raise Unsupported("thread is not supported by the selected model: its history is not here", param="thread")
+        request.ledger.drop(("thread",))
     if fields.take("compaction") not in (None, {}):
         raise Unsupported("compaction is not supported by the selected model", param="compaction")
     if fields.text("inference_geo") not in (None, "global"):
@@ -224,7 +226,9 @@ def _thinking(request: Request, fields: Fields | None, effort: str | None) -> No
         thinking.budget = fields.integer("budget_tokens")
         if thinking.budget is None:
             raise missing((*path, "budget_tokens"))
-    elif kind not in ("adaptive", "between_tools"):
+    elif kind == "between_tools":
+        request.ledger.adapt((*path, "type"))
+    elif kind != "adaptive":
         raise invalid((*path, "type"), "must be enabled, disabled, adaptive or between_tools")
     if thinking.level == "adaptive" and effort is not None:
         thinking.effort, thinking.path = effort, _EFFORT

@@ -108,7 +108,11 @@ class _Answer:
             self._ledger.drop(path)
 
     def _text(self, part: TextPart) -> None:
+        if part.apart:
+            self._message()
         self._texts.append(part.text)
+        if part.apart:
+            self._message()
 
     def _refusal(self, part: RefusalPart) -> None:
         self._message()
