@@ -87,11 +87,12 @@ def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], c
             request.ledger.adapt(options.path)
         for key in asked.keys() - {"mode", "ttl"}:
             request.ledger.drop((*options.path, key))
+    if top is None and not content.marked and capabilities.m_auto_cache and asked.get("mode") != "explicit":
+        top = Cache(long=lasts)
+        for block in _lasting(body):
+            content.mark(block, top, ())
     if top is not None:
         body["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if top.long or long else {"type": "ephemeral"}
-    elif not content.marked and capabilities.m_auto_cache and asked.get("mode") != "explicit":
-        for block in _worth_marking(body):
-            content.mark(block, Cache(long=lasts), ())
     surplus = len(content.marked) - _MOST_BREAKPOINTS + (top is not None)
     for block, path in content.marked[: max(0, surplus)]:
         del block["cache_control"]
@@ -103,20 +104,13 @@ def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], c
         request.ledger.drop((*options.path, "ttl"))
 
 
-def _worth_marking(body: dict[str, Any]) -> list[Block]:
-    """Where a prompt ends that the next request repeats: its tools, its instructions, and the last two things that were asked.
-
-    The last but one is where the request before this one ended: a provider looks back over twenty blocks only.
+def _lasting(body: dict[str, Any]) -> list[Block]:
+    """Where what no turn changes ends, the tools and the instructions. The conversation's own end is marked at the top level, which
+    moves no mark in it: some models bind their thinking to the very bytes before it.
     """
     if isinstance(body.get("system"), str):
         body["system"] = [{"type": "text", "text": body["system"]}]
-    ends = [body.get("tools"), body.get("system")]
-    asked = [message for message in body["messages"] if message["role"] == "user"][-2:]
-    for message in asked:
-        if isinstance(message["content"], str):
-            message["content"] = [{"type": "text", "text": message["content"]}]
-        ends.append(message["content"])
-    return [blocks[-1] for blocks in ends if blocks]
+    return [blocks[-1] for blocks in (body.get("tools"), body.get("system")) if blocks]
 
 
 class _Settings:

@@ -36,7 +36,7 @@ from ..events import (
     TextStart,
     ToolStart,
 )
-from ..ids import AnswerIds, tail
+from ..ids import AnswerIds
 from ..jsontext import ObjectScanner, arguments_to_input
 from ..reasoning import ENVELOPE, seal_call, seal_item, seal_text
 from ..reply import Reply
@@ -134,8 +134,8 @@ class _Blocks:
 
     def _start(self, event: Start) -> None:
         self._id = event.id
-        id = "msg_" + tail(event.id, self._reply.nonce)
-        self._begin(id, self._reply.echo_model or event.model or self._reply.request.model)
+        # the gateway's own: some upstreams number their answers from a small range, and callers take two of one id for one answer
+        self._begin(f"msg_{self._reply.nonce[:24]}", self._reply.echo_model or event.model or self._reply.request.model)
 
     def _text_start(self, event: TextStart) -> None:
         self._enter(_Block(event.part, "text", {"type": "text", "text": ""}))
