@@ -74,8 +74,9 @@ class ModelHandler(Serving):
         # the body of a caller without a key is dropped; the refusal comes when it is over, as some do not read before
         self._drops = not self.services.access.knows(travel.credential(self.request.headers, self.shape))
 
-    async def post(self) -> None:
-        await self.serve(asking(self.shape), self.body())
+    async def post(self, model: str | None = None) -> None:
+        """model: its name, where the path says it."""
+        await self.serve(asking(self.shape), self.body(), model=model)
 
 
 class StatefulHandler(ModelHandler):

@@ -11,6 +11,7 @@ from ..shape import Lesson, Shape, UpstreamNames, UsageOnDemand
 from ..splice import Scan, add_include_usage
 from . import facts
 from .errors_in import decode_error
+from .foreign_in import own_form
 from .observer import Observer
 from .probe import PROBE
 from .request_in import decode_request
@@ -55,6 +56,7 @@ SHAPE = Shape(
     Encoder=StreamEncoder,
     Collector=Collector,
     Observer=Observer,
+    own_form=own_form,
     scrub=scrub,
     usage_on_demand=UsageOnDemand(_asks_usage, add_include_usage, _is_usage),
     lessons=(Lesson("stream_options", b'"stream_options"', re.compile(rb"stream_options"), lasting=True),),

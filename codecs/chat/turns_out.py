@@ -156,8 +156,10 @@ class _Turns:
         """Texts that follow each other in one message are one; what stood apart stays so."""
         if not text:
             return more
-        one = isinstance(part, TextPart) and isinstance(before, TextPart) and part.path[:-1] == before.path[:-1]
-        return text + more if one and not (part.apart or before.apart) else f"{text}\n\n{more}" if more else text
+        one = False
+        if isinstance(part, TextPart) and isinstance(before, TextPart):
+            one = part.path[:-1] == before.path[:-1] and not (part.apart or before.apart)
+        return text + more if one else f"{text}\n\n{more}" if more else text
 
 
 def _blocks(content: str | list[Content]) -> list[Content]:

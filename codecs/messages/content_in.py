@@ -189,11 +189,10 @@ def _in_result(content: Any, path: Path, ledger: Ledger) -> list[TextPart | Imag
     parts: list[TextPart | ImagePart | DocumentPart | SearchResultPart] = []
     for i, block in enumerate(content):
         try:
-            found = _parts([block], path, ledger, _IN_RESULT, (TextPart, ImagePart, DocumentPart, SearchResultPart), first=i)
+            parts += _parts([block], path, ledger, _IN_RESULT, (TextPart, ImagePart, DocumentPart, SearchResultPart), first=i)
         except UnsupportedContent:
             kind = str(block.get("type")) if isinstance(block, dict) else ""
-            found = [prose.left_out(kind, (*path, i), ledger)]
-        parts += found
+            parts.append(prose.left_out(kind, (*path, i), ledger))
     return parts
 
 

@@ -135,6 +135,8 @@ class Attempt:
         own = self.candidate.provider.passthrough_auth
         for name in travel.left_out(self.exchange.headers, same_shape=self.same_shape, own_credential=own):
             ledger.drop((f"header:{name}",))
+        for path in self.exchange.left_out:
+            ledger.drop(path)
 
     def _headers(self) -> dict[str, str]:
         """What the upstream is sent besides the body: the one place that puts it together."""

@@ -63,6 +63,18 @@ def as_chat(steps: list[Any], form: int) -> JSON:
     return {"model": "m", "messages": messages, "tools": tools}
 
 
+def _block(kind: str, rest: list[str], form: int) -> JSON:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": rest[-1]}}
+    if kind == "call":
+        return {"type": "tool_use", "id": rest[0], "name": "read", "input": {"path": rest[1]}}
+    if kind == "image":
+        return image
+    if kind in ("result", "image_result"):
+        content = _text(rest[1], form) if kind == "result" else [image]
+        return {"type": "tool_result", "tool_use_id": rest[0], "content": content}
+    return {"type": "text", "text": rest[0]}
+
+
 def as_messages(steps: list[Any], form: int) -> JSON:
     body: JSON = {"model": "m", "max_tokens": 1000, "messages": [], "tools": [{"name": "read", "input_schema": SCHEMA}]}
     messages = body["messages"]
@@ -71,13 +83,7 @@ def as_messages(steps: list[Any], form: int) -> JSON:
             body["system"] = _text(rest[0], form)
             continue
         role = kind if kind in ("system", "user") else "user" if kind in ("image", "result", "image_result") else "assistant"
-        image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": rest[-1]}}
-        block: JSON = {
-            "call": lambda: {"type": "tool_use", "id": rest[0], "name": "read", "input": {"path": rest[1]}},
-            "result": lambda: {"type": "tool_result", "tool_use_id": rest[0], "content": _text(rest[1], form)},
-            "image": lambda: image,
-            "image_result": lambda: {"type": "tool_result", "tool_use_id": rest[0], "content": [image]},
-        }.get(kind, lambda: {"type": "text", "text": rest[0]})()
+        block = _block(kind, rest, form)
         if messages and messages[-1]["role"] == role != "system":
             before = messages[-1]["content"]
             messages[-1]["content"] = [*_text(before, 1), block] if isinstance(before, str) else [*before, block]
