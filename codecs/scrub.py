@@ -18,7 +18,7 @@ LAYOUT = "dragoman_layout"
 
 Scrub = Callable[[dict[str, Any], Capabilities, Ledger], None]
 
-_TRIGGERS = (ENVELOPE.encode(), LAYOUT.encode())
+_TRIGGERS = (ENVELOPE.encode(), LAYOUT.encode(), b"srvtoolu_dgr1")
 _SHORT = 64 * 1024  # bytes
 
 
