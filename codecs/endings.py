@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import errors
+from . import errors, quirks
 
 UNKNOWN = "length"
 """The neutral reason of an end that nobody knows: the answer may lack something."""
@@ -11,3 +11,11 @@ UNKNOWN = "length"
 def failed(word: str) -> errors.GatewayError:
     """The upstream says that it broke off. word: its own for that."""
     return errors.Broken("The upstream reported that it failed to answer.", word[:100])
+
+
+def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> str:
+    """A chat answer's neutral reason; quirks.FAILED, or "" for a word that nobody knows. sequence: vLLM's `stop_reason`."""
+    reason = "end" if finish is None else quirks.ending(finish)
+    if reason in ("end", "tool"):
+        return "tool" if called else "stop_sequence" if sequence else "end"
+    return reason

@@ -45,6 +45,7 @@ KINDS: dict[str, Kind] = {
     "rate_limit": Kind(429, "rate_limit_error", 429, "rate_limit_error", "rate_limit_exceeded"),
     "server": Kind(500, "api_error", 500, "server_error", None),
     "bad_gateway": Kind(502, "api_error", 502, "server_error", "upstream_error"),
+    "upstream_auth": Kind(403, "permission_error", 403, "invalid_request_error", "upstream_auth_failed"),  # 5xx would be repeated
     "overloaded": Kind(529, "overloaded_error", 503, "server_error", "overloaded"),
     "timeout": Kind(504, "timeout_error", 504, "server_error", "upstream_timeout"),
 }

@@ -108,6 +108,16 @@ class Citation:
 
 
 @dataclass(slots=True)
+class Search:
+    """The provider has searched the web for this answer. Not bound to a part."""
+
+    id: str  # the upstream's of the call; "" when it gave none
+    query: str
+    sources: tuple[str, ...]  # URLs that were found; empty when the upstream does not tell
+    label: str  # as of Opaque, for callers whose API has no word for it
+
+
+@dataclass(slots=True)
 class PartStop:
     part: int
 
@@ -158,6 +168,7 @@ Event = (
     | Arguments
     | Refusal
     | Citation
+    | Search
     | PartStop
     | Opaque
     | Metered

@@ -6,6 +6,7 @@ from typing import Any
 
 from .errors import Malformed, Missing, WrongType
 from .ledger import Ledger, Path, concrete
+from .request import Cache
 
 
 class Fields:
@@ -74,6 +75,16 @@ class Fields:
         """These have no meaning elsewhere: nothing is lost with them."""
         for key in keys:
             self._left.pop(key, None)
+
+    def mark(self, key: str, long: str, ledger: Ledger) -> Cache | None:
+        """The cache breakpoint that an object under this key sets. long: the `ttl` of the long lifetime."""
+        given = self.inner(key)
+        if given is None:
+            return None
+        cache = Cache(long=given.take("ttl") == long)
+        given.ignore("type", "mode")
+        given.report(ledger)
+        return cache
 
     def report(self, ledger: Ledger) -> None:
         """What is left was not carried. An empty list or object says as little as null."""

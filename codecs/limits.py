@@ -44,11 +44,13 @@ class LimitForm(NamedTuple):
     """One vendor's words.
 
     read: (headers with lower-case names, now) → the same in OpenAI's words. write: back. milliseconds: `retry-after-ms` is known.
+    spent: (when it begins anew, seconds since the epoch) → what says that a budget is used up.
     """
 
     read: Callable[[Mapping[str, str], float], dict[str, str]]
     write: Callable[[Mapping[str, str], float], dict[str, str]]
     milliseconds: bool
+    spent: Callable[[float], dict[str, str]] = lambda anew: {}
 
 
 def answer_headers(upstream: LimitForm, caller: LimitForm, headers: Mapping[str, str], now: float) -> dict[str, str]:
@@ -138,8 +140,15 @@ def _from_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
     return found
 
 
+def _spent_of_messages(anew: float) -> dict[str, str]:
+    """As Claude Code's own gateway says it: what shows its user that an organisation's cap is reached, and until when."""
+    found = {"status": "rejected", "reset": str(ceil(anew)), "overage-status": "rejected"}
+    found["overage-disabled-reason"] = "org_spend_cap_reached"
+    return {f"anthropic-ratelimit-unified-{name}": value for name, value in found.items()}
+
+
 OPENAI = LimitForm(_openai, _openai, milliseconds=True)
-ANTHROPIC = LimitForm(_from_messages, _to_messages, milliseconds=False)
+ANTHROPIC = LimitForm(_from_messages, _to_messages, milliseconds=False, spent=_spent_of_messages)
 
 
 # ---- values ----

@@ -31,13 +31,16 @@ def user(request: Request) -> str | None:
     return name
 
 
-def output_format(request: Request, output: OutputFormat) -> dict[str, Any]:
-    """The format of structured output, flat; a schema that came without a name gets one."""
+def output_format(request: Request, output: OutputFormat, required: bool = False) -> dict[str, Any]:
+    """The format of structured output, flat; a schema that came without a name gets one. required: a schema is."""
     if output.kind != "json_schema":
         return {"type": output.kind}
     written: dict[str, Any] = {"type": "json_schema", "name": output.name or _name_of(output.schema)}
     if output.schema is not None:
         written["schema"] = output.schema
+    elif required:
+        request.ledger.adapt(output.path)
+        return written | {"schema": {"type": "object", "additionalProperties": True}, "strict": False}
     strict = schema.is_strict(output.schema) if request.habits.open_schemas else output.strict
     if strict is not None:
         written["strict"] = strict

@@ -1,14 +1,15 @@
-"""Content that only the messages shape has a block for, as the text that the OpenAI shapes can say instead.
+"""Content that an API has no block for, as the text that says it instead.
 
-Everything that is said otherwise here is reported as adapted, under the client's own path.
+Everything that is said otherwise here is reported as adapted, under the caller's own path.
 """
 
 from __future__ import annotations
 
+from typing import Any
 from xml.sax.saxutils import escape
 
-from . import media
-from .ledger import Ledger
+from . import jsontext, media
+from .ledger import Ledger, Path
 from .request import DocumentPart, ImagePart, ResultPart, SearchResultPart, TextPart
 
 
@@ -55,6 +56,51 @@ def outcome(result: ResultPart, text: str, ledger: Ledger) -> str:
         return text
     ledger.adapt((*result.path, "is_error"))
     return f"Error: {text}"
+
+
+def left_out(what: str, path: Path, ledger: Ledger, title: str = "") -> TextPart:
+    """A note in the place of something in a tool's result that the model cannot be given. what: its type."""
+    ledger.adapt(path)
+    named = f' "{title}"' if title else ""
+    return TextPart(f"[{what or 'content'}{named}: the selected model cannot read this]", path)
+
+
+def note(part: ImagePart | DocumentPart, ledger: Ledger) -> TextPart:
+    """The same of a part."""
+    if isinstance(part, ImagePart):
+        return left_out("image", part.path, ledger)
+    return left_out("document", part.path, ledger, part.title or part.url)
+
+
+# ---- what a provider's own tools did ----
+
+_LONGEST_TRACE = 8192  # characters of one trace
+# members of their results that nobody but the provider reads
+_SEALED_MEMBERS = frozenset({"encrypted_content", "encrypted_index", "encrypted_stdout", "data", "type", "cache_control", "page_age"})
+
+
+def server_tool(kind: str, block: dict[str, Any], path: Path, ledger: Ledger) -> TextPart | None:
+    """A trace of a server's tool in the model's own turn, as text: what was answered after it rests on it. None: it is no trace."""
+    if kind in ("server_tool_use", "mcp_tool_use"):
+        told = f"[{block.get('name') or kind}: {_plain(block.get('input'))}]"
+    elif kind.endswith("_tool_result"):
+        told = f"[{kind.removesuffix('_tool_result')} result: {_plain(block.get('content'))}]"
+    else:
+        return None
+    ledger.adapt(path)
+    return TextPart(told if len(told) <= _LONGEST_TRACE else told[:_LONGEST_TRACE] + " …]", path, apart=True)
+
+
+def _plain(value: Any) -> str:
+    """JSON without what is sealed or binary."""
+    readable = _readable(value)
+    return readable if isinstance(readable, str) else jsontext.dumps(readable).decode()
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _readable(inner) for key, inner in value.items() if key not in _SEALED_MEMBERS}
+    return [_readable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _attribute(text: str) -> str:

@@ -47,6 +47,7 @@ class TextPart:
     path: Path
     cache: Cache | None = None
     seal: Sealed | None = None
+    apart: bool = False  # never one text with its neighbours
 
 
 @dataclass(slots=True)

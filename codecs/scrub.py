@@ -19,7 +19,7 @@ DOMAIN = "dragoman_domain"
 
 Scrub = Callable[[dict[str, Any], Capabilities, Ledger], None]
 
-_TRIGGERS = (ENVELOPE.encode(), LAYOUT.encode())
+_TRIGGERS = (ENVELOPE.encode(), LAYOUT.encode(), b"srvtoolu_dgr1")
 _SHORT = 64 * 1024  # bytes
 
 

@@ -16,7 +16,7 @@ from .capabilities import Capabilities
 from .errors import ErrorForm, GatewayError
 from .events import Event
 from .framing import Framing
-from .ledger import Ledger
+from .ledger import Ledger, Path
 from .lessons import Reading
 from .limits import LimitForm
 from .probe import Probe
@@ -134,6 +134,10 @@ def _always(capabilities: Capabilities) -> bool:
     return True
 
 
+def _as_it_is(body: dict[str, Any]) -> None:
+    return None
+
+
 def _no_headers(capabilities: Capabilities) -> dict[str, str]:
     return {}
 
@@ -180,13 +184,16 @@ class Shape:
 
     read: Callable[[str, Scan], Scan] = _read
     """(target, what the body says) → the same with model and stream, wherever this API has them. Raises Malformed, WrongType."""
+    own_form: Callable[[dict[str, Any]], tuple[dict[str, Any], list[Path]] | None] = _as_it_is
+    """(body) → the same request as this API writes it, where callers write it in another API's form, and the paths of what has no
+    place in it; None: it is written so already. Raises ClientFault leaves."""
     rename: Callable[[bytes, Scan, str], bytes] = replace_model
     """(body, scan, model) → the body for an upstream that calls the model so. The body itself where the model is in the URL."""
     url: Callable[[str, str, bool, str], str] | None = None
     """(base URL, model, stream, query) → the URL to ask; None: the base URL and `path`, whatever the model."""
     headers: Callable[[Capabilities], dict[str, str]] = _no_headers
     """Headers that an upstream needs, unless the caller brings its own."""
-    credentials: tuple[str, ...] = ("authorization", "x-api-key")
+    credentials: tuple[str, ...] = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
     """Headers in which a caller's key is looked for, in this order."""
     key_header: str = ""
     """The header that takes an upstream's key by this API's own convention; "" where there is only a bearer token."""

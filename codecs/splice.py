@@ -113,6 +113,14 @@ def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
     return _replaced(body, scan.model_span, text)
 
 
+def named(body: bytes, scan: Scan, name: str) -> tuple[bytes, Scan]:
+    """As `replace_model`, with what the new body says."""
+    body = replace_model(body, scan, name)
+    value = scan.value | {"model": name}
+    place = _places(body, value, ("model",), _is_plain(body))[-1]
+    return body, Scan(value, name, (place, _end(body, place)), scan.stream)
+
+
 def add_include_usage(body: bytes, scan: Scan) -> bytes:
     """The chat body with `stream_options.include_usage` true; the same object when it asks already.
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from . import errors
+from .errors import Unsupported
+from .fields import Fields
 from .ids import digest
 from .jsontext import InputUnwrapper
 from .ledger import concrete
-from .request import CallPart, Request, Tool
+from .request import CallPart, Request, Tool, ToolChoice
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NOT_NAME = re.compile(r"[^a-zA-Z0-9_-]")
@@ -42,6 +46,26 @@ class Declared:
     kind: str = "function"
     namespace: str | None = None
     emulated: bool = False
+
+
+def user_location(fields: Fields) -> dict[str, Any]:
+    """Where the user of a web search is. The type is the only one that there is, and may be left out."""
+    fields.ignore("type")
+    place = {key: value for key in ("city", "region", "country", "timezone") if (value := fields.text(key)) is not None}
+    return {"type": "approximate", **place}
+
+
+def unfulfilled(choice: ToolChoice, dropped: Iterable[Tool]) -> Unsupported:
+    """A choice that must call a tool which the upstream is not offered. dropped: the tools that it has no way to run."""
+    named = (tool for tool in dropped if choice.mode != "tool" or choice.name in (tool.name, tool.label, tool.kind))
+    tool = next(named, None)
+    if tool is not None:
+        what = f"the tool {(tool.label or tool.kind)[:64]} is not supported by the selected model"
+        return Unsupported(what, param=concrete(tool.path))
+    if choice.mode == "tool":
+        what = f"tool_choice names {choice.name[:64]!r}, which is not among the tools"
+        return Unsupported(what, param=concrete(choice.path))
+    return Unsupported("tool_choice requires tools", param=concrete(choice.path))
 
 
 def grammar_note(tool: Tool) -> str:

@@ -75,8 +75,9 @@ class ModelHandler(Serving):
         # without a valid key the body is dropped; the refusal is sent after it, since some callers do not read earlier
         self._drops = not self.services.access.knows(travel.credential(self.request.headers, self.shape))
 
-    async def post(self) -> None:
-        await self.serve(asking(self.shape), self.body())
+    async def post(self, model: str | None = None) -> None:
+        """model: its name, where the path says it."""
+        await self.serve(asking(self.shape), self.body(), model=model)
 
 
 class StatefulHandler(ModelHandler):

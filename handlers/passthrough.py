@@ -8,11 +8,11 @@ from .model import ModelHandler
 
 _OPERATIONS = USUAL.operations
 assert _OPERATIONS is not None
-PATHS = f"({_OPERATIONS.pattern.removeprefix('/')})/*"
+PATHS = f"(?P<path>{_OPERATIONS.pattern.removeprefix('/')})/*"
 
 
 class Passthrough(ModelHandler):
     shape = USUAL.name
 
-    async def post(self, path: str) -> None:  # type: ignore[override]
-        await self.serve(carried(path), self.body())
+    async def post(self, path: str, model: str | None = None) -> None:  # type: ignore[override]
+        await self.serve(carried(path), self.body(), model=model)

@@ -164,5 +164,5 @@ class Compact(ModelHandler):
 
     shape = "responses"
 
-    async def post(self) -> None:
+    async def post(self, model: str | None = None) -> None:
         await self.serve(COMPACT, self.body())

@@ -10,7 +10,7 @@ from .model import ModelHandler
 
 
 class _Counter(ModelHandler):
-    async def post(self) -> None:
+    async def post(self, model: str | None = None) -> None:
         await self.serve(counting(self.shape), self.body())
 
 

@@ -18,8 +18,10 @@ from .inspector.admin import Admin
 from .wire.headers import is_loopback
 from .wire.pages import Hosts
 
-# callers configure base URLs with and without /v1, and join paths with one slash or two
-_V1 = r"/+(?:v1/+)*"
+# clients write base URLs with and without /v1, and join them with one slash or two; some have one address for several vendors' APIs
+_V1 = r"/+(?:(?:v1|openai|anthropic)/+)*"
+# Azure's way: the model is a deployment
+_DEPLOYMENT = r"/+openai/+deployments/++(?P<model>[^/]++)/+"
 
 
 def routes() -> list[tuple[str, type[base.Handler]]]:
@@ -39,6 +41,8 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"models/*", models.ModelList),
         (_V1 + r"models/++(.*[^/])/*", models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
+        *((_DEPLOYMENT + _pattern(shape), model.serving(shape)) for shape in SHAPES.values() if not shape.route),
+        (_DEPLOYMENT + passthrough.PATHS, passthrough.Passthrough),
         (r"/healthz", status.Health),
         (r"/readyz", status.Ready),
         (r"/(?:api/hello)?", status.Hello),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import jsontext, media
+from .. import jsontext, media, prose
 from ..errors import Unsupported, UnsupportedContent
 from ..fields import Fields, missing, wrong_type
 from ..ids import digest
@@ -51,7 +51,7 @@ class MessageReader:
 
     def _marked(self, fields: Fields, parts: list[Part]) -> list[Part]:
         """Clients that write content as a string set the breakpoint beside it."""
-        cache = cache_of(fields)
+        cache = cache_of(fields, self._ledger)
         if cache is not None and parts and isinstance(parts[-1], TextPart | ImagePart | DocumentPart):
             parts[-1].cache = parts[-1].cache or cache
         return parts
@@ -114,13 +114,12 @@ class MessageReader:
 
     def _result(self, fields: Fields, id: str) -> Turn:
         content = fields.take("content")
-        cache = cache_of(fields)
+        cache = cache_of(fields, self._ledger)
         result: ResultPart
         if content is None or isinstance(content, str):
             result = ResultPart(id, content or "", fields.path, cache=cache)
         else:
-            parts: list[Any] = self._parts(content, (*fields.path, "content"), "tool")
-            result = ResultPart(id, parts, fields.path, cache=cache)
+            result = ResultPart(id, self._in_result(content, (*fields.path, "content")), fields.path, cache=cache)
         return Turn("tool", [result], fields.path)
 
     # ---- parts ----
@@ -131,6 +130,18 @@ class MessageReader:
         if not isinstance(content, list):
             raise wrong_type(path, "a string or a list")
         return [self._part(part, role, (*path, k)) for k, part in enumerate(content)]
+
+    def _in_result(self, content: Any, path: Path) -> list[Any]:
+        """What a tool gave. A result stands in every later request: what cannot be read of it is said in a note, and refuses none."""
+        if not isinstance(content, list):
+            raise wrong_type(path, "a string or a list")
+        parts: list[Part] = []
+        for k, part in enumerate(content):
+            try:
+                parts.append(self._part(part, "tool", (*path, k)))
+            except UnsupportedContent:
+                parts.append(prose.left_out(str(part.get("type", "")), (*path, k), self._ledger))
+        return parts
 
     def _part(self, part: Any, role: str, path: Path) -> Part:
         fields = Fields(part, path)
@@ -157,13 +168,9 @@ def sealed_of(fields: Fields, ledger: Ledger) -> Sealed | None:
     return None
 
 
-def cache_of(fields: Fields) -> Cache | None:
+def cache_of(fields: Fields, ledger: Ledger) -> Cache | None:
     """The breakpoint that a part sets: OpenAI's way, or as clients write it that mean Anthropic's models."""
-    ours = fields.members("prompt_cache_breakpoint")
-    if ours is not None:
-        return Cache(long=ours.get("ttl") == "12h")
-    theirs = fields.members("cache_control")
-    return None if theirs is None else Cache(long=theirs.get("ttl") == "1h")
+    return fields.mark("prompt_cache_breakpoint", "12h", ledger) or fields.mark("cache_control", "1h", ledger)
 
 
 def _arguments(fields: Fields) -> str:
@@ -177,7 +184,7 @@ def _arguments(fields: Fields) -> str:
 
 
 def _text(fields: Fields, ledger: Ledger) -> TextPart:
-    return TextPart(fields.required("text"), fields.path, cache_of(fields))
+    return TextPart(fields.required("text"), fields.path, cache_of(fields, ledger))
 
 
 def _refusal(fields: Fields, ledger: Ledger) -> RefusalPart:
@@ -190,7 +197,7 @@ def _image(fields: Fields, ledger: Ledger) -> ImagePart:
     if value is None:
         raise missing(path)
     image = Fields({"url": value} if isinstance(value, str) else value, path)
-    part = ImagePart(fields.path, detail=image.text("detail") or "", cache=cache_of(fields))
+    part = ImagePart(fields.path, detail=image.text("detail") or "", cache=cache_of(fields, ledger))
     url = image.required("url")
     if media.is_data_url(url):
         part.media_type, part.data = media.parse_data_url(url, (*path, "url"))
@@ -209,7 +216,7 @@ def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
         if file.take("file_id") is not None:
             raise _not_supported("a file by its id", fields.path)
         raise missing((*file.path, "file_data"))
-    part = DocumentPart(fields.path, title=file.text("filename") or "", cache=cache_of(fields))
+    part = DocumentPart(fields.path, title=file.text("filename") or "", cache=cache_of(fields, ledger))
     part.media_type, part.data = media.parse_file(data, (*file.path, "file_data"))
     file.report(ledger)
     return part

@@ -58,6 +58,14 @@ class ContentWriter:
             self._ledger.drop(part.path, part.label)
         return []
 
+    def noted(self, part: Part) -> list[Content]:
+        """The same of what a tool gave: what cannot be carried becomes a note, since it stands in every later request too."""
+        try:
+            return self.parts(part)
+        except UnsupportedContent:
+            assert isinstance(part, ImagePart | DocumentPart)
+            return self.parts(prose.note(part, self._ledger))
+
     def _image(self, part: ImagePart) -> Content:
         if not self._capabilities.c_images:
             raise not_supported("an image", part.path)
@@ -130,7 +138,7 @@ class ContentWriter:
         texts: list[Content] = []
         others: list[Content] = []
         for inner in [TextPart(part.content, part.path)] if isinstance(part.content, str) else part.content:
-            written = self.parts(inner)
+            written = self.noted(inner)
             if all(content["type"] == "text" for content in written):
                 texts += written
                 continue

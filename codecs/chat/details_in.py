@@ -66,3 +66,14 @@ def _goes_on(entry: dict[str, Any], detail: dict[str, Any]) -> bool:
 def _text(holder: dict[str, Any], key: str) -> str:
     value = holder.get(key)
     return value if isinstance(value, str) else ""
+
+
+def entry_text(detail: dict[str, Any]) -> str:
+    kind = detail.get("type")
+    return _text(detail, "text") if kind == "reasoning.text" else _text(detail, "summary") if kind == "reasoning.summary" else ""
+
+
+def entry_value(detail: dict[str, Any]) -> str:
+    """The entry's signature or encrypted data."""
+    kind = detail.get("type")
+    return _text(detail, "signature") if kind == "reasoning.text" else _text(detail, "data") if kind == "reasoning.encrypted" else ""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from .. import errors, jsontext
-from ..endings import UNKNOWN
+from ..endings import UNKNOWN, reason_of
 from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_chat, merged
 from .anything import dicts_of, str_of, usage_of
 from .errors_in import error_of, is_error
 from .likeness import NOTHING, around
-from .stream_in import reason_of
 
 
 class Observer:

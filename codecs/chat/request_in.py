@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import Unsupported
 from ..fields import Fields, invalid, missing, wrong_type
 from ..request import OutputFormat, Request, Thinking
+from ..tools import user_location
 from .content_in import MessageReader
 from .facts import HABITS, NAME
 from .tools_in import decode_choice, decode_tools
@@ -120,6 +121,7 @@ def _thinking(request: Request, fields: Fields) -> None:
         return
     asked = fields.inner("reasoning")  # as OpenRouter's clients ask
     if asked is None:
+        _thinking_of_others(request, fields)
         return
     effort, budget, enabled = asked.text("effort"), asked.integer("max_tokens"), asked.flag("enabled")
     if effort is not None:
@@ -130,6 +132,22 @@ def _thinking(request: Request, fields: Fields) -> None:
         _ask(request, "adaptive" if enabled else "off", "reasoning", "enabled")
     if asked.flag("exclude"):
         request.ledger.drop(("reasoning", "exclude"))
+    asked.report(request.ledger)
+
+
+def _thinking_of_others(request: Request, fields: Fields) -> None:
+    """As clients ask that know the messages API (`thinking`), or Alibaba's."""
+    switch = fields.flag("enable_thinking")
+    asked = fields.inner("thinking")
+    if asked is None:
+        if switch is not None:
+            _ask(request, "adaptive" if switch else "off", "enable_thinking")
+        return
+    kind, budget = asked.text("type"), asked.integer("budget_tokens")
+    if budget is not None and kind == "enabled":
+        _ask(request, "budget", "thinking", budget=budget)
+    elif kind is not None:
+        _ask(request, "off" if kind == "disabled" else "adaptive", "thinking")
     asked.report(request.ledger)
 
 
@@ -182,4 +200,22 @@ def _as_given(request: Request, fields: Fields) -> None:
     """What is an object of its own, and understood where it arrives."""
     for name in ("moderation", "prediction"):
         request.set(name, fields.take(name) or None)
-    request.set("web_search_options", fields.members("web_search_options"))
+    search = fields.inner("web_search_options")
+    if search is not None:
+        request.set("web_search_options", _search(request, search))
+
+
+def _search(request: Request, fields: Fields) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    size, location = fields.text("search_context_size"), fields.inner("user_location")
+    if size is not None:
+        options["search_context_size"] = size
+    if location is not None:
+        place = location.inner("approximate") or location  # some callers leave the one level out
+        options["user_location"] = user_location(place)
+        if place is not location:
+            location.ignore("type")
+            location.report(request.ledger)
+        place.report(request.ledger)
+    fields.report(request.ledger)
+    return options

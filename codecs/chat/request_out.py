@@ -59,7 +59,7 @@ class _Settings:
     def write(self) -> None:
         self._reasoning()
         self._output()
-        self._carry("temperature", "top_p")
+        self._carry("temperature", "top_p", "presence_penalty", "frequency_penalty")
         if self._capabilities.c_top_k:
             self._carry("top_k")
         self._stop()
@@ -78,6 +78,8 @@ class _Settings:
         if thinking is None:
             return
         switch, values = self._capabilities.c_thinking_switch, self._capabilities.c_effort_values
+        if thinking.show == "hide" and thinking.level != "off" and self._request.habits.hides_thinking:
+            self._ledger.adapt((*thinking.path[:1], "display") if thinking.path[0] == "thinking" else ("thinking", "display"))
         if thinking.level == "off" and switch != "none" and "none" not in values:
             self._body.update(rules_out.SWITCHES[switch])
             return

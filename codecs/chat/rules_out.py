@@ -154,6 +154,7 @@ def leave_out_sampling(draft: ChatDraft) -> None:
     for member in ("temperature", "top_p"):
         if draft.body.get(member) == 1:
             del draft.body[member]  # the default, and so nothing is lost
+    for member in ("temperature", "top_p", "presence_penalty", "frequency_penalty"):
         draft.drop(member)
     if draft.reasons:
         draft.drop("logprobs")

@@ -12,6 +12,7 @@ from ..shape import Shape, UpstreamNames, UsageOnDemand
 from ..splice import Scan, add_include_usage
 from . import facts
 from .errors_in import decode_error
+from .foreign_in import own_form
 from .lessons import LESSONS
 from .observer import Observer
 from .probe import PROBE
@@ -64,6 +65,7 @@ SHAPE = Shape(
     Collector=Collector,
     Observer=Observer,
     recalls=_recalls,
+    own_form=own_form,
     scrub=scrub,
     usage_on_demand=UsageOnDemand("stream_options", _asks_usage, add_include_usage, _is_usage),
     lessons=LESSONS,

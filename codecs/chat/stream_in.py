@@ -1,7 +1,8 @@
 """A chat upstream's answer as hub events: streamed, or whole.
 
 Chat completions have no explicit parts: a delta's keys say what goes on, and several may stand in one chunk. So the decoder
-keeps one open text or reasoning part (`_open`), and a slot for every tool call; a slot becomes a part when its name is known.
+keeps one open text or reasoning part (`_open`), and a slot for every tool call; a slot becomes a part when its name is known, and
+the part ends when something else begins and its arguments are whole: callers run a call when its part ends.
 The end is not the finish_reason: usage, and with some providers more deltas, come after it. The end is [DONE], or the end of
 the stream after a finish_reason.
 
@@ -17,7 +18,7 @@ import orjson
 
 from .. import errors, jsontext, quirks
 from ..arguments import ArgumentText, Telling
-from ..endings import UNKNOWN, failed
+from ..endings import UNKNOWN, failed, reason_of
 from ..events import (
     Arguments,
     Citation,
@@ -42,7 +43,7 @@ from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_chat, merged
 from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
-from .details_in import ANTHROPIC, Verbatim, is_shared
+from .details_in import ANTHROPIC, Verbatim, entry_text, entry_value, is_shared
 from .errors_in import error_of, is_error
 from .likeness import NOTHING, around
 
@@ -81,6 +82,8 @@ class _Slot:
     held: str = ""
     signature: str = ""  # Google's
     json: ArgumentText = field(default_factory=ArgumentText)  # of a function
+    whole: bool = False  # nothing of it comes any more
+    over: bool = False  # its part is closed
     text: ToolText | None = None
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
 
@@ -122,6 +125,7 @@ class StreamDecoder:
         self._before = 0  # characters of the text parts before the one that is open
         self._slots: list[_Slot] = []
         self._newest: dict[int | None, _Slot] = {}  # by index
+        self._unfinished: list[_Slot] = []  # those whose part is open
         self._calls = 0
         self._joining = False
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
@@ -359,6 +363,7 @@ class StreamDecoder:
 
     def _begin(self, kind: Any, events: list[Event]) -> _Open:
         self._close(events)
+        self._close_whole_calls(events)
         self._said = True
         self._open = opened = _Open(self._next_part(), kind)
         events.append(TextStart(opened.part) if kind is Text else ReasoningStart(opened.part))
@@ -397,7 +402,7 @@ class StreamDecoder:
         """Reasoning as a string, as details, or as both with the same text: then the string is the text."""
         string = next((text for key in quirks.REASONING_FIELDS if (text := str_of(delta, key))), "")
         details = list(dicts_of(delta.get("reasoning_details")))
-        speaking = [entry for entry in details if _detail_text(entry)]
+        speaking = [entry for entry in details if entry_text(entry)]
         told = self._spoken or bool(string)
         if string and not self._thought.plain:
             string = self._thought.feed(string)
@@ -406,7 +411,7 @@ class StreamDecoder:
                 self._close(events)
             self._piece(Reasoning, string, events)
         for entry in details:
-            text = _detail_text(entry)
+            text = entry_text(entry)
             if string and len(speaking) == 1:
                 text = string if text else ""
             elif told and not string:
@@ -426,7 +431,7 @@ class StreamDecoder:
         if self._is_foreign(detail):
             self._verbatim(detail, text, events)
             return
-        value = _detail_value(detail)
+        value = entry_value(detail)
         opened = self._reasoning_for(key, detail, text, value, events)
         if opened is None:
             return
@@ -437,7 +442,7 @@ class StreamDecoder:
                 text = "\n\n" + text
         entry.id = str_of(detail, "id") or entry.id
         entry.format = str_of(detail, "format") or entry.format
-        entry.text.append(_detail_text(detail))
+        entry.text.append(entry_text(detail))
         if value:
             entry.value = [value] if key[0] == "reasoning.text" else [*entry.value, value]
             opened.sealed = True
@@ -467,12 +472,12 @@ class StreamDecoder:
         if opened is not None and opened.kind is Reasoning and not opened.verbatim:
             # a block of its own: redacted, or signed and whole
             own = key[0] == "reasoning.encrypted" and str_of(detail, "format") == ANTHROPIC
-            own = own or (key[0] == "reasoning.text" and bool(value and _detail_text(detail)) and bool(opened.entries))
+            own = own or (key[0] == "reasoning.text" and bool(value and entry_text(detail)) and bool(opened.entries))
             if key in opened.entries or not (opened.sealed or (own and opened.length)):
                 return opened
         if not (text or value):
             return None
-        if key[0] == "reasoning.text" and not text and (key in self._past or _detail_text(detail)):
+        if key[0] == "reasoning.text" and not text and (key in self._past or entry_text(detail)):
             self._report("choices[0].message.reasoning_details", events)  # a signature after the part that it covers
             return None
         return self._begin(Reasoning, events)
@@ -535,12 +540,15 @@ class StreamDecoder:
             events += self._garbled("too many tool calls")
             return
         self._said = True
+        slot.whole = position is not None
         slot.custom = slot.custom or custom
         slot.id = slot.id or id
         slot.name = slot.name or name
         if "extra_content" in entry:
             slot.signature = self._signature(entry["extra_content"], slot.part < 0, "choices[0].message.tool_calls.extra_content")
-        if text and not slot.custom:
+        if slot.over:
+            text = ""  # after a whole object, whatever it is
+        elif text and not slot.custom:
             json = slot.json
             if json.plain and text[0] != "{":
                 json.pieces.append(text)
@@ -583,9 +591,11 @@ class StreamDecoder:
 
     def _open_call(self, slot: _Slot, events: list[Event]) -> None:
         self._close(events)
+        self._close_whole_calls(events)
         declared = self._tools.restore(slot.name)
         slot.part = self._next_part()
         slot.text = ToolText(declared)
+        self._unfinished.append(slot)
         self._calls += 1
         kind = "custom" if slot.custom else declared.kind
         seal = Seal(slot.part, "google", slot.signature) if slot.signature else None
@@ -599,7 +609,15 @@ class StreamDecoder:
         if text:
             events.append(Arguments(slot.part, text))
 
+    def _close_whole_calls(self, events: list[Event]) -> None:
+        """Something else begins: a call whose JSON object is whole has ended. One that is not may go on beside it."""
+        for slot in list(self._unfinished):
+            if slot.whole or (not slot.custom and slot.json.complete()):
+                self._close_call(slot, events)
+
     def _close_call(self, slot: _Slot, events: list[Event]) -> None:
+        slot.over = True
+        self._unfinished.remove(slot)
         slot.held += slot.json.finish()
         if slot.held:
             self._argue(slot, events)
@@ -623,9 +641,8 @@ class StreamDecoder:
                 self._open_call(slot, events)
             elif slot.part < 0 and slot.held:
                 return events + self._garbled("a tool call without a name")
-        for slot in self._slots:
-            if slot.part >= 0:
-                self._close_call(slot, events)
+        for slot in list(self._unfinished):
+            self._close_call(slot, events)
         reason = self._reason()
         if self._usage is not None:
             events.append(Metered(from_chat(self._usage, self._tier)))
@@ -657,14 +674,6 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 _SPECIAL = frozenset({"error", "x_groq"})
 
 
-def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> str:
-    """The neutral reason; quirks.FAILED, or "" for a word that nobody knows. sequence: vLLM's `stop_reason`."""
-    reason = "end" if finish is None else quirks.ending(finish)
-    if reason in ("end", "tool"):
-        return "tool" if called else "stop_sequence" if sequence else "end"
-    return reason
-
-
 def _seals(opened: _Open) -> list[Event]:
     """What seals a reasoning part, by its details."""
     if opened.verbatim:
@@ -683,13 +692,3 @@ def _seals(opened: _Open) -> list[Event]:
 def _seal_form(kind: str, format: str) -> str:
     """The hub's name for an entry's signature or encrypted data."""
     return "anthropic" if kind == "reasoning.text" else "redacted" if format == ANTHROPIC else "openai"
-
-
-def _detail_text(detail: dict[str, Any]) -> str:
-    kind = detail.get("type")
-    return str_of(detail, "text") if kind == "reasoning.text" else str_of(detail, "summary") if kind == "reasoning.summary" else ""
-
-
-def _detail_value(detail: dict[str, Any]) -> str:
-    kind = detail.get("type")
-    return str_of(detail, "signature") if kind == "reasoning.text" else str_of(detail, "data") if kind == "reasoning.encrypted" else ""

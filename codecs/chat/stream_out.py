@@ -36,6 +36,7 @@ from ..events import (
     ReasoningStart,
     Refusal,
     Seal,
+    Search,
     Start,
     Stop,
     Text,
@@ -158,7 +159,7 @@ class _Message:
     def _nothing(self, event: Event) -> None:
         """Of no use to this client, or not in this form of the answer."""
 
-    def _opaque(self, event: Opaque) -> None:
+    def _opaque(self, event: Opaque | Search) -> None:
         self._unsaid = True
         self._reply.unsaid.add(event.label)
 
@@ -368,6 +369,7 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     Refusal: _Message._refuse,
     PartStop: _Message._part_stop,
     Opaque: _Message._opaque,
+    Search: _Message._opaque,
     Metered: _Message._meter,
     Stop: _Message._stop,
     Fault: _Message._fault,

@@ -28,7 +28,7 @@ def _tool(request: Request, fields: Fields) -> Tool:
     if inner is None:
         raise missing((*fields.path, kind))
     tool = (_function if kind == "function" else _custom)(request, inner, fields.path)
-    tool.cache = cache_of(fields)
+    tool.cache = cache_of(fields, request.ledger)
     tool.inside = (kind,)
     fields.report(request.ledger)
     return tool
@@ -57,6 +57,7 @@ def _custom(request: Request, fields: Fields, path: Path) -> Tool:
             if grammar is None:
                 raise missing((*form.path, "grammar"))
             tool.grammar = {"syntax": grammar.required("syntax"), "definition": grammar.required("definition")}
+            grammar.report(request.ledger)
         elif kind != "text":
             raise invalid((*form.path, "type"), "must be text or grammar")
         form.report(request.ledger)
@@ -99,7 +100,7 @@ def _choice(request: Request, choice: Any) -> ToolChoice:
     fields = Fields(choice, path)
     kind = fields.required("type")
     if kind == "allowed_tools":
-        decoded = _allowed(fields)
+        decoded = _allowed(request, fields)
     elif kind in ("function", "custom"):
         decoded = ToolChoice("tool", path, _named(fields, kind), kind)
     elif kind in _MODES:  # {"type": "auto"}: an object where a word would do
@@ -117,7 +118,7 @@ def _named(fields: Fields, kind: str) -> str:
     return inner.required("name")
 
 
-def _allowed(fields: Fields) -> ToolChoice:
+def _allowed(request: Request, fields: Fields) -> ToolChoice:
     inner = fields.inner("allowed_tools")
     if inner is None:
         raise missing((*fields.path, "allowed_tools"))
@@ -128,4 +129,6 @@ def _allowed(fields: Fields) -> ToolChoice:
     for i, tool in enumerate(inner.items("tools") or []):
         named = Fields(tool, (*inner.path, "tools", i))
         names.append(_named(named, named.text("type") or "function"))
+        named.report(request.ledger)
+    inner.report(request.ledger)
     return ToolChoice("allowed", fields.path, names=tuple(names), required=mode == "required")

@@ -6,10 +6,8 @@ from typing import Any
 
 from .. import openai
 from ..capabilities import Capabilities
-from ..errors import Unsupported
-from ..ledger import concrete
 from ..request import Request, Tool, ToolChoice
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note
+from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
 
 
 class ToolsWriter:
@@ -21,6 +19,7 @@ class ToolsWriter:
         self._capabilities = capabilities
         self._map = tools
         self._tools: list[dict[str, Any]] = []
+        self._dropped: list[Tool] = []
 
     def write(self, body: dict[str, Any]) -> None:
         """Raises errors.Malformed for two tools with one name, errors.Unsupported for a choice that nothing fulfils."""
@@ -43,9 +42,10 @@ class ToolsWriter:
             self._tools.append({"type": "function", "function": self._function(tool)})
         elif tool.kind == "custom":
             self._tools.append(self._custom(tool))
-        elif tool.kind == "web_search" and self._capabilities.c_web_search:
+        elif tool.kind == "web_search" and self._capabilities.c_web_search and not _is_limited(tool):
             body["web_search_options"] = self._search(tool)
         else:
+            self._dropped.append(tool)
             self._ledger.drop(tool.path, tool.label or tool.kind)
 
     def _function(self, tool: Tool) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class ToolsWriter:
 
     def _must_not(self, must: bool, choice: ToolChoice) -> None:
         if must:
-            raise Unsupported("tool_choice requires tools", param=concrete(choice.path))
+            raise unfulfilled(choice, self._dropped)
 
     def _allow(self, choice: ToolChoice) -> Any:
         """Some of the tools; where the upstream cannot be told so, the others are left out."""
@@ -115,12 +115,16 @@ class ToolsWriter:
     def _named(self, choice: ToolChoice) -> dict[str, Any]:
         found = next((tool for tool in self._tools if choice.kind != "hosted" and self._is_named(tool, (choice.name,))), None)
         if found is None:
-            what = f"tool_choice names {choice.name[:64]!r}, which is not among the tools"
-            raise Unsupported(what, param=concrete(choice.path))
+            raise unfulfilled(choice, self._dropped)
         return {"type": found["type"], found["type"]: {"name": _name(found)}}
 
     def _is_named(self, tool: dict[str, Any], names: tuple[str, ...]) -> bool:
         return _name(tool) in names or self._map.restore(_name(tool)).name in names
+
+
+def _is_limited(tool: Tool) -> bool:
+    """Whether a search may go to some places only, which this API cannot say."""
+    return bool(tool.search.get("allowed_domains") or tool.search.get("blocked_domains"))
 
 
 def _name(tool: dict[str, Any]) -> str:

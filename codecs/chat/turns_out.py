@@ -92,8 +92,10 @@ class _Turns:
         for part in turn.parts:
             if isinstance(part, ResultPart):
                 self._result(part, turn)
-            else:
+            elif self._answers is None:
                 said += self._writer.parts(part)
+            else:  # beside the results of calls, where agents put the files that their tools read
+                said += self._writer.noted(part)
         if turn.role != "tool":
             self._attach(said)
 
@@ -154,7 +156,9 @@ class _Turns:
         """Texts that follow each other in one message are one; what stood apart stays so."""
         if not text:
             return more
-        one = isinstance(part, TextPart) and isinstance(before, TextPart) and part.path[:-1] == before.path[:-1]
+        one = False
+        if isinstance(part, TextPart) and isinstance(before, TextPart):
+            one = part.path[:-1] == before.path[:-1] and not (part.apart or before.apart)
         return text + more if one else f"{text}\n\n{more}" if more else text
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .. import jsontext, media
+from .. import jsontext, media, prose
 from ..errors import UnsupportedContent
-from ..fields import Fields, wrong_type
+from ..fields import Fields, invalid, wrong_type
 from ..ledger import Ledger, Path, concrete
 from ..reasoning import is_sealed, opened
 from ..request import (
@@ -25,34 +25,49 @@ from ..request import (
 
 _Part = TypeVar("_Part")
 # what may stand inside of other blocks
-_IN_RESULT = {"text", "image", "document", "search_result", "tool_reference"}
+_IN_RESULT = {"text", "image", "document", "search_result", "tool_reference", "browser_state"}
 _IN_DOCUMENT = {"text", "image"}
 _IN_SEARCH_RESULT = {"text"}
+# what only the one side says, as this API has it
+_OF_ASSISTANT = frozenset({"tool_use", "thinking", "redacted_thinking"})
+_OF_USER = frozenset({"tool_result"})
 
 
-def decode_content(content: Any, role: str, path: Path, ledger: Ledger) -> list[Part]:
-    """The parts of one message. content: a string or a list of blocks. path: where it stands. Raises ClientFaults."""
+def decode_content(content: Any, role: str, path: Path, ledger: Ledger, first: int = 0) -> list[Part]:
+    """The parts of one message. content: a string or a list of blocks, the first of which is number `first`. path: where it stands.
+
+    Raises errors.ClientFault leaves.
+    """
     if isinstance(content, str):
         return [TextPart(content, path)]
     if not isinstance(content, list):
         raise wrong_type(path, "a string or a list")
-    return [_decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content)]
+    return [_decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content, first)]
 
 
-def cache_of(fields: Fields) -> Cache | None:
+def cache_of(fields: Fields, ledger: Ledger) -> Cache | None:
     """The breakpoint that `cache_control` sets."""
-    control = fields.members("cache_control")
-    return None if control is None else Cache(long=control.get("ttl") == "1h")
+    return fields.mark("cache_control", "1h", ledger)
+
+
+def _must_belong(kind: str, role: str, path: Path) -> None:
+    """Raises errors.Malformed for a block of the other side: the API refuses it too."""
+    if kind in (_OF_USER if role == "assistant" else _OF_ASSISTANT):
+        side = "user" if role == "assistant" else "assistant"
+        raise invalid((*path, "type"), f"`{kind}` blocks can only stand in `{side}` messages")
 
 
 def _decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
     fields = Fields(block, path)
     kind = fields.required("type")
+    _must_belong(kind, role, path)
     decode = _BLOCKS.get(kind)
     if decode is not None:
         part = decode(fields, ledger)
         fields.report(ledger)
         return part
+    if role == "assistant" and (told := prose.server_tool(kind, block, path, ledger)) is not None:
+        return told
     if kind != "container_upload" and (role == "assistant" or kind.endswith("_tool_result")):
         return ForeignPart(kind, path)
     raise _unsupported(f"content of type {kind[:64]}", path)
@@ -60,11 +75,11 @@ def _decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
 
 def _text(fields: Fields, ledger: Ledger) -> TextPart:
     fields.ignore("citations")
-    return TextPart(fields.required("text"), fields.path, cache_of(fields))
+    return TextPart(fields.required("text"), fields.path, cache_of(fields, ledger))
 
 
 def _image(fields: Fields, ledger: Ledger) -> ImagePart:
-    part = ImagePart(fields.path, cache=cache_of(fields))
+    part = ImagePart(fields.path, cache=cache_of(fields, ledger))
     source, kind = _source(fields, ledger)
     if kind == "url":
         part.url = source.required("url")
@@ -72,12 +87,13 @@ def _image(fields: Fields, ledger: Ledger) -> ImagePart:
         part.media_type, part.data = _inline(source)
     else:
         raise _unsupported(f"image source type {kind[:64]}", fields.path)
+    source.report(ledger)
     return part
 
 
 def _document(fields: Fields, ledger: Ledger) -> DocumentPart:
     path = fields.path
-    part = DocumentPart(path, title=fields.text("title") or "", context=fields.text("context") or "", cache=cache_of(fields))
+    part = DocumentPart(path, title=fields.text("title") or "", context=fields.text("context") or "", cache=cache_of(fields, ledger))
     _drop_citations(fields, ledger)
     source, kind = _source(fields, ledger)
     if kind == "url":
@@ -91,6 +107,7 @@ def _document(fields: Fields, ledger: Ledger) -> DocumentPart:
         part.parts = _parts(source.take("content"), (*path, "source", "content"), ledger, _IN_DOCUMENT, (TextPart, ImagePart))
     else:
         raise _unsupported(f"document source type {kind[:64]}", path)
+    source.report(ledger)
     return part
 
 
@@ -124,7 +141,7 @@ def _search_result(fields: Fields, ledger: Ledger) -> SearchResultPart:
         source=fields.required("source"),
         title=fields.required("title"),
         text="\n".join(text.text for text in texts),
-        cache=cache_of(fields),
+        cache=cache_of(fields, ledger),
     )
 
 
@@ -146,7 +163,7 @@ def _redacted_thinking(fields: Fields, ledger: Ledger) -> ReasoningPart:
 def _tool_use(fields: Fields, ledger: Ledger) -> CallPart:
     fields.ignore("caller")
     arguments = jsontext.input_to_arguments(fields.members("input") or {})
-    return CallPart(fields.required("id"), fields.required("name"), arguments, fields.path, cache=cache_of(fields))
+    return CallPart(fields.required("id"), fields.required("name"), arguments, fields.path, cache=cache_of(fields, ledger))
 
 
 def _tool_result(fields: Fields, ledger: Ledger) -> ResultPart:
@@ -155,25 +172,39 @@ def _tool_result(fields: Fields, ledger: Ledger) -> ResultPart:
     if content is None:
         content = ""
     elif not isinstance(content, str):
-        content = _parts(content, path, ledger, _IN_RESULT, (TextPart, ImagePart, DocumentPart, SearchResultPart))
+        content = _in_result(content, path, ledger)
     return ResultPart(
         fields.required("tool_use_id"),
         content,
         fields.path,
         is_error=bool(fields.flag("is_error")),
-        cache=cache_of(fields),
+        cache=cache_of(fields, ledger),
     )
 
 
-def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: tuple[type[_Part], ...]) -> list[_Part]:
-    """Content inside a block. Raises errors.UnsupportedContent for a type that may not stand there (so nests end)."""
+def _in_result(content: Any, path: Path, ledger: Ledger) -> list[TextPart | ImagePart | DocumentPart | SearchResultPart]:
+    """What a tool gave. A result stands in every later request: what cannot be read of it is said in a note, and refuses none of them."""
+    if not isinstance(content, list):
+        raise wrong_type(path, "a string or a list")
+    parts: list[TextPart | ImagePart | DocumentPart | SearchResultPart] = []
+    for i, block in enumerate(content):
+        try:
+            parts += _parts([block], path, ledger, _IN_RESULT, (TextPart, ImagePart, DocumentPart, SearchResultPart), first=i)
+        except UnsupportedContent:
+            kind = str(block.get("type")) if isinstance(block, dict) else ""
+            parts.append(prose.left_out(kind, (*path, i), ledger))
+    return parts
+
+
+def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: tuple[type[_Part], ...], first: int = 0) -> list[_Part]:
+    """Content inside a block. first: the place of its first. Raises errors.UnsupportedContent for a type that may not stand there."""
     if isinstance(content, list):
-        for i, block in enumerate(content):
+        for i, block in enumerate(content, first):
             kind = block.get("type") if isinstance(block, dict) else None
             if isinstance(kind, str) and kind not in allowed:
                 raise _unsupported(f"content of type {kind[:64]}", (*path, i))
     parts: list[_Part] = []
-    for part in decode_content([] if content is None else content, "user", path, ledger):
+    for part in decode_content([] if content is None else content, "user", path, ledger, first):
         if isinstance(part, kinds):
             parts.append(part)
         elif isinstance(part, ForeignPart):
@@ -181,10 +212,18 @@ def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: t
     return parts
 
 
-def _tool_reference(fields: Fields, ledger: Ledger) -> ForeignPart:
-    """What the tool search found: its own shape loads the tool, elsewhere all tools are there anyway."""
-    fields.ignore("tool_name", "cache_control")
-    return ForeignPart("tool_reference", fields.path)
+def _tool_reference(fields: Fields, ledger: Ledger) -> TextPart:
+    """What the tool search found: its own shape loads the tool. Elsewhere all tools are there from the beginning."""
+    ledger.adapt(fields.path)
+    fields.ignore("name")
+    return TextPart(f"The tool {fields.text('tool_name') or ''} is now available.", fields.path, cache_of(fields, ledger))
+
+
+def _browser_state(fields: Fields, ledger: Ledger) -> TextPart:
+    """Where the caller's browser stands: its address, title and tabs."""
+    ledger.adapt(fields.path)
+    state = {key: value for key in ("url", "title", "tabs") if (value := fields.take(key)) is not None}
+    return TextPart(jsontext.dumps(state).decode(), fields.path, cache_of(fields, ledger))
 
 
 def _unsupported(what: str, path: Path) -> UnsupportedContent:
@@ -201,4 +240,5 @@ _BLOCKS: dict[str, Callable[[Fields, Ledger], Part]] = {
     "tool_use": _tool_use,
     "tool_result": _tool_result,
     "tool_reference": _tool_reference,
+    "browser_state": _browser_state,
 }

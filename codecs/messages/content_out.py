@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import media
+from .. import media, prose
 from ..errors import UnsupportedContent
 from ..ids import CallIds
 from ..jsontext import arguments_to_input
@@ -73,12 +73,13 @@ class ContentWriter:
         self._ledger.adapt((*path, self._habits.cache_mark))
 
     def mark(self, block: Block, cache: Cache, path: Path) -> None:
+        """path: of what the caller marked; () for a mark of ours, of which nothing is reported."""
         long = cache.long or self._long_cache
         block["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if long else {"type": "ephemeral"}
         theirs = self._habits.cache_mark
-        where = (*path, theirs)
+        where = (*path, theirs) if path else ()
         self.marked.append((block, where))
-        if cache.long and theirs != HABITS.cache_mark:
+        if cache.long and path and theirs != HABITS.cache_mark:
             self._ledger.adapt(where)
 
     def _text(self, part: TextPart | RefusalPart) -> list[Block]:
@@ -145,7 +146,7 @@ class ContentWriter:
         else:
             content = [block for inner in part.content for block in self._inside_result(inner)]
         if content:
-            block["content"] = content
+            block["content"] = one_text(content)
         if part.is_error:
             block["is_error"] = True
         return [block]
@@ -153,11 +154,23 @@ class ContentWriter:
     def _inside_result(self, part: Part) -> list[Block]:
         if isinstance(part, TextPart) and part.text.isspace():  # perhaps what the tool said
             return [{"type": "text", "text": part.text}]
-        return self.blocks(part)
+        try:
+            return self.blocks(part)
+        except UnsupportedContent:  # it stands in every later request too
+            assert isinstance(part, ImagePart | DocumentPart)
+            return self.blocks(prose.note(part, self._ledger))
 
     def _foreign(self, part: ForeignPart) -> list[Block]:
         self._ledger.drop(part.path, part.label)
         return []
+
+
+def one_text(content: str | list[Block]) -> str | list[Block]:
+    """A single plain text as a string, however the caller wrote it: what means the same has the same bytes, and keeps its cache."""
+    if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "text"}:
+        text: str = content[0]["text"]
+        return text
+    return content
 
 
 def _inline_image(media_type: str, data: str, path: Path) -> Block:

@@ -11,6 +11,9 @@ NAME = "messages"
 
 IDS = IdForm("toolu_", re.compile(r"[a-zA-Z0-9_-]+"))
 
+# how the ids of searches begin that another API's provider made: Anthropic did not give them, and does not take them back
+SEARCH_IDS = "srvtoolu_dgr1"
+
 # neutral reason -> stop_reason
 REASONS = {
     "end": "end_turn",

@@ -15,8 +15,8 @@ from ..reasoning import hand_over
 from ..request import OutputFormat, Part, Request, TextPart, Thinking, Tool, ToolChoice, Turn
 from .content_in import cache_of, decode_content
 from .facts import HABITS, NAME
+from .history_in import History
 
-_ROLES = frozenset({"user", "assistant", "system"})
 _BILLING = "x-anthropic-billing-header"  # Claude Code puts it before its system prompt, for Anthropic alone
 
 
@@ -25,17 +25,36 @@ def decode_request(body: dict[str, Any]) -> Request:
     fields = Fields(body, ())
     request = Request(NAME, fields.text("model") or "", body, habits=HABITS)
     request.stream = fields.flag("stream") or False
+    _refuse(request, fields)
     _limits(request, fields)
-    _turns(request, fields)
     _tools(request, fields)
+    effort = _turns(request, fields)
     _tool_choice(request, fields)
-    _reasoning_and_format(request, fields)
+    _reasoning_and_format(request, fields, effort)
     _sampling(request, fields)
     _account(request, fields)
     fields.ignore("betas")
     fields.report(request.ledger)
     hand_over(request)
     return request
+
+
+def _refuse(request: Request, fields: Fields) -> None:
+    """What may not be left out. Callers that can do without repeat the request without the field that the error names.
+
+    Raises errors.Unsupported.
+    """
+    if fields.take("safeguards") not in (None, [], {}):
+        raise Unsupported("safeguards is not supported by the selected model", param="safeguards")
+    thread = fields.members("thread")
+    if thread is not None:
+        if thread.get("type") != "create":
+            raise Unsupported("thread is not supported by the selected model: its history is not here", param="thread")
+        request.ledger.drop(("thread",))
+    if fields.take("compaction") not in (None, {}):
+        raise Unsupported("compaction is not supported by the selected model", param="compaction")
+    if fields.text("inference_geo") not in (None, "global"):
+        raise Unsupported("inference_geo is not supported by the selected model", param="inference_geo")
 
 
 def _limits(request: Request, fields: Fields) -> None:
@@ -52,7 +71,8 @@ def _limits(request: Request, fields: Fields) -> None:
 # ---- messages ----
 
 
-def _turns(request: Request, fields: Fields) -> None:
+def _turns(request: Request, fields: Fields) -> str | None:
+    """Returns the effort that the last system message to ask for one asks for."""
     system = fields.take("system")
     if system is not None:
         parts = decode_content(system, "system", ("system",), request.ledger)
@@ -60,21 +80,10 @@ def _turns(request: Request, fields: Fields) -> None:
     messages = fields.items("messages")
     if messages is None:
         raise missing(("messages",))
+    history = History(request, client_tool)
     for i, message in enumerate(messages):
-        request.turns.append(_turn(request, Fields(message, ("messages", i))))
-
-
-def _turn(request: Request, fields: Fields) -> Turn:
-    role = fields.required("role")
-    if role not in _ROLES:
-        raise wrong_type((*fields.path, "role"), "user, assistant or system")
-    content = fields.take("content")
-    path = (*fields.path, "content")
-    if content is None:
-        raise missing(path)
-    parts = decode_content(content, role, path, request.ledger)
-    fields.report(request.ledger)
-    return Turn(role, parts, fields.path, plain=isinstance(content, str))
+        history.add(Fields(message, ("messages", i)), messages[i + 1 :])
+    return history.effort
 
 
 def _without_billing(parts: list[Part]) -> list[Part]:
@@ -94,26 +103,35 @@ def _tools(request: Request, fields: Fields) -> None:
 def _tool(request: Request, fields: Fields) -> Tool | None:
     kind = fields.text("type") or "custom"
     if kind == "custom":
-        return _client_tool(request, fields)
+        return client_tool(request, fields)
     name = fields.text("name") or ""
     if kind.startswith("web_search_"):
-        tool = Tool("web_search", name or "web_search", fields.path, label=kind, cache=cache_of(fields))
+        tool = Tool("web_search", name or "web_search", fields.path, label=kind, cache=cache_of(fields, request.ledger))
         for key in ("allowed_domains", "blocked_domains", "user_location", "max_uses"):
             value = fields.take(key)
             if value is not None:
                 tool.search[key] = value
-        fields.ignore("defer_loading", "allowed_callers", "strict")
+        _offered(request, fields)
+        if fields.flag("strict"):
+            request.ledger.drop((*fields.path, "strict"))
         fields.report(request.ledger)
         return tool
     return Tool("hosted", name, fields.path, label=kind)
 
 
-def _client_tool(request: Request, fields: Fields) -> Tool | None:
+def _offered(request: Request, fields: Fields) -> None:
+    """A tool that is loaded later, or that code at the provider calls, is offered to the model from the beginning, and directly."""
     callers = fields.items("allowed_callers")
     if callers and "direct" not in callers:
-        request.ledger.drop(fields.path)  # only code that runs at Anthropic may call it
-        return None
-    fields.ignore("defer_loading", "eager_input_streaming")
+        request.ledger.adapt((*fields.path, "allowed_callers"))
+    if fields.flag("defer_loading"):
+        request.ledger.adapt((*fields.path, "defer_loading"))
+
+
+def client_tool(request: Request, fields: Fields) -> Tool:
+    """A tool that the caller runs."""
+    _offered(request, fields)
+    fields.ignore("type", "eager_input_streaming")
     tool = Tool(
         "function",
         fields.required("name"),
@@ -122,7 +140,7 @@ def _client_tool(request: Request, fields: Fields) -> Tool | None:
         schema=fields.members("input_schema"),
         strict=fields.flag("strict"),
         examples=fields.items("input_examples") or [],
-        cache=cache_of(fields),
+        cache=cache_of(fields, request.ledger),
     )
     fields.report(request.ledger)
     return tool
@@ -159,12 +177,13 @@ def _named_choice(request: Request, name: str, path: Path) -> ToolChoice:
 # ---- settings ----
 
 
-def _reasoning_and_format(request: Request, fields: Fields) -> None:
+def _reasoning_and_format(request: Request, fields: Fields, later_effort: str | None) -> None:
     config = fields.inner("output_config")
     effort = output = None
     if config is not None:
         effort = config.text("effort")
         output = _format(request, config.inner("format"))
+    effort = later_effort or effort
     old = _format(request, fields.inner("output_format"))  # what the beta called it
     output = output or old
     if output is not None:
@@ -207,7 +226,9 @@ def _thinking(request: Request, fields: Fields | None, effort: str | None) -> No
         thinking.budget = fields.integer("budget_tokens")
         if thinking.budget is None:
             raise missing((*path, "budget_tokens"))
-    elif kind not in ("adaptive", "between_tools"):
+    elif kind == "between_tools":
+        request.ledger.adapt((*path, "type"))
+    elif kind != "adaptive":
         raise invalid((*path, "type"), "must be enabled, disabled, adaptive or between_tools")
     if thinking.level == "adaptive" and effort is not None:
         thinking.effort, thinking.path = effort, _EFFORT
@@ -237,5 +258,5 @@ def _account(request: Request, fields: Fields) -> None:
     tier, speed = fields.text("service_tier"), fields.text("speed")
     request.set("messages_tier", None if tier == "auto" else tier, "service_tier")
     request.set("speed", None if speed == "standard" else speed)
-    control = cache_of(fields)
+    control = cache_of(fields, request.ledger)
     request.set("cache", control, "cache_control")

@@ -17,10 +17,10 @@ from ..errors import Malformed
 from ..ledger import concrete
 from ..reasoning import budget_of_effort, effort_of_budget, nearest
 from ..reply import Encoded
-from ..request import Cache, OutputFormat, Request, Thinking
+from ..request import Cache, OutputFormat, Request, Setting, Thinking
 from ..tools import ToolMap
 from . import rules_out
-from .content_out import ContentWriter
+from .content_out import Block, ContentWriter
 from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
@@ -37,9 +37,10 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
     """
-    retention = request.take("prompt_cache_retention")
+    retention = request.take_setting("prompt_cache_retention")
     names = ToolMap(native_custom=False)
-    content = ContentWriter(request, names, capabilities.reasoning_domain, long_cache=retention == "24h")
+    long_cache = retention is not None and retention.value == "24h"
+    content = ContentWriter(request, names, capabilities.reasoning_domain, long_cache=long_cache)
     tools = ToolsWriter(request, capabilities, names, content)
     tools.write_tools()
     tools.write_choice()
@@ -51,9 +52,9 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     if tools.choice is not None:
         body["tool_choice"] = tools.choice
     _Settings(request, capabilities, body).write()
-    if content.marked and retention == "24h":
-        request.ledger.adapt(("prompt_cache_retention",))
-    _cache(request, capabilities, body, content, long=retention == "24h")
+    _cache(request, capabilities, body, content, retention)
+    if request.summary and "thinking" not in body and capabilities.m_thinking != "adaptive_always":
+        request.ledger.drop(("reasoning", "summary"))  # there is nothing to sum up
     if request.stream:
         body["stream"] = True
     request.ignore(request.habits.endpoint)
@@ -75,24 +76,42 @@ def _limit(request: Request, capabilities: Capabilities) -> int:
     return min(limit, capabilities.m_max_output)
 
 
-def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], content: ContentWriter, long: bool) -> None:
-    """The top-level breakpoint; and no more breakpoints than the provider takes."""
+def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], content: ContentWriter, retention: Setting | None) -> None:
+    """The caller's breakpoints, or ours where it sets none; and no more than the provider takes."""
     top: Cache | None = request.take("cache")
     options = request.take_setting("prompt_cache_options")
-    if options is not None and isinstance(options.value, dict):
-        if options.value.get("mode") == "implicit":
-            top = Cache()
+    asked = options.value if options is not None else {}
+    long, lasts = retention is not None and retention.value == "24h", asked.get("ttl") == "12h"
+    if options is not None:
+        if asked.get("mode") == "implicit":
+            top = Cache(long=lasts)
             request.ledger.adapt(options.path)
-        for key in options.value.keys() - {"mode", "ttl"}:
+        for key in asked.keys() - {"mode", "ttl"}:
             request.ledger.drop((*options.path, key))
-    if top is None and not content.marked and capabilities.m_auto_cache:
-        top = Cache()
+    if top is None and not content.marked and capabilities.m_auto_cache and asked.get("mode") != "explicit":
+        top = Cache(long=lasts)
+        for block in _lasting(body):
+            content.mark(block, top, ())
     if top is not None:
         body["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if top.long or long else {"type": "ephemeral"}
     surplus = len(content.marked) - _MOST_BREAKPOINTS + (top is not None)
     for block, path in content.marked[: max(0, surplus)]:
         del block["cache_control"]
         request.ledger.adapt(path)
+    used = bool(content.marked) or top is not None
+    if long and retention is not None:
+        (request.ledger.adapt if used else request.ledger.drop)(retention.path)
+    if lasts and not used and options is not None:
+        request.ledger.drop((*options.path, "ttl"))
+
+
+def _lasting(body: dict[str, Any]) -> list[Block]:
+    """Where what no turn changes ends, the tools and the instructions. The conversation's own end is marked at the top level, which
+    moves no mark in it: some models bind their thinking to the very bytes before it.
+    """
+    if isinstance(body.get("system"), str):
+        body["system"] = [{"type": "text", "text": body["system"]}]
+    return [blocks[-1] for blocks in (body.get("tools"), body.get("system")) if blocks]
 
 
 class _Settings:

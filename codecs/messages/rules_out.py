@@ -121,7 +121,7 @@ def restrict_schemas(draft: MessagesDraft) -> None:
 def order_lifetimes(draft: MessagesDraft) -> None:
     """A long cache mark may not follow a short one: the short ones before the last long one become long."""
     marks = [mark for name in ("tools", "system", "messages") for mark in _marks(draft.body.get(name))]
-    last = max((n for n, mark in enumerate(marks) if mark.get("ttl") == "1h"), default=-1)
+    last = max((n for n, mark in enumerate(marks) if mark.get("ttl") == "1h"), default=0)
     for mark in marks[:last]:
         if mark.get("ttl") != "1h":
             mark["ttl"] = "1h"

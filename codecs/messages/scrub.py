@@ -8,6 +8,7 @@ from ..capabilities import Capabilities
 from ..ledger import Ledger
 from ..reasoning import is_sealed
 from ..scrub import list_of
+from .facts import SEARCH_IDS
 
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
@@ -20,7 +21,7 @@ def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> N
             continue
         blocks = []
         for j, block in enumerate(content):
-            if isinstance(block, dict) and is_sealed(block.get("signature")):
+            if isinstance(block, dict) and (is_sealed(block.get("signature")) or _is_our_search(block)):
                 ledger.drop(("messages", i, "content", j), str(block.get("type")))
             else:
                 blocks.append(_without_our_citations(block, ("messages", i, "content", j), ledger))
@@ -28,6 +29,11 @@ def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> N
             kept.append(message | {"content": blocks})
     if isinstance(body.get("messages"), list):
         body["messages"] = kept
+
+
+def _is_our_search(block: dict[str, Any]) -> bool:
+    id = block.get("id") or block.get("tool_use_id")
+    return isinstance(id, str) and id.startswith(SEARCH_IDS)
 
 
 def _without_our_citations(block: Any, path: tuple[str | int, ...], ledger: Ledger) -> Any:

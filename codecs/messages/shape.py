@@ -45,7 +45,7 @@ SHAPE = Shape(
     Collector=Collector,
     Observer=Observer,
     headers=_headers,
-    credentials=("x-api-key", "authorization"),
+    credentials=("x-api-key", "authorization", "api-key", "x-goog-api-key"),
     key_header="x-api-key",
     bearer_prefix="sk-ant-oat",  # a Claude subscription's token
     recalls=lambda capabilities: capabilities.m_thinking != "none",

@@ -4,6 +4,8 @@ The shape has one block open at a time, and numbers them without gaps; the hub m
 in a queue: the first is live, what comes for the others waits until it is complete. A tool call is complete when its JSON object
 closes, whatever its upstream says later, so a second call does not wait for the end of the answer.
 
+A web search that another API's provider made is told as Anthropic's own are, by the blocks of a server's tool: clients show its links.
+
 `_Blocks` decides what is written; `StreamEncoder` writes it as frames, `Collector` as one object. Thus both give the same answer.
 """
 
@@ -30,19 +32,20 @@ from ..events import (
     ReasoningStart,
     Refusal,
     Seal,
+    Search,
     Start,
     Stop,
     Text,
     TextStart,
     ToolStart,
 )
-from ..ids import AnswerIds, tail
+from ..ids import AnswerIds, digest
 from ..jsontext import ObjectScanner, arguments_to_input
 from ..reasoning import ENVELOPE, seal_call, seal_details, seal_item, seal_text
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_messages
-from .facts import IDS, REASONS
+from .facts import IDS, REASONS, SEARCH_IDS
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class _Block:
     """One block on its way to the client: it waits, it is live, it is over."""
 
     part: int
-    kind: str  # text, thinking, tool_use
+    kind: str  # text, thinking, tool_use; server: a block that is whole when it comes
     opening: dict[str, Any]
     custom: bool = False  # a tool that takes free text
     started: bool = False  # the client knows of it
@@ -94,6 +97,9 @@ class _Blocks:
         self._refusal: _Block | None = None  # the run of refusal text that may go on
         self._refused: list[str] = []
         self._usage: Usage | None = None
+        self._searches = 0
+        self._unsourced: list[str] = []  # ids of searches of which nothing but citations tells what they found
+        self._cited: dict[str, str] = {}  # titles by URL
 
     def _feed(self, events: list[Event]) -> None:
         for event in events:
@@ -134,8 +140,8 @@ class _Blocks:
 
     def _start(self, event: Start) -> None:
         self._id = event.id
-        id = "msg_" + tail(event.id, self._reply.nonce)
-        self._begin(id, self._reply.echo_model or event.model or self._reply.request.model)
+        # the gateway's own: some upstreams number their answers from a small range, and callers take two of one id for one answer
+        self._begin(f"msg_{self._reply.nonce[:24]}", self._reply.echo_model or event.model or self._reply.request.model)
 
     def _text_start(self, event: TextStart) -> None:
         if self._reply.recall is not None:
@@ -195,9 +201,15 @@ class _Blocks:
 
     def _stop(self, event: Stop) -> None:
         self._end_refusal()
+        for id in self._unsourced:
+            self._found(id, self._cited)
+            self._cited = {}  # which search found what is not known
         self._advance()
         self._end()
-        self._finish(self._stop_delta(event), to_messages(self._usage or Usage()))
+        usage = to_messages(self._usage or Usage())
+        if self._searches:
+            usage["server_tool_use"] = {"web_search_requests": self._searches, "web_fetch_requests": 0}
+        self._finish(self._stop_delta(event), usage)
 
     def _stop_delta(self, event: Stop) -> dict[str, Any]:
         refused = "".join(self._refused)
@@ -214,6 +226,29 @@ class _Blocks:
     def _end(self) -> None:
         self.ended = True
         self._next_kind = None
+
+    # ---- searches ----
+
+    def _search(self, event: Search) -> None:
+        id = SEARCH_IDS + digest(f"{self._reply.nonce}:{self._searches}", 20)
+        self._searches += 1
+        opening = {"type": "server_tool_use", "id": id, "name": "web_search", "input": {}}
+        self._server(opening, jsontext.dumps({"query": event.query}).decode())
+        if event.sources:
+            self._found(id, {url: url for url in event.sources})
+        else:
+            self._unsourced.append(id)
+        self._advance()
+
+    def _found(self, id: str, titles: dict[str, str]) -> None:
+        """titles: by URL."""
+        result = {"type": "web_search_result", "page_age": None, "encrypted_content": ENVELOPE}
+        found = [result | {"url": url, "title": title} for url, title in titles.items()]
+        self._server({"type": "web_search_tool_result", "tool_use_id": id, "content": found})
+
+    def _server(self, opening: dict[str, Any], *pieces: str) -> None:
+        self._end_refusal()
+        self._queue.append(_Block(-1, "server", opening, stopped=True, pieces=list(pieces)))
 
     # ---- the queue ----
 
@@ -248,6 +283,10 @@ class _Blocks:
         if block.kind == "thinking":
             self._close_thinking(block)
             return
+        if block.kind == "server":
+            self._show(block)
+            for piece in block.pieces:
+                self._piece(piece)
         if block.kind == "tool_use" and (block.free or block.custom):
             raw = "".join(block.pieces)
             self._piece(jsontext.dumps({"input" if block.custom else jsontext.INVALID: raw}).decode())
@@ -330,6 +369,7 @@ class _Blocks:
         self._pieces = block.pieces
 
     def _cite(self, block: _Block, event: Citation) -> None:
+        self._cited[event.url] = event.title or event.url
         if not block.started:
             block.citations.append(event)
             return
@@ -354,6 +394,7 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     Seal: _Blocks._within,
     Citation: _Blocks._within,
     Refusal: _Blocks._refuse,
+    Search: _Blocks._search,
     PartStop: _Blocks._part_stop,
     Metered: _Blocks._meter,
     Stop: _Blocks._stop,
@@ -379,7 +420,9 @@ _PREFIXES = {
     "text": b'"delta":{"type":"text_delta","text":',
     "thinking": b'"delta":{"type":"thinking_delta","thinking":',
     "tool_use": b'"delta":{"type":"input_json_delta","partial_json":',
+    "server_tool_use": b'"delta":{"type":"input_json_delta","partial_json":',
     "redacted_thinking": b"",
+    "web_search_tool_result": b"",
 }
 
 
@@ -491,7 +534,7 @@ class Collector(_Blocks):
     def _shut(self) -> None:
         block = self._content[-1]
         text = "".join(self._texts)
-        if block["type"] == "tool_use":
+        if block["type"] in ("tool_use", "server_tool_use"):
             self._inputs.append((block, text))
         elif block["type"] in block:
             block[block["type"]] = text

@@ -7,10 +7,10 @@ from typing import Any
 
 from .. import schema as schemas
 from ..capabilities import Capabilities
-from ..errors import Malformed, Unsupported
+from ..errors import Malformed
 from ..ledger import Path, concrete
 from ..request import Request, Tool, ToolChoice
-from ..tools import INPUT_SCHEMA, ToolMap, grammar_note
+from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
 from .content_out import ContentWriter
 
 WEB_SEARCH = "web_search"
@@ -22,6 +22,7 @@ class ToolsWriter:
     def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap, writer: ContentWriter) -> None:
         self.tools: list[dict[str, Any]] = []
         self.choice: dict[str, Any] | None = None
+        self._dropped: list[Tool] = []
         self._request = request
         self._capabilities = capabilities
         self._map = tools
@@ -37,6 +38,7 @@ class ToolsWriter:
             elif tool.kind == "web_search" and self._capabilities.m_web_search:
                 self._add(tool, self._web_search(tool))
             else:
+                self._dropped.append(tool)
                 self._request.ledger.drop(tool.path, tool.label or tool.kind)
         if self._capabilities.m_web_search:
             self._web_search_options()
@@ -104,11 +106,7 @@ class ToolsWriter:
             return
         if options.get("search_context_size") not in (None, "medium"):
             self._request.ledger.drop((*setting.path, "search_context_size"))
-        search: dict[str, Any] = {}
-        location = options.get("user_location")
-        if isinstance(location, dict):
-            place = location.get("approximate")
-            search["user_location"] = {"type": "approximate", **(place if isinstance(place, dict) else location)}
+        search = {key: options[key] for key in ("user_location",) if key in options}
         self._append(self._searching(search), setting.path)
 
     def _searching(self, search: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +131,7 @@ class ToolsWriter:
         must = choice.mode in ("required", "tool") or (choice.mode == "allowed" and choice.required)
         if not self.tools:
             if must:
-                raise Unsupported("tool_choice requires tools", param=concrete(choice.path))
+                raise unfulfilled(choice, self._dropped)
         elif choice.mode == "tool":
             self.choice = {"type": "tool", "name": self._named(choice)}
         else:
@@ -152,4 +150,4 @@ class ToolsWriter:
             written: str = tool["name"]
             if hosted == ("type" in tool) and name in (written, self._map.restore(written).name):
                 return written
-        raise Unsupported(f"tool_choice names {choice.name[:64]!r}, which is not among the tools", param=concrete(choice.path))
+        raise unfulfilled(choice, self._dropped)

@@ -14,7 +14,7 @@ from ..capabilities import Capabilities
 from ..errors import Malformed, Unsupported
 from ..ledger import Path, concrete
 from ..request import Part, ReasoningPart, Request
-from .content_out import Block, ContentWriter
+from .content_out import Block, ContentWriter, one_text
 
 CONTINUES = "(conversation continues)"
 _ROLES = {"user": "user", "tool": "user", "function": "user", "assistant": "assistant", "system": "system", "developer": "system"}
@@ -25,24 +25,16 @@ class _Message:
     role: str
     blocks: list[Block]
     sources: list[Path]  # the hub turn that each block is from
-    plain: bool
-
-    @property
-    def content(self) -> str | list[Block]:
-        """A string again where it was one and nothing came to it."""
-        if self.plain and len(self.blocks) == 1 and self.blocks[0].keys() == {"type", "text"}:
-            text: str = self.blocks[0]["text"]
-            return text
-        return self.blocks
 
 
 def write_turns(request: Request, capabilities: Capabilities, writer: ContentWriter) -> dict[str, Any]:
     """`system` (when there is any) and `messages`. Raises errors.ClientFault leaves."""
     system: list[Block] = []
+    last: tuple[Path, list[Block]] = ((), [])  # of the system's turns
     messages: list[_Message] = []
     roles = [_ROLES[turn.role] for turn in request.turns]
     for turn, role, place in zip(request.turns, roles, _places(roles), strict=True):
-        message = _Message(role, [], [], turn.plain)
+        message = _Message(role, [], [])
         for part in _without_cut_thoughts(turn.parts):
             message.blocks += writer.blocks(part)
         message.sources = [turn.path] * len(message.blocks)
@@ -50,17 +42,22 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
             place = ""
         if place:
             system += message.blocks
+            last = (turn.path, message.blocks) if message.blocks else last
             if place != "leading" and message.blocks:
                 request.ledger.adapt(turn.path)
         else:
             _append(messages, message)
+    if not messages and last[1]:  # nothing but instructions: the last of them are what is asked
+        request.ledger.adapt(last[0])
+        del system[-len(last[1]) :]
+        messages.append(_Message("user", last[1], [last[0]] * len(last[1])))
     for message in messages:
         if message.role == "user":
             _results_first(request, message)
     _first_is_user(request, capabilities, messages)
     _last_is_user(request, capabilities, messages)
-    body: dict[str, Any] = {"system": _string_or_blocks(system)} if system else {}
-    body["messages"] = [{"role": message.role, "content": message.content} for message in messages]
+    body: dict[str, Any] = {"system": one_text(system)} if system else {}
+    body["messages"] = [{"role": message.role, "content": one_text(message.blocks)} for message in messages]
     return body
 
 
@@ -102,7 +99,6 @@ def _append(messages: list[_Message], message: _Message) -> None:
     last = messages[-1]
     last.blocks += message.blocks
     last.sources += message.sources
-    last.plain = False
 
 
 def _results_first(request: Request, message: _Message) -> None:
@@ -126,7 +122,7 @@ def _first_is_user(request: Request, capabilities: Capabilities, messages: list[
         raise Malformed(f"{root}: at least one message is required", code="invalid_value", param=root)
     if messages[0].role != "user" and capabilities.m_first_user_required:
         request.ledger.adapt(messages[0].sources[0])
-        messages.insert(0, _Message("user", [{"type": "text", "text": CONTINUES}], [()], plain=True))
+        messages.insert(0, _Message("user", [{"type": "text", "text": CONTINUES}], [()]))
 
 
 def _last_is_user(request: Request, capabilities: Capabilities, messages: list[_Message]) -> None:
@@ -141,10 +137,3 @@ def _last_is_user(request: Request, capabilities: Capabilities, messages: list[_
     if text != text.rstrip():
         block["text"] = text.rstrip()
         request.ledger.adapt(source)
-
-
-def _string_or_blocks(blocks: list[Block]) -> str | list[Block]:
-    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
-        text: str = blocks[0]["text"]
-        return text
-    return blocks

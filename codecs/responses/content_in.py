@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import jsontext, media
+from .. import jsontext, media, prose
 from ..errors import UnsupportedContent
 from ..fields import Fields, missing, wrong_type
 from ..ledger import Ledger, Path, concrete
@@ -23,6 +23,9 @@ from ..request import (
     SearchResultPart,
     TextPart,
 )
+
+# a caller's own notes on its items
+PASSED_THROUGH = ("internal_chat_message_metadata_passthrough",)
 
 _InResult = TextPart | ImagePart | DocumentPart | SearchResultPart
 
@@ -44,29 +47,38 @@ def _decode_part(part: Any, role: str, path: Path, ledger: Ledger) -> Part:
         if role == "assistant":
             return ForeignPart(kind[:64], path)
         raise _unsupported(f"content of type {kind[:64]}", path)
-    decoded = decode(fields)
+    decoded = decode(fields, ledger)
+    if kind == "input_file" and fields.text("detail") not in (None, "auto"):  # how large its pages are rendered
+        ledger.drop((*path, "detail"))
     fields.report(ledger)
     return decoded
 
 
-def _cache(fields: Fields) -> Cache | None:
-    mark = fields.members("prompt_cache_breakpoint")
-    return None if mark is None else Cache(long=mark.get("ttl") == "12h")
+def _cache(fields: Fields, ledger: Ledger) -> Cache | None:
+    return fields.mark("prompt_cache_breakpoint", "12h", ledger)
 
 
-def _text(fields: Fields) -> TextPart:
+def _in_result(part: Any, path: Path, ledger: Ledger) -> Part:
+    """What a tool gave. A result stands in every later request: what cannot be read of it is said in a note, and refuses none of them."""
+    try:
+        return _decode_part(part, "tool", path, ledger)
+    except UnsupportedContent:
+        return prose.left_out(str(part.get("type", "")).removeprefix("input_"), path, ledger, str(part.get("filename") or ""))
+
+
+def _text(fields: Fields, ledger: Ledger) -> TextPart:
     fields.ignore("annotations", "logprobs", "parsed")
-    return TextPart(fields.required("text"), fields.path, _cache(fields))
+    return TextPart(fields.required("text"), fields.path, _cache(fields, ledger))
 
 
-def _refusal(fields: Fields) -> RefusalPart:
+def _refusal(fields: Fields, ledger: Ledger) -> RefusalPart:
     return RefusalPart(fields.required("refusal"), fields.path)
 
 
-def _image(fields: Fields) -> ImagePart:
+def _image(fields: Fields, ledger: Ledger) -> ImagePart:
     _no_file_id(fields)
     url = fields.required("image_url")
-    part = ImagePart(fields.path, detail=fields.text("detail") or "", cache=_cache(fields))
+    part = ImagePart(fields.path, detail=fields.text("detail") or "", cache=_cache(fields, ledger))
     if media.is_data_url(url):
         part.media_type, part.data = media.parse_data_url(url, (*fields.path, "image_url"))
     else:
@@ -74,10 +86,9 @@ def _image(fields: Fields) -> ImagePart:
     return part
 
 
-def _file(fields: Fields) -> DocumentPart:
+def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
     _no_file_id(fields)
-    part = DocumentPart(fields.path, title=fields.text("filename") or "", cache=_cache(fields))
-    fields.ignore("detail")  # how large it is rendered
+    part = DocumentPart(fields.path, title=fields.text("filename") or "", cache=_cache(fields, ledger))
     data, url = fields.text("file_data"), fields.text("file_url")
     if data is not None:
         part.media_type, part.data = media.parse_file(data, (*fields.path, "file_data"))
@@ -94,7 +105,7 @@ def _no_file_id(fields: Fields) -> None:
         raise _unsupported("a file by its id", (*fields.path, "file_id"))
 
 
-_PARTS: dict[str, Callable[[Fields], Part]] = {
+_PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
     "input_text": _text,
     "output_text": _text,
     "text": _text,
@@ -109,7 +120,7 @@ _PARTS: dict[str, Callable[[Fields], Part]] = {
 
 def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
     """function_call (kind function) or custom_tool_call (kind custom)."""
-    fields.ignore("id", "status", "caller")
+    _bookkeeping(fields, ledger)
     if kind == "custom":
         arguments = fields.text("input") or ""
     else:
@@ -120,13 +131,29 @@ def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
     return part
 
 
+def _bookkeeping(fields: Fields, ledger: Ledger) -> None:
+    """What an item says of itself and no model reads. Who called is told: elsewhere no program calls."""
+    fields.ignore("id", "status", "agent", *PASSED_THROUGH)
+    caller = fields.members("caller")
+    if caller is not None and caller.get("type") != "direct":
+        ledger.adapt((*fields.path, "caller"))
+
+
+def _result_parts(output: Any, path: Path, ledger: Ledger) -> list[_InResult]:
+    if not isinstance(output, list):
+        raise wrong_type(path, "a string or a list")
+    parts = [_in_result(part, (*path, i), ledger) for i, part in enumerate(output)]
+    return [part for part in parts if isinstance(part, _InResult)]
+
+
 def decode_result(fields: Fields, kind: str, ledger: Ledger) -> ResultPart:
     """function_call_output or custom_tool_call_output; the id is "" in one that answers no call."""
-    fields.ignore("id", "status", "caller", "name")
+    _bookkeeping(fields, ledger)
+    fields.ignore("name", "namespace")
     output, path = fields.take("output"), (*fields.path, "output")
     content: str | list[_InResult] = output if isinstance(output, str) else []
     if output is not None and not isinstance(output, str):
-        content = [part for part in decode_content(output, "tool", path, ledger) if isinstance(part, _InResult)]
+        content = _result_parts(output, path, ledger)
     part = ResultPart(fields.text("call_id") or "", content or "", fields.path, kind=kind)
     fields.report(ledger)
     return part

@@ -39,7 +39,7 @@ class ContentWriter:
         """A tool's result: a string when it is nothing but text."""
         if isinstance(part.content, str):
             return prose.outcome(part, part.content, self._ledger)
-        content = [written for inner in part.content for written in self.content(inner)]
+        content = [written for inner in part.content for written in self._noted(inner)]
         if all(written.keys() == {"type", "text"} for written in content):
             return prose.outcome(part, "\n".join(written["text"] for written in content), self._ledger)
         first = next((written for written in content if written["type"] == "input_text"), None)
@@ -48,6 +48,14 @@ class ContentWriter:
         elif part.is_error:
             content.insert(0, _text(prose.outcome(part, "", self._ledger).strip()))
         return content
+
+    def _noted(self, part: Part) -> list[Content]:
+        """What cannot be carried becomes a note: it stands in every later request too."""
+        try:
+            return self.content(part)
+        except UnsupportedContent:
+            assert isinstance(part, ImagePart | DocumentPart)
+            return self.content(prose.note(part, self._ledger))
 
     def _marked(self, written: Content, cache: Cache | None, path: Path) -> Content:
         """With its cache breakpoint, where the provider takes one (elsewhere it caches by itself)."""

@@ -15,22 +15,26 @@ from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
 from ..fields import Fields, missing, wrong_type
 from ..ledger import STORED, Path, concrete
 from ..request import CallPart, Part, Request, ResultPart, TextPart, Turn
-from .content_in import decode_call, decode_content, decode_reasoning, decode_result
+from .content_in import PASSED_THROUGH, decode_call, decode_content, decode_reasoning, decode_result
 from .tools_in import add_tools
 
 _ROLES = frozenset({"user", "system", "developer", "assistant"})
 _OPAQUE = frozenset({"compaction", "compaction_trigger", "compaction_summary", "context_compaction"})
 # model-side traces of tools that only this shape's provider runs, with what was answered to them
 _HOSTED = frozenset({
-    "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "computer_call", "computer_call_output",
-    "configuration_update", "file_search_call", "image_generation_call", "local_shell_call", "local_shell_call_output",
-    "mcp_approval_request", "mcp_approval_response", "mcp_call", "mcp_list_tools", "program", "program_output", "shell_call",
+    "agent_message", "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "computer_call", "computer_call_output",
+    "file_search_call", "image_generation_call", "local_shell_call", "local_shell_call_output",
+    "mcp_approval_request", "mcp_approval_response", "mcp_call", "mcp_list_tools", "multi_agent_call", "multi_agent_call_output",
+    "program", "program_output", "shell_call",
     "shell_call_output", "tool_search_call", "tool_search_output", "web_search_call",
 })  # fmt: skip
 
 
-def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> None:
-    """Adds the turns of the items, each with its path, to the request. Raises errors.ClientFault leaves."""
+def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> dict[str, Fields]:
+    """Adds the turns of the items, each with its path, to the request. Raises errors.ClientFault leaves.
+
+    Returns the settings (`reasoning`, `text`) that items among them changed.
+    """
     walk = _Walk(request)
     for item, path in items:
         if path == ("input",):  # a plain string stands for one message
@@ -38,6 +42,7 @@ def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> None:
         else:
             walk.item(Fields(item, path))
     walk.finish()
+    return walk.settings
 
 
 @dataclass(slots=True)
@@ -63,6 +68,7 @@ class _Walk:
         self._turns = request.turns
         self._group: _Group | None = None  # the one that is open
         self._calls: dict[str, list[_Call]] = {}
+        self.settings: dict[str, Fields] = {}
 
     def item(self, fields: Fields) -> None:
         kind = fields.text("type")
@@ -133,7 +139,9 @@ class _Walk:
     # ---- items ----
 
     def _message(self, fields: Fields) -> None:
-        fields.ignore("id", "status", "phase")
+        fields.ignore("id", "status", "agent", *PASSED_THROUGH)
+        if fields.text("phase") is not None:
+            self._ledger.adapt((*fields.path, "phase"))  # it goes up as what the model said, whenever that was
         role = fields.text("role")
         if role is None:
             raise missing((*fields.path, "type"))
@@ -185,6 +193,16 @@ class _Walk:
         add_tools(self._request, fields.items("tools") or [], (*fields.path, "tools"), replace=True)
         self._ledger.adapt(fields.path)
 
+    def _configuration(self, fields: Fields) -> None:
+        """Settings that change in mid-conversation: the last ones are the request's."""
+        self._ledger.adapt(fields.path)
+        fields.ignore("id", "status", "agent", *PASSED_THROUGH)
+        for name in ("reasoning", "text"):
+            given = fields.inner(name)
+            if given is not None:
+                self.settings[name] = given
+        fields.report(self._ledger)
+
     def _reference(self, fields: Fields) -> None:
         id = fields.required("id")
         raise NotFound(f"Item with id '{id[:256]}' not found.", param="input")  # those that are known stand here no more
@@ -198,6 +216,7 @@ _ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {
     "function_call_output": _Walk._function_output,
     "custom_tool_call_output": _Walk._custom_output,
     "additional_tools": _Walk._additional_tools,
+    "configuration_update": _Walk._configuration,
     "item_reference": _Walk._reference,
 }
 

@@ -64,7 +64,7 @@ class ItemsWriter:
             else:
                 others += self._content.content(part)
         role = self._request.habits.system_inside if turn.role == "system" else turn.role
-        if turn.plain and len(others) == 1 and others[0].keys() == {"type", "text"}:
+        if len(others) == 1 and others[0].keys() == {"type", "text"}:
             self.items.append({"type": "message", "role": role, "content": others[0]["text"]})
         elif others:
             self.items.append({"type": "message", "role": role, "content": others})
@@ -110,7 +110,11 @@ class _Answer:
             self._ledger.drop(path)
 
     def _text(self, part: TextPart) -> None:
+        if part.apart:
+            self._message()
         self._texts.append(part.text)
+        if part.apart:
+            self._message()
 
     def _refusal(self, part: RefusalPart) -> None:
         self._message()

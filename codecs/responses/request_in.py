@@ -36,13 +36,14 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
         request.turns.append(Turn("system", [TextPart(instructions, ("instructions",))], ("instructions",), plain=True))
     add_tools(request, fields.items("tools") or [], ("tools",))
     fields.ignore("input")
-    decode_items(request, placed(body, items))
-    request.set("tool_choice", decode_choice(fields.take("tool_choice"), ("tool_choice",)))
+    changed = decode_items(request, placed(body, items))
+    request.set("tool_choice", decode_choice(request, fields.take("tool_choice"), ("tool_choice",)))
     _answer(request, fields)
-    _reasoning(request, fields)
-    _text(request, fields)
+    _reasoning(request, fields.inner("reasoning"), changed.get("reasoning"))
+    _text(request, fields.inner("text"), changed.get("text"))
     _sampling(request, fields)
     _account(request, fields)
+    fields.ignore("client_metadata")  # the caller's own notes
     fields.report(request.ledger)
     hand_over(request)
     return request
@@ -52,6 +53,9 @@ def _state(request: Request, fields: Fields, known: bool) -> None:
     """What the gateway answers for. known: it found what is continued. Raises errors.Unsupported for a prompt that is kept elsewhere."""
     if fields.members("prompt") is not None:
         raise Unsupported("a stored prompt is not supported by the selected model", param="prompt")
+    agents = fields.members("multi_agent")
+    if agents is not None and agents.get("enabled"):
+        raise Unsupported("multi_agent is not supported by the selected model", param="multi_agent")
     continued = {"previous_response_id": fields.text("previous_response_id"), "conversation": fields.take("conversation")}
     if None not in continued.values():
         message = "previous_response_id and conversation cannot both be given"
@@ -86,36 +90,42 @@ def _answer(request: Request, fields: Fields) -> None:
     request.set("parallel_tool_calls", False if fields.flag("parallel_tool_calls") is False else None)
     options = fields.inner("stream_options")
     if options is not None:
-        options.ignore("include_obfuscation")
+        options.ignore("include_obfuscation", "reasoning_summary_delivery")
         options.report(request.ledger)
     if fields.text("truncation") not in (None, "disabled"):
         request.ledger.drop(("truncation",))
 
 
-def _reasoning(request: Request, fields: Fields) -> None:
-    reasoning = fields.inner("reasoning")
+def _reasoning(request: Request, given: Fields | None, later: Fields | None) -> None:
+    reasoning = given or later
     if reasoning is None:
         return
+    path: Path = ("reasoning", "effort")
     effort, summary = reasoning.text("effort"), reasoning.text("summary")
+    if later is not None and later is not reasoning:
+        effort, path = later.text("effort") or effort, (*later.path, "effort")
+        later.report(request.ledger)
     summary = summary or reasoning.text("generate_summary")  # what it was called first
     reasoning.ignore("generate_summary")
     request.summary = None if summary == "none" else summary
     if effort is not None:
         show = "hide" if request.summary is None else "summary"
-        path = ("reasoning", "effort")
         thinking = Thinking(path, "off" if effort == "none" else "effort", effort, show=show, summary=request.summary)
         request.set("thinking", thinking, *path)
     for key, usual in (("context", "auto"), ("mode", "standard")):
         if reasoning.text(key) not in (None, usual):
-            request.ledger.drop(("reasoning", key))
+            request.ledger.drop((*reasoning.path, key))
     reasoning.report(request.ledger)
 
 
-def _text(request: Request, fields: Fields) -> None:
-    text = fields.inner("text")
+def _text(request: Request, given: Fields | None, later: Fields | None) -> None:
+    text = given or later
     if text is None:
         return
     output = _format(request, text.inner("format"))
+    if later is not None and later is not text:
+        output = _format(request, later.inner("format")) or output
+        later.report(request.ledger)
     if output is not None:
         request.set("output", output, *output.path)
     verbosity = text.text("verbosity")
@@ -140,9 +150,9 @@ def _format(request: Request, fields: Fields | None) -> OutputFormat | None:
 
 
 def _sampling(request: Request, fields: Fields) -> None:
-    for key in ("temperature", "top_p"):
+    for key, usual in (("temperature", 1), ("top_p", 1), ("presence_penalty", 0), ("frequency_penalty", 0)):
         value = fields.number(key)
-        request.set(key, None if value == 1 else value)
+        request.set(key, None if value == usual else value)
 
 
 def _account(request: Request, fields: Fields) -> None:

@@ -18,9 +18,10 @@ from ..request import OutputFormat, Request, Thinking
 from ..tools import ToolMap
 from . import rules_out
 from .items_out import ItemsWriter
-from .tools_out import ToolsWriter
+from .tools_out import WEB_SEARCH, ToolsWriter
 
 _ENCRYPTED = "reasoning.encrypted_content"
+_SOURCES = "web_search_call.action.sources"
 _LOGPROBS = "message.output_text.logprobs"
 
 # settings that go up as they are
@@ -39,7 +40,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     items = ItemsWriter(request, capabilities, names)
     items.write()
     body: dict[str, Any] = {"model": model, "store": False}
-    _include(request, capabilities, body)
+    searches = any(tool["type"] == WEB_SEARCH for tool in tools.tools)
+    _include(request, capabilities, body, searches and capabilities.openai_host)
     if items.instructions:
         body["instructions"] = items.instructions
     _limit(request, capabilities, body)
@@ -66,11 +68,14 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     return Encoded(body, names)
 
 
-def _include(request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
+def _include(request: Request, capabilities: Capabilities, body: dict[str, Any], sources: bool) -> None:
+    """sources: of web searches, what they found."""
     store = request.take_setting("store")
     if store is not None and store.value:
         request.ledger.adapt(store.path, "false")
     include = [_ENCRYPTED] if capabilities.r_encrypted_reasoning else []
+    if sources:
+        include.append(_SOURCES)
     if request.take("logprobs"):
         include.append(_LOGPROBS)
         if (top := request.take("top_logprobs")) is not None:
@@ -116,10 +121,7 @@ def _text(request: Request, body: dict[str, Any]) -> None:
     text: dict[str, Any] = {}
     output: OutputFormat | None = request.take("output")
     if output is not None:
-        text["format"] = openai.output_format(request, output)
-        if output.kind == "json_schema" and output.schema is None:  # which a chat caller may leave out
-            text["format"]["schema"] = {"type": "object"}
-            request.ledger.adapt(output.path)
+        text["format"] = openai.output_format(request, output, required=True)
     verbosity = request.take("verbosity")
     if verbosity is not None:
         text["verbosity"] = verbosity

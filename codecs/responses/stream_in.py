@@ -30,6 +30,7 @@ from ..events import (
     ReasoningStart,
     Refusal,
     Seal,
+    Search,
     Start,
     Stop,
     Text,
@@ -55,8 +56,21 @@ _THOUGHTS = {
     "response.reasoning_text.delta": ("content", "content_index"),
     "response.reasoning.delta": ("content", "content_index"),
 }
+_SEARCH = "web_search_call"
 _MOST_OPEN = 256  # items that are not done at one time
 _LONGEST_LABEL = 64
+
+
+def _search(item: SeenItem, action: _Value) -> Event:
+    """A web search that has ended; a page that was opened, or looked through, is told by nobody."""
+    label = f"output[{item.index}]:{item.kind}"
+    if action.get("type") != "search":
+        return Opaque(label)
+    queries = action.get("queries")
+    several = [query for query in queries if isinstance(query, str)] if isinstance(queries, list) else []
+    query = text_of(action, "query") or ", ".join(several)
+    sources = tuple(dict.fromkeys(url for source in dicts_of(action, "sources") if (url := text_of(source, "url"))))
+    return Search(item.id, query, sources, label)
 
 
 class StreamDecoder:
@@ -482,7 +496,7 @@ class StreamDecoder:
         if item.kind in CALLS:
             yield from self._call(item, whole)
             yield from self._arguments(item, jsontext.argument_text(whole.get(CALLS[item.kind]) or None))
-        elif item.kind not in IN_TURN:
+        elif item.kind not in IN_TURN and item.kind != _SEARCH:
             yield Opaque(f"output[{item.index}]:{item.kind}")
 
     def _done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
@@ -497,6 +511,8 @@ class StreamDecoder:
                 yield from self._content(item, index, part)
         elif item.kind == "reasoning":
             yield from self._seal(item, whole)
+        elif item.kind == _SEARCH:
+            yield _search(item, dict_of(whole, "action"))
         if self._open is item:
             yield from self._leave()
         item.done = True

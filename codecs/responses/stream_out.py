@@ -31,6 +31,7 @@ from ..events import (
     ReasoningStart,
     Refusal,
     Seal,
+    Search,
     Start,
     Stop,
     Text,
@@ -560,7 +561,7 @@ class StreamEncoder:
     def _ping(self, event: Ping) -> None:
         """Whoever serialises frames keeps the stream alive."""
 
-    def _opaque(self, event: Opaque) -> None:
+    def _opaque(self, event: Opaque | Search) -> None:
         self._apart = True
         self._reply.unsaid.add(event.label)
 
@@ -580,6 +581,7 @@ _ON: dict[type, Callable[[StreamEncoder, Any], None]] = {
     Citation: StreamEncoder._citation,
     PartStop: StreamEncoder._part_stop,
     Opaque: StreamEncoder._opaque,
+    Search: StreamEncoder._opaque,
     Metered: StreamEncoder._metered,
     Stop: StreamEncoder._stop,
     Fault: StreamEncoder._fault,

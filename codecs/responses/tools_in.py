@@ -7,6 +7,7 @@ from typing import Any
 from ..fields import Fields, invalid, wrong_type
 from ..ledger import Path
 from ..request import Request, Tool, ToolChoice
+from ..tools import user_location
 
 _MODES = frozenset({"none", "auto", "required"})
 
@@ -31,27 +32,36 @@ def _decode(request: Request, fields: Fields) -> list[Tool]:
     if kind in ("function", "custom"):
         return [_client_tool(request, fields, kind, None)]
     if kind.startswith("web_search"):
-        return [_web_search(request, fields, kind)]
+        found = _web_search(request, fields, kind)
+        return [] if found is None else [found]
     return [Tool("hosted", "", fields.path, label=kind[:64])]
 
 
 def _namespace(request: Request, fields: Fields) -> list[Tool]:
     """A group of tools: elsewhere each stands for itself, under both names."""
     namespace, path = fields.required("name"), (*fields.path, "tools")
-    fields.ignore("description")
+    said = fields.text("description")
     found = []
     for i, tool in enumerate(fields.items("tools") or []):
         inner = Fields(tool, (*path, i))
         kind = inner.required("type")
         if kind not in ("function", "custom"):
             raise invalid((*path, i, "type"), "must be function or custom")
-        found.append(_client_tool(request, inner, kind, namespace))
+        tool = _client_tool(request, inner, kind, namespace)
+        if said:
+            tool.description = f"{said}\n\n{tool.description}" if tool.description else said
+        found.append(tool)
     fields.report(request.ledger)
     return found
 
 
 def _client_tool(request: Request, fields: Fields, kind: str, namespace: str | None) -> Tool:
-    fields.ignore("defer_loading", "allowed_callers", "output_schema")
+    callers = fields.items("allowed_callers")
+    if callers and "direct" not in callers:  # offered directly: the program that would call it runs at its own provider
+        request.ledger.adapt((*fields.path, "allowed_callers"))
+    for member in ("defer_loading", "async"):
+        if fields.flag(member):
+            request.ledger.adapt((*fields.path, member))
     tool = Tool(kind, fields.required("name"), fields.path, description=fields.text("description"), namespace=namespace)
     if kind == "function":
         tool.schema = fields.members("parameters")
@@ -75,17 +85,23 @@ def _grammar(request: Request, fields: Fields | None) -> dict[str, str] | None:
     return grammar
 
 
-def _web_search(request: Request, fields: Fields, kind: str) -> Tool:
+def _web_search(request: Request, fields: Fields, kind: str) -> Tool | None:
+    """None for a search that may not go out to the web: elsewhere there is no other."""
+    if fields.flag("external_web_access") is False:
+        request.ledger.drop(fields.path, kind[:64])
+        return None
     tool = Tool("web_search", "web_search", fields.path, label=kind[:64])
     filters = fields.inner("filters")
     if filters is not None:
-        domains = filters.items("allowed_domains")
-        if domains:
-            tool.search["allowed_domains"] = domains
+        for key in ("allowed_domains", "blocked_domains"):
+            domains = filters.items(key)
+            if domains:
+                tool.search[key] = domains
         filters.report(request.ledger)
-    location, size = fields.members("user_location"), fields.text("search_context_size")
-    if location:
-        tool.search["user_location"] = {"type": "approximate", **location}  # the one type, which only this shape may leave out
+    location, size = fields.inner("user_location"), fields.text("search_context_size")
+    if location is not None:
+        tool.search["user_location"] = user_location(location)
+        location.report(request.ledger)
     if size:
         tool.search["search_context_size"] = size
     fields.report(request.ledger)
@@ -95,7 +111,7 @@ def _web_search(request: Request, fields: Fields, kind: str) -> Tool:
 # ---- choice ----
 
 
-def decode_choice(choice: Any, path: Path) -> ToolChoice | None:
+def decode_choice(request: Request, choice: Any, path: Path) -> ToolChoice | None:
     """Raises errors.ClientFault leaves for what is no choice."""
     if choice is None:
         return None
@@ -108,13 +124,13 @@ def decode_choice(choice: Any, path: Path) -> ToolChoice | None:
     fields = Fields(choice, path)
     kind = fields.required("type")
     if kind == "allowed_tools":
-        return _allowed(fields)
+        return _allowed(request, fields)
     if kind in ("function", "custom"):
         return ToolChoice("tool", path, name=fields.required("name"), kind=kind)
     return ToolChoice("tool", path, name=kind, kind="hosted")
 
 
-def _allowed(fields: Fields) -> ToolChoice:
+def _allowed(request: Request, fields: Fields) -> ToolChoice:
     mode = fields.text("mode") or "auto"
     if mode not in ("auto", "required"):
         raise invalid((*fields.path, "mode"), "must be auto or required")
@@ -123,4 +139,7 @@ def _allowed(fields: Fields) -> ToolChoice:
         named = Fields(tool, (*fields.path, "tools", i))
         kind = named.required("type")
         names.append(named.required("name") if kind in ("function", "custom") else kind)
+        named.ignore("server_label")
+        named.report(request.ledger)
+    fields.report(request.ledger)
     return ToolChoice("allowed", fields.path, names=tuple(names), required=mode == "required")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import openai
-from ..errors import Unsupported
-from ..ledger import concrete
 from ..request import Request, Tool, ToolChoice
-from ..tools import ToolMap
+from ..tools import ToolMap, unfulfilled
 
 WEB_SEARCH = "web_search"
 
@@ -19,6 +17,7 @@ class ToolsWriter:
     def __init__(self, request: Request, tools: ToolMap) -> None:
         self.tools: list[dict[str, Any]] = []
         self.choice: str | dict[str, Any] | None = None
+        self._dropped: list[Tool] = []
         self._request = request
         self._map = tools
 
@@ -34,6 +33,7 @@ class ToolsWriter:
             elif tool.kind == "web_search":
                 self.tools.append(self._web_search(tool))
             else:
+                self._dropped.append(tool)
                 self._request.ledger.drop(tool.path, tool.label or tool.kind)
         self._web_search_options()
 
@@ -57,8 +57,8 @@ class ToolsWriter:
     def _web_search(self, tool: Tool) -> dict[str, Any]:
         written: dict[str, Any] = {"type": WEB_SEARCH}
         for key, value in tool.search.items():
-            if key == "allowed_domains":
-                written["filters"] = {key: value}
+            if key in ("allowed_domains", "blocked_domains"):
+                written.setdefault("filters", {})[key] = value
             elif key in ("user_location", "search_context_size"):
                 written[key] = value
             else:
@@ -72,13 +72,7 @@ class ToolsWriter:
             return
         self._request.take("web_search_options")
         written: dict[str, Any] = {"type": WEB_SEARCH}
-        size, location = setting.value.get("search_context_size"), setting.value.get("user_location")
-        if size is not None:
-            written["search_context_size"] = size
-        if isinstance(location, dict):
-            place = location.get("approximate")
-            written["user_location"] = {"type": "approximate", **(place if isinstance(place, dict) else location)}
-        self.tools.append(written)
+        self.tools.append(written | setting.value)
 
     # ---- choice ----
 
@@ -89,7 +83,7 @@ class ToolsWriter:
             return
         if not self.tools:
             if choice.mode in ("required", "tool") or choice.required:
-                raise Unsupported("tool_choice requires tools", param=concrete(choice.path))
+                raise unfulfilled(choice, self._dropped)
         elif choice.mode == "tool":
             self.choice = self._one(choice)
         elif choice.mode == "allowed":
@@ -102,7 +96,7 @@ class ToolsWriter:
         for tool in self.tools:
             if ("name" in tool) != (choice.kind == "hosted") and self._client_name(tool) == choice.name:
                 return self._reference(tool)
-        raise Unsupported(f"tool_choice names {choice.name[:64]!r}, which is not among the tools", param=concrete(choice.path))
+        raise unfulfilled(choice, self._dropped)
 
     def _client_name(self, tool: dict[str, Any]) -> str:
         """What the client calls a tool that was written."""

@@ -141,12 +141,21 @@ class Attempt:
         """Whether the upstream is asked for a stream."""
         return self.exchange.stream or self.collects
 
+    def _report_left_out(self, ledger: Ledger) -> None:
+        """What of the caller's headers and path does not reach the upstream."""
+        own = self.candidate.provider.passthrough_auth
+        for name in travel.left_out(self.exchange.headers, same_shape=self.same_shape, own_credential=own):
+            ledger.drop((f"header:{name}",))
+        for path in self.exchange.left_out:
+            ledger.drop(path)
+
     def _headers(self, body: bytes | None) -> dict[str, str]:
         """What the upstream is sent besides this body: the one place that puts it together."""
         exchange, candidate = self.exchange, self.candidate
         headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
         if self.same_shape:
             headers |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
+            self._report_left_out(self.ledger)
         headers = candidate.speaks.headers(self.capabilities) | headers
         if self.capabilities.image_header and not self.raw and _IMAGE.search(body or b""):
             headers[self.capabilities.image_header] = "true"
@@ -273,8 +282,7 @@ class Attempt:
 
     def _translated(self) -> bytes:
         exchange, candidate, request = self.exchange, self.candidate, self._asked
-        if "anthropic-beta" in exchange.headers:
-            request.ledger.drop(("header:anthropic-beta",))
+        self._report_left_out(request.ledger)
         encoded = candidate.speaks.encode_request(request, self.capabilities, candidate.model)
         value = rules.follow(self.lessons, encoded.body, request, own=False)
         self.ledger = request.ledger
@@ -630,6 +638,11 @@ class Attempt:
         self.exchange.body = b""
         await self.exchange.client.answer(200, self.answer_headers() | {"content-type": "application/json"}, body)
 
+    def forwarded_down(self) -> dict[str, str]:
+        """The upstream's own headers. What its account has left is nothing for those who have keys of the gateway's."""
+        account = self.candidate.provider.passthrough_auth or self.exchange.services.access.open
+        return travel.forwarded_down(self.upstream_headers, account=account)
+
     def answer_headers(self) -> dict[str, str]:
         """Headers of an answer that this attempt brought."""
         exchange, candidate = self.exchange, self.candidate
@@ -650,7 +663,7 @@ class Attempt:
         upstream = self.times.get("headers", now) - begun
         found["server-timing"] = f"gateway;dur={(now - exchange.begun - upstream) * 1e3:.2f}, upstream;dur={upstream * 1e3:.2f}"
         if self.same_shape:
-            found |= travel.forwarded_down(self.upstream_headers)
+            found |= self.forwarded_down()
         else:
             found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
         return limits.replaced(found, exchange.limits)

@@ -3,8 +3,9 @@
 It stands where UpstreamClient stands and answers in the chat shape through the same callbacks, so that everything between it and
 the client is the product itself: other client shapes are translated, streams are paced, a failure in the middle is told.
 
-echo    streams the last user message back, word by word
-tool    calls the first tool it was given, else says that it was given none
+echo    streams the last user message back, word by word; where structured output is asked for, an instance of the schema that holds it
+tool    calls the tool that it must call, else the first that it was given, with arguments as its schema has them; else says that it was
+        given none
 think   reasons first
 slow    paces its words
 error   fails in the middle
@@ -23,10 +24,13 @@ import orjson
 from tornado.httpclient import HTTPResponse
 from tornado.httputil import HTTPHeaders
 
-from ...codecs import sse
+from ...codecs import jsontext, sse
+from ...codecs.sample import instance
+from ..wire.headers import nonce
 from ..wire.upstream import UpstreamRequest
 
 MODELS = ("echo", "tool", "think", "slow", "error")
+ARGUMENT = "demo"  # what strings of arguments hold: nothing that does harm where a tool is run
 SLOW = 0.1  # seconds between two words of demo/slow
 _WORD = re.compile(r"\S+\s*|\s+")
 
@@ -91,13 +95,46 @@ def _last_user_text(asked: dict[str, Any]) -> str:
     return next((text for text in reversed(texts) if text), "(nothing was said)")
 
 
-def _first_tool(asked: dict[str, Any]) -> str | None:
-    tools = asked.get("tools")
-    for tool in tools if isinstance(tools, list) else []:
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("name"), str):
-            return str(function["name"])
-    return None
+def _tool(asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The tool to call: the one that must be called, else the first."""
+    choice = asked.get("tool_choice")
+    tools = [tool for tool in asked.get("tools") or () if isinstance(tool, dict) and _named(tool)]
+    if choice == "none" or not tools:
+        return None
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        allowed = choice.get("allowed_tools", {}).get("tools") or [{}]
+        choice = allowed[0]
+    wanted = _named(choice) if isinstance(choice, dict) else ""
+    return next((tool for tool in tools if _named(tool) == wanted), tools[0])
+
+
+def _named(tool: dict[str, Any]) -> str:
+    inner = tool.get(str(tool.get("type")))
+    return str(inner.get("name") or "") if isinstance(inner, dict) else ""
+
+
+def _call(tool: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The beginning of a call, and its text."""
+    kind = tool["type"]
+    if kind == "custom":
+        key, text = "input", ARGUMENT
+    else:
+        key, text = "arguments", jsontext.dumps(instance(tool[kind].get("parameters") or {"type": "object"}, ARGUMENT)).decode()
+    begun = {"index": 0, "id": f"call_{nonce(12)}", "type": kind, kind: {"name": _named(tool), key: ""}}
+    return begun, {"index": 0, kind: {key: text}}
+
+
+def _structured(asked: dict[str, Any], text: str) -> str:
+    """The text as the answer has to have it."""
+    form = asked.get("response_format")
+    kind = form.get("type") if isinstance(form, dict) else None
+    if kind == "json_object":
+        return jsontext.dumps({"text": text}).decode()
+    if kind != "json_schema":
+        return text
+    described = form.get("json_schema")  # type: ignore[union-attr]
+    schema = described.get("schema") if isinstance(described, dict) else None
+    return jsontext.dumps(instance(schema if schema is not None else {"type": "object"}, text, every=True)).decode()
 
 
 def _words(text: str, key: str = "content") -> list[dict[str, Any]]:
@@ -106,20 +143,19 @@ def _words(text: str, key: str = "content") -> list[dict[str, Any]]:
 
 def _answer(asked: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
     """The deltas of an answer, and the seconds before each."""
-    model, text = asked["model"], _last_user_text(asked)
+    model, text = asked["model"], _structured(asked, _last_user_text(asked))
     if model == "slow":
         return [(delta, SLOW) for delta in _words(text)]
     if model == "think":
         deltas = _words("The caller said something. I shall say it back.", "reasoning_content") + _words(text)
     elif model == "tool":
-        name = _first_tool(asked)
+        tool = _tool(asked)
         answered = any(m.get("role") == "tool" for m in _messages(asked)[-1:])
-        if name is None or answered:
+        if tool is None or answered:
             said = _text(_messages(asked)[-1].get("content")) if answered else ""
             deltas = _words(f"The tool said: {said}" if answered else "I was given no tool to call.")
         else:
-            call = {"index": 0, "id": "call_demo", "type": "function", "function": {"name": name, "arguments": ""}}
-            deltas = [{"tool_calls": [call]}, {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}]
+            deltas = [{"tool_calls": [piece]} for piece in _call(tool)]
     elif model == "error":
         deltas = _words(text)[: max(1, len(_words(text)) // 2)]
     else:
@@ -138,6 +174,7 @@ def _finish(deltas: list[dict[str, Any]]) -> str:
 
 async def _frames(asked: dict[str, Any]) -> AsyncIterator[bytes]:
     deltas = _answer(asked)
+    asked["id"] = f"chatcmpl-{nonce(12)}"
     yield _chunk(asked, {"role": "assistant", "content": ""})
     for delta, wait in deltas:
         if wait:
@@ -155,7 +192,7 @@ async def _frames(asked: dict[str, Any]) -> AsyncIterator[bytes]:
 
 
 def _envelope(asked: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {"id": "chatcmpl-demo", "object": kind, "created": int(time()), "model": f"demo/{asked['model']}"}
+    return {"id": asked.get("id") or f"chatcmpl-{nonce(12)}", "object": kind, "created": int(time()), "model": f"demo/{asked['model']}"}
 
 
 def _chunk(asked: dict[str, Any], delta: dict[str, Any], finish: str | None = None) -> bytes:
@@ -173,9 +210,8 @@ def _whole(asked: dict[str, Any], deltas: list[dict[str, Any]]) -> dict[str, Any
     if reasoning:
         message["reasoning_content"] = reasoning
     if _finish(deltas) == "tool_calls":
-        call = dict(deltas[0]["tool_calls"][0])
-        call.pop("index")
-        call["function"] = call["function"] | {"arguments": "{}"}
-        message["tool_calls"] = [call]
+        begun, rest = (delta["tool_calls"][0] for delta in deltas)
+        kind = begun["type"]
+        message["tool_calls"] = [{"id": begun["id"], "type": kind, kind: begun[kind] | rest[kind]}]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(deltas)}
     return _envelope(asked, "chat.completion") | {"choices": [choice], "usage": _usage(asked, len(deltas))}

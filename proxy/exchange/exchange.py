@@ -23,9 +23,9 @@ from typing import Any
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 
-from ...codecs import errors, limits, multipart, splice
+from ...codecs import errors, jsontext, limits, multipart, splice
 from ...codecs import events as ev
-from ...codecs.ledger import Ledger
+from ...codecs.ledger import Ledger, Path
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.request import Request
@@ -48,7 +48,7 @@ from .settle import settle
 log = logging.getLogger("dragoman")
 
 # what another candidate could do better: everything that is not the request's own fault
-_RETRIED_KINDS = frozenset({"bad_gateway", "server", "overloaded", "timeout", "rate_limit"})
+_RETRIED_KINDS = frozenset({"bad_gateway", "upstream_auth", "server", "overloaded", "timeout", "rate_limit"})
 _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: these go to the next candidate when there is one
 
 _ASKS_STREAM = re.compile(r"[?&]stream=true(?:&|$)", re.IGNORECASE)
@@ -72,6 +72,7 @@ class Exchange:
         target: str = "",
         timeout: float | None = None,
         path: str | None = None,
+        model: str | None = None,
         keeper: Candidate | None = None,
         before_answer: Callable[[], Coroutine[Any, Any, None]] | None = None,
         charges: Callable[[], Coroutine[Any, Any, bool]] | None = None,
@@ -79,7 +80,8 @@ class Exchange:
         """headers: the caller's. nonce: 32 random hex digits of which ids are made. query: what stood behind the path, with its mark.
 
         target: the path and the query, for shapes whose model and stream stand there. timeout: seconds that the whole request may take.
-        path: the operation's, with its id filled in. keeper: the upstream of a stored record, which no other can stand in for.
+        path: the operation's, with its id filled in. model: its name, where the caller's path says it. keeper: the upstream of a
+        stored record, which no other can stand in for.
         before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
         whether this request is to be charged for it although its operation is free.
         """
@@ -107,6 +109,7 @@ class Exchange:
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
+        self.left_out: list[Path] = []  # of the body that came, what has no place in its API
         self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
@@ -117,6 +120,7 @@ class Exchange:
         self.observer = services.watcher.open(self)  # None: nobody looks
         self.client: Caller = client if self.observer is None else self.observer.caller(client)
         self._keeper = keeper
+        self._model = model
         self._task: asyncio.Task[Any] | None = None
         self._heartbeat: Heartbeat | None = None  # of a stream
 
@@ -243,8 +247,11 @@ class Exchange:
             self.scan = splice.Scan({}, None if field is None else field.name, None, None)
         else:
             self.scan = await bodies.scan(self.body, most)
+            if self._model is not None:
+                self.body, self.scan = splice.named(self.body, self.scan, self._model)
             if operation.lane == "shape":
                 self.scan = self.speaks.read(self.target, self.scan)
+                self._rewrite()
             self.stream = bool(self.scan.stream) and operation.lane != "count"
         if self.stream:
             self.services.metrics.opened()
@@ -254,6 +261,14 @@ class Exchange:
             await self.services.check_models(self.key_name, self.scan, self.body, self.query)
         if self.stream and operation.lane == "shape":
             self._heartbeat = Heartbeat(self)
+
+    def _rewrite(self) -> None:
+        """A body in another API's form as its own API has it. Raises ClientFault."""
+        own = self.speaks.own_form(self.scan.value)
+        if own is not None:
+            value, self.left_out = own
+            self.body = jsontext.dumps(value)
+            self.scan = splice.scan(self.body)
 
     def _candidates(self) -> tuple[Candidate, ...]:
         """Which upstreams could answer, in order. Raises NoCandidate, or what the operation says when none of them fits."""

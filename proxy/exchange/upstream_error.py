@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from ...codecs import errors, lessons, limits
 from ..keys import secrets
 from ..memory.expansion import native
-from ..wire import headers as travel
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -36,14 +35,14 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
         return errors.Answered(
             "The gateway's credential was refused by the upstream.",
             f"status {attempt.status}, {error.code or error.kind}",
-            kind="bad_gateway",
+            kind="upstream_auth",
             code="upstream_auth_failed",
             should_retry=False,
         )
     if attempt.same_shape and clean.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
         own = attempt.candidate.provider.passthrough_auth
         shown = secrets.scrub(body, secrets.of(attempt.candidate.provider)) if own else clean  # its own the caller may see
-        attempt.refusal = (attempt.status, travel.forwarded_down(attempt.upstream_headers), shown)
+        attempt.refusal = (attempt.status, attempt.forwarded_down(), shown)
     error.headers = limits.answer_headers(attempt.candidate.speaks.limits, attempt.exchange.speaks.limits, attempt.upstream_headers, time())
     return error
 

@@ -95,8 +95,8 @@ class Quota:
         standing = await self._counters.admit(key)
         headers = _headers(key, standing, shape)
         if not standing.admitted:
-            error = _refusal(key, standing)
-            error.headers = headers
+            error = _refusal(key, standing, shape)
+            error.headers |= headers
             raise error
         return headers
 
@@ -181,11 +181,15 @@ def _headers(key: AccessKey, standing: Standing, shape: str) -> dict[str, str]:
     return limits.own_headers(SHAPES[shape].limits, families, time.time())
 
 
-def _refusal(key: AccessKey, standing: Standing) -> errors.OverQuota:
+def _refusal(key: AccessKey, standing: Standing, shape: str) -> errors.OverQuota:
     if key.budget is not None and _over_budget(key, standing.spent):
-        anew = period(key.budget.per, time.time()).ends.strftime("%Y-%m-%d %H:%M UTC")
+        now = time.time()
+        ends = period(key.budget.per, now).ends
+        anew = ends.strftime("%Y-%m-%d %H:%M UTC")
         message = f"The budget of this API key ({key.budget.usd:g} USD per {key.budget.per}) is used up. It begins anew at {anew}."
-        return errors.OverQuota(message, kind="billing", should_retry=False)
+        error = errors.OverQuota(message, kind="billing", status=429, retry_after=ends.timestamp() - now, should_retry=False)
+        error.headers = SHAPES[shape].limits.spent(ends.timestamp())
+        return error
     waits = [
         (use.fits_in, f"{use.limit} {word} per minute")
         for word, use in (("requests", _requests(key, standing)), ("tokens", _tokens(key, standing)))

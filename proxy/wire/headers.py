@@ -16,18 +16,25 @@ from ...codecs.registry import SHAPES, USUAL
 # to an upstream of the caller's shape: identification by SDKs and coding agents, and headers that select features
 _UP = re.compile(
     r"(?:anthropic-(?:version|beta|dangerous-direct-browser-access)|openai-beta|x-stainless-[a-z-]+|user-agent|x-app|originator"
-    r"|x-client-request-id|x-claude-code-[a-z-]+|x-codex-[a-z-]+|x-openai-internal-codex-responses-lite|session[-_]id|thread[-_]id"
+    r"|x-client-request-id|x-claude-code-[a-z-]+|x-codex-[a-z-]+|x-openai-[a-z-]+|x-responsesapi-include-timing-metrics|version"
+    r"|openresponses-version|session[-_]id|thread[-_]id"
     r"|conversation[-_]id|x-session-(?:id|affinity)|x-affinity|x-initiator|x-interaction-type|idempotency-key|accept-language"
     r"|traceparent|tracestate)"
 )
-# to such an upstream, but only with the caller's own credential
-_UP_WITH_CREDENTIAL = frozenset({"openai-organization", "openai-project"})
+# to such an upstream, but only with the caller's own credential: they name something of the account
+_OF_ACCOUNT = ("anthropic-workspace-id", "anthropic-user-profile-id", "anthropic-use-case-id")
+_UP_WITH_CREDENTIAL = frozenset({"openai-organization", "openai-project", "x-oai-attestation", *_OF_ACCOUNT})
+
+# reported where they are not forwarded: each changes what is answered, or whose it is
+_REPORTED = ("anthropic-beta", "idempotency-key", *_OF_ACCOUNT)
 
 # to a caller of the upstream's shape
 _DOWN = re.compile(
     r"(?:retry-after(?:-ms)?|x-should-retry|x-ratelimit-[a-z-]+|anthropic-(?!organization)[a-z-]+|openai-(?:processing-ms|version|model)"
-    r"|x-dragoman-estimate)"
+    r"|x-codex-[a-z-]+|x-models-etag|x-reasoning-included|x-dragoman-estimate)"
 )
+# of these, the ones that tell how much the account behind the credential has left
+_USE_OF_ACCOUNT = re.compile(r"anthropic-ratelimit-unified-[a-z-]+|x-codex-(?!turn-state|safety-|websocket-)[a-z-]+")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -50,10 +57,10 @@ def _upwards(name: str) -> tuple[str, bool, bool]:
 
 
 @lru_cache(1024)
-def _downwards(name: str) -> str | None:
-    """The name in lower case if it is forwarded to the caller, else None."""
+def _downwards(name: str) -> tuple[str, bool] | None:
+    """The name in lower case if it is forwarded to the caller, and whether only where the account is the caller's; else None."""
     lower = name.lower()
-    return lower if _DOWN.fullmatch(lower) else None
+    return (lower, _USE_OF_ACCOUNT.fullmatch(lower) is not None) if _DOWN.fullmatch(lower) else None
 
 
 def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) -> dict[str, str]:
@@ -68,9 +75,19 @@ def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) ->
     return found
 
 
-def forwarded_down(headers: Mapping[str, str]) -> dict[str, str]:
-    """An upstream's headers to forward to a caller of the same shape."""
-    return {lower: value for name, value in headers.items() if len(name) <= _LONGEST and (lower := _downwards(name)) is not None}
+def left_out(headers: Mapping[str, str], *, same_shape: bool, own_credential: bool) -> list[str]:
+    """The caller's headers that would have changed the answer and are not forwarded."""
+    return [name for name in _REPORTED if name in headers and not (same_shape and (own_credential or name not in _OF_ACCOUNT))]
+
+
+def forwarded_down(headers: Mapping[str, str], *, account: bool) -> dict[str, str]:
+    """An upstream's headers to forward to a caller of the same shape. account: also what is left of the account that answered."""
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        known = _downwards(name) if len(name) <= _LONGEST else None
+        if known is not None and (account or not known[1]):
+            found[known[0]] = value
+    return found
 
 
 def upstream_request_id(headers: Mapping[str, str]) -> str | None:

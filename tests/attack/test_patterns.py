@@ -96,6 +96,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/memory/records.py:_NONCE": ("search", [("", "_" + "a" * 31, "")]),
     "proxy/wire/headers.py:_UP": ("fullmatch", [("x-stainless-", "a", "!"), ("x-codex-", "-", "!")]),
     "proxy/wire/headers.py:_DOWN": ("fullmatch", [("anthropic-", "a", "!"), ("x-ratelimit-", "-", "!")]),
+    "proxy/wire/headers.py:_USE_OF_ACCOUNT": ("fullmatch", [("x-codex-", "a", "!"), ("anthropic-ratelimit-unified-", "-", "!")]),
     "proxy/wire/headers.py:_REQUEST_ID": ("fullmatch", []),
     "proxy/wire/http1.py:_TOKEN": ("fullmatch", [("", "a", " ")]),
     "proxy/wire/http1.py:_FIELD_VALUE": ("fullmatch", [("", " ", "\0")]),
@@ -230,10 +231,22 @@ def test_name_patterns() -> None:
     _check(providers._pattern(("*a*a*a*b", "?*a*x", "[a-z]*[0-9]*!")), "match", [("", "a", "c"), ("", "a0", "")])
 
 
+PREFIXES = ("/", "/v1/", "/openai/", "/anthropic/v1/", "/openai/deployments/", "/openai/deployments/a/")
 SLASHES: list[Hostile] = [
     (before, pump, after)
-    for before in ("/", "/v1/", "/v1/models/a", "/v1/models/", "/v1/responses/a", "/v1/conversations/a/items/")
-    for pump in ("/", "v1/", "a/", "/a")
+    for before in (
+        "/",
+        "/v1/",
+        "/openai/",
+        "/anthropic/v1/",
+        "/openai/deployments/",
+        "/openai/deployments/a/",
+        "/v1/models/a",
+        "/v1/models/",
+        "/v1/responses/a",
+        "/v1/conversations/a/items/",
+    )
+    for pump in ("/", "v1/", "openai/", "anthropic/", "a/", "/a")
     for after in ("", "a", "/cancel/x")
 ]
 

@@ -68,7 +68,7 @@ _DELTAS = {
     "citations_delta": {"text"},
     "thinking_delta": {"thinking"},
     "signature_delta": {"thinking"},
-    "input_json_delta": {"tool_use"},
+    "input_json_delta": {"tool_use", "server_tool_use"},
 }
 
 

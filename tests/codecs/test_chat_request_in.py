@@ -495,7 +495,7 @@ def test_what_is_asked_of_the_answer() -> None:
 @pytest.mark.parametrize(
     ("fields", "lost"),
     [
-        ({"thinking": {"type": "enabled"}, "include_reasoning": True}, ["thinking", "include_reasoning"]),
+        ({"thinking": {"type": "enabled", "other": 1}, "include_reasoning": True}, ["thinking.other", "include_reasoning"]),
         ({"chat_template_kwargs": {"a": 1}, "extra": 0, "nothing": None}, ["chat_template_kwargs", "extra"]),
         ({"reasoning_effort": "low", "reasoning": {"effort": "high"}}, ["reasoning"]),
         ({"reasoning": {"exclude": True}}, ["reasoning.exclude"]),
@@ -625,8 +625,8 @@ def test_what_clients_replay_is_carried_without_loss() -> None:
     assert body["messages"] == [
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}}]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "r"}]}]},
-        {"role": "assistant", "content": [{"type": "text", "text": "so"}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]},
+        {"role": "assistant", "content": "so"},
         {"role": "user", "content": "go"},
     ]
 

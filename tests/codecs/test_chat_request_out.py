@@ -128,15 +128,14 @@ PLACED = {"type": "approximate", "approximate": {"city": "Ulm", "country": "DE"}
 
 
 def test_web_search() -> None:
-    tools = [{"type": "web_search", "search_context_size": "low", "user_location": PLACE, "filters": {"allowed_domains": ["h"]}}]
+    tools = [{"type": "web_search", "search_context_size": "low", "user_location": PLACE}]
     carried = from_responses(OPENAI, tools=tools)
     assert carried.body["web_search_options"] == {"search_context_size": "low", "user_location": PLACED}
     assert "tools" not in carried.body
-    assert carried.dropped == "tools[*].filters.allowed_domains"
-    theirs = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3, "blocked_domains": ["h"], "user_location": PLACE}
+    theirs = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3, "user_location": PLACE}
     other = from_messages(OPENAI, tools=[theirs])
     assert other.body["web_search_options"] == {"user_location": PLACED}
-    assert other.dropped == "tools[*].max_uses,tools[*].blocked_domains"
+    assert other.dropped == "tools[*].max_uses"
     assert from_messages(tools=[theirs]).dropped == "tools[*]:web_search_20250305"
 
 
@@ -145,6 +144,14 @@ def test_how_long_a_cache_entry_stays(asked: str, sent: str, adapted: str) -> No
     carried = from_responses({"openai_host": True}, prompt_cache_options={"mode": "implicit", "ttl": asked})
     assert carried.body["prompt_cache_options"] == {"mode": "implicit", "ttl": sent}
     assert carried.adapted == adapted
+
+
+def test_a_search_that_may_not_go_everywhere_goes_nowhere() -> None:
+    for key in ("allowed_domains", "blocked_domains"):
+        ours = from_responses(OPENAI, tools=[{"type": "web_search", "filters": {key: ["h"]}}])
+        theirs = from_messages(OPENAI, tools=[{"type": "web_search_20250305", "name": "web_search", key: ["h"]}])
+        assert "web_search_options" not in ours.body | theirs.body
+        assert (ours.dropped, theirs.dropped) == ("tools[*]:web_search", "tools[*]:web_search_20250305")
 
 
 def test_tools_that_only_their_provider_runs() -> None:
@@ -177,7 +184,7 @@ def test_tool_choice_without_tools() -> None:
         assert not {"tools", "tool_choice", "parallel_tool_calls"} & carried.body.keys()
         assert carried.dropped == ""
     for choice in ({"type": "any"}, {"type": "tool", "name": "f"}):
-        with pytest.raises(errors.Unsupported, match="requires tools") as caught:
+        with pytest.raises(errors.Unsupported, match=r"requires tools|not among the tools") as caught:
             from_messages(tool_choice=choice)
         assert caught.value.param == "tool_choice"
 
@@ -188,7 +195,9 @@ def test_tool_choice_of_what_is_not_there(choice: dict[str, Any]) -> None:
     for flags in ({}, OPENAI):
         with pytest.raises(errors.Unsupported) as caught:
             from_responses(flags, tools=tools, tool_choice=choice)
-        assert caught.value.param == "tool_choice"
+        dropped = choice["type"] == "web_search" and not flags  # then it is the tool that cannot be had
+        assert caught.value.param == ("tools[1]" if dropped else "tool_choice")
+        assert not dropped or "web_search is not supported" in caught.value.message
 
 
 def test_some_of_the_tools() -> None:

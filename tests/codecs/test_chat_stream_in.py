@@ -63,9 +63,9 @@ def test_interleaved_calls_and_text_after_them() -> None:
         ev.Arguments(2, '{"a":'),
         ev.Arguments(3, '{"b":2}'),
         ev.Arguments(2, "1}"),
-        *text(4, "tail"),
         ev.PartStop(2),
         ev.PartStop(3),
+        *text(4, "tail"),
         ev.Metered(Usage(input=1130, output=50, cache_read=1000, cache_write=100, reasoning=20)),
         ev.Stop("tool"),
     ]
@@ -138,8 +138,7 @@ def test_a_finish_with_content() -> None:
     assert decode(chunk({"content": "a"}, "stop")) == [BEGUN, *text(0, "a"), *END]
     alone = decode(chunk({"content": "a", "tool_calls": [call(0, "c", "f", "{}"), call(1, "d", "g", "{}")]}, "tool_calls"), "[DONE]")
     assert alone == [
-        BEGUN, *text(0, "a"), ev.ToolStart(1, "c", "f"), ev.Arguments(1, "{}"), ev.ToolStart(2, "d", "g"), ev.Arguments(2, "{}"),
-        ev.PartStop(1), ev.PartStop(2), ev.Stop("tool"),
+        BEGUN, *text(0, "a"), *called(1, "c", "f", "{}"), *called(2, "d", "g", "{}"), ev.Stop("tool"),
     ]  # fmt: skip
 
 
@@ -388,40 +387,17 @@ def test_reasoning(values: list[dict[str, Any]], events: list[ev.Event]) -> None
         ([calls(call(-1, "c", "f", "{}"))], called(0, "c", "f", "{}")),
         (
             [calls(call(0, "c", "f", '{"a":1}')), calls(call(0, "d", "g", '{"b":')), calls(call(0, arguments="2}"))],
-            [
-                ev.ToolStart(0, "c", "f"),
-                ev.Arguments(0, '{"a":1}'),
-                ev.ToolStart(1, "d", "g"),
-                ev.Arguments(1, '{"b":'),
-                ev.Arguments(1, "2}"),
-                ev.PartStop(0),
-                ev.PartStop(1),
-            ],
+            [*called(0, "c", "f", '{"a":1}'), *called(1, "d", "g", '{"b":', "2}")],
         ),
         # all alike, and without ids
         (
             [calls(call(0, None, "f", '{"a":"}')), calls(call(0, None, "f", '"}')), calls(call(0, None, "f", "{}"))],
-            [
-                ev.ToolStart(0, "", "f"),
-                ev.Arguments(0, '{"a":"}'),
-                ev.Arguments(0, '"}'),
-                ev.ToolStart(1, "", "f"),
-                ev.Arguments(1, "{}"),
-                ev.PartStop(0),
-                ev.PartStop(1),
-            ],
+            [*called(0, "", "f", '{"a":"}', '"}'), *called(1, "", "f", "{}")],
         ),
         # not numbered at all (Mistral of old)
         (
             [calls(call(..., "c", "f", "{}"), call(..., "d", "g", "{}"))],
-            [
-                ev.ToolStart(0, "c", "f"),
-                ev.Arguments(0, "{}"),
-                ev.ToolStart(1, "d", "g"),
-                ev.Arguments(1, "{}"),
-                ev.PartStop(0),
-                ev.PartStop(1),
-            ],
+            [*called(0, "c", "f", "{}"), *called(1, "d", "g", "{}")],
         ),
         ([calls(call(..., "c", "f", "{")), calls(call(..., arguments="}"))], called(0, "c", "f", "{", "}")),
         ([calls(call(..., "c", "f", "{")), calls(call(..., "c", arguments="}"))], called(0, "c", "f", "{", "}")),
@@ -437,14 +413,7 @@ def test_reasoning(values: list[dict[str, Any]], events: list[ev.Event]) -> None
         # around text
         (
             [says("a"), calls(call(0, "c", "f", "{}")), says("b"), calls(call(0, arguments=" "))],
-            [
-                *text(0, "a"),
-                ev.ToolStart(1, "c", "f"),
-                ev.Arguments(1, "{}"),
-                *text(2, "b")[:-1],
-                ev.PartStop(2),
-                ev.PartStop(1),
-            ],
+            [*text(0, "a"), *called(1, "c", "f", "{}"), *text(2, "b")],
         ),
         # free text
         (

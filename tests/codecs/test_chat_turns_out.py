@@ -180,7 +180,8 @@ def test_cache_breakpoints(ttl: dict[str, str], found: str) -> None:
 # ---- what the model said ----
 
 
-SERVER = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+SERVER = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}}
+STRANGE = {"type": "of_tomorrow", "id": "s"}
 
 
 def assistant(content: Any, flags: dict[str, Any] | None = None) -> Carried:
@@ -197,7 +198,7 @@ def assistant(content: Any, flags: dict[str, Any] | None = None) -> Carried:
         ([A_TEXT, A_TEXT], {"content": "tt"}, ""),
         ([A_TEXT | {"citations": [{"type": "char_location"}]}], {"content": "t"}, ""),
         ([A_TEXT, use(), A_TEXT], {"content": "t\n\nt", "tool_calls": [call()]}, ""),
-        ([A_TEXT, SERVER, A_TEXT], {"content": "t\n\nt"}, "messages[*].content[*]:server_tool_use"),
+        ([A_TEXT, STRANGE, A_TEXT], {"content": "t\n\nt"}, "messages[*].content[*]:of_tomorrow"),
         ([use()], {"content": None, "tool_calls": [call()]}, ""),
         ([use(b=1.5, a="é")], {"content": None, "tool_calls": [call(arguments='{"b":1.5,"a":"é"}')]}, ""),
         ([use(INVALID_JSON="{x")], {"content": None, "tool_calls": [call(arguments="{x")]}, ""),
@@ -210,10 +211,16 @@ def test_what_the_model_said(content: Any, found: dict[str, Any], dropped: str) 
     assert (carried.dropped, carried.adapted) == (dropped, "")
 
 
+def test_what_a_servers_tool_did_is_told() -> None:
+    carried = assistant([A_TEXT, SERVER, A_TEXT])
+    assert carried.messages[1] == {"role": "assistant", "content": 't\n\n[web_search: {"query":"x"}]\n\nt'}
+    assert (carried.dropped, carried.adapted) == ("", "messages[*].content[*]")
+
+
 def test_a_turn_that_says_nothing_elsewhere_is_none() -> None:
-    carried = assistant([SERVER])
+    carried = assistant([STRANGE])
     assert [message["role"] for message in carried.messages] == ["user", "user"]
-    assert carried.dropped == "messages[*].content[*]:server_tool_use"
+    assert carried.dropped == "messages[*].content[*]:of_tomorrow"
 
 
 def test_neighbouring_turns_of_the_model_are_one() -> None:

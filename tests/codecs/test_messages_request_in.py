@@ -115,8 +115,8 @@ AT = ("messages", 0, "content", 0)
         ),
         (
             {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "tool_reference", "tool_name": "f"}]},
-            ResultPart("c", [], AT),
-            ["messages[*].content[*].content[*]:tool_reference"],
+            ResultPart("c", [TextPart("The tool f is now available.", (*AT, "content", 0))], AT),
+            [],
         ),
         ({"type": "web_search_tool_result", "tool_use_id": "s", "content": []}, ForeignPart("web_search_tool_result", AT), []),
     ],
@@ -147,7 +147,15 @@ THOUGHT = (*AT, "thinking")
         ({"type": "tool_use", "id": "c", "name": "f", "input": {"a": "é"}}, CallPart("c", "f", '{"a":"é"}', AT)),
         ({"type": "tool_use", "id": "c", "name": "f", "caller": {"type": "direct"}}, CallPart("c", "f", "{}", AT)),
         ({"type": "tool_use", "id": "c", "name": "f", "input": {"INVALID_JSON": "x"}}, CallPart("c", "f", "x", AT)),
-        ({"type": "server_tool_use", "id": "s"}, ForeignPart("server_tool_use", AT)),
+        ({"type": "of_tomorrow", "id": "s"}, ForeignPart("of_tomorrow", AT)),
+        (
+            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}},
+            TextPart('[web_search: {"query":"x"}]', AT, apart=True),
+        ),
+        (
+            {"type": "web_search_tool_result", "content": [{"title": "t", "url": "u", "encrypted_content": "E"}]},
+            TextPart('[web_search result: [{"title":"t","url":"u"}]]', AT, apart=True),
+        ),
         ({"type": "of_tomorrow"}, ForeignPart("of_tomorrow", AT)),
     ],
 )
@@ -187,7 +195,7 @@ FIRST = ("tools", 0)
         ),
         ({"name": "f", "defer_loading": True, "eager_input_streaming": True}, Tool("function", "f", FIRST), []),
         ({"name": "f", "allowed_callers": ["direct", "code_execution_20260120"]}, Tool("function", "f", FIRST), []),
-        ({"name": "f", "allowed_callers": ["code_execution_20260120"]}, None, ["tools[*]"]),
+        ({"name": "f", "allowed_callers": ["code_execution_20260120"]}, Tool("function", "f", FIRST), []),
         ({"name": "f", "input_examples": [{"a": 1}]}, Tool("function", "f", FIRST, examples=[{"a": 1}]), []),
         (
             {"type": "web_search_20250305", "name": "web_search", "max_uses": 3, "allowed_domains": ["a.b"], "blocked_domains": None},
@@ -294,9 +302,9 @@ FORMAT = {"type": "json_schema", "schema": SCHEMA}
         ({"output_config": {"format": {"type": "of_tomorrow"}}}, {}, ["output_config.format"]),
         # what no other shape knows
         (
-            {"container": "c", "context_management": {"edits": [1]}, "inference_geo": "us", "seed": 3, "output": "x", "thread": {}},
+            {"container": "c", "context_management": {"edits": [1]}, "seed": 3, "output": "x", "thread": {"type": "create"}},
             {},
-            ["container", "context_management", "inference_geo", "seed", "output"],
+            ["container", "context_management", "seed", "output", "thread"],
         ),
     ],
 )
@@ -349,6 +357,10 @@ NO_FILE = {"type": "file", "file_id": "f"}
         ({"thinking": {"type": "deep"}}, errors.Malformed, "thinking.type"),
         ({"output_config": {"format": {"type": "json_schema"}}}, errors.Missing, "output_config.format.schema"),
         ({"metadata": {"user_id": 5}}, errors.WrongType, "metadata.user_id"),
+        ({"inference_geo": "us"}, errors.Unsupported, "inference_geo"),
+        ({"safeguards": {"a": 1}}, errors.Unsupported, "safeguards"),
+        ({"thread": {"type": "continue", "id": "t"}}, errors.Unsupported, "thread"),
+        ({"compaction": {"type": "enabled"}}, errors.Unsupported, "compaction"),
     ],
 )
 def test_refused(fields: dict[str, Any], error: type[errors.GatewayError], param: str) -> None:
@@ -372,10 +384,10 @@ def test_refused(fields: dict[str, Any], error: type[errors.GatewayError], param
         ({"type": "document", "source": NO_FILE}, errors.UnsupportedContent, ""),
         ({"type": "container_upload", "file_id": "f"}, errors.UnsupportedContent, ""),
         ({"type": "of_tomorrow"}, errors.UnsupportedContent, ""),
-        ({"type": "tool_use", "name": "f"}, errors.Missing, ".id"),
-        ({"type": "tool_use", "id": "c", "name": "f", "input": "x"}, errors.WrongType, ".input"),
+        ({"type": "tool_use", "id": "c", "name": "f", "input": {}}, errors.Malformed, ".type"),
+        ({"type": "thinking", "thinking": "t", "signature": "S"}, errors.Malformed, ".type"),
+        ({"type": "redacted_thinking", "data": "R"}, errors.Malformed, ".type"),
         ({"type": "tool_result"}, errors.Missing, ".tool_use_id"),
-        ({"type": "tool_result", "tool_use_id": "c", "content": [{"type": "thinking"}]}, errors.UnsupportedContent, ".content[0]"),
         ({"type": "tool_result", "tool_use_id": "c", "content": [7]}, errors.WrongType, ".content[0]"),
     ],
 )
@@ -385,13 +397,29 @@ def test_refused_content(content: Any, error: type[errors.GatewayError], param: 
     assert caught.value.param == "messages[0].content[0]" + param
 
 
-def test_a_nest_ends_in_a_refusal() -> None:
+@pytest.mark.parametrize(
+    ("content", "error", "param"),
+    [
+        ({"type": "tool_use", "name": "f"}, errors.Missing, ".id"),
+        ({"type": "tool_use", "id": "c", "name": "f", "input": "x"}, errors.WrongType, ".input"),
+        ({"type": "tool_result", "tool_use_id": "c", "content": "r"}, errors.Malformed, ".type"),
+        ({"type": "compaction", "content": None}, errors.Malformed, ".content"),
+    ],
+)
+def test_refused_of_a_model(content: Any, error: type[errors.GatewayError], param: str) -> None:
+    with pytest.raises(error) as caught:
+        decode(messages=[{"role": "assistant", "content": [content]}])
+    assert caught.value.param == "messages[0].content[0]" + param
+
+
+def test_a_nest_ends_in_a_note() -> None:
     nest: dict[str, Any] = {"type": "text", "text": "x"}
     for _ in range(3000):
         nest = {"type": "tool_result", "tool_use_id": "c", "content": [nest]}
     body = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": [nest]}]}
-    with pytest.raises(errors.UnsupportedContent):
-        messages.decode_request(body)
+    (result,) = messages.decode_request(body).turns[0].parts
+    assert isinstance(result, ResultPart)
+    assert result.content == [TextPart("[tool_result: the selected model cannot read this]", ("messages", 0, "content", 0, "content", 0))]
 
 
 def test_wording_of_what_is_not_supported() -> None:

@@ -155,7 +155,7 @@ def test_the_interleaved_stream_of_a_chat_upstream() -> None:
         "input_tokens": 30, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 100, "output_tokens": 50,
         "output_tokens_details": {"thinking_tokens": 20},
     }  # fmt: skip
-    head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "gpt-x"}
+    head = {"id": "msg_" + "0" * 24, "type": "message", "role": "assistant", "model": "gpt-x"}
     values = stream(events)
     assert values == [
         {"type": "message_start", "message": head | {"content": [], "stop_reason": None, "stop_sequence": None, "usage": zeros}},

@@ -89,7 +89,7 @@ def content(part: Any, role: str = "user") -> tuple[Part, list[str]]:
         (
             {"type": "input_file", "file_data": f"data:application/pdf;base64,{PDF}", "filename": "a.pdf", "detail": "low"},
             DocumentPart(AT, "application/pdf", PDF, title="a.pdf"),
-            [],
+            ["input[*].content[*].detail"],
         ),
         ({"type": "input_file", "file_data": PDF}, DocumentPart(AT, "application/pdf", PDF), []),
         ({"type": "input_file", "file_url": "https://h/d.pdf"}, DocumentPart(AT, url="https://h/d.pdf"), []),
@@ -215,8 +215,8 @@ SCHEMA = {"type": "object"}
                 "tools": [{"type": "function", "name": "f", "parameters": SCHEMA}, {"type": "custom", "name": "c"}],
             },
             [
-                Tool("function", "f", (*FIRST, "tools", 0), schema=SCHEMA, namespace="n"),
-                Tool("custom", "c", (*FIRST, "tools", 1), namespace="n"),
+                Tool("function", "f", (*FIRST, "tools", 0), description="d", schema=SCHEMA, namespace="n"),
+                Tool("custom", "c", (*FIRST, "tools", 1), description="d", namespace="n"),
             ],
             [],
         ),
@@ -379,7 +379,7 @@ LOGPROBS = "include[message.output_text.logprobs]"
         (
             {"max_tool_calls": 3, "truncation": "auto", "context_management": [{"type": "compaction"}], "client_metadata": {"a": 1}},
             {},
-            ["max_tool_calls", "truncation", "context_management", "client_metadata"],
+            ["max_tool_calls", "truncation", "context_management"],
         ),
         (
             {"background_options": {"a": 1}, "access_programs": ["a"], "image": {"a": 1}, "moderation": {"a": 1}, "seed": 3},
@@ -551,11 +551,11 @@ def test_what_codex_sends_is_taken() -> None:
         "assistant: thought, call call_1",
         "tool: call_1=ok",
     ]
-    assert dropped(request) == ["tools[*].external_web_access", "client_metadata"]
-    lost = ["input[*].encrypted_content", "tools[*].external_web_access", "tools[*]:tool_search", "prompt_cache_key", "client_metadata"]
+    assert dropped(request) == ["tools[*]:web_search"]  # a search that may not go out is no search elsewhere
+    lost = ["input[*].encrypted_content", "tools[*]:web_search", "tools[*]:tool_search", "prompt_cache_key", "reasoning.summary"]
     encoded = messages.encode_request(request, Capabilities(), "m")
     assert sorted(dropped(request)) == sorted(lost)
-    assert [tool["name"] for tool in encoded.body["tools"]] == ["exec_command", "multi_agent_v1__spawn_agent", "web_search"]
+    assert [tool["name"] for tool in encoded.body["tools"]] == ["exec_command", "multi_agent_v1__spawn_agent"]
     assert encoded.body["messages"][1]["content"][0]["name"] == "multi_agent_v1__spawn_agent"
 
 

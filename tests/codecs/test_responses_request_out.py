@@ -57,7 +57,7 @@ WRITTEN = {"type": "input_text", "text": "a"}
     [
         ("chat", "a", "a", ""),
         ("chat", "", "", ""),
-        ("chat", [TEXT], [WRITTEN], ""),
+        ("chat", [TEXT], "a", ""),
         (
             "chat",
             [{"type": "image_url", "image_url": {"url": "https://h/i", "detail": "low"}}],
@@ -90,7 +90,7 @@ WRITTEN = {"type": "input_text", "text": "a"}
             "",
         ),
         ("messages", "a", "a", ""),
-        ("messages", [TEXT], [WRITTEN], ""),
+        ("messages", [TEXT], "a", ""),
         ("messages", [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}], [IMAGE], ""),
         (
             "messages",
@@ -113,7 +113,7 @@ WRITTEN = {"type": "input_text", "text": "a"}
         (
             "messages",
             [{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "d"}, "title": 'T"<'}],
-            [{"type": "input_text", "text": '<document title="T&quot;&lt;">\nd\n</document>'}],
+            '<document title="T&quot;&lt;">\nd\n</document>',
             "messages[*].content[*]",
         ),
         (
@@ -133,7 +133,7 @@ WRITTEN = {"type": "input_text", "text": "a"}
         (
             "messages",
             [{"type": "search_result", "source": "s", "title": "t", "content": [TEXT]}],
-            [{"type": "input_text", "text": '<search_result source="s" title="t">\na\n</search_result>'}],
+            '<search_result source="s" title="t">\na\n</search_result>',
             "messages[*].content[*]",
         ),
     ],
@@ -153,7 +153,7 @@ def test_what_a_user_says(shape: str, content: Any, written: Any, adapted: str) 
 )
 def test_cache_marks(control: dict[str, str], capabilities: Capabilities, mark: dict[str, str] | None, adapted: str) -> None:
     written = WRITTEN if mark is None else WRITTEN | {"prompt_cache_breakpoint": mark}
-    message = {"type": "message", "role": "user", "content": [written]}
+    message = {"type": "message", "role": "user", "content": "a" if mark is None else [written]}
     content = [TEXT | {"cache_control": control}]
     assert items("messages", {"role": "user", "content": content}, capabilities=capabilities) == ([message], "", adapted)
 
@@ -204,9 +204,9 @@ def think(signature: str) -> dict[str, Any]:
         ([think("SIG"), TEXT], [said("a")], "messages[*].content[*].thinking"),
         ([{"type": "redacted_thinking", "data": "R"}, TEXT], [said("a")], "messages[*].content[*].data"),
         (
-            [{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}, TEXT],
+            [{"type": "of_tomorrow", "id": "s"}, TEXT],
             [said("a")],
-            "messages[*].content[*]:server_tool_use",
+            "messages[*].content[*]:of_tomorrow",
         ),
     ],
 )
@@ -406,7 +406,7 @@ FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "p
             {"name": "f", "input_schema": STRICT, "strict": True, "cache_control": EPHEMERAL, "defer_loading": True},
             FUNCTION | {"parameters": STRICT, "strict": True},
             "",
-            "",
+            "tools[*].defer_loading",
         ),
         ("messages", {"name": "f", "input_schema": SCHEMA, "strict": True}, FUNCTION | {"parameters": SCHEMA}, "tools[*].strict", ""),
         (
@@ -426,8 +426,12 @@ FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "p
                 "max_uses": 2,
                 "user_location": {"type": "approximate", "city": "Ulm"},
             },
-            {"type": "web_search", "filters": {"allowed_domains": ["a.b"]}, "user_location": {"type": "approximate", "city": "Ulm"}},
-            "tools[*].blocked_domains,tools[*].max_uses",
+            {
+                "type": "web_search",
+                "filters": {"allowed_domains": ["a.b"], "blocked_domains": ["c.d"]},
+                "user_location": {"type": "approximate", "city": "Ulm"},
+            },
+            "tools[*].max_uses",
             "",
         ),
         ("messages", {"type": "bash_20250124", "name": "bash"}, None, "tools[*]:bash_20250124", ""),
@@ -663,7 +667,7 @@ def test_capabilities(shape: str, capabilities: Capabilities, fields: dict[str, 
             "messages",
             {"tools": [SEARCH, {"type": "bash_20250124", "name": "bash"}], "tool_choice": {"type": "tool", "name": "bash"}},
             errors.Unsupported,
-            "tool_choice",
+            "tools[1]",
         ),
     ],
 )
@@ -697,5 +701,10 @@ def test_names_come_back() -> None:
 def test_a_format_without_a_schema_gets_one() -> None:
     """A chat caller may leave out what is required here."""
     body, request = encode("chat", response_format={"type": "json_schema", "json_schema": {"name": "o"}})
-    assert body["text"]["format"] == {"type": "json_schema", "name": "o", "schema": {"type": "object"}}
+    assert body["text"]["format"] == {
+        "type": "json_schema",
+        "name": "o",
+        "schema": {"type": "object", "additionalProperties": True},
+        "strict": False,
+    }
     assert changed(request) == "response_format"

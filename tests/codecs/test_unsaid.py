@@ -84,14 +84,14 @@ def test_an_unknown_delta_of_a_known_block() -> None:
 
 def test_events_within_a_hosted_item_are_reported_with_it() -> None:
     """By the encoder, which is given an Opaque for the item."""
-    item = {"type": "web_search_call", "id": "ws_1", "status": "in_progress"}
+    item = {"type": "file_search_call", "id": "fs_1", "status": "in_progress"}
     values = [
         {"type": "response.created", "response": {"id": "resp_1"}},
         {"type": "response.output_item.added", "output_index": 0, "item": item},
-        {"type": "response.web_search_call.searching", "output_index": 0, "item_id": "ws_1"},
+        {"type": "response.file_search_call.searching", "output_index": 0, "item_id": "fs_1"},
     ]
     found, unsaid = streamed("responses", values)
-    assert ev.Opaque("output[0]:web_search_call") in found
+    assert ev.Opaque("output[0]:file_search_call") in found
     assert unsaid.count == 0
 
 

@@ -338,7 +338,7 @@ MESSAGES_AS_RESPONSES: dict[str, Any] = {
                 {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"},
             ],
         },
-        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "why?"}]},
+        {"type": "message", "role": "user", "content": "why?"},
     ],
     "tools": [{"type": "function", "name": "shot", "parameters": {"type": "object"}, "strict": False}],
     "tool_choice": "auto",

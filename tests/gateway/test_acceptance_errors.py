@@ -79,10 +79,10 @@ def test_T39_a_key_of_the_operators_that_is_refused(stage: Stage, client: str, u
     own = of_messages("authentication_error", secret) if upstream == "messages" else of_openai("x", secret, "invalid_api_key")
     stage.play([respond(own, 401)])
     answer = stage.post(client, {"model": f"{upstream}/m", **GOOD[client]})
-    assert answer.status_code == 502
+    assert answer.status_code == 403  # callers repeat what begins with a 5
     assert answer.headers["x-should-retry"] == "false"
     error = answer.json()["error"]
-    assert error["type"] == ("api_error" if client == "messages" else "server_error")
+    assert error["type"] == ("permission_error" if client == "messages" else "invalid_request_error")
     assert client == "messages" or error["code"] == "upstream_auth_failed"
     assert KEY not in answer.text
     assert stage.requests[0].headers["authorization" if upstream != "messages" else _auth(stage)].endswith(KEY)

@@ -210,9 +210,10 @@ def test_a_budget(gateway: Running, shape: str) -> None:
     anthropic_client.close()
     openai_client.close()
     headers = caught.value.response.headers
-    assert caught.value.status_code == (402 if shape == "messages" else 429)
+    assert caught.value.status_code == 429
     assert headers["x-should-retry"] == "false"
-    assert "retry-after" not in headers
+    assert 0 < int(headers["retry-after"]) <= 86400
+    assert headers.get("anthropic-ratelimit-unified-status") == ("rejected" if shape == "messages" else None)
     error = caught.value.response.json()["error"]
     if shape == "messages":
         assert error["type"] == "billing_error"

@@ -267,7 +267,7 @@ def same(expect: Expect) -> dict[str, Expect]:
 
 
 RATE_LIMIT = Expect("", "rate_limit", "rate_limit_exceeded")
-REFUSED_KEY = Expect("", "bad_gateway", "upstream_auth_failed")
+REFUSED_KEY = Expect("", "upstream_auth", "upstream_auth_failed")
 
 FAULTS: dict[str, Fault] = {
     "none": Fault(lambda speech, streamed: [*frames(*speech.stream), LAST_CHUNK] if streamed else [respond(speech.whole)], **same(WHOLE)),

@@ -103,7 +103,7 @@ REFUSED = {
     "closed-after-headers": Fault([CHUNKED, close], same(502), "upstream_stream_interrupted"),
     "brotli": Fault([respond(b"\x0b\x02\x80", content_encoding="br")], same(502), "upstream_protocol_error"),
     "302": Fault([respond(PAGE, 302, location="/stolen")], same(502), "upstream_protocol_error"),
-    "401": Fault([respond(LEAKY, 401)], same(502), "upstream_auth_failed"),
+    "401": Fault([respond(LEAKY, 401)], same(403), "upstream_auth_failed"),
     "page-500": Fault([respond(PAGE, 500, content_type="text/html")], same(500), "server"),
     "502-cut": Fault([respond(PAGE, 502, content_type="text/html")[:-5], close], same(502), "upstream_stream_interrupted"),
 }

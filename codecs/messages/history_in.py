@@ -1,0 +1,120 @@
+"""What messages clients say in mid-conversation, besides what people, tools and models say.
+
+A system message may add and remove tools, ask for another effort, and clear itself; a compaction block stands for everything before it.
+Elsewhere a request has one list of tools, one effort and all of its turns: here is what they are at its end.
+Source: Anthropic API reference, "Mid-conversation system messages", "Tool changes", "Compaction".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..fields import Fields, invalid, missing, wrong_type
+from ..ledger import Path
+from ..request import Part, Request, TextPart, Tool, Turn
+from .content_in import decode_content
+
+_ROLES = frozenset({"user", "assistant", "system"})
+_CHANGES = frozenset({"tool_addition", "tool_removal"})
+_SUMMARY = "This is a summary of the conversation up to here:"
+
+
+class History:
+    """Reads messages one by one into the request's turns. effort: what the last system message to ask for one asks for."""
+
+    def __init__(self, request: Request, client_tool: Callable[[Request, Fields], Tool]) -> None:
+        self.effort: str | None = None
+        self._request = request
+        self._client_tool = client_tool
+        self._known = {tool.name: tool for tool in request.tools}
+        self._first = len(request.turns)  # the first turn that is a message
+
+    def add(self, fields: Fields, following: list[Any]) -> None:
+        """following: the messages after it. Raises errors.ClientFault leaves."""
+        role = fields.required("role")
+        if role not in _ROLES:
+            raise wrong_type((*fields.path, "role"), "user, assistant or system")
+        content, path = fields.take("content"), (*fields.path, "content")
+        settles = role == "system" and self._settings(fields, following)
+        if content is None and not settles:
+            raise missing(path)
+        if content is None or settles == "cleared":
+            fields.report(self._request.ledger)
+            return
+        parts = self._parts(content, role, path)
+        fields.report(self._request.ledger)
+        if parts or not content:
+            self._request.turns.append(Turn(role, parts, fields.path, plain=isinstance(content, str)))
+
+    def _settings(self, fields: Fields, following: list[Any]) -> str:
+        """What a system message sets; "" for one that does nothing but speak."""
+        settled = ""
+        config = fields.inner("output_config")
+        if config is not None:
+            settled = "set"
+            effort = config.text("effort")
+            if effort is not None:
+                self.effort = effort
+                self._request.ledger.adapt((*config.path, "effort"))
+            config.report(self._request.ledger)
+        until = fields.text("clear_at")
+        if until == "next_user_message" and any(isinstance(each, dict) and each.get("role") == "user" for each in following):
+            self._request.ledger.adapt((*fields.path, "clear_at"))
+            return "cleared"
+        return settled
+
+    def _parts(self, content: Any, role: str, path: Path) -> list[Part]:
+        """The message's parts; a compaction block clears what stands before it, a change of tools is made."""
+        if not isinstance(content, list):
+            return decode_content(content, role, path, self._request.ledger)
+        parts: list[Part] = []
+        for i, block in enumerate(content):
+            kind = block.get("type") if isinstance(block, dict) else None
+            if role == "system" and kind in _CHANGES:
+                self._change(Fields(block, (*path, i)))
+            elif kind == "compaction":
+                parts.clear()
+                self._compacted(Fields(block, (*path, i)))
+            else:
+                parts += decode_content([block], role, path, self._request.ledger, first=i)
+        return parts
+
+    def _compacted(self, fields: Fields) -> None:
+        """Its summary is all that the model is told of the turns before it."""
+        summary = fields.text("content")
+        if not summary:
+            raise invalid((*fields.path, "content"), "a compaction without a summary cannot be continued here")
+        self._request.ledger.adapt(fields.path)
+        self._request.turns[self._first :] = [Turn("user", [TextPart(f"{_SUMMARY}\n\n{summary}", fields.path)], fields.path)]
+
+    # ---- tools ----
+
+    def _change(self, fields: Fields) -> None:
+        kind = fields.required("type")
+        fields.ignore("cache_control")
+        what = fields.inner("tool")
+        if what is None:
+            raise missing((*fields.path, "tool"))
+        self._request.ledger.adapt(fields.path)
+        if what.required("type").startswith("mcp_"):
+            self._request.ledger.drop(what.path)
+            return
+        tool = self._named(what)
+        others = [known for known in self._request.tools if known.name != tool.name]
+        if kind == "tool_removal":
+            self._request.tools[:] = others
+        elif tool not in self._request.tools:
+            self._request.tools[:] = [*others, tool]
+
+    def _named(self, what: Fields) -> Tool:
+        """The tool that is meant: one of `tools`, or one that is defined here."""
+        definition = what.inner("definition")
+        if definition is not None:
+            tool = self._client_tool(self._request, definition)
+            self._known[tool.name] = tool
+            return tool
+        name = what.text("name") or what.text("tool_name") or ""
+        if name not in self._known:
+            raise invalid((*what.path, "name"), f"there is no tool {name[:64]!r}")
+        return self._known[name]

@@ -1,0 +1,287 @@
+"""What coding agents send and only their own vendor's API has: over every other upstream it keeps its meaning, or is refused by name."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from dragoman.codecs import errors, jsontext
+from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.registry import SHAPES
+
+JSON = dict[str, Any]
+PAIRS = list(permutations(SHAPES, 2))
+PDF = "JVBERi0xLjQKJcOkw7zDtsOfCjIgMCBvYmoK"
+ZIP = "UEsDBBQAAAAIAA=="
+TOOL = {"name": "read", "input_schema": {"type": "object", "properties": {}}}
+
+
+class Carried:
+    def __init__(self, caller: str, upstream: str, body: JSON, **flags: Any) -> None:
+        request = SHAPES[caller].decode_request(body)
+        self.body = SHAPES[upstream].encode_request(request, Capabilities(**flags), "up").body
+        self.text = jsontext.dumps(self.body).decode()
+        ledger = request.ledger
+        self.dropped, self.adapted = (ledger.header(which, body).split(",") for which in (ledger.dropped, ledger.adapted))
+
+
+def of_messages(*messages: JSON, **more: Any) -> JSON:
+    return {"model": "m", "max_tokens": 100, "messages": list(messages), **more}
+
+
+# ---- what a tool gave, and the model cannot be given ----
+
+
+def _result(caller: str, part: str) -> JSON:
+    """A tool's result that holds a file, and a turn after it."""
+    kind, data = ("application/pdf", PDF) if part == "pdf" else ("application/zip", ZIP)
+    url = f"data:{kind};base64,{data}"
+    if caller == "chat":
+        block: JSON = {"type": "file", "file": {"filename": "a", "file_data": url} if part != "id" else {"file_id": "f"}}
+        call = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": "{}"}}
+        asked = [{"role": "user", "content": "q"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+        return {"model": "m", "messages": [*asked, {"role": "tool", "tool_call_id": "c1", "content": [block]}]}
+    if caller == "responses":
+        block = {"type": "input_file"} | ({"filename": "a", "file_data": url} if part != "id" else {"file_id": "f"})
+        call = {"type": "function_call", "call_id": "c1", "name": "read", "arguments": "{}"}
+        return {
+            "model": "m",
+            "input": [{"role": "user", "content": "q"}, call, {"type": "function_call_output", "call_id": "c1", "output": [block]}],
+        }
+    source = {"type": "base64", "media_type": kind, "data": data} if part != "id" else {"type": "file", "file_id": "f"}
+    use = {"type": "tool_use", "id": "c1", "name": "read", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "document", "title": "a", "source": source}]}
+    return of_messages({"role": "user", "content": "q"}, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]})
+
+
+@pytest.mark.parametrize("part", ["pdf", "zip", "id"])
+@pytest.mark.parametrize(("caller", "upstream"), PAIRS)
+def test_a_result_never_ends_a_conversation(caller: str, upstream: str, part: str) -> None:
+    carried = Carried(caller, upstream, _result(caller, part))
+    known = upstream == "responses" or (upstream == "messages" and part == "pdf")
+    if part != "id" and known:
+        assert (PDF if part == "pdf" else ZIP) in carried.text
+    else:
+        assert "the selected model cannot read this" in carried.text
+        assert carried.adapted != [""]
+    assert carried.dropped == [""]
+
+
+def test_a_file_that_an_agent_puts_beside_its_results() -> None:
+    use = {"type": "tool_use", "id": "c1", "name": "read", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": "PDF file read: a.pdf"}
+    document = {"type": "document", "title": "a.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}
+    for later in ([result, document], None):
+        answers = [{"role": "user", "content": later}] if later else [{"role": "user", "content": [each]} for each in (result, document)]
+        body = of_messages({"role": "user", "content": "q"}, {"role": "assistant", "content": [use]}, *answers)
+        carried = Carried("messages", "chat", body)
+        assert carried.body["messages"][-1] == {"role": "user", "content": '[document "a.pdf": the selected model cannot read this]'}
+    with pytest.raises(errors.UnsupportedContent):  # what a person attaches is asked about
+        Carried("messages", "chat", of_messages({"role": "user", "content": [document]}))
+
+
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+def test_what_a_tool_search_found(upstream: str) -> None:
+    use = {"type": "tool_use", "id": "c1", "name": "ToolSearch", "input": {}}
+    found = [{"type": "tool_reference", "tool_name": name} for name in ("a", "b")]
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": found}
+    body = of_messages({"role": "user", "content": "q"}, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]})
+    carried = Carried("messages", upstream, body)
+    assert "The tool a is now available.\\nThe tool b is now available." in carried.text
+    assert carried.dropped == [""]
+
+
+# ---- what changes in mid-conversation ----
+
+HI = {"role": "user", "content": "Hi"}
+HELLO = {"role": "assistant", "content": "Hello"}
+
+
+def change(kind: str, **tool: Any) -> JSON:
+    return {"role": "system", "content": [{"type": kind, "tool": tool}]}
+
+
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ([change("tool_removal", type="tool_reference", name="read")], []),
+        (
+            [change("tool_addition", type="tool_definition", definition={"name": "new", "input_schema": {"type": "object"}})],
+            ["read", "new"],
+        ),
+        (
+            [change("tool_removal", type="tool_reference", name="read"), change("tool_addition", type="tool_reference", name="read")],
+            ["read"],
+        ),
+        ([change("tool_addition", type="tool_reference", name="read")], ["read"]),
+        ([change("tool_addition", type="mcp_tool_reference", server_name="s", name="x")], ["read"]),
+    ],
+)
+def test_tools_that_come_and_go(upstream: str, changes: list[JSON], names: list[str]) -> None:
+    carried = Carried("messages", upstream, of_messages(HI, *changes, tools=[TOOL]))
+    assert [tool.get("function", tool)["name"] for tool in carried.body.get("tools", [])] == names
+    assert "messages[*].content[*]" in carried.adapted
+    history = carried.body["messages" if upstream == "chat" else "input"]
+    assert [message["role"] for message in history] == ["user"]
+
+
+def test_a_tool_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(errors.Malformed) as caught:
+        Carried("messages", "chat", of_messages(HI, change("tool_addition", type="tool_reference", name="gone"), tools=[TOOL]))
+    assert caught.value.param == "messages[1].content[0].tool.name"
+
+
+@pytest.mark.parametrize(("upstream", "found"), [("chat", "low"), ("responses", {"effort": "low"})])
+def test_the_last_effort_counts(upstream: str, found: Any) -> None:
+    later = {"role": "system", "output_config": {"effort": "low"}}
+    carried = Carried("messages", upstream, of_messages(HI, later, output_config={"effort": "high"}))
+    assert carried.body["reasoning_effort" if upstream == "chat" else "reasoning"] == found
+    items = [HI, {"type": "configuration_update", "reasoning": {"effort": "low"}}]
+    carried = Carried("responses", "chat", {"model": "m", "input": items, "reasoning": {"effort": "high"}})
+    assert carried.body["reasoning_effort"] == "low"
+    assert carried.adapted == ["input[*]"]
+
+
+def test_an_instruction_that_clears_itself() -> None:
+    until = {"role": "system", "content": "Answer in French.", "clear_at": "next_user_message"}
+    assert "French" in Carried("messages", "chat", of_messages(HI, until)).text
+    carried = Carried("messages", "chat", of_messages(HI, until, HELLO, HI))
+    assert "French" not in carried.text
+    assert carried.adapted == ["messages[*].clear_at"]
+
+
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+@pytest.mark.parametrize("role", ["assistant", "user"])
+def test_a_compaction_stands_for_what_was_before(upstream: str, role: str) -> None:
+    summary = {"role": role, "content": [{"type": "compaction", "content": "We build X."}, {"type": "text", "text": "Go on."}]}
+    carried = Carried("messages", upstream, of_messages(HI, HELLO, summary, HI, system="S"))
+    assert "We build X." in carried.text
+    assert "Hello" not in carried.text
+    assert '"S"' in carried.text
+    assert carried.dropped == [""]
+
+
+# ---- searches ----
+
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+def test_a_search_that_must_run_is_refused_for_its_own_reason() -> None:
+    """Claude Code searches in a request of its own that offers nothing else."""
+    asked = of_messages(HI, tools=[SEARCH], tool_choice={"type": "tool", "name": "web_search"})
+    with pytest.raises(errors.Unsupported) as caught:
+        Carried("messages", "chat", asked)
+    assert caught.value.param == "tools[0]"
+    assert caught.value.message == "the tool web_search_20250305 is not supported by the selected model"
+    carried = Carried("messages", "chat", of_messages(HI, tools=[SEARCH, TOOL]))
+    assert carried.dropped == ["tools[*]:web_search_20250305"]
+
+
+def test_what_a_server_searched_stays_in_the_conversation() -> None:
+    found = {"type": "web_search_result", "url": "https://a.example", "title": "A", "encrypted_content": "SECRET", "page_age": None}
+    blocks = [
+        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}},
+        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [found]},
+        {"type": "text", "text": "It is A."},
+    ]
+    for upstream in ("chat", "responses"):
+        carried = Carried("messages", upstream, of_messages(HI, {"role": "assistant", "content": blocks}, HI))
+        assert "https://a.example" in carried.text
+        assert "SECRET" not in carried.text
+        assert carried.dropped == [""]
+
+
+# ---- cache marks ----
+
+
+def marks(value: Any) -> int:
+    if isinstance(value, dict):
+        return ("cache_control" in value) + sum(marks(inner) for inner in value.values())
+    return sum(marks(inner) for inner in value) if isinstance(value, list) else 0
+
+
+@pytest.mark.parametrize("caller", ["chat", "responses"])
+def test_prompts_of_agents_that_mark_nothing_are_cached(caller: str) -> None:
+    history = [{"role": "system", "content": "S"}, HI]
+    function = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+    tools = [function if caller == "responses" else {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    body = {"model": "m", "input" if caller == "responses" else "messages": history, "tools": tools}
+    carried = Carried(caller, "messages", body, m_auto_cache=True)
+    assert carried.body["cache_control"] == carried.body["tools"][-1]["cache_control"] == {"type": "ephemeral"}
+    assert carried.body["system"] == [{"type": "text", "text": "S", "cache_control": {"type": "ephemeral"}}]
+    assert marks(carried.body) == 3
+    assert carried.adapted == [""]
+    assert marks(Carried(caller, "messages", body).body) == 0
+    explicit = body | {"prompt_cache_options": {"mode": "explicit"}}
+    assert marks(Carried(caller, "messages", explicit, m_auto_cache=True).body) == 0
+
+
+def test_marks_of_one_lifetime_keep_it() -> None:
+    marked = [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}} for text in "abc"]
+    carried = Carried("chat", "messages", {"model": "m", "messages": [{"role": "user", "content": marked}]})
+    assert carried.body["messages"] == [{"role": "user", "content": marked}]
+    assert carried.adapted == [""]
+
+
+@pytest.mark.parametrize("wanted", [{"prompt_cache_retention": "24h"}, {"prompt_cache_options": {"ttl": "12h"}}])
+def test_how_long_a_prompt_is_kept(wanted: JSON) -> None:
+    body = {"model": "m", "messages": [HI], **wanted}
+    carried = Carried("chat", "messages", body, m_auto_cache=True)
+    assert carried.body["cache_control"]["ttl"] == "1h"
+    assert carried.dropped == [""]
+    assert Carried("chat", "messages", body).dropped[0].startswith(next(iter(wanted)))
+
+
+# ---- what is the caller's own, or was lost without a word ----
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+def test_what_codex_notes_on_its_items_is_nobodys(upstream: str) -> None:
+    note = {"internal_chat_message_metadata_passthrough": {"a": 1}}
+    items = [
+        note | {"role": "user", "content": "q"},
+        note | {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "agent": "a"},
+        note | {"type": "function_call_output", "call_id": "c", "namespace": "n", "name": "f", "output": "r"},
+    ]
+    carried = Carried("responses", upstream, {"model": "m", "input": items, "client_metadata": {"a": "b"}})
+    assert (carried.dropped, carried.adapted) == ([""], [""])
+
+
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": False}
+SAID: list[tuple[str, JSON, str]] = [
+    ("responses", {"tools": [FUNCTION | {"allowed_callers": ["programmatic"]}]}, "tools[*].allowed_callers"),
+    ("responses", {"tools": [FUNCTION | {"output_schema": {"type": "object"}}]}, "tools[*].output_schema"),
+    ("responses", {"tools": [FUNCTION | {"defer_loading": True}]}, "tools[*].defer_loading"),
+    ("responses", {"input": [{"role": "assistant", "phase": "commentary", "content": "a"}, HI]}, "input[*].phase"),
+    ("responses", {"input": [HI, {"type": "agent_message", "author": "/a", "content": []}]}, "input[*]:agent_message"),
+    ("messages", {"tools": [TOOL | {"defer_loading": True}]}, "tools[*].defer_loading"),
+    ("messages", {"tools": [TOOL | {"allowed_callers": ["code_execution_20260521"]}]}, "tools[*].allowed_callers"),
+    ("messages", {"thinking": {"type": "between_tools"}}, "thinking.type"),
+    ("messages", {"thread": {"type": "create"}}, "thread"),
+]
+
+
+@pytest.mark.parametrize(("caller", "fields", "name"), SAID)
+def test_nothing_vanishes_without_a_word(caller: str, fields: JSON, name: str) -> None:
+    body = (of_messages(HI) if caller == "messages" else {"model": "m", "input": "q"}) | fields
+    for upstream in SHAPES.keys() - {caller}:
+        carried = Carried(caller, upstream, body)
+        assert name in carried.dropped + carried.adapted
+
+
+def test_what_a_namespace_says_is_said_of_its_tools() -> None:
+    group = {"type": "namespace", "name": "crm", "description": "Never write.", "tools": [FUNCTION | {"description": "Gets one."}]}
+    for upstream in ("chat", "messages"):
+        carried = Carried("responses", upstream, {"model": "m", "input": "q", "tools": [group]})
+        assert "Never write.\\n\\nGets one." in carried.text
+
+
+def test_a_format_without_a_schema() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "o", "strict": True}}
+    carried = Carried("chat", "responses", {"model": "m", "messages": [HI], "response_format": form})
+    assert carried.body["text"]["format"]["schema"]["type"] == "object"
+    assert carried.body["text"]["format"]["strict"] is False
+    assert carried.adapted == ["response_format"]

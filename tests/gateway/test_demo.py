@@ -1,0 +1,135 @@
+"""The demo models, as a newcomer tries them through each API: tools with arguments of their schema, structured output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from ..scripted import Provider, respond
+from .inside import Inside, inside_once
+from .wire import request
+
+CONFIG = "listeners: [{type: model, address: 127.0.0.1}]\nmodel_providers: [{model: demo/*}]"
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"},
+        "unit": {"enum": ["C", "F"]},
+        "days": {"type": "integer", "minimum": 3},
+        "place": {"type": "object", "properties": {"zip": {"type": "string"}}, "required": ["zip"]},
+        "more": {"type": "string"},
+    },
+    "required": ["city", "unit", "days", "place"],
+    "additionalProperties": False,
+}
+FILLED = {"city": "demo", "unit": "C", "days": 3, "place": {"zip": "demo"}}
+HI = [{"role": "user", "content": "Good morning"}]
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("/v1/chat/completions", {"messages": HI}),
+    "messages": ("/v1/messages", {"messages": HI, "max_tokens": 100}),
+    "responses": ("/v1/responses", {"input": HI}),
+}
+
+
+async def ask(shape: str, model: str, stream: bool = False, **more: Any) -> bytes:
+    path, body = ASKED[shape]
+    with Provider(lambda asked: [respond({})]) as provider:
+        async with (
+            Inside(CONFIG, provider) as gateway,
+            gateway.call(request(path, body | {"model": model, "stream": stream} | more)) as caller,
+        ):
+            status, headers = await caller.head()
+            assert status == 200
+            return await caller.body(headers)
+
+
+def tools(shape: str, *names: str) -> list[dict[str, Any]]:
+    if shape == "messages":
+        return [{"name": name, "input_schema": SCHEMA} for name in names]
+    functions = [{"name": name, "parameters": SCHEMA} for name in names]
+    return [{"type": "function", "function": each} if shape == "chat" else {"type": "function", **each} for each in functions]
+
+
+def call_of(shape: str, answer: dict[str, Any]) -> tuple[str, Any]:
+    if shape == "chat":
+        call = answer["choices"][0]["message"]["tool_calls"][0]["function"]
+        return call["name"], orjson.loads(call["arguments"])
+    if shape == "messages":
+        block = answer["content"][-1]
+        return block["name"], block["input"]
+    item = answer["output"][-1]
+    return item["name"], orjson.loads(item["arguments"])
+
+
+@pytest.mark.parametrize("shape", ASKED)
+@inside_once
+async def test_a_tool_gets_what_its_schema_requires(shape: str) -> None:
+    answer = orjson.loads(await ask(shape, "demo/tool", tools=tools(shape, "weather", "other")))
+    assert call_of(shape, answer) == ("weather", FILLED)
+    assert orjson.dumps("C").decode() in (await ask(shape, "demo/tool", stream=True, tools=tools(shape, "weather"))).decode().replace(
+        "\\", ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "choice"),
+    [
+        ("chat", {"type": "function", "function": {"name": "other"}}),
+        ("messages", {"type": "tool", "name": "other"}),
+        ("responses", {"type": "function", "name": "other"}),
+    ],
+)
+@inside_once
+async def test_the_tool_that_must_be_called(shape: str, choice: dict[str, Any]) -> None:
+    answer = orjson.loads(await ask(shape, "demo/tool", tools=tools(shape, "weather", "other"), tool_choice=choice))
+    assert call_of(shape, answer)[0] == "other"
+    assert b"no tool to call" in await ask(
+        shape, "demo/tool", tools=tools(shape, "weather"), tool_choice={"chat": "none", "messages": {"type": "none"}}.get(shape, "none")
+    )
+
+
+@inside_once
+async def test_custom_tools_are_seen() -> None:
+    custom = {"name": "patch", "description": "Patches."}
+    answer = orjson.loads(await ask("chat", "demo/tool", tools=[{"type": "custom", "custom": custom}]))
+    call = answer["choices"][0]["message"]["tool_calls"][0]
+    assert (call["type"], call["custom"]) == ("custom", {"name": "patch", "input": "demo"})
+    answer = orjson.loads(await ask("responses", "demo/tool", tools=[{"type": "custom", **custom}]))
+    item = answer["output"][-1]
+    assert (item["type"], item["name"], item["input"]) == ("custom_tool_call", "patch", "demo")
+
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "chat": {"response_format": {"type": "json_schema", "json_schema": {"name": "o", "schema": SCHEMA}}},
+    "messages": {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
+    "responses": {"text": {"format": {"type": "json_schema", "name": "o", "schema": SCHEMA}}},
+}
+
+
+@pytest.mark.parametrize("shape", ASKED)
+@inside_once
+async def test_an_echo_with_a_schema(shape: str) -> None:
+    answer = orjson.loads(await ask(shape, "demo/echo", **FORMATS[shape]))
+    text = {
+        "chat": lambda: answer["choices"][0]["message"]["content"],
+        "messages": lambda: answer["content"][0]["text"],
+        "responses": lambda: answer["output"][-1]["content"][0]["text"],
+    }[shape]()
+    said = "Good morning"
+    assert orjson.loads(text) == {"city": said, "unit": "C", "days": 3, "place": {"zip": said}, "more": said}
+
+
+@inside_once
+async def test_an_echo_as_an_object() -> None:
+    answer = orjson.loads(await ask("chat", "demo/echo", response_format={"type": "json_object"}))
+    assert orjson.loads(answer["choices"][0]["message"]["content"]) == {"text": "Good morning"}
+
+
+@inside_once
+async def test_two_answers_have_two_ids() -> None:
+    ids = {
+        orjson.loads(await ask("chat", "demo/tool", tools=tools("chat", "f")))["choices"][0]["message"]["tool_calls"][0]["id"] for _ in "ab"
+    }
+    assert len(ids) == 2
