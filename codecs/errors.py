@@ -51,6 +51,10 @@ KINDS: dict[str, Kind] = {
 }
 
 
+NO_THREAD = "thread_unsupported_request"
+"""For messages callers: the vendor's SDKs send the whole history instead, once they are told so in `error.details`."""
+
+
 def _sound(text: str) -> str:
     """Half a character, which a caller can send, is nothing that every JSON reader takes back."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
@@ -120,7 +124,9 @@ class GatewayError(Exception):
         message = self.message
         if self.param and self.param not in message:
             message = f"{message} ({self.param})"
-        error = {"type": KINDS[self.kind].messages_type, "message": message}
+        error: dict[str, Any] = {"type": KINDS[self.kind].messages_type, "message": message}
+        if self.code == NO_THREAD:
+            error["details"] = {"error_code": self.code}
         return {"type": "error", "error": error, "request_id": request_id}
 
     def body(self, shape: str, request_id: str | None) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import Unsupported
+from ..errors import NO_THREAD, Unsupported
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
 from ..reasoning import hand_over
@@ -49,7 +49,8 @@ def _refuse(request: Request, fields: Fields) -> None:
     thread = fields.members("thread")
     if thread is not None:
         if thread.get("type") != "create":
-            raise Unsupported("thread is not supported by the selected model: its history is not here", param="thread")
+            message = "thread is not supported by the selected model: its history is not here"
+            raise Unsupported(message, param="thread", code=NO_THREAD)
         request.ledger.drop(("thread",))
     if fields.take("compaction") not in (None, {}):
         raise Unsupported("compaction is not supported by the selected model", param="compaction")

@@ -103,7 +103,7 @@ def error_kind(error: errors.GatewayError) -> str:
     """The name of an attempt's failure: `timeout_idle`, `refused`, or the kind of error that the upstream reported."""
     if isinstance(error, errors.Timeout):
         return f"timeout_{error.timer}"
-    if error.code == "upstream_auth_failed":  # its kind is bad_gateway, since the caller's key is not at fault
+    if error.code == "upstream_auth_failed":  # not of the caller's key
         return "authentication"
     if isinstance(error, errors.Answered) or type(error) in (errors.GatewayError, errors.UpstreamFault):
         return error.kind

@@ -106,7 +106,8 @@ def _messages(stage: Stage, upstream: str, streamed: bool) -> Any:
     else:
         answer = stage.ant.messages.create(model=f"{upstream}/m", max_tokens=9000, messages=ASK)
     content = [{key: value for key, value in block.to_dict().items() if key != "id" and value is not None} for block in answer.content]
-    usage = {key: value for key, value in answer.usage.to_dict().items() if value is not None}
+    # a stream's usage names the tier before the upstream has said it, or not at all
+    usage = {key: value for key, value in answer.usage.to_dict().items() if value is not None and key != "service_tier"}
     return content, answer.stop_reason, answer.stop_sequence, usage, answer.model
 
 

@@ -42,6 +42,7 @@ KINDS = {
     "bad_request": ((400, "invalid_request_error"), (400, "invalid_request_error")),
     "auth": ((401, "invalid_request_error"), (401, "authentication_error")),
     "permission": ((403, "invalid_request_error"), (403, "permission_error")),
+    "upstream_auth": ((403, "invalid_request_error"), (403, "permission_error")),
     "not_found": ((404, "invalid_request_error"), (404, "not_found_error")),
     "rate_limit": ((429, "rate_limit_error"), (429, "rate_limit_error")),
     "server": ((500, "server_error"), (500, "api_error")),

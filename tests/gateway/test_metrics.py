@@ -98,7 +98,7 @@ CASES = {
         ONCE[:-1] + ", fallback_models: [up/good]}",
     ),
     "a wrong key": Case(
-        [error(401, "invalid_request_error", "invalid_api_key")], {f"{ERRORS}{{kind=authentication}}": 1}, ONCE, status=502
+        [error(401, "invalid_request_error", "invalid_api_key")], {f"{ERRORS}{{kind=authentication}}": 1}, ONCE, status=403
     ),
     "too many requests": Case([error(429, "rate_limit_error")], {f"{ERRORS}{{kind=rate_limit}}": 1}, ONCE, status=429),
     "no answer in time": Case(

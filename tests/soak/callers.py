@@ -27,8 +27,8 @@ RAW = {  # operations that are carried as they are, with a model
     "/v1/audio/speech": {"input": "PROMPT", "voice": "a"},
     "/v1/audio/transcriptions": {},
 }
-FORM = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
-FORM += b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n%b\r\n--x--\r\n'
+FORM = b'--the-boundary\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
+FORM += b'--the-boundary\r\nContent-Disposition: form-data; name="file"\r\n\r\n%b\r\n--the-boundary--\r\n'
 
 
 @dataclass(eq=False)
@@ -107,7 +107,7 @@ def raw(number: int, chance: random.Random) -> Ask:
         asked.body = orjson.dumps({"model": model, **body})
     else:
         asked.body = FORM % (model.encode(), text.encode() + chance.randbytes(chance.randint(1, 100_000)))
-        asked.content_type = "multipart/form-data; boundary=x"
+        asked.content_type = "multipart/form-data; boundary=the-boundary"
     return asked
 
 
