@@ -84,7 +84,7 @@ class Splitter:
         """The end of the stream: the pending event if it is whole. To be called once."""
         pending = (self._start or b"") + bytes(self._long) + self._tail
         frame = _parsed(pending)
-        if _is_whole(frame[1]):
+        if is_whole(frame[1]):
             return [frame]
         self.leftover = any(line and line[:1] != b":" for line in pending.split(b"\n"))
         return []
@@ -179,7 +179,8 @@ def _parsed(block: bytes) -> Frame:
     return kind, b"\n".join(data)
 
 
-def _is_whole(data: bytes) -> bool:
+def is_whole(data: bytes) -> bool:
+    """Whether an event's data is what an event may hold: JSON, or the mark of the end."""
     if data.strip() == b"[DONE]":
         return True
     try:

@@ -28,7 +28,7 @@ class _OverConversations(Handler):
         self.owner = self.services.owner(self.services.access.admit(credential), credential)
 
     @property
-    def kept(self) -> Kept:
+    def conversations(self) -> Kept:
         return self.services.state.conversations
 
     async def object(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Conversations(_OverConversations):
         body = await self.object()
         given = body.get("items")
         items = [] if given is None else _items(given)
-        made = await self.kept.create(self.owner, items, _metadata(body))
+        made = await self.conversations.create(self.owner, items, _metadata(body))
         self.write(made.shown())
 
 
@@ -54,20 +54,20 @@ class One(_OverConversations):
     """GET, POST and DELETE /v1/conversations/{id}."""
 
     async def get(self, id: str) -> None:
-        self.write((await self.kept.find(self.owner, id)).shown())
+        self.write((await self.conversations.find(self.owner, id)).shown())
 
     async def post(self, id: str) -> None:
-        conversation = await self.kept.find(self.owner, id)
+        conversation = await self.conversations.find(self.owner, id)
         body = await self.object()
         if "metadata" not in body:
             raise errors.Missing("`metadata` is required.", param="metadata")
         conversation.metadata = _metadata(body)
-        await self.kept.update(self.owner, conversation)
+        await self.conversations.update(self.owner, conversation)
         self.write(conversation.shown())
 
     async def delete(self, id: str) -> None:
-        await self.kept.find(self.owner, id)
-        await self.kept.delete(self.owner, id)
+        await self.conversations.find(self.owner, id)
+        await self.conversations.delete(self.owner, id)
         self.write({"id": id, "object": "conversation.deleted", "deleted": True})
 
 
@@ -75,32 +75,32 @@ class Items(_OverConversations):
     """GET and POST /v1/conversations/{id}/items."""
 
     async def get(self, id: str) -> None:
-        await self.kept.find(self.owner, id)
-        self.write(lists.page(self, [listed(item) for _, item in await self.kept.items(self.owner, id)]))
+        await self.conversations.find(self.owner, id)
+        self.write(lists.page(self, [listed(item) for _, item in await self.conversations.items(self.owner, id)]))
 
     async def post(self, id: str) -> None:
-        await self.kept.find(self.owner, id)
-        added = await self.kept.add(self.owner, id, _items((await self.object()).get("items")))
+        await self.conversations.find(self.owner, id)
+        added = await self.conversations.add(self.owner, id, _items((await self.object()).get("items")))
         self.write(lists.whole([listed(item) for item in added]))
 
 
 class OneItem(_OverConversations):
     """GET and DELETE /v1/conversations/{id}/items/{item_id}."""
 
-    async def _found(self, id: str, item_id: str) -> tuple[Conversation, int, Item]:
-        conversation = await self.kept.find(self.owner, id)
-        for number, item in await self.kept.items(self.owner, id):
+    async def _item(self, id: str, item_id: str) -> tuple[Conversation, int, Item]:
+        conversation = await self.conversations.find(self.owner, id)
+        for number, item in await self.conversations.items(self.owner, id):
             if item["id"] == item_id:
                 return conversation, number, item
         raise errors.NotFound(f"Item with id '{item_id[:256]}' not found.")
 
     async def get(self, id: str, item_id: str) -> None:
-        _, _, item = await self._found(id, item_id)
+        _, _, item = await self._item(id, item_id)
         self.write(listed(item))
 
     async def delete(self, id: str, item_id: str) -> None:
-        conversation, number, _ = await self._found(id, item_id)
-        await self.kept.remove(self.owner, id, number)
+        conversation, number, _ = await self._item(id, item_id)
+        await self.conversations.remove(self.owner, id, number)
         self.write(conversation.shown())
 
 

@@ -38,7 +38,7 @@ class _OverState(Serving):
         credential = travel.credential(self.request.headers, "responses")
         name = services.access.admit(credential)
         self.owner = services.owner(name, credential)
-        found = await services.state.found(self.owner, id)
+        found = await services.state.find(self.owner, id)
         if isinstance(found, Record):
             return found
         keeper = self._keeper(found)

@@ -252,7 +252,7 @@ def _load(given: argparse.Namespace) -> int:
         print(f"dragoman load: {error}", file=sys.stderr)
         return 2
     if given.json:
-        print(orjson.dumps({"plan": plan.told(), **result}, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps({"plan": plan.summary(), **result}, option=orjson.OPT_INDENT_2).decode())
     else:
-        print(load_report.text(plan.told(), result))
+        print(load_report.text(plan.summary(), result))
     return 1 if result["errors"] or not result["total"]["requests"] else 0

@@ -33,7 +33,7 @@ def decode_request(body: dict[str, Any]) -> Request:
     _thinking(request, fields)
     _sampling(request, fields)
     _account(request, fields)
-    _as_given(request, fields)
+    _unchanged(request, fields)
     fields.report(request.ledger)
     return request
 
@@ -196,7 +196,7 @@ def _account(request: Request, fields: Fields) -> None:
     request.set("prompt_cache_retention", fields.text("prompt_cache_retention"))
 
 
-def _as_given(request: Request, fields: Fields) -> None:
+def _unchanged(request: Request, fields: Fields) -> None:
     """What is an object of its own, and understood where it arrives."""
     for name in ("moderation", "prediction"):
         request.set(name, fields.take(name) or None)

@@ -135,7 +135,7 @@ class _Turns:
                 refusal += part.text
             else:
                 for content in self._writer.text_only([part]):
-                    text = self._said(text, content["text"], part, before)
+                    text = self._joined(text, content["text"], part, before)
                 if isinstance(part, TextPart):
                     extra |= self._writer.sealed(part)
             before = part
@@ -152,7 +152,7 @@ class _Turns:
         self.messages.append(message)
         self._answers = len(self.messages) if calls else None
 
-    def _said(self, text: str | None, more: str, part: Part, before: Part | None) -> str:
+    def _joined(self, text: str | None, more: str, part: Part, before: Part | None) -> str:
         """Texts that follow each other in one message are one; what stood apart stays so."""
         if not text:
             return more

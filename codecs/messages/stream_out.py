@@ -202,7 +202,7 @@ class _Blocks:
     def _stop(self, event: Stop) -> None:
         self._end_refusal()
         for id in self._unsourced:
-            self._found(id, self._cited)
+            self._show_sources(id, self._cited)
             self._cited = {}  # which search found what is not known
         self._advance()
         self._end()
@@ -235,12 +235,12 @@ class _Blocks:
         opening = {"type": "server_tool_use", "id": id, "name": "web_search", "input": {}}
         self._server(opening, jsontext.dumps({"query": event.query}).decode())
         if event.sources:
-            self._found(id, {url: url for url in event.sources})
+            self._show_sources(id, {url: url for url in event.sources})
         else:
             self._unsourced.append(id)
         self._advance()
 
-    def _found(self, id: str, titles: dict[str, str]) -> None:
+    def _show_sources(self, id: str, titles: dict[str, str]) -> None:
         """titles: by URL."""
         result = {"type": "web_search_result", "page_age": None, "encrypted_content": ENVELOPE}
         found = [result | {"url": url, "title": title} for url, title in titles.items()]

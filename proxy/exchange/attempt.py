@@ -262,7 +262,7 @@ class Attempt:
         exchange, candidate = self.exchange, self.candidate
         self._asked = await bodies.apart(exchange.body, self._decoded_request)
         seals = exchange.services.state.seals
-        if not seals.kept or not candidate.speaks.recalls(self.capabilities):
+        if not seals.enabled or not candidate.speaks.recalls(self.capabilities):
             return
         history = History(self._asked)
         if history.lacking:

@@ -35,17 +35,17 @@ class KeptLane(BytesLane):
         self._kept = 0  # bytes of them
 
     def feed(self, chunk: bytes) -> bytes:
-        out = [self._told(frame) for frame in self._splitter.feed(chunk) if not self.ended]
+        out = [self._rewritten(frame) for frame in self._splitter.feed(chunk) if not self.ended]
         return b"".join(out)
 
     def finish(self, clean: bool) -> bytes:
-        out = [self._told(frame) for frame in self._splitter.finish() if not self.ended]
+        out = [self._rewritten(frame) for frame in self._splitter.finish() if not self.ended]
         self.ended = True
         if self.error is None and self._last is None:
             self.break_off(errors.Truncated(INTERRUPTED))
         return b"".join(out)
 
-    def _told(self, frame: Frame) -> bytes:
+    def _rewritten(self, frame: Frame) -> bytes:
         name, data = frame
         if data.strip() == b"[DONE]":
             return b""

@@ -20,7 +20,7 @@ from ...codecs import events as ev
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
-from ...codecs.sse import Splitter
+from ...codecs.sse import Splitter, is_whole
 from ...codecs.usage import Usage
 from ..memory.answers import response_id, response_in
 
@@ -108,7 +108,7 @@ class BytesLane:
         feed = observer.feed
         frames = self._splitter.feed(chunk)
         for frame in frames:
-            if frame[1][-1:] != b"}" and not _is_sound(frame[1]):
+            if frame[1][-1:] != b"}" and not is_whole(frame[1]):
                 self.events += frames.index(frame)
                 return self._garbled(chunk, frame[1])
             feed(frame)
@@ -255,17 +255,6 @@ class NativeLane(BytesLane):
         self.events -= self._kept_back
         self.break_off(error)
         return super().close()
-
-
-def _is_sound(data: bytes) -> bool:
-    """Whether an event's data is what an event may hold: JSON, or the mark of the end."""
-    if data.strip() == b"[DONE]":
-        return True
-    try:
-        jsontext.loads(data)
-    except ValueError:
-        return False
-    return True
 
 
 class Extent:

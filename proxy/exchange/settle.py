@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..keys.cost import cost
-from ..routing.router import Candidate, told
+from ..routing.router import Candidate, described
 from ..telemetry import log as journal
 from ..telemetry.account import LEFT, LONGEST_MODEL, Account, Call, Target, error_kind, failure
 
@@ -118,7 +118,7 @@ def _target(candidate: Candidate) -> Target:
         host=parts.hostname or "",
         port=parts.port or (443 if parts.scheme == "https" else 80),
         reason=candidate.reason,
-        explained=told(candidate),
+        explained=described(candidate),
     )
 
 

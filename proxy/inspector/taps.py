@@ -24,7 +24,7 @@ import orjson
 from ...codecs import events as ev
 from ...codecs.shape import Decoder
 from ...codecs.sse import Frame
-from ..routing.router import told
+from ..routing.router import described
 from ..telemetry import log as journal
 from ..telemetry.account import Account, error_kind
 from . import redaction as redact
@@ -173,7 +173,7 @@ class Tap:
     def events(self, found: list[ev.Event]) -> None:
         at = self._ms()
         for event in found:
-            said = _said(event)
+            said = _shown(event)
             text = redact.text(said) if self.content else redact.form(said)
             self.record("hub", "event", type(event).__name__, 0, redact.cut(text), at)
 
@@ -201,7 +201,7 @@ class Tap:
         return WatchedCaller(caller, self)
 
     def attempt(self, attempt: Attempt) -> AttemptTap:
-        entry: dict[str, Any] = {"upstream": attempt.candidate.name, "why": told(attempt.candidate), "at": self._ms()}
+        entry: dict[str, Any] = {"upstream": attempt.candidate.name, "why": described(attempt.candidate), "at": self._ms()}
         self._attempts.append(entry)
         self._row_of(attempt)
         return AttemptTap(self, attempt, entry)
@@ -275,7 +275,7 @@ class AttemptTap:
         self._tap.attempt_ended(self._attempt, self._entry)
 
 
-def _said(event: ev.Event) -> dict[str, Any]:
+def _shown(event: ev.Event) -> dict[str, Any]:
     """A hub event as a dict."""
     if isinstance(event, ev.Fault):
         return {"error": {"kind": event.error.kind, "code": event.error.code, "message": event.error.message}}

@@ -115,7 +115,7 @@ def _quantiles(figures: dict[str, float] | None) -> str:
 
 
 def text(plan: dict[str, Any], result: dict[str, Any]) -> str:
-    """The report as text. plan: Plan.told()."""
+    """The report as text. plan: Plan.summary()."""
     kind = "whole answers" if plan["whole"] else "streams"
     pace = f" at {plan['rate']:g} events/s each" if plan["rate"] else ""
     lines = [

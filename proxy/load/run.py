@@ -58,7 +58,7 @@ class Plan:
     size: int = 0
     whole: bool = False
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """The plan for the report, without the key."""
         return asdict(self) | {"key": None, "words": self.asked_words}
 

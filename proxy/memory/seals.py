@@ -34,7 +34,7 @@ class Seals:
         self._writes: set[asyncio.Task[None]] = set()
 
     @property
-    def kept(self) -> bool:
+    def enabled(self) -> bool:
         return self._ttl > 0
 
     def keep(self, owner: str, key: str, note: bytes) -> None:

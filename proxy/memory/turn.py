@@ -73,7 +73,7 @@ class State:
     def doubt(self) -> None:
         self._doubtful = True
 
-    async def found(self, owner: str, id: str) -> Record | Native | None:
+    async def find(self, owner: str, id: str) -> Record | Native | None:
         """The record for GET, with its response object; marked failed when the gateway that ran it has died."""
         with patience():
             record = await self.records.whole(owner, id)

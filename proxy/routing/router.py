@@ -196,7 +196,7 @@ class Router:
         for number, place in enumerate(plan.places, 1):
             for candidate in place:
                 note = notes.get((self.mark(candidate.provider), candidate.model))
-                lines.append(f"{number}. {told(candidate, shared=len(place) > 1)}" + (f"; {note}" if note else ""))
+                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}" + (f"; {note}" if note else ""))
         return lines
 
     # ---- plans ----
@@ -329,7 +329,7 @@ def _nobody(asked: str) -> NoCandidate:
     return NoCandidate(message, "no declared model, alias or wildcard answers to this name")
 
 
-def told(candidate: Candidate, *, shared: bool = False) -> str:
+def described(candidate: Candidate, *, shared: bool = False) -> str:
     """A candidate as text: its name, API, URL, reason, and whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
     parts = [f"{candidate.speaks.api} {candidate.url}", candidate.reason, _key_state(candidate.provider)]

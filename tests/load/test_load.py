@@ -83,7 +83,7 @@ def test_keys_go_as_the_sdks_send_them_and_into_no_report() -> None:
         assert provider.requests[0].target == "/v1/messages"
     assert set(found["errors"]) == {"status 401"}
     assert "secret" not in repr(found)
-    assert "secret" not in repr(load.Plan(provider.url, key="sk-ant-secret").told())
+    assert "secret" not in repr(load.Plan(provider.url, key="sk-ant-secret").summary())
 
 
 DELTA = chunk(sse({"choices": [{"index": 0, "delta": {"content": "one two "}}]}))
