@@ -35,7 +35,7 @@ from . import callers
 from .callers import PATIENCE, Ask, Callers, Connection, Manner
 from .faults import Played
 from .gateway import Soaked, configuration, free_ports
-from .judge import CUT, NONE, WHOLE, Heard, judge, outcome
+from .judge import NONE, WHOLE, Heard, judge
 from .provider import MARK, Provider
 from .weather import CALM, KINDS, Weather
 
@@ -237,7 +237,7 @@ class Soak:
             self.outcomes["left"] += 1
             return
         try:
-            if asked.harmed and asked.final is None and outcome(asked.heard, asked.shape, asked.stream)[0] in (NONE, CUT):
+            if asked.harmed and asked.final is None and not asked.heard.whole:
                 self.outcomes["harmed"] += 1
                 return
             if asked.final is not None:
