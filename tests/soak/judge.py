@@ -29,6 +29,11 @@ class Heard:
     body: bytes = b""
     ended: bool = False
 
+    @property
+    def whole(self) -> bool:
+        """Whether a frame says so: the connection of a process that is killed is closed in order, too."""
+        return self.ended and self.headers is not None and not {"content-length", "transfer-encoding"}.isdisjoint(self.headers)
+
 
 def outcome(heard: Heard, shape: str, stream: bool) -> tuple[str, Content | None]:
     """How it ended for the caller, and what it holds if it looks whole. shape: "" for what is not looked into."""

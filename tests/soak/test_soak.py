@@ -35,7 +35,7 @@ from . import callers
 from .callers import PATIENCE, Ask, Callers, Connection, Manner
 from .faults import Played
 from .gateway import Soaked, configuration, free_ports
-from .judge import CUT, NONE, WHOLE, Heard, judge, outcome
+from .judge import NONE, WHOLE, Heard, judge
 from .provider import MARK, Provider
 from .weather import CALM, KINDS, Weather
 
@@ -68,7 +68,7 @@ class Soak:
         self._numbers = 0
         self._begun: set[str] = set()
         self._ledger: dict[str, float] = {}  # how the metrics differ from the log, since workers were killed
-        self._killed = False
+        self._killed = self._killing = False  # in this round; at this moment
         self.weather = Weather(soaked, server, random.Random(f"{SEED}/weather"), configured, self._harm)
         self.plateaus: list[dict[int, tuple[float, int]]] = []
 
@@ -100,9 +100,9 @@ class Soak:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), 0.05)
 
-    def _harm(self) -> None:
-        """A worker is killed: what is under way may end anyhow, and what is over may have lost its line."""
-        self._killed = True
+    def _harm(self, killing: bool) -> None:
+        """A process is being killed: what is under way may end anyhow, and what is over may have lost its line."""
+        self._killing, self._killed = killing, True
         for asked in self.asks.values():
             asked.harmed = True
         for connection in self.callers.connections:
@@ -233,11 +233,12 @@ class Soak:
 
     def _judge(self, asked: Ask, attempts: list[Played]) -> None:
         line = asked.seen[0] if asked.seen else None
+        asked.harmed |= self._killing
         if asked.left:
             self.outcomes["left"] += 1
             return
         try:
-            if asked.harmed and asked.final is None and outcome(asked.heard, asked.shape, asked.stream)[0] in (NONE, CUT):
+            if asked.harmed and asked.final is None and not asked.heard.whole:
                 self.outcomes["harmed"] += 1
                 return
             if asked.final is not None:

@@ -21,13 +21,13 @@ KINDS = ("reload", "reload_broken", "kill", "restart", "freeze")
 
 @dataclass
 class Weather:
-    """configured: another configuration. killed: called when a worker is about to be killed, and when it is gone."""
+    """configured: another configuration. killing: called with True when a process is about to be killed, with False when it is gone."""
 
     soaked: Soaked
     server: Server
     chance: random.Random
     configured: Callable[[], str]
-    killed: Callable[[], None]
+    killing: Callable[[bool], None]
 
     async def blow(self, kinds: tuple[str, ...], over: asyncio.Event) -> None:
         """One incident after the other, until it is over; then everything works."""
@@ -53,11 +53,11 @@ class Weather:
         if len(children) < PROCESSES:
             return  # the last one that was killed is not replaced yet
         pid = self.chance.choice(children)
-        self.killed()
+        self.killing(True)
         os.kill(pid, signal.SIGKILL)
         while alive(pid):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
-        self.killed()
+        self.killing(False)
 
     async def restart(self) -> None:
         await asyncio.to_thread(self.server.stop)
