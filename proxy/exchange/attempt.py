@@ -88,6 +88,10 @@ class Attempt:
         self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
 
     @cached_property
+    def _heavy(self) -> bool:
+        return bodies.heavy(self.exchange.body)
+
+    @cached_property
     def spent(self) -> Usage | None:
         """The tokens of an answer that is over, in however broken a way. To be asked then, not before."""
         return used(self)
@@ -111,7 +115,10 @@ class Attempt:
     async def _prepare(self) -> None:
         """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
         exchange, candidate = self.exchange, self.candidate
-        url, body = await bodies.apart(exchange.body, self._question)
+        if self.same_shape and not self.lessons:  # bytes are put together, nothing is translated
+            url, body = self._question()
+        else:
+            url, body = await bodies.apart(self._heavy, self._question)
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
             url,
@@ -260,7 +267,7 @@ class Attempt:
     async def _decode(self) -> None:
         """Read what is asked, with what the caller did not bring of it: reasoning and signatures that belong to its tool calls."""
         exchange, candidate = self.exchange, self.candidate
-        self._asked = await bodies.apart(exchange.body, self._decoded_request)
+        self._asked = await bodies.apart(self._heavy, self._decoded_request)
         seals = exchange.services.state.seals
         if not seals.enabled or not candidate.speaks.recalls(self.capabilities):
             return
@@ -595,7 +602,7 @@ class Attempt:
                     self._rewritten = EVENTS
             await self._answer(body)
         else:
-            collector, answer = await bodies.apart(body, partial(self._collected, value))
+            collector, answer = await bodies.apart(bodies.heavy(body), partial(self._collected, value))
             if self.exchange.turn is not None:
                 await self.exchange.turn.keep_whole(collector, self.candidate)
             self._keep_seals()
@@ -605,7 +612,7 @@ class Attempt:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = await bodies.apart(body, lambda: lane.replay(self._decoded(value)))
+        out = await bodies.apart(bodies.heavy(body), lambda: lane.replay(self._decoded(value)))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error

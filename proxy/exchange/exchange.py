@@ -333,7 +333,7 @@ class Exchange:
                     raise
             if not counts:
                 headers = self.own_headers() | {"x-dragoman-upstream": candidate.name, "x-dragoman-estimate": "true"}
-                body = counting.answer(self, await bodies.apart(self.body, partial(counting.estimated, self)))
+                body = counting.answer(self, await bodies.apart(bodies.heavy(self.body), partial(counting.estimated, self)))
                 await self.client.answer(200, headers | {"content-type": "application/json"}, body)
                 return
         raise _verdict(failed)

@@ -16,9 +16,9 @@ from ...codecs import bulk, errors, splice
 _T = TypeVar("_T")
 
 PIECE = 32 * 1024  # bytes; smaller reads are joined as they arrive
-AT_ONCE = 512 * 1024  # bytes of a body that is parsed in one iteration of the loop
+AT_ONCE = 1024 * 1024  # bytes of a body that is parsed in one iteration of the loop
 SHORT = 64 * 1024  # bytes of a body that is always translated in one iteration of the loop
-DENSE = 2000  # opening braces up to which a longer body is, too
+DENSE = 4000  # opening braces up to which a longer body is, too
 _apart = ThreadPoolExecutor(2, "translation")  # starts its threads on first use, hence after the fork
 
 
@@ -92,17 +92,22 @@ def _overloaded() -> errors.Overloaded:
 
 async def scan(body: bytes, most: int) -> splice.Scan:
     """splice.scan, in steps that yield to the loop for a large body. most: JSON values. Raises as splice.scan does, and TooLarge."""
-    if len(body) <= AT_ONCE and len(body) <= most:  # a body has fewer values than bytes
+    if len(body) <= min(AT_ONCE, 2 * most):  # a value takes two bytes at least
         return splice.scan(body)
     return await in_steps(bulk.scan(body, most))
 
 
-async def apart(body: bytes, work: Callable[[], _T]) -> _T:
-    """Return `work()`, the translation of a parsed body. Long work runs in a thread, so that the loop runs every 5 ms.
+def heavy(body: bytes) -> bool:
+    """Whether the translation of a body may take long.
 
-    An object takes up to 12 us to translate: 64 kB of the shortest, or DENSE of them, block the loop for about 30 ms at most.
+    An object takes up to 12 us to translate: 64 kB of the shortest, or DENSE of them, block the loop for less than 50 ms.
     """
-    if len(body) <= SHORT or (len(body) <= AT_ONCE and body.count(b"{") <= DENSE):
+    return len(body) > SHORT and (len(body) > AT_ONCE or body.count(b"{") > DENSE)
+
+
+async def apart(heavy: bool, work: Callable[[], _T]) -> _T:
+    """Return `work()`. Heavy work runs in a thread, so that the loop runs every 5 ms."""
+    if not heavy:
         return work()
     return await asyncio.get_running_loop().run_in_executor(_apart, work)
 

@@ -148,16 +148,16 @@ PATHS = ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embedding
 @pytest.mark.parametrize("path", PATHS)
 @inside_once
 async def test_the_values_of_a_body_are_bounded(path: str) -> None:
-    async with Inside(UNREACHABLE + "\nlimits: {max_values: 1000}") as gateway, gateway.call(request(path, values(1200))) as caller:
+    async with Inside(UNREACHABLE + "\nlimits: {max_values: 500}") as gateway, gateway.call(request(path, values(1200))) as caller:
         status, value = await answered(caller)
         assert status == 413
-        assert "1000 JSON values" in value["error"]["message"]
+        assert "500 JSON values" in value["error"]["message"]
 
 
 def test_a_large_body_is_read_in_many_steps() -> None:
     """And a small one at once."""
-    large = values(400_000)
-    steps = sum(1 for _ in bulk.scan(large, 500_000))
+    large = values(800_000)
+    steps = sum(1 for _ in bulk.scan(large, 1_000_000))
     assert steps > len(large) // bulk.SLICE
 
     async def turns(body: bytes) -> int:
@@ -170,7 +170,7 @@ def test_a_large_body_is_read_in_many_steps() -> None:
                 await asyncio.sleep(0)
 
         counting = asyncio.create_task(count())
-        await bodies.scan(body, 500_000)
+        await bodies.scan(body, 1_000_000)
         counting.cancel()
         return counted
 
