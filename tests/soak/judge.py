@@ -54,9 +54,19 @@ def outcome(heard: Heard, shape: str, stream: bool) -> tuple[str, Content | None
     return WHOLE, STREAMED[shape](events)
 
 
-def judge(heard: Heard, shape: str, stream: bool, attempts: Sequence[Played], line: Line | None, may_be: Sequence[int] = ()) -> str:
-    """How it ended. may_be: statuses below 500 that the caller's own doing explains."""
+def judge(
+    heard: Heard,
+    shape: str,
+    stream: bool,
+    attempts: Sequence[Played],
+    line: Line | None,
+    may_be: Sequence[int] = (),
+    lost: bool = False,
+) -> str:
+    """How it ended. may_be: statuses below 500 that the caller's own doing explains. lost: the line went with a process that was killed."""
     found, content = outcome(heard, shape, stream)
+    if lost and found != WHOLE:
+        return found
     if found == WHOLE:
         assert content in [attempt.content for attempt in attempts], "it looks whole, and the upstream sent no such answer whole"
         assert line is None or "error" not in line, "the log knows of an error that the caller does not see"
