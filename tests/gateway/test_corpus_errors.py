@@ -71,7 +71,7 @@ def _script(request: Request) -> list[Any]:
     recording = RECORDINGS[request.json["model"]]
     if recording.content_type == "text/event-stream":
         return [stream_head(recording.status), chunk(recording.body), LAST_CHUNK]
-    return [respond(recording.body, recording.status, content_type=recording.content_type), close]
+    return [respond(recording.body, recording.status, content_type=recording.content_type, connection="close"), close]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_recorded_error_is_told_in_the_callers_shape(gateway: httpx.Client, re
             said = _words(json.loads(recording.body))
         except ValueError:
             said = recording.body.decode("utf-8", "replace")
-        assert message[:40] in said
+        assert message[:40] in said or message.partition(": ")[0] in said  # one that several members tell together
 
 
 @pytest.mark.parametrize("client", SHAPES)
