@@ -22,17 +22,17 @@ class Fields:
         return self._left.pop(key, None)
 
     def text(self, key: str) -> str | None:
-        value = self.take(key)
-        if value is not None and not isinstance(value, str):
-            raise wrong_type((*self.path, key), "a string")
-        return value
+        value = self._left.pop(key, None)
+        if value is None or isinstance(value, str):
+            return value
+        raise wrong_type((*self.path, key), "a string")
 
     def required(self, key: str) -> str:
         """A string that must be there. Raises errors.Missing."""
-        value = self.text(key)
-        if value is None:
-            raise missing((*self.path, key))
-        return value
+        value = self._left.pop(key, None)
+        if isinstance(value, str):
+            return value
+        raise missing((*self.path, key)) if value is None else wrong_type((*self.path, key), "a string")
 
     def number(self, key: str) -> int | float | None:
         value = self.take(key)
@@ -61,10 +61,10 @@ class Fields:
         return value
 
     def members(self, key: str) -> dict[str, Any] | None:
-        value = self.take(key)
-        if value is not None and not isinstance(value, dict):
-            raise wrong_type((*self.path, key), "an object")
-        return value
+        value = self._left.pop(key, None)
+        if value is None or isinstance(value, dict):
+            return value
+        raise wrong_type((*self.path, key), "an object")
 
     def inner(self, key: str) -> Fields | None:
         """An object as fields of its own."""
@@ -73,13 +73,18 @@ class Fields:
 
     def ignore(self, *keys: str) -> None:
         """These have no meaning elsewhere: nothing is lost with them."""
+        pop = self._left.pop
         for key in keys:
-            self._left.pop(key, None)
+            pop(key, None)
+
+    def ignore_all(self, keys: frozenset[str]) -> None:
+        """As `ignore`, for many keys of which few are there."""
+        for key in keys.intersection(self._left):
+            del self._left[key]
 
     def mark(self, key: str, long: str, ledger: Ledger) -> Cache | None:
         """The cache breakpoint that an object under this key sets. long: the `ttl` of the long lifetime."""
-        given = self.inner(key)
-        if given is None:
+        if key not in self._left or (given := self.inner(key)) is None:
             return None
         cache = Cache(long=given.take("ttl") == long)
         given.ignore("type", "mode")
@@ -88,6 +93,8 @@ class Fields:
 
     def report(self, ledger: Ledger) -> None:
         """What is left was not carried. An empty list or object says as little as null."""
+        if not self._left:
+            return
         for key, value in self._left.items():
             if value not in (None, [], {}):
                 ledger.drop((*self.path, key))

@@ -28,7 +28,10 @@ class Framing:
 
     def join(self, frames: Iterable[Frame]) -> bytes:
         before, between, after = self.before, self.between, self.after
-        return b"".join([b"".join((before, name, between, data, after)) for name, data in frames])
+        pieces: list[bytes] = []
+        for name, data in frames:
+            pieces += (before, name, between, data, after)
+        return b"".join(pieces)
 
 
 _EVENT_STREAM = "text/event-stream; charset=utf-8"

@@ -63,7 +63,10 @@ def seal_call(domain: str, sealed: Seal) -> str:
 def hand_over(request: Request) -> None:
     """Give what carriers bring to the calls that follow them; a carrier without a call stays, and is reported by who meets it."""
     for turn in request.turns:
-        if not any(isinstance(part, ReasoningPart) and part.form == "carrier" for part in turn.parts):
+        for part in turn.parts:
+            if isinstance(part, ReasoningPart) and part.form == "carrier":
+                break
+        else:
             continue
         parts: list[Part] = []
         for part in turn.parts:

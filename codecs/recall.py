@@ -11,6 +11,7 @@ conversation's first words, too. What a note holds is bound to its domain: a res
 
 from __future__ import annotations
 
+import hashlib
 from functools import cached_property
 from typing import Any
 
@@ -79,40 +80,47 @@ class History:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        called = [turn for turn in request.turns if turn.role == "assistant" and _ids(turn)]
-        self.lacking = [turn for turn in called if _lacks(turn)]
-        self.brings = bool(called) and not self.lacking  # the caller keeps by itself what belongs to calls
+        self.lacking: list[Turn] = []
+        self._ids: list[list[str]] = []  # of the calls of each turn in `lacking`
+        calls = False
+        for turn in request.turns:
+            if turn.role != "assistant":
+                continue
+            ids, lacks = [], True
+            for part in turn.parts:
+                if isinstance(part, CallPart):
+                    ids.append(part.id)
+                    lacks = lacks and part.seal is None
+                elif isinstance(part, ReasoningPart) and part.form != "foreign":
+                    lacks = False
+            calls = calls or bool(ids)
+            if ids and lacks:
+                self.lacking.append(turn)
+                self._ids.append(ids)
+        self.brings = calls and not self.lacking  # the caller keeps by itself what belongs to calls
 
     @cached_property
-    def _opening(self) -> str:
-        """The first words, which stay the same in all of a conversation."""
+    def _opening(self) -> Any:
+        """The hash of the first words, which stay the same in all of a conversation."""
         first = next((turn for turn in self._request.turns if turn.role == "user"), None)
-        return digest("\n".join(part.text for part in first.parts if isinstance(part, TextPart)), 32) if first is not None else ""
+        text = "" if first is None else digest("\n".join(part.text for part in first.parts if isinstance(part, TextPart)), 32)
+        return hashlib.sha256(text.encode())
 
     def key(self, ids: list[str]) -> str:
         """Under what the note of a turn with these calls is kept."""
-        return "calls_" + digest("\n".join([self._opening, *ids]), 32)
+        hashed = self._opening.copy()
+        hashed.update("\n".join(["", *ids]).encode("utf-8", "surrogatepass"))
+        return f"calls_{hashed.hexdigest()[:32]}"
 
     def keys(self) -> list[str]:
         """Of the turns in `lacking`."""
-        return [self.key(_ids(turn)) for turn in self.lacking]
+        return [self.key(ids) for ids in self._ids]
 
     def restore(self, notes: list[bytes | None], domain: str) -> None:
         """Put back what was kept of the turns in `lacking`, as far as it is of this domain."""
         for turn, note in zip(self.lacking, notes, strict=True):
             if note is not None:
                 _restore(turn, note, domain)
-
-
-def _ids(turn: Turn) -> list[str]:
-    return [part.id for part in turn.parts if isinstance(part, CallPart)]
-
-
-def _lacks(turn: Turn) -> bool:
-    return not any(
-        (isinstance(part, ReasoningPart) and part.form != "foreign") or (isinstance(part, CallPart) and part.seal is not None)
-        for part in turn.parts
-    )
 
 
 def _restore(turn: Turn, note: bytes, domain: str) -> None:

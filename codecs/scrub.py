@@ -19,13 +19,13 @@ DOMAIN = "dragoman_domain"
 
 Scrub = Callable[[dict[str, Any], Capabilities, Ledger], None]
 
-_TRIGGERS = (ENVELOPE.encode(), LAYOUT.encode(), b"srvtoolu_dgr1")
+_ENVELOPE, _LAYOUT, _SEARCH = ENVELOPE.encode(), LAYOUT.encode(), b"srvtoolu_dgr1"
 _SHORT = 64 * 1024  # bytes
 
 
 def is_foreign(body: bytes) -> bool:
     """Whether the body may hold something of ours, as far as that is cheap to tell."""
-    return len(body) > _SHORT or any(trigger in body for trigger in _TRIGGERS)
+    return len(body) > _SHORT or _ENVELOPE in body or _LAYOUT in body or _SEARCH in body
 
 
 def scrub(shape: Scrub, body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> bool:

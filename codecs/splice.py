@@ -69,7 +69,7 @@ def scan(body: bytes) -> Scan:
     for key in value:
         if key in SINGLE:
             places[key] = _places(body, value, (key,), plain)
-        else:
+        elif key.casefold() in SINGLE:
             check_spelling(key)
     return scanned(body, value, places)
 

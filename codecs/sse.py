@@ -55,9 +55,11 @@ class Splitter:
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that this read completes. Raises errors.Garbled for an event over the limit."""
-        if not (self._odd or self._tail or self._long) and len(chunk) <= self._limit and (usual := _usual(chunk)):
+        if self._odd:
+            chunk = self._plain(chunk)
+        if not (self._tail or self._long) and len(chunk) <= self._limit and (usual := _usual(chunk)):
             return usual
-        if self._odd or b"\r" in chunk:
+        if b"\r" in chunk:
             chunk = self._plain(chunk)
         if self._long:
             chunk = self._lengthened(chunk)

@@ -41,6 +41,8 @@ class Usage:
 
 def count(value: Any) -> int:
     """A number of tokens that an upstream tells; 0 for what is none: a negative one, a fraction, a text, more than MOST."""
+    if type(value) is int:
+        return value if 0 < value <= MOST else 0
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST else 0
@@ -70,13 +72,14 @@ def merged(known: dict[str, Any] | None, usage: dict[str, Any], partial: bool = 
         return usage
     found = (known if partial else {}) | {key: value for key, value in usage.items() if value is not None}
     for counts, details in _SIDES:
-        if not _sum(usage, counts):
+        if not known.keys().isdisjoint(counts) and not _counted(usage, counts):
             found |= {key: known[key] for key in (*counts, *details) if key in known}
     return found
 
 
-def _sum(usage: dict[str, Any], keys: Iterable[str]) -> int:
-    return sum(count(usage.get(key)) for key in keys)
+def _counted(usage: dict[str, Any], keys: Iterable[str]) -> bool:
+    """Whether one of these counts is more than 0."""
+    return any(map(count, map(usage.get, keys)))
 
 
 def _settled(usage: Usage, total: Any) -> Usage:
@@ -159,7 +162,7 @@ _ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_
 
 def _of_iterations(usage: dict[str, Any]) -> dict[str, Any]:
     """The counts of a message of which nothing but its iterations counts anything: of a compaction."""
-    iterations = None if _sum(usage, _ITERATED) else usage.get("iterations")
+    iterations = None if _counted(usage, _ITERATED) else usage.get("iterations")
     rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
     return {key: sum(count(each.get(key)) for each in rounds) for key in _ITERATED} if rounds else usage
 

@@ -25,6 +25,7 @@ class Serving(Handler):
 
     def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
         super().initialize(gateway, hosts)
+        self.credential = travel.credential(self.request.headers, self.shape)
         self._exchange: Exchange | None = None
         self._left = False
 
@@ -37,6 +38,7 @@ class Serving(Handler):
             Client(self, self.services.config.limits.client_stall),
             self.request.headers,
             body,
+            credential=self.credential,
             nonce=self.nonce,
             request_id=self.request_id,
             query=query,
@@ -73,7 +75,7 @@ class ModelHandler(Serving):
         if encoding not in ("", "identity"):
             raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
         # without a valid key the body is dropped; the refusal is sent after it, since some callers do not read earlier
-        self._drops = not self.services.access.knows(travel.credential(self.request.headers, self.shape))
+        self._drops = not self.services.access.knows(self.credential)
 
     async def post(self, model: str | None = None) -> None:
         """model: its name, where the path says it."""

@@ -18,7 +18,6 @@ from ..proxy.exchange.refusal import own_headers
 from ..proxy.gateway import Gateway
 from ..proxy.memory.records import Native, Record, known, listed
 from ..proxy.routing.router import Candidate
-from ..proxy.wire import headers as travel
 from ..proxy.wire.pages import Hosts
 from . import lists
 from .model import ModelHandler, Serving
@@ -35,9 +34,8 @@ class _OverState(Serving):
     async def record(self, id: str) -> Record | None:
         """The record of a response that the gateway stores; None when its upstream has answered. Raises Unauthorized, NotFound."""
         services = self.services
-        credential = travel.credential(self.request.headers, "responses")
-        name = services.access.admit(credential)
-        self.owner = services.owner(name, credential)
+        name = services.access.admit(self.credential)
+        self.owner = services.owner(name, self.credential)
         found = await services.state.find(self.owner, id)
         if isinstance(found, Record):
             return found

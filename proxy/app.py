@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
@@ -70,6 +70,9 @@ class ModelApplication(Application):
             default_handler_args=self._shared,
             timeout=listener.timeout,
         )
+
+    def log_request(self, handler: RequestHandler) -> None:
+        """Overridden to do nothing: an exchange writes its own line."""
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
         usual = self._usual.get(request.path)

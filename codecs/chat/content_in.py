@@ -158,13 +158,15 @@ class MessageReader:
 
 def sealed_of(fields: Fields, ledger: Ledger) -> Sealed | None:
     """The thought signature that Google's endpoint gave with a call or a text; any other `extra_content` is reported."""
-    extra, path = fields.take("extra_content"), (*fields.path, "extra_content")
+    extra = fields.take("extra_content")
+    if extra is None:
+        return None
+    path = (*fields.path, "extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None
     signature = google.get("thought_signature") if isinstance(google, dict) else None
     if isinstance(signature, str) and signature:
         return Sealed("google", signature, path)
-    if extra is not None:
-        ledger.drop(path)
+    ledger.drop(path)
     return None
 
 

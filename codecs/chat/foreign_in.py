@@ -29,7 +29,7 @@ def own_form(body: _Value) -> tuple[_Value, list[Path]] | None:
     lost: list[Path] = []
     if "input" in body and "messages" not in body:
         written = _from_items(body, lost)
-    elif any(_is_flat(tool) for tool in _list(body.get("tools"))[:1]):
+    elif (tools := body.get("tools")) and isinstance(tools, list) and _is_flat(tools[0]):
         written = dict(body)
     else:
         return None

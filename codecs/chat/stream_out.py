@@ -438,7 +438,8 @@ class StreamEncoder(_Message):
             if kind is Text and event.part == self._next_text and event.logprobs is None:
                 text: str = event.text
                 self._length += len(text)
-                out.append((b"", self._text_head + safe_json(text) + self._text_tail))
+                value = orjson.dumps(text) if text.isascii() else safe_json(text)
+                out.append((b"", b"".join((self._text_head, value, self._text_tail))))
             elif kind is Arguments and event.part == self._next_arguments:
                 text = event.text
                 self._live.pieces.append(text)  # type: ignore[union-attr]

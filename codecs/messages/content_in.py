@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .. import jsontext, media, prose
-from ..errors import UnsupportedContent
+from ..errors import Malformed, UnsupportedContent
 from ..fields import Fields, invalid, wrong_type
 from ..ledger import Ledger, Path, concrete
 from ..reasoning import is_sealed, opened
@@ -33,8 +33,8 @@ _OF_ASSISTANT = frozenset({"tool_use", "thinking", "redacted_thinking"})
 _OF_USER = frozenset({"tool_result"})
 
 
-def decode_content(content: Any, role: str, path: Path, ledger: Ledger, first: int = 0) -> list[Part]:
-    """The parts of one message. content: a string or a list of blocks, the first of which is number `first`. path: where it stands.
+def decode_content(content: Any, role: str, path: Path, ledger: Ledger) -> list[Part]:
+    """The parts of one message. content: a string or a list of blocks. path: where it stands.
 
     Raises errors.ClientFault leaves.
     """
@@ -42,7 +42,7 @@ def decode_content(content: Any, role: str, path: Path, ledger: Ledger, first: i
         return [TextPart(content, path)]
     if not isinstance(content, list):
         raise wrong_type(path, "a string or a list")
-    return [_decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content, first)]
+    return [decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content)]
 
 
 def cache_of(fields: Fields, ledger: Ledger) -> Cache | None:
@@ -50,17 +50,18 @@ def cache_of(fields: Fields, ledger: Ledger) -> Cache | None:
     return fields.mark("cache_control", "1h", ledger)
 
 
-def _must_belong(kind: str, role: str, path: Path) -> None:
-    """Raises errors.Malformed for a block of the other side: the API refuses it too."""
-    if kind in (_OF_USER if role == "assistant" else _OF_ASSISTANT):
-        side = "user" if role == "assistant" else "assistant"
-        raise invalid((*path, "type"), f"`{kind}` blocks can only stand in `{side}` messages")
+def _misplaced(kind: str, role: str, path: Path) -> Malformed:
+    """The error for a block of the other side: the API refuses it too."""
+    side = "user" if role == "assistant" else "assistant"
+    return invalid((*path, "type"), f"`{kind}` blocks can only stand in `{side}` messages")
 
 
-def _decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
+def decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
+    """As decode_content, of one block."""
     fields = Fields(block, path)
     kind = fields.required("type")
-    _must_belong(kind, role, path)
+    if kind in (_OF_USER if role == "assistant" else _OF_ASSISTANT):
+        raise _misplaced(kind, role, path)
     decode = _BLOCKS.get(kind)
     if decode is not None:
         part = decode(fields, ledger)
@@ -189,27 +190,34 @@ def _in_result(content: Any, path: Path, ledger: Ledger) -> list[TextPart | Imag
     parts: list[TextPart | ImagePart | DocumentPart | SearchResultPart] = []
     for i, block in enumerate(content):
         try:
-            parts += _parts([block], path, ledger, _IN_RESULT, (TextPart, ImagePart, DocumentPart, SearchResultPart), first=i)
+            part = _inner(block, (*path, i), ledger, _IN_RESULT)
+            if isinstance(part, TextPart | ImagePart | DocumentPart | SearchResultPart):
+                parts.append(part)
         except UnsupportedContent:
             kind = str(block.get("type")) if isinstance(block, dict) else ""
             parts.append(prose.left_out(kind, (*path, i), ledger))
     return parts
 
 
-def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: tuple[type[_Part], ...], first: int = 0) -> list[_Part]:
-    """Content inside a block. first: the place of its first. Raises errors.UnsupportedContent for a type that may not stand there."""
+def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: tuple[type[_Part], ...]) -> list[_Part]:
+    """Content inside a block. Raises errors.UnsupportedContent for a type that may not stand there."""
+    found: list[Part]
     if isinstance(content, list):
-        for i, block in enumerate(content, first):
-            kind = block.get("type") if isinstance(block, dict) else None
-            if isinstance(kind, str) and kind not in allowed:
-                raise _unsupported(f"content of type {kind[:64]}", (*path, i))
-    parts: list[_Part] = []
-    for part in decode_content([] if content is None else content, "user", path, ledger, first):
-        if isinstance(part, kinds):
-            parts.append(part)
-        elif isinstance(part, ForeignPart):
-            ledger.drop(part.path, part.label)
-    return parts
+        found = [_inner(block, (*path, i), ledger, allowed) for i, block in enumerate(content)]
+    else:
+        found = [] if content is None else decode_content(content, "user", path, ledger)
+    return [part for part in found if isinstance(part, kinds)]
+
+
+def _inner(block: Any, path: Path, ledger: Ledger, allowed: set[str]) -> Part:
+    """A block inside another one. Raises errors.UnsupportedContent for a type that may not stand there."""
+    kind = block.get("type") if isinstance(block, dict) else None
+    if isinstance(kind, str) and kind not in allowed:
+        raise _unsupported(f"content of type {kind[:64]}", path)
+    part = decode_block(block, "user", path, ledger)
+    if isinstance(part, ForeignPart):
+        ledger.drop(part.path, part.label)
+    return part
 
 
 def _tool_reference(fields: Fields, ledger: Ledger) -> TextPart:

@@ -13,7 +13,7 @@ from typing import Any
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
 from ..request import Part, Request, TextPart, Tool, Turn
-from .content_in import decode_content
+from .content_in import decode_block, decode_content
 
 _ROLES = frozenset({"user", "assistant", "system"})
 _CHANGES = frozenset({"tool_addition", "tool_removal"})
@@ -77,7 +77,7 @@ class History:
                 parts.clear()
                 self._compacted(Fields(block, (*path, i)))
             else:
-                parts += decode_content([block], role, path, self._request.ledger, first=i)
+                parts.append(decode_block(block, role, (*path, i), self._request.ledger))
         return parts
 
     def _compacted(self, fields: Fields) -> None:

@@ -58,7 +58,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     if request.stream:
         body["stream"] = True
     request.ignore(request.habits.endpoint)
-    rules.apply(rules_out.RULES, rules_out.MessagesDraft(body, request, capabilities))
+    lifetimes = {block["cache_control"].get("ttl") for block, _ in content.marked if "cache_control" in block}
+    rules.apply(rules_out.RULES, rules_out.MessagesDraft(body, request, capabilities, mixed_marks=len(lifetimes) > 1))
     request.close()
     return Encoded(body, names)
 

@@ -6,6 +6,7 @@ Source: Anthropic API reference, "Extended thinking" (feature compatibility), "T
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from .. import subsets
@@ -17,7 +18,12 @@ _LEAST_TOP_P = 0.95  # while the model thinks
 _EFFORTS_OF_THOUGHT = ("xhigh", "max")  # not without thinking
 
 
+@dataclass(slots=True)
 class MessagesDraft(Draft):
+    """mixed_marks: the cache marks have both lifetimes."""
+
+    mixed_marks: bool = True
+
     @property
     def thinks(self) -> bool:
         return reasons(self.body, self.capabilities)
@@ -120,6 +126,8 @@ def restrict_schemas(draft: MessagesDraft) -> None:
 
 def order_lifetimes(draft: MessagesDraft) -> None:
     """A long cache mark may not follow a short one: the short ones before the last long one become long."""
+    if not draft.mixed_marks:
+        return
     marks = [mark for name in ("tools", "system", "messages") for mark in _marks(draft.body.get(name))]
     last = max((n for n, mark in enumerate(marks) if mark.get("ttl") == "1h"), default=0)
     for mark in marks[:last]:

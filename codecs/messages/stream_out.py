@@ -455,7 +455,8 @@ class StreamEncoder(_Blocks):
                 text: str = event.text
                 if kind is not Arguments or "}" not in text:
                     self._pieces.append(text)
-                    out.append((_DELTA, self._prefix + safe_json(text) + b"}}"))
+                    value = orjson.dumps(text) if text.isascii() else safe_json(text)
+                    out.append((_DELTA, b"".join((self._prefix, value, b"}}"))))
                     continue
             if not self.ended:
                 _ON[kind](self, event)

@@ -25,7 +25,7 @@ from ..request import (
 )
 
 # a caller's own notes on its items
-PASSED_THROUGH = ("internal_chat_message_metadata_passthrough",)
+BOOKKEEPING = frozenset({"id", "status", "agent", "internal_chat_message_metadata_passthrough"})
 
 _InResult = TextPart | ImagePart | DocumentPart | SearchResultPart
 
@@ -133,7 +133,7 @@ def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
 
 def _bookkeeping(fields: Fields, ledger: Ledger) -> None:
     """What an item says of itself and no model reads. Who called is told: elsewhere no program calls."""
-    fields.ignore("id", "status", "agent", *PASSED_THROUGH)
+    fields.ignore_all(BOOKKEEPING)
     caller = fields.members("caller")
     if caller is not None and caller.get("type") != "direct":
         ledger.adapt((*fields.path, "caller"))

@@ -15,7 +15,7 @@ from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
 from ..fields import Fields, missing, wrong_type
 from ..ledger import STORED, Path, concrete
 from ..request import CallPart, Part, Request, ResultPart, TextPart, Turn
-from .content_in import PASSED_THROUGH, decode_call, decode_content, decode_reasoning, decode_result
+from .content_in import BOOKKEEPING, decode_call, decode_content, decode_reasoning, decode_result
 from .tools_in import add_tools
 
 _ROLES = frozenset({"user", "system", "developer", "assistant"})
@@ -139,7 +139,7 @@ class _Walk:
     # ---- items ----
 
     def _message(self, fields: Fields) -> None:
-        fields.ignore("id", "status", "agent", *PASSED_THROUGH)
+        fields.ignore_all(BOOKKEEPING)
         if fields.text("phase") is not None:
             self._ledger.adapt((*fields.path, "phase"))  # it goes up as what the model said, whenever that was
         role = fields.text("role")
@@ -196,7 +196,7 @@ class _Walk:
     def _configuration(self, fields: Fields) -> None:
         """Settings that change in mid-conversation: the last ones are the request's."""
         self._ledger.adapt(fields.path)
-        fields.ignore("id", "status", "agent", *PASSED_THROUGH)
+        fields.ignore_all(BOOKKEEPING)
         for name in ("reasoning", "text"):
             given = fields.inner(name)
             if given is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
-from functools import cached_property, partial
+from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,12 @@ from ...codecs.usage import Usage
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
+from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
 from . import counting, upstream_error
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
-from .spent import used
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -47,10 +47,32 @@ HEADER_LANES = {EDITED: BytesLane.name}  # the header knows no more than bytes, 
 
 _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
 _BODILESS = frozenset({204, 205})
+_NONE = Fields()
 
 
 class Attempt:
     """Made, run once, and read for the log line: status, lane, usage, times."""
+
+    # as they begin: on the class, as most stay so
+    collects = False  # a whole answer, from an upstream that only streams
+    lane: BytesLane | EventsLane | RawLane | None = None
+    committed = False  # some of its answer has been sent to the caller
+    usage: Usage | None = None
+    stop: str | None = None
+    error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
+    refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
+    status = 0
+    _before = 0  # bytes of the answer up to the commit, or of a whole one
+    _flow: Flow | None = None  # from the commit on
+    upstream_headers: HTTPHeaders = _NONE
+    span = 0  # the id of the call's span in the trace
+    owed = False  # the answer ends a background response that nobody was charged for yet
+    learned = False  # the upstream refused something that another attempt at it leaves out
+    _rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
+    _begun = 0.0
+    _body: bytes | bytearray = b""  # an answer that came where a stream was asked for, under a content type of its own
+    _withhold = False
+    _recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
         operation = exchange.operation
@@ -58,43 +80,17 @@ class Attempt:
         self.candidate = candidate
         self.lessons = exchange.taught.of(candidate) if operation.lane == "shape" else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
-        self.collects = False  # a whole answer, from an upstream that only streams
         self.raw = operation.lane == "raw" or (operation.lane == "count" and counting.native(exchange.shape, candidate))
         self.same_shape = self.raw or candidate.shape == exchange.shape
-        self.lane: BytesLane | EventsLane | RawLane | None = None
-        self.committed = False  # some of its answer has been sent to the caller
-        self.usage: Usage | None = None
-        self.stop: str | None = None
         self.ledger = Ledger()
         self.unsaid = Unsaid()
-        self.error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
-        self.refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
-        self.status = 0
-        self._before = 0  # bytes of the answer up to the commit, or of a whole one
-        self._flow: Flow | None = None  # from the commit on
-        self.upstream_headers: HTTPHeaders = HTTPHeaders()
         self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first, end
-        self.span = 0  # the id of the call's span in the trace
-        self.owed = False  # the answer ends a background response that nobody was charged for yet
-        self.learned = False  # the upstream refused something that another attempt at it leaves out
-        self._rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
         self._held: list[bytes] = []
-        self._body = bytearray()  # an answer that came where a stream was asked for, under a content type of its own
         self._loop = exchange.services.loop
-        self._done: asyncio.Future[None] = self._loop.create_future()  # a stream's lane has ended, or the upstream's call
-        self._begun = 0.0
+        self._done: asyncio.Future[None]  # a stream's lane has ended, or the upstream's call
         self._asked: Request  # of an answer that is translated
-        self._recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
+        self._history: History  # of that
         self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
-
-    @cached_property
-    def _heavy(self) -> bool:
-        return bodies.heavy(self.exchange.body)
-
-    @cached_property
-    def spent(self) -> Usage | None:
-        """The tokens of an answer that is over, in however broken a way. To be asked then, not before."""
-        return used(self)
 
     @property
     def received(self) -> int:
@@ -112,13 +108,9 @@ class Attempt:
 
     # ---- up ----
 
-    async def _prepare(self) -> None:
-        """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
+    def _prepare(self, url: str, body: bytes | None) -> None:
+        """Write the upstream's request. Raises Unconfigured without a credential."""
         exchange, candidate = self.exchange, self.candidate
-        if self.same_shape and not self.lessons:  # bytes are put together, nothing is translated
-            url, body = self._question()
-        else:
-            url, body = await bodies.apart(self._heavy, self._question)
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
             url,
@@ -132,8 +124,24 @@ class Attempt:
             max_body=exchange.services.config.limits.max_event,
         )
 
+    async def _written(self) -> tuple[str, bytes | None]:
+        """The URL to ask, and the body. Heavy work is done apart. Raises ClientFault for what cannot be expressed."""
+        exchange = self.exchange
+        # bytes of the same shape are put together, nothing is translated
+        heavy = not (self.same_shape and not self.lessons) and bodies.heavy(exchange.body)
+        found = await bodies.apart(True, self._decoded_question) if heavy else self._decoded_question()
+        if isinstance(found, list):
+            self._history.restore(await exchange.services.state.seals.find(exchange.owner, found), self.candidate.domain)
+            found = await bodies.apart(True, self._question) if heavy else self._question()
+        return found
+
+    def _decoded_question(self) -> tuple[str, bytes | None] | list[str]:
+        """As `_question`; or the keys of what must be looked up first."""
+        missing = self._decode() if not self.same_shape and self.exchange.operation.lane == "shape" else None
+        return missing or self._question()
+
     def _question(self) -> tuple[str, bytes | None]:
-        """The URL to ask, and the body."""
+        """The URL to ask, and the body. Raises ClientFault for what cannot be expressed."""
         exchange, candidate = self.exchange, self.candidate
         if self.raw:
             return candidate.base_url + exchange.path + exchange.query, self._carried()
@@ -210,7 +218,6 @@ class Attempt:
         """The client's bytes with the model's value replaced, and what else was asked for."""
         exchange, candidate, own = self.exchange, self.candidate, self.candidate.speaks
         scan = exchange.scan
-        self._withhold = False
         body = exchange.body
         inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
         if inlined is not None or scrub.is_foreign(body):
@@ -264,22 +271,18 @@ class Attempt:
         except errors.ClientFault:
             return bare
 
-    async def _decode(self) -> None:
-        """Read what is asked, with what the caller did not bring of it: reasoning and signatures that belong to its tool calls."""
+    def _decode(self) -> list[str]:
+        """Read what is asked; return the keys of what may be stored for it: what belongs to its calls and its caller does not bring."""
         exchange, candidate = self.exchange, self.candidate
-        self._asked = await bodies.apart(self._heavy, self._decoded_request)
-        seals = exchange.services.state.seals
-        if not seals.enabled or not candidate.speaks.recalls(self.capabilities):
-            return
-        history = History(self._asked)
-        if history.lacking:
-            history.restore(await seals.find(exchange.owner, history.keys()), candidate.domain)
+        decode = exchange.speaks.decode_request
+        turn, value = exchange.turn, exchange.scan.value
+        self._asked = decode(value) if turn is None else decode(value, turn.items())
+        if not exchange.services.state.seals.enabled or not candidate.speaks.recalls(self.capabilities):
+            return []
+        self._history = history = History(self._asked)
         if not history.brings:
             self._recall = Recall(history, candidate.domain)
-
-    def _decoded_request(self) -> Request:
-        exchange, decode = self.exchange, self.exchange.speaks.decode_request
-        return decode(exchange.scan.value) if exchange.turn is None else decode(exchange.scan.value, exchange.turn.items())
+        return history.keys()
 
     def _keep_seals(self) -> None:
         """The answer is whole: keep what belongs to its tool calls."""
@@ -311,16 +314,16 @@ class Attempt:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
         try:
-            if not self.same_shape and exchange.operation.lane == "shape":
-                await self._decode()
-            await self._prepare()
+            self._prepare(*await self._written())
             self._begun = self.times["sent"] = monotonic()
             upstream = exchange.services.upstream_for(self.candidate)
             if self._observer is not None:
                 upstream = self._observer.upstream(upstream)
+            if waits := self.streams or self.raw:
+                self._done = self._loop.create_future()
             fetch = upstream.fetch(self.request)
             try:
-                if self.streams or self.raw:
+                if waits:
                     fetch.add_done_callback(self._over)
                     await self._done
                 else:
@@ -405,6 +408,7 @@ class Attempt:
         if not head.startswith(b"{"):
             raise errors.Garbled("The upstream answered with something that is not an event stream.", jsontext.described(chunk))
         self.lane = None
+        self._body = bytearray()
         self.request.streaming_callback = self._gather
         self._gather(chunk)
         return None
@@ -648,14 +652,15 @@ class Attempt:
     def forwarded_down(self) -> dict[str, str]:
         """The upstream's own headers. What its account has left is nothing for those who have keys of the gateway's."""
         account = self.candidate.provider.passthrough_auth or self.exchange.services.access.open
-        return travel.forwarded_down(self.upstream_headers, account=account)
+        return travel.forwarded_down(self.upstream_headers.get_all(), account=account)
 
     def answer_headers(self) -> dict[str, str]:
         """Headers of an answer that this attempt brought."""
         exchange, candidate = self.exchange, self.candidate
         found = exchange.own_headers()
         found["x-dragoman-upstream"] = candidate.name
-        found["x-dragoman-lane"] = HEADER_LANES.get(self.lane_name, self.lane_name)
+        lane = self.lane_name
+        found["x-dragoman-lane"] = HEADER_LANES.get(lane, lane)
         body = exchange.scan.value
         if self.ledger.dropped:
             found["x-dragoman-dropped"] = self.ledger.header(self.ledger.dropped, body)
@@ -673,7 +678,7 @@ class Attempt:
             found |= self.forwarded_down()
         else:
             found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
-        return limits.replaced(found, exchange.limits)
+        return limits.replaced(found, exchange.limits) if exchange.limits else found
 
 
 def _trimmed(body: bytes) -> bytes:

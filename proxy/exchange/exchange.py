@@ -15,7 +15,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from time import monotonic, time
 from typing import Any
@@ -58,6 +57,20 @@ _NOTHING = splice.Scan({}, None, None, None)
 class Exchange:
     """One caller's request."""
 
+    # as they begin: on the class, as most stay so
+    _running = False
+    _ending: errors.GatewayError | None = None  # why it is ended from outside
+    stream = False
+    scan = _NOTHING
+    form_field: splice.Span | None = None  # where the model's name stands in a multipart form
+    turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
+    expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
+    key_name = ""
+    status = 200
+    error: errors.GatewayError | None = None
+    _task: asyncio.Task[Any] | None = None
+    _heartbeat: Heartbeat | None = None  # of a stream
+
     def __init__(
         self,
         services: Services,
@@ -66,6 +79,7 @@ class Exchange:
         headers: HTTPHeaders,
         body: bytes = b"",
         *,
+        credential: str | None,
         nonce: str,
         request_id: str,
         query: str = "",
@@ -77,8 +91,9 @@ class Exchange:
         before_answer: Callable[[], Coroutine[Any, Any, None]] | None = None,
         charges: Callable[[], Coroutine[Any, Any, bool]] | None = None,
     ) -> None:
-        """headers: the caller's. nonce: 32 random hex digits of which ids are made. query: what stood behind the path, with its mark.
+        """headers: the caller's. credential: in them, as its API has it. nonce: 32 random hex digits of which ids are made.
 
+        query: what stood behind the path, with its mark.
         target: the path and the query, for shapes whose model and stream stand there. timeout: seconds that the whole request may take.
         path: the operation's, with its id filled in. model: its name, where the caller's path says it. keeper: the upstream of a
         stored record, which no other can stand in for.
@@ -88,8 +103,6 @@ class Exchange:
         self.services = services
         self.operation = operation
         self._timeout = timeout
-        self._time: asyncio.Timeout | None = None  # while it runs
-        self._ending: errors.GatewayError | None = None  # why it is ended from outside
         self.shape = operation.shape
         self.speaks = SHAPES[operation.shape]  # what the caller speaks
         self.path = operation.path if path is None else path
@@ -101,28 +114,18 @@ class Exchange:
         self.request_id = request_id
         self.before_answer = before_answer
         self._charges = charges
-        self.credential = travel.credential(headers, self.shape)
+        self.credential = credential
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
         self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop
-        self.stream = False
-        self.scan = _NOTHING
-        self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
-        self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
-        self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
         self.left_out: list[Path] = []  # of the body that came, what has no place in its API
-        self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
         self.attempts: list[Attempt] = []
-        self.status = 200
-        self.error: errors.GatewayError | None = None
         self.trace = None if services.tracer is None else services.tracer.begin(headers)
         self.observer = services.watcher.open(self)  # None: nobody looks
         self.client: Caller = client if self.observer is None else self.observer.caller(client)
         self._keeper = keeper
         self._model = model
-        self._task: asyncio.Task[Any] | None = None
-        self._heartbeat: Heartbeat | None = None  # of a stream
 
     async def run(self) -> None:
         """Answer the request. Raises nothing: every failure is told to the caller in its own shape, or ends its connection."""
@@ -148,7 +151,7 @@ class Exchange:
     async def _end(self) -> None:
         """Settle, and let go of all that is large: now, not when the collector comes."""
         self.services.live.exchanges.discard(self)
-        self._task = self._time = None
+        self._task = None
         if self._heartbeat is not None:
             self._quieten()
         if self.client.gone and self.client.stalled:
@@ -178,10 +181,9 @@ class Exchange:
 
     def end(self, error: errors.GatewayError) -> None:
         """Tell the caller of this error, in its stream's own way if its answer has begun, and end."""
-        if self._time is not None and self._ending is None:
+        if self._running and self._ending is None:
             self._ending = error
-            with suppress(RuntimeError):  # it is ending already
-                self._time.reschedule(asyncio.get_running_loop().time())
+            self.give_up()
 
     def go_on_as(self, job: Job) -> None:
         """Write to a background job from now on, as a stream; the caller has its answer."""
@@ -195,43 +197,58 @@ class Exchange:
             self._task.cancel()
 
     async def _answered(self) -> None:
+        timer = None
+        if self._timeout is not None:
+            late = errors.Timeout("timeout", "The request took longer than this gateway allows.")
+            timer = self.services.loop.call_later(self._timeout, self.end, late)
+        failure: errors.GatewayError | None = None
+        self._running = True
         try:
-            async with asyncio.timeout(self._timeout) as self._time:
-                await self._run()
+            await self._run()
         except errors.GatewayError as error:
-            await self._refuse(error)
-        except TimeoutError:
-            await self._refuse(self._ending or errors.Timeout("timeout", "The request took longer than this gateway allows."))
+            failure = error
+        except asyncio.CancelledError:
+            assert self._task is not None
+            if self._ending is None or self._task.uncancel():  # cancelled by others, too
+                raise
+            failure = self._ending
         except StreamClosedError:
             raise
         except Exception as error:
             log.exception("request %s failed", self.request_id)
             errors.forget(error)
-            await self._refuse(errors.LocalBug(f"Internal error. Request id: {self.request_id}"))
+            failure = errors.LocalBug(f"Internal error. Request id: {self.request_id}")
+        finally:
+            self._running = False
+            if timer is not None:
+                timer.cancel()
+        if failure is not None:
+            await self._refuse(failure)
 
     async def _run(self) -> None:
         await self._read()
         operation = self.operation
-        if operation.counted:
+        if operation.counted and self.key_name:
             self.limits = await self.services.quota.admit(self.key_name, self.shape)
         candidates = self._candidates()
-        if operation.lane == "count" or operation is COMPACT:
-            candidates = await self._expand(candidates)
+        if operation.lane != "raw" or operation is COMPACT:
+            if self.speaks.stateful:
+                candidates = await self._continued(candidates)
+            else:
+                candidates = allowed(self.services, self.shape, self.scan.value, candidates)
         if operation.lane == "count":
             await self._count(candidates)
             return
-        if operation.lane == "shape":
-            candidates = await self.services.state.begin(self, candidates)
         failed: list[tuple[Candidate, errors.GatewayError]] = []
         for candidate in self.services.ejection.ordered(candidates):
             if await self._try(candidate, failed):
                 return
         raise _verdict(failed)
 
-    async def _expand(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """What a request that stores nothing continues; returns the candidates that can go on from there. Raises ClientFault."""
-        if not self.speaks.stateful:
-            return allowed(self.services, self.shape, self.scan.value, candidates)
+    async def _continued(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Find what the request continues; return the candidates that can go on from there. Raises ClientFault."""
+        if self.operation.lane == "shape":
+            return await self.services.state.begin(self, candidates)
         self.expansion = Expansion(self.services, self.owner, self.scan.value)
         return await self.expansion.find(candidates)
 
@@ -246,7 +263,7 @@ class Exchange:
             self.form_field = None if field is None else (field.start, field.end)
             self.scan = splice.Scan({}, None if field is None else field.name, None, None)
         else:
-            self.scan = await bodies.scan(self.body, most)
+            self.scan = splice.scan(self.body) if bodies.at_once(self.body, most) else await bodies.scan(self.body, most)
             if self._model is not None:
                 self.body, self.scan = splice.named(self.body, self.scan, self._model)
             if operation.lane == "shape":
@@ -257,7 +274,7 @@ class Exchange:
             self.services.metrics.opened()
         if operation.model == "required" and self.scan.model is None:
             raise errors.Missing("`model` is required.", param="model")
-        if operation.model != "none":
+        if operation.model != "none" and self.key_name:
             await self.services.check_models(self.key_name, self.scan, self.body, self.query)
         if self.stream and operation.lane == "shape":
             self._heartbeat = Heartbeat(self)
@@ -275,10 +292,10 @@ class Exchange:
         if self._keeper is not None:
             return (self._keeper,)
         found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
-        if self.operation.counted:
+        if self.operation.counted and self.key_name:
             found = self.services.affordable(self.key_name, found)
-        if self.operation.lane == "shape" and any(candidate.others for candidate in found):
-            found = tuple(self.taught.over(candidate, self.shape, self.scan.value) for candidate in found)
+        if self.operation.lane == "shape":
+            found = tuple([self.taught.over(one, self.shape, self.scan.value) if one.others else one for one in found])
         if fits is None:
             return found
         fitting = tuple(candidate for candidate in found if fits(candidate))

@@ -26,6 +26,7 @@ from ..memory.answers import response_id, response_in
 
 # hub events that are content: what a client has seen of them cannot be taken back
 CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal)
+_ENDS = frozenset({ev.Metered, ev.Stop, ev.Fault})
 
 # what ends an event, and one event with its end
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
@@ -68,7 +69,6 @@ class BytesLane:
         self._splitter = Splitter(max_event)
         self._shape = SHAPES[shape]
         self.observer: Observer = self._shape.Observer(reply)
-        self._encoder: Encoder = self._shape.Encoder(reply)
         self._reply = reply
         self._edits = withhold_usage or reply.echo_model is not None
         if self._edits:
@@ -199,7 +199,7 @@ class BytesLane:
         if not self._owed or self.error is None:
             return b""
         self._reply.given = self.events
-        return self._shape.framing.join(self._encoder.feed([ev.Fault(self.error)]))
+        return self._shape.framing.join(self._shape.Encoder(self._reply).feed([ev.Fault(self.error)]))
 
     def fail(self, error: errors.GatewayError) -> bytes:
         """What to write instead of `close` when the end could not be stored."""
@@ -351,8 +351,7 @@ class EventsLane:
     def note(self, found: list[ev.Event]) -> list[ev.Event]:
         """The events without their end, which is kept for `close`."""
         self.ended = True
-        going: list[ev.Event] = []
-        for event in found:
+        for event in [event for event in found if type(event) in _ENDS]:
             if isinstance(event, ev.Metered):
                 self._metered = event.usage
                 self._closing.append(event)
@@ -361,9 +360,7 @@ class EventsLane:
                 self._closing.append(event)
             elif isinstance(event, ev.Fault):
                 self.error = event.error
-            else:
-                going.append(event)
-        return going
+        return [event for event in found if type(event) not in _ENDS]
 
     def finish(self, clean: bool) -> bytes:
         """The upstream's stream is over; the decoder judges whether it was whole."""

@@ -108,9 +108,12 @@ class Services:
         """Whose the state is that this caller makes and sees: its access key's, or (where callers bring their own) its credential's."""
         return key_name if key_name or credential is None or not self.own_credentials else f"credential {digest(credential, 32)}"
 
+    def one_team(self) -> bool:
+        """Whether all callers may name what any of them was given by an upstream."""
+        return not self.config.access_keys or self.config.state_storage.shared_upstream_ids
+
     def lets_through(self, candidate: Candidate) -> bool:
         """Whether a caller may name at this upstream what the gateway has not seen it give to that caller: it is nobody else's, or all
         callers are one team.
         """
-        shared = self.config.state_storage.shared_upstream_ids
-        return shared or not self.config.access_keys or candidate.provider.passthrough_auth
+        return candidate.provider.passthrough_auth or self.one_team()

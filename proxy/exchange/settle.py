@@ -14,6 +14,7 @@ from ..keys.cost import cost
 from ..routing.router import Candidate, described
 from ..telemetry import log as journal
 from ..telemetry.account import LEFT, LONGEST_MODEL, Account, Call, Target, error_kind, failure
+from .spent import used
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -80,7 +81,7 @@ def account(exchange: Exchange) -> Account:
 
 def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
     error, times, ledger, price = attempt.error, attempt.times, attempt.ledger, attempt.candidate.price
-    usage = attempt.spent
+    usage = used(attempt)
     return Call(
         _target(attempt.candidate),
         again,

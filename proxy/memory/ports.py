@@ -29,6 +29,9 @@ class Services(Protocol):
     @property
     def state(self) -> State: ...
 
+    def one_team(self) -> bool:
+        """Whether all callers may use the names that any of them was given."""
+
     def lets_through(self, candidate: Candidate) -> bool:
         """Whether a caller may use names at this upstream that no answer has given to that caller."""
 

@@ -57,7 +57,8 @@ class Seals:
 
     async def find(self, owner: str, keys: list[str]) -> list[bytes | None]:
         """The note of each key; None where there is none."""
-        names = [entry_name(owner, key) for key in keys]
+        prefix = entry_name(owner, "")
+        names = [prefix + key for key in keys]
         asked = [name for name in names[-MOST:] if name not in self._pending]
         found: dict[str, bytes | None] = dict(self._pending)
         if asked:

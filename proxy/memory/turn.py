@@ -27,7 +27,7 @@ from . import input_items, upstream_names
 from .answers import own_answer, response_id, sound
 from .background import ANNOUNCED, Background, Job
 from .conversations import RENEW, Conversations
-from .expansion import Expansion, allowed, native
+from .expansion import Expansion, native
 from .ports import Asked, Lane
 from .records import Item, Native, Record, Records, continued, named
 from .seals import Seals
@@ -56,8 +56,6 @@ class State:
 
         Raises ClientFault; raises GatewayError when an answer could not be stored.
         """
-        if not exchange.speaks.stateful:
-            return allowed(exchange.services, exchange.shape, exchange.scan.value, candidates)
         turn = exchange.turn = Turn(exchange)
         with patience():
             return await turn.begin(candidates)

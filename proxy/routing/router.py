@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,11 +41,13 @@ class Candidate:
     echo: str | None = None  # the `model` that the caller's response shows; None leaves the upstream's
     price: Price | None = None
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
+    # derived once, as every request reads them several times
+    name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
+    speaks: Shape = field(init=False, repr=False)  # the upstream's shape
 
-    @property
-    def name(self) -> str:
-        """`provider/model`, for headers, logs and metrics."""
-        return f"{self.provider.provider}/{self.model}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.provider.provider}/{self.model}")
+        object.__setattr__(self, "speaks", SHAPES[self.shape])
 
     @property
     def called(self) -> str:
@@ -57,11 +59,6 @@ class Candidate:
     def base_url(self) -> str:
         """The prefix of all URLs of this upstream."""
         return self.provider.base_url
-
-    @property
-    def speaks(self) -> Shape:
-        """The upstream's shape."""
-        return SHAPES[self.shape]
 
     def endpoint(self, stream: bool, query: str) -> str:
         """The URL of a request. query: the caller's, with its question mark, or ""."""

@@ -132,9 +132,12 @@ class Journal:
 def as_json(found: dict[str, Any]) -> str:
     """A line of JSON. Characters that are not printable are escaped, so that a terminal does not interpret them."""
     try:
-        text = orjson.dumps(found, default=str).decode()
+        data = orjson.dumps(found, default=str)
     except TypeError:  # a lone surrogate, or an integer of more than 64 bits
         return json.dumps(found, default=str)
+    text = data.decode()
+    if data.isascii() and b"\x7f" not in data:  # printable, as JSON escapes the other controls; cheaper than to look at each character
+        return text
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 

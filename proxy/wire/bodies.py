@@ -19,6 +19,7 @@ PIECE = 32 * 1024  # bytes; smaller reads are joined as they arrive
 AT_ONCE = 1024 * 1024  # bytes of a body that is parsed in one iteration of the loop
 SHORT = 64 * 1024  # bytes of a body that is always translated in one iteration of the loop
 DENSE = 4000  # opening braces up to which a longer body is, too
+LONG = 256 * 1024  # bytes of a body that never is: to count its braces takes as long as a thread
 _apart = ThreadPoolExecutor(2, "translation")  # starts its threads on first use, hence after the fork
 
 
@@ -90,10 +91,13 @@ def _overloaded() -> errors.Overloaded:
     return errors.Overloaded("The gateway holds too many request bodies at the moment.", retry_after=1)
 
 
+def at_once(body: bytes, most: int) -> bool:
+    """Whether splice.scan takes little time for this body, and it holds no more than `most` JSON values."""
+    return len(body) <= AT_ONCE and len(body) <= 2 * most  # a value takes two bytes at least
+
+
 async def scan(body: bytes, most: int) -> splice.Scan:
-    """splice.scan, in steps that yield to the loop for a large body. most: JSON values. Raises as splice.scan does, and TooLarge."""
-    if len(body) <= min(AT_ONCE, 2 * most):  # a value takes two bytes at least
-        return splice.scan(body)
+    """splice.scan for a large body, in steps that yield to the loop. most: JSON values. Raises as splice.scan does, and TooLarge."""
     return await in_steps(bulk.scan(body, most))
 
 
@@ -102,7 +106,7 @@ def heavy(body: bytes) -> bool:
 
     An object takes up to 12 us to translate: 64 kB of the shortest, or DENSE of them, block the loop for less than 50 ms.
     """
-    return len(body) > SHORT and (len(body) > AT_ONCE or body.count(b"{") > DENSE)
+    return len(body) > SHORT and (len(body) > LONG or body.count(b"{") > DENSE)
 
 
 async def apart(heavy: bool, work: Callable[[], _T]) -> _T:

@@ -27,6 +27,7 @@ _UP_WITH_CREDENTIAL = frozenset({"openai-organization", "openai-project", "x-oai
 
 # reported where they are not forwarded: each changes what is answered, or whose it is
 _REPORTED = ("anthropic-beta", "idempotency-key", *_OF_ACCOUNT)
+_AS_HEADERS = frozenset(name.title() for name in _REPORTED)
 
 # to a caller of the upstream's shape
 _DOWN = re.compile(
@@ -76,17 +77,23 @@ def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) ->
 
 
 def left_out(headers: Mapping[str, str], *, same_shape: bool, own_credential: bool) -> list[str]:
-    """The caller's headers that would have changed the answer and are not forwarded."""
+    """The caller's headers that would have changed the answer and are not forwarded. headers: HTTPHeaders."""
+    if _AS_HEADERS.isdisjoint(headers):  # the usual case
+        return []
     return [name for name in _REPORTED if name in headers and not (same_shape and (own_credential or name not in _OF_ACCOUNT))]
 
 
-def forwarded_down(headers: Mapping[str, str], *, account: bool) -> dict[str, str]:
-    """An upstream's headers to forward to a caller of the same shape. account: also what is left of the account that answered."""
+def forwarded_down(headers: Iterable[tuple[str, str]], *, account: bool) -> dict[str, str]:
+    """An upstream's headers to forward to a caller of the same shape; repeated ones are joined with commas.
+
+    account: also what is left of the account that answered.
+    """
     found: dict[str, str] = {}
-    for name, value in headers.items():
+    for name, value in headers:
         known = _downwards(name) if len(name) <= _LONGEST else None
         if known is not None and (account or not known[1]):
-            found[known[0]] = value
+            lower = known[0]
+            found[lower] = f"{found[lower]},{value}" if lower in found else value
     return found
 
 
@@ -118,7 +125,9 @@ def request_id(given: str | None, nonce: str) -> str:
 def credential(headers: Mapping[str, str], shape: str) -> str | None:
     """The caller's key, from the first of the shape's headers that has one; an unknown shape uses the usual shape's headers."""
     for name in SHAPES.get(shape, USUAL).credentials:
-        value = headers.get(name, "")
+        value = headers.get(name)
+        if value is None:
+            continue
         if name == "authorization":
             value = value[7:] if value[:7].lower() == "bearer " else ""
         if value := value.strip():

@@ -34,6 +34,7 @@ from tornado.httputil import (
     HTTPOutputError,
     RequestStartLine,
     ResponseStartLine,
+    _normalize_header,
     format_timestamp,
     parse_request_start_line,
 )
@@ -49,6 +50,7 @@ INFLATED_PIECE = 256 * 1024  # bytes of one decompressed piece
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_FIELD_BYTES = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _TARGET = re.compile(r"[\x21-\x7e]+")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9]{2})(?: ([^\x00\r\n]*))?\r?")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -76,31 +78,38 @@ def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str
     lines = []
     named: list[str] = []  # options of the Connection field: such fields are hop-by-hop too
     for name, value in fields:
-        # nearly every value is printable ASCII, which is cheaper to test
-        if not (value.isascii() and value.isprintable()) and not _FIELD_VALUE.fullmatch(value):
-            raise ValueError(f"the value of header {name} holds characters that HTTP does not allow")
         lower = _lowered(name)
         if lower not in _CONNECTION_FIELDS:
-            lines.append(f"{name}: {value}\r\n")
+            lines.append(f"{name}: {value}")
         elif lower == "host":
             host = value
         elif lower == "connection":
             named += [option.strip().lower() for option in value.split(",")]
     if named:
         lines = [line for line in lines if line.partition(":")[0].lower() not in named]
-    if length is not None:
-        lines.append(f"Content-Length: {length}\r\n")
-    return "".join((_start_line(method, target, host), *lines, "\r\n")).encode("latin-1")
+    try:
+        head = "\r\n".join(lines).encode("latin-1")
+    except UnicodeEncodeError:
+        raise _disallowed(lines) from None
+    if head.translate(None, _FIELD_BYTES) != b"\r\n" * (len(lines) - 1):  # one pass over all fields is cheaper than one for each
+        raise _disallowed(lines)
+    end = "\r\n" if length is None else f"Content-Length: {length}\r\n\r\n"
+    return b"".join((_start_line(method, target, host), head, b"\r\n" if lines else b"", end.encode()))
+
+
+def _disallowed(lines: Iterable[str]) -> ValueError:
+    name = next(line.partition(":")[0] for line in lines if not _FIELD_VALUE.fullmatch(line))
+    return ValueError(f"the value of header {name} holds characters that HTTP does not allow")
 
 
 @lru_cache(128)  # small: the target includes the caller's query, of any length
-def _start_line(method: str, target: str, host: str) -> str:
+def _start_line(method: str, target: str, host: str) -> bytes:
     """The request line and the Host field. Raises ValueError."""
     if not (_TOKEN.fullmatch(method) and _TARGET.fullmatch(target)):
         raise ValueError("the method or the target of the request holds characters that HTTP does not allow")
     if not _TARGET.fullmatch(host):
         raise ValueError("the host of the request holds characters that HTTP does not allow")
-    return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n"
+    return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode()
 
 
 @lru_cache(1024)
@@ -111,10 +120,20 @@ def _lowered(name: str) -> str:
 
 
 class Fields(HTTPHeaders):
-    """HTTPHeaders whose get() is cheap for an absent header, the usual case."""
+    """HTTPHeaders that are cheap to create and to look into: a request asks for some forty fields, most of them absent."""
+
+    def __init__(self) -> None:
+        self._as_list = {}
+        self._combined_cache = {}
+
+    def __contains__(self, name: object) -> bool:
+        return _normalize_header(name) in self._as_list
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default  # noqa: SIM401 - dict-style get() would recurse
+        values = self._as_list.get(_normalize_header(name))
+        if values is None:
+            return default
+        return values[0] if len(values) == 1 else ",".join(values)
 
 
 # an unambiguous header line; the quantifiers are possessive because blanks match two parts of it
@@ -130,11 +149,11 @@ def parse_headers(lines: str) -> HTTPHeaders:
     if len(plain) != ends + 1 or lines.count("\r") != lines.count("\r\n"):
         return HTTPHeaders.parse(lines)
     headers = Fields()
-    for name, value in plain:
-        if name in headers:
-            headers.add(name, value.strip(" \t"))
-        else:
-            headers[name] = value.strip(" \t")
+    headers._as_list = found = {_normalize_header(name): [value.strip(" \t")] for name, value in plain}
+    if len(found) < len(plain):  # some are repeated
+        headers._as_list = found = {}
+        for name, value in plain:
+            found.setdefault(_normalize_header(name), []).append(value.strip(" \t"))
     return headers
 
 
@@ -277,6 +296,7 @@ class UntilClose(BodyReader):
 
 _sizes: dict[bytes, int] = {}  # the size by the digits of a chunk's size line: nearly all chunks have one of a few hundred sizes
 _MOST_SIZES = 4096
+_END = b"0\r\n\r\n"  # the last chunk, without trailers
 
 
 def _size(data: bytes, at: int, end: int) -> int:
@@ -304,6 +324,7 @@ class Chunked(BodyReader):
     """A chunked body; extensions and trailers are skipped."""
 
     def __init__(self) -> None:
+        self._ready = True  # at the beginning of a chunk, with nothing held
         self._left = 0  # bytes of the current chunk still to come
         self._held = b""  # an incomplete line
         self._trailers = 0  # bytes of trailers so far
@@ -311,20 +332,26 @@ class Chunked(BodyReader):
         self._step: Callable[[Chunked, bytes, int, list[bytes]], int] = Chunked._read_size
 
     def feed(self, data: bytes) -> bytes:
+        if self._ready:
+            end = data.find(b"\r\n", 0, 9)
+            if _sizes.get(data[:end]) == len(data) - end - 4 and data[-2:] == b"\r\n":  # the usual read: one complete chunk
+                return data[end + 2 : -2]
         if self._held:
             data = self._held + data
             self._held = b""
         payload: list[bytes] = []
         at = 0
         if self._step is Chunked._read_size and not self.ended:
-            # the usual read: one or more complete chunks
+            # the next most usual read: several of them
             known = _sizes.get
-            end = data.find(b"\r", 0, 8)
-            if known(data[:end]) == len(data) - end - 4 and data[end : end + 2] == data[-2:] == b"\r\n":
-                return data[end + 2 : -2]
-            joined = _joined(data)
+            last = len(data) - len(_END) if data.endswith(_END) else len(data)
+            joined = _joined(data[:last] if last < len(data) else data)
             if joined is not None:
-                return joined
+                if last == len(data):
+                    self._ready = True
+                    return joined
+                payload.append(joined)
+                at = last
             while size := known(data[at : (end := data.find(b"\r", at, at + 8))]) or _size(data, at, end):
                 start = end + 2
                 stop = start + size
@@ -334,6 +361,7 @@ class Chunked(BodyReader):
                 at = stop + 2
         while at < len(data) and not self.ended:
             at = self._step(self, data, at, payload)
+        self._ready = self._step is Chunked._read_size and not (self._held or self.ended)
         self.reusable = at == len(data)
         if not self.reusable:
             self.rest = data[at:]

@@ -34,7 +34,7 @@ from .socket import NOT_READY
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that no data stays inside OpenSSL
 CHECK_SECONDS = 0.1  # between two checks of connections that the loop may no longer report, see Pool
 FEW, LOOKS = 100, 10  # connections per check: FEW, or a LOOKS-th of all if that is more (all at once would delay every stream)
-HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has a resolution of one millisecond)
+HURRIED, REST, QUICK = 4, 0.001, 0.0015  # reads, seconds (the clock of a loop on libuv has a resolution of one millisecond)
 CHECK_READS = 64  # reads of one connection per check
 MOST_OPENING = 256  # connections to one origin that are being opened
 OLDEST = 600.0  # seconds
@@ -133,19 +133,20 @@ class Connection:
             count, error = 0, reset
         if receiver is None:
             self._pool.drop(self)  # unsolicited bytes, or the end: the connection is unusable
-        elif count:
-            now = self._loop.time()
-            self._hurry = self._hurry + 1 if now - self._last < 1.5 * REST else 0
-            self._last = now
-            receiver.received(bytes(self._buffer[:count]), now)
-            more = self.receiver is receiver and receiver.waiting is None
-            if more and self._reader and self._hurry >= HURRIED:
-                self._remove_reader()
-                self._resting = self._loop.call_later(REST, self._rested)
-            return more
-        else:
+            return False
+        if not count:
             receiver.lost(error)
-        return False
+            return False
+        now = self._loop.time()
+        hurry = self._hurry = self._hurry + 1 if now - self._last < QUICK else 0
+        self._last = now
+        receiver.received(bytes(self._buffer[:count]), now)
+        if self.receiver is not receiver or receiver.waiting is not None:
+            return False
+        if hurry >= HURRIED and self._reader:
+            self._remove_reader()
+            self._resting = self._loop.call_later(REST, self._rested)
+        return True
 
     def resume(self) -> None:
         """Read again, after the receiver's `waiting` was done."""

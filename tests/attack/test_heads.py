@@ -54,7 +54,7 @@ def hear(data: bytes) -> None:
         head = http1.HeadReader().feed(data)
         if head is not None:
             head.keeps_alive()
-            travel.forwarded_down(head.headers, account=True)
+            travel.forwarded_down(head.headers.get_all(), account=True)
             http1.body_reader("POST", head)
 
 

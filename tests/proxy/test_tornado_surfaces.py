@@ -28,6 +28,8 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import Application, RequestHandler, stream_request_body
 
+from dragoman.proxy.wire.http1 import parse_headers
+
 
 class Connection(HTTPConnection):
     """Notes what a handler asks of its connection."""
@@ -207,3 +209,17 @@ def test_the_client() -> None:
         assert isinstance(StreamClosedError(real_error=OSError()).real_error, OSError)
 
     asyncio.run(main())
+
+
+def test_headers_are_lists_by_normal_name() -> None:
+    """wire/http1.Fields: `_as_list` holds all that HTTPHeaders says, `_combined_cache` what can be made of it, under normal names."""
+    theirs, ours = HTTPHeaders(), parse_headers("content-type: a\r\nX-One: 1\r\nx-one: 2")
+    for name, value in (("content-type", "a"), ("X-One", "1"), ("x-one", "2")):
+        theirs.add(name, value)
+    assert vars(theirs).keys() == vars(ours).keys() == {"_as_list", "_combined_cache"}
+    assert theirs._as_list == ours._as_list == {"Content-Type": ["a"], "X-One": ["1", "2"]}
+    ours.add("x-two", "3")
+    ours["x-one"] = "4"
+    del ours["content-type"]
+    assert sorted(ours.get_all()) == sorted(HTTPHeaders(ours).get_all()) == [("X-One", "4"), ("X-Two", "3")]
+    assert (ours.get("X-ONE"), ours.get("content-type"), "x-two" in ours, ours["x-two"]) == ("4", None, True, "3")
