@@ -328,7 +328,7 @@ def test_without_redis_the_machine_counts_by_itself(caplog):
 
     asyncio.run(main())
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
-        "limits are counted on this machine alone",
+        "Redis does not answer: limits are counted on this machine only",
         "Redis does not know all that answers used",
     ]
 
