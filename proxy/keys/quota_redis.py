@@ -103,7 +103,7 @@ class RedisCounters:
     def __init__(self, url: str, here: LocalCounters) -> None:
         self._store = RedisStore(url)
         self._here = here
-        opened = "Redis does not answer: limits are counted on this machine only"
+        opened = "limits are counted on this machine only: Redis does not answer"
         self._breaker = Breaker(opened, "limits are counted in Redis again", self._probe)
         self._slow_since: float | None = None  # loop time
         self._owed: dict[str, _Owed] = {}  # usage that was not sent yet, by the key's name

@@ -156,10 +156,10 @@ class Process:
             plan, waiting = start.renewed(self._plan, self._read())
             self._adopt(plan.config)
         except (ConfigError, OSError) as error:
-            log.error("the configuration was not reloaded: %s", error)
+            log.error("the configuration was not changed: %s", error)
             return
         except Exception:
-            log.exception("the configuration was not reloaded")
+            log.exception("the configuration was not changed")
             return
         self._plan = plan
         for served in self._served:

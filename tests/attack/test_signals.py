@@ -239,7 +239,7 @@ def test_a_half_renewed_certificate_changes_nothing(tmp_path: Path, serve: Serve
     was = ssl.PEM_cert_to_DER_cert(old[0].read_text())
     files[0].write_bytes(new[0].read_bytes())
     gateway.process.send_signal(signal.SIGHUP)
-    until(lambda: gateway.log().count("the configuration was not reloaded") == int(workers))
+    until(lambda: gateway.log().count("the configuration was not changed") == int(workers))
     assert str(files[0]) in gateway.log()
     assert shown(secure) == was
     assert ask(port, request(PATHS["chat"], WHOLE)).status == 200  # the file was not taken over either

@@ -204,9 +204,9 @@ def test_the_log_line_tells_the_whole_way(one: Admin) -> None:
     id = answer.headers["x-request-id"]
     eventually(lambda: id in one.gateway.log())
     line = next(orjson.loads(line) for line in one.gateway.log().splitlines() if id in line)
-    explained, lately, until = one.get("/explain?model=nowhere&shape=chat").json["candidates"]["chat"][0].partition("; failed lately")
+    explained, lately, until = one.get("/explain?model=nowhere&shape=chat").json["candidates"]["chat"][0].partition("; failed recently")
     assert lately
-    assert re.fullmatch(r", asked last until \d\d:\d\d:\d\d UTC", until)
+    assert re.fullmatch(r", tried last until \d\d:\d\d:\d\d UTC", until)
     assert line["sendings"] == 0
     assert line["tried"] == [f"{explained.removeprefix('1. ')}; failed, refused: The upstream could not be reached."] * 2
     assert line["status"] == 502

@@ -246,7 +246,7 @@ def test_a_bad_file_changes_nothing(start: Start, provider: Provider, held: Held
         else:
             file.write_text(text)
         gateway.process.send_signal(signal.SIGHUP)
-        until(lambda: "the configuration was not reloaded" in gateway.log())
+        until(lambda: "the configuration was not changed" in gateway.log())
         held.gate.open()
         wire.until(b"[DONE]")
     assert said in gateway.log()
