@@ -56,12 +56,12 @@ NO_THREAD = "thread_unsupported_request"
 
 
 def _sound(text: str) -> str:
-    """The text without lone surrogates, which callers can send but not every JSON parser accepts."""
+    """Replace lone surrogates, which callers can send but not every JSON parser accepts, by "?"."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def forget(error: BaseException | None) -> None:
-    """Clear the tracebacks of a stored error: their frames refer to the request, and form a reference cycle with the error."""
+    """Clear the traceback, cause and context of a stored error: their frames refer to the request, and back to the error."""
     while error is not None and (error.__traceback__ or error.__context__):
         before = error.__cause__ or error.__context__
         error.__traceback__ = error.__cause__ = error.__context__ = None

@@ -338,7 +338,7 @@ class InputUnwrapper:
         return ""
 
     def finish(self) -> str:
-        """Return the remaining text: the raw arguments if they did not start as an object with a string `input`."""
+        """Return the remaining text: the raw arguments unless they are an object with only a string `input`."""
         raw = self._held if self._state == "opening" else "".join(self._foreign)
         try:
             value = loads(raw)

@@ -1,8 +1,7 @@
-"""What a shape is: one API's whole dialect as one object.
+"""The definition of a shape: everything about one API in one object.
 
-Each shape package exports one `SHAPE`, `registry` lists them, and everything that has to know something of an API asks its object:
-configuration, router, lanes, handlers, the load tool. A function that would need to name a shape is a field that is missing here.
-All of it is pure data and pure functions.
+Each shape package exports one `SHAPE`, and `registry` lists them. Code that depends on an API reads its object: configuration, router,
+lanes, handlers, the load tool. If a function needs to name a shape, a field is missing here. Shapes are pure data and pure functions.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Body = dict[str, Any]
 
 
 class Decoder(Protocol):
-    """An upstream's frames to hub events. ended: Stop or Fault was returned."""
+    """Decodes an upstream's frames into hub events. ended: Stop or Fault was returned."""
 
     ended: bool
 
@@ -41,7 +40,7 @@ class Decoder(Protocol):
 
 
 class Encoder(Protocol):
-    """Hub events to a caller's frames. started: the caller knows of the answer. ended: nothing comes any more."""
+    """Encodes hub events as a caller's frames. started: the answer's start was returned. ended: no further frames follow."""
 
     @property
     def started(self) -> bool: ...
@@ -51,13 +50,13 @@ class Encoder(Protocol):
 
 
 class StatefulEncoder(Encoder, Protocol):
-    """Of a shape whose answers are stored. fail: the frames to write instead of the end, when that could not be stored."""
+    """An encoder of a shape with stored answers. fail: the frames to send instead of the end if the answer could not be stored."""
 
     def fail(self, error: GatewayError) -> list[Frame]: ...
 
 
 class Collector(Protocol):
-    """Hub events to a whole answer. error: the answer broke off, and the body must not be given out."""
+    """Collects hub events in a complete answer. error: the answer failed; its body must not be used. None if it did not."""
 
     error: GatewayError | None
 
@@ -66,7 +65,7 @@ class Collector(Protocol):
 
 
 class Observer(Protocol):
-    """Watches frames that are carried unchanged. bare: events without content that may hold nothing but usage."""
+    """Observes frames that are passed on unchanged. bare: the number of events without content that may only contain usage."""
 
     bare: int
     content: bool
@@ -79,16 +78,16 @@ class Observer(Protocol):
     def stop(self) -> str | None: ...
     def feed(self, frame: Frame) -> object: ...
     def repeats(self, chunk: bytes) -> int:
-        """How many ordinary deltas a read between two events holds; 0 when there is anything besides. Asked once `content` is true."""
+        """The number of plain deltas that `chunk` consists of; 0 if it contains anything else. Only called once `content` is true."""
 
     def completed(self, clean: bool) -> bool: ...
     def observe_whole(self, body: dict[str, Any]) -> None: ...
 
 
 class UpstreamNames(NamedTuple):
-    """Where a request names what an upstream keeps for all callers of a key: files, vector stores, containers.
+    """The places where a request names objects stored at the upstream for all callers of a key: files, vector stores, containers.
 
-    places: members of the body. members: that hold a name, or a list of them, at any depth there.
+    places: members of the body. members: names of members, at any depth in these, with a name or a list of names.
     """
 
     places: tuple[str, ...] = ()
@@ -99,11 +98,11 @@ _NO_NAMES = UpstreamNames()
 
 
 class TokenCount(NamedTuple):
-    """The API's own way to count a request's tokens.
+    """The API's endpoint that counts the tokens of a request.
 
-    path: behind the base URL. flag: the capability that says whether an upstream has it. answer: members beside `input_tokens`.
-    least: members that a request needs although it is only counted. leaves: members to leave out of a translated request; None where
-    an upstream of this shape is not asked for other callers' requests.
+    path: relative to the base URL. flag: the capability that says whether an upstream has it. answer: members in addition to
+    `input_tokens`. least: members required although the request is only counted. leaves: members to leave out of a translated request;
+    None if it is not used for callers of other shapes.
     """
 
     path: str
@@ -114,10 +113,10 @@ class TokenCount(NamedTuple):
 
 
 class UsageOnDemand(NamedTuple):
-    """A stream that tells its usage only when it is asked to.
+    """How a stream with usage is requested, in a shape whose streams have no usage by default.
 
-    member: of the body that asks. asked: whether the caller asks. ask: the body that does. told: whether an event (its bytes) holds
-    usage and nothing else.
+    member: of the body that requests it. asked: whether the caller requests it. ask: returns the body with the request. told: whether
+    an event, as bytes, only contains usage.
     """
 
     member: str
@@ -152,7 +151,7 @@ def _refuses_nothing(body: Body, capabilities: Capabilities, own: bool) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Shape:
-    """One API. Everything without a default must be known of any shape."""
+    """One API. Fields without a default are required of every shape."""
 
     name: str
     """In headers, logs, metrics and on the command line."""
@@ -242,22 +241,22 @@ class Shape:
     """What the load tool knows of it."""
 
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
-        """The URL to ask. base: without a slash at its end. query: the caller's, with its question mark."""
+        """Return the URL of a request. base: without a trailing slash. query: the caller's, including the question mark."""
         return base + self.path + query if self.url is None else self.url(base, model, stream, query)
 
     def only_streams(self, body: Body, capabilities: Capabilities) -> bool:
-        """Whether an upstream answers a body of this shape as a stream alone."""
+        """Whether an upstream only answers this body as a stream."""
         when, most = capabilities.whole_answers, capabilities.whole_answers_up_to
         if when == "never" or (when == "unless_reasoning" and self.reasons(body, capabilities)):
             return True
         return most > 0 and any(type(limit) is int and limit > most for limit in map(body.get, self.token_limits))
 
     def keep_alive(self, started: bool) -> bytes:
-        """What may be written between two frames and says nothing. started: the caller knows of the answer."""
+        """Bytes without meaning that may be written between two frames. started: whether the answer's start was sent."""
         return self.framing.keep_alive if self.ping is None or not started else self.framing.join([self.ping])
 
 
 def names(shapes: Iterable[Shape]) -> str:
-    """For people."""
+    """The names of shapes in a sentence, as in "a, b or c"."""
     *some, last = [shape.name for shape in shapes]
     return f"{', '.join(some)} or {last}" if some else last
