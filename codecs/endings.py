@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import errors, quirks
 
 UNKNOWN = "length"
-"""The neutral reason of an end that nobody knows: the answer may lack something."""
+"""The neutral reason of an unknown end: the answer may be incomplete."""
 
 
 def failed(word: str) -> errors.GatewayError:

@@ -52,7 +52,7 @@ KINDS: dict[str, Kind] = {
 
 
 NO_THREAD = "thread_unsupported_request"
-"""For messages callers: the vendor's SDKs send the whole history instead, once they are told so in `error.details`."""
+"""For messages callers: Anthropic's SDKs retry with the entire history if `error.details` asks for it."""
 
 
 def _sound(text: str) -> str:
@@ -153,7 +153,7 @@ OPENAI = ErrorForm(lambda kind: kind.openai_status, lambda error, request_id: {"
 ANTHROPIC = ErrorForm(lambda kind: kind.messages_status, GatewayError.anthropic)
 
 FORMS: dict[str, ErrorForm] = {"shared": ErrorForm(OPENAI.status, _shared)}
-"""By shape, filled by `registry`. `shared` is read by both vendors' SDKs: for paths that belong to no shape."""
+"""By shape, filled by `registry`. `shared` is readable by both vendors' SDKs, for paths that belong to no shape."""
 
 
 # ---- the caller's ----

@@ -179,4 +179,4 @@ Event = (
 )
 
 REASONS = ("end", "stop_sequence", "tool", "length", "context", "filter", "refusal", "pause")
-"""Why an answer may have stopped, in the hub's words. Each shape has its own for every one of them."""
+"""The neutral stop reasons. Each shape has an equivalent for each of them."""

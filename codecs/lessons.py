@@ -25,7 +25,7 @@ from .ledger import Path
 Body = dict[str, Any]
 Steps = tuple[str, ...]  # names of members; EACH for the elements of a list
 Change = Callable[[Body], tuple[Body, Path | None]]
-"""body → the body without it, and where it stood first; the same object and None when it holds nothing of the kind."""
+"""(body) → the changed body and the first changed path; the same object and None if nothing was changed."""
 
 EACH = "[]"
 ANY: Any = object()  # any value
@@ -130,7 +130,7 @@ ONLY_STREAMS = Reading(
     "it answers streams alone",
     flags={"whole_answers": "never"},
 )
-"""Of every API; see `Shape.only_streams`."""
+"""Rows for every API; see `Shape.only_streams`."""
 
 
 MISSING_PROPERTIES = Reading(
@@ -141,7 +141,7 @@ MISSING_PROPERTIES = Reading(
     flags={"schema_subset": ("complete",)},
     written=True,
 )
-"""Of OpenAI's APIs."""
+"""Rows for OpenAI's APIs."""
 
 
 def not_served(api: str) -> Reading:

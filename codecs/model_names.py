@@ -54,7 +54,7 @@ FIELDS: dict[str, _Place] = {
     "plugins": _Place(_MODELS),
     "tools": _Place({"model": _NAME, "svg": _Place(_MODEL), "parameters": _Place(_MODELS)}),
 }
-"""By field of a body, where it names models. Keys in small letters, ASCII."""
+"""Field of a body -> where it contains names of models. Keys are lower-case ASCII."""
 
 _NAMING = ("model", "models", "allowed_models", "analysis_models", "preset", "route", "fallbacks", "fallback_models",
            "context_window_fallbacks", "content_policy_fallbacks")  # fmt: skip

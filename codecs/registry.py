@@ -12,13 +12,13 @@ from .responses.shape import SHAPE as RESPONSES
 from .shape import Shape
 
 SHAPES: dict[str, Shape] = {}
-"""By name."""
+"""The shapes by name."""
 
 USUAL = CHAT
-"""What a server that nothing is known of speaks."""
+"""The shape assumed for unknown servers."""
 
 STATEFUL = RESPONSES
-"""The shape whose stored responses and conversations the gateway serves."""
+"""The shape with stored responses and conversations."""
 
 
 def add(shape: Shape) -> None:

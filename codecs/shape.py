@@ -154,26 +154,26 @@ class Shape:
     """One API. Fields without a default are required of every shape."""
 
     name: str
-    """In headers, logs, metrics and on the command line."""
+    """Its name in headers, logs, metrics and on the command line."""
     api: str
-    """In the configuration's `apis`."""
+    """Its name in the configuration's `apis`."""
     path: str
-    """Where it is served, behind `/v1`; and where an upstream is asked, behind its base URL, unless `url` says otherwise."""
+    """The path it is served at, after `/v1`, and the upstream's path, after the base URL, unless `url` is set."""
     route: str = ""
-    """A pattern of the paths that it is served at, behind `/v1` and a slash, where the model stands in them; "": `path` alone."""
+    """A pattern of the paths it is served at, after `/v1/`, for an API with the model in the path; "": only `path`."""
     rank: int
-    """Of the APIs that an upstream serves beside the caller's own, the one with the lowest rank is spoken."""
+    """Of an upstream's APIs other than the caller's, the one with the lowest rank is used."""
 
     # ---- translation ----
 
     decode_request: Callable[..., Request]
-    """(body) → Request. A stateful shape takes the expanded input as a second argument. Raises ClientFault leaves."""
+    """(body) → Request. A stateful shape accepts the expanded input as a second argument. Raises subclasses of ClientFault."""
     encode_request: Callable[[Request, Capabilities, str], Encoded]
-    """(request, capabilities, model) → the upstream's body. Raises ClientFault leaves."""
+    """(request, capabilities, model) → the upstream's body. Raises subclasses of ClientFault."""
     decode_response: Callable[[Any, Reply], list[Event]]
-    """(a whole answer, reply) → its events."""
+    """(complete answer, reply) → its events."""
     decode_error: Callable[..., GatewayError]
-    """(status, body, content type) → the error that an upstream answered with."""
+    """(status, body, content type) → the error in an upstream's answer."""
     Decoder: Callable[[Reply], Decoder]
     Encoder: Callable[[Reply], Encoder]
     Collector: Callable[[Reply], Collector]
@@ -182,48 +182,48 @@ class Shape:
     # ---- requests ----
 
     read: Callable[[str, Scan], Scan] = _read
-    """(target, what the body says) → the same with model and stream, wherever this API has them. Raises Malformed, WrongType."""
+    """(target, scan of the body) → the scan with model and stream, wherever this API has them. Raises Malformed, WrongType."""
     own_form: Callable[[dict[str, Any]], tuple[dict[str, Any], list[Path]] | None] = _as_it_is
-    """(body) → the same request as this API writes it, where callers write it in another API's form, and the paths of what has no
-    place in it; None: it is written so already. Raises ClientFault leaves."""
+    """(body) → the request in this API's form, for callers that use another API's form, and the paths of dropped members; None: it
+    already has this form. Raises subclasses of ClientFault."""
     rename: Callable[[bytes, Scan, str], bytes] = replace_model
-    """(body, scan, model) → the body for an upstream that calls the model so. The body itself where the model is in the URL."""
+    """(body, scan, model) → the body with the upstream's model name; unchanged if the model is in the URL."""
     url: Callable[[str, str, bool, str], str] | None = None
-    """(base URL, model, stream, query) → the URL to ask; None: the base URL and `path`, whatever the model."""
+    """(base URL, model, stream, query) → the URL of the request; None: the base URL and `path` for every model."""
     headers: Callable[[Capabilities], dict[str, str]] = _no_headers
-    """Headers that an upstream needs, unless the caller brings its own."""
+    """Headers that an upstream requires, unless the caller sends its own."""
     credentials: tuple[str, ...] = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
-    """Headers in which a caller's key is looked for, in this order."""
+    """Headers that may contain a caller's key, in order of precedence."""
     key_header: str = ""
-    """The header that takes an upstream's key by this API's own convention; "" where there is only a bearer token."""
+    """The header for an upstream's key in this API; "" if it only uses bearer tokens."""
     bearer_prefix: str = ""
-    """Keys that begin so are bearer tokens although the API has a key header; "" where there are none."""
+    """The prefix of keys that are bearer tokens although the API has a key header; "" if there are none."""
     recalls: Callable[[Capabilities], bool] = _always
-    """Whether an upstream may want reasoning or a signature back with a tool call."""
+    """Whether an upstream may need reasoning or a signature back with a tool call."""
     scrub: Callable[[dict[str, Any], Capabilities, Ledger], None]
-    """Removes what is the gateway's own from a request body that goes up in its own shape."""
+    """Removes the gateway's own additions from a request body sent in its own shape."""
     usage_on_demand: UsageOnDemand | None = None
     lessons: tuple[Reading, ...] = ()
     """What refusals by an upstream of this shape mean; see `codecs/lessons.py`."""
     refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
-    """(body, capabilities, own) → whether an upstream of this shape refuses what a caller's body asks, so that another of its APIs is to
-    be asked. own: the body is of this shape; of another only the members that all shapes have are looked at."""
+    """(body, capabilities, own) → whether an upstream of this shape refuses the caller's body, so that another of its APIs must be used.
+    own: whether the body is of this shape; in a body of another shape only the members common to all shapes are read."""
     reasons: Callable[[Body, Capabilities], bool] = _never
-    """(body, capabilities) → whether the model reasons over a body of this shape, as far as its settings say."""
+    """(body, capabilities) → whether the model reasons when it is sent this body, as far as its settings tell."""
     token_limits: tuple[str, ...] = ()
-    """Members that bound the answer's tokens."""
+    """Members that limit the answer's tokens."""
     operations: Pattern[str] | None = None
-    """Paths of other operations that upstreams of this family serve, and that are carried to them as they are."""
+    """Paths of other operations of upstreams of this family, which are passed on unchanged."""
     count: TokenCount | None = None
     upstream_names: UpstreamNames = _NO_NAMES
     stateful: bool = False
-    """The API stores responses and conversations; where an upstream does not, the gateway does."""
+    """Whether the API stores responses and conversations; if an upstream does not, the gateway does."""
 
     # ---- answers ----
 
     framing: Framing
     ping: Frame | None = None
-    """A frame that keeps a stream alive once it has begun; None: the framing's own bytes do."""
+    """A frame that keeps a started stream alive; None: the framing's keep-alive bytes are used."""
     errors: ErrorForm
     limits: LimitForm
     is_error: Callable[[dict[str, Any]], bool]
@@ -231,14 +231,14 @@ class Shape:
     bears: str
     """The member, a list, that every complete answer of the shape contains and no request does."""
     model_at: tuple[str, ...] = ("model",)
-    """Where a whole answer names the model."""
+    """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)
-    """Where an event's data does."""
+    """The path of the model's name in the data of an event."""
     overhead: int
-    """Bytes of an event, or of a whole answer, that are not text: for estimates of what an answer cost that broke off."""
+    """Bytes of an event, or of a complete answer, that are not text: to estimate the usage of an answer that broke off."""
 
     probe: Probe
-    """What the load tool knows of it."""
+    """The load tool's view of the shape."""
 
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
         """Return the URL of a request. base: without a trailing slash. query: the caller's, including the question mark."""

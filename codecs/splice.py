@@ -25,7 +25,7 @@ from . import errors, jsontext
 Span = tuple[int, int]
 
 SINGLE = frozenset({"model", "stream", "previous_response_id", "conversation", "store", "background"})
-"""Members of a request body that the gateway decides by."""
+"""Members of a request body that the gateway's decisions depend on."""
 
 LONGEST_KEY = 256  # bytes of a wanted key, including escapes
 SLICE = 256 * 1024  # bytes scanned between two yields

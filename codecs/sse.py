@@ -17,7 +17,7 @@ from typing import Any
 from . import errors, jsontext
 
 Frame = tuple[bytes, bytes]
-"""The `event` field (b"" when there is none) and the data: its lines joined by LF."""
+"""The `event` field (b"" if absent) and the data: its lines joined by LF."""
 
 LIMIT = 16 * 2**20
 BOM = b"\xef\xbb\xbf"

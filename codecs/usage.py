@@ -15,9 +15,9 @@ from typing import Any
 from . import quirks
 
 MOST = 1_000_000_000
-"""Tokens that an answer can have used: what is beyond is no count, and would spend every budget at once."""
+"""The maximum of a token count: anything above is invalid, and would exhaust every budget at once."""
 CHAT_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
-"""The service tiers that a chat caller knows; the responses shape has more."""
+"""The service tiers of the chat shape; the responses shape has more."""
 
 _TIER_TO_OPENAI = {"standard": "default", "batch": "default", "priority": "priority"}
 _TIER_TO_MESSAGES = {"default": "standard", "auto": "standard", "flex": "standard", "scale": "standard", "priority": "priority"}

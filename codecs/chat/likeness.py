@@ -5,7 +5,7 @@ from __future__ import annotations
 _CONTENT = b'"content":"'
 
 Around = tuple[int, bytes, bytes]
-"""The length of what stands before the text, that itself, and what stands behind it (its quote is the first after the text)."""
+"""The length of the bytes before the text, these bytes, and the bytes after it, starting with the closing quote."""
 
 NOTHING: Around = (0, b"", b"")  # matches no frame
 

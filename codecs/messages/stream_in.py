@@ -438,7 +438,7 @@ class Observer:
     bare = 0  # this shape has no events with usage only
 
     repeats = staticmethod(partial(named_alike, begin=_DELTA))
-    """How many deltas a read between two events holds; 0 when there is anything besides. Deltas need not be fed."""
+    """The number of deltas that `chunk` consists of; 0 if it contains anything else. Deltas need not be fed."""
 
     def __init__(self, reply: Reply) -> None:
         self.content = False

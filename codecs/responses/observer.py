@@ -39,7 +39,7 @@ class Observer:
     bare = 0  # this shape has no events with usage only
 
     repeats = staticmethod(partial(named_alike, begin=_DELTA))
-    """How many pieces of text a read between two events holds; 0 when there is anything besides. They need not be fed."""
+    """The number of text deltas that `chunk` consists of; 0 if it contains anything else. They need not be fed."""
 
     def __init__(self, reply: Reply | None = None) -> None:
         self._reply = reply
