@@ -175,7 +175,8 @@ def test_a_large_body_is_read_in_many_steps() -> None:
         return counted
 
     assert asyncio.run(turns(large)) >= steps
-    assert bodies.at_once(values(1000), 1_000_000) and not bodies.at_once(large, 1_000_000)
+    assert bodies.at_once(values(1000), 1_000_000)
+    assert not bodies.at_once(large, 1_000_000)
 
 
 @pytest.mark.usefixtures("no_collector")
