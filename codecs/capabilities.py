@@ -8,7 +8,7 @@ here (`conf/flags.py`): this is the only list of flags, of efforts and of their 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -18,6 +18,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 class Capabilities:
     """Flags of one upstream and model. The defaults are those of an unknown host of the shape."""
 
+    known: frozenset[str] = field(default=frozenset(), compare=False)  # fields that are configured or in a table; others are guesses
     owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 are the operator's affair
     echo_model: Literal["alias", "upstream"] = "alias"  # the name that the caller asked by, or what the upstream says
     reasoning_domain: str = ""  # whose opaque reasoning this upstream can read back; by default the provider's name
@@ -101,11 +102,11 @@ class Capabilities:
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:
         """From the configuration's dotted names. Raises KeyError for a name that is not a flag."""
-        known = {f.name for f in fields(cls)}
+        known = {f.name for f in fields(cls)} - {"known"}
         values: dict[str, Any] = {}
         for dotted, value in flags.items():
             name = dotted.replace(".", "_")
             if name not in known:
                 raise KeyError(dotted)
             values[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**values)
+        return cls(known=frozenset(values), **values)

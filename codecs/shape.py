@@ -22,6 +22,7 @@ from .limits import LimitForm
 from .probe import Probe
 from .reply import Encoded, Reply
 from .request import Request
+from .rules import Draft, Rule
 from .splice import Scan, replace_model
 from .sse import Frame
 from .usage import Usage
@@ -206,6 +207,10 @@ class Shape:
     usage_on_demand: UsageOnDemand | None = None
     lessons: tuple[Reading, ...] = ()
     """What refusals by an upstream of this shape mean; see `codecs/lessons.py`."""
+    rules: tuple[Rule[Any], ...] = ()
+    """What upstreams of this shape refuse; see `codecs/rules.py`."""
+    Draft: type[Draft] = Draft
+    """What these rules look at."""
     refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
     """(body, capabilities, own) → whether an upstream of this shape refuses what a caller's body asks, so that another of its APIs is to
     be asked. own: the body is of this shape; of another only the members that all shapes have are looked at."""

@@ -91,6 +91,13 @@ class Attempt:
     def _heavy(self) -> bool:
         return bodies.heavy(self.exchange.body)
 
+    @property
+    def _at_once(self) -> bool:
+        """Whether the request's bytes are put together, or its settings looked at, and nothing is translated."""
+        if not self.same_shape or self.lessons:
+            return False
+        return not self.candidate.rules or not (self.candidate.walks or len(self.exchange.body) > bodies.AT_ONCE)
+
     @cached_property
     def spent(self) -> Usage | None:
         """The tokens of an answer that is over, in however broken a way. To be asked then, not before."""
@@ -115,7 +122,7 @@ class Attempt:
     async def _prepare(self) -> None:
         """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
         exchange, candidate = self.exchange, self.candidate
-        if self.same_shape and not self.lessons:  # bytes are put together, nothing is translated
+        if self._at_once:
             url, body = self._question()
         else:
             url, body = await bodies.apart(self._heavy, self._question)
@@ -209,18 +216,19 @@ class Attempt:
     def _spliced(self) -> bytes:
         """The client's bytes with the model's value replaced, and what else was asked for."""
         exchange, candidate, own = self.exchange, self.candidate, self.candidate.speaks
-        scan = exchange.scan
+        body, scan = exchange.body, exchange.scan
         self._withhold = False
-        body = exchange.body
         inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
+        value = scan.value if inlined is None else inlined
         if inlined is not None or scrub.is_foreign(body):
-            value = dict(scan.value) if inlined is None else inlined
-            if scrub.scrub(own.scrub, value, candidate.capabilities, self.ledger) or inlined is not None:
-                body = jsontext.dumps(value)
-                scan = splice.scan(body)
-        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream, ledger=self.ledger)
-        if self.lessons:
-            body, scan = self._followed(body, scan, request)
+            bare = dict(value)
+            if scrub.scrub(own.scrub, bare, candidate.capabilities, self.ledger):
+                value = bare
+        request = Request(exchange.shape, scan.model or candidate.model, scan.value, exchange.stream, ledger=self.ledger)
+        if self.lessons or candidate.rules:
+            value = self._amended(value, request)
+        if value is not scan.value:
+            body, scan = splice.written(value)
         if scan.model != candidate.model:
             body = own.rename(body, scan, candidate.model)
         if self._must_collect(scan.value):
@@ -231,21 +239,22 @@ class Attempt:
         self.reply = self._reply(request)
         return body
 
-    def _followed(self, body: bytes, scan: splice.Scan, request: Request) -> tuple[bytes, splice.Scan]:
-        """The caller's body without what the upstream is known to refuse."""
-        lost = len(self.ledger.dropped)
-        value = rules.follow(self.lessons, scan.value, request, own=True)
-        if value is scan.value:
-            return body, scan
+    def _amended(self, value: dict[str, Any], request: Request) -> dict[str, Any]:
+        """The caller's body without what the upstream is known to refuse; the same object where it holds nothing of the kind."""
+        own, lost = self.candidate.speaks, len(self.ledger.dropped)
+        known = rules.for_carried(own.rules, self.capabilities) if self.lessons else self.candidate.rules
+        value = rules.follow(self.lessons, value, request, own=True)
+        value = rules.amended(known, own.Draft(value, request, self.capabilities, own=True))
         if self.exchange.strict and len(self.ledger.dropped) > lost:
             raise _lost(self.ledger.first_dropped(request.body) or "the request")
-        body = jsontext.dumps(value)
-        return body, splice.scan(body)
+        return value
 
     def _streaming(self, body: bytes, scan: splice.Scan) -> bytes:
         """The body of a stream with its usage asked for, where the caller does not and the upstream takes that."""
         demand = self.candidate.speaks.usage_on_demand
-        if demand is None or demand.asked(scan) or any(lesson.about.startswith(demand.member) for lesson in self.lessons):
+        if demand is None or demand.asked(scan) or demand.member in self.capabilities.leave_out:
+            return body
+        if any(lesson.about.startswith(demand.member) for lesson in self.lessons):
             return body
         self._withhold = True
         return demand.ask(body, scan)

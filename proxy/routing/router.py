@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ...codecs.capabilities import Capabilities
 from ...codecs.errors import Missing, NoCandidate, Unconfigured
 from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
+from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
@@ -41,6 +42,15 @@ class Candidate:
     echo: str | None = None  # the `model` that the caller's response shows; None leaves the upstream's
     price: Price | None = None
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
+    rules: tuple[Rule[Any], ...] = field(init=False)  # for bodies of its own API; most upstreams have none
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", for_carried(self.speaks.rules, self.capabilities))
+
+    @property
+    def walks(self) -> bool:
+        """Whether to find what it refuses of a body takes long."""
+        return any(rule.walks for rule in self.rules)
 
     @property
     def name(self) -> str:
