@@ -57,6 +57,7 @@ class Reply:
     upstream: str = ""  # the shape that answers
     request_id: str = ""
     nonce: str = "0" * 32  # 32 random hex digits, for ids that cannot be derived
+    asks: int = 0  # tokens of the request, about: for a stream that tells them before its upstream has counted
     created: int = 0  # when the gateway received the answer, seconds since the epoch
     completed: int = 0  # when it ended, known before Stop is fed; 0: take `created`
     response_id: str = ""  # responses clients: the id to give out; empty: resp_ and the nonce

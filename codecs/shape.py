@@ -240,6 +240,8 @@ class Shape:
     """Where a whole answer names the model."""
     stream_model_at: tuple[str, ...] = ("model",)
     """Where an event's data does."""
+    counts_first: bool = False
+    """A stream begins with the request's tokens, which callers show and add up."""
     overhead: int
     """Bytes of an event, or of a whole answer, that are not text: for estimates of what an answer cost that broke off."""
 

@@ -64,6 +64,7 @@ SHAPE = Shape(
     is_error=_is_error,
     bears="content",
     stream_model_at=("message", "model"),
+    counts_first=True,
     overhead=120,
     probe=PROBE,
 )

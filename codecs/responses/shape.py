@@ -57,7 +57,7 @@ SHAPE = Shape(
         frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id"}),
     ),
     framing=NAMED,
-    errors=errors.OPENAI,
+    errors=errors.RESPONSES,
     limits=limits.OPENAI,
     is_error=_is_error,
     bears="output",

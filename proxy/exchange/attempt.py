@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
 
-from ...codecs import errors, jsontext, lessons, limits, rules, scrub, splice
+from ...codecs import errors, estimate, jsontext, lessons, limits, rules, scrub, splice
 from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
@@ -91,13 +91,6 @@ class Attempt:
     def _heavy(self) -> bool:
         return bodies.heavy(self.exchange.body)
 
-    @property
-    def _at_once(self) -> bool:
-        """Whether the request's bytes are put together, or its settings looked at, and nothing is translated."""
-        if not self.same_shape or self.lessons:
-            return False
-        return not self.candidate.rules or not (self.candidate.walks or len(self.exchange.body) > bodies.AT_ONCE)
-
     @cached_property
     def spent(self) -> Usage | None:
         """The tokens of an answer that is over, in however broken a way. To be asked then, not before."""
@@ -122,7 +115,8 @@ class Attempt:
     async def _prepare(self) -> None:
         """Write the upstream's request. Raises ClientFault for what cannot be expressed, Unconfigured without a credential."""
         exchange, candidate = self.exchange, self.candidate
-        if self._at_once:
+        short = len(exchange.body) <= bodies.AT_ONCE or not candidate.rules
+        if self.raw or (self.same_shape and short and not (self.lessons or candidate.walks)):  # at most settings are looked at
             url, body = self._question()
         else:
             url, body = await bodies.apart(self._heavy, self._question)
@@ -308,6 +302,8 @@ class Attempt:
                 raise _lost(lost)
         self.reply = self._reply(request)
         self.reply.tools, self.reply.recall = encoded.tools, self._recall
+        if exchange.stream and exchange.speaks.counts_first:
+            self.reply.asks = estimate.tokens(request)
         body = jsontext.dumps(value)
         if self._must_collect(value):
             scan = splice.scan(body)
