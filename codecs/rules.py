@@ -94,7 +94,8 @@ class Draft:
         if self.own:
             self.request.ledger.drop(place)
         elif head not in _OWN:
-            self.request.ledger.drop(asked_at(self.request, head))
+            report = self.request.ledger.adapt if inner else self.request.ledger.drop
+            report(asked_at(self.request, head))
 
     def leave_default(self, member: str, default: object) -> None:
         """Leave out a member that says no more than its absence does: nothing is lost."""
