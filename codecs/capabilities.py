@@ -39,7 +39,7 @@ class Capabilities:
     c_web_search: bool = False
     c_top_k: bool = False
     c_effort_values: tuple[str, ...] = ("low", "medium", "high")  # empty: not a reasoning model
-    c_reasoning_in: Literal["none", "reasoning_content", "reasoning", "reasoning_details"] = "reasoning_content"
+    c_reasoning_in: Literal["none", "reasoning_content", "reasoning", "reasoning_text", "reasoning_details"] = "reasoning_content"
     c_reasoning_required_with_tools: bool = False
     c_cache_breakpoints: bool = False
     c_strict_tools: bool = True
