@@ -1,8 +1,8 @@
 """What the rules of every upstream shape have in common: a body that goes up, and what it was made from.
 
-Strategy: an encoder writes what its shape's reference knows. Then each rule whose flags say so looks at the whole body and changes what
-this upstream would answer with a 400: it leaves out, replaces or moves, and reports that in the ledger; only what has no equal is
-refused by name. A rule is stated once, for all callers, and knows no provider: which upstream it holds for is data.
+Strategy: an encoder writes a body according to its shape's reference. Then each rule that applies by the capabilities changes what
+this upstream would refuse with a 400: it leaves out, replaces or moves members, and reports that in the ledger; only what has no
+equivalent is refused by name. A rule is stated once, for all callers and without naming a provider: the upstreams it applies to are data.
 
 A body that is carried in the caller's own API passes the rules that say so. It is as the caller wrote it: a rule takes whatever is not
 of its form as if it were not there, and what no rule changes stays the same object, so that the caller's bytes go up.
@@ -19,7 +19,7 @@ from .ledger import Path
 from .lessons import EACH, IDLE, Body, Lesson, steps_to, without
 from .request import Request
 
-# members of upstream bodies that stand for a setting of another name
+# members of upstream bodies that represent a setting of another name
 _SETTINGS = {
     "max_output_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens",
@@ -30,22 +30,22 @@ _SETTINGS = {
     "reasoning": "thinking",
     "output_config": "thinking",
 }
-# what the gateway itself adds: nobody asked for it
+# members added by the gateway itself, which are not reported
 _OWN = frozenset({"stream_options", "include"})
 _TURNS = frozenset({"messages", "input", "system", "instructions"})
 
 
 def asked_at(request: Request, member: str) -> Path:
-    """Where the caller's body has what stands in this member of the upstream's."""
+    """The path in the caller's body of a member of the upstream's body."""
     if member in _TURNS:
         return (request.habits.turns_at,)
     return request.path_of(_SETTINGS.get(member, member))
 
 
 def follow(lessons: Iterable[Lesson], body: Body, request: Request, own: bool) -> Body:
-    """A body without what the upstream has refused before; reports in the request's ledger what the caller asked of it.
+    """Return the body changed by lessons from earlier refusals. Changes of what the caller requested are reported in the ledger.
 
-    own: the body is the caller's own, in its own API.
+    own: whether the body is the caller's, in its own API.
     """
     for lesson in lessons:
         if lesson.change is None:
@@ -130,7 +130,7 @@ class Draft:
 
     @property
     def history(self) -> Path:
-        """What a report names when messages were moved or joined."""
+        """The path to report when messages were moved or joined."""
         return ("input",) if "input" in self.request.body else ("messages",)
 
 
@@ -154,7 +154,7 @@ class Rule(Generic[D]):
 
 
 def apply(rules: tuple[Rule[D], ...], draft: D) -> None:
-    """Make the body one that the upstream takes. Raises errors.ClientFault leaves for what has no equal there."""
+    """Apply the rules to the body. Raises subclasses of errors.ClientFault for what has no equivalent at the upstream."""
     for rule in rules:
         if rule.of != "carried" and rule.holds(draft.capabilities):
             rule.act(draft)
@@ -178,7 +178,7 @@ def amended(rules: tuple[Rule[Any], ...], draft: Draft) -> Body:
 
 
 def leave_out(draft: Draft) -> None:
-    """Members that the upstream refuses by name."""
+    """Leave out members that the upstream refuses (`leave_out`)."""
     for member in draft.capabilities.leave_out:
         if EACH not in member:
             draft.drop(member)

@@ -1,6 +1,6 @@
-"""What a chat upstream refuses beside something else, or everywhere; how the rules are applied is in codecs/rules.py.
+"""Rules for what a chat upstream refuses, alone or in combination; codecs/rules.py applies them.
 
-The order of RULES matters only where one row says so. Which upstream a rule holds for is in conf/providers.yaml and conf/models.yaml.
+The order of RULES matters only where a row says so. conf/providers.yaml and conf/models.yaml say which upstreams a rule applies to.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..rules import LEAVE_OUT, Draft, Rule, whole
 
 Message = dict[str, Any]
 
-# what switches reasoning off, by flag c.thinking_switch
+# the members that switch reasoning off, by value of the flag c.thinking_switch
 SWITCHES: dict[str, dict[str, Any]] = {"thinking": {"thinking": {"type": "disabled"}}, "enable_thinking": {"enable_thinking": False}}
-FILLER = " "  # reasoning that a provider asks back and nobody has any more: an empty text is refused by some
+FILLER = " "  # replaces reasoning that a provider requires and that is lost; some refuse an empty text
 NO_OUTPUT = "(no output)"
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _SAMPLING = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}}  # and the defaults
-# Google's documentation, "Thought signatures": for calls that no Gemini model has made
+# the signature of calls that no Gemini model made; source: Google's documentation, "Thought signatures"
 NO_SIGNATURE = "skip_thought_signature_validator"
 
 
@@ -65,7 +65,7 @@ class ChatDraft(Draft):
 
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
-    """Whether the model reasons over a body, as far as its settings say."""
+    """Whether the model reasons when it is sent this body, as far as the settings in it tell."""
     when, effort = capabilities.c_reasons, body.get("reasoning_effort")
     switched_off = body.get("thinking") == {"type": "disabled"} or body.get("enable_thinking") is False
     if when in ("never", "always"):
@@ -76,7 +76,7 @@ def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
 
 
 def refuses(body: dict[str, Any], capabilities: Capabilities, own: bool) -> bool:
-    """Whether what a caller's body asks is refused in this API: tools beside reasoning, where the model takes them elsewhere."""
+    """Whether this API refuses the body: tools with reasoning, for a model that accepts both over another API."""
     if capabilities.c_tools_beside_reasoning or not (body.get("tools") or body.get("functions")):
         return False
     return not own or reasons(body, capabilities)
@@ -91,7 +91,7 @@ def refuse_tools(draft: ChatDraft) -> None:
 
 
 def complete_schemas(draft: ChatDraft) -> None:
-    """An object without `properties` and an array without `items` mean the same with empty ones, which nobody refuses."""
+    """Add empty `properties` to objects and `items` to arrays: some refuse a schema without, and the meaning is the same."""
     if draft.each_function(subsets.with_parameters) and draft.own:
         draft.request.ledger.adapt(("tools",))
 
@@ -115,17 +115,17 @@ def _tool_path(request: Request, number: int) -> Path:
 
 
 def unify_strict(draft: ChatDraft) -> None:
-    """Where strictness must be the same for all tools, none is strict unless all are."""
+    """If all tools must have the same strictness, none is strict unless all are."""
     if len({bool(function.get("strict")) for function in draft.functions}) > 1:
         draft.each_function(lambda function: {name: value for name, value in function.items() if name != "strict"})
         draft.request.ledger.adapt(("tools",))
 
 
 def choose_tool(draft: ChatDraft) -> None:
-    """A forced tool where the upstream takes no name, or cannot be forced at all.
+    """Adapt a forced tool if the upstream accepts no tool name, or no forced call at all.
 
-    One tool that must be called is the same as the only tool that is offered. Where nothing can be forced while the model reasons,
-    reasoning that nobody asked for is switched off; else the choice is the model's.
+    Forcing a named tool is equivalent to offering only this tool and requiring a call. If nothing can be forced while the model reasons,
+    reasoning that the caller did not request is switched off; otherwise the choice is left to the model.
     """
     takes = draft.capabilities.c_tool_choice
     if draft.reasons and draft.capabilities.c_tool_choice_reasoning != "any":
@@ -146,7 +146,7 @@ def choose_tool(draft: ChatDraft) -> None:
 
 
 def call_without_reasoning(draft: ChatDraft) -> None:
-    """Where tools are refused while the model reasons and no other API was there to be asked: tools count for more than reasoning."""
+    """Switch reasoning off if the model refuses tools while it reasons and no other API is available: tools take precedence."""
     if not draft.body.get("tools") or not draft.reasons:
         return
     if "none" not in draft.capabilities.c_effort_values:
@@ -162,7 +162,7 @@ def _name(tool: dict[str, Any], kind: str) -> object:
 
 
 def _switch_off(draft: ChatDraft) -> bool:
-    """Switch the model's reasoning off, unless the caller asked for it; whether it is off now."""
+    """Switch reasoning off unless the caller requested it. Returns whether it is off."""
     switch = draft.capabilities.c_thinking_switch
     if switch == "none" or draft.asks_thinking:
         return False
@@ -223,7 +223,7 @@ def leave_out_sampling(draft: ChatDraft) -> None:
 
 
 def name_any_object(draft: ChatDraft) -> None:
-    """`json_object` where only schemas are known: any object."""
+    """Replace `json_object` by the schema of any object if the upstream supports only schemas."""
     if draft.body.get("response_format") == {"type": "json_object"}:
         any_object = {"name": "output", "schema": {"type": "object", "properties": {}}}
         draft.body["response_format"] = {"type": "json_schema", "json_schema": any_object}
@@ -247,7 +247,7 @@ def leave_out_output_beside_tools(draft: ChatDraft) -> None:
 
 
 def fill_content(draft: ChatDraft) -> None:
-    """`null` beside calls is OpenAI's own; others take only a text there."""
+    """Replace null content, as OpenAI has it next to tool calls and others refuse, by an empty text."""
     if draft.each_message(lambda one: one if one.get("content") is not None else one | {"content": ""}) and draft.own:
         draft.moved()
 
@@ -292,9 +292,9 @@ def leave_out_empty_messages(draft: ChatDraft) -> None:
 
 
 def move_user_before_results_end(draft: ChatDraft) -> None:
-    """Where a user may not speak right after a tool: the words stand at the end of the result.
+    """Move a user's text after a tool's message to the end of the result, for upstreams that refuse this order.
 
-    What is no text follows an assistant's message, which holds nothing but a point: some word must stand there.
+    Content other than text follows an inserted assistant message, which contains only "." because it may not be empty.
     """
     written: list[Message] = []
     moved = False
@@ -314,7 +314,7 @@ def move_user_before_results_end(draft: ChatDraft) -> None:
 
 
 def _texts(message: Message) -> list[str] | None:
-    """The message's texts; None when it holds something else."""
+    """The texts of a message; None if it has other content."""
     content = message.get("content")
     if isinstance(content, str):
         return [content]
@@ -332,7 +332,7 @@ def _joined(content: Any, texts: list[str]) -> Any:
 
 
 def alternate_roles(draft: ChatDraft) -> None:
-    """Neighbours of one role are one message."""
+    """Merge adjacent messages of the same role."""
     written: list[Message] = []
     for message in draft.messages:
         before = written[-1] if written else {}
@@ -350,7 +350,7 @@ def alternate_roles(draft: ChatDraft) -> None:
 
 
 def shorten_call_ids(draft: ChatDraft) -> None:
-    """Ids of nine letters and digits, as Mistral asks; the same id becomes the same every time."""
+    """Map call ids to nine letters and digits, as Mistral requires. The mapping is deterministic."""
 
     def short(message: Message) -> Message:
         calls, answers = message.get("tool_calls"), message.get("tool_call_id")
@@ -367,7 +367,7 @@ def _nine(id: object) -> object:
 
 
 def give_reasoning_back(draft: ChatDraft) -> None:
-    """A provider that wants the reasoning of every assistant's message gets a filler where there is none."""
+    """Add FILLER to assistant messages without reasoning, for providers that require it in each of them."""
     if draft.own and not draft.reasons:
         return
     every = draft.capabilities.c_reasoning_required
@@ -383,7 +383,7 @@ def give_reasoning_back(draft: ChatDraft) -> None:
 
 
 def stand_in_signatures(draft: ChatDraft) -> None:
-    """Calls that another model made, or whose signature is lost, have Google's own word for that, in every turn: prompts stay the same."""
+    """Give calls without a Gemini signature Google's placeholder, in every turn, so that prompt prefixes stay the same."""
 
     def signed(message: Message) -> Message:
         calls = message.get("tool_calls")
@@ -405,7 +405,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: "complete" in can.schema_subset and not can.openai_host, complete_schemas, of="carried", walks=True),
     Rule(lambda can: any(one != "complete" for one in can.schema_subset), restrict_schemas, walks=True),
     Rule(lambda can: not can.c_mixed_strict, unify_strict, walks=True),
-    # before what depends on whether the model reasons: it may switch that off
+    # first, because it may switch reasoning off, which later rules depend on
     Rule(lambda can: can.c_tool_choice != "any" or can.c_tool_choice_reasoning != "any", choose_tool),
     Rule(lambda can: True, fit_effort, of="carried", rests_on="c_effort_values"),
     Rule(lambda can: can.openai_host and not can.c_tools_beside_reasoning, call_without_reasoning),

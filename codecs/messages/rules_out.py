@@ -1,4 +1,4 @@
-"""What a messages upstream refuses beside something else; how the rules are applied is in codecs/rules.py.
+"""Rules for what a messages upstream refuses in combination; codecs/rules.py applies them.
 
 Source: Anthropic API reference, "Extended thinking" (feature compatibility), "Tool use", "Prompt caching".
 """
@@ -14,9 +14,9 @@ from ..reasoning import budget_of_effort, effort_of_budget, nearest
 from ..rules import LEAVE_OUT, Draft, Rule, whole
 
 _THOUGHTS = ("thinking", "redacted_thinking")
-_LEAST_TOP_P = 0.95  # while the model thinks
+_LEAST_TOP_P = 0.95  # the lowest top_p allowed while the model thinks
 LEAST_BUDGET = 1024  # tokens
-_EFFORTS_OF_THOUGHT = ("xhigh", "max")  # not without thinking
+_EFFORTS_OF_THOUGHT = ("xhigh", "max")  # only allowed with thinking
 
 
 class MessagesDraft(Draft):
@@ -42,7 +42,7 @@ class MessagesDraft(Draft):
         self.body["output_config"] = self.member("output_config") | {"effort": effort}
 
     def stop_thinking(self) -> None:
-        """What the caller asks beside thinking rules it out, and cannot be had otherwise."""
+        """Disable thinking, because another request of the caller excludes it and has no alternative."""
         if "thinking" not in self.body or self.capabilities.m_thinking == "adaptive_always":
             return
         self.body["thinking"] = {"type": "disabled"}
@@ -52,14 +52,14 @@ class MessagesDraft(Draft):
 
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
-    """Whether a body asks the model to think, or the model always does."""
+    """Whether the body enables thinking, or the model always thinks."""
     thinking = body.get("thinking")
     asked = thinking.get("type") if isinstance(thinking, dict) else None
     return asked in ("enabled", "adaptive") or (asked is None and capabilities.m_thinking == "adaptive_always")
 
 
 def choose_tool(draft: MessagesDraft) -> None:
-    """Some models take no forced tool: only the named one is offered, and the choice is the model's."""
+    """Replace a forced tool, which some models refuse: only the named tool is offered and the choice is left to the model."""
     if not draft.forced:
         return
     choice = draft.body["tool_choice"]
@@ -144,7 +144,7 @@ def leave_out_sampling(draft: MessagesDraft) -> None:
 
 
 def calls_without_thought(body: dict[str, Any]) -> bool:
-    """Whether a body asks for thinking within a budget, and calls that are being answered do not begin with a thought, as they must."""
+    """Whether thinking with a budget is enabled and the turn being continued does not start with thinking, as the API requires."""
     thinking, messages = body.get("thinking"), body.get("messages")
     if not isinstance(thinking, dict) or thinking.get("type") != "enabled" or not isinstance(messages, list):
         return False
@@ -159,15 +159,15 @@ def calls_without_thought(body: dict[str, Any]) -> bool:
 
 
 def go_on_without_thinking(draft: MessagesDraft) -> None:
-    """The thoughts of the turn that goes on are gone: it was begun with another model, or the caller does not keep them."""
+    """Disable thinking if that of the continued turn is missing: another model began it, or the caller does not store it."""
     if calls_without_thought(draft.body):
         draft.stop_thinking()
 
 
 def bind_loosely(draft: MessagesDraft) -> None:
-    """Where earlier thoughts are bound to all that stands before them, the provider is to leave out one whose prefix has changed.
+    """If earlier thinking is bound to its prefix, let the provider drop a block whose prefix has changed.
 
-    A translation cannot promise that a prefix stays: its caller may add a tool, or say something new in front.
+    A translation cannot guarantee a stable prefix: the caller may add a tool or insert text before it.
     """
     thought = any(block.get("type") in _THOUGHTS for message in draft.body["messages"] for block in _blocks(message))
     if thought and draft.thinks:
@@ -202,7 +202,7 @@ def restrict_schemas(draft: MessagesDraft) -> None:
 
 
 def order_lifetimes(draft: MessagesDraft) -> None:
-    """A long cache mark may not follow a short one: the short ones before the last long one become long."""
+    """Make short-lived breakpoints before the last long-lived one long-lived: a long one may not follow a short one."""
     for mark in short_marks(draft.body):
         mark["ttl"] = "1h"
         draft.moved()
@@ -216,7 +216,7 @@ def short_marks(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _marks(value: Any) -> Iterator[dict[str, Any]]:
-    """Cache marks in their order."""
+    """The cache breakpoints, in order."""
     if isinstance(value, list):
         for one in value:
             yield from _marks(one)

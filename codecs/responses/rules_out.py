@@ -1,4 +1,4 @@
-"""What a responses upstream refuses beside something else, or everywhere; how the rules are applied is in codecs/rules.py."""
+"""Rules for what a responses upstream refuses, alone or in combination; codecs/rules.py applies them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..capabilities import EFFORTS, Capabilities
 from ..reasoning import nearest
 from ..rules import LEAVE_OUT, Draft, Rule, whole
 
-NO_INSTRUCTIONS = "You are a helpful assistant."  # where some must stand and the caller gave none
+NO_INSTRUCTIONS = "You are a helpful assistant."  # used if instructions are required and the caller sent none
 ENCRYPTED = "reasoning.encrypted_content"
 _SAMPLING = ("temperature", "top_p", "top_logprobs")
 
@@ -21,7 +21,7 @@ class ResponsesDraft(Draft):
 
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
-    """Whether the model reasons over a body, as far as its settings say."""
+    """Whether the model reasons when it is sent this body, as far as the settings in it tell."""
     asked = body.get("reasoning")
     effort = asked.get("effort") if isinstance(asked, dict) else None
     if capabilities.r_reasons == "never" or effort == "none":
@@ -95,7 +95,7 @@ def adjust_schemas(draft: ResponsesDraft) -> None:
 
 
 def require_instructions(draft: ResponsesDraft) -> None:
-    """What system messages say is part of the instructions, which have to stand."""
+    """Move system messages into the instructions, which this upstream requires."""
     given, asked = draft.body.get("instructions"), draft.body.get("input")
     texts = [given] if isinstance(given, str) and given else []
     items: list[Any] = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked if isinstance(asked, list) else []
