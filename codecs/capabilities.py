@@ -8,7 +8,7 @@ is the only list of flags, of efforts and of their values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -18,6 +18,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 class Capabilities:
     """Flags of one upstream and model. The defaults are those of an unknown host of the shape."""
 
+    known: frozenset[str] = field(default=frozenset(), compare=False)  # fields that are configured or in a table; others are guesses
     owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 concern the operator
     echo_model: Literal["alias", "upstream"] = "alias"  # `model` in answers: the name requested by the caller, or the upstream's
     reasoning_domain: str = ""  # the origin of opaque reasoning that this upstream can read; default: the provider's name
@@ -38,7 +39,7 @@ class Capabilities:
     c_web_search: bool = False
     c_top_k: bool = False
     c_effort_values: tuple[str, ...] = ("low", "medium", "high")  # empty: not a reasoning model
-    c_reasoning_in: Literal["none", "reasoning_content", "reasoning", "reasoning_details"] = "reasoning_content"
+    c_reasoning_in: Literal["none", "reasoning_content", "reasoning", "reasoning_text", "reasoning_details"] = "reasoning_content"
     c_reasoning_required_with_tools: bool = False
     c_cache_breakpoints: bool = False
     c_strict_tools: bool = True
@@ -101,11 +102,11 @@ class Capabilities:
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:
         """Create from the configuration's dotted names. Raises KeyError for a name that is not a flag."""
-        known = {f.name for f in fields(cls)}
+        known = {f.name for f in fields(cls)} - {"known"}
         values: dict[str, Any] = {}
         for dotted, value in flags.items():
             name = dotted.replace(".", "_")
             if name not in known:
                 raise KeyError(dotted)
             values[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**values)
+        return cls(known=frozenset(values), **values)

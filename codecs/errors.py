@@ -101,6 +101,7 @@ class GatewayError(Exception):
         self.param = None if param is None else _sound(param)
         self.status = status
         self.retry_after = retry_after
+        self.resets_at: float | None = None  # of a budget that is used up: when it begins anew, seconds since the epoch
         self.headers: dict[str, str] = {}  # response headers such as rate limits, in the form of the caller's API
         if should_retry is not None:
             self.should_retry = should_retry
@@ -149,7 +150,15 @@ def _shared(error: GatewayError, request_id: str | None) -> dict[str, Any]:
     return {"type": "error", "error": inner, "request_id": request_id}
 
 
+def _responses(error: GatewayError, request_id: str | None) -> dict[str, Any]:
+    inner = error.openai()
+    if error.resets_at is not None:  # by this Codex tells its user, and does not ask again
+        inner |= {"type": "usage_limit_reached", "resets_at": int(error.resets_at)}
+    return {"error": inner}
+
+
 OPENAI = ErrorForm(lambda kind: kind.openai_status, lambda error, request_id: {"error": error.openai()})
+RESPONSES = ErrorForm(OPENAI.status, _responses)
 ANTHROPIC = ErrorForm(lambda kind: kind.messages_status, GatewayError.anthropic)
 
 FORMS: dict[str, ErrorForm] = {"shared": ErrorForm(OPENAI.status, _shared)}

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from . import jsontext
+from . import jsontext, subsets
 from .capabilities import Capabilities
 from .errors import GatewayError
 from .ledger import Path
@@ -37,7 +37,12 @@ ESSENTIAL = frozenset({
     "mcp_servers", "background", "modalities", "audio", "web_search_options", "contents",
 })  # fmt: skip
 # values equal to the default, which can be left out nevertheless
-IDLE: Mapping[str, tuple[Any, ...]] = {"tool_choice": ("auto", {"type": "auto"}), "function_call": ("auto",), "n": (1,)}
+IDLE: Mapping[str, tuple[Any, ...]] = {
+    "tool_choice": ("auto", {"type": "auto"}),
+    "function_call": ("auto",),
+    "n": (1,),
+    "modalities": (["text"],),
+}
 # members of list elements that can be left out
 SPARE = frozenset({
     "messages.name", "messages.phase", "messages.status", "messages.id", "messages.refusal", "messages.annotations",
@@ -64,6 +69,7 @@ _VALUE = re.compile(
 _ONLY_DEFAULT = re.compile(r"only the default", re.IGNORECASE)
 _PLACE = re.compile(r"(?:body\.)?([A-Za-z_]\w*(?:[.\[][\w\]]+)*): ")
 _WORD = re.compile(r"[A-Za-z_][\w.]*")
+_STEP = re.compile(r"\[\]|[^.\[\]]+")
 _CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
 _INTRODUCES = re.compile(
     r"(?:parameters?|arguments?|fields?|members?|property|properties|keys?|names?|inputs?)(?:\(s\))?[^\w.]{1,4}\Z", re.IGNORECASE
@@ -133,15 +139,33 @@ ONLY_STREAMS = Reading(
 """Rows for every API; see `Shape.only_streams`."""
 
 
+def _complete_tools(body: Body) -> tuple[Body, Path | None]:
+    """A body whose tools' schemas say what an object or an array has at least."""
+    if not isinstance(body.get("tools"), list):
+        return body, None
+    tools = [_complete_tool(tool) for tool in body["tools"]]
+    first = next((number for number, (new, old) in enumerate(zip(tools, body["tools"], strict=True)) if new is not old), None)
+    return (body, None) if first is None else (body | {"tools": tools}, ("tools", first))
+
+
+def _complete_tool(tool: Any) -> Any:
+    if not isinstance(tool, dict) or tool.get("type") != "function":
+        return tool
+    if isinstance(tool.get("function"), dict):
+        function = subsets.with_parameters(tool["function"])
+        return tool if function is tool["function"] else tool | {"function": function}
+    return subsets.with_parameters(tool)
+
+
 MISSING_PROPERTIES = Reading(
     "schemas",
     re.compile(r"schema (?:missing|lacks) (?:properties|items)|function parameters is empty"),
     "an object's schema needs properties",
     sent=b'"tools"',
-    flags={"schema_subset": ("complete",)},
-    written=True,
+    change=_complete_tools,
+    adapts="tools",
 )
-"""Rows for OpenAI's APIs."""
+"""Of OpenAI's APIs. Their own callers' tools are not looked through before: an agent has many, and they seldom need it."""
 
 
 def not_served(api: str) -> Reading:
@@ -207,7 +231,7 @@ def without(value: Any, steps: Steps, only: Any = ANY) -> tuple[Any, Path | None
 
 
 def _each_without(value: Any, steps: Steps, only: Any) -> tuple[Any, Path | None]:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or (len(steps) == 1 and not any(isinstance(item, dict) and steps[0] in item for item in value)):
         return value, None
     items, first = [], None
     for number, item in enumerate(value):
@@ -234,6 +258,11 @@ def _about_member(error: GatewayError, words: str, sent: bytes, own: bool) -> Le
         value = _at(body, steps)
         return Lesson(f"{name}={value!r}", f"{name} {value!r} is left out"[:200], change=leave_out(*steps, only=value))
     return Lesson(name, f"{name} is left out", change=leave_out(*steps))
+
+
+def steps_to(name: str) -> Steps:
+    """What `shown` shows."""
+    return tuple(_STEP.findall(name))
 
 
 def shown(steps: Steps) -> str:

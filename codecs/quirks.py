@@ -9,6 +9,9 @@ from __future__ import annotations
 # llama.cpp; vLLM, Groq and OpenRouter; older gateways)
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 
+# chat: what seals that reasoning, and goes back beside it (GitHub Copilot)
+REASONING_OPAQUE = "reasoning_opaque"
+
 # chat: top-level names of the cached share of prompt tokens (DeepSeek; Moonshot)
 CACHED_TOKENS = ("prompt_cache_hit_tokens", "cached_tokens")
 

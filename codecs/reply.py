@@ -57,6 +57,7 @@ class Reply:
     upstream: str = ""  # the shape of the upstream
     request_id: str = ""
     nonce: str = "0" * 32  # 32 random hex digits, for ids that cannot be derived
+    asks: int = 0  # tokens of the request, about: for a stream that tells them before its upstream has counted
     created: int = 0  # time of the answer's receipt, seconds since the epoch
     completed: int = 0  # time of its end, set before Stop is fed; 0: use `created`
     response_id: str = ""  # responses clients: the response id; empty: resp_ and the nonce

@@ -21,6 +21,7 @@ from .limits import LimitForm
 from .probe import Probe
 from .reply import Encoded, Reply
 from .request import Request
+from .rules import Draft, Rule
 from .splice import Scan, replace_model
 from .sse import Frame
 from .usage import Usage
@@ -205,6 +206,10 @@ class Shape:
     usage_on_demand: UsageOnDemand | None = None
     lessons: tuple[Reading, ...] = ()
     """What refusals by an upstream of this shape mean; see `codecs/lessons.py`."""
+    rules: tuple[Rule[Any], ...] = ()
+    """What upstreams of this shape refuse; see `codecs/rules.py`."""
+    Draft: type[Draft] = Draft
+    """What these rules look at."""
     refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
     """(body, capabilities, own) → whether an upstream of this shape refuses the caller's body, so that another of its APIs must be used.
     own: whether the body is of this shape; in a body of another shape only the members common to all shapes are read."""
@@ -234,6 +239,8 @@ class Shape:
     """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in the data of an event."""
+    counts_first: bool = False
+    """A stream begins with the request's tokens, which callers show and add up."""
     overhead: int
     """Bytes of an event, or of a complete answer, that are not text: to estimate the usage of an answer that broke off."""
 

@@ -121,6 +121,14 @@ def named(body: bytes, scan: Scan, name: str) -> tuple[bytes, Scan]:
     return body, Scan(value, name, (place, _end(body, place)), scan.stream)
 
 
+def written(value: dict[str, Any]) -> tuple[bytes, Scan]:
+    """A body as JSON, with what it says. value: of a scan, changed in other members than `model` and `stream`."""
+    body = jsontext.dumps(value)
+    places = _places(body, value, ("model",), True)  # no key is written with escapes
+    model = value.get("model")
+    return body, Scan(value, model, (places[-1], _end(body, places[-1])) if places else None, value.get("stream"))
+
+
 def add_include_usage(body: bytes, scan: Scan) -> bytes:
     """Return the chat body with `stream_options.include_usage` true; the same object if it already is.
 

@@ -24,6 +24,7 @@ _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSc
 _MEMBERS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
 _UNIONS = ("anyOf", "oneOf")
+_AT_ROOT = frozenset({*_UNIONS, "allOf"})
 _ANNOTATIONS = frozenset({"description", "title", "default", "examples"})
 
 
@@ -31,6 +32,13 @@ def completed(schema: Schema) -> Schema:
     """Add `properties` to every object and `items` to every array. Raises Unsupported for a schema that is too deep."""
     whole: Schema = _mapped(schema, _complete, DEPTH)
     return whole
+
+
+def with_parameters(function: Schema) -> Schema:
+    """A function's definition with a completed schema, of one that takes nothing too. Raises as `completed`."""
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    whole = completed(schema) if isinstance(schema, dict) else schema
+    return function if whole is function.get("parameters") else function | {"parameters": whole}
 
 
 def _complete(node: Any) -> Any:
@@ -44,6 +52,7 @@ def _complete(node: Any) -> Any:
 
 def restricted(schema: Schema, restrictions: tuple[str, ...]) -> Schema:
     """Apply these restrictions (of RESTRICTIONS, except "complete"). Raises Unsupported for a schema that is too deep."""
+    given = schema
     if "no_root_union" in restrictions:
         schema = _without_root_union(schema)
     if "refs_in_defs" in restrictions:
@@ -54,7 +63,7 @@ def restricted(schema: Schema, restrictions: tuple[str, ...]) -> Schema:
         schema = _mapped(schema, _bare_ref, DEPTH)
     if "no_booleans" in restrictions:
         schema = _mapped(schema, _no_boolean, DEPTH)
-    return schema
+    return given if schema is given or schema == given else schema
 
 
 def _mapped(node: Any, change: Callable[[Any], Any], depth: int) -> Any:
@@ -89,6 +98,8 @@ def _mapped(node: Any, change: Callable[[Any], Any], depth: int) -> Any:
 
 def _without_root_union(schema: Schema) -> Schema:
     """Merge the alternatives of a tool's arguments in one object: all properties, required if all alternatives require them."""
+    if schema.keys().isdisjoint(_AT_ROOT):  # nearly always
+        return schema
     union = next((key for key in _UNIONS if isinstance(schema.get(key), list)), None)
     everything = schema.get("allOf") if isinstance(schema.get("allOf"), list) else []
     if union is None and not everything:

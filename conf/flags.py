@@ -60,7 +60,9 @@ def _reader(name: str, hint: Any) -> read.Reader:
     return read.one_of(*get_args(hint)) if get_origin(hint) is Literal else _BY_TYPE[hint]
 
 
-FLAGS: dict[str, read.Reader] = {_dotted(field): _reader(_dotted(field), hint) for field, hint in get_type_hints(Capabilities).items()}
+FLAGS: dict[str, read.Reader] = {
+    _dotted(field): _reader(_dotted(field), hint) for field, hint in get_type_hints(Capabilities).items() if field != "known"
+}
 
 _GROUPS = frozenset(name.partition(".")[0] for name in FLAGS if "." in name)
 

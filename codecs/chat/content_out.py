@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import media, prose
+from .. import media, prose, quirks
 from ..capabilities import Capabilities
 from ..errors import UnsupportedContent
 from ..ids import CallIds
@@ -25,6 +25,7 @@ from ..request import (
     TextPart,
 )
 from ..tools import ToolMap
+from .details_in import opaque_of
 from .facts import HABITS, IDS
 
 Content = dict[str, Any]
@@ -166,6 +167,8 @@ class ContentWriter:
         for part in parts:
             if part.form == "details" and part.domain == self._domain:
                 verbatim += part.blocks
+                if part.text and wanted == "reasoning_text":
+                    texts.append(part.text)
             elif part.form == "text" and self._is_readable(part):
                 if part.text and wanted != "none":
                     texts.append(part.text)
@@ -175,7 +178,10 @@ class ContentWriter:
             else:
                 self._ledger.drop(part.path)
         written = [detail | {"index": i} for i, detail in enumerate(details, len(verbatim))] if wanted == "reasoning_details" else []
+        opaque, verbatim = opaque_of(verbatim)
         given: Content = {"reasoning_details": verbatim + written} if verbatim or written else {}
+        if opaque:
+            given[quirks.REASONING_OPAQUE] = opaque
         if wanted in ("none", "reasoning_details") or not texts:
             return given
         return given | {wanted: "\n\n".join(texts)}

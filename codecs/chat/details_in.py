@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import jsontext
+from .. import jsontext, quirks
 from ..reasoning import detail_text
 
 ANTHROPIC, OPENAI = "anthropic-claude-v1", "openai-responses-v1"
@@ -25,6 +25,21 @@ _IN_PIECES = frozenset({"reasoning.text", "reasoning.summary"})
 def is_shared(detail: dict[str, Any]) -> bool:
     """Whether other shapes can express the entry."""
     return _text(detail, "format") in _SHARED.get(_text(detail, "type"), ())
+
+
+def with_opaque(delta: dict[str, Any]) -> dict[str, Any]:
+    """A delta or message whose reasoning has its seal in a member of its own, with the seal among the details."""
+    opaque, details = delta.get(quirks.REASONING_OPAQUE), delta.get("reasoning_details")
+    if not isinstance(opaque, str) or not opaque:
+        return delta
+    entry = {"type": "reasoning.encrypted", "format": quirks.REASONING_OPAQUE, "data": opaque}
+    return delta | {"reasoning_details": [*(details if isinstance(details, list) else ()), entry]}
+
+
+def opaque_of(details: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """The seal that stood in a member of its own ("" when there is none), and the other entries."""
+    found = [entry for entry in details if entry.get("format") == quirks.REASONING_OPAQUE]
+    return (_text(found[-1], "data"), [entry for entry in details if entry not in found]) if found else ("", details)
 
 
 class Verbatim:

@@ -5,14 +5,18 @@ The order of RULES matters only where a row says so. conf/providers.yaml and con
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count, zip_longest
 from typing import Any
 
 from .. import subsets
-from ..capabilities import Capabilities
+from ..capabilities import EFFORTS, Capabilities
 from ..errors import Unsupported
 from ..ids import digest
+from ..ledger import Path
+from ..reasoning import nearest
 from ..request import Request
-from ..rules import Draft, Rule, leave_out
+from ..rules import LEAVE_OUT, Draft, Rule, whole
 
 Message = dict[str, Any]
 
@@ -20,6 +24,8 @@ Message = dict[str, Any]
 SWITCHES: dict[str, dict[str, Any]] = {"thinking": {"thinking": {"type": "disabled"}}, "enable_thinking": {"enable_thinking": False}}
 FILLER = " "  # replaces reasoning that a provider requires and that is lost; some refuse an empty text
 NO_OUTPUT = "(no output)"
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_SAMPLING = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}}  # and the defaults
 # the signature of calls that no Gemini model made; source: Google's documentation, "Thought signatures"
 NO_SIGNATURE = "skip_thought_signature_validator"
 
@@ -27,16 +33,35 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 class ChatDraft(Draft):
     @property
     def messages(self) -> list[Message]:
-        found: list[Message] = self.body["messages"]
-        return found
+        return self.all_of("messages")
 
     @property
     def functions(self) -> list[dict[str, Any]]:
-        return [tool["function"] for tool in self.body.get("tools", ()) if tool["type"] == "function"]
+        found = (tool.get("function") for tool in self.all_of("tools") if tool.get("type") == "function")
+        return [function for function in found if isinstance(function, dict)]
 
     @property
     def reasons(self) -> bool:
         return reasons(self.body, self.capabilities)
+
+    @property
+    def asks_thinking(self) -> bool:
+        """Whether the caller has said how much the model is to reason."""
+        return ("reasoning_effort" in self.body or "thinking" in self.body) if self.own else "thinking" in self.request.taken
+
+    def each_function(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+        """As `each`, of what stands in `tools`."""
+
+        def changed(tool: dict[str, Any]) -> dict[str, Any]:
+            before = tool.get("function")
+            if tool.get("type") != "function" or not isinstance(before, dict) or (after := change(before)) is before:
+                return tool
+            return tool | {"function": after}
+
+        return self.each("tools", changed)
+
+    def each_message(self, change: Callable[[Message], Message]) -> bool:
+        return self.each("messages", change)
 
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
@@ -61,35 +86,38 @@ def refuses(body: dict[str, Any], capabilities: Capabilities, own: bool) -> bool
 
 
 def refuse_tools(draft: ChatDraft) -> None:
-    if "tools" in draft.body or any("tool_calls" in message or message["role"] == "tool" for message in draft.messages):
+    if draft.body.get("tools") or any(message.get("tool_calls") or message.get("role") == "tool" for message in draft.messages):
         raise Unsupported("tools are not supported by the selected model", param="tools")
 
 
 def complete_schemas(draft: ChatDraft) -> None:
     """Add empty `properties` to objects and `items` to arrays: some refuse a schema without, and the meaning is the same."""
-    for function in draft.functions:
-        function["parameters"] = subsets.completed(function.get("parameters") or {"type": "object", "properties": {}})
+    if draft.each_function(subsets.with_parameters) and draft.own:
+        draft.request.ledger.adapt(("tools",))
 
 
 def restrict_schemas(draft: ChatDraft) -> None:
-    for number, function in enumerate(draft.functions):
-        schema = function.get("parameters")
-        restricted = None if schema is None else subsets.restricted(schema, draft.capabilities.schema_subset)
-        if restricted is not schema:
-            function["parameters"] = restricted
-            draft.request.ledger.adapt(_tool_path(draft.request, number))
+    numbers = count()
+
+    def restrict(function: dict[str, Any]) -> dict[str, Any]:
+        number, schema = next(numbers), function.get("parameters")
+        restricted = subsets.restricted(schema, draft.capabilities.schema_subset) if isinstance(schema, dict) else schema
+        if restricted is schema:
+            return function
+        draft.request.ledger.adapt(_tool_path(draft.request, number))
+        return function | {"parameters": restricted}
+
+    draft.each_function(restrict)
 
 
-def _tool_path(request: Request, number: int) -> tuple[str | int, ...]:
+def _tool_path(request: Request, number: int) -> Path:
     return request.tools[number].path if number < len(request.tools) else ("tools",)
 
 
 def unify_strict(draft: ChatDraft) -> None:
     """If all tools must have the same strictness, none is strict unless all are."""
-    functions = draft.functions
-    if len({bool(function.get("strict")) for function in functions}) > 1:
-        for function in functions:
-            function.pop("strict", None)
+    if len({bool(function.get("strict")) for function in draft.functions}) > 1:
+        draft.each_function(lambda function: {name: value for name, value in function.items() if name != "strict"})
         draft.request.ledger.adapt(("tools",))
 
 
@@ -109,52 +137,85 @@ def choose_tool(draft: ChatDraft) -> None:
     if takes == "auto" and draft.reasons and _switch_off(draft):
         return
     if named:
-        draft.body["tools"] = [tool for tool in draft.body["tools"] if _same_tool(tool, chosen)]
+        offered = [tool for tool in draft.all_of("tools") if _name(tool, chosen["type"]) == _name(chosen, chosen["type"])]
+        if not offered:
+            return  # the upstream will say so
+        draft.body["tools"] = offered
     draft.body["tool_choice"] = "auto" if takes == "auto" else "required"
     draft.adapt("tool_choice", draft.body["tool_choice"])
 
 
 def call_without_reasoning(draft: ChatDraft) -> None:
     """Switch reasoning off if the model refuses tools while it reasons and no other API is available: tools take precedence."""
-    if "tools" not in draft.body or not draft.reasons:
+    if not draft.body.get("tools") or not draft.reasons:
         return
     if "none" not in draft.capabilities.c_effort_values:
         raise Unsupported("tools beside reasoning are not supported by the selected model in this API", param="tools")
     draft.body["reasoning_effort"] = "none"
-    draft.adapt("thinking", "none")
+    draft.adapt("thinking", "none", "reasoning_effort")
 
 
-def _same_tool(tool: dict[str, Any], chosen: dict[str, Any]) -> bool:
-    kind = chosen["type"]
-    return bool(tool["type"] == kind and tool[kind]["name"] == chosen[kind]["name"])
+def _name(tool: dict[str, Any], kind: str) -> object:
+    """The name of a tool, or of a chosen one, of this kind; None of another."""
+    inner = tool.get(kind)
+    return inner.get("name") if tool.get("type") == kind and isinstance(inner, dict) else None
 
 
 def _switch_off(draft: ChatDraft) -> bool:
     """Switch reasoning off unless the caller requested it. Returns whether it is off."""
     switch = draft.capabilities.c_thinking_switch
-    if switch == "none" or "thinking" in draft.request.taken:
+    if switch == "none" or draft.asks_thinking:
         return False
     draft.body.update(SWITCHES[switch])
+    if draft.own:
+        draft.request.ledger.adapt(tuple(SWITCHES[switch])[:1])
     return True
 
 
 # ---- settings ----
 
 
+def rename_limit(draft: ChatDraft) -> None:
+    """The bound of the answer's tokens, where one of its two names is refused."""
+    wanted = draft.capabilities.c_max_tokens_field
+    for member in _LIMITS:
+        if member in draft.capabilities.leave_out and member != wanted and draft.body.get(member) is not None:
+            draft.body.setdefault(wanted, draft.body.pop(member))
+            draft.adapt("max_tokens", member=member)
+
+
 def limit_output(draft: ChatDraft) -> None:
-    member, most = draft.capabilities.c_max_tokens_field, draft.capabilities.c_max_output
-    if draft.body.get(member, 0) > most:
-        draft.body[member] = most
-        draft.adapt("max_tokens", most)
+    most = draft.capabilities.c_max_output
+    for member in _LIMITS:
+        limit = draft.body.get(member)
+        if whole(limit) and limit > most:
+            draft.body[member] = most
+            draft.adapt("max_tokens", most, member)
+
+
+def fit_effort(draft: ChatDraft) -> None:
+    """The nearest effort that the model takes; an encoder has asked that before."""
+    asked, takes = draft.body.get("reasoning_effort"), draft.capabilities.c_effort_values
+    if asked in takes or asked not in EFFORTS:
+        return
+    if asked == "none" and draft.capabilities.c_thinking_switch != "none":
+        del draft.body["reasoning_effort"]
+        draft.body.update(SWITCHES[draft.capabilities.c_thinking_switch])
+        draft.adapt("reasoning_effort")
+        return
+    sent = None if asked == "none" else nearest(asked, takes)
+    if sent is None:
+        draft.drop("reasoning_effort")
+        return
+    draft.body["reasoning_effort"] = sent
+    draft.adapt("reasoning_effort", sent)
 
 
 def leave_out_sampling(draft: ChatDraft) -> None:
     if draft.capabilities.c_sampling == "unless_reasoning" and not draft.reasons:
         return
-    for member in ("temperature", "top_p"):
-        if draft.body.get(member) == 1:
-            del draft.body[member]  # the default value: nothing is lost
-    for member in ("temperature", "top_p", "presence_penalty", "frequency_penalty"):
+    for member, default in _SAMPLING.items():
+        draft.leave_default(member, default)
         draft.drop(member)
     if draft.reasons:
         draft.drop("logprobs")
@@ -166,10 +227,19 @@ def name_any_object(draft: ChatDraft) -> None:
     if draft.body.get("response_format") == {"type": "json_object"}:
         any_object = {"name": "output", "schema": {"type": "object", "properties": {}}}
         draft.body["response_format"] = {"type": "json_schema", "json_schema": any_object}
+        if draft.own:
+            draft.adapt("response_format")
+
+
+def leave_out_schema(draft: ChatDraft) -> None:
+    """Of a caller that speaks this API; see `_Settings` for others."""
+    form = draft.body.get("response_format")
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        draft.drop("response_format")
 
 
 def leave_out_output_beside_tools(draft: ChatDraft) -> None:
-    if "tools" in draft.body:
+    if draft.body.get("tools"):
         draft.drop("response_format")
 
 
@@ -178,22 +248,47 @@ def leave_out_output_beside_tools(draft: ChatDraft) -> None:
 
 def fill_content(draft: ChatDraft) -> None:
     """Replace null content, as OpenAI has it next to tool calls and others refuse, by an empty text."""
-    for message in draft.messages:
-        if message.get("content") is None:
-            message["content"] = ""
+    if draft.each_message(lambda one: one if one.get("content") is not None else one | {"content": ""}) and draft.own:
+        draft.moved()
+
+
+def flatten_content(draft: ChatDraft) -> None:
+    """Parts that are nothing but texts are one text."""
+
+    def flat(message: Message) -> Message:
+        content = message.get("content")
+        texts = _texts(message) if isinstance(content, list) else None
+        return message if texts is None else message | {"content": "\n\n".join(texts)}
+
+    if draft.each_message(flat):
+        draft.moved()
+
+
+def join_systems(draft: ChatDraft) -> None:
+    """One system message, at the beginning; an encoder has written it so."""
+    messages = draft.messages
+    systems = [message for message in messages if message.get("role") in ("system", "developer")]
+    texts = [_texts(message) for message in systems]
+    if not systems or (len(systems) == 1 and messages[0] is systems[0]) or None in texts:
+        return
+    whole = "\n\n".join(text for some in texts for text in some or ())
+    draft.body["messages"] = [systems[0] | {"content": whole}, *(one for one in messages if one not in systems)]
+    draft.moved()
 
 
 def leave_out_empty_messages(draft: ChatDraft) -> None:
-    kept = []
-    for message in draft.messages:
-        if message["content"] in ("", None) and not message.get("tool_calls"):
-            if message["role"] != "tool":
+    before = draft.messages
+    kept: list[Message] = []
+    for message in before:
+        if message.get("content") in ("", None) and not message.get("tool_calls"):
+            if message.get("role") != "tool":
                 continue
-            message["content"] = NO_OUTPUT
+            message = message | {"content": NO_OUTPUT}
         kept.append(message)
-    if len(kept) != len(draft.messages):
-        draft.request.ledger.adapt(draft.history)
-    draft.body["messages"] = kept or draft.messages
+    if kept and any(new is not old for new, old in zip_longest(kept, before)):
+        draft.body["messages"] = kept
+        if draft.own or len(kept) != len(before):
+            draft.moved()
 
 
 def move_user_before_results_end(draft: ChatDraft) -> None:
@@ -202,95 +297,130 @@ def move_user_before_results_end(draft: ChatDraft) -> None:
     Content other than text follows an inserted assistant message, which contains only "." because it may not be empty.
     """
     written: list[Message] = []
+    moved = False
     for message in draft.messages:
-        if message["role"] == "user" and written and written[-1]["role"] == "tool":
+        if message.get("role") == "user" and written and written[-1].get("role") == "tool":
             texts = _texts(message)
             if texts is None:
                 written += [{"role": "assistant", "content": "."}, message]
             else:
-                written[-1] = written[-1] | {"content": _joined(written[-1]["content"], texts)}
-            draft.request.ledger.adapt(draft.history)
+                written[-1] = written[-1] | {"content": _joined(written[-1].get("content"), texts)}
+            moved = True
         else:
             written.append(message)
-    draft.body["messages"] = written
+    if moved:
+        draft.body["messages"] = written
+        draft.moved()
 
 
 def _texts(message: Message) -> list[str] | None:
     """The texts of a message; None if it has other content."""
-    content = message["content"]
+    content = message.get("content")
     if isinstance(content, str):
         return [content]
-    return [part["text"] for part in content] if all(part["type"] == "text" for part in content) else None
+    if not isinstance(content, list):
+        return None
+    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content]
+    found = [text for text in texts if isinstance(text, str)]
+    return found if len(found) == len(content) else None
 
 
 def _joined(content: Any, texts: list[str]) -> Any:
     if isinstance(content, list):
         return [*content, *({"type": "text", "text": text} for text in texts)]
-    return "\n\n".join(text for text in [content, *texts] if text)
+    return "\n\n".join(text for text in [content, *texts] if isinstance(text, str) and text)
 
 
 def alternate_roles(draft: ChatDraft) -> None:
     """Merge adjacent messages of the same role."""
     written: list[Message] = []
     for message in draft.messages:
-        before = written[-1] if written else None
-        joins = before is not None and before["role"] == message["role"] in ("user", "assistant")
+        before = written[-1] if written else {}
+        joins = message.get("role") in ("user", "assistant") and before.get("role") == message["role"]
         texts = _texts(message) if joins else None
-        if before is not None and joins and texts is not None and not ("tool_calls" in before or "tool_calls" in message):
-            written[-1] = before | {"content": _joined(before["content"], texts)}
+        if texts is not None and not ("tool_calls" in before or "tool_calls" in message):
+            written[-1] = before | {"content": _joined(before.get("content"), texts)}
         else:
             written.append(message)
+    if len(written) == len(draft.messages):
+        return
     draft.body["messages"] = written
+    if draft.own:
+        draft.moved()
 
 
 def shorten_call_ids(draft: ChatDraft) -> None:
     """Map call ids to nine letters and digits, as Mistral requires. The mapping is deterministic."""
-    for message in draft.messages:
-        for call in message.get("tool_calls", ()):
-            call["id"] = _nine(call["id"])
-        if "tool_call_id" in message:
-            message["tool_call_id"] = _nine(message["tool_call_id"])
+
+    def short(message: Message) -> Message:
+        calls, answers = message.get("tool_calls"), message.get("tool_call_id")
+        if isinstance(calls, list) and any(isinstance(call, dict) and _nine(call.get("id")) != call.get("id") for call in calls):
+            message = message | {"tool_calls": [call | {"id": _nine(call.get("id"))} if isinstance(call, dict) else call for call in calls]}
+        return message if _nine(answers) == answers else message | {"tool_call_id": _nine(answers)}
+
+    if draft.each_message(short) and draft.own:
+        draft.moved()
 
 
-def _nine(id: str) -> str:
-    return id if len(id) == 9 and id.isascii() and id.isalnum() else digest(id, 9)
+def _nine(id: object) -> object:
+    return id if not isinstance(id, str) or (len(id) == 9 and id.isascii() and id.isalnum()) else digest(id, 9)
 
 
 def give_reasoning_back(draft: ChatDraft) -> None:
     """Add FILLER to assistant messages without reasoning, for providers that require it in each of them."""
-    for message in draft.messages:
-        wanted = draft.capabilities.c_reasoning_required or (draft.capabilities.c_reasoning_required_with_tools and "tool_calls" in message)
-        if message["role"] == "assistant" and wanted and not message.get("reasoning_content"):
-            message["reasoning_content"] = FILLER
+    if draft.own and not draft.reasons:
+        return
+    every = draft.capabilities.c_reasoning_required
+
+    def filled(message: Message) -> Message:
+        wanted = every or (draft.capabilities.c_reasoning_required_with_tools and "tool_calls" in message)
+        if message.get("role") != "assistant" or not wanted or message.get("reasoning_content"):
+            return message
+        return message | {"reasoning_content": FILLER}
+
+    if draft.each_message(filled) and draft.own:
+        draft.moved()
 
 
 def stand_in_signatures(draft: ChatDraft) -> None:
     """Give calls without a Gemini signature Google's placeholder, in every turn, so that prompt prefixes stay the same."""
-    for message in draft.messages:
-        first = next(iter(message.get("tool_calls", ())), None)
-        if first is not None and "extra_content" not in first:
-            first["extra_content"] = {"google": {"thought_signature": NO_SIGNATURE}}
-            draft.request.ledger.adapt(draft.history)
+
+    def signed(message: Message) -> Message:
+        calls = message.get("tool_calls")
+        first = calls[0] if isinstance(calls, list) and calls else None
+        if not isinstance(calls, list) or not isinstance(first, dict) or "extra_content" in first:
+            return message
+        return message | {"tool_calls": [first | {"extra_content": {"google": {"thought_signature": NO_SIGNATURE}}}, *calls[1:]]}
+
+    if draft.each_message(signed):
+        draft.moved()
 
 
 RULES: tuple[Rule[ChatDraft], ...] = (
-    Rule(lambda can: bool(can.leave_out), leave_out),
-    Rule(lambda can: not can.c_tools, refuse_tools),
-    Rule(lambda can: "complete" in can.schema_subset, complete_schemas),
-    Rule(lambda can: bool(can.schema_subset), restrict_schemas),
-    Rule(lambda can: not can.c_mixed_strict, unify_strict),
+    Rule(lambda can: any(member in can.leave_out for member in _LIMITS), rename_limit),
+    *LEAVE_OUT,
+    Rule(lambda can: not can.c_tools, refuse_tools, walks=True),
+    Rule(lambda can: "complete" in can.schema_subset, complete_schemas, of="written"),
+    # OpenAI's own callers know it, and an agent's tools are many: see `lessons.MISSING_PROPERTIES`
+    Rule(lambda can: "complete" in can.schema_subset and not can.openai_host, complete_schemas, of="carried", walks=True),
+    Rule(lambda can: any(one != "complete" for one in can.schema_subset), restrict_schemas, walks=True),
+    Rule(lambda can: not can.c_mixed_strict, unify_strict, walks=True),
     # first, because it may switch reasoning off, which later rules depend on
     Rule(lambda can: can.c_tool_choice != "any" or can.c_tool_choice_reasoning != "any", choose_tool),
+    Rule(lambda can: True, fit_effort, of="carried", rests_on="c_effort_values"),
     Rule(lambda can: can.openai_host and not can.c_tools_beside_reasoning, call_without_reasoning),
     Rule(lambda can: can.c_sampling != "full", leave_out_sampling),
     Rule(lambda can: can.c_max_output > 0, limit_output),
     Rule(lambda can: not can.c_json_object, name_any_object),
+    Rule(lambda can: not can.c_json_schema, leave_out_schema, of="carried"),
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
-    Rule(lambda can: not can.c_user_after_tool, move_user_before_results_end),
-    Rule(lambda can: can.c_alternate, alternate_roles),
-    Rule(lambda can: not can.c_null_content, fill_content),
-    Rule(lambda can: not can.c_empty_content, leave_out_empty_messages),
-    Rule(lambda can: can.c_call_ids == "nine", shorten_call_ids),
-    Rule(lambda can: can.c_reasoning_required or can.c_reasoning_required_with_tools, give_reasoning_back),
-    Rule(lambda can: can.c_signed_calls, stand_in_signatures),
+    Rule(lambda can: can.c_single_system, join_systems, of="carried", walks=True),
+    Rule(lambda can: not can.c_user_after_tool, move_user_before_results_end, walks=True),
+    Rule(lambda can: can.c_alternate, alternate_roles, walks=True),
+    Rule(lambda can: not can.c_content_parts, flatten_content, of="carried", walks=True),
+    Rule(lambda can: not can.c_null_content, fill_content, walks=True),
+    Rule(lambda can: not can.c_empty_content, leave_out_empty_messages, walks=True),
+    Rule(lambda can: can.c_call_ids == "nine", shorten_call_ids, walks=True),
+    Rule(lambda can: can.c_reasoning_required or can.c_reasoning_required_with_tools, give_reasoning_back, walks=True),
+    Rule(lambda can: can.c_signed_calls, stand_in_signatures, walks=True),
 )

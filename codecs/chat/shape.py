@@ -18,7 +18,7 @@ from .observer import Observer
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
-from .rules_out import reasons, refuses
+from .rules_out import RULES, ChatDraft, reasons, refuses
 from .scrub import scrub
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
@@ -69,6 +69,8 @@ SHAPE = Shape(
     scrub=scrub,
     usage_on_demand=UsageOnDemand("stream_options", _asks_usage, add_include_usage, _is_usage),
     lessons=LESSONS,
+    rules=RULES,
+    Draft=ChatDraft,
     refuses=refuses,
     reasons=reasons,
     token_limits=("max_tokens", "max_completion_tokens"),

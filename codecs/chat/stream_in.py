@@ -45,7 +45,7 @@ from ..sse import Frame
 from ..tools import ToolText
 from ..usage import Usage, from_chat, merged
 from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
-from .details_in import ANTHROPIC, Verbatim, entry_text, entry_value, is_shared
+from .details_in import ANTHROPIC, Verbatim, entry_text, entry_value, is_shared, with_opaque
 from .errors_in import error_of, is_error
 from .likeness import NOTHING, around
 
@@ -290,7 +290,8 @@ class StreamDecoder:
 
     def _delta(self, delta: dict[str, Any], choice: dict[str, Any], events: list[Event]) -> None:
         """Append the events of one delta, in the order in which models produce them."""
-        self._reasoning(delta, events)
+        strange = not delta.keys() <= _KNOWN
+        self._reasoning(with_opaque(delta) if strange else delta, events)
         content = delta.get("content")
         if content:
             self._content(content, choice.get("logprobs"), events)
@@ -320,9 +321,9 @@ class StreamDecoder:
         call = delta.get("function_call")
         if isinstance(call, dict) and any(call.values()):
             self._call({"index": 0, "function": call}, None, events)
-        if not delta.keys() <= _KNOWN:
+        if strange:
             for key in delta:
-                if key not in _KNOWN and delta[key]:
+                if key not in _KNOWN and key != quirks.REASONING_OPAQUE and delta[key]:
                     self._lost = True
                     self._ignore(f"choices[0].message.{key[:_LONGEST_LABEL]}")
 

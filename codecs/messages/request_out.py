@@ -25,7 +25,6 @@ from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
 _DEFAULT_LIMIT = 32_000
-_LEAST_BUDGET = 1024
 _DEFAULT_BUDGET = 8192
 _MOST_BREAKPOINTS = 4
 _LONGEST_USER = 256
@@ -201,7 +200,7 @@ class _Settings:
         if "max_tokens" not in self._request.settings:
             self._body["max_tokens"] = min(self._capabilities.m_max_output, 8192 + wanted)
         budget = min(wanted, self._body["max_tokens"] - 1024)
-        if budget < _LEAST_BUDGET:
+        if budget < rules_out.LEAST_BUDGET:
             self._ledger.adapt(thinking.path)
             return
         self._manual = True

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import subsets
-from ..capabilities import Capabilities
-from ..rules import Draft, Rule, leave_out
+from ..capabilities import EFFORTS, Capabilities
+from ..reasoning import budget_of_effort, effort_of_budget, nearest
+from ..rules import LEAVE_OUT, Draft, Rule, whole
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 _LEAST_TOP_P = 0.95  # the lowest top_p allowed while the model thinks
+LEAST_BUDGET = 1024  # tokens
 _EFFORTS_OF_THOUGHT = ("xhigh", "max")  # only allowed with thinking
 
 
@@ -24,21 +26,34 @@ class MessagesDraft(Draft):
 
     mixed_marks: bool = True
 
+    def member(self, name: str) -> dict[str, Any]:
+        """An object of the body; {} when there is none."""
+        found = self.body.get(name)
+        return found if isinstance(found, dict) else {}
+
     @property
     def thinks(self) -> bool:
         return reasons(self.body, self.capabilities)
 
     @property
     def forced(self) -> bool:
-        return self.body.get("tool_choice", {}).get("type") in ("any", "tool")
+        return self.member("tool_choice").get("type") in ("any", "tool")
+
+    @property
+    def effort(self) -> Any:
+        return self.member("output_config").get("effort")
+
+    @effort.setter
+    def effort(self, effort: str) -> None:
+        self.body["output_config"] = self.member("output_config") | {"effort": effort}
 
     def stop_thinking(self) -> None:
         """Disable thinking, because another request of the caller excludes it and has no alternative."""
-        if "thinking" not in self.body:
+        if "thinking" not in self.body or self.capabilities.m_thinking == "adaptive_always":
             return
         self.body["thinking"] = {"type": "disabled"}
-        if self.body.get("output_config", {}).get("effort") in _EFFORTS_OF_THOUGHT:
-            self.body["output_config"]["effort"] = "high"
+        if self.effort in _EFFORTS_OF_THOUGHT:
+            self.effort = "high"
         self.adapt("thinking")
 
 
@@ -55,7 +70,10 @@ def choose_tool(draft: MessagesDraft) -> None:
         return
     choice = draft.body["tool_choice"]
     if choice["type"] == "tool":
-        draft.body["tools"] = [tool for tool in draft.body["tools"] if tool["name"] == choice["name"]]
+        offered = [tool for tool in draft.all_of("tools") if tool.get("name") == choice.get("name")]
+        if not offered:
+            return  # the upstream will say so
+        draft.body["tools"] = offered
     draft.body["tool_choice"] = {key: value for key, value in choice.items() if key != "name"} | {"type": "auto"}
     draft.adapt("tool_choice", "auto")
 
@@ -66,21 +84,82 @@ def force_without_thinking(draft: MessagesDraft) -> None:
 
 
 def prefill_without_thinking(draft: MessagesDraft) -> None:
-    messages = draft.body["messages"]
-    if messages and messages[-1]["role"] == "assistant" and draft.thinks:
+    messages = draft.body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if isinstance(last, dict) and last.get("role") == "assistant" and draft.thinks:
         draft.stop_thinking()
+
+
+# ---- thinking and effort of a caller that speaks this API; an encoder writes them as the model has them ----
+
+
+def fit_thinking(draft: MessagesDraft) -> None:
+    """A budget for a model that thinks as it sees fit, or the reverse, and no `disabled` for one that always thinks."""
+    mode, thinking = draft.capabilities.m_thinking, draft.member("thinking")
+    kind, effort = thinking.get("type"), draft.effort
+    if kind == "enabled" and mode in ("adaptive", "adaptive_always"):
+        budget = thinking.get("budget_tokens")
+        draft.body["thinking"] = {name: value for name, value in thinking.items() if name != "budget_tokens"} | {"type": "adaptive"}
+        if effort is None and whole(budget):
+            draft.effort = effort_of_budget(budget)
+    elif thinking == {"type": "disabled"} and mode == "adaptive_always":
+        del draft.body["thinking"]
+        draft.effort = "low" if effort is None else effort
+    elif kind == "adaptive" and mode == "manual":
+        _give_budget(draft, budget_of_effort(effort if effort in EFFORTS else "medium"))
+    elif kind in ("enabled", "adaptive") and mode == "none":
+        draft.drop("thinking")
+        return
+    else:
+        return
+    draft.adapt("thinking")
+
+
+def _give_budget(draft: MessagesDraft, wanted: int) -> None:
+    """Thinking within a budget of the token limit; none at all where that is too small for both."""
+    limit = draft.body.get("max_tokens")
+    budget = min(wanted, limit - LEAST_BUDGET) if whole(limit) else wanted
+    draft.body["thinking"] = {"type": "enabled", "budget_tokens": budget} if budget >= LEAST_BUDGET else {"type": "disabled"}
+
+
+def fit_effort(draft: MessagesDraft) -> None:
+    """The nearest effort that the model takes."""
+    asked, takes = draft.effort, draft.capabilities.m_effort_values
+    if asked not in EFFORTS:
+        return
+    sent = nearest(asked, takes)
+    if sent in _EFFORTS_OF_THOUGHT and draft.member("thinking").get("type") == "disabled":
+        sent = "high"
+    if sent is None:
+        draft.drop("output_config.effort")
+    elif sent != asked:
+        draft.effort = sent
+        draft.request.ledger.adapt(("output_config", "effort"), sent)
+
+
+def leave_out_sampling(draft: MessagesDraft) -> None:
+    """An encoder writes what the model takes."""
+    if draft.capabilities.m_sampling == "none":
+        draft.leave_default("temperature", 1)
+        draft.leave_default("top_p", 1)
+        for member in ("temperature", "top_p", "top_k"):
+            draft.drop(member)
+    elif draft.capabilities.m_sampling == "temperature_or_top_p" and draft.body.get("temperature") is not None:
+        draft.leave_default("top_p", 1)
+        draft.drop("top_p")
 
 
 def calls_without_thought(body: dict[str, Any]) -> bool:
     """Whether thinking with a budget is enabled and the turn being continued does not start with thinking, as the API requires."""
-    if (body.get("thinking") or {}).get("type") != "enabled":
+    thinking, messages = body.get("thinking"), body.get("messages")
+    if not isinstance(thinking, dict) or thinking.get("type") != "enabled" or not isinstance(messages, list):
         return False
-    for message in reversed(body["messages"]):
-        content = message["content"]
-        kinds = [block.get("type") for block in content] if isinstance(content, list) else ["text"]
-        if message["role"] == "user" and "tool_result" not in kinds:
+    for message in reversed(messages):
+        content, role = (message.get("content"), message.get("role")) if isinstance(message, dict) else (None, None)
+        kinds = [block.get("type") if isinstance(block, dict) else "" for block in content] if isinstance(content, list) else ["text"]
+        if role == "user" and "tool_result" not in kinds:
             return False
-        if message["role"] == "assistant" and "tool_use" in kinds and kinds[0] not in _THOUGHTS:
+        if role == "assistant" and "tool_use" in kinds and kinds[0] not in _THOUGHTS:
             return True
     return False
 
@@ -110,30 +189,38 @@ def sample_beside_thinking(draft: MessagesDraft) -> None:
         return
     if draft.body.get("temperature", 1) != 1:
         draft.drop("temperature")
-    if draft.body.get("top_p", 1) < _LEAST_TOP_P:
+    top_p = draft.body.get("top_p")
+    if isinstance(top_p, int | float) and top_p < _LEAST_TOP_P:
         draft.drop("top_p")
     draft.drop("top_k")
 
 
 def restrict_schemas(draft: MessagesDraft) -> None:
-    for tool in draft.body.get("tools", ()):
+    subset = draft.capabilities.schema_subset
+
+    def restrict(tool: dict[str, Any]) -> dict[str, Any]:
         schema = tool.get("input_schema")
-        if isinstance(schema, dict):
-            tool["input_schema"] = subsets.restricted(schema, draft.capabilities.schema_subset)
-            if tool["input_schema"] is not schema:
-                draft.request.ledger.adapt(("tools",))
+        restricted = subsets.restricted(schema, subset) if isinstance(schema, dict) else schema
+        return tool if restricted is schema else tool | {"input_schema": restricted}
+
+    if draft.each("tools", restrict):
+        draft.request.ledger.adapt(("tools",))
 
 
 def order_lifetimes(draft: MessagesDraft) -> None:
     """Make short-lived breakpoints before the last long-lived one long-lived: a long one may not follow a short one."""
     if not draft.mixed_marks:
         return
-    marks = [mark for name in ("tools", "system", "messages") for mark in _marks(draft.body.get(name))]
+    for mark in short_marks(draft.body):
+        mark["ttl"] = "1h"
+        draft.moved()
+
+
+def short_marks(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Cache marks that live too short to stand before a long one."""
+    marks = [mark for name in ("tools", "system", "messages") for mark in _marks(body.get(name))]
     last = max((n for n, mark in enumerate(marks) if mark.get("ttl") == "1h"), default=0)
-    for mark in marks[:last]:
-        if mark.get("ttl") != "1h":
-            mark["ttl"] = "1h"
-            draft.request.ledger.adapt(draft.history)
+    return [mark for mark in marks[:last] if mark.get("ttl") != "1h"]
 
 
 def _marks(value: Any) -> Iterator[dict[str, Any]]:
@@ -148,13 +235,17 @@ def _marks(value: Any) -> Iterator[dict[str, Any]]:
 
 
 RULES: tuple[Rule[MessagesDraft], ...] = (
-    Rule(lambda can: bool(can.leave_out), leave_out),
+    *LEAVE_OUT,
     Rule(lambda can: bool(can.schema_subset), restrict_schemas),
     Rule(lambda can: not can.m_forced_tools, choose_tool),
-    Rule(lambda can: can.m_thinking != "none", force_without_thinking),
-    Rule(lambda can: can.m_thinking != "none", prefill_without_thinking),
-    Rule(lambda can: can.m_thinking == "manual", go_on_without_thinking),
-    Rule(lambda can: can.m_thinking != "none", sample_beside_thinking),  # after the rules that may disable thinking
-    Rule(lambda can: can.m_block_binding, bind_loosely),
-    Rule(lambda can: True, order_lifetimes),
+    Rule(lambda can: True, fit_thinking, of="carried", rests_on="m_thinking"),
+    Rule(lambda can: can.m_thinking != "none", force_without_thinking, rests_on="m_thinking"),
+    Rule(lambda can: can.m_thinking != "none", prefill_without_thinking, rests_on="m_thinking"),
+    # a caller's own history is looked through only once it was refused; see `lessons.py`
+    Rule(lambda can: can.m_thinking == "manual", go_on_without_thinking, of="written"),
+    Rule(lambda can: True, fit_effort, of="carried", rests_on="m_effort_values"),
+    Rule(lambda can: can.m_sampling != "full", leave_out_sampling, of="carried", rests_on="m_sampling"),
+    Rule(lambda can: can.m_thinking != "none", sample_beside_thinking, rests_on="m_thinking"),  # after what may stop it
+    Rule(lambda can: can.m_block_binding, bind_loosely, of="written"),
+    Rule(lambda can: True, order_lifetimes, of="written"),
 )

@@ -14,7 +14,7 @@ from .lessons import LESSONS
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
-from .rules_out import reasons
+from .rules_out import RULES, MessagesDraft, reasons
 from .scrub import scrub
 from .stream_in import Observer, StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
@@ -51,6 +51,8 @@ SHAPE = Shape(
     recalls=lambda capabilities: capabilities.m_thinking != "none",
     scrub=scrub,
     lessons=LESSONS,
+    rules=RULES,
+    Draft=MessagesDraft,
     reasons=reasons,
     token_limits=("max_tokens",),
     count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}),
@@ -62,6 +64,7 @@ SHAPE = Shape(
     is_error=_is_error,
     bears="content",
     stream_model_at=("message", "model"),
+    counts_first=True,
     overhead=120,
     probe=PROBE,
 )

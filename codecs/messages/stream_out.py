@@ -470,7 +470,7 @@ class StreamEncoder(_Blocks):
     def _begin(self, id: str, model: str) -> None:
         self.started = True
         message: dict[str, Any] = {"id": id, "type": "message", "role": "assistant", "model": model, "content": []}
-        message |= {"stop_reason": None, "stop_sequence": None, "usage": _NO_USAGE}
+        message |= {"stop_reason": None, "stop_sequence": None, "usage": _NO_USAGE | {"input_tokens": self._reply.asks}}
         self._emit({"type": "message_start", "message": message})
 
     def _open(self, opening: dict[str, Any]) -> None:

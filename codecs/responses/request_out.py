@@ -20,7 +20,6 @@ from . import rules_out
 from .items_out import ItemsWriter
 from .tools_out import WEB_SEARCH, ToolsWriter
 
-_ENCRYPTED = "reasoning.encrypted_content"
 _SOURCES = "web_search_call.action.sources"
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -73,7 +72,7 @@ def _include(request: Request, capabilities: Capabilities, body: dict[str, Any],
     store = request.take_setting("store")
     if store is not None and store.value:
         request.ledger.adapt(store.path, "false")
-    include = [_ENCRYPTED] if capabilities.r_encrypted_reasoning else []
+    include = [rules_out.ENCRYPTED] if capabilities.r_encrypted_reasoning else []
     if sources:
         include.append(_SOURCES)
     if request.take("logprobs"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .. import subsets
-from ..capabilities import Capabilities
-from ..rules import Draft, Rule, leave_out
+from ..capabilities import EFFORTS, Capabilities
+from ..reasoning import nearest
+from ..rules import LEAVE_OUT, Draft, Rule, whole
 
 NO_INSTRUCTIONS = "You are a helpful assistant."  # used if instructions are required and the caller sent none
+ENCRYPTED = "reasoning.encrypted_content"
 _SAMPLING = ("temperature", "top_p", "top_logprobs")
 
 
@@ -27,45 +29,112 @@ def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
     return capabilities.r_reasons == "unless_off" or effort is not None
 
 
+def fit_effort(draft: ResponsesDraft) -> None:
+    """The nearest effort that the model takes, of a model that does not reason none; an encoder has asked that before."""
+    asked, takes = draft.body.get("reasoning"), draft.capabilities.r_effort_values
+    effort = asked.get("effort") if isinstance(asked, dict) else None
+    if not isinstance(asked, dict) or effort in takes or effort not in EFFORTS:
+        return
+    sent = None if effort == "none" else nearest(effort, takes)
+    if sent is None:
+        draft.drop("reasoning.effort")
+        return
+    draft.body["reasoning"] = asked | {"effort": sent}
+    draft.request.ledger.adapt(("reasoning", "effort"), sent)
+
+
+def leave_out_summary(draft: ResponsesDraft) -> None:
+    draft.drop("reasoning.summary")
+
+
+def leave_out_sealed_reasoning(draft: ResponsesDraft) -> None:
+    """What a model that does not reason cannot give."""
+    include = draft.body.get("include")
+    if not isinstance(include, list) or ENCRYPTED not in include:
+        return
+    draft.body["include"] = [one for one in include if one != ENCRYPTED]
+    if not draft.body["include"]:
+        del draft.body["include"]
+    draft.request.ledger.drop((f"include[{ENCRYPTED}]",))
+
+
+def raise_limit(draft: ResponsesDraft) -> None:
+    least, limit = draft.capabilities.r_min_output_tokens, draft.body.get("max_output_tokens")
+    if whole(limit) and 0 < limit < least:
+        draft.body["max_output_tokens"] = least
+        draft.adapt("max_output_tokens", least)
+
+
 def leave_out_sampling(draft: ResponsesDraft) -> None:
     if not draft.reasons:
         return
     for member in _SAMPLING:
-        if member != "top_logprobs" and draft.body.get(member) == 1:
-            del draft.body[member]  # the default value: nothing is lost
+        if member != "top_logprobs":
+            draft.leave_default(member, 1)
         draft.drop(member)
 
 
 def adjust_schemas(draft: ResponsesDraft) -> None:
-    for tool in draft.body.get("tools", ()):
+    """Of a body that is carried what nobody refuses is not said; see `lessons.MISSING_PROPERTIES`."""
+    subset = draft.capabilities.schema_subset
+    complete = "complete" in subset and not draft.own
+    changed: list[bool] = []
+
+    def adjust(tool: dict[str, Any]) -> dict[str, Any]:
         schema = tool.get("parameters")
         if tool.get("type") != "function" or not isinstance(schema, dict):
-            continue
-        restricted = subsets.restricted(schema, draft.capabilities.schema_subset)
-        if restricted is not schema:
-            draft.request.ledger.adapt(("tools",))
-        tool["parameters"] = subsets.completed(restricted) if "complete" in draft.capabilities.schema_subset else restricted
+            return tool
+        restricted = subsets.restricted(schema, subset)
+        changed.append(restricted is not schema)
+        taken = subsets.completed(restricted) if complete else restricted
+        return tool if taken is schema else tool | {"parameters": taken}
+
+    draft.each("tools", adjust)
+    if any(changed):
+        draft.request.ledger.adapt(("tools",))
 
 
 def require_instructions(draft: ResponsesDraft) -> None:
     """Move system messages into the instructions, which this upstream requires."""
-    texts = [draft.body["instructions"]] if draft.body.get("instructions") else []
-    items: list[dict[str, Any]] = []
-    for item in draft.body["input"]:
-        if item.get("role") == "system":
-            content = item["content"]
-            texts += [content] if isinstance(content, str) else [part["text"] for part in content if "text" in part]
+    given, asked = draft.body.get("instructions"), draft.body.get("input")
+    texts = [given] if isinstance(given, str) and given else []
+    items: list[Any] = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked if isinstance(asked, list) else []
+    others = []
+    for item in items:
+        said = _said(item) if isinstance(item, dict) and item.get("role") == "system" else None
+        if said is None:
+            others.append(item)
         else:
-            items.append(item)
-    if len(items) != len(draft.body["input"]):
-        draft.request.ledger.adapt(draft.history)
-    draft.body["instructions"] = "\n\n".join(texts) or NO_INSTRUCTIONS
-    draft.body["input"] = items
+            texts += said
+    if items and (others != items or isinstance(asked, str)):
+        draft.body["input"] = others
+    if len(others) != len(items):
+        draft.moved()
+    elif draft.own and not texts:
+        draft.adapt("instructions")
+    if texts != [given]:
+        draft.body["instructions"] = "\n\n".join(texts) or NO_INSTRUCTIONS
+
+
+def _said(item: dict[str, Any]) -> list[str] | None:
+    """The texts of a message; None when it has another form."""
+    content = item.get("content")
+    if isinstance(content, str):
+        return [content]
+    if not isinstance(content, list):
+        return None
+    texts = [part.get("text") for part in content if isinstance(part, dict)]
+    return [text for text in texts if isinstance(text, str)]
 
 
 RULES: tuple[Rule[ResponsesDraft], ...] = (
-    Rule(lambda can: bool(can.leave_out), leave_out),
-    Rule(lambda can: bool(can.schema_subset), adjust_schemas),
+    *LEAVE_OUT,
+    Rule(lambda can: any(can.schema_subset), adjust_schemas, of="written"),
+    Rule(lambda can: any(one != "complete" for one in can.schema_subset), adjust_schemas, of="carried", walks=True),
+    Rule(lambda can: True, fit_effort, of="carried", rests_on="r_effort_values"),
+    Rule(lambda can: not can.r_summaries, leave_out_summary, of="carried"),
+    Rule(lambda can: not can.r_encrypted_reasoning, leave_out_sealed_reasoning, of="carried"),
+    Rule(lambda can: can.openai_host, raise_limit, of="carried"),
     Rule(lambda can: can.r_sampling != "full", leave_out_sampling),
-    Rule(lambda can: can.r_instructions_required, require_instructions),
+    Rule(lambda can: can.r_instructions_required, require_instructions, walks=True),
 )

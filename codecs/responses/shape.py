@@ -14,7 +14,7 @@ from .observer import Observer
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
-from .rules_out import reasons
+from .rules_out import RULES, ResponsesDraft, reasons
 from .scrub import scrub
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
@@ -40,6 +40,8 @@ SHAPE = Shape(
     recalls=lambda capabilities: bool(capabilities.r_effort_values),
     scrub=scrub,
     lessons=LESSONS,
+    rules=RULES,
+    Draft=ResponsesDraft,
     reasons=reasons,
     token_limits=("max_output_tokens",),
     operations=openai.OPERATIONS,
@@ -55,7 +57,7 @@ SHAPE = Shape(
         frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id"}),
     ),
     framing=NAMED,
-    errors=errors.OPENAI,
+    errors=errors.RESPONSES,
     limits=limits.OPENAI,
     is_error=_is_error,
     bears="output",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
 
-from ...codecs import errors, jsontext, lessons, limits, rules, scrub, splice
+from ...codecs import errors, estimate, jsontext, lessons, limits, rules, scrub, splice
 from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
@@ -127,13 +127,19 @@ class Attempt:
     async def _written(self) -> tuple[str, bytes | None]:
         """The URL to ask, and the body. Heavy work is done apart. Raises ClientFault for what cannot be expressed."""
         exchange = self.exchange
-        # bytes of the same shape are put together, nothing is translated
-        heavy = not (self.same_shape and not self.lessons) and bodies.heavy(exchange.body)
+        heavy = self._walks() and bodies.heavy(exchange.body)
         found = await bodies.apart(True, self._decoded_question) if heavy else self._decoded_question()
         if isinstance(found, list):
             self._history.restore(await exchange.services.state.seals.find(exchange.owner, found), self.candidate.domain)
             found = await bodies.apart(True, self._question) if heavy else self._question()
         return found
+
+    def _walks(self) -> bool:
+        """Whether all of the caller's body is looked at; bytes of the same shape are put together, and at most settings are read."""
+        if self.raw or not self.same_shape:
+            return not self.raw
+        candidate = self.candidate
+        return bool(self.lessons) or candidate.walks or (bool(candidate.rules) and len(self.exchange.body) > bodies.AT_ONCE)
 
     def _decoded_question(self) -> tuple[str, bytes | None] | list[str]:
         """As `_question`; or the keys of what must be looked up first."""
@@ -217,17 +223,18 @@ class Attempt:
     def _spliced(self) -> bytes:
         """The client's bytes with the model's value replaced, and what else was asked for."""
         exchange, candidate, own = self.exchange, self.candidate, self.candidate.speaks
-        scan = exchange.scan
-        body = exchange.body
+        body, scan = exchange.body, exchange.scan
         inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
+        value = scan.value if inlined is None else inlined
         if inlined is not None or scrub.is_foreign(body):
-            value = dict(scan.value) if inlined is None else inlined
-            if scrub.scrub(own.scrub, value, candidate.capabilities, self.ledger) or inlined is not None:
-                body = jsontext.dumps(value)
-                scan = splice.scan(body)
-        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream, ledger=self.ledger)
-        if self.lessons:
-            body, scan = self._followed(body, scan, request)
+            bare = dict(value)
+            if scrub.scrub(own.scrub, bare, candidate.capabilities, self.ledger):
+                value = bare
+        request = Request(exchange.shape, scan.model or candidate.model, scan.value, exchange.stream, ledger=self.ledger)
+        if self.lessons or candidate.rules:
+            value = self._amended(value, request)
+        if value is not scan.value:
+            body, scan = splice.written(value)
         if scan.model != candidate.model:
             body = own.rename(body, scan, candidate.model)
         if self._must_collect(scan.value):
@@ -238,21 +245,22 @@ class Attempt:
         self.reply = self._reply(request)
         return body
 
-    def _followed(self, body: bytes, scan: splice.Scan, request: Request) -> tuple[bytes, splice.Scan]:
-        """The caller's body without what the upstream is known to refuse."""
-        lost = len(self.ledger.dropped)
-        value = rules.follow(self.lessons, scan.value, request, own=True)
-        if value is scan.value:
-            return body, scan
+    def _amended(self, value: dict[str, Any], request: Request) -> dict[str, Any]:
+        """The caller's body without what the upstream is known to refuse; the same object where it holds nothing of the kind."""
+        own, lost = self.candidate.speaks, len(self.ledger.dropped)
+        known = rules.for_carried(own.rules, self.capabilities) if self.lessons else self.candidate.rules
+        value = rules.follow(self.lessons, value, request, own=True)
+        value = rules.amended(known, own.Draft(value, request, self.capabilities, own=True))
         if self.exchange.strict and len(self.ledger.dropped) > lost:
             raise _lost(self.ledger.first_dropped(request.body) or "the request")
-        body = jsontext.dumps(value)
-        return body, splice.scan(body)
+        return value
 
     def _streaming(self, body: bytes, scan: splice.Scan) -> bytes:
         """The body of a stream with its usage asked for, where the caller does not and the upstream takes that."""
         demand = self.candidate.speaks.usage_on_demand
-        if demand is None or demand.asked(scan) or any(lesson.about.startswith(demand.member) for lesson in self.lessons):
+        if demand is None or demand.asked(scan) or demand.member in self.capabilities.leave_out:
+            return body
+        if any(lesson.about.startswith(demand.member) for lesson in self.lessons):
             return body
         self._withhold = True
         return demand.ask(body, scan)
@@ -302,6 +310,8 @@ class Attempt:
                 raise _lost(lost)
         self.reply = self._reply(request)
         self.reply.tools, self.reply.recall = encoded.tools, self._recall
+        if exchange.stream and exchange.speaks.counts_first:
+            self.reply.asks = estimate.tokens(request)
         body = jsontext.dumps(value)
         if self._must_collect(value):
             scan = splice.scan(body)

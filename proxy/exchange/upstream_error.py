@@ -15,8 +15,8 @@ from ..memory.expansion import native
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-# statuses of refusals that teach: whatever was sent, of what the gateway has written, or that another API is to be asked
-_TEACHING = {400: "all", 422: "written", 404: "elsewhere"}
+# statuses of refusals that teach: whatever they are about, or that another API is to be asked
+_TEACHING = {400: "all", 422: "all", 404: "elsewhere"}
 _LIVES_UPSTREAM = ("previous_response_id", "conversation", "background")
 _OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
 
@@ -59,8 +59,7 @@ def _learn(attempt: Attempt, error: errors.GatewayError) -> None:
         return
     table, elsewhere = attempt.candidate.speaks.lessons, _could_go_elsewhere(attempt)
     lesson = lessons.read(table, error, sent, attempt.same_shape, elsewhere)
-    what = _TEACHING[attempt.status]
-    if lesson is None or not (what == "all" or lesson.elsewhere or (what == "written" and not attempt.same_shape)):
+    if lesson is None or not (_TEACHING[attempt.status] == "all" or lesson.elsewhere):
         return
     if exchange.strict and attempt.same_shape and not (lesson.adapts or lesson.elsewhere):
         return

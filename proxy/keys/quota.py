@@ -188,7 +188,8 @@ def _refusal(key: AccessKey, standing: Standing, shape: str) -> errors.OverQuota
         anew = ends.strftime("%Y-%m-%d %H:%M UTC")
         message = f"The budget of this API key ({key.budget.usd:g} USD per {key.budget.per}) is exhausted. It resets at {anew}."
         error = errors.OverQuota(message, kind="billing", status=429, retry_after=ends.timestamp() - now, should_retry=False)
-        error.headers = SHAPES[shape].limits.spent(ends.timestamp())
+        error.resets_at = ends.timestamp()
+        error.headers = SHAPES[shape].limits.spent(error.resets_at)
         return error
     waits = [
         (use.fits_in, f"{use.limit} {word} per minute")

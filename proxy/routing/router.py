@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ...codecs.capabilities import Capabilities
 from ...codecs.errors import Missing, NoCandidate, Unconfigured
 from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
+from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
@@ -44,10 +45,14 @@ class Candidate:
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
     speaks: Shape = field(init=False, repr=False)  # the upstream's shape
+    rules: tuple[Rule[Any], ...] = field(init=False, repr=False)  # for bodies of its own API; most upstreams have none
+    walks: bool = field(init=False, repr=False)  # whether to find what it refuses of a body takes long
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"{self.provider.provider}/{self.model}")
         object.__setattr__(self, "speaks", SHAPES[self.shape])
+        object.__setattr__(self, "rules", for_carried(self.speaks.rules, self.capabilities))
+        object.__setattr__(self, "walks", any(rule.walks for rule in self.rules))
 
     @property
     def called(self) -> str:

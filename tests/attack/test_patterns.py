@@ -133,6 +133,7 @@ TRUSTED = {
     "codecs/lessons.py:_ONLY_DEFAULT": "see _LONGEST there",
     "codecs/lessons.py:_PLACE": "see _LONGEST there",
     "codecs/lessons.py:_WORD": "see _LONGEST there",
+    "codecs/lessons.py:_STEP": "names in tables and in the configuration",
     "codecs/lessons.py:_CAPITAL": "see _LONGEST there",
     "codecs/lessons.py:_INTRODUCES": "see _LONGEST there",
     "codecs/lessons.py:ONLY_STREAMS": "see _LONGEST there",

@@ -30,6 +30,7 @@ EFFORT = {"output_config": {"effort": "medium"}, "thinking": {"type": "adaptive"
 FORCED = {"tools": [TOOL, OTHER], "tool_choice": {"type": "tool", "name": "f"}}
 OFF = {"thinking": {"type": "disabled"}}
 TOOLS = {"tools": [TOOL]}
+CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
 OPENAI = {"openai_host": True, "c_tools_beside_reasoning": False, "c_effort_values": ("none", "low", "medium")}
 # the caller's body, flags, what the upstream's body has (None: it has no such member), dropped, adapted
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]] = [
@@ -41,6 +42,20 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]] 
     ({"top_p": 0.9, **EFFORT}, {"c_sampling": "unless_reasoning"}, {"top_p": None, "reasoning_effort": "medium"}, "top_p", ""),
     ({"stop_sequences": ["x"]}, {"leave_out": ("stop",)}, {"stop": None}, "stop_sequences", ""),
     ({"metadata": {"user_id": "u"}}, {"leave_out": ("user",)}, {"user": None}, "metadata.user_id", ""),
+    (
+        {"tools": [TOOL | {"strict": True, "input_schema": CLOSED}]},
+        {"leave_out": ("tools[].function.strict",)},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": CLOSED}}]},
+        "",
+        "tools",
+    ),
+    (
+        {"max_tokens": 100},
+        {"leave_out": ("max_tokens",), "c_max_tokens_field": "max_completion_tokens"},
+        {"max_completion_tokens": 100},
+        "",
+        "",
+    ),
     ({"max_tokens": 100}, {"c_max_output": 50}, {"max_tokens": 50}, "", "max_tokens=50"),
     (FORCED, {}, {"tool_choice": {"type": "function", "function": {"name": "f"}}}, "", ""),
     (FORCED, {"c_tool_choice": "required"}, {"tool_choice": "required"}, "", "tool_choice=required"),

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.codecs import errors, jsontext, scrub, splice
+from dragoman.codecs import errors, jsontext, rules, scrub, splice
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.ledger import Ledger
 from dragoman.codecs.registry import SHAPES
+from dragoman.codecs.request import Request
+from dragoman.codecs.subsets import RESTRICTIONS
 
 from .bodies import BODIES
 from .fuzzing import JUNK, damaged, fuzz
@@ -55,7 +57,46 @@ CAPABILITIES = [
         r_encrypted_reasoning=False,
         r_summaries=False,
     ),
-]
+    # what a provider or another can refuse of its own callers
+    Capabilities.from_flags({
+        "leave_out": [*("user", "n", "tool_choice", "max_tokens", "input[].status", "tools[].function.strict", "reasoning.summary")],
+        "schema_subset": list(RESTRICTIONS),
+        "openai_host": True,
+        "c.max_tokens_field": "max_completion_tokens",
+        "c.tools_beside_reasoning": False,
+        "c.effort_values": ["none", "low"],
+        "c.thinking_switch": "thinking",
+        "c.reasons": "unless_off",
+        "c.sampling": "none",
+        "c.tool_choice": "required",
+        "c.tool_choice_reasoning": "auto",
+        "c.mixed_strict": False,
+        "c.max_output": 100,
+        "c.json_object": False,
+        "c.json_schema": False,
+        "c.json_with_tools": False,
+        "c.single_system": True,
+        "c.alternate": True,
+        "c.user_after_tool": False,
+        "c.content_parts": False,
+        "c.null_content": False,
+        "c.empty_content": False,
+        "c.call_ids": "nine",
+        "c.reasoning_required": True,
+        "c.signed_calls": True,
+        "m.forced_tools": False,
+        "m.thinking": "adaptive_always",
+        "m.effort_values": ["low"],
+        "m.sampling": "temperature_or_top_p",
+        "r.effort_values": ["low"],
+        "r.reasons": "unless_off",
+        "r.sampling": "unless_reasoning",
+        "r.summaries": False,
+        "r.encrypted_reasoning": False,
+        "r.instructions_required": True,
+    }),
+    Capabilities.from_flags({"c.tools": False, "m.thinking": "manual", "m.effort_values": [], "m.sampling": "none"}),
+]  # fmt: skip
 
 
 def carry(shape: str, body: dict[str, Any], capabilities: Capabilities) -> None:
@@ -73,6 +114,12 @@ def carry(shape: str, body: dict[str, Any], capabilities: Capabilities) -> None:
             kept = dict(scan.value)
             scrub.scrub(SHAPES[shape].scrub, kept, capabilities, ledger)
             assert isinstance(jsontext.loads(jsontext.dumps(kept)), dict)
+            try:
+                kept = amended(shape, kept, capabilities, ledger)
+            except errors.ClientFault as fault:
+                told(fault, body)
+                continue
+            assert amended(shape, kept, capabilities, Ledger()) is kept  # what it has become breaks no rule
         else:
             try:
                 request = SHAPES[shape].decode_request(jsontext.loads(data))
@@ -89,6 +136,17 @@ def carry(shape: str, body: dict[str, Any], capabilities: Capabilities) -> None:
             assert header.isprintable()
 
 
+def amended(shape: str, body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> dict[str, Any]:
+    """A caller's own body, as it is carried to an upstream."""
+    own, before = SHAPES[shape], jsontext.dumps(body)
+    known = rules.for_carried(own.rules, capabilities)
+    request = Request(shape, "other", body, ledger=ledger)
+    after = rules.amended(known, own.Draft(body, request, capabilities, own=True))
+    assert jsontext.dumps(body) == before
+    assert (after is body) or jsontext.loads(jsontext.dumps(after)) != body
+    return after
+
+
 def told(fault: errors.ClientFault, body: dict[str, Any]) -> None:
     """What the caller reads is bounded, and well-formed in each shape."""
     assert 400 <= fault.http_status("chat") < 500
@@ -99,7 +157,7 @@ def told(fault: errors.ClientFault, body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("capabilities", CAPABILITIES, ids=["usual", "all", "little"])
+@pytest.mark.parametrize("capabilities", CAPABILITIES, ids=["usual", "all", "little", "strict", "bare"])
 def test_the_bodies_themselves(shape: str, capabilities: Capabilities) -> None:
     carry(shape, BODIES[shape], capabilities)
     for key in BODIES[shape]:

@@ -163,11 +163,9 @@ TABLES: list[tuple[str, str, JSON, JSON]] = [
     ("chat", "unknown variant `developer`", {"messages": [{"role": "developer", "content": "x"}]}, {"c_developer_role": False}),
     ("chat", "System message must be at the beginning.", {"messages": [{"role": "system", "content": "x"}]}, {"c_single_system": True}),
     ("chat", "Unexpected role 'user' after role 'tool'", {"messages": [{"role": "tool", "content": "x"}]}, {"c_user_after_tool": False}),
-    ("chat", "object schema missing properties.", {}, {"schema_subset": ("complete",)}),
     ("chat", "tool_choice is incompatible with thinking", {}, {"c_tool_choice_reasoning": "auto", "c_reasons": "unless_off"}),
     ("chat", "Stream must be set to true", {}, {"whole_answers": "never"}),
     ("responses", "reasoning.summary needs a verified organization", {}, {"r_summaries": False}),
-    ("responses", "object schema missing properties.", {"tools": [{"type": "function"}]}, {"schema_subset": ("complete",)}),
 ]
 
 
@@ -196,6 +194,60 @@ def test_another_api(message: str) -> None:
     assert found.elsewhere
     nowhere = taught("chat", openai(message), own=True)
     assert nowhere is None
+
+
+SCHEMA: JSON = {"type": "object", "properties": {"a": {"type": "array"}}}
+WHOLE: JSON = {"type": "object", "properties": {"a": {"type": "array", "items": {}}}}
+NO_ARGUMENTS: JSON = {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("shape", ["chat", "responses"])
+def test_what_a_schema_has_to_say(shape: str, own: bool) -> None:
+    """An object's `properties` and an array's `items`; nothing else is touched."""
+
+    def tools(*schemas: JSON | None) -> list[JSON]:
+        functions: list[JSON] = [{"name": "f"} | ({} if schema is None else {"parameters": schema}) for schema in schemas]
+        written = [{"type": "function", "function": one} if shape == "chat" else {"type": "function", **one} for one in functions]
+        return [*written, {"type": "custom", "name": "c"}]
+
+    body = BODIES[shape] | {"tools": tools(SCHEMA, None, WHOLE)}
+    found = taught(shape, openai("object schema missing properties."), own, body=body)
+    assert found is not None
+    assert found.change is not None
+    changed, path = found.change(body)
+    assert changed == body | {"tools": tools(WHOLE, NO_ARGUMENTS, WHOLE)}
+    assert path == ("tools", 0)
+    assert found.change(changed) == (changed, None)
+
+
+MARK: JSON = {"cache_control": {"type": "ephemeral"}}
+LONG: JSON = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+def test_a_long_cache_mark_after_a_short_one() -> None:
+    refusal = "messages.0.content.0.cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block."
+    said = [{"role": "user", "content": [{"type": "text", "text": "Hi"} | LONG, {"type": "text", "text": "so"} | MARK]}]
+    body = MESSAGES | {"system": [{"type": "text", "text": "Be."} | MARK], "messages": said}
+    found = taught("messages", anthropic(refusal), own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    before = jsontext.dumps(body)
+    changed, _ = found.change(body)
+    assert changed == body | {"system": [{"type": "text", "text": "Be."} | LONG]}
+    assert jsontext.dumps(body) == before
+    assert found.change(changed) == (changed, None)
+
+
+def test_thoughts_of_a_turn_that_are_gone() -> None:
+    refusal = "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`."
+    turn = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": THOUGHTS[1:]}, RESULT]
+    body = MESSAGES | {"messages": turn, "thinking": {"type": "enabled", "budget_tokens": 2000}}
+    found = taught("messages", anthropic(refusal), own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    assert not found.lasting
+    assert found.change(body)[0] == body | {"thinking": {"type": "disabled"}}
 
 
 def test_a_name_is_changed_in_its_place() -> None:

@@ -248,3 +248,43 @@ def test_thinking_that_was_cut_stays_away() -> None:
     cut = {"type": "thinking", "thinking": "let me", "signature": ""}
     found, _ = unsigned("responses", USE, cut)
     assert found == [USE]
+
+
+COPILOT = Capabilities(c_reasoning_in="reasoning_text", reasoning_domain="gemini")
+OPAQUE = {"reasoning_text": "Hm.", "reasoning_opaque": "OPAQUE"}
+
+
+def gone_on(shape: str, told: dict[str, Any]) -> dict[str, Any]:
+    """The model's message of the next request, as the upstream gets it."""
+    request = SHAPES[shape].decode_request(history(shape, told))
+    up: dict[str, Any] = SHAPES["chat"].encode_request(request, COPILOT, "m").body["messages"][1]
+    assert request.ledger.dropped == []
+    return up
+
+
+@pytest.mark.parametrize("shape", ["messages", "responses"])
+def test_a_seal_in_a_member_of_its_own(shape: str) -> None:
+    """GitHub Copilot's."""
+    told, _, reply = carried(shape, answer(tool_calls=[call("a")], **OPAQUE))
+    assert reply.unsaid.labels == []
+    up = gone_on(shape, told)
+    assert {name: up.get(name) for name in OPAQUE} == OPAQUE
+    assert "reasoning_details" not in up
+    other = SHAPES[shape].decode_request(history(shape, told))
+    body = SHAPES["chat"].encode_request(other, Capabilities(c_reasoning_in="reasoning_text", reasoning_domain="xai"), "m").body
+    assert b"OPAQUE" not in json.dumps(body).encode()  # it is nobody else's
+
+
+@pytest.mark.parametrize("last", [{"content": "", "reasoning_opaque": "OPAQUE"}, {"reasoning_opaque": "OPAQUE"}])
+@pytest.mark.parametrize("shape", ["messages", "responses"])
+def test_a_seal_in_a_member_of_its_own_in_a_stream(shape: str, last: dict[str, Any]) -> None:
+    told = reply(shape)
+    decoder, collector = SHAPES["chat"].Decoder(told), SHAPES[shape].Collector(told)
+    deltas = [{"reasoning_text": "H"}, {"reasoning_text": "m."}, last, {"tool_calls": [{"index": 0} | call("a")]}]
+    choices: list[dict[str, Any]] = [*({"delta": delta} for delta in deltas), {"delta": {}, "finish_reason": "tool_calls"}]
+    for choice in choices:
+        collector.feed(decoder.feed((b"", json.dumps({"id": "c", "choices": [{"index": 0} | choice]}).encode())))
+    collector.feed(decoder.feed((b"", b"[DONE]")))
+    assert told.unsaid.labels == []
+    up = gone_on(shape, collector.body())
+    assert {name: up.get(name) for name in OPAQUE} == OPAQUE

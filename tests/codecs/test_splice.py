@@ -358,3 +358,19 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     except errors.ClientFault:
         pass
     splice.replace_answer_model(data, MODEL, "new")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"model": "a/b", "stream": True, "messages": [{"content": '"model": "x" \\u0061'}]},
+        {"messages": [{"model": "inner"}], "tools": [{"model": "x"}], "model": "outer", "metadata": {"model": {}}},
+        {"input": "Hi"},
+        {"model": None},
+    ],
+)
+def test_a_value_that_is_written(value: dict[str, Any]) -> None:
+    """As if it had been scanned."""
+    body, found = splice.written(value)
+    assert found == splice.scan(body)
+    assert json.loads(splice.replace_model(body, found, "other")) == value | {"model": "other"}

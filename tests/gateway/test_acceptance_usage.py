@@ -154,3 +154,17 @@ def test_T14_the_usage_chunk_comes_only_when_asked_for(stage: Stage, asked: bool
     else:
         assert all("usage" not in event for event in events[:-1])
         assert all(event["choices"] for event in events[:-1])
+
+
+def test_a_stream_begins_with_about_what_was_asked(stage: Stage) -> None:
+    """Messages callers show and add up the tokens that a stream begins with; its end tells what the upstream counted."""
+    asked: Any = {"messages": [{"role": "user", "content": "Hi " * 700}], "system": "Be brief."}
+    stage.play(completion({"content": "Hi"}, usage={"prompt_tokens": 650, "completion_tokens": 3, "total_tokens": 653}))
+    events = grammar.events_of(stage.raw("messages", "chat", **asked))
+    first, last = (next(value for _, value in events if value["type"] == kind) for kind in ("message_start", "message_delta"))
+    assert 500 < first["message"]["usage"]["input_tokens"] < 800
+    assert first["message"]["usage"]["output_tokens"] == 0
+    assert (last["usage"]["input_tokens"], last["usage"]["output_tokens"]) == (650, 3)
+    with stage.ant.messages.stream(model="chat/m", max_tokens=99, **asked) as told:
+        usage = told.get_final_message().usage
+    assert (usage.input_tokens, usage.output_tokens) == (650, 3)

@@ -218,7 +218,11 @@ def test_a_budget(gateway: Running, shape: str) -> None:
     if shape == "messages":
         assert error["type"] == "billing_error"
     else:
-        assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
+        kind = "usage_limit_reached" if shape == "responses" else "insufficient_quota"  # Codex knows this word
+        assert (error["type"], error["code"]) == (kind, "insufficient_quota")
+        again = time.time() + int(headers["retry-after"])
+        assert error.get("resets_at", again) == pytest.approx(again, abs=60)
+        assert ("resets_at" in error) == (shape == "responses")
     assert "0.001 USD per day" in error["message"]
     wait_for(lambda: gateway.log().count(f'"key":"{key}"') >= 2)
     assert gateway.log().count(f'"key":"{key}"') == 2  # it did not try again

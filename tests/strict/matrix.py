@@ -2,8 +2,9 @@
 
     python -m tests.strict.matrix            # the table, and what was refused
 
-A row is a model, a column a caller. `=` the caller's own shape, carried as bytes: what such a caller sends is its own affair. `·` no rule
-broken. `!` the gateway refused by itself and said what cannot be carried. `E` the caller got an error that no rule explains.
+A row is a model, a column a caller. `=` the caller's own shape, carried as it came; `+` the same, but for what the provider refuses, which
+was left out or said otherwise, and reported. `·` translated, no rule broken. `!` the gateway refused by itself and said what cannot be
+carried. `E` the caller got an error that no rule explains.
 """
 
 from __future__ import annotations
@@ -87,12 +88,12 @@ BY_HOST = {"openai", "azure_openai", "chatgpt", "copilot", "cohere", "databricks
 class Cell:
     """What came of one caller towards one model.
 
-    rules: that were broken. translated: those of them that were broken by a request in another shape than the caller's. turns: requests
-    that were answered. lanes: how they were carried.
+    rules: that were broken. turns: requests that were answered. lanes: how they were carried. reported: members of the request that did
+    not go up as they came.
     """
 
     rules: list[str] = field(default_factory=list)
-    translated: list[str] = field(default_factory=list)
+    reported: set[str] = field(default_factory=set)
     turns: int = 0
     lanes: set[str] = field(default_factory=set)
     refused: str = ""  # by the gateway itself, before anything was sent
@@ -103,7 +104,9 @@ class Cell:
             return " ".join(dict.fromkeys(self.rules))
         if self.failed:
             return "E"
-        return "!" if self.refused else "=" if self.lanes == {"bytes"} else "·"
+        if self.refused or self.lanes != {"bytes"}:
+            return "!" if self.refused else "·"
+        return "+" if self.reported else "="
 
 
 def configuration(models: Models, urls: dict[str, str]) -> str:
@@ -151,13 +154,14 @@ class Driver:
             cell.turns += 1
             texts += not caller.go_on(body, answer)
         cell.rules = [rule for rule, _ in double.violations[before:]]
-        cell.translated = [rule for rule, asked in double.violations[before:] if asked.shape != caller.shape]
         return cell
 
     def _ask(self, caller: Caller, body: JSON, cell: Cell, sent: Callable[[], bool]) -> JSON | None:
         """The whole answer; None when there was an error, which is noted in the cell."""
         answer = self._http.post(PATHS[caller.shape], json=body, headers=caller.headers)
         cell.lanes.add(answer.headers.get("x-dragoman-lane", ""))
+        for told in ("x-dragoman-dropped", "x-dragoman-adapted"):
+            cell.reported |= {name.partition("=")[0] for name in answer.headers.get(told, "").split(",") if name}
         if answer.status_code == 200:
             try:
                 return fold(caller.shape, answer.content) if body.get("stream") else answer.json()
@@ -188,16 +192,16 @@ class Matrix:
         return "\n".join(rows)
 
     def broken(self) -> dict[str, list[str]]:
-        """The rules that were broken by translated requests, and by which caller and model."""
+        """The rules that were broken, and by which caller and model."""
         found: dict[str, list[str]] = {}
         for (model, caller), cell in self.cells.items():
-            for rule in dict.fromkeys(cell.translated):
+            for rule in dict.fromkeys(cell.rules):
                 found.setdefault(rule, []).append(f"{caller} > {model}")
         return found
 
     @property
     def failed(self) -> dict[str, str]:
-        """Errors that callers got of translated requests, though their models would have answered."""
+        """Errors that callers got, though their models would have answered."""
         return {f"{caller} > {model}": cell.failed for (model, caller), cell in self.cells.items() if cell.failed and not cell.rules}
 
     @property

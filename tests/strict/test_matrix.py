@@ -1,6 +1,7 @@
-"""No provider refuses what the gateway writes: every typical caller towards every known provider, over real sockets.
+"""No provider refuses what the gateway sends: every typical caller towards every known provider, over real sockets.
 
-What a caller sends in the provider's own API is its own affair; what the gateway refuses by itself must be named here.
+What a caller sends in the provider's own API is adapted too, before anything is sent; what the gateway refuses by itself must be named
+here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from .matrix import MODELS, Matrix, played
 
 # where reports differ, the other world: by provider, switches of its double
 OTHER_WORLD = {"deepseek": ("text_wanted",), "openai": ("unverified_org",), "xai": ("unverified",), "ollama": ("unverified",)}
-LEARNED = "OP10"  # of the gateway's own words: refused once for each model, and never again
+LEARNED = "OP10"  # what the account may ask: refused once for each model, and never again
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def matrix() -> Matrix:
     return played()
 
 
-def test_no_translated_request_is_refused(matrix: Matrix) -> None:
+def test_no_request_is_refused(matrix: Matrix) -> None:
     assert matrix.broken() == {}
 
 
@@ -39,3 +40,14 @@ def test_in_the_other_world() -> None:
     learned = [cell.partition(" > ")[2] for cell in broken.pop(LEARNED, [])]
     assert broken == {}
     assert len(set(learned)) == len(learned)
+
+
+def test_what_was_left_out_is_told(matrix: Matrix) -> None:
+    """Of callers of the provider's own API too."""
+    assert matrix.cells["openai/o3", "langchain"].reported == {"temperature"}
+    assert matrix.cells["openai/gpt-6-luna", "plain chat"].reported == {"temperature", "stop", "max_tokens"}
+    assert matrix.cells["anthropic/claude-opus-5-5", "forced tool"].reported == {"temperature", "tool_choice"}
+    assert matrix.cells["mistral/mistral-large-latest", "plain chat"].reported == {"user"}
+    assert matrix.cells["openai/gpt-4.1", "plain chat"].reported == set()
+    assert str(matrix.cells["openai/o3", "langchain"]) == "+"
+    assert str(matrix.cells["openai/gpt-4.1", "plain chat"]) == "="

@@ -1,0 +1,217 @@
+"""Rules over a body that is carried in its caller's own API: what goes up, what is reported, and that nothing else is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dragoman.codecs import errors, jsontext, rules
+from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.registry import SHAPES
+from dragoman.codecs.request import Request
+
+JSON = dict[str, Any]
+
+USER = {"role": "user", "content": "Hi"}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "ok"}
+UNION = {"anyOf": [{"type": "object", "properties": {"a": {"type": "string"}}}]}
+JOINED = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+def function(name: str = "f", **more: Any) -> JSON:
+    return {"type": "function", "function": {"name": name, **more}}
+
+
+def thought(name: str) -> JSON:
+    return {"name": name, "input_schema": {"type": "object"}}
+
+
+def amended(shape: str, flags: JSON, body: JSON) -> tuple[JSON, str, str]:
+    """The body that goes up, and what was dropped and adapted."""
+    own, capabilities = SHAPES[shape], Capabilities.from_flags(flags)
+    request = Request(shape, "m", body)
+    after = rules.amended(rules.for_carried(own.rules, capabilities), own.Draft(body, request, capabilities, own=True))
+    ledger = request.ledger
+    return after, ledger.header(ledger.dropped, body), ledger.header(ledger.adapted, body)
+
+
+# shape, flags, what the caller sends, what of it goes up otherwise (None: nothing), dropped, adapted
+ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
+    ("chat", {"leave_out": ["user", "n"]}, {"user": "u", "n": 2}, {"user": None, "n": None}, "user,n", ""),
+    ("chat", {"leave_out": ["n"]}, {"n": 1}, {"n": None}, "", ""),
+    ("chat", {"leave_out": ["user"]}, {"user": None}, {"user": None}, "", ""),
+    (
+        "chat",
+        {"leave_out": ["tools[].function.strict"]},
+        {"tools": [function(strict=True), function("g"), {"type": "custom", "custom": {"name": "c"}}]},
+        {"tools": [function(), function("g"), {"type": "custom", "custom": {"name": "c"}}]},
+        "tools[*].function.strict",
+        "",
+    ),
+    (
+        "chat",
+        {"leave_out": ["max_tokens"], "c.max_tokens_field": "max_completion_tokens"},
+        {"max_tokens": 5},
+        {"max_tokens": None, "max_completion_tokens": 5},
+        "",
+        "max_tokens",
+    ),
+    ("chat", {"leave_out": ["max_completion_tokens"]}, {"max_completion_tokens": 5}, {"max_completion_tokens": None, "max_tokens": 5}, "",
+     "max_completion_tokens"),
+    ("chat", {"c.max_output": 10}, {"max_completion_tokens": 50}, {"max_completion_tokens": 10}, "", "max_completion_tokens=10"),
+    ("chat", {"c.effort_values": ["low"]}, {"reasoning_effort": "xhigh"}, {"reasoning_effort": "low"}, "", "reasoning_effort=low"),
+    ("chat", {"c.effort_values": []}, {"reasoning_effort": "low"}, {"reasoning_effort": None}, "reasoning_effort", ""),
+    ("chat", {"c.effort_values": ["low"]}, {"reasoning_effort": "none"}, {"reasoning_effort": None}, "reasoning_effort", ""),
+    (
+        "chat",
+        {"c.effort_values": ["low"], "c.thinking_switch": "enable_thinking"},
+        {"reasoning_effort": "none"},
+        {"reasoning_effort": None, "enable_thinking": False},
+        "",
+        "reasoning_effort",
+    ),
+    (
+        "chat",
+        {"c.sampling": "unless_reasoning", "c.reasons": "unless_off"},
+        {"temperature": 0.2, "top_p": 1, "presence_penalty": 0, "logit_bias": {"5": 1}, "logprobs": True},
+        {"temperature": None, "top_p": None, "presence_penalty": None, "logit_bias": None, "logprobs": None},
+        "temperature,logit_bias,logprobs",
+        "",
+    ),
+    ("chat", {"c.json_schema": False}, {"response_format": {"type": "json_schema", "json_schema": {}}}, {"response_format": None},
+     "response_format", ""),
+    (
+        "chat",
+        {"c.tool_choice": "required"},
+        {"tools": [function("f"), function("g")], "tool_choice": function("g")},
+        {"tools": [function("g")], "tool_choice": "required"},
+        "",
+        "tool_choice=required",
+    ),
+    (
+        "chat",
+        {"c.tool_choice_reasoning": "auto", "c.reasons": "unless_off", "c.thinking_switch": "thinking"},
+        {"tools": [function()], "tool_choice": "required"},
+        {"thinking": {"type": "disabled"}},
+        "",
+        "thinking",
+    ),
+    ("chat", {"c.tool_choice": "required"}, {"tools": [function("f")], "tool_choice": function("else")}, {}, "", ""),
+    ("chat", {"schema_subset": ["no_root_union"]}, {"tools": [function(parameters=UNION)]}, {"tools": [function(parameters=JOINED)]}, "",
+     "tools"),
+    ("chat", {"schema_subset": ["complete"]}, {"tools": [function()]},
+     {"tools": [function(parameters={"type": "object", "properties": {}})]}, "", "tools"),
+    (
+        "chat",
+        {"c.single_system": True},
+        {"messages": [USER, {"role": "system", "content": "Be."}, {"role": "developer", "content": [{"type": "text", "text": "Do."}]}]},
+        {"messages": [{"role": "system", "content": "Be.\n\nDo."}, USER]},
+        "",
+        "messages",
+    ),
+    ("chat", {"c.content_parts": False}, {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
+     {"messages": [USER]}, "", "messages"),
+    ("chat", {"c.null_content": False}, {"messages": [USER, CALLED, RESULT]}, {"messages": [USER, CALLED | {"content": ""}, RESULT]}, "",
+     "messages"),
+    ("chat", {"c.user_after_tool": False}, {"messages": [USER, CALLED, RESULT, USER]},
+     {"messages": [USER, CALLED, RESULT | {"content": "ok\n\nHi"}]}, "", "messages"),
+    ("chat", {"c.alternate": True}, {"messages": [USER, USER]}, {"messages": [{"role": "user", "content": "Hi\n\nHi"}]}, "", "messages"),
+    (
+        "chat",
+        {"c.reasoning_required_with_tools": True, "c.reasons": "unless_off"},
+        {"messages": [USER, CALLED, RESULT]},
+        {"messages": [USER, CALLED | {"reasoning_content": " "}, RESULT]},
+        "",
+        "messages",
+    ),
+    ("chat", {"c.reasoning_required_with_tools": True, "c.reasons": "unless_off"},
+     {"messages": [USER, CALLED, RESULT], "thinking": {"type": "disabled"}}, {}, "", ""),
+    ("messages", {"m.sampling": "none"}, {"temperature": 1, "top_k": 5}, {"temperature": None, "top_k": None}, "top_k", ""),
+    ("messages", {"m.sampling": "temperature_or_top_p"}, {"temperature": 0.5, "top_p": 0.9}, {"top_p": None}, "top_p", ""),
+    ("messages", {"m.thinking": "both"}, {"temperature": 0.2, "top_p": 0.5, "thinking": {"type": "adaptive"}},
+     {"temperature": None, "top_p": None}, "temperature,top_p", ""),
+    (
+        "messages",
+        {"m.thinking": "adaptive"},
+        {"thinking": {"type": "enabled", "budget_tokens": 20000, "display": "omitted"}},
+        {"thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "high"}},
+        "",
+        "thinking",
+    ),
+    ("messages", {"m.thinking": "adaptive_always"}, {"thinking": {"type": "disabled"}},
+     {"thinking": None, "output_config": {"effort": "low"}}, "", "thinking"),
+    ("messages", {"m.thinking": "adaptive_always"}, {"thinking": {"type": "disabled", "between_tools": True}}, {}, "", ""),
+    ("messages", {"m.thinking": "manual"}, {"max_tokens": 5000, "thinking": {"type": "adaptive"}},
+     {"thinking": {"type": "enabled", "budget_tokens": 3976}}, "", "thinking"),
+    ("messages", {"m.thinking": "manual"}, {"max_tokens": 1500, "thinking": {"type": "adaptive"}},
+     {"thinking": {"type": "disabled"}}, "", "thinking"),
+    ("messages", {"m.thinking": "none"}, {"thinking": {"type": "adaptive"}}, {"thinking": None}, "thinking", ""),
+    ("messages", {"m.effort_values": ["low", "medium"]}, {"output_config": {"effort": "max"}},
+     {"output_config": {"effort": "medium"}}, "", "output_config.effort=medium"),
+    ("messages", {"m.effort_values": []}, {"output_config": {"effort": "max"}}, {"output_config": None}, "output_config.effort", ""),
+    ("messages", {"m.effort_values": ["xhigh"]}, {"output_config": {"effort": "xhigh"}, "thinking": {"type": "disabled"}},
+     {"output_config": {"effort": "high"}}, "", "output_config.effort=high"),
+    (
+        "messages",
+        {"m.forced_tools": False},
+        {"tools": [thought("f"), thought("g")], "tool_choice": {"type": "tool", "name": "g", "disable_parallel_tool_use": True}},
+        {"tools": [thought("g")], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+        "",
+        "tool_choice=auto",
+    ),
+    ("messages", {"m.thinking": "both"}, {"tool_choice": {"type": "any"}, "thinking": {"type": "adaptive"}},
+     {"thinking": {"type": "disabled"}}, "", "thinking"),
+    ("messages", {"schema_subset": ["no_root_union"]}, {"tools": [{"name": "f", "input_schema": UNION}, thought("g")]},
+     {"tools": [{"name": "f", "input_schema": JOINED}, thought("g")]}, "", "tools"),
+    ("responses", {"r.effort_values": [], "r.summaries": False}, {"reasoning": {"effort": "low", "summary": "auto"}},
+     {"reasoning": None}, "reasoning.effort,reasoning.summary", ""),
+    ("responses", {"r.effort_values": ["low"]}, {"reasoning": {"effort": "max"}}, {"reasoning": {"effort": "low"}}, "",
+     "reasoning.effort=low"),
+    ("responses", {"r.encrypted_reasoning": False}, {"include": ["reasoning.encrypted_content", "a.b"]}, {"include": ["a.b"]},
+     "include[reasoning.encrypted_content]", ""),
+    ("responses", {"r.sampling": "unless_reasoning", "r.reasons": "unless_off"}, {"temperature": 0.2, "top_p": 1, "top_logprobs": 3},
+     {"temperature": None, "top_p": None, "top_logprobs": None}, "temperature,top_logprobs", ""),
+    ("responses", {"openai_host": True}, {"max_output_tokens": 5}, {"max_output_tokens": 16}, "", "max_output_tokens=16"),
+    ("responses", {"leave_out": ["input[].status", "context_management"]},
+     {"input": [USER | {"status": "completed"}, USER, "?"], "context_management": []},
+     {"input": [USER, USER, "?"], "context_management": None}, "input[*].status,context_management", ""),
+    ("responses", {"r.instructions_required": True}, {"input": "Hi"}, {"input": [USER], "instructions": "You are a helpful assistant."}, "",
+     "instructions"),
+    (
+        "responses",
+        {"r.instructions_required": True},
+        {"instructions": "Be.", "input": [{"role": "system", "content": [{"type": "input_text", "text": "Do."}]}, USER]},
+        {"instructions": "Be.\n\nDo.", "input": [USER]},
+        "",
+        "input",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "flags", "sent", "changed", "dropped", "adapted"), ROWS)
+def test_what_goes_up(shape: str, flags: JSON, sent: JSON, changed: JSON, dropped: str, adapted: str) -> None:
+    before = jsontext.dumps(sent)
+    after, lost, otherwise = amended(shape, flags, sent)
+    assert jsontext.dumps(sent) == before  # the next attempt may be at another upstream
+    assert after == {name: value for name, value in (sent | changed).items() if value is not None}
+    assert (lost, otherwise) == (dropped, adapted)
+
+
+@pytest.mark.parametrize(("shape", "flags", "sent", "changed", "dropped", "adapted"), ROWS)
+def test_a_body_that_breaks_no_rule_is_the_same_object(
+    shape: str, flags: JSON, sent: JSON, changed: JSON, dropped: str, adapted: str
+) -> None:
+    """What has become of one is such a body; and so is one of an upstream of which nothing is known."""
+    right, _, _ = amended(shape, flags, sent)
+    assert amended(shape, flags, right)[0] is right
+    assert rules.for_carried(SHAPES[shape].rules, Capabilities.from_flags({"owns_key": True})) == ()
+
+
+@pytest.mark.parametrize("body", [{"tools": [function()]}, {"messages": [USER, CALLED, RESULT]}])
+def test_tools_are_refused_by_name(body: JSON) -> None:
+    with pytest.raises(errors.Unsupported, match="tools are not supported") as refused:
+        amended("chat", {"c.tools": False}, body)
+    assert refused.value.param == "tools"
