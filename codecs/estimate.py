@@ -34,6 +34,7 @@ A_TOOL = 8
 AN_IMAGE = 1600  # also for a page of a PDF, which is processed as an image
 _IMAGE = int(AN_IMAGE * BYTES_A_TOKEN)
 
+_FILES = frozenset({ImagePart, DocumentPart})
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 
@@ -46,6 +47,20 @@ def tokens(request: Request) -> int:
     if output is not None:
         size += _json(output.value.schema)
     return ceil(size / BYTES_A_TOKEN) + A_MESSAGE * len(request.turns) + A_TOOL * len(request.tools)
+
+
+def tokens_of_body(request: Request, size: int) -> int:
+    """As `tokens`, of a request that was written as `size` bytes of JSON: nothing is measured unless it holds images or documents."""
+    for turn in request.turns:
+        for part in turn.parts:
+            kind = type(part)
+            if kind in _FILES or (kind is ResultPart and _holds_files(part)):
+                return tokens(request)
+    return ceil(size / BYTES_A_TOKEN)
+
+
+def _holds_files(result: Any) -> bool:
+    return not isinstance(result.content, str) and not _FILES.isdisjoint(map(type, result.content))
 
 
 # what parts come to, in bytes of text

@@ -310,9 +310,9 @@ class Attempt:
                 raise _lost(lost)
         self.reply = self._reply(request)
         self.reply.tools, self.reply.recall = encoded.tools, self._recall
-        if exchange.stream and exchange.speaks.counts_first:
-            self.reply.asks = estimate.tokens(request)
         body = jsontext.dumps(value)
+        if exchange.stream and exchange.speaks.counts_first:
+            self.reply.asks = estimate.tokens_of_body(request, len(body))
         if self._must_collect(value):
             scan = splice.scan(body)
             body = self._streaming(splice.ask_stream(body, scan), scan)
