@@ -48,6 +48,7 @@ class TextPart:
     cache: Cache | None = None
     seal: Sealed | None = None
     apart: bool = False  # never one text with its neighbours
+    loads: tuple[str, ...] = ()  # names of tools that it says are available from here on
 
 
 @dataclass(slots=True)
@@ -172,7 +173,10 @@ class Turn:
 
 @dataclass(slots=True)
 class Tool:
-    """A tool definition. kind: function, custom (free text, perhaps with a grammar), web_search, or hosted (its type is the label)."""
+    """A tool definition. kind: function, custom (free text, perhaps with a grammar), web_search, tool_search, or hosted.
+
+    tool_search: the provider searches the deferred tools. hosted: any other that runs at the provider; its type is the label.
+    """
 
     kind: str
     name: str
@@ -183,11 +187,12 @@ class Tool:
     grammar: dict[str, str] | None = None  # custom: {"syntax", "definition"}; None is free text
     namespace: str | None = None
     examples: list[Any] = field(default_factory=list)  # messages input_examples
-    label: str = ""  # hosted: its type
+    label: str = ""  # its type in the caller's API, where that is not a function's
     # web_search: allowed_domains, blocked_domains, user_location, search_context_size, max_uses
     search: dict[str, Any] = field(default_factory=dict)
     cache: Cache | None = None
     inside: Path = ()  # where the members of the definition stand, behind `path`
+    deferred: bool = False  # the model is to find it first, see deferral.py
 
 
 @dataclass(slots=True)
@@ -284,6 +289,8 @@ class Request:
     include_encrypted: bool = False  # responses: reasoning.encrypted_content, asked for or implied by store: false
     summary: str | None = None  # responses: reasoning.summary
     legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
+    own_tools: dict[str, str] = field(default_factory=dict)  # responses: functions that are tools of its own, see responses/own_tools.py
+    defers: bool = False  # some of its tools are deferred, or the provider is asked to search them
     habits: Habits = Habits(turns_at="messages", cache_mark="")
     taken: dict[str, Path] = field(default_factory=dict)  # where the settings stood that an encoder took
 

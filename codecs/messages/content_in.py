@@ -213,10 +213,11 @@ def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: t
 
 
 def _tool_reference(fields: Fields, ledger: Ledger) -> TextPart:
-    """What the tool search found: its own shape loads the tool. Elsewhere all tools are there from the beginning."""
+    """What a search that the caller ran has found: its own shape loads the tool."""
     ledger.adapt(fields.path)
     fields.ignore("name")
-    return TextPart(f"The tool {fields.text('tool_name') or ''} is now available.", fields.path, cache_of(fields, ledger))
+    name = fields.text("tool_name") or ""
+    return TextPart(f"The tool {name} is now available.", fields.path, cache_of(fields, ledger), loads=(name,))
 
 
 def _browser_state(fields: Fields, ledger: Ledger) -> TextPart:

@@ -104,7 +104,8 @@ class History:
         others = [known for known in self._request.tools if known.name != tool.name]
         if kind == "tool_removal":
             self._request.tools[:] = others
-        elif tool not in self._request.tools:
+        elif tool.deferred or tool not in self._request.tools:
+            tool.deferred = False
             self._request.tools[:] = [*others, tool]
 
     def _named(self, what: Fields) -> Tool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from .. import rules
+from .. import deferral, rules
 from .. import schema as schemas
 from ..capabilities import Capabilities
 from ..errors import Malformed
@@ -37,6 +37,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
     """
+    if request.defers:
+        deferral.settle(request)
     retention = request.take_setting("prompt_cache_retention")
     names = ToolMap(native_custom=False)
     long_cache = retention is not None and retention.value == "24h"

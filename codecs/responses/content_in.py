@@ -120,7 +120,7 @@ _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
 
 def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
     """function_call (kind function) or custom_tool_call (kind custom)."""
-    _bookkeeping(fields, ledger)
+    bookkeeping(fields, ledger)
     if kind == "custom":
         arguments = fields.text("input") or ""
     else:
@@ -131,7 +131,7 @@ def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
     return part
 
 
-def _bookkeeping(fields: Fields, ledger: Ledger) -> None:
+def bookkeeping(fields: Fields, ledger: Ledger) -> None:
     """What an item says of itself and no model reads. Who called is told: elsewhere no program calls."""
     fields.ignore("id", "status", "agent", *PASSED_THROUGH)
     caller = fields.members("caller")
@@ -148,7 +148,7 @@ def _result_parts(output: Any, path: Path, ledger: Ledger) -> list[_InResult]:
 
 def decode_result(fields: Fields, kind: str, ledger: Ledger) -> ResultPart:
     """function_call_output or custom_tool_call_output; the id is "" in one that answers no call."""
-    _bookkeeping(fields, ledger)
+    bookkeeping(fields, ledger)
     fields.ignore("name", "namespace")
     output, path = fields.take("output"), (*fields.path, "output")
     content: str | list[_InResult] = output if isinstance(output, str) else []

@@ -16,7 +16,7 @@ from ..reasoning import hand_over
 from ..request import OutputFormat, Request, Setting, TextPart, Thinking, Turn
 from .facts import HABITS, NAME
 from .items_in import decode_items, placed
-from .tools_in import add_tools, decode_choice
+from .tools_in import decode_choice, decode_tools
 
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -34,7 +34,7 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     instructions = fields.text("instructions")
     if instructions:
         request.turns.append(Turn("system", [TextPart(instructions, ("instructions",))], ("instructions",), plain=True))
-    add_tools(request, fields.items("tools") or [], ("tools",))
+    request.tools = decode_tools(request, fields.items("tools") or [], ("tools",))
     fields.ignore("input")
     changed = decode_items(request, placed(body, items))
     request.set("tool_choice", decode_choice(request, fields.take("tool_choice"), ("tool_choice",)))

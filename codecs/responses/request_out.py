@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import openai, rules
+from .. import deferral, openai, rules
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
@@ -33,6 +33,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
     """
+    if request.defers:
+        deferral.settle(request)
     names = ToolMap()
     tools = ToolsWriter(request, names)
     tools.write_tools()

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...codecs import errors
+from ...codecs.responses import own_tools
 from .records import Item, public
 
 # type of a call -> type of its output
-_OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+_OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output", **own_tools.OUTPUTS}
 
 
 def own_input(body: Item) -> list[Any]:

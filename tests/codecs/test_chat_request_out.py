@@ -155,7 +155,10 @@ def test_a_search_that_may_not_go_everywhere_goes_nowhere() -> None:
 
 
 def test_tools_that_only_their_provider_runs() -> None:
-    assert from_messages(tools=[{"type": "bash_20250124", "name": "bash"}]).dropped == "tools[*]:bash_20250124"
+    for kind in ("computer_20250124", "code_execution_20260120", "computer_toolset_20260801", "mcp_toolset"):
+        assert from_messages(tools=[{"type": kind, "name": "x"}]).dropped == f"tools[*]:{kind}"
+    for environment in ("container_auto", "container_reference"):
+        assert from_responses(tools=[{"type": "shell", "environment": {"type": environment}}]).dropped == "tools[*]:shell"
 
 
 A_TOOL = {"name": "f", "input_schema": OPEN}

@@ -434,7 +434,7 @@ FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "p
             "tools[*].max_uses",
             "",
         ),
-        ("messages", {"type": "bash_20250124", "name": "bash"}, None, "tools[*]:bash_20250124", ""),
+        ("messages", {"type": "computer_20250124", "name": "computer"}, None, "tools[*]:computer_20250124", ""),
         ("messages", {"name": "a.b", "input_schema": SCHEMA}, FUNCTION | {"name": "a_b_2e7336dc", "parameters": SCHEMA}, "", "tools[*]"),
     ],
 )
@@ -665,7 +665,7 @@ def test_capabilities(shape: str, capabilities: Capabilities, fields: dict[str, 
         ("messages", {"tool_choice": {"type": "any"}}, errors.Unsupported, "tool_choice"),
         (
             "messages",
-            {"tools": [SEARCH, {"type": "bash_20250124", "name": "bash"}], "tool_choice": {"type": "tool", "name": "bash"}},
+            {"tools": [SEARCH, {"type": "computer_20250124", "name": "computer"}], "tool_choice": {"type": "tool", "name": "computer"}},
             errors.Unsupported,
             "tools[1]",
         ),
