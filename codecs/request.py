@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .errors import Unsupported
 from .ledger import Ledger, Path
 
 # ---- content: the parts of a turn ----
@@ -290,6 +291,7 @@ class Request:
     summary: str | None = None  # responses: reasoning.summary
     legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
     own_tools: dict[str, str] = field(default_factory=dict)  # responses: functions that are tools of its own, see responses/own_tools.py
+    warms: str = ""  # only the provider's cache is to be prepared: the reason to stop for of an answer that says nothing
     defers: bool = False  # some of its tools are deferred, or the provider is asked to search them
     habits: Habits = Habits(turns_at="messages", cache_mark="")
     taken: dict[str, Path] = field(default_factory=dict)  # where the settings stood that an encoder took
@@ -321,7 +323,16 @@ class Request:
             self.settings.pop(name, None)
 
     def close(self) -> None:
-        """Report every setting that nobody took."""
-        for setting in self.settings.values():
+        """Report every setting that nobody took. Raises errors.Unsupported for one that the caller relies on."""
+        for name, setting in self.settings.items():
+            if name == "moderation" and _blocks(setting.value):
+                raise Unsupported("moderation that blocks is not supported by the selected model", param="moderation")
             self.ledger.drop(setting.path)
         self.settings.clear()
+
+
+def _blocks(moderation: Any) -> bool:
+    """Whether what it finds is to be blocked, and not only to be told."""
+    policy = moderation.get("policy") if isinstance(moderation, dict) else None
+    rules = policy.values() if isinstance(policy, dict) else ()
+    return any(isinstance(rule, dict) and rule.get("mode") == "block" for rule in rules)

@@ -42,7 +42,8 @@ def decode_content(content: Any, role: str, path: Path, ledger: Ledger, first: i
         return [TextPart(content, path)]
     if not isinstance(content, list):
         raise wrong_type(path, "a string or a list")
-    return [_decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content, first)]
+    parts = [_decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content, first)]
+    return [part for part in parts if part is not None]
 
 
 def cache_of(fields: Fields, ledger: Ledger) -> Cache | None:
@@ -57,7 +58,8 @@ def _must_belong(kind: str, role: str, path: Path) -> None:
         raise invalid((*path, "type"), f"`{kind}` blocks can only stand in `{side}` messages")
 
 
-def _decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
+def _decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | None:
+    """None for a block that only tells which of the provider's models has answered."""
     fields = Fields(block, path)
     kind = fields.required("type")
     _must_belong(kind, role, path)
@@ -66,6 +68,8 @@ def _decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
         part = decode(fields, ledger)
         fields.report(ledger)
         return part
+    if role == "assistant" and kind == "fallback":
+        return None
     if role == "assistant" and (told := prose.server_tool(kind, block, path, ledger)) is not None:
         return told
     if kind != "container_upload" and (role == "assistant" or kind.endswith("_tool_result")):
@@ -161,12 +165,13 @@ def _redacted_thinking(fields: Fields, ledger: Ledger) -> ReasoningPart:
 
 
 def _tool_use(fields: Fields, ledger: Ledger) -> CallPart:
-    fields.ignore("caller")
+    fields.ignore("caller", "toolset_name")
     arguments = jsontext.input_to_arguments(fields.members("input") or {})
     return CallPart(fields.required("id"), fields.required("name"), arguments, fields.path, cache=cache_of(fields, ledger))
 
 
 def _tool_result(fields: Fields, ledger: Ledger) -> ResultPart:
+    fields.ignore("toolset_name")
     content = fields.take("content")
     path = (*fields.path, "content")
     if content is None:

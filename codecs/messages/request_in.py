@@ -63,11 +63,13 @@ def _limits(request: Request, fields: Fields) -> None:
     limit = fields.integer("max_tokens")
     if limit is None:
         raise missing(("max_tokens",))
-    if limit == 0:
-        raise Unsupported("max_tokens: 0 (cache pre-warm) is not supported by the selected model", param="max_tokens")
     if limit < 0:
-        raise invalid(("max_tokens",), "must be at least 1")
-    request.set("max_tokens", limit)
+        raise invalid(("max_tokens",), "must not be negative")
+    if limit == 0:
+        request.warms = "length"
+        request.ledger.adapt(("max_tokens",))
+    else:
+        request.set("max_tokens", limit)
 
 
 # ---- messages ----

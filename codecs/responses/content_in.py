@@ -44,7 +44,7 @@ def _decode_part(part: Any, role: str, path: Path, ledger: Ledger) -> Part:
     kind = fields.required("type")
     decode = _PARTS.get(kind)
     if decode is None:
-        if role == "assistant":
+        if role == "assistant" or kind == "encrypted_content":  # what agents of its provider tell each other
             return ForeignPart(kind[:64], path)
         raise _unsupported(f"content of type {kind[:64]}", path)
     decoded = decode(fields, ledger)

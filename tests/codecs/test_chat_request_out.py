@@ -286,7 +286,11 @@ def test_settings_of_a_messages_client(
     assert (carried.dropped, carried.adapted) == (dropped, adapted)
 
 
-CACHE = {"prompt_cache_key": "k", "prompt_cache_options": {"mode": "explicit", "prewarm": True}, "prompt_cache_retention": "24h"}
+CACHE = {
+    "prompt_cache_key": "k",
+    "prompt_cache_options": {"mode": "explicit", "comparison_response_id": "x"},
+    "prompt_cache_retention": "24h",
+}
 
 
 @pytest.mark.parametrize(
@@ -310,12 +314,12 @@ CACHE = {"prompt_cache_key": "k", "prompt_cache_options": {"mode": "explicit", "
         ({"user": "u", "safety_identifier": "s"}, OPENAI, {"safety_identifier": "s"}, ""),
         ({"service_tier": "flex"}, {}, {"service_tier": "flex"}, ""),
         ({"service_tier": "ultrafast"}, {}, {}, "service_tier"),
-        (CACHE, {}, {}, "prompt_cache_key,prompt_cache_options,prompt_cache_options.prewarm,prompt_cache_retention"),
+        (CACHE, {}, {}, "prompt_cache_key,prompt_cache_options,prompt_cache_options.comparison_response_id,prompt_cache_retention"),
         (
             CACHE,
             OPENAI,
             {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "explicit"}},
-            "prompt_cache_options.prewarm",
+            "prompt_cache_options.comparison_response_id",
         ),
         ({"parallel_tool_calls": False}, {}, {}, ""),
     ],

@@ -333,7 +333,6 @@ NO_FILE = {"type": "file", "file_id": "f"}
         ({"max_tokens": None}, errors.Missing, "max_tokens"),
         ({"max_tokens": "10"}, errors.WrongType, "max_tokens"),
         ({"max_tokens": True}, errors.WrongType, "max_tokens"),
-        ({"max_tokens": 0}, errors.Unsupported, "max_tokens"),
         ({"max_tokens": -1}, errors.Malformed, "max_tokens"),
         ({"messages": None}, errors.Missing, "messages"),
         ({"messages": "x"}, errors.WrongType, "messages"),

@@ -350,7 +350,11 @@ LOGPROBS = "include[message.output_text.logprobs]"
         ),
         ({"reasoning": {"summary": "auto"}}, {}, []),
         ({"reasoning": {"context": "auto", "mode": "standard"}}, {}, []),
-        ({"reasoning": {"context": "all_turns", "mode": "pro", "mood": 1}}, {}, ["reasoning.context", "reasoning.mode", "reasoning.mood"]),
+        (
+            {"reasoning": {"context": "all_turns", "mode": "pro", "mood": 1}},
+            {"reasoning_context": ("all_turns", ("reasoning", "context"))},
+            ["reasoning.mode", "reasoning.mood"],
+        ),
         # the text's form
         ({"text": {"format": {"type": "text"}, "verbosity": "medium"}}, {}, []),
         ({"text": {"verbosity": "low"}}, {"verbosity": ("low", ("text", "verbosity"))}, []),
@@ -371,9 +375,9 @@ LOGPROBS = "include[message.output_text.logprobs]"
             [],
         ),
         (
-            {"prompt_cache_options": {"mode": "implicit", "prewarm": True}},
+            {"prompt_cache_options": {"mode": "implicit", "prewarm": True, "comparison_response_id": "x"}},
             {"prompt_cache_options": ({"mode": "implicit"}, ("prompt_cache_options",))},
-            ["prompt_cache_options.prewarm"],
+            ["prompt_cache_options.comparison_response_id"],
         ),
         # what no other shape knows
         (
@@ -383,8 +387,8 @@ LOGPROBS = "include[message.output_text.logprobs]"
         ),
         (
             {"background_options": {"a": 1}, "access_programs": ["a"], "image": {"a": 1}, "moderation": {"a": 1}, "seed": 3},
-            {},
-            ["background_options", "access_programs", "image", "moderation", "seed"],
+            {"moderation": ({"a": 1}, ("moderation",))},
+            ["background_options", "access_programs", "image", "seed"],
         ),
     ],
 )
