@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from math import ceil
 from typing import Any
 
-from . import jsontext, media
+from . import deferral, jsontext, media
 from .request import (
     CallPart,
     DocumentPart,
@@ -38,6 +38,8 @@ _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 def tokens(request: Request) -> int:
     """Tokens of everything that the model reads: history, tools, the schema of its answer."""
+    if request.defers:
+        deferral.settle(request)
     size, images = 0, 0
     for turn in request.turns:
         more_size, more_images = _measured(turn.parts)

@@ -38,7 +38,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
     """
     if request.defers:
-        deferral.settle(request)
+        deferral.settle(request, capabilities.m_tool_search)
     retention = request.take_setting("prompt_cache_retention")
     names = ToolMap(native_custom=False)
     long_cache = retention is not None and retention.value == "24h"

@@ -190,19 +190,21 @@ OUTPUTS = {own.call: own.output for own in OWN.values()}
 
 
 def give_names(request: Request, calls: Mapping[str, list[CallPart]]) -> None:
-    """Give each of the request's own tools a name that no other tool has, and their calls (by tool) the same."""
-    own = [tool for tool in request.tools if tool.label in request.own_tools]
-    others = [tool for tool in request.tools if tool.label not in request.own_tools]
-    taken = {flat_name(tool.name, tool.namespace) for tool in others}
+    """Give each of the request's own tools a name that no other tool has, and their calls (by tool) the same.
+
+    One that is declared several times is one.
+    """
+    own = {tool.label: tool for tool in request.tools if tool.label in request.own_tools}
+    request.tools = [tool for tool in request.tools if own.get(tool.label, tool) is tool]
+    taken = {flat_name(tool.name, tool.namespace) for tool in request.tools if tool.label not in own}
     request.own_tools.clear()
-    for tool in own:
-        tool.name, number = tool.label, 1
+    for label, tool in own.items():
+        number = 1
         while tool.name in taken:
             number += 1
-            tool.name = f"{tool.label}_{number}"
-        taken.add(tool.name)
-        request.own_tools[tool.name] = tool.label
-        for call in calls.get(tool.label, ()):
+            tool.name = f"{label}_{number}"
+        request.own_tools[tool.name] = label
+        for call in calls.get(label, ()):
             call.name = tool.name
 
 

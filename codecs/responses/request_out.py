@@ -34,7 +34,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
     """
     if request.defers:
-        deferral.settle(request)
+        deferral.settle(request, capabilities.r_tool_search)
     names = ToolMap()
     tools = ToolsWriter(request, names)
     tools.write_tools()

@@ -32,6 +32,8 @@ class ToolsWriter:
                 self.tools.append(self._custom(tool))
             elif tool.kind == "web_search":
                 self.tools.append(self._web_search(tool))
+            elif tool.kind == "tool_search":
+                self.tools.append({"type": "tool_search"})
             else:
                 self._dropped.append(tool)
                 self._request.ledger.drop(tool.path, tool.label or tool.kind)
@@ -43,6 +45,7 @@ class ToolsWriter:
             **self._named(tool),
             "parameters": {"type": "object", "properties": {}} if tool.schema is None else tool.schema,
             "strict": openai.strict(self._request, tool, True) or False,  # here absence is not false
+            **({"defer_loading": True} if tool.deferred else {}),
         }
 
     def _named(self, tool: Tool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from dragoman.codecs import messages, responses
 from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.estimate import tokens
 from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.request import Request
 
@@ -162,3 +163,53 @@ def test_an_output_of_the_only_open_call() -> None:
     assert [(each["tool_call_id"], each["content"]) for each in sent[2:]] == [("c1", "s"), ("c2", "r")]
     with pytest.raises(Exception, match="No tool output found for function call c1"):  # which of the two is not known
         responses.decode_request(body | {"input": [ASK, *calls, output]})
+
+
+# ---- upstreams that search by themselves ----
+
+
+def native(caller: str, upstream: str, body: JSON) -> tuple[list[JSON], Request]:
+    request = SHAPES[caller].decode_request(body)
+    encoded = SHAPES[upstream].encode_request(request, Capabilities(m_tool_search=True, r_tool_search=True, m_auto_cache=True), "up").body
+    return encoded["tools"], request
+
+
+def test_anthropics_search_for_a_responses_caller() -> None:
+    body = {"model": "m", "input": [ASK, *called("b")], "tools": [{"type": "tool_search"}, of_responses("f"), *OURS, CRM]}
+    tools, request = native("responses", "messages", body)
+    assert [(tool["name"], tool.get("defer_loading", False)) for tool in tools] == [
+        ("a", True), ("c", True), ("d", True), ("crm__get", True), ("f", False), ("b", False), ("tool_search_tool_bm25", False),
+    ]  # fmt: skip
+    assert tools[-1]["type"] == "tool_search_tool_bm25_20251119"
+    assert [tool["name"] for tool in tools if "cache_control" in tool] == ["tool_search_tool_bm25"]  # never one that is deferred
+    assert report(request) == ("", "tools[*],tools[*].defer_loading,tools[*].tools[*]")
+
+
+def test_openais_search_for_a_messages_caller() -> None:
+    history = [ASK, server_found("c"), ASK]
+    tools, request = native("messages", "responses", {"model": "m", "max_tokens": 99, "messages": history, "tools": [SERVER, FIND, *LATER]})
+    assert [(tool.get("name"), tool.get("defer_loading", False)) for tool in tools] == [
+        ("a", True), ("b", True), ("d", True), ("find", False), ("c", False), (None, False),
+    ]  # fmt: skip
+    assert tools[-1] == {"type": "tool_search"}
+    assert report(request)[0] == ""
+
+
+@pytest.mark.parametrize("tools", [[FIND, *LATER], LATER])
+def test_a_search_that_nobody_asked_for_is_not_added(tools: list[JSON]) -> None:
+    """The caller searches itself, or not at all."""
+    body = {"model": "m", "max_tokens": 99, "messages": [ASK], "tools": tools}
+    sent, request = native("messages", "responses", body)
+    assert [tool.get("name") for tool in sent] == offered("chat", messages.decode_request(body))
+    assert all("defer_loading" not in tool for tool in sent)
+    assert report(request) == ("", "tools[*].defer_loading")
+
+
+def test_what_is_deferred_is_not_counted() -> None:
+    body = {"model": "m", "max_tokens": 99, "messages": [ASK], "tools": [FIND, *LATER]}
+    few, all_of_them = (tokens(messages.decode_request(body | {"tools": tools})) for tools in ([FIND], [FIND, *map(_loaded, LATER)]))
+    assert tokens(messages.decode_request(body)) == few < all_of_them
+
+
+def _loaded(tool: JSON) -> JSON:
+    return {key: value for key, value in tool.items() if key != "defer_loading"}

@@ -79,6 +79,12 @@ def test_a_name_that_is_taken() -> None:
     assert kinds == ["shell_call", "shell_call"]
 
 
+def test_a_tool_that_is_declared_twice_is_one() -> None:
+    later = {"type": "additional_tools", "role": "developer", "tools": [SHELL, {"type": "function", "name": "f"}]}
+    body, _ = over("chat", decoded(tools=[SHELL, SHELL, {"type": "function", "name": "shell"}], input=[ASK, later]))
+    assert sorted(tool["function"]["name"] for tool in body["tools"]) == ["f", "shell", "shell_2"]
+
+
 @pytest.mark.parametrize("kind", ["shell", "apply_patch"])
 def test_a_choice_of_them(kind: str) -> None:
     tools = [SHELL, {"type": "apply_patch"}, {"type": "function", "name": "f"}]
