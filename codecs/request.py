@@ -291,6 +291,7 @@ class Request:
     summary: str | None = None  # responses: reasoning.summary
     legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
     own_tools: dict[str, str] = field(default_factory=dict)  # responses: functions that are tools of its own, see responses/own_tools.py
+    self_named: set[str] = field(default_factory=set)  # responses: tools whose calls have their own name as namespace
     warms: str = ""  # only the provider's cache is to be prepared: the reason to stop for of an answer that says nothing
     defers: bool = False  # some of its tools are deferred, or the provider is asked to search them
     habits: Habits = Habits(turns_at="messages", cache_mark="")

@@ -133,7 +133,7 @@ def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
 
 def bookkeeping(fields: Fields, ledger: Ledger) -> None:
     """What an item says of itself and no model reads. Who called is told: elsewhere no program calls."""
-    fields.ignore("id", "status", "agent", *PASSED_THROUGH)
+    fields.ignore("id", "status", "agent", "async", "created_by", *PASSED_THROUGH)
     caller = fields.members("caller")
     if caller is not None and caller.get("type") != "direct":
         ledger.adapt((*fields.path, "caller"))

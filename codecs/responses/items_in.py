@@ -198,7 +198,7 @@ class _Walk:
             return
         item_id = fields.text("id")
         bookkeeping(fields, self._ledger)
-        fields.ignore("execution", "created_by")
+        fields.ignore("execution")
         if call_id is None:
             raise missing((*fields.path, "call_id"))
         call = CallPart(call_id, name, own.arguments(fields), fields.path)
@@ -218,7 +218,7 @@ class _Walk:
             call_id = self._item_ids.get(item_id, item_id)
         told = own_tools.OWN[name].told(fields)
         bookkeeping(fields, self._ledger)
-        fields.ignore("execution", "created_by")
+        fields.ignore("execution")
         fields.report(self._ledger)
         self._answer(ResultPart(call_id, told, fields.path))
 

@@ -540,8 +540,9 @@ class StreamEncoder:
             return
         kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
         members["name"] = event.name
-        if event.namespace is not None:
-            members["namespace"] = event.namespace
+        namespace = event.namespace or (event.name if event.name in self._reply.request.self_named else None)
+        if namespace is not None:
+            members["namespace"] = namespace
         index, id = self._announce(kind, **members, **{key: ""}, status="in_progress")
         frame = self._delta_frame(f"{name}.delta", {"item_id": id, "output_index": index})
         self._calls[event.part] = _Call(index, self._items[index], key, name, frame)

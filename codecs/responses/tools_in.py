@@ -92,6 +92,8 @@ def _client_tool(request: Request, fields: Fields, kind: str, namespace: str | N
     tool = Tool(kind, fields.required("name"), fields.path, description=fields.text("description"), namespace=namespace)
     if fields.flag("defer_loading"):
         request.defers = tool.deferred = True
+        if namespace is None:
+            request.self_named.add(tool.name)  # as OpenAI names what was found, and its agents SDK looks it up
     if kind == "function":
         tool.schema = fields.members("parameters")
         tool.strict = fields.flag("strict")

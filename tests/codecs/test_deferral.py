@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from dragoman.codecs import events as ev
 from dragoman.codecs import messages, responses
 from dragoman.codecs.capabilities import Capabilities
 from dragoman.codecs.estimate import tokens
 from dragoman.codecs.registry import SHAPES
+from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 
 JSON = dict[str, Any]
@@ -163,6 +165,31 @@ def test_an_output_of_the_only_open_call() -> None:
     assert [(each["tool_call_id"], each["content"]) for each in sent[2:]] == [("c1", "s"), ("c2", "r")]
     with pytest.raises(Exception, match="No tool output found for function call c1"):  # which of the two is not known
         responses.decode_request(body | {"input": [ASK, *calls, output]})
+
+
+@pytest.mark.parametrize(
+    ("tool", "namespace"),
+    [
+        (OURS[0], "a"),
+        (of_responses("a"), None),
+        ({"type": "namespace", "name": "n", "tools": [of_responses("a", defer_loading=True)]}, "n"),
+    ],
+)
+def test_the_namespace_of_a_call(tool: JSON, namespace: str | None) -> None:
+    """OpenAI calls what was found, and is in no namespace, by a namespace of its own name; its agents SDK knows it by that alone."""
+    request = responses.decode_request({"model": "m", "input": [ASK], "tools": [{"type": "tool_search"}, tool]})
+    encoded = SHAPES["chat"].encode_request(request, Capabilities(), "up")
+    name = encoded.body["tools"][0]["function"]["name"]
+    declared = encoded.tools.restore(name)
+    collector = responses.Collector(Reply(request, tools=encoded.tools))
+    call = [ev.ToolStart(0, "c", declared.name, declared.kind, declared.namespace), ev.Arguments(0, "{}"), ev.PartStop(0)]
+    collector.feed([ev.Start("x", "m", 0), *call, ev.Stop("tool")])
+    (item,) = collector.body()["output"]
+    assert (item["name"], item.get("namespace")) == ("a", namespace)
+    history = [ASK, item, {"type": "function_call_output", "call_id": "c", "output": "r"}]
+    again = responses.decode_request({"model": "m", "input": history, "tools": [{"type": "tool_search"}, tool]})
+    sent = SHAPES["chat"].encode_request(again, Capabilities(), "up").body
+    assert sent["messages"][1]["tool_calls"][0]["function"]["name"] == name == sent["tools"][0]["function"]["name"]
 
 
 # ---- upstreams that search by themselves ----
