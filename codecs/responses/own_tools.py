@@ -33,7 +33,8 @@ class OwnTool:
     call, output: the types of a call's item and of its output's. holder: the member of a call's item that holds what the model asks for.
     nested: a call's arguments have this member too; else they are what is in it. needs: what stands in it, without which nothing can be
     run, and its type; a single text stands for a list where `single` is set. usual: what else stands in it, unless the model says
-    otherwise; beside: what stands beside it. empty: what is in the holder as long as the call's arguments are on their way.
+    otherwise; beside: what stands beside it. empty: what is in the holder as long as the call's arguments are on their way. cut: the
+    status of a call that is not whole.
     """
 
     call: str
@@ -47,6 +48,7 @@ class OwnTool:
     single: bool = False
     usual: _Value = field(default_factory=dict)
     beside: _Value = field(default_factory=dict)
+    cut: str = "incomplete"
     told: Callable[[Fields], str]
 
     def announced(self) -> _Value:
@@ -170,6 +172,7 @@ OWN: Mapping[str, OwnTool] = {
         needs={"type": str, "path": str},
         usual={"diff": ""},
         empty={"type": "update_file", "path": "", "diff": ""},
+        cut="in_progress",  # of this type there is no other that is not whole
         told=_of_patch,
     ),
     "tool_search": OwnTool(

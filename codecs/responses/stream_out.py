@@ -123,7 +123,9 @@ class _Call:
 
     def cut(self) -> _Value:
         """The item of a call that is not whole."""
-        return self.item | ({self.key: "".join(self.pieces)} if self.key else {}) | {"status": "incomplete"}
+        if self.own is not None:
+            return self.item | {"status": self.own.cut}
+        return self.item | {self.key: "".join(self.pieces), "status": "incomplete"}
 
 
 class StreamEncoder:
