@@ -242,7 +242,7 @@ RESPONSES: dict[str, Any] = {
     "tool_choice": {"type": "function", "name": "weather"},
     "parallel_tool_calls": False,
     "reasoning": {"effort": "low", "summary": "auto", "context": "current_turn", "mode": "standard"},
-    "moderation": {"model": "m", "policy": {"input": {"mode": "annotate"}}},
+    "moderation": {"model": "m", "policy": {"input": {"mode": "score"}}},
     "prompt_cache_options": {"mode": "explicit", "ttl": "30m", "prewarm": False},
     "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "s", "schema": _SCHEMA, "strict": True}},
     "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],

@@ -298,7 +298,7 @@ FOUND_OVER: list[tuple[JSON, str, JSON, str, str]] = [
     ({"reasoning": {"context": "all_turns"}}, "messages", {}, "", ""),
     ({"reasoning": {"context": "all_turns"}}, "chat", {}, "reasoning.context", ""),
     ({"reasoning": {"context": "current_turn"}}, "messages", {}, "", ""),
-    ({"moderation": {"policy": {"input": {"mode": "annotate"}}}}, "messages", {}, "moderation", ""),
+    ({"moderation": {"policy": {"input": {"mode": "score"}}}}, "messages", {}, "moderation", ""),
 ]
 
 

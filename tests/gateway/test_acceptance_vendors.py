@@ -177,6 +177,6 @@ def test_moderation_that_blocks_is_never_left_out(stage: Stage, client: str) -> 
     body = {"model": "messages/m", **given, "moderation": {"model": "m", "policy": {"output": {"mode": "block"}}}}
     refused = stage.post(client, body)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "moderation")
-    body["moderation"]["policy"]["output"]["mode"] = "annotate"
+    body["moderation"]["policy"]["output"]["mode"] = "score"
     told = stage.post(client, body)
     assert (told.status_code, told.headers["x-dragoman-dropped"]) == (200, "moderation")
