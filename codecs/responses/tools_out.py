@@ -90,7 +90,8 @@ class ToolsWriter:
         elif choice.mode == "tool":
             self.choice = self._one(choice)
         elif choice.mode == "allowed":
-            named = [self._reference(tool) for tool in self.tools if self._client_name(tool) in choice.names]
+            names = frozenset(choice.names)
+            named = [self._reference(tool) for tool in self.tools if self._client_name(tool) in names]
             self.choice = {"type": "allowed_tools", "mode": "required" if choice.required else "auto", "tools": named}
         else:
             self.choice = choice.mode
