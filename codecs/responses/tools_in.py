@@ -1,4 +1,4 @@
-"""A responses client's tools and tool choice in the hub's words."""
+"""Decode a responses client's tools and tool choice."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _own_tool(request: Request, fields: Fields, kind: str) -> Tool:
 
 
 def _namespace(request: Request, fields: Fields) -> list[Tool]:
-    """A group of tools: elsewhere each stands for itself, under both names."""
+    """The tools of a namespace: other shapes declare each separately, under both names."""
     namespace, path = fields.required("name"), (*fields.path, "tools")
     said = fields.text("description")
     found = []
@@ -117,7 +117,7 @@ def _grammar(request: Request, fields: Fields | None) -> dict[str, str] | None:
 
 
 def _web_search(request: Request, fields: Fields, kind: str) -> Tool | None:
-    """None for a search that may not go out to the web: elsewhere there is no other."""
+    """The web search tool; None if it may not access the web, which other shapes do not support."""
     if fields.flag("external_web_access") is False:
         request.ledger.drop(fields.path, kind[:64])
         return None
@@ -143,7 +143,7 @@ def _web_search(request: Request, fields: Fields, kind: str) -> Tool | None:
 
 
 def decode_choice(request: Request, choice: Any, path: Path) -> ToolChoice | None:
-    """Raises errors.ClientFault leaves for what is no choice."""
+    """Return the tool choice. Raises subclasses of errors.ClientFault for an invalid one."""
     if choice is None:
         return None
     if isinstance(choice, str):

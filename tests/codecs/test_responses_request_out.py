@@ -22,6 +22,10 @@ PNG = "iVBORw0KGgo="
 IMAGE = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}", "detail": "auto"}
 EPHEMERAL = {"type": "ephemeral"}
 LONG = {"type": "ephemeral", "ttl": "1h"}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+STRICT = SCHEMA | {"required": ["a"], "additionalProperties": False}
+F = {"type": "function", "function": {"name": "f"}}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 
 
 def encode(shape: str, capabilities: Capabilities | None = None, **fields: Any) -> tuple[dict[str, Any], Request]:
