@@ -80,6 +80,7 @@ class Capabilities:
     m_prefill: bool = False
     m_max_output: int = 8192
     m_web_search: str = "web_search_20250305"  # the tool type to send; empty: not supported
+    m_tool_search: bool = False  # its own search of deferred tools
     m_first_user_required: bool = True
     m_count_tokens: bool = True
     m_tools_required_with_history: bool = False
@@ -98,6 +99,7 @@ class Capabilities:
     r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # asked: if an effort is set
     r_instructions_required: bool = False  # requires instructions and refuses system messages
     r_fast_tier: bool = False
+    r_tool_search: bool = False  # as m_tool_search
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from math import ceil
 from typing import Any
 
-from . import jsontext, media
+from . import deferral, jsontext, media
 from .request import (
     CallPart,
     DocumentPart,
@@ -40,6 +40,8 @@ _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 def tokens(request: Request) -> int:
     """Return the estimated tokens of the model's input: history, tools, the schema of the answer."""
+    if request.defers:
+        deferral.settle(request)
     size = sum([_SIZES[type(part)](part) for turn in request.turns for part in turn.parts])
     for tool in request.tools:
         size += _bytes(tool.name) + _bytes(tool.description or "") + _schema(tool)

@@ -21,6 +21,10 @@ class Fields:
     def take(self, key: str) -> Any:
         return self._left.pop(key, None)
 
+    def peek(self, key: str) -> list[Any] | None:
+        """A list that another reader takes, too."""
+        return list(value) if isinstance(value := self._left.get(key), list) else None
+
     def text(self, key: str) -> str | None:
         value = self._left.pop(key, None)
         if value is None or isinstance(value, str):

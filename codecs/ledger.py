@@ -16,6 +16,9 @@ Path = tuple[str | int, ...]
 # because it was when it was sent
 STORED = -1
 
+HINTS = frozenset({("prompt_cache_key",)})
+"""What changes no answer, and so is no loss to a caller who wants none."""
+
 HEADER_LIMIT = 1024  # bytes of one report header
 _VALUE_LIMIT = 32
 _NOT_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
@@ -86,8 +89,8 @@ class Ledger:
             self.adapted.append(Entry(path, value=text))
 
     def first_dropped(self, body: Any) -> str | None:
-        """The first dropped path, for an error's param; None if nothing was dropped."""
-        ordered = _ordered(self.dropped, body)
+        """The first loss, as an error's param; None when nothing was lost but HINTS."""
+        ordered = _ordered([entry for entry in self.dropped if entry.path not in HINTS], body)
         return f"{concrete(ordered[0].path)}{':' + ordered[0].label if ordered[0].label else ''}" if ordered else None
 
     def names(self, which: list[Entry], body: Any) -> list[str]:

@@ -70,6 +70,9 @@ def tier(request: Request, fast: bool) -> str | None:
     if asked is None or asked.value == "ultrafast" or (asked.value == "fast" and not (fast or request.habits.fast_tier)):
         return None
     value: str = request.take("service_tier")
+    if value == "fast" and not fast:
+        value = "priority"  # what OpenAI itself reports it as
+        request.ledger.adapt(asked.path, value)
     return value
 
 

@@ -88,7 +88,15 @@ def server_tool(kind: str, block: dict[str, Any], path: Path, ledger: Ledger) ->
     else:
         return None
     ledger.adapt(path)
-    return TextPart(told if len(told) <= _LONGEST_TRACE else told[:_LONGEST_TRACE] + " …]", path, apart=True)
+    text = told if len(told) <= _LONGEST_TRACE else told[:_LONGEST_TRACE] + " …]"
+    return TextPart(text, path, apart=True, loads=_loaded(block.get("content")) if kind == "tool_search_tool_result" else ())
+
+
+def _loaded(result: Any) -> tuple[str, ...]:
+    """The names of the tools that a provider's search has found."""
+    found = result.get("tool_references") if isinstance(result, dict) else None
+    names = [each.get("tool_name") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _plain(value: Any) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .errors import Unsupported
 from .ledger import Ledger, Path
 
 # ---- content: the parts of a turn ----
@@ -48,6 +49,7 @@ class TextPart:
     cache: Cache | None = None
     seal: Sealed | None = None
     apart: bool = False  # not to be joined with adjacent texts
+    loads: tuple[str, ...] = ()  # names of tools that it says are available from here on
 
 
 @dataclass(slots=True)
@@ -172,7 +174,10 @@ class Turn:
 
 @dataclass(slots=True)
 class Tool:
-    """A tool definition. kind: function, custom (free text, perhaps with a grammar), web_search, or hosted (its type is the label)."""
+    """A tool definition. kind: function, custom (free text, perhaps with a grammar), web_search, tool_search, or hosted.
+
+    tool_search: the provider searches the deferred tools. hosted: any other that runs at the provider; its type is the label.
+    """
 
     kind: str
     name: str
@@ -183,11 +188,12 @@ class Tool:
     grammar: dict[str, str] | None = None  # custom: {"syntax", "definition"}; None is free text
     namespace: str | None = None
     examples: list[Any] = field(default_factory=list)  # messages input_examples
-    label: str = ""  # hosted: its type
+    label: str = ""  # its type in the caller's API, where that is not a function's
     # web_search: allowed_domains, blocked_domains, user_location, search_context_size, max_uses
     search: dict[str, Any] = field(default_factory=dict)
     cache: Cache | None = None
     inside: Path = ()  # path of the definition's members, relative to `path`
+    deferred: bool = False  # the model is to find it first, see deferral.py
 
 
 @dataclass(slots=True)
@@ -284,6 +290,10 @@ class Request:
     include_encrypted: bool = False  # responses: reasoning.encrypted_content, requested or implied by store: false
     summary: str | None = None  # responses: reasoning.summary
     legacy_functions: bool = False  # chat: declared `functions`, expects `function_call`
+    own_tools: dict[str, str] = field(default_factory=dict)  # responses: functions that are tools of its own, see responses/own_tools.py
+    self_named: set[str] = field(default_factory=set)  # responses: tools whose calls have their own name as namespace
+    warms: str = ""  # only the provider's cache is to be prepared: the reason to stop for of an answer that says nothing
+    defers: bool = False  # some of its tools are deferred, or the provider is asked to search them
     habits: Habits = Habits(turns_at="messages", cache_mark="")
     taken: dict[str, Path] = field(default_factory=dict)  # the paths of the settings that an encoder took
 
@@ -314,7 +324,16 @@ class Request:
             self.settings.pop(name, None)
 
     def close(self) -> None:
-        """Report every setting that was not taken."""
-        for setting in self.settings.values():
+        """Report every setting that nobody took. Raises errors.Unsupported for one that the caller relies on."""
+        for name, setting in self.settings.items():
+            if name == "moderation" and _blocks(setting.value):
+                raise Unsupported("moderation that blocks is not supported by the selected model", param="moderation")
             self.ledger.drop(setting.path)
         self.settings.clear()
+
+
+def _blocks(moderation: Any) -> bool:
+    """Whether what it finds is to be blocked, and not only to be told."""
+    policy = moderation.get("policy") if isinstance(moderation, dict) else None
+    rules = policy.values() if isinstance(policy, dict) else ()
+    return any(isinstance(rule, dict) and rule.get("mode") == "block" for rule in rules)

@@ -72,7 +72,12 @@ class ContentWriter:
             raise not_supported("an image", part.path)
         if not part.data and not self._capabilities.c_image_urls:
             raise not_supported("an image by its URL", part.path)
-        return _image(part)
+        detail = part.detail
+        if detail == "original" and not self._capabilities.openai_host:
+            detail = "high"
+            self._ledger.adapt((*part.path, *self._habits.image_detail_at), detail)
+        url = media.Inline(part.media_type, part.data).url if part.data else part.url
+        return {"type": "image_url", "image_url": {"url": url} | ({"detail": detail} if detail else {})}
 
     def _document(self, part: DocumentPart) -> list[Content]:
         if part.data and part.media_type.startswith("image/"):
@@ -218,11 +223,6 @@ def _details(part: ReasoningPart) -> list[Content]:
 def _last_cache(part: ResultPart) -> Cache | None:
     inner = part.content[-1] if isinstance(part.content, list) and part.content else None
     return inner.cache if isinstance(inner, TextPart) else None
-
-
-def _image(part: ImagePart) -> Content:
-    url = media.Inline(part.media_type, part.data).url if part.data else part.url
-    return {"type": "image_url", "image_url": {"url": url} | ({"detail": part.detail} if part.detail else {})}
 
 
 def not_supported(what: str, path: Path) -> UnsupportedContent:

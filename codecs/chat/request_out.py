@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import openai, rules
+from .. import deferral, openai, rules
 from ..capabilities import Capabilities
 from ..reasoning import openai_effort
 from ..reply import Encoded
@@ -28,6 +28,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
     """
+    if request.defers:
+        deferral.settle(request)
     names = ToolMap(native_custom=capabilities.c_custom_tools, letter_first=capabilities.c_letter_names)
     body: dict[str, Any] = {"model": model}
     limit = request.take("max_tokens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from .. import openai
@@ -101,7 +102,8 @@ class ToolsWriter:
 
     def _allow(self, choice: ToolChoice) -> Any:
         """Restrict the choice to some of the tools; if the upstream does not support that, remove the others."""
-        kept = [tool for tool in self._tools if self._is_named(tool, choice.names)]
+        names = frozenset(choice.names)
+        kept = [tool for tool in self._tools if self._is_named(tool, names)]
         mode = "required" if choice.required else "auto"
         if kept and self._capabilities.c_allowed_tools:
             allowed = [{"type": tool["type"], tool["type"]: {"name": _name(tool)}} for tool in kept]
@@ -113,12 +115,12 @@ class ToolsWriter:
         return mode
 
     def _named(self, choice: ToolChoice) -> dict[str, Any]:
-        found = next((tool for tool in self._tools if choice.kind != "hosted" and self._is_named(tool, (choice.name,))), None)
+        found = next((tool for tool in self._tools if choice.kind != "hosted" and self._is_named(tool, {choice.name})), None)
         if found is None:
             raise unfulfilled(choice, self._dropped)
         return {"type": found["type"], found["type"]: {"name": _name(found)}}
 
-    def _is_named(self, tool: dict[str, Any], names: tuple[str, ...]) -> bool:
+    def _is_named(self, tool: dict[str, Any], names: Set[str]) -> bool:
         return _name(tool) in names or self._map.restore(_name(tool)).name in names
 
 

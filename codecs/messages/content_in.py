@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from .. import jsontext, media, prose
@@ -42,7 +42,8 @@ def decode_content(content: Any, role: str, path: Path, ledger: Ledger) -> list[
         return [TextPart(content, path)]
     if not isinstance(content, list):
         raise wrong_type(path, "a string or a list")
-    return [decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content)]
+    parts = [decode_block(block, role, (*path, i), ledger) for i, block in enumerate(content)]
+    return [part for part in parts if part is not None]
 
 
 def cache_of(fields: Fields, ledger: Ledger) -> Cache | None:
@@ -56,8 +57,8 @@ def _misplaced(kind: str, role: str, path: Path) -> Malformed:
     return invalid((*path, "type"), f"`{kind}` blocks can only stand in `{side}` messages")
 
 
-def decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
-    """As decode_content, of one block."""
+def decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | None:
+    """As decode_content, of one block. None for a block that only tells which of the provider's models has answered."""
     fields = Fields(block, path)
     kind = fields.required("type")
     if kind in (_OF_USER if role == "assistant" else _OF_ASSISTANT):
@@ -67,6 +68,8 @@ def decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part:
         part = decode(fields, ledger)
         fields.report(ledger)
         return part
+    if role == "assistant" and kind == "fallback":
+        return None
     if role == "assistant" and (told := prose.server_tool(kind, block, path, ledger)) is not None:
         return told
     if kind != "container_upload" and (role == "assistant" or kind.endswith("_tool_result")):
@@ -162,12 +165,13 @@ def _redacted_thinking(fields: Fields, ledger: Ledger) -> ReasoningPart:
 
 
 def _tool_use(fields: Fields, ledger: Ledger) -> CallPart:
-    fields.ignore("caller")
+    fields.ignore("caller", "toolset_name")
     arguments = jsontext.input_to_arguments(fields.members("input") or {})
     return CallPart(fields.required("id"), fields.required("name"), arguments, fields.path, cache=cache_of(fields, ledger))
 
 
 def _tool_result(fields: Fields, ledger: Ledger) -> ResultPart:
+    fields.ignore("toolset_name")
     content = fields.take("content")
     path = (*fields.path, "content")
     if content is None:
@@ -201,7 +205,7 @@ def _in_result(content: Any, path: Path, ledger: Ledger) -> list[TextPart | Imag
 
 def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: tuple[type[_Part], ...]) -> list[_Part]:
     """Content inside a block. Raises errors.UnsupportedContent for a type that may not stand there."""
-    found: list[Part]
+    found: Sequence[Part | None]
     if isinstance(content, list):
         found = [_inner(block, (*path, i), ledger, allowed) for i, block in enumerate(content)]
     else:
@@ -209,7 +213,7 @@ def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: t
     return [part for part in found if isinstance(part, kinds)]
 
 
-def _inner(block: Any, path: Path, ledger: Ledger, allowed: set[str]) -> Part:
+def _inner(block: Any, path: Path, ledger: Ledger, allowed: set[str]) -> Part | None:
     """A block inside another one. Raises errors.UnsupportedContent for a type that may not stand there."""
     kind = block.get("type") if isinstance(block, dict) else None
     if isinstance(kind, str) and kind not in allowed:
@@ -221,10 +225,11 @@ def _inner(block: Any, path: Path, ledger: Ledger, allowed: set[str]) -> Part:
 
 
 def _tool_reference(fields: Fields, ledger: Ledger) -> TextPart:
-    """A note on a tool found by the tool search. Its own shape loads the tool; other shapes list all tools from the start."""
+    """What a search that the caller ran has found: its own shape loads the tool."""
     ledger.adapt(fields.path)
     fields.ignore("name")
-    return TextPart(f"The tool {fields.text('tool_name') or ''} is now available.", fields.path, cache_of(fields, ledger))
+    name = fields.text("tool_name") or ""
+    return TextPart(f"The tool {name} is now available.", fields.path, cache_of(fields, ledger), loads=(name,))
 
 
 def _browser_state(fields: Fields, ledger: Ledger) -> TextPart:

@@ -86,7 +86,7 @@ class ContentWriter:
         return [{"type": "text", "text": part.text}] if part.text.strip() else []
 
     def _image(self, part: ImagePart) -> list[Block]:
-        if part.detail not in ("", "auto"):
+        if part.detail not in ("", "auto", "original"):
             self._ledger.drop((*part.path, *self._habits.image_detail_at))
         if part.data:
             return [_inline_image(part.media_type, part.data, part.path)]

@@ -77,7 +77,9 @@ class History:
                 parts.clear()
                 self._compacted(Fields(block, (*path, i)))
             else:
-                parts.append(decode_block(block, role, (*path, i), self._request.ledger))
+                part = decode_block(block, role, (*path, i), self._request.ledger)
+                if part is not None:
+                    parts.append(part)
         return parts
 
     def _compacted(self, fields: Fields) -> None:
@@ -104,7 +106,8 @@ class History:
         others = [known for known in self._request.tools if known.name != tool.name]
         if kind == "tool_removal":
             self._request.tools[:] = others
-        elif tool not in self._request.tools:
+        elif tool.deferred or tool not in self._request.tools:
+            tool.deferred = False
             self._request.tools[:] = [*others, tool]
 
     def _named(self, what: Fields) -> Tool:

@@ -16,6 +16,7 @@ from ..request import OutputFormat, Part, Request, TextPart, Thinking, Tool, Too
 from .content_in import cache_of, decode_content
 from .facts import HABITS, NAME
 from .history_in import History
+from .own_tools import OWN
 
 _BILLING = "x-anthropic-billing-header"  # prepended to the system prompt by Claude Code, for Anthropic only
 
@@ -62,11 +63,13 @@ def _limits(request: Request, fields: Fields) -> None:
     limit = fields.integer("max_tokens")
     if limit is None:
         raise missing(("max_tokens",))
-    if limit == 0:
-        raise Unsupported("max_tokens: 0 (cache pre-warm) is not supported by the selected model", param="max_tokens")
     if limit < 0:
-        raise invalid(("max_tokens",), "must be at least 1")
-    request.set("max_tokens", limit)
+        raise invalid(("max_tokens",), "must not be negative")
+    if limit == 0:
+        request.warms = "length"
+        request.ledger.adapt(("max_tokens",))
+    else:
+        request.set("max_tokens", limit)
 
 
 # ---- messages ----
@@ -105,6 +108,8 @@ def _tool(request: Request, fields: Fields) -> Tool | None:
     kind = fields.text("type") or "custom"
     if kind == "custom":
         return client_tool(request, fields)
+    if kind in OWN:
+        return _own_tool(request, fields, kind)
     name = fields.text("name") or ""
     if kind.startswith("web_search_"):
         tool = Tool("web_search", name or "web_search", fields.path, label=kind, cache=cache_of(fields, request.ledger))
@@ -113,20 +118,33 @@ def _tool(request: Request, fields: Fields) -> Tool | None:
             if value is not None:
                 tool.search[key] = value
         _offered(request, fields)
+        if fields.flag("defer_loading"):
+            request.ledger.adapt((*fields.path, "defer_loading"))
         if fields.flag("strict"):
             request.ledger.drop((*fields.path, "strict"))
         fields.report(request.ledger)
         return tool
+    if kind.startswith("tool_search_tool_"):
+        request.defers = True
+        return Tool("tool_search", name, fields.path, label=kind)
     return Tool("hosted", name, fields.path, label=kind)
 
 
+def _own_tool(request: Request, fields: Fields, kind: str) -> Tool:
+    """A tool of this API that its caller runs: what every model of Anthropic's knows of it is said to others."""
+    own = OWN[kind]
+    fields.ignore("max_characters")  # of what the caller shows
+    tool = client_tool(request, fields)
+    tool.description, tool.schema, tool.label = own.description, own.schema, kind
+    request.ledger.adapt(fields.path)
+    return tool
+
+
 def _offered(request: Request, fields: Fields) -> None:
-    """Offer tools that are loaded later or called by the provider's code to the model directly and from the start."""
+    """A tool that code at the provider calls is offered to the model directly."""
     callers = fields.items("allowed_callers")
     if callers and "direct" not in callers:
         request.ledger.adapt((*fields.path, "allowed_callers"))
-    if fields.flag("defer_loading"):
-        request.ledger.adapt((*fields.path, "defer_loading"))
 
 
 def client_tool(request: Request, fields: Fields) -> Tool:
@@ -142,7 +160,9 @@ def client_tool(request: Request, fields: Fields) -> Tool:
         strict=fields.flag("strict"),
         examples=fields.items("input_examples") or [],
         cache=cache_of(fields, request.ledger),
+        deferred=fields.flag("defer_loading") or False,
     )
+    request.defers |= tool.deferred
     fields.report(request.ledger)
     return tool
 

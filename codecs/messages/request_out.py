@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from .. import rules
+from .. import deferral, rules
 from .. import schema as schemas
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
 from ..reasoning import budget_of_effort, effort_of_budget, nearest
 from ..reply import Encoded
-from ..request import Cache, OutputFormat, Request, Setting, Thinking
+from ..request import Cache, OutputFormat, Part, ReasoningPart, Request, Setting, Thinking
 from ..tools import ToolMap
 from . import rules_out
 from .content_out import Block, ContentWriter
@@ -36,9 +36,12 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
     """
+    if request.defers:
+        deferral.settle(request, capabilities.m_tool_search)
     retention = request.take_setting("prompt_cache_retention")
     names = ToolMap(native_custom=False)
     long_cache = retention is not None and retention.value == "24h"
+    _without_earlier_thoughts(request)
     content = ContentWriter(request, names, capabilities.reasoning_domain, long_cache=long_cache)
     tools = ToolsWriter(request, capabilities, names, content)
     tools.write_tools()
@@ -61,6 +64,22 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     rules.apply(rules_out.RULES, rules_out.MessagesDraft(body, request, capabilities, mixed_marks=len(lifetimes) > 1))
     request.close()
     return Encoded(body, names)
+
+
+def _without_earlier_thoughts(request: Request) -> None:
+    """What the model thought before the last user's turn, where the caller wants only the current one's in context."""
+    context = request.take_setting("reasoning_context")
+    if context is None or context.value == "all_turns":
+        return  # as it is in this API
+    if context.value != "current_turn":
+        request.ledger.drop(context.path)
+        return
+    last = max((i for i, turn in enumerate(request.turns) if turn.role == "user"), default=0)
+    for turn in request.turns[:last]:
+        kept: list[Part] = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
+        if len(kept) != len(turn.parts):
+            turn.parts = kept
+            request.ledger.adapt(context.path)
 
 
 def _limit(request: Request, capabilities: Capabilities) -> int:

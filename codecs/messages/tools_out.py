@@ -14,6 +14,7 @@ from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
 from .content_out import ContentWriter
 
 WEB_SEARCH = "web_search"
+_TOOL_SEARCH = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
 
 
 class ToolsWriter:
@@ -37,6 +38,8 @@ class ToolsWriter:
                 self._add(tool, self._client_tool(tool))
             elif tool.kind == "web_search" and self._capabilities.m_web_search:
                 self._add(tool, self._web_search(tool))
+            elif tool.kind == "tool_search":
+                self.tools.append(dict(_TOOL_SEARCH))
             else:
                 self._dropped.append(tool)
                 self._request.ledger.drop(tool.path, tool.label or tool.kind)
@@ -79,6 +82,8 @@ class ToolsWriter:
             written["input_examples"] = tool.examples
         if tool.kind == "function" and self._is_strict(tool, schema):
             written["strict"] = True
+        if tool.deferred:
+            written["defer_loading"] = True
         return written
 
     def _is_strict(self, tool: Tool, schema: dict[str, Any]) -> bool:

@@ -26,6 +26,7 @@ from ..request import (
 
 # a caller's own notes on its items
 BOOKKEEPING = frozenset({"id", "status", "agent", "internal_chat_message_metadata_passthrough"})
+_OF_A_CALL = BOOKKEEPING | {"async", "created_by"}
 
 _InResult = TextPart | ImagePart | DocumentPart | SearchResultPart
 
@@ -44,7 +45,7 @@ def _decode_part(part: Any, role: str, path: Path, ledger: Ledger) -> Part:
     kind = fields.required("type")
     decode = _PARTS.get(kind)
     if decode is None:
-        if role == "assistant":
+        if role == "assistant" or kind == "encrypted_content":  # what agents of its provider tell each other
             return ForeignPart(kind[:64], path)
         raise _unsupported(f"content of type {kind[:64]}", path)
     decoded = decode(fields, ledger)
@@ -120,7 +121,7 @@ _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
 
 def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
     """Read a function_call (kind "function") or custom_tool_call (kind "custom") item."""
-    _bookkeeping(fields, ledger)
+    bookkeeping(fields, ledger)
     if kind == "custom":
         arguments = fields.text("input") or ""
     else:
@@ -131,9 +132,9 @@ def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
     return part
 
 
-def _bookkeeping(fields: Fields, ledger: Ledger) -> None:
+def bookkeeping(fields: Fields, ledger: Ledger) -> None:
     """Read an item's bookkeeping members, which no model reads. A caller that is a program is reported as adapted."""
-    fields.ignore_all(BOOKKEEPING)
+    fields.ignore_all(_OF_A_CALL)
     caller = fields.members("caller")
     if caller is not None and caller.get("type") != "direct":
         ledger.adapt((*fields.path, "caller"))
@@ -148,7 +149,7 @@ def _result_parts(output: Any, path: Path, ledger: Ledger) -> list[_InResult]:
 
 def decode_result(fields: Fields, kind: str, ledger: Ledger) -> ResultPart:
     """Read a function_call_output or custom_tool_call_output item; its id is "" if it answers no call."""
-    _bookkeeping(fields, ledger)
+    bookkeeping(fields, ledger)
     fields.ignore("name", "namespace")
     output, path = fields.take("output"), (*fields.path, "output")
     content: str | list[_InResult] = output if isinstance(output, str) else []

@@ -1,8 +1,9 @@
 """Decode a responses client's items into hub turns.
 
-An answer of this shape is a flat list of items: reasoning, texts and calls between two inputs become one assistant turn, and the
-outputs of its calls follow as one tool turn, wherever they were in the list. For another shape's upstream the expanded input must be
-complete: every call needs an output and every output a call, otherwise the request is refused.
+An answer of this shape is a list of items, so what the model said in one go lies flat: reasoning, texts and calls between two
+inputs are one assistant turn, and the outputs of its calls follow it as one tool turn, wherever they stood. Over another shape's
+upstream the expanded input is whole or it is refused: every call has its output, every output its call. Calls of tools that only this
+API knows (own_tools.py) are calls of functions elsewhere.
 """
 
 from __future__ import annotations
@@ -14,19 +15,18 @@ from typing import Any
 from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
 from ..fields import Fields, missing, wrong_type
 from ..ledger import STORED, Path, concrete
-from ..request import CallPart, Part, Request, ResultPart, TextPart, Turn
-from .content_in import BOOKKEEPING, decode_call, decode_content, decode_reasoning, decode_result
-from .tools_in import add_tools
+from ..request import CallPart, Part, Request, ResultPart, TextPart, Tool, Turn
+from . import own_tools
+from .content_in import BOOKKEEPING, bookkeeping, decode_call, decode_content, decode_reasoning, decode_result
+from .tools_in import add_later, decode_tools
 
 _ROLES = frozenset({"user", "system", "developer", "assistant"})
 _OPAQUE = frozenset({"compaction", "compaction_trigger", "compaction_summary", "context_compaction"})
 # items of tools run by this shape's provider, and the replies to them
 _HOSTED = frozenset({
-    "agent_message", "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "computer_call", "computer_call_output",
-    "file_search_call", "image_generation_call", "local_shell_call", "local_shell_call_output",
+    "agent_message", "code_interpreter_call", "computer_call", "computer_call_output", "file_search_call", "image_generation_call",
     "mcp_approval_request", "mcp_approval_response", "mcp_call", "mcp_list_tools", "multi_agent_call", "multi_agent_call_output",
-    "program", "program_output", "shell_call",
-    "shell_call_output", "tool_search_call", "tool_search_output", "web_search_call",
+    "program", "program_output", "web_search_call",
 })  # fmt: skip
 
 
@@ -55,9 +55,8 @@ class _Group:
 
 @dataclass(slots=True)
 class _Call:
-    id: str
+    part: CallPart
     group: _Group
-    kind: str
     result: ResultPart | None = None
 
 
@@ -68,6 +67,11 @@ class _Walk:
         self._turns = request.turns
         self._group: _Group | None = None  # the open one
         self._calls: dict[str, list[_Call]] = {}
+        self._open: dict[tuple[object, object], dict[str, None]] = {}  # ids of calls without an output, by name and namespace
+        self._own: dict[str, list[CallPart]] = {}  # calls by the tool of this API that was called
+        self._item_ids: dict[str, str] = {}  # ids of calls by those of their items, where an output may name either
+        self._doubled: list[CallPart] = []  # calls whose namespace is their own name
+        self._later: list[tuple[Tool, bool]] = []  # tools that items declare, each with whether the model has found it
         self.settings: dict[str, Fields] = {}
 
     def item(self, fields: Fields) -> None:
@@ -78,6 +82,10 @@ class _Walk:
         handler = _ITEMS.get(kind)
         if handler is not None:
             handler(self, fields)
+        elif kind in own_tools.CALLS:
+            self._own_call(fields, own_tools.CALLS[kind])
+        elif kind in _OWN_OUTPUTS:
+            self._own_output(fields, _OWN_OUTPUTS[kind])
         elif kind in _HOSTED:
             self._ledger.drop(path, kind)
         elif kind in _OPAQUE:
@@ -91,7 +99,20 @@ class _Walk:
         for calls in self._calls.values():
             for call in calls:
                 if call.result is None:
-                    raise _unpaired(f"No tool output found for function call {call.id[:256]}.")
+                    raise _unpaired(f"No tool output found for function call {call.part.id[:256]}.")
+        if self._later:
+            add_later(self._request, self._later)
+        if self._request.own_tools:
+            own_tools.give_names(self._request, self._own)
+        if self._doubled:
+            self._single()
+
+    def _single(self) -> None:
+        """OpenAI calls a tool that was found, and is in no namespace, as one that is in a namespace of its own name."""
+        declared = {(tool.name, tool.namespace) for tool in self._request.tools}
+        for call in self._doubled:
+            if (call.name, call.namespace) not in declared:
+                call.namespace = None
 
     # ---- turns ----
 
@@ -126,8 +147,9 @@ class _Walk:
         if call.result is not None:
             turn.parts.remove(call.result)  # of several outputs only the last is used
             self._ledger.adapt(result.path)
-        result.kind = call.kind
+        result.kind = call.part.kind
         call.result = result
+        self._open[call.part.name, call.part.namespace].pop(result.id, None)
         turn.parts.append(result)
 
     def _after(self, turn: Turn) -> int:
@@ -164,7 +186,49 @@ class _Walk:
 
     def _call(self, call: CallPart) -> None:
         group = self._say([call], call.path)
-        self._calls.setdefault(call.id, []).append(_Call(call.id, group, call.kind))
+        self._calls.setdefault(call.id, []).append(_Call(call, group))
+        self._open.setdefault((call.name, call.namespace), {})[call.id] = None
+        if call.namespace == call.name:
+            self._doubled.append(call)
+
+    def _own_call(self, fields: Fields, name: str) -> None:
+        own, call_id = own_tools.OWN[name], fields.text("call_id")
+        if name == "tool_search" and fields.text("execution") != "client" and call_id is None:
+            self._ledger.adapt(fields.path)  # the provider searched: what it found is told by the output
+            return
+        item_id = fields.text("id")
+        bookkeeping(fields, self._ledger)
+        fields.ignore("execution")
+        if call_id is None:
+            raise missing((*fields.path, "call_id"))
+        call = CallPart(call_id, name, own.arguments(fields), fields.path)
+        fields.report(self._ledger)
+        self._own.setdefault(name, []).append(call)
+        if item_id is not None:
+            self._item_ids[item_id] = call_id
+        self._call(call)
+
+    def _own_output(self, fields: Fields, name: str) -> None:
+        call_id, item_id = fields.text("call_id"), fields.text("id") or ""
+        if name == "tool_search":
+            self._found(fields)
+            if call_id is None:
+                return
+        if call_id is None:  # of a local shell's, the id is the call's
+            call_id = self._item_ids.get(item_id, item_id)
+        told = own_tools.OWN[name].told(fields)
+        bookkeeping(fields, self._ledger)
+        fields.ignore("execution")
+        fields.report(self._ledger)
+        self._answer(ResultPart(call_id, told, fields.path))
+
+    def _found(self, fields: Fields) -> None:
+        """Tools that a search has found are the request's from here on."""
+        self._declare(fields.peek("tools"), fields.path, found=True)
+
+    def _declare(self, tools: list[Any] | None, path: Path, found: bool = False) -> None:
+        self._later += [(tool, found) for tool in decode_tools(self._request, tools or [], (*path, "tools"))]
+        self._ledger.adapt(path)
 
     def _function_output(self, fields: Fields) -> None:
         self._output(fields, "function")
@@ -173,12 +237,19 @@ class _Walk:
         self._output(fields, "custom")
 
     def _output(self, fields: Fields, kind: str) -> None:
-        name = fields.take("name")
+        name, namespace = fields.take("name"), fields.take("namespace")
         result = decode_result(fields, kind, self._ledger)
+        if not result.id:
+            result.id = self._only_open(name, namespace)
         if result.id:
             self._answer(result)
         else:
             self._tell(name, result)
+
+    def _only_open(self, name: object, namespace: object) -> str:
+        """The id of the only call of this tool that has no output yet; "" when there is none, or more than one."""
+        ids = self._open.get((name, namespace), {}) if isinstance(name, str) and isinstance(namespace, str | None) else {}
+        return next(iter(ids)) if len(ids) == 1 else ""
 
     def _tell(self, name: object, result: ResultPart) -> None:
         """Add an output that answers no call, as Codex records external input: other shapes only allow it as a user message."""
@@ -190,8 +261,7 @@ class _Walk:
 
     def _additional_tools(self, fields: Fields) -> None:
         """Add tools declared in mid-conversation: other shapes list all tools from the start."""
-        add_tools(self._request, fields.items("tools") or [], (*fields.path, "tools"), replace=True)
-        self._ledger.adapt(fields.path)
+        self._declare(fields.items("tools"), fields.path)
 
     def _configuration(self, fields: Fields) -> None:
         """Read settings changed in mid-conversation: the last ones apply to the request."""
@@ -219,6 +289,7 @@ _ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {
     "configuration_update": _Walk._configuration,
     "item_reference": _Walk._reference,
 }
+_OWN_OUTPUTS = {own.output: name for name, own in own_tools.OWN.items()}
 
 
 def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tuple[Any, Path]]:

@@ -16,7 +16,7 @@ from ..reasoning import hand_over
 from ..request import OutputFormat, Request, Setting, TextPart, Thinking, Turn
 from .facts import HABITS, NAME
 from .items_in import decode_items, placed
-from .tools_in import add_tools, decode_choice
+from .tools_in import decode_choice, decode_tools
 
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -34,7 +34,7 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     instructions = fields.text("instructions")
     if instructions:
         request.turns.append(Turn("system", [TextPart(instructions, ("instructions",))], ("instructions",), plain=True))
-    add_tools(request, fields.items("tools") or [], ("tools",))
+    request.tools = decode_tools(request, fields.items("tools") or [], ("tools",))
     fields.ignore("input")
     changed = decode_items(request, placed(body, items))
     request.set("tool_choice", decode_choice(request, fields.take("tool_choice"), ("tool_choice",)))
@@ -112,9 +112,10 @@ def _reasoning(request: Request, given: Fields | None, later: Fields | None) -> 
         show = "hide" if request.summary is None else "summary"
         thinking = Thinking(path, "off" if effort == "none" else "effort", effort, show=show, summary=request.summary)
         request.set("thinking", thinking, *path)
-    for key, usual in (("context", "auto"), ("mode", "standard")):
-        if reasoning.text(key) not in (None, usual):
-            request.ledger.drop((*reasoning.path, key))
+    context = reasoning.text("context")
+    request.set("reasoning_context", None if context == "auto" else context, *reasoning.path, "context")
+    if reasoning.text("mode") not in (None, "standard"):
+        request.ledger.drop((*reasoning.path, "mode"))
     reasoning.report(request.ledger)
 
 
@@ -165,8 +166,12 @@ def _account(request: Request, fields: Fields) -> None:
         request.set("service_tier", tier)
     request.set("prompt_cache_key", fields.text("prompt_cache_key"))
     request.set("prompt_cache_retention", fields.text("prompt_cache_retention"))
+    request.set("moderation", fields.take("moderation") or None)
     options = fields.inner("prompt_cache_options")
     if options is not None:
+        if options.flag("prewarm"):
+            request.warms = "end"
+            request.ledger.adapt((*options.path, "prewarm"))
         kept = {key: value for key in ("mode", "ttl") if (value := options.take(key)) is not None}
         request.set("prompt_cache_options", kept or None)
         options.report(request.ledger)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import openai, rules
+from .. import deferral, openai, rules
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
@@ -32,6 +32,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
     """
+    if request.defers:
+        deferral.settle(request, capabilities.r_tool_search)
     names = ToolMap()
     tools = ToolsWriter(request, names)
     tools.write_tools()

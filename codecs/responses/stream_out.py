@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from .. import jsontext, reasoning
-from ..errors import GatewayError
+from ..errors import Garbled, GatewayError
 from ..events import (
     Arguments,
     Citation,
@@ -47,6 +47,7 @@ from ..sse import Frame, safe_json
 from ..usage import Usage, to_responses
 from .envelope import error_event, failed, item_id, response_object
 from .facts import IDS, NAME, REASONS
+from .own_tools import OWN, OwnTool
 
 _Value = dict[str, Any]
 
@@ -115,11 +116,18 @@ class _Call:
     """An open tool call."""
 
     index: int
-    item: _Value  # as announced
-    key: str  # the member with its text
-    event: str
-    frame: Frame
+    item: _Value  # as it was announced
+    key: str  # where its text stands; "" in a call of one of this API's own tools, which is told when it is whole
+    event: str = ""
+    frame: Frame = (b"", b"")
     pieces: list[str] = field(default_factory=list)
+    own: OwnTool | None = None
+
+    def cut(self) -> _Value:
+        """The item of a call that is not whole."""
+        if self.own is not None:
+            return self.item | {"status": self.own.cut}
+        return self.item | {self.key: "".join(self.pieces), "status": "incomplete"}
 
 
 class StreamEncoder:
@@ -146,6 +154,8 @@ class StreamEncoder:
         self._message: _Message | None = None
         self._thinking: _Thinking | None = None
         self._calls: dict[int, _Call] = {}
+        self._own_calls: dict[int, _Call] = {}
+        self._unread: list[_Call] = []  # those that are over and cannot be read; only the answer's end tells whether they were cut
         self._cut: _Call | None = None  # an ended free-text call; only the answer's end tells whether it is complete
         self._tools = 0
         # the hub's text part: its number, its start in the message's part, and its sources
@@ -254,6 +264,8 @@ class StreamEncoder:
         if event.explanation and not self._refused:
             self._refusal(Refusal(event.explanation))
         status, why = REASONS[event.reason]
+        for call in self._unread:
+            self._leave_unread(call, status)
         if self._cut is not None:
             self._close_call(self._cut, status)
         self._leave("completed" if event.reason == "refusal" else status)
@@ -291,6 +303,8 @@ class StreamEncoder:
         self.response = failed(self._whole("failed", self._so_far()), error)
         self._message = self._thinking = self._cut = None
         self._calls.clear()
+        self._own_calls.clear()
+        self._unread.clear()
         self._emit("response.failed", response=self.response)
         self._emit("error", **error_event(error))
 
@@ -301,8 +315,8 @@ class StreamEncoder:
             items[self._message.index] = self._message.item("incomplete")
         if self._thinking is not None and self._thinking.index >= 0:
             items[self._thinking.index] = self._thinking_item(self._thinking, "incomplete")
-        for call in [*self._calls.values(), *([self._cut] if self._cut else [])]:
-            items[call.index] = call.item | {call.key: "".join(call.pieces), "status": "incomplete"}
+        for call in [*self._calls.values(), *self._own_calls.values(), *self._unread, *([self._cut] if self._cut else [])]:
+            items[call.index] = call.cut()
         return items
 
     def _leave(self, status: str = "completed") -> None:
@@ -518,22 +532,34 @@ class StreamEncoder:
         self._leave()
         if event.seal is not None:  # in a separate reasoning item, which clients send back with the call
             self._close_thinking(_Thinking(seal=event.seal))
-        kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
-        members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools), "name": event.name}
+        members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools)}
         if self._reply.recall is not None:
             self._reply.recall.called(members["call_id"], event.seal)
         self._tools += 1
-        if event.namespace is not None:
-            members["namespace"] = event.namespace
+        type = self._reply.request.own_tools.get(event.name)
+        if type is not None:
+            own = OWN[type]
+            index, _ = self._announce(own.call, **members, **own.announced(), status="in_progress")
+            self._own_calls[event.part] = _Call(index, self._items[index], "", own=own)
+            return
+        kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
+        members["name"] = event.name
+        namespace = event.namespace or (event.name if event.name in self._reply.request.self_named else None)
+        if namespace is not None:
+            members["namespace"] = namespace
         index, id = self._announce(kind, **members, **{key: ""}, status="in_progress")
         frame = self._delta_frame(f"{name}.delta", {"item_id": id, "output_index": index})
         self._calls[event.part] = _Call(index, self._items[index], key, name, frame)
 
     def _arguments(self, event: Arguments) -> None:
-        self._out.append(self._piece(self._calls[event.part], event.text))
+        call = self._own_calls.get(event.part)
+        if call is not None:
+            call.pieces.append(event.text)
+        else:
+            self._out.append(self._piece(self._calls[event.part], event.text))
 
     def _part_stop(self, event: PartStop) -> None:
-        call = self._calls.pop(event.part, None)
+        call = self._calls.pop(event.part, None) or self._own_calls.pop(event.part, None)
         if call is not None:
             self._call_over(call)
         elif event.part == self._text_part:
@@ -544,6 +570,9 @@ class StreamEncoder:
             self._close_run(self._thinking)
 
     def _call_over(self, call: _Call) -> None:
+        if call.own is not None:
+            self._own_over(call, call.own)
+            return
         if call.key == "input":
             self._cut = call
             return
@@ -557,6 +586,20 @@ class StreamEncoder:
         text = "".join(call.pieces)
         self._emit(f"{call.event}.done", item_id=call.item["id"], output_index=call.index, **{call.key: text})
         self._done(call.index, call.item | {call.key: text, "status": status})
+
+    def _own_over(self, call: _Call, own: OwnTool) -> None:
+        members = own.item("".join(call.pieces))
+        if members is None:
+            self._unread.append(call)
+        else:
+            self._done(call.index, call.item | members | {"status": "completed"})
+
+    def _leave_unread(self, call: _Call, status: str) -> None:
+        """Raises errors.Garbled for a call that its caller cannot run, unless the answer was cut."""
+        if status == "completed":
+            kind = call.item["type"]
+            raise Garbled(f"The model's {kind} cannot be read.", jsontext.described("".join(call.pieces).encode()))
+        self._done(call.index, call.cut())
 
     # ---- events without a form in this shape ----
 

@@ -8,21 +8,31 @@ from ..fields import Fields, invalid, wrong_type
 from ..ledger import Path
 from ..request import Request, Tool, ToolChoice
 from ..tools import user_location
+from . import own_tools
 
 _MODES = frozenset({"none", "auto", "required"})
 
 
-def add_tools(request: Request, tools: list[Any], path: Path, replace: bool = False) -> None:
-    """Add declarations to the request. replace: whether later declarations replace earlier ones of the same name."""
-    for i, tool in enumerate(tools):
-        for decoded in _decode(request, Fields(tool, (*path, i))):
-            if replace:
-                request.tools = [known for known in request.tools if _key(known) != _key(decoded)]
-            request.tools.append(decoded)
+def decode_tools(request: Request, tools: list[Any], path: Path) -> list[Tool]:
+    """The tools of a list of declarations. Raises errors.ClientFault leaves."""
+    return [decoded for i, tool in enumerate(tools) for decoded in _decode(request, Fields(tool, (*path, i)))]
 
 
-def _key(tool: Tool) -> tuple[str, str | None]:
-    return tool.name or tool.label, tool.namespace
+def add_later(request: Request, later: list[tuple[Tool, bool]]) -> None:
+    """Adds tools that came in mid-conversation, each with whether the model has found it. Of a tool that came twice, the last counts.
+
+    What is offered already keeps its place: providers cache a prompt by its beginning.
+    """
+    known = {(tool.label, tool.name, tool.namespace): tool for tool in request.tools}
+    for tool, found in later:
+        key = (tool.label, tool.name, tool.namespace)
+        before = known.get(key)
+        if found:
+            tool.deferred = False
+        if before is not None and not (found and not before.deferred):
+            del known[key]
+        known[key] = tool
+    request.tools = list(known.values())
 
 
 def _decode(request: Request, fields: Fields) -> list[Tool]:
@@ -34,7 +44,20 @@ def _decode(request: Request, fields: Fields) -> list[Tool]:
     if kind.startswith("web_search"):
         found = _web_search(request, fields, kind)
         return [] if found is None else [found]
+    if kind in own_tools.OWN:
+        return [_own_tool(request, fields, kind)]
     return [Tool("hosted", "", fields.path, label=kind[:64])]
+
+
+def _own_tool(request: Request, fields: Fields, kind: str) -> Tool:
+    """What the caller runs goes up as a function; what the provider runs is only named."""
+    tool = own_tools.declared(request, fields, kind)
+    if tool is None:
+        request.defers |= kind == "tool_search"
+        return Tool("tool_search" if kind == "tool_search" else "hosted", "", fields.path, label=kind)
+    _offered(request, fields)
+    fields.report(request.ledger)
+    return tool
 
 
 def _namespace(request: Request, fields: Fields) -> list[Tool]:
@@ -55,14 +78,22 @@ def _namespace(request: Request, fields: Fields) -> list[Tool]:
     return found
 
 
-def _client_tool(request: Request, fields: Fields, kind: str, namespace: str | None) -> Tool:
+def _offered(request: Request, fields: Fields) -> None:
+    """Tools are offered directly: a program that would call them runs at its own provider."""
     callers = fields.items("allowed_callers")
-    if callers and "direct" not in callers:  # offered to the model directly: the program that would call it runs at the provider
+    if callers and "direct" not in callers:
         request.ledger.adapt((*fields.path, "allowed_callers"))
-    for member in ("defer_loading", "async"):
-        if fields.flag(member):
-            request.ledger.adapt((*fields.path, member))
+
+
+def _client_tool(request: Request, fields: Fields, kind: str, namespace: str | None) -> Tool:
+    _offered(request, fields)
+    if fields.flag("async"):
+        request.ledger.adapt((*fields.path, "async"))
     tool = Tool(kind, fields.required("name"), fields.path, description=fields.text("description"), namespace=namespace)
+    if fields.flag("defer_loading"):
+        request.defers = tool.deferred = True
+        if namespace is None:
+            request.self_named.add(tool.name)  # as OpenAI names what was found, and its agents SDK looks it up
     if kind == "function":
         tool.schema = fields.members("parameters")
         tool.strict = fields.flag("strict")
@@ -127,7 +158,13 @@ def decode_choice(request: Request, choice: Any, path: Path) -> ToolChoice | Non
         return _allowed(request, fields)
     if kind in ("function", "custom"):
         return ToolChoice("tool", path, name=fields.required("name"), kind=kind)
-    return ToolChoice("tool", path, name=kind, kind="hosted")
+    name = _own_name(request, kind)
+    return ToolChoice("tool", path, name=name or kind, kind="function" if name else "hosted")
+
+
+def _own_name(request: Request, kind: str) -> str | None:
+    """The function that a tool of this type is."""
+    return next((name for name, type in request.own_tools.items() if type == kind), None)
 
 
 def _allowed(request: Request, fields: Fields) -> ToolChoice:
@@ -138,7 +175,7 @@ def _allowed(request: Request, fields: Fields) -> ToolChoice:
     for i, tool in enumerate(fields.items("tools") or []):
         named = Fields(tool, (*fields.path, "tools", i))
         kind = named.required("type")
-        names.append(named.required("name") if kind in ("function", "custom") else kind)
+        names.append(named.required("name") if kind in ("function", "custom") else _own_name(request, kind) or kind)
         named.ignore("server_label")
         named.report(request.ledger)
     fields.report(request.ledger)

@@ -32,6 +32,8 @@ class ToolsWriter:
                 self.tools.append(self._custom(tool))
             elif tool.kind == "web_search":
                 self.tools.append(self._web_search(tool))
+            elif tool.kind == "tool_search":
+                self.tools.append({"type": "tool_search"})
             else:
                 self._dropped.append(tool)
                 self._request.ledger.drop(tool.path, tool.label or tool.kind)
@@ -43,6 +45,7 @@ class ToolsWriter:
             **self._named(tool),
             "parameters": {"type": "object", "properties": {}} if tool.schema is None else tool.schema,
             "strict": openai.strict(self._request, tool, True) or False,  # absence does not mean false here
+            **({"defer_loading": True} if tool.deferred else {}),
         }
 
     def _named(self, tool: Tool) -> dict[str, Any]:
@@ -87,7 +90,8 @@ class ToolsWriter:
         elif choice.mode == "tool":
             self.choice = self._one(choice)
         elif choice.mode == "allowed":
-            named = [self._reference(tool) for tool in self.tools if self._client_name(tool) in choice.names]
+            names = frozenset(choice.names)
+            named = [self._reference(tool) for tool in self.tools if self._client_name(tool) in names]
             self.choice = {"type": "allowed_tools", "mode": "required" if choice.required else "auto", "tools": named}
         else:
             self.choice = choice.mode

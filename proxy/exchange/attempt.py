@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, estimate, jsontext, lessons, limits, rules, scrub, splice
-from ...codecs.events import Event
+from ...codecs.events import Event, Metered, Start, Stop
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply, Unsaid
@@ -72,6 +72,7 @@ class Attempt:
     _begun = 0.0
     _body: bytes | bytearray = b""  # an answer that came where a stream was asked for, under a content type of its own
     _withhold = False
+    warms = ""  # nothing is asked of the model, and so nothing of the upstream: the reason to stop for
     _recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
@@ -303,7 +304,7 @@ class Attempt:
         self._report_left_out(request.ledger)
         encoded = candidate.speaks.encode_request(request, self.capabilities, candidate.model)
         value = rules.follow(self.lessons, encoded.body, request, own=False)
-        self.ledger = request.ledger
+        self.ledger, self.warms = request.ledger, request.warms
         if exchange.strict:
             lost = self.ledger.first_dropped(exchange.scan.value)
             if lost is not None:
@@ -325,7 +326,10 @@ class Attempt:
         exchange = self.exchange
         try:
             self._prepare(*await self._written())
-            self._begun = self.times["sent"] = monotonic()
+            self._begun = monotonic()
+            if self.warms:
+                return await self._told(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)
+            self.times["sent"] = self._begun
             upstream = exchange.services.upstream_for(self.candidate)
             if self._observer is not None:
                 upstream = self._observer.upstream(upstream)
@@ -601,9 +605,7 @@ class Attempt:
             raise shape.decode_error(200, upstream_error.without_key(self, body))
         if not isinstance(value.get(shape.bears), list):
             raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no list `{shape.bears}`")
-        if self.exchange.stream:
-            await self._synthesised(value, body)
-        elif self.same_shape:
+        if self.same_shape and not self.exchange.stream:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
@@ -616,17 +618,24 @@ class Attempt:
                     self._rewritten = EVENTS
             await self._answer(body)
         else:
-            collector, answer = await bodies.apart(bodies.heavy(body), partial(self._collected, value))
-            if self.exchange.turn is not None:
-                await self.exchange.turn.keep_whole(collector, self.candidate)
-            self._keep_seals()
-            await self._answer(answer)
+            await self._told(partial(self._decoded, value), bodies.heavy(body))
 
-    async def _synthesised(self, value: dict[str, Any], body: bytes) -> None:
-        """A provider that ignored `stream: true`: its whole answer as a stream."""
+    async def _told(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
+        """Bring a whole answer's events to the caller, as it asked for them. heavy: as of bodies.apart."""
+        if self.exchange.stream:
+            await self._synthesised(decoded, heavy)
+            return
+        collector, answer = await bodies.apart(heavy, partial(self._collected, decoded))
+        if self.exchange.turn is not None:
+            await self.exchange.turn.keep_whole(collector, self.candidate)
+        self._keep_seals()
+        await self._answer(answer)
+
+    async def _synthesised(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
+        """A whole answer as a stream, as of a provider that ignored `stream: true`."""
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         self.lane = lane
-        out = await bodies.apart(bodies.heavy(body), lambda: lane.replay(self._decoded(value)))
+        out = await bodies.apart(heavy, lambda: lane.replay(decoded()))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
@@ -638,9 +647,9 @@ class Attempt:
         await self._drained(self._commit())
         await self.exchange.client.finish()
 
-    def _collected(self, value: dict[str, Any]) -> tuple[Collector, bytes]:
+    def _collected(self, decoded: Callable[[], list[Event]]) -> tuple[Collector, bytes]:
         """A whole answer in the caller's shape."""
-        found = self._decoded(value)
+        found = decoded()
         collector = collected(found, self.reply, self.exchange.shape)
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         lane.note(found)

@@ -312,6 +312,8 @@ class Exchange:
             self.attempts.append(attempt)
             try:
                 await attempt.run()
+                if attempt.warms:
+                    return True
                 self.taught.answered(candidate)
                 if isinstance(self.error, errors.UpstreamFault):  # in mid-stream
                     ejection.failed(candidate, self.error)

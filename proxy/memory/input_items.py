@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...codecs import errors
+from ...codecs.responses import own_tools
 from .records import Item, public
 
 # type of a call -> type of its output
-_OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+_OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output", **own_tools.OUTPUTS}
+
+_CUT = ("incomplete", "in_progress")  # the status of a stored call that is not whole
 
 
 def own_input(body: Item) -> list[Any]:
@@ -64,8 +67,8 @@ def resolved(items: Iterable[Any], referenced: Mapping[str, Item | None], strict
 
 
 def without_cut_calls(stored: list[Any], own: Iterable[Any]) -> list[Any]:
-    """The stored items without calls that were cut off (status incomplete) and have no output."""
-    cut = {item["call_id"] for item in stored if item.get("type") in _OUTPUTS and item.get("status") == "incomplete" and "call_id" in item}
+    """The stored items without calls that were cut off (see _CUT) and have no output."""
+    cut = {item["call_id"] for item in stored if item.get("type") in _OUTPUTS and item.get("status") in _CUT and "call_id" in item}
     if not cut:
         return stored
     outputs = _OUTPUTS.values()

@@ -155,7 +155,10 @@ def test_a_search_that_may_not_go_everywhere_goes_nowhere() -> None:
 
 
 def test_tools_that_only_their_provider_runs() -> None:
-    assert from_messages(tools=[{"type": "bash_20250124", "name": "bash"}]).dropped == "tools[*]:bash_20250124"
+    for kind in ("computer_20250124", "code_execution_20260120", "computer_toolset_20260801", "mcp_toolset"):
+        assert from_messages(tools=[{"type": kind, "name": "x"}]).dropped == f"tools[*]:{kind}"
+    for environment in ("container_auto", "container_reference"):
+        assert from_responses(tools=[{"type": "shell", "environment": {"type": environment}}]).dropped == "tools[*]:shell"
 
 
 A_TOOL = {"name": "f", "input_schema": OPEN}
@@ -283,7 +286,11 @@ def test_settings_of_a_messages_client(
     assert (carried.dropped, carried.adapted) == (dropped, adapted)
 
 
-CACHE = {"prompt_cache_key": "k", "prompt_cache_options": {"mode": "explicit", "prewarm": True}, "prompt_cache_retention": "24h"}
+CACHE = {
+    "prompt_cache_key": "k",
+    "prompt_cache_options": {"mode": "explicit", "comparison_response_id": "x"},
+    "prompt_cache_retention": "24h",
+}
 
 
 @pytest.mark.parametrize(
@@ -307,12 +314,12 @@ CACHE = {"prompt_cache_key": "k", "prompt_cache_options": {"mode": "explicit", "
         ({"user": "u", "safety_identifier": "s"}, OPENAI, {"safety_identifier": "s"}, ""),
         ({"service_tier": "flex"}, {}, {"service_tier": "flex"}, ""),
         ({"service_tier": "ultrafast"}, {}, {}, "service_tier"),
-        (CACHE, {}, {}, "prompt_cache_key,prompt_cache_options,prompt_cache_options.prewarm,prompt_cache_retention"),
+        (CACHE, {}, {}, "prompt_cache_key,prompt_cache_options,prompt_cache_options.comparison_response_id,prompt_cache_retention"),
         (
             CACHE,
             OPENAI,
             {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": {"mode": "explicit"}},
-            "prompt_cache_options.prewarm",
+            "prompt_cache_options.comparison_response_id",
         ),
         ({"parallel_tool_calls": False}, {}, {}, ""),
     ],

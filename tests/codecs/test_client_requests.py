@@ -9,12 +9,14 @@ import pytest
 
 from dragoman.codecs import errors, jsontext
 from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.reasoning import seal_blocks
 from dragoman.codecs.registry import SHAPES
 
 JSON = dict[str, Any]
 PAIRS = list(permutations(SHAPES, 2))
 PDF = "JVBERi0xLjQKJcOkw7zDtsOfCjIgMCBvYmoK"
 ZIP = "UEsDBBQAAAAIAA=="
+BLOCK = {"type": "thinking", "thinking": "I thought.", "signature": "s"}
 TOOL = {"name": "read", "input_schema": {"type": "object", "properties": {}}}
 
 
@@ -285,3 +287,62 @@ def test_a_format_without_a_schema() -> None:
     assert carried.body["text"]["format"]["schema"]["type"] == "object"
     assert carried.body["text"]["format"]["strict"] is False
     assert carried.adapted == ["response_format"]
+
+
+IMAGE = {"type": "input_image", "image_url": "https://h/a.png", "detail": "original"}
+THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal_blocks("", [BLOCK])}
+FOUND_OVER: list[tuple[JSON, str, JSON, str, str]] = [
+    ({"service_tier": "fast"}, "chat", {"service_tier": "priority"}, "", "service_tier=priority"),
+    ({"service_tier": "fast"}, "messages", {}, "service_tier", ""),
+    ({"service_tier": "ultrafast"}, "chat", {}, "service_tier", ""),
+    ({"reasoning": {"context": "all_turns"}}, "messages", {}, "", ""),
+    ({"reasoning": {"context": "all_turns"}}, "chat", {}, "reasoning.context", ""),
+    ({"reasoning": {"context": "current_turn"}}, "messages", {}, "", ""),
+    ({"moderation": {"policy": {"input": {"mode": "score"}}}}, "messages", {}, "moderation", ""),
+]
+
+
+@pytest.mark.parametrize(("fields", "upstream", "sent", "dropped", "adapted"), FOUND_OVER)
+def test_newer_settings_of_a_responses_caller(fields: JSON, upstream: str, sent: JSON, dropped: str, adapted: str) -> None:
+    plain = Carried("responses", upstream, {"model": "m", "input": "q"}).body
+    carried = Carried("responses", upstream, {"model": "m", "input": "q"} | fields)
+    assert carried.body == plain | sent
+    assert (carried.dropped, carried.adapted) == ([dropped], [adapted])
+
+
+def test_only_the_current_turns_thoughts() -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c", "output": "r"}
+    items = [HI, THOUGHT, {"role": "assistant", "content": "a"}, HI, THOUGHT, call, output]
+    for context, thoughts, adapted in (("current_turn", 1, "reasoning.context"), ("all_turns", 2, ""), ("auto", 2, "")):
+        carried = Carried("responses", "messages", {"model": "m", "input": items, "reasoning": {"context": context}})
+        assert (carried.text.count("I thought."), carried.adapted) == (thoughts, [adapted])
+
+
+def test_images_as_they_are() -> None:
+    body = {"model": "m", "input": [{"role": "user", "content": [IMAGE]}]}
+    for flags, detail, adapted in (({}, "high", "input[*].content[*].detail=high"), ({"openai_host": True}, "original", "")):
+        carried = Carried("responses", "chat", body, **flags)
+        assert carried.body["messages"][0]["content"][0]["image_url"]["detail"] == detail
+        assert (carried.dropped, carried.adapted) == ([""], [adapted])
+    carried = Carried("responses", "messages", body)
+    assert (carried.dropped, carried.adapted) == ([""], [""])
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+def test_what_agents_of_a_provider_tell_each_other(upstream: str) -> None:
+    parts = [{"type": "encrypted_content", "encrypted_content": "x"}, {"type": "input_text", "text": "said"}]
+    carried = Carried("responses", upstream, {"model": "m", "input": [{"role": "user", "content": parts}]})
+    assert carried.dropped == ["input[*].content[*]:encrypted_content"]
+    assert "said" in carried.text
+
+
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+def test_what_a_messages_callers_history_notes(upstream: str) -> None:
+    """Which model answered, and which toolset a tool is of, say nothing to another provider's model."""
+    use = {"type": "tool_use", "id": "c1", "name": "read", "input": {}, "toolset_name": "t"}
+    result = {"type": "tool_result", "tool_use_id": "c1", "toolset_name": "t", "content": "r"}
+    said = [{"type": "fallback", "from": "a", "to": "b", "trigger": "refusal"}, {"type": "text", "text": "a"}, use]
+    turns = [HI, {"role": "assistant", "content": said}, {"role": "user", "content": [result]}]
+    carried = Carried("messages", upstream, of_messages(*turns))
+    assert (carried.dropped, carried.adapted) == ([""], [""])

@@ -38,6 +38,8 @@ CAPABILITIES = [
         m_mid_system=True,
         m_prefill=True,
         m_auto_cache=True,
+        m_tool_search=True,
+        r_tool_search=True,
         r_stateful=False,
     ),
     Capabilities(

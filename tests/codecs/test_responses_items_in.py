@@ -170,9 +170,8 @@ def test_calls_and_outputs() -> None:
     "kind",
     [
         "web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call", "computer_call", "computer_call_output",
-        "local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output",
         "mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "mcp_call", "program", "program_output",
-        "tool_search_call", "tool_search_output", "agent_message", "multi_agent_call", "multi_agent_call_output",
+        "agent_message", "multi_agent_call", "multi_agent_call_output",
     ],
 )  # fmt: skip
 def test_hosted_items_are_dropped(kind: str) -> None:

@@ -195,7 +195,7 @@ SCHEMA = {"type": "object"}
         ({"type": "function", "name": "f"}, [Tool("function", "f", FIRST)], []),
         (
             {"type": "function", "name": "f", "description": "d", "parameters": SCHEMA, "strict": False, "defer_loading": True},
-            [Tool("function", "f", FIRST, "d", SCHEMA, False)],
+            [Tool("function", "f", FIRST, "d", SCHEMA, False, deferred=True)],
             [],
         ),
         ({"type": "function", "name": "f", "parameters": None, "strict": None}, [Tool("function", "f", FIRST)], []),
@@ -244,7 +244,7 @@ SCHEMA = {"type": "object"}
             ["tools[*].filters.mood"],
         ),
         ({"type": "mcp", "server_label": "s"}, [Tool("hosted", "", FIRST, label="mcp")], []),
-        ({"type": "tool_search"}, [Tool("hosted", "", FIRST, label="tool_search")], []),
+        ({"type": "tool_search"}, [Tool("tool_search", "", FIRST, label="tool_search")], []),
     ],
 )
 def test_tools(tool: dict[str, Any], wanted: list[Tool], lost: list[str]) -> None:
@@ -350,7 +350,11 @@ LOGPROBS = "include[message.output_text.logprobs]"
         ),
         ({"reasoning": {"summary": "auto"}}, {}, []),
         ({"reasoning": {"context": "auto", "mode": "standard"}}, {}, []),
-        ({"reasoning": {"context": "all_turns", "mode": "pro", "mood": 1}}, {}, ["reasoning.context", "reasoning.mode", "reasoning.mood"]),
+        (
+            {"reasoning": {"context": "all_turns", "mode": "pro", "mood": 1}},
+            {"reasoning_context": ("all_turns", ("reasoning", "context"))},
+            ["reasoning.mode", "reasoning.mood"],
+        ),
         # the text's form
         ({"text": {"format": {"type": "text"}, "verbosity": "medium"}}, {}, []),
         ({"text": {"verbosity": "low"}}, {"verbosity": ("low", ("text", "verbosity"))}, []),
@@ -371,9 +375,9 @@ LOGPROBS = "include[message.output_text.logprobs]"
             [],
         ),
         (
-            {"prompt_cache_options": {"mode": "implicit", "prewarm": True}},
+            {"prompt_cache_options": {"mode": "implicit", "prewarm": True, "comparison_response_id": "x"}},
             {"prompt_cache_options": ({"mode": "implicit"}, ("prompt_cache_options",))},
-            ["prompt_cache_options.prewarm"],
+            ["prompt_cache_options.comparison_response_id"],
         ),
         # what no other shape knows
         (
@@ -383,8 +387,8 @@ LOGPROBS = "include[message.output_text.logprobs]"
         ),
         (
             {"background_options": {"a": 1}, "access_programs": ["a"], "image": {"a": 1}, "moderation": {"a": 1}, "seed": 3},
-            {},
-            ["background_options", "access_programs", "image", "moderation", "seed"],
+            {"moderation": ({"a": 1}, ("moderation",))},
+            ["background_options", "access_programs", "image", "seed"],
         ),
     ],
 )
@@ -552,7 +556,7 @@ def test_what_codex_sends_is_taken() -> None:
         "tool: call_1=ok",
     ]
     assert dropped(request) == ["tools[*]:web_search"]  # a search that may not go out is no search elsewhere
-    lost = ["input[*].encrypted_content", "tools[*]:web_search", "tools[*]:tool_search", "prompt_cache_key", "reasoning.summary"]
+    lost = ["input[*].encrypted_content", "tools[*]:web_search", "prompt_cache_key", "reasoning.summary"]
     encoded = messages.encode_request(request, Capabilities(), "m")
     assert sorted(dropped(request)) == sorted(lost)
     assert [tool["name"] for tool in encoded.body["tools"]] == ["exec_command", "multi_agent_v1__spawn_agent"]

@@ -175,6 +175,20 @@ async def test_headers_that_name_something_of_an_account(upstream: str) -> None:
     assert [f"header:{name}" in said for name in names] == [not carried] * 3
 
 
+OF_CODEX = ("x_openai_subagent", "x_responsesapi_include_timing_metrics", "version", "openresponses_version", "x_codex_turn_state")
+
+
+@pytest.mark.parametrize("upstream", ["responses", "chat"])
+@inside_once
+async def test_headers_of_codex(upstream: str) -> None:
+    """Over its own API they go up; an attestation is bound to an account, and the gateway's is another."""
+    given = dict.fromkeys((*OF_CODEX, "x_oai_attestation"), "1")
+    asked = await ask("/v1/responses", {"model": f"{upstream}/m", "input": HI, "store": False}, **given)
+    assert asked.request is not None
+    carried = [name for name in given if name.replace("_", "-") in asked.request.headers]
+    assert carried == (list(OF_CODEX) if upstream == "responses" else [])
+
+
 @inside_once
 async def test_a_key_of_repeats_is_carried_or_named() -> None:
     asked = await ask("/v1/chat/completions", {"model": "chat/m", "messages": HI}, idempotency_key="i-1")

@@ -230,11 +230,12 @@ def test_custom_tools_stay_themselves(alice: openai.OpenAI, talk: Talk) -> None:
     assert kinds == ["custom_tool_call"]
 
 
-def test_a_call_that_was_cut_is_not_said_again(alice: openai.OpenAI, talk: Talk) -> None:
-    talk.says(Said(text="I", calls=[("call_1", "look", '{"pa')], cut=True), Said(text="Done."))
-    first = ask_incomplete(alice, model="chat/m", input="Begin.", tools=[TOOL])
-    assert (first["status"], first["output"][1]["status"]) == ("incomplete", "incomplete")
-    alice.responses.create(model="chat/m", input="Go on.", previous_response_id=first["id"], tools=[TOOL])
+@pytest.mark.parametrize(("name", "tool"), [("look", TOOL), ("shell", {"type": "shell"}), ("apply_patch", {"type": "apply_patch"})])
+def test_a_call_that_was_cut_is_not_said_again(alice: openai.OpenAI, talk: Talk, name: str, tool: Any) -> None:
+    talk.says(Said(text="I", calls=[("call_1", name, '{"pa')], cut=True), Said(text="Done."))
+    first = ask_incomplete(alice, model="chat/m", input="Begin.", tools=[tool])
+    assert (first["status"], first["output"][1]["status"]) == ("incomplete", "in_progress" if name == "apply_patch" else "incomplete")
+    alice.responses.create(model="chat/m", input="Go on.", previous_response_id=first["id"], tools=[tool])
     assert _spoken("chat", talk.asked[1]) == [("user", "Begin.", []), ("assistant", "I", []), ("user", "Go on.", [])]
 
 

@@ -45,11 +45,16 @@ class Caller:
 def _messages_go_on(caller: Caller, body: JSON, answer: JSON) -> bool:
     body["messages"].append({"role": "assistant", "content": answer["content"]})
     calls = [block for block in answer["content"] if block["type"] == "tool_use"]
-    results: list[JSON] = [{"type": "tool_result", "tool_use_id": call["id"], "content": "sunny"} for call in calls]
+    results: list[JSON] = [
+        {"type": "tool_result", "tool_use_id": call["id"], "content": _FOUND.get(call["name"], "sunny")} for call in calls
+    ]
     if caller.name.startswith("claude code") and calls:
         results.append({"type": "text", "text": "<system-reminder>Keep going.</system-reminder>"})
     body["messages"].append({"role": "user", "content": results or "And tomorrow?"})
     return bool(calls)
+
+
+_FOUND = {"find": [{"type": "tool_reference", "tool_name": "late"}]}  # what a tool gives that searches others
 
 
 def _tool(name: str, schema: JSON = SCHEMA, **more: Any) -> JSON:
@@ -114,6 +119,22 @@ CALLERS = [
     ),
     Caller("claude code without thinking", "messages", {**_CLAUDE_CODE, "temperature": 1}),
     Caller(
+        "claude code with a search for tools",
+        "messages",
+        _CLAUDE_CODE
+        | {
+            "tools": [
+                _tool("find"),
+                _tool("late", defer_loading=True),
+                _tool("later", defer_loading=True),
+                {"type": "bash_20250124", "name": "bash"},
+                {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"},
+                {"type": "memory_20250818", "name": "memory"},
+            ],
+        },
+        headers={"anthropic-version": "2023-06-01", "anthropic-beta": "advanced-tool-use-2025-11-20", "user-agent": "claude-cli/3.0"},
+    ),
+    Caller(
         "messages tool loop",
         "messages",
         {"max_tokens": 32000, "messages": [{"role": "user", "content": "Is it sunny?"}], "tools": [_tool("weather"), _tool("places")]},
@@ -171,6 +192,21 @@ CALLERS = [
             "instructions": SYSTEM,
             "include": ["reasoning.encrypted_content"],
             "tools": [_flat("weather", strict=False), {"type": "function", "name": "no_parameters", "strict": False, "parameters": None}],
+            "input": [{"role": "user", "content": "Is it sunny?"}],
+        },
+    ),
+    Caller(
+        "agents SDK with its own tools",
+        "responses",
+        {
+            "tools": [
+                _flat("weather", strict=False),
+                _flat("places", strict=False),
+                {"type": "shell"},
+                {"type": "apply_patch"},
+                {"type": "tool_search"},
+                _flat("late", strict=False, defer_loading=True),
+            ],
             "input": [{"role": "user", "content": "Is it sunny?"}],
         },
     ),
