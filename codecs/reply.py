@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .dialect import OPENAI, Dialect
 from .ledger import encoded, joined
 from .recall import Recall
 from .request import Request
@@ -69,4 +70,7 @@ class Reply:
     # about how many bytes of a streamed answer may be kept for what its end repeats (see `lanes.Extent`)
     max_answer: int = MAX_ANSWER
     recall: Recall | None = None  # notes what the next request needs of this answer; None: nobody asks
+    # responses clients: how the answer is told, and whether an upstream's objects get the members that they lack
+    dialect: Dialect = OPENAI
+    complete: bool = False
     announced: int = 0  # responses clients: events of this answer that they have got before it began (of a background response)

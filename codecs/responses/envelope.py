@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import dialect
 from ..errors import GatewayError
 from ..ids import digest
 from ..reply import Reply
+from ..usage import count
 
 # settings that are said back as the client sent them, and what they are when it sent none
 _ECHOES: dict[str, Any] = {
@@ -35,6 +37,9 @@ _CODES = {
     "rate_limit": "rate_limit_exceeded",
     "billing": "insufficient_quota",
 }
+# what every usage has, and its details where nothing is said of them
+_COUNTED = {"input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens"}
+_NO_DETAILS = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
 _PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
 
 
@@ -83,13 +88,33 @@ def item_id(response_id: str, index: int, kind: str) -> str:
     return _PREFIXES[kind] + digest(f"{response_id}:{index}", 32)
 
 
+def filled(response: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """An upstream's response object with every member that a response has; itself where none lacks.
+
+    What is said of the request is taken from it, the rest is the default. Null is a value where the default is null.
+    """
+    usual = response_object(reply)
+    del usual["status"]  # no default: it is how the answer ended
+    lacking = {key: value for key, value in usual.items() if response.get(key) is None and (value is not None or key not in response)}
+    usage = response.get("usage")
+    if isinstance(usage, dict) and not (_COUNTED <= usage.keys()):
+        lacking["usage"] = _NO_DETAILS | {"total_tokens": count(usage.get("input_tokens")) + count(usage.get("output_tokens"))} | usage
+    return response | lacking if lacking else response
+
+
 def failed(response: dict[str, Any], error: GatewayError) -> dict[str, Any]:
     """The response, ended by an error."""
     return response | {"status": "failed", "error": {"code": _CODES.get(error.kind, "server_error"), "message": error.message}}
 
 
+def failure(reply: Reply, response: dict[str, Any], error: GatewayError) -> list[tuple[str, dict[str, Any]]]:
+    """The events that tell a caller of a failure, each with its members. response: what `failed` made of it."""
+    members = {dialect.FAILED: {"response": response}, dialect.ERROR: error_event(error)}
+    return [(kind, members[kind]) for kind in reply.dialect.failure]
+
+
 def error_event(error: GatewayError) -> dict[str, Any]:
-    """The members of the `error` event that follows response.failed.
+    """The members of the `error` event that stands beside response.failed.
 
     The flat ones are the documented form; the official SDKs raise only for the nested one.
     """

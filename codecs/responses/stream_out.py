@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from .. import jsontext, reasoning
+from ..dialect import OPEN, OPENAI
 from ..errors import GatewayError
 from ..events import (
     Arguments,
@@ -43,7 +44,7 @@ from ..logprobs import spelt_out
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_responses
-from .envelope import error_event, failed, item_id, response_object
+from .envelope import failed, failure, item_id, response_object
 from .facts import IDS, NAME, REASONS
 
 _Value = dict[str, Any]
@@ -67,7 +68,10 @@ class _Shown(NamedTuple):
 
 
 _SUMMARY = _Shown("summary_index", "response.reasoning_summary_text", "response.reasoning_summary_part", "summary_text")
-_CONTENT = _Shown("content_index", "response.reasoning_text", "response.content_part", "reasoning_text")
+# reasoning that is no summary, by what a dialect calls its events
+_CONTENT = {
+    name: _Shown("content_index", name, "response.content_part", "reasoning_text") for name in (OPENAI.thoughts, OPEN.thoughts)
+}
 
 
 @dataclass(slots=True)
@@ -133,7 +137,7 @@ class StreamEncoder:
         self._reply = reply
         request = reply.request
         self._logprobs = request.include_logprobs
-        self._shown = _CONTENT if request.summary is None else _SUMMARY
+        self._shown = _CONTENT[reply.dialect.thoughts] if request.summary is None else _SUMMARY
         self._encrypted = request.include_encrypted
         self._ids = AnswerIds(IDS)
         self._upstream_id = ""
@@ -289,8 +293,8 @@ class StreamEncoder:
         self.response = failed(self._whole("failed", self._so_far()), error)
         self._message = self._thinking = self._cut = None
         self._calls.clear()
-        self._emit("response.failed", response=self.response)
-        self._emit("error", **error_event(error))
+        for kind, members in failure(self._reply, self.response, error):
+            self._emit(kind, **members)
 
     def _so_far(self) -> list[_Value]:
         """The items of an answer that broke off: what is open is incomplete."""
@@ -425,7 +429,7 @@ class StreamEncoder:
         self._out.append(self._piece(thinking, event.text))
 
     def _announce_thinking(self, thinking: _Thinking) -> None:
-        members: _Value = {"summary": [], "content": []} if self._shown is _CONTENT else {"summary": []}
+        members: _Value = {"summary": []} if self._shown is _SUMMARY else {"summary": [], "content": []}
         thinking.index, thinking.id = self._announce("reasoning", **members)
 
     def _thinking_place(self, thinking: _Thinking) -> _Value:

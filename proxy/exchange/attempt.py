@@ -30,6 +30,7 @@ from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
 from . import counting, upstream_error
+from .dialects import in_dialect
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
@@ -204,7 +205,7 @@ class Attempt:
             unsaid=self.unsaid,
             max_answer=exchange.services.config.limits.max_answer,
         )
-        return reply if exchange.turn is None else exchange.turn.adorn(reply)
+        return in_dialect(reply if exchange.turn is None else exchange.turn.adorn(reply), exchange, self.candidate)
 
     def _spliced(self) -> bytes:
         """The client's bytes with the model's value replaced, and what else was asked for."""
@@ -593,6 +594,9 @@ class Attempt:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
+            filled = shape.filled(value, self.reply) if self.reply.complete else value
+            if filled is not value:
+                value, body, self._rewritten = filled, jsontext.dumps(filled), EDITED
             if self.reply.echo_model is not None:
                 body = splice.replace_answer_model(body, shape.model_at, self.reply.echo_model)
                 self._rewritten = EDITED
