@@ -27,6 +27,7 @@ class Capabilities:
     unserved: tuple[str, ...] = ()  # of the upstream's APIs those that do not serve this model
     whole_answers: Literal["any", "unless_reasoning", "never"] = "any"  # what is not answered whole is asked for as a stream
     whole_answers_up_to: int = 0  # tokens that may be asked for; above it only streams are answered; 0: no bound is known
+    phase: bool = False  # responses callers are told which texts are commentary and which the final answer, although nobody asked
     image_header: str = ""  # a header that a request with images needs, with the value "true"
 
     c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

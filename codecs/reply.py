@@ -73,4 +73,5 @@ class Reply:
     # responses clients: how the answer is told, and whether an upstream's objects get the members that they lack
     dialect: Dialect = OPENAI
     complete: bool = False
+    phases: bool = False  # responses clients: texts are told apart as commentary and final answer
     announced: int = 0  # responses clients: events of this answer that they have got before it began (of a background response)

@@ -281,8 +281,8 @@ class Request:
     # what the client asked of the answer's form; read by the encoder of its shape, never sent upstream
     include_usage: bool = False  # chat: stream_options.include_usage
     include_logprobs: bool = False
-    include_encrypted: bool = False  # responses: reasoning.encrypted_content, asked for or implied by store: false
     summary: str | None = None  # responses: reasoning.summary
+    phases: bool = False  # responses: what the model said before is marked as commentary or as the final answer
     legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
     habits: Habits = Habits(turns_at="messages", cache_mark="")
     taken: dict[str, Path] = field(default_factory=dict)  # where the settings stood that an encoder took

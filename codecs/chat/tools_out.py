@@ -102,6 +102,7 @@ class ToolsWriter:
     def _allow(self, choice: ToolChoice) -> Any:
         """Some of the tools; where the upstream cannot be told so, the others are left out."""
         kept = [tool for tool in self._tools if self._is_named(tool, choice.names)]
+        self._map.allow(map(_name, kept))
         mode = "required" if choice.required else "auto"
         if kept and self._capabilities.c_allowed_tools:
             allowed = [{"type": tool["type"], tool["type"]: {"name": _name(tool)}} for tool in kept]

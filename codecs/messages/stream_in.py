@@ -18,7 +18,7 @@ import orjson
 
 from .. import errors, jsontext, quirks
 from ..chat.errors_in import error_of
-from ..endings import UNKNOWN, failed
+from ..endings import UNKNOWN, failed, said_nothing
 from ..events import (
     Arguments,
     Citation,
@@ -39,7 +39,7 @@ from ..events import (
 )
 from ..reply import Reply
 from ..sse import Frame, named_alike
-from ..tools import ToolText
+from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_messages, merged
 
 _Delta = Callable[[int, str], Event]
@@ -52,6 +52,7 @@ _DELTAS: dict[str, tuple[str, str, _Delta]] = {
 }
 _MOST_OPEN = 256  # blocks at once; the reference allows one
 _LONGEST_LABEL = 64
+_COMPACTED = "compaction"  # a stop reason: nothing had to be said
 _UNTOLD_COUNTS = frozenset({"server_tool_use"})  # members of usage
 
 
@@ -90,7 +91,8 @@ class StreamDecoder:
         self._stop: dict[str, Any] = {}
         self._answered: set[str] = set()  # server tools that have their result, of a whole answer
         self._programs: dict[str, int] = {}  # calls by programs, by the server tool that runs it
-        self._opaque = False  # a block came that no other shape can say
+        self._opaque = ""  # the first block that no other shape can say
+        self._spoke = False
 
     @property
     def usage(self) -> Usage | None:
@@ -199,7 +201,7 @@ class StreamDecoder:
                 events += self._close(other)
         self._current = self._blocks[index] = block = _Block(index, kind)
         if opener is None:
-            self._opaque = True
+            self._opaque = self._opaque or kind
             return [*events, Opaque(f"content[{index}]:{kind}")]
         if kind in _DELTAS:
             block.delta, block.key, block.make = _DELTAS[kind]
@@ -243,6 +245,8 @@ class StreamDecoder:
         name = _str(content, "name")
         if not name:
             return self._garbled("a tool call without a name")
+        if self._tools.refuses(name):
+            return self._fault(not_allowed())
         self._calls += 1
         declared = self._tools.restore(name)
         if declared.emulated:
@@ -317,6 +321,7 @@ class StreamDecoder:
             self._current = None
         if block.part < 0:
             return []
+        self._spoke = self._spoke or (block.kind == "text" and block.filled)
         rest = block.joiner.finish()
         if block.kind == "tool_use" and not block.filled:
             rest = block.input or ("" if block.held.strip() == "null" else block.held)
@@ -345,6 +350,8 @@ class StreamDecoder:
         word = str(self._stop["stop_reason"])
         if stop.reason == quirks.FAILED:
             return events + self._fault(failed(word))
+        if not (self._spoke or self._calls) and (stop.reason == "pause" or (self._opaque and stop.reason == "end" and word != _COMPACTED)):
+            return events + self._fault(said_nothing(self._opaque))
         if stop.reason in ("", "pause"):
             self._unsaid.add(f"stop_reason:{word}")
         # a turn that ends for a call which nobody was told of is not complete

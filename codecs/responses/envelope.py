@@ -62,7 +62,7 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
         "output": [],
         "previous_response_id": reply.previous_response_id,
         "reasoning": _members(body, "reasoning", effort=None, summary=None),
-        "text": _members(body, "text", format={"type": "text"}, verbosity="medium"),
+        "text": _text(body),
         "truncation": "disabled",
         "usage": None,
         **echo,
@@ -74,6 +74,15 @@ def _tool(tool: Any) -> Any:
     if not isinstance(tool, dict) or tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, "strict": None, **tool}
+
+
+def _text(body: dict[str, Any]) -> dict[str, Any]:
+    """What was asked of the text; of a schema, all members."""
+    said = _members(body, "text", format={"type": "text"}, verbosity="medium")
+    form = said["format"]
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        said["format"] = {"description": None, "schema": None, **form, "strict": form.get("strict") is True}
+    return said
 
 
 def _members(body: dict[str, Any], key: str, **defaults: Any) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def filled(response: dict[str, Any], reply: Reply) -> dict[str, Any]:
     del usual["status"]  # no default: it is how the answer ended
     lacking = {key: value for key, value in usual.items() if response.get(key) is None and (value is not None or key not in response)}
     usage = response.get("usage")
-    if isinstance(usage, dict) and not (_COUNTED <= usage.keys()):
+    if isinstance(usage, dict) and not (usage.keys() >= _COUNTED):
         lacking["usage"] = _NO_DETAILS | {"total_tokens": count(usage.get("input_tokens")) + count(usage.get("output_tokens"))} | usage
     return response | lacking if lacking else response
 

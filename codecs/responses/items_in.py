@@ -141,7 +141,7 @@ class _Walk:
     def _message(self, fields: Fields) -> None:
         fields.ignore("id", "status", "agent", *PASSED_THROUGH)
         if fields.text("phase") is not None:
-            self._ledger.adapt((*fields.path, "phase"))  # it goes up as what the model said, whenever that was
+            self._request.phases = True
         role = fields.text("role")
         if role is None:
             raise missing((*fields.path, "type"))

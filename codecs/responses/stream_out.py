@@ -69,9 +69,7 @@ class _Shown(NamedTuple):
 
 _SUMMARY = _Shown("summary_index", "response.reasoning_summary_text", "response.reasoning_summary_part", "summary_text")
 # reasoning that is no summary, by what a dialect calls its events
-_CONTENT = {
-    name: _Shown("content_index", name, "response.content_part", "reasoning_text") for name in (OPENAI.thoughts, OPEN.thoughts)
-}
+_CONTENT = {name: _Shown("content_index", name, "response.content_part", "reasoning_text") for name in (OPENAI.thoughts, OPEN.thoughts)}
 
 
 @dataclass(slots=True)
@@ -138,7 +136,7 @@ class StreamEncoder:
         request = reply.request
         self._logprobs = request.include_logprobs
         self._shown = _CONTENT[reply.dialect.thoughts] if request.summary is None else _SUMMARY
-        self._encrypted = request.include_encrypted
+        self._phases = reply.phases
         self._ids = AnswerIds(IDS)
         self._upstream_id = ""
         self._head: _Value | None = None
@@ -148,7 +146,7 @@ class StreamEncoder:
         self._message: _Message | None = None
         self._thinking: _Thinking | None = None
         self._calls: dict[int, _Call] = {}
-        self._cut: _Call | None = None  # a free-text call that is over; only the answer's end tells whether it is whole
+        self._cut: _Call | None = None  # a call that is over, of free text or broken JSON; only the answer's end tells if it is whole
         self._tools = 0
         # the text part of the hub: its number, where it begins in the message's part, and its sources
         self._text_part = -1
@@ -254,11 +252,13 @@ class StreamEncoder:
 
     def _stop(self, event: Stop) -> None:
         if event.explanation and not self._refused:
+            if self._cut is not None:
+                self._close_call(self._cut, "completed")
             self._refusal(Refusal(event.explanation))
         status, why = REASONS[event.reason]
         if self._cut is not None:
             self._close_call(self._cut, status)
-        self._leave("completed" if event.reason == "refusal" else status)
+        self._leave("completed" if event.reason == "refusal" else status, "final_answer" if status == "completed" else "")
         self._unsaid = (list(self._out), self._sequence)
         self.response = self._whole(status, self._items)
         self.response["incomplete_details"] = {"reason": why} if why else None
@@ -307,12 +307,12 @@ class StreamEncoder:
             items[call.index] = call.item | {call.key: "".join(call.pieces), "status": "incomplete"}
         return items
 
-    def _leave(self, status: str = "completed") -> None:
-        """Closes the open message or reasoning item."""
+    def _leave(self, status: str = "completed", phase: str = "commentary") -> None:
+        """Closes the open message or reasoning item. phase: of a message; what something follows is no final answer."""
         if self._thinking is not None:
             self._close_thinking(self._thinking)
         if self._message is not None:
-            self._close_message(self._message, status)
+            self._close_message(self._message, status, phase)
 
     # ---- messages ----
 
@@ -399,10 +399,11 @@ class StreamEncoder:
         message.kind = ""
         message.pieces, message.annotations, message.logprobs = [], [], []
 
-    def _close_message(self, message: _Message, status: str) -> None:
+    def _close_message(self, message: _Message, status: str, phase: str) -> None:
         self._close_part(message)
         self._message = None
-        self._done(message.index, message.item(status))
+        item = message.item(status)
+        self._done(message.index, item | {"phase": phase} if self._phases and phase else item)
 
     # ---- reasoning ----
 
@@ -489,7 +490,7 @@ class StreamEncoder:
         parts = [{"type": self._shown.kind, "text": text} for text in texts]
         item: _Value = {"id": thinking.id, "type": "reasoning", "summary": []}
         item["summary" if self._shown is _SUMMARY else "content"] = parts
-        sealed = self._sealed(thinking) if self._encrypted else None
+        sealed = self._sealed(thinking)
         if sealed is not None:
             item["encrypted_content"] = sealed
         return item | {"status": status}
@@ -546,13 +547,13 @@ class StreamEncoder:
             self._close_run(self._thinking)
 
     def _call_over(self, call: _Call) -> None:
-        if call.key == "input":
-            self._cut = call
-            return
         text = "".join(call.pieces)
-        if not text.strip():  # no arguments at all; the official SDKs parse them as JSON
-            self._out.append(self._piece(call, "{}"))
-        self._close_call(call, "completed" if not text.strip() or _is_json(text) else "incomplete")
+        if call.key == "arguments" and not text.strip():  # no arguments at all; the official SDKs parse them as JSON
+            self._out.append(self._piece(call, text := "{}"))
+        if call.index == len(self._items) - 1 and (call.key == "input" or not _is_json(text)):
+            self._cut = call
+        else:  # also what something stands behind: only the last item of an answer can be incomplete
+            self._close_call(call, "completed")
 
     def _close_call(self, call: _Call, status: str) -> None:
         self._cut = None

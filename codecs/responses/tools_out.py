@@ -88,6 +88,7 @@ class ToolsWriter:
             self.choice = self._one(choice)
         elif choice.mode == "allowed":
             named = [self._reference(tool) for tool in self.tools if self._client_name(tool) in choice.names]
+            self._map.allow(tool["name"] for tool in named if "name" in tool)
             self.choice = {"type": "allowed_tools", "mode": "required" if choice.required else "auto", "tools": named}
         else:
             self.choice = choice.mode

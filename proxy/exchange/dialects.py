@@ -30,6 +30,7 @@ def in_dialect(reply: Reply, exchange: Exchange, candidate: Candidate | None = N
     if exchange.turn is not None and exchange.turn.job is not None:
         dialect = _usual(dialects)  # whoever reads its events later may ask for another
     reply.dialect, reply.complete = dialect, complete
+    reply.phases = reply.request.phases or (candidate is not None and candidate.capabilities.phase)
     return reply
 
 

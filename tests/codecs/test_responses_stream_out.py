@@ -34,7 +34,6 @@ EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 def reply(upstream: str = "chat", **body: Any) -> Reply:
     request = Request("responses", "asked", {"model": "asked", "input": "q"} | body)
     request.summary = body.get("reasoning", {}).get("summary")
-    request.include_encrypted = body.get("store") is False
     request.include_logprobs = "include" in body
     return Reply(request, domain="ant", upstream=upstream, nonce="0" * 32, created=9, completed=11, response_id="resp_1")
 
@@ -229,7 +228,7 @@ def test_the_stream_of_a_chat_upstream() -> None:
     ]  # fmt: skip
     first, second = called(2, "call_1", "f", '{"a":', "1}"), called(3, "call_2", "g", '{"b":2}')
     assert between(reply(), *events, reason="tool") == [
-        *reasoned(0, ["pl", "an"], kind="content"),
+        *reasoned(0, ["pl", "an"], kind="content", encrypted_content=reasoning.seal_text("ant", "plan")),
         *said(1, "Hi"),
         first[0], second[0], first[1], second[1], *first[2:], *second[2:],
     ]  # fmt: skip
@@ -384,27 +383,29 @@ SUMMARY = {"reasoning": {"summary": "auto"}}
 
 
 def test_runs_of_thinking_share_an_item() -> None:
-    assert between(reply("messages", **SUMMARY), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"])
+    """With what seals them in it, whether the answer is stored or not."""
     sealed = {"encrypted_content": reasoning.seal_blocks("ant", ALL_BLOCKS)}
-    assert between(reply("messages", **SUMMARY, store=False), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], **sealed)
+    for store in (True, False):
+        assert between(reply("messages", **SUMMARY, store=store), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], **sealed)
 
 
 def test_who_asked_for_no_summary_gets_content() -> None:
-    assert between(reply("messages"), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], kind="content")
     sealed = {"encrypted_content": reasoning.seal_blocks("ant", ALL_BLOCKS)}
-    assert between(reply("messages", store=False), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], kind="content", **sealed)
+    assert between(reply("messages"), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], kind="content", **sealed)
 
 
 def test_reasoning_without_text_is_an_item() -> None:
     """As its provider's blocks are: the next turn needs them at this place."""
     only: list[ev.Event] = [ev.ReasoningStart(0), ev.Seal(0, "redacted", "R"), ev.PartStop(0)]
-    assert between(reply("messages"), *only) == reasoned(0, kind="content")
-    assert between(reply("messages", **SUMMARY), *only) == reasoned(0)
+    sealed = {"encrypted_content": reasoning.seal_blocks("ant", ALL_BLOCKS[1:2])}
+    assert between(reply("messages"), *only) == reasoned(0, kind="content", **sealed)
+    assert between(reply("messages", **SUMMARY), *only) == reasoned(0, **sealed)
 
 
 def test_the_open_text_of_a_chat_model() -> None:
-    assert between(reply(), *THOUGHT[:2], ev.PartStop(0)) == reasoned(0, ["a"], kind="content")
-    assert between(reply(**SUMMARY), *THOUGHT[:2], ev.PartStop(0)) == reasoned(0, ["a"])
+    sealed = {"encrypted_content": reasoning.seal_text("ant", "a")}
+    assert between(reply(), *THOUGHT[:2], ev.PartStop(0)) == reasoned(0, ["a"], kind="content", **sealed)
+    assert between(reply(**SUMMARY), *THOUGHT[:2], ev.PartStop(0)) == reasoned(0, ["a"], **sealed)
     assert between(reply(), ev.ReasoningStart(0), ev.PartStop(0)) == []
 
 
@@ -531,7 +532,7 @@ def test_free_text_out_of_a_chat_upstreams_function() -> None:
         ("end", "completed", None, "completed"),
         ("stop_sequence", "completed", None, "completed"),
         ("tool", "completed", None, "completed"),
-        ("pause", "completed", None, "completed"),
+        ("pause", "incomplete", "max_output_tokens", "incomplete"),
         ("length", "incomplete", "max_output_tokens", "incomplete"),
         ("context", "incomplete", "max_output_tokens", "incomplete"),
         ("filter", "incomplete", "content_filter", "incomplete"),
