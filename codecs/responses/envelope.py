@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import dialect
-from ..errors import GatewayError
+from ..errors import KINDS, GatewayError
 from ..ids import digest
 from ..reply import Reply
 from ..usage import count
@@ -31,12 +31,13 @@ _ECHOES: dict[str, Any] = {
     "user": None,
     "metadata": {},
 }
-# kind of error -> a response's own code where clients know one; every other is server_error
+# kind of error -> a response's own code where clients know one; every other is the error's where it blames the request, else server_error
 _CODES = {
     "context_too_long": "context_length_exceeded",
     "rate_limit": "rate_limit_exceeded",
     "billing": "insufficient_quota",
 }
+_BLAMED = "invalid_prompt"  # of an error that blames the request and has no code: clients repeat what is told as server_error
 # what every usage has, and its details where nothing is said of them
 _COUNTED = {"input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens"}
 _NO_DETAILS = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
@@ -112,8 +113,11 @@ def filled(response: dict[str, Any], reply: Reply) -> dict[str, Any]:
 
 
 def failed(response: dict[str, Any], error: GatewayError) -> dict[str, Any]:
-    """The response, ended by an error."""
-    return response | {"status": "failed", "error": {"code": _CODES.get(error.kind, "server_error"), "message": error.message}}
+    """The response, ended by an error. What its upstream said of that by itself stays."""
+    told, said = error.openai(), response.get("error")
+    blamed = told["code"] or _BLAMED if KINDS[error.kind].openai_status < 500 else "server_error"
+    own = {"code": _CODES.get(error.kind, blamed)} | ({"type": told["type"], "param": error.param} if error.param else {})
+    return response | {"status": "failed", "error": own | (said if isinstance(said, dict) else {}) | {"message": error.message}}
 
 
 def failure(reply: Reply, response: dict[str, Any], error: GatewayError) -> list[tuple[str, dict[str, Any]]]:

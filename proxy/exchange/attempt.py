@@ -504,9 +504,10 @@ class Attempt:
         assert isinstance(lane, BytesLane | EventsLane)
         out = b"" if lane.ended else self._end(lane, fetch)
         self.usage, self.stop = lane.usage, lane.stop
-        if lane.error is not None and not self.committed:
+        if lane.error is not None:
             lane.error.message = upstream_error.without_key(self, lane.error.message.encode()).decode()
-            raise lane.error
+            if not self.committed:
+                raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)

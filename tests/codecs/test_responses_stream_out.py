@@ -587,6 +587,10 @@ def test_a_fault_is_told_twice_and_is_the_end() -> None:
         (errors.Answered("x", kind="rate_limit"), "rate_limit_exceeded"),
         (errors.Answered("x", kind="context_too_long"), "context_length_exceeded"),
         (errors.Answered("x", kind="billing"), "insufficient_quota"),
+        (errors.Answered("x", kind="content_policy", code="bio_policy"), "bio_policy"),
+        (errors.Answered("x", kind="bad_request", code="tool_name_conflict"), "tool_name_conflict"),
+        (errors.Answered("x", kind="bad_request"), "invalid_prompt"),
+        (errors.Answered("x", kind="server", code="of_tomorrow"), "server_error"),
     ],
 )
 def test_a_fault_before_the_beginning(error: errors.GatewayError, code: str) -> None:
