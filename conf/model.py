@@ -180,6 +180,9 @@ class Price:
     output: float
     cached_input: float
     cache_write: float
+    cache_write_1h: float | None = None  # of tokens that stay in the cache for longer than minutes; None: as cache_write
+    web_search: float | None = None  # USD per thousand searches of the provider's own; None: unknown
+    fast: float | None = None  # by how much all tokens are dearer at the speed "fast"; None: unknown
 
 
 @dataclass(frozen=True, slots=True)

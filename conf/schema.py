@@ -241,6 +241,9 @@ class Price(Section):
     output = Value(_PRICE, required=True)
     cached_input = Value(_PRICE)
     cache_write = Value(_PRICE)
+    cache_write_1h = Value(_PRICE)
+    web_search = Value(_PRICE)
+    fast = Value(read.number(1, 1000))
 
 
 class Root(Section):

@@ -546,7 +546,7 @@ class StreamDecoder:
         self._report(response, reason)
         usage = response.get("usage")
         if isinstance(usage, dict):
-            yield Metered(from_responses(usage, response.get("service_tier")))
+            yield Metered(from_responses(usage, response.get("service_tier"), response.get("tool_usage")))
         self.ended = True
         yield Stop(reason or UNKNOWN)
 

@@ -180,18 +180,17 @@ class BytesLane:
     def _filled(self, event: bytes, holder: str) -> bytes:
         """An event that shows the answer, with every member of it. holder: where it stands in the event's data."""
         match = _DATA.search(event)
+        if match is None:
+            return event
         try:
-            value = jsontext.loads(match[1]) if match is not None else None
+            value = jsontext.loads(match[1])
         except ValueError:  # in several lines
             return event
-        shown = value.get(holder) if isinstance(value, dict) else None
-        if match is None or not isinstance(shown, dict):
+        if not isinstance(value, dict) or not isinstance(shown := value.get(holder), dict):
             return event
         filled = self._shape.filled(shown, self._reply)
-        if filled is shown:
-            return event
         end = match.start(1) + len(match[1].rstrip(b"\r"))
-        return event[: match.start(1)] + safe_json(value | {holder: filled}) + event[end:]
+        return event if filled is shown else event[: match.start(1)] + safe_json(value | {holder: filled}) + event[end:]
 
     def finish(self, clean: bool) -> bytes:
         """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended."""
