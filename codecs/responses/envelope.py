@@ -38,9 +38,8 @@ _CODES = {
     "billing": "insufficient_quota",
 }
 _BLAMED = "invalid_prompt"  # of an error that blames the request and has no code: clients repeat what is told as server_error
-# what every usage has, and its details where nothing is said of them
-_COUNTED = {"input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens"}
-_NO_DETAILS = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+# what every usage tells in detail, and what that is where nothing is said of it
+_DETAILS = {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
 _PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
 
 
@@ -48,7 +47,8 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
     """A response without output. status: its own (queued, in_progress, …). model, created: the upstream's, if it said them."""
     body = reply.request.body
     echo = {key: default if body.get(key) is None else body[key] for key, default in _ECHOES.items()}
-    echo["tools"] = [_tool(tool) for tool in echo["tools"]]
+    tools = echo["tools"]
+    echo["tools"] = [_tool(tool) for tool in tools] if isinstance(tools, list) else []
     return {
         "id": reply.response_id or f"resp_{reply.nonce}",
         "object": "response",
@@ -107,9 +107,16 @@ def filled(response: dict[str, Any], reply: Reply) -> dict[str, Any]:
     del usual["status"]  # no default: it is how the answer ended
     lacking = {key: value for key, value in usual.items() if response.get(key) is None and (value is not None or key not in response)}
     usage = response.get("usage")
-    if isinstance(usage, dict) and not (usage.keys() >= _COUNTED):
-        lacking["usage"] = _NO_DETAILS | {"total_tokens": count(usage.get("input_tokens")) + count(usage.get("output_tokens"))} | usage
+    if isinstance(usage, dict) and (counted := _counted(usage)) != usage:
+        lacking["usage"] = counted
     return response | lacking if lacking else response
+
+
+def _counted(usage: dict[str, Any]) -> dict[str, Any]:
+    """A usage with all of its counts."""
+    total = count(usage.get("input_tokens")) + count(usage.get("output_tokens"))
+    told = {key: usual | (said if isinstance(said := usage.get(key), dict) else {}) for key, usual in _DETAILS.items()}
+    return {"input_tokens": 0, "output_tokens": 0, "total_tokens": total, **usage, **told}
 
 
 def failed(response: dict[str, Any], error: GatewayError) -> dict[str, Any]:

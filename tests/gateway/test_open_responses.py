@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 import pytest
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from ..codecs.grammar import GRAMMARS, events_of
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, sse, stream, stream_head, wait
@@ -66,6 +68,9 @@ ITEMS: dict[str, dict[str, tuple[type, ...]]] = {
     "reasoning": {"id": (str,), "summary": (list,)},
     "function_call": {"id": (str,), "call_id": (str,), "name": (str,), "arguments": (str,), "status": (str,)},
 }
+
+
+SDK: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 def has(value: JSON, members: dict[str, tuple[type, ...]]) -> None:
@@ -195,6 +200,10 @@ async def test_every_object_and_event(upstream: str, tools: list[JSON], store: b
     check_response(whole)
     events = check_stream(data)
     assert GRAMMARS["responses"](data) == "done"
+    Response.model_validate(whole)  # it is what OpenAI's SDK expects, too
+    for event in events:
+        if "response" in event or upstream in ("chat", "messages"):
+            SDK.validate_python(event)
     for response in (whole, events[-1]["response"]):
         assert (response["presence_penalty"], response["frequency_penalty"], response["service_tier"]) == (0, 0, "default")
         assert response["status"] == "completed"
@@ -242,6 +251,20 @@ async def test_what_a_sparse_upstream_says_counts(ends: bytes) -> None:
         [{"type": "function", "name": "f", "description": None, "parameters": None, "strict": None}],
     )
     assert end["usage"]["total_tokens"] == 5
+
+
+@pytest.mark.parametrize("member", ["tools", "text", "reasoning", "metadata", "instructions", "previous_response_id"])
+@pytest.mark.parametrize("value", [5, "x", [], {"format": 5}, [[1]]])
+@inside_once
+async def test_a_request_that_only_its_upstream_understands(member: str, value: Any) -> None:
+    """What it asked is said back as far as it can be; nothing breaks on it."""
+    with Provider(answering({"responses": SPARSE_TEXT}, {"responses": SPARSE_TEXT})) as provider:
+        async with Inside(CONFIG, provider, RESPONSES=OPEN) as gateway:
+            body = {"model": "responses/m", "input": "q", "store": False, "stream": True, member: value}
+            async with gateway.call(request("/v1/responses", body)) as caller:
+                status, told = await caller.head()
+                data = await caller.body(told)
+    assert status == 400 or GRAMMARS["responses"](data) == "done"
 
 
 @inside_once
