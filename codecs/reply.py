@@ -28,11 +28,13 @@ LABELS, LONGEST = 32, 100  # of Unsaid, and characters of one
 class Unsaid:
     """What the upstream said and the client cannot be told: how often, and the first labels (see events.Opaque), each once.
 
-    Encoders add what they are given as Opaque; decoders add what they do not know at all.
+    Encoders add what they are given as Opaque; decoders add what they do not know at all. category: of a refusal, one word of the
+    upstream's, for the log; "" when it gave none. It stands here also where the client is told it.
     """
 
     count: int = 0
     labels: list[str] = field(default_factory=list)
+    category: str = ""
 
     def add(self, label: str) -> None:
         self.count += 1

@@ -365,9 +365,9 @@ class StreamDecoder:
 
     def _report(self) -> None:
         """What the end says beside its reason, and no other shape has a word for."""
-        category = _str(_dict(self._stop, "stop_details"), "category")
-        if category:
-            self._unsaid.add(f"stop_details.category:{category[:_LONGEST_LABEL]}")
+        self._unsaid.category = category = _category(self._stop)
+        if _dict(self._stop, "stop_details").get("category"):
+            self._unsaid.add(f"stop_details.category:{category}")
         for name, counts in (self._usage or {}).items():
             if name in _UNTOLD_COUNTS and isinstance(counts, dict) and any(counts.values()):
                 self._unsaid.add(f"usage.{name}")
@@ -417,6 +417,12 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
     return StreamDecoder(reply).whole(body)
 
 
+def _category(delta: dict[str, Any]) -> str:
+    """Why the provider refused, where it says so in one word."""
+    category = _str(_dict(delta, "stop_details"), "category")
+    return category if category.isascii() and category.isidentifier() and len(category) <= _LONGEST_LABEL else ""
+
+
 def stop_of(delta: dict[str, Any], calls: bool) -> Stop:
     """The end by a message_delta's `delta` or a whole message; quirks.FAILED or "" as its reason for a failure and a word of nobody's.
 
@@ -440,7 +446,7 @@ class Observer:
     content: something of the answer itself was seen. proof: its last event was. error: the provider's own, in mid-stream.
     """
 
-    __slots__ = ("_calls", "_stop", "_usage", "content", "error", "proof")
+    __slots__ = ("_calls", "_stop", "_unsaid", "_usage", "content", "error", "proof")
 
     bare = 0  # no event holds nothing but usage that was not asked for
 
@@ -453,6 +459,7 @@ class Observer:
         self.error: errors.GatewayError | None = None
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] | None = None
+        self._unsaid = reply.unsaid
         self._calls = False
 
     @property
@@ -517,6 +524,7 @@ class Observer:
         self._see_usage(holder)
         if delta.get("stop_reason") is not None:
             self._stop = {key: delta.get(key) for key in ("stop_reason", "stop_sequence", "stop_details")}
+            self._unsaid.category = _category(self._stop)
 
     def _see_usage(self, holder: dict[str, Any]) -> None:
         self._usage = _merged_usage(self._usage, holder)

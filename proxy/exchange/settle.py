@@ -98,6 +98,7 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         None if usage is None or price is None else cost(usage, price),
         usage is None or price is None or complete(usage, price),
         attempt.stop,
+        attempt.unsaid.category,
         ledger.names(ledger.dropped, exchange.scan.value) if ledger.dropped else [],
         ledger.names(ledger.adapted, exchange.scan.value) if ledger.adapted else [],
         attempt.unsaid.labels,

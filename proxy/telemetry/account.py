@@ -62,6 +62,7 @@ class Call(NamedTuple):
     cost: float | None  # USD; None when the tokens or the price are unknown
     cost_complete: bool  # nothing was used that the price says nothing of
     stop: str | None
+    category: str  # of a refusal, in the provider's word; "" when it gave none
     dropped: list[str]  # entries of the headers of the same names
     adapted: list[str]
     response_dropped: list[str]

@@ -77,6 +77,8 @@ def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
             found["cost_incomplete"] = True
     if last.stop is not None:
         found["stop"] = last.stop
+    if last.category:
+        found["stop_category"] = last.category
     if last.dropped:
         found["dropped"] = last.dropped[:NAMES]
     if last.adapted:
