@@ -330,6 +330,36 @@ async def test_the_order_in_which_a_failure_is_told(upstream: str, asked: bool) 
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
+REFUSAL = {
+    "code": "bio_policy", "message": "No, says sk-upstream.", "type": "invalid_request_error", "param": "input", "misalignment": {"a": 1}
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("caller", ["responses", "chat"])
+@inside_once
+async def test_what_an_upstream_says_of_its_failure(caller: str) -> None:
+    """Its code and what it is about reach the caller; a key in its words does not."""
+    failed = SPARSE_TEXT.whole | {"status": "failed", "error": REFUSAL}
+    end = sse({"type": "response.failed", "sequence_number": 9, "response": failed}, "response.failed")
+    gate = Gate()
+    begun = chunk(b"".join(SPARSE_TEXT.events[:5]))
+    with Provider([stream_head(), begun, wait(gate), chunk(end), LAST_CHUNK]) as provider:
+        async with Inside(CONFIG, provider, RESPONSES="") as gateway, gateway.ask(caller, "kept/m", stream=True) as asking:
+            _, headers = await asking.head()
+            told = await asking.until(b"Hi")
+            gate.open()
+            told += await asking.body(headers)
+    assert b"sk-upstream" not in told
+    assert GRAMMARS[caller](told) == "error"
+    shown = [value for _, value in events_of(told)]
+    error = shown[-1]["error"]
+    assert (error["code"], error["param"], error["type"]) == ("bio_policy", "input", "invalid_request_error")
+    if caller == "responses":
+        response = shown[-2]["response"]
+        assert response["error"] | {"message": ""} == REFUSAL | {"message": ""}
+        assert response["error"]["message"] == error["message"]
+
+
 @pytest.mark.parametrize("asked", [True, False])
 @inside_once
 async def test_a_stream_that_was_begun_by_time(asked: bool) -> None:
