@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from dragoman.codecs import chat, errors, machine, reasoning, responses, sse
 from dragoman.codecs import events as ev
+from dragoman.codecs.dialect import OPEN
 from dragoman.codecs.ids import digest
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
@@ -664,6 +665,28 @@ def test_what_was_written_is_read_again(events: list[ev.Event], asked: dict[str,
     for again in (streamed, whole):
         machine.check(again)
         assert contents(collect(told, again)) == contents(body)
+
+
+@settings(max_examples=100, deadline=None)
+@given(eventful(), _ASKED)
+def test_the_dialects_differ_in_names_alone(events: list[ev.Event], asked: dict[str, Any]) -> None:
+    usual, told = reply(**asked), reply(**asked)
+    told.dialect = OPEN
+    out = Wire("responses", told).feed(events)
+    GRAMMARS["responses"](out + OPEN.end)
+    for step in (b"delta", b"done"):
+        out = out.replace(b"response.reasoning." + step, b"response.reasoning_text." + step)
+    assert out == Wire("responses", usual).feed(events)
+
+
+def test_a_failure_in_the_other_dialect() -> None:
+    told = reply()
+    told.dialect = OPEN
+    out = Wire("responses", told).feed([*BROKEN, ev.Fault(errors.Truncated("It broke."))])
+    assert GRAMMARS["responses"](out + OPEN.end) == "error"
+    values = [orjson.loads(data) for _, data in sse.Splitter().feed(out)]
+    assert [value["type"] for value in values[-2:]] == ["error", "response.failed"]
+    assert [value["sequence_number"] for value in values] == list(range(len(values)))
 
 
 def contents(body: dict[str, Any]) -> Any:
