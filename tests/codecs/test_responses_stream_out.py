@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from dragoman.codecs import chat, errors, machine, reasoning, responses, sse
 from dragoman.codecs import events as ev
-from dragoman.codecs.dialect import OPEN
+from dragoman.codecs.dialect import OPEN, OPENAI, Dialect
 from dragoman.codecs.ids import digest
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
@@ -677,6 +677,22 @@ def test_the_dialects_differ_in_names_alone(events: list[ev.Event], asked: dict[
     for step in (b"delta", b"done"):
         out = out.replace(b"response.reasoning." + step, b"response.reasoning_text." + step)
     assert out == Wire("responses", usual).feed(events)
+
+
+@pytest.mark.parametrize("dialect", [OPENAI, OPEN])
+@pytest.mark.parametrize("asked", [{}, SUMMARY])
+def test_what_a_stream_has_said_so_far(dialect: Dialect, asked: dict[str, Any]) -> None:
+    """Of every event on: what is over is whole, what is open has its pieces."""
+    told = reply(**asked)
+    told.dialect = dialect
+    wire, snapshot, seen = Wire("responses", told), responses.Snapshot(), []
+    for event in EVERYTHING[:-1]:
+        frames = [sse.event_frame(name, data) for name, data in sse.Splitter().feed(wire.feed([event]))]
+        snapshot.feed(frame.rstrip(b"\n") for frame in frames)
+        seen.append([str(part) for part in snapshot.output])
+    assert any("plan" in part for part in seen[2])
+    final = collect(told, EVERYTHING)
+    assert snapshot.output == final["output"]
 
 
 def test_a_failure_in_the_other_dialect() -> None:
