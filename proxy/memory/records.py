@@ -153,7 +153,7 @@ def continued(parent: Record) -> dict[str, Any]:
 
 def listed(item: Item) -> Item:
     """An input item as list endpoints show it: with its content as parts, and a status."""
-    item = public(item)
+    item = _sealed(item)
     if item.get("type") == "message":
         content = item.get("content")
         if isinstance(content, str):

@@ -388,6 +388,7 @@ def test_a_conversation(alice: openai.OpenAI, bob: openai.OpenAI, talk: Talk) ->
     texts = ["".join(part["text"] for part in item.get("content", [])) for item in shown]
     assert texts == ["Before.", "1", "One.", "2", "Hm.", "Two.", "3", "Three."]
     assert not any(key.startswith("dragoman") for item in shown for key in item)
+    assert shown[4]["encrypted_content"] == second.output[0].encrypted_content  # the reasoning, as its caller had it
     one = shown[2]
     assert alice.conversations.items.retrieve(one["id"], conversation_id=made.id).to_dict() == one
     assert alice.conversations.items.delete(one["id"], conversation_id=made.id).id == made.id
