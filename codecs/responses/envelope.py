@@ -1,4 +1,4 @@
-"""The response object: what every answer of this shape stands in, with the settings that the client asked for said back."""
+"""The response object that contains every answer of this shape and echoes the client's settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..ids import digest
 from ..reply import Reply
 from ..usage import count
 
-# settings that are said back as the client sent them, and what they are when it sent none
+# settings echoed as the client sent them, and their default values
 _ECHOES: dict[str, Any] = {
     "instructions": None,
     "frequency_penalty": 0.0,
@@ -44,7 +44,7 @@ _PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "cus
 
 
 def response_object(reply: Reply, status: str = "in_progress", model: str = "", created: int = 0) -> dict[str, Any]:
-    """A response without output. status: its own (queued, in_progress, …). model, created: the upstream's, if it said them."""
+    """A response without output. status: queued, in_progress, …; model, created: the upstream's ("" and 0 if unknown)."""
     body = reply.request.body
     echo = {key: default if body.get(key) is None else body[key] for key, default in _ECHOES.items()}
     tools = echo["tools"]
@@ -71,7 +71,7 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
 
 
 def _tool(tool: Any) -> Any:
-    """A tool as it is said back: of a function, all members."""
+    """A tool as it is echoed: a function with all members."""
     if not isinstance(tool, dict) or tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, "strict": None, **tool}
@@ -94,7 +94,7 @@ def _members(body: dict[str, Any], key: str, **defaults: Any) -> dict[str, Any]:
 
 
 def item_id(response_id: str, index: int, kind: str) -> str:
-    """The id of an output item. OpenAI refuses a replayed item whose id has another prefix than its type's."""
+    """The id of an output item. OpenAI refuses a replayed item whose id lacks the prefix of its type."""
     return _PREFIXES[kind] + digest(f"{response_id}:{index}", 32)
 
 
@@ -136,7 +136,7 @@ def failure(reply: Reply, response: dict[str, Any], error: GatewayError) -> list
 def error_event(error: GatewayError) -> dict[str, Any]:
     """The members of the `error` event that stands beside response.failed.
 
-    The flat ones are the documented form; the official SDKs raise only for the nested one.
+    The flat members are the documented form; the official SDKs raise only for the nested one.
     """
     told = error.openai()
     flat = {key: told[key] for key in ("code", "message", "param")}
