@@ -28,6 +28,7 @@ class Capabilities:
     unserved: tuple[str, ...] = ()  # the upstream's APIs that do not serve this model
     whole_answers: Literal["any", "unless_reasoning", "never"] = "any"  # complete answers supported; else a stream is requested
     whole_answers_up_to: int = 0  # max. output tokens of a complete answer (a stream above it); 0: no known limit
+    phase: bool = False  # responses callers are told which texts are commentary and which the final answer, although nobody asked
     image_header: str = ""  # a header that requests with images need, with the value "true"
 
     c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

@@ -13,6 +13,11 @@ def failed(word: str) -> errors.GatewayError:
     return errors.Broken("The upstream reported that it failed to answer.", word[:100])
 
 
+def said_nothing(hosted: str = "") -> errors.GatewayError:
+    """The answer ended, and holds nothing that another API has a word for. hosted: what it holds instead, "" when it is nothing at all."""
+    return errors.Broken("The upstream's answer holds nothing that can be told in this API" + (f": {hosted[:100]}." if hosted else "."))
+
+
 def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> str:
     """A chat answer's neutral reason; quirks.FAILED for a failure, "" if unknown. sequence: vLLM's `stop_reason`."""
     reason = "end" if finish is None else quirks.ending(finish)

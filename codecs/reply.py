@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .dialect import OPENAI, Dialect
 from .ledger import encoded, joined
 from .recall import Recall
 from .request import Request
@@ -27,11 +28,13 @@ LABELS, LONGEST = 32, 100  # number of labels in Unsaid, and characters of one
 class Unsaid:
     """Upstream content that could not be sent to the client: its number, and the first distinct labels (see events.Opaque).
 
-    Encoders add Opaque events; decoders add unknown content.
+    Encoders add what they are given as Opaque; decoders add what they do not know at all. category: of a refusal, one word of the
+    upstream's, for the log; "" when it gave none. It stands here also where the client is told it.
     """
 
     count: int = 0
     labels: list[str] = field(default_factory=list)
+    category: str = ""
 
     def add(self, label: str) -> None:
         self.count += 1
@@ -70,4 +73,8 @@ class Reply:
     # approximate limit in bytes of a streamed answer buffered for its end, which repeats it (see `lanes.Extent`)
     max_answer: int = MAX_ANSWER
     recall: Recall | None = None  # records what the next request needs of this answer; None: not needed
+    # responses clients: how the answer is told, and whether an upstream's objects get the members that they lack
+    dialect: Dialect = OPENAI
+    complete: bool = False
+    phases: bool = False  # responses clients: texts are told apart as commentary and final answer
     announced: int = 0  # responses clients: number of events sent before the answer started (of a background response)

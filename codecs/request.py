@@ -287,8 +287,8 @@ class Request:
     # settings of the answer's form; read by the encoder of the client's shape, never sent upstream
     include_usage: bool = False  # chat: stream_options.include_usage
     include_logprobs: bool = False
-    include_encrypted: bool = False  # responses: reasoning.encrypted_content, requested or implied by store: false
     summary: str | None = None  # responses: reasoning.summary
+    phases: bool = False  # responses: what the model said before is marked as commentary or as the final answer
     legacy_functions: bool = False  # chat: declared `functions`, expects `function_call`
     own_tools: dict[str, str] = field(default_factory=dict)  # responses: functions that are tools of its own, see responses/own_tools.py
     self_named: set[str] = field(default_factory=set)  # responses: tools whose calls have their own name as namespace

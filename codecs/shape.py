@@ -7,11 +7,12 @@ lanes, handlers, the load tool. If a function needs to name a shape, a field is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from re import Pattern
 from typing import Any, NamedTuple, Protocol
 
 from .capabilities import Capabilities
+from .dialect import Dialect
 from .errors import ErrorForm, GatewayError
 from .events import Event
 from .framing import Framing
@@ -138,6 +139,10 @@ def _as_it_is(body: dict[str, Any]) -> None:
     return None
 
 
+def _as_it_came(body: Body, reply: Reply) -> Body:
+    return body
+
+
 def _no_headers(capabilities: Capabilities) -> dict[str, str]:
     return {}
 
@@ -226,6 +231,10 @@ class Shape:
 
     # ---- answers ----
 
+    dialects: Mapping[str, Dialect] = field(default_factory=dict)
+    """By their names in the configuration, the usual one first; empty: there is nothing to choose."""
+    filled: Callable[[Body, Reply], Body] = _as_it_came
+    """(a whole answer, or what an event shows of it; reply) → the same with the members that every answer has, itself where none lacks."""
     framing: Framing
     ping: Frame | None = None
     """A frame that keeps a started stream alive; None: the framing's keep-alive bytes are used."""

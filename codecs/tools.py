@@ -55,6 +55,11 @@ def user_location(fields: Fields) -> dict[str, Any]:
     return {"type": "approximate", **place}
 
 
+def not_allowed() -> errors.GatewayError:
+    """For a call of a tool that the caller does not allow."""
+    return errors.Garbled("The model called a tool that `tool_choice` does not allow.")
+
+
 def unfulfilled(choice: ToolChoice, dropped: Iterable[Tool]) -> Unsupported:
     """The error for a choice that requires a tool which cannot be offered to the upstream. dropped: the tools left out."""
     named = (tool for tool in dropped if choice.mode != "tool" or choice.name in (tool.name, tool.label, tool.kind))
@@ -85,6 +90,7 @@ class ToolMap:
         self._letter_first = letter_first
         self._native_namespace = native_namespace
         self._declared: dict[str, Declared] = {}
+        self._allowed: frozenset[str] | None = None
 
     def declare(self, request: Request, tool: Tool) -> str:
         """Return the upstream's name of a function or custom tool. Reports adaptations. Raises Malformed if two names collide."""
@@ -116,6 +122,14 @@ class ToolMap:
     def emulates(self, call: CallPart) -> bool:
         """Whether this call in the history is sent as a function with its text in `input`."""
         return call.kind == "custom" and not self._native_custom
+
+    def allow(self, names: Iterable[str]) -> None:
+        """The upstream's names of the tools that may be called, where the caller allows some of them only."""
+        self._allowed = frozenset(names)
+
+    def refuses(self, name: str) -> bool:
+        """Whether the caller does not allow a call of this tool, by the upstream's name: whatever the upstream was told, it is not told."""
+        return self._allowed is not None and name not in self._allowed
 
     def restore(self, name: str) -> Declared:
         """The client's tool for the upstream's name; an undeclared name is returned unchanged."""

@@ -33,10 +33,16 @@ class Usage:
     reasoning: int | None = None
     total: int | None = None  # the upstream's own total; None: input + output
     tier: str | None = None  # service tier, as in the OpenAI shapes
+    tools: dict[str, int] | None = None  # what the provider's own tools did and may charge apart: TOOLS; None: nothing is told
+    fast: bool = False  # answered at the messages shape's speed "fast", which has prices of its own
 
     @property
     def all(self) -> int:
         return self.input + self.output if self.total is None else self.total
+
+
+TOOLS = ("web_search", "web_fetch", "image_tokens")
+"""Requests of tools that the provider runs, and tokens of images that it made."""
 
 
 def count(value: Any) -> int:
@@ -125,8 +131,8 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
     return _settled(found, usage.get("total_tokens"))
 
 
-def from_responses(usage: dict[str, Any], tier: Any = None) -> Usage:
-    """Convert a response's `usage`."""
+def from_responses(usage: dict[str, Any], tier: Any = None, tools: Any = None) -> Usage:
+    """From a response's `usage`, and its `tool_usage`."""
     details = usage.get("input_tokens_details")
     lives = details.get("cache_write_tokens_details") if isinstance(details, dict) else None
     found = Usage(
@@ -137,6 +143,7 @@ def from_responses(usage: dict[str, Any], tier: Any = None) -> Usage:
         cache_write_long=_maybe(lives, "ttl_12h_tokens"),
         reasoning=_maybe(usage.get("output_tokens_details"), "reasoning_tokens"),
         tier=tier if isinstance(tier, str) else None,
+        tools=_tools(tools, web_search=("web_search", "num_requests"), image_tokens=("image_gen", "total_tokens")),
     )
     return _settled(found, usage.get("total_tokens"))
 
@@ -154,7 +161,17 @@ def from_messages(usage: dict[str, Any]) -> Usage:
         cache_write_long=_maybe(usage.get("cache_creation"), "ephemeral_1h_input_tokens"),
         reasoning=_maybe(usage.get("output_tokens_details"), "thinking_tokens") or 0,
         tier=_TIER_TO_OPENAI.get(tier) if isinstance(tier, str) else None,
+        tools=_tools(usage, **{name: ("server_tool_use", f"{name}_requests") for name in ("web_search", "web_fetch")}),
+        fast=usage.get("speed") == "fast",
     )
+
+
+def _tools(holder: Any, **places: tuple[str, str]) -> dict[str, int] | None:
+    """Counts of TOOLS that are more than 0. places: for each the member of the holder that tells of it, and the count in that."""
+    if not isinstance(holder, dict):
+        return None
+    found = {name: count(_maybe(holder.get(member), key)) for name, (member, key) in places.items()}
+    return {name: number for name, number in found.items() if number} or None
 
 
 _ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -180,7 +197,7 @@ def to_chat(usage: Usage) -> dict[str, Any]:
 
 def to_responses(usage: Usage) -> dict[str, Any]:
     details: dict[str, Any] = {"cached_tokens": usage.cache_read or 0, "cache_write_tokens": usage.cache_write or 0}
-    if usage.cache_write_long:
+    if usage.cache_write_long is not None:
         details["cache_write_tokens_details"] = {"ttl_30m_tokens": _short(usage), "ttl_12h_tokens": usage.cache_write_long}
     return {
         "input_tokens": usage.input,
@@ -199,7 +216,7 @@ def to_messages(usage: Usage) -> dict[str, Any]:
         "cache_read_input_tokens": read,
         "output_tokens": usage.output,
     }
-    if usage.cache_write_long:
+    if usage.cache_write_long is not None:
         out["cache_creation"] = {"ephemeral_5m_input_tokens": _short(usage), "ephemeral_1h_input_tokens": usage.cache_write_long}
     if usage.reasoning is not None:
         out["output_tokens_details"] = {"thinking_tokens": usage.reasoning}

@@ -25,6 +25,7 @@ from .model import (
     Listener,
     Price,
     Provider,
+    Responses,
     RetryPolicy,
     StateStorage,
     Timeouts,
@@ -159,6 +160,7 @@ def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
         limits=Limits(**loaded.get("limits", {})),
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
+        responses=Responses(**loaded.get("responses", {})),
         prices=prices,
         warnings=(*_warnings(entries, ignored, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
@@ -233,6 +235,7 @@ def _provider(row: Loaded) -> Provider:
         headers=tuple(row.get("headers", {}).items()),
         retry_policy=_retry_policy(row.get("retry_policy")),
         timeouts=Timeouts(**row.get("timeouts", {})),
+        responses=Responses(**row.get("responses", {})),
         **{name: row[name] for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight") if name in row},
     )
 
@@ -285,6 +288,7 @@ def _access_key(row: Loaded) -> AccessKey:
         values["key_sha256"] = hashlib.sha256(values.pop("key").encode()).hexdigest()
     if "models" in values:
         values["models"] = tuple(values["models"])
+    values["responses"] = Responses(**values.get("responses", {}))
     if "budget" in values:
         values["budget"] = Budget(**values["budget"])
     # not by position: when another key is removed from the list, this one must not inherit its counts and state

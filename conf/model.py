@@ -53,6 +53,21 @@ class RetryPolicy:
     fallback_models: tuple[str, ...] = ()
 
 
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """How answers of the Responses API are told. None: as the next more general section says.
+
+    dialect: one of `Shape.dialects`, or AUTO for the one that the request asks for. complete: whether the objects of upstreams of this
+    API are given the members that they lack; where no section says, the dialect does.
+    """
+
+    dialect: str | None = None
+    complete: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One entry of `model_providers`."""
@@ -77,6 +92,7 @@ class Provider:
     timeouts: Timeouts = Timeouts()
     retry_policy: RetryPolicy | None = None
     weight: int | None = None  # None: not in the file
+    responses: Responses = Responses()
 
     @property
     def wildcard(self) -> bool:
@@ -116,6 +132,7 @@ class AccessKey:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     budget: Budget | None = None
+    responses: Responses = Responses()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +180,9 @@ class Price:
     output: float
     cached_input: float
     cache_write: float
+    cache_write_1h: float | None = None  # of tokens that stay in the cache for longer than minutes; None: as cache_write
+    web_search: float | None = None  # USD per thousand searches of the provider's own; None: unknown
+    fast: float | None = None  # by how much all tokens are dearer at the speed "fast"; None: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +196,7 @@ class Config:
     drain: Drain = Drain()
     keep_alive: KeepAlive = KeepAlive()
     tracing: Tracing = Tracing()
+    responses: Responses = Responses()
     prices: tuple[Price, ...] = ()  # the first match applies
     version: str | None = None
     warnings: tuple[str, ...] = ()

@@ -135,7 +135,14 @@ def price(pattern: str, row: Mapping[str, float]) -> Price:
     """A price from its mapping; cached_input and cache_write default to the price of input."""
     usual = float(row["input"])
     cached, written = row.get("cached_input", usual), row.get("cache_write", usual)
-    return Price(pattern, usual, float(row["output"]), float(cached), float(written))
+    return Price(
+        pattern,
+        usual,
+        float(row["output"]),
+        float(cached),
+        float(written),
+        **{name: float(row[name]) for name in ("cache_write_1h", "web_search", "fast") if name in row},
+    )
 
 
 def price_of(prices: Iterable[Price], provider: str, model_id: str) -> Price | None:

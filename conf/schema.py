@@ -14,6 +14,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from ..codecs import registry
 from . import flags, read
 from .document import Path
+from .model import AUTO
 
 VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.2.0", "v0.3.0", "v0.4.0")
 FOREIGN_LISTENERS = ("agent", "prompt")
@@ -140,6 +141,11 @@ class RetryPolicy(Section):
     fallback_models = several(Value(read.text))
 
 
+class Responses(Section):
+    dialect = Value(read.one_of(AUTO, *(name for shape in registry.SHAPES.values() for name in shape.dialects)))
+    complete = Value(read.boolean)
+
+
 class ModelProvider(Section):
     foreign = frozenset({"routing_preferences", "usage", "stream", "rate_limits", "internal"})
 
@@ -157,6 +163,7 @@ class ModelProvider(Section):
     timeouts = nested(Timeouts)
     retry_policy = nested(RetryPolicy)
     weight = Value(read.whole(1, 1_000_000))
+    responses = nested(Responses)
 
 
 class Alias(Section):
@@ -190,6 +197,7 @@ class AccessKey(Section):
     requests_per_minute = Value(_COUNT)
     tokens_per_minute = Value(_COUNT)
     budget = nested(Budget)
+    responses = nested(Responses)
 
 
 class Limits(Section):
@@ -233,6 +241,9 @@ class Price(Section):
     output = Value(_PRICE, required=True)
     cached_input = Value(_PRICE)
     cache_write = Value(_PRICE)
+    cache_write_1h = Value(_PRICE)
+    web_search = Value(_PRICE)
+    fast = Value(read.number(1, 1000))
 
 
 class Root(Section):
@@ -264,6 +275,7 @@ class Root(Section):
     drain = nested(Drain)
     keep_alive = nested(KeepAlive)
     tracing = nested(Tracing)
+    responses = nested(Responses)
     prices = Table(nested(Price))
 
 

@@ -22,8 +22,6 @@ from ..proxy.wire.pages import Hosts
 from . import lists
 from .model import ModelHandler, Serving
 
-ENCRYPTED = "reasoning.encrypted_content"
-
 
 class _OverState(Serving):
     """operations: by method, for a response that an upstream stores."""
@@ -88,8 +86,7 @@ class Stored(_OverState):
         if self.get_query_argument("stream", "false").lower() == "true":
             await self._stream(record)
         elif record.final:
-            include = self.get_query_arguments("include") + self.get_query_arguments("include[]")
-            self.write(record.shown(encrypted=ENCRYPTED in include))
+            self.write(record.shown())
         else:
             self.write(await self.services.state.background.shown(self.owner, record))
 

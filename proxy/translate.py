@@ -46,7 +46,7 @@ def translate(data: bytes, source: str, target: str) -> Told:
 
 
 def _reply(source: str, target: str) -> Reply:
-    request = Request(target, "", {}, include_usage=True, include_logprobs=True, include_encrypted=True, summary="auto")
+    request = Request(target, "", {}, include_usage=True, include_logprobs=True, summary="auto")
     return Reply(request, domain="offline", upstream=source, response_id="resp_offline")
 
 

@@ -18,7 +18,7 @@ REASONS = {
     "context": "length",
     "filter": "content_filter",
     "refusal": "content_filter",
-    "pause": "stop",
+    "pause": "length",  # there is more to come, and no way to ask for it
 }
 
 HABITS = Habits(

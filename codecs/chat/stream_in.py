@@ -42,7 +42,7 @@ from ..events import (
 from ..jsontext import SurrogateJoiner
 from ..reply import Reply
 from ..sse import Frame
-from ..tools import ToolText
+from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_chat, merged
 from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
 from .details_in import ANTHROPIC, Verbatim, entry_text, entry_value, is_shared, with_opaque
@@ -595,6 +595,9 @@ class StreamDecoder:
     def _open_call(self, slot: _Slot, events: list[Event]) -> None:
         self._close(events)
         self._close_whole_calls(events)
+        if self._tools.refuses(slot.name):
+            events += self._fault(not_allowed())
+            return
         declared = self._tools.restore(slot.name)
         slot.part = self._next_part()
         slot.text = ToolText(declared)
@@ -646,6 +649,8 @@ class StreamDecoder:
                 return events + self._garbled("a tool call without a name")
         for slot in list(self._unfinished):
             self._close_call(slot, events)
+        if self.ended:
+            return events
         reason = self._reason()
         if self._usage is not None:
             events.append(Metered(from_chat(self._usage, self._tier)))

@@ -104,6 +104,7 @@ class ToolsWriter:
         """Restrict the choice to some of the tools; if the upstream does not support that, remove the others."""
         names = frozenset(choice.names)
         kept = [tool for tool in self._tools if self._is_named(tool, names)]
+        self._map.allow(map(_name, kept))
         mode = "required" if choice.required else "auto"
         if kept and self._capabilities.c_allowed_tools:
             allowed = [{"type": tool["type"], tool["type"]: {"name": _name(tool)}} for tool in kept]

@@ -18,7 +18,7 @@ import orjson
 
 from .. import errors, jsontext, quirks
 from ..chat.errors_in import error_of
-from ..endings import UNKNOWN, failed
+from ..endings import UNKNOWN, failed, said_nothing
 from ..events import (
     Arguments,
     Citation,
@@ -39,7 +39,7 @@ from ..events import (
 )
 from ..reply import Reply
 from ..sse import Frame, named_alike
-from ..tools import ToolText
+from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_messages, merged
 
 _Delta = Callable[[int, str], Event]
@@ -52,6 +52,7 @@ _DELTAS: dict[str, tuple[str, str, _Delta]] = {
 }
 _MOST_OPEN = 256  # blocks open at the same time; the reference allows one
 _LONGEST_LABEL = 64
+_COMPACTED = "compaction"  # a stop reason: nothing had to be said
 _UNTOLD_COUNTS = frozenset({"server_tool_use"})  # members of usage that are not reported
 
 
@@ -88,9 +89,10 @@ class StreamDecoder:
         self._calls = 0
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] = {}
-        self._answered: set[str] = set()  # ids of server tools with a result, in a complete answer
-        self._programs: dict[str, int] = {}  # number of calls made by programs, by the server tool that runs the program
-        self._opaque = False  # a block was received that no other shape can express
+        self._answered: set[str] = set()  # server tools that have their result, of a whole answer
+        self._programs: dict[str, int] = {}  # calls by programs, by the server tool that runs it
+        self._opaque = ""  # the first block that no other shape can say
+        self._spoke = False
 
     @property
     def usage(self) -> Usage | None:
@@ -199,7 +201,7 @@ class StreamDecoder:
                 events += self._close(other)
         self._current = self._blocks[index] = block = _Block(index, kind)
         if opener is None:
-            self._opaque = True
+            self._opaque = self._opaque or kind
             return [*events, Opaque(f"content[{index}]:{kind}")]
         if kind in _DELTAS:
             block.delta, block.key, block.make = _DELTAS[kind]
@@ -243,6 +245,8 @@ class StreamDecoder:
         name = _str(content, "name")
         if not name:
             return self._garbled("a tool call without a name")
+        if self._tools.refuses(name):
+            return self._fault(not_allowed())
         self._calls += 1
         declared = self._tools.restore(name)
         if declared.emulated:
@@ -317,6 +321,7 @@ class StreamDecoder:
             self._current = None
         if block.part < 0:
             return []
+        self._spoke = self._spoke or (block.kind == "text" and block.filled)
         rest = block.joiner.finish()
         if block.kind == "tool_use" and not block.filled:
             rest = block.input or ("" if block.held.strip() == "null" else block.held)
@@ -345,6 +350,8 @@ class StreamDecoder:
         word = str(self._stop["stop_reason"])
         if stop.reason == quirks.FAILED:
             return events + self._fault(failed(word))
+        if not (self._spoke or self._calls) and (stop.reason == "pause" or (self._opaque and stop.reason == "end" and word != _COMPACTED)):
+            return events + self._fault(said_nothing(self._opaque))
         if stop.reason in ("", "pause"):
             self._unsaid.add(f"stop_reason:{word}")
         # a turn that ends for a tool call which could not be carried is not complete
@@ -358,9 +365,9 @@ class StreamDecoder:
 
     def _report(self) -> None:
         """Report members of the end that no other shape can express."""
-        category = _str(_dict(self._stop, "stop_details"), "category")
-        if category:
-            self._unsaid.add(f"stop_details.category:{category[:_LONGEST_LABEL]}")
+        self._unsaid.category = category = _category(self._stop)
+        if _dict(self._stop, "stop_details").get("category"):
+            self._unsaid.add(f"stop_details.category:{category}")
         for name, counts in (self._usage or {}).items():
             if name in _UNTOLD_COUNTS and isinstance(counts, dict) and any(counts.values()):
                 self._unsaid.add(f"usage.{name}")
@@ -410,6 +417,12 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
     return StreamDecoder(reply).whole(body)
 
 
+def _category(delta: dict[str, Any]) -> str:
+    """Why the provider refused, where it says so in one word."""
+    category = _str(_dict(delta, "stop_details"), "category")
+    return category if category.isascii() and category.isidentifier() and len(category) <= _LONGEST_LABEL else ""
+
+
 def stop_of(delta: dict[str, Any], calls: bool) -> Stop:
     """Read the Stop of a message_delta's `delta` or a complete message. Its reason is quirks.FAILED for a failure, "" if unknown.
 
@@ -433,7 +446,7 @@ class Observer:
     content: whether content was seen. proof: whether the last event was seen. error: the provider's error inside the stream.
     """
 
-    __slots__ = ("_calls", "_stop", "_usage", "content", "error", "proof")
+    __slots__ = ("_calls", "_stop", "_unsaid", "_usage", "content", "error", "proof")
 
     bare = 0  # this shape has no events with usage only
 
@@ -446,6 +459,7 @@ class Observer:
         self.error: errors.GatewayError | None = None
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] | None = None
+        self._unsaid = reply.unsaid
         self._calls = False
 
     @property
@@ -510,6 +524,7 @@ class Observer:
         self._see_usage(holder)
         if delta.get("stop_reason") is not None:
             self._stop = {key: delta.get(key) for key in ("stop_reason", "stop_sequence", "stop_details")}
+            self._unsaid.category = _category(self._stop)
 
     def _see_usage(self, holder: dict[str, Any]) -> None:
         self._usage = _merged_usage(self._usage, holder)

@@ -146,6 +146,7 @@ class ToolsWriter:
         """Remove the tools that the choice excludes: this shape cannot name several."""
         allowed = {WEB_SEARCH if name.startswith(WEB_SEARCH) else name for name in choice.names}
         self.tools = [tool for tool in self.tools if tool["name"] in allowed or self._map.restore(tool["name"]).name in allowed]
+        self._map.allow(tool["name"] for tool in self.tools)
         self._request.ledger.adapt(choice.path)
 
     def _named(self, choice: ToolChoice) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import GatewayError
+from .. import dialect
+from ..errors import KINDS, GatewayError
 from ..ids import digest
 from ..reply import Reply
+from ..usage import count
 
 # settings echoed as the client sent them, and their default values
 _ECHOES: dict[str, Any] = {
@@ -29,12 +31,15 @@ _ECHOES: dict[str, Any] = {
     "user": None,
     "metadata": {},
 }
-# kind of error -> the code in a response, if clients know one; others become server_error
+# kind of error -> a response's own code where clients know one; every other is the error's where it blames the request, else server_error
 _CODES = {
     "context_too_long": "context_length_exceeded",
     "rate_limit": "rate_limit_exceeded",
     "billing": "insufficient_quota",
 }
+_BLAMED = "invalid_prompt"  # of an error that blames the request and has no code: clients repeat what is told as server_error
+# what every usage tells in detail, and what that is where nothing is said of it
+_DETAILS = {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
 _PREFIXES = {
     "message": "msg_",
     "reasoning": "rs_",
@@ -51,7 +56,8 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
     """A response without output. status: queued, in_progress, …; model, created: the upstream's ("" and 0 if unknown)."""
     body = reply.request.body
     echo = {key: default if body.get(key) is None else body[key] for key, default in _ECHOES.items()}
-    echo["tools"] = [_tool(tool) for tool in echo["tools"]]
+    tools = echo["tools"]
+    echo["tools"] = [_tool(tool) for tool in tools] if isinstance(tools, list) else []
     return {
         "id": reply.response_id or f"resp_{reply.nonce}",
         "object": "response",
@@ -66,7 +72,7 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
         "output": [],
         "previous_response_id": reply.previous_response_id,
         "reasoning": _members(body, "reasoning", effort=None, summary=None),
-        "text": _members(body, "text", format={"type": "text"}, verbosity="medium"),
+        "text": _text(body),
         "truncation": "disabled",
         "usage": None,
         **echo,
@@ -78,6 +84,15 @@ def _tool(tool: Any) -> Any:
     if not isinstance(tool, dict) or tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, "strict": None, **tool}
+
+
+def _text(body: dict[str, Any]) -> dict[str, Any]:
+    """What was asked of the text; of a schema, all members."""
+    said = _members(body, "text", format={"type": "text"}, verbosity="medium")
+    form = said["format"]
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        said["format"] = {"description": None, "schema": None, **form, "strict": form.get("strict") is True}
+    return said
 
 
 def _members(body: dict[str, Any], key: str, **defaults: Any) -> dict[str, Any]:
@@ -92,13 +107,43 @@ def item_id(response_id: str, index: int, kind: str) -> str:
     return _PREFIXES[kind] + digest(f"{response_id}:{index}", 32)
 
 
+def filled(response: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """An upstream's response object with every member that a response has; itself where none lacks.
+
+    What is said of the request is taken from it, the rest is the default. Null is a value where the default is null.
+    """
+    usual = response_object(reply)
+    del usual["status"]  # no default: it is how the answer ended
+    lacking = {key: value for key, value in usual.items() if response.get(key) is None and (value is not None or key not in response)}
+    usage = response.get("usage")
+    if isinstance(usage, dict) and (counted := _counted(usage)) != usage:
+        lacking["usage"] = counted
+    return response | lacking if lacking else response
+
+
+def _counted(usage: dict[str, Any]) -> dict[str, Any]:
+    """A usage with all of its counts."""
+    total = count(usage.get("input_tokens")) + count(usage.get("output_tokens"))
+    told = {key: usual | (said if isinstance(said := usage.get(key), dict) else {}) for key, usual in _DETAILS.items()}
+    return {"input_tokens": 0, "output_tokens": 0, "total_tokens": total, **usage, **told}
+
+
 def failed(response: dict[str, Any], error: GatewayError) -> dict[str, Any]:
-    """The response with status failed and this error."""
-    return response | {"status": "failed", "error": {"code": _CODES.get(error.kind, "server_error"), "message": error.message}}
+    """The response, ended by an error. What its upstream said of that by itself stays."""
+    told, said = error.openai(), response.get("error")
+    blamed = told["code"] or _BLAMED if KINDS[error.kind].openai_status < 500 else "server_error"
+    own = {"code": _CODES.get(error.kind, blamed)} | ({"type": told["type"], "param": error.param} if error.param else {})
+    return response | {"status": "failed", "error": own | (said if isinstance(said, dict) else {}) | {"message": error.message}}
+
+
+def failure(reply: Reply, response: dict[str, Any], error: GatewayError) -> list[tuple[str, dict[str, Any]]]:
+    """The events that tell a caller of a failure, each with its members. response: what `failed` made of it."""
+    members = {dialect.FAILED: {"response": response}, dialect.ERROR: error_event(error)}
+    return [(kind, members[kind]) for kind in reply.dialect.failure]
 
 
 def error_event(error: GatewayError) -> dict[str, Any]:
-    """The members of the `error` event that follows response.failed.
+    """The members of the `error` event that stands beside response.failed.
 
     The flat members are the documented form; the official SDKs raise only for the nested one.
     """

@@ -18,7 +18,7 @@ REASONS: dict[str, tuple[str, str | None]] = {
     "context": ("incomplete", "max_output_tokens"),
     "filter": ("incomplete", "content_filter"),
     "refusal": ("incomplete", "content_filter"),
-    "pause": ("completed", None),
+    "pause": ("incomplete", "max_output_tokens"),  # there is more to come, and no way to ask for it
 }
 
 HABITS = Habits(

@@ -163,7 +163,7 @@ class _Walk:
     def _message(self, fields: Fields) -> None:
         fields.ignore_all(BOOKKEEPING)
         if fields.text("phase") is not None:
-            self._ledger.adapt((*fields.path, "phase"))  # sent as assistant text, whatever its phase
+            self._request.phases = True
         role = fields.text("role")
         if role is None:
             raise missing((*fields.path, "type"))

@@ -91,7 +91,7 @@ class Observer:
     def _see_end(self, response: _Value) -> None:
         usage = response.get("usage")
         if isinstance(usage, dict):
-            self.usage = from_responses(usage, response.get("service_tier"))
+            self.usage = from_responses(usage, response.get("service_tier"), response.get("tool_usage"))
         status = response.get("status")
         if status in FAILED:
             self.error = error_of({"error": dict_of(response, "error")})

@@ -73,14 +73,12 @@ def _answer(request: Request, fields: Fields) -> None:
     if limit is not None and limit < 1:
         raise invalid(("max_output_tokens",), "must be at least 1")
     request.set("max_tokens", limit, "max_output_tokens")
-    request.include_encrypted = fields.flag("store") is False
+    fields.flag("store")
     for value in fields.items("include") or []:
         path: Path = (f"include[{str(value)[:64]}]",)
-        if value == _ENCRYPTED:
-            request.include_encrypted = True
-        elif value == _LOGPROBS:
+        if value == _LOGPROBS:
             request.set("logprobs", True, *path)
-        else:
+        elif value != _ENCRYPTED:  # which every caller gets
             request.ledger.drop(path)
     top = fields.integer("top_logprobs")
     if top:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import errors, limits, openai
+from .. import dialect, errors, limits, openai
 from ..chat.errors_in import decode_error  # both of OpenAI's APIs have the same form of errors
 from ..framing import NAMED
 from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts
+from .envelope import filled
 from .lessons import LESSONS
 from .observer import Observer
 from .probe import PROBE
@@ -56,6 +57,8 @@ SHAPE = Shape(
         ("input", "tools"),
         frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id"}),
     ),
+    dialects={"openai": dialect.OPENAI, "open": dialect.OPEN},
+    filled=filled,
     framing=NAMED,
     errors=errors.RESPONSES,
     limits=limits.OPENAI,

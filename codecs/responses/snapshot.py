@@ -15,6 +15,7 @@ _PIECES = {
     "response.output_text.delta": ("content", "content_index", "text"),
     "response.refusal.delta": ("content", "content_index", "refusal"),
     "response.reasoning_text.delta": ("content", "content_index", "text"),
+    "response.reasoning.delta": ("content", "content_index", "text"),
     "response.reasoning_summary_text.delta": ("summary", "summary_index", "text"),
 }
 _PARTS = {

@@ -16,7 +16,7 @@ import orjson
 
 from .. import errors, jsontext, quirks
 from ..chat.errors_in import error_of
-from ..endings import UNKNOWN
+from ..endings import UNKNOWN, said_nothing
 from ..events import (
     Arguments,
     Citation,
@@ -40,7 +40,7 @@ from ..events import (
 from ..jsontext import SurrogateJoiner
 from ..reply import Reply
 from ..sse import Frame
-from ..tools import ToolText
+from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_responses
 from .anything import dict_of, dicts_of, int_of, is_error, seconds_of, text_of
 from .seen import SeenItem, SeenPart, is_another, placed
@@ -92,6 +92,7 @@ class StreamDecoder:
         self._open: SeenItem | None = None  # the item with the open text or reasoning part
         self._message: SeenItem | None = None  # the message of the last text, if no other part followed it
         self._calls = 0
+        self._hosted = ""  # the type of the first item that no other shape has
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
@@ -432,6 +433,9 @@ class StreamDecoder:
         name = text_of(whole, "name")
         if item.part >= 0 or not name:
             return
+        if self._tools.refuses(name):
+            yield from self._fault(not_allowed())
+            return
         yield from self._leave()
         declared = self._tools.restore(name)
         custom = item.kind == "custom_tool_call"
@@ -497,6 +501,7 @@ class StreamDecoder:
             yield from self._call(item, whole)
             yield from self._arguments(item, jsontext.argument_text(whole.get(CALLS[item.kind]) or None))
         elif item.kind not in IN_TURN and item.kind != _SEARCH:
+            self._hosted = self._hosted or item.kind
             yield Opaque(f"output[{item.index}]:{item.kind}")
 
     def _done(self, item: SeenItem, value: _Value) -> Iterator[Event]:
@@ -535,12 +540,20 @@ class StreamDecoder:
         if value.get("type") == "response.incomplete":
             response = response | {"status": "incomplete"}
         reason = reason_of(response, self._calls > 0)
+        if self._hosted and reason == "end" and not self._spoke():
+            yield from self._fault(said_nothing(self._hosted))
+            return
         self._report(response, reason)
         usage = response.get("usage")
         if isinstance(usage, dict):
-            yield Metered(from_responses(usage, response.get("service_tier")))
+            yield Metered(from_responses(usage, response.get("service_tier"), response.get("tool_usage")))
         self.ended = True
         yield Stop(reason or UNKNOWN)
+
+    def _spoke(self) -> bool:
+        """Whether the model said something, in a text or a refusal."""
+        parts = (part for item in self._items.values() for part in item.parts.items())
+        return any(seen.streamed and kind in ("text", "refusal") for (kind, _), seen in parts)
 
     def _report(self, response: _Value, reason: str) -> None:
         """Report members of the response that no other shape can express."""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from .. import jsontext, reasoning
+from ..dialect import OPEN, OPENAI
 from ..errors import Garbled, GatewayError
 from ..events import (
     Arguments,
@@ -45,7 +46,7 @@ from ..logprobs import spelt_out
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_responses
-from .envelope import error_event, failed, item_id, response_object
+from .envelope import failed, failure, item_id, response_object
 from .facts import IDS, NAME, REASONS
 from .own_tools import OWN, OwnTool
 
@@ -70,7 +71,8 @@ class _Shown(NamedTuple):
 
 
 _SUMMARY = _Shown("summary_index", "response.reasoning_summary_text", "response.reasoning_summary_part", "summary_text")
-_CONTENT = _Shown("content_index", "response.reasoning_text", "response.content_part", "reasoning_text")
+# reasoning that is no summary, by what a dialect calls its events
+_CONTENT = {name: _Shown("content_index", name, "response.content_part", "reasoning_text") for name in (OPENAI.thoughts, OPEN.thoughts)}
 
 
 @dataclass(slots=True)
@@ -143,8 +145,8 @@ class StreamEncoder:
         self._reply = reply
         request = reply.request
         self._logprobs = request.include_logprobs
-        self._shown = _CONTENT if request.summary is None else _SUMMARY
-        self._encrypted = request.include_encrypted
+        self._shown = _CONTENT[reply.dialect.thoughts] if request.summary is None else _SUMMARY
+        self._phases = reply.phases
         self._ids = AnswerIds(IDS)
         self._upstream_id = ""
         self._head: _Value | None = None
@@ -156,7 +158,7 @@ class StreamEncoder:
         self._calls: dict[int, _Call] = {}
         self._own_calls: dict[int, _Call] = {}
         self._unread: list[_Call] = []  # those that are over and cannot be read; only the answer's end tells whether they were cut
-        self._cut: _Call | None = None  # an ended free-text call; only the answer's end tells whether it is complete
+        self._cut: _Call | None = None  # a call that is over, of free text or broken JSON; only the answer's end tells if it is whole
         self._tools = 0
         # the hub's text part: its number, its start in the message's part, and its sources
         self._text_part = -1
@@ -262,13 +264,15 @@ class StreamEncoder:
 
     def _stop(self, event: Stop) -> None:
         if event.explanation and not self._refused:
+            if self._cut is not None:
+                self._close_call(self._cut, "completed")
             self._refusal(Refusal(event.explanation))
         status, why = REASONS[event.reason]
         for call in self._unread:
             self._leave_unread(call, status)
         if self._cut is not None:
             self._close_call(self._cut, status)
-        self._leave("completed" if event.reason == "refusal" else status)
+        self._leave("completed" if event.reason == "refusal" else status, "final_answer" if status == "completed" else "")
         self._unsaid = (list(self._out), self._sequence)
         self.response = self._whole(status, self._items)
         self.response["incomplete_details"] = {"reason": why} if why else None
@@ -305,8 +309,8 @@ class StreamEncoder:
         self._calls.clear()
         self._own_calls.clear()
         self._unread.clear()
-        self._emit("response.failed", response=self.response)
-        self._emit("error", **error_event(error))
+        for kind, members in failure(self._reply, self.response, error):
+            self._emit(kind, **members)
 
     def _so_far(self) -> list[_Value]:
         """The items of an answer that broke off: open items are incomplete."""
@@ -319,12 +323,12 @@ class StreamEncoder:
             items[call.index] = call.cut()
         return items
 
-    def _leave(self, status: str = "completed") -> None:
-        """Close the open message or reasoning item, if any."""
+    def _leave(self, status: str = "completed", phase: str = "commentary") -> None:
+        """Closes the open message or reasoning item. phase: of a message; what something follows is no final answer."""
         if self._thinking is not None:
             self._close_thinking(self._thinking)
         if self._message is not None:
-            self._close_message(self._message, status)
+            self._close_message(self._message, status, phase)
 
     # ---- messages ----
 
@@ -411,10 +415,11 @@ class StreamEncoder:
         message.kind = ""
         message.pieces, message.annotations, message.logprobs = [], [], []
 
-    def _close_message(self, message: _Message, status: str) -> None:
+    def _close_message(self, message: _Message, status: str, phase: str) -> None:
         self._close_part(message)
         self._message = None
-        self._done(message.index, message.item(status))
+        item = message.item(status)
+        self._done(message.index, item | {"phase": phase} if self._phases and phase else item)
 
     # ---- reasoning ----
 
@@ -441,7 +446,7 @@ class StreamEncoder:
         self._out.append(self._piece(thinking, event.text))
 
     def _announce_thinking(self, thinking: _Thinking) -> None:
-        members: _Value = {"summary": [], "content": []} if self._shown is _CONTENT else {"summary": []}
+        members: _Value = {"summary": []} if self._shown is _SUMMARY else {"summary": [], "content": []}
         thinking.index, thinking.id = self._announce("reasoning", **members)
 
     def _thinking_place(self, thinking: _Thinking) -> _Value:
@@ -501,7 +506,7 @@ class StreamEncoder:
         parts = [{"type": self._shown.kind, "text": text} for text in texts]
         item: _Value = {"id": thinking.id, "type": "reasoning", "summary": []}
         item["summary" if self._shown is _SUMMARY else "content"] = parts
-        sealed = self._sealed(thinking) if self._encrypted else None
+        sealed = self._sealed(thinking)
         if sealed is not None:
             item["encrypted_content"] = sealed
         return item | {"status": status}
@@ -573,13 +578,13 @@ class StreamEncoder:
         if call.own is not None:
             self._own_over(call, call.own)
             return
-        if call.key == "input":
-            self._cut = call
-            return
         text = "".join(call.pieces)
-        if not text.strip():  # without arguments; the official SDKs parse them as JSON
-            self._out.append(self._piece(call, "{}"))
-        self._close_call(call, "completed" if not text.strip() or _is_json(text) else "incomplete")
+        if call.key == "arguments" and not text.strip():  # no arguments at all; the official SDKs parse them as JSON
+            self._out.append(self._piece(call, text := "{}"))
+        if call.index == len(self._items) - 1 and (call.key == "input" or not _is_json(text)):
+            self._cut = call
+        else:  # also what something stands behind: only the last item of an answer can be incomplete
+            self._close_call(call, "completed")
 
     def _close_call(self, call: _Call, status: str) -> None:
         self._cut = None

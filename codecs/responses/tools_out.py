@@ -92,6 +92,7 @@ class ToolsWriter:
         elif choice.mode == "allowed":
             names = frozenset(choice.names)
             named = [self._reference(tool) for tool in self.tools if self._client_name(tool) in names]
+            self._map.allow(tool["name"] for tool in named if "name" in tool)
             self.choice = {"type": "allowed_tools", "mode": "required" if choice.required else "auto", "tools": named}
         else:
             self.choice = choice.mode

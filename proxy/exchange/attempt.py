@@ -31,6 +31,7 @@ from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
 from . import counting, upstream_error
+from .dialects import in_dialect
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
@@ -219,7 +220,7 @@ class Attempt:
             unsaid=self.unsaid,
             max_answer=exchange.services.config.limits.max_answer,
         )
-        return reply if exchange.turn is None else exchange.turn.adorn(reply)
+        return in_dialect(reply if exchange.turn is None else exchange.turn.adorn(reply), exchange, self.candidate)
 
     def _spliced(self) -> bytes:
         """The client's bytes with the model's value replaced, and what else was asked for."""
@@ -521,9 +522,10 @@ class Attempt:
         assert isinstance(lane, BytesLane | EventsLane)
         out = b"" if lane.ended else self._end(lane, fetch)
         self.usage, self.stop = lane.usage, lane.stop
-        if lane.error is not None and not self.committed:
+        if lane.error is not None:
             lane.error.message = upstream_error.without_key(self, lane.error.message.encode()).decode()
-            raise lane.error
+            if not self.committed:
+                raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
@@ -609,6 +611,9 @@ class Attempt:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
+            filled = shape.filled(value, self.reply) if self.reply.complete else value
+            if filled is not value:
+                value, body, self._rewritten = filled, jsontext.dumps(filled), EDITED
             if self.reply.echo_model is not None:
                 body = splice.replace_answer_model(body, shape.model_at, self.reply.echo_model)
                 self._rewritten = EDITED

@@ -37,6 +37,7 @@ from ..wire import headers as travel
 from . import counting
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
+from .dialects import in_dialect
 from .heartbeat import Heartbeat
 from .lessons import Taught
 from .operation import COMPACT, Operation
@@ -418,7 +419,8 @@ class Exchange:
         reply = Reply(request, request_id=self.request_id, nonce=self.nonce, created=int(time()), response_id=f"resp_{self.nonce}")
         if self.turn is not None:
             reply = self.turn.adorn(reply)
-        return self.speaks.framing.join(self.speaks.Encoder(reply).feed([ev.Fault(error)]))
+        reply = in_dialect(reply, self)
+        return self.speaks.framing.join(self.speaks.Encoder(reply).feed([ev.Fault(error)])) + reply.dialect.end
 
     async def charged(self) -> bool:
         """Whether a usage that a raw answer tells of is to be charged although its operation is free."""

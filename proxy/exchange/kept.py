@@ -60,7 +60,8 @@ class KeptLane(BytesLane):
             return b""
         kind = str(value.get("type") or name.decode("utf-8", "replace"))
         if isinstance(value.get("response"), dict):
-            self._head = value["response"] = own_answer(self._reply, value["response"])
+            response = responses.filled(value["response"], self._reply) if self._reply.complete else value["response"]
+            self._head = value["response"] = own_answer(self._reply, response)
         if self.observer.error is not None:
             self.break_off(self.observer.error)
             return b""
@@ -86,7 +87,7 @@ class KeptLane(BytesLane):
         if self.error is not None:
             return self.fail(self.error)
         assert self._last is not None
-        return self._numbered(*self._last)
+        return self._numbered(*self._last) + self._end
 
     def fail(self, error: errors.GatewayError) -> bytes:
         """The failure; instead of the end when that could not be kept."""
@@ -95,8 +96,8 @@ class KeptLane(BytesLane):
         self.break_off(error)
         head = self._head or responses.response_object(self._reply)
         self.response = responses.failed(head | {"output": self._items}, error)
-        told = self._numbered("response.failed", {"type": "response.failed", "response": self.response})
-        return told + self._numbered("error", {"type": "error", **responses.error_event(error)})
+        told = responses.failure(self._reply, self.response, error)
+        return b"".join(self._numbered(kind, {"type": kind, **members}) for kind, members in told) + self._end
 
 
 def storing_lane(turn: Turn, reply: Reply, candidate: Candidate, max_event: int) -> BytesLane | None:

@@ -20,7 +20,7 @@ from ...codecs import events as ev
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
-from ...codecs.sse import Splitter, is_whole
+from ...codecs.sse import Splitter, is_whole, safe_json
 from ...codecs.usage import Usage
 from ..memory.answers import response_id, response_in
 
@@ -34,6 +34,7 @@ _EVENT = re.compile(rb".*?(?>\r\n|\r|\n)(?>\r\n|\r|\n)|.+\Z", re.DOTALL)
 
 # the data of an event as it is on the wire, and what ends a response there
 _DATA = re.compile(rb"^data:[ ]?(.*)$", re.MULTILINE)
+_DONE = re.compile(rb"data:[ ]?\[DONE\]\s*")
 _TERMINAL = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
 
 _KEPT_OF_EVENT = 64  # bytes of memory that the piece of text of one event takes at least
@@ -57,9 +58,9 @@ class BytesLane:
     """The same shape on both sides: bytes go through as they came, an event when it is whole.
 
     So the client always stands between two events: whatever breaks, it can be told of it, and keep-alives fit in anywhere.
-    Two exceptions, each only when asked for: `model` is shown by the alias that the caller used, and a usage chunk that the
-    caller did not ask for is withheld. Then frames are looked at one by one; what is not touched keeps its bytes, and the lane is
-    called `edited`.
+    Three exceptions, each only when asked for: `model` is shown by the alias that the caller used, a usage chunk that the caller did
+    not ask for is withheld, and what shows the whole answer is given the members that it lacks. Then frames are looked at one by one;
+    what is not touched keeps its bytes, and the lane is called `edited`.
     """
 
     name = "bytes"
@@ -70,7 +71,8 @@ class BytesLane:
         self._shape = SHAPES[shape]
         self.observer: Observer = self._shape.Observer(reply)
         self._reply = reply
-        self._edits = withhold_usage or reply.echo_model is not None
+        self._end = reply.dialect.end
+        self._edits = withhold_usage or reply.echo_model is not None or reply.complete
         if self._edits:
             self.name = "edited"
         self._withhold_usage = withhold_usage
@@ -121,9 +123,11 @@ class BytesLane:
             chunk = self._whole(chunk)
         self._between = boundary and observer.content and self._reply.echo_model is None and not self.ended
         out = self._edited(chunk) if self._edits and chunk else chunk
-        if self.ended and out.endswith(b"\r\n\r"):
+        if not self.ended:
+            return out
+        if out.endswith(b"\r\n\r"):
             out += b"\n"  # its own other half would come when nothing is read any more
-        return out
+        return b"".join(event for event in events_of(out) if not _DONE.fullmatch(event)) if self._end else out
 
     def _whole(self, chunk: bytes) -> bytes:
         """The events that this read completes; the beginning of the next one waits for the rest of it."""
@@ -150,7 +154,7 @@ class BytesLane:
         return self._edited(before[:end]) if self._edits else before[:end]
 
     def _edited(self, whole: bytes) -> bytes:
-        if self._reply.echo_model is None:
+        if self._reply.echo_model is None and not self._reply.complete:
             bare = self.observer.bare
             if bare == self._bare:
                 return whole
@@ -164,12 +168,29 @@ class BytesLane:
         if self._withhold_usage and demand is not None and demand.told(event):
             return b""
         model, where = self._reply.echo_model, self._shape.stream_model_at
+        if self._reply.complete and b'"%b"' % where[0].encode() in event:
+            event = self._filled(event, where[0])
         if model is None or where[-1].encode() not in event:
             return event
         lines = event.splitlines(keepends=True)
         return b"".join(
             b"data:" + splice.replace_answer_model(line[5:], where, model) if line.startswith(b"data:") else line for line in lines
         )
+
+    def _filled(self, event: bytes, holder: str) -> bytes:
+        """An event that shows the answer, with every member of it. holder: where it stands in the event's data."""
+        match = _DATA.search(event)
+        if match is None:
+            return event
+        try:
+            value = jsontext.loads(match[1])
+        except ValueError:  # in several lines
+            return event
+        if not isinstance(value, dict) or not isinstance(shown := value.get(holder), dict):
+            return event
+        filled = self._shape.filled(shown, self._reply)
+        end = match.start(1) + len(match[1].rstrip(b"\r"))
+        return event if filled is shown else event[: match.start(1)] + safe_json(value | {holder: filled}) + event[end:]
 
     def finish(self, clean: bool) -> bytes:
         """The upstream's stream is over; without proof of completion that is a failure, however calmly it ended."""
@@ -197,9 +218,9 @@ class BytesLane:
     def close(self) -> bytes:
         """What ends the client's stream: nothing when the upstream said it itself."""
         if not self._owed or self.error is None:
-            return b""
+            return self._end
         self._reply.given = self.events
-        return self._shape.framing.join(self._shape.Encoder(self._reply).feed([ev.Fault(self.error)]))
+        return self._shape.framing.join(self._shape.Encoder(self._reply).feed([ev.Fault(self.error)])) + self._end
 
     def fail(self, error: errors.GatewayError) -> bytes:
         """What to write instead of `close` when the end could not be stored."""
@@ -290,6 +311,7 @@ class EventsLane:
     def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
         self._splitter = Splitter(max_event)
         self.decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
+        self._end = reply.dialect.end
         self._shape = SHAPES[client_shape]
         self.encoder: Encoder = self._shape.Encoder(reply)
         framing = self._shape.framing
@@ -379,11 +401,11 @@ class EventsLane:
     def close(self) -> bytes:
         """The answer's end, or the shape's own failure."""
         events: list[ev.Event] = [ev.Fault(self.error)] if self.error is not None else self._closing
-        return self._shape.framing.join(self.encoder.feed(events))
+        return self._shape.framing.join(self.encoder.feed(events)) + self._end
 
     def fail(self, error: errors.GatewayError) -> bytes:
         """What to write instead of what `close` gave, when the answer could not be stored."""
-        return self._shape.framing.join(cast(StatefulEncoder, self.encoder).fail(error))
+        return self._shape.framing.join(cast(StatefulEncoder, self.encoder).fail(error)) + self._end
 
     def keep_alive(self) -> bytes:
         """What a silent stream is kept alive with; b"" after its end."""

@@ -10,7 +10,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..keys.cost import cost
+from ..keys.cost import complete, cost
 from ..routing.router import Candidate, described
 from ..telemetry import log as journal
 from ..telemetry.account import LEFT, LONGEST_MODEL, Account, Call, Target, error_kind, failure
@@ -97,7 +97,9 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         None if attempt.lane is None else attempt.lane.events,
         usage,
         None if usage is None or price is None else cost(usage, price),
+        usage is None or price is None or complete(usage, price),
         attempt.stop,
+        attempt.unsaid.category,
         ledger.names(ledger.dropped, exchange.scan.value) if ledger.dropped else [],
         ledger.names(ledger.adapted, exchange.scan.value) if ledger.adapted else [],
         attempt.unsaid.labels,

@@ -11,8 +11,10 @@ import hmac
 from hashlib import sha256
 
 from ...codecs import errors
-from ...conf.model import AccessKey
+from ...conf.model import AccessKey, Responses
 from ...conf.providers import fits
+
+_UNSAID = Responses()
 
 
 class Access:
@@ -51,6 +53,11 @@ class Access:
         """Whether the key `name` may use this model."""
         key = self._by_name.get(name)
         return key is None or fits(model, key.models)
+
+    def responses(self, name: str) -> Responses:
+        """What the key `name` says of its answers' form."""
+        key = self._by_name.get(name)
+        return _UNSAID if key is None else key.responses
 
     def restricted(self, name: str) -> bool:
         """Whether there are models that the key `name` may not use."""

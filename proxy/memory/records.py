@@ -87,9 +87,9 @@ class Record:
         """The items of this response that precede the input of a request that continues it."""
         return self.input + (self.output if self.status not in ("failed", "cancelled") else [])
 
-    def shown(self, encrypted: bool = False) -> Item:
-        """The response object as callers see it. encrypted: include the encrypted content of reasoning."""
-        return self.response | {"output": [_sealed(item) if encrypted else public(item) for item in self.output]}
+    def shown(self) -> Item:
+        """The response object as callers see it."""
+        return self.response | {"output": [_sealed(item) for item in self.output]}
 
 
 @dataclass(slots=True)
@@ -124,10 +124,11 @@ def public(item: Item) -> Item:
 
 
 def _sealed(item: Item) -> Item:
-    blocks = item.get("dragoman_blocks")
-    if not blocks or item.get("encrypted_content"):
+    """The item as callers see it. Of reasoning only what is inside of its envelope is stored."""
+    blocks, text, domain = item.get("dragoman_blocks"), item.get("dragoman_text"), item.get("dragoman_domain", "")
+    if item.get("encrypted_content") or not (blocks or text):
         return public(item)
-    return public(item) | {"encrypted_content": reasoning.seal_blocks(item.get("dragoman_domain", ""), blocks)}
+    return public(item) | {"encrypted_content": reasoning.seal_blocks(domain, blocks) if blocks else reasoning.seal_text(domain, text)}
 
 
 def named(items: Iterable[Any], nonce: str, start: int = 0) -> list[Item]:
@@ -152,7 +153,7 @@ def continued(parent: Record) -> dict[str, Any]:
 
 def listed(item: Item) -> Item:
     """An input item as list endpoints show it: with its content as parts, and a status."""
-    item = public(item)
+    item = _sealed(item)
     if item.get("type") == "message":
         content = item.get("content")
         if isinstance(content, str):

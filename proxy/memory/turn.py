@@ -368,6 +368,8 @@ def _private(item: Item, raw: Any, candidate: Candidate | None) -> Item:
     if item.get("type") != "reasoning" or candidate is None:
         return item
     own = {"dragoman_domain": candidate.domain}
+    if raw:
+        item = {key: value for key, value in item.items() if key != "encrypted_content"}
     if isinstance(raw, str):
         return item | own | {"dragoman_text": raw}
     if raw and raw[0].get("type") == "reasoning":  # from a responses upstream

@@ -60,7 +60,9 @@ class Call(NamedTuple):
     events: int | None  # of the upstream's stream; None when it did not stream
     usage: Usage | None
     cost: float | None  # USD; None when the tokens or the price are unknown
+    cost_complete: bool  # nothing was used that the price says nothing of
     stop: str | None
+    category: str  # of a refusal, in the provider's word; "" when it gave none
     dropped: list[str]  # entries of the headers of the same names
     adapted: list[str]
     response_dropped: list[str]

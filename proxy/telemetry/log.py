@@ -67,10 +67,18 @@ def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
     usage = last.usage
     if usage is not None:
         found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
+        if usage.tools:
+            found["tools"] = usage.tools
+        if usage.fast:
+            found["fast"] = True
     if last.cost is not None:
         found["cost"] = round(last.cost, 9)
+        if not last.cost_complete:
+            found["cost_incomplete"] = True
     if last.stop is not None:
         found["stop"] = last.stop
+    if last.category:
+        found["stop_category"] = last.category
     if last.dropped:
         found["dropped"] = last.dropped[:NAMES]
     if last.adapted:

@@ -82,6 +82,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/exchange/attempt.py:_IMAGE": ("search", [('"type"', " ", "x"), ("", '"type" ', ""), ("", '"type":', "")]),
     "proxy/exchange/demo.py:_WORD": ("findall", [("", "a ", ""), ("a", " ", "")]),
     "proxy/exchange/lanes.py:_DATA": ("findall", [("", "data:\n", ""), ("data:", " ", "")]),
+    "proxy/exchange/lanes.py:_DONE": ("fullmatch", [("data: [DONE]", "\n", "x"), ("data:[DONE]", " ", "")]),
     "proxy/exchange/lanes.py:_TERMINAL": ("search", [('"type"', " ", "x"), ("", '"type" : ', "")]),
     "proxy/exchange/lanes.py:_EVENT": ("findall", [("", "a\n", ""), ("", "a\r\n", "")]),
     "codecs/chat/shape.py:_NO_CHOICES": ("search", [('"choices"', " ", "x"), ('"choices":[', " ", "x"), ("", '"choices":[', "")]),

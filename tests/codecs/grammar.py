@@ -117,12 +117,20 @@ _TERMINAL = {"response.completed": "done", "response.incomplete": "done", "respo
 
 
 def responses(data: bytes) -> str:
-    events = [value for _, value in events_of(data)]
-    for number, (name, value) in enumerate(events_of(data)):
+    """In either dialect: [DONE] stands at the end of all answers of the one, and the error before the failed response."""
+    named = events_of(data)
+    is_open = named[-1] == ("", "[DONE]")
+    if is_open:
+        named.pop()
+    events = [value for _, value in named]
+    for number, (name, value) in enumerate(named):
         assert name == value["type"]
         assert value["sequence_number"] == number
-    if events[-1]["type"] == "error":
-        error = events.pop()
+    kinds = [value["type"] for value in events]
+    assert "response.reasoning_text.delta" not in kinds if is_open else "response.reasoning.delta" not in kinds
+    if "error" in kinds:
+        assert len(kinds) == 1 or kinds[-2:] == (["error", "response.failed"] if is_open else ["response.failed", "error"])
+        error = events.pop(kinds.index("error"))
         assert error["message"] == error["error"]["message"]
         if not events:  # it broke before it began
             return "error"
@@ -141,6 +149,9 @@ def responses(data: bytes) -> str:
         assert not items.open
         assert response["output"] == [items.done[index] for index in sorted(items.done)]
         assert sorted(items.done) == list(range(len(items.done)))
+        incomplete = [index for index, item in items.done.items() if item.get("status") == "incomplete"]
+        assert incomplete in ([], [len(items.done) - 1])
+        assert not incomplete or response["status"] == "incomplete"
     return end
 
 

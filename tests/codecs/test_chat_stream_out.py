@@ -476,7 +476,7 @@ def test_functions_of_old_get_the_first_call_only() -> None:
         (text(0, "a"), ev.Stop("stop_sequence", "X"), "a", None, "stop"),
         (text(0, "a"), ev.Stop("length"), "a", None, "length"),
         (text(0, "a"), ev.Stop("context"), "a", None, "length"),
-        (text(0, "a"), ev.Stop("pause"), "a", None, "stop"),
+        (text(0, "a"), ev.Stop("pause"), "a", None, "length"),
         (text(0, "a"), ev.Stop("filter"), "a", None, "content_filter"),
         (text(0, "I can"), ev.Stop("refusal", None, "no"), "I can", "no", "content_filter"),
         (text(0, "a"), ev.Stop("refusal"), "a", None, "content_filter"),

@@ -257,7 +257,6 @@ SAID: list[tuple[str, JSON, str]] = [
     ("responses", {"tools": [FUNCTION | {"allowed_callers": ["programmatic"]}]}, "tools[*].allowed_callers"),
     ("responses", {"tools": [FUNCTION | {"output_schema": {"type": "object"}}]}, "tools[*].output_schema"),
     ("responses", {"tools": [FUNCTION | {"defer_loading": True}]}, "tools[*].defer_loading"),
-    ("responses", {"input": [{"role": "assistant", "phase": "commentary", "content": "a"}, HI]}, "input[*].phase"),
     ("responses", {"input": [HI, {"type": "agent_message", "author": "/a", "content": []}]}, "input[*]:agent_message"),
     ("messages", {"tools": [TOOL | {"defer_loading": True}]}, "tools[*].defer_loading"),
     ("messages", {"tools": [TOOL | {"allowed_callers": ["code_execution_20260521"]}]}, "tools[*].allowed_callers"),

@@ -137,8 +137,40 @@ def test_the_log_of_a_carried_answer_says_it_too(upstream: str, word: str, stop:
 
 
 @pytest.mark.parametrize("caller", ["chat", "responses"])
-def test_a_pause_is_reported(caller: str) -> None:
-    assert told("messages", caller, message("pause_turn")) == (ENDS["done"][caller], ["stop_reason:pause_turn"])
+def test_a_pause_is_no_end(caller: str) -> None:
+    """There is more to come, and a caller of another API has no way to ask for it."""
+    assert told("messages", caller, message("pause_turn")) == (ENDS["length"][caller], ["stop_reason:pause_turn"])
+    assert told("messages", caller, message("pause_turn", content=[]))[0] == "failed"
+
+
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "s"}
+HOSTED = [
+    ("messages", message("end_turn", content=[{"type": "mcp_tool_listing", "tools": []}])),
+    ("messages", message("end_turn", content=[THOUGHT, {"type": "container_upload", "file_id": "f"}])),
+    ("messages", message("pause_turn", content=[{"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}])),
+    *(
+        ("responses", response("completed") | {"output": [{"type": "reasoning", "id": "rs_1", "summary": []}, {"type": kind, "id": "i_1"}]})
+        for kind in ("shell_call", "apply_patch_call", "tool_search_call", "program", "program_output", "mcp_approval_request")
+    ),
+]
+
+
+@pytest.mark.parametrize("caller", SHAPES)
+@pytest.mark.parametrize(("upstream", "body"), HOSTED)
+def test_an_answer_of_which_nothing_can_be_told_is_no_empty_one(caller: str, upstream: str, body: dict[str, Any]) -> None:
+    if caller != upstream:
+        assert told(upstream, caller, body)[0] == "failed"
+        words = [{"type": "text", "text": "a"}] if upstream == "messages" else response("completed")["output"]
+        key = "content" if upstream == "messages" else "output"
+        end, labels = told(upstream, caller, body | {key: [*body[key], *words]})
+        assert end == ENDS["length" if body.get("stop_reason") == "pause_turn" else "done"][caller]
+        assert labels
+
+
+@pytest.mark.parametrize("caller", ["chat", "responses"])
+def test_an_empty_answer_is_one_where_nothing_else_was_there(caller: str) -> None:
+    assert told("messages", caller, message("end_turn", content=[])) == (ENDS["done"][caller], [])
+    assert told("messages", caller, message("max_tokens", content=[{"type": "mcp_tool_listing"}]))[0] == ENDS["length"][caller]
 
 
 SHINY = {"id": "call_1", "type": "shiny", "shiny": {"name": "f", "input": "x"}}
@@ -175,7 +207,7 @@ def test_the_same_in_a_stream() -> None:
     result = {"type": "code_execution_tool_result", "tool_use_id": "srvtoolu_1", "content": {}}
     decoder = SHAPES["messages"].Decoder(Reply(Request("chat", "m", {})))
     values: list[dict[str, Any]] = [{"type": "message_start", "message": {"id": "msg_1", "content": []}}]
-    for index, block in enumerate([SERVER, call, result]):
+    for index, block in enumerate([SERVER, call, result, {"type": "text", "text": "a"}]):
         values += [{"type": "content_block_start", "index": index, "content_block": block}, {"type": "content_block_stop", "index": index}]
     values += [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
     events = [event for value in values for event in decoder.feed((b"", json.dumps(value).encode()))]

@@ -193,7 +193,6 @@ def test_a_whole_answer_is_the_same_events() -> None:
         ("stop_sequence", {"stop_sequence": 7}, ev.Stop("stop_sequence")),
         ("end_turn", {"stop_sequence": "END"}, ev.Stop("end")),
         ("tool_use", {}, ev.Stop("end")),  # there is no call
-        ("pause_turn", {}, ev.Stop("pause")),
         ("refusal", {}, ev.Stop("refusal")),
         ("refusal", {"stop_details": {"type": "refusal", "explanation": "no"}}, ev.Stop("refusal", None, "no")),
         ("refusal", {"stop_details": {"type": "refusal", "explanation": None}}, ev.Stop("refusal")),

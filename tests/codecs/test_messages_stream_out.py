@@ -480,5 +480,8 @@ def test_streamed_and_collected_are_one_answer(events: list[ev.Event]) -> None:
     # and it can be read again
     again = messages.decode_response(body, reply())
     machine.check(again)
+    if isinstance(again[-1], ev.Fault):  # it says nothing
+        assert not {"text", "tool_use"} & {block["type"] for block in body["content"]}
+        return
     repeated = collect(again)
     assert repeated["content"] == body["content"]

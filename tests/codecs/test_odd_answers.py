@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from dragoman.codecs.chat.errors_in import decode_error
+from dragoman.codecs.chat.errors_in import decode_error, error_of
 from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
+from dragoman.codecs.responses import failed as failed_response
 
 from .chatting import chunk, cited, finished, says
 
@@ -338,7 +339,35 @@ def test_a_failed_response(code: str, kind: str) -> None:
         assert heard.error.openai()["code"] == code
 
 
-def test_the_code_of_anthropics_details() -> None:
-    error = {"type": "invalid_request_error", "message": "No.", "details": {"error_code": "tool_name_conflict"}}
-    body = json.dumps({"type": "error", "error": error}).encode()
-    assert decode_error(400, body).openai()["code"] == "tool_name_conflict"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "tool_name_conflict", "tool_reference_unresolved", "available_tools_limit_exceeded", "compaction_not_supported", "thread_expired",
+        "image_dimensions_too_large", "of_tomorrow",
+    ],
+)  # fmt: skip
+def test_the_code_of_anthropics_details(code: str) -> None:
+    """Before the answer and within it, to callers of every API."""
+    error = {"type": "invalid_request_error", "message": "No.", "details": {"error_code": code}}
+    body = {"type": "error", "error": error}
+    for read in (decode_error(400, json.dumps(body).encode()), error_of(body)):
+        assert read.openai()["code"] == code
+        assert [read.http_status(shape) for shape in SHAPES] == [400] * len(SHAPES)
+    assert failed_response({}, error_of(body))["error"] == {"code": code, "message": "No."}
+
+
+def test_what_a_response_says_of_its_failure() -> None:
+    """Its own words stay: what it is about, and what may be done."""
+    said = {
+        "code": "misalignment_policy_violation",
+        "message": "No.",
+        "type": "invalid_request_error",
+        "param": "input",
+        "misalignment": {"a": 1},
+    }
+    heard = Heard("responses", "messages", {"id": "r", "object": "response", "status": "failed", "output": [], "error": said})
+    assert heard.error is not None
+    assert (heard.error.param, heard.error.openai()["type"]) == ("input", "invalid_request_error")
+    assert failed_response({"error": said}, heard.error)["error"] == said
+    told = {"code": "misalignment_policy_violation", "message": "No.", "type": "invalid_request_error", "param": "input"}
+    assert failed_response({"error": None}, heard.error)["error"] == told

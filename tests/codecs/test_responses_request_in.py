@@ -400,19 +400,19 @@ def test_settings(fields: dict[str, Any], wanted: dict[str, Any], lost: list[str
 
 
 @pytest.mark.parametrize(
-    ("fields", "summary", "encrypted"),
+    ("fields", "summary"),
     [
-        ({}, None, False),
-        ({"store": False}, None, True),
-        ({"store": True, "include": ["reasoning.encrypted_content"]}, None, True),
-        ({"reasoning": {"summary": "concise"}}, "concise", False),
-        ({"reasoning": {"generate_summary": "auto", "summary": None}}, "auto", False),
-        ({"reasoning": {"summary": "none"}}, None, False),
+        ({}, None),
+        ({"include": ["reasoning.encrypted_content"]}, None),
+        ({"reasoning": {"summary": "concise"}}, "concise"),
+        ({"reasoning": {"generate_summary": "auto", "summary": None}}, "auto"),
+        ({"reasoning": {"summary": "none"}}, None),
     ],
 )
-def test_what_an_answer_shows(fields: dict[str, Any], summary: str | None, encrypted: bool) -> None:
+def test_what_an_answer_shows(fields: dict[str, Any], summary: str | None) -> None:
     request = decode(**fields)
-    assert (request.summary, request.include_encrypted) == (summary, encrypted)
+    assert request.summary == summary
+    assert request.ledger.dropped == []
 
 
 def test_stream_and_model() -> None:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from dragoman.codecs import chat, errors, machine, reasoning, responses, sse
 from dragoman.codecs import events as ev
+from dragoman.codecs.dialect import OPEN, OPENAI, Dialect
 from dragoman.codecs.ids import digest
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
@@ -34,7 +35,6 @@ EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 def reply(upstream: str = "chat", **body: Any) -> Reply:
     request = Request("responses", "asked", {"model": "asked", "input": "q"} | body)
     request.summary = body.get("reasoning", {}).get("summary")
-    request.include_encrypted = body.get("store") is False
     request.include_logprobs = "include" in body
     return Reply(request, domain="ant", upstream=upstream, nonce="0" * 32, created=9, completed=11, response_id="resp_1")
 
@@ -229,7 +229,7 @@ def test_the_stream_of_a_chat_upstream() -> None:
     ]  # fmt: skip
     first, second = called(2, "call_1", "f", '{"a":', "1}"), called(3, "call_2", "g", '{"b":2}')
     assert between(reply(), *events, reason="tool") == [
-        *reasoned(0, ["pl", "an"], kind="content"),
+        *reasoned(0, ["pl", "an"], kind="content", encrypted_content=reasoning.seal_text("ant", "plan")),
         *said(1, "Hi"),
         first[0], second[0], first[1], second[1], *first[2:], *second[2:],
     ]  # fmt: skip
@@ -384,27 +384,29 @@ SUMMARY = {"reasoning": {"summary": "auto"}}
 
 
 def test_runs_of_thinking_share_an_item() -> None:
-    assert between(reply("messages", **SUMMARY), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"])
+    """With what seals them in it, whether the answer is stored or not."""
     sealed = {"encrypted_content": reasoning.seal_blocks("ant", ALL_BLOCKS)}
-    assert between(reply("messages", **SUMMARY, store=False), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], **sealed)
+    for store in (True, False):
+        assert between(reply("messages", **SUMMARY, store=store), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], **sealed)
 
 
 def test_who_asked_for_no_summary_gets_content() -> None:
-    assert between(reply("messages"), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], kind="content")
     sealed = {"encrypted_content": reasoning.seal_blocks("ant", ALL_BLOCKS)}
-    assert between(reply("messages", store=False), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], kind="content", **sealed)
+    assert between(reply("messages"), *THOUGHT, *MORE) == reasoned(0, ["a"], ["b"], kind="content", **sealed)
 
 
 def test_reasoning_without_text_is_an_item() -> None:
     """As its provider's blocks are: the next turn needs them at this place."""
     only: list[ev.Event] = [ev.ReasoningStart(0), ev.Seal(0, "redacted", "R"), ev.PartStop(0)]
-    assert between(reply("messages"), *only) == reasoned(0, kind="content")
-    assert between(reply("messages", **SUMMARY), *only) == reasoned(0)
+    sealed = {"encrypted_content": reasoning.seal_blocks("ant", ALL_BLOCKS[1:2])}
+    assert between(reply("messages"), *only) == reasoned(0, kind="content", **sealed)
+    assert between(reply("messages", **SUMMARY), *only) == reasoned(0, **sealed)
 
 
 def test_the_open_text_of_a_chat_model() -> None:
-    assert between(reply(), *THOUGHT[:2], ev.PartStop(0)) == reasoned(0, ["a"], kind="content")
-    assert between(reply(**SUMMARY), *THOUGHT[:2], ev.PartStop(0)) == reasoned(0, ["a"])
+    sealed = {"encrypted_content": reasoning.seal_text("ant", "a")}
+    assert between(reply(), *THOUGHT[:2], ev.PartStop(0)) == reasoned(0, ["a"], kind="content", **sealed)
+    assert between(reply(**SUMMARY), *THOUGHT[:2], ev.PartStop(0)) == reasoned(0, ["a"], **sealed)
     assert between(reply(), ev.ReasoningStart(0), ev.PartStop(0)) == []
 
 
@@ -531,7 +533,7 @@ def test_free_text_out_of_a_chat_upstreams_function() -> None:
         ("end", "completed", None, "completed"),
         ("stop_sequence", "completed", None, "completed"),
         ("tool", "completed", None, "completed"),
-        ("pause", "completed", None, "completed"),
+        ("pause", "incomplete", "max_output_tokens", "incomplete"),
         ("length", "incomplete", "max_output_tokens", "incomplete"),
         ("context", "incomplete", "max_output_tokens", "incomplete"),
         ("filter", "incomplete", "content_filter", "incomplete"),
@@ -586,6 +588,10 @@ def test_a_fault_is_told_twice_and_is_the_end() -> None:
         (errors.Answered("x", kind="rate_limit"), "rate_limit_exceeded"),
         (errors.Answered("x", kind="context_too_long"), "context_length_exceeded"),
         (errors.Answered("x", kind="billing"), "insufficient_quota"),
+        (errors.Answered("x", kind="content_policy", code="bio_policy"), "bio_policy"),
+        (errors.Answered("x", kind="bad_request", code="tool_name_conflict"), "tool_name_conflict"),
+        (errors.Answered("x", kind="bad_request"), "invalid_prompt"),
+        (errors.Answered("x", kind="server", code="of_tomorrow"), "server_error"),
     ],
 )
 def test_a_fault_before_the_beginning(error: errors.GatewayError, code: str) -> None:
@@ -659,6 +665,44 @@ def test_what_was_written_is_read_again(events: list[ev.Event], asked: dict[str,
     for again in (streamed, whole):
         machine.check(again)
         assert contents(collect(told, again)) == contents(body)
+
+
+@settings(max_examples=100, deadline=None)
+@given(eventful(), _ASKED)
+def test_the_dialects_differ_in_names_alone(events: list[ev.Event], asked: dict[str, Any]) -> None:
+    usual, told = reply(**asked), reply(**asked)
+    told.dialect = OPEN
+    out = Wire("responses", told).feed(events)
+    GRAMMARS["responses"](out + OPEN.end)
+    for step in (b"delta", b"done"):
+        out = out.replace(b"response.reasoning." + step, b"response.reasoning_text." + step)
+    assert out == Wire("responses", usual).feed(events)
+
+
+@pytest.mark.parametrize("dialect", [OPENAI, OPEN])
+@pytest.mark.parametrize("asked", [{}, SUMMARY])
+def test_what_a_stream_has_said_so_far(dialect: Dialect, asked: dict[str, Any]) -> None:
+    """Of every event on: what is over is whole, what is open has its pieces."""
+    told = reply(**asked)
+    told.dialect = dialect
+    wire, snapshot, seen = Wire("responses", told), responses.Snapshot(), []
+    for event in EVERYTHING[:-1]:
+        frames = [sse.event_frame(name, data) for name, data in sse.Splitter().feed(wire.feed([event]))]
+        snapshot.feed(frame.rstrip(b"\n") for frame in frames)
+        seen.append([str(part) for part in snapshot.output])
+    assert any("plan" in part for part in seen[2])
+    final = collect(told, EVERYTHING)
+    assert snapshot.output == final["output"]
+
+
+def test_a_failure_in_the_other_dialect() -> None:
+    told = reply()
+    told.dialect = OPEN
+    out = Wire("responses", told).feed([*BROKEN, ev.Fault(errors.Truncated("It broke."))])
+    assert GRAMMARS["responses"](out + OPEN.end) == "error"
+    values = [orjson.loads(data) for _, data in sse.Splitter().feed(out)]
+    assert [value["type"] for value in values[-2:]] == ["error", "response.failed"]
+    assert [value["sequence_number"] for value in values] == list(range(len(values)))
 
 
 def contents(body: dict[str, Any]) -> Any:

@@ -87,3 +87,28 @@ def test_a_compaction_counts_in_its_iterations_only() -> None:
     usage = counting.from_messages({"input_tokens": 0, "output_tokens": 0, "iterations": iterations})
     assert (usage.input, usage.output) == (1000, 55)
     assert counting.from_messages(START | {"iterations": iterations}).input == 24
+
+
+def test_what_the_providers_own_tools_did() -> None:
+    given = {"input_tokens": 1, "output_tokens": 1, "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 0}, "speed": "fast"}
+    usage = counting.from_messages(given)
+    assert (usage.tools, usage.fast) == ({"web_search": 2}, True)
+    tools = {"web_search": {"num_requests": 3}, "image_gen": {"total_tokens": 40, "input_tokens": 10}, "of_tomorrow": {"a": 1}}
+    usage = counting.from_responses({"input_tokens": 1, "output_tokens": 1}, None, tools)
+    assert (usage.tools, usage.fast) == ({"web_search": 3, "image_tokens": 40}, False)
+    for odd in (None, 5, [], {"web_search": 7}, {"web_search": {"num_requests": -1}}):
+        assert counting.from_responses({"input_tokens": 1}, None, odd).tools is None
+        assert counting.from_messages({"input_tokens": 1, "server_tool_use": odd}).tools is None
+
+
+def test_lifetimes_are_told_where_they_are_known() -> None:
+    """Also that nothing stays for long."""
+    given = {"input_tokens": 1, "cache_creation_input_tokens": 5, "output_tokens": 1}
+    short = {"cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 0}}
+    usage = counting.from_messages(given | short)
+    assert counting.to_messages(usage)["cache_creation"] == short["cache_creation"]
+    details = counting.to_responses(usage)["input_tokens_details"]
+    assert details["cache_write_tokens_details"] == {"ttl_30m_tokens": 5, "ttl_12h_tokens": 0}
+    unknown = counting.from_messages(given)
+    assert "cache_creation" not in counting.to_messages(unknown)
+    assert "cache_write_tokens_details" not in counting.to_responses(unknown)["input_tokens_details"]

@@ -43,7 +43,7 @@ def recited(shape: str, events: list[ev.Event]) -> tuple[bytes, Any]:
     events = as_a_whole_says_it(events) if shape == "chat" else events
 
     def reply() -> Reply:
-        return Reply(Asked(shape, "m", {}, include_usage=True, include_encrypted=True, summary="auto"), response_id="resp_up", created=7)
+        return Reply(Asked(shape, "m", {}, include_usage=True, summary="auto"), response_id="resp_up", created=7)
 
     collector = CODECS[shape].Collector(reply())
     collector.feed(events)

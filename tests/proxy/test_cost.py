@@ -7,7 +7,7 @@ import pytest
 from dragoman.codecs.usage import Usage
 from dragoman.conf.model import Price
 from dragoman.conf.providers import list_prices, price_of
-from dragoman.proxy.keys.cost import cost
+from dragoman.proxy.keys.cost import complete, cost
 
 PRICE = Price("m", input=2.0, output=10.0, cached_input=0.2, cache_write=2.5)
 
@@ -39,3 +39,35 @@ def test_list_prices_find_their_model() -> None:
     assert price is not None
     assert (price.input, price.output, price.cached_input, price.cache_write) == (3, 15, 0.3, 3.75)
     assert price_of(list_prices(), "local", "qwen3-coder") is None
+
+
+FULL = Price("m", input=2.0, output=10.0, cached_input=0.2, cache_write=2.5, cache_write_1h=4.0, web_search=10.0, fast=6.0)
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd", "bare", "whole"),
+    [
+        (Usage(input=1_000_000, cache_write=1_000_000, cache_write_long=400_000), 0.6 * 2.5 + 0.4 * 4, 2.5, True),
+        (Usage(input=10, cache_write=10, cache_write_long=20), 10 * 4 / 1e6, 10 * 2.5 / 1e6, True),  # no more than was written
+        (Usage(input=1_000_000, output=1_000_000, fast=True), 72.0, 12.0, False),
+        (Usage(input=1_000_000, tools={"web_search": 3}), 2.03, 2.0, False),
+        (Usage(input=1_000_000, fast=True, tools={"web_search": 1000, "web_fetch": 5}), 22.0, 2.0, False),
+        (Usage(input=1_000_000, tools={"web_fetch": 5}), 2.0, 2.0, True),
+    ],
+)
+def test_prices_of_their_own(usage: Usage, usd: float, bare: float, whole: bool) -> None:
+    """usd: with prices of everything. bare: without; and whether that is all of it."""
+    assert (cost(usage, FULL), complete(usage, FULL)) == (pytest.approx(usd), True)
+    assert (cost(usage, PRICE), complete(usage, PRICE)) == (pytest.approx(bare), whole)
+
+
+def test_images_have_no_price() -> None:
+    assert not complete(Usage(tools={"image_tokens": 1}), FULL)
+
+
+def test_the_list_knows_long_caches_and_searches() -> None:
+    claude = [price for price in list_prices() if price.pattern.startswith("claude")]
+    assert claude
+    for price in claude:
+        assert price.cache_write_1h == pytest.approx(2 * price.input)
+        assert price.web_search == 10

@@ -1,0 +1,75 @@
+"""What the log line says of an answer besides its tokens: what was used apart, whether the cost is all of it, why it was refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ..scripted import Provider
+from .inside import Inside, inside_once
+from .upstreams import RESPONSE_USAGE, Answer, message, response, said, spoken
+
+JSON = dict[str, Any]
+
+CONFIG = """\
+listeners: [{type: model, address: 127.0.0.1}]
+prices:
+  "bare/*": {input: 1, output: 2}
+  "full/*": {input: 1, output: 2, cache_write: 3, cache_write_1h: 4, web_search: 10, fast: 6}
+model_providers:
+  - {model: bare/*, base_url: UPSTREAM/v1, access_key: sk-upstream, provider_interface: INTERFACE, apis: [API]}
+  - {model: full/*, base_url: UPSTREAM/v1, access_key: sk-upstream, provider_interface: INTERFACE, apis: [API]}
+"""
+USAGE = {"input_tokens": 1_000_000, "output_tokens": 0}
+SEARCHED = message(said("Hi"), usage=USAGE | {"server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1}})
+FAST = message(said("Hi"), usage=USAGE | {"speed": "fast"})
+WRITTEN = {"cache_creation_input_tokens": 1_000_000, "cache_creation": {"ephemeral_1h_input_tokens": 1_000_000}}
+LONG = message(said("Hi"), usage=WRITTEN | {"input_tokens": 0, "output_tokens": 0})
+REFUSED = message(said("No"), stop="refusal", usage=USAGE, details={"type": "refusal", "category": "cyber", "explanation": None})
+WORDY = message(said("No"), stop="refusal", usage=USAGE, details={"type": "refusal", "category": "as you said: x", "explanation": None})
+HOSTED = response(spoken("Hi"), usage=RESPONSE_USAGE | {"input_tokens": 1_000_000, "output_tokens": 0, "total_tokens": 1_000_000})
+HOSTED.whole["tool_usage"] = {"web_search": {"num_requests": 4}, "image_gen": {"total_tokens": 0}}
+
+
+async def line(answer: Answer, api: str, model: str, shape: str, streamed: bool) -> JSON:
+    config = CONFIG.replace("API", api).replace("INTERFACE", "anthropic" if api == "messages" else "openai")
+    with Provider(lambda asked: answer.steps(streamed)) as provider:
+        async with Inside(config, provider) as gateway:
+            async with gateway.ask(shape, f"{model}/m", stream=streamed) as caller:
+                _, headers = await caller.head()
+                await caller.body(headers)
+            await gateway.until(lambda: gateway.lines)
+            return gateway.lines[0]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("shape", ["messages", "chat"])
+@pytest.mark.parametrize(
+    ("answer", "said_of_it", "bare", "full"),
+    [
+        (message(said("Hi"), usage=USAGE), {}, 1.0, 1.0),
+        (SEARCHED, {"tools": {"web_search": 2, "web_fetch": 1}}, (1.0,), 1.02),
+        (FAST, {"fast": True}, (1.0,), 6.0),
+        (LONG, {}, 1.0, 4.0),
+        (REFUSED, {"stop_category": "cyber"}, 1.0, 1.0),
+        (WORDY, {}, 1.0, 1.0),  # what may repeat a prompt is not logged
+    ],
+)
+@inside_once
+async def test_a_messages_upstream(answer: Answer, said_of_it: JSON, bare: Any, full: float, shape: str, streamed: bool) -> None:
+    """bare: the cost where there are no prices but tokens'; in a tuple: it is not all of it."""
+    for model, cost in (("bare", bare), ("full", full)):
+        told = await line(answer, "messages", model, shape, streamed)
+        assert {key: told[key] for key in ("tools", "fast", "stop_category") if key in told} == said_of_it
+        assert told["cost"] == pytest.approx(cost[0] if isinstance(cost, tuple) else cost, abs=1e-4)
+        assert told.get("cost_incomplete", False) is isinstance(cost, tuple)
+
+
+@pytest.mark.parametrize("shape", ["responses", "messages"])
+@inside_once
+async def test_a_responses_upstream(shape: str) -> None:
+    told = await line(HOSTED, "responses", "full", shape, False)
+    assert told["tools"] == {"web_search": 4}
+    assert told["cost"] == pytest.approx(1.04)
+    assert "cost_incomplete" in await line(HOSTED, "responses", "bare", shape, False)
