@@ -92,6 +92,7 @@ class Capabilities:
 
     r_stateful: bool = True
     r_min_output_tokens: int = 16
+    r_tools: tuple[str, ...] = ()  # the types of tools that callers of the same API may send; empty: all
     r_encrypted_reasoning: bool = True
     r_summaries: bool = True
     r_input_tokens: bool = True

@@ -46,7 +46,13 @@ def _tool_type(value: Any) -> str:
 
 # readers by the type of a flag, and by name where the type does not determine the reader
 _BY_TYPE: dict[Any, read.Reader] = {bool: read.boolean, int: read.whole(1, 10_000_000), str: read.text, tuple[str, ...]: _efforts}
-_BY_NAME: dict[str, read.Reader] = {"m.web_search": _tool_type, "schema_subset": _restrictions, "leave_out": _members, "unserved": _apis}
+_BY_NAME: dict[str, read.Reader] = {
+    "m.web_search": _tool_type,
+    "schema_subset": _restrictions,
+    "leave_out": _members,
+    "r.tools": _members,
+    "unserved": _apis,
+}
 
 
 def _dotted(field: str) -> str:

@@ -448,6 +448,7 @@ class StreamEncoder(_Message):
                 out.append((b"", self._arguments_head + safe_json(text) + self._arguments_tail))
             elif not self.ended:
                 _ON[kind](self, event)
+        self._out = []  # else they stay in memory until the next piece that is not one of the usual
         return out
 
     def _open(self, id: str, created: int, model: str) -> None:

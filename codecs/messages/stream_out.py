@@ -462,6 +462,7 @@ class StreamEncoder(_Blocks):
                     continue
             if not self.ended:
                 _ON[kind](self, event)
+        self._out = []  # else they stay in memory until the next piece that is not one of the usual
         return out
 
     def _emit(self, value: dict[str, Any]) -> None:

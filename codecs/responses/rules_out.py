@@ -94,6 +94,20 @@ def adjust_schemas(draft: ResponsesDraft) -> None:
         draft.request.ledger.adapt(("tools",))
 
 
+def leave_out_tools(draft: ResponsesDraft) -> None:
+    """Tools of other types than this upstream takes."""
+    tools, takes = draft.body.get("tools"), draft.capabilities.r_tools
+    if not isinstance(tools, list):
+        return
+    left = [tool for tool in tools if not isinstance(tool, dict) or tool.get("type") in takes]
+    if len(left) == len(tools):
+        return
+    for place, tool in enumerate(tools):
+        if tool not in left:
+            draft.request.ledger.drop(("tools", place), str(tool.get("type"))[:64])
+    draft.body["tools"] = left
+
+
 def require_instructions(draft: ResponsesDraft) -> None:
     """Move system messages into the instructions, which this upstream requires."""
     given, asked = draft.body.get("instructions"), draft.body.get("input")
@@ -136,5 +150,6 @@ RULES: tuple[Rule[ResponsesDraft], ...] = (
     Rule(lambda can: not can.r_encrypted_reasoning, leave_out_sealed_reasoning, of="carried"),
     Rule(lambda can: can.openai_host, raise_limit, of="carried"),
     Rule(lambda can: can.r_sampling != "full", leave_out_sampling),
+    Rule(lambda can: bool(can.r_tools), leave_out_tools, of="carried"),
     Rule(lambda can: can.r_instructions_required, require_instructions, walks=True),
 )

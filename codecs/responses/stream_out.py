@@ -207,7 +207,8 @@ class StreamEncoder:
                 if self._cut is not None and type(event) not in _LEAVE_CUT:
                     self._close_call(self._cut, "completed")
                 _ON[type(event)](self, event)
-        return self._out
+        out, self._out = self._out, []  # else they stay in memory until the next piece that is not one of the usual
+        return out
 
     def fail(self, error: GatewayError) -> list[Frame]:
         """Return the frames to send instead of those for Stop if the answer could not be stored. Must be called after Stop."""

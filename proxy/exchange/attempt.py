@@ -54,27 +54,45 @@ _NONE = Fields()
 class Attempt:
     """Made, run once, and read for the log line: status, lane, usage, times."""
 
-    # as they begin: on the class, as most stay so
-    collects = False  # a whole answer, from an upstream that only streams
-    lane: BytesLane | EventsLane | RawLane | None = None
-    committed = False  # some of its answer has been sent to the caller
-    usage: Usage | None = None
-    stop: str | None = None
-    error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
-    refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
-    status = 0
-    _before = 0  # bytes of the answer up to the commit, or of a whole one
-    _flow: Flow | None = None  # from the commit on
-    upstream_headers: HTTPHeaders = _NONE
-    span = 0  # the id of the call's span in the trace
-    owed = False  # the answer ends a background response that nobody was charged for yet
-    learned = False  # the upstream refused something that another attempt at it leaves out
-    _rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
-    _begun = 0.0
-    _body: bytes | bytearray = b""  # an answer that came where a stream was asked for, under a content type of its own
-    _withhold = False
-    warms = ""  # nothing is asked of the model, and so nothing of the upstream: the reason to stop for
-    _recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
+    __slots__ = (
+        "_asked",
+        "_before",
+        "_begun",
+        "_body",
+        "_done",
+        "_flow",
+        "_held",
+        "_history",
+        "_loop",
+        "_observer",
+        "_recall",
+        "_rewritten",
+        "_withhold",
+        "candidate",
+        "capabilities",
+        "collects",
+        "committed",
+        "error",
+        "exchange",
+        "lane",
+        "learned",
+        "ledger",
+        "lessons",
+        "owed",
+        "raw",
+        "refusal",
+        "reply",
+        "request",
+        "same_shape",
+        "span",
+        "status",
+        "stop",
+        "times",
+        "unsaid",
+        "upstream_headers",
+        "usage",
+        "warms",
+    )
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
         operation = exchange.operation
@@ -92,6 +110,26 @@ class Attempt:
         self._done: asyncio.Future[None]  # a stream's lane has ended, or the upstream's call
         self._asked: Request  # of an answer that is translated
         self._history: History  # of that
+        self.collects = False  # a whole answer, from an upstream that only streams
+        self.lane: BytesLane | EventsLane | RawLane | None = None
+        self.committed = False  # some of its answer has been sent to the caller
+        self.usage: Usage | None = None
+        self.stop: str | None = None
+        self.error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
+        self.refusal: tuple[int, dict[str, str], bytes] | None = None  # an error answer of the caller's own shape, as it came
+        self.status = 0
+        self._before = 0  # bytes of the answer up to the commit, or of a whole one
+        self._flow: Flow | None = None  # from the commit on
+        self.upstream_headers: HTTPHeaders = _NONE
+        self.span = 0  # the id of the call's span in the trace
+        self.owed = False  # the answer ends a background response that nobody was charged for yet
+        self.learned = False  # the upstream refused something that another attempt at it leaves out
+        self._rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
+        self._begun = 0.0
+        self._body: bytes | bytearray = b""  # an answer that came where a stream was asked for, under a content type of its own
+        self._withhold = False
+        self.warms = ""  # nothing is asked of the model, and so nothing of the upstream: the reason to stop for
+        self._recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
         self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
 
     @property

@@ -58,19 +58,46 @@ _NOTHING = splice.Scan({}, None, None, None)
 class Exchange:
     """One caller's request."""
 
-    # as they begin: on the class, as most stay so
-    _running = False
-    _ending: errors.GatewayError | None = None  # why it is ended from outside
-    stream = False
-    scan = _NOTHING
-    form_field: splice.Span | None = None  # where the model's name stands in a multipart form
-    turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
-    expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
-    key_name = ""
-    status = 200
-    error: errors.GatewayError | None = None
-    _task: asyncio.Task[Any] | None = None
-    _heartbeat: Heartbeat | None = None  # of a stream
+    __slots__ = (
+        "_charges",
+        "_ending",
+        "_heartbeat",
+        "_keeper",
+        "_model",
+        "_running",
+        "_task",
+        "_timeout",
+        "attempts",
+        "before_answer",
+        "begun",
+        "body",
+        "client",
+        "credential",
+        "error",
+        "expansion",
+        "form_field",
+        "headers",
+        "key_name",
+        "left_out",
+        "limits",
+        "nonce",
+        "observer",
+        "operation",
+        "path",
+        "query",
+        "request_id",
+        "scan",
+        "services",
+        "shape",
+        "speaks",
+        "status",
+        "stream",
+        "strict",
+        "target",
+        "taught",
+        "trace",
+        "turn",
+    )
 
     def __init__(
         self,
@@ -122,11 +149,23 @@ class Exchange:
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
         self.attempts: list[Attempt] = []
+        self._keeper = keeper
+        self._model = model
+        self._running = False
+        self._ending: errors.GatewayError | None = None  # why it is ended from outside
+        self.stream = False
+        self.scan = _NOTHING
+        self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
+        self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
+        self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
+        self.key_name = ""
+        self.status = 200
+        self.error: errors.GatewayError | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._heartbeat: Heartbeat | None = None  # of a stream
         self.trace = None if services.tracer is None else services.tracer.begin(headers)
         self.observer = services.watcher.open(self)  # None: nobody looks
         self.client: Caller = client if self.observer is None else self.observer.caller(client)
-        self._keeper = keeper
-        self._model = model
 
     async def run(self) -> None:
         """Answer the request. Raises nothing: every failure is told to the caller in its own shape, or ends its connection."""
