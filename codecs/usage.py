@@ -39,6 +39,18 @@ class Usage:
         return self.input + self.output if self.total is None else self.total
 
 
+def added(usage: Usage, other: Usage) -> Usage:
+    """What two answers used together; the tier is that of the first."""
+
+    def both(name: str) -> int | None:
+        counts = [found for found in (getattr(usage, name), getattr(other, name)) if found is not None]
+        return sum(counts) if counts else None
+
+    total = None if usage.total is None and other.total is None else usage.all + other.all
+    parts = {name: both(name) for name in ("cache_read", "cache_write", "cache_write_long", "reasoning")}
+    return Usage(usage.input + other.input, usage.output + other.output, **parts, total=total, tier=usage.tier or other.tier)
+
+
 def count(value: Any) -> int:
     """A number of tokens that an upstream tells; 0 for what is none: a negative one, a fraction, a text, more than MOST."""
     if isinstance(value, float) and value.is_integer():
@@ -69,6 +81,8 @@ def merged(known: dict[str, Any] | None, usage: dict[str, Any], partial: bool = 
     if not known:
         return usage
     found = (known if partial else {}) | {key: value for key, value in usage.items() if value is not None}
+    if "iterations" not in usage:
+        found.pop("iterations", None)  # of an earlier count
     for counts, details in _SIDES:
         if not _sum(usage, counts):
             found |= {key: known[key] for key in (*counts, *details) if key in known}
@@ -158,10 +172,11 @@ _ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_
 
 
 def _of_iterations(usage: dict[str, Any]) -> dict[str, Any]:
-    """The counts of a message of which nothing but its iterations counts anything: of a compaction."""
-    iterations = None if _sum(usage, _ITERATED) else usage.get("iterations")
+    """The counts of all rounds of a message that lists them: those at the top leave out a compaction and what helpers used."""
+    iterations = usage.get("iterations")
     rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
-    return {key: sum(count(each.get(key)) for each in rounds) for key in _ITERATED} if rounds else usage
+    counts = {key: sum(count(each.get(key)) for each in rounds) for key in _ITERATED}
+    return counts if any(counts.values()) else usage
 
 
 def to_chat(usage: Usage) -> dict[str, Any]:
