@@ -284,6 +284,8 @@ class Request:
     include_encrypted: bool = False  # responses: reasoning.encrypted_content, asked for or implied by store: false
     summary: str | None = None  # responses: reasoning.summary
     legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
+    compacts: bool = False  # responses: the answer is a summary of the conversation (see compaction.py), as one item
+    users: list[dict[str, Any]] | None = None  # responses: the messages that a compaction that is asked for by itself gives back
     habits: Habits = Habits(turns_at="messages", cache_mark="")
     taken: dict[str, Path] = field(default_factory=dict)  # where the settings stood that an encoder took
 

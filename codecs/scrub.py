@@ -1,8 +1,8 @@
 """Taking foreign envelopes out of a history that goes to an upstream of the caller's own shape.
 
-A conversation that was begun over another shape's model carries reasoning in our envelope (`dgr1.`); the provider of this shape
-would refuse it. Only a body that holds such a thing is changed. In a short one two searches tell that it cannot; in a long one
-it is cheaper to look where it may stand.
+A conversation that was begun over another shape's model carries reasoning in our envelope (`dgr1.`), one that was compacted a summary
+(`dgc1.`); the provider of this shape would refuse them. Only a body that holds such a thing is changed. In a short one a few searches
+tell that it cannot; in a long one it is cheaper to look where it may stand.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from typing import Any
 
 from .capabilities import Capabilities
 from .ledger import Ledger
-from .reasoning import ENVELOPE
 
 LAYOUT = "dragoman_layout"
 DOMAIN = "dragoman_domain"
 
 Scrub = Callable[[dict[str, Any], Capabilities, Ledger], None]
 
-_TRIGGERS = (ENVELOPE.encode(), LAYOUT.encode(), b"srvtoolu_dgr1")
+_TRIGGERS = (b"dgr1", LAYOUT.encode(), b'"dgc')  # what our envelopes have in common, and no more searches than that
 _SHORT = 64 * 1024  # bytes
 
 
@@ -33,9 +32,9 @@ def scrub(shape: Scrub, body: dict[str, Any], capabilities: Capabilities, ledger
 
     shape: the shape's own function for it. Returns whether there was anything.
     """
-    before = len(ledger.dropped)
+    before = len(ledger.dropped), len(ledger.adapted)
     shape(body, capabilities, ledger)
-    return len(ledger.dropped) > before
+    return (len(ledger.dropped), len(ledger.adapted)) != before
 
 
 def list_of(body: dict[str, Any], key: str) -> list[Any]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..codecs.compaction import PROMPT
+
 Api = str
 """One of `codecs.registry.apis()`."""
 
@@ -148,6 +150,14 @@ class KeepAlive:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """How a model is asked to sum up a conversation. max_output: tokens that it may write for that."""
+
+    prompt: str = PROMPT
+    max_output: int = 16_384
+
+
+@dataclass(frozen=True, slots=True)
 class Tracing:
     otlp_endpoint: str | None = None
     random_sampling: float = 100.0  # percent
@@ -175,6 +185,7 @@ class Config:
     limits: Limits = Limits()
     drain: Drain = Drain()
     keep_alive: KeepAlive = KeepAlive()
+    compaction: Compaction = Compaction()
     tracing: Tracing = Tracing()
     prices: tuple[Price, ...] = ()  # the first match applies
     version: str | None = None

@@ -214,6 +214,11 @@ class KeepAlive(Section):
     begin_after = Value(read.duration)
 
 
+class Compaction(Section):
+    prompt = Value(read.text)
+    max_output = Value(read.whole(256, 10_000_000))
+
+
 class SpanAttributes(Section):
     foreign = frozenset({"static"})
 
@@ -263,6 +268,7 @@ class Root(Section):
     limits = nested(Limits)
     drain = nested(Drain)
     keep_alive = nested(KeepAlive)
+    compaction = nested(Compaction)
     tracing = nested(Tracing)
     prices = Table(nested(Price))
 

@@ -26,6 +26,8 @@ from ..errors import GatewayError
 from ..events import (
     Arguments,
     Citation,
+    Compacting,
+    Compaction,
     Event,
     Fault,
     Metered,
@@ -159,7 +161,7 @@ class _Message:
     def _nothing(self, event: Event) -> None:
         """Of no use to this client, or not in this form of the answer."""
 
-    def _opaque(self, event: Opaque | Search) -> None:
+    def _opaque(self, event: Opaque | Search | Compaction) -> None:
         self._unsaid = True
         self._reply.unsaid.add(event.label)
 
@@ -370,6 +372,8 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     PartStop: _Message._part_stop,
     Opaque: _Message._opaque,
     Search: _Message._opaque,
+    Compacting: _Message._nothing,
+    Compaction: _Message._opaque,
     Metered: _Message._meter,
     Stop: _Message._stop,
     Fault: _Message._fault,

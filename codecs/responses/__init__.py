@@ -6,6 +6,7 @@ Source: OpenAI API reference, "Responses" and "Responses: streaming events".
 from __future__ import annotations
 
 from ..chat.errors_in import decode_error  # both shapes' errors have one form
+from .compaction import TRIGGER, asked, foreign, nothing_to_compact, question, users
 from .envelope import error_event, failed, response_object
 from .observer import Observer
 from .request_in import decode_request
@@ -15,16 +16,22 @@ from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
 __all__ = [
+    "TRIGGER",
     "Collector",
     "Observer",
     "Snapshot",
     "StreamDecoder",
     "StreamEncoder",
+    "asked",
     "decode_error",
     "decode_request",
     "decode_response",
     "encode_request",
     "error_event",
     "failed",
+    "foreign",
+    "nothing_to_compact",
+    "question",
     "response_object",
+    "users",
 ]

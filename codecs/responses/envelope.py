@@ -35,7 +35,7 @@ _CODES = {
     "rate_limit": "rate_limit_exceeded",
     "billing": "insufficient_quota",
 }
-_PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_"}
+_PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "custom_tool_call": "ctc_", "compaction": "cmp_"}
 
 
 def response_object(reply: Reply, status: str = "in_progress", model: str = "", created: int = 0) -> dict[str, Any]:

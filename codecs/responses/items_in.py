@@ -7,19 +7,19 @@ upstream the expanded input is whole or it is refused: every call has its output
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
-from ..fields import Fields, missing, wrong_type
+from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import STORED, Path, concrete
 from ..request import CallPart, Part, Request, ResultPart, TextPart, Turn
+from .compaction import ITEMS, TRIGGER, expanded, nothing_to_compact
 from .content_in import PASSED_THROUGH, decode_call, decode_content, decode_reasoning, decode_result
 from .tools_in import add_tools
 
 _ROLES = frozenset({"user", "system", "developer", "assistant"})
-_OPAQUE = frozenset({"compaction", "compaction_trigger", "compaction_summary", "context_compaction"})
 # model-side traces of tools that only this shape's provider runs, with what was answered to them
 _HOSTED = frozenset({
     "agent_message", "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "computer_call", "computer_call_output",
@@ -30,12 +30,17 @@ _HOSTED = frozenset({
 })  # fmt: skip
 
 
-def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> dict[str, Fields]:
+def decode_items(request: Request, items: list[tuple[Any, Path]]) -> dict[str, Fields]:
     """Adds the turns of the items, each with its path, to the request. Raises errors.ClientFault leaves.
 
     Returns the settings (`reasoning`, `text`) that items among them changed.
     """
     walk = _Walk(request)
+    items = expanded(items, request.ledger)
+    if items and isinstance(items[-1][0], dict) and items[-1][0].get("type") == TRIGGER:
+        items, request.compacts = items[:-1], True
+        if not items:
+            raise nothing_to_compact()
     for item, path in items:
         if path == ("input",):  # a plain string stands for one message
             walk.message("user", [TextPart(item["content"], path)], path, plain=True)
@@ -80,7 +85,7 @@ class _Walk:
             handler(self, fields)
         elif kind in _HOSTED:
             self._ledger.drop(path, kind)
-        elif kind in _OPAQUE:
+        elif kind in ITEMS:
             raise UnsupportedContent(f"an item of type {kind} is not supported by the selected model", param=concrete(path))
         else:
             param = concrete((*path, "type"))
@@ -203,6 +208,11 @@ class _Walk:
                 self.settings[name] = given
         fields.report(self._ledger)
 
+    def _trigger(self, fields: Fields) -> None:
+        """What asked for a compaction before has been answered; a request asks at its end."""
+        if fields.path[:1] != (STORED,):
+            raise invalid(fields.path, "a compaction_trigger must be the last item")
+
     def _reference(self, fields: Fields) -> None:
         id = fields.required("id")
         raise NotFound(f"Item with id '{id[:256]}' not found.", param="input")  # those that are known stand here no more
@@ -218,6 +228,7 @@ _ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {
     "additional_tools": _Walk._additional_tools,
     "configuration_update": _Walk._configuration,
     "item_reference": _Walk._reference,
+    TRIGGER: _Walk._trigger,
 }
 
 

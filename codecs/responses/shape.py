@@ -9,6 +9,7 @@ from ..chat.errors_in import decode_error  # both of OpenAI's APIs have one form
 from ..framing import NAMED
 from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts
+from .compaction import collector
 from .lessons import LESSONS
 from .observer import Observer
 from .probe import PROBE
@@ -17,7 +18,7 @@ from .request_out import encode_request
 from .rules_out import reasons
 from .scrub import scrub
 from .stream_in import StreamDecoder, decode_response
-from .stream_out import Collector, StreamEncoder
+from .stream_out import StreamEncoder
 
 
 def _is_error(body: dict[str, Any]) -> bool:
@@ -35,7 +36,7 @@ SHAPE = Shape(
     decode_error=decode_error,
     Decoder=StreamDecoder,
     Encoder=StreamEncoder,
-    Collector=Collector,
+    Collector=collector,
     Observer=Observer,
     recalls=lambda capabilities: bool(capabilities.r_effort_values),
     scrub=scrub,

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from .. import jsontext, reasoning
+from .. import compaction, jsontext, reasoning
 from ..errors import GatewayError
 from ..events import (
     Arguments,
     Citation,
+    Compacting,
+    Compaction,
     Event,
     Fault,
     Metered,
@@ -556,6 +558,21 @@ class StreamEncoder:
         self._emit(f"{call.event}.done", item_id=call.item["id"], output_index=call.index, **{call.key: text})
         self._done(call.index, call.item | {call.key: text, "status": status})
 
+    # ---- summaries ----
+
+    def _compacting(self, event: Compacting) -> None:
+        self._leave()
+        assert self._head is not None
+        index = len(self._items)
+        self._emit("response.compaction.compacting", item_id=item_id(self._head["id"], index, "compaction"), output_index=index)
+
+    def _compaction(self, event: Compaction) -> None:
+        self._leave()
+        model = self._reply.request.model
+        sealed = compaction.seal(event.summary, model, self._reply.completed or self._reply.created, event.tokens)
+        index, _ = self._announce("compaction", encrypted_content=sealed)
+        self._done(index, self._items[index])
+
     # ---- what this shape does not say ----
 
     def _ping(self, event: Ping) -> None:
@@ -582,6 +599,8 @@ _ON: dict[type, Callable[[StreamEncoder, Any], None]] = {
     PartStop: StreamEncoder._part_stop,
     Opaque: StreamEncoder._opaque,
     Search: StreamEncoder._opaque,
+    Compacting: StreamEncoder._compacting,
+    Compaction: StreamEncoder._compaction,
     Metered: StreamEncoder._metered,
     Stop: StreamEncoder._stop,
     Fault: StreamEncoder._fault,

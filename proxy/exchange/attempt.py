@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, lessons, limits, rules, scrub, splice
+from ...codecs.compaction import Summary, Summing
 from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
@@ -25,14 +26,15 @@ from ...codecs.request import Request
 from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
+from ..memory.expansion import compacts
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.upstream import UpstreamRequest
-from . import counting, upstream_error
+from . import counting, summing, upstream_error
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
-from .raw import RawLane
+from .raw import RawLane, carried
 from .spent import used
 
 if TYPE_CHECKING:
@@ -56,10 +58,14 @@ class Attempt:
         operation = exchange.operation
         self.exchange = exchange
         self.candidate = candidate
-        self.lessons = exchange.taught.of(candidate) if operation.lane == "shape" else ()
+        lane = operation.lane
+        native = (lane == "count" and counting.native(exchange.shape, candidate)) or (lane == "compact" and compacts(candidate))
+        self.raw = lane == "raw" or native
+        self.asks = not (self.raw or lane == "count")  # the model for an answer
+        self.sums = exchange.compacting != "" and self.asks and not compacts(candidate)  # a compaction that the upstream has not
+        self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
         self.collects = False  # a whole answer, from an upstream that only streams
-        self.raw = operation.lane == "raw" or (operation.lane == "count" and counting.native(exchange.shape, candidate))
         self.same_shape = self.raw or candidate.shape == exchange.shape
         self.lane: BytesLane | EventsLane | RawLane | None = None
         self.committed = False  # some of its answer has been sent to the caller
@@ -136,7 +142,7 @@ class Attempt:
         """The URL to ask, and the body."""
         exchange, candidate = self.exchange, self.candidate
         if self.raw:
-            return candidate.base_url + exchange.path + exchange.query, self._carried()
+            return candidate.base_url + exchange.path + exchange.query, carried(exchange, candidate, self.ledger)
         if exchange.operation.lane == "count":
             path, body = counting.question(exchange, candidate)
             return candidate.base_url + path, body
@@ -176,20 +182,6 @@ class Attempt:
             headers |= traced
         return headers
 
-    def _carried(self) -> bytes | None:
-        """The caller's bytes for an operation that is carried as it is, with the model's name replaced."""
-        exchange, candidate = self.exchange, self.candidate
-        body, scan, field = exchange.body, exchange.scan, exchange.form_field
-        if exchange.operation.model == "none":
-            return b"" if exchange.operation.method == "POST" else None
-        if field is not None:
-            return body[: field[0]] + candidate.model.encode() + body[field[1] :]
-        inlined = None if exchange.expansion is None else exchange.expansion.inlined(candidate, self.ledger)
-        if inlined is not None:
-            body = jsontext.dumps(inlined)
-            scan = splice.scan(body)
-        return body if scan.model == candidate.model else splice.replace_model(body, scan, candidate.model)
-
     def _reply(self, request: Request) -> Reply:
         exchange = self.exchange
         reply = Reply(
@@ -212,19 +204,22 @@ class Attempt:
         scan = exchange.scan
         self._withhold = False
         body = exchange.body
-        inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
-        if inlined is not None or scrub.is_foreign(body):
+        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream, ledger=self.ledger)
+        inlined = None if exchange.state is None else exchange.state.inlined(candidate, self.ledger)
+        if inlined is not None or self.sums or scrub.is_foreign(body):
             value = dict(scan.value) if inlined is None else inlined
-            if scrub.scrub(own.scrub, value, candidate.capabilities, self.ledger) or inlined is not None:
+            scrubbed = scrub.scrub(own.scrub, value, candidate.capabilities, self.ledger)
+            if self.sums:
+                value, self._rewritten = summing.body(exchange, candidate, request, value), EVENTS
+            if scrubbed or inlined is not None or self.sums:
                 body = jsontext.dumps(value)
                 scan = splice.scan(body)
-        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream, ledger=self.ledger)
         if self.lessons:
             body, scan = self._followed(body, scan, request)
         if scan.model != candidate.model:
             body = own.rename(body, scan, candidate.model)
         if self._must_collect(scan.value):
-            request = self._readable(request)
+            request = request if self.sums else self._readable(request)
             body = self._streaming(splice.ask_stream(body, scan), scan)
         elif exchange.stream:
             body = self._streaming(body, scan)
@@ -278,8 +273,11 @@ class Attempt:
             self._recall = Recall(history, candidate.domain)
 
     def _decoded_request(self) -> Request:
-        exchange, decode = self.exchange, self.exchange.speaks.decode_request
-        return decode(exchange.scan.value) if exchange.turn is None else decode(exchange.scan.value, exchange.turn.items())
+        exchange, decode, state = self.exchange, self.exchange.speaks.decode_request, self.exchange.state
+        request = decode(exchange.scan.value) if state is None else decode(exchange.scan.value, state.items())
+        if self.sums:
+            summing.ask(exchange, request)
+        return request
 
     def _keep_seals(self) -> None:
         """The answer is whole: keep what belongs to its tool calls."""
@@ -311,7 +309,7 @@ class Attempt:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
         try:
-            if not self.same_shape and exchange.operation.lane == "shape":
+            if self.asks and not self.same_shape:
                 await self._decode()
             await self._prepare()
             self._begun = self.times["sent"] = monotonic()
@@ -337,6 +335,7 @@ class Attempt:
                 self._let_go(fetch)
         except errors.GatewayError as error:
             self.error = error
+            self.learned = self.learned or (self.sums and summing.asks_again(self, error))
             raise
         finally:
             self.times["end"] = monotonic()
@@ -386,13 +385,15 @@ class Attempt:
 
     def _open_lane(self) -> None:
         limit = self.exchange.services.config.limits.max_event
-        if self.same_shape and not self.collects:
+        if self.same_shape and not (self.collects or self.sums):
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
             self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
             kind = CollectingLane if self.collects else EventsLane
             self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit)
+            if self.sums:
+                self.lane.decoder = Summing(self.lane.decoder, self.exchange.without_tools)
             if self._observer is not None:
                 self.lane.decoder = self._observer.decoder(self.lane.decoder)
 
@@ -589,7 +590,7 @@ class Attempt:
             raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.exchange.stream:
             await self._synthesised(value, body)
-        elif self.same_shape:
+        elif self.same_shape and not self.sums:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
@@ -627,15 +628,17 @@ class Attempt:
     def _collected(self, value: dict[str, Any]) -> tuple[Collector, bytes]:
         """A whole answer in the caller's shape."""
         found = self._decoded(value)
-        collector = collected(found, self.reply, self.exchange.shape)
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         lane.note(found)
         self.usage, self.stop = lane.usage, lane.stop
+        collector = collected(found, self.reply, self.exchange.shape)
         return collector, jsontext.dumps(collector.body())
 
     def _decoded(self, value: dict[str, Any]) -> list[Event]:
         """A whole answer's events."""
         found = self.candidate.speaks.decode_response(value, self.reply)
+        if self.sums:
+            found = Summary(self.exchange.without_tools).feed(found)
         if self._observer is not None:
             self._observer.events(found)
         return found

@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from time import monotonic, time
-from typing import Any
+from typing import Any, Literal
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
@@ -29,6 +29,7 @@ from ...codecs.ledger import Ledger, Path
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.request import Request
+from ...codecs.usage import Usage
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
 from ..memory.turn import Turn
@@ -40,7 +41,7 @@ from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .heartbeat import Heartbeat
 from .lessons import Taught
-from .operation import COMPACT, Operation
+from .operation import Operation
 from .refusal import own_headers, refusal
 from .services import Services
 from .settle import settle
@@ -109,6 +110,8 @@ class Exchange:
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
+        self.compacting: Literal["", "trigger", "endpoint"] = ""  # how the caller asks for a compaction
+        self.without_tools: Usage | None = None  # what a model used that called a tool instead of summing up; it is asked again
         self.left_out: list[Path] = []  # of the body that came, what has no place in its API
         self.key_name = ""
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
@@ -215,13 +218,17 @@ class Exchange:
         if operation.counted:
             self.limits = await self.services.quota.admit(self.key_name, self.shape)
         candidates = self._candidates()
-        if operation.lane == "count" or operation is COMPACT:
+        if operation.lane in ("count", "compact"):
             candidates = await self._expand(candidates)
         if operation.lane == "count":
             await self._count(candidates)
             return
         if operation.lane == "shape":
             candidates = await self.services.state.begin(self, candidates)
+            if self.turn is not None and self.turn.compacts:
+                self.compacting = "trigger"
+        elif operation.lane == "compact":
+            self.compacting = "endpoint"
         failed: list[tuple[Candidate, errors.GatewayError]] = []
         for candidate in self.services.ejection.ordered(candidates):
             if await self._try(candidate, failed):
@@ -252,7 +259,7 @@ class Exchange:
             if operation.lane == "shape":
                 self.scan = self.speaks.read(self.target, self.scan)
                 self._rewrite()
-            self.stream = bool(self.scan.stream) and operation.lane != "count"
+            self.stream = bool(self.scan.stream) and operation.lane not in ("count", "compact")
         if self.stream:
             self.services.metrics.opened()
         if operation.model == "required" and self.scan.model is None:
@@ -422,6 +429,11 @@ class Exchange:
     def owner(self) -> str:
         """Whose the state is."""
         return self.services.owner(self.key_name, self.credential)
+
+    @property
+    def state(self) -> Expansion | None:
+        """What the request continues, of a shape that stores its answers."""
+        return self.turn or self.expansion
 
     @property
     def ledger(self) -> Ledger:

@@ -75,7 +75,14 @@ def account(exchange: Exchange) -> Account:
         None if error is None else failure(error),
         calls,
         {} if exchange.trace is None else _settings(scan.value),
+        exchange.compacting and _compaction(exchange),
     )
+
+
+def _compaction(exchange: Exchange) -> str:
+    """How the conversation was compacted."""
+    native = bool(exchange.attempts) and not exchange.attempts[-1].sums
+    return "native" if native else exchange.compacting
 
 
 def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:

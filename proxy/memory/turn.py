@@ -27,7 +27,7 @@ from . import input_items, upstream_names
 from .answers import own_answer, response_id, sound
 from .background import ANNOUNCED, Background, Job
 from .conversations import RENEW, Conversations
-from .expansion import Expansion, allowed, native
+from .expansion import Expansion, allowed, compacts, native
 from .ports import Asked, Lane
 from .records import Item, Native, Record, Records, continued, named
 from .seals import Seals
@@ -90,7 +90,10 @@ Keeping = Literal["here", "upstream"]
 
 
 class Turn(Expansion):
-    """The state of one request of a responses caller. job: set when the gateway runs it in the background."""
+    """The state of one request of a responses caller.
+
+    compacts: it asks for a compaction. job: set when the gateway runs it in the background.
+    """
 
     def __init__(self, exchange: Asked) -> None:
         super().__init__(exchange.services, exchange.owner, exchange.scan.value)
@@ -101,6 +104,7 @@ class Turn(Expansion):
         self._upstream_id = ""
         self._background = False
         self._streamed = exchange.stream  # as the caller asked
+        self.compacts = responses.asked(self._body)
         self._created = int(time())
         self._claim: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
@@ -145,8 +149,8 @@ class Turn(Expansion):
 
     def _into_background(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """Decide who runs a background response: an upstream that stores responses, otherwise the gateway."""
-        if native(candidates[0]) and self.conversation is None:
-            return tuple(candidate for candidate in candidates if native(candidate))
+        if self._native(candidates[0]) and self.conversation is None:
+            return tuple(candidate for candidate in candidates if self._native(candidate))
         if self._body.get("store") is False:
             raise errors.ClientFault("A background response must be stored: `store` cannot be false.", param="background")
         self._background = True
@@ -175,7 +179,11 @@ class Turn(Expansion):
 
     def stores(self, candidate: Candidate) -> bool:
         """Whether the gateway rather than the upstream stores this candidate's answer, if it is stored at all."""
-        return self._background or self.conversation is not None or not native(candidate)
+        return self._background or self.conversation is not None or not self._native(candidate)
+
+    def _native(self, candidate: Candidate) -> bool:
+        """Whether the upstream stores the answer to this request, which it does of answers that are its own."""
+        return native(candidate) and (compacts(candidate) or not self.compacts)
 
     def keeping(self, candidate: Candidate) -> Keeping | None:
         """Who stores this candidate's answer; None: it is not stored."""

@@ -88,6 +88,7 @@ class Account(NamedTuple):
     error: Failure | None
     calls: list[Call]  # in order
     settings: dict[str, float]  # max_tokens, temperature, …: only when the exchange is traced
+    compaction: str = ""  # asked by `trigger` or `endpoint`, or `native` where the upstream itself did it; "" for any other request
 
     @property
     def last(self) -> Call | None:

@@ -96,6 +96,9 @@ class Metrics:
             ("shape", "upstream_api", "field"),
             registry=registry,
         )
+        self.compactions = Counter(
+            "dragoman_compactions", "Compactions of conversations that are over.", ("kind", "result"), registry=registry
+        )
         self.disconnects = Counter("dragoman_client_disconnects", "Clients that left before the end.", registry=registry)
         self.unknown = Counter(
             "dragoman_unknown_upstream", "Things in upstream answers that the client's shape has no place for.", registry=registry
@@ -120,6 +123,9 @@ class Metrics:
         self.seconds.observe(account.ended - account.begun)
         if account.client_left:
             self.disconnects.inc()
+        if account.compaction:
+            done = account.error is None and not account.client_left and account.status == 200
+            self.compactions.labels(account.compaction, "done" if done else "failed").inc()
         if last is None:
             return
         self._times(account, last)
