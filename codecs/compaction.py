@@ -18,7 +18,7 @@ from typing import Any
 
 from . import jsontext
 from .errors import NoSummary
-from .events import Compacting, Compaction, Event, Fault, Metered, Ping, Refusal, Start, Stop, Text, TextStart, ToolStart
+from .events import Compacting, Compaction, Event, Fault, Metered, Opaque, Ping, Refusal, Start, Stop, Text, TextStart, ToolStart
 from .ledger import STORED, Path
 from .request import Request, Setting, TextPart, ToolChoice, Turn
 from .shape import Decoder
@@ -44,6 +44,7 @@ them. Write down:
 Write the summary alone: no greeting, no question. Do not call a tool."""
 
 _KIND = "s"
+_PRELUDE = (Start, Ping, Opaque, Fault)
 _COMPLETE = frozenset({"end", "stop_sequence", "tool"})  # reasons to stop with which a summary is whole
 # settings that say how another answer is to look
 _ANSWERS_FORM = ("output", "stop", "logprobs", "top_logprobs", "max_tokens")
@@ -195,3 +196,39 @@ class Summing:
 def with_spent(usage: Usage | None, spent: Usage | None) -> Usage | None:
     """A usage, and what was used before it."""
     return usage if spent is None else spent if usage is None else added(usage, spent)
+
+
+class Preceded:
+    """The decoder of an answer that a summary precedes: the summary comes first, and what it used counts with the answer."""
+
+    def __init__(self, decoder: Decoder | None, summary: Compaction, spent: Usage | None) -> None:
+        """decoder: None for a whole answer, whose events `over` is given."""
+        self.ended = False
+        self._decoder = decoder
+        self._summary: Compaction | None = summary  # until it was told
+        self._spent = spent
+
+    @property
+    def usage(self) -> Usage | None:
+        return with_spent(None if self._decoder is None else self._decoder.usage, self._spent)
+
+    def feed(self, frame: Frame) -> list[Event]:
+        assert self._decoder is not None
+        return self._passed(self._decoder.feed(frame))
+
+    def finish(self, clean: bool) -> list[Event]:
+        assert self._decoder is not None
+        return self._passed(self._decoder.finish(clean))
+
+    def _passed(self, events: list[Event]) -> list[Event]:
+        self.ended = self._decoder is not None and self._decoder.ended
+        return self.over(events)
+
+    def over(self, events: list[Event]) -> list[Event]:
+        found: list[Event] = []
+        for event in events:
+            if self._summary is not None and not isinstance(event, _PRELUDE):  # before it another upstream may take over
+                found.append(self._summary)
+                self._summary = None
+            found.append(Metered(added(event.usage, self._spent)) if isinstance(event, Metered) and self._spent else event)
+        return found

@@ -151,8 +151,12 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """How a model is asked to sum up a conversation. max_output: tokens that it may write for that."""
+    """How a model is asked to sum up a conversation.
 
+    automatic: also where a request's `context_management` asks for it. max_output: tokens that it may write for that.
+    """
+
+    automatic: bool = False
     prompt: str = PROMPT
     max_output: int = 16_384
 

@@ -215,6 +215,7 @@ class KeepAlive(Section):
 
 
 class Compaction(Section):
+    automatic = Value(read.boolean)
     prompt = Value(read.text)
     max_output = Value(read.whole(256, 10_000_000))
 

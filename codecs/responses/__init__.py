@@ -6,7 +6,7 @@ Source: OpenAI API reference, "Responses" and "Responses: streaming events".
 from __future__ import annotations
 
 from ..chat.errors_in import decode_error  # both shapes' errors have one form
-from .compaction import TRIGGER, asked, foreign, nothing_to_compact, question, users
+from .compaction import TRIGGER, asked, foreign, nothing_to_compact, question, threshold, users
 from .envelope import error_event, failed, response_object
 from .observer import Observer
 from .request_in import decode_request
@@ -33,5 +33,6 @@ __all__ = [
     "nothing_to_compact",
     "question",
     "response_object",
+    "threshold",
     "users",
 ]

@@ -20,6 +20,7 @@ Item = dict[str, Any]
 
 ITEMS = ("compaction", "compaction_summary", "context_compaction")
 TRIGGER = "compaction_trigger"
+LEAST = 1000  # tokens from which on an input may be compacted
 
 _ROLES = ("user", "developer", "system")
 _SETTINGS = ("additional_tools", "configuration_update")  # items that hold for what follows, and are no history
@@ -36,6 +37,16 @@ def asked(body: Item) -> bool:
     """Whether the input ends with the item that asks for a compaction."""
     items = body.get("input")
     return isinstance(items, list) and bool(items) and _kind(items[-1]) == TRIGGER
+
+
+def threshold(body: Item) -> int | None:
+    """From how many tokens on a request wants its input compacted before it is answered; None when it does not."""
+    managed = body.get("context_management")
+    entry = managed[0] if isinstance(managed, list) and len(managed) == 1 else None
+    if not isinstance(entry, dict) or entry.get("type") != "compaction":
+        return None
+    tokens = entry.get("compact_threshold")
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= LEAST else None
 
 
 def is_ours(item: Any) -> bool:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, lessons, limits, rules, scrub, splice
-from ...codecs.compaction import Summary, Summing
 from ...codecs.events import Event
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
@@ -62,7 +61,11 @@ class Attempt:
         native = (lane == "count" and counting.native(exchange.shape, candidate)) or (lane == "compact" and compacts(candidate))
         self.raw = lane == "raw" or native
         self.asks = not (self.raw or lane == "count")  # the model for an answer
-        self.sums = exchange.compacting != "" and self.asks and not compacts(candidate)  # a compaction that the upstream has not
+        lacks = exchange.compacting != "" and self.asks and not compacts(candidate)  # a compaction of its own
+        self.sums = lacks and exchange.summary is None
+        self.quiet = self.sums and exchange.compacting == "automatic"  # the answer is not the caller's, but is used for the next
+        self.stream = exchange.stream and not self.quiet
+        self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
         self.collects = False  # a whole answer, from an upstream that only streams
@@ -152,7 +155,7 @@ class Attempt:
     @property
     def streams(self) -> bool:
         """Whether the upstream is asked for a stream."""
-        return self.exchange.stream or self.collects
+        return self.stream or self.collects
 
     def _report_left_out(self, ledger: Ledger) -> None:
         """What of the caller's headers and path does not reach the upstream."""
@@ -204,14 +207,16 @@ class Attempt:
         scan = exchange.scan
         self._withhold = False
         body = exchange.body
-        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, exchange.stream, ledger=self.ledger)
+        request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, self.stream, ledger=self.ledger)
         inlined = None if exchange.state is None else exchange.state.inlined(candidate, self.ledger)
-        if inlined is not None or self.sums or scrub.is_foreign(body):
+        if inlined is not None or self.rewrites or scrub.is_foreign(body):
             value = dict(scan.value) if inlined is None else inlined
+            if exchange.summary is not None:
+                value, self._rewritten = summing.continued(self, exchange.summary, value), EVENTS
             scrubbed = scrub.scrub(own.scrub, value, candidate.capabilities, self.ledger)
             if self.sums:
-                value, self._rewritten = summing.body(exchange, candidate, request, value), EVENTS
-            if scrubbed or inlined is not None or self.sums:
+                value, self._rewritten = summing.body(self, request, value), EVENTS
+            if scrubbed or inlined is not None or self.rewrites:
                 body = jsontext.dumps(value)
                 scan = splice.scan(body)
         if self.lessons:
@@ -219,11 +224,11 @@ class Attempt:
         if scan.model != candidate.model:
             body = own.rename(body, scan, candidate.model)
         if self._must_collect(scan.value):
-            request = request if self.sums else self._readable(request)
+            request = request if self.rewrites else self._readable(request)
             body = self._streaming(splice.ask_stream(body, scan), scan)
-        elif exchange.stream:
+        elif self.stream:
             body = self._streaming(body, scan)
-        self.reply = self._reply(request)
+        self.reply = self._reply(self._readable(request) if exchange.summary is not None else request)
         return body
 
     def _followed(self, body: bytes, scan: splice.Scan, request: Request) -> tuple[bytes, splice.Scan]:
@@ -247,7 +252,7 @@ class Attempt:
 
     def _must_collect(self, body: dict[str, Any]) -> bool:
         """Whether a whole answer is to be collected from a stream, since the upstream gives none for this body."""
-        self.collects = not self.exchange.stream and self.candidate.speaks.only_streams(body, self.capabilities)
+        self.collects = not self.stream and self.candidate.speaks.only_streams(body, self.capabilities)
         return self.collects
 
     def _readable(self, bare: Request) -> Request:
@@ -262,7 +267,7 @@ class Attempt:
     async def _decode(self) -> None:
         """Read what is asked, with what the caller did not bring of it: reasoning and signatures that belong to its tool calls."""
         exchange, candidate = self.exchange, self.candidate
-        self._asked = await bodies.apart(self._heavy, self._decoded_request)
+        self._asked = await bodies.apart(self._heavy, partial(summing.decoded, self))
         seals = exchange.services.state.seals
         if not seals.enabled or not candidate.speaks.recalls(self.capabilities):
             return
@@ -271,13 +276,6 @@ class Attempt:
             history.restore(await seals.find(exchange.owner, history.keys()), candidate.domain)
         if not history.brings:
             self._recall = Recall(history, candidate.domain)
-
-    def _decoded_request(self) -> Request:
-        exchange, decode, state = self.exchange, self.exchange.speaks.decode_request, self.exchange.state
-        request = decode(exchange.scan.value) if state is None else decode(exchange.scan.value, state.items())
-        if self.sums:
-            summing.ask(exchange, request)
-        return request
 
     def _keep_seals(self) -> None:
         """The answer is whole: keep what belongs to its tool calls."""
@@ -385,15 +383,15 @@ class Attempt:
 
     def _open_lane(self) -> None:
         limit = self.exchange.services.config.limits.max_event
-        if self.same_shape and not (self.collects or self.sums):
+        if self.same_shape and not (self.collects or self.rewrites):
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
             self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
             kind = CollectingLane if self.collects else EventsLane
             self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit)
-            if self.sums:
-                self.lane.decoder = Summing(self.lane.decoder, self.exchange.without_tools)
+            if self.rewrites:
+                self.lane.decoder = summing.decoder(self, self.lane.decoder)
             if self._observer is not None:
                 self.lane.decoder = self._observer.decoder(self.lane.decoder)
 
@@ -523,7 +521,7 @@ class Attempt:
 
     async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
         """The end of a stream that becomes a whole answer."""
-        lane, exchange = self.lane, self.exchange
+        lane = self.lane
         assert isinstance(lane, CollectingLane)
         if not lane.ended:
             self._end(lane, fetch)
@@ -531,9 +529,15 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
-        answer = jsontext.dumps(lane.collector.body())
-        if exchange.turn is not None:
-            await exchange.turn.keep_whole(lane.collector, self.candidate)
+        await self._give(lane.collector, jsontext.dumps(lane.collector.body()))
+
+    async def _give(self, collector: Collector, answer: bytes) -> None:
+        """A whole answer that was collected: to the caller, or to the next attempt."""
+        if self.quiet:
+            summing.made(self, collector)
+            return
+        if self.exchange.turn is not None:
+            await self.exchange.turn.keep_whole(collector, self.candidate)
         self._keep_seals()
         await self._answer(answer)
 
@@ -588,9 +592,9 @@ class Attempt:
             raise shape.decode_error(200, upstream_error.without_key(self, body))
         if not isinstance(value.get(shape.bears), list):
             raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
-        if self.exchange.stream:
+        if self.stream:
             await self._synthesised(value, body)
-        elif self.same_shape and not self.sums:
+        elif self.same_shape and not self.rewrites:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
@@ -603,11 +607,7 @@ class Attempt:
                     self._rewritten = EVENTS
             await self._answer(body)
         else:
-            collector, answer = await bodies.apart(bodies.heavy(body), partial(self._collected, value))
-            if self.exchange.turn is not None:
-                await self.exchange.turn.keep_whole(collector, self.candidate)
-            self._keep_seals()
-            await self._answer(answer)
+            await self._give(*await bodies.apart(bodies.heavy(body), partial(self._collected, value)))
 
     async def _synthesised(self, value: dict[str, Any], body: bytes) -> None:
         """A provider that ignored `stream: true`: its whole answer as a stream."""
@@ -637,8 +637,8 @@ class Attempt:
     def _decoded(self, value: dict[str, Any]) -> list[Event]:
         """A whole answer's events."""
         found = self.candidate.speaks.decode_response(value, self.reply)
-        if self.sums:
-            found = Summary(self.exchange.without_tools).feed(found)
+        if self.rewrites:
+            found = summing.events(self, found)
         if self._observer is not None:
             self._observer.events(found)
         return found

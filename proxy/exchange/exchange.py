@@ -36,7 +36,7 @@ from ..memory.turn import Turn
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
-from . import counting
+from . import counting, summing
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .heartbeat import Heartbeat
@@ -110,7 +110,8 @@ class Exchange:
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
-        self.compacting: Literal["", "trigger", "endpoint"] = ""  # how the caller asks for a compaction
+        self.compacting: Literal["", "trigger", "endpoint", "automatic"] = ""  # how the caller asks for a compaction
+        self.summary: summing.Made | None = None  # that precedes the answer
         self.without_tools: Usage | None = None  # what a model used that called a tool instead of summing up; it is asked again
         self.left_out: list[Path] = []  # of the body that came, what has no place in its API
         self.key_name = ""
@@ -165,7 +166,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = None
+        self.trace = self.observer = self.expansion = self.summary = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -227,6 +228,8 @@ class Exchange:
             candidates = await self.services.state.begin(self, candidates)
             if self.turn is not None and self.turn.compacts:
                 self.compacting = "trigger"
+            elif self.services.config.compaction.automatic and self.turn is not None and await summing.due(self, self.turn):
+                self.compacting, self.turn.compacts = "automatic", True
         elif operation.lane == "compact":
             self.compacting = "endpoint"
         failed: list[tuple[Candidate, errors.GatewayError]] = []
@@ -307,7 +310,7 @@ class Exchange:
                     ejection.failed(candidate, self.error)
                 else:
                     ejection.worked(candidate)
-                return True
+                return await self._try(candidate, failed) if attempt.quiet else True
             except errors.GatewayError as error:
                 if attempt.committed:
                     raise

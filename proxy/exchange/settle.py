@@ -76,12 +76,15 @@ def account(exchange: Exchange) -> Account:
         calls,
         {} if exchange.trace is None else _settings(scan.value),
         exchange.compacting and _compaction(exchange),
+        None if exchange.summary is None else exchange.summary.usage,
     )
 
 
 def _compaction(exchange: Exchange) -> str:
     """How the conversation was compacted."""
-    native = bool(exchange.attempts) and not exchange.attempts[-1].sums
+    native = bool(exchange.attempts) and not exchange.attempts[-1].rewrites
+    if exchange.compacting == "automatic":
+        return "" if native else "automatic"  # what the upstream does by itself is its own affair
     return "native" if native else exchange.compacting
 
 

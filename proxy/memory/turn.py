@@ -22,6 +22,7 @@ from ...codecs.ledger import Ledger
 from ...codecs.registry import STATEFUL
 from ...codecs.reply import Reply
 from ...codecs.request import Request
+from ...codecs.usage import from_responses
 from ..routing.router import Candidate
 from . import input_items, upstream_names
 from .answers import own_answer, response_id, sound
@@ -92,7 +93,8 @@ Keeping = Literal["here", "upstream"]
 class Turn(Expansion):
     """The state of one request of a responses caller.
 
-    compacts: it asks for a compaction. job: set when the gateway runs it in the background.
+    compacts: its answer has a compaction, which upstreams that do not compact leave to the gateway. job: set when the gateway runs it
+    in the background.
     """
 
     def __init__(self, exchange: Asked) -> None:
@@ -211,6 +213,12 @@ class Turn(Expansion):
             asked = asked if isinstance(asked, list) else []
             body["include"] = asked if ENCRYPTED in asked else [*asked, ENCRYPTED]
         return body
+
+    async def counted(self) -> int | None:
+        """The tokens of the previous response, its input included, as far as its upstream counted them."""
+        record = None if self._previous is None else await self._state.records.whole(self._owner, self._previous.id)
+        usage = record.response.get("usage") if isinstance(record, Record) else None
+        return from_responses(usage).all if isinstance(usage, dict) else None
 
     def adorn(self, reply: Reply) -> Reply:
         """Set the members of a reply that the answer shows of the state."""

@@ -162,7 +162,7 @@ class Metrics:
 
     def _calls(self, calls: list[Call]) -> None:
         for number, call in enumerate(calls):
-            if number:
+            if number and calls[number - 1].error:
                 (self.retries if call.again else self.fallbacks).inc()
             if call.error:
                 self.upstream_errors.labels(call.error).inc()

@@ -379,6 +379,51 @@ def test_a_failure_stays_the_upstreams_own() -> None:
     assert summed([START, ev.TextStart(0), ev.Text(0, "S"), fault]) == [START, ev.Compacting(), fault]
 
 
+MADE = ev.Compaction("Sum", 10, "compaction")
+ANSWER: list[ev.Event] = [*TEXT, ev.Metered(USAGE), ev.Stop("end")]
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([START, ev.Ping(), *ANSWER], [START, ev.Ping(), MADE, *TEXT, ev.Metered(Usage(110, 25, cache_read=80)), ev.Stop("end")]),
+        ([START, *THOUGHT, ev.Stop("end")], [START, MADE, *THOUGHT, ev.Stop("end")]),
+        ([START, ev.Stop("end")], [START, MADE, ev.Stop("end")]),
+        ([START, ev.Metered(USAGE), ev.Stop("end")], [START, MADE, ev.Metered(Usage(110, 25, cache_read=80)), ev.Stop("end")]),
+    ],
+)
+def test_a_summary_before_an_answer(events: list[ev.Event], found: list[ev.Event]) -> None:
+    spent = Usage(10, 5)
+    assert compaction.Preceded(None, MADE, spent).over(events) == found
+    one_by_one = compaction.Preceded(None, MADE, spent)
+    assert [event for each in events for event in one_by_one.over([each])] == found
+    check(found)
+
+
+def test_what_fails_before_the_answer_begins_is_another_upstreams_turn() -> None:
+    fault = ev.Fault(errors.Broken("Down."))
+    assert compaction.Preceded(None, MADE, None).over([START, ev.Opaque("x"), fault]) == [START, ev.Opaque("x"), fault]
+
+
+@pytest.mark.parametrize(
+    ("managed", "tokens"),
+    [
+        ([{"type": "compaction", "compact_threshold": 1000}], 1000),
+        ([{"type": "compaction", "compact_threshold": 999}], None),
+        ([{"type": "compaction", "compact_threshold": True}], None),
+        ([{"type": "compaction", "compact_threshold": "5000"}], None),
+        ([{"type": "compaction"}], None),
+        ([{"type": "clear", "compact_threshold": 5000}], None),
+        ([{"type": "compaction", "compact_threshold": 5000}] * 2, None),
+        ([7], None),
+        ({"type": "compaction"}, None),
+        (None, None),
+    ],
+)
+def test_the_threshold(managed: Any, tokens: int | None) -> None:
+    assert responses.threshold({"context_management": managed}) == tokens
+
+
 # ---- what the caller gets ----
 
 
