@@ -18,13 +18,12 @@ DOMAIN = "dragoman_domain"
 
 Scrub = Callable[[dict[str, Any], Capabilities, Ledger], None]
 
-_TRIGGERS = (b"dgr1", LAYOUT.encode(), b'"dgc')  # what our envelopes have in common, and no more searches than that
 _SHORT = 64 * 1024  # bytes
 
 
-def is_foreign(body: bytes) -> bool:
-    """Whether the body may hold something of ours, as far as that is cheap to tell."""
-    return len(body) > _SHORT or any(trigger in body for trigger in _TRIGGERS)
+def is_foreign(body: bytes, marks: tuple[bytes, ...]) -> bool:
+    """Whether the body may hold something of ours, as far as that is cheap to tell. marks: what stands in one of its shape that does."""
+    return len(body) > _SHORT or any(mark in body for mark in marks)
 
 
 def scrub(shape: Scrub, body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> bool:

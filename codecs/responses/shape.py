@@ -40,6 +40,7 @@ SHAPE = Shape(
     Observer=Observer,
     recalls=lambda capabilities: bool(capabilities.r_effort_values),
     scrub=scrub,
+    marks=(b"dgr1", b'"dgc'),  # of our envelopes: reasoning, summaries
     lessons=LESSONS,
     reasons=reasons,
     token_limits=("max_output_tokens",),

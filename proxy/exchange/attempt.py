@@ -209,7 +209,7 @@ class Attempt:
         body = exchange.body
         request = Request(exchange.shape, scan.model or candidate.model, exchange.scan.value, self.stream, ledger=self.ledger)
         inlined = None if exchange.state is None else exchange.state.inlined(candidate, self.ledger)
-        if inlined is not None or self.rewrites or scrub.is_foreign(body):
+        if inlined is not None or self.rewrites or scrub.is_foreign(body, own.marks):
             value = dict(scan.value) if inlined is None else inlined
             if exchange.summary is not None:
                 value, self._rewritten = summing.continued(self, exchange.summary, value), EVENTS

@@ -82,7 +82,7 @@ def carried(exchange: Exchange, candidate: Candidate, ledger: Ledger) -> bytes |
     if field is not None:
         return body[: field[0]] + candidate.model.encode() + body[field[1] :]
     inlined = None if state is None else state.inlined(candidate, ledger)
-    if inlined is not None or (state is not None and scrub.is_foreign(body)):
+    if inlined is not None or (state is not None and scrub.is_foreign(body, candidate.speaks.marks)):
         value = dict(scan.value) if inlined is None else inlined
         if scrub.scrub(candidate.speaks.scrub, value, candidate.capabilities, ledger) or inlined is not None:
             body = jsontext.dumps(value)
