@@ -1,4 +1,4 @@
-"""Taking foreign envelopes out of a history that goes to an upstream of the caller's own shape.
+"""Remove the gateway's envelopes from a history sent to an upstream of the caller's shape.
 
 A conversation that was begun over another shape's model carries reasoning in our envelope (`dgr1.`), one that was compacted a summary
 (`dgc1.`); the provider of this shape would refuse them. Only a body that holds such a thing is changed. In a short one a few searches
@@ -27,9 +27,9 @@ def is_foreign(body: bytes, marks: tuple[bytes, ...]) -> bool:
 
 
 def scrub(shape: Scrub, body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> bool:
-    """Remove what is ours from a request body; changes `body` (whose lists are made anew, not changed).
+    """Remove the gateway's additions from a request body. Changes `body`; its lists are replaced, not changed.
 
-    shape: the shape's own function for it. Returns whether there was anything.
+    shape: the shape's own scrub function. Returns whether anything was removed.
     """
     before = len(ledger.dropped), len(ledger.adapted)
     shape(body, capabilities, ledger)

@@ -1,4 +1,4 @@
-"""What is the gateway's own in a responses request (see `codecs/scrub.py`)."""
+"""Remove the gateway's own additions from a responses request (see `codecs/scrub.py`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .compaction import expanded
 
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
-    """Changes `body`; its lists are made anew."""
+    """Change `body` in place; lists are replaced by new ones."""
     kept: list[Any] = []
     compacted = -1
     for i, item in enumerate(list_of(body, "input")):
