@@ -96,6 +96,7 @@ class Capabilities:
     r_encrypted_reasoning: bool = True
     r_summaries: bool = True
     r_input_tokens: bool = True
+    r_compact: bool = False  # compacts by itself: the trigger, the endpoint, `context_management`
     r_effort_values: tuple[str, ...] = EFFORTS  # empty: not a reasoning model
     r_sampling: Literal["full", "unless_reasoning"] = "full"  # temperature, top_p, top_logprobs
     r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # asked: if an effort is set

@@ -3,7 +3,7 @@
     GatewayError                 kind, status, message (public), detail (for the log only, without content of prompts or answers)
     ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota
     ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Overlong,
-    │                            Answered
+    │                            NoSummary, Answered
     ├─ RouteFault                NoCandidate, Unconfigured, Overloaded, AllFailed(attempts)
     └─ LocalBug                  an invariant of ours broke: 500, and the traceback goes to the log
 
@@ -274,6 +274,14 @@ class Overlong(UpstreamFault):
     """The answer exceeds the size that the gateway buffers."""
 
     code = "upstream_answer_too_long"
+
+
+class NoSummary(UpstreamFault):
+    """The model was asked to sum up, and did not, or not to the end. called: it called a tool instead."""
+
+    def __init__(self, message: str, detail: str = "", *, called: bool = False) -> None:
+        super().__init__(message, detail)
+        self.called = called
 
 
 class Answered(UpstreamFault):

@@ -119,6 +119,20 @@ class Search:
 
 
 @dataclass(slots=True)
+class Compacting:
+    """The model has begun to sum up the conversation. Not bound to a part."""
+
+
+@dataclass(slots=True)
+class Compaction:
+    """A summary that takes the place of all that stood before it. Not bound to a part."""
+
+    summary: str  # never empty
+    tokens: int  # that it stands for; 0 when nobody counted them
+    label: str  # as of Opaque, for callers whose API has no word for it
+
+
+@dataclass(slots=True)
 class PartStop:
     part: int
 
@@ -170,6 +184,8 @@ Event = (
     | Refusal
     | Citation
     | Search
+    | Compacting
+    | Compaction
     | PartStop
     | Opaque
     | Metered

@@ -294,6 +294,8 @@ class Request:
     self_named: set[str] = field(default_factory=set)  # responses: tools whose calls have their own name as namespace
     warms: str = ""  # only the provider's cache is to be prepared: the reason to stop for of an answer that says nothing
     defers: bool = False  # some of its tools are deferred, or the provider is asked to search them
+    compacts: bool = False  # responses: the answer is a summary of the conversation (see compaction.py), as one item
+    users: list[dict[str, Any]] | None = None  # responses: the messages that a compaction that is asked for by itself gives back
     habits: Habits = Habits(turns_at="messages", cache_mark="")
     taken: dict[str, Path] = field(default_factory=dict)  # the paths of the settings that an encoder took
 

@@ -1,8 +1,8 @@
 """Remove the gateway's envelopes from a history sent to an upstream of the caller's shape.
 
-A conversation started with a model of another shape contains reasoning in the gateway's envelope (`dgr1.`), which the provider of this
-shape would refuse. Only a body that contains one is changed. In a short body two substring searches rule that out; in a long one
-it is cheaper to check the places where one may be.
+A conversation that was begun over another shape's model carries reasoning in our envelope (`dgr1.`), one that was compacted a summary
+(`dgc1.`); the provider of this shape would refuse them. Only a body that holds such a thing is changed. In a short one a few searches
+tell that it cannot; in a long one it is cheaper to look where it may stand.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from typing import Any
 
 from .capabilities import Capabilities
 from .ledger import Ledger
-from .reasoning import ENVELOPE
 
 LAYOUT = "dragoman_layout"
 DOMAIN = "dragoman_domain"
 
 Scrub = Callable[[dict[str, Any], Capabilities, Ledger], None]
 
-_ENVELOPE, _LAYOUT, _SEARCH = ENVELOPE.encode(), LAYOUT.encode(), b"srvtoolu_dgr1"
 _SHORT = 64 * 1024  # bytes
 
 
-def is_foreign(body: bytes) -> bool:
-    """Whether the body may contain envelopes, as far as that is cheap to determine."""
-    return len(body) > _SHORT or _ENVELOPE in body or _LAYOUT in body or _SEARCH in body
+def is_foreign(body: bytes, marks: tuple[bytes, ...]) -> bool:
+    """Whether the body may contain envelopes, as far as that is cheap to determine. marks: what such a body of the shape contains."""
+    return len(body) > _SHORT or any(map(body.__contains__, marks))
 
 
 def scrub(shape: Scrub, body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> bool:
@@ -33,9 +31,9 @@ def scrub(shape: Scrub, body: dict[str, Any], capabilities: Capabilities, ledger
 
     shape: the shape's own scrub function. Returns whether anything was removed.
     """
-    before = len(ledger.dropped)
+    before = len(ledger.dropped), len(ledger.adapted)
     shape(body, capabilities, ledger)
-    return len(ledger.dropped) > before
+    return (len(ledger.dropped), len(ledger.adapted)) != before
 
 
 def list_of(body: dict[str, Any], key: str) -> list[Any]:

@@ -208,6 +208,8 @@ class Shape:
     """Whether an upstream may need reasoning or a signature back with a tool call."""
     scrub: Callable[[dict[str, Any], Capabilities, Ledger], None]
     """Removes the gateway's own additions from a request body sent in its own shape."""
+    marks: tuple[bytes, ...] = ()
+    """What a body of this shape holds, one of them at least, when there is something to remove."""
     usage_on_demand: UsageOnDemand | None = None
     lessons: tuple[Reading, ...] = ()
     """What refusals by an upstream of this shape mean; see `codecs/lessons.py`."""

@@ -45,6 +45,30 @@ TOOLS = ("web_search", "web_fetch", "image_tokens")
 """Requests of tools that the provider runs, and tokens of images that it made."""
 
 
+def added(usage: Usage, other: Usage) -> Usage:
+    """What two answers used together; the tier is that of the first."""
+
+    def both(name: str) -> int | None:
+        counts = [found for found in (getattr(usage, name), getattr(other, name)) if found is not None]
+        return sum(counts) if counts else None
+
+    tools = dict(usage.tools or {})
+    for name, count in (other.tools or {}).items():
+        tools[name] = tools.get(name, 0) + count
+    return Usage(
+        usage.input + other.input,
+        usage.output + other.output,
+        cache_read=both("cache_read"),
+        cache_write=both("cache_write"),
+        cache_write_long=both("cache_write_long"),
+        reasoning=both("reasoning"),
+        total=None if usage.total is None and other.total is None else usage.all + other.all,
+        tier=usage.tier or other.tier,
+        tools=tools or None,
+        fast=usage.fast or other.fast,
+    )
+
+
 def count(value: Any) -> int:
     """A token count from an upstream; 0 if invalid: negative, a fraction, a string, or above MOST."""
     if type(value) is int:
@@ -77,6 +101,8 @@ def merged(known: dict[str, Any] | None, usage: dict[str, Any], partial: bool = 
     if not known:
         return usage
     found = (known if partial else {}) | {key: value for key, value in usage.items() if value is not None}
+    if "iterations" not in usage:
+        found.pop("iterations", None)  # of an earlier count
     for counts, details in _SIDES:
         if not known.keys().isdisjoint(counts) and not _counted(usage, counts):
             found |= {key: known[key] for key in (*counts, *details) if key in known}
@@ -178,10 +204,11 @@ _ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_
 
 
 def _of_iterations(usage: dict[str, Any]) -> dict[str, Any]:
-    """The counts of a message that only has them in its iterations: of a compaction."""
-    iterations = None if _counted(usage, _ITERATED) else usage.get("iterations")
+    """The counts of all rounds of a message that lists them: those at the top leave out a compaction and what helpers used."""
+    iterations = usage.get("iterations")
     rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
-    return {key: sum(count(each.get(key)) for each in rounds) for key in _ITERATED} if rounds else usage
+    counts = {key: sum(count(each.get(key)) for each in rounds) for key in _ITERATED}
+    return counts if any(counts.values()) else usage
 
 
 def to_chat(usage: Usage) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..codecs.compaction import PROMPT
+
 Api = str
 """One of `codecs.registry.apis()`."""
 
@@ -165,6 +167,18 @@ class KeepAlive:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """How a model is asked to sum up a conversation.
+
+    automatic: also where a request's `context_management` asks for it. max_output: tokens that it may write for that.
+    """
+
+    automatic: bool = False
+    prompt: str = PROMPT
+    max_output: int = 16_384
+
+
+@dataclass(frozen=True, slots=True)
 class Tracing:
     otlp_endpoint: str | None = None
     random_sampling: float = 100.0  # percent
@@ -195,6 +209,7 @@ class Config:
     limits: Limits = Limits()
     drain: Drain = Drain()
     keep_alive: KeepAlive = KeepAlive()
+    compaction: Compaction = Compaction()
     tracing: Tracing = Tracing()
     responses: Responses = Responses()
     prices: tuple[Price, ...] = ()  # the first match applies

@@ -20,7 +20,8 @@ from .model import Api, Price
 
 _HERE = pathlib.Path(__file__).parent
 
-_OPENAI_HOSTS = (".api.openai.com", ".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+_OPENAI = ".api.openai.com"
+_OPENAI_HOSTS = (_OPENAI, ".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
 OPENAI_HOST_FLAGS: dict[str, object] = {
     "openai_host": True,
@@ -34,6 +35,9 @@ OPENAI_HOST_FLAGS: dict[str, object] = {
     "c.effort_values": EFFORTS,
     "c.reasoning_in": "none",
 }
+
+
+OPENAI_FLAGS: dict[str, object] = {"r.compact": True}  # of OpenAI itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[
     """The flags of a model by dotted name, from the provider, its host, the model and the configuration; later ones override."""
     provider = at(interface, base_url)
     rows = [provider.capabilities, OPENAI_HOST_FLAGS if openai_host(base_url) else {}]
+    rows += [OPENAI_FLAGS] if f".{urlsplit(base_url).hostname}".endswith(_OPENAI) else []
     rows += [row.flags for row in _models() if row.holds(provider.name, model_id)]
     found: dict[str, object] = {}
     for row in (*rows, written):

@@ -222,6 +222,12 @@ class KeepAlive(Section):
     begin_after = Value(read.duration)
 
 
+class Compaction(Section):
+    automatic = Value(read.boolean)
+    prompt = Value(read.text)
+    max_output = Value(read.whole(256, 10_000_000))
+
+
 class SpanAttributes(Section):
     foreign = frozenset({"static"})
 
@@ -274,6 +280,7 @@ class Root(Section):
     limits = nested(Limits)
     drain = nested(Drain)
     keep_alive = nested(KeepAlive)
+    compaction = nested(Compaction)
     tracing = nested(Tracing)
     responses = nested(Responses)
     prices = Table(nested(Price))

@@ -155,7 +155,7 @@ class InputItems(_OverState):
 
 
 class Compact(ModelHandler):
-    """POST /v1/responses/compact: the result is readable only by the provider that produced it."""
+    """POST /v1/responses/compact."""
 
     shape = "responses"
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..codecs import errors, jsontext, sse
+from ..codecs import compaction, errors, jsontext, sse
 from ..codecs import events as ev
 from ..codecs.capabilities import Capabilities
 from ..codecs.ledger import Ledger
 from ..codecs.registry import SHAPES
 from ..codecs.reply import Reply
 from ..codecs.request import Request
+from ..conf.model import Compaction
 
 _NEITHER = "neither a JSON object nor a stream of server-sent events"
 
@@ -52,6 +53,9 @@ def _reply(source: str, target: str) -> Reply:
 
 def _request(value: dict[str, Any], source: str, target: str) -> Told:
     request = SHAPES[source].decode_request(value)
+    if request.compacts:
+        asked = Compaction()
+        compaction.ask(request, asked.prompt, asked.max_output)
     encoded = SHAPES[target].encode_request(request, Capabilities(), request.model)
     return jsontext.dumps(encoded.body) + b"\n", _ledger(request.ledger, value), 0
 

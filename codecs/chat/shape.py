@@ -8,6 +8,7 @@ from typing import Any
 from .. import errors, jsontext, limits, openai
 from ..capabilities import Capabilities
 from ..framing import DATA_ONLY
+from ..scrub import LAYOUT
 from ..shape import Shape, UpstreamNames, UsageOnDemand
 from ..splice import Scan, add_include_usage
 from . import facts
@@ -67,6 +68,7 @@ SHAPE = Shape(
     recalls=_recalls,
     own_form=own_form,
     scrub=scrub,
+    marks=(LAYOUT.encode(),),
     usage_on_demand=UsageOnDemand("stream_options", _asks_usage, add_include_usage, _is_usage),
     lessons=LESSONS,
     rules=RULES,

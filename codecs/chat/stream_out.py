@@ -28,6 +28,8 @@ from ..errors import GatewayError
 from ..events import (
     Arguments,
     Citation,
+    Compacting,
+    Compaction,
     Event,
     Fault,
     Metered,
@@ -161,7 +163,7 @@ class _Message:
     def _nothing(self, event: Event) -> None:
         """Ignore an event that this shape does not represent."""
 
-    def _opaque(self, event: Opaque | Search) -> None:
+    def _opaque(self, event: Opaque | Search | Compaction) -> None:
         self._unsaid = True
         self._reply.unsaid.add(event.label)
 
@@ -372,6 +374,8 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     PartStop: _Message._part_stop,
     Opaque: _Message._opaque,
     Search: _Message._opaque,
+    Compacting: _Message._nothing,
+    Compaction: _Message._opaque,
     Metered: _Message._meter,
     Stop: _Message._stop,
     Fault: _Message._fault,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..compaction import told
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
 from ..request import Part, Request, TextPart, Tool, Turn
@@ -17,7 +18,6 @@ from .content_in import decode_block, decode_content
 
 _ROLES = frozenset({"user", "assistant", "system"})
 _CHANGES = frozenset({"tool_addition", "tool_removal"})
-_SUMMARY = "This is a summary of the conversation up to here:"
 
 
 class History:
@@ -88,7 +88,7 @@ class History:
         if not summary:
             raise invalid((*fields.path, "content"), "a compaction without a summary cannot be continued here")
         self._request.ledger.adapt(fields.path)
-        self._request.turns[self._first :] = [Turn("user", [TextPart(f"{_SUMMARY}\n\n{summary}", fields.path)], fields.path)]
+        self._request.turns[self._first :] = [Turn("user", [TextPart(told(summary), fields.path)], fields.path)]
 
     # ---- tools ----
 

@@ -50,6 +50,7 @@ SHAPE = Shape(
     bearer_prefix="sk-ant-oat",  # a Claude subscription's token
     recalls=lambda capabilities: capabilities.m_thinking != "none",
     scrub=scrub,
+    marks=(b"dgr1",),  # of our envelopes, and of ids of our searches
     lessons=LESSONS,
     rules=RULES,
     Draft=MessagesDraft,

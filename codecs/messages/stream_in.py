@@ -16,12 +16,13 @@ from typing import Any
 
 import orjson
 
-from .. import errors, jsontext, quirks
+from .. import compaction, errors, jsontext, quirks
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, failed, said_nothing
 from ..events import (
     Arguments,
     Citation,
+    Compaction,
     Event,
     Fault,
     Metered,
@@ -50,6 +51,7 @@ _DELTAS: dict[str, tuple[str, str, _Delta]] = {
     "thinking": ("thinking_delta", "thinking", Reasoning),
     "tool_use": ("input_json_delta", "partial_json", Arguments),
 }
+_COMPACTION = "compaction"
 _MOST_OPEN = 256  # blocks open at the same time; the reference allows one
 _LONGEST_LABEL = 64
 _COMPACTED = "compaction"  # a stop reason: nothing had to be said
@@ -69,8 +71,8 @@ class _Block:
     plain: bool = False  # its text is passed on unchanged: no surrogate half is held, no free text is unwrapped
     joiner: jsontext.SurrogateJoiner = field(default_factory=jsontext.SurrogateJoiner)
     unwrap: ToolText | None = None
-    input: str = ""  # the complete arguments of a tool call, sent in its start
-    held: str = ""  # the beginning of a call's arguments, while it may become null
+    input: str = ""  # a tool's whole arguments, given with its start; of a compaction, its summary so far
+    held: str = ""  # the beginning of a tool's arguments, as long as it may become null
     seal: Seal | None = None
     filled: bool = False
 
@@ -200,6 +202,9 @@ class StreamDecoder:
             else:
                 events += self._close(other)
         self._current = self._blocks[index] = block = _Block(index, kind)
+        if kind == _COMPACTION:
+            block.input = _str(content, "content")
+            return events
         if opener is None:
             self._opaque = self._opaque or kind
             return [*events, Opaque(f"content[{index}]:{kind}")]
@@ -320,7 +325,7 @@ class StreamDecoder:
         if self._current is block:
             self._current = None
         if block.part < 0:
-            return []
+            return self._compacted(block) if block.kind == _COMPACTION else []
         self._spoke = self._spoke or (block.kind == "text" and block.filled)
         rest = block.joiner.finish()
         if block.kind == "tool_use" and not block.filled:
@@ -332,6 +337,16 @@ class StreamDecoder:
             events.append(block.seal)
         events.append(PartStop(block.part))
         return events
+
+    def _summary(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
+        block.input += _str(delta, "content")
+        return []
+
+    def _compacted(self, block: _Block) -> list[Event]:
+        """A summary of the provider's, unless it is in a form that only the provider can read."""
+        label = f"content[{block.index}]:{_COMPACTION}"
+        readable = compaction.is_readable(block.input)
+        return [Compaction(block.input, 0, label) if readable else Opaque(label)]
 
     def _message_delta(self, value: dict[str, Any]) -> list[Event]:
         events = [] if self._started else self._message_start({})
@@ -408,6 +423,7 @@ _OPENERS: dict[str, _Opener] = {
 _EXTRA_DELTAS: dict[tuple[str, str], _Opener] = {
     ("text", "citations_delta"): StreamDecoder._citation,
     ("thinking", "signature_delta"): StreamDecoder._signature,
+    (_COMPACTION, "compaction_delta"): StreamDecoder._summary,
 }
 _CITED_URL = {"web_search_result_location": "url", "search_result_location": "source"}
 

@@ -24,6 +24,8 @@ from ..errors import GatewayError
 from ..events import (
     Arguments,
     Citation,
+    Compacting,
+    Compaction,
     Event,
     Fault,
     Metered,
@@ -135,7 +137,7 @@ class _Blocks:
     def _nothing(self, event: Event) -> None:
         """Ignore an event that this shape does not represent."""
 
-    def _opaque(self, event: Opaque) -> None:
+    def _opaque(self, event: Opaque | Compaction) -> None:
         self._reply.unsaid.add(event.label)
 
     # ---- events ----
@@ -402,6 +404,8 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     Stop: _Blocks._stop,
     Fault: _Blocks._fault,
     Opaque: _Blocks._opaque,
+    Compacting: _Blocks._nothing,
+    Compaction: _Blocks._opaque,
     Ping: _Blocks._nothing,
 }
 _INSIDE: dict[type, Callable[[Any, _Block, Any], None]] = {

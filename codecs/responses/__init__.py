@@ -6,6 +6,7 @@ Source: OpenAI API reference, "Responses" and "Responses: streaming events".
 from __future__ import annotations
 
 from ..chat.errors_in import decode_error  # both shapes have the same form of errors
+from .compaction import TRIGGER, asked, foreign, nothing_to_compact, question, threshold, users
 from .envelope import error_event, failed, failure, filled, response_object
 from .observer import Observer
 from .request_in import decode_request
@@ -15,11 +16,13 @@ from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
 __all__ = [
+    "TRIGGER",
     "Collector",
     "Observer",
     "Snapshot",
     "StreamDecoder",
     "StreamEncoder",
+    "asked",
     "decode_error",
     "decode_request",
     "decode_response",
@@ -28,5 +31,10 @@ __all__ = [
     "failed",
     "failure",
     "filled",
+    "foreign",
+    "nothing_to_compact",
+    "question",
     "response_object",
+    "threshold",
+    "users",
 ]

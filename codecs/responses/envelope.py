@@ -49,6 +49,7 @@ _PREFIXES = {
     "local_shell_call": "lsh_",
     "apply_patch_call": "apc_",
     "tool_search_call": "tsc_",
+    "compaction": "cmp_",
 }
 
 

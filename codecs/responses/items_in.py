@@ -8,20 +8,20 @@ API knows (own_tools.py) are calls of functions elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
-from ..fields import Fields, missing, wrong_type
+from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import STORED, Path, concrete
 from ..request import CallPart, Part, Request, ResultPart, TextPart, Tool, Turn
 from . import own_tools
+from .compaction import ITEMS, TRIGGER, expanded, nothing_to_compact
 from .content_in import BOOKKEEPING, bookkeeping, decode_call, decode_content, decode_reasoning, decode_result
 from .tools_in import add_later, decode_tools
 
 _ROLES = frozenset({"user", "system", "developer", "assistant"})
-_OPAQUE = frozenset({"compaction", "compaction_trigger", "compaction_summary", "context_compaction"})
 # items of tools run by this shape's provider, and the replies to them
 _HOSTED = frozenset({
     "agent_message", "code_interpreter_call", "computer_call", "computer_call_output", "file_search_call", "image_generation_call",
@@ -30,12 +30,17 @@ _HOSTED = frozenset({
 })  # fmt: skip
 
 
-def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> dict[str, Fields]:
+def decode_items(request: Request, items: list[tuple[Any, Path]]) -> dict[str, Fields]:
     """Add the turns of the items, each given with its path, to the request. Raises subclasses of errors.ClientFault.
 
     Returns the settings (`reasoning`, `text`) changed by configuration items.
     """
     walk = _Walk(request)
+    items = expanded(items, request.ledger)
+    if items and isinstance(items[-1][0], dict) and items[-1][0].get("type") == TRIGGER:
+        items, request.compacts = items[:-1], True
+        if not items:
+            raise nothing_to_compact()
     for item, path in items:
         if path == ("input",):  # a plain string is one message
             walk.message("user", [TextPart(item["content"], path)], path, plain=True)
@@ -88,7 +93,7 @@ class _Walk:
             self._own_output(fields, _OWN_OUTPUTS[kind])
         elif kind in _HOSTED:
             self._ledger.drop(path, kind)
-        elif kind in _OPAQUE:
+        elif kind in ITEMS:
             raise UnsupportedContent(f"an item of type {kind} is not supported by the selected model", param=concrete(path))
         else:
             param = concrete((*path, "type"))
@@ -273,6 +278,11 @@ class _Walk:
                 self.settings[name] = given
         fields.report(self._ledger)
 
+    def _trigger(self, fields: Fields) -> None:
+        """What asked for a compaction before has been answered; a request asks at its end."""
+        if fields.path[:1] != (STORED,):
+            raise invalid(fields.path, "a compaction_trigger must be the last item")
+
     def _reference(self, fields: Fields) -> None:
         id = fields.required("id")
         raise NotFound(f"Item with id '{id[:256]}' not found.", param="input")  # known ids have already been replaced by their items
@@ -288,6 +298,7 @@ _ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {
     "additional_tools": _Walk._additional_tools,
     "configuration_update": _Walk._configuration,
     "item_reference": _Walk._reference,
+    TRIGGER: _Walk._trigger,
 }
 _OWN_OUTPUTS = {own.output: name for name, own in own_tools.OWN.items()}
 

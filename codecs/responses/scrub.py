@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import compaction
 from ..capabilities import Capabilities
 from ..ledger import Ledger
 from ..reasoning import is_sealed
 from ..scrub import list_of
+from .compaction import expanded
 
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
     """Change `body` in place; lists are replaced by new ones."""
-    kept = []
+    kept: list[Any] = []
+    compacted = -1
     for i, item in enumerate(list_of(body, "input")):
-        if isinstance(item, dict) and is_sealed(item.get("encrypted_content")):
+        sealed = item.get("encrypted_content") if isinstance(item, dict) else None
+        if sealed is not None and is_sealed(sealed):
             ledger.drop(("input", i, "encrypted_content"))
-        else:
-            kept.append(item)
+            continue
+        if sealed is not None and compaction.is_sealed(sealed):
+            compacted = i - len(kept)  # left out before it
+        kept.append(item)
+    if compacted >= 0:
+        kept = [item for item, _ in expanded([(item, ("input", i + compacted)) for i, item in enumerate(kept)], ledger)]
     if isinstance(body.get("input"), list):
         body["input"] = kept

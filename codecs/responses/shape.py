@@ -9,6 +9,7 @@ from ..chat.errors_in import decode_error  # both of OpenAI's APIs have the same
 from ..framing import NAMED
 from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts
+from .compaction import collector
 from .envelope import filled
 from .lessons import LESSONS
 from .observer import Observer
@@ -18,7 +19,7 @@ from .request_out import encode_request
 from .rules_out import RULES, ResponsesDraft, reasons
 from .scrub import scrub
 from .stream_in import StreamDecoder, decode_response
-from .stream_out import Collector, StreamEncoder
+from .stream_out import StreamEncoder
 
 
 def _is_error(body: dict[str, Any]) -> bool:
@@ -36,10 +37,11 @@ SHAPE = Shape(
     decode_error=decode_error,
     Decoder=StreamDecoder,
     Encoder=StreamEncoder,
-    Collector=Collector,
+    Collector=collector,
     Observer=Observer,
     recalls=lambda capabilities: bool(capabilities.r_effort_values),
     scrub=scrub,
+    marks=(b"dgr1", b'"dgc'),  # of our envelopes: reasoning, summaries
     lessons=LESSONS,
     rules=RULES,
     Draft=ResponsesDraft,

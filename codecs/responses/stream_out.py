@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from .. import jsontext, reasoning
+from .. import compaction, jsontext, reasoning
 from ..dialect import OPEN, OPENAI
 from ..errors import Garbled, GatewayError
 from ..events import (
     Arguments,
     Citation,
+    Compacting,
+    Compaction,
     Event,
     Fault,
     Metered,
@@ -607,6 +609,21 @@ class StreamEncoder:
             raise Garbled(f"The model's {kind} cannot be read.", jsontext.described("".join(call.pieces).encode()))
         self._done(call.index, call.cut())
 
+    # ---- summaries ----
+
+    def _compacting(self, event: Compacting) -> None:
+        self._leave()
+        assert self._head is not None
+        index = len(self._items)
+        self._emit("response.compaction.compacting", item_id=item_id(self._head["id"], index, "compaction"), output_index=index)
+
+    def _compaction(self, event: Compaction) -> None:
+        self._leave()
+        model = self._reply.request.model
+        sealed = compaction.seal(event.summary, model, self._reply.completed or self._reply.created, event.tokens)
+        index, _ = self._announce("compaction", encrypted_content=sealed)
+        self._done(index, self._items[index])
+
     # ---- events without a form in this shape ----
 
     def _ping(self, event: Ping) -> None:
@@ -633,6 +650,8 @@ _ON: dict[type, Callable[[StreamEncoder, Any], None]] = {
     PartStop: StreamEncoder._part_stop,
     Opaque: StreamEncoder._opaque,
     Search: StreamEncoder._opaque,
+    Compacting: StreamEncoder._compacting,
+    Compaction: StreamEncoder._compaction,
     Metered: StreamEncoder._metered,
     Stop: StreamEncoder._stop,
     Fault: StreamEncoder._fault,

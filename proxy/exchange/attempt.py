@@ -25,16 +25,17 @@ from ...codecs.request import Request
 from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
+from ..memory.expansion import compacts
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
-from . import counting, upstream_error
+from . import counting, summing, upstream_error
 from .dialects import in_dialect
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
-from .raw import RawLane
+from .raw import RawLane, carried
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -68,6 +69,7 @@ class Attempt:
         "_recall",
         "_rewritten",
         "_withhold",
+        "asks",
         "candidate",
         "capabilities",
         "collects",
@@ -79,14 +81,18 @@ class Attempt:
         "ledger",
         "lessons",
         "owed",
+        "quiet",
         "raw",
         "refusal",
         "reply",
         "request",
+        "rewrites",
         "same_shape",
         "span",
         "status",
         "stop",
+        "stream",
+        "sums",
         "times",
         "unsaid",
         "upstream_headers",
@@ -98,9 +104,17 @@ class Attempt:
         operation = exchange.operation
         self.exchange = exchange
         self.candidate = candidate
-        self.lessons = exchange.taught.of(candidate) if operation.lane == "shape" else ()
+        lane = operation.lane
+        native = (lane == "count" and counting.native(exchange.shape, candidate)) or (lane == "compact" and compacts(candidate))
+        self.raw = lane == "raw" or native
+        self.asks = not (self.raw or lane == "count")  # the model for an answer
+        lacks = exchange.compacting != "" and self.asks and not compacts(candidate)  # a compaction of its own
+        self.sums = lacks and exchange.summary is None
+        self.quiet = self.sums and exchange.compacting == "automatic"  # the answer is not the caller's, but is used for the next
+        self.stream = exchange.stream and not self.quiet
+        self.rewrites = self.sums or exchange.summary is not None
+        self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
-        self.raw = operation.lane == "raw" or (operation.lane == "count" and counting.native(exchange.shape, candidate))
         self.same_shape = self.raw or candidate.shape == exchange.shape
         self.ledger = Ledger()
         self.unsaid = Unsaid()
@@ -179,18 +193,20 @@ class Attempt:
         if self.raw or not self.same_shape:
             return not self.raw
         candidate = self.candidate
-        return bool(self.lessons) or candidate.walks or (bool(candidate.rules) and len(self.exchange.body) > bodies.AT_ONCE)
+        return (
+            bool(self.lessons) or self.rewrites or candidate.walks or (bool(candidate.rules) and len(self.exchange.body) > bodies.AT_ONCE)
+        )
 
     def _decoded_question(self) -> tuple[str, bytes | None] | list[str]:
         """As `_question`; or the keys of what must be looked up first."""
-        missing = self._decode() if not self.same_shape and self.exchange.operation.lane == "shape" else None
+        missing = self._decode() if self.asks and not self.same_shape else None
         return missing or self._question()
 
     def _question(self) -> tuple[str, bytes | None]:
         """The URL to ask, and the body. Raises ClientFault for what cannot be expressed."""
         exchange, candidate = self.exchange, self.candidate
         if self.raw:
-            return candidate.base_url + exchange.path + exchange.query, self._carried()
+            return candidate.base_url + exchange.path + exchange.query, carried(exchange, candidate, self.ledger)
         if exchange.operation.lane == "count":
             path, body = counting.question(exchange, candidate)
             return candidate.base_url + path, body
@@ -200,7 +216,7 @@ class Attempt:
     @property
     def streams(self) -> bool:
         """Whether the upstream is asked for a stream."""
-        return self.exchange.stream or self.collects
+        return self.stream or self.collects
 
     def _report_left_out(self, ledger: Ledger) -> None:
         """What of the caller's headers and path does not reach the upstream."""
@@ -230,20 +246,6 @@ class Attempt:
             headers |= traced
         return headers
 
-    def _carried(self) -> bytes | None:
-        """The caller's bytes for an operation that is carried as it is, with the model's name replaced."""
-        exchange, candidate = self.exchange, self.candidate
-        body, scan, field = exchange.body, exchange.scan, exchange.form_field
-        if exchange.operation.model == "none":
-            return b"" if exchange.operation.method == "POST" else None
-        if field is not None:
-            return body[: field[0]] + candidate.model.encode() + body[field[1] :]
-        inlined = None if exchange.expansion is None else exchange.expansion.inlined(candidate, self.ledger)
-        if inlined is not None:
-            body = jsontext.dumps(inlined)
-            scan = splice.scan(body)
-        return body if scan.model == candidate.model else splice.replace_model(body, scan, candidate.model)
-
     def _reply(self, request: Request) -> Reply:
         exchange = self.exchange
         reply = Reply(
@@ -264,13 +266,18 @@ class Attempt:
         """The client's bytes with the model's value replaced, and what else was asked for."""
         exchange, candidate, own = self.exchange, self.candidate, self.candidate.speaks
         body, scan = exchange.body, exchange.scan
-        inlined = None if exchange.turn is None else exchange.turn.inlined(candidate, self.ledger)
+        inlined = None if exchange.state is None else exchange.state.inlined(candidate, self.ledger)
         value = scan.value if inlined is None else inlined
-        if inlined is not None or scrub.is_foreign(body):
+        request = Request(exchange.shape, scan.model or candidate.model, scan.value, self.stream, ledger=self.ledger)
+        if inlined is not None or self.rewrites or scrub.is_foreign(body, own.marks):
             bare = dict(value)
-            if scrub.scrub(own.scrub, bare, candidate.capabilities, self.ledger):
+            if exchange.summary is not None:
+                bare, self._rewritten = summing.continued(self, exchange.summary, bare), EVENTS
+            scrubbed = scrub.scrub(own.scrub, bare, candidate.capabilities, self.ledger)
+            if self.sums:
+                bare, self._rewritten = summing.body(self, request, bare), EVENTS
+            if scrubbed or self.rewrites:
                 value = bare
-        request = Request(exchange.shape, scan.model or candidate.model, scan.value, exchange.stream, ledger=self.ledger)
         if self.lessons or candidate.rules:
             value = self._amended(value, request)
         if value is not scan.value:
@@ -278,11 +285,11 @@ class Attempt:
         if scan.model != candidate.model:
             body = own.rename(body, scan, candidate.model)
         if self._must_collect(scan.value):
-            request = self._readable(request)
+            request = request if self.rewrites else self._readable(request)
             body = self._streaming(splice.ask_stream(body, scan), scan)
-        elif exchange.stream:
+        elif self.stream:
             body = self._streaming(body, scan)
-        self.reply = self._reply(request)
+        self.reply = self._reply(self._readable(request) if exchange.summary is not None else request)
         return body
 
     def _amended(self, value: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -307,7 +314,7 @@ class Attempt:
 
     def _must_collect(self, body: dict[str, Any]) -> bool:
         """Whether a whole answer is to be collected from a stream, since the upstream gives none for this body."""
-        self.collects = not self.exchange.stream and self.candidate.speaks.only_streams(body, self.capabilities)
+        self.collects = not self.stream and self.candidate.speaks.only_streams(body, self.capabilities)
         return self.collects
 
     def _readable(self, bare: Request) -> Request:
@@ -322,9 +329,7 @@ class Attempt:
     def _decode(self) -> list[str]:
         """Read what is asked; return the keys of what may be stored for it: what belongs to its calls and its caller does not bring."""
         exchange, candidate = self.exchange, self.candidate
-        decode = exchange.speaks.decode_request
-        turn, value = exchange.turn, exchange.scan.value
-        self._asked = decode(value) if turn is None else decode(value, turn.items())
+        self._asked = summing.decoded(self)
         if not exchange.services.state.seals.enabled or not candidate.speaks.recalls(self.capabilities):
             return []
         self._history = history = History(self._asked)
@@ -393,6 +398,7 @@ class Attempt:
                 self._let_go(fetch)
         except errors.GatewayError as error:
             self.error = error
+            self.learned = self.learned or (self.sums and summing.asks_again(self, error))
             raise
         finally:
             self.times["end"] = monotonic()
@@ -442,13 +448,15 @@ class Attempt:
 
     def _open_lane(self) -> None:
         limit = self.exchange.services.config.limits.max_event
-        if self.same_shape and not self.collects:
+        if self.same_shape and not (self.collects or self.rewrites):
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
             self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
         else:
             kind = CollectingLane if self.collects else EventsLane
             self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit)
+            if self.rewrites:
+                self.lane.decoder = summing.decoder(self, self.lane.decoder)
             if self._observer is not None:
                 self.lane.decoder = self._observer.decoder(self.lane.decoder)
 
@@ -580,7 +588,7 @@ class Attempt:
 
     async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
         """The end of a stream that becomes a whole answer."""
-        lane, exchange = self.lane, self.exchange
+        lane = self.lane
         assert isinstance(lane, CollectingLane)
         if not lane.ended:
             self._end(lane, fetch)
@@ -588,9 +596,15 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
-        answer = jsontext.dumps(lane.collector.body())
-        if exchange.turn is not None:
-            await exchange.turn.keep_whole(lane.collector, self.candidate)
+        await self._give(lane.collector, jsontext.dumps(lane.collector.body()))
+
+    async def _give(self, collector: Collector, answer: bytes) -> None:
+        """A whole answer that was collected: to the caller, or to the next attempt."""
+        if self.quiet:
+            summing.made(self, collector)
+            return
+        if self.exchange.turn is not None:
+            await self.exchange.turn.keep_whole(collector, self.candidate)
         self._keep_seals()
         await self._answer(answer)
 
@@ -645,7 +659,7 @@ class Attempt:
             raise shape.decode_error(200, upstream_error.without_key(self, body))
         if not isinstance(value.get(shape.bears), list):
             raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no list `{shape.bears}`")
-        if self.same_shape and not self.exchange.stream:
+        if self.same_shape and not (self.stream or self.rewrites):
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
@@ -665,14 +679,10 @@ class Attempt:
 
     async def _told(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
         """Bring a whole answer's events to the caller, as it asked for them. heavy: as of bodies.apart."""
-        if self.exchange.stream:
+        if self.stream:
             await self._synthesised(decoded, heavy)
-            return
-        collector, answer = await bodies.apart(heavy, partial(self._collected, decoded))
-        if self.exchange.turn is not None:
-            await self.exchange.turn.keep_whole(collector, self.candidate)
-        self._keep_seals()
-        await self._answer(answer)
+        else:
+            await self._give(*await bodies.apart(heavy, partial(self._collected, decoded)))
 
     async def _synthesised(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
         """A whole answer as a stream, as of a provider that ignored `stream: true`."""
@@ -693,15 +703,17 @@ class Attempt:
     def _collected(self, decoded: Callable[[], list[Event]]) -> tuple[Collector, bytes]:
         """A whole answer in the caller's shape."""
         found = decoded()
-        collector = collected(found, self.reply, self.exchange.shape)
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
         lane.note(found)
         self.usage, self.stop = lane.usage, lane.stop
+        collector = collected(found, self.reply, self.exchange.shape)
         return collector, jsontext.dumps(collector.body())
 
     def _decoded(self, value: dict[str, Any]) -> list[Event]:
         """A whole answer's events."""
         found = self.candidate.speaks.decode_response(value, self.reply)
+        if self.rewrites:
+            found = summing.events(self, found)
         if self._observer is not None:
             self._observer.events(found)
         return found

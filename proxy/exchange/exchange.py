@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic, time
-from typing import Any
+from typing import Any, Literal
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
@@ -28,19 +28,20 @@ from ...codecs.ledger import Ledger, Path
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.request import Request
+from ...codecs.usage import Usage
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
 from ..memory.turn import Turn
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
-from . import counting
+from . import counting, summing
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .dialects import in_dialect
 from .heartbeat import Heartbeat
 from .lessons import Taught
-from .operation import COMPACT, Operation
+from .operation import Operation
 from .refusal import own_headers, refusal
 from .services import Services
 from .settle import settle
@@ -72,6 +73,7 @@ class Exchange:
         "begun",
         "body",
         "client",
+        "compacting",
         "credential",
         "error",
         "expansion",
@@ -93,10 +95,12 @@ class Exchange:
         "status",
         "stream",
         "strict",
+        "summary",
         "target",
         "taught",
         "trace",
         "turn",
+        "without_tools",
     )
 
     def __init__(
@@ -158,6 +162,9 @@ class Exchange:
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
+        self.compacting: Literal["", "trigger", "endpoint", "automatic"] = ""  # how the caller asks for a compaction
+        self.summary: summing.Made | None = None  # that precedes the answer
+        self.without_tools: Usage | None = None  # what a model used that called a tool instead of summing up; it is asked again
         self.key_name = ""
         self.status = 200
         self.error: errors.GatewayError | None = None
@@ -205,7 +212,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = None
+        self.trace = self.observer = self.expansion = self.summary = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -271,7 +278,7 @@ class Exchange:
         if operation.counted and self.key_name:
             self.limits = await self.services.quota.admit(self.key_name, self.shape)
         candidates = self._candidates()
-        if operation.lane != "raw" or operation is COMPACT:
+        if operation.lane != "raw":
             if self.speaks.stateful:
                 candidates = await self._continued(candidates)
             else:
@@ -288,7 +295,14 @@ class Exchange:
     async def _continued(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """Find what the request continues; return the candidates that can go on from there. Raises ClientFault."""
         if self.operation.lane == "shape":
-            return await self.services.state.begin(self, candidates)
+            candidates = await self.services.state.begin(self, candidates)
+            if self.turn is not None and self.turn.compacts:
+                self.compacting = "trigger"
+            elif self.services.config.compaction.automatic and self.turn is not None and await summing.due(self, self.turn):
+                self.compacting, self.turn.compacts = "automatic", True
+            return candidates
+        if self.operation.lane == "compact":
+            self.compacting = "endpoint"
         self.expansion = Expansion(self.services, self.owner, self.scan.value)
         return await self.expansion.find(candidates)
 
@@ -309,7 +323,7 @@ class Exchange:
             if operation.lane == "shape":
                 self.scan = self.speaks.read(self.target, self.scan)
                 self._rewrite()
-            self.stream = bool(self.scan.stream) and operation.lane != "count"
+            self.stream = bool(self.scan.stream) and operation.lane not in ("count", "compact")
         if self.stream:
             self.services.metrics.opened()
         if operation.model == "required" and self.scan.model is None:
@@ -359,7 +373,7 @@ class Exchange:
                     ejection.failed(candidate, self.error)
                 else:
                     ejection.worked(candidate)
-                return True
+                return await self._try(candidate, failed) if attempt.quiet else True
             except errors.GatewayError as error:
                 if attempt.committed:
                     raise
@@ -482,6 +496,11 @@ class Exchange:
     def owner(self) -> str:
         """Whose the state is."""
         return self.services.owner(self.key_name, self.credential)
+
+    @property
+    def state(self) -> Expansion | None:
+        """What the request continues, of a shape that stores its answers."""
+        return self.turn or self.expansion
 
     @property
     def ledger(self) -> Ledger:

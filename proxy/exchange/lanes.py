@@ -25,7 +25,7 @@ from ...codecs.usage import Usage
 from ..memory.answers import response_id, response_in
 
 # hub events that are content: what a client has seen of them cannot be taken back
-CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal)
+CONTENT = (ev.Text, ev.Reasoning, ev.Arguments, ev.ToolStart, ev.Refusal, ev.Seal, ev.Compacting, ev.Compaction)
 _ENDS = frozenset({ev.Metered, ev.Stop, ev.Fault})
 
 # what ends an event, and one event with its end

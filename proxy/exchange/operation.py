@@ -15,7 +15,7 @@ from ...codecs import errors
 from ...codecs.registry import SHAPES, STATEFUL, USUAL
 from ..routing.router import Candidate
 
-LaneKind = Literal["shape", "raw", "count"]
+LaneKind = Literal["shape", "raw", "count", "compact"]
 Fits = Callable[[Candidate], bool]
 
 
@@ -29,7 +29,8 @@ class Operation:
 
     name: in the log and in traces. shape: the caller's, which decides its credential and the form of errors. path: of an upstream,
     behind its base URL; `{id}` in it is filled in by who asks. lane: "shape" (bytes or events, by what the upstream speaks), "raw"
-    (bytes, whatever they are) or "count" (raw where the upstream counts itself, else estimated). model: whether a body without one
+    (bytes, whatever they are), "count" (raw where the upstream counts itself, else estimated) or "compact" (raw where the upstream
+    compacts by itself, else an answer of the model in which it sums up). model: whether a body without one
     means the default model, is refused, or whether there is no model at all because a stored record names the upstream. form: the
     body may be a multipart form. fits: which candidates can do it, None for all; unfit: the error when none can, made of the model's
     name. counted: whether the limits of the caller's key apply. retried: whether the same upstream may be asked twice.
@@ -66,8 +67,8 @@ COMPACT = Operation(
     "compact",
     STATEFUL.name,
     f"{STATEFUL.path}/compact",
-    fits=lambda candidate: candidate.speaks.stateful and candidate.capabilities.r_stateful,
-    unfit=lambda model: errors.ClientFault("Compaction is not supported by the selected model.", code="unsupported_endpoint"),
+    lane="compact",
+    model="required",
 )
 
 _STORED = f"{STATEFUL.path}/{{id}}"

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import TYPE_CHECKING
 
-from ...codecs import errors, jsontext
+from ...codecs import errors, jsontext, scrub, splice
+from ...codecs.ledger import Ledger
 from ...codecs.usage import Usage, from_chat, from_responses
+from ..routing.router import Candidate
 from .lanes import INTERRUPTED
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
 
 TAIL = 2048  # bytes at the end of an answer where its usage is looked for
 
@@ -66,3 +72,19 @@ class RawLane:
 
     def keep_alive(self) -> bytes:
         return b""
+
+
+def carried(exchange: Exchange, candidate: Candidate, ledger: Ledger) -> bytes | None:
+    """The caller's bytes with the model's name replaced, and with what the upstream cannot know of the caller's conversation."""
+    body, scan, field, state = exchange.body, exchange.scan, exchange.form_field, exchange.state
+    if exchange.operation.model == "none":
+        return b"" if exchange.operation.method == "POST" else None
+    if field is not None:
+        return body[: field[0]] + candidate.model.encode() + body[field[1] :]
+    inlined = None if state is None else state.inlined(candidate, ledger)
+    if inlined is not None or (state is not None and scrub.is_foreign(body, candidate.speaks.marks)):
+        value = dict(scan.value) if inlined is None else inlined
+        if scrub.scrub(candidate.speaks.scrub, value, candidate.capabilities, ledger) or inlined is not None:
+            body = jsontext.dumps(value)
+            scan = splice.scan(body)
+    return body if scan.model == candidate.model else splice.replace_model(body, scan, candidate.model)

@@ -76,7 +76,17 @@ def account(exchange: Exchange) -> Account:
         None if error is None else failure(error),
         calls,
         {} if exchange.trace is None else _settings(scan.value),
+        exchange.compacting and _compaction(exchange),
+        None if exchange.summary is None else exchange.summary.usage,
     )
+
+
+def _compaction(exchange: Exchange) -> str:
+    """How the conversation was compacted."""
+    native = bool(exchange.attempts) and not exchange.attempts[-1].rewrites
+    if exchange.compacting == "automatic":
+        return "" if native else "automatic"  # what the upstream does by itself is its own affair
+    return "native" if native else exchange.compacting
 
 
 def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:

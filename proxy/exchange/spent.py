@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...codecs.compaction import with_spent
 from ...codecs.usage import Usage
 
 if TYPE_CHECKING:
@@ -25,12 +26,19 @@ _BLOB_TOKENS = 1600
 
 def used(attempt: Attempt) -> Usage | None:
     """None when nothing was answered, or nothing is charged."""
+    found, made = _used(attempt), attempt.exchange.summary
+    if made is None or attempt.quiet or attempt.usage is not None or attempt.lane is not None:
+        return found  # a usage that was told counts the summary before it
+    return with_spent(found, made.usage)
+
+
+def _used(attempt: Attempt) -> Usage | None:
     exchange, lane = attempt.exchange, attempt.lane
     if not (exchange.operation.counted or attempt.owed) or (exchange.turn is not None and exchange.turn.owed):
         return None
     known = attempt.usage or (lane.usage if lane is not None else None)
     if known is None and not attempt.received and _left_waiting(attempt):
-        return Usage(input=_read(attempt.request.body or b""), output=0)
+        return Usage(input=read(attempt.request.body or b""), output=0)
     if attempt.status != 200 or (known is not None and (lane is None or (lane.ended and lane.error is None))):
         return known
     if not attempt.received or (attempt.raw and not (lane is not None and lane.events)):
@@ -38,8 +46,8 @@ def used(attempt: Attempt) -> Usage | None:
     events, least = (lane.events, lane.events) if lane is not None else (1, 0)
     written = max(least, (attempt.received - events * attempt.candidate.speaks.overhead) // _TOKEN)
     if known is None:
-        return Usage(input=_read(attempt.request.body or b""), output=written)
-    return replace(known, input=known.input or _read(attempt.request.body or b""), output=max(known.output, written), total=None)
+        return Usage(input=read(attempt.request.body or b""), output=written)
+    return replace(known, input=known.input or read(attempt.request.body or b""), output=max(known.output, written), total=None)
 
 
 def _left_waiting(attempt: Attempt) -> bool:
@@ -49,7 +57,7 @@ def _left_waiting(attempt: Attempt) -> bool:
     return exchange.client.gone and sent and attempt.status in (0, 200) and exchange.form_field is None
 
 
-def _read(body: bytes) -> int:
-    """Tokens of a request."""
+def read(body: bytes) -> int:
+    """Tokens of a request, about."""
     text, blobs = _BLOB.subn(b"", body)
     return len(text) // _TOKEN + blobs * _BLOB_TOKENS

@@ -55,7 +55,7 @@ def without_key(attempt: Attempt, body: bytes) -> bytes:
 def _learn(attempt: Attempt, error: errors.GatewayError) -> None:
     """A refusal of something that the upstream can be asked without: it is asked again."""
     exchange, sent = attempt.exchange, attempt.request.body or b""
-    if attempt.status not in _TEACHING or exchange.operation.lane != "shape":
+    if attempt.status not in _TEACHING or not attempt.asks:
         return
     table, elsewhere = attempt.candidate.speaks.lessons, _could_go_elsewhere(attempt)
     lesson = lessons.read(table, error, sent, attempt.same_shape, elsewhere)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...codecs import errors
+from ...codecs import errors, responses
 from ...codecs.ledger import Ledger
 from ..routing.router import Candidate
 from . import input_items, upstream_names
@@ -45,7 +45,14 @@ class Expansion:
             await self._state.conversations.find(self._owner, id)
             await self._enter(id)
         await self._look_up_references(reasoning=not all(map(native, candidates)))
-        return await self._allowed(candidates)
+        return await self._allowed(self._able_to_read(candidates))
+
+    def _able_to_read(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates of the API whose providers may read a compaction of another maker's, if there is one in the input."""
+        able = tuple(candidate for candidate in candidates if candidate.speaks.stateful)
+        if not able or len(able) == len(candidates):
+            return candidates
+        return able if responses.foreign([*self._stored, *input_items.own_input(self._body)]) else candidates
 
     async def _continue(self, previous: Any, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         if not isinstance(previous, str):
@@ -131,6 +138,10 @@ class Expansion:
             return None
         return self._stored + input_items.resolved(input_items.own_input(self._body), self._referenced, strict=True)
 
+    def everything(self) -> list[Any]:
+        """The expanded input; references that the gateway does not know stay as they are."""
+        return self._stored + input_items.resolved(input_items.own_input(self._body), self._referenced, strict=False)
+
     def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
         """The body with the input expanded, for an upstream of the same shape; None when the request needs no expansion."""
         if not (self._continues or self._referenced):
@@ -165,6 +176,11 @@ def allowed(services: Services, shape: str, body: Item, candidates: tuple[Candid
 def native(candidate: Candidate) -> bool:
     """Whether this upstream stores responses itself."""
     return candidate.speaks.stateful and candidate.capabilities.r_stateful
+
+
+def compacts(candidate: Candidate) -> bool:
+    """Whether this upstream compacts conversations by itself."""
+    return candidate.speaks.stateful and candidate.capabilities.r_compact
 
 
 def not_seen(names: dict[str, str]) -> errors.GatewayError:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...codecs import errors
-from ...codecs.responses import own_tools
+from ...codecs.responses import TRIGGER, own_tools
 from .records import Item, public
 
 # type of a call -> type of its output
@@ -79,8 +79,10 @@ def without_cut_calls(stored: list[Any], own: Iterable[Any]) -> list[Any]:
 def plain(item: Item, domain: str) -> Item | None:
     """A stored item for a responses upstream that has not seen it: without its id and status.
 
-    Reasoning stays as it is; None for reasoning without encrypted content, and for reasoning of another domain.
+    None for what asked for a compaction, and for reasoning without encrypted content or of another domain; other reasoning stays as it is.
     """
+    if item.get("type") == TRIGGER:  # it was answered
+        return None
     if item.get("type") != "reasoning":
         return {key: value for key, value in public(item).items() if key not in ("id", "status")}
     own = item.get("dragoman_domain", domain) == domain

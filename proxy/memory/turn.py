@@ -22,12 +22,13 @@ from ...codecs.ledger import Ledger
 from ...codecs.registry import STATEFUL
 from ...codecs.reply import Reply
 from ...codecs.request import Request
+from ...codecs.usage import from_responses
 from ..routing.router import Candidate
 from . import input_items, upstream_names
 from .answers import own_answer, response_id, sound
 from .background import ANNOUNCED, Background, Job
 from .conversations import RENEW, Conversations
-from .expansion import Expansion, native
+from .expansion import Expansion, compacts, native
 from .ports import Asked, Lane
 from .records import Item, Native, Record, Records, continued, named
 from .seals import Seals
@@ -88,7 +89,11 @@ Keeping = Literal["here", "upstream"]
 
 
 class Turn(Expansion):
-    """The state of one request of a responses caller. job: set when the gateway runs it in the background."""
+    """The state of one request of a responses caller.
+
+    compacts: its answer has a compaction, which upstreams that do not compact leave to the gateway. job: set when the gateway runs it
+    in the background.
+    """
 
     def __init__(self, exchange: Asked) -> None:
         super().__init__(exchange.services, exchange.owner, exchange.scan.value)
@@ -99,6 +104,7 @@ class Turn(Expansion):
         self._upstream_id = ""
         self._background = False
         self._streamed = exchange.stream  # as the caller asked
+        self.compacts = responses.asked(self._body)
         self._created = int(time())
         self._claim: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
@@ -143,8 +149,8 @@ class Turn(Expansion):
 
     def _into_background(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """Decide who runs a background response: an upstream that stores responses, otherwise the gateway."""
-        if native(candidates[0]) and self.conversation is None:
-            return tuple(candidate for candidate in candidates if native(candidate))
+        if self._native(candidates[0]) and self.conversation is None:
+            return tuple(candidate for candidate in candidates if self._native(candidate))
         if self._body.get("store") is False:
             raise errors.ClientFault("A background response must be stored: `store` cannot be false.", param="background")
         self._background = True
@@ -173,7 +179,11 @@ class Turn(Expansion):
 
     def stores(self, candidate: Candidate) -> bool:
         """Whether the gateway rather than the upstream stores this candidate's answer, if it is stored at all."""
-        return self._background or self.conversation is not None or not native(candidate)
+        return self._background or self.conversation is not None or not self._native(candidate)
+
+    def _native(self, candidate: Candidate) -> bool:
+        """Whether the upstream stores the answer to this request, which it does of answers that are its own."""
+        return native(candidate) and (compacts(candidate) or not self.compacts)
 
     def keeping(self, candidate: Candidate) -> Keeping | None:
         """Who stores this candidate's answer; None: it is not stored."""
@@ -201,6 +211,12 @@ class Turn(Expansion):
             asked = asked if isinstance(asked, list) else []
             body["include"] = asked if ENCRYPTED in asked else [*asked, ENCRYPTED]
         return body
+
+    async def counted(self) -> int | None:
+        """The tokens of the previous response, its input included, as far as its upstream counted them."""
+        record = None if self._previous is None else await self._state.records.whole(self._owner, self._previous.id)
+        usage = record.response.get("usage") if isinstance(record, Record) else None
+        return from_responses(usage).all if isinstance(usage, dict) else None
 
     def adorn(self, reply: Reply) -> Reply:
         """Set the members of a reply that the answer shows of the state."""

@@ -90,6 +90,9 @@ class Account(NamedTuple):
     error: Failure | None
     calls: list[Call]  # in order
     settings: dict[str, float]  # max_tokens, temperature, …: only when the exchange is traced
+    # asked by `trigger` or `endpoint`, `automatic`, or `native` where the upstream itself did it; "" for any other request
+    compaction: str = ""
+    summed: Usage | None = None  # of a summary that precedes the answer; counted in the last call's usage
 
     @property
     def last(self) -> Call | None:

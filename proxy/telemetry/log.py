@@ -35,6 +35,10 @@ def line(account: Account) -> dict[str, Any]:
         "stream": account.stream,
         "ms_total": _ms(account.ended - account.begun),
     }
+    if account.compaction:
+        found["compaction"] = account.compaction
+    if account.summed is not None:
+        found |= {"compaction_input": account.summed.input, "compaction_output": account.summed.output}
     if last is not None:
         _upstream(found, account, last)
     if account.client_left:

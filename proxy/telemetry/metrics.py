@@ -105,6 +105,9 @@ class Metrics:
             ("shape", "upstream_api", "field"),
             registry=registry,
         )
+        self.compactions = Counter(
+            "dragoman_compactions", "Compactions of conversations that are over.", ("kind", "result"), registry=registry
+        )
         self.disconnects = Counter("dragoman_client_disconnects", "Clients that disconnected before the end.", registry=registry)
         self.unknown = Counter("dragoman_unknown_upstream", "Unknown or untranslatable parts of upstream answers.", registry=registry)
         self.log_dropped = Counter(
@@ -127,6 +130,9 @@ class Metrics:
         self.seconds.observe(account.ended - account.begun)
         if account.client_left:
             self.disconnects.inc()
+        if account.compaction:
+            done = account.error is None and not account.client_left and account.status == 200
+            self.compactions.labels(account.compaction, "done" if done else "failed").inc()
         if last is None:
             return
         self._times(account, last)
@@ -163,7 +169,7 @@ class Metrics:
 
     def _calls(self, calls: list[Call]) -> None:
         for number, call in enumerate(calls):
-            if number:
+            if number and calls[number - 1].error:
                 (self.retries if call.again else self.fallbacks).inc()
             if call.error:
                 self.upstream_errors.labels(call.error).inc()

@@ -73,7 +73,8 @@ def eventful(draw: st.DrawFn) -> list[ev.Event]:
     events: list[ev.Event] = [ev.Start(draw(st.sampled_from(["", "chatcmpl-1"])), "m", 0)]
     part = 0
     calls: dict[int, list[str]] = {}
-    for kind in draw(st.lists(st.sampled_from(["text", "reasoning", "tool", "refusal", "go on", "close", "ping"]), max_size=12)):
+    kinds = ["text", "reasoning", "tool", "refusal", "summary", "go on", "close", "ping"]
+    for kind in draw(st.lists(st.sampled_from(kinds), max_size=12)):
         if kind == "text":
             inside: list[Any] = [ev.Text(part, piece) for piece in draw(st.lists(words, max_size=3))]
             inside += draw(st.sampled_from([[], [ev.Citation(part, "http://u", "t", 0, 1)]]))
@@ -89,6 +90,8 @@ def eventful(draw: st.DrawFn) -> list[ev.Event]:
             events.append(ev.ToolStart(part, draw(st.sampled_from(["", "c"])), "f", draw(st.sampled_from(["function", "custom"]))))
         elif kind == "refusal":
             events.append(ev.Refusal(draw(words)))
+        elif kind == "summary":
+            events += [*draw(st.sampled_from([[], [ev.Compacting()]])), ev.Compaction(draw(words), 3, "x")]
         elif kind == "ping":
             events.append(ev.Ping())
         elif calls:

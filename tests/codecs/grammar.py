@@ -170,6 +170,9 @@ class _Items:
             assert index == len(self.open) + len(self.done)
             self.open[index] = value["item"]
             return
+        if kind == "compaction.compacting":  # the item is announced when it is whole
+            assert index == len(self.open) + len(self.done)
+            return
         assert index in self.open, f"{kind} of an item that is not open"
         if kind == "output_item.done":
             assert value["item"]["id"] == self.open[index]["id"]

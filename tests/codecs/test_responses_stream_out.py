@@ -718,6 +718,6 @@ def contents(body: dict[str, Any]) -> Any:
             texts = [part["text"] for part in item["summary"] + item.get("content", [])]
             if texts:  # of an item without any, only its place is said
                 found.setdefault("reasoning", []).append("\n\n".join(texts))
-        else:
+        elif kind != "compaction":  # no other API has a place for one
             found.setdefault("calls", []).append([item.get(key) for key in ("type", "call_id", "name", "arguments", "input")])
     return found

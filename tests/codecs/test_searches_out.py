@@ -101,7 +101,7 @@ def test_anthropic_is_not_given_searches_that_it_did_not_make() -> None:
     body, _ = collected(answer(search([URL])))
     theirs = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
     history = {"model": "m", "messages": [{"role": "assistant", "content": [theirs, *body["content"]]}]}
-    assert is_foreign(json.dumps(history).encode())
+    assert is_foreign(json.dumps(history).encode(), SHAPES["messages"].marks)
     SHAPES["messages"].scrub(history, Capabilities(), ledger := Ledger())
     assert [block["type"] for block in history["messages"][0]["content"]] == ["server_tool_use", "text"]
     assert ledger.names(ledger.dropped, history)

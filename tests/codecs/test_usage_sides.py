@@ -82,11 +82,14 @@ def test_how_long_a_cache_entry_stays() -> None:
     assert counting.to_messages(counting.from_responses(counting.to_responses(usage)))["cache_creation"] == given["cache_creation"]
 
 
-def test_a_compaction_counts_in_its_iterations_only() -> None:
+def test_a_message_used_what_its_iterations_did() -> None:
     iterations = [{"type": "compaction", "input_tokens": 1000, "output_tokens": 50}, {"type": "message", "output_tokens": 5}]
     usage = counting.from_messages({"input_tokens": 0, "output_tokens": 0, "iterations": iterations})
     assert (usage.input, usage.output) == (1000, 55)
-    assert counting.from_messages(START | {"iterations": iterations}).input == 24
+    usage = counting.from_messages({"input_tokens": 7, "output_tokens": 5, "iterations": iterations})
+    assert (usage.input, usage.output) == (1000, 55), "the counts at the top leave out the compaction"
+    for none in (None, [], [{"type": "message"}], "x"):
+        assert counting.from_messages(START | {"iterations": none}).input == 24
 
 
 def test_what_the_providers_own_tools_did() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from dragoman.codecs import compaction
 from tests.conftest import Start
 from tests.scripted import LAST_CHUNK, Provider, Request, chunk, sse, stream_head
 
@@ -29,7 +30,7 @@ model_providers:
 PATHS = {"chat_completions": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 
 
-def _chat(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+def _chat(tool: tuple[str, dict[str, Any]] | None, read: int = 7) -> list[Any]:
     base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     delta: dict[str, Any] = {"role": "assistant", "content": SAID}
     if tool is not None:
@@ -37,11 +38,11 @@ def _chat(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
         delta = {"role": "assistant", "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}
     finish = "stop" if tool is None else "tool_calls"
     chunks = [{"delta": delta, "finish_reason": None}, {"delta": {}, "finish_reason": finish}]
-    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}}
+    usage = {"choices": [], "usage": {"prompt_tokens": read, "completion_tokens": 5, "total_tokens": read + 5}}
     return [*(sse(base | {"choices": [{"index": 0} | choice]}) for choice in chunks), sse(base | usage), sse("[DONE]")]
 
 
-def _messages(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+def _messages(tool: tuple[str, dict[str, Any]] | None, read: int = 7) -> list[Any]:
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
     block: dict[str, Any] = {"type": "text", "text": ""}
     delta = {"type": "text_delta", "text": SAID}
@@ -50,7 +51,7 @@ def _messages(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
         delta = {"type": "input_json_delta", "partial_json": json.dumps(tool[1])}
     stop = {"stop_reason": "end_turn" if tool is None else "tool_use", "stop_sequence": None}
     events = [
-        {"type": "message_start", "message": message | {"usage": {"input_tokens": 7, "output_tokens": 1}}},
+        {"type": "message_start", "message": message | {"usage": {"input_tokens": read, "output_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": block},
         {"type": "content_block_delta", "index": 0, "delta": delta},
         {"type": "content_block_stop", "index": 0},
@@ -60,12 +61,12 @@ def _messages(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
     return [sse(event, event["type"]) for event in events]
 
 
-def _responses(tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+def _responses(tool: tuple[str, dict[str, Any]] | None, read: int = 7) -> list[Any]:
     part = {"type": "output_text", "text": SAID, "annotations": []}
     item: dict[str, Any] = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
     if tool is not None:
         item = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": tool[0], "arguments": json.dumps(tool[1])}
-    usage = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
+    usage = {"input_tokens": read, "output_tokens": 5, "total_tokens": read + 5}
     begun = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
     events = [
         {"type": "response.created", "response": begun},
@@ -89,10 +90,10 @@ def _tools(body: dict[str, Any]) -> dict[str, Any]:
 
 
 class Model:
-    """Calls a shell once, then says what that printed."""
+    """Calls a shell once, then says what that printed. read: the tokens that its call tells to have read."""
 
-    def __init__(self, api: str, call: Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]) -> None:
-        self._api, self._call = api, call
+    def __init__(self, api: str, call: Callable[[dict[str, Any]], tuple[str, dict[str, Any]]], read: int = 7) -> None:
+        self._api, self._call, self._read = api, call, read
         self.asked: list[dict[str, Any]] = []
 
     def __call__(self, request: Request) -> list[Any]:
@@ -106,7 +107,7 @@ class Model:
         return self._said(self._call(tools) if len(self.asked) == 1 else None)
 
     def _said(self, tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
-        return [stream_head(), *map(chunk, ANSWERS[self._api](tool)), LAST_CHUNK]
+        return [stream_head(), *map(chunk, ANSWERS[self._api](tool, 7 if tool is None else self._read)), LAST_CHUNK]
 
 
 def _run(command: list[str], home: Path, environ: dict[str, str]) -> str:
@@ -170,3 +171,28 @@ def test_codex(start: Start, tmp_path: Path, api: str) -> None:
         said = _run(command, tmp_path, {"DRAGOMAN_KEY": "k", "CODEX_HOME": str(config.parent)})
     assert f'"text":"{SAID}"' in said
     assert SAID in json.dumps(model.asked[1]["messages" if api != "responses" else "input"][-1])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("api", PATHS)
+def test_codex_compacts(start: Start, tmp_path: Path, api: str) -> None:
+    """A session that has become too long goes on with the summary that its own model writes."""
+    codex = _found("codex")
+    model = Model(api, _codex_call, read=400_000)
+    with Provider(model) as provider:
+        gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
+        config = tmp_path / ".codex" / "config.toml"
+        config.parent.mkdir()
+        config.write_text(
+            f'model = "mock/m"\nopenai_base_url = "{gateway.url}/v1"\n'
+            "model_auto_compact_token_limit = 20000\nmodel_context_window = 1000000\n"
+        )
+        config.with_name("auth.json").write_text('{"OPENAI_API_KEY": "k"}')
+        command = [codex, "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Go"]
+        said = _run(command, tmp_path, {"CODEX_HOME": str(config.parent)})
+    assert f'"text":"{SAID}"' in said
+    first, summary, last = model.asked
+    asked, told = ((body["messages"] if api != "responses" else body["input"])[-1] for body in (summary, last))
+    assert summary["tools"] == first["tools"]
+    assert json.dumps(compaction.PROMPT) in json.dumps(asked)
+    assert json.dumps(compaction.told(SAID)) in json.dumps(told)

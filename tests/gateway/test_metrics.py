@@ -154,6 +154,17 @@ CASES = {
         shape="messages",
         asked={"top_k": 3},
     ),
+    "a compaction": Case(
+        [whole()],
+        {
+            "dragoman_compactions_total{kind=trigger}": 1,
+            "dragoman_tokens_total{kind=input}": 100,
+            "dragoman_tokens_total{kind=output}": 30,
+            "dragoman_cost_usd_total": 160e-6,
+        },
+        shape="responses",
+        asked={"input": [{"role": "user", "content": "Hi"}, {"type": "compaction_trigger"}]},
+    ),
     "something new in an answer": Case(
         [claude({"type": "hologram", "data": "x"}, {"type": "text", "text": "Yes."})],
         {
@@ -165,7 +176,13 @@ CASES = {
         api="messages",
     ),
 }
-TELLING = {"dragoman_requests_total": "status", ERRORS: "kind", "dragoman_tokens_total": "kind", "dragoman_dropped_fields_total": "field"}
+TELLING = {
+    "dragoman_requests_total": "status",
+    ERRORS: "kind",
+    "dragoman_tokens_total": "kind",
+    "dragoman_dropped_fields_total": "field",
+    "dragoman_compactions_total": "kind",
+}
 
 
 def samples(gateway: Inside) -> dict[str, float]:
@@ -236,4 +253,4 @@ def test_every_metric_of_requests_is_driven_here() -> None:
     here = {"requests_total", "request_seconds_count", "overhead_seconds_count", "streams_open", "client_disconnects_total"}
     made = {name for name, instrument in vars(Metrics()).items() if hasattr(instrument, "describe") and name != "registry"}
     made.remove("log_dropped")  # of the process, not of a request
-    assert len(moved | {f"dragoman_{name}" for name in here}) == len(made) == 13
+    assert len(moved | {f"dragoman_{name}" for name in here}) == len(made) == 14

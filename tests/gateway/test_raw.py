@@ -19,9 +19,11 @@ from dragoman.codecs import errors
 from dragoman.handlers import base
 
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, close, reset, respond, sse, stream_head, until_closed, wait
-from .inside import CONFIG, Caller, Inside, inside_once
+from .inside import CONFIG as PLAIN
+from .inside import Caller, Inside, inside_once
 from .wire import request
 
+CONFIG = PLAIN.replace("apis: [responses]", "apis: [responses], capabilities: {r.compact: true}")
 FORM = (
     b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nchat/m\r\n'
     b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc\r\n--x--\r\n'

@@ -365,9 +365,18 @@ def test_input_tokens(alice: openai.OpenAI, talk: Talk) -> None:
     assert refused(lambda: alice.responses.input_tokens.count(model="chat/m", input="x", previous_response_id="resp_0"))[0] == 400
 
 
-def test_compact_is_for_those_who_can_read_it(alice: openai.OpenAI) -> None:
-    told = refused(lambda: alice.responses.compact(model="chat/m", input="x"))
-    assert told[:2] == (400, "unsupported_endpoint")
+def test_a_compaction_of_what_is_stored(alice: openai.OpenAI, bob: openai.OpenAI, talk: Talk) -> None:
+    """Of the caller's own; nothing of it is stored, and its output begins a new conversation."""
+    talk.says(Said(text="One."), Said(text="Summary."), Said(text="Two."))
+    first = alice.responses.create(model="chat/m", input="Begin.")
+    compacted = alice.responses.compact(model="chat/m", previous_response_id=first.id)
+    assert _spoken("chat", talk.asked[1])[:2] == [("user", "Begin.", []), ("assistant", "One.", [])]
+    assert [item.type for item in compacted.output] == ["message", "compaction"]
+    assert refused(lambda: alice.responses.retrieve(compacted.id))[0] == 404
+    items: Any = [item.model_dump(exclude_none=True, warnings=False) for item in compacted.output]
+    alice.responses.create(model="chat/m", input=[*items, {"role": "user", "content": "Go on."}])
+    assert [turn[0] for turn in _spoken("chat", talk.asked[2])] == ["user", "user", "user"]
+    assert refused(lambda: bob.responses.compact(model="chat/m", previous_response_id=first.id))[0] == 400
 
 
 # ---- conversations ----

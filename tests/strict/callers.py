@@ -95,14 +95,44 @@ def _responses_go_on(caller: Caller, body: JSON, answer: JSON) -> bool:
     calls = [item for item in answer["output"] if item["type"] == "function_call"]
     body["input"] += answer["output"]
     body["input"] += [{"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"} for call in calls]
+    if caller.name == COMPACTS and not calls and not _compacted(body):
+        body["input"].append({"type": "compaction_trigger"})
+        return True
     if not calls:
         body["input"].append({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "And tomorrow?"}]})
     return bool(calls)
 
 
+def _compacted(body: JSON) -> bool:
+    """Whether a compaction has come; what Codex then goes on with are the messages of people, and it."""
+    (*before, last) = body["input"]
+    if last["type"] == "compaction":
+        body["input"] = [*(item for item in before if item.get("role") in ("user", "developer")), last]
+    return any(item["type"] == "compaction" for item in body["input"])
+
+
 def _flat(name: str, **more: Any) -> JSON:
     return {"type": "function", "name": name, "description": "Looks something up.", "parameters": SCHEMA, **more}
 
+
+COMPACTS = "codex that compacts"
+_CODEX: JSON = {
+    "instructions": SYSTEM,
+    "stream": True,
+    "store": False,
+    "include": ["reasoning.encrypted_content"],
+    "parallel_tool_calls": False,
+    "reasoning": {"effort": "medium", "summary": "auto"},
+    "prompt_cache_key": "session-1",
+    "tools": [_flat("weather", strict=False), _flat("places", strict=False)],
+    "tool_choice": "auto",
+    "input": [
+        {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Sandbox: read only."}]},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Is it sunny?"}]},
+        {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Now you may write."}]},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Go on."}]},
+    ],
+}
 
 _GO_ON: dict[str, Callable[[Caller, JSON, JSON], bool]] = {
     "chat": _chat_go_on,
@@ -152,27 +182,8 @@ CALLERS = [
         },
         turns=1,
     ),
-    Caller(
-        "codex",
-        "responses",
-        {
-            "instructions": SYSTEM,
-            "stream": True,
-            "store": False,
-            "include": ["reasoning.encrypted_content"],
-            "parallel_tool_calls": False,
-            "reasoning": {"effort": "medium", "summary": "auto"},
-            "prompt_cache_key": "session-1",
-            "tools": [_flat("weather", strict=False), _flat("places", strict=False)],
-            "tool_choice": "auto",
-            "input": [
-                {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Sandbox: read only."}]},
-                {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Is it sunny?"}]},
-                {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Now you may write."}]},
-                {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Go on."}]},
-            ],
-        },
-    ),
+    Caller("codex", "responses", _CODEX),
+    Caller(COMPACTS, "responses", _CODEX, turns=8),
     Caller(
         "responses SDK, forced tool",
         "responses",

@@ -103,7 +103,7 @@ class Double:
         """Id and name of the tools that the model calls: two in its first turn, one in its second, then none."""
         names = [name for tool in asked.body.get("tools") or () if (name := tool.get("name") or (tool.get("function") or {}).get("name"))]
         done = _results(asked)
-        if not names or done >= 3:
+        if not names or done >= 3 or asked.body.get("tool_choice") in ("none", {"type": "none"}):
             return []
         count = 2 if done == 0 and asked.body.get("parallel_tool_calls") is not False else 1
         self._turns += 1
