@@ -6,9 +6,12 @@ entry arrives in pieces, and only those are joined: encrypted entries of several
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import jsontext, quirks
+from ..events import Event, Seal
 from ..reasoning import detail_text
 
 ANTHROPIC, OPENAI = "anthropic-claude-v1", "openai-responses-v1"
@@ -42,6 +45,38 @@ def opaque_of(details: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]
     return (_text(found[-1], "data"), [entry for entry in details if entry not in found]) if found else ("", details)
 
 
+@dataclass(slots=True)
+class Entry:
+    """One entry of `reasoning_details`, as far as it was received."""
+
+    kind: str
+    text: list[str] = field(default_factory=list)
+    value: list[str] = field(default_factory=list)  # a signature (the last counts), or pieces of encrypted data
+    id: str = ""
+    format: str = ""
+
+
+def seals(part: int, entries: Iterable[Entry]) -> list[Event]:
+    """The seals of a reasoning part with these entries."""
+    entries = list(entries)
+    found: list[Event] = []
+    summary = tuple("".join(entry.text) for entry in entries if entry.kind == "reasoning.summary")
+    for entry in entries:
+        form = _seal_form(entry) if entry.value else ""
+        if form == "openai":
+            found.append(Seal(part, form, "".join(entry.value), entry.id, summary))
+        elif form:
+            found.append(Seal(part, form, "".join(entry.value)))
+    return found
+
+
+def _seal_form(entry: Entry) -> str:
+    """The hub's seal form of an entry's signature or encrypted data."""
+    if entry.kind == "reasoning.text":
+        return "anthropic"
+    return "redacted" if entry.format == ANTHROPIC else "openai"
+
+
 class Verbatim:
     """The entries of one reasoning part, in order."""
 
@@ -65,6 +100,10 @@ class Verbatim:
                 return False
         self._entries.append((dict(detail), pieces))
         return True
+
+    def seals(self, part: int) -> list[Event]:
+        """The seal that holds all of them; none without entries."""
+        return [Seal(part, "details", self.json())] if self._entries else []
 
     def json(self) -> str:
         whole = [entry | {detail_text(entry): "".join(pieces)} if pieces else entry for entry, pieces in self._entries]

@@ -45,7 +45,7 @@ from ..sse import Frame
 from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_chat, merged
 from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
-from .details_in import ANTHROPIC, Verbatim, entry_text, entry_value, is_shared, with_opaque
+from .details_in import ANTHROPIC, Entry, Verbatim, entry_text, entry_value, is_shared, seals, with_opaque
 from .errors_in import error_of, is_error
 from .likeness import NOTHING, around
 
@@ -91,17 +91,6 @@ class _Slot:
 
 
 @dataclass(slots=True)
-class _Entry:
-    """One entry of `reasoning_details`, as far as it was received."""
-
-    kind: str
-    text: list[str] = field(default_factory=list)
-    value: list[str] = field(default_factory=list)  # a signature (the last counts), or pieces of encrypted data
-    id: str = ""
-    format: str = ""
-
-
-@dataclass(slots=True)
 class _Open:
     """The open text or reasoning part. length: its text so far, in code points."""
 
@@ -109,7 +98,7 @@ class _Open:
     kind: type[Text] | type[Reasoning]
     length: int = 0
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
-    entries: dict[tuple[str, int], _Entry] = field(default_factory=dict)
+    entries: dict[tuple[str, int], Entry] = field(default_factory=dict)
     verbatim: Verbatim = field(default_factory=Verbatim)  # instead of entries
     sealed: bool = False
 
@@ -393,7 +382,7 @@ class StreamDecoder:
             self._before += opened.length
         else:
             self._past |= opened.entries.keys()
-            events += _seals(opened)
+            events += opened.verbatim.seals(opened.part) or seals(opened.part, opened.entries.values())
         events.append(PartStop(opened.part))
         if self._late and opened.kind is Text:
             late, self._late = self._late, []
@@ -440,7 +429,7 @@ class StreamDecoder:
             return
         entry = opened.entries.get(key)
         if entry is None:
-            entry = opened.entries[key] = _Entry(key[0])
+            entry = opened.entries[key] = Entry(key[0])
             if text and opened.length and key[0] == "reasoning.summary" and not self._spoken:
                 text = "\n\n" + text
         entry.id = str_of(detail, "id") or entry.id
@@ -680,23 +669,3 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 
 # members of a chunk or choice that exclude the common case
 _SPECIAL = frozenset({"error", "x_groq"})
-
-
-def _seals(opened: _Open) -> list[Event]:
-    """The seals of a reasoning part, read from its details."""
-    if opened.verbatim:
-        return [Seal(opened.part, "details", opened.verbatim.json())]
-    seals: list[Event] = []
-    summary = tuple("".join(entry.text) for entry in opened.entries.values() if entry.kind == "reasoning.summary")
-    for entry in opened.entries.values():
-        form = _seal_form(entry.kind, entry.format) if entry.value else ""
-        if form == "openai":
-            seals.append(Seal(opened.part, form, "".join(entry.value), entry.id, summary))
-        elif form:
-            seals.append(Seal(opened.part, form, "".join(entry.value)))
-    return seals
-
-
-def _seal_form(kind: str, format: str) -> str:
-    """The hub's seal form of an entry's signature or encrypted data."""
-    return "anthropic" if kind == "reasoning.text" else "redacted" if format == ANTHROPIC else "openai"

@@ -8,7 +8,6 @@ which has no such words, is aborted.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic, time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPHeaders
 
-from ...codecs import errors, estimate, jsontext, lessons, limits, rules, scrub, splice
+from ...codecs import errors, jsontext, lessons, limits, splice
 from ...codecs.events import Event, Metered, Start, Stop
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
@@ -31,23 +30,20 @@ from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
-from . import counting, summing, upstream_error
-from .dialects import in_dialect
+from . import counting, question, summing, upstream_error
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
-from .raw import RawLane, carried
+from .raw import RawLane
 
 if TYPE_CHECKING:
     from .exchange import Exchange
 
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
-TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
 EDITED, EVENTS = "edited", EventsLane.name
 HEADER_LANES = {EDITED: BytesLane.name}  # the header knows no more than bytes, events and raw
 
-_IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
 _BODILESS = frozenset({204, 205})
 _NONE = Fields()
 
@@ -56,19 +52,15 @@ class Attempt:
     """Made, run once, and read for the log line: status, lane, usage, times."""
 
     __slots__ = (
-        "_asked",
         "_before",
         "_begun",
         "_body",
         "_done",
         "_flow",
         "_held",
-        "_history",
         "_loop",
         "_observer",
-        "_recall",
-        "_rewritten",
-        "_withhold",
+        "asked",
         "asks",
         "candidate",
         "capabilities",
@@ -76,6 +68,7 @@ class Attempt:
         "committed",
         "error",
         "exchange",
+        "history",
         "lane",
         "learned",
         "ledger",
@@ -83,10 +76,12 @@ class Attempt:
         "owed",
         "quiet",
         "raw",
+        "recall",
         "refusal",
         "reply",
         "request",
         "rewrites",
+        "rewritten",
         "same_shape",
         "span",
         "status",
@@ -98,6 +93,7 @@ class Attempt:
         "upstream_headers",
         "usage",
         "warms",
+        "withhold",
     )
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
@@ -122,8 +118,9 @@ class Attempt:
         self._held: list[bytes] = []
         self._loop = exchange.services.loop
         self._done: asyncio.Future[None]  # a stream's lane has ended, or the upstream's call
-        self._asked: Request  # of an answer that is translated
-        self._history: History  # of that
+        self.reply: Reply
+        self.asked: Request  # of an answer that is translated
+        self.history: History  # of that
         self.collects = False  # a whole answer, from an upstream that only streams
         self.lane: BytesLane | EventsLane | RawLane | None = None
         self.committed = False  # some of its answer has been sent to the caller
@@ -138,12 +135,12 @@ class Attempt:
         self.span = 0  # the id of the call's span in the trace
         self.owed = False  # the answer ends a background response that nobody was charged for yet
         self.learned = False  # the upstream refused something that another attempt at it leaves out
-        self._rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
+        self.rewritten = ""  # how a whole answer of the same shape was changed: "edited", "events", or not at all
         self._begun = 0.0
         self._body: bytes | bytearray = b""  # an answer that came where a stream was asked for, under a content type of its own
-        self._withhold = False
+        self.withhold = False
         self.warms = ""  # nothing is asked of the model, and so nothing of the upstream: the reason to stop for
-        self._recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
+        self.recall: Recall | None = None  # None: the caller brings by itself what belongs to its calls
         self._observer = None if exchange.observer is None else exchange.observer.attempt(self)  # None: nobody looks
 
     @property
@@ -158,7 +155,7 @@ class Attempt:
             return self.lane.name
         if self.raw:
             return RawLane.name
-        return self._rewritten or (BytesLane.name if self.same_shape else EVENTS)
+        return self.rewritten or (BytesLane.name if self.same_shape else EVENTS)
 
     # ---- up ----
 
@@ -169,7 +166,7 @@ class Attempt:
         self.request = UpstreamRequest(
             url,
             exchange.operation.method,
-            self._headers(body),
+            question.headers(self, body),
             body,
             connect_timeout=timeouts.connect,
             first_byte_timeout=timeouts.first_byte,
@@ -178,190 +175,16 @@ class Attempt:
             max_body=exchange.services.config.limits.max_event,
         )
 
-    async def _written(self) -> tuple[str, bytes | None]:
-        """The URL to ask, and the body. Heavy work is done apart. Raises ClientFault for what cannot be expressed."""
-        exchange = self.exchange
-        heavy = self._walks() and bodies.heavy(exchange.body)
-        found = await bodies.apart(True, self._decoded_question) if heavy else self._decoded_question()
-        if isinstance(found, list):
-            self._history.restore(await exchange.services.state.seals.find(exchange.owner, found), self.candidate.domain)
-            found = await bodies.apart(True, self._question) if heavy else self._question()
-        return found
-
-    def _walks(self) -> bool:
-        """Whether all of the caller's body is looked at; bytes of the same shape are put together, and at most settings are read."""
-        if self.raw or not self.same_shape:
-            return not self.raw
-        candidate = self.candidate
-        return (
-            bool(self.lessons) or self.rewrites or candidate.walks or (bool(candidate.rules) and len(self.exchange.body) > bodies.AT_ONCE)
-        )
-
-    def _decoded_question(self) -> tuple[str, bytes | None] | list[str]:
-        """As `_question`; or the keys of what must be looked up first."""
-        missing = self._decode() if self.asks and not self.same_shape else None
-        return missing or self._question()
-
-    def _question(self) -> tuple[str, bytes | None]:
-        """The URL to ask, and the body. Raises ClientFault for what cannot be expressed."""
-        exchange, candidate = self.exchange, self.candidate
-        if self.raw:
-            return candidate.base_url + exchange.path + exchange.query, carried(exchange, candidate, self.ledger)
-        if exchange.operation.lane == "count":
-            path, body = counting.question(exchange, candidate)
-            return candidate.base_url + path, body
-        body = self._spliced() if self.same_shape else self._translated()
-        return candidate.endpoint(self.streams, exchange.query if self.same_shape else ""), body
-
     @property
     def streams(self) -> bool:
         """Whether the upstream is asked for a stream."""
         return self.stream or self.collects
 
-    def _report_left_out(self, ledger: Ledger) -> None:
-        """What of the caller's headers and path does not reach the upstream."""
-        own = self.candidate.provider.passthrough_auth
-        for name in travel.left_out(self.exchange.headers, same_shape=self.same_shape, own_credential=own):
-            ledger.drop((f"header:{name}",))
-        for path in self.exchange.left_out:
-            ledger.drop(path)
-
-    def _headers(self, body: bytes | None) -> dict[str, str]:
-        """What the upstream is sent besides this body: the one place that puts it together."""
-        exchange, candidate = self.exchange, self.candidate
-        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
-        if self.same_shape:
-            headers |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
-            self._report_left_out(self.ledger)
-        headers = candidate.speaks.headers(self.capabilities) | headers
-        if self.capabilities.image_header and not self.raw and _IMAGE.search(body or b""):
-            headers[self.capabilities.image_header] = "true"
-        if self.raw:
-            headers["content-type"] = exchange.headers.get("Content-Type", "application/json")
-        else:
-            headers["accept"] = "text/event-stream" if self.streams else "application/json"
-        headers |= candidate.headers(exchange.credential)
-        if exchange.trace is not None:
-            self.span, traced = exchange.trace.call()
-            headers |= traced
-        return headers
-
-    def _reply(self, request: Request) -> Reply:
-        exchange = self.exchange
-        reply = Reply(
-            request,
-            echo_model=self.candidate.echo if self.candidate.capabilities.echo_model == "alias" else None,
-            domain=self.candidate.domain,
-            upstream=self.candidate.shape,
-            request_id=exchange.request_id,
-            nonce=exchange.nonce,
-            created=int(time()),
-            response_id=f"resp_{exchange.nonce}",
-            unsaid=self.unsaid,
-            max_answer=exchange.services.config.limits.max_answer,
-        )
-        return in_dialect(reply if exchange.turn is None else exchange.turn.adorn(reply), exchange, self.candidate)
-
-    def _spliced(self) -> bytes:
-        """The client's bytes with the model's value replaced, and what else was asked for."""
-        exchange, candidate, own = self.exchange, self.candidate, self.candidate.speaks
-        body, scan = exchange.body, exchange.scan
-        inlined = None if exchange.state is None else exchange.state.inlined(candidate, self.ledger)
-        value = scan.value if inlined is None else inlined
-        request = Request(exchange.shape, scan.model or candidate.model, scan.value, self.stream, ledger=self.ledger)
-        if inlined is not None or self.rewrites or scrub.is_foreign(body, own.marks):
-            bare = dict(value)
-            if exchange.summary is not None:
-                bare, self._rewritten = summing.continued(self, exchange.summary, bare), EVENTS
-            scrubbed = scrub.scrub(own.scrub, bare, candidate.capabilities, self.ledger)
-            if self.sums:
-                bare, self._rewritten = summing.body(self, request, bare), EVENTS
-            if scrubbed or self.rewrites:
-                value = bare
-        if self.lessons or candidate.rules:
-            value = self._amended(value, request)
-        if value is not scan.value:
-            body, scan = splice.written(value)
-        if scan.model != candidate.model:
-            body = own.rename(body, scan, candidate.model)
-        if self._must_collect(scan.value):
-            request = request if self.rewrites else self._readable(request)
-            body = self._streaming(splice.ask_stream(body, scan), scan)
-        elif self.stream:
-            body = self._streaming(body, scan)
-        self.reply = self._reply(self._readable(request) if exchange.summary is not None else request)
-        return body
-
-    def _amended(self, value: dict[str, Any], request: Request) -> dict[str, Any]:
-        """The caller's body without what the upstream is known to refuse; the same object where it holds nothing of the kind."""
-        own, lost = self.candidate.speaks, len(self.ledger.dropped)
-        known = rules.for_carried(own.rules, self.capabilities) if self.lessons else self.candidate.rules
-        value = rules.follow(self.lessons, value, request, own=True)
-        value = rules.amended(known, own.Draft(value, request, self.capabilities, own=True))
-        if self.exchange.strict and len(self.ledger.dropped) > lost:
-            raise _lost(self.ledger.first_dropped(request.body) or "the request")
-        return value
-
-    def _streaming(self, body: bytes, scan: splice.Scan) -> bytes:
-        """The body of a stream with its usage asked for, where the caller does not and the upstream takes that."""
-        demand = self.candidate.speaks.usage_on_demand
-        if demand is None or demand.asked(scan) or demand.member in self.capabilities.leave_out:
-            return body
-        if any(lesson.about.startswith(demand.member) for lesson in self.lessons):
-            return body
-        self._withhold = True
-        return demand.ask(body, scan)
-
-    def _must_collect(self, body: dict[str, Any]) -> bool:
-        """Whether a whole answer is to be collected from a stream, since the upstream gives none for this body."""
-        self.collects = not self.stream and self.candidate.speaks.only_streams(body, self.capabilities)
-        return self.collects
-
-    def _readable(self, bare: Request) -> Request:
-        """The caller's request, as far as it can be read; what cannot be is the upstream's to judge."""
-        turn = self.exchange.turn
-        try:
-            items = () if turn is None else (turn.items(),)
-            return self.exchange.speaks.decode_request(bare.body, *items)
-        except errors.ClientFault:
-            return bare
-
-    def _decode(self) -> list[str]:
-        """Read what is asked; return the keys of what may be stored for it: what belongs to its calls and its caller does not bring."""
-        exchange, candidate = self.exchange, self.candidate
-        self._asked = summing.decoded(self)
-        if not exchange.services.state.seals.enabled or not candidate.speaks.recalls(self.capabilities):
-            return []
-        self._history = history = History(self._asked)
-        if not history.brings:
-            self._recall = Recall(history, candidate.domain)
-        return history.keys()
-
     def _keep_seals(self) -> None:
         """The answer is whole: keep what belongs to its tool calls."""
-        note = None if self._recall is None else self._recall.note()
+        note = None if self.recall is None else self.recall.note()
         if note is not None:
             self.exchange.services.state.seals.keep(self.exchange.owner, *note)
-
-    def _translated(self) -> bytes:
-        exchange, candidate, request = self.exchange, self.candidate, self._asked
-        self._report_left_out(request.ledger)
-        encoded = candidate.speaks.encode_request(request, self.capabilities, candidate.model)
-        value = rules.follow(self.lessons, encoded.body, request, own=False)
-        self.ledger, self.warms = request.ledger, request.warms
-        if exchange.strict:
-            lost = self.ledger.first_dropped(exchange.scan.value)
-            if lost is not None:
-                raise _lost(lost)
-        self.reply = self._reply(request)
-        self.reply.tools, self.reply.recall = encoded.tools, self._recall
-        body = jsontext.dumps(value)
-        if exchange.stream and exchange.speaks.counts_first:
-            self.reply.asks = estimate.tokens_of_body(request, len(body))
-        if self._must_collect(value):
-            scan = splice.scan(body)
-            body = self._streaming(splice.ask_stream(body, scan), scan)
-        return _trimmed(body)
 
     # ---- down ----
 
@@ -369,7 +192,7 @@ class Attempt:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
         try:
-            self._prepare(*await self._written())
+            self._prepare(*await question.written(self))
             self._begun = monotonic()
             if self.warms:
                 return await self._told(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)
@@ -451,7 +274,7 @@ class Attempt:
         if self.same_shape and not (self.collects or self.rewrites):
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
-            self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self._withhold)
+            self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self.withhold)
         else:
             kind = CollectingLane if self.collects else EventsLane
             self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit)
@@ -665,14 +488,14 @@ class Attempt:
             self.usage, self.stop = observer.usage, observer.stop
             filled = shape.filled(value, self.reply) if self.reply.complete else value
             if filled is not value:
-                value, body, self._rewritten = filled, jsontext.dumps(filled), EDITED
+                value, body, self.rewritten = filled, jsontext.dumps(filled), EDITED
             if self.reply.echo_model is not None:
                 body = splice.replace_answer_model(body, shape.model_at, self.reply.echo_model)
-                self._rewritten = EDITED
+                self.rewritten = EDITED
             if self.exchange.turn is not None:
                 before, body = body, await self.exchange.turn.keep_body(self.reply, self.candidate, value, body)
                 if body is not before:
-                    self._rewritten = EVENTS
+                    self.rewritten = EVENTS
             await self._answer(body)
         else:
             await self._told(partial(self._decoded, value), bodies.heavy(body))
@@ -753,15 +576,6 @@ class Attempt:
         else:
             found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
         return limits.replaced(found, exchange.limits) if exchange.limits else found
-
-
-def _trimmed(body: bytes) -> bytes:
-    """The same in as much memory as it needs: orjson leaves a small text in a block of 4 kB, and a body is kept for all of its answer."""
-    return bytes(memoryview(body)) if len(body) < TRIMMED else body
-
-
-def _lost(field: str) -> errors.Unsupported:
-    return errors.Unsupported(f"{field} cannot be carried to the selected model", param=field)
 
 
 def _seen(done: asyncio.Future[Any]) -> None:

@@ -1,0 +1,226 @@
+"""What an attempt asks of its upstream: the URL, the headers and the body, carried or translated.
+
+The functions set what the attempt needs to read the answer: its reply, the ledger, whether a whole answer is collected from a stream.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from ...codecs import errors, estimate, jsontext, rules, scrub, splice
+from ...codecs.ledger import Ledger
+from ...codecs.recall import History, Recall
+from ...codecs.reply import Reply
+from ...codecs.request import Request
+from ..wire import bodies
+from ..wire import headers as travel
+from . import counting, summing
+from .dialects import in_dialect
+from .lanes import EventsLane
+from .raw import carried
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+
+_IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
+
+TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
+
+
+async def written(attempt: Attempt) -> tuple[str, bytes | None]:
+    """The URL to ask, and the body. Heavy work is done apart. Raises ClientFault for what cannot be expressed."""
+    exchange = attempt.exchange
+    heavy = _walks(attempt) and bodies.heavy(exchange.body)
+    found = await bodies.apart(True, partial(_decoded_question, attempt)) if heavy else _decoded_question(attempt)
+    if isinstance(found, list):
+        attempt.history.restore(await exchange.services.state.seals.find(exchange.owner, found), attempt.candidate.domain)
+        found = await bodies.apart(True, partial(_question, attempt)) if heavy else _question(attempt)
+    return found
+
+
+def _walks(attempt: Attempt) -> bool:
+    """Whether all of the caller's body is looked at; bytes of the same shape are put together, and at most settings are read."""
+    if attempt.raw or not attempt.same_shape:
+        return not attempt.raw
+    candidate = attempt.candidate
+    ruled = candidate.walks or (bool(candidate.rules) and len(attempt.exchange.body) > bodies.AT_ONCE)
+    return ruled or attempt.rewrites or bool(attempt.lessons)
+
+
+def _decoded_question(attempt: Attempt) -> tuple[str, bytes | None] | list[str]:
+    """As `_question`; or the keys of what must be looked up first."""
+    missing = _decode(attempt) if attempt.asks and not attempt.same_shape else None
+    return missing or _question(attempt)
+
+
+def _question(attempt: Attempt) -> tuple[str, bytes | None]:
+    """The URL to ask, and the body. Raises ClientFault for what cannot be expressed."""
+    exchange, candidate = attempt.exchange, attempt.candidate
+    if attempt.raw:
+        return candidate.base_url + exchange.path + exchange.query, carried(exchange, candidate, attempt.ledger)
+    if exchange.operation.lane == "count":
+        path, body = counting.question(exchange, candidate)
+        return candidate.base_url + path, body
+    body = _spliced(attempt) if attempt.same_shape else _translated(attempt)
+    return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else ""), body
+
+
+def _report_left_out(attempt: Attempt, ledger: Ledger) -> None:
+    """What of the caller's headers and path does not reach the upstream."""
+    own = attempt.candidate.provider.passthrough_auth
+    for name in travel.left_out(attempt.exchange.headers, same_shape=attempt.same_shape, own_credential=own):
+        ledger.drop((f"header:{name}",))
+    for path in attempt.exchange.left_out:
+        ledger.drop(path)
+
+
+def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
+    """What the upstream is sent besides this body: the one place that puts it together."""
+    exchange, candidate = attempt.exchange, attempt.candidate
+    found = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
+    if attempt.same_shape:
+        found |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
+        _report_left_out(attempt, attempt.ledger)
+    found = candidate.speaks.headers(attempt.capabilities) | found
+    if attempt.capabilities.image_header and not attempt.raw and _IMAGE.search(body or b""):
+        found[attempt.capabilities.image_header] = "true"
+    if attempt.raw:
+        found["content-type"] = exchange.headers.get("Content-Type", "application/json")
+    else:
+        found["accept"] = "text/event-stream" if attempt.streams else "application/json"
+    found |= candidate.headers(exchange.credential)
+    if exchange.trace is not None:
+        attempt.span, traced = exchange.trace.call()
+        found |= traced
+    return found
+
+
+def _reply(attempt: Attempt, request: Request) -> Reply:
+    exchange = attempt.exchange
+    reply = Reply(
+        request,
+        echo_model=attempt.candidate.echo if attempt.candidate.capabilities.echo_model == "alias" else None,
+        domain=attempt.candidate.domain,
+        upstream=attempt.candidate.shape,
+        request_id=exchange.request_id,
+        nonce=exchange.nonce,
+        created=int(time()),
+        response_id=f"resp_{exchange.nonce}",
+        unsaid=attempt.unsaid,
+        max_answer=exchange.services.config.limits.max_answer,
+    )
+    return in_dialect(reply if exchange.turn is None else exchange.turn.adorn(reply), exchange, attempt.candidate)
+
+
+def _spliced(attempt: Attempt) -> bytes:
+    """The client's bytes with the model's value replaced, and what else was asked for."""
+    exchange, candidate, own = attempt.exchange, attempt.candidate, attempt.candidate.speaks
+    body, scan = exchange.body, exchange.scan
+    inlined = None if exchange.state is None else exchange.state.inlined(candidate, attempt.ledger)
+    value = scan.value if inlined is None else inlined
+    request = Request(exchange.shape, scan.model or candidate.model, scan.value, attempt.stream, ledger=attempt.ledger)
+    if inlined is not None or attempt.rewrites or scrub.is_foreign(body, own.marks):
+        bare = dict(value)
+        if exchange.summary is not None:
+            bare, attempt.rewritten = summing.continued(attempt, exchange.summary, bare), EventsLane.name
+        scrubbed = scrub.scrub(own.scrub, bare, candidate.capabilities, attempt.ledger)
+        if attempt.sums:
+            bare, attempt.rewritten = summing.body(attempt, request, bare), EventsLane.name
+        if scrubbed or attempt.rewrites:
+            value = bare
+    if attempt.lessons or candidate.rules:
+        value = _amended(attempt, value, request)
+    if value is not scan.value:
+        body, scan = splice.written(value)
+    if scan.model != candidate.model:
+        body = own.rename(body, scan, candidate.model)
+    if _must_collect(attempt, scan.value):
+        request = request if attempt.rewrites else _readable(attempt, request)
+        body = _streaming(attempt, splice.ask_stream(body, scan), scan)
+    elif attempt.stream:
+        body = _streaming(attempt, body, scan)
+    attempt.reply = _reply(attempt, _readable(attempt, request) if exchange.summary is not None else request)
+    return body
+
+
+def _amended(attempt: Attempt, value: dict[str, Any], request: Request) -> dict[str, Any]:
+    """The caller's body without what the upstream is known to refuse; the same object where it holds nothing of the kind."""
+    own, lost = attempt.candidate.speaks, len(attempt.ledger.dropped)
+    known = rules.for_carried(own.rules, attempt.capabilities) if attempt.lessons else attempt.candidate.rules
+    value = rules.follow(attempt.lessons, value, request, own=True)
+    value = rules.amended(known, own.Draft(value, request, attempt.capabilities, own=True))
+    if attempt.exchange.strict and len(attempt.ledger.dropped) > lost:
+        raise _lost(attempt.ledger.first_dropped(request.body) or "the request")
+    return value
+
+
+def _streaming(attempt: Attempt, body: bytes, scan: splice.Scan) -> bytes:
+    """The body of a stream with its usage asked for, where the caller does not and the upstream takes that."""
+    demand = attempt.candidate.speaks.usage_on_demand
+    if demand is None or demand.asked(scan) or demand.member in attempt.capabilities.leave_out:
+        return body
+    if any(lesson.about.startswith(demand.member) for lesson in attempt.lessons):
+        return body
+    attempt.withhold = True
+    return demand.ask(body, scan)
+
+
+def _must_collect(attempt: Attempt, body: dict[str, Any]) -> bool:
+    """Whether a whole answer is to be collected from a stream, since the upstream gives none for this body."""
+    attempt.collects = not attempt.stream and attempt.candidate.speaks.only_streams(body, attempt.capabilities)
+    return attempt.collects
+
+
+def _readable(attempt: Attempt, bare: Request) -> Request:
+    """The caller's request, as far as it can be read; what cannot be is the upstream's to judge."""
+    turn = attempt.exchange.turn
+    try:
+        items = () if turn is None else (turn.items(),)
+        return attempt.exchange.speaks.decode_request(bare.body, *items)
+    except errors.ClientFault:
+        return bare
+
+
+def _decode(attempt: Attempt) -> list[str]:
+    """Read what is asked; return the keys of what may be stored for it: what belongs to its calls and its caller does not bring."""
+    exchange, candidate = attempt.exchange, attempt.candidate
+    attempt.asked = summing.decoded(attempt)
+    if not exchange.services.state.seals.enabled or not candidate.speaks.recalls(attempt.capabilities):
+        return []
+    attempt.history = history = History(attempt.asked)
+    if not history.brings:
+        attempt.recall = Recall(history, candidate.domain)
+    return history.keys()
+
+
+def _translated(attempt: Attempt) -> bytes:
+    exchange, candidate, request = attempt.exchange, attempt.candidate, attempt.asked
+    _report_left_out(attempt, request.ledger)
+    encoded = candidate.speaks.encode_request(request, attempt.capabilities, candidate.model)
+    value = rules.follow(attempt.lessons, encoded.body, request, own=False)
+    attempt.ledger, attempt.warms = request.ledger, request.warms
+    if exchange.strict:
+        lost = attempt.ledger.first_dropped(exchange.scan.value)
+        if lost is not None:
+            raise _lost(lost)
+    attempt.reply = _reply(attempt, request)
+    attempt.reply.tools, attempt.reply.recall = encoded.tools, attempt.recall
+    body = jsontext.dumps(value)
+    if exchange.stream and exchange.speaks.counts_first:
+        attempt.reply.asks = estimate.tokens_of_body(request, len(body))
+    if _must_collect(attempt, value):
+        scan = splice.scan(body)
+        body = _streaming(attempt, splice.ask_stream(body, scan), scan)
+    return _trimmed(body)
+
+
+def _trimmed(body: bytes) -> bytes:
+    """The same in as much memory as it needs: orjson leaves a small text in a block of 4 kB, and a body is kept for all of its answer."""
+    return bytes(memoryview(body)) if len(body) < TRIMMED else body
+
+
+def _lost(field: str) -> errors.Unsupported:
+    return errors.Unsupported(f"{field} cannot be carried to the selected model", param=field)
