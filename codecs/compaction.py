@@ -23,7 +23,7 @@ from .ledger import STORED, Path
 from .request import Request, Setting, TextPart, ToolChoice, Turn
 from .shape import Decoder
 from .sse import Frame
-from .usage import Usage, added
+from .usage import Usage, added, count
 
 ENVELOPE = "dgc1."
 _ENVELOPES = (ENVELOPE, "dgc2.")  # what a gateway of another version made is damaged, and no other provider's either
@@ -65,6 +65,16 @@ def is_sealed(text: Any) -> bool:
 
 def unseal(text: str) -> str | None:
     """The summary in an envelope of ours; None for one that is damaged."""
+    inside = _inside(text)
+    return None if inside is None else inside["s"]
+
+
+def stands_for(text: str) -> int:
+    """The tokens that the summary in an envelope of ours stands for; 0 if nobody counted them."""
+    return count((_inside(text) or {}).get("n"))
+
+
+def _inside(text: str) -> dict[str, Any] | None:
     raw = text[len(ENVELOPE) :]
     if len(text) > LONGEST_ENVELOPE or not text.startswith(ENVELOPE) or not raw.isascii():
         return None
@@ -77,7 +87,7 @@ def unseal(text: str) -> str | None:
     summary = inside.get("s")
     if not isinstance(summary, str) or not is_readable(summary) or inside.get("h") != _hash(summary):
         return None
-    return summary
+    return inside
 
 
 def is_readable(summary: str) -> bool:

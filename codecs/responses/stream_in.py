@@ -14,12 +14,13 @@ from typing import Any
 
 import orjson
 
-from .. import errors, jsontext, quirks
+from .. import compaction, errors, jsontext, quirks
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, said_nothing
 from ..events import (
     Arguments,
     Citation,
+    Compaction,
     Event,
     Fault,
     Metered,
@@ -56,9 +57,15 @@ _THOUGHTS = {
     "response.reasoning_text.delta": ("content", "content_index"),
     "response.reasoning.delta": ("content", "content_index"),
 }
-_SEARCH = "web_search_call"
+_SEARCH, _COMPACTION = "web_search_call", "compaction"
 _MOST_OPEN = 256  # items not done at the same time
 _LONGEST_LABEL = 64
+
+
+def _compaction(item: SeenItem, sealed: str) -> Event:
+    """A summary of a gateway's; those of providers are for them alone to read."""
+    label, summary = f"output[{item.index}]:{item.kind}", compaction.unseal(sealed)
+    return Opaque(label) if summary is None else Compaction(summary, compaction.stands_for(sealed), label)
 
 
 def _search(item: SeenItem, action: _Value) -> Event:
@@ -500,7 +507,7 @@ class StreamDecoder:
         if item.kind in CALLS:
             yield from self._call(item, whole)
             yield from self._arguments(item, jsontext.argument_text(whole.get(CALLS[item.kind]) or None))
-        elif item.kind not in IN_TURN and item.kind != _SEARCH:
+        elif item.kind not in IN_TURN and item.kind not in (_SEARCH, _COMPACTION):
             self._hosted = self._hosted or item.kind
             yield Opaque(f"output[{item.index}]:{item.kind}")
 
@@ -518,6 +525,8 @@ class StreamDecoder:
             yield from self._seal(item, whole)
         elif item.kind == _SEARCH:
             yield _search(item, dict_of(whole, "action"))
+        elif item.kind == _COMPACTION:
+            yield _compaction(item, text_of(whole, "encrypted_content"))
         if self._open is item:
             yield from self._leave()
         item.done = True
