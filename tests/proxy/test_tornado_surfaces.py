@@ -26,6 +26,7 @@ from tornado.httputil import (
     parse_request_start_line,
 )
 from tornado.iostream import IOStream, StreamClosedError
+from tornado.util import _websocket_mask, _websocket_mask_python
 from tornado.web import Application, RequestHandler, stream_request_body
 
 
@@ -207,3 +208,11 @@ def test_the_client() -> None:
         assert isinstance(StreamClosedError(real_error=OSError()).real_error, OSError)
 
     asyncio.run(main())
+
+
+def test_the_mask() -> None:
+    """wire/websocket unmasks by Tornado's function, which is the one in C: the other takes fifty times as long."""
+    data = bytes(range(256)) * 3 + b"abc"
+    assert _websocket_mask is not _websocket_mask_python
+    assert _websocket_mask(b"\x01\x02\x03\x04", data) == _websocket_mask_python(b"\x01\x02\x03\x04", data)
+    assert _websocket_mask(b"\x01\x02\x03\x04", b"") == b""
