@@ -51,9 +51,13 @@ class Encoder(Protocol):
 
 
 class StatefulEncoder(Encoder, Protocol):
-    """Of a shape whose answers are stored. fail: the frames to write instead of the end, when that could not be stored."""
+    """Of a shape whose answers are stored.
+
+    fail: the frames to write instead of the end, when that could not be stored. progress: what may be told between two events.
+    """
 
     def fail(self, error: GatewayError) -> list[Frame]: ...
+    def progress(self) -> list[Frame]: ...
 
 
 class Collector(Protocol):

@@ -30,6 +30,7 @@ from .model import (
     Timeouts,
     Tls,
     Tracing,
+    WebSocket,
 )
 
 Loaded = Mapping[str, Any]
@@ -156,12 +157,17 @@ def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
         state_storage=StateStorage(**loaded.get("state_storage", {})),
         access_keys=keys,
         keep_alive=KeepAlive(**loaded.get("keep_alive", {})),
+        websocket=_websocket(loaded.get("websocket", {})),
         limits=Limits(**loaded.get("limits", {})),
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
         prices=prices,
         warnings=(*_warnings(entries, ignored, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
+
+
+def _websocket(values: Loaded) -> WebSocket:
+    return WebSocket(**{**values, "origins": tuple(values.get("origins", ()))})
 
 
 def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Document, *, guarded: bool) -> list[str]:

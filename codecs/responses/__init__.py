@@ -6,7 +6,7 @@ Source: OpenAI API reference, "Responses" and "Responses: streaming events".
 from __future__ import annotations
 
 from ..chat.errors_in import decode_error  # both shapes' errors have one form
-from .envelope import error_event, failed, response_object
+from .envelope import error_event, failed, prepared, response_object
 from .observer import Observer
 from .request_in import decode_request
 from .request_out import encode_request
@@ -26,5 +26,6 @@ __all__ = [
     "encode_request",
     "error_event",
     "failed",
+    "prepared",
     "response_object",
 ]

@@ -7,6 +7,8 @@ from typing import Any
 from ..errors import GatewayError
 from ..ids import digest
 from ..reply import Reply
+from ..sse import Frame, safe_json
+from ..usage import Usage, to_responses
 
 # settings that are said back as the client sent them, and what they are when it sent none
 _ECHOES: dict[str, Any] = {
@@ -86,6 +88,17 @@ def item_id(response_id: str, index: int, kind: str) -> str:
 def failed(response: dict[str, Any], error: GatewayError) -> dict[str, Any]:
     """The response, ended by an error."""
     return response | {"status": "failed", "error": {"code": _CODES.get(error.kind, "server_error"), "message": error.message}}
+
+
+def prepared(reply: Reply) -> tuple[list[Frame], dict[str, Any]]:
+    """The frames of an answer without output, of which no model was asked, and its response object."""
+    head = response_object(reply)
+    done = head | {"status": "completed", "completed_at": head["created_at"], "usage": to_responses(Usage(0, 0))}
+    steps = (("response.created", head), ("response.completed", done))
+    return [
+        (kind.encode(), safe_json({"type": kind, "sequence_number": number, "response": shown}))
+        for number, (kind, shown) in enumerate(steps)
+    ], done
 
 
 def error_event(error: GatewayError) -> dict[str, Any]:

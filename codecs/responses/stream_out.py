@@ -195,6 +195,14 @@ class StreamEncoder:
                 _ON[type(event)](self, event)
         return self._out
 
+    def progress(self) -> list[Frame]:
+        """What may be told between two events of an answer that has begun, and tells nothing new."""
+        if self._head is None or self.response is not None:
+            return []
+        self._out = []
+        self._emit("response.in_progress", response=self._head)
+        return self._out
+
     def fail(self, error: GatewayError) -> list[Frame]:
         """The answer could not be kept: the frames to write instead of those that Stop gave. To be called after it."""
         frames, self._sequence = self._unsaid

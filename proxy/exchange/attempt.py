@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 LINGER = 5.0  # seconds that the upstream may take to end its body after the answer is complete
-TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 HELD_LIMIT = 1 << 20  # bytes held before the first content
 
 EDITED, EVENTS = "edited", EventsLane.name
@@ -303,7 +302,7 @@ class Attempt:
         if self._must_collect(value):
             scan = splice.scan(body)
             body = self._streaming(splice.ask_stream(body, scan), scan)
-        return _trimmed(body)
+        return bodies.trimmed(body)
 
     # ---- down ----
 
@@ -496,6 +495,21 @@ class Attempt:
             return KEEP_ALIVE
         return b"" if self.lane.ended else self.lane.keep_alive()
 
+    def progress(self) -> bytes:
+        """What tells a caller of a stateful API after a long silence that its response is in progress; b"" if nothing can be.
+
+        An answer that has begun and has no content yet is committed for it: from then on no other candidate takes over.
+        """
+        lane = self.lane
+        if lane is None or isinstance(lane, RawLane) or lane.ended:
+            return b""
+        if self.committed:
+            return lane.progress()
+        claimed = lane.claimed
+        if any(self._held) and (claimed is None or (claimed.done() and not claimed.cancelled() and claimed.exception() is None)):
+            self._commit()
+        return b""
+
     # ---- the ends ----
 
     async def _streamed(self, fetch: asyncio.Future[Any]) -> None:
@@ -674,11 +688,6 @@ class Attempt:
         else:
             found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
         return limits.replaced(found, exchange.limits)
-
-
-def _trimmed(body: bytes) -> bytes:
-    """The same in as much memory as it needs: orjson leaves a small text in a block of 4 kB, and a body is kept for all of its answer."""
-    return bytes(memoryview(body)) if len(body) < TRIMMED else body
 
 
 def _lost(field: str) -> errors.Unsupported:

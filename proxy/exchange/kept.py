@@ -82,6 +82,10 @@ class KeptLane(BytesLane):
         self._number += 1
         return event_frame(kind, safe_json(value))
 
+    def progress(self) -> bytes:
+        kind = "response.in_progress"
+        return b"" if self.ended or not self._head else self._numbered(kind, {"type": kind, "response": self._head})
+
     def close(self) -> bytes:
         if self.error is not None:
             return self.fail(self.error)

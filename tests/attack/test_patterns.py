@@ -72,6 +72,8 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/openai.py:OPERATIONS": ("fullmatch", [("/images/", "a", "!")]),
     "codecs/schema.py:_FANCY_PATTERN": ("search", [("", "(?", ""), ("", "(?<", ""), ("", "\\k", "")]),
     "codecs/splice.py:_SCALAR": ("match", [('"', "\\a", "\\"), ('"', "a", "")]),
+    "codecs/splice.py:_MARK": ("findall", [('"', "\\\\", "\\"), ('"', "a", ""), ("", '"\\', "")]),
+    "codecs/splice.py:_COMMA": ("match", []),
     "codecs/splice.py:_ANY_KEY": ("findall", [("", '"" ', ""), ('""', " ", "x"), ("", '"a"', "")]),
     "codecs/splice.py:_ESCAPED_LETTER": ("search", [("", "\\u00", ""), ("", "\\u", "")]),
     "codecs/sse.py:_DATA": ("findall", [("", "data: a\n", ""), ("data: ", "a", ""), ("", "data: ", "")]),
