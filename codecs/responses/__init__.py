@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..chat.errors_in import decode_error  # both shapes' errors have one form
 from .envelope import error_event, failed, prepared, response_object
 from .observer import Observer
-from .request_in import decode_request
+from .request_in import check_request, decode_request
 from .request_out import encode_request
 from .snapshot import Snapshot
 from .stream_in import StreamDecoder, decode_response
@@ -20,6 +20,7 @@ __all__ = [
     "Snapshot",
     "StreamDecoder",
     "StreamEncoder",
+    "check_request",
     "decode_error",
     "decode_request",
     "decode_response",

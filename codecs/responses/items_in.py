@@ -30,6 +30,10 @@ _HOSTED = frozenset({
 })  # fmt: skip
 
 
+class Unpaired(ClientFault):
+    """A call without its output, or an output without its call."""
+
+
 def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> dict[str, Fields]:
     """Adds the turns of the items, each with its path, to the request. Raises errors.ClientFault leaves.
 
@@ -91,7 +95,7 @@ class _Walk:
         for calls in self._calls.values():
             for call in calls:
                 if call.result is None:
-                    raise _unpaired(f"No tool output found for function call {call.id[:256]}.")
+                    raise Unpaired(f"No tool output found for function call {call.id[:256]}.", param="input")
 
     # ---- turns ----
 
@@ -115,7 +119,7 @@ class _Walk:
     def _answer(self, result: ResultPart) -> None:
         calls = self._calls.get(result.id)
         if calls is None:
-            raise _unpaired(f"No tool call found for function call output with call_id {result.id[:256]}.")
+            raise Unpaired(f"No tool call found for function call output with call_id {result.id[:256]}.", param="input")
         call = next((call for call in calls if call.result is None), calls[-1])
         group, turn = call.group, call.group.results
         if turn is None:
@@ -240,7 +244,3 @@ def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tup
     stored = len(items) - len(own)
     places: list[Path] = [(STORED, i) for i in range(stored)]
     return list(zip(items, places + [path for _, path in own], strict=True))
-
-
-def _unpaired(message: str) -> ClientFault:
-    return ClientFault(message, param="input")

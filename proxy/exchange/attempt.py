@@ -34,6 +34,7 @@ from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
 from .spent import used
+from .waiting import drained, seen, succeeded
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -350,11 +351,11 @@ class Attempt:
             if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
                 linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
                 fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
-                fetch.add_done_callback(_seen)
+                fetch.add_done_callback(seen)
             else:
                 fetch.cancel()
         else:
-            _seen(fetch)
+            seen(fetch)
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
@@ -380,7 +381,7 @@ class Attempt:
         before = self.exchange.before_answer
         if before is not None:
             self.lane.claimed = asyncio.ensure_future(before())
-            self.lane.claimed.add_done_callback(_seen)
+            self.lane.claimed.add_done_callback(seen)
         self.request.streaming_callback = self._on_chunk
 
     def _open_lane(self) -> None:
@@ -457,7 +458,7 @@ class Attempt:
         await asyncio.shield(claimed)
         lane = self.lane
         if not self.committed and lane is not None and not lane.ended:
-            await self._drained(self._commit())
+            await drained(self._commit())
 
     def _commit(self) -> Awaitable[Any] | None:
         self.committed = True
@@ -505,8 +506,7 @@ class Attempt:
             return b""
         if self.committed:
             return lane.progress()
-        claimed = lane.claimed
-        if any(self._held) and (claimed is None or (claimed.done() and not claimed.cancelled() and claimed.exception() is None)):
+        if any(self._held) and (lane.claimed is None or succeeded(lane.claimed)):
             self._commit()
         return b""
 
@@ -517,9 +517,10 @@ class Attempt:
         assert isinstance(lane, BytesLane | EventsLane)
         out = b"" if lane.ended else self._end(lane, fetch)
         self.usage, self.stop = lane.usage, lane.stop
-        if lane.error is not None and not self.committed:
+        if lane.error is not None:
             lane.error.message = upstream_error.without_key(self, lane.error.message.encode()).decode()
-            raise lane.error
+            if not self.committed:
+                raise lane.error
         tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
@@ -527,7 +528,7 @@ class Attempt:
                 raise lane.error  # it could not be kept
         self._held += out, tail
         if not self.committed:
-            await self._drained(self._commit())
+            await drained(self._commit())
         if lane.error is not None:
             exchange.failed_midway(lane.error)
         else:
@@ -577,12 +578,8 @@ class Attempt:
         if not self.committed:
             if lane.claimed is not None:
                 await lane.claimed
-            await self._drained(self._commit())
+            await drained(self._commit())
         await exchange.client.finish()
-
-    async def _drained(self, pending: Awaitable[Any] | None) -> None:
-        if pending is not None:
-            await pending
 
     async def _whole(self, fetch: asyncio.Future[Any]) -> None:
         """The upstream answered with a body: the answer, or an error."""
@@ -635,7 +632,7 @@ class Attempt:
             tail = await self.exchange.turn.keep(lane, self.candidate, tail)
         self._held.append(out + tail)
         self._keep_seals()
-        await self._drained(self._commit())
+        await drained(self._commit())
         await self.exchange.client.finish()
 
     def _collected(self, value: dict[str, Any]) -> tuple[Collector, bytes]:
@@ -692,9 +689,3 @@ class Attempt:
 
 def _lost(field: str) -> errors.Unsupported:
     return errors.Unsupported(f"{field} cannot be carried to the selected model", param=field)
-
-
-def _seen(done: asyncio.Future[Any]) -> None:
-    """An error that nobody waits for any more is not one to be reported by the loop."""
-    if not done.cancelled():
-        done.exception()

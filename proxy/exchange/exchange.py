@@ -23,7 +23,7 @@ from typing import Any
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 
-from ...codecs import errors, jsontext, limits, multipart, splice
+from ...codecs import errors, jsontext, limits, multipart, responses, splice
 from ...codecs import events as ev
 from ...codecs.ledger import Ledger, Path
 from ...codecs.registry import SHAPES
@@ -31,8 +31,10 @@ from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
+from ..memory.recent import Lane
 from ..memory.turn import Turn
 from ..routing.router import Candidate
+from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel
 from . import counting
@@ -76,6 +78,9 @@ class Exchange:
         keeper: Candidate | None = None,
         before_answer: Callable[[], Coroutine[Any, Any, None]] | None = None,
         charges: Callable[[], Coroutine[Any, Any, bool]] | None = None,
+        via: Via | None = None,
+        recent: Lane | None = None,
+        prepares: bool = False,
     ) -> None:
         """headers: the caller's. nonce: 32 random hex digits of which ids are made. query: what stood behind the path, with its mark.
 
@@ -84,6 +89,8 @@ class Exchange:
         stored record, which no other can stand in for.
         before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
         whether this request is to be charged for it although its operation is free.
+        via: the WebSocket that it came on. recent: the responses that this keeps. prepares: no model is asked: the answer is empty, and
+        can be continued.
         """
         self.services = services
         self.operation = operation
@@ -119,6 +126,9 @@ class Exchange:
         self.trace = None if services.tracer is None else services.tracer.begin(headers)
         self.observer = services.watcher.open(self)  # None: nobody looks
         self.client: Caller = client if self.observer is None else self.observer.caller(client)
+        self.via = via
+        self.recent = recent
+        self._prepares = prepares
         self._keeper = keeper
         self._model = model
         self._task: asyncio.Task[Any] | None = None
@@ -162,7 +172,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = None
+        self.trace = self.observer = self.expansion = self.recent = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -222,6 +232,9 @@ class Exchange:
             return
         if operation.lane == "shape":
             candidates = await self.services.state.begin(self, candidates)
+        if self._prepares:
+            await self._prepare(candidates[0])
+            return
         failed: list[tuple[Candidate, errors.GatewayError]] = []
         for candidate in self.services.ejection.ordered(candidates):
             if await self._try(candidate, failed):
@@ -338,6 +351,17 @@ class Exchange:
                 return
         raise _verdict(failed)
 
+    async def _prepare(self, candidate: Candidate) -> None:
+        """Answer without an upstream: an empty response that a later one can continue. Raises ClientFault for input that cannot be read."""
+        turn = self.turn
+        assert turn is not None
+        if candidate.shape != self.shape:
+            await bodies.apart(bodies.heavy(self.body), partial(responses.check_request, self.scan.value, turn.items()))
+        frames, response = responses.prepared(turn.adorn(self._reply()))
+        await turn.keep_prepared(response)
+        self.client.start(self.own_headers() | travel.SSE_HEADERS, self.speaks.framing.join(frames))
+        await self.client.finish()
+
     # ---- ends ----
 
     def begin_by_time(self, first: bytes) -> None:
@@ -395,11 +419,13 @@ class Exchange:
 
     def _failure(self, error: errors.GatewayError) -> bytes:
         """A whole stream that fails: for one that was begun by time, and of which nothing else was sent."""
-        request = Request(self.shape, self.scan.model or "", self.scan.value, True)
-        reply = Reply(request, request_id=self.request_id, nonce=self.nonce, created=int(time()), response_id=f"resp_{self.nonce}")
-        if self.turn is not None:
-            reply = self.turn.adorn(reply)
+        reply = self._reply() if self.turn is None else self.turn.adorn(self._reply())
         return self.speaks.framing.join(self.speaks.Encoder(reply).feed([ev.Fault(error)]))
+
+    def _reply(self) -> Reply:
+        """Of an answer that no upstream gives."""
+        request = Request(self.shape, self.scan.model or "", self.scan.value, True)
+        return Reply(request, request_id=self.request_id, nonce=self.nonce, created=int(time()), response_id=f"resp_{self.nonce}")
 
     async def charged(self) -> bool:
         """Whether a usage that a raw answer tells of is to be charged although its operation is free."""

@@ -75,6 +75,7 @@ def account(exchange: Exchange) -> Account:
         None if error is None else failure(error),
         calls,
         {} if exchange.trace is None else _settings(scan.value),
+        exchange.via,
     )
 
 

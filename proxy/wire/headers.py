@@ -63,6 +63,11 @@ def _downwards(name: str) -> tuple[str, bool] | None:
     return (lower, _USE_OF_ACCOUNT.fullmatch(lower) is not None) if _DOWN.fullmatch(lower) else None
 
 
+def travels_up(name: str) -> bool:
+    """Whether a caller's header of this name is forwarded to an upstream whosever credential that gets."""
+    return len(name) <= _LONGEST and _upwards(name)[1]
+
+
 def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) -> dict[str, str]:
     """The caller's headers to forward to an upstream of the same shape; repeated ones are joined with commas."""
     found: dict[str, str] = {}
