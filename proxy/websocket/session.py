@@ -177,6 +177,11 @@ class Session:
             self._refuse(_too_many(), None)
             return
         self._arrived.append(event.data)
+        self._count()
+        if self._house.bodies.kept > self._house.bodies.most:
+            self._arrived.pop()
+            self._refuse(_full(), None)
+            return
         if self._looking is None:
             self._looking = self._loop.create_task(self._look_at())
 
@@ -437,8 +442,7 @@ class Session:
         kept.kept += held - self._counted
         self._counted = held
         if kept.kept > kept.most and self._reader.held and not self._reason:
-            error = errors.Overloaded("The gateway holds too many request bodies at the moment.", retry_after=1)
-            self._refuse(error, None)
+            self._refuse(_full(), None)
             self._close(FULL)
 
     def _tell(self) -> None:
@@ -454,6 +458,10 @@ class Session:
 
 def _too_many() -> errors.GatewayError:
     return errors.OverQuota("Too many messages wait on this connection.")
+
+
+def _full() -> errors.GatewayError:
+    return errors.Overloaded("The gateway holds too many request bodies at the moment.", retry_after=1)
 
 
 def _draining() -> errors.GatewayError:
