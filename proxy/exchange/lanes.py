@@ -229,12 +229,12 @@ class BytesLane:
 
 
 class NativeLane(BytesLane):
-    """Of an upstream that stores its responses itself: their end waits until it is known whose they are.
+    """Of an answer under the upstream's own id, which somebody remembers: its end waits until that is done.
 
-    claim: called once, with the response's id, as soon as an event names it; content waits for what it returns
+    claim: called once, with the response's id, as soon as an event names it; content waits for what it returns. None: nobody is told
     """
 
-    def __init__(self, reply: Reply, max_event: int, claim: Callable[[str], asyncio.Future[None]]) -> None:
+    def __init__(self, reply: Reply, max_event: int, claim: Callable[[str], asyncio.Future[None]] | None) -> None:
         super().__init__(reply, "responses", max_event)
         self._claim = claim
         self._last = b""  # the end
@@ -242,8 +242,8 @@ class NativeLane(BytesLane):
 
     def feed(self, chunk: bytes) -> bytes:
         out = super().feed(chunk)
-        if self.claimed is None and out:
-            self._look(out)
+        if self._claim is not None and self.claimed is None and out:
+            self._look(out, self._claim)
         if not self.ended:
             return out
         events = events_of(out)
@@ -252,11 +252,11 @@ class NativeLane(BytesLane):
         self._kept_back = len(events) - going
         return b"".join(events[:going])
 
-    def _look(self, events: bytes) -> None:
+    def _look(self, events: bytes, claim: Callable[[str], asyncio.Future[None]]) -> None:
         for line in _DATA.findall(events):
             id = response_id(line)
             if id is not None:
-                self.claimed = self._claim(id)
+                self.claimed = claim(id)
                 return
 
     @property

@@ -85,8 +85,8 @@ class State:
         await self.store.close()
 
 
-Keeping = Literal["here", "upstream"]
-"""Who stores an answer."""
+Keeping = Literal["here", "upstream", "connection"]
+"""Who stores an answer; `connection`: nobody, but the connection keeps it as it came."""
 
 
 class Turn(Expansion):
@@ -183,7 +183,7 @@ class Turn(Expansion):
     def keeping(self, candidate: Candidate) -> Keeping | None:
         """Who stores this candidate's answer; None: it is not stored."""
         if self.stores(candidate):
-            return "here" if self._writes or self._lane is not None else None
+            return "here" if self._writes else None if self._lane is None else "connection"
         return "upstream" if self._writes or self._names_containers(candidate) else None
 
     def _names_containers(self, candidate: Candidate) -> bool:
@@ -344,7 +344,7 @@ class Turn(Expansion):
         if self.conversation is not None and record.status != "failed":
             await self._add(self.conversation, record)
         if self._lane is not None and record.status != "failed" and self._begins_here:
-            self._lane.keep(self.id, self._recent, self._stored, self._own() + output, self._link(record))
+            self._lane.keep(str(response["id"]), self._recent, self._stored, self._own() + output, self._link(record))
         await self._leave()  # before the end is sent: the caller's next request may follow at once
 
     async def _add(self, conversation: str, record: Record) -> None:

@@ -18,6 +18,11 @@ from ..wire import websocket
 from ..wire.socket import Stream
 from . import messages
 
+FRAMED = 4096  # bytes of events whose message's head is at hand
+_HEADS = [websocket.text_head(size) for size in range(FRAMED + 512)]  # a stream_id is longer than what it replaces
+
+_END = b"}\n\n"  # of an event
+_BRACE = ord("}")
 _DELTA = b".delta"
 _ENDS = frozenset({b"response.completed", b"response.incomplete", b"response.failed"})
 _FAILED = b"response.failed"
@@ -46,23 +51,28 @@ class Caller:
     def __init__(self, connection: Connection, stream_id: str | None, max_event: int, reports: bool) -> None:
         """max_event: bytes. reports: the upstream and what was dropped are told in an event of their own."""
         self.committed = self.gone = self.aborted = self.failed = False
-        self._connection = connection
+        self._connection, self._stream = connection, connection.stream
+        self._offer = connection.stream.offer
         self._stream_id = stream_id
-        self._tail = b"" if stream_id is None else b',"stream_id":%b}' % jsontext.dumps(stream_id)
+        self._tail = b"}" if stream_id is None else b',"stream_id":%b}' % jsontext.dumps(stream_id)  # how each message ends
         self._splitter = Splitter(max_event + 65536)
         self._reports = reports
         self._headers: Mapping[str, str] = {}
         self._written = monotonic()
         self._sent = 0  # events
+        self.bytes = 0  # of events that were not sent through the connection
+        # the bytes before the data of the delta that is expected; how many; how many more an event has than its message; what stands
+        # between two such events
+        self._begin, self._begun, self._around, self._next = b"\0", 1, 0, b"\0"
         self._head = b""  # the data of response.created
         self._ended = False
 
     @property
     def stalled(self) -> bool:
-        return getattr(self._connection.stream.error, "errno", None) == errno.ETIMEDOUT
+        return getattr(self._stream.error, "errno", None) == errno.ETIMEDOUT
 
     def idle_since(self, now: float) -> float:
-        return 0.0 if self._connection.stream.writing() else now - self._written
+        return 0.0 if self._stream.writing() else now - self._written
 
     def abort(self) -> None:
         """Called when the response can have no proper end."""
@@ -85,23 +95,55 @@ class Caller:
         return self.write
 
     def write(self, data: bytes) -> Awaitable[Any] | None:
-        if self._connection.stream.closed():
+        """Complete events. One more delta of the kind before, as nearly every read brings, is not looked at any closer."""
+        if data.startswith(self._begin) and not self.gone:
+            begun, length = self._begun, len(data)
+            if data.find(b"\n", begun) == length - 2 and data[-3] == _BRACE and length < FRAMED:
+                self._written = monotonic()
+                self._sent += 1
+                self.bytes += length
+                return self._offer(b"".join((_HEADS[length - self._around], data[begun:-3], self._tail)))
+            pieces = data[begun:-3].split(self._next)
+            if data.count(b"\n") == 3 * len(pieces) and data[-3:] == _END:
+                return self._deltas(pieces)
+        if self._stream.closed():
             self.gone = self.gone or not self.aborted
+        if self.gone:
             return None
         self._written = monotonic()
+        return self._events(data)
+
+    def _deltas(self, pieces: list[bytes]) -> Awaitable[Any] | None:
+        """Several deltas of one kind. pieces: the data of each, without its last brace."""
+        tail, heads, more = self._tail, _HEADS, len(self._tail)
+        out: list[bytes] = []
+        for piece in pieces:
+            size = len(piece) + more
+            out += (heads[size] if size < FRAMED else websocket.text_head(size), piece, tail)
+        self._sent += len(pieces)
+        self._written = monotonic()
+        return self._connection.send(b"".join(out))
+
+    def _events(self, data: bytes) -> Awaitable[Any] | None:
         out = []
-        for name, payload in self._splitter.feed(data):
+        frames = self._splitter.feed(data)
+        for name, payload in frames:
             if name[-6:] != _DELTA and (self._ended or not self._notes(name, payload)):
                 continue
             self._sent += 1
-            if self._tail:
-                payload = self._in_lane(payload)
-            out.append(websocket.text(payload))
+            out.append(websocket.text(payload if self._stream_id is None else self._in_lane(payload)))
             if self._reports:
                 self._report(payload, out)
-        if not out:
-            return None
-        return self._connection.send(out[0] if len(out) == 1 else b"".join(out))
+        if frames and name[-6:] == _DELTA and self._splitter.boundary:
+            self._expect(name)
+        return self._connection.send(out[0] if len(out) == 1 else b"".join(out)) if out else None
+
+    def _expect(self, name: bytes) -> None:
+        """A delta of this name comes next, probably."""
+        self._begin = b"event: %b\ndata: " % name
+        self._begun = len(self._begin)
+        self._around = self._begun + len(_END) - len(self._tail)
+        self._next = _END + self._begin
 
     def _in_lane(self, payload: bytes) -> bytes:
         return payload.rstrip()[:-1] + self._tail
@@ -125,7 +167,7 @@ class Caller:
         told = {name.removeprefix("x-dragoman-"): self._headers[name] for name in _REPORTED if name in self._headers}
         report = {"type": "dragoman:report", "response_id": _inner(_object(payload), "response").get("id"), **told}
         data = safe_json(report)
-        out.append(websocket.text(self._in_lane(data) if self._tail else data))
+        out.append(websocket.text(data if self._stream_id is None else self._in_lane(data)))
 
     async def finish(self, last: bytes = b"") -> None:
         pending = self.write(last) if last else None
@@ -134,7 +176,7 @@ class Caller:
 
     def end(self, error: errors.GatewayError | None) -> None:
         """The exchange is over: tell the response's end if none was. error: why it failed."""
-        if self._ended or self.gone or self.aborted or self._connection.stream.closed():
+        if self._ended or self.gone or self.aborted or self._stream.closed():
             return
         error = error or errors.Truncated("The answer ended before it was complete.")
         if not self._head:
@@ -144,7 +186,7 @@ class Caller:
             response = responses.failed(_inner(_object(self._head), "response"), error)
             value = {"type": "response.failed", "sequence_number": self._sent, "response": response}
             frame = safe_json(value)
-            if self._tail:
+            if self._stream_id is not None:
                 frame = self._in_lane(frame)
         self._ended = self.failed = True
         self._connection.send(websocket.text(frame))

@@ -306,6 +306,7 @@ class Session:
             self._bodies.pop(name, None)
             self._active = monotonic()
         caller.end(exchange.error)
+        self._bytes_out += caller.bytes
         if caller.failed:
             lane.failed(previous)
         if isinstance(exchange.error, errors.Unauthorized) and not self._reason:

@@ -74,32 +74,35 @@ def accept(key: str) -> str | None:
     return base64.b64encode(hashlib.sha1(key.encode() + _MAGIC).digest()).decode()
 
 
-def _framed(opcode: int, payload: bytes) -> bytes:
-    size = len(payload)
+def _head(opcode: int, size: int) -> bytes:
     if size < 126:
-        return bytes((opcode, size)) + payload
-    if size < 65536:
-        return b"%c\x7e%b%b" % (opcode, size.to_bytes(2, "big"), payload)
-    return b"%c\x7f%b%b" % (opcode, size.to_bytes(8, "big"), payload)
+        return bytes((opcode, size))
+    return b"%c\x7e%b" % (opcode, size.to_bytes(2, "big")) if size < 65536 else b"%c\x7f%b" % (opcode, size.to_bytes(8, "big"))
+
+
+def text_head(size: int) -> bytes:
+    """The bytes before the payload of an unfragmented text message."""
+    return _head(_LAST | _TEXT, size)
 
 
 def text(payload: bytes) -> bytes:
     """One unfragmented text message. payload: UTF-8."""
-    return _framed(_LAST | _TEXT, payload)
+    return text_head(len(payload)) + payload
 
 
 def ping(payload: bytes = b"") -> bytes:
-    return _framed(_LAST | _PING, payload)
+    return _head(_LAST | _PING, len(payload)) + payload
 
 
 def pong(payload: bytes) -> bytes:
-    return _framed(_LAST | _PONG, payload)
+    return _head(_LAST | _PONG, len(payload)) + payload
 
 
 def close(code: int | None, reason: str = "") -> bytes:
     """code: None for an empty Close, which answers one without a code. reason: cut to MAX_REASON bytes."""
     told = reason.encode()[:MAX_REASON].decode("utf-8", "ignore").encode()
-    return _framed(_LAST | _CLOSE, b"" if code is None else code.to_bytes(2, "big") + told)
+    payload = b"" if code is None else code.to_bytes(2, "big") + told
+    return _head(_LAST | _CLOSE, len(payload)) + payload
 
 
 def is_code(code: int) -> bool:
