@@ -291,6 +291,7 @@ class Session:
         self._exchanges[name] = exchange
         self._bodies[name] = len(create.body)
         self._connection.since = 0.0
+        house.live.serving.add(self)
         self.stream.close_after(services.config.limits.client_stall)
         previous = create.previous
         del create, message
@@ -330,6 +331,7 @@ class Session:
         if not self.idle:
             return
         self._connection.since = self._loop.time()
+        self._house.live.serving.discard(self)
         if self._due is AGE:
             self._refuse(_too_old(), None)
         if self._due is not None:
