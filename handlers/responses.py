@@ -27,6 +27,7 @@ from . import lists
 from .model import ModelHandler, Serving
 
 ENCRYPTED = "reasoning.encrypted_content"
+BETA = "responses_websockets"  # what `OpenAI-Beta` says of the WebSocket itself
 
 
 class Create(ModelHandler):
@@ -82,7 +83,9 @@ class Create(ModelHandler):
         connection: Inbound = self.request.connection  # type: ignore[assignment]
         limits, config = self.services.config.limits, self.services.config.websocket
         settings = self.settings
-        opening = Opening(self.request.headers, self.request_id, self._key, lambda: settings.get("timeout"), model)
+        opening = Opening(
+            travel.without_beta(self.request.headers, BETA), self.request_id, self._key, lambda: settings.get("timeout"), model
+        )
         headers = own_headers(self.request_id) | {
             "upgrade": "websocket",
             "connection": "Upgrade",

@@ -508,6 +508,7 @@ class Attempt:
             return lane.progress()
         if any(self._held) and (lane.claimed is None or succeeded(lane.claimed)):
             self._commit()
+            del self.times["first"]  # it is no content
         return b""
 
     # ---- the ends ----

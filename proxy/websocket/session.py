@@ -32,13 +32,14 @@ from ..telemetry.account import SocketAccount, Via
 from ..telemetry.metrics import Metrics
 from ..wire import bodies, websocket
 from ..wire import headers as travel
-from ..wire.inbound import Inbound
+from ..wire.inbound import READ_SIZE, Inbound
 from ..wire.socket import Stream
 from . import messages
 from .caller import Caller
 
 log = logging.getLogger("dragoman")
 
+READ = 8 * 1024  # bytes of one read: of the shortest frames they take 10 ms
 CLOSING = 5.0  # seconds for the caller to answer a Close
 DISCARDED = 512 * 1024  # bytes read after a Close
 UNANSWERED = 3  # pings
@@ -131,6 +132,10 @@ class Session:
     def idle(self) -> bool:
         return not (self._exchanges or self._arrived or self._looking)
 
+    @property
+    def wanted(self) -> int:
+        return min(max(READ, self._reader.left), READ_SIZE)
+
     def received(self, data: bytes) -> None:
         self._heard = monotonic()
         self._pings = 0
@@ -172,8 +177,9 @@ class Session:
             return
         self._messages += 1
         self._active = self._heard
-        size = len(event.data)
-        if self._arrived and sum(map(len, self._arrived)) + self._waiting_bytes + size > self._most:
+        settings, size = self._settings, sum(map(len, self._arrived)) + self._waiting_bytes + len(event.data)
+        room = settings.queued + settings.in_flight - len(self._arrived) - len(self._waiting)
+        if self._arrived and (size > self._most or room <= 0):
             self._refuse(_too_many(), None)
             return
         self._arrived.append(event.data)

@@ -76,10 +76,15 @@ class Host(Protocol):
 
 
 class Upgraded(Protocol):
-    """Another protocol that a connection speaks after an upgrade. idle: nothing is under way, and the connection may be closed."""
+    """Another protocol that a connection speaks after an upgrade.
+
+    idle: nothing is under way, and the connection may be closed. wanted: bytes that the next read may bring.
+    """
 
     @property
     def idle(self) -> bool: ...
+    @property
+    def wanted(self) -> int: ...
 
     def received(self, data: bytes) -> None:
         """Called with what each read brought."""
@@ -347,7 +352,6 @@ class Inbound(httputil.HTTPConnection):
         line = ResponseStartLine("HTTP/1.1", 101, "Switching Protocols")
         head = http1.Response(self._head.line, persists=True).head(line, HTTPHeaders(), headers, int(time()))
         self._delegate = self._close_callback = None
-        self._buffer = self._server.little
         self._upgraded = upgraded
         rest = self._reader.take()
         self.stream.write(head)
@@ -356,8 +360,9 @@ class Inbound(httputil.HTTPConnection):
             upgraded.received(rest)
 
     def _readable_upgraded(self) -> None:
+        wanted = READ_SIZE if self._upgraded is None else self._upgraded.wanted
         try:
-            count = self.stream.receive(self._buffer)
+            count = self.stream.receive(self._server.buffer[:wanted])
         except NOT_READY:
             self.stream.look_again()
             return
@@ -367,7 +372,7 @@ class Inbound(httputil.HTTPConnection):
         if not count or self._upgraded is None:
             self.stream.close()
             return
-        self._upgraded.received(bytes(self._buffer[:count]))
+        self._upgraded.received(bytes(self._server.buffer[:count]))
         self.stream.look_again()
 
     # ---- called by the request's handler ----

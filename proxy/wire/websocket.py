@@ -133,6 +133,11 @@ class Reader:
     def held(self) -> int:
         return len(self._message)
 
+    @property
+    def left(self) -> int:
+        """Bytes of the current frame's payload that have not come."""
+        return self._left
+
     def feed(self, data: bytes) -> list[Event]:
         """What these bytes complete."""
         found: list[Event] = []

@@ -13,8 +13,9 @@ from wsproto import events as frames
 from dragoman import conf
 from dragoman.codecs import errors
 
+from ..proxy import frames_corpus
 from ..proxy.frames_corpus import frame, ping
-from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, stream_head, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, stream_head, tls_contexts, wait
 from .inside import CONFIG, Inside, inside, inside_once
 from .sockets import Socket, connected, quiet
 from .spoken import SHAPES, SPEECH
@@ -277,8 +278,9 @@ async def test_headers_of_a_message() -> None:
         "ws_request_header_x_codex_number": 7,
         "user": "u",
     }
+    upgraded = {"x_codex_window_id": "w:1", "openai_beta": "responses_websockets=2026-02-06, v2"}
     with Provider(answers("responses")) as provider:
-        async with Inside(CONFIG, provider) as gateway, connected(gateway, x_codex_window_id="w:1", openai_beta="v2") as socket:
+        async with Inside(CONFIG, provider) as gateway, connected(gateway, **upgraded) as socket:
             await socket.ask(model="responses/m", input="hi", client_metadata=metadata)
             await socket.ask(model="responses/m", input="hi")
             first, second = (request.headers for request in provider.requests)
@@ -311,6 +313,40 @@ async def test_strict_and_report() -> None:
             async with connected(gateway, x_dragoman_strict="1") as socket:
                 (event,) = await socket.ask(model="chat/m", input="hi", truncation="auto")
                 assert (event["status"], event["error"]["code"]) == (400, "unsupported_parameter")
+
+
+@inside_once
+async def test_many_small_messages_at_once() -> None:
+    """None is lost: each is answered, and no more than a few wait to be looked at."""
+    async with Inside(CONFIG, UPSTREAM=NOBODY) as gateway, connected(gateway) as socket:
+        socket.caller.writer.write(frames_corpus.text(b"{}") * 3000)
+        codes = [(await socket.event())["error"]["code"] for _ in range(3000)]
+        assert set(codes) == {"missing_required_parameter", "rate_limit_exceeded"}
+        assert kinds(await socket.ask(model="chat/m", input="x", generate=False)) == ["created", "completed"]
+
+
+@inside_once
+async def test_the_inspector_sees_each_response() -> None:
+    with Provider(answers("chat")) as provider:
+        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+            told: list[Any] = []
+            gateway.gateway.inspector.watch(told.extend, content=True)
+            for words in ("one", "two"):
+                assert kinds(await socket.ask(model="chat/m", input=words)) == EVENTS
+            await gateway.until(lambda: sum(message.get("row", {}).get("done", False) for message in told) == 2)
+            names = [record["name"] for message in told for record in message.get("records", ()) if record["pane"] == "out"]
+            assert names.count("response.completed") == 2
+
+
+@inside
+async def test_over_tls() -> None:
+    contexts = tls_contexts()
+    big = "x" * 300_000
+    with Provider(answers("chat")) as provider:
+        async with Inside(CONFIG, provider, tls=contexts) as gateway, connected(gateway) as socket:
+            for _ in range(2):
+                assert kinds(await socket.ask(model="chat/m", input=big)) == EVENTS
+            assert len(provider.requests[1].body) > 300_000
 
 
 # ---- ends ----
