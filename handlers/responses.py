@@ -93,9 +93,9 @@ class Create(ModelHandler):
             "x-codex-websocket-max-message-bytes": str(limits.max_body if config.max_message is None else config.max_message),
         }
         self._auto_finish = False  # the request is over without an answer of Tornado's
-        session = Session(self.gateway, connection, opening)
         self._over()
-        connection.upgrade(headers, session)
+        if not connection.stream.closed():
+            connection.upgrade(headers, Session(self.gateway, connection, opening))
 
 
 class _OverState(Serving):

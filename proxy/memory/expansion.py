@@ -11,6 +11,7 @@ from typing import Any
 from ...codecs import errors
 from ...codecs.ledger import Ledger
 from ..routing.router import Candidate
+from ..wire import bodies
 from . import input_items, upstream_names
 from .conversations import conversation_id
 from .ports import Services
@@ -56,7 +57,7 @@ class Expansion:
             raise errors.WrongType("`previous_response_id` must be a string.", param="previous_response_id")
         if self._lane is not None and (recent := self._lane.find(previous)) is not None:
             self._recent = recent
-            self._begin_with(recent.begin())
+            self._begin_with(await bodies.apart(len(recent.items) > bodies.AT_ONCE, recent.begin))
             return candidates
         records, owner = self._state.records, self._owner
         record = await records.find(owner, previous)

@@ -210,6 +210,30 @@ def test_the_client() -> None:
     asyncio.run(main())
 
 
+def test_a_request_that_is_never_answered() -> None:
+    """handlers/responses.Create.get: a handler that clears _auto_finish is not finished by Tornado, and nothing is written for it."""
+
+    async def main() -> None:
+        connection = Connection()
+
+        class Upgraded(Base):
+            def get(self) -> None:
+                self._auto_finish = False
+                connection.calls.append("get")
+
+        delegate, ready = begin(Upgraded, connection, "GET")
+        await ready
+        delegate.finish()
+        while "get" not in connection.calls:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert connection.calls[-1] == "get"
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
 def test_the_mask() -> None:
     """wire/websocket unmasks by Tornado's function, which is the one in C: the other takes fifty times as long."""
     data = bytes(range(256)) * 3 + b"abc"
