@@ -14,6 +14,7 @@ import errno
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic, time
 from typing import Any, NamedTuple, Protocol
 
@@ -236,7 +237,9 @@ class Session:
             if messages.kind(scan.value) == messages.STEER:
                 self._say(websocket.text(messages.not_steered(scan.value)))
                 return
-            self._enter(_Waiting(stream_id, messages.create(data, scan)))
+            create = await bodies.apart(len(data) > bodies.AT_ONCE, partial(messages.create, data, scan))
+            if not self._reason:
+                self._enter(_Waiting(stream_id, create))
         except errors.GatewayError as error:
             self._refuse(error, stream_id)
         except Exception as error:

@@ -476,6 +476,22 @@ async def behind_pongs(socket: Socket) -> Any:
 
 
 @inside
+async def test_a_large_message() -> None:
+    """As a caller with images sends it: it takes several turns of the loop, and what comes behind it keeps its place."""
+    big = "x" * (3 << 20)
+    with Provider(answers("chat")) as provider:
+        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+            socket.create(model="chat/m", input=big, stream_options={"a": [1, {"b": "}"}]})
+            socket.create(model="chat/m", input="small")
+            for _ in range(2):
+                assert kinds(await socket.response()) == EVENTS
+            sizes = [len(request.body) for request in provider.requests]
+            assert sizes[0] > 3 << 20
+            assert sizes[1] < 1000
+        await gateway.until(lambda: not gateway.gateway.bodies.kept)
+
+
+@inside
 async def test_frames_behind_the_head() -> None:
     """A message in the same segment as the upgrade."""
     message = text(orjson.dumps({"type": "response.create", "model": "chat/m", "input": "hi"}))
