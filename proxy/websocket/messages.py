@@ -16,6 +16,8 @@ from ..wire import headers as travel
 
 CREATE, STEER = "response.create", "response.steer"
 
+# `type` as the first member, where nearly every caller writes it: finding it among those of all items would take as long as parsing
+_FIRST = re.compile(rb'[ \t\n\r]*+\{[ \t\n\r]*+"type"[ \t\n\r]*+:[ \t\n\r]*+"[a-z.]*+"[ \t\n\r]*+,')
 _STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _OWN = ("type", "stream_id", "generate", "stream_options", "background_options")  # members that are no part of a request's body
 _HEADER = "ws_request_header_"
@@ -64,7 +66,8 @@ def create(data: bytes, scan: splice.Scan) -> Create:
     if not isinstance(generate, bool | None):
         raise errors.WrongType("`generate` must be a boolean.", param="generate")
     prewarm = isinstance(options, dict) and options.get("prewarm") is True
-    body = splice.without(data, value, _OWN)
+    first = _FIRST.match(data)
+    body = splice.without(data if first is None else b"{" + data[first.end() :], value, _OWN if first is None else _OWN[1:])
     if scan.stream is not True:
         body = splice.ask_stream(body, splice.Scan({key: inner for key, inner in value.items() if key not in _OWN}, None, None, None))
     return Create(body, generate is False or prewarm, value.get("previous_response_id"), _headers(value.get("client_metadata")))

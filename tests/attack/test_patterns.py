@@ -73,6 +73,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/schema.py:_FANCY_PATTERN": ("search", [("", "(?", ""), ("", "(?<", ""), ("", "\\k", "")]),
     "codecs/splice.py:_SCALAR": ("match", [('"', "\\a", "\\"), ('"', "a", "")]),
     "codecs/splice.py:_MARK": ("findall", [('"', "\\\\", "\\"), ('"', "a", ""), ("", '"\\', "")]),
+    "proxy/websocket/messages.py:_FIRST": ("match", [("{", " ", "x"), ('{"type":"', "a", "")]),
     "proxy/websocket/messages.py:_STREAM_ID": ("fullmatch", []),
     "codecs/splice.py:_COMMA": ("match", []),
     "codecs/splice.py:_ANY_KEY": ("findall", [("", '"" ', ""), ('""', " ", "x"), ("", '"a"', "")]),

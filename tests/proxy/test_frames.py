@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import wsproto.connection
 import wsproto.events as seen
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Close, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
@@ -133,6 +137,20 @@ def test_control_frames() -> None:
     long = websocket.close(1009, "€" * 100)  # a reason is cut at a whole character
     assert len(long) <= 127
     assert Close.parse(long[2:]).reason == "€" * 41
+
+
+PIECES = st.one_of(
+    st.binary(max_size=40),
+    st.builds(frame, st.integers(0, 15), st.binary(max_size=200), st.booleans(), st.sampled_from([bytes(4), b"abcd"])),
+    st.builds(frame, st.sampled_from([0, 1]), st.text(max_size=60).map(str.encode), st.booleans()),
+)
+
+
+@given(st.lists(PIECES, max_size=8), st.lists(st.integers(0, 600), max_size=6))
+def test_anything_is_read_alike_in_any_pieces(pieces: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(pieces)
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    assert ours([data[start:end] for start, end in pairwise(bounds)]) == ours([data])
 
 
 def test_the_handshakes_key() -> None:
