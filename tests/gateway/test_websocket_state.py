@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
+from wsproto.events import CloseConnection, TextMessage
 
 from ..scripted import Gate, Provider, Request, Steps, close, respond, wait
 from .inside import CONFIG, Inside, inside, inside_once
-from .sockets import Socket, connected
+from .sockets import Socket, connected, quiet
 from .spoken import SHAPES
 from .test_websocket import answers, kinds, not_found
 from .upstreams import Answer, called, function, message, reasoned, response, text_answer, thought
@@ -317,3 +318,31 @@ async def test_a_store_that_fails(tmp_path: Path) -> None:
                 events = await socket.ask(model="chat/m", input="two", stream_id="a")
                 assert events[-1]["type"] in ("error", "response.failed")
                 await asked(socket, model="chat/m", input="three", store=False, stream_id="b")
+
+
+@inside_once
+async def test_a_caller_that_closes_while_its_answer_is_stored(tmp_path: Path) -> None:
+    """Its Close is answered at once, and nothing stays behind."""
+    path = tmp_path / "state.db"
+    section = f"\nstate_storage: {{type: sqlite, path: {path}, timeout: 300ms}}"
+    with Provider(answers("chat")) as provider:
+        async with Inside(PLAIN + section, provider) as gateway:
+            async with connected(gateway) as socket:
+                await asked(socket, model="chat/m", input="stored")
+                with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    other.execute("BEGIN EXCLUSIVE")
+                    socket.create(model="chat/m", input="two")
+                    while (await socket.event())["type"] != "response.output_text.delta":
+                        pass
+                    await quiet(socket)
+                    socket.say(CloseConnection(1000))
+                    assert await closed_behind_deltas(socket) == 1000
+            await gateway.until(lambda: gateway.idle and not gateway.gateway.live.sockets)
+            assert gateway.gateway.recent.weight == 0
+
+
+async def closed_behind_deltas(socket: Socket) -> int:
+    while isinstance(event := await socket.frame(), TextMessage):
+        pass
+    assert isinstance(event, CloseConnection)
+    return int(event.code)
