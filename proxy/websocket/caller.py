@@ -128,7 +128,7 @@ class Caller:
         out = []
         frames = self._splitter.feed(data)
         for name, payload in frames:
-            if name[-6:] != _DELTA and (self._ended or not self._notes(name, payload)):
+            if self._ended or (name[-6:] != _DELTA and not self._notes(name, payload)):
                 continue
             self._sent += 1
             out.append(websocket.text(payload if self._stream_id is None else self._in_lane(payload)))
@@ -159,7 +159,7 @@ class Caller:
             self.failed = name == _FAILED
         elif name == b"response.created":
             self._head = payload
-        return payload[:1] == b"{"
+        return payload.lstrip()[:1] == b"{"
 
     def _report(self, payload: bytes, out: list[bytes]) -> None:
         """Tell where the answer comes from, behind its first event."""

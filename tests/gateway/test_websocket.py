@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -170,6 +172,38 @@ async def test_a_response(upstream: str, asked: dict[str, Any]) -> None:
             id = socket.headers["x-request-id"]
             assert (line["transport"], line["connection"], line["request_id"], line["status"]) == ("websocket", id, f"{id}.1", 200)
             assert "stream_id" not in line
+
+
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "as it should be": lambda event: event,
+    "without names": lambda event: event[event.index(b"data:") :],
+    "with CR LF": lambda event: event.replace(b"\n", b"\r\n"),
+    "with blanks": lambda event: event.replace(b"data: {", b"data:   {").replace(b"}\n\n", b"} \n\n"),
+    "with comments": lambda event: b": hello\n\n" + event,
+    "on several lines": lambda event: event.replace(b'","', b'",\ndata: "', 1),
+    "with an end mark": lambda event: event + (b"data: [DONE]\n\n" if b"response.completed" in event else b""),
+    "with more behind the end": lambda event: event + (SPEECH["responses"].word("late") if b"response.completed" in event else b""),
+}
+
+
+@pytest.mark.parametrize("lane", [{}, {"stream_id": "a"}], ids=["", "lane"])
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+@inside_once
+async def test_however_an_upstream_writes_its_events(form: str, at_once: bool, store: bool, lane: dict[str, str]) -> None:
+    """Each becomes one message of JSON, in one read or in many."""
+    speech = SPEECH["responses"]
+    words = [speech.word(f" w{number}") for number in range(5)]
+    events = [FORMS[form](event) for event in [*speech.opening, *speech.words, *words, *speech.ending]]
+    steps = [chunk(b"".join(events))] if at_once else [step for event in events for step in (chunk(event), lambda _: time.sleep(0.002))]
+    with Provider([stream_head(), *steps, LAST_CHUNK]) as provider:
+        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+            told = await socket.ask(model="responses/m", input="hi", store=store, **lane)
+            assert "".join(event["delta"] for event in told if "delta" in event) == "Hello world w0 w1 w2 w3 w4"
+            assert kinds(told) == [*EVENTS[:4], *["output_text.delta"] * 7, *EVENTS[6:]]
+            assert {event.get("stream_id") for event in told} == {lane.get("stream_id")}
+            assert await quiet(socket, 0.02)
 
 
 @inside_once
