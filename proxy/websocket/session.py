@@ -44,6 +44,7 @@ READ = 8 * 1024  # bytes of one read: of the shortest frames they take 10 ms
 CLOSING = 5.0  # seconds for the caller to answer a Close
 DISCARDED = 512 * 1024  # bytes read after a Close
 UNANSWERED = 3  # pings
+SOONEST = 0.01  # seconds until the next look at what is due
 
 
 class Ending(NamedTuple):
@@ -397,10 +398,12 @@ class Session:
     def _next_look(self) -> float:
         """Seconds until something may be due."""
         settings, now = self._settings, monotonic()
-        due = [settings.ping * (self._pings + 1) - (now - self._heard), settings.idle - (now - self._active)]
+        due = [settings.ping if self.stream.writing() else settings.ping * (self._pings + 1) - (now - self._heard)]
+        if self.idle:
+            due.append(settings.idle - (now - self._active))
         if self._due is None:
             due.append(settings.max_age - (now - self._begun))
-        return min((wait for wait in due if wait > 0), default=settings.ping)
+        return max(SOONEST, min(due))
 
     def _look(self) -> None:
         settings, now = self._settings, monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
 import orjson
@@ -446,7 +447,7 @@ async def test_age() -> None:
     """R19."""
     upstream = Gated()
     with Provider(upstream) as provider:
-        async with Inside(settings(max_age="300ms"), provider) as gateway, connected(gateway) as socket:
+        async with Inside(settings(max_age="1500ms"), provider) as gateway, connected(gateway) as socket:
             socket.create(model="chat/m", input="w-1")
             await until_delta(socket)
             socket.create(model="chat/m", input="w-2", stream_id="a")
@@ -517,6 +518,22 @@ async def test_pings() -> None:
         with pytest.raises(EOFError):
             await socket.frame()
         await gateway.until(lambda: value(gateway, "websockets_closed_total", reason="caller") == 1)
+
+
+@inside_once
+async def test_pings_go_on_after_a_busy_moment() -> None:
+    """The loop was held up for longer than several pings take, with a response under way: the next ping comes all the same."""
+    upstream = Gated()
+    with Provider(upstream) as provider:
+        async with Inside(settings(ping="150ms", idle="160ms"), provider) as gateway, connected(gateway) as socket:
+            socket.create(model="chat/m", input="w-1")
+            await until_delta(socket)
+            for _ in range(2):
+                time.sleep(0.4)  # noqa: ASYNC251 - the gateway's own loop
+                while not isinstance(await socket.frame(), frames.Ping):
+                    pass
+                socket.say(frames.Pong(b""))
+            upstream.open("w-1")
 
 
 @pytest.mark.parametrize("upstream", SHAPES)
