@@ -1,5 +1,5 @@
-"""The languages: pure translation between the shapes that `registry` lists. No I/O, no Tornado, no clock."""
+"""Pure translation between the API shapes listed in `registry`. No I/O, no Tornado, no clock."""
 
 from __future__ import annotations
 
-from . import registry as registry  # fills the tables that are keyed by a shape's name
+from . import registry as registry  # fills the tables keyed by shape name

@@ -1,8 +1,8 @@
-"""Text that an upstream may tell in more than one way: a call's arguments, as the pieces of its stream add up to them, and reasoning.
+"""Assemble streamed text that servers send in different ways: a tool call's arguments, and reasoning.
 
-Most servers send the pieces one after the other. Some say in each piece all that they said before (Baidu's Qianfan), some say the
-whole once more at the end, and some say null where there are no arguments. A piece that begins like all that came before it can be
-either, since an object may hold one that is like itself: it waits until the pieces that follow leave one reading. Nothing is repaired.
+Most servers send consecutive pieces. Some repeat all previous text in each piece (Baidu's Qianfan), some repeat the complete text at
+the end, and some send null if there are no arguments. A piece that starts with all previous text is ambiguous, because an object may
+contain a copy of its own beginning: it is held until the following pieces leave one interpretation. Nothing is repaired.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from . import jsontext
 from .jsontext import ObjectScanner
 
 _UNLIKELY = 8  # characters
-_ENOUGH = 3  # pieces in a row that begin with all that was said before are no coincidence
+_ENOUGH = 3  # consecutive pieces starting with all previous text are no coincidence
 
 
 class ArgumentText:
-    """One call's text. plain: a piece that does not begin with a bracket may be added to `pieces` instead of being fed.
+    """The argument text of one call. plain: a piece that does not start with a bracket may be added to `pieces` instead of being fed.
 
-    begun: some of the arguments came. pieces: what goes on of them, in order.
+    begun: whether argument text was received. pieces: the text passed on, in order.
     """
 
     __slots__ = ("_again", "_counted", "_cumulative", "_held", "_scanned", "_scanner", "_size", "begun", "pieces", "plain")
@@ -27,14 +27,14 @@ class ArgumentText:
         self.plain = False
         self.pieces: list[str] = []
         self._scanner = ObjectScanner()
-        self._scanned = 0  # of the pieces
-        self._counted = self._size = 0  # so many of the pieces have so many characters
-        self._held = ""  # what may become null
-        self._again: list[str] = []  # pieces that begin like all before them, and wait
-        self._cumulative = False  # every piece says all that was said before
+        self._scanned = 0  # number of pieces already scanned
+        self._counted = self._size = 0  # the first `_counted` pieces have `_size` characters
+        self._held = ""  # text that may become null
+        self._again: list[str] = []  # held pieces that start with all previous text
+        self._cumulative = False  # every piece repeats all previous text
 
     def feed(self, text: str) -> str:
-        """What of a piece goes on; "" when that is not known yet, or when it only says again what was said."""
+        """Return the new text of a piece; "" if it is held, or only repeats previous text."""
         if not self.begun:
             return self._first(text)
         if not text:
@@ -53,7 +53,7 @@ class ArgumentText:
         return self._added(text)
 
     def finish(self) -> str:
-        """What is left when no more pieces come."""
+        """Return the held text, at the end of the pieces."""
         held, self._held = self._held, ""
         again, self._again = self._again, []
         if not again:
@@ -63,7 +63,7 @@ class ArgumentText:
         return last[len(said) :] if _is_json(last) and not _is_json(said + joined) else joined
 
     def complete(self) -> bool:
-        """Whether the arguments are a whole JSON object."""
+        """Whether the arguments are a complete JSON object."""
         if not self._scanner.complete:
             fresh = self.pieces[self._scanned :]
             self._scanned = len(self.pieces)
@@ -82,11 +82,11 @@ class ArgumentText:
 
     def _added(self, text: str) -> str:
         self.pieces.append(text)
-        self.plain = not text.endswith("}")  # what comes after the object is nothing
+        self.plain = not text.endswith("}")  # text after the object is ignored
         return text
 
     def _waited(self, text: str) -> str:
-        """The next piece after some that begin like all before them."""
+        """Feed a piece while others are held."""
         said = "".join(self.pieces)
         if text.startswith(self._again[-1]):
             self._again.append(text)
@@ -95,7 +95,7 @@ class ArgumentText:
         return self._added(joined)
 
     def _decided(self, said: str) -> str:
-        """What waits goes on when it cannot be a continuation."""
+        """Return the held pieces' new text once they cannot be a continuation."""
         if len(self._again) < _ENOUGH and jsontext.may_become_object(said + "".join(self._again)):
             return ""
         self._cumulative = True
@@ -103,7 +103,7 @@ class ArgumentText:
         return self._more(last)
 
     def _repeated(self, text: str) -> str | None:
-        """The pieces joined, if the text begins with them. Whatever it is, that costs no more than the text is long."""
+        """The joined pieces if the text starts with them, else None. The cost is linear in the length of the text."""
         self._size += sum(map(len, self.pieces[self._counted :]))
         self._counted = len(self.pieces)
         if len(text) < self._size:
@@ -112,7 +112,7 @@ class ArgumentText:
         return joined if text.startswith(joined) else None
 
     def _more(self, text: str) -> str:
-        """A piece of one that says everything again."""
+        """Feed a piece of a server that repeats all previous text in each piece."""
         said = self._repeated(text)
         if said is not None:
             self.pieces, self._scanned, self._scanner = [text], 0, ObjectScanner()
@@ -125,9 +125,9 @@ class ArgumentText:
 
 
 class Telling:
-    """Free text in pieces, or in pieces that each tell all of it again (MiniMax's reasoning). plain: the pieces need not be fed.
+    """Free text in consecutive or cumulative pieces (MiniMax's reasoning). plain: the pieces need not be fed.
 
-    The second piece asks, by beginning with the first one, and the third one answers.
+    A second piece that starts with the first one raises the question, and the third piece decides.
     """
 
     __slots__ = ("_beside", "_cumulative", "_said", "_size", "_waits", "plain")
@@ -135,8 +135,8 @@ class Telling:
     def __init__(self) -> None:
         self.plain = False
         self._said = ""
-        self._beside: list[str] = []  # what came since and did not repeat it
-        self._size = 0  # characters of that
+        self._beside: list[str] = []  # later pieces that did not repeat it
+        self._size = 0  # their length in characters
         self._waits = ""
         self._cumulative = False
 
@@ -158,7 +158,7 @@ class Telling:
         return waited + text
 
     def _more(self, text: str) -> str:
-        """A piece of one that tells everything again. Comparing costs no more than the text is long."""
+        """Feed a cumulative piece. The cost is linear in the length of the text."""
         length = len(self._said) + self._size
         if len(text) >= length and text.startswith("".join([self._said, *self._beside])):
             self._said, self._beside, self._size = text, [], 0
@@ -168,7 +168,7 @@ class Telling:
         return text
 
     def finish(self) -> str:
-        """What waits for an answer that does not come: long beginnings are not alike by chance."""
+        """Return the held text, at the end of the pieces. Long equal beginnings count as cumulative."""
         waited, self._waits = self._waits, ""
         return waited[len(self._said) :] if len(self._said) >= _UNLIKELY else waited
 

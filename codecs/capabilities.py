@@ -1,8 +1,8 @@
-"""What one upstream model can express: flags that the encoders ask, never guess.
+"""The capabilities of an upstream model: flags that the encoders read instead of guessing.
 
-The names are those of the configuration's `capabilities` map with the dot written as an underscore (`c.reasoning_in` is
-`c_reasoning_in`). A letter in front says of which API an upstream's flag speaks. The configuration's readers are made from the types
-here (`conf/flags.py`): this is the only list of flags, of efforts and of their words.
+The names are those of the configuration's `capabilities` map with the dot replaced by an underscore (`c.reasoning_in` is
+`c_reasoning_in`). The prefix names the upstream's API. `conf/flags.py` derives the configuration's readers from the types here: this
+is the only list of flags, of efforts and of their values.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 class Capabilities:
     """Flags of one upstream and model. The defaults are those of an unknown host of the shape."""
 
-    owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 are the operator's affair
-    echo_model: Literal["alias", "upstream"] = "alias"  # the name that the caller asked by, or what the upstream says
-    reasoning_domain: str = ""  # whose opaque reasoning this upstream can read back; by default the provider's name
-    schema_subset: tuple[str, ...] = ()  # what tools' schemas must be: subsets.RESTRICTIONS
-    leave_out: tuple[str, ...] = ()  # members of a body that the upstream refuses by name
-    openai_host: bool = False  # api.openai.com or Azure: takes OpenAI's own extensions
-    unserved: tuple[str, ...] = ()  # of the upstream's APIs those that do not serve this model
-    whole_answers: Literal["any", "unless_reasoning", "never"] = "any"  # what is not answered whole is asked for as a stream
-    whole_answers_up_to: int = 0  # tokens that may be asked for; above it only streams are answered; 0: no bound is known
-    image_header: str = ""  # a header that a request with images needs, with the value "true"
+    owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 concern the operator
+    echo_model: Literal["alias", "upstream"] = "alias"  # `model` in answers: the name requested by the caller, or the upstream's
+    reasoning_domain: str = ""  # the origin of opaque reasoning that this upstream can read; default: the provider's name
+    schema_subset: tuple[str, ...] = ()  # restrictions on tools' schemas: see subsets.RESTRICTIONS
+    leave_out: tuple[str, ...] = ()  # members of a body that the upstream refuses
+    openai_host: bool = False  # api.openai.com or Azure: supports OpenAI's own extensions
+    unserved: tuple[str, ...] = ()  # the upstream's APIs that do not serve this model
+    whole_answers: Literal["any", "unless_reasoning", "never"] = "any"  # complete answers supported; else a stream is requested
+    whole_answers_up_to: int = 0  # max. output tokens of a complete answer (a stream above it); 0: no known limit
+    image_header: str = ""  # a header that requests with images need, with the value "true"
 
     c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     c_developer_role: bool = False
@@ -44,28 +44,28 @@ class Capabilities:
     c_strict_tools: bool = True
     c_json_schema: bool = True
     c_content_parts: bool = True
-    c_extra_content: bool = False  # takes Google's signatures back in `extra_content`
-    c_signed_calls: bool = False  # refuses a turn's first call without one of these signatures
+    c_extra_content: bool = False  # accepts Google's signatures in `extra_content`
+    c_signed_calls: bool = False  # refuses a turn whose first call lacks such a signature
     c_fast_tier: bool = False  # accepts service_tier "fast"
-    # what the rules of chat/rules_out.py ask
-    c_reasons: Literal["never", "asked", "unless_off", "always"] = "asked"  # with an effort
-    c_thinking_switch: Literal["none", "thinking", "enable_thinking"] = "none"  # the member that switches it off
+    # read by the rules of chat/rules_out.py
+    c_reasons: Literal["never", "asked", "unless_off", "always"] = "asked"  # asked: if an effort is set
+    c_thinking_switch: Literal["none", "thinking", "enable_thinking"] = "none"  # the member that switches reasoning off
     c_sampling: Literal["full", "unless_reasoning", "none"] = "full"  # temperature, top_p
     c_tools: bool = True
-    c_tools_beside_reasoning: bool = True  # function tools while the model reasons
+    c_tools_beside_reasoning: bool = True  # supports function tools while the model reasons
     c_tool_choice: Literal["any", "required", "auto"] = "any"  # required: no named tool
     c_tool_choice_reasoning: Literal["any", "required", "auto"] = "any"  # the same while the model reasons
-    c_mixed_strict: bool = True  # strict tools beside others
-    c_letter_names: bool = False  # a tool's name begins with a letter
+    c_mixed_strict: bool = True  # supports strict and other tools in one request
+    c_letter_names: bool = False  # tool names must start with a letter
     c_call_ids: Literal["any", "nine"] = "any"  # nine: letters and digits
     c_user_after_tool: bool = True
-    c_alternate: bool = False  # user and assistant take turns
-    c_null_content: bool = True  # beside tool calls
+    c_alternate: bool = False  # user and assistant messages must alternate
+    c_null_content: bool = True  # supports null content next to tool calls
     c_empty_content: bool = True
     c_images: bool = True
-    c_image_urls: bool = True  # else data URLs only
-    c_reasoning_required: bool = False  # of every assistant's message
-    c_max_output: int = 0  # tokens; 0: no bound is known
+    c_image_urls: bool = True  # otherwise only data URLs
+    c_reasoning_required: bool = False  # in every assistant message
+    c_max_output: int = 0  # tokens; 0: no known limit
     c_json_object: bool = True
     c_json_with_tools: bool = True
 
@@ -78,14 +78,14 @@ class Capabilities:
     m_mid_system: bool = False
     m_prefill: bool = False
     m_max_output: int = 8192
-    m_web_search: str = "web_search_20250305"  # the tool type to send; empty: not offered
+    m_web_search: str = "web_search_20250305"  # the tool type to send; empty: not supported
     m_first_user_required: bool = True
     m_count_tokens: bool = True
     m_tools_required_with_history: bool = False
     m_auto_cache: bool = False
-    m_forced_tools: bool = True  # tool_choice any and tool
+    m_forced_tools: bool = True  # supports tool_choice any and tool
     m_fast_speed: bool = False  # accepts speed "fast"
-    m_block_binding: bool = False  # a thinking block is bound to all that stands before it, unless `thinking.block_binding` says otherwise
+    m_block_binding: bool = False  # a thinking block is bound to everything before it unless `thinking.block_binding` changes that
 
     r_stateful: bool = True
     r_min_output_tokens: int = 16
@@ -94,13 +94,13 @@ class Capabilities:
     r_input_tokens: bool = True
     r_effort_values: tuple[str, ...] = EFFORTS  # empty: not a reasoning model
     r_sampling: Literal["full", "unless_reasoning"] = "full"  # temperature, top_p, top_logprobs
-    r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # with an effort
-    r_instructions_required: bool = False  # and no message of role system
+    r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # asked: if an effort is set
+    r_instructions_required: bool = False  # requires instructions and refuses system messages
     r_fast_tier: bool = False
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:
-        """From the configuration's dotted names. Raises KeyError for a name that is not a flag."""
+        """Create from the configuration's dotted names. Raises KeyError for a name that is not a flag."""
         known = {f.name for f in fields(cls)}
         values: dict[str, Any] = {}
         for dotted, value in flags.items():

@@ -1,20 +1,20 @@
-"""How an answer is told to have ended where no shape has a word for it. What could be a failure is never the best case."""
+"""Endings of answers that no shape defines. A possible failure is never reported as success."""
 
 from __future__ import annotations
 
 from . import errors, quirks
 
 UNKNOWN = "length"
-"""The neutral reason of an end that nobody knows: the answer may lack something."""
+"""The neutral reason of an unknown end: the answer may be incomplete."""
 
 
 def failed(word: str) -> errors.GatewayError:
-    """The upstream says that it broke off. word: its own for that."""
+    """The error for an upstream that reports a failure as its finish reason. word: the reason."""
     return errors.Broken("The upstream reported that it failed to answer.", word[:100])
 
 
 def reason_of(finish: str | None, called: bool, sequence: str | None = None) -> str:
-    """A chat answer's neutral reason; quirks.FAILED, or "" for a word that nobody knows. sequence: vLLM's `stop_reason`."""
+    """A chat answer's neutral reason; quirks.FAILED for a failure, "" if unknown. sequence: vLLM's `stop_reason`."""
     reason = "end" if finish is None else quirks.ending(finish)
     if reason in ("end", "tool"):
         return "tool" if called else "stop_sequence" if sequence else "end"

@@ -1,14 +1,14 @@
-"""What can go wrong in an exchange, as one tree; and the one table that says how each kind reads in each shape.
+"""The exceptions of an exchange, as one tree, and the table of how each kind is rendered in each shape.
 
-    GatewayError                 kind, status, message (public), detail (for the log only, and without anybody's content)
+    GatewayError                 kind, status, message (public), detail (for the log only, without content of prompts or answers)
     ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota
     ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Overlong,
     │                            Answered
     ├─ RouteFault                NoCandidate, Unconfigured, Overloaded, AllFailed(attempts)
     └─ LocalBug                  an invariant of ours broke: 500, and the traceback goes to the log
 
-`kind` is the neutral name of section "errors" in the API references of both vendors: it decides status, type and code in
-each shape (KINDS). A message is public: it never holds a key, a URL with credentials or an upstream's address.
+`kind` is a neutral name that decides status, type and code in each shape (KINDS). Source: sections "Errors" and "Error codes" of the
+API references of Anthropic and OpenAI. A message is public: it never contains a key, a URL with credentials or an upstream's address.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import jsontext
 
 
 class Kind(NamedTuple):
-    """How one neutral kind of error reads: status and type for the messages shape; status, type and code for the OpenAI shapes."""
+    """The rendering of a neutral kind: status and type in the messages shape; status, type and code in the OpenAI shapes."""
 
     messages_status: int
     messages_type: str
@@ -45,23 +45,23 @@ KINDS: dict[str, Kind] = {
     "rate_limit": Kind(429, "rate_limit_error", 429, "rate_limit_error", "rate_limit_exceeded"),
     "server": Kind(500, "api_error", 500, "server_error", None),
     "bad_gateway": Kind(502, "api_error", 502, "server_error", "upstream_error"),
-    "upstream_auth": Kind(403, "permission_error", 403, "invalid_request_error", "upstream_auth_failed"),  # 5xx would be repeated
+    "upstream_auth": Kind(403, "permission_error", 403, "invalid_request_error", "upstream_auth_failed"),  # a 5xx would be retried
     "overloaded": Kind(529, "overloaded_error", 503, "server_error", "overloaded"),
     "timeout": Kind(504, "timeout_error", 504, "server_error", "upstream_timeout"),
 }
 
 
 NO_THREAD = "thread_unsupported_request"
-"""For messages callers: the vendor's SDKs send the whole history instead, once they are told so in `error.details`."""
+"""For messages callers: Anthropic's SDKs retry with the entire history if `error.details` asks for it."""
 
 
 def _sound(text: str) -> str:
-    """Half a character, which a caller can send, is nothing that every JSON reader takes back."""
+    """Replace lone surrogates, which callers can send but not every JSON parser accepts, by "?"."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def forget(error: BaseException | None) -> None:
-    """Take away what an error that is kept holds of the frames it came through: they hold the request, and lead back to the error."""
+    """Clear the traceback, cause and context of a stored error: their frames refer to the request, and back to the error."""
     while error is not None and (error.__traceback__ or error.__context__):
         before = error.__cause__ or error.__context__
         error.__traceback__ = error.__cause__ = error.__context__ = None
@@ -69,11 +69,11 @@ def forget(error: BaseException | None) -> None:
 
 
 class GatewayError(Exception):
-    """An error that a caller can be told of.
+    """An error that can be sent to a caller.
 
-    kind: a key of KINDS. message: public text. detail: private text for the log. code and param: the OpenAI shapes' fields, where
-    the kind's own code is not the whole story. status: an upstream's own status, kept when its kind allows. retry_after: seconds.
-    should_retry: the SDKs' `x-should-retry` (None leaves it to their own rules).
+    kind: a key of KINDS. message: public text. detail: private text for the log. code and param: the OpenAI shapes' fields, if
+    different from the kind's defaults. status: the upstream's HTTP status, used if the kind allows it. retry_after: seconds.
+    should_retry: the SDKs' `x-should-retry` (None: the SDK decides).
     """
 
     kind = "server"
@@ -101,13 +101,13 @@ class GatewayError(Exception):
         self.param = None if param is None else _sound(param)
         self.status = status
         self.retry_after = retry_after
-        self.headers: dict[str, str] = {}  # rate-limit headers and the like, in the caller's words
+        self.headers: dict[str, str] = {}  # response headers such as rate limits, in the form of the caller's API
         if should_retry is not None:
             self.should_retry = should_retry
 
     @property
     def logged(self) -> str:
-        """The message as the log may hold it: nothing of a prompt or an answer."""
+        """The message for the log, without content of prompts or answers."""
         return self.message
 
     def http_status(self, shape: str) -> int:
@@ -115,12 +115,12 @@ class GatewayError(Exception):
         return FORMS[shape].status(KINDS[self.kind]) if self.status is None else self.status
 
     def openai(self) -> dict[str, Any]:
-        """The inside of `error` in the OpenAI shapes."""
+        """The content of `error` in the OpenAI shapes."""
         kind = KINDS[self.kind]
         return {"message": self.message, "type": kind.openai_type, "param": self.param, "code": self.code or kind.openai_code}
 
     def anthropic(self, request_id: str | None) -> dict[str, Any]:
-        """The whole error object of the messages shape."""
+        """The complete error object of the messages shape."""
         message = self.message
         if self.param and self.param not in message:
             message = f"{message} ({self.param})"
@@ -134,11 +134,11 @@ class GatewayError(Exception):
         return jsontext.dumps(FORMS[shape].body(self, request_id))
 
 
-# ---- how an API says it ----
+# ---- rendering ----
 
 
 class ErrorForm(NamedTuple):
-    """status: of a kind. body: (error, request id) → the whole object."""
+    """How an API renders errors. status: the HTTP status of a kind. body: (error, request id) → the complete object."""
 
     status: Callable[[Kind], int]
     body: Callable[[GatewayError, str | None], dict[str, Any]]
@@ -153,7 +153,7 @@ OPENAI = ErrorForm(lambda kind: kind.openai_status, lambda error, request_id: {"
 ANTHROPIC = ErrorForm(lambda kind: kind.messages_status, GatewayError.anthropic)
 
 FORMS: dict[str, ErrorForm] = {"shared": ErrorForm(OPENAI.status, _shared)}
-"""By shape, filled by `registry`. `shared` is read by both vendors' SDKs: for paths that belong to no shape."""
+"""By shape, filled by `registry`. `shared` is readable by both vendors' SDKs, for paths that belong to no shape."""
 
 
 # ---- the caller's ----
@@ -164,25 +164,25 @@ class ClientFault(GatewayError):
 
 
 class Malformed(ClientFault):
-    """The request is not what its shape says: not JSON, a wrong type, a missing field."""
+    """The request violates its shape: invalid JSON, a wrong type, a missing field."""
 
     code = "invalid_json"
 
 
 class Missing(ClientFault):
-    """A required field is not there; `param` names it."""
+    """A required field is missing; `param` names it."""
 
     code = "missing_required_parameter"
 
 
 class WrongType(ClientFault):
-    """A field that must be read has another type; `param` names it."""
+    """A field has the wrong type; `param` names it."""
 
     code = "invalid_type"
 
 
 class Unsupported(ClientFault):
-    """The request is right, but the chosen upstream has no way to express it; `param` names where."""
+    """The request is valid, but the chosen upstream cannot express it; `param` names the field."""
 
     code = "unsupported_parameter"
 
@@ -216,7 +216,7 @@ class NotFound(ClientFault):
 
 
 class UpstreamFault(GatewayError):
-    """sent: whether the upstream may have read the request; False where to send it again does no harm."""
+    """sent: whether the upstream may have read the request; False if repeating it is safe."""
 
     kind = "bad_gateway"
     sent = True
@@ -229,17 +229,17 @@ class Refused(UpstreamFault):
 
 
 class Busy(UpstreamFault):
-    """The provider asks to come back later."""
+    """The provider asks to retry later."""
 
     kind = "rate_limit"
 
 
 class Broken(UpstreamFault):
-    """The provider says that it failed."""
+    """The provider reports a failure of its own."""
 
 
 class Timeout(UpstreamFault):
-    """A timer ran out; `timer` is its name in the configuration (connect, first_byte, idle, client_stall, timeout)."""
+    """A timeout expired; `timer` is its name in the configuration (connect, first_byte, idle, client_stall, timeout)."""
 
     kind = "timeout"
     code = "upstream_timeout"
@@ -256,19 +256,19 @@ class Truncated(UpstreamFault):
 
 
 class Garbled(UpstreamFault):
-    """The answer is not what its protocol says: not HTTP, not JSON, not this shape's events."""
+    """The answer violates its protocol: invalid HTTP, invalid JSON, or not this shape's events."""
 
     code = "upstream_protocol_error"
 
 
 class Overlong(UpstreamFault):
-    """The answer goes on beyond what the gateway keeps of one."""
+    """The answer exceeds the size that the gateway buffers."""
 
     code = "upstream_answer_too_long"
 
 
 class Answered(UpstreamFault):
-    """An error that the provider itself worded: kind, message, code and param are its own. Its words may repeat the request."""
+    """An error sent by the provider, with its kind, message, code and param. The message may quote the request."""
 
     @property
     def logged(self) -> str:
@@ -283,27 +283,27 @@ class RouteFault(GatewayError):
 
 
 class NoCandidate(RouteFault):
-    """Nothing serves this model."""
+    """No upstream serves this model."""
 
     kind = "not_found"
     code = "model_not_found"
 
 
 class Unconfigured(RouteFault):
-    """The model's provider has no credential: the operator's part is missing."""
+    """The model's provider has no credential: the configuration is incomplete."""
 
     code = "upstream_auth_missing"
     should_retry = False
 
 
 class Overloaded(RouteFault):
-    """The gateway itself takes no more: too many streams, or it is draining."""
+    """The gateway accepts no more requests: too many streams, or it is draining."""
 
     kind = "overloaded"
 
 
 class AllFailed(RouteFault):
-    """Every candidate failed; the message lists what was tried, with the upstreams' words."""
+    """Every candidate failed; the message lists the attempts with the upstreams' messages."""
 
     @property
     def logged(self) -> str:
@@ -311,7 +311,7 @@ class AllFailed(RouteFault):
 
 
 class LocalBug(GatewayError):
-    """An invariant of ours broke. The caller learns nothing but the request id."""
+    """A violated invariant of the gateway. The caller is only sent the request id."""
 
     kind = "server"
     code = "internal_error"

@@ -1,7 +1,7 @@
-"""How many tokens a request is, about: for upstreams that have no way to count.
+"""Estimate the number of tokens of a request, for upstreams without a count endpoint.
 
-The rule is coarse on purpose, and rather high than low: bytes of text by what a token holds on average, and a fixed share for each
-message, tool, image and page. Nothing is rendered or unpacked, so a page inside a PDF's compressed parts is not seen.
+The estimate is deliberately coarse, and rather too high than too low: bytes of text divided by an average, plus a constant per
+message, tool, image and page. Nothing is rendered or decompressed, so pages in compressed parts of a PDF are not counted.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from .request import (
 BYTES_A_TOKEN = 3.5
 A_MESSAGE = 4
 A_TOOL = 8
-AN_IMAGE = 1600  # a page of a PDF too: both are looked at
+AN_IMAGE = 1600  # also for a page of a PDF, which is processed as an image
 
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 
 def tokens(request: Request) -> int:
-    """Tokens of everything that the model reads: history, tools, the schema of its answer."""
+    """Return the estimated tokens of the model's input: history, tools, the schema of the answer."""
     size, images = 0, 0
     for turn in request.turns:
         more_size, more_images = _measured(turn.parts)
@@ -51,7 +51,7 @@ def tokens(request: Request) -> int:
 
 
 def _measured(parts: Iterable[Part]) -> tuple[int, int]:
-    """Bytes of text, and images."""
+    """Return the bytes of text and the number of images."""
     sizes = [_SIZES[type(part)](part) for part in parts]
     return sum(size for size, _ in sizes), sum(images for _, images in sizes)
 

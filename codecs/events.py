@@ -1,13 +1,13 @@
-"""The hub's vocabulary: what any model's answer is made of, whatever shape carried it.
+"""The hub's events: the elements of a model's answer, independent of the shape.
 
-A decoder turns an upstream's frames into these, an encoder turns these into a client's frames. What every decoder guarantees
-(the table is in `machine.py`, and encoders rely on it):
+A decoder turns an upstream's frames into events, an encoder turns events into a client's frames. Every decoder guarantees the
+following order (the table is in `machine.py`), and encoders rely on it:
 
-- `Start` first and once; exactly one of `Stop` and `Fault` last, nothing after it; `Stop` only after proof of completion;
-- every part is opened once and closed once, its number is fresh and ascending from 0;
-- at most one of {text, reasoning} is open, and it is closed before any other part opens; tools may be open concurrently.
+- `Start` is first and occurs once; exactly one of `Stop` and `Fault` is last; `Stop` requires proof of completion;
+- every part is opened once and closed once; parts are numbered in ascending order from 0;
+- at most one text or reasoning part is open, and it is closed before any other part opens; tools may be open concurrently.
 
-The records are mutable only because that makes them cheap to build; nobody changes one after it was handed on.
+The records are mutable only because creating them is then cheaper; they are not changed after they were returned.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .usage import Usage
 
 @dataclass(slots=True)
 class Start:
-    """The model has begun to answer."""
+    """The answer has started."""
 
-    id: str  # the upstream's id of the answer; "" when it gave none
-    model: str  # what the upstream calls the model; "" when it does not say
-    created: int  # seconds since the epoch; 0 when the upstream does not say
+    id: str  # the upstream's id of the answer; "" if it sent none
+    model: str  # the upstream's name of the model; "" if it sent none
+    created: int  # seconds since the epoch; 0 if the upstream sent none
 
 
 @dataclass(slots=True)
 class TextStart:
     part: int
-    apart: bool = False  # begins a message of its own: where an answer has one text only, a blank line comes before it
+    apart: bool = False  # starts a separate message: in shapes with a single text, a blank line precedes it
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Text:
 
 @dataclass(slots=True)
 class ReasoningStart:
-    """A run of thinking; what seals it (signature, encrypted form) comes before its `PartStop`."""
+    """A run of reasoning. Its seals (signature, encrypted form) precede its `PartStop`."""
 
     part: int
 
@@ -51,16 +51,17 @@ class ReasoningStart:
 @dataclass(slots=True)
 class Reasoning:
     part: int
-    text: str  # never empty; "\n\n" stands between two summary parts of one item
+    text: str  # never empty; "\n\n" separates two summary parts of one item
 
 
 @dataclass(slots=True)
 class Seal:
-    """What the provider wants back with this part, verbatim, on the next turn: with reasoning or text, while it is open.
+    """Opaque data that the provider needs back verbatim on the next turn. For an open reasoning or text part.
 
-    form: what the value is. "anthropic": a thinking block's signature. "redacted": a redacted block's data. "openai": encrypted_content.
-    "details": entries of a chat upstream's `reasoning_details` as JSON, the part's text among them, when no other form says all of them.
-    "google": a thought signature. A tool call's stands in its ToolStart, since callers must have it before the call or with it.
+    form: the type of the value. "anthropic": a thinking block's signature. "redacted": a redacted block's data. "openai":
+    encrypted_content. "details": entries of a chat upstream's `reasoning_details` as JSON, including the part's text, if no other form
+    represents them completely. "google": a thought signature. The seal of a tool call is in its ToolStart, because callers need it
+    before or with the call.
     """
 
     part: int
@@ -73,8 +74,8 @@ class Seal:
 @dataclass(slots=True)
 class ToolStart:
     part: int
-    id: str  # "" when the upstream gave none: the encoder mints one
-    name: str  # as the client declared it
+    id: str  # "" if the upstream sent none: the encoder creates one
+    name: str  # as declared by the client
     kind: str = "function"  # "function" (arguments are JSON text) or "custom" (free text)
     namespace: str | None = None
     seal: Seal | None = None  # of this part
@@ -90,31 +91,31 @@ class Arguments:
 
 @dataclass(slots=True)
 class Refusal:
-    """The model declines, in words of its own. Not bound to a part."""
+    """A piece of the model's refusal. Not bound to a part."""
 
     text: str
 
 
 @dataclass(slots=True)
 class Citation:
-    """A source for a stretch of a text part; comes while that part is open."""
+    """A source for a range of a text part, sent while that part is open."""
 
     part: int
     url: str
     title: str
-    start: int | None = None  # code points into the part's text; None: the whole part
+    start: int | None = None  # offset in the part's text in code points; None: the entire part
     end: int | None = None
     cited_text: str = ""
 
 
 @dataclass(slots=True)
 class Search:
-    """The provider has searched the web for this answer. Not bound to a part."""
+    """A web search made by the provider for this answer. Not bound to a part."""
 
-    id: str  # the upstream's of the call; "" when it gave none
+    id: str  # the upstream's id of the call; "" if it sent none
     query: str
-    sources: tuple[str, ...]  # URLs that were found; empty when the upstream does not tell
-    label: str  # as of Opaque, for callers whose API has no word for it
+    sources: tuple[str, ...]  # URLs of the results; empty if the upstream sent none
+    label: str  # as in Opaque, for callers whose API cannot express it
 
 
 @dataclass(slots=True)
@@ -124,25 +125,25 @@ class PartStop:
 
 @dataclass(slots=True)
 class Opaque:
-    """Something of the upstream's that no other shape can say; reported, not carried."""
+    """Upstream content that no other shape can express: reported, not carried."""
 
     label: str  # a path in the upstream's answer, e.g. content[2]:server_tool_use
 
 
 @dataclass(slots=True)
 class Metered:
-    """What the answer cost in tokens; at most once, right before `Stop`."""
+    """The usage in tokens; at most once, right before `Stop`."""
 
     usage: Usage
 
 
 @dataclass(slots=True)
 class Stop:
-    """The model has finished, and the upstream proved it."""
+    """The answer is complete, as proved by the upstream."""
 
     reason: str  # one of REASONS
-    sequence: str | None = None  # reason "stop_sequence": which one
-    explanation: str | None = None  # reason "refusal": the provider's words
+    sequence: str | None = None  # the matched sequence, for reason "stop_sequence"
+    explanation: str | None = None  # the provider's text, for reason "refusal"
 
 
 @dataclass(slots=True)
@@ -154,7 +155,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Ping:
-    """The upstream says that it is still there."""
+    """A keep-alive of the upstream."""
 
 
 Event = (
@@ -178,4 +179,4 @@ Event = (
 )
 
 REASONS = ("end", "stop_sequence", "tool", "length", "context", "filter", "refusal", "pause")
-"""Why an answer may have stopped, in the hub's words. Each shape has its own for every one of them."""
+"""The neutral stop reasons. Each shape has an equivalent for each of them."""

@@ -1,4 +1,4 @@
-"""Reading a client's JSON object field by field: what is read is taken out, what nobody took is reported."""
+"""Read a client's JSON object field by field: fields that are read are removed, the remaining ones are reported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .request import Cache
 
 
 class Fields:
-    """A shallow copy of one object in the request. Null is absence; a reader raises errors.WrongType with the field's path."""
+    """A shallow copy of one object in the request. Null counts as absent; readers raise errors.WrongType with the field's path."""
 
     def __init__(self, value: Any, path: Path) -> None:
         if not isinstance(value, dict):
@@ -28,7 +28,7 @@ class Fields:
         return value
 
     def required(self, key: str) -> str:
-        """A string that must be there. Raises errors.Missing."""
+        """Return a required string. Raises errors.Missing."""
         value = self.text(key)
         if value is None:
             raise missing((*self.path, key))
@@ -67,17 +67,17 @@ class Fields:
         return value
 
     def inner(self, key: str) -> Fields | None:
-        """An object as fields of its own."""
+        """Return an object as Fields, or None."""
         value = self.members(key)
         return None if value is None else Fields(value, (*self.path, key))
 
     def ignore(self, *keys: str) -> None:
-        """These have no meaning elsewhere: nothing is lost with them."""
+        """Remove fields without a meaning in other shapes, without a report."""
         for key in keys:
             self._left.pop(key, None)
 
     def mark(self, key: str, long: str, ledger: Ledger) -> Cache | None:
-        """The cache breakpoint that an object under this key sets. long: the `ttl` of the long lifetime."""
+        """The cache breakpoint set by the object under this key, or None. long: the value of `ttl` for the long lifetime."""
         given = self.inner(key)
         if given is None:
             return None
@@ -87,7 +87,7 @@ class Fields:
         return cache
 
     def report(self, ledger: Ledger) -> None:
-        """What is left was not carried. An empty list or object says as little as null."""
+        """Report the remaining fields as dropped, except empty lists and objects, which count as null."""
         for key, value in self._left.items():
             if value not in (None, [], {}):
                 ledger.drop((*self.path, key))

@@ -1,8 +1,7 @@
-"""How the frames of an answer become the bytes of a response body.
+"""Serialise the frames of an answer as the bytes of a response body.
 
-An encoder returns frames: pairs of an event name and its data (see `sse.Frame`). It does not know how they travel; the caller's side
-serialises them by one of the framings below. A framing is nothing but the bytes around a name and its data, so that a lane can write
-the one frame of an ordinary read without a call.
+An encoder returns frames: pairs of an event name and data (see `sse.Frame`). The caller's side serialises them with one of the framings
+below. A framing only consists of the bytes around the name and the data, so that a lane can write a single frame without a call.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from .sse import KEEP_ALIVE, Frame
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """One way to serialise frames: before, the name, between, the data, after.
+    """A serialisation of frames: before, the name, between, the data, after.
 
-    content_type: of the response. keep_alive: bytes that may be written between any two frames and say nothing.
+    content_type: of the response. keep_alive: bytes without meaning that may be written between any two frames.
     """
 
     before: bytes
@@ -33,6 +32,6 @@ class Framing:
 
 _EVENT_STREAM = "text/event-stream; charset=utf-8"
 
-# server-sent events: whose events have no names, and whose all have one
+# server-sent events: without event names, and with a name for each event
 DATA_ONLY = Framing(b"data: ", b"", b"\n\n", _EVENT_STREAM, KEEP_ALIVE)
 NAMED = Framing(b"event: ", b"\ndata: ", b"\n\n", _EVENT_STREAM, KEEP_ALIVE)

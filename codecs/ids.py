@@ -1,4 +1,4 @@
-"""Identifiers: kept where they can be, derived by hashing where they cannot, so that the same input gives the same output."""
+"""Identifiers: passed on unchanged if possible, otherwise derived by hashing, so that equal input gives equal output."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _NOT_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class IdForm(NamedTuple):
-    """What an API takes as the id of a tool call.
+    """The tool call ids that an API accepts.
 
-    prefix: of ids that are made here. pattern: of ids that it takes; None: any. longest: that the API's own vendor takes in a
-    request; None: any.
+    prefix: of ids created here. pattern: of accepted ids; None: any. longest: the maximum length in characters accepted by the API's own
+    vendor; None: any.
     """
 
     prefix: str
@@ -28,14 +28,14 @@ def digest(text: str, length: int) -> str:
 
 
 def tail(upstream_id: str, nonce: str) -> str:
-    """An upstream's answer id without its prefix and odd characters; 24 digits of the nonce when nothing is left."""
+    """An upstream's answer id without prefix and special characters; 24 digits of the nonce if nothing remains."""
     return _NOT_ID.sub("", _FOREIGN_PREFIX.sub("", upstream_id, count=1)) or nonce[:24]
 
 
 class CallIds:
-    """Tool call ids on their way up: unchanged unless the upstream would refuse them, calls and results alike.
+    """Tool call ids sent upstream: calls and results keep their ids unless the upstream would refuse them.
 
-    A call id that stands twice in a conversation is told apart by its ordinal; results are paired with calls in order.
+    A call id that occurs several times in a conversation gets its ordinal added; results are paired with calls in order.
     """
 
     def __init__(self, form: IdForm, own_vendor: bool = False) -> None:
@@ -63,14 +63,14 @@ class CallIds:
 
 
 class AnswerIds:
-    """Tool call ids on their way down: the upstream's own, minted where it gave none or the same twice."""
+    """Tool call ids sent to the client: the upstream's, or new ones if it sent none or a duplicate."""
 
     def __init__(self, form: IdForm) -> None:
         self._prefix = form.prefix
         self._seen: set[str] = set()
 
     def call(self, id: str, response_id: str, slot: int) -> str:
-        """slot: the call's place among the answer's calls, from 0."""
+        """Return the id to send. slot: the call's index among the answer's calls, from 0."""
         id = id or self._prefix + digest(f"{response_id}:{slot}", 24)
         ordinal = 1
         unique = id

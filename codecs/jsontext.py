@@ -1,10 +1,10 @@
-"""JSON as text: reading what orjson alone would refuse, and the pieces of it that arrive before the rest.
+"""JSON text: parsing what orjson rejects, and processing JSON that arrives in pieces.
 
-`loads` and `dumps` are orjson's, at orjson's price, with a slower second try for what JSON allows and orjson does not: lone
-surrogates (providers cut an emoji in two), integers beyond 64 bits, deep nesting. The classes read text that comes in deltas;
-each holds the state of one stream of text and is not to be shared.
+`loads` and `dumps` call orjson, with a slower fallback for what JSON allows and orjson does not: lone surrogates (some providers split
+an emoji), integers beyond 64 bits, deep nesting. The classes process text that arrives in deltas; each instance holds the state of
+one stream of text.
 
-Nothing here repairs JSON, save `arguments_to_input` for arguments that the token limit is known to have cut.
+Nothing here repairs JSON, except `arguments_to_input` for arguments cut off by the token limit.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 
 import orjson
 
-INVALID = "INVALID_JSON"  # Anthropic's convention for arguments that are not JSON: {"INVALID_JSON": the text}
+INVALID = "INVALID_JSON"  # Anthropic's convention for arguments that are not valid JSON: {"INVALID_JSON": the text}
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_OR_ESCAPE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
 _LONG_NUMBER = re.compile("[0-9]{19}")
-_HALF = re.compile(rb"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")  # as `dumps` writes it; a backslash of the text's own is two
+_HALF = re.compile(rb"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")  # as `dumps` writes it; a literal backslash is two
 
 
 def _refuse(literal: str) -> NoReturn:
@@ -37,10 +37,10 @@ _PATIENT = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def loads(data: bytes | str, errors: str = "replace") -> Any:
-    """What `orjson.loads` gives; besides, lone surrogates stay in the strings and one leading BOM is skipped.
+    """As `orjson.loads`, but lone surrogates are preserved in strings and one leading BOM is skipped.
 
-    errors: what becomes of bytes that are not UTF-8, as for `bytes.decode`; "strict" refuses them.
-    Raises ValueError (NaN, Infinity and numbers beyond a double included).
+    errors: how bytes that are not UTF-8 are handled, as for `bytes.decode`; "strict" rejects them.
+    Raises ValueError (also for NaN, Infinity and numbers outside the range of a double).
     """
     try:
         return orjson.loads(data)
@@ -55,7 +55,7 @@ def loads(data: bytes | str, errors: str = "replace") -> Any:
 
 
 def described(data: bytes) -> str:
-    """What bytes that should have been JSON are, for a log: how many, of what form, where the form breaks. Nothing of them is repeated."""
+    """Describe invalid JSON for a log: its length and where it is invalid. The description does not quote the data."""
     form = "text"
     if data.lstrip().startswith(b"<"):
         form = "markup"
@@ -69,7 +69,7 @@ def described(data: bytes) -> str:
 
 
 def dumps(value: Any) -> bytes:
-    """Compact JSON in UTF-8, as `orjson.dumps` writes it; lone surrogates become escapes. value: a tree of JSON's types."""
+    """Return compact JSON in UTF-8, as `orjson.dumps`; lone surrogates become escapes. value: a tree of JSON types."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -78,7 +78,7 @@ def dumps(value: Any) -> bytes:
 
 def _patient_dumps(value: Any) -> bytes:
     pieces: list[str] = []
-    todo: list[Any] = [value]  # a stack, not recursion: the depth comes from outside. Punctuation waits on it as bytes
+    todo: list[Any] = [value]  # a stack, not recursion, because the depth is untrusted; punctuation is stacked as bytes
     while todo:
         item = todo.pop()
         if isinstance(item, bytes):
@@ -97,7 +97,7 @@ def _patient_dumps(value: Any) -> bytes:
 
 
 def mended(value: Any) -> Any:
-    """The value, with U+FFFD for every half of a character in its strings."""
+    """The value with lone surrogates in its strings replaced by U+FFFD."""
     try:
         orjson.dumps(value)
         return value
@@ -109,15 +109,15 @@ def mended(value: Any) -> Any:
         return orjson.loads(text)
 
 
-# ---- whole arguments ----
+# ---- complete arguments ----
 
 
 def arguments_to_input(raw: str, truncated: bool = False) -> dict[str, Any]:
-    """A call's arguments (the OpenAI shapes' JSON text) as the messages shape's input object.
+    """Convert a call's arguments (the OpenAI shapes' JSON text) to the messages shape's input object.
 
-    Text after the first object is ignored, nothing at all and null are {}, anything else is kept under INVALID_JSON. truncated: the
-    provider said that the token limit cut the answer; then what is left is repaired (strings and brackets closed, a dangling
-    key dropped), {} when no object had begun.
+    Text after the first object is ignored, an empty text and null become {}, anything else is returned under INVALID_JSON. truncated:
+    the provider reported that the token limit cut off the answer; the arguments are then repaired (strings and brackets are closed, a
+    dangling key is dropped), or {} if no object had started.
     """
     text = raw.strip()
     if text in ("", "null"):
@@ -129,7 +129,7 @@ def arguments_to_input(raw: str, truncated: bool = False) -> dict[str, Any]:
 
 
 def _first_value(text: str) -> Any:
-    """The JSON value that the text begins with; None when there is none. Long integers stay exact."""
+    """The JSON value at the start of the text; None if there is none. Long integers stay exact."""
     try:
         if not _LONG_NUMBER.search(text):
             return loads(text)
@@ -142,7 +142,7 @@ def _first_value(text: str) -> Any:
 
 
 def input_to_arguments(value: Any) -> str:
-    """The messages shape's input object as JSON text, which some servers give instead; the INVALID_JSON convention is undone."""
+    """Convert the messages shape's input object to JSON text; text is returned unchanged. Reverts the INVALID_JSON convention."""
     if isinstance(value, dict) and len(value) == 1 and isinstance(value.get(INVALID), str):
         raw: str = value[INVALID]
         return raw
@@ -150,13 +150,13 @@ def input_to_arguments(value: Any) -> str:
 
 
 def argument_text(value: Any) -> str:
-    """A call's arguments as text, whichever way their server gives them: as text, as the value itself, or not at all."""
+    """A call's arguments as text, for servers that send text, the value itself, or nothing."""
     if isinstance(value, str):
         return value
     return "" if value is None else dumps(value).decode()
 
 
-# a string may lack its end; a high surrogate's escape that ends the text is half a character and stays outside
+# a string may lack its end; the escape of a high surrogate at the end of the text is not matched
 _TOKEN = re.compile(
     r"""[ \t\n\r]*+(?:
         (?P<string>"(?:[^"\\\x00-\x1f]++
@@ -166,15 +166,15 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _CLOSER = {"{": "}", "[": "]"}
-# what may come next, as the set of tokens: " a string, 0 another scalar, or the mark itself
+# what may follow, as a set of tokens: " for a string, 0 for another scalar, or the punctuation itself
 _FIRST_KEY, _KEY, _COLON, _VALUE, _FIRST_VALUE = '"}', '"', ":", '"0{[', '"0{[]'
 
 
 def _repaired(text: str) -> dict[str, Any]:
-    """The longest beginning of the text that closing what is open turns into an object; {} when there is none."""
+    """The object from the longest prefix of the text that becomes valid by closing brackets; {} if there is none."""
     expected = "{"
     closers: list[str] = []
-    kept = position = 0  # text[:kept] is whole but for its open brackets, which are the same as at `position`
+    kept = position = 0  # text[:kept] is valid except for its open brackets, which are those at `position`
     quote = ""
     while expected and (token := _TOKEN.match(text, position)):
         kind = token["mark"] or ('"' if token["string"] else "0")
@@ -197,7 +197,7 @@ _PART_OF_A_TOKEN = re.compile(r"-|\.|[eE][+-]?|t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?
 
 
 def may_become_object(text: str) -> bool:
-    """Whether a JSON object may begin with the text."""
+    """Whether the text may be the beginning of a JSON object."""
     expected, position = "{", 0
     closers: list[str] = []
     while token := _TOKEN.match(text, position):
@@ -213,7 +213,7 @@ def may_become_object(text: str) -> bool:
 
 
 def _after(kind: str, closers: list[str]) -> str:
-    """What may follow a token that is no key; opens and closes brackets."""
+    """The tokens that may follow one that is not a key. Opens and closes brackets."""
     if kind == ":":
         return _VALUE
     if kind == ",":
@@ -233,19 +233,19 @@ _STRING_REST = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 
 class ObjectScanner:
-    """Tells where a JSON object or array that comes in pieces ends.
+    """Finds the end of a JSON object or array that arrives in pieces.
 
-    complete: its last bracket was seen. What is no JSON is counted all the same: strings, escapes and brackets are all it knows.
+    complete: whether its last bracket was read. Only strings, escapes and brackets are tracked; other syntax is not checked.
     """
 
     def __init__(self) -> None:
         self.complete = False
         self._depth = 0
         self._in_string = False
-        self._escaped = False  # the last text ended between a backslash and what it escapes
+        self._escaped = False  # the last text ended after the backslash of an escape
 
     def feed(self, text: str) -> int | None:
-        """None while the value goes on; else how many characters of this text belong to it (0 after its end)."""
+        """Return None if the value continues; else the number of characters of this text that belong to it (0 after its end)."""
         if self.complete:
             return 0
         position = self._string_end(text, 0) if self._in_string else 0
@@ -267,7 +267,7 @@ class ObjectScanner:
         return None
 
     def _string_end(self, text: str, position: int) -> int:
-        """Goes on inside a string; returns where it ends, or the text."""
+        """Scan inside a string. Returns the position of its end, or of the end of the text."""
         if self._escaped and text:
             self._escaped = False
             position += 1
@@ -278,12 +278,12 @@ class ObjectScanner:
         if text[position] == '"':
             self._in_string = False
             return position + 1
-        self._escaped = True  # nothing but a backslash at the very end stops the match
+        self._escaped = True  # only a backslash at the end stops the match
         return position + 1
 
 
 class SurrogateJoiner:
-    """Joins a surrogate pair that two deltas share; a surrogate that stays alone becomes U+FFFD."""
+    """Joins surrogate pairs split between two deltas; a lone surrogate becomes U+FFFD."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -305,8 +305,8 @@ class SurrogateJoiner:
 
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _INPUT_OPENING = ("{", '"input"', ":", '"')
-_LONGEST_OPENING = 1024  # characters; more than that is whitespace, and looked at again with every delta
-# as far as every escape is whole; one that no JSON has counts as whole, it stays as it is
+_LONGEST_OPENING = 1024  # characters; a longer one is mostly white space, scanned again with every delta
+# text up to an incomplete escape; invalid escapes count as complete and stay unchanged
 _WHOLE = re.compile(r'(?:[^"\\]++|\\[^u]|\\u(?![0-9a-fA-F]{0,3}\Z))*+', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([^u]))", re.DOTALL)
 
@@ -316,19 +316,19 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 class InputUnwrapper:
-    """Takes a custom tool's free text out of the function arguments it travels in, {"input": "…"}, as they arrive.
+    """Extracts a custom tool's free text from the function arguments that contain it, {"input": "…"}, as they arrive.
 
-    What follows the text's closing quote is ignored. An escape that JSON does not have stays as it is.
+    Text after the closing quote is ignored. Invalid escapes stay unchanged.
     """
 
     def __init__(self) -> None:
-        self._state = "opening"  # then "text", then "over"; or "foreign", when the arguments begin in another way
-        self._held = ""  # the opening so far, then half an escape
+        self._state = "opening"  # then "text", then "over"; or "foreign" if the arguments have another form
+        self._held = ""  # the opening so far, then an incomplete escape
         self._foreign: list[str] = []
         self._joiner = SurrogateJoiner()
 
     def feed(self, text: str) -> str:
-        """The next piece of the free text, "" when there is none yet."""
+        """Return the next piece of the free text, "" if there is none yet."""
         if self._state == "opening":
             text = self._opened(text)
         if self._state == "text":
@@ -338,7 +338,7 @@ class InputUnwrapper:
         return ""
 
     def finish(self) -> str:
-        """What is left: the raw arguments when they were not an object with nothing but a string `input`."""
+        """Return the remaining text: the raw arguments unless they are an object with only a string `input`."""
         raw = self._held if self._state == "opening" else "".join(self._foreign)
         try:
             value = loads(raw)
@@ -349,7 +349,7 @@ class InputUnwrapper:
         return self._joiner.feed(raw) + self._joiner.finish()
 
     def _opened(self, text: str) -> str:
-        """Decides the state as soon as the opening allows; then returns what follows it, or everything when it is foreign."""
+        """Decide the state once the opening allows it. Returns the text after the opening, or all text if foreign."""
         raw = self._held + text
         length = _opening(raw)
         if length == 0 and len(raw) < _LONGEST_OPENING:
@@ -373,7 +373,7 @@ class InputUnwrapper:
 
 
 def _opening(raw: str) -> int:
-    """The length of `{"input":"` at the start of raw, whitespace counted; 0 when it may still become one, -1 when it cannot."""
+    """The length of `{"input":"` at the start of raw, including white space; 0 if incomplete, -1 if it is something else."""
     position = 0
     for token in _INPUT_OPENING:
         position = len(raw) - len(raw[position:].lstrip(" \t\n\r"))

@@ -1,7 +1,7 @@
-"""What a translation did not carry as it was: filled while a request is written, read when the answer's headers are made.
+"""The report of what a translation dropped or adapted: filled while a request is encoded, read when the answer's headers are written.
 
-A path is a tuple of keys and indexes into the client's own JSON body. In headers an index reads `[*]`, the order is the order of
-the keys in that body, and a name that is not a body path stands last.
+A path is a tuple of keys and indexes into the client's JSON body. In headers an index is written as `[*]`, the order is that of the
+keys in the body, and names that are not body paths are last.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 Path = tuple[str | int, ...]
 
-# what a path begins with when it leads into something that the caller did not send this time (the stored turns of a
-# conversation): nothing is reported of it, since the caller was told when it was sent
+# the first element of paths into content that is not in this request (the stored turns of a conversation): it is not reported,
+# because it was when it was sent
 STORED = -1
 
 HEADER_LIMIT = 1024  # bytes of one report header
@@ -24,12 +24,12 @@ _LAST = 1 << 60
 
 class Entry(NamedTuple):
     path: Path
-    label: str = ""  # appended as `:label`, e.g. the type of a tool that was dropped
+    label: str = ""  # appended as `:label`, for example the type of a dropped tool
     value: str = ""  # adapted only: appended as `=value`
 
 
 def concrete(path: Path) -> str:
-    """`messages[0].content[1]`: for an error's param. What is stored stands nowhere in this body, but it is a part of its input."""
+    """The path as in `messages[0].content[1]`, for an error's param. Stored content, not in the body, counts as its input."""
     if path[:1] == (STORED,):
         return "input"
     text = ""
@@ -39,7 +39,7 @@ def concrete(path: Path) -> str:
 
 
 def collapsed(path: Path) -> str:
-    """`messages[*].content[*]`: for a report header. Not ASCII is percent-encoded, and so is what would end an entry."""
+    """The path as in `messages[*].content[*]`, for a report header. Non-ASCII characters and separators are percent-encoded."""
     text = ""
     for step in path:
         text += "[*]" if isinstance(step, int) else f".{step}" if text else step
@@ -51,7 +51,7 @@ def encoded(text: str) -> str:
 
 
 def _position(path: Path, body: Any) -> tuple[int, ...]:
-    """Where the path stands in a depth-first walk of the body."""
+    """The position of the path in a depth-first traversal of the body, as a sort key."""
     where: list[int] = []
     for step in path:
         if isinstance(step, int):
@@ -78,7 +78,7 @@ class Ledger:
             self.dropped.append(Entry(path, label))
 
     def adapt(self, path: Path, value: object = None) -> None:
-        """value: what was sent instead, where that is short enough to say."""
+        """Report a field as adapted. value: what was sent instead, if it is short."""
         text = "" if value is None else str(value)
         if len(text) > _VALUE_LIMIT or _NOT_TOKEN.search(text):
             text = ""
@@ -86,12 +86,12 @@ class Ledger:
             self.adapted.append(Entry(path, value=text))
 
     def first_dropped(self, body: Any) -> str | None:
-        """The first loss, as an error's param; None when nothing was lost."""
+        """The first dropped path, for an error's param; None if nothing was dropped."""
         ordered = _ordered(self.dropped, body)
         return f"{concrete(ordered[0].path)}{':' + ordered[0].label if ordered[0].label else ''}" if ordered else None
 
     def names(self, which: list[Entry], body: Any) -> list[str]:
-        """Header entries, in the body's order, each once."""
+        """The header entries in the body's order, without duplicates."""
         seen: dict[str, None] = {}
         for entry in _ordered(which, body):
             name = collapsed(entry.path)
@@ -100,7 +100,7 @@ class Ledger:
         return list(seen)
 
     def header(self, which: list[Entry], body: Any) -> str:
-        """The value of a report header, at most HEADER_LIMIT bytes; "" when there is nothing to say."""
+        """The value of a report header, at most HEADER_LIMIT bytes; "" if there is nothing to report."""
         return joined(self.names(which, body))
 
 

@@ -1,12 +1,12 @@
-"""What an upstream's refusal teaches of that upstream and model, and how a body is changed by it.
+"""Learn from an upstream's refusals, and change later bodies for that upstream and model accordingly.
 
-Strategy: a refusal is read in two steps. A shape's own table (`Shape.lessons`) knows refusals by their words, and says what they mean: a
-flag of the capabilities, a change of the body, or that another API is to be asked. Every other refusal is a lesson when it names one
-member of the body that was sent and says that the member is unknown or unsupported: then it is left out. What a request is about is
-never left out (ESSENTIAL, and all that stands in lists but for SPARE): then the refusal is the caller's.
+Strategy: a refusal is interpreted in two steps. A shape's table (`Shape.lessons`) recognises refusals by their text and maps them to a
+flag of the capabilities, a change of the body, or the use of another API. Any other refusal is a lesson if it names one member of the
+sent body as unknown or unsupported: that member is left out. Essential content is never left out (ESSENTIAL, and list elements except
+SPARE): such a refusal is returned to the caller.
 
-A value that is refused (an effort, a bound) teaches nothing but that value, and only where the gateway has written it: a caller of the
-upstream's own API sent what it meant to send.
+A refused value (an effort, a limit) only excludes that value, and only if the gateway wrote it: a caller of the upstream's own API
+intended the value.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from .errors import GatewayError
 from .ledger import Path
 
 Body = dict[str, Any]
-Steps = tuple[str, ...]  # names of members; EACH for what stands in a list
+Steps = tuple[str, ...]  # names of members; EACH for the elements of a list
 Change = Callable[[Body], tuple[Body, Path | None]]
-"""body → the body without it, and where it stood first; the same object and None when it holds nothing of the kind."""
+"""(body) → the changed body and the first changed path; the same object and None if nothing was changed."""
 
 EACH = "[]"
 ANY: Any = object()  # any value
 
-# what a request is about: without it the upstream would be asked something else
+# essential members: without them the request would have another meaning
 ESSENTIAL = frozenset({
     "model", "messages", "input", "system", "instructions", "prompt", "tools", "functions", "tool_choice", "function_call",
     "response_format", "text.format", "output_config.format", "n", "stream", "previous_response_id", "conversation", "container",
     "mcp_servers", "background", "modalities", "audio", "web_search_options", "contents",
 })  # fmt: skip
-# values that mean nothing but the default, so that they can be left out after all
+# values equal to the default, which can be left out nevertheless
 IDLE: Mapping[str, tuple[Any, ...]] = {"tool_choice": ("auto", {"type": "auto"}), "function_call": ("auto",), "n": (1,)}
-# what can be left out of the members of lists
+# members of list elements that can be left out
 SPARE = frozenset({
     "messages.name", "messages.phase", "messages.status", "messages.id", "messages.refusal", "messages.annotations",
     "messages.reasoning", "messages.reasoning_content", "messages.reasoning_details", "messages.reasoning_text",
@@ -74,8 +74,8 @@ _QUOTES = "'\"`"
 class Reading(NamedTuple):
     """A row of a shape's table.
 
-    sent: bytes of a body without which the refusal is about something else. refusal: how it reads: code, param and message, joined by
-    blanks. written: it is read only of a body that the gateway has written. The other members are the lesson's; see there.
+    sent: bytes that the body must contain for the row to apply. refusal: pattern for code, param and message, joined by spaces.
+    written: whether the row only applies to bodies written by the gateway. The other members are those of the Lesson.
     """
 
     about: str
@@ -92,11 +92,12 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """about: what it speaks of; a later lesson about the same takes its place. text: for people, behind the upstream's name.
+    """What was learned from a refusal.
 
-    flags: of the capabilities, by field; they hold from now on. change: of every body that goes up. adapts: what is reported when the
-    body was changed; "": the member that was left out is. elsewhere: it can only be followed over another API. lasting: it is believed
-    for a while; otherwise it concerns this request alone.
+    about: the subject; a later lesson with the same subject replaces this one. text: for people, shown after the upstream's name.
+    flags: capabilities that apply from now on, by field. change: applied to every later body. adapts: the member reported when the
+    body was changed; "": the member left out. elsewhere: it can only be followed over another API. lasting: whether it is remembered
+    for a while; otherwise it only applies to this request.
     """
 
     about: str
@@ -109,9 +110,9 @@ class Lesson:
 
 
 def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, own: bool, elsewhere: bool) -> Lesson | None:
-    """What a refusal teaches; None: it is the caller's affair.
+    """Return the lesson of a refusal; None if it concerns the caller.
 
-    sent: the body that was refused. own: it is the caller's own, in its own API. elsewhere: another API of the upstream could be asked.
+    sent: the refused body. own: whether it is the caller's, in its own API. elsewhere: whether another API of the upstream is available.
     """
     words = " ".join(filter(None, (error.code, error.param, error.message)))[:_LONGEST]
     rows = [row for row in table if row.sent in sent and row.refusal.search(words)]
@@ -119,7 +120,7 @@ def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, own: bool
         if (elsewhere or not row.elsewhere) and not (own and row.written):
             return Lesson(row.about, row.text, row.flags, row.change, row.adapts, row.elsewhere, row.lasting)
     if rows:
-        return None  # it is understood, and nothing can be done
+        return None  # recognised, but nothing can be changed
     return _about_member(error, words, sent, own)
 
 
@@ -129,7 +130,7 @@ ONLY_STREAMS = Reading(
     "it answers streams alone",
     flags={"whole_answers": "never"},
 )
-"""Of every API; see `Shape.only_streams`."""
+"""Rows for every API; see `Shape.only_streams`."""
 
 
 MISSING_PROPERTIES = Reading(
@@ -140,11 +141,11 @@ MISSING_PROPERTIES = Reading(
     flags={"schema_subset": ("complete",)},
     written=True,
 )
-"""Of OpenAI's APIs."""
+"""Rows for OpenAI's APIs."""
 
 
 def not_served(api: str) -> Reading:
-    """The model is not served over this API."""
+    """A row for a model that is not served over this API."""
     return Reading(
         "api",
         re.compile(
@@ -159,18 +160,18 @@ def not_served(api: str) -> Reading:
 
 
 def known(lessons: tuple[Lesson, ...], capabilities: Capabilities) -> Capabilities:
-    """The capabilities, as the lessons correct them."""
+    """Return the capabilities, corrected by the lessons."""
     changed = {name: value for lesson in lessons for name, value in lesson.flags.items()}
     return replace(capabilities, **changed) if changed else capabilities
 
 
 def leave_out(*steps: str, only: Any = ANY) -> Change:
-    """The change that leaves one member out."""
+    """Return the change that leaves out one member."""
     return partial(without, steps=steps, only=only)
 
 
 def rename(old: str, new: str) -> Change:
-    """The change that gives a member of the body another name."""
+    """Return the change that renames a member of the body."""
 
     def renamed(body: Body) -> tuple[Body, Path | None]:
         if old not in body:
@@ -181,7 +182,7 @@ def rename(old: str, new: str) -> Change:
 
 
 def setting(name: str, value: Any) -> Change:
-    """The change that gives a member of the body this value."""
+    """Return the change that sets a member of the body to this value."""
 
     def changed(body: Body) -> tuple[Body, Path | None]:
         return (body, None) if body.get(name) == value else (body | {name: value}, (name,))
@@ -190,7 +191,7 @@ def setting(name: str, value: Any) -> Change:
 
 
 def without(value: Any, steps: Steps, only: Any = ANY) -> tuple[Any, Path | None]:
-    """A value without a member, and where it stood first; what is not changed is not copied. only: leave it where it is not this."""
+    """Return a value without a member, and its first path. Unchanged objects are not copied. only: remove it only if it has this value."""
     head, *rest = steps
     if head == EACH:
         return _each_without(value, tuple(rest), only)
@@ -236,12 +237,12 @@ def _about_member(error: GatewayError, words: str, sent: bytes, own: bool) -> Le
 
 
 def shown(steps: Steps) -> str:
-    """For people: tools[].strict."""
+    """The member's name for people, for example tools[].strict."""
     return "".join(step if step == EACH else f".{step}" for step in steps).lstrip(".")
 
 
 def _named(error: GatewayError, body: Body) -> Steps | None:
-    """The member that is refused: by `param`, by the path that a message begins with, or by its name among the words."""
+    """The refused member: from `param`, from a path at the start of the message, or from a name inside it."""
     if error.param and (found := _resolved(error.param[:_LONGEST], body)):
         return found
     message = error.message[:_LONGEST]
@@ -259,7 +260,7 @@ def _named(error: GatewayError, body: Body) -> Steps | None:
 
 
 def _points_at(message: str, start: int, end: int) -> bool:
-    """Whether a word that may as well be any English one is meant as a name."""
+    """Whether a word of the message is used as a member's name rather than as an English word."""
     if start == 0 or _CAPITAL.search(message[start:end]):
         return True
     if message[:start].endswith(": ") and not message[end:].strip(" .'`\""):
@@ -269,7 +270,7 @@ def _points_at(message: str, start: int, end: int) -> bool:
 
 
 def _resolved(place: str, body: Body) -> Steps | None:
-    """A path as an error writes it, in this body; names that the body does not have on the way (a variant's tag) are passed over."""
+    """Resolve a path from an error in this body. Names that are not in the body (the tag of a variant) are skipped."""
     tokens = re.findall(r"\w+", place.removeprefix("body."))
     nodes: list[Any] = [body]
     steps: list[str] = []
@@ -291,7 +292,7 @@ def _resolved(place: str, body: Body) -> Steps | None:
 
 
 def _spare_members(value: Any, steps: Steps = ()) -> Iterator[Steps]:
-    """What a body holds below its outermost members that could be left out."""
+    """The members below the top level of a body that can be left out."""
     if isinstance(value, list):
         for item in value:
             yield from _spare_members(item, (*steps, EACH))
@@ -312,7 +313,7 @@ _SPARE_AND_ABOVE = SPARE | {name[:at] for name in SPARE for at in range(len(name
 
 
 def _spare(steps: Steps, body: Body) -> bool:
-    """Whether a request without it asks for the same."""
+    """Whether the request has the same meaning without this member."""
     name = ".".join(step for step in steps if step != EACH)
     if EACH in steps:
         return _spare_name(steps)

@@ -1,7 +1,7 @@
-"""Headers that say how much is left and when to come back, in the words of the caller's API.
+"""Rate-limit and retry headers, in the form of the caller's API.
 
-OpenAI's count down (`x-ratelimit-reset-tokens: 1m30s`), Anthropic's name the moment
-(`anthropic-ratelimit-tokens-reset: 2026-11-22T10:00:00Z`). What cannot be read is left out; nothing is invented.
+OpenAI sends durations (`x-ratelimit-reset-tokens: 1m30s`), Anthropic points in time
+(`anthropic-ratelimit-tokens-reset: 2026-11-22T10:00:00Z`). Unreadable values are left out; nothing is invented.
 Sources: OpenAI, "Rate limits in headers"; Anthropic, "Rate limits: response headers"; RFC 9110 10.2.3 (Retry-After).
 """
 
@@ -15,7 +15,7 @@ from math import ceil
 from typing import NamedTuple
 
 _OF_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
-_LONGEST = 64  # characters of a value that is looked at
+_LONGEST = 64  # characters of a value that is parsed
 _FAMILIES = ("requests", "tokens")
 _COUNTS = ("limit", "remaining")
 _COUNT = re.compile(r"[0-9]{1,18}")
@@ -27,7 +27,7 @@ _LATEST = 253402300799.0  # seconds since the epoch; the end of the year 9999
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait as the upstream says it, at least 0; None when it does not. now: seconds since the epoch."""
+    """The seconds to wait requested by the upstream, at least 0; None if there is no request. now: seconds since the epoch."""
     given = _lowered(headers)
     milliseconds = _number(given.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -41,10 +41,10 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 class LimitForm(NamedTuple):
-    """One vendor's words.
+    """One vendor's form of these headers.
 
-    read: (headers with lower-case names, now) → the same in OpenAI's words. write: back. milliseconds: `retry-after-ms` is known.
-    spent: (when it begins anew, seconds since the epoch) → what says that a budget is used up.
+    read: (headers with lower-case names, now) → the same in OpenAI's form. write: the reverse. milliseconds: whether `retry-after-ms`
+    is supported. spent: (time of the reset, seconds since the epoch) → headers that report an exhausted budget.
     """
 
     read: Callable[[Mapping[str, str], float], dict[str, str]]
@@ -54,7 +54,7 @@ class LimitForm(NamedTuple):
 
 
 def answer_headers(upstream: LimitForm, caller: LimitForm, headers: Mapping[str, str], now: float) -> dict[str, str]:
-    """The upstream's rate-limit and retry headers for a caller of another shape. now: seconds since the epoch."""
+    """Translate the upstream's rate-limit and retry headers for a caller of another shape. now: seconds since the epoch."""
     given = _lowered(headers)
     found = _retry_headers(given, caller, now)
     if upstream is caller:
@@ -63,7 +63,7 @@ def answer_headers(upstream: LimitForm, caller: LimitForm, headers: Mapping[str,
 
 
 def own_headers(caller: LimitForm, families: Mapping[str, tuple[int, int, float]], now: float) -> dict[str, str]:
-    """The gateway's own limits. families: `requests` and `tokens`, each with limit, what remains, and seconds until all is there again."""
+    """Headers for the gateway's own limits. families: for `requests` and `tokens`: limit, remaining, seconds until the reset."""
     found: dict[str, str] = {}
     for family, (limit, remaining, wait) in families.items():
         found[f"x-ratelimit-limit-{family}"] = str(limit)
@@ -73,14 +73,14 @@ def own_headers(caller: LimitForm, families: Mapping[str, tuple[int, int, float]
 
 
 def replaced(found: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Headers of an answer with the gateway's own limits, if it has any, in the place of the upstream's."""
+    """An answer's headers with the upstream's limits replaced by the gateway's own, if there are any."""
     if not own:
         return dict(found)
     return {name: value for name, value in found.items() if not name.startswith(_OF_LIMITS)} | dict(own)
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """Names in lower case; values that no header of ours may have are left out."""
+    """The headers with lower-case names, without values that must not be sent on."""
     lowered = ((name.lower(), value.strip()) for name, value in headers.items())
     return {name: value for name, value in lowered if 0 < len(value) <= _LONGEST and value.isprintable()}
 
@@ -141,7 +141,7 @@ def _from_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
 
 
 def _spent_of_messages(anew: float) -> dict[str, str]:
-    """As Claude Code's own gateway says it: what shows its user that an organisation's cap is reached, and until when."""
+    """The headers by which Claude Code shows its user that an organisation's limit is reached, and until when."""
     found = {"status": "rejected", "reset": str(ceil(anew)), "overage-status": "rejected"}
     found["overage-disabled-reason"] = "org_spend_cap_reached"
     return {f"anthropic-ratelimit-unified-{name}": value for name, value in found.items()}
@@ -166,7 +166,7 @@ def _http_date(text: str) -> float | None:
 
 
 def _timestamp(text: str) -> float | None:
-    """Of RFC 3339, in seconds since the epoch."""
+    """Parse an RFC 3339 time. Returns seconds since the epoch, or None."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.timestamp() if moment.tzinfo is not None else None
@@ -175,14 +175,14 @@ def _timestamp(text: str) -> float | None:
 
 
 def _duration(text: str) -> float | None:
-    """Seconds of `6m0s`, `12ms`, `1h2m3.5s`, or of a bare number of seconds."""
+    """Parse `6m0s`, `12ms`, `1h2m3.5s` or a number of seconds. Returns seconds, or None."""
     if _DURATION.fullmatch(text):
         return sum(float(number) * _UNITS[unit] for number, unit in _STEP.findall(text))
     return _number(text)
 
 
 def _go_duration(seconds: float) -> str:
-    """`0s`, `850ms`, `1m30s`, `1h2m3s`: whole milliseconds below a second, else whole seconds, both rounded up."""
+    """Format as `0s`, `850ms`, `1m30s`, `1h2m3s`: milliseconds below a second, else seconds, rounded up."""
     milliseconds = ceil(seconds * 1000 - 1e-6)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds > 0 else "0s"

@@ -1,4 +1,4 @@
-"""Entries of logprobs as both OpenAI shapes take them: each requires members that the other may leave out."""
+"""Entries of logprobs in a form that both OpenAI shapes accept: each requires members that are optional in the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def spelt_out(entries: list[Any]) -> list[dict[str, Any]]:
-    """The entries with all of their members; bytes that nobody gave are the token's own."""
+    """Return the entries with all members; missing `bytes` are set to the token's UTF-8."""
     return [_entry(entry) | {"top_logprobs": _others(entry)} for entry in entries if isinstance(entry, dict)]
 
 

@@ -1,6 +1,6 @@
-"""The order of hub events, as a table. Decoders keep it, encoders rely on it, tests use it as their oracle.
+"""The order of hub events, as a table. Decoders comply with it, encoders rely on it, tests use it as their oracle.
 
-Not on the way of live traffic: it costs what an event costs.
+It is not used for live traffic, because checking an event costs as much as handling it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from . import events as ev
 
-# event -> what must be open for it: the kind of the part that it names
+# event -> the kind that its part must have and be open as
 _WITHIN: dict[type, str | tuple[str, ...]] = {
     ev.Text: "text",
     ev.Citation: "text",
@@ -22,11 +22,11 @@ _ANYWHERE = (ev.Refusal, ev.Search, ev.Opaque, ev.Ping)
 
 
 class Disorder(ValueError):
-    """An event came where the table has no place for it."""
+    """An event violates the order."""
 
 
 class Machine:
-    """Checks one answer's events one by one; raises Disorder. `ended` is true after Stop or Fault."""
+    """Checks the events of one answer one by one; raises Disorder. ended: whether Stop or Fault was fed."""
 
     def __init__(self) -> None:
         self.started = False
@@ -94,7 +94,7 @@ class Machine:
 
 
 def check(events: Iterable[ev.Event], *, whole: bool = True) -> None:
-    """Raises Disorder when the events are not in order, or (whole) do not end."""
+    """Raises Disorder if the events are not in order. whole: also if they do not end."""
     machine = Machine()
     for event in events:
         machine.feed(event)

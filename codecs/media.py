@@ -1,4 +1,4 @@
-"""Inline media: data URLs, base64 and what kind of file it holds. Nothing is ever downloaded.
+"""Inline media: data URLs, base64 and the type of the file in it. Nothing is ever downloaded.
 
 Sources: RFC 2397 (data URLs), RFC 4648 section 4 (base64), the magic bytes of the formats that the messages shape takes.
 """
@@ -13,12 +13,12 @@ from urllib.parse import unquote_to_bytes
 from . import errors
 from .ledger import Path, concrete
 
-# what the messages shape takes as an image
+# the image types of the messages shape
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 PDF = "application/pdf"
 TEXT = "text/plain"
 
-# names in use that are not the registered ones
+# common names that are not the registered ones
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "application/x-pdf": PDF}
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -32,7 +32,7 @@ _LONGEST_HEAD = 1024
 
 
 class Inline(NamedTuple):
-    """A file that travels in the request. data: base64, padded, without white space. media_type: lower case, no parameters."""
+    """A file inside the request. data: padded base64 without white space. media_type: lower case, without parameters."""
 
     media_type: str
     data: str
@@ -47,9 +47,9 @@ def is_data_url(text: str) -> bool:
 
 
 def parse_data_url(url: str, path: Path) -> Inline:
-    """A data URL's file. Where it names no media type the magic bytes decide.
+    """Return the file of a data URL. Without a media type the magic bytes decide.
 
-    Raises errors.Malformed (not a data URL, not base64, empty) and errors.UnsupportedContent (a file of no known kind).
+    Raises errors.Malformed (not a data URL, not base64, empty) and errors.UnsupportedContent (unknown type of file).
     """
     head = _HEAD.match(url, 0, _LONGEST_HEAD)
     if head is None:
@@ -61,7 +61,7 @@ def parse_data_url(url: str, path: Path) -> Inline:
 
 
 def parse_file(text: str, path: Path) -> Inline:
-    """A file that is a data URL or bare base64. Raises as `parse_data_url` does."""
+    """Return a file given as data URL or plain base64. Raises as `parse_data_url`."""
     if is_data_url(text):
         return parse_data_url(text, path)
     data = clean_base64(text, path)
@@ -69,14 +69,14 @@ def parse_file(text: str, path: Path) -> Inline:
 
 
 def clean_base64(text: str, path: Path) -> str:
-    """The same base64 without white space, padded. Raises errors.Malformed for what is not base64, and for nothing at all."""
+    """Return the base64 padded and without white space. Raises errors.Malformed if it is invalid or empty."""
     words = text.split()
     data = words[0] if len(words) == 1 else "".join(words)
     if data and not data.endswith("="):
         data += "=" * (-len(data) % 4)
     try:
         whole = binascii.a2b_base64(data, strict_mode=True)
-    except ValueError:  # binascii.Error, or a character that is not ASCII
+    except ValueError:  # binascii.Error, or a non-ASCII character
         whole = b""
     if not whole:
         raise _malformed("not base64", path)
@@ -84,13 +84,13 @@ def clean_base64(text: str, path: Path) -> str:
 
 
 def media_type(text: str) -> str:
-    """A media type as the references write it: lower case, without parameters, by its registered name. "" stays ""."""
+    """Normalise a media type: lower case, without parameters, the registered name. "" stays ""."""
     name = text.partition(";")[0].strip().lower()
     return _ALIASES.get(name, name)
 
 
 def sniff(data: str) -> str:
-    """The media type that clean base64 shows by its first bytes; "" when they are none of jpeg, png, gif, webp and pdf."""
+    """The media type by the first bytes of clean base64: jpeg, png, gif, webp or pdf; "" if unknown."""
     head = binascii.a2b_base64(data[:24])
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
@@ -98,7 +98,7 @@ def sniff(data: str) -> str:
 
 
 def decoded_text(data: str, path: Path) -> str:
-    """The text of a text file in clean base64. Raises errors.Malformed when it is not UTF-8."""
+    """Decode a text file in clean base64. Raises errors.Malformed if it is not UTF-8."""
     try:
         return binascii.a2b_base64(data).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -106,12 +106,12 @@ def decoded_text(data: str, path: Path) -> str:
 
 
 def encoded_text(text: str) -> str:
-    """A text as clean base64 of its UTF-8; what UTF-8 cannot say (a lone surrogate) becomes a question mark."""
+    """Encode a text as base64 of its UTF-8; lone surrogates become question marks."""
     return binascii.b2a_base64(text.encode("utf-8", "replace"), newline=False).decode()
 
 
 def _encoded(payload: str, path: Path) -> str:
-    """A data URL's payload that is not base64, as base64."""
+    """Convert a data URL's percent-encoded payload to base64."""
     raw = unquote_to_bytes(payload.encode("utf-8", "replace"))
     if not raw:
         raise _malformed("empty", path)

@@ -1,14 +1,14 @@
-"""Which models a request asks for besides its `model`: fields by which an upstream is told to ask another one.
+"""Find the models that a request names besides its `model`: fields that make an upstream use another model.
 
-An access key's list of models must hold for each of them, or a caller reaches through a fallback, a tool or a query what its key
-does not allow. Where such names stand is a table (FIELDS): OpenRouter's and LiteLLM's lists, Anthropic's fallbacks, hosted tools
-with a model of their own (image generation, advisors), moderation, plugins.
+An access key's list of models must allow each of them, otherwise a caller could reach a forbidden model through a fallback, a tool or
+a query. The table FIELDS lists the places: OpenRouter's and LiteLLM's lists, Anthropic's fallbacks, hosted tools with a model of their
+own (image generation, advisors), moderation, plugins.
 
-What is checked must be what is sent, to any reader of JSON. A field that is spelled in other letters (`Models`, which Go's reader
-takes for `models`) and one that stands twice in an object (readers differ in which they take) are refused. Twice is noticed by
-counting: orjson keeps one of two, so the members in the value are then fewer than those in the bytes.
+The names checked must be the names used by any JSON parser. A field in another spelling (`Models`, which Go's parser accepts as
+`models`) and a duplicate member (parsers differ in which they use) are refused. Duplicates are detected by counting: orjson keeps one
+of two, so that the parsed value has fewer members than the bytes.
 
-Free texts are not read: a model's name in a prompt, in a function's schema or in a tool's result asks for nothing.
+Free text is not searched: a model's name in a prompt, in a function's schema or in a tool's result has no effect.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from . import errors, splice
 
 
 class Named(NamedTuple):
-    """A model that a request asks for. param: where."""
+    """A model that a request names. param: the path of the name."""
 
     name: str
     param: str
 
 
 class _Place(NamedTuple):
-    """names: a text here, or in a list here, is a model's name. whole: what is neither must be an object with a `model`."""
+    """names: whether strings and list elements here are model names. whole: whether any other value must have a `model`."""
 
     below: Mapping[str, _Place] = {}
     names: bool = False
@@ -54,32 +54,32 @@ FIELDS: dict[str, _Place] = {
     "plugins": _Place(_MODELS),
     "tools": _Place({"model": _NAME, "svg": _Place(_MODEL), "parameters": _Place(_MODELS)}),
 }
-"""By field of a body, where it names models. Keys in small letters, ASCII."""
+"""Field of a body -> where it contains names of models. Keys are lower-case ASCII."""
 
 _NAMING = ("model", "models", "allowed_models", "analysis_models", "preset", "route", "fallbacks", "fallback_models",
            "context_window_fallbacks", "content_policy_fallbacks")  # fmt: skip
-STEP = 16 * 1024  # members looked at between two yields
+STEP = 16 * 1024  # members checked between two yields
 _HOLDING = ("tools", "svg", "parameters", "plugins", "moderation")
 
 
 def names(body: bytes, scan: splice.Scan, query: str = "") -> Generator[None, None, list[Named]]:
-    """The models that a request asks for besides `scan.model`. query: what stands behind its path, with or without question mark.
+    """Return the models that a request names besides `scan.model`. query: the query string, with or without question mark.
 
-    A generator that returns them: a large body is looked at in steps. Raises errors.Malformed for what two readers may see
-    differently, errors.WrongType for a list of something else than models.
+    A generator that returns the list and yields between steps. Raises errors.Malformed for members that parsers may interpret
+    differently, errors.WrongType for a list with other elements than models.
     """
     found = [Named(value, f"{key} in the query") for key, value in parse_qsl(query.lstrip("?")) if key.casefold() == "model"]
     if not any(key.casefold() in FIELDS for key in scan.value):
         return found
     found += _named(scan.value)
-    if "models" in scan.value:  # the route is then how to go through them
+    if "models" in scan.value:  # the route is then the strategy for the list
         found = [named for named in found if named.param != "route"]
     yield from _check_single(body, scan.value)
     return found
 
 
 def _named(body: dict[str, Any]) -> Iterator[Named]:
-    waiting: list[tuple[Any, _Place, str]] = [(body, _Place(FIELDS), "")]  # not recursion: a caller decides how deep it is
+    waiting: list[tuple[Any, _Place, str]] = [(body, _Place(FIELDS), "")]  # not recursion, because the caller determines the depth
     while waiting:
         node, place, param = waiting.pop()
         if isinstance(node, str) and place.names:
@@ -93,7 +93,7 @@ def _named(body: dict[str, Any]) -> Iterator[Named]:
 
 
 def _members(node: dict[str, Any], place: _Place, param: str) -> Iterator[tuple[Any, _Place, str]]:
-    """What of an object can name models. Raises Malformed for such a member in other letters."""
+    """The members of an object that can name models. Raises Malformed for another spelling of such a member."""
     for key, inner in node.items():
         below = place.below.get(key)
         if below is not None:
@@ -103,10 +103,10 @@ def _members(node: dict[str, Any], place: _Place, param: str) -> Iterator[tuple[
 
 
 def _check_single(body: bytes, value: dict[str, Any]) -> Generator[None, None, None]:
-    """Raises Malformed when one of the table's members stands twice in an object."""
+    """Raises Malformed if one of the table's members occurs twice in an object."""
     written = yield from splice.count_members(body, _NAMING)
     if not any(written.values()) or (written == {**dict.fromkeys(written, 0), "model": 1} and "model" in value):
-        return  # nothing but the top level's `model` can name one
+        return  # only the top-level `model` can name one
     written |= yield from splice.count_members(body, _HOLDING)
     kept = yield from _counted(value)
     for key, count in written.items():
@@ -115,7 +115,7 @@ def _check_single(body: bytes, value: dict[str, Any]) -> Generator[None, None, N
 
 
 def _counted(value: Any) -> Generator[None, None, Counter[str]]:
-    """How many members of each name there are, at any depth."""
+    """Count the members of each name, at any depth."""
     found: Counter[str] = Counter()
     stack = [value]
     looked = 0

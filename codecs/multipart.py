@@ -1,12 +1,12 @@
-"""The `model` field of a multipart form (RFC 7578), found so that no reader of the form can see another.
+"""Find the `model` field of a multipart form (RFC 7578), such that no parser of the form can find another one.
 
-A form is carried to its upstream as it came, with the model's name replaced. What the gateway checks must be what the upstream
-reads, and the readers in use differ: some split at a bare line feed, some ignore letter case, some undo `\\"` or `%6d`, some take
-the first of two fields and some the last. So this reader takes only what all of them read alike, and refuses the rest: it is no
-general parser. What clients send passes: a boundary, CRLF, quoted names, files of any content.
+A form is passed to its upstream unchanged except for the model's name. The name checked by the gateway must be the one the upstream
+uses, and parsers differ: some split at a bare line feed, some ignore case, some decode `\\"` or `%6d`, some use the first of two
+fields and some the last. This parser therefore only accepts forms that all of them parse equally, and refuses others. It accepts what
+clients send: a boundary, CRLF, quoted names, files of any content.
 
-Strategy: the boundary may stand nowhere but in delimiters; then bytes.find is all that the contents cost. Only the parts' heads
-are looked at, and they are few and short.
+Strategy: the boundary may only occur in delimiters, so that contents are skipped with bytes.find. Only the heads of the parts are
+parsed, and they are few and short.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_HEAD = 8192  # bytes of one part's head
 MOST_NAME = 256  # bytes of the model's name
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-# a quote behind a backslash ends the text for some readers and not for others: there is none
+# a quote after a backslash ends the string for some parsers only: it is not matched
 _PARAMETER = re.compile(rf';[ \t]*+({_TOKEN})=(?:"((?:[^"\\\r\n]++|\\(?!"))*+)"|({_TOKEN}))[ \t]*+')
 _FIELD = re.compile(rf"({_TOKEN}):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
@@ -34,7 +34,7 @@ _PLAIN_CHARSETS = ("utf-8", "us-ascii")
 
 
 class Part(NamedTuple):
-    """head: field names in lower case. start, end: where the content stands in the body."""
+    """A part. head: header fields by lower-case name. start, end: byte offsets of the content in the body."""
 
     head: dict[str, str]
     start: int
@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
 
 class Model(NamedTuple):
-    """start, end: where the name stands in the body."""
+    """The model's name. start, end: its byte offsets in the body."""
 
     name: str
     start: int
@@ -50,9 +50,9 @@ class Model(NamedTuple):
 
 
 def find_model(body: bytes, content_type: str) -> Model | None:
-    """The form's `model` field; None when it has none. content_type: the request's header.
+    """Return the form's `model` field; None if there is none. content_type: the request's header.
 
-    Raises errors.Malformed for what is no form, or one that two readers could read in two ways.
+    Raises errors.Malformed for an invalid form, or one that parsers could interpret differently.
     """
     found = None
     for part in _parts(body, _boundary(content_type)):
@@ -83,7 +83,7 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _parameters(value: str) -> tuple[str, dict[str, str]]:
-    """A header's value and its parameters, their names in lower case. Raises Malformed for one that stands twice."""
+    """Return a header's value and its parameters by lower-case name. Raises Malformed for a duplicate one."""
     at = value.find(";")
     kind = value if at < 0 else value[:at]
     found: dict[str, str] = {}
@@ -108,7 +108,7 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[Part]:
     while body[at : at + 2] == b"\r\n":
         if seen > MOST_PARTS:
             raise _refused(f"it has more than {MOST_PARTS} parts")
-        # a part without a head begins with the blank line: no `model` can be there, and readers differ on it
+        # a part without a head starts with the blank line: it cannot be `model`, and parsers differ on it
         blank = body.find(b"\r\n\r\n", at, at + MOST_HEAD)
         end = body.find(delimiter, at)
         if not at < blank <= end - 4:
@@ -135,7 +135,7 @@ def _head(raw: bytes) -> dict[str, str]:
 
 
 def _name(head: dict[str, str]) -> tuple[str, bool]:
-    """A part's name, and whether its content is text that stands there as it is meant."""
+    """Return a part's name, and whether its content is plain text without further encoding."""
     kind, parameters = _parameters(head.get("content-disposition", ""))
     if kind.lower() != "form-data" or "name" not in parameters:
         raise _refused("a part has no name")
@@ -152,7 +152,7 @@ def _name(head: dict[str, str]) -> tuple[str, bool]:
 
 
 def _refuse_lookalike(name: str) -> None:
-    """Raises Malformed for a name that some reader takes for `model`, or that says how the others are to be read."""
+    """Raises Malformed for a name that some parser treats as `model`, or that changes how others are decoded."""
     text = name.encode("latin-1").decode("utf-8", "replace")
     letters = unicodedata.normalize("NFKC", unquote(text)).casefold().replace("\\", "").strip(" \t\"'")
     if letters.partition("[")[0].partition("\0")[0].strip() in ("model", "_charset_"):

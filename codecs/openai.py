@@ -1,6 +1,6 @@
-"""What OpenAI's two APIs have in common: words for settings and tools, whichever of them carries these.
+"""Settings and tools that OpenAI's two APIs express in the same way.
 
-Everything here takes what it answers for out of the request, and reports what it changes or cannot say.
+The functions remove the settings they encode from the request, and report what they change or cannot express.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from . import jsontext, schema
 from .request import OutputFormat, Request, Tool
 
-# other operations that name a model, of which upstreams of OpenAI's family serve one or the other
+# other operations with a model, some of which upstreams of OpenAI's family serve
 OPERATIONS = re.compile(r"/(?:embeddings|completions|moderations|rerank|images/[a-z]+|audio/[a-z]+)")
 
 _LONGEST_USER = 128
@@ -20,7 +20,7 @@ _NOT_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def user(request: Request) -> str | None:
-    """Who the end user is (`safety_identifier`, or `user`), at most 128 characters."""
+    """The end user's identifier (`safety_identifier` or `user`), at most 128 characters."""
     setting = request.take_setting("safety_identifier")
     if setting is None:
         return None
@@ -32,7 +32,7 @@ def user(request: Request) -> str | None:
 
 
 def output_format(request: Request, output: OutputFormat, required: bool = False) -> dict[str, Any]:
-    """The format of structured output, flat; a schema that came without a name gets one. required: a schema is."""
+    """The flat format of structured output; a schema without a name gets one. required: whether a schema is required."""
     if output.kind != "json_schema":
         return {"type": output.kind}
     written: dict[str, Any] = {"type": "json_schema", "name": output.name or _name_of(output.schema)}
@@ -55,7 +55,7 @@ def _name_of(given: dict[str, Any] | None) -> str:
 
 
 def tier(request: Request, fast: bool) -> str | None:
-    """The service tier, whichever shape's words it was asked in. fast: the upstream has a tier of that name."""
+    """The service tier in OpenAI's terms, from any shape's setting. fast: whether the upstream has a tier "fast"."""
     setting = request.take_setting("messages_tier")
     if setting is not None and setting.value == "standard_only":
         request.ledger.adapt(setting.path, "default")
@@ -77,7 +77,7 @@ def tier(request: Request, fast: bool) -> str | None:
 
 
 def description(request: Request, tool: Tool) -> str | None:
-    """A tool's description, with the examples that only the messages shape has a field for."""
+    """A tool's description, including the examples, for which only the messages shape has a field."""
     if not tool.examples:
         return tool.description
     request.ledger.adapt((*tool.path, "input_examples"))
@@ -86,9 +86,9 @@ def description(request: Request, tool: Tool) -> str | None:
 
 
 def strict(request: Request, tool: Tool, taken: bool) -> bool | None:
-    """Whether a function is strict; None where nothing is to be said. taken: the upstream knows strict tools.
+    """Whether a function is strict; None if the member is to be left out. taken: whether the upstream supports strict tools.
 
-    OpenAI's APIs are strict only with a closed schema; where the caller's takes any, an open one is not strict here.
+    OpenAI's APIs require a closed schema; an open schema from a caller whose API accepts any is not strict here.
     """
     habits = request.habits
     if tool.strict is None:

@@ -1,7 +1,7 @@
-"""What the load tool knows of a shape: the request that it sends, and when an answer is whole.
+"""The load tool's view of a shape: the request that it sends, and when an answer is complete.
 
-The functions read answers for themselves rather than with the codecs: what is wrong in both the gateway's encoder and its decoder
-would otherwise look right.
+The functions read answers independently of the codecs: a fault in both the gateway's encoder and its decoder would otherwise not be
+detected.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ Json = dict[str, Any]
 
 
 class Reading(Protocol):
-    """What one answer has brought. stopped: the shape said why it ended. terminal: its last event came. fault: the error instead."""
+    """The state of one answer. stopped: a stop reason was received. terminal: the last event was received. fault: an error."""
 
     stopped: bool
     terminal: bool
     fault: str | None
 
     def add(self, text: str) -> None:
-        """Content came."""
+        """Add received content."""
 
 
 class Probe(NamedTuple):
-    """frame and whole raise LookupError, TypeError, ValueError or AttributeError for what is not of the shape.
+    """The functions of a shape. frame and whole raise LookupError, TypeError, ValueError or AttributeError for invalid answers.
 
     request: (turns, words) → a body without `model` and `stream`; a turn is `{"role", "content"}`.
     frame: reads one event's data. whole: reads a parsed answer.
@@ -36,5 +36,5 @@ class Probe(NamedTuple):
 
 
 def message(error: Any) -> str:
-    """An error's words."""
+    """The message of an error object."""
     return str(error.get("message", error) if isinstance(error, dict) else error)

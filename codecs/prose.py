@@ -1,6 +1,6 @@
-"""Content that an API has no block for, as the text that says it instead.
+"""Write content as text for APIs without a block for it.
 
-Everything that is said otherwise here is reported as adapted, under the caller's own path.
+All conversions are reported as adapted, with the caller's path.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .request import DocumentPart, ImagePart, ResultPart, SearchResultPart, Text
 
 
 def is_prose(part: DocumentPart) -> bool:
-    """Whether the document is nothing but text, or text and images: `document_parts` has all of it."""
+    """Whether the document only consists of text and images, so that `document_parts` is complete."""
     return part.text is not None or part.parts is not None or (bool(part.data) and part.media_type.startswith("text/"))
 
 
 def document_parts(part: DocumentPart, ledger: Ledger) -> list[TextPart | ImagePart]:
-    """A document (for which `is_prose`) as texts and images in its order. Raises errors.Malformed for a file that is not text."""
+    """Convert a document for which `is_prose` holds to texts and images. Raises errors.Malformed for a file that is not text."""
     ledger.adapt(part.path)
     inner = part.parts or []
     if any(isinstance(each, ImagePart) for each in inner):
@@ -40,7 +40,7 @@ def _around(part: DocumentPart) -> tuple[str, str]:
 
 
 def context(part: DocumentPart) -> str:
-    """What the caller says about the document, on a line of its own; "" when nothing."""
+    """The caller's context of the document, on a separate line; "" if there is none."""
     return f"\nContext: {part.context}" if part.context else ""
 
 
@@ -51,7 +51,7 @@ def search_result(part: SearchResultPart, ledger: Ledger) -> TextPart:
 
 
 def outcome(result: ResultPart, text: str, ledger: Ledger) -> str:
-    """A tool's text; that it failed is said in words where the text does not say so itself."""
+    """The text of a tool result. A failure is stated in the text if it is not already."""
     if not result.is_error or text.lower().startswith("error"):
         return text
     ledger.adapt((*result.path, "is_error"))
@@ -59,28 +59,28 @@ def outcome(result: ResultPart, text: str, ledger: Ledger) -> str:
 
 
 def left_out(what: str, path: Path, ledger: Ledger, title: str = "") -> TextPart:
-    """A note in the place of something in a tool's result that the model cannot be given. what: its type."""
+    """A note replacing a part of a tool result that cannot be sent to the model. what: the type of the part."""
     ledger.adapt(path)
     named = f' "{title}"' if title else ""
     return TextPart(f"[{what or 'content'}{named}: the selected model cannot read this]", path)
 
 
 def note(part: ImagePart | DocumentPart, ledger: Ledger) -> TextPart:
-    """The same of a part."""
+    """As `left_out`, for an image or document part."""
     if isinstance(part, ImagePart):
         return left_out("image", part.path, ledger)
     return left_out("document", part.path, ledger, part.title or part.url)
 
 
-# ---- what a provider's own tools did ----
+# ---- results of a provider's own tools ----
 
 _LONGEST_TRACE = 8192  # characters of one trace
-# members of their results that nobody but the provider reads
+# members of their results that only the provider reads
 _SEALED_MEMBERS = frozenset({"encrypted_content", "encrypted_index", "encrypted_stdout", "data", "type", "cache_control", "page_age"})
 
 
 def server_tool(kind: str, block: dict[str, Any], path: Path, ledger: Ledger) -> TextPart | None:
-    """A trace of a server's tool in the model's own turn, as text: what was answered after it rests on it. None: it is no trace."""
+    """Convert a server tool's block in an assistant turn to text, because the answer relies on it. None if it is no such block."""
     if kind in ("server_tool_use", "mcp_tool_use"):
         told = f"[{block.get('name') or kind}: {_plain(block.get('input'))}]"
     elif kind.endswith("_tool_result"):
@@ -92,7 +92,7 @@ def server_tool(kind: str, block: dict[str, Any], path: Path, ledger: Ledger) ->
 
 
 def _plain(value: Any) -> str:
-    """JSON without what is sealed or binary."""
+    """The value as JSON text without opaque or binary members."""
     readable = _readable(value)
     return readable if isinstance(readable, str) else jsontext.dumps(readable).decode()
 

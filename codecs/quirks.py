@@ -1,20 +1,20 @@
-"""What providers send that their shape's reference does not: names and values, as data.
+"""Names and values that providers send in addition to their shape's reference, as data.
 
-The decoders read these tables; a new oddity of a provider is a new entry here.
+The decoders read these tables; a new deviation of a provider is a new entry here.
 """
 
 from __future__ import annotations
 
-# chat: where the model's reasoning stands in a delta or message; the first non-empty string counts (DeepSeek, SGLang and
+# chat: members of a delta or message with the model's reasoning; the first non-empty string is used (DeepSeek, SGLang and
 # llama.cpp; vLLM, Groq and OpenRouter; older gateways)
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 
 # chat: top-level names of the cached share of prompt tokens (DeepSeek; Moonshot)
 CACHED_TOKENS = ("prompt_cache_hit_tokens", "cached_tokens")
 
-# finish_reason, stop_reason and incomplete_details.reason -> neutral reason; FAILED where the answer broke off. One table for all
-# shapes, because servers of one use the words of another, and of Google's and Amazon's own APIs. Lower case, without what follows a
-# colon, and with underscores: `ending` looks a word up.
+# finish_reason, stop_reason and incomplete_details.reason -> neutral reason; FAILED if the answer broke off. One table for all shapes,
+# because servers of one use the values of others, and of Google's and Amazon's own APIs. Keys are lower case with underscores, without
+# the text after a colon: `ending` normalises a value and looks it up.
 FAILED = "failed"
 ENDINGS = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "complete", "completed", "compaction"), "end"),
@@ -36,10 +36,10 @@ ENDINGS = {
     "pause_turn": "pause",
     **dict.fromkeys(
         (
-            # OpenRouter, vLLM, Z.ai, DeepSeek, Cohere, and what people call it
+            # OpenRouter, vLLM, Z.ai, DeepSeek, Cohere, and common names
             *("error", "abort", "aborted", "network_error", "insufficient_system_resource", "user_cancel", "cancelled", "canceled"),
             *("failed", "timeout", "internal_error", "server_error"),
-            # Google: a call that cannot be read, or one too many
+            # Google: an invalid call, or too many
             *("function_call_filter", "malformed_function_call", "malformed_response", "unexpected_tool_call", "too_many_tool_calls"),
             "missing_thought_signature",
             *("malformed_model_output", "malformed_tool_use"),  # Bedrock
@@ -50,14 +50,14 @@ ENDINGS = {
 
 
 def ending(word: str) -> str:
-    """The neutral reason of an upstream's word for the end of its answer, FAILED, or "" for a word that nobody knows."""
+    """The neutral reason for an upstream's finish reason; FAILED for a failure, "" if it is unknown."""
     return ENDINGS.get(word.partition(":")[0].strip().lower().replace("-", "_"), "")
 
 
-# chat: where an answer lists its sources beside the choices; the first says most of them (Perplexity; xAI and others)
+# chat: members outside of the choices that list sources, the most detailed one first (Perplexity; xAI and others)
 SOURCES = ("search_results", "citations")
 
-# chat: members beside the choices that are read, or that say nothing to a caller (OpenAI; OpenRouter; Azure; Groq; Cerebras;
+# chat: members outside of the choices that are read, or that are irrelevant to a caller (OpenAI; OpenRouter; Azure; Groq; Cerebras;
 # llama.cpp; Cohere and others)
 BESIDE_CHOICES = frozenset(
     {
@@ -67,12 +67,12 @@ BESIDE_CHOICES = frozenset(
     }
 )
 
-# responses: members of a response that are read, or that say nothing to a caller of another shape
+# responses: members of a response that are read, or that are irrelevant to a caller of another shape
 OF_A_RESPONSE = frozenset(
     {
         *("id", "object", "created_at", "completed_at", "status", "error", "incomplete_details", "output", "output_text", "usage"),
         *("model", "service_tier", "billing", "tool_usage", "copilot_usage", "content_filters", "total_tokens", "request_id", "cost"),
-        # what the request asked for
+        # echoes of the request
         *("background", "conversation", "instructions", "max_output_tokens", "max_tool_calls", "metadata", "parallel_tool_calls"),
         *("previous_response_id", "prompt", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning"),
         *("safety_identifier", "store", "temperature", "text", "tool_choice", "tools", "top_logprobs", "top_p", "truncation", "user"),
@@ -80,9 +80,9 @@ OF_A_RESPONSE = frozenset(
     }
 )
 
-# responses: beginnings of events that only tell how far a hosted tool is, or that repeat what an item says when it is done
+# responses: prefixes of events with the progress of a hosted tool, or with content that its finished item repeats
 PROGRESS = ("response.compaction.", "response.shell_call", "response.apply_patch_call", "response.tool_search_call")
 
-# responses: beginnings of the names of custom tool calls that the provider made and answered itself (xAI's x_keyword_search, …);
-# one that the client declared is the client's
+# responses: name prefixes of custom tool calls that the provider made and answered itself (xAI's x_keyword_search, …), unless the
+# client declared a tool of that name
 HOSTED_CALLS = ("x_",)

@@ -1,7 +1,7 @@
-"""Reasoning across shapes: the envelope that lets opaque reasoning survive a foreign shape, and the words for "how much".
+"""Reasoning across shapes: the envelope that carries opaque reasoning through another shape, and the mapping of efforts.
 
-The envelope is `dgr1.` and base64url of compact JSON. It replays the client's own data, so it is neither signed nor secret;
-what does not parse is simply foreign.
+The envelope is `dgr1.` followed by the base64url of compact JSON. It only contains the client's own data, so it is neither signed nor
+encrypted; an invalid one is treated as foreign.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ ENVELOPE = "dgr1."
 
 
 def seal(payload: dict[str, Any]) -> str:
-    """An envelope around kind `k`, domain `u` and the rest."""
+    """Return an envelope. payload: kind `k`, domain `u` and further members."""
     return ENVELOPE + base64.urlsafe_b64encode(jsontext.dumps(payload)).rstrip(b"=").decode()
 
 
 def seal_text(domain: str, text: str | None = None) -> str:
-    """For reasoning that is nothing but text. None: it travels beside the envelope, in the open."""
+    """Return an envelope for reasoning that is only text. text: None if it is sent in plain next to the envelope."""
     return seal({"k": "c", "u": domain} | ({} if text is None else {"t": text}))
 
 
 def seal_item(domain: str, id: str, encrypted: str, summary: Iterable[str]) -> str:
-    """For a responses reasoning item."""
+    """Return an envelope for a responses reasoning item."""
     return seal({"k": "r", "u": domain, "id": id, "ec": encrypted, "s": list(summary)})
 
 
 def seal_blocks(domain: str, blocks: list[dict[str, Any]]) -> str:
-    """For thinking and redacted_thinking blocks."""
+    """Return an envelope for thinking and redacted_thinking blocks."""
     return seal({"k": "m", "u": domain, "b": blocks})
 
 
 def seal_details(domain: str, entries: list[dict[str, Any]], beside: str = "") -> str:
-    """For a chat upstream's reasoning_details. beside: text that travels beside the envelope, and so not in it a second time."""
+    """Return an envelope for a chat upstream's reasoning_details. beside: text sent next to the envelope, left out of it."""
     return seal({"k": "d", "u": domain, "d": [_lightened(entry, beside) for entry in entries]})
 
 
@@ -51,17 +51,17 @@ def _lightened(entry: dict[str, Any], beside: str) -> dict[str, Any]:
 
 
 def detail_text(entry: dict[str, Any]) -> str:
-    """The member of an entry of reasoning_details that holds its text."""
+    """The name of the member with the text of an entry of reasoning_details."""
     return "summary" if entry.get("type") == "reasoning.summary" else "text"
 
 
 def seal_call(domain: str, sealed: Seal) -> str:
-    """For a tool call's own seal, on a carrier that stands before the call."""
+    """Return an envelope for a tool call's seal, sent in a carrier before the call."""
     return seal({"k": "g", "u": domain, "f": sealed.form, "v": sealed.value})
 
 
 def hand_over(request: Request) -> None:
-    """Give what carriers bring to the calls that follow them; a carrier without a call stays, and is reported by who meets it."""
+    """Move the seals of carriers to the calls that follow; a carrier without a call remains, and encoders report it."""
     for turn in request.turns:
         if not any(isinstance(part, ReasoningPart) and part.form == "carrier" for part in turn.parts):
             continue
@@ -80,7 +80,7 @@ def is_sealed(text: Any) -> bool:
 
 
 def unseal(text: str) -> dict[str, Any] | None:
-    """What is inside, when it is one of ours and whole: the types of all members are what `seal_*` wrote."""
+    """Return the content of a valid envelope, with the types of all members checked; None for any other text."""
     if not is_sealed(text):
         return None
     raw = text[len(ENVELOPE) :]
@@ -109,7 +109,7 @@ def unseal(text: str) -> dict[str, Any] | None:
 
 
 def is_block(block: Any) -> bool:
-    """Whether it is a thinking or redacted_thinking block."""
+    """Whether the value is a thinking or redacted_thinking block."""
     if not isinstance(block, dict):
         return False
     if block.get("type") == "thinking":
@@ -118,7 +118,7 @@ def is_block(block: Any) -> bool:
 
 
 def opened(sealed: str, path: Path, text: str = "") -> ReasoningPart:
-    """The part that an envelope stands for; a foreign one when it is not ours. text: what travelled beside it."""
+    """Return the part in an envelope; a foreign part if it is not a valid one. text: the text sent next to it."""
     inside = unseal(sealed)
     if inside is None:
         return ReasoningPart(path, "foreign", text=text)
@@ -139,7 +139,7 @@ def opened(sealed: str, path: Path, text: str = "") -> ReasoningPart:
 
 
 def nearest(effort: str, allowed: tuple[str, ...]) -> str | None:
-    """The effort itself, else the nearest lower one that is allowed, else the nearest higher; None when none is."""
+    """The effort if allowed, else the nearest lower allowed one, else the nearest higher one; None if none is allowed."""
     if effort in allowed:
         return effort
     rank = EFFORTS.index(effort) if effort in EFFORTS else EFFORTS.index("medium")
@@ -160,7 +160,7 @@ def budget_of_effort(effort: str) -> int:
 
 
 def openai_effort(request: Request, thinking: Thinking, allowed: tuple[str, ...]) -> str | None:
-    """The effort to send to an OpenAI-shaped upstream which takes `allowed`; what was changed or lost goes to the ledger."""
+    """The effort to send to an OpenAI-shaped upstream that accepts `allowed`; changes and losses are reported in the ledger."""
     if thinking.level == "adaptive" and thinking.effort is None:
         return None
     if thinking.level == "off":

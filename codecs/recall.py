@@ -1,12 +1,12 @@
-"""What a provider wants back with its tool calls, for callers that do not bring it themselves.
+"""Store what a provider needs back with its tool calls, for callers that do not send it themselves.
 
-Chat agents send back `content` and `tool_calls`, perhaps `reasoning_content`; agents of the other APIs leave out thinking blocks and
-reasoning items. So an encoder notes here, as it opens and closes parts, what belongs to the calls of its answer: the reasoning in
-envelopes, and each call's own seal. The memory keeps the note under its key, and gives it back when a history has these calls without
-it (`History`). Nothing is noted per delta.
+Chat agents send back `content` and `tool_calls`, perhaps `reasoning_content`; agents of the other APIs omit thinking blocks and
+reasoning items. An encoder therefore records here, when it opens and closes parts, what belongs to the calls of its answer: the
+reasoning in envelopes, and each call's seal. The gateway's memory stores this note under a key, and restores it when a history has
+these calls without it (`History`). Deltas are not recorded.
 
-A provider's call ids may recur (some count them from 0 in every answer), so a key is made of all ids of the turn and of the
-conversation's first words, too. What a note holds is bound to its domain: a restored part goes to no other host.
+A provider's call ids may recur (some count from 0 in every answer), so the key consists of all ids of the turn and the beginning of
+the conversation. A note is bound to its domain: a restored part is only sent to the same one.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from .ids import digest
 from .ledger import STORED
 from .request import CallPart, Part, ReasoningPart, Request, Sealed, TextPart, Turn
 
-LONGEST = 256 * 1024  # bytes of a note: more is not worth its room in the memory
+LONGEST = 256 * 1024  # bytes of a note; larger ones are not stored
 
-_TEXT = ""  # the step that stands for a text
+_TEXT = ""  # the step that represents a text
 
 
 class Recall:
-    """The note of one answer, as it grows. domain: whose the answer is."""
+    """The note on one answer. domain: the origin of the answer."""
 
     def __init__(self, history: History, domain: str) -> None:
         self._history = history
         self._domain = domain
         self._steps: list[str | list[str]] = []  # in order: envelopes of reasoning, _TEXT, and calls as [id, form, value]
         self._ids: list[str] = []
-        self._wanted = False  # there is something that belongs to the calls
+        self._wanted = False  # there is something to restore with the calls
 
     def spoke(self) -> None:
-        """A text begins."""
+        """Record the start of a text."""
         self._steps.append(_TEXT)
 
     def thought(self, text: str, seals: list[Seal]) -> None:
-        """A run of reasoning is over."""
+        """Record a finished run of reasoning."""
         blocks: list[dict[str, Any]] = []
         for seal in seals:
             if seal.form == "anthropic":
@@ -57,7 +57,7 @@ class Recall:
             self._add(reasoning.seal_text(self._domain, text))
 
     def called(self, id: str, seal: Seal | None) -> None:
-        """A tool call begins. id: as the caller gets it."""
+        """Record the start of a tool call. id: as sent to the caller."""
         self._ids.append(id)
         self._steps.append([id, "", ""] if seal is None else [id, seal.form, seal.value])
         self._wanted = self._wanted or seal is not None
@@ -67,7 +67,7 @@ class Recall:
         self._wanted = True
 
     def note(self) -> tuple[str, bytes] | None:
-        """The key and what to keep under it; None when nothing belongs to the calls of the answer."""
+        """Return the key and the value to store; None if there is nothing to restore with the calls."""
         if not (self._ids and self._wanted):
             return None
         note = jsontext.dumps(self._steps)
@@ -75,30 +75,30 @@ class Recall:
 
 
 class History:
-    """A request's turns with calls. lacking: those that have nothing of what may belong to their calls."""
+    """The turns of a request with tool calls. lacking: those without anything that may belong to their calls."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
         called = [turn for turn in request.turns if turn.role == "assistant" and _ids(turn)]
         self.lacking = [turn for turn in called if _lacks(turn)]
-        self.brings = bool(called) and not self.lacking  # the caller keeps by itself what belongs to calls
+        self.brings = bool(called) and not self.lacking  # the caller sends back by itself what belongs to its calls
 
     @cached_property
     def _opening(self) -> str:
-        """The first words, which stay the same in all of a conversation."""
+        """The beginning of the conversation, which stays the same in all of its requests."""
         first = next((turn for turn in self._request.turns if turn.role == "user"), None)
         return digest("\n".join(part.text for part in first.parts if isinstance(part, TextPart)), 32) if first is not None else ""
 
     def key(self, ids: list[str]) -> str:
-        """Under what the note of a turn with these calls is kept."""
+        """The key of the note on a turn with these call ids."""
         return "calls_" + digest("\n".join([self._opening, *ids]), 32)
 
     def keys(self) -> list[str]:
-        """Of the turns in `lacking`."""
+        """The keys of the turns in `lacking`."""
         return [self.key(_ids(turn)) for turn in self.lacking]
 
     def restore(self, notes: list[bytes | None], domain: str) -> None:
-        """Put back what was kept of the turns in `lacking`, as far as it is of this domain."""
+        """Restore the turns in `lacking` from their notes, if these are of this domain."""
         for turn, note in zip(self.lacking, notes, strict=True):
             if note is not None:
                 _restore(turn, note, domain)
@@ -116,10 +116,10 @@ def _lacks(turn: Turn) -> bool:
 
 
 def _restore(turn: Turn, note: bytes, domain: str) -> None:
-    """Reasoning stands before the text or call that it led to; what the caller has of it without a seal says nothing new."""
-    path = (STORED,)  # nobody sent it this time: what cannot be carried is not reported
+    """Insert reasoning before the text or call that it led to. It replaces unsealed reasoning sent by the caller."""
+    path = (STORED,)  # not in this request: what cannot be carried is not reported
     waiting: list[Part] = []
-    before: dict[str, list[Part]] = {}  # of the first text, and of each call
+    before: dict[str, list[Part]] = {}  # the parts before the first text and before each call
     seals: dict[str, Sealed] = {}
     for step in jsontext.loads(note):
         if not isinstance(step, str):

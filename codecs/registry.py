@@ -1,4 +1,4 @@
-"""The shapes that there are: the only list. Their order is the order in which they are shown."""
+"""The only list of shapes, in the order in which they are shown."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .responses.shape import SHAPE as RESPONSES
 from .shape import Shape
 
 SHAPES: dict[str, Shape] = {}
-"""By name."""
+"""The shapes by name."""
 
 USUAL = CHAT
-"""What a server that nothing is known of speaks."""
+"""The shape assumed for unknown servers."""
 
 STATEFUL = RESPONSES
-"""The shape whose stored responses and conversations the gateway serves."""
+"""The shape with stored responses and conversations."""
 
 
 def add(shape: Shape) -> None:
-    """Raises ValueError for a name or API that is taken."""
+    """Add a shape. Raises ValueError if its name or API is already registered."""
     if shape.name in SHAPES or shape.api in apis():
         raise ValueError(f"there is a shape {shape.name!r} or an API {shape.api!r} already")
     SHAPES[shape.name] = shape
@@ -31,7 +31,7 @@ def add(shape: Shape) -> None:
 
 @contextmanager
 def register(shape: Shape) -> Iterator[Shape]:
-    """One more shape for as long as the context lasts: for tests. Configurations must be loaded within it."""
+    """Register a shape within a context, for tests. Configurations must be loaded inside it."""
     add(shape)
     try:
         yield shape
@@ -40,12 +40,12 @@ def register(shape: Shape) -> Iterator[Shape]:
 
 
 def apis() -> tuple[str, ...]:
-    """The configuration's words for all of them."""
+    """The names of all APIs in the configuration."""
     return tuple(shape.api for shape in SHAPES.values())
 
 
 def of_api(api: str) -> Shape:
-    """Raises KeyError for an API that there is not."""
+    """The shape of an API. Raises KeyError for an unknown one."""
     for shape in SHAPES.values():
         if shape.api == api:
             return shape
@@ -53,9 +53,9 @@ def of_api(api: str) -> Shape:
 
 
 def in_order(own: Shape, served: tuple[str, ...], last: Callable[[Shape], bool] = lambda shape: False) -> list[Shape]:
-    """The shapes of an upstream that serves these APIs, for callers of `own`: that one first, the others by rank.
+    """Return the shapes of an upstream that serves these APIs, for callers of `own`: that one first, the others by rank.
 
-    last: whether a shape is to stand behind all others, because the model does not take everything there.
+    last: whether a shape comes after all others, because the model does not accept everything there.
     """
     return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), shape.rank))
 

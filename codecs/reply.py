@@ -1,4 +1,4 @@
-"""What a decoder and an encoder must know of the exchange to bring an answer down. Pure data: clocks and chance are given, not read."""
+"""What decoders and encoders of an answer need to know of the exchange. Pure data: time and random values are passed in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tools import ToolMap
 
 
 class Encoded(NamedTuple):
-    """What goes up: the upstream's body, and the tools' names by which its answer is read."""
+    """An encoded request: the upstream's body, and the tool names needed to decode its answer."""
 
     body: dict[str, Any]
     tools: ToolMap
@@ -20,14 +20,14 @@ class Encoded(NamedTuple):
 
 MAX_ANSWER = 64 * 1024 * 1024
 
-LABELS, LONGEST = 32, 100  # of Unsaid, and characters of one
+LABELS, LONGEST = 32, 100  # number of labels in Unsaid, and characters of one
 
 
 @dataclass(slots=True)
 class Unsaid:
-    """What the upstream said and the client cannot be told: how often, and the first labels (see events.Opaque), each once.
+    """Upstream content that could not be sent to the client: its number, and the first distinct labels (see events.Opaque).
 
-    Encoders add what they are given as Opaque; decoders add what they do not know at all.
+    Encoders add Opaque events; decoders add unknown content.
     """
 
     count: int = 0
@@ -39,34 +39,34 @@ class Unsaid:
             self.labels.append(label)
 
     def header(self) -> str:
-        """The value of a report header, as a ledger's."""
+        """The value of the report header, in the form of Ledger.header."""
         return joined([encoded(label) for label in self.labels])
 
 
 @dataclass(slots=True)
 class Reply:
-    """One attempt's answer: the request it answers, and what routing decided.
+    """The context of one attempt's answer: the request, and the decisions of routing.
 
-    Nothing here is shared between exchanges, and nothing is thread-safe.
+    Not shared between exchanges, and not thread-safe.
     """
 
     request: Request
     tools: ToolMap = field(default_factory=ToolMap)
-    echo_model: str | None = None  # the alias that the caller asked for; None leaves what the upstream says
-    domain: str = ""  # whose reasoning this is: the upstream's reasoning_domain
-    upstream: str = ""  # the shape that answers
+    echo_model: str | None = None  # the alias requested by the caller; None: the upstream's name is passed on
+    domain: str = ""  # the origin of the reasoning: the upstream's reasoning_domain
+    upstream: str = ""  # the shape of the upstream
     request_id: str = ""
     nonce: str = "0" * 32  # 32 random hex digits, for ids that cannot be derived
-    created: int = 0  # when the gateway received the answer, seconds since the epoch
-    completed: int = 0  # when it ended, known before Stop is fed; 0: take `created`
-    response_id: str = ""  # responses clients: the id to give out; empty: resp_ and the nonce
+    created: int = 0  # time of the answer's receipt, seconds since the epoch
+    completed: int = 0  # time of its end, set before Stop is fed; 0: use `created`
+    response_id: str = ""  # responses clients: the response id; empty: resp_ and the nonce
     previous_response_id: str | None = None
     conversation_id: str | None = None
-    # responses, of an answer that is carried as it came: the response object that the client knows, and how many events it was given
+    # responses: if the beginning was passed on unchanged, the response object sent to the client, and the number of events sent
     begun: dict[str, Any] | None = None
     given: int = 0
     unsaid: Unsaid = field(default_factory=Unsaid)
-    # about how many bytes of a streamed answer may be kept for what its end repeats (see `lanes.Extent`)
+    # approximate limit in bytes of a streamed answer buffered for its end, which repeats it (see `lanes.Extent`)
     max_answer: int = MAX_ANSWER
-    recall: Recall | None = None  # notes what the next request needs of this answer; None: nobody asks
-    announced: int = 0  # responses clients: events of this answer that they have got before it began (of a background response)
+    recall: Recall | None = None  # records what the next request needs of this answer; None: not needed
+    announced: int = 0  # responses clients: number of events sent before the answer started (of a background response)

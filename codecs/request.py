@@ -1,9 +1,9 @@
-"""The hub's request: what any client asks, whatever shape it asked in.
+"""The hub's request, independent of the client's shape.
 
-A shape's `decode_request` makes one, a shape's `encode_request` turns it into an upstream body. Everything that was asked is
-either a turn's part, a tool or a setting, and each carries its path in the client's body. Encoders *take* settings; what is
-left when one returns was not carried, and goes to the ledger by itself (`close`): a field cannot be forgotten silently.
-A value that is null or the documented default of its shape is never made a setting: it is equal to absence.
+A shape's `decode_request` creates one, a shape's `encode_request` turns it into an upstream body. Everything requested is a part of a
+turn, a tool or a setting, and each has its path in the client's body. Encoders *take* settings; those left when an encoder returns
+were not carried, and `close` reports them in the ledger: no field is lost silently.
+Null and the documented default of the shape never become a setting: they count as absent.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Cache:
 
 @dataclass(slots=True)
 class Sealed:
-    """What a provider wants back verbatim with a text or a tool call.
+    """Opaque data that a provider needs back verbatim with a text or tool call.
 
-    form: as of events.Seal. path: where it came, for the ledger. domain: whose it is; None: it came as itself, not in our envelope.
+    form: as in events.Seal. path: its path, for the ledger. domain: its origin; None: it was sent without an envelope of the gateway.
     """
 
     form: str
@@ -37,7 +37,7 @@ class Sealed:
     domain: str | None = None
 
     def readable(self, form: str, domain: str) -> bool:
-        """Whether an upstream that takes this form, and answers for this domain, can take it back."""
+        """Whether an upstream with this form and domain can read it."""
         return self.form == form and self.domain in (None, domain)
 
 
@@ -47,18 +47,18 @@ class TextPart:
     path: Path
     cache: Cache | None = None
     seal: Sealed | None = None
-    apart: bool = False  # never one text with its neighbours
+    apart: bool = False  # not to be joined with adjacent texts
 
 
 @dataclass(slots=True)
 class ImagePart:
-    """An image by URL, or inline: `data` is clean base64 and `media_type` is set."""
+    """An image by URL, or inline: then `data` is clean base64 and `media_type` is set."""
 
     path: Path
     url: str = ""
     media_type: str = ""
     data: str = ""
-    detail: str = ""  # auto, low, high, original; "" when not given
+    detail: str = ""  # auto, low, high, original; "" if absent
     cache: Cache | None = None
 
 
@@ -79,7 +79,7 @@ class DocumentPart:
 
 @dataclass(slots=True)
 class SearchResultPart:
-    """A retrieved passage that the caller hands to the model (messages `search_result`)."""
+    """A retrieved passage supplied by the caller (messages `search_result`)."""
 
     path: Path
     source: str
@@ -90,7 +90,7 @@ class SearchResultPart:
 
 @dataclass(slots=True)
 class RefusalPart:
-    """In history: what the model declined with."""
+    """A refusal of the model, in history."""
 
     text: str
     path: Path
@@ -98,25 +98,25 @@ class RefusalPart:
 
 @dataclass(slots=True)
 class ReasoningPart:
-    """In history: reasoning that a model gave, with what its provider needs to take it back.
+    """A model's reasoning in history, with what its provider needs to read it.
 
-    form says what `blocks`/`id`/`encrypted` hold:
+    form determines the content of `blocks`, `id` and `encrypted`:
     "anthropic": blocks are thinking and redacted_thinking objects, verbatim;
-    "openai": id, encrypted and summary of a reasoning item; domain says whose (only that account can read it);
-    "text": plain text of an upstream that has nothing else; domain says whose (for text it is not binding outside the messages shape);
-    "details": blocks are entries of a chat upstream's `reasoning_details`, verbatim; domain says whose;
-    "foreign": nothing of use to anyone but a reader; text may be set;
+    "openai": id, encrypted and summary of a reasoning item; domain: its origin (only that account can read it);
+    "text": plain text of an upstream without seals; domain: its origin (only binding in the messages shape);
+    "details": blocks are entries of a chat upstream's `reasoning_details`, verbatim; domain: their origin;
+    "foreign": not usable by any upstream; text may be set;
     "carrier": no reasoning at all: `sealed` belongs to the call that follows (see reasoning.hand_over).
     """
 
-    path: Path  # what the ledger names when it cannot be carried
+    path: Path  # reported in the ledger if it cannot be carried
     form: str
     text: str = ""
     blocks: list[dict[str, Any]] = field(default_factory=list)
     id: str = ""
     encrypted: str = ""
     summary: list[str] = field(default_factory=list)
-    domain: str | None = None  # None: came as itself, not in our envelope
+    domain: str | None = None  # None: sent without an envelope of the gateway
     sealed: Sealed | None = None
 
 
@@ -136,7 +136,7 @@ class CallPart:
 
 @dataclass(slots=True)
 class ResultPart:
-    """A tool's result. content: its text when that is all there is, else parts."""
+    """A tool's result. content: a string if it is only text, else parts."""
 
     id: str
     content: str | list[TextPart | ImagePart | DocumentPart | SearchResultPart]
@@ -148,7 +148,7 @@ class ResultPart:
 
 @dataclass(slots=True)
 class ForeignPart:
-    """A model-side trace that only its own shape can say (a server tool's call, a hosted item): dropped, and reported as path:label."""
+    """Assistant content that only its own shape can express (a server tool's call, a hosted item): dropped and reported as path:label."""
 
     label: str
     path: Path
@@ -178,7 +178,7 @@ class Tool:
     name: str
     path: Path
     description: str | None = None
-    schema: dict[str, Any] | None = None  # verbatim; None when the client gave none
+    schema: dict[str, Any] | None = None  # verbatim; None if the client sent none
     strict: bool | None = None
     grammar: dict[str, str] | None = None  # custom: {"syntax", "definition"}; None is free text
     namespace: str | None = None
@@ -187,12 +187,12 @@ class Tool:
     # web_search: allowed_domains, blocked_domains, user_location, search_context_size, max_uses
     search: dict[str, Any] = field(default_factory=dict)
     cache: Cache | None = None
-    inside: Path = ()  # where the members of the definition stand, behind `path`
+    inside: Path = ()  # path of the definition's members, relative to `path`
 
 
 @dataclass(slots=True)
 class ToolChoice:
-    """mode: none, auto, required, tool (name, kind), or allowed (names, and required says whether one must be called)."""
+    """A tool choice. mode: none, auto, required, tool (name, kind), or allowed (names; required: whether one must be called)."""
 
     mode: str
     path: Path
@@ -207,37 +207,37 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """What the caller's API means by itself and says in no field: facts that a decoder gives to the request it makes.
+    """Implicit properties of the caller's API, which no field expresses. Decoders set them on the request.
 
-    Encoders ask these and never which shape the caller speaks.
+    Encoders read these instead of the caller's shape.
     """
 
-    turns_at: str  # the member that holds the turns
-    one_list: bool = False  # it is one list of items, so that what is moved in it is reported as the list
-    endpoint: tuple[str, ...] = ()  # settings that concern the caller's endpoint: they mean nothing to another API's upstream
-    cache_mark: str  # the member that sets a cache breakpoint; its lifetimes are those of the API that has this word
+    turns_at: str  # the member with the turns
+    one_list: bool = False  # the turns are one flat list of items: changes of their order are reported as the list
+    endpoint: tuple[str, ...] = ()  # settings of the caller's endpoint, without a meaning for another API's upstream
+    cache_mark: str  # the member that sets a cache breakpoint; it also determines the lifetimes
     image_detail_at: Path = ("detail",)  # inside an image part
-    search_at: Mapping[str, Path] = field(default_factory=dict)  # inside a web_search tool; a key that is missing stands at the top
-    strict_by_default: bool = False  # a function is strict, where its schema can be, unless it says otherwise
-    open_schemas: bool = False  # "strict" goes with any schema; OpenAI's only with a closed one
-    fast_tier: bool = True  # "fast" is a word of its service_tier
-    shows_thinking: bool = False  # the caller has no way to ask for thinking to be shown, and expects it
-    hides_thinking: bool = False  # the caller can ask for thinking to be left out of the answer altogether
-    seals_text: bool = False  # reasoning that is nothing but text is bound to whom it came from; elsewhere it is in the open
-    results_inside: bool = False  # tool results and what the user says stand in one turn
-    system_inside: str = "system"  # the role by which another API knows a system turn that stands among the others
+    search_at: Mapping[str, Path] = field(default_factory=dict)  # inside a web_search tool; other members are at its top level
+    strict_by_default: bool = False  # functions are strict by default if their schema allows it
+    open_schemas: bool = False  # "strict" is allowed with any schema, not only with a closed one as in OpenAI's APIs
+    fast_tier: bool = True  # "fast" is a value of its service_tier
+    shows_thinking: bool = False  # callers expect to see reasoning, and have no setting for it
+    hides_thinking: bool = False  # callers can request an answer without any reasoning
+    seals_text: bool = False  # reasoning that is only text is bound to its origin; in other shapes it is not
+    results_inside: bool = False  # tool results and user content are in one turn
+    system_inside: str = "system"  # the role of a system turn among the others, in other APIs
 
 
 @dataclass(slots=True)
 class Thinking:
-    """How much the model shall reason, and what of it shall be shown. path is the field that decided."""
+    """How much the model reasons, and what of it is shown. path: the field that decided."""
 
     path: Path
     level: str  # off | effort | budget | adaptive
     effort: str | None = None  # none, minimal, low, medium, high, xhigh, max
     budget: int | None = None  # tokens
     show: str = "default"  # default | hide | summary
-    summary: str | None = None  # the responses shape's own word: auto, concise, detailed
+    summary: str | None = None  # the responses shape's value: auto, concise, detailed
 
 
 @dataclass(slots=True)
@@ -257,20 +257,20 @@ class Setting(NamedTuple):
     path: Path
 
 
-# The hub's names of settings (each decoder maps its shape's fields to these; a field that is not listed stands under its own name):
+# The hub's names of settings (each decoder maps its shape's fields to these; a field that is not listed has its own name):
 #   max_tokens int · temperature float · top_p float · top_k int · stop list[str] · seed, logit_bias, presence_penalty,
 #   frequency_penalty · logprobs bool · top_logprobs int · output OutputFormat · thinking Thinking · verbosity str
 #   tool_choice ToolChoice · parallel_tool_calls bool · include_obfuscation bool · store bool · metadata dict
-#   safety_identifier str (chat `user`, messages `metadata.user_id` too) · service_tier str (OpenAI's words, as given)
+#   safety_identifier str (chat `user`, messages `metadata.user_id` too) · service_tier str (OpenAI's values, unchanged)
 #   messages_tier str (the messages shape's: auto, standard_only) · speed str · prompt_cache_key str · prompt_cache_options dict
 #   prompt_cache_retention str · cache Cache (top-level cache_control) · moderation · web_search_options dict · prediction
 
 
 @dataclass(slots=True)
 class Request:
-    """One request in the hub's words. `body` is the client's own JSON object: for the ledger's order and for what an answer echoes."""
+    """A request in hub form. body: the client's JSON object, for the order of the ledger and the settings echoed in the answer."""
 
-    shape: str  # for what an operator reads; what follows from it is in `habits`
+    shape: str  # only for logs and metrics; its properties are in `habits`
     model: str
     body: dict[str, Any]
     stream: bool = False
@@ -278,43 +278,43 @@ class Request:
     tools: list[Tool] = field(default_factory=list)
     settings: dict[str, Setting] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
-    # what the client asked of the answer's form; read by the encoder of its shape, never sent upstream
+    # settings of the answer's form; read by the encoder of the client's shape, never sent upstream
     include_usage: bool = False  # chat: stream_options.include_usage
     include_logprobs: bool = False
-    include_encrypted: bool = False  # responses: reasoning.encrypted_content, asked for or implied by store: false
+    include_encrypted: bool = False  # responses: reasoning.encrypted_content, requested or implied by store: false
     summary: str | None = None  # responses: reasoning.summary
-    legacy_functions: bool = False  # chat: declared `functions`, wants `function_call` back
+    legacy_functions: bool = False  # chat: declared `functions`, expects `function_call`
     habits: Habits = Habits(turns_at="messages", cache_mark="")
-    taken: dict[str, Path] = field(default_factory=dict)  # where the settings stood that an encoder took
+    taken: dict[str, Path] = field(default_factory=dict)  # the paths of the settings that an encoder took
 
     def set(self, name: str, value: Any, *path: str | int) -> None:
-        """Record what was asked; None is absence. path defaults to the name itself."""
+        """Set a setting; None counts as absent. path: defaults to the name."""
         if value is not None:
             self.settings[name] = Setting(value, path or (name,))
 
     def take(self, name: str) -> Any:
-        """The setting's value, which the caller now answers for; None when it was not asked."""
+        """Remove a setting and return its value, which the calling encoder must carry or report; None if it was not set."""
         setting = self.take_setting(name)
         return None if setting is None else setting.value
 
     def take_setting(self, name: str) -> Setting | None:
-        """As `take`, with the path."""
+        """As `take`, but return the value with its path."""
         setting = self.settings.pop(name, None)
         if setting is not None:
             self.taken[name] = setting.path
         return setting
 
     def path_of(self, name: str) -> Path:
-        """Where the caller's body has a setting that was taken."""
+        """The path in the client's body of a setting that was taken."""
         return self.taken.get(name, (name,))
 
     def ignore(self, names: Iterable[str]) -> None:
-        """Take settings that have no meaning for the caller on the other side: nothing is lost, nothing is reported."""
+        """Remove settings without a meaning for the upstream, without a report."""
         for name in names:
             self.settings.pop(name, None)
 
     def close(self) -> None:
-        """Report every setting that nobody took."""
+        """Report every setting that was not taken."""
         for setting in self.settings.values():
             self.ledger.drop(setting.path)
         self.settings.clear()

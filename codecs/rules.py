@@ -1,8 +1,8 @@
-"""What the rules of every upstream shape have in common: a body that is written, and what it was written from.
+"""The common part of the rules of all upstream shapes.
 
-Strategy: an encoder writes what its shape's reference knows. Then each rule whose flags say so looks at the whole body and changes what
-this upstream would answer with a 400: it leaves out, replaces or moves, and reports that in the ledger; only what has no equal is
-refused by name. A rule is stated once, for all callers, and knows no provider: which upstream it holds for is data.
+Strategy: an encoder writes a body according to its shape's reference. Then each rule that applies by the capabilities changes what
+this upstream would refuse with a 400: it leaves out, replaces or moves members, and reports that in the ledger; only what has no
+equivalent is refused by name. A rule is stated once, for all callers and without naming a provider: the upstreams it applies to are data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .ledger import Path
 from .lessons import Body, Lesson
 from .request import Request
 
-# members of upstream bodies that stand for a setting of another name
+# members of upstream bodies that represent a setting of another name
 _SETTINGS = {
     "max_output_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens",
@@ -27,22 +27,22 @@ _SETTINGS = {
     "reasoning": "thinking",
     "output_config": "thinking",
 }
-# what the gateway itself adds: nobody asked for it
+# members added by the gateway itself, which are not reported
 _OWN = frozenset({"stream_options", "include"})
 _TURNS = frozenset({"messages", "input", "system", "instructions"})
 
 
 def asked_at(request: Request, member: str) -> Path:
-    """Where the caller's body has what stands in this member of the upstream's."""
+    """The path in the caller's body of a member of the upstream's body."""
     if member in _TURNS:
         return (request.habits.turns_at,)
     return request.path_of(_SETTINGS.get(member, member))
 
 
 def follow(lessons: Iterable[Lesson], body: Body, request: Request, own: bool) -> Body:
-    """A body without what the upstream has refused before; reports in the request's ledger what the caller asked of it.
+    """Return the body changed by lessons from earlier refusals. Changes of what the caller requested are reported in the ledger.
 
-    own: the body is the caller's own, in its own API.
+    own: whether the body is the caller's, in its own API.
     """
     for lesson in lessons:
         if lesson.change is None:
@@ -61,26 +61,26 @@ def follow(lessons: Iterable[Lesson], body: Body, request: Request, own: bool) -
 
 @dataclass(slots=True)
 class Draft:
-    """A body that is written. Rules change it in place."""
+    """An encoded body. Rules change it in place."""
 
     body: dict[str, Any]
     request: Request
     capabilities: Capabilities
 
     def drop(self, member: str) -> None:
-        """Leave a member out, and report the caller's own field."""
+        """Leave out a member, and report the caller's field as dropped."""
         if self.body.pop(member, None) is not None and member not in _OWN:
             self.request.ledger.drop(asked_at(self.request, member))
 
     def adapt(self, setting: str, value: object = None) -> None:
-        """Report a setting as adapted; what was reported of it before no longer holds."""
+        """Report a setting as adapted, replacing earlier reports on it."""
         path, ledger = self.request.path_of(setting), self.request.ledger
         ledger.adapted[:] = [entry for entry in ledger.adapted if entry.path != path]
         ledger.adapt(path, value)
 
     @property
     def history(self) -> Path:
-        """What a report names when messages were moved or joined."""
+        """The path to report when messages were moved or joined."""
         return ("input",) if "input" in self.request.body else ("messages",)
 
 
@@ -89,20 +89,20 @@ D = TypeVar("D", bound=Draft)
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[D]):
-    """holds: whether the upstream needs it. act: what it changes."""
+    """A rule. holds: whether it applies, by the capabilities. act: changes the draft."""
 
     holds: Callable[[Capabilities], bool]
     act: Callable[[D], None]
 
 
 def apply(rules: tuple[Rule[D], ...], draft: D) -> None:
-    """Make the body one that the upstream takes. Raises errors.ClientFault leaves for what has no equal there."""
+    """Apply the rules to the body. Raises subclasses of errors.ClientFault for what has no equivalent at the upstream."""
     for rule in rules:
         if rule.holds(draft.capabilities):
             rule.act(draft)
 
 
 def leave_out(draft: Draft) -> None:
-    """Members that the upstream refuses by name."""
+    """Leave out members that the upstream refuses (`leave_out`)."""
     for member in draft.capabilities.leave_out:
         draft.drop(member)

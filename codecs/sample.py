@@ -1,7 +1,7 @@
-"""An instance of a JSON Schema: what a model that is none answers with where a schema is asked for.
+"""Create an instance of a JSON Schema: the answer of a demo model when structured output is requested.
 
-Strategy: the least that the schema requires, by type, with a given text wherever a free string fits. What a schema says by regular
-expressions, and what it forbids (`not`, `if`), is not read: such an instance may be none.
+Strategy: the minimum that the schema requires, by type, with a given text in free strings. Regular expressions and negative keywords
+(`not`, `if`) are ignored: an instance of such a schema may be invalid.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from math import ceil, floor
 from typing import Any
 
-_DEPTH = 24  # levels, behind which an instance is null: schemas may hold themselves
-_MOST = 10_000  # schemas that are looked at, behind which an instance is null: each may stand in itself several times
+_DEPTH = 24  # levels, below which instances are null: schemas may be recursive
+_MOST = 10_000  # schemas processed, after which instances are null: recursion may be multiple
 _GREATEST = 1 << 53
-_LONGEST = 64  # characters or members that a lower bound can ask for
+_LONGEST = 64  # characters or members that a lower bound can require
 _OF_FORMAT = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -30,7 +30,7 @@ _SAYS_OBJECT = ("properties", "required", "additionalProperties")
 
 
 def instance(schema: Any, text: str, every: bool = False) -> Any:
-    """A value that the schema describes. text: what free strings hold. every: members that are not required are there too."""
+    """Return a value described by the schema. text: the content of free strings. every: whether to include optional members."""
     return _Sampler(schema, text, every).value(schema, 0)
 
 
@@ -66,7 +66,7 @@ class _Sampler:
         return {"boolean": True, "null": None}[kind] if kind != "string" else self._string(schema)
 
     def _whole(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
-        """The schema with what it refers to, and all of what it consists of."""
+        """The schema merged with its references and the parts of `allOf`."""
         self._left = max(self._left - 1, 0)
         for _ in range(_DEPTH):
             ref = schema.get("$ref")
@@ -85,7 +85,7 @@ class _Sampler:
         return whole
 
     def _at(self, ref: str) -> Any:
-        """What a reference within the schema leads to."""
+        """The target of a reference inside the schema."""
         found = self._root
         for step in ref.removeprefix("#").strip("/").split("/"):
             if step:
@@ -93,7 +93,7 @@ class _Sampler:
         return found
 
     def _one_of(self, schema: dict[str, Any], choices: list[Any], depth: int) -> Any:
-        """By the first choice that is not null."""
+        """A value of the first choice that is not null."""
         rest = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
         chosen = next((each for each in choices if isinstance(each, dict) and each.get("type") != "null"), choices[0])
         return self.value(_joined(rest, chosen) if isinstance(chosen, dict) else chosen, depth + 1)
@@ -137,7 +137,7 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """A schema that is both."""
+    """A schema that merges both."""
     both = {**one, **other}
     for key in ("properties", "required"):
         if key in one and key in other:
@@ -154,7 +154,7 @@ def _bound(schema: dict[str, Any], key: str, usual: int) -> int:
 
 
 def _number(schema: dict[str, Any], kind: str) -> float:
-    """The number that is nearest to 1 within the bounds."""
+    """The number nearest to 1 within the bounds."""
     least, most = _limit(schema, "minimum", "exclusiveMinimum", 1), _limit(schema, "maximum", "exclusiveMaximum", -1)
     value: float = 1
     if least is not None and value < least:

@@ -1,6 +1,6 @@
-"""JSON Schemas of structured output and tools: what the messages shape takes, and what OpenAI's strict mode takes.
+"""JSON Schemas of structured output and tools: the forms accepted by the messages shape and by OpenAI's strict mode.
 
-Only schema positions are looked at: a property named `minimum` is data, not a keyword. Sources: Anthropic, "Structured outputs"
+Only schema positions are processed: a property named `minimum` is data, not a keyword. Sources: Anthropic, "Structured outputs"
 (JSON Schema limitations); OpenAI, "Structured Outputs" (supported schemas).
 """
 
@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 from . import errors, jsontext
 from .ledger import Path, concrete
 
-# more than any provider takes, and little enough to be walked at once
-DEPTH = 100  # levels of schemas in schemas
-SIZE = 100_000  # schemas, those behind each $ref counted for each
+# more than any provider accepts, and few enough to be traversed in one go
+DEPTH = 100  # levels of nested schemas
+SIZE = 100_000  # schemas, with the target of a $ref counted for each reference
 
-# keyword -> its value is a map of schemas, or a schema or list of them
+# keywords whose value is a map of schemas, or a schema or a list of schemas
 _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 _MEMBERS = (
     "items", "prefixItems", "additionalProperties", "anyOf", "allOf", "oneOf", "not", "if", "then", "else", "contains",
     "propertyNames", "unevaluatedItems", "unevaluatedProperties",
 )  # fmt: skip
-# where `norm` goes; the rest is for a refusal by the provider, or gone
+# keywords that `norm` traverses; the others are removed, or refused by the provider
 _NORMED_MAPS = frozenset({"properties", "$defs", "definitions"})
 _NORMED_MEMBERS = frozenset({"items", "prefixItems", "anyOf", "allOf", "oneOf"})
 
@@ -41,7 +41,7 @@ _SAYS_TYPE = frozenset({"type", "anyOf", "$ref", "enum", "const"})
 
 
 class Normal(NamedTuple):
-    """schema: for the messages shape. adapted: its meaning changed, to be reported. changed: it is not the one that was given."""
+    """A normalised schema. adapted: whether its meaning changed, to be reported. changed: whether it differs from the input."""
 
     schema: dict[str, Any]
     adapted: bool
@@ -49,10 +49,10 @@ class Normal(NamedTuple):
 
 
 def norm(schema: dict[str, Any], path: Path) -> Normal:
-    """The schema as the messages shape's structured output takes it; the one given is left as it is.
+    """Return the schema in the form of the messages shape's structured output. The input is not changed.
 
-    Objects are closed, constraints that are not taken move into the description, oneOf becomes anyOf. Raises errors.Unsupported
-    with `path` for a $ref that is recursive or leads outside, and for a schema over DEPTH or SIZE.
+    Objects are closed, unsupported constraints move into the description, oneOf becomes anyOf. Raises errors.Unsupported with `path`
+    for a $ref that is recursive or external, and for a schema above DEPTH or SIZE.
     """
     _check_references(schema, path)
     normalizer = _Normalizer(path)
@@ -60,7 +60,7 @@ def norm(schema: dict[str, Any], path: Path) -> Normal:
 
 
 def is_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict mode takes the schema as it is: every object is closed and requires all its properties."""
+    """Whether OpenAI's strict mode accepts the schema unchanged: every object is closed and requires all properties."""
     if not isinstance(schema, dict) or not _is_object(schema):
         return False
     return all(_is_strict_node(node) for node in _nodes(schema))
@@ -68,7 +68,7 @@ def is_strict(schema: Any) -> bool:
 
 def _is_strict_node(node: Any) -> bool:
     if not isinstance(node, dict):
-        return node is False  # additionalProperties: false is walked too
+        return node is False  # additionalProperties: false is visited too
     if _NOT_STRICT & node.keys() or not _SAYS_TYPE & node.keys():
         return False
     if not _is_object(node):
@@ -81,7 +81,7 @@ def _is_strict_node(node: Any) -> bool:
 
 
 def is_compliant(schema: dict[str, Any]) -> bool:
-    """Whether the messages shape's strict tools take the schema as it is."""
+    """Whether the messages shape's strict tools accept the schema unchanged."""
     try:
         return not norm(schema, ()).changed
     except errors.Unsupported:
@@ -94,7 +94,7 @@ def _is_object(node: dict[str, Any]) -> bool:
 
 
 def _nodes(schema: Any) -> Iterator[Any]:
-    """The schema and every schema in it, however deep."""
+    """The schema and all schemas in it, at any depth."""
     todo = [schema]
     while todo:
         node = todo.pop()
@@ -136,7 +136,7 @@ def _check_references(schema: dict[str, Any], path: Path) -> None:
 
 
 def _references(schema: Any) -> tuple[set[str], int]:
-    """What the schema refers to, and how many schemas it is made of."""
+    """The references in the schema, and the number of schemas it contains."""
     found: set[str] = set()
     walked = 0
     for node in _nodes(schema):
@@ -148,7 +148,7 @@ def _references(schema: Any) -> tuple[set[str], int]:
 
 
 def _resolved(schema: Any, pointer: str) -> Any:
-    """What a JSON pointer in a fragment names; None when that is nothing."""
+    """The target of a JSON pointer in a fragment; None if there is none."""
     for step in pointer.split("/")[1:]:
         step = step.replace("~1", "/").replace("~0", "~")
         if isinstance(schema, dict):

@@ -1,8 +1,8 @@
-"""Taking foreign envelopes out of a history that goes to an upstream of the caller's own shape.
+"""Remove the gateway's envelopes from a history sent to an upstream of the caller's shape.
 
-A conversation that was begun over another shape's model carries reasoning in our envelope (`dgr1.`); the provider of this shape
-would refuse it. Only a body that holds such a thing is changed. In a short one two searches tell that it cannot; in a long one
-it is cheaper to look where it may stand.
+A conversation started with a model of another shape contains reasoning in the gateway's envelope (`dgr1.`), which the provider of this
+shape would refuse. Only a body that contains one is changed. In a short body two substring searches rule that out; in a long one
+it is cheaper to check the places where one may be.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _SHORT = 64 * 1024  # bytes
 
 
 def is_foreign(body: bytes) -> bool:
-    """Whether the body may hold something of ours, as far as that is cheap to tell."""
+    """Whether the body may contain envelopes, as far as that is cheap to determine."""
     return len(body) > _SHORT or any(trigger in body for trigger in _TRIGGERS)
 
 
 def scrub(shape: Scrub, body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> bool:
-    """Remove what is ours from a request body; changes `body` (whose lists are made anew, not changed).
+    """Remove the gateway's additions from a request body. Changes `body`; its lists are replaced, not changed.
 
-    shape: the shape's own function for it. Returns whether there was anything.
+    shape: the shape's own scrub function. Returns whether anything was removed.
     """
     before = len(ledger.dropped)
     shape(body, capabilities, ledger)

@@ -1,8 +1,7 @@
-"""What a shape is: one API's whole dialect as one object.
+"""The definition of a shape: everything about one API in one object.
 
-Each shape package exports one `SHAPE`, `registry` lists them, and everything that has to know something of an API asks its object:
-configuration, router, lanes, handlers, the load tool. A function that would need to name a shape is a field that is missing here.
-All of it is pure data and pure functions.
+Each shape package exports one `SHAPE`, and `registry` lists them. Code that depends on an API reads its object: configuration, router,
+lanes, handlers, the load tool. If a function needs to name a shape, a field is missing here. Shapes are pure data and pure functions.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Body = dict[str, Any]
 
 
 class Decoder(Protocol):
-    """An upstream's frames to hub events. ended: Stop or Fault was returned."""
+    """Decodes an upstream's frames into hub events. ended: Stop or Fault was returned."""
 
     ended: bool
 
@@ -41,7 +40,7 @@ class Decoder(Protocol):
 
 
 class Encoder(Protocol):
-    """Hub events to a caller's frames. started: the caller knows of the answer. ended: nothing comes any more."""
+    """Encodes hub events as a caller's frames. started: the answer's start was returned. ended: no further frames follow."""
 
     @property
     def started(self) -> bool: ...
@@ -61,7 +60,7 @@ class StatefulEncoder(Encoder, Protocol):
 
 
 class Collector(Protocol):
-    """Hub events to a whole answer. error: the answer broke off, and the body must not be given out."""
+    """Collects hub events in a complete answer. error: the answer failed; its body must not be used. None if it did not."""
 
     error: GatewayError | None
 
@@ -70,7 +69,7 @@ class Collector(Protocol):
 
 
 class Observer(Protocol):
-    """Watches frames that are carried unchanged. bare: events without content that may hold nothing but usage."""
+    """Observes frames that are passed on unchanged. bare: the number of events without content that may only contain usage."""
 
     bare: int
     content: bool
@@ -83,16 +82,16 @@ class Observer(Protocol):
     def stop(self) -> str | None: ...
     def feed(self, frame: Frame) -> object: ...
     def repeats(self, chunk: bytes) -> int:
-        """How many ordinary deltas a read between two events holds; 0 when there is anything besides. Asked once `content` is true."""
+        """The number of plain deltas that `chunk` consists of; 0 if it contains anything else. Only called once `content` is true."""
 
     def completed(self, clean: bool) -> bool: ...
     def observe_whole(self, body: dict[str, Any]) -> None: ...
 
 
 class UpstreamNames(NamedTuple):
-    """Where a request names what an upstream keeps for all callers of a key: files, vector stores, containers.
+    """The places where a request names objects stored at the upstream for all callers of a key: files, vector stores, containers.
 
-    places: members of the body. members: that hold a name, or a list of them, at any depth there.
+    places: members of the body. members: names of members, at any depth in these, with a name or a list of names.
     """
 
     places: tuple[str, ...] = ()
@@ -103,11 +102,11 @@ _NO_NAMES = UpstreamNames()
 
 
 class TokenCount(NamedTuple):
-    """The API's own way to count a request's tokens.
+    """The API's endpoint that counts the tokens of a request.
 
-    path: behind the base URL. flag: the capability that says whether an upstream has it. answer: members beside `input_tokens`.
-    least: members that a request needs although it is only counted. leaves: members to leave out of a translated request; None where
-    an upstream of this shape is not asked for other callers' requests.
+    path: relative to the base URL. flag: the capability that says whether an upstream has it. answer: members in addition to
+    `input_tokens`. least: members required although the request is only counted. leaves: members to leave out of a translated request;
+    None if it is not used for callers of other shapes.
     """
 
     path: str
@@ -118,10 +117,10 @@ class TokenCount(NamedTuple):
 
 
 class UsageOnDemand(NamedTuple):
-    """A stream that tells its usage only when it is asked to.
+    """How a stream with usage is requested, in a shape whose streams have no usage by default.
 
-    member: of the body that asks. asked: whether the caller asks. ask: the body that does. told: whether an event (its bytes) holds
-    usage and nothing else.
+    member: of the body that requests it. asked: whether the caller requests it. ask: returns the body with the request. told: whether
+    an event, as bytes, only contains usage.
     """
 
     member: str
@@ -156,29 +155,29 @@ def _refuses_nothing(body: Body, capabilities: Capabilities, own: bool) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Shape:
-    """One API. Everything without a default must be known of any shape."""
+    """One API. Fields without a default are required of every shape."""
 
     name: str
-    """In headers, logs, metrics and on the command line."""
+    """Its name in headers, logs, metrics and on the command line."""
     api: str
-    """In the configuration's `apis`."""
+    """Its name in the configuration's `apis`."""
     path: str
-    """Where it is served, behind `/v1`; and where an upstream is asked, behind its base URL, unless `url` says otherwise."""
+    """The path it is served at, after `/v1`, and the upstream's path, after the base URL, unless `url` is set."""
     route: str = ""
-    """A pattern of the paths that it is served at, behind `/v1` and a slash, where the model stands in them; "": `path` alone."""
+    """A pattern of the paths it is served at, after `/v1/`, for an API with the model in the path; "": only `path`."""
     rank: int
-    """Of the APIs that an upstream serves beside the caller's own, the one with the lowest rank is spoken."""
+    """Of an upstream's APIs other than the caller's, the one with the lowest rank is used."""
 
     # ---- translation ----
 
     decode_request: Callable[..., Request]
-    """(body) → Request. A stateful shape takes the expanded input as a second argument. Raises ClientFault leaves."""
+    """(body) → Request. A stateful shape accepts the expanded input as a second argument. Raises subclasses of ClientFault."""
     encode_request: Callable[[Request, Capabilities, str], Encoded]
-    """(request, capabilities, model) → the upstream's body. Raises ClientFault leaves."""
+    """(request, capabilities, model) → the upstream's body. Raises subclasses of ClientFault."""
     decode_response: Callable[[Any, Reply], list[Event]]
-    """(a whole answer, reply) → its events."""
+    """(complete answer, reply) → its events."""
     decode_error: Callable[..., GatewayError]
-    """(status, body, content type) → the error that an upstream answered with."""
+    """(status, body, content type) → the error in an upstream's answer."""
     Decoder: Callable[[Reply], Decoder]
     Encoder: Callable[[Reply], Encoder]
     Collector: Callable[[Reply], Collector]
@@ -187,48 +186,48 @@ class Shape:
     # ---- requests ----
 
     read: Callable[[str, Scan], Scan] = _read
-    """(target, what the body says) → the same with model and stream, wherever this API has them. Raises Malformed, WrongType."""
+    """(target, scan of the body) → the scan with model and stream, wherever this API has them. Raises Malformed, WrongType."""
     own_form: Callable[[dict[str, Any]], tuple[dict[str, Any], list[Path]] | None] = _as_it_is
-    """(body) → the same request as this API writes it, where callers write it in another API's form, and the paths of what has no
-    place in it; None: it is written so already. Raises ClientFault leaves."""
+    """(body) → the request in this API's form, for callers that use another API's form, and the paths of dropped members; None: it
+    already has this form. Raises subclasses of ClientFault."""
     rename: Callable[[bytes, Scan, str], bytes] = replace_model
-    """(body, scan, model) → the body for an upstream that calls the model so. The body itself where the model is in the URL."""
+    """(body, scan, model) → the body with the upstream's model name; unchanged if the model is in the URL."""
     url: Callable[[str, str, bool, str], str] | None = None
-    """(base URL, model, stream, query) → the URL to ask; None: the base URL and `path`, whatever the model."""
+    """(base URL, model, stream, query) → the URL of the request; None: the base URL and `path` for every model."""
     headers: Callable[[Capabilities], dict[str, str]] = _no_headers
-    """Headers that an upstream needs, unless the caller brings its own."""
+    """Headers that an upstream requires, unless the caller sends its own."""
     credentials: tuple[str, ...] = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
-    """Headers in which a caller's key is looked for, in this order."""
+    """Headers that may contain a caller's key, in order of precedence."""
     key_header: str = ""
-    """The header that takes an upstream's key by this API's own convention; "" where there is only a bearer token."""
+    """The header for an upstream's key in this API; "" if it only uses bearer tokens."""
     bearer_prefix: str = ""
-    """Keys that begin so are bearer tokens although the API has a key header; "" where there are none."""
+    """The prefix of keys that are bearer tokens although the API has a key header; "" if there are none."""
     recalls: Callable[[Capabilities], bool] = _always
-    """Whether an upstream may want reasoning or a signature back with a tool call."""
+    """Whether an upstream may need reasoning or a signature back with a tool call."""
     scrub: Callable[[dict[str, Any], Capabilities, Ledger], None]
-    """Removes what is the gateway's own from a request body that goes up in its own shape."""
+    """Removes the gateway's own additions from a request body sent in its own shape."""
     usage_on_demand: UsageOnDemand | None = None
     lessons: tuple[Reading, ...] = ()
     """What refusals by an upstream of this shape mean; see `codecs/lessons.py`."""
     refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
-    """(body, capabilities, own) → whether an upstream of this shape refuses what a caller's body asks, so that another of its APIs is to
-    be asked. own: the body is of this shape; of another only the members that all shapes have are looked at."""
+    """(body, capabilities, own) → whether an upstream of this shape refuses the caller's body, so that another of its APIs must be used.
+    own: whether the body is of this shape; in a body of another shape only the members common to all shapes are read."""
     reasons: Callable[[Body, Capabilities], bool] = _never
-    """(body, capabilities) → whether the model reasons over a body of this shape, as far as its settings say."""
+    """(body, capabilities) → whether the model reasons when it is sent this body, as far as its settings tell."""
     token_limits: tuple[str, ...] = ()
-    """Members that bound the answer's tokens."""
+    """Members that limit the answer's tokens."""
     operations: Pattern[str] | None = None
-    """Paths of other operations that upstreams of this family serve, and that are carried to them as they are."""
+    """Paths of other operations of upstreams of this family, which are passed on unchanged."""
     count: TokenCount | None = None
     upstream_names: UpstreamNames = _NO_NAMES
     stateful: bool = False
-    """The API stores responses and conversations; where an upstream does not, the gateway does."""
+    """Whether the API stores responses and conversations; if an upstream does not, the gateway does."""
 
     # ---- answers ----
 
     framing: Framing
     ping: Frame | None = None
-    """A frame that keeps a stream alive once it has begun; None: the framing's own bytes do."""
+    """A frame that keeps a started stream alive; None: the framing's keep-alive bytes are used."""
     errors: ErrorForm
     limits: LimitForm
     is_error: Callable[[dict[str, Any]], bool]
@@ -236,32 +235,32 @@ class Shape:
     bears: str
     """The member, a list, that every complete answer of the shape contains and no request does."""
     model_at: tuple[str, ...] = ("model",)
-    """Where a whole answer names the model."""
+    """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)
-    """Where an event's data does."""
+    """The path of the model's name in the data of an event."""
     overhead: int
-    """Bytes of an event, or of a whole answer, that are not text: for estimates of what an answer cost that broke off."""
+    """Bytes of an event, or of a complete answer, that are not text: to estimate the usage of an answer that broke off."""
 
     probe: Probe
-    """What the load tool knows of it."""
+    """The load tool's view of the shape."""
 
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
-        """The URL to ask. base: without a slash at its end. query: the caller's, with its question mark."""
+        """Return the URL of a request. base: without a trailing slash. query: the caller's, including the question mark."""
         return base + self.path + query if self.url is None else self.url(base, model, stream, query)
 
     def only_streams(self, body: Body, capabilities: Capabilities) -> bool:
-        """Whether an upstream answers a body of this shape as a stream alone."""
+        """Whether an upstream only answers this body as a stream."""
         when, most = capabilities.whole_answers, capabilities.whole_answers_up_to
         if when == "never" or (when == "unless_reasoning" and self.reasons(body, capabilities)):
             return True
         return most > 0 and any(type(limit) is int and limit > most for limit in map(body.get, self.token_limits))
 
     def keep_alive(self, started: bool) -> bytes:
-        """What may be written between two frames and says nothing. started: the caller knows of the answer."""
+        """Bytes without meaning that may be written between two frames. started: whether the answer's start was sent."""
         return self.framing.keep_alive if self.ping is None or not started else self.framing.join([self.ping])
 
 
 def names(shapes: Iterable[Shape]) -> str:
-    """For people."""
+    """The names of shapes in a sentence, as in "a, b or c"."""
     *some, last = [shape.name for shape in shapes]
     return f"{', '.join(some)} or {last}" if some else last

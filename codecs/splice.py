@@ -1,15 +1,15 @@
-"""Changing single values inside JSON bytes and leaving every other byte as it was.
+"""Change single values inside JSON bytes without changing any other byte.
 
-Traffic between two ends of one shape is carried as bytes: JSON that is parsed and written again changes numbers, key order and
-escapes, and with them prompt caches. What the gateway must know of a request and what it must change is found here.
+Traffic between two ends of the same shape is passed on as bytes: parsing and serialising JSON changes numbers, key order and escapes,
+which invalidates prompt caches. This module finds what the gateway must know of a request, and changes what it must change.
 
-Strategy: orjson proves that the bytes are JSON and gives the values; a regular expression finds where the wanted key stands.
-Where it stands more than once, orjson is asked which of them is on the wanted level: each is renamed to a key of its own, and the
-bytes are parsed once more. That is several times faster than a scan of the structure in Python, and no depth or size upsets it.
+Strategy: orjson validates the JSON and returns the values; a regular expression finds the position of the wanted key. If the key
+occurs more than once, each occurrence is renamed to a unique key and the bytes are parsed again, which shows the one on the wanted
+level. That is several times faster than a scan of the structure in Python, and independent of depth and size.
 
-Two parsers may disagree on which of two `model` members counts, and a caller could slip a model past a policy: what the gateway
-decides by (SINGLE) may stand on the top level only once, however its letters are escaped, and in no other spelling: a reader that
-ignores case takes `Model` for `model`.
+Parsers may disagree on which of two `model` members is used, so that a caller could bypass a policy. Members that the gateway's
+decisions depend on (SINGLE) may therefore occur only once on the top level, with or without escapes, and in no other spelling: a
+parser that ignores case accepts `Model` as `model`.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from . import errors, jsontext
 Span = tuple[int, int]
 
 SINGLE = frozenset({"model", "stream", "previous_response_id", "conversation", "store", "background"})
-"""Members of a request body that the gateway decides by."""
+"""Members of a request body that the gateway's decisions depend on."""
 
-LONGEST_KEY = 256  # bytes of a name that is looked for, however it is escaped
-SLICE = 256 * 1024  # bytes looked at between two yields
-OVERLAP = 1024  # bytes of a key and of what stands between it and its colon
+LONGEST_KEY = 256  # bytes of a wanted key, including escapes
+SLICE = 256 * 1024  # bytes scanned between two yields
+OVERLAP = 1024  # bytes of a key and the white space before its colon
 LONGEST_CONVERSATION = 4096  # bytes of a `conversation` that is an object
 
 
 class Scan(NamedTuple):
-    """What a request body says on its top level."""
+    """The top-level members of a request body that the gateway needs."""
 
     value: dict[str, Any]  # the body itself
     model: str | None  # None: absent or null
-    model_span: Span | None  # where the value of `model` stands, a null too; None: absent
+    model_span: Span | None  # byte range of the value of `model`, including null; None: absent
     stream: bool | None  # None: absent or null
 
     @property
     def include_usage(self) -> bool:
-        """Whether the caller of the chat shape asks for usage in a stream."""
+        """Whether the body of a chat request asks for usage in the stream."""
         options = self.value.get("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def scan(body: bytes) -> Scan:
-    """Reads a request body.
+    """Parse a request body.
 
-    Raises errors.Malformed (no JSON object in UTF-8; a member of SINGLE twice, or in other letters) and errors.WrongType (`model`
-    is no string, `stream` no boolean). A body without `model` is no error here.
+    Raises errors.Malformed (not a JSON object in UTF-8; a duplicate or differently spelled member of SINGLE) and errors.WrongType
+    (`model` is not a string, `stream` not a boolean). A missing `model` is not an error here.
     """
     value = None
     try:
@@ -61,7 +61,7 @@ def scan(body: bytes) -> Scan:
         reason = str(error)
     else:
         reason = ""
-    if reason:  # not raised above: that error holds the text of the whole body
+    if reason:  # not raised above: that error refers to the text of the entire body
         raise errors.Malformed("The request body is not valid JSON in UTF-8.", reason)
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
@@ -75,14 +75,14 @@ def scan(body: bytes) -> Scan:
 
 
 def check_spelling(key: str) -> None:
-    """Raises Malformed for a member of SINGLE in other letters. key: none of them as it is."""
+    """Raises Malformed for a differently spelled member of SINGLE. key: not equal to one of them."""
     folded = key.casefold()
     if folded in SINGLE:
         raise errors.Malformed(f"`{key}` must be spelled `{folded}`.", param=folded)
 
 
 def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) -> Scan:
-    """What a body says. value: the body, parsed. places: where the values of members of SINGLE begin. Raises as scan."""
+    """Return the Scan of a body. value: the parsed body. places: offsets of the values of members of SINGLE. Raises as scan."""
     for key, found in places.items():
         if len(found) > 1:
             raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
@@ -99,14 +99,14 @@ def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) ->
 
 
 def _check_conversation(body: bytes, place: int) -> None:
-    """Raises Malformed where two readers may take another `id` from the object."""
+    """Raises Malformed if parsers may read different values of `id` from the object."""
     found = _FLAT.match(body, place, place + LONGEST_CONVERSATION)
     if found is None or len(_keys(found[0], "id")) > 1 or b"\\" in found[0]:
         raise errors.Malformed("`conversation` must be an id, or an object with one.", param="conversation")
 
 
 def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
-    """The body with another model name, inserted when there was none. To come before any other change of the body."""
+    """Return the body with another model name, inserted if missing. Must be the first change of the body."""
     text = jsontext.dumps(name)
     if scan.model_span is None:
         return _appended(body, b'"model":' + text, not scan.value)
@@ -114,7 +114,7 @@ def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
 
 
 def named(body: bytes, scan: Scan, name: str) -> tuple[bytes, Scan]:
-    """As `replace_model`, with what the new body says."""
+    """As `replace_model`, but also return the Scan of the new body."""
     body = replace_model(body, scan, name)
     value = scan.value | {"model": name}
     place = _places(body, value, ("model",), _is_plain(body))[-1]
@@ -122,9 +122,9 @@ def named(body: bytes, scan: Scan, name: str) -> tuple[bytes, Scan]:
 
 
 def add_include_usage(body: bytes, scan: Scan) -> bytes:
-    """The chat body with `stream_options.include_usage` true; the same object when it asks already.
+    """Return the chat body with `stream_options.include_usage` true; the same object if it already is.
 
-    body: what was scanned, or what `replace_model` made of it. What is no object, or no boolean in it, the provider must refuse.
+    body: the scanned one, or the result of `replace_model`. Values of the wrong type are left for the provider to refuse.
     """
     if "stream_options" not in scan.value:
         return _appended(body, b'"stream_options":{"include_usage":true}', not scan.value)
@@ -144,7 +144,7 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
 
 
 def ask_stream(body: bytes, scan: Scan) -> bytes:
-    """The body with `stream` true. body: what was scanned, or what `replace_model` made of it."""
+    """Return the body with `stream` true. body: the scanned one, or the result of `replace_model`."""
     if "stream" not in scan.value:
         return _appended(body, b'"stream":true', not scan.value)
     place = _places(body, scan.value, ("stream",), _is_plain(body))[-1]
@@ -183,9 +183,9 @@ def shift_number(data: bytes, key: str, by: int) -> bytes:
 
 
 def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes:
-    """An answer, or the data of one frame, with another model name at `path`; the same object where no string stands there.
+    """Return an answer, or the data of one frame, with another model name at `path`; the same object if there is no string.
 
-    path: as a shape's `model_at`. Raises nothing, whatever the bytes are.
+    path: as in a shape's `model_at`. Never raises.
     """
     if b'"%b"' % path[-1].encode() not in data:
         return data
@@ -204,12 +204,12 @@ def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes
 
 
 def _replaced(body: bytes, span: Span, text: bytes) -> bytes:
-    view = memoryview(body)  # the body may be large: it is copied once
+    view = memoryview(body)  # the body may be large: it is copied only once
     return b"".join((view[: span[0]], text, view[span[1] :]))
 
 
 def _appended(body: bytes, member: bytes, empty: bool) -> bytes:
-    """The member put before the closing brace of the whole body."""
+    """Insert a member before the closing brace of the body."""
     brace = body.rindex(b"}")
     return body[:brace] + (member if empty else b"," + member) + body[brace:]
 
@@ -218,11 +218,11 @@ def _appended(body: bytes, member: bytes, empty: bool) -> bytes:
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _SCALAR = re.compile(_STRING + rb'|[^"{}\[\],\s]++', re.DOTALL)
-# an object without others in it
+# an object without nested objects
 _FLAT = re.compile(rb"\{(?:" + _STRING + rb'|[^"{}\[\]])*+\}', re.DOTALL)
-# every string of a text, with the colon after it when it is a key
+# every string of a text, including the colon after a key
 _ANY_KEY = re.compile(rb"(" + _STRING + rb")(\s*+:\s*+)?", re.DOTALL)
-# an ASCII letter or underscore that is spelled as an escape
+# an ASCII letter or underscore written as an escape
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
 
 
@@ -245,20 +245,20 @@ def _value_end(text: bytes, place: int) -> int:
 
 
 def _end(text: bytes, place: int) -> int:
-    """Where the string, number or literal that begins at `place` ends."""
+    """The end of the string, number or literal that starts at `place`."""
     scalar = _SCALAR.match(text, place)
     return scalar.end() if scalar else place
 
 
 def _is_plain(text: bytes) -> bool:
-    """Whether every key that is an ASCII name is spelled as it is, without escapes."""
+    """Whether all keys that are ASCII names are written without escapes."""
     return not _ESCAPED_LETTER.search(text)
 
 
 def count_members(text: bytes, keys: Iterable[str]) -> Generator[None, None, dict[str, int]]:
-    """How many members of each of these names stand in JSON text, at any depth, in short steps. keys: small letters and underscores.
+    """Count the members of these names in JSON text, at any depth, in short steps. keys: of lower-case letters and underscores.
 
-    Where very much stands between a name and its colon, fewer may be found than there are.
+    With very long white space between a name and its colon, the count may be too low.
     """
     found = dict.fromkeys(keys, 0)
     if _is_plain(text):
@@ -279,7 +279,7 @@ def count_members(text: bytes, keys: Iterable[str]) -> Generator[None, None, dic
 
 
 def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[int]:
-    """Where the values of the member at `path` begin: more than one when its key stands twice. value: the text, parsed."""
+    """The offsets of the values of the member at `path`: several if the key is duplicated. value: the parsed text."""
     return [end for _, end in _spans(text, value, path, plain)]
 
 
@@ -298,7 +298,7 @@ def _spans(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[
 
 
 def _at(value: Any, path: tuple[str, ...]) -> dict[str, Any]:
-    """The object at a path, {} when there is none."""
+    """The object at a path, {} if there is none."""
     for step in path:
         value = value.get(step) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
@@ -315,12 +315,12 @@ def _marked(text: bytes, hits: list[Span], mark: str) -> bytes:
 
 
 def _plain_keys(text: bytes, key: str) -> list[Span]:
-    """Every member of this name at any depth, from its key's quote to its value."""
+    """The spans of all members of this name at any depth, from the key's quote to the value."""
     return [hit.span() for hit in _key(key).finditer(text)]
 
 
 def _keys(text: bytes, key: str) -> list[Span]:
-    """The same where letters are escaped."""
+    """As `_plain_keys`, for keys with escapes."""
     quoted = b'"%b"' % key.encode()
     found = _ANY_KEY.finditer(text)
     return [hit.span() for hit in found if hit[2] and (hit[1] == quoted or (b"\\u" in hit[1] and jsontext.loads(hit[1]) == key))]
@@ -335,7 +335,7 @@ def _key(key: str) -> re.Pattern[bytes]:
 
 @cache
 def _leading(path: tuple[str, ...]) -> re.Pattern[bytes]:
-    """Finds the string at a path before which nothing but strings, numbers and literals stand, as in nearly every frame."""
+    """A pattern for the string at a path that is only preceded by strings, numbers and literals, the most frequent case."""
     pattern = b""
     for step in path:
         quoted = b'"%b"' % step.encode()

@@ -1,12 +1,12 @@
-"""Server-sent events: from the reads of a socket to frames, and from JSON to the bytes of a frame.
+"""Server-sent events: splitting the reads of a socket into frames, and serialising JSON as frames.
 
 Source: WHATWG HTML, "Server-sent events", 9.2.6 Interpreting an event stream. `id` and `retry` are ignored, frames without
-data are not returned, and at the end of the stream a last event that is whole is kept although its blank line is missing.
+data are not returned, and a complete last event is returned even if the stream ends without its blank line.
 
-Strategy: nearly every read is a few whole blocks of `data: …` or `event: …`, `data: …` with LF line ends, which one regular
-expression cuts. Any other is cut at b"\\n\\n", and such blocks in it are sliced, not parsed. CR is rewritten to LF first, only
-where there is one. Bytes are never decoded here: JSON may hold raw U+2028 and U+0085, which are line ends to `str.splitlines`
-but not to this protocol.
+Strategy: most reads consist of a few complete blocks of `data: …` or `event: …`, `data: …` with LF line ends, which one regular
+expression splits. Other reads are split at b"\\n\\n", and blocks of that form are sliced, not parsed. CR, if there is any, is first
+replaced by LF. Bytes are never decoded here: JSON may contain raw U+2028 and U+0085, which are line ends for `str.splitlines` but not
+in this protocol.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any
 from . import errors, jsontext
 
 Frame = tuple[bytes, bytes]
-"""The `event` field (b"" when there is none) and the data: its lines joined by LF."""
+"""The `event` field (b"" if absent) and the data: its lines joined by LF."""
 
 LIMIT = 16 * 2**20
 BOM = b"\xef\xbb\xbf"
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 
-# from here on a block is collected in a bytearray: joining it to every read would cost the square of its length
+# bytes from which a block is collected in a bytearray: joining it with every read would take quadratic time
 _LONG = 8192
 
 
 class Splitter:
-    """Cuts one stream of bytes into frames, wherever the reads end.
+    """Splits one stream of bytes into frames, independent of the boundaries of reads.
 
-    limit: the longest event in bytes, line ends counted. leftover: after `finish`, that the stream ended inside an event.
+    limit: the maximum length of an event in bytes, including line ends. leftover: after `finish`, whether the stream ended in an event.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -39,22 +39,22 @@ class Splitter:
         self._limit = limit
         self._threshold = min(limit, _LONG)
         self._tail = b""
-        self._long = bytearray()  # in use instead of _tail once that is long
-        self._odd = True  # the next read begins in a special way: the stream's first bytes, or a CR came last
-        self._start: bytes | None = b""  # the stream's first bytes as long as they may be a BOM, then None
+        self._long = bytearray()  # used instead of _tail once that is long
+        self._odd = True  # the next read needs special handling: it is the first, or follows a CR
+        self._start: bytes | None = b""  # the stream's first bytes while they may be a BOM, then None
 
     @property
     def bytes_pending(self) -> int:
-        """Bytes that are kept because their event is not over."""
+        """The number of buffered bytes of an incomplete event."""
         return len(self._tail) + len(self._long) + len(self._start or b"")
 
     @property
     def boundary(self) -> bool:
-        """Whether what was fed so far ends between two events (the very start included)."""
+        """Whether the bytes fed so far end between two events (also true at the start)."""
         return not (self._long or self._start or self._tail.strip(b"\n"))
 
     def feed(self, chunk: bytes) -> list[Frame]:
-        """The frames that this read completes. Raises errors.Garbled for an event over the limit."""
+        """Return the frames completed by this read. Raises errors.Garbled for an event above the limit."""
         if not (self._odd or self._tail or self._long) and len(chunk) <= self._limit and (usual := _usual(chunk)):
             return usual
         if self._odd or b"\r" in chunk:
@@ -81,7 +81,7 @@ class Splitter:
         return frames
 
     def finish(self) -> list[Frame]:
-        """The end of the stream: the pending event if it is whole. To be called once."""
+        """Return the pending event, if complete, at the end of the stream. Must be called once."""
         pending = (self._start or b"") + bytes(self._long) + self._tail
         frame = _parsed(pending)
         if is_whole(frame[1]):
@@ -90,7 +90,7 @@ class Splitter:
         return []
 
     def _plain(self, chunk: bytes) -> bytes:
-        """The read with LF as its only line end, and without the stream's BOM."""
+        """The read with all line ends replaced by LF, and without the stream's BOM."""
         if self._start is not None:
             chunk = self._start + chunk
             if len(chunk) < len(BOM) and BOM.startswith(chunk):
@@ -107,7 +107,7 @@ class Splitter:
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _lengthened(self, chunk: bytes) -> bytes:
-        """Adds to a long block; gives it back with all that follows when it is over."""
+        """Append to a long block. Returns it with the following bytes once it is complete, else nothing."""
         over = b"\n\n" in chunk or (self._long[-1:] == b"\n" and chunk[:1] == b"\n")
         self._long += chunk
         if not over:
@@ -119,7 +119,7 @@ class Splitter:
         return chunk
 
     def _bounded(self, blocks: list[bytes], length: int) -> None:
-        """Holds the limit; a long tail is put where it can grow cheaply. length: of all the blocks and the tail."""
+        """Enforce the limit, and move a long tail to the bytearray. length: of all blocks and the tail, in bytes."""
         if length > self._limit and (len(self._tail) > self._limit or any(len(block) >= self._limit for block in blocks)):
             self._garbled()
         if len(self._tail) >= self._threshold:
@@ -132,13 +132,13 @@ class Splitter:
         raise errors.Garbled("The upstream sent an event that is too long.", f"over {self._limit} bytes")
 
 
-# an event of one line of data, without a name and with one
+# an event with one line of data, without and with a name
 _DATA = re.compile(rb"^()data: (\S[^\n]*+)\n\n", re.MULTILINE)
 _NAMED = re.compile(rb"^event: ([^\n]++)\ndata: (\S[^\n]*+)\n\n", re.MULTILINE)
 
 
 def _usual(chunk: bytes) -> list[Frame]:
-    """The frames of a read that is nothing but such events from end to end; none of any other."""
+    """The frames of a read that only consists of such events; empty for any other read."""
     if chunk[-2:] != b"\n\n" or b"\r" in chunk:
         return []
     first, end = chunk.find(b"\n"), len(chunk) - 2
@@ -154,12 +154,12 @@ def _usual(chunk: bytes) -> list[Frame]:
     else:
         return []
     frames: list[Frame] = event.findall(chunk)
-    # each begins a line: when they have all the line ends, nothing stands between them
+    # each starts a line: if they account for all line ends, there is nothing between them
     return frames if chunk.count(b"\n") == lines * len(frames) else []
 
 
 def named_alike(chunk: bytes, begin: bytes) -> int:
-    """How many events a read holds that all begin so (`event: …`, `data: {`) and end with `}`; 0 when anything else is in it."""
+    """The number of events in a read that all start with `begin` (`event: …`, `data: {`) and end with `}`; 0 if it has others."""
     count, odd = divmod(chunk.count(b"\n"), 3)
     if odd or not chunk.startswith(begin) or chunk[-3:] != b"}\n\n" or b"\r" in chunk:
         return 0
@@ -167,7 +167,7 @@ def named_alike(chunk: bytes, begin: bytes) -> int:
 
 
 def _parsed(block: bytes) -> Frame:
-    """One event's lines, by the letter."""
+    """Parse the lines of one event according to the specification."""
     kind = b""
     data = []
     for line in block.split(b"\n"):
@@ -180,7 +180,7 @@ def _parsed(block: bytes) -> Frame:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether an event's data is what an event may hold: JSON, or the mark of the end."""
+    """Whether an event's data is complete: JSON, or the end marker."""
     if data.strip() == b"[DONE]":
         return True
     try:
@@ -197,17 +197,17 @@ _ESCAPED = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9
 
 
 def data_frame(json: bytes) -> bytes:
-    """A frame of the chat shape. json: one line."""
+    """Return a frame of the chat shape. json: a single line."""
     return b"data: %b\n\n" % json
 
 
 def event_frame(type: bytes | str, json: bytes) -> bytes:
-    """A frame of the messages and responses shapes. json: one line."""
+    """Return a frame of the messages and responses shapes. json: a single line."""
     return b"event: %b\ndata: %b\n\n" % (type.encode() if isinstance(type, str) else type, json)
 
 
 def safe_json(value: Any) -> bytes:
-    """Compact JSON that no client's line splitter cuts: U+0085, U+2028, U+2029 and lone surrogates are escaped."""
+    """Return compact JSON with U+0085, U+2028, U+2029 (line ends for some clients) and lone surrogates escaped."""
     text = jsontext.dumps(value)
     if text.isascii():
         return text

@@ -1,10 +1,10 @@
-"""JSON Schemas of tools as a provider's subset takes them: one converter, the subset is data.
+"""Convert JSON Schemas of tools to a provider's subset: one converter, the subsets are data.
 
-completed    what OpenAI refuses to leave unsaid is said: an object's `properties`, an array's `items`; the meaning is the same
-restricted   what a provider refuses is written otherwise, as near to its meaning as can be; who calls reports that
+completed    adds members that OpenAI requires, an object's `properties` and an array's `items`; the meaning does not change
+restricted   replaces what a provider refuses by the nearest equivalent; the calling code reports that
 
-What is not changed is not copied: a schema that fits comes back as the same object. Only schema positions are looked at. Sources:
-OpenAI, "Structured Outputs"; what xAI, Moonshot and llama.cpp answer to other schemas is in the table of flags (`schema_subset`).
+Unchanged objects are not copied: a schema that fits is returned as the same object. Only schema positions are processed. Sources:
+OpenAI, "Structured Outputs"; what xAI, Moonshot and llama.cpp refuse is in the table of flags (`schema_subset`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .schema import DEPTH
 
 Schema = dict[str, Any]
 
-# the restrictions that a table may name
+# the restrictions available to the tables
 RESTRICTIONS = ("complete", "no_root_union", "refs_in_defs", "bare_refs", "no_refs", "no_booleans")
 
 _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
@@ -28,7 +28,7 @@ _ANNOTATIONS = frozenset({"description", "title", "default", "examples"})
 
 
 def completed(schema: Schema) -> Schema:
-    """With `properties` for every object and `items` for every array. Raises Unsupported for a schema that is too deep."""
+    """Add `properties` to every object and `items` to every array. Raises Unsupported for a schema that is too deep."""
     whole: Schema = _mapped(schema, _complete, DEPTH)
     return whole
 
@@ -43,7 +43,7 @@ def _complete(node: Any) -> Any:
 
 
 def restricted(schema: Schema, restrictions: tuple[str, ...]) -> Schema:
-    """Without what these restrictions name (RESTRICTIONS, but for "complete"). Raises Unsupported for a schema that is too deep."""
+    """Apply these restrictions (of RESTRICTIONS, except "complete"). Raises Unsupported for a schema that is too deep."""
     if "no_root_union" in restrictions:
         schema = _without_root_union(schema)
     if "refs_in_defs" in restrictions:
@@ -58,7 +58,7 @@ def restricted(schema: Schema, restrictions: tuple[str, ...]) -> Schema:
 
 
 def _mapped(node: Any, change: Callable[[Any], Any], depth: int) -> Any:
-    """Every schema in the schema changed, the inner ones first."""
+    """Apply a change to the schema and all schemas in it, inner ones first."""
     if depth < 0:
         raise Unsupported("a tool's schema is nested too deeply", param="tools")
     if not isinstance(node, dict):
@@ -88,7 +88,7 @@ def _mapped(node: Any, change: Callable[[Any], Any], depth: int) -> Any:
 
 
 def _without_root_union(schema: Schema) -> Schema:
-    """Alternatives of a tool's arguments as one object: every property of any of them, required where all require it."""
+    """Merge the alternatives of a tool's arguments in one object: all properties, required if all alternatives require them."""
     union = next((key for key in _UNIONS if isinstance(schema.get(key), list)), None)
     everything = schema.get("allOf") if isinstance(schema.get("allOf"), list) else []
     if union is None and not everything:
@@ -110,7 +110,7 @@ def _without_root_union(schema: Schema) -> Schema:
 
 
 def _resolved(node: Any, root: Schema) -> Schema:
-    """The schema behind a `$ref` into the root's own definitions, or the schema itself."""
+    """The target of a `$ref` into the root's definitions, or the schema itself."""
     target = _target(node, root)
     found = target if target is not None else node
     return found if isinstance(found, dict) else {}
@@ -131,7 +131,7 @@ def _target(node: Any, root: Schema) -> Any:
 
 
 def _in_defs(schema: Schema) -> Schema:
-    """Definitions under `$defs`, and references that lead there; a reference that leads nowhere is any value."""
+    """Move definitions to `$defs` and adjust the references; a reference without target becomes any value."""
     definitions = schema.get("definitions")
     if isinstance(definitions, dict):
         rest = {key: value for key, value in schema.items() if key != "definitions"}
@@ -154,7 +154,7 @@ def _in_defs(schema: Schema) -> Schema:
 
 
 def _bare_ref(node: Any) -> Any:
-    """Nothing beside `$ref` but what says nothing of the value."""
+    """Remove members next to `$ref`, except annotations."""
     if not isinstance(node, dict) or "$ref" not in node:
         return node
     bare = {key: value for key, value in node.items() if key == "$ref" or key in _ANNOTATIONS}
@@ -162,7 +162,7 @@ def _bare_ref(node: Any) -> Any:
 
 
 def _inlined(node: Any, root: Schema, depth: int, within: tuple[str, ...]) -> Any:
-    """References written out; one that leads into itself is any value."""
+    """Replace references by their targets; a recursive one becomes any value."""
     if depth < 0:
         raise Unsupported("a tool's schema is nested too deeply", param="tools")
     if isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Tools on their way up and down: names that every shape takes, free-text tools as functions, namespaces flattened, and back."""
+"""Map tools between client and upstream: names valid in all shapes, free-text tools as functions, flattened namespaces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .request import CallPart, Request, Tool, ToolChoice
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NOT_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
-# the schema of a free-text tool that goes up as a function
+# the schema of a free-text tool sent as a function
 INPUT_SCHEMA = {
     "type": "object",
     "properties": {"input": {"type": "string"}},
@@ -28,7 +28,7 @@ INPUT_SCHEMA = {
 
 
 def wire_name(name: str) -> str:
-    """The name itself where all shapes take it (`^[a-zA-Z0-9_-]{1,64}$`), else a stable one derived from it."""
+    """The name if all shapes accept it (`^[a-zA-Z0-9_-]{1,64}$`), else one derived from it deterministically."""
     if _NAME.fullmatch(name):
         return name
     return f"{_NOT_NAME.sub('_', name)[:55]}_{digest(name, 8)}"
@@ -40,7 +40,7 @@ def flat_name(name: str, namespace: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A tool as the client knows it. emulated: free text that goes up as `{"input": text}`."""
+    """A tool as declared by the client. emulated: whether its free text is sent as `{"input": text}`."""
 
     name: str
     kind: str = "function"
@@ -49,14 +49,14 @@ class Declared:
 
 
 def user_location(fields: Fields) -> dict[str, Any]:
-    """Where the user of a web search is. The type is the only one that there is, and may be left out."""
+    """The user's location for a web search. Its type is optional, because there is only one."""
     fields.ignore("type")
     place = {key: value for key in ("city", "region", "country", "timezone") if (value := fields.text(key)) is not None}
     return {"type": "approximate", **place}
 
 
 def unfulfilled(choice: ToolChoice, dropped: Iterable[Tool]) -> Unsupported:
-    """A choice that must call a tool which the upstream is not offered. dropped: the tools that it has no way to run."""
+    """The error for a choice that requires a tool which cannot be offered to the upstream. dropped: the tools left out."""
     named = (tool for tool in dropped if choice.mode != "tool" or choice.name in (tool.name, tool.label, tool.kind))
     tool = next(named, None)
     if tool is not None:
@@ -69,7 +69,7 @@ def unfulfilled(choice: ToolChoice, dropped: Iterable[Tool]) -> Unsupported:
 
 
 def grammar_note(tool: Tool) -> str:
-    """What the description of a free-text tool that goes up as a function says of its grammar; "" when it has none."""
+    """The note on the grammar in the description of a free-text tool sent as a function; "" if it has none."""
     if tool.grammar is None:
         return ""
     syntax, definition = tool.grammar.get("syntax", ""), tool.grammar.get("definition", "")
@@ -77,17 +77,17 @@ def grammar_note(tool: Tool) -> str:
 
 
 class ToolMap:
-    """One exchange's tools: the client's names to the upstream's and back. Built while the request is written."""
+    """Maps the client's tool names to the upstream's and back, for one exchange. Filled while the request is encoded."""
 
     def __init__(self, native_custom: bool = True, native_namespace: bool = False, letter_first: bool = False) -> None:
-        """native_custom: the upstream takes free-text tools itself. letter_first: a name has to begin with a letter."""
+        """native_custom: the upstream supports free-text tools. letter_first: names must start with a letter."""
         self._native_custom = native_custom
         self._letter_first = letter_first
         self._native_namespace = native_namespace
         self._declared: dict[str, Declared] = {}
 
     def declare(self, request: Request, tool: Tool) -> str:
-        """The upstream's name of a function or custom tool. Reports what was adapted; raises Malformed when two tools collide."""
+        """Return the upstream's name of a function or custom tool. Reports adaptations. Raises Malformed if two names collide."""
         name = self._flat(tool.name, tool.namespace)
         if name in self._declared:
             param = concrete((*tool.path, "name"))
@@ -99,7 +99,7 @@ class ToolMap:
         return name
 
     def wire(self, name: str, namespace: str | None = None) -> str:
-        """The upstream's name of a tool that history or a tool choice names, declared or not."""
+        """The upstream's name of a tool in the history or tool choice, declared or not."""
         flat = self._flat(name, namespace)
         if flat != name and flat not in self._declared:
             self._declared[flat] = Declared(name, "function", namespace)
@@ -110,20 +110,20 @@ class ToolMap:
         return wire_name(f"t_{flat}") if self._letter_first and not flat[:1].isalpha() else flat
 
     def declares(self, name: str) -> bool:
-        """Whether the upstream's name is one of a declared tool."""
+        """Whether the upstream's name is that of a declared tool."""
         return name in self._declared
 
     def emulates(self, call: CallPart) -> bool:
-        """Whether this call of history goes up as a function with its text in `input`."""
+        """Whether this call in the history is sent as a function with its text in `input`."""
         return call.kind == "custom" and not self._native_custom
 
     def restore(self, name: str) -> Declared:
-        """The client's tool behind the upstream's name; a name that nobody declared is itself."""
+        """The client's tool for the upstream's name; an undeclared name is returned unchanged."""
         return self._declared.get(name) or Declared(name)
 
 
 class ToolText:
-    """The argument text of one call on its way down: as it is, or taken out of an emulated tool's `{"input": …}`."""
+    """The argument text of one call for the client: unchanged, or extracted from an emulated tool's `{"input": …}`."""
 
     __slots__ = ("_unwrap",)
 

@@ -1,9 +1,9 @@
-"""Token counts: one neutral record, and its arithmetic to and from each shape.
+"""Token counts: a neutral record, and its conversion from and to each shape.
 
-Neutral `input` counts everything that was read, cached or not, and `output` everything that was written, reasoning included. The
-messages shape counts the cached part apart. Servers of the OpenAI shapes do not agree on what is inside of what (xAI and Google count
-reasoning beside `completion_tokens`, hosts of Claude cached tokens beside `prompt_tokens`); their own total tells, so no provider has
-to be known. Sources: the usage objects of the three API references; aliases of other providers are in `quirks.py`.
+The neutral `input` includes cached tokens, and `output` includes reasoning. The messages shape counts cached tokens separately. Servers
+of the OpenAI shapes differ (xAI and Google exclude reasoning from `completion_tokens`, hosts of Claude exclude cached tokens from
+`prompt_tokens`); their total shows which is the case, so that the provider need not be known. Sources: the usage objects of the three
+API references; aliases of other providers are in `quirks.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from . import quirks
 
 MOST = 1_000_000_000
-"""Tokens that an answer can have used: what is beyond is no count, and would spend every budget at once."""
+"""The maximum of a token count: anything above is invalid, and would exhaust every budget at once."""
 CHAT_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
-"""The service tiers that a chat caller knows; the responses shape has more."""
+"""The service tiers of the chat shape; the responses shape has more."""
 
 _TIER_TO_OPENAI = {"standard": "default", "batch": "default", "priority": "priority"}
 _TIER_TO_MESSAGES = {"default": "standard", "auto": "standard", "flex": "standard", "scale": "standard", "priority": "priority"}
@@ -25,14 +25,14 @@ _TIER_TO_MESSAGES = {"default": "standard", "auto": "standard", "flex": "standar
 
 @dataclass(slots=True)
 class Usage:
-    input: int = 0  # tokens read, cached ones included
-    output: int = 0  # tokens written, reasoning as the upstream counts it
+    input: int = 0  # tokens read, including cached ones
+    output: int = 0  # tokens written, including reasoning
     cache_read: int | None = None
     cache_write: int | None = None
-    cache_write_long: int | None = None  # of those, the ones that stay for longer than minutes
+    cache_write_long: int | None = None  # those of `cache_write` with the long lifetime
     reasoning: int | None = None
     total: int | None = None  # the upstream's own total; None: input + output
-    tier: str | None = None  # service tier, in the OpenAI shapes' words
+    tier: str | None = None  # service tier, as in the OpenAI shapes
 
     @property
     def all(self) -> int:
@@ -40,7 +40,7 @@ class Usage:
 
 
 def count(value: Any) -> int:
-    """A number of tokens that an upstream tells; 0 for what is none: a negative one, a fraction, a text, more than MOST."""
+    """A token count from an upstream; 0 if invalid: negative, a fraction, a string, or above MOST."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST else 0
@@ -51,7 +51,7 @@ def _maybe(details: Any, key: str) -> int | None:
     return None if value is None else count(value)
 
 
-# the counts of one side of a usage object, in any shape, and what says more of them
+# the counts of one side of a usage object, in any shape, and their details
 _SIDES = (
     (("prompt_tokens",), ("prompt_tokens_details", *quirks.CACHED_TOKENS)),
     (("completion_tokens",), ("completion_tokens_details",)),
@@ -62,9 +62,9 @@ _SIDES = (
 
 
 def merged(known: dict[str, Any] | None, usage: dict[str, Any], partial: bool = False) -> dict[str, Any]:
-    """A later usage object over what is known: both count all of the answer so far.
+    """Merge a later usage object into an earlier one; both count the entire answer so far.
 
-    Null says nothing, and neither does a side of zeros. partial: what the later object leaves out is as it was.
+    Null and a side with only zeros are ignored. partial: whether members missing in the later object keep their value.
     """
     if not known:
         return usage
@@ -80,11 +80,11 @@ def _sum(usage: dict[str, Any], keys: Iterable[str]) -> int:
 
 
 def _settled(usage: Usage, total: Any) -> Usage:
-    """The same with cached tokens inside of the input and reasoning inside of the output. total: the upstream's.
+    """Return the usage with cached tokens included in the input and reasoning in the output. total: the upstream's.
 
-    Beside stand the parts that the total has more than both sides, or, without a total, a part that is more than its side. (With one it
-    proves nothing: OpenRouter counts reasoning by another tokenizer.) What a total has more and nobody explains was written: Google's
-    thoughts.
+    A part was excluded if the total exceeds the sum of both sides by it, or, without a total, if the part is larger than its side.
+    (With a total that is no proof: OpenRouter counts reasoning with another tokenizer.) An unexplained excess of the total counts as
+    output: Google's thoughts.
     """
     cached, reasoning = (usage.cache_read or 0) + (usage.cache_write or 0), usage.reasoning or 0
     total = count(total)
@@ -106,7 +106,7 @@ def _settled(usage: Usage, total: Any) -> Usage:
 
 
 def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
-    """From a chat completion's `usage`."""
+    """Convert a chat completion's `usage`."""
     details = usage.get("prompt_tokens_details")
     read = _maybe(details, "cached_tokens")
     if read is None:
@@ -123,7 +123,7 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
 
 
 def from_responses(usage: dict[str, Any], tier: Any = None) -> Usage:
-    """From a response's `usage`."""
+    """Convert a response's `usage`."""
     details = usage.get("input_tokens_details")
     lives = details.get("cache_write_tokens_details") if isinstance(details, dict) else None
     found = Usage(
@@ -139,7 +139,7 @@ def from_responses(usage: dict[str, Any], tier: Any = None) -> Usage:
 
 
 def from_messages(usage: dict[str, Any]) -> Usage:
-    """From a message's `usage` (in a stream: message_start's, with message_delta's over it)."""
+    """Convert a message's `usage` (in a stream: message_start's, merged with message_delta's)."""
     counts = _of_iterations(usage)
     read, write = count(counts.get("cache_read_input_tokens")), count(counts.get("cache_creation_input_tokens"))
     tier = usage.get("service_tier")
@@ -158,7 +158,7 @@ _ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_
 
 
 def _of_iterations(usage: dict[str, Any]) -> dict[str, Any]:
-    """The counts of a message of which nothing but its iterations counts anything: of a compaction."""
+    """The counts of a message that only has them in its iterations: of a compaction."""
     iterations = None if _sum(usage, _ITERATED) else usage.get("iterations")
     rounds = [each for each in iterations if isinstance(each, dict)] if isinstance(iterations, list) else []
     return {key: sum(count(each.get(key)) for each in rounds) for key in _ITERATED} if rounds else usage
@@ -206,5 +206,5 @@ def to_messages(usage: Usage) -> dict[str, Any]:
 
 
 def _short(usage: Usage) -> int:
-    """Tokens that were written into the cache for minutes."""
+    """Tokens written to the cache with the short lifetime."""
     return max(0, (usage.cache_write or 0) - (usage.cache_write_long or 0))

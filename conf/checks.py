@@ -52,7 +52,7 @@ def _catalog(data: Data) -> Catalog:
 
 def _some_provider(data: Data) -> Found:
     if data.get("model_providers") == []:
-        yield ("model_providers",), "lists no model"
+        yield ("model_providers",), "must name at least one model"
 
 
 def _one_default(data: Data) -> Found:
@@ -76,7 +76,7 @@ def _providers_known(data: Data) -> Found:
         row = known.get(interface if isinstance(interface, str) else entry.provider)
         if "base_url" in item:
             if row and row.only:
-                yield (*path, "base_url"), f"{row.name} is built in: it has no address"
+                yield (*path, "base_url"), f"{row.name} is built in and takes no base_url"
             continue
         if row is None:
             yield (*path, "model"), f"unknown provider: give it a base_url or a provider_interface; known are {names}"
@@ -131,7 +131,7 @@ def _storage(data: Data) -> Found:
 
 def _callers(data: Data) -> Found:
     if data.get("access_keys") == []:
-        yield ("access_keys",), "lists no key: leave it out to let every caller in"
+        yield ("access_keys",), "must not be empty: remove the section to accept every caller"
     seen: dict[tuple[str, str], int] = {}
     for index, item in _items(data, "access_keys"):
         if ("key" in item) == ("key_sha256" in item):
@@ -141,7 +141,7 @@ def _callers(data: Data) -> Found:
             if not isinstance(value, str):
                 continue
             if (field, value) in seen:
-                yield ("access_keys", index, field), f"access_keys[{seen[field, value]}] has the same"
+                yield ("access_keys", index, field), f"access_keys[{seen[field, value]}] has the same value"
             seen.setdefault((field, value), index)
 
 
@@ -149,9 +149,9 @@ def _apis(data: Data) -> Found:
     for index, item in _items(data, "model_providers"):
         for place, api in enumerate(item["apis"] if isinstance(item.get("apis"), list) else []):
             if api in item["apis"][:place]:
-                yield ("model_providers", index, "apis", place), "stands here twice"
+                yield ("model_providers", index, "apis", place), "is listed twice"
         if item.get("apis") == []:
-            yield ("model_providers", index, "apis"), "lists no API"
+            yield ("model_providers", index, "apis"), "must name at least one API"
 
 
 def _bodies(data: Data) -> Found:
@@ -163,7 +163,7 @@ def _bodies(data: Data) -> Found:
     except ValueError:
         return
     if all_of_them < one:
-        yield ("limits", "max_bodies"), "must be at least limits.max_body: no body of that size would ever be taken"
+        yield ("limits", "max_bodies"), "must be at least limits.max_body: no body of that size would ever be accepted"
 
 
 CHECKS: tuple[Callable[[Data], Found], ...] = (

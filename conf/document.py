@@ -110,7 +110,7 @@ class Document:
             mark = error.problem_mark or error.context_mark
             raise self._broken(error.problem or "syntax error", mark) from None
         except yaml.YAMLError:
-            raise self._broken("it holds characters that YAML does not allow", None) from None
+            raise self._broken("it contains characters that YAML does not allow", None) from None
         except RecursionError:
             raise self._broken("nested too deeply", None) from None
         finally:
@@ -137,7 +137,7 @@ class Document:
         try:
             return loader.construct_object(node)
         except ValueError:
-            self.note(path, "not a value that YAML can read")
+            self.note(path, "not a valid YAML value")
             return None
 
     def _read_mapping(self, loader: _Loader, node: yaml.MappingNode, path: Path, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Document:
                 continue
             line, column = _start(key_node)
             if key_node.value in first:
-                message = f"this key stands here twice: first in line {first[key_node.value]}"
+                message = f"duplicate key: first used in line {first[key_node.value]}"
                 self.problems.append(Problem(self.file, line, column, show((*path, key_node.value)), message))
             first.setdefault(key_node.value, line)
 

@@ -93,7 +93,7 @@ def _rename(document: Document) -> None:
         if old not in data:
             continue
         if new in data:
-            document.note((old,), f"is the old name of {new}, which is here too", at_key=True)
+            document.note((old,), f"is the old name of {new}, which is also present", at_key=True)
             del data[old]
             continue
         data[new] = data.pop(old)
@@ -104,7 +104,7 @@ def _rename(document: Document) -> None:
     data["listeners"] = []
     for name, row in listeners.items():
         if name not in OLD_LISTENERS:
-            document.note(("listeners", name), "cannot stand beside the old form of listeners", at_key=True)
+            document.note(("listeners", name), "cannot be combined with the old form of listeners", at_key=True)
             continue
         document.move(("listeners", name), ("listeners", len(data["listeners"])))
         data["listeners"].append({"type": OLD_LISTENERS[name], "name": name} | row if isinstance(row, dict) else row)
@@ -171,7 +171,7 @@ def _websocket(values: Loaded) -> WebSocket:
 
 
 def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Document, *, guarded: bool) -> list[str]:
-    found = [f"ignored, without a meaning here: {', '.join(ignored)}"] if ignored else []
+    found = [f"ignored, not supported by Dragoman: {', '.join(ignored)}"] if ignored else []
     for index, entry in enumerate(entries):
         place = document.shown(("model_providers", index, "access_key"))
         row = providers.known()[entry.interface]
@@ -180,7 +180,7 @@ def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Docum
         elif entry.access_key and entry.passthrough_auth:
             found.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")
         elif not (entry.access_key or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
-            found.append(f"{place}: none is given, and {row.name} asks for one (usually ${row.key})")
+            found.append(f"{place}: is missing, and {row.name} requires one (usually ${row.key})")
         if entry.passthrough_auth and guarded:
             found.append(f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}")
     return found
@@ -193,7 +193,7 @@ def _unpriced(entries: tuple[Provider, ...], keys: tuple[AccessKey, ...], prices
     for entry in entries:
         asked = any(entry.wildcard or providers.fits(name, key.models) for key in budgets for name in (entry.model, entry.name))
         if asked and entry.interface != "demo" and providers.price_of(prices, entry.provider, entry.model_id) is None:
-            found.append(f"{entry.model} (where the list of prices has no other)" if entry.wildcard else entry.model)
+            found.append(f"{entry.model} (models without a price of their own)" if entry.wildcard else entry.model)
     if found:
         yield f"budgets of access_keys do not count models without a price: {', '.join(found)}; `unpriced: refuse` refuses them"
 
@@ -282,7 +282,7 @@ def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:
         for value, field in ((key.key_sha256, "key" if "key" in row else "key_sha256"), (key.name, "name")):
             first = seen.setdefault(value, index)
             if first != index:
-                yield ("access_keys", index, field), f"access_keys[{first}] has the same"
+                yield ("access_keys", index, field), f"access_keys[{first}] has the same value"
 
 
 def _access_key(row: Loaded) -> AccessKey:

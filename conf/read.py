@@ -132,7 +132,7 @@ def url(value: Any) -> str:
     if not host or re.search(r"\s", result) or not result.isascii():
         raise ValueError("is not a URL")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password: use access_key or headers")
+        raise ValueError("must not contain a user name or password: use access_key or headers")
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: no ? and no #")
     return result.rstrip("/")

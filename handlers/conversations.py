@@ -125,6 +125,6 @@ def _metadata(body: dict[str, Any]) -> dict[str, str]:
         raise errors.WrongType("`metadata` must be an object of strings.", param="metadata")
     pairs, name, value = METADATA
     if len(given) > pairs or any(len(k) > name or len(v) > value for k, v in given.items()):
-        told = f"`metadata` holds at most {pairs} pairs, names of {name} and values of {value} characters."
+        told = f"`metadata` can have at most {pairs} pairs, names of {name} and values of {value} characters."
         raise errors.ClientFault(told, code="invalid_value", param="metadata")
     return given

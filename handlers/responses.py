@@ -176,7 +176,7 @@ class Stored(_OverState):
             raise errors.ClientFault("`starting_after` must be a sequence number.", code="invalid_value", param="starting_after")
         background = self.services.state.background
         if int(after) + 1 < await background.oldest(self.owner, record.id):
-            raise errors.ClientFault("The events that follow this one are no longer kept.", param="starting_after")
+            raise errors.ClientFault("The events after this one are no longer stored.", param="starting_after")
         self._client = client = Client(self, self.services.config.limits.client_stall)
         self._task = asyncio.current_task()
         try:

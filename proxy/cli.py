@@ -35,10 +35,10 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--log-format", choices=LOG_FORMATS, default="json", help="json (default), or text for people")
     check = commands.add_parser("check", help="validate a configuration and show where each model goes")
     check.add_argument("config", metavar="CONFIG")
-    probe = commands.add_parser("probe", help="ask a gateway on this machine whether it is alive; exit code 1 when it is not")
+    probe = commands.add_parser("probe", help="check that a gateway on this machine is alive; exit code 1 when it is not")
     _add_place(probe, "to ask")
-    probe.add_argument("--pid", type=_whole(1, 2**31), help="of a running `dragoman serve`, whose arguments are taken")
-    probe.add_argument("--ready", action="store_true", help="ask whether it takes new requests")
+    probe.add_argument("--pid", type=_whole(1, 2**31), help="of a running `dragoman serve`, whose arguments are used")
+    probe.add_argument("--ready", action="store_true", help="check that it accepts new requests")
     translate = commands.add_parser("translate", help="turn a request, a response or a recorded stream into another shape, offline")
     translate.add_argument("--from", dest="source", required=True, choices=SHAPES, metavar="SHAPE", help=", ".join(SHAPES))
     translate.add_argument("--to", dest="target", required=True, choices=SHAPES, metavar="SHAPE", help="the same")
@@ -58,15 +58,15 @@ def _add_place(command: argparse.ArgumentParser, what: str) -> None:
 def _add_load(load: argparse.ArgumentParser) -> None:
     from ..codecs.registry import SHAPES, USUAL
 
-    load.description = "Keeps N streams open for a while and tells what came of them. Exit code 1 when an answer was not whole."
+    load.description = "Keeps N streams open for a while and reports the results. Exit code 1 when an answer was incomplete."
     load.add_argument("url", metavar="URL", help="of the server, as http://localhost:12000; its /v1; or the path itself")
     load.add_argument("--shape", choices=SHAPES, help=f"of the requests ({USUAL.name}, or what the URL's path says)")
     load.add_argument("--model", default="demo/echo", help="demo/echo")
     load.add_argument("--streams", type=_whole(1, 10**8), default=10, metavar="N", help="kept open at once (10)")
-    load.add_argument("--rate", type=_positive, metavar="EVENTS/S", help="of each stream, on average; default: as fast as they come")
+    load.add_argument("--rate", type=_positive, metavar="EVENTS/S", help="of each stream, on average; default: as fast as possible")
     load.add_argument("--seconds", type=_positive, default=10.0, metavar="S", help="how long (10)")
     load.add_argument("--key", help="credential, sent as the shape's own SDK sends it; $VARIABLE is taken from the environment")
-    load.add_argument("--words", type=_whole(1, 10**8), metavar="N", help="asked for in each answer (50; with --rate what takes 5 s)")
+    load.add_argument("--words", type=_whole(1, 10**8), metavar="N", help="requested per answer (50; with --rate as many as take 5 s)")
     load.add_argument("--exact", action="store_true", help="another number of words is an error, as it always is with demo/echo")
     load.add_argument(
         "--size", type=_whole(1, 10**8), default=0, metavar="BYTES", help="of conversation in each request, before its prompt"

@@ -93,7 +93,7 @@ class Gateway:
     def notes(self) -> list[Note]:
         """Notes on upstreams for operators (ejections, learned refusals): mark, model, text, end in seconds since the epoch."""
         now, mark, services = time(), self.services.router.mark, self.services
-        failed = "failed lately, asked last"
+        failed = "failed recently, tried last"
         found = [(mark(one.provider), one.model, failed, now + left) for one, left in services.ejection.passed_over()]
         for one, lesson, left in self._lessons.all():
             found.append((mark(one.provider), one.model, f"learned over {one.speaks.api}: {lesson.text},", now + left))

@@ -1,6 +1,6 @@
-"""The chat shape: OpenAI's Chat Completions API, as a client speaks it and as an upstream does.
+"""The chat shape: OpenAI's Chat Completions API, on the client's and on the upstream's side.
 
-Source: OpenAI API reference, "Chat" and "Chat streaming"; what other providers send in its name is in `quirks.py`.
+Source: OpenAI API reference, "Chat" and "Chat streaming"; deviations of other providers are in `quirks.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading what a chat upstream sent, whatever it is: an absent value and one of the wrong type are the same."""
+"""Typed access to unvalidated upstream data: a value of the wrong type is treated as absent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def choice_of(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """The choice that is asked for: the first of index 0."""
+    """The first choice with index 0, or None."""
     for choice in dicts_of(chunk.get("choices")):
         if not choice.get("index"):
             return choice
@@ -15,7 +15,7 @@ def choice_of(chunk: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def usage_of(chunk: dict[str, Any], choice: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The chunk's usage object, where its provider puts it: Groq also in `x_groq`, Moonshot also in the choice."""
+    """The usage object of a chunk, or None. Groq also sends it in `x_groq`, Moonshot in the choice."""
     for holder in (chunk, chunk.get("x_groq"), choice):
         usage = holder.get("usage") if isinstance(holder, dict) else None
         if isinstance(usage, dict) and usage:

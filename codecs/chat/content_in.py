@@ -1,4 +1,4 @@
-"""A chat client's messages as turns of the hub: their content parts, their reasoning, their calls and results."""
+"""Decode a chat client's messages into hub turns: content parts, reasoning, tool calls and results."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class MessageReader:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._unanswered: list[tuple[str, str]] = []  # name and id of each `function_call` that has no result yet
+        self._unanswered: list[tuple[str, str]] = []  # name and id of each `function_call` without a result so far
 
     def turn(self, message: Any, i: int) -> Turn:
-        """The turn of message i. Raises errors.ClientFault leaves."""
+        """Return the hub turn of `message`, the one at index `i`. Raises subclasses of errors.ClientFault."""
         fields = Fields(message, ("messages", i))
         role = fields.required("role")
         if role in _ASKED:
@@ -32,7 +32,7 @@ class MessageReader:
         elif role == "assistant":
             turn = self._assistant(fields, i)
         elif role == "tool":
-            fields.ignore("name")  # some clients repeat the tool's
+            fields.ignore("name")  # some clients repeat the tool's name here
             turn = self._result(fields, fields.required("tool_call_id"))
         elif role == "function":
             turn = self._result(fields, self._answered(fields.required("name"), i))
@@ -50,7 +50,7 @@ class MessageReader:
         return Turn(role, parts, fields.path, plain=isinstance(content, str))
 
     def _marked(self, fields: Fields, parts: list[Part]) -> list[Part]:
-        """Clients that write content as a string set the breakpoint beside it."""
+        """Set a cache breakpoint found on the message itself, where clients with string content put it."""
         cache = cache_of(fields, self._ledger)
         if cache is not None and parts and isinstance(parts[-1], TextPart | ImagePart | DocumentPart):
             parts[-1].cache = parts[-1].cache or cache
@@ -60,7 +60,7 @@ class MessageReader:
         path = fields.path
         if fields.take("audio") is not None:
             raise _not_supported("audio", (*path, "audio"))
-        fields.ignore("parsed")  # the SDK's own reading of the content
+        fields.ignore("parsed")  # the content as parsed by the SDK
         content = fields.take("content")
         texts = [] if content is None else self._marked(fields, self._parts(content, (*path, "content"), "assistant"))
         refusal = fields.text("refusal")
@@ -83,7 +83,7 @@ class MessageReader:
 
     def _call(self, call: Any, path: Path) -> CallPart:
         fields = Fields(call, path)
-        fields.ignore("index")  # left from the stream
+        fields.ignore("index")  # left over from the stream
         id = fields.required("id")
         kind = fields.text("type") or ("custom" if call.get("custom") is not None else "function")
         if kind not in ("function", "custom"):
@@ -105,7 +105,7 @@ class MessageReader:
         return CallPart(id, name, _arguments(fields), fields.path)
 
     def _answered(self, name: str, i: int) -> str:
-        """The id of the latest call of that name that has no result; of none, one of its own."""
+        """The id of the latest call of that name without a result; one derived from `i` if there is none."""
         for pair in reversed(self._unanswered):
             if pair[0] == name:
                 self._unanswered.remove(pair)
@@ -132,7 +132,7 @@ class MessageReader:
         return [self._part(part, role, (*path, k)) for k, part in enumerate(content)]
 
     def _in_result(self, content: Any, path: Path) -> list[Any]:
-        """What a tool gave. A result stands in every later request: what cannot be read of it is said in a note, and refuses none."""
+        """Read a tool result. Unreadable content becomes a note: a refusal would fail all later requests, which repeat it."""
         if not isinstance(content, list):
             raise wrong_type(path, "a string or a list")
         parts: list[Part] = []
@@ -157,7 +157,7 @@ class MessageReader:
 
 
 def sealed_of(fields: Fields, ledger: Ledger) -> Sealed | None:
-    """The thought signature that Google's endpoint gave with a call or a text; any other `extra_content` is reported."""
+    """The thought signature from Google's endpoint on a call or text. Other `extra_content` is reported in the ledger."""
     extra, path = fields.take("extra_content"), (*fields.path, "extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None
     signature = google.get("thought_signature") if isinstance(google, dict) else None
@@ -169,12 +169,12 @@ def sealed_of(fields: Fields, ledger: Ledger) -> Sealed | None:
 
 
 def cache_of(fields: Fields, ledger: Ledger) -> Cache | None:
-    """The breakpoint that a part sets: OpenAI's way, or as clients write it that mean Anthropic's models."""
+    """The cache breakpoint of a part, in OpenAI's form or in the form used for Anthropic's models."""
     return fields.mark("prompt_cache_breakpoint", "12h", ledger) or fields.mark("cache_control", "1h", ledger)
 
 
 def _arguments(fields: Fields) -> str:
-    """Argument text; some clients send back the object itself."""
+    """The arguments as JSON text; some clients send the object instead."""
     value = fields.take("arguments")
     if isinstance(value, dict):
         return jsontext.dumps(value).decode()

@@ -1,4 +1,4 @@
-"""Parts of hub turns as what a chat message holds: content parts, tool calls, reasoning."""
+"""Encode the parts of hub turns for chat messages: content parts, tool calls, reasoning."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Content = dict[str, Any]
 
 
 class ContentWriter:
-    """Writes the content of one request."""
+    """Encodes the content of one request."""
 
     def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap) -> None:
         self._habits = request.habits
@@ -40,10 +40,10 @@ class ContentWriter:
         self._tools = tools
         self._ids = CallIds(IDS, capabilities.openai_host)
 
-    # ---- what people and tools say ----
+    # ---- user and tool content ----
 
     def parts(self, part: Part) -> list[Content]:
-        """A part's content parts; none when it says nothing. Raises errors.UnsupportedContent."""
+        """The content parts for a hub part; empty if it has no content. Raises errors.UnsupportedContent."""
         if isinstance(part, TextPart):
             return [self._marked({"type": "text", "text": part.text}, part)]
         if isinstance(part, ImagePart):
@@ -59,7 +59,7 @@ class ContentWriter:
         return []
 
     def noted(self, part: Part) -> list[Content]:
-        """The same of what a tool gave: what cannot be carried becomes a note, since it stands in every later request too."""
+        """As `parts`, for a tool result: unsupported content becomes a note, because all later requests repeat it."""
         try:
             return self.parts(part)
         except UnsupportedContent:
@@ -87,7 +87,7 @@ class ContentWriter:
         raise not_supported("a document by its URL" if part.url else "this kind of file", part.path)
 
     def _marked(self, written: Content, part: TextPart | ImagePart | DocumentPart) -> Content:
-        """With the part's cache breakpoint, where the upstream takes one; elsewhere prompts are cached unasked."""
+        """Add the part's cache breakpoint if the upstream supports breakpoints. Others cache prompts automatically."""
         cache: Cache | None = part.cache
         if cache is not None and self._capabilities.c_cache_breakpoints:
             written["prompt_cache_breakpoint"] = {"mode": "explicit", "ttl": "12h" if cache.long else "30m"}
@@ -97,13 +97,13 @@ class ContentWriter:
         return written
 
     def content(self, parts: list[Content]) -> str | list[Content]:
-        """A string where it is one text, or where the upstream takes nothing else."""
+        """The content as a string if it is one text or the upstream accepts only strings, else as a list."""
         texts = [part["text"] for part in parts if part["type"] == "text"]
         one = len(texts) == len(parts) and (len(texts) == 1 or not self._capabilities.c_content_parts)
         return "\n\n".join(texts) if one and not is_marked(parts) else parts
 
     def text_only(self, parts: list[Part]) -> list[Content]:
-        """Of a system or assistant message, which holds text and nothing else. Raises errors.UnsupportedContent."""
+        """The content parts of a system or assistant message, which may only contain text. Raises errors.UnsupportedContent."""
         written = []
         for part in parts:
             for content in self.parts(part):
@@ -123,7 +123,7 @@ class ContentWriter:
         return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}} | self.sealed(part)
 
     def sealed(self, part: CallPart | TextPart) -> Content:
-        """The member that gives a call's or a text's seal back, to who can read it."""
+        """The member that returns the seal of a call or text to an upstream that can read it; else empty."""
         if part.seal is None:
             return {}
         takes = self._capabilities.c_extra_content or part.seal.domain == self._domain
@@ -133,7 +133,7 @@ class ContentWriter:
         return {}
 
     def result(self, part: ResultPart) -> tuple[Content, list[Content]]:
-        """A tool's message, and what of its result is no text and must follow in a user's message."""
+        """The tool message, and the content other than text, which must follow in a user message."""
         id = self._ids.result(part.id)
         texts: list[Content] = []
         others: list[Content] = []
@@ -158,7 +158,7 @@ class ContentWriter:
     # ---- reasoning ----
 
     def reasoning(self, parts: list[ReasoningPart], calls: bool) -> Content:
-        """The members of an assistant message that give reasoning back. calls: the message has tool calls."""
+        """The members of an assistant message that return reasoning. calls: whether the message has tool calls."""
         wanted = self._capabilities.c_reasoning_in
         texts: list[str] = []
         details: list[Content] = []
@@ -185,17 +185,17 @@ class ContentWriter:
         return self._capabilities.reasoning_domain
 
     def _is_readable(self, part: ReasoningPart) -> bool:
-        """Text that its shape seals goes back to whom it came from alone."""
+        """Whether the upstream may receive the text: text from a shape with seals is returned only to its origin."""
         return not self._habits.seals_text or part.domain == self._domain
 
 
 def is_marked(parts: list[Content]) -> bool:
-    """Whether one of them has a cache breakpoint, which a string cannot have."""
+    """Whether a part has a cache breakpoint, which rules out string content."""
     return any("prompt_cache_breakpoint" in part for part in parts)
 
 
 def _details(part: ReasoningPart) -> list[Content]:
-    """Sealed reasoning as OpenRouter and its like give it out and take it back."""
+    """The entries of `reasoning_details` for sealed reasoning, in OpenRouter's form."""
     if part.form == "openai":
         item = {"id": part.id, "format": "openai-responses-v1"}
         summary: list[Content] = [{"type": "reasoning.summary", "summary": text} | item for text in part.summary]

@@ -1,7 +1,7 @@
-"""Entries of an upstream's `reasoning_details` that no other shape has a word for: they are kept as they come, to be given back so.
+"""Entries of an upstream's `reasoning_details` without an equivalent in other shapes: stored verbatim, to be returned unchanged.
 
-Source: OpenRouter's documentation, "Preserving reasoning": the whole sequence goes back unchanged. In a stream the text of an entry comes
-in pieces, and they alone are joined: encrypted entries of several calls may have one index.
+Source: OpenRouter's documentation, "Preserving reasoning": the entire sequence is sent back unchanged. In a stream the text of an
+entry arrives in pieces, and only those are joined: encrypted entries of several calls may have the same index.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..reasoning import detail_text
 
 ANTHROPIC, OPENAI = "anthropic-claude-v1", "openai-responses-v1"
 
-# kind of entry -> formats of it that other shapes have a word for; a signed text without a format is Anthropic's
+# kind of entry -> its formats that other shapes can express; a signed text without a format is Anthropic's
 _SHARED = {
     "reasoning.text": frozenset({ANTHROPIC, ""}),
     "reasoning.summary": frozenset({OPENAI}),
@@ -23,7 +23,7 @@ _IN_PIECES = frozenset({"reasoning.text", "reasoning.summary"})
 
 
 def is_shared(detail: dict[str, Any]) -> bool:
-    """Whether other shapes have a word for the entry."""
+    """Whether other shapes can express the entry."""
     return _text(detail, "format") in _SHARED.get(_text(detail, "type"), ())
 
 
@@ -33,13 +33,13 @@ class Verbatim:
     __slots__ = ("_entries",)
 
     def __init__(self) -> None:
-        self._entries: list[tuple[dict[str, Any], list[str]]] = []  # each as it came, and the pieces of its text
+        self._entries: list[tuple[dict[str, Any], list[str]]] = []  # each as received, and the pieces of its text
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def add(self, detail: dict[str, Any]) -> bool:
-        """An entry, or the next piece of one; whether it is a new one."""
+        """Add an entry, or the next piece of one. Returns whether it is a new entry."""
         key = detail_text(detail)
         piece = detail.get(key)
         pieces = [piece] if isinstance(piece, str) and _text(detail, "type") in _IN_PIECES else []
@@ -58,7 +58,7 @@ class Verbatim:
 
 def _goes_on(entry: dict[str, Any], detail: dict[str, Any]) -> bool:
     if _text(detail, "type") not in _IN_PIECES:
-        return entry == detail  # said twice
+        return entry == detail  # sent twice
     same = all(entry.get(name) == detail.get(name) for name in ("type", "index"))
     return same and len({_text(entry, "id"), _text(detail, "id")} - {""}) < 2
 
@@ -74,6 +74,6 @@ def entry_text(detail: dict[str, Any]) -> str:
 
 
 def entry_value(detail: dict[str, Any]) -> str:
-    """The entry's signature or encrypted data."""
+    """The entry's signature or encrypted data; "" if it has none."""
     kind = detail.get("type")
     return _text(detail, "signature") if kind == "reasoning.text" else _text(detail, "data") if kind == "reasoning.encrypted" else ""

@@ -1,9 +1,9 @@
-"""An error that an upstream answers with, and the same object inside a stream.
+"""Decode an upstream's error answer, or the same object inside a stream.
 
 The OpenAI shapes' form is {"error": {"message", "type", "param", "code"}}, the messages shape's {"type": "error", "error": {"type",
 "message"}}. Compatible servers send an error that is a string, one without the `error` key, a number as code, FastAPI's `detail`,
-a list, a page of HTML: all are read as far as they go, so there is one reader for all shapes.
-Source: OpenAI, "Error codes"; Anthropic, "Errors"; what each provider sends is named where it is read.
+a list, an HTML page. One reader accepts all of these forms for all shapes.
+Source: OpenAI, "Error codes"; Anthropic, "Errors"; provider-specific forms are named where they are read.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from .. import jsontext
 from ..errors import Answered
 
-_LONGEST_PAGE = 500  # characters of a body that is no JSON
-_LONGEST_SCAN = 20_000  # characters that are searched for words
+_LONGEST_PAGE = 500  # characters of a body that is not JSON
+_LONGEST_SCAN = 20_000  # characters searched for keywords
 
 _STATUSES = {
     401: "auth",
@@ -36,7 +36,7 @@ _STATUSES = {
     524: "timeout",
     529: "overloaded",
 }
-# words in `code` or `type` that say more than a status does
+# values of `code` or `type` that are more specific than a status
 _TELLING = {
     "context_length_exceeded": "context_too_long",
     "exceed_context_size_error": "context_too_long",  # llama.cpp
@@ -50,7 +50,7 @@ _TELLING = {
     "billing_hard_limit_reached": "billing",
     "billing_error": "billing",
 }
-# words that say it where no status does
+# keywords in the message, used if no status decides
 _WORDS = {
     "invalid_request_error": "bad_request",
     "BadRequestError": "bad_request",
@@ -81,7 +81,7 @@ _WORDS = {
     "DEADLINE_EXCEEDED": "timeout",
     "upstream_error": "bad_gateway",
 }
-# forms of a word that nobody knows and that blames the request: else callers would ask the same again
+# unknown values that blame the request: otherwise callers would repeat it
 _BLAMING = (
     (re.compile(r".+_(?:policy|policy_violation|blocked)|(?:moderation|safety|policy)_.+"), "content_policy"),
     (re.compile(r"(?:invalid|unsupported|missing|malformed|unknown|empty|duplicate|image|failed_to_[a-z]+)_.+"), "bad_request"),
@@ -92,15 +92,15 @@ _TOO_LONG = re.compile(
     r"|exceeds? (?:the )?(?:model's )?(?:maximum )?context|input is too long|too many (?:input )?tokens",
     re.IGNORECASE,
 )
-# kinds whose code is the kind's own, whatever word the provider has for it
+# kinds with a fixed code, whatever the provider's
 _OWN_CODE = frozenset({"context_too_long", "billing", "rate_limit", "overloaded", "timeout", "bad_gateway"})
 _CODE = re.compile(r"(?=[^0-9])[A-Za-z0-9_.:-]{1,64}")
-# each alternative also ends with the text: what is not closed must not be tried again at every further bracket
+# each alternative also ends at the end of the text, so that an unclosed one is not retried at every later bracket
 _NOT_TEXT = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*(?:>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 def decode_error(status: int, body: bytes, content_type: str = "") -> Answered:
-    """An error answer. status: of HTTP. body: as it came, of whatever form. content_type: the header, "" when there was none."""
+    """Decode an error answer of any form. status: of HTTP. body: raw bytes. content_type: the header's value, "" if absent."""
     try:
         value = jsontext.loads(body)
     except ValueError:
@@ -113,10 +113,10 @@ def decode_error(status: int, body: bytes, content_type: str = "") -> Answered:
 
 
 def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
-    """The error in a JSON object. status: of HTTP; None inside a stream, where the object itself says what it is."""
+    """Decode the error in a JSON object. status: of HTTP; None inside a stream, where the object tells its kind."""
     error = value.get("error")
     if isinstance(error, dict):
-        inner = error.get("error")  # a gateway's wrapping around a provider's own
+        inner = error.get("error")  # a gateway's wrapper around the provider's error
         return _answered(inner if isinstance(inner, dict) else error, _behind(error, _message(error) or _message(value)), status)
     details = value.get("details")
     if isinstance(error, str) and isinstance(details, dict) and isinstance(details.get("error"), dict):  # Pollinations
@@ -125,7 +125,7 @@ def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
 
 
 def is_error(value: dict[str, Any]) -> bool:
-    """Whether a frame or a body is an error and not an answer."""
+    """Whether a frame or body is an error rather than an answer."""
     error = value.get("error")
     return (bool(error) and isinstance(error, dict | str)) or value.get("object") == "error"
 
@@ -151,7 +151,7 @@ def _answered(error: dict[str, Any], message: str, status: int | None) -> Answer
 
 
 def _status_of(error: dict[str, Any]) -> int | None:
-    """The status that an error object names itself: in `code` (OpenRouter, llama.cpp), `status_code` (Groq), `status` (Azure)."""
+    """The HTTP status in an error object: `code` (OpenRouter, llama.cpp), `status_code` (Groq) or `status` (Azure)."""
     for key in ("status_code", "status", "code"):
         status = error.get(key)
         if isinstance(status, str) and status.isascii() and status.isdecimal() and len(status) == 3:
@@ -162,7 +162,7 @@ def _status_of(error: dict[str, Any]) -> int | None:
 
 
 def _kind(error: dict[str, Any], message: str, status: int | None) -> str:
-    """The key of errors.KINDS: by the words that say most, then by status, then by the other words."""
+    """The key of errors.KINDS: by the specific codes first, then by status, then by keywords in the message."""
     words = [word for key in ("code", "type", "status") if isinstance(word := error.get(key), str)]
     telling = next((_TELLING[word] for word in words if word in _TELLING), None)
     if telling is not None:
@@ -183,13 +183,13 @@ def _is_about_model(message: str, param: Any) -> bool:
 
 
 def _message(value: dict[str, Any]) -> str:
-    """The words of an error object of any known form; "" when it has none."""
+    """The message of an error object of any known form; "" if it has none."""
     for key in ("message", "detail", "error", "errors", "msg", "title"):  # Cloudflare: errors
         found = value.get(key)
         if isinstance(found, list):
             found = "; ".join(filter(None, map(_detail, found[:8])))
         elif isinstance(found, dict):
-            inner = found.get("detail")  # Mistral puts FastAPI's list one level deeper
+            inner = found.get("detail")  # Mistral nests FastAPI's list one level deeper
             found = "; ".join(filter(None, map(_detail, inner[:8]))) if isinstance(inner, list) else _detail(found)
         if isinstance(found, str) and found:
             return found
@@ -197,7 +197,7 @@ def _message(value: dict[str, Any]) -> str:
 
 
 def _behind(error: dict[str, Any], message: str) -> str:
-    """The words of a router's error, and those of the provider behind it (OpenRouter: metadata.raw), which alone say what it is about."""
+    """A router's message with the provider's own appended (OpenRouter: metadata.raw), which is the specific one."""
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     if not isinstance(raw, str) or not raw:
@@ -211,7 +211,7 @@ def _behind(error: dict[str, Any], message: str) -> str:
 
 
 def _detail(value: Any) -> str:
-    """One of FastAPI's details: {"loc": ["body", "messages", 0], "msg": …}; or whatever has words."""
+    """The text of one of FastAPI's details, {"loc": ["body", "messages", 0], "msg": …}, or of any other error value."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
@@ -222,7 +222,7 @@ def _detail(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """The first words of a page, without its markup."""
+    """The beginning of a page's text, without markup."""
     if "<" in text:
         text = html.unescape(_NOT_TEXT.sub(" ", text[:_LONGEST_SCAN]))
     return " ".join(text[:_LONGEST_SCAN].split())[:_LONGEST_PAGE]

@@ -1,4 +1,4 @@
-"""The chat shape's words that its reader and its writer share."""
+"""Constants of the chat shape used by both its decoder and its encoder."""
 
 from __future__ import annotations
 

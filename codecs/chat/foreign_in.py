@@ -1,7 +1,7 @@
-"""Chat requests that are written in the Responses API's form, as Cursor sends them: rewritten as this API has them, before all else.
+"""Rewrite chat requests in the Responses API's form, as Cursor sends them, before any other processing.
 
-Tools may be flat (`{"type": "function", "name": …}`), and the whole body may hold `input` instead of `messages`. What is rewritten is
-this and nothing else; what has no place in a chat body is named, for the report. Upstreams of this API would refuse such a body.
+Tools may be flat (`{"type": "function", "name": …}`), and the body may contain `input` instead of `messages`. Only these are
+rewritten; members that a chat body cannot contain are returned for the report. A chat upstream would refuse the original body.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _ELSEWHERE = ("include", "truncation", "background", "prompt", "conversation", "
 
 
 def own_form(body: _Value) -> tuple[_Value, list[Path]] | None:
-    """The body as this API has it, and the paths of what has no place there; None where it is written so already.
+    """Return the body in this API's form and the paths of dropped members, or None if it already has this form.
 
-    Raises errors.ClientFault leaves.
+    Raises subclasses of errors.ClientFault.
     """
     lost: list[Path] = []
     if "input" in body and "messages" not in body:
@@ -46,7 +46,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _is_flat(tool: Any) -> bool:
-    """Whether a tool, or a choice of one, is written without the object that holds its name."""
+    """Whether a tool, or a tool choice, lacks the inner object that contains its name."""
     kind = tool.get("type") if isinstance(tool, dict) else None
     return kind in _FLAT and kind not in tool and isinstance(tool.get("name"), str)
 

@@ -1,4 +1,4 @@
-"""What refusals of chat upstreams mean (see `codecs/lessons.py`). Sources: reports of users of many hosts, in the words of each."""
+"""What refusals by chat upstreams mean (see `codecs/lessons.py`). Sources: users' reports quoting the hosts' messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _THOUGHTS = ("reasoning_details", "reasoning_content", "reasoning", "extra_conte
 
 
 def _no_developer(body: Body) -> tuple[Body, Path | None]:
-    """A developer's messages under the name that all know."""
+    """Rename the role developer to system, which all upstreams support."""
     messages: list[Any] = []
     first: Path | None = None
     for number, message in enumerate(body.get("messages") or ()):
@@ -24,7 +24,7 @@ def _no_developer(body: Body) -> tuple[Body, Path | None]:
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
-    """A history without the model's earlier reasoning; a signature of Google's gives way to the word for calls that have none."""
+    """Remove earlier reasoning from the history; a Google signature is replaced by the placeholder for calls without one."""
     messages: list[Any] = []
     first: Path | None = None
     for number, message in enumerate(body.get("messages") or ()):
@@ -36,7 +36,7 @@ def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
 
 
 def _bare(message: Any) -> Any:
-    """The message without what its model had thought; the same object where it holds nothing of the kind."""
+    """The message without reasoning; the same object if it has none."""
     if not isinstance(message, dict) or message.get("role") != "assistant":
         return message
     bare = {name: value for name, value in message.items() if name not in _THOUGHTS}

@@ -1,17 +1,17 @@
-"""What stands around the text of an ordinary delta: the next one that differs in nothing but its text need not be looked through."""
+"""The bytes before and after a plain delta's text; a delta with the same surroundings needs no JSON parsing."""
 
 from __future__ import annotations
 
 _CONTENT = b'"content":"'
 
 Around = tuple[int, bytes, bytes]
-"""The length of what stands before the text, that itself, and what stands behind it (its quote is the first after the text)."""
+"""The length of the bytes before the text, these bytes, and the bytes after it, starting with the closing quote."""
 
-NOTHING: Around = (0, b"", b"")  # like no frame at all
+NOTHING: Around = (0, b"", b"")  # matches no frame
 
 
 def around(data: bytes) -> Around:
-    """NOTHING where the text is not in the usual place, or where it holds a quote."""
+    """The surroundings of a plain delta's text; NOTHING if the text is not where expected or contains a quote."""
     place = data.find(_CONTENT) + len(_CONTENT)
     if place < len(_CONTENT) or data.find(_CONTENT, place) >= 0:
         return NOTHING

@@ -1,4 +1,4 @@
-"""Looks on while a chat upstream's answer is carried to a chat client as it is: usage, the ending, an error."""
+"""Observe a chat upstream's answer that is passed unchanged to a chat client: usage, ending, error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .likeness import NOTHING, around
 
 
 class Observer:
-    """Watches an answer that goes to a client of the same shape as it is.
+    """Observes an answer that is passed unchanged to a client of the same shape.
 
-    content: something of the answer itself was seen. proof: the answer is complete. error: the provider's own, in mid-stream.
-    stop: the neutral reason, as soon as there is one. bare: how many chunks had no choices.
+    content: whether content was seen. proof: whether the answer is complete. error: the provider's error inside the stream.
+    stop: the neutral reason, once known. bare: the number of chunks without choices.
     """
 
     __slots__ = (
@@ -41,7 +41,7 @@ class Observer:
 
     def __init__(self, reply: Reply) -> None:
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
-        self._event = NOTHING  # the same of its whole event
+        self._event = NOTHING  # the same for its entire event
         self._quotes = 0  # in it
         self.bare = 0
         self.content = False
@@ -60,16 +60,16 @@ class Observer:
 
     @property
     def stop(self) -> str | None:
-        """The neutral reason; None as long as there is none."""
+        """The neutral reason; None before it is known."""
         ended = self.proof or self._finish is not None
         return reason_of(self._finish, self._called, self._sequence) or UNKNOWN if ended else None
 
     def completed(self, clean: bool) -> bool:
-        """Whether the answer is complete now that the transport ended; clean: as HTTP has it."""
+        """Whether the answer was complete when the transport ended. clean: the HTTP body was complete."""
         return self.proof or (clean and self._finish is not None)
 
     def feed(self, frame: Frame) -> None:
-        """Never raises. An ordinary delta costs a few searches once content was seen, and one like that before it fewer."""
+        """Observe one frame. Never raises. Once content was seen, a plain delta costs a few substring searches and no parsing."""
         name, data = frame
         if data[data.find(b'"', self._length) :] == self._tail and data.startswith(self._head) and not name:
             return
@@ -98,19 +98,19 @@ class Observer:
             self._see(name, chunk, "delta")
 
     def repeats(self, chunk: bytes) -> int:
-        """How many deltas like the last one a read between two events holds; 0 when there is anything besides. They need not be fed."""
+        """The number of deltas like the last one that `chunk` consists of; 0 if it contains anything else. They need not be fed."""
         length, head, tail = self._event
         if not chunk.startswith(head) or b"\r" in chunk:
             return 0
         if chunk[chunk.find(b'"', length) :] == tail:
             return int(chunk.count(b"\n") == 2)
-        # of several each begins and ends alike, and when there are no more quotes and line ends than that takes, texts have none
+        # each starts and ends alike, and there are only as many quotes and line ends as that requires: the texts have none
         count = chunk.count(tail + head) + 1
         alike = chunk.endswith(tail) and chunk.count(b"\n") == 2 * count and chunk.count(b'"') == count * self._quotes
         return count if alike else 0
 
     def observe_whole(self, body: dict[str, Any]) -> None:
-        """A complete answer instead of frames."""
+        """Observe a complete answer."""
         self._see(b"", body, "message")
         self.proof = self.error is None
 

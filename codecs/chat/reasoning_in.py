@@ -1,8 +1,8 @@
-"""The reasoning that a chat client sends back with a message, and the order in which the model gave its parts.
+"""Decode the reasoning that a chat client sends back with a message, and restore the order of the model's parts.
 
-`reasoning_details` are what a provider can take back: the entries that `stream_out` wrote, or a gateway of the same habit
-(OpenRouter's documentation, "Preserving reasoning"). LiteLLM's clients have `thinking_blocks`. `reasoning_content` and its like are
-text without a seal: beside sealed reasoning they say nothing new, alone nobody knows whose they are.
+`reasoning_details` can be returned to a provider: the entries were written by `stream_out` or by another gateway with the same form
+(OpenRouter's documentation, "Preserving reasoning"). LiteLLM's clients send `thinking_blocks`. `reasoning_content` and similar members
+are text without a seal: redundant next to sealed reasoning, and of unknown origin otherwise.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ ANTHROPIC, OPENAI = "anthropic-claude-v1", "openai-responses-v1"
 
 _TOKEN = re.compile(r"([rtu])(\d{1,9})")
 
-# a part, and how many entries of the details it is made of
+# a part, and the number of entries of `reasoning_details` it consists of
 Thought = tuple[ReasoningPart, int]
 
 
 def decode_reasoning(fields: Fields) -> tuple[list[Thought], str]:
-    """A message's reasoning in its order, and the layout that came with it ("" when none did)."""
+    """The reasoning of a message in order, and its layout ("" if it has none)."""
     path = fields.path
     details, blocks = fields.take("reasoning_details"), fields.take("thinking_blocks")
     texts = {key: fields.take(key) for key in quirks.REASONING_FIELDS}
@@ -45,7 +45,7 @@ def decode_reasoning(fields: Fields) -> tuple[list[Thought], str]:
 
 
 def _say_whose(thoughts: list[Thought], domain: str) -> None:
-    """These entries are what the gateway gave out for an upstream of this domain: even text without a seal is its own."""
+    """Mark the entries as originating from an upstream of this domain, including text without a seal."""
     for part, _ in thoughts:
         part.domain = domain
         if part.form == "foreign" and part.text:
@@ -57,7 +57,7 @@ def _usable(thoughts: list[Thought]) -> bool:
 
 
 def _details(details: list[Any], path: Path) -> list[Thought]:
-    """One part for each thinking block, one for each reasoning item."""
+    """One part per thinking block and per reasoning item."""
     thoughts: list[Thought] = []
     for entry in details:
         part = _detail(entry if isinstance(entry, dict) else {}, path)
@@ -110,7 +110,7 @@ def _blocks(blocks: list[Any], path: Path) -> list[Thought]:
 
 
 def in_order(layout: str, thoughts: list[Thought], texts: list[Part], calls: list[Part]) -> list[Part]:
-    """The message's parts as the model gave them: by the layout where it fits the message, else reasoning, text, calls."""
+    """The message's parts in the model's order: by the layout if it matches the message, else reasoning, text, calls."""
     reasoning = [part for part, _ in thoughts]
     if layout and layout != "d" and len(texts) == 1 and isinstance(texts[0], TextPart):
         ordered = _laid_out(layout, thoughts, texts[0], calls)
@@ -122,8 +122,8 @@ def in_order(layout: str, thoughts: list[Thought], texts: list[Part], calls: lis
 
 
 def _laid_out(layout: str, thoughts: list[Thought], said: TextPart | None, calls: list[Part]) -> list[Part] | None:
-    """None when the layout does not fit. Pieces of text stand apart by a blank line when something came between them."""
-    entry_of: dict[int, Part | None] = {}  # entry of the details -> the part that begins with it
+    """As `in_order`; None if the layout does not match. Texts with another part between them are separated by a blank line."""
+    entry_of: dict[int, Part | None] = {}  # index of an entry of the details -> the part that starts with it
     for part, entries in thoughts:
         for k in range(entries):
             entry_of[len(entry_of)] = None if k else part

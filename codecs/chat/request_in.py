@@ -1,8 +1,8 @@
-"""A chat client's request in the hub's words.
+"""Decode a chat client's request into the hub's form.
 
-Source: OpenAI API reference, "Create chat completion"; what clients of other providers add is read where it has a meaning. Null and
-the documented defaults are absence. A field that only this shape knows is reported as dropped at once: a request that needs no
-translation never comes here.
+Source: OpenAI API reference, "Create chat completion"; additions of other providers' clients are read if they have a meaning here.
+Null and the documented defaults are treated as absent. A field that only this shape has is reported as dropped immediately, because
+a request that needs no translation is not decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .tools_in import decode_choice, decode_tools
 
 
 def decode_request(body: dict[str, Any]) -> Request:
-    """The request in hub form. Raises errors.ClientFault and its leaves, with `param` the field's concrete path."""
+    """Return the request in hub form. Raises errors.ClientFault and subclasses, with `param` set to the field's path."""
     fields = Fields(body, ())
     request = Request(NAME, fields.text("model") or "", body, habits=HABITS)
     request.stream = fields.flag("stream") or False
@@ -48,7 +48,7 @@ def _stream_options(request: Request, fields: Fields) -> None:
 
 
 def _one_text(fields: Fields) -> None:
-    """Several answers, and answers that are not text, are said by no other shape."""
+    """Refuse several answers and answers other than text, which no other shape supports."""
     count = fields.integer("n")
     if count is not None and count < 1:
         raise invalid(("n",), "must be at least 1")
@@ -119,7 +119,7 @@ def _thinking(request: Request, fields: Fields) -> None:
     if effort is not None:
         _ask(request, "off" if effort == "none" else "effort", "reasoning_effort", effort=effort)
         return
-    asked = fields.inner("reasoning")  # as OpenRouter's clients ask
+    asked = fields.inner("reasoning")  # OpenRouter's form
     if asked is None:
         _thinking_of_others(request, fields)
         return
@@ -136,7 +136,7 @@ def _thinking(request: Request, fields: Fields) -> None:
 
 
 def _thinking_of_others(request: Request, fields: Fields) -> None:
-    """As clients ask that know the messages API (`thinking`), or Alibaba's."""
+    """Read the `thinking` of the messages API and Alibaba's members."""
     switch = fields.flag("enable_thinking")
     asked = fields.inner("thinking")
     if asked is None:
@@ -197,7 +197,7 @@ def _account(request: Request, fields: Fields) -> None:
 
 
 def _unchanged(request: Request, fields: Fields) -> None:
-    """What is an object of its own, and understood where it arrives."""
+    """Read the objects that are passed to the upstream unchanged."""
     for name in ("moderation", "prediction"):
         request.set(name, fields.take(name) or None)
     search = fields.inner("web_search_options")
@@ -211,7 +211,7 @@ def _search(request: Request, fields: Fields) -> dict[str, Any]:
     if size is not None:
         options["search_context_size"] = size
     if location is not None:
-        place = location.inner("approximate") or location  # some callers leave the one level out
+        place = location.inner("approximate") or location  # some callers omit this level
         options["user_location"] = user_location(place)
         if place is not location:
             location.ignore("type")

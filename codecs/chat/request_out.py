@@ -1,7 +1,7 @@
-"""A hub request as the body for a chat upstream.
+"""Encode a hub request as the body for a chat upstream.
 
-What the upstream and its model take is asked of the capabilities, never guessed. Source: OpenAI API reference, "Create chat
-completion"; what other hosts take of it is in the configuration's tables.
+The capabilities say what the upstream and its model support; nothing is guessed. Source: OpenAI API reference, "Create chat
+completion"; the configuration's tables contain what other hosts support of it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
 _MOST_STOPS = 4
-_CACHE_LIVES = ("30m",)  # that the API takes for a whole prompt; its parts take more
+_CACHE_LIVES = ("30m",)  # accepted for the entire prompt; parts accept more values
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
-    """The upstream's body. Takes the request's settings, and reports what it does not carry in its ledger.
+    """Return the upstream's body. Consumes the request's settings; what is not carried is reported in its ledger.
 
-    Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
+    Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
     """
     names = ToolMap(native_custom=capabilities.c_custom_tools, letter_first=capabilities.c_letter_names)
     body: dict[str, Any] = {"model": model}
@@ -34,7 +34,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     if limit is not None:
         body[capabilities.c_max_tokens_field] = limit
     tools: dict[str, Any] = {}
-    ToolsWriter(request, capabilities, names).write(tools)  # first: history is told by the names that tools have
+    ToolsWriter(request, capabilities, names).write(tools)  # first, because the history uses the names given to tools here
     body["messages"] = write_turns(request, capabilities, ContentWriter(request, capabilities, names))
     body |= tools
     _Settings(request, capabilities, body).write()
@@ -48,7 +48,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
 
 class _Settings:
-    """Writes the settings of one request into its body."""
+    """Encodes the settings of one request into its body."""
 
     def __init__(self, request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
         self._request = request
@@ -125,7 +125,7 @@ class _Settings:
             self._carry("verbosity", "prompt_cache_key", "prompt_cache_retention")
 
     def _cache(self) -> None:
-        """Breakpoints for the whole prompt; other hosts cache unasked, or not at all."""
+        """Write the cache settings of the entire prompt; other hosts cache automatically or not at all."""
         top = self._request.take("cache")
         if not self._capabilities.openai_host:
             return

@@ -1,6 +1,6 @@
-"""What a chat upstream refuses beside something else, or everywhere; how the rules are applied is in codecs/rules.py.
+"""Rules for what a chat upstream refuses, alone or in combination; codecs/rules.py applies them.
 
-The order of RULES matters only where one row says so. Which upstream a rule holds for is in conf/providers.yaml and conf/models.yaml.
+The order of RULES matters only where a row says so. conf/providers.yaml and conf/models.yaml say which upstreams a rule applies to.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ..rules import Draft, Rule, leave_out
 
 Message = dict[str, Any]
 
-# what switches reasoning off, by flag c.thinking_switch
+# the members that switch reasoning off, by value of the flag c.thinking_switch
 SWITCHES: dict[str, dict[str, Any]] = {"thinking": {"thinking": {"type": "disabled"}}, "enable_thinking": {"enable_thinking": False}}
-FILLER = " "  # reasoning that a provider asks back and nobody has any more: an empty text is refused by some
+FILLER = " "  # replaces reasoning that a provider requires and that is lost; some refuse an empty text
 NO_OUTPUT = "(no output)"
-# Google's documentation, "Thought signatures": for calls that no Gemini model has made
+# the signature of calls that no Gemini model made; source: Google's documentation, "Thought signatures"
 NO_SIGNATURE = "skip_thought_signature_validator"
 
 
@@ -40,7 +40,7 @@ class ChatDraft(Draft):
 
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
-    """Whether the model reasons over a body, as far as its settings say."""
+    """Whether the model reasons when it is sent this body, as far as the settings in it tell."""
     when, effort = capabilities.c_reasons, body.get("reasoning_effort")
     switched_off = body.get("thinking") == {"type": "disabled"} or body.get("enable_thinking") is False
     if when in ("never", "always"):
@@ -51,7 +51,7 @@ def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
 
 
 def refuses(body: dict[str, Any], capabilities: Capabilities, own: bool) -> bool:
-    """Whether what a caller's body asks is refused in this API: tools beside reasoning, where the model takes them elsewhere."""
+    """Whether this API refuses the body: tools with reasoning, for a model that accepts both over another API."""
     if capabilities.c_tools_beside_reasoning or not (body.get("tools") or body.get("functions")):
         return False
     return not own or reasons(body, capabilities)
@@ -66,7 +66,7 @@ def refuse_tools(draft: ChatDraft) -> None:
 
 
 def complete_schemas(draft: ChatDraft) -> None:
-    """An object without `properties` and an array without `items` mean the same with empty ones, which nobody refuses."""
+    """Add empty `properties` to objects and `items` to arrays: some refuse a schema without, and the meaning is the same."""
     for function in draft.functions:
         function["parameters"] = subsets.completed(function.get("parameters") or {"type": "object", "properties": {}})
 
@@ -85,7 +85,7 @@ def _tool_path(request: Request, number: int) -> tuple[str | int, ...]:
 
 
 def unify_strict(draft: ChatDraft) -> None:
-    """Where strictness must be the same for all tools, none is strict unless all are."""
+    """If all tools must have the same strictness, none is strict unless all are."""
     functions = draft.functions
     if len({bool(function.get("strict")) for function in functions}) > 1:
         for function in functions:
@@ -94,10 +94,10 @@ def unify_strict(draft: ChatDraft) -> None:
 
 
 def choose_tool(draft: ChatDraft) -> None:
-    """A forced tool where the upstream takes no name, or cannot be forced at all.
+    """Adapt a forced tool if the upstream accepts no tool name, or no forced call at all.
 
-    One tool that must be called is the same as the only tool that is offered. Where nothing can be forced while the model reasons,
-    reasoning that nobody asked for is switched off; else the choice is the model's.
+    Forcing a named tool is equivalent to offering only this tool and requiring a call. If nothing can be forced while the model reasons,
+    reasoning that the caller did not request is switched off; otherwise the choice is left to the model.
     """
     takes = draft.capabilities.c_tool_choice
     if draft.reasons and draft.capabilities.c_tool_choice_reasoning != "any":
@@ -115,7 +115,7 @@ def choose_tool(draft: ChatDraft) -> None:
 
 
 def call_without_reasoning(draft: ChatDraft) -> None:
-    """Where tools are refused while the model reasons and no other API was there to be asked: tools count for more than reasoning."""
+    """Switch reasoning off if the model refuses tools while it reasons and no other API is available: tools take precedence."""
     if "tools" not in draft.body or not draft.reasons:
         return
     if "none" not in draft.capabilities.c_effort_values:
@@ -130,7 +130,7 @@ def _same_tool(tool: dict[str, Any], chosen: dict[str, Any]) -> bool:
 
 
 def _switch_off(draft: ChatDraft) -> bool:
-    """Switch the model's reasoning off, unless the caller asked for it; whether it is off now."""
+    """Switch reasoning off unless the caller requested it. Returns whether it is off."""
     switch = draft.capabilities.c_thinking_switch
     if switch == "none" or "thinking" in draft.request.taken:
         return False
@@ -153,7 +153,7 @@ def leave_out_sampling(draft: ChatDraft) -> None:
         return
     for member in ("temperature", "top_p"):
         if draft.body.get(member) == 1:
-            del draft.body[member]  # the default, and so nothing is lost
+            del draft.body[member]  # the default value: nothing is lost
     for member in ("temperature", "top_p", "presence_penalty", "frequency_penalty"):
         draft.drop(member)
     if draft.reasons:
@@ -162,7 +162,7 @@ def leave_out_sampling(draft: ChatDraft) -> None:
 
 
 def name_any_object(draft: ChatDraft) -> None:
-    """`json_object` where only schemas are known: any object."""
+    """Replace `json_object` by the schema of any object if the upstream supports only schemas."""
     if draft.body.get("response_format") == {"type": "json_object"}:
         any_object = {"name": "output", "schema": {"type": "object", "properties": {}}}
         draft.body["response_format"] = {"type": "json_schema", "json_schema": any_object}
@@ -177,7 +177,7 @@ def leave_out_output_beside_tools(draft: ChatDraft) -> None:
 
 
 def fill_content(draft: ChatDraft) -> None:
-    """`null` beside calls is OpenAI's own; others take only a text there."""
+    """Replace null content, as OpenAI has it next to tool calls and others refuse, by an empty text."""
     for message in draft.messages:
         if message.get("content") is None:
             message["content"] = ""
@@ -197,9 +197,9 @@ def leave_out_empty_messages(draft: ChatDraft) -> None:
 
 
 def move_user_before_results_end(draft: ChatDraft) -> None:
-    """Where a user may not speak right after a tool: the words stand at the end of the result.
+    """Move a user's text after a tool's message to the end of the result, for upstreams that refuse this order.
 
-    What is no text follows an assistant's message, which holds nothing but a point: some word must stand there.
+    Content other than text follows an inserted assistant message, which contains only "." because it may not be empty.
     """
     written: list[Message] = []
     for message in draft.messages:
@@ -216,7 +216,7 @@ def move_user_before_results_end(draft: ChatDraft) -> None:
 
 
 def _texts(message: Message) -> list[str] | None:
-    """The message's texts; None when it holds something else."""
+    """The texts of a message; None if it has other content."""
     content = message["content"]
     if isinstance(content, str):
         return [content]
@@ -230,7 +230,7 @@ def _joined(content: Any, texts: list[str]) -> Any:
 
 
 def alternate_roles(draft: ChatDraft) -> None:
-    """Neighbours of one role are one message."""
+    """Merge adjacent messages of the same role."""
     written: list[Message] = []
     for message in draft.messages:
         before = written[-1] if written else None
@@ -244,7 +244,7 @@ def alternate_roles(draft: ChatDraft) -> None:
 
 
 def shorten_call_ids(draft: ChatDraft) -> None:
-    """Ids of nine letters and digits, as Mistral asks; the same id becomes the same every time."""
+    """Map call ids to nine letters and digits, as Mistral requires. The mapping is deterministic."""
     for message in draft.messages:
         for call in message.get("tool_calls", ()):
             call["id"] = _nine(call["id"])
@@ -257,7 +257,7 @@ def _nine(id: str) -> str:
 
 
 def give_reasoning_back(draft: ChatDraft) -> None:
-    """A provider that wants the reasoning of every assistant's message gets a filler where there is none."""
+    """Add FILLER to assistant messages without reasoning, for providers that require it in each of them."""
     for message in draft.messages:
         wanted = draft.capabilities.c_reasoning_required or (draft.capabilities.c_reasoning_required_with_tools and "tool_calls" in message)
         if message["role"] == "assistant" and wanted and not message.get("reasoning_content"):
@@ -265,7 +265,7 @@ def give_reasoning_back(draft: ChatDraft) -> None:
 
 
 def stand_in_signatures(draft: ChatDraft) -> None:
-    """Calls that another model made, or whose signature is lost, have Google's own word for that, in every turn: prompts stay the same."""
+    """Give calls without a Gemini signature Google's placeholder, in every turn, so that prompt prefixes stay the same."""
     for message in draft.messages:
         first = next(iter(message.get("tool_calls", ())), None)
         if first is not None and "extra_content" not in first:
@@ -279,7 +279,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: "complete" in can.schema_subset, complete_schemas),
     Rule(lambda can: bool(can.schema_subset), restrict_schemas),
     Rule(lambda can: not can.c_mixed_strict, unify_strict),
-    # before what depends on whether the model reasons: it may switch that off
+    # first, because it may switch reasoning off, which later rules depend on
     Rule(lambda can: can.c_tool_choice != "any" or can.c_tool_choice_reasoning != "any", choose_tool),
     Rule(lambda can: can.openai_host and not can.c_tools_beside_reasoning, call_without_reasoning),
     Rule(lambda can: can.c_sampling != "full", leave_out_sampling),

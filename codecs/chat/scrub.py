@@ -1,4 +1,4 @@
-"""What is the gateway's own in a chat request (see `codecs/scrub.py`)."""
+"""Remove the gateway's own additions from a chat request (see `codecs/scrub.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..scrub import LAYOUT, list_of
 
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
-    """Changes `body`; its lists are made anew."""
+    """Change `body` in place; lists are replaced by new ones."""
     kept = []
     for i, message in enumerate(list_of(body, "messages")):
         if _has_layout(message):

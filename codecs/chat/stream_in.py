@@ -1,12 +1,14 @@
-"""A chat upstream's answer as hub events: streamed, or whole.
+"""Decode a chat upstream's answer, streamed or complete, into hub events.
 
-Chat completions have no explicit parts: a delta's keys say what goes on, and several may stand in one chunk. So the decoder
-keeps one open text or reasoning part (`_open`), and a slot for every tool call; a slot becomes a part when its name is known, and
-the part ends when something else begins and its arguments are whole: callers run a call when its part ends.
-The end is not the finish_reason: usage, and with some providers more deltas, come after it. The end is [DONE], or the end of
-the stream after a finish_reason.
+Chat completions have no explicit parts: the keys of a delta identify the part, and one chunk may contain several. The decoder keeps
+at most one open text or reasoning part (`_open`) and one slot per tool call. A slot becomes a part when its name is known. The part
+ends when other content starts and its arguments are complete, because callers run a tool call as soon as its part ends.
+The finish_reason does not end the answer: usage and, with some providers, further deltas follow it. The answer ends with [DONE], or
+with the end of the stream after a finish_reason.
 
-orjson takes no lone surrogates, so there are halves to join only in a stream of which it refused an event (`_joining`).
+orjson rejects lone surrogates, so surrogate halves are joined only after it has rejected an event of the stream (`_joining`).
+
+Source: OpenAI API reference, "Chat streaming"; deviations of other providers are named where they are handled.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ _MOST_CALLS = 1024
 _MOST_LABELS, _LONGEST_LABEL = 64, 64
 _MOST_SOURCES = 256
 _CALLS = frozenset({"function", "custom", ""})  # types of calls
-# a delta's or message's members that are read, or say nothing
+# members of a delta or message that are read or carry no content
 _KNOWN = frozenset(
     {
         "role",
@@ -72,7 +74,7 @@ _KNOWN = frozenset(
 
 @dataclass(slots=True)
 class _Slot:
-    """One tool call as it comes in. part: -1 until it is a part. held: argument text that waits for that."""
+    """One tool call being received. part: its hub part, -1 before it has one. held: argument text received until then."""
 
     index: int | None
     id: str = ""
@@ -82,7 +84,7 @@ class _Slot:
     held: str = ""
     signature: str = ""  # Google's
     json: ArgumentText = field(default_factory=ArgumentText)  # of a function
-    whole: bool = False  # nothing of it comes any more
+    whole: bool = False  # no further pieces are expected
     over: bool = False  # its part is closed
     text: ToolText | None = None
     joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
@@ -90,7 +92,7 @@ class _Slot:
 
 @dataclass(slots=True)
 class _Entry:
-    """One entry of `reasoning_details`, as far as it came."""
+    """One entry of `reasoning_details`, as far as it was received."""
 
     kind: str
     text: list[str] = field(default_factory=list)
@@ -101,7 +103,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Open:
-    """The text or reasoning part that is open. length: characters of text in it."""
+    """The open text or reasoning part. length: its text so far, in code points."""
 
     part: int
     kind: type[Text] | type[Reasoning]
@@ -113,7 +115,7 @@ class _Open:
 
 
 class StreamDecoder:
-    """One answer's frames as hub events. ended: Stop or Fault was returned, what comes after is ignored."""
+    """Decodes the frames of one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
     def __init__(self, reply: Reply) -> None:
         self.ended = False
@@ -122,7 +124,7 @@ class StreamDecoder:
         self._started = False
         self._parts = 0
         self._open: _Open | None = None
-        self._before = 0  # characters of the text parts before the one that is open
+        self._before = 0  # code points in the text parts before the open one
         self._slots: list[_Slot] = []
         self._newest: dict[int | None, _Slot] = {}  # by index
         self._unfinished: list[_Slot] = []  # those whose part is open
@@ -130,15 +132,15 @@ class StreamDecoder:
         self._joining = False
         self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
         self._thought = Telling()
-        self._spoken = False  # reasoning came as a string, so details only repeat it
+        self._spoken = False  # reasoning was sent as a string, so details only repeat it
         self._past: set[tuple[str, int]] = set()  # details entries whose part is over
-        self._late: list[dict[str, Any]] = []  # entries without text that came within a text: they do not cut it in two
-        self._foreign: set[str] = set()  # labels of what was reported as opaque
-        self._said = False  # something of an answer came
-        self._whole = False  # the answer came at once
-        self._lost = False  # something was said that nobody can be told
-        self._cited: set[str] = set()  # addresses
-        self._sources: dict[str, list[Any]] = {}  # that the answer gives for all of its text
+        self._late: list[dict[str, Any]] = []  # entries without text received during a text part, which they must not split
+        self._foreign: set[str] = set()  # labels already reported as unknown
+        self._said = False  # part of an answer was received
+        self._whole = False  # the answer is a complete body, not a stream
+        self._lost = False  # content was received that no hub event can carry
+        self._cited: set[str] = set()  # URLs
+        self._sources: dict[str, list[Any]] = {}  # sources of the text as a whole, by member name
         self._usage: dict[str, Any] | None = None
         self._tier: Any = None
         self._finish: str | None = None
@@ -146,16 +148,16 @@ class StreamDecoder:
 
     @property
     def usage(self) -> Usage | None:
-        """What was counted so far."""
+        """The usage reported so far; None before the first report."""
         return None if self._usage is None else from_chat(self._usage, self._tier)
 
     @property
     def stopping(self) -> bool:
-        """The model has finished, although usage or a [DONE] may still come."""
+        """Whether a finish_reason was received; usage or [DONE] may still follow."""
         return self._finish is not None
 
     def feed(self, frame: Frame) -> list[Event]:
-        """The events of one frame. Never raises: what is wrong with the upstream is a Fault."""
+        """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
         if self.ended:
             return []
         name, data = frame
@@ -170,7 +172,7 @@ class StreamDecoder:
             chunk = orjson.loads(data)
         except ValueError:
             return self._unparsed(frame)
-        # the ordinary delta: one more piece of the text that is open, and nothing else
+        # the common case: a further piece of the open text and nothing else
         if opened is not None and opened.kind is Text and type(chunk) is dict and not self._joining:
             choices = chunk.get("choices")
             if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
@@ -194,7 +196,7 @@ class StreamDecoder:
         return self._chunk(name, chunk)
 
     def finish(self, clean: bool) -> list[Event]:
-        """The transport ended; clean: as HTTP has it. To be called once."""
+        """Return the last events, at the end of the transport. clean: the HTTP body was complete. Must be called once."""
         if self.ended:
             return []
         if clean and self._finish is not None:
@@ -202,16 +204,16 @@ class StreamDecoder:
         return self._fault(errors.Truncated(INTERRUPTED, "" if clean else "broken off"))
 
     def whole(self, body: Any) -> list[Event]:
-        """A complete body, instead of frames."""
+        """Return the events of a complete body. Never raises: an invalid body becomes a Fault."""
         if not isinstance(body, dict):
             return self._garbled("an answer that is not a JSON object")
         if is_error(body):
             return self._fault(error_of(body))
         choice = choice_of(body)
         if choice is None or not (isinstance(choice.get("message", choice.get("delta")), dict) or choice.get("finish_reason")):
-            return self._garbled("an answer without a message")  # Azure leaves the message out where it filtered it
+            return self._garbled("an answer without a message")  # Azure omits the message when its filter blocked it
         self._joining = self._whole = True
-        if isinstance(choice.get("message"), dict):  # Perplexity has an empty delta beside it
+        if isinstance(choice.get("message"), dict):  # Perplexity adds an empty delta
             choice.pop("delta", None)
         events = self._chunk(b"", body)
         return events if self.ended else events + self._end()
@@ -267,7 +269,7 @@ class StreamDecoder:
         return events
 
     def _other_choices(self, chunk: dict[str, Any], first: dict[str, Any], events: list[Event]) -> None:
-        """Choices without another index are one answer (GitHub Copilot has its text in one, its calls in the next)."""
+        """Merge choices of index 0 into one answer: GitHub Copilot sends text in one and tool calls in the next."""
         for choice in dicts_of(chunk["choices"]):
             if choice.get("index"):
                 self._ignore(f"choices[{choice['index']}]"[:_LONGEST_LABEL])
@@ -275,7 +277,7 @@ class StreamDecoder:
                 events += self._chunk(b"", {"choices": [choice]})
 
     def _beside(self, chunk: dict[str, Any]) -> None:
-        """What stands beside the choices: the sources of the text, and what nobody knows."""
+        """Read the members outside of the choices: store the sources of the text, report unknown members."""
         for key, value in chunk.items():
             if key in quirks.SOURCES and isinstance(value, list):
                 self._sources[key] = value
@@ -287,7 +289,7 @@ class StreamDecoder:
         return Start(str_of(chunk, "id"), str_of(chunk, "model"), seconds_of(chunk.get("created")))
 
     def _delta(self, delta: dict[str, Any], choice: dict[str, Any], events: list[Event]) -> None:
-        """What stands in one delta, in the order in which models produce it."""
+        """Append the events of one delta, in the order in which models produce them."""
         self._reasoning(delta, events)
         content = delta.get("content")
         if content:
@@ -343,13 +345,13 @@ class StreamDecoder:
                     self._ignore(f"choices[0].message.content:{str_of(part, 'type')[:_LONGEST_LABEL]}")
 
     def _ignore(self, label: str) -> None:
-        """Nobody knows what this is, so it is not even told apart from the answer: counted, once for all of its pieces."""
+        """Report unknown content once per label. It does not become an event of its own."""
         if label not in self._foreign and len(self._foreign) < _MOST_LABELS:
             self._foreign.add(label)
             self._unsaid.add(label)
 
     def _piece(self, kind: Any, text: str, events: list[Event], logprobs: list[Any] | None = None) -> None:
-        """A piece of text or reasoning, in the part that is open or in a new one."""
+        """Append a piece of text or reasoning to the open part, or to a new one."""
         if not text:
             return
         opened = self._open
@@ -374,7 +376,7 @@ class StreamDecoder:
         return self._parts - 1
 
     def _close(self, events: list[Event]) -> None:
-        """Closes the text or reasoning part that is open, if one is."""
+        """Close the open text or reasoning part, if any."""
         opened = self._open
         if opened is None:
             return
@@ -399,7 +401,7 @@ class StreamDecoder:
             self._close(events)
 
     def _reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
-        """Reasoning as a string, as details, or as both with the same text: then the string is the text."""
+        """Read reasoning: a string, details, or both with the same text, in which case the string is used."""
         string = next((text for key in quirks.REASONING_FIELDS if (text := str_of(delta, key))), "")
         details = list(dicts_of(delta.get("reasoning_details")))
         speaking = [entry for entry in details if entry_text(entry)]
@@ -422,9 +424,9 @@ class StreamDecoder:
         self._spoken = told
 
     def _detail(self, detail: dict[str, Any], text: str, events: list[Event]) -> None:
-        """One entry of reasoning_details. text: what of it is to be shown.
+        """Read one entry of reasoning_details. text: the text of it to show.
 
-        A part holds what one seal covers: the next entry after a signature or encrypted data begins a new part.
+        A part contains what one seal covers: the entry after a signature or encrypted data starts a new part.
         """
         index = detail.get("index")
         key = (str_of(detail, "type"), index if isinstance(index, int) else -1)
@@ -449,7 +451,7 @@ class StreamDecoder:
         self._piece(Reasoning, text, events)
 
     def _is_foreign(self, detail: dict[str, Any]) -> bool:
-        """Whether the entry, or the one that it is a piece of, can only be given back as it came."""
+        """Whether the entry, or the one it continues, can only be returned verbatim."""
         opened = self._open
         goes_on = opened is not None and bool(opened.verbatim) and not detail.get("format")
         return goes_on or not is_shared(detail)
@@ -467,10 +469,10 @@ class StreamDecoder:
         self._piece(Reasoning, text, events)
 
     def _reasoning_for(self, key: tuple[str, int], detail: dict[str, Any], text: str, value: str, events: list[Event]) -> _Open | None:
-        """The reasoning part that an entry belongs to; None when it says nothing or comes too late."""
+        """The reasoning part of an entry; None if the entry is empty or its part is already closed."""
         opened = self._open
         if opened is not None and opened.kind is Reasoning and not opened.verbatim:
-            # a block of its own: redacted, or signed and whole
+            # a separate block: redacted, or signed and complete
             own = key[0] == "reasoning.encrypted" and str_of(detail, "format") == ANTHROPIC
             own = own or (key[0] == "reasoning.text" and bool(value and entry_text(detail)) and bool(opened.entries))
             if key in opened.entries or not (opened.sealed or (own and opened.length)):
@@ -478,7 +480,7 @@ class StreamDecoder:
         if not (text or value):
             return None
         if key[0] == "reasoning.text" and not text and (key in self._past or entry_text(detail)):
-            self._report("choices[0].message.reasoning_details", events)  # a signature after the part that it covers
+            self._report("choices[0].message.reasoning_details", events)  # a signature received after its part was closed
             return None
         return self._begin(Reasoning, events)
 
@@ -503,7 +505,7 @@ class StreamDecoder:
         events.append(citation)
 
     def _cite_sources(self, events: list[Event]) -> None:
-        """Perplexity, xAI and others list their sources beside the choices, and no place in the text."""
+        """Cite the sources that Perplexity, xAI and others list outside of the choices, without a position in the text."""
         opened = self._open
         for key in quirks.SOURCES:
             sources = self._sources.get(key, [])[:_MOST_SOURCES]
@@ -520,7 +522,7 @@ class StreamDecoder:
     # ---- tool calls ----
 
     def _call(self, entry: dict[str, Any], position: int | None, events: list[Event]) -> None:
-        """One entry of `tool_calls`. position: of a whole answer's call, where each entry is a call of its own."""
+        """Read one entry of `tool_calls`. position: in a complete answer, where each entry is a separate call; else None."""
         if self.ended:
             return
         inner = entry.get("function")
@@ -547,7 +549,7 @@ class StreamDecoder:
         if "extra_content" in entry:
             slot.signature = self._signature(entry["extra_content"], slot.part < 0, "choices[0].message.tool_calls.extra_content")
         if slot.over:
-            text = ""  # after a whole object, whatever it is
+            text = ""  # anything after a complete object is discarded
         elif text and not slot.custom:
             json = slot.json
             if json.plain and text[0] != "{":
@@ -562,7 +564,7 @@ class StreamDecoder:
             self._argue(slot, events)
 
     def _signature(self, extra: Any, timely: bool, label: str) -> str:
-        """Google's thought signature; "" where there is none, or where it comes too late for its part."""
+        """Google's thought signature; "" if there is none, or if its part is already closed."""
         google = extra.get("google") if isinstance(extra, dict) else None
         signature = str_of(google, "thought_signature") if isinstance(google, dict) else ""
         if extra and not (signature and timely):
@@ -570,14 +572,14 @@ class StreamDecoder:
         return signature if timely else ""
 
     def _slot(self, index: Any, id: str, name: str) -> _Slot | None:
-        """Where an entry belongs; None when there is no place left for it. name: of an entry that brings arguments too."""
+        """The slot of an entry; None if there are too many. name: the entry's, "" if it has no arguments."""
         if isinstance(index, bool) or not isinstance(index, int):
             slot = self._unnumbered(id, name)
             index = None
         else:
             slot = self._newest.get(index)
             if slot is not None and ((id and slot.id and id != slot.id) or (not id and name and slot.json.complete())):
-                slot = None  # servers that number every call 0
+                slot = None  # some servers number every call 0
         if slot is None and len(self._slots) < _MOST_CALLS:
             self._newest[index] = slot = _Slot(index)
             self._slots.append(slot)
@@ -610,7 +612,7 @@ class StreamDecoder:
             events.append(Arguments(slot.part, text))
 
     def _close_whole_calls(self, events: list[Event]) -> None:
-        """Something else begins: a call whose JSON object is whole has ended. One that is not may go on beside it."""
+        """Close the calls whose JSON object is complete, as other content starts. Others stay open."""
         for slot in list(self._unfinished):
             if slot.whole or (not slot.custom and slot.json.complete()):
                 self._close_call(slot, events)
@@ -653,7 +655,7 @@ class StreamDecoder:
         reason = reason_of(self._finish, self._calls > 0, self._sequence)
         if not reason:
             self._unsaid.add(f"choices[0].finish_reason:{self._finish}")
-        # an answer that waits for a call which nobody was told of is not complete
+        # an answer that ends for a tool call which could not be carried is not complete
         waits = reason == "end" and self._lost and quirks.ending(self._finish or "") == "tool"
         return UNKNOWN if waits or not reason else reason
 
@@ -666,16 +668,16 @@ class StreamDecoder:
 
 
 def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
-    """A whole answer as the events of a stream. Never raises: what is no answer is one Fault."""
+    """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
     return StreamDecoder(reply).whole(body)
 
 
-# keys of a chunk or a choice that the ordinary delta does not have
+# members of a chunk or choice that exclude the common case
 _SPECIAL = frozenset({"error", "x_groq"})
 
 
 def _seals(opened: _Open) -> list[Event]:
-    """What seals a reasoning part, by its details."""
+    """The seals of a reasoning part, read from its details."""
     if opened.verbatim:
         return [Seal(opened.part, "details", opened.verbatim.json())]
     seals: list[Event] = []
@@ -690,5 +692,5 @@ def _seals(opened: _Open) -> list[Event]:
 
 
 def _seal_form(kind: str, format: str) -> str:
-    """The hub's name for an entry's signature or encrypted data."""
+    """The hub's seal form of an entry's signature or encrypted data."""
     return "anthropic" if kind == "reasoning.text" else "redacted" if format == ANTHROPIC else "openai"

@@ -1,15 +1,17 @@
-"""Hub events as a chat client reads them: streamed as chunks, or collected into one completion.
+"""Encode hub events for a chat client, as chunks or as one completion.
 
-A chat answer is one message: text, reasoning, refusal and tool calls stand beside each other. Where the order of the model's
-parts is more than reasoning, text, calls, it travels as `dragoman_layout` on the first of the `reasoning_details`, which the
-client sends back: interleaved thinking must be replayed in its place. `dragoman_domain` beside it says who can read them.
+A chat answer is one message with text, reasoning, refusal and tool calls as separate members, which loses the order of the model's
+parts. If the order is not reasoning, text, calls, it is sent as `dragoman_layout` on the first of the `reasoning_details`, which
+clients send back: interleaved thinking must be replayed in its place. `dragoman_domain` on the same entry names who can read them.
 
-Lists and objects that no accumulator can add up (`reasoning_details`, `annotations`) are sent in one delta, right before the end.
+Lists and objects that accumulators cannot merge (`reasoning_details`, `annotations`) are sent in one delta right before the end.
 
-The hub may have several tool calls open; a chat client gets one after the other, since helpers take a call for complete when the
-next index appears. A call is over when its part stops, or as soon as its JSON object closes while another one waits.
+The hub may have several tool calls open. A chat client receives them one after the other, because SDK helpers treat a call as
+complete when the next index appears. A call ends when its part stops, or when its JSON object closes while another call waits.
 
-`_Message` decides what is said; `StreamEncoder` says it in chunks, `Collector` in one object. Thus both give the same answer.
+`_Message` decides the content; `StreamEncoder` writes it as chunks, `Collector` as one object, so both produce the same answer.
+
+Source: OpenAI API reference, "Chat" and "Chat streaming"; OpenRouter's documentation, "Preserving reasoning".
 """
 
 from __future__ import annotations
@@ -58,9 +60,9 @@ _REASONING_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})
 
 @dataclass(slots=True)
 class _Call:
-    """One tool call on its way to the client.
+    """One tool call being sent to the client.
 
-    waiting: argument text that came before its turn; of free text that travels as a function's `input`, all of it.
+    waiting: argument text received before the call is live; for free text sent as a function's `input`, the entire text.
     """
 
     index: int
@@ -69,16 +71,16 @@ class _Call:
     name: str
     kind: str
     seal: Seal | None = None
-    wrapped: bool = False  # free text, for a client that declared no such tool and reads functions only
-    stopped: bool = False  # its part is over
+    wrapped: bool = False  # free text, for a client that only supports functions
+    stopped: bool = False  # its part has ended
     over: bool = False
     waiting: list[str] = field(default_factory=list)
-    pieces: list[str] = field(default_factory=list)  # written, and not yet seen by the scanner
+    pieces: list[str] = field(default_factory=list)  # written but not yet scanned
     written: bool = False
     scanner: ObjectScanner = field(default_factory=ObjectScanner)
 
     def complete(self) -> bool:
-        """Whether nothing of it can come any more."""
+        """Whether its JSON object is closed, so that no argument text can follow."""
         if not self.stopped and self.kind == "function" and self.pieces:
             self.scanner.feed("".join(self.pieces))
             self.pieces.clear()
@@ -86,7 +88,7 @@ class _Call:
 
 
 class _Message:
-    """What is said, in which order. Subclasses say how it is written."""
+    """The content of the answer and its order. Subclasses write it."""
 
     __slots__ = (
         "_annotations", "_apart", "_begin", "_calls", "_citations", "_details", "_ids", "_layout", "_length", "_live",
@@ -100,17 +102,17 @@ class _Message:
         self._request = reply.request
         self._ids = AnswerIds(IDS)
         self._upstream_id = ""
-        # text: code points said so far, and of the part that is open where it begins and where its layout token does
+        # text: code points written so far, and where the open part and its layout token start
         self._length = 0
         self._text_part = -1
         self._begin = 0
         self._token_begin = 0
-        self._apart = False  # another part came since the last text
-        self._unsaid = False  # a boundary came since the last text that the layout does not show
+        self._apart = False  # another part was received since the last text
+        self._unsaid = False  # since the last text there was a boundary that the layout does not represent
         self._citations: list[Citation] = []
         self._annotations: list[dict[str, Any]] = []
         self._refused = False
-        # reasoning: of the open part, and what all parts leave for the next turn
+        # reasoning: the open part, and what all parts return for the next turn
         self._thoughts: list[str] = []
         self._seals: list[Seal] = []
         self._reasoned = False
@@ -120,10 +122,10 @@ class _Message:
         self._calls: dict[int, _Call] = {}  # by part
         self._queue: list[_Call] = []
         self._live: _Call | None = None
-        self._opened = 0  # calls so far
+        self._opened = 0  # number of calls so far
         self._takes_custom = any(tool.kind == "custom" for tool in self._request.tools)
         self._usage: Usage | None = None
-        # the event that is nothing but the next piece of what is being said
+        # the part whose next plain piece takes the fast path in `feed`
         self._next_text = -1
         self._next_arguments = -1
 
@@ -157,7 +159,7 @@ class _Message:
         self._open("chatcmpl-" + tail(event.id, self._reply.nonce), event.created or self._reply.created, model)
 
     def _nothing(self, event: Event) -> None:
-        """Of no use to this client, or not in this form of the answer."""
+        """Ignore an event that this shape does not represent."""
 
     def _opaque(self, event: Opaque | Search) -> None:
         self._unsaid = True
@@ -177,7 +179,7 @@ class _Message:
             if self._length and (self._apart or self._unsaid):
                 text = "\n\n" + text
                 self._begin = self._length + 2
-                # a separator that the layout does not imply counts as a piece of the text
+                # a separator that the layout does not imply is part of the text
                 self._token_begin = self._begin if self._apart else self._length
             self._apart = self._unsaid = False
         self._length += len(text)
@@ -289,7 +291,7 @@ class _Message:
         call = self._calls[event.part] = _Call(self._opened, event.part, id, event.name, kind, event.seal, wrapped)
         self._opened += 1
         if self._request.legacy_functions and call.index:
-            call.over = self._unsaid = True  # `function_call` holds one
+            call.over = self._unsaid = True  # `function_call` can contain only one
             return
         if self._reply.recall is not None:
             self._reply.recall.called(id, event.seal)
@@ -322,7 +324,7 @@ class _Message:
             self._next_arguments = call.part
 
     def _advance(self) -> None:
-        """Ends the live call as soon as it may end, and begins the next one with what waits for it."""
+        """End the live call when it may end, and start the next one with the text waiting for it."""
         while True:
             call = self._live
             if call is not None:
@@ -378,12 +380,12 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
 
 
 def _extra(seal: Seal) -> dict[str, Any]:
-    """The `extra_content` that gives a text's or a call's seal back, as Google's endpoint has it."""
+    """The `extra_content` that returns the seal of a text or call, in the form of Google's endpoint."""
     return {"google": {"thought_signature": seal.value}}
 
 
 def _details(seal: Seal, text: str) -> list[dict[str, Any]]:
-    """The entries of `reasoning_details` that give a seal back. text: of the part."""
+    """The entries of `reasoning_details` that return a seal. text: the text of the sealed part."""
     if seal.form == "anthropic":
         return [{"type": "reasoning.text", "text": text, "signature": seal.value, "format": _ANTHROPIC}]
     if seal.form == "redacted":
@@ -402,7 +404,7 @@ def _details(seal: Seal, text: str) -> list[dict[str, Any]]:
 
 
 class StreamEncoder(_Message):
-    """One answer as chunks."""
+    """Encodes one answer as chunks."""
 
     __slots__ = (
         "_arguments_head", "_arguments_tail", "_envelope", "_head", "_out", "_tail", "_text_head", "_text_tail", "_usage_key",
@@ -411,7 +413,7 @@ class StreamEncoder(_Message):
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
         self._out: list[Frame] = []
-        self._head = b""  # of every chunk, up to the delta
+        self._head = b""  # of each chunk: the bytes before the delta
         self._envelope: dict[str, Any] = {}
         self._usage_key = b',"usage":null' if self._request.include_usage else b""
         self._tail = b',"logprobs":null,"finish_reason":null}]' + self._usage_key + b"}"
@@ -423,9 +425,9 @@ class StreamEncoder(_Message):
         return bool(self._head)
 
     def feed(self, events: list[Event]) -> list[Frame]:
-        """The chunks for these events."""
+        """Return the chunks for these events. Events after the end are ignored."""
         event: Any
-        if len(events) == 1:  # the next piece of the text, as nearly every read is
+        if len(events) == 1:  # the next piece of the text: the most frequent case
             event = events[0]
             if type(event) is Text and event.part == self._next_text and event.logprobs is None:
                 said: str = event.text
@@ -490,7 +492,7 @@ class StreamEncoder(_Message):
 
 
 class Collector(_Message):
-    """One answer as one object. error: the answer broke off, and the body is not to be given out."""
+    """Collects one answer in one object. error: the answer failed; its body must not be used. None if it did not."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
@@ -506,7 +508,7 @@ class Collector(_Message):
         self._feed(events)
 
     def body(self) -> dict[str, Any]:
-        """The completion; to be called after Stop."""
+        """The completion. Only complete after Stop was fed."""
         return self._answer
 
     def _open(self, id: str, created: int, model: str) -> None:

@@ -1,4 +1,4 @@
-"""A chat client's tools and tool choice in the hub's words, `functions` and `function_call` of old included."""
+"""Decode a chat client's tools and tool choice, including the deprecated `functions` and `function_call`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .content_in import cache_of
 
 
 def decode_tools(request: Request, fields: Fields) -> None:
-    """Raises errors.ClientFault leaves."""
+    """Add the tools to the request. Raises subclasses of errors.ClientFault."""
     for i, tool in enumerate(fields.items("tools") or []):
         request.tools.append(_tool(request, Fields(tool, ("tools", i))))
     functions = fields.items("functions") or []
@@ -67,11 +67,11 @@ def _custom(request: Request, fields: Fields, path: Path) -> Tool:
 
 # ---- choice ----
 
-_MODES = {"none": "none", "auto": "auto", "required": "required", "any": "required"}  # "any": Mistral's word
+_MODES = {"none": "none", "auto": "auto", "required": "required", "any": "required"}  # "any": Mistral's name
 
 
 def decode_choice(request: Request, fields: Fields) -> None:
-    """Raises errors.ClientFault leaves."""
+    """Set the request's tool choice. Raises subclasses of errors.ClientFault."""
     choice, legacy = fields.take("tool_choice"), fields.take("function_call")
     request.set("parallel_tool_calls", False if fields.flag("parallel_tool_calls") is False else None)
     if choice is not None:
@@ -103,7 +103,7 @@ def _choice(request: Request, choice: Any) -> ToolChoice:
         decoded = _allowed(request, fields)
     elif kind in ("function", "custom"):
         decoded = ToolChoice("tool", path, _named(fields, kind), kind)
-    elif kind in _MODES:  # {"type": "auto"}: an object where a word would do
+    elif kind in _MODES:  # {"type": "auto"}: an object instead of a string
         decoded = _mode(kind, path)
     else:
         decoded = ToolChoice("tool", path, kind, "hosted")

@@ -1,4 +1,4 @@
-"""Tools and tool choice for a chat upstream."""
+"""Encode tools and tool choice for a chat upstream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
 
 
 class ToolsWriter:
-    """Writes `tools`, `tool_choice` and what belongs to them."""
+    """Encodes `tools`, `tool_choice` and related members."""
 
     def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap) -> None:
         self._request = request
@@ -22,7 +22,7 @@ class ToolsWriter:
         self._dropped: list[Tool] = []
 
     def write(self, body: dict[str, Any]) -> None:
-        """Raises errors.Malformed for two tools with one name, errors.Unsupported for a choice that nothing fulfils."""
+        """Raises errors.Malformed for duplicate tool names, errors.Unsupported for a choice that cannot be fulfilled."""
         for tool in self._request.tools:
             self._add(tool, body)
         choice: ToolChoice | None = self._request.take("tool_choice")
@@ -100,7 +100,7 @@ class ToolsWriter:
             raise unfulfilled(choice, self._dropped)
 
     def _allow(self, choice: ToolChoice) -> Any:
-        """Some of the tools; where the upstream cannot be told so, the others are left out."""
+        """Restrict the choice to some of the tools; if the upstream does not support that, remove the others."""
         kept = [tool for tool in self._tools if self._is_named(tool, choice.names)]
         mode = "required" if choice.required else "auto"
         if kept and self._capabilities.c_allowed_tools:
@@ -123,7 +123,7 @@ class ToolsWriter:
 
 
 def _is_limited(tool: Tool) -> bool:
-    """Whether a search may go to some places only, which this API cannot say."""
+    """Whether a search is restricted to certain domains, which this API cannot express."""
     return bool(tool.search.get("allowed_domains") or tool.search.get("blocked_domains"))
 
 

@@ -1,8 +1,8 @@
-"""Hub turns as `messages` for a chat upstream.
+"""Encode hub turns as `messages` for a chat upstream.
 
-A chat message is one text, its calls beside it; the results of the calls follow it at once, one message each, as text. What stands
-otherwise is moved, never invented: images of a result follow in a user's message, and a result that something was said before is
-moved up to its calls. Source: OpenAI API reference, "Create chat completion"; providers refuse every other order.
+A chat message contains one text and its tool calls; the results must follow immediately, one text message each. Other orders are
+rearranged, without inventing content: images of a result follow in a user message, and a result that comes later is moved up to its
+calls. Source: OpenAI API reference, "Create chat completion"; providers refuse every other order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .content_out import Content, ContentWriter, is_marked
 
 
 def write_turns(request: Request, capabilities: Capabilities, writer: ContentWriter) -> list[dict[str, Any]]:
-    """`messages`. Raises errors.ClientFault leaves."""
+    """Return `messages`. Raises subclasses of errors.ClientFault."""
     turns = _Turns(request, capabilities, writer)
     for turn in _joined(request.turns):
         turns.add(turn)
@@ -28,7 +28,7 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
 
 
 def _joined(turns: list[Turn]) -> list[Turn]:
-    """Neighbouring turns of the model are one: the results of all its calls come after it."""
+    """Merge adjacent assistant turns, so that the results of all calls follow."""
     joined: list[Turn] = []
     for turn in turns:
         if joined and turn.role == joined[-1].role == "assistant":
@@ -45,9 +45,9 @@ class _Turns:
         self._ledger = request.ledger
         self._capabilities = capabilities
         self._writer = writer
-        self._answers: int | None = None  # where the next tool message goes: behind the last calls and their results
-        self._attached: list[Content] = []  # of the results so far, for the next user's message
-        self._prefill: Turn | None = None  # the last turn, when it is the beginning of an answer
+        self._answers: int | None = None  # index of the next tool message: after the last calls and their results
+        self._attached: list[Content] = []  # of the results so far, for the next user message
+        self._prefill: Turn | None = None  # the last turn if it is the beginning of an answer
 
     def add(self, turn: Turn) -> None:
         if turn.role in ("system", "developer"):
@@ -94,7 +94,7 @@ class _Turns:
                 self._result(part, turn)
             elif self._answers is None:
                 said += self._writer.parts(part)
-            else:  # beside the results of calls, where agents put the files that their tools read
+            else:  # with tool results, where agents put the files that their tools read
                 said += self._writer.noted(part)
         if turn.role != "tool":
             self._attach(said)
@@ -109,7 +109,7 @@ class _Turns:
         self._attached += attached
 
     def _attach(self, said: list[Content]) -> None:
-        """A user's message of what results left over and what is said."""
+        """Add a user message with the attachments of earlier results and this content."""
         apart = not self._habits.results_inside and self._attached
         written = [self._attached, said] if apart else [[*self._attached, *said]]
         for parts in written:
@@ -153,7 +153,7 @@ class _Turns:
         self._answers = len(self.messages) if calls else None
 
     def _joined(self, text: str | None, more: str, part: Part, before: Part | None) -> str:
-        """Texts that follow each other in one message are one; what stood apart stays so."""
+        """Join two texts of one message; separate parts stay separated by a blank line."""
         if not text:
             return more
         one = False

@@ -1,11 +1,11 @@
-"""The messages shape: Anthropic's Messages API, as a client speaks it and as an upstream does.
+"""The messages shape: Anthropic's Messages API, on the client's and on the upstream's side.
 
 Source: Anthropic API reference, "Messages", "Streaming Messages", "Errors".
 """
 
 from __future__ import annotations
 
-from ..chat.errors_in import decode_error  # reads every shape's form, since servers mix them
+from ..chat.errors_in import decode_error  # reads every shape's form of errors, because servers mix them
 from .request_in import decode_request
 from .request_out import encode_request
 from .stream_in import Observer, StreamDecoder, decode_response

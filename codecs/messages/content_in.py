@@ -1,4 +1,4 @@
-"""A messages client's content blocks as parts of hub turns."""
+"""Decode a messages client's content blocks into parts of hub turns."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from ..request import (
 )
 
 _Part = TypeVar("_Part")
-# what may stand inside of other blocks
+# types allowed inside other blocks
 _IN_RESULT = {"text", "image", "document", "search_result", "tool_reference", "browser_state"}
 _IN_DOCUMENT = {"text", "image"}
 _IN_SEARCH_RESULT = {"text"}
-# what only the one side says, as this API has it
+# types that the API allows in one role only
 _OF_ASSISTANT = frozenset({"tool_use", "thinking", "redacted_thinking"})
 _OF_USER = frozenset({"tool_result"})
 
 
 def decode_content(content: Any, role: str, path: Path, ledger: Ledger, first: int = 0) -> list[Part]:
-    """The parts of one message. content: a string or a list of blocks, the first of which is number `first`. path: where it stands.
+    """Return the parts of one message. content: a string or a list of blocks. path: of the content. first: index of the first block.
 
-    Raises errors.ClientFault leaves.
+    Raises subclasses of errors.ClientFault.
     """
     if isinstance(content, str):
         return [TextPart(content, path)]
@@ -46,12 +46,12 @@ def decode_content(content: Any, role: str, path: Path, ledger: Ledger, first: i
 
 
 def cache_of(fields: Fields, ledger: Ledger) -> Cache | None:
-    """The breakpoint that `cache_control` sets."""
+    """The cache breakpoint set by `cache_control`, or None."""
     return fields.mark("cache_control", "1h", ledger)
 
 
 def _must_belong(kind: str, role: str, path: Path) -> None:
-    """Raises errors.Malformed for a block of the other side: the API refuses it too."""
+    """Raises errors.Malformed for a block that belongs to another role, which the API refuses too."""
     if kind in (_OF_USER if role == "assistant" else _OF_ASSISTANT):
         side = "user" if role == "assistant" else "assistant"
         raise invalid((*path, "type"), f"`{kind}` blocks can only stand in `{side}` messages")
@@ -183,7 +183,7 @@ def _tool_result(fields: Fields, ledger: Ledger) -> ResultPart:
 
 
 def _in_result(content: Any, path: Path, ledger: Ledger) -> list[TextPart | ImagePart | DocumentPart | SearchResultPart]:
-    """What a tool gave. A result stands in every later request: what cannot be read of it is said in a note, and refuses none of them."""
+    """Read a tool result. Unreadable content becomes a note: a refusal would fail all later requests, which repeat it."""
     if not isinstance(content, list):
         raise wrong_type(path, "a string or a list")
     parts: list[TextPart | ImagePart | DocumentPart | SearchResultPart] = []
@@ -197,7 +197,7 @@ def _in_result(content: Any, path: Path, ledger: Ledger) -> list[TextPart | Imag
 
 
 def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: tuple[type[_Part], ...], first: int = 0) -> list[_Part]:
-    """Content inside a block. first: the place of its first. Raises errors.UnsupportedContent for a type that may not stand there."""
+    """Content inside a block. first: index of its first item. Raises errors.UnsupportedContent for a type not allowed there."""
     if isinstance(content, list):
         for i, block in enumerate(content, first):
             kind = block.get("type") if isinstance(block, dict) else None
@@ -213,14 +213,14 @@ def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: t
 
 
 def _tool_reference(fields: Fields, ledger: Ledger) -> TextPart:
-    """What the tool search found: its own shape loads the tool. Elsewhere all tools are there from the beginning."""
+    """A note on a tool found by the tool search. Its own shape loads the tool; other shapes list all tools from the start."""
     ledger.adapt(fields.path)
     fields.ignore("name")
     return TextPart(f"The tool {fields.text('tool_name') or ''} is now available.", fields.path, cache_of(fields, ledger))
 
 
 def _browser_state(fields: Fields, ledger: Ledger) -> TextPart:
-    """Where the caller's browser stands: its address, title and tabs."""
+    """A text with the state of the caller's browser: URL, title and tabs."""
     ledger.adapt(fields.path)
     state = {key: value for key in ("url", "title", "tabs") if (value := fields.take(key)) is not None}
     return TextPart(jsontext.dumps(state).decode(), fields.path, cache_of(fields, ledger))

@@ -1,4 +1,4 @@
-"""Parts of hub turns as content blocks for a messages upstream."""
+"""Encode parts of hub turns as content blocks for a messages upstream."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Block = dict[str, Any]
 
 
 class ContentWriter:
-    """Writes the blocks of one request. names: the tools that history calls, in order."""
+    """Encodes the blocks of one request. names: the tools that the history calls, in order."""
 
     def __init__(self, request: Request, tools: ToolMap, domain: str, long_cache: bool) -> None:
-        """domain: whose reasoning the upstream can read back; "" where that is not known.
+        """domain: the origin of the reasoning that the upstream can read; "" if unknown.
 
-        long_cache: every breakpoint gets the long lifetime.
+        long_cache: whether every breakpoint gets the long lifetime.
         """
         self.names: dict[str, None] = {}
         self._last: Block | None = None
-        self.marked: list[tuple[Block, Path]] = []  # blocks with a cache breakpoint, and whose it is
+        self.marked: list[tuple[Block, Path]] = []  # blocks with a cache breakpoint, and the path of the member that set it
         self._habits = request.habits
         self._ledger = request.ledger
         self._tools = tools
@@ -50,7 +50,7 @@ class ContentWriter:
         self._long_cache = long_cache
 
     def blocks(self, part: Part) -> list[Block]:
-        """A part's blocks; none when it says nothing. Raises errors.UnsupportedContent for what the client must be told of."""
+        """The blocks of a part; empty if it has no content. Raises errors.UnsupportedContent for content that cannot be left out."""
         blocks = _WRITERS[type(part)](self, part)
         cache: Cache | None = getattr(part, "cache", None)
         if cache is not None:
@@ -63,7 +63,7 @@ class ContentWriter:
         return blocks
 
     def _mark_before(self, cache: Cache, path: Path) -> None:
-        """A mark on an empty text, which is not sent: the block before it ends the same prefix."""
+        """Move the breakpoint of an empty text, which is not sent, to the previous block, which ends the same prefix."""
         block = self._last
         if block is None or block["type"] in ("thinking", "redacted_thinking"):
             self._ledger.drop((*path, self._habits.cache_mark))
@@ -73,7 +73,7 @@ class ContentWriter:
         self._ledger.adapt((*path, self._habits.cache_mark))
 
     def mark(self, block: Block, cache: Cache, path: Path) -> None:
-        """path: of what the caller marked; () for a mark of ours, of which nothing is reported."""
+        """Set a breakpoint on a block. path: of the caller's breakpoint; () for one set by the gateway, which is not reported."""
         long = cache.long or self._long_cache
         block["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if long else {"type": "ephemeral"}
         theirs = self._habits.cache_mark
@@ -122,7 +122,7 @@ class ContentWriter:
         return [{"type": "search_result", "source": part.source, "title": part.title, "content": content}]
 
     def _reasoning(self, part: ReasoningPart) -> list[Block]:
-        """Sealed reasoning goes to whom it came from, or may have come; what nobody has sealed only where it did come from."""
+        """Return sealed reasoning to its known or possible origin, and unsealed reasoning only to its known origin."""
         if part.form == "anthropic" and (part.domain in (None, self._domain) or not self._domain):
             return [dict(block) for block in part.blocks]
         if part.form == "text" and part.text and part.domain == self._domain:
@@ -152,11 +152,11 @@ class ContentWriter:
         return [block]
 
     def _inside_result(self, part: Part) -> list[Block]:
-        if isinstance(part, TextPart) and part.text.isspace():  # perhaps what the tool said
+        if isinstance(part, TextPart) and part.text.isspace():  # possibly the tool's output
             return [{"type": "text", "text": part.text}]
         try:
             return self.blocks(part)
-        except UnsupportedContent:  # it stands in every later request too
+        except UnsupportedContent:  # a note, because all later requests repeat it
             assert isinstance(part, ImagePart | DocumentPart)
             return self.blocks(prose.note(part, self._ledger))
 
@@ -166,7 +166,7 @@ class ContentWriter:
 
 
 def one_text(content: str | list[Block]) -> str | list[Block]:
-    """A single plain text as a string, however the caller wrote it: what means the same has the same bytes, and keeps its cache."""
+    """Write a single plain text as a string, whichever form the caller used: equal content gives equal bytes and cache hits."""
     if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "text"}:
         text: str = content[0]["text"]
         return text

@@ -1,4 +1,4 @@
-"""The messages shape's words that its reader and its writer share."""
+"""Constants of the messages shape used by both its decoder and its encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAME = "messages"
 
 IDS = IdForm("toolu_", re.compile(r"[a-zA-Z0-9_-]+"))
 
-# how the ids of searches begin that another API's provider made: Anthropic did not give them, and does not take them back
+# prefix of the ids of searches made by other providers, which Anthropic did not create and does not accept
 SEARCH_IDS = "srvtoolu_dgr1"
 
 # neutral reason -> stop_reason

@@ -1,7 +1,7 @@
-"""What messages clients say in mid-conversation, besides what people, tools and models say.
+"""Apply the mid-conversation changes of a messages client's history.
 
-A system message may add and remove tools, ask for another effort, and clear itself; a compaction block stands for everything before it.
-Elsewhere a request has one list of tools, one effort and all of its turns: here is what they are at its end.
+A system message may add and remove tools, change the effort, and clear itself; a compaction block replaces everything before it.
+Other shapes have one list of tools, one effort and all turns: the values are those at the end of the history.
 Source: Anthropic API reference, "Mid-conversation system messages", "Tool changes", "Compaction".
 """
 
@@ -21,7 +21,7 @@ _SUMMARY = "This is a summary of the conversation up to here:"
 
 
 class History:
-    """Reads messages one by one into the request's turns. effort: what the last system message to ask for one asks for."""
+    """Adds messages one by one to the request's turns. effort: the effort set by the last system message that sets one, or None."""
 
     def __init__(self, request: Request, client_tool: Callable[[Request, Fields], Tool]) -> None:
         self.effort: str | None = None
@@ -31,7 +31,7 @@ class History:
         self._first = len(request.turns)  # the first turn that is a message
 
     def add(self, fields: Fields, following: list[Any]) -> None:
-        """following: the messages after it. Raises errors.ClientFault leaves."""
+        """Add one message. following: the messages after it. Raises subclasses of errors.ClientFault."""
         role = fields.required("role")
         if role not in _ROLES:
             raise wrong_type((*fields.path, "role"), "user, assistant or system")
@@ -48,7 +48,7 @@ class History:
             self._request.turns.append(Turn(role, parts, fields.path, plain=isinstance(content, str)))
 
     def _settings(self, fields: Fields, following: list[Any]) -> str:
-        """What a system message sets; "" for one that does nothing but speak."""
+        """Apply a system message's settings. Returns "cleared" if it clears itself, else "set" if it has settings, else ""."""
         settled = ""
         config = fields.inner("output_config")
         if config is not None:
@@ -65,7 +65,7 @@ class History:
         return settled
 
     def _parts(self, content: Any, role: str, path: Path) -> list[Part]:
-        """The message's parts; a compaction block clears what stands before it, a change of tools is made."""
+        """The message's parts. Applies changes of tools; a compaction block clears everything before it."""
         if not isinstance(content, list):
             return decode_content(content, role, path, self._request.ledger)
         parts: list[Part] = []
@@ -81,7 +81,7 @@ class History:
         return parts
 
     def _compacted(self, fields: Fields) -> None:
-        """Its summary is all that the model is told of the turns before it."""
+        """Replace the turns before a compaction block by its summary."""
         summary = fields.text("content")
         if not summary:
             raise invalid((*fields.path, "content"), "a compaction without a summary cannot be continued here")
@@ -108,7 +108,7 @@ class History:
             self._request.tools[:] = [*others, tool]
 
     def _named(self, what: Fields) -> Tool:
-        """The tool that is meant: one of `tools`, or one that is defined here."""
+        """The tool referred to: one of `tools`, or one defined inline."""
         definition = what.inner("definition")
         if definition is not None:
             tool = self._client_tool(self._request, definition)

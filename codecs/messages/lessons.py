@@ -1,4 +1,4 @@
-"""What refusals of messages upstreams mean (see `codecs/lessons.py`)."""
+"""What refusals by messages upstreams mean (see `codecs/lessons.py`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _THOUGHTS = ("thinking", "redacted_thinking")
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
-    """History without the model's earlier thoughts, which this upstream cannot read or does not believe in any more."""
+    """Remove earlier reasoning from the history, which this upstream cannot read or no longer accepts."""
     messages: list[Any] = []
     first: Path | None = None
     for number, message in enumerate(body.get("messages") or ()):

@@ -1,7 +1,7 @@
-"""A messages client's request in the hub's words.
+"""Decode a messages client's request into the hub's form.
 
-Source: Anthropic API reference, "Create a Message". Null and the documented defaults are absence. A field that only this shape
-knows is reported as dropped at once: a request that needs no translation never comes here.
+Source: Anthropic API reference, "Create a Message". Null and the documented defaults are treated as absent. A field that only this
+shape has is reported as dropped immediately, because a request that needs no translation is not decoded.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .content_in import cache_of, decode_content
 from .facts import HABITS, NAME
 from .history_in import History
 
-_BILLING = "x-anthropic-billing-header"  # Claude Code puts it before its system prompt, for Anthropic alone
+_BILLING = "x-anthropic-billing-header"  # prepended to the system prompt by Claude Code, for Anthropic only
 
 
 def decode_request(body: dict[str, Any]) -> Request:
-    """The request in hub form. Raises errors.ClientFault and its leaves, with `param` the field's concrete path."""
+    """Return the request in hub form. Raises errors.ClientFault and subclasses, with `param` set to the field's path."""
     fields = Fields(body, ())
     request = Request(NAME, fields.text("model") or "", body, habits=HABITS)
     request.stream = fields.flag("stream") or False
@@ -40,7 +40,7 @@ def decode_request(body: dict[str, Any]) -> Request:
 
 
 def _refuse(request: Request, fields: Fields) -> None:
-    """What may not be left out. Callers that can do without repeat the request without the field that the error names.
+    """Refuse fields that must not be left out. Clients that do not need them repeat the request without the field named in the error.
 
     Raises errors.Unsupported.
     """
@@ -73,7 +73,7 @@ def _limits(request: Request, fields: Fields) -> None:
 
 
 def _turns(request: Request, fields: Fields) -> str | None:
-    """Returns the effort that the last system message to ask for one asks for."""
+    """Add the turns. Returns the effort set by the last system message that sets one, or None."""
     system = fields.take("system")
     if system is not None:
         parts = decode_content(system, "system", ("system",), request.ledger)
@@ -121,7 +121,7 @@ def _tool(request: Request, fields: Fields) -> Tool | None:
 
 
 def _offered(request: Request, fields: Fields) -> None:
-    """A tool that is loaded later, or that code at the provider calls, is offered to the model from the beginning, and directly."""
+    """Offer tools that are loaded later or called by the provider's code to the model directly and from the start."""
     callers = fields.items("allowed_callers")
     if callers and "direct" not in callers:
         request.ledger.adapt((*fields.path, "allowed_callers"))
@@ -130,7 +130,7 @@ def _offered(request: Request, fields: Fields) -> None:
 
 
 def client_tool(request: Request, fields: Fields) -> Tool:
-    """A tool that the caller runs."""
+    """A tool run by the caller."""
     _offered(request, fields)
     fields.ignore("type", "eager_input_streaming")
     tool = Tool(
@@ -168,7 +168,7 @@ def _tool_choice(request: Request, fields: Fields) -> None:
 
 
 def _named_choice(request: Request, name: str, path: Path) -> ToolChoice:
-    """A choice by name; of a tool that the provider runs, its type is what other shapes know."""
+    """A choice by name; for a tool run by the provider, by type, which is what other shapes use."""
     for tool in request.tools:
         if tool.name == name and tool.kind != "function":
             return ToolChoice("tool", path, name="web_search" if tool.kind == "web_search" else tool.label, kind="hosted")
@@ -185,7 +185,7 @@ def _reasoning_and_format(request: Request, fields: Fields, later_effort: str | 
         effort = config.text("effort")
         output = _format(request, config.inner("format"))
     effort = later_effort or effort
-    old = _format(request, fields.inner("output_format"))  # what the beta called it
+    old = _format(request, fields.inner("output_format"))  # its name during the beta
     output = output or old
     if output is not None:
         request.set("output", output, *output.path)
@@ -234,7 +234,7 @@ def _thinking(request: Request, fields: Fields | None, effort: str | None) -> No
     if thinking.level == "adaptive" and effort is not None:
         thinking.effort, thinking.path = effort, _EFFORT
     elif effort is not None:
-        request.ledger.drop(_EFFORT)  # a budget, or none, has the last word
+        request.ledger.drop(_EFFORT)  # a budget, or disabled thinking, takes precedence
     request.set("thinking", thinking, *thinking.path)
     fields.report(request.ledger)
 

@@ -1,7 +1,7 @@
-"""A hub request as the body for a messages upstream.
+"""Encode a hub request as the body for a messages upstream.
 
-What the upstream and its model take is asked of the capabilities, never guessed. The order below matters in one way: the token
-limit is known before the thinking budget, the tool choice before the thinking, and the thinking before the sampling.
+The capabilities say what the upstream and its model support; nothing is guessed. The order of the steps matters: the token limit
+is known before the thinking budget, the tool choice before the thinking, and the thinking before the sampling.
 Source: Anthropic API reference, "Create a Message", "Extended thinking", "Adaptive thinking", "Structured outputs".
 """
 
@@ -33,9 +33,9 @@ _NO_SAMPLING_SINCE = "2026-10-21"  # the API version that refuses temperature, t
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
-    """The upstream's body. Takes the request's settings, and reports what it does not carry in its ledger.
+    """Return the upstream's body. Consumes the request's settings; what is not carried is reported in its ledger.
 
-    Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
+    Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
     """
     retention = request.take_setting("prompt_cache_retention")
     names = ToolMap(native_custom=False)
@@ -54,7 +54,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     _Settings(request, capabilities, body).write()
     _cache(request, capabilities, body, content, retention)
     if request.summary and "thinking" not in body and capabilities.m_thinking != "adaptive_always":
-        request.ledger.drop(("reasoning", "summary"))  # there is nothing to sum up
+        request.ledger.drop(("reasoning", "summary"))  # there is no reasoning to summarise
     if request.stream:
         body["stream"] = True
     request.ignore(request.habits.endpoint)
@@ -77,7 +77,7 @@ def _limit(request: Request, capabilities: Capabilities) -> int:
 
 
 def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], content: ContentWriter, retention: Setting | None) -> None:
-    """The caller's breakpoints, or ours where it sets none; and no more than the provider takes."""
+    """Keep the caller's breakpoints, or set the gateway's if there are none, up to the provider's maximum."""
     top: Cache | None = request.take("cache")
     options = request.take_setting("prompt_cache_options")
     asked = options.value if options is not None else {}
@@ -106,8 +106,10 @@ def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], c
 
 
 def _lasting(body: dict[str, Any]) -> list[Block]:
-    """Where what no turn changes ends, the tools and the instructions. The conversation's own end is marked at the top level, which
-    moves no mark in it: some models bind their thinking to the very bytes before it.
+    """The last blocks of what all turns share: the tools and the instructions.
+
+    The end of the conversation is marked by the top-level member instead, which moves no mark inside it: some models bind their
+    thinking to the exact bytes before it.
     """
     if isinstance(body.get("system"), str):
         body["system"] = [{"type": "text", "text": body["system"]}]
@@ -115,7 +117,7 @@ def _lasting(body: dict[str, Any]) -> list[Block]:
 
 
 class _Settings:
-    """Writes the settings of one request into its body."""
+    """Encodes the settings of one request into its body."""
 
     def __init__(self, request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
         self._request = request
@@ -123,7 +125,7 @@ class _Settings:
         self._capabilities = capabilities
         self._body = body
         self._config: dict[str, Any] = {}
-        self._manual = False  # thinking with a budget, which rules out most sampling
+        self._manual = False  # thinking with a budget, which excludes most sampling settings
 
     def write(self) -> None:
         self._thinking()
@@ -186,7 +188,7 @@ class _Settings:
             self._ledger.adapt(thinking.path, sent)
 
     def _budget(self, thinking: Thinking) -> None:
-        """For models that think only within a budget of their token limit."""
+        """Set the thinking budget, for models that only think within a part of their token limit, in tokens."""
         if thinking.level not in ("effort", "budget", "adaptive"):
             return
         if self._body.get("tool_choice", {}).get("type") in ("any", "tool"):
@@ -282,7 +284,7 @@ class _Settings:
             self._body["speed"] = self._request.take("speed")
 
     def _tier(self) -> None:
-        """The OpenAI shapes' tier; what has no like here is left, and so reported."""
+        """Map the OpenAI shapes' service tier; a tier without equivalent stays in the request and is thus reported."""
         setting = self._request.settings.get("service_tier")
         if setting is None:
             return

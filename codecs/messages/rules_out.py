@@ -1,4 +1,4 @@
-"""What a messages upstream refuses beside something else; how the rules are applied is in codecs/rules.py.
+"""Rules for what a messages upstream refuses in combination; codecs/rules.py applies them.
 
 Source: Anthropic API reference, "Extended thinking" (feature compatibility), "Tool use", "Prompt caching".
 """
@@ -13,8 +13,8 @@ from ..capabilities import Capabilities
 from ..rules import Draft, Rule, leave_out
 
 _THOUGHTS = ("thinking", "redacted_thinking")
-_LEAST_TOP_P = 0.95  # while the model thinks
-_EFFORTS_OF_THOUGHT = ("xhigh", "max")  # not without thinking
+_LEAST_TOP_P = 0.95  # the lowest top_p allowed while the model thinks
+_EFFORTS_OF_THOUGHT = ("xhigh", "max")  # only allowed with thinking
 
 
 class MessagesDraft(Draft):
@@ -27,7 +27,7 @@ class MessagesDraft(Draft):
         return self.body.get("tool_choice", {}).get("type") in ("any", "tool")
 
     def stop_thinking(self) -> None:
-        """What the caller asks beside thinking rules it out, and cannot be had otherwise."""
+        """Disable thinking, because another request of the caller excludes it and has no alternative."""
         if "thinking" not in self.body:
             return
         self.body["thinking"] = {"type": "disabled"}
@@ -37,14 +37,14 @@ class MessagesDraft(Draft):
 
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
-    """Whether a body asks the model to think, or the model always does."""
+    """Whether the body enables thinking, or the model always thinks."""
     thinking = body.get("thinking")
     asked = thinking.get("type") if isinstance(thinking, dict) else None
     return asked in ("enabled", "adaptive") or (asked is None and capabilities.m_thinking == "adaptive_always")
 
 
 def choose_tool(draft: MessagesDraft) -> None:
-    """Some models take no forced tool: only the named one is offered, and the choice is the model's."""
+    """Replace a forced tool, which some models refuse: only the named tool is offered and the choice is left to the model."""
     if not draft.forced:
         return
     choice = draft.body["tool_choice"]
@@ -66,7 +66,7 @@ def prefill_without_thinking(draft: MessagesDraft) -> None:
 
 
 def calls_without_thought(body: dict[str, Any]) -> bool:
-    """Whether a body asks for thinking within a budget, and calls that are being answered do not begin with a thought, as they must."""
+    """Whether thinking with a budget is enabled and the turn being continued does not start with thinking, as the API requires."""
     if (body.get("thinking") or {}).get("type") != "enabled":
         return False
     for message in reversed(body["messages"]):
@@ -80,15 +80,15 @@ def calls_without_thought(body: dict[str, Any]) -> bool:
 
 
 def go_on_without_thinking(draft: MessagesDraft) -> None:
-    """The thoughts of the turn that goes on are gone: it was begun with another model, or the caller does not keep them."""
+    """Disable thinking if that of the continued turn is missing: another model began it, or the caller does not store it."""
     if calls_without_thought(draft.body):
         draft.stop_thinking()
 
 
 def bind_loosely(draft: MessagesDraft) -> None:
-    """Where earlier thoughts are bound to all that stands before them, the provider is to leave out one whose prefix has changed.
+    """If earlier thinking is bound to its prefix, let the provider drop a block whose prefix has changed.
 
-    A translation cannot promise that a prefix stays: its caller may add a tool, or say something new in front.
+    A translation cannot guarantee a stable prefix: the caller may add a tool or insert text before it.
     """
     thought = any(block.get("type") in _THOUGHTS for message in draft.body["messages"] for block in _blocks(message))
     if thought and draft.thinks:
@@ -119,7 +119,7 @@ def restrict_schemas(draft: MessagesDraft) -> None:
 
 
 def order_lifetimes(draft: MessagesDraft) -> None:
-    """A long cache mark may not follow a short one: the short ones before the last long one become long."""
+    """Make short-lived breakpoints before the last long-lived one long-lived: a long one may not follow a short one."""
     marks = [mark for name in ("tools", "system", "messages") for mark in _marks(draft.body.get(name))]
     last = max((n for n, mark in enumerate(marks) if mark.get("ttl") == "1h"), default=0)
     for mark in marks[:last]:
@@ -129,7 +129,7 @@ def order_lifetimes(draft: MessagesDraft) -> None:
 
 
 def _marks(value: Any) -> Iterator[dict[str, Any]]:
-    """Cache marks in their order."""
+    """The cache breakpoints, in order."""
     if isinstance(value, list):
         for one in value:
             yield from _marks(one)
@@ -146,7 +146,7 @@ RULES: tuple[Rule[MessagesDraft], ...] = (
     Rule(lambda can: can.m_thinking != "none", force_without_thinking),
     Rule(lambda can: can.m_thinking != "none", prefill_without_thinking),
     Rule(lambda can: can.m_thinking == "manual", go_on_without_thinking),
-    Rule(lambda can: can.m_thinking != "none", sample_beside_thinking),  # after what may stop it
+    Rule(lambda can: can.m_thinking != "none", sample_beside_thinking),  # after the rules that may disable thinking
     Rule(lambda can: can.m_block_binding, bind_loosely),
     Rule(lambda can: True, order_lifetimes),
 )

@@ -1,4 +1,4 @@
-"""What is the gateway's own in a messages request (see `codecs/scrub.py`)."""
+"""Remove the gateway's own additions from a messages request (see `codecs/scrub.py`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .facts import SEARCH_IDS
 
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
-    """Changes `body`; its lists are made anew."""
+    """Change `body` in place; lists are replaced by new ones."""
     kept = []
     for i, message in enumerate(list_of(body, "messages")):
         content = message.get("content") if isinstance(message, dict) else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import errors, limits
 from ..capabilities import Capabilities
-from ..chat.errors_in import decode_error  # reads every API's form, since servers mix them
+from ..chat.errors_in import decode_error  # reads every API's form of errors, because servers mix them
 from ..framing import NAMED
 from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts
@@ -19,7 +19,7 @@ from .scrub import scrub
 from .stream_in import Observer, StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
-_BINDING = "thinking-binding-controls-2026-08-01"  # makes `thinking.block_binding` known
+_BINDING = "thinking-binding-controls-2026-08-01"  # the beta that adds `thinking.block_binding`
 
 
 def _headers(capabilities: Capabilities) -> dict[str, str]:

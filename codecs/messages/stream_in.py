@@ -1,10 +1,10 @@
-"""A messages upstream's answer as hub events: streamed, whole, or only watched.
+"""Decode a messages upstream's answer, streamed or complete, into hub events; or only observe it.
 
 A stream is message_start, then blocks one after the other (start, deltas, stop), then message_delta with the stop reason and the
-final usage, then message_stop. A whole answer is the same thing at once, and goes the same way. Blocks of kinds that only this
-shape has (server tools and their results, containers) become one `Opaque` each. What the reference does not allow is read as far
-as it has one meaning: a block that was never stopped ends where the next begins, a message that never started starts with its
-first block. Source: Anthropic, "Streaming Messages".
+final usage, then message_stop. A complete answer has the same content and takes the same path. Blocks of kinds that only this shape
+has (server tools and their results, containers) become one `Opaque` each. Deviations from the reference are accepted if they are
+unambiguous: a block without a stop ends where the next one starts, a message without a start starts with its first block.
+Source: Anthropic, "Streaming Messages".
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _DELTAS: dict[str, tuple[str, str, _Delta]] = {
     "thinking": ("thinking_delta", "thinking", Reasoning),
     "tool_use": ("input_json_delta", "partial_json", Arguments),
 }
-_MOST_OPEN = 256  # blocks at once; the reference allows one
+_MOST_OPEN = 256  # blocks open at the same time; the reference allows one
 _LONGEST_LABEL = 64
-_UNTOLD_COUNTS = frozenset({"server_tool_use"})  # members of usage
+_UNTOLD_COUNTS = frozenset({"server_tool_use"})  # members of usage that are not reported
 
 
 @dataclass(slots=True)
 class _Block:
-    """One content block that is open upstream. part is -1 for what only this shape can say."""
+    """One content block that is open upstream. part: its hub part; -1 if other shapes cannot express it."""
 
     index: int
     kind: str
@@ -65,17 +65,17 @@ class _Block:
     delta: str | None = None  # its entry in _DELTAS
     key: str = ""
     make: _Delta = Text
-    plain: bool = False  # its text goes on as it comes: no half character is held, no free text is unwrapped
+    plain: bool = False  # its text is passed on unchanged: no surrogate half is held, no free text is unwrapped
     joiner: jsontext.SurrogateJoiner = field(default_factory=jsontext.SurrogateJoiner)
     unwrap: ToolText | None = None
-    input: str = ""  # a tool's whole arguments, given with its start
-    held: str = ""  # the beginning of a tool's arguments, as long as it may become null
+    input: str = ""  # the complete arguments of a tool call, sent in its start
+    held: str = ""  # the beginning of a call's arguments, while it may become null
     seal: Seal | None = None
     filled: bool = False
 
 
 class StreamDecoder:
-    """One answer. ended: Stop or Fault was returned; whatever comes later is ignored."""
+    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
     def __init__(self, reply: Reply) -> None:
         self.ended = False
@@ -88,17 +88,17 @@ class StreamDecoder:
         self._calls = 0
         self._usage: dict[str, Any] | None = None
         self._stop: dict[str, Any] = {}
-        self._answered: set[str] = set()  # server tools that have their result, of a whole answer
-        self._programs: dict[str, int] = {}  # calls by programs, by the server tool that runs it
-        self._opaque = False  # a block came that no other shape can say
+        self._answered: set[str] = set()  # ids of server tools with a result, in a complete answer
+        self._programs: dict[str, int] = {}  # number of calls made by programs, by the server tool that runs the program
+        self._opaque = False  # a block was received that no other shape can express
 
     @property
     def usage(self) -> Usage | None:
-        """What was counted so far."""
+        """The usage reported so far; None before the first report."""
         return None if self._usage is None else from_messages(self._usage)
 
     def feed(self, frame: Frame) -> list[Event]:
-        """The events of one frame. Never raises: what cannot be read ends in a Fault."""
+        """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
         if self.ended:
             return []
         data = frame[1]
@@ -106,7 +106,7 @@ class StreamDecoder:
             value = orjson.loads(data)
         except orjson.JSONDecodeError:
             return self._patient(frame)
-        # nearly every frame is the next piece of the block that the last one belonged to
+        # the common case: the next piece of the same block as before
         block = self._current
         if block is not None and block.plain and type(value) is dict and value.get("index") == block.index:
             delta = value.get("delta")
@@ -118,7 +118,7 @@ class StreamDecoder:
         return self._frame(frame[0], value)
 
     def finish(self, clean: bool) -> list[Event]:
-        """The transport ended; clean: it was not broken off. A stop reason proves the end, though message_stop is missing."""
+        """Return the last events, at the end of the transport. clean: it was not broken off. A stop reason proves completion."""
         if self.ended:
             return []
         if self._stop.get("stop_reason") is not None and not self._blocks:
@@ -126,7 +126,7 @@ class StreamDecoder:
         return self._fault(errors.Truncated("The upstream's answer ended before it was complete.", "" if clean else "broken off"))
 
     def whole(self, body: dict[str, Any]) -> list[Event]:
-        """The events of a complete answer, instead of a stream."""
+        """Return the events of a complete answer. Never raises: an invalid answer becomes a Fault."""
         if _is_error(body):
             return self._error(body)
         events = self._message_start({"message": body})
@@ -136,7 +136,7 @@ class StreamDecoder:
     # ---- frames ----
 
     def _patient(self, frame: Frame) -> list[Event]:
-        """A frame that orjson refuses: a lone surrogate, a long number, the OpenAI shapes' [DONE], or no JSON at all."""
+        """Read a frame that orjson rejects: lone surrogates, long numbers, the OpenAI shapes' [DONE], or invalid JSON."""
         if frame[1].strip() == b"[DONE]":
             return []
         try:
@@ -191,7 +191,7 @@ class StreamDecoder:
             opener = None
         elif kind.endswith("_tool_result"):
             self._calls -= self._programs.pop(_str(content, "tool_use_id"), 0)
-        # only tools may be open beside others, and an index has one block
+        # only tool calls may be open at the same time as others, and an index has one block
         for other in [b for b in self._blocks.values() if b.index == index or b.kind != "tool_use"]:
             if other.kind == "tool_use" != kind and ~index not in self._blocks:
                 self._set_aside(other)
@@ -209,7 +209,7 @@ class StreamDecoder:
         return events + opener(self, block, content)
 
     def _is_answered(self, content: dict[str, Any]) -> bool:
-        """Whether a call came from a program of the provider's whose result stands in the same message; it was answered in between."""
+        """Whether a call was made by a program of the provider whose result is in the same message: it has been answered."""
         program = _str(_dict(content, "caller"), "tool_id")
         if program in self._answered:
             return True
@@ -218,7 +218,7 @@ class StreamDecoder:
         return False
 
     def _set_aside(self, block: _Block) -> None:
-        """A tool whose index another block takes, and whose arguments still come (MiniMax): it stays, where no index is."""
+        """Keep a tool call whose index another block reuses while its arguments continue (MiniMax), under a free index."""
         del self._blocks[block.index]
         block.index = ~block.index
         self._blocks[block.index] = block
@@ -250,7 +250,7 @@ class StreamDecoder:
             block.unwrap = ToolText(declared)
         given = content.get("input")
         block.input = jsontext.input_to_arguments(given) if given and given != "null" else ""
-        block.plain = False  # until the arguments have begun
+        block.plain = False  # until the arguments have started
         return [ToolStart(block.part, _str(content, "id"), declared.name, declared.kind, declared.namespace)]
 
     def _block_delta(self, value: dict[str, Any]) -> list[Event]:
@@ -268,12 +268,12 @@ class StreamDecoder:
         extra = _EXTRA_DELTAS.get((block.kind, kind))
         if extra is not None:
             return extra(self, block, delta)
-        if block.part >= 0:  # else the whole block was reported
+        if block.part >= 0:  # otherwise the entire block was reported
             self._unsaid.add(f"content[{index}].delta:{kind[:_LONGEST_LABEL]}")
         return []
 
     def _piece(self, block: _Block, text: str) -> list[Event]:
-        """A piece of a block's text, as far as it is whole."""
+        """Return the events for a piece of a block's text; an incomplete end is held back."""
         if block.kind == "tool_use" and not block.filled:
             text = (block.held + text).lstrip(" \t\r\n")
             if "null".startswith(text.rstrip()):
@@ -347,7 +347,7 @@ class StreamDecoder:
             return events + self._fault(failed(word))
         if stop.reason in ("", "pause"):
             self._unsaid.add(f"stop_reason:{word}")
-        # a turn that ends for a call which nobody was told of is not complete
+        # a turn that ends for a tool call which could not be carried is not complete
         if not stop.reason or (stop.reason == "end" and self._opaque and quirks.ending(word) == "tool"):
             stop.reason = UNKNOWN
         self._report()
@@ -357,7 +357,7 @@ class StreamDecoder:
         return [*events, stop]
 
     def _report(self) -> None:
-        """What the end says beside its reason, and no other shape has a word for."""
+        """Report members of the end that no other shape can express."""
         category = _str(_dict(self._stop, "stop_details"), "category")
         if category:
             self._unsaid.add(f"stop_details.category:{category[:_LONGEST_LABEL]}")
@@ -406,14 +406,14 @@ _CITED_URL = {"web_search_result_location": "url", "search_result_location": "so
 
 
 def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
-    """A whole answer as the events of a stream. Never raises: what is no answer is one Fault."""
+    """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
     return StreamDecoder(reply).whole(body)
 
 
 def stop_of(delta: dict[str, Any], calls: bool) -> Stop:
-    """The end by a message_delta's `delta` or a whole message; quirks.FAILED or "" as its reason for a failure and a word of nobody's.
+    """Read the Stop of a message_delta's `delta` or a complete message. Its reason is quirks.FAILED for a failure, "" if unknown.
 
-    calls: the model called a tool of the client's.
+    calls: whether the model called one of the client's tools.
     """
     word = delta.get("stop_reason")
     reason = quirks.ending(word) if isinstance(word, str) else ""
@@ -428,17 +428,17 @@ _DELTA = b"event: content_block_delta\ndata: {"
 
 
 class Observer:
-    """Watches an answer that goes to a client of the same shape as it is.
+    """Observes an answer that is passed unchanged to a client of the same shape.
 
-    content: something of the answer itself was seen. proof: its last event was. error: the provider's own, in mid-stream.
+    content: whether content was seen. proof: whether the last event was seen. error: the provider's error inside the stream.
     """
 
     __slots__ = ("_calls", "_stop", "_usage", "content", "error", "proof")
 
-    bare = 0  # no event holds nothing but usage that was not asked for
+    bare = 0  # this shape has no events with usage only
 
     repeats = staticmethod(partial(named_alike, begin=_DELTA))
-    """How many deltas a read between two events holds; 0 when there is anything besides. Deltas need not be fed."""
+    """The number of deltas that `chunk` consists of; 0 if it contains anything else. Deltas need not be fed."""
 
     def __init__(self, reply: Reply) -> None:
         self.content = False
@@ -454,11 +454,11 @@ class Observer:
 
     @property
     def stop(self) -> str | None:
-        """The neutral reason; None as long as there is none."""
+        """The neutral reason; None before it is known."""
         return None if self._stop is None else stop_of(self._stop, self._calls).reason or UNKNOWN
 
     def feed(self, frame: Frame) -> None:
-        """Never raises. A delta costs nothing once content was seen."""
+        """Observe one frame. Never raises. Once content was seen, deltas are not parsed."""
         name, data = frame
         if self.content and (name == b"content_block_delta" or b'"content_block_delta"' in data[:64]):
             return
@@ -470,11 +470,11 @@ class Observer:
             self._see(_str(value, "type") or name.decode("utf-8", "replace"), value)
 
     def completed(self, clean: bool) -> bool:
-        """Whether the answer is complete, now that the transport ended (clean: it was not broken off)."""
+        """Whether the answer was complete when the transport ended. clean: it was not broken off."""
         return self.proof or self._stop is not None
 
     def observe_whole(self, body: dict[str, Any]) -> None:
-        """A complete answer instead of frames."""
+        """Observe a complete answer."""
         if _is_error(body):
             self.error = error_of(body)
             return
@@ -486,7 +486,7 @@ class Observer:
 
     def _see(self, kind: str, value: dict[str, Any]) -> None:
         if kind == "content_block_delta":
-            # whatever kind of delta: one of its members besides the type says something
+            # any kind of delta with a non-empty member besides its type
             self.content = any(piece for key, piece in _dict(value, "delta").items() if key != "type")
         elif kind == "content_block_start":
             self._see_block(value.get("content_block"))

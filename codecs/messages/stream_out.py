@@ -1,12 +1,14 @@
-"""Hub events as a messages client reads them: streamed, or collected into one body.
+"""Encode hub events for a messages client, as a stream or as one body.
 
-The shape has one block open at a time, and numbers them without gaps; the hub may have several tool calls open. So blocks stand
-in a queue: the first is live, what comes for the others waits until it is complete. A tool call is complete when its JSON object
-closes, whatever its upstream says later, so a second call does not wait for the end of the answer.
+The shape has one open block at a time, numbered without gaps; the hub may have several tool calls open. Blocks are therefore queued:
+the first is live, events for the others wait until it is complete. A tool call is complete when its JSON object closes, so that a
+second call does not wait for the end of the answer.
 
-A web search that another API's provider made is told as Anthropic's own are, by the blocks of a server's tool: clients show its links.
+A web search made by another API's provider is written in Anthropic's form, as blocks of a server tool, because clients show its links.
 
-`_Blocks` decides what is written; `StreamEncoder` writes it as frames, `Collector` as one object. Thus both give the same answer.
+`_Blocks` decides what is written; `StreamEncoder` writes it as frames, `Collector` as one object, so both produce the same answer.
+
+Source: Anthropic, "Streaming Messages".
 """
 
 from __future__ import annotations
@@ -50,19 +52,19 @@ from .facts import IDS, REASONS, SEARCH_IDS
 
 @dataclass(slots=True)
 class _Block:
-    """One block on its way to the client: it waits, it is live, it is over."""
+    """One block being sent to the client: waiting, then live, then complete."""
 
     part: int
-    kind: str  # text, thinking, tool_use; server: a block that is whole when it comes
+    kind: str  # text, thinking, tool_use; server: a block received complete
     opening: dict[str, Any]
-    custom: bool = False  # a tool that takes free text
-    started: bool = False  # the client knows of it
-    stopped: bool = False  # its part is over
+    custom: bool = False  # a tool with free-text input
+    started: bool = False  # its start was sent
+    stopped: bool = False  # its part has ended
     over: bool = False
     free: bool = False  # a tool whose text is not JSON
-    waiting: list[Event] = field(default_factory=list)  # what came for it before its turn
-    pieces: list[str] = field(default_factory=list)  # of a text all, of a tool what the scanner has not seen
-    citations: list[Citation] = field(default_factory=list)  # what came before the text began
+    waiting: list[Event] = field(default_factory=list)  # events received before it was live
+    pieces: list[str] = field(default_factory=list)  # of a text: all; of a tool call: what has not been scanned
+    citations: list[Citation] = field(default_factory=list)  # citations received before the text
     seals: list[Seal] = field(default_factory=list)
     scanner: ObjectScanner = field(default_factory=ObjectScanner)
 
@@ -75,11 +77,11 @@ def _thinking(part: int, **state: Any) -> _Block:
     return _Block(part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}, **state)
 
 
-_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})  # of seals that reasoning can have here
+_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})  # seal forms that a thinking block can return
 
 
 class _Blocks:
-    """The order of blocks, and what is in them. Subclasses say how it is written."""
+    """The blocks, their order and content. Subclasses write them."""
 
     def __init__(self, reply: Reply) -> None:
         self.ended = False
@@ -90,15 +92,15 @@ class _Blocks:
         self._parts: dict[int, _Block] = {}
         self._queue: list[_Block] = []
         self._live: _Block | None = None
-        # the event that is nothing but the next piece of the live block
+        # the event type and part of the live block's next plain piece, for the fast path in `feed`
         self._next_kind: type | None = None
         self._next_part = -1
         self._pieces: list[str] = []
-        self._refusal: _Block | None = None  # the run of refusal text that may go on
+        self._refusal: _Block | None = None  # the last block, if it is refusal text that may continue
         self._refused: list[str] = []
         self._usage: Usage | None = None
         self._searches = 0
-        self._unsourced: list[str] = []  # ids of searches of which nothing but citations tells what they found
+        self._unsourced: list[str] = []  # ids of searches whose results are only known from citations
         self._cited: dict[str, str] = {}  # titles by URL
 
     def _feed(self, events: list[Event]) -> None:
@@ -118,7 +120,7 @@ class _Blocks:
         raise NotImplementedError
 
     def _extra(self, type: str, key: str, value: Any) -> None:
-        """A citation or signature of the open block."""
+        """Write a citation or signature of the open block."""
         raise NotImplementedError
 
     def _shut(self) -> None:
@@ -131,7 +133,7 @@ class _Blocks:
         raise NotImplementedError
 
     def _nothing(self, event: Event) -> None:
-        """Of no use to this client, or not in this form of the answer."""
+        """Ignore an event that this shape does not represent."""
 
     def _opaque(self, event: Opaque) -> None:
         self._reply.unsaid.add(event.label)
@@ -140,7 +142,7 @@ class _Blocks:
 
     def _start(self, event: Start) -> None:
         self._id = event.id
-        # the gateway's own: some upstreams number their answers from a small range, and callers take two of one id for one answer
+        # created here: some upstreams number their answers from a small range, and clients treat two with the same id as one
         self._begin(f"msg_{self._reply.nonce[:24]}", self._reply.echo_model or event.model or self._reply.request.model)
 
     def _text_start(self, event: TextStart) -> None:
@@ -157,7 +159,7 @@ class _Blocks:
         if self._reply.recall is not None:
             self._reply.recall.called(id, event.seal)
         opening = {"type": "tool_use", "id": id, "name": event.name, "input": {}}
-        if event.seal is not None:  # on a carrier of its own, which clients send back with the call
+        if event.seal is not None:  # in a separate thinking block, which clients send back with the call
             self._queue.append(_thinking(-1, stopped=True, seals=[event.seal]))
         self._enter(_Block(event.part, "tool_use", opening, custom=event.kind == "custom"))
 
@@ -203,7 +205,7 @@ class _Blocks:
         self._end_refusal()
         for id in self._unsourced:
             self._show_sources(id, self._cited)
-            self._cited = {}  # which search found what is not known
+            self._cited = {}  # the upstream does not tell which search found what
         self._advance()
         self._end()
         usage = to_messages(self._usage or Usage())
@@ -253,7 +255,7 @@ class _Blocks:
     # ---- the queue ----
 
     def _advance(self) -> None:
-        """Ends the live block as soon as it may end, and gives the next one what waits for it."""
+        """End the live block when it may end, and start the next one with the events waiting for it."""
         while True:
             block = self._live
             if block is not None:
@@ -308,7 +310,7 @@ class _Blocks:
                 self._shut()
 
     def _signature(self, block: _Block) -> str:
-        """Of a thinking block: the provider's own, else an envelope; "" when there is nothing to sign."""
+        """The signature of a thinking block: the provider's, or an envelope for another form of seal; "" without a seal."""
         for seal in reversed(block.seals):
             if seal.form == "anthropic":
                 return seal.value
@@ -352,7 +354,7 @@ class _Blocks:
             self._piece(self._scanned(block, text))
 
     def _scanned(self, block: _Block, text: str) -> str:
-        """As much of the text as belongs to the tool's object. Only a closing bracket is a reason to look."""
+        """The part of the text that belongs to the call's JSON object. Text is only scanned if it contains a closing bracket."""
         if "}" not in text:
             block.pieces.append(text)
             return text
@@ -415,7 +417,7 @@ _INSIDE: dict[type, Callable[[Any, _Block, Any], None]] = {
 
 _NO_USAGE = {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0}
 _DELTA = b"content_block_delta"
-# block type -> the start of its text delta's data after the index
+# block type -> the beginning of its delta's data after the index
 _PREFIXES = {
     "text": b'"delta":{"type":"text_delta","text":',
     "thinking": b'"delta":{"type":"thinking_delta","thinking":',
@@ -427,19 +429,19 @@ _PREFIXES = {
 
 
 class StreamEncoder(_Blocks):
-    """One answer as frames."""
+    """Encodes one answer as frames."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
         self.started = False
         self._out: list[Frame] = []
         self._index = -1
-        self._prefix = b""  # of a text delta's data in the open block
+        self._prefix = b""  # the beginning of a text delta's data in the open block
 
     def feed(self, events: list[Event]) -> list[Frame]:
-        """The frames for these events."""
+        """Return the frames for these events. Events after the end are ignored."""
         event: Any
-        if len(events) == 1:  # the next piece of the block, as nearly every read is
+        if len(events) == 1:  # the next piece of the block: the most frequent case
             event = events[0]
             kind = type(event)
             if kind is self._next_kind and event.part == self._next_part:
@@ -497,7 +499,7 @@ class StreamEncoder(_Blocks):
 
 
 class Collector(_Blocks):
-    """One answer as one object. error: the answer broke off, and the body is not to be given out."""
+    """Collects one answer in one object. error: the answer failed; its body must not be used. None if it did not."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
@@ -511,7 +513,7 @@ class Collector(_Blocks):
         self._feed(events)
 
     def body(self) -> dict[str, Any]:
-        """The message; to be called after Stop."""
+        """The message. Only complete after Stop was fed."""
         return self._message
 
     def _begin(self, id: str, model: str) -> None:

@@ -1,4 +1,4 @@
-"""Tools and tool choice for a messages upstream."""
+"""Encode tools and tool choice for a messages upstream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WEB_SEARCH = "web_search"
 
 
 class ToolsWriter:
-    """Writes `tools` and `tool_choice` of one request."""
+    """Encodes `tools` and `tool_choice` of one request."""
 
     def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap, writer: ContentWriter) -> None:
         self.tools: list[dict[str, Any]] = []
@@ -31,7 +31,7 @@ class ToolsWriter:
     # ---- definitions ----
 
     def write_tools(self) -> None:
-        """Raises errors.Malformed for two tools with one name."""
+        """Write the tools. Raises errors.Malformed for duplicate tool names."""
         for tool in self._request.tools:
             if tool.kind in ("function", "custom"):
                 self._add(tool, self._client_tool(tool))
@@ -44,7 +44,7 @@ class ToolsWriter:
             self._web_search_options()
 
     def write_stubs(self, names: Iterable[str]) -> None:
-        """For upstreams that refuse a history of calls without tools: the names that it calls, and that none may be called."""
+        """Declare the tools called in the history, and forbid calls, for upstreams that refuse a history of calls without tools."""
         if self._capabilities.m_tools_required_with_history and not self.tools:
             self.tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
             if self.tools:
@@ -56,7 +56,7 @@ class ToolsWriter:
             self._content.mark(written, tool.cache, tool.path)
 
     def _append(self, written: dict[str, Any], path: Path) -> None:
-        """Client tools are told apart when they are declared; the search's name is nobody's."""
+        """Add a tool. Client tools have distinct names already; the search's name may collide with one."""
         if written["name"] == WEB_SEARCH and any(tool["name"] == WEB_SEARCH for tool in self.tools):
             param = concrete((*path, "name"))
             raise Malformed(f"two tools have the name {WEB_SEARCH!r}", code="invalid_request_error", param=param)
@@ -82,7 +82,7 @@ class ToolsWriter:
         return written
 
     def _is_strict(self, tool: Tool, schema: dict[str, Any]) -> bool:
-        """Strict as asked, and as the caller's API is by default, where the provider takes the schema as it is."""
+        """Whether the tool is strict: as requested, else the default of the caller's API, if the provider accepts the schema unchanged."""
         default = self._request.habits.strict_by_default
         if tool.strict is False or not (tool.strict or default):
             return False
@@ -99,7 +99,7 @@ class ToolsWriter:
         return self._searching(search)
 
     def _web_search_options(self) -> None:
-        """The chat shape's way of asking for it."""
+        """Declare the web search for the chat shape's `web_search_options`."""
         setting = self._request.take_setting("web_search_options")
         options = setting.value if setting is not None else None
         if setting is None or not isinstance(options, dict):
@@ -115,7 +115,7 @@ class ToolsWriter:
     # ---- choice ----
 
     def write_choice(self) -> None:
-        """To be called when the tools are written. Raises errors.Unsupported for a choice that nothing fulfils."""
+        """Write the tool choice, after the tools. Raises errors.Unsupported for a choice that cannot be fulfilled."""
         choice: ToolChoice | None = self._request.take("tool_choice")
         parallel = self._request.take("parallel_tool_calls")
         if choice is not None:
@@ -138,7 +138,7 @@ class ToolsWriter:
             self.choice = {"type": "any" if must else "none" if choice.mode == "none" else "auto"}
 
     def _allow(self, choice: ToolChoice) -> None:
-        """This shape cannot name several tools: the others are left out."""
+        """Remove the tools that the choice excludes: this shape cannot name several."""
         allowed = {WEB_SEARCH if name.startswith(WEB_SEARCH) else name for name in choice.names}
         self.tools = [tool for tool in self.tools if tool["name"] in allowed or self._map.restore(tool["name"]).name in allowed]
         self._request.ledger.adapt(choice.path)

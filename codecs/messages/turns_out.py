@@ -1,8 +1,8 @@
-"""Hub turns as `system` and `messages` for a messages upstream.
+"""Encode hub turns as `system` and `messages` for a messages upstream.
 
-The shape wants turns of user and assistant in alternation, the results of tools at the start of the user turn right after their
-calls, and no empty text. What stands otherwise is moved, never invented: calls without results and results without calls go up
-as they are, and the provider says what it thinks of them. Source: Anthropic, "Create a Message", "How to implement tool use".
+The shape requires alternating user and assistant turns, tool results at the start of the user turn right after their calls, and no
+empty text. Other orders are rearranged, without inventing content: calls without results and results without calls are sent
+unchanged, and the provider decides. Source: Anthropic, "Create a Message", "How to implement tool use".
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _ROLES = {"user": "user", "tool": "user", "function": "user", "assistant": "assi
 class _Message:
     role: str
     blocks: list[Block]
-    sources: list[Path]  # the hub turn that each block is from
+    sources: list[Path]  # for each block, the path of its hub turn
 
 
 def write_turns(request: Request, capabilities: Capabilities, writer: ContentWriter) -> dict[str, Any]:
-    """`system` (when there is any) and `messages`. Raises errors.ClientFault leaves."""
+    """Return `system`, if there is any, and `messages`. Raises subclasses of errors.ClientFault."""
     system: list[Block] = []
-    last: tuple[Path, list[Block]] = ((), [])  # of the system's turns
+    last: tuple[Path, list[Block]] = ((), [])  # path and blocks of the last system turn
     messages: list[_Message] = []
     roles = [_ROLES[turn.role] for turn in request.turns]
     for turn, role, place in zip(request.turns, roles, _places(roles), strict=True):
@@ -47,7 +47,7 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
                 request.ledger.adapt(turn.path)
         else:
             _append(messages, message)
-    if not messages and last[1]:  # nothing but instructions: the last of them are what is asked
+    if not messages and last[1]:  # only instructions: the last of them become the user's message
         request.ledger.adapt(last[0])
         del system[-len(last[1]) :]
         messages.append(_Message("user", last[1], [last[0]] * len(last[1])))
@@ -62,7 +62,7 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
 
 
 def _without_cut_thoughts(parts: list[Part]) -> list[Part]:
-    """A turn's parts without unsealed reasoning at its end: the token limit cut it before it was signed, and nothing came of it."""
+    """Remove unsealed reasoning from the end of a turn: the token limit cut it off before it was signed."""
     end = len(parts)
     while end and isinstance(part := parts[end - 1], ReasoningPart) and part.form == "text":
         end -= 1
@@ -70,7 +70,7 @@ def _without_cut_thoughts(parts: list[Part]) -> list[Part]:
 
 
 def _places(roles: list[str]) -> list[str]:
-    """Of each system turn: leading, inside where it may stand (after a user's, before an assistant's or the end), or odd."""
+    """The place of each system turn: leading, inside (allowed: after user, before assistant or the end), or odd."""
     places = [""] * len(roles)
     after = "assistant"
     for i in reversed(range(len(roles))):
@@ -90,7 +90,7 @@ def _places(roles: list[str]) -> list[str]:
 
 
 def _append(messages: list[_Message], message: _Message) -> None:
-    """Adds a message that is not empty; turns of one role are one."""
+    """Add a message unless it is empty; merge it with a previous one of the same role."""
     if not message.blocks:
         return
     if not messages or messages[-1].role != message.role:
@@ -102,7 +102,7 @@ def _append(messages: list[_Message], message: _Message) -> None:
 
 
 def _results_first(request: Request, message: _Message) -> None:
-    """Puts results before everything else, of several with one id the last."""
+    """Move results before all other blocks; of several with the same id, only the last remains."""
     results: dict[str, tuple[Block, Path]] = {}
     others: list[tuple[Block, Path]] = []
     for block, source in zip(message.blocks, message.sources, strict=True):
@@ -126,7 +126,7 @@ def _first_is_user(request: Request, capabilities: Capabilities, messages: list[
 
 
 def _last_is_user(request: Request, capabilities: Capabilities, messages: list[_Message]) -> None:
-    """An answer's beginning that the model shall continue: not every model takes one, and none with white space at its end."""
+    """Strip white space from the end of a last assistant message (prefill). Raises Unsupported if the model accepts no prefill."""
     last = messages[-1]
     block, source = last.blocks[-1], last.sources[-1]
     if last.role != "assistant" or block["type"] == "tool_use":

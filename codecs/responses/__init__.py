@@ -1,11 +1,11 @@
-"""The responses shape: OpenAI's Responses API, as a client speaks it and as an upstream does.
+"""The responses shape: OpenAI's Responses API, on the client's and on the upstream's side.
 
 Source: OpenAI API reference, "Responses" and "Responses: streaming events".
 """
 
 from __future__ import annotations
 
-from ..chat.errors_in import decode_error  # both shapes' errors have one form
+from ..chat.errors_in import decode_error  # both shapes have the same form of errors
 from .envelope import error_event, failed, prepared, response_object
 from .observer import Observer
 from .request_in import check_request, decode_request

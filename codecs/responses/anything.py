@@ -1,4 +1,4 @@
-"""Reading an upstream's objects, whose members may be anything: a member of another type is absent."""
+"""Typed access to unvalidated upstream data: a member of the wrong type is treated as absent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def int_of(holder: _Value, key: str, default: int) -> int:
 
 
 def seconds_of(holder: _Value, key: str) -> int:
-    """A time since the epoch; 0 when it is none."""
+    """Seconds since the epoch; 0 if absent or not a number."""
     value = holder.get(key)
     return int(value) if isinstance(value, int | float) and 0 < value < 1 << 53 else 0
 
@@ -33,6 +33,6 @@ def dict_of(holder: _Value, key: str) -> _Value:
 
 
 def dicts_of(holder: _Value, key: str) -> list[_Value]:
-    """The objects in a list; what is none of them reads as an empty object, so that places stay."""
+    """The objects in a list; other values become empty objects, so that indexes are preserved."""
     value = holder.get(key)
     return [each if isinstance(each, dict) else {} for each in value] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""A responses client's content parts and items as parts of hub turns."""
+"""Decode a responses client's content parts and items into parts of hub turns."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ..request import (
     TextPart,
 )
 
-# a caller's own notes on its items
+# members for the caller's own use
 PASSED_THROUGH = ("internal_chat_message_metadata_passthrough",)
 
 _InResult = TextPart | ImagePart | DocumentPart | SearchResultPart
 
 
 def decode_content(content: Any, role: str, path: Path, ledger: Ledger) -> list[Part]:
-    """The parts of one message. content: a string or a list of parts. path: where it stands. Raises ClientFaults."""
+    """Return the parts of one message. content: a string or a list. path: of the content. Raises subclasses of errors.ClientFault."""
     if isinstance(content, str):
         return [TextPart(content, path)]
     if not isinstance(content, list):
@@ -48,7 +48,7 @@ def _decode_part(part: Any, role: str, path: Path, ledger: Ledger) -> Part:
             return ForeignPart(kind[:64], path)
         raise _unsupported(f"content of type {kind[:64]}", path)
     decoded = decode(fields, ledger)
-    if kind == "input_file" and fields.text("detail") not in (None, "auto"):  # how large its pages are rendered
+    if kind == "input_file" and fields.text("detail") not in (None, "auto"):  # the resolution at which its pages are rendered
         ledger.drop((*path, "detail"))
     fields.report(ledger)
     return decoded
@@ -59,7 +59,7 @@ def _cache(fields: Fields, ledger: Ledger) -> Cache | None:
 
 
 def _in_result(part: Any, path: Path, ledger: Ledger) -> Part:
-    """What a tool gave. A result stands in every later request: what cannot be read of it is said in a note, and refuses none of them."""
+    """Read a tool result. Unreadable content becomes a note: a refusal would fail all later requests, which repeat it."""
     try:
         return _decode_part(part, "tool", path, ledger)
     except UnsupportedContent:
@@ -100,7 +100,7 @@ def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
 
 
 def _no_file_id(fields: Fields) -> None:
-    """An id is of one account's files. Raises errors.UnsupportedContent."""
+    """Refuse a file id, which is only valid within one account. Raises errors.UnsupportedContent."""
     if fields.text("file_id") is not None:
         raise _unsupported("a file by its id", (*fields.path, "file_id"))
 
@@ -119,7 +119,7 @@ _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
 
 
 def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
-    """function_call (kind function) or custom_tool_call (kind custom)."""
+    """Read a function_call (kind "function") or custom_tool_call (kind "custom") item."""
     _bookkeeping(fields, ledger)
     if kind == "custom":
         arguments = fields.text("input") or ""
@@ -132,7 +132,7 @@ def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
 
 
 def _bookkeeping(fields: Fields, ledger: Ledger) -> None:
-    """What an item says of itself and no model reads. Who called is told: elsewhere no program calls."""
+    """Read an item's bookkeeping members, which no model reads. A caller that is a program is reported as adapted."""
     fields.ignore("id", "status", "agent", *PASSED_THROUGH)
     caller = fields.members("caller")
     if caller is not None and caller.get("type") != "direct":
@@ -147,7 +147,7 @@ def _result_parts(output: Any, path: Path, ledger: Ledger) -> list[_InResult]:
 
 
 def decode_result(fields: Fields, kind: str, ledger: Ledger) -> ResultPart:
-    """function_call_output or custom_tool_call_output; the id is "" in one that answers no call."""
+    """Read a function_call_output or custom_tool_call_output item; its id is "" if it answers no call."""
     _bookkeeping(fields, ledger)
     fields.ignore("name", "namespace")
     output, path = fields.take("output"), (*fields.path, "output")
@@ -160,9 +160,9 @@ def decode_result(fields: Fields, kind: str, ledger: Ledger) -> ResultPart:
 
 
 def decode_reasoning(fields: Fields, ledger: Ledger) -> ReasoningPart | None:
-    """A reasoning item; None when there is nothing in it.
+    """Read a reasoning item; None if it is empty.
 
-    The gateway's own members of a stored item go before what its caller saw of it.
+    The gateway's own members of a stored item take precedence over the content that its caller received.
     """
     fields.ignore("status")
     id, path = fields.text("id") or "", fields.path

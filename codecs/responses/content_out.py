@@ -1,4 +1,4 @@
-"""Parts of hub turns as content of input items for a responses upstream."""
+"""Encode parts of hub turns as content of input items for a responses upstream."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Content = dict[str, Any]
 
 
 class ContentWriter:
-    """Writes the content of one request's messages and outputs."""
+    """Encodes the content of one request's messages and outputs."""
 
     def __init__(self, request: Request, capabilities: Capabilities) -> None:
         self._ledger = request.ledger
         self._theirs = request.habits.cache_mark
-        self._own_marks = self._theirs == HABITS.cache_mark  # breakpoints are in this shape's own words
+        self._own_marks = self._theirs == HABITS.cache_mark  # whether the caller's breakpoints are in this shape's form
         self._takes_marks = capabilities.openai_host or self._own_marks
 
     def content(self, part: Part) -> list[Content]:
-        """A part's content. Raises errors.UnsupportedContent for what the client must be told of."""
+        """The content of a part. Raises errors.UnsupportedContent for content that cannot be left out."""
         if isinstance(part, TextPart):
             return [self._marked(_text(part.text), part.cache, part.path)]
         if isinstance(part, ImagePart):
@@ -36,7 +36,7 @@ class ContentWriter:
         return []
 
     def output(self, part: ResultPart) -> str | list[Content]:
-        """A tool's result: a string when it is nothing but text."""
+        """The content of a tool result: a string if it is only text."""
         if isinstance(part.content, str):
             return prose.outcome(part, part.content, self._ledger)
         content = [written for inner in part.content for written in self._noted(inner)]
@@ -50,7 +50,7 @@ class ContentWriter:
         return content
 
     def _noted(self, part: Part) -> list[Content]:
-        """What cannot be carried becomes a note: it stands in every later request too."""
+        """As `content`, but unsupported content becomes a note, because all later requests repeat it."""
         try:
             return self.content(part)
         except UnsupportedContent:
@@ -58,7 +58,7 @@ class ContentWriter:
             return self.content(prose.note(part, self._ledger))
 
     def _marked(self, written: Content, cache: Cache | None, path: Path) -> Content:
-        """With its cache breakpoint, where the provider takes one (elsewhere it caches by itself)."""
+        """Add the cache breakpoint if the provider supports breakpoints. Others cache automatically."""
         if cache is None or not self._takes_marks:
             return written
         mark = {"mode": "explicit"}

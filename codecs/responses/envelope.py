@@ -1,4 +1,4 @@
-"""The response object: what every answer of this shape stands in, with the settings that the client asked for said back."""
+"""The response object that contains every answer of this shape and echoes the client's settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_responses
 
-# settings that are said back as the client sent them, and what they are when it sent none
+# settings echoed as the client sent them, and their default values
 _ECHOES: dict[str, Any] = {
     "instructions": None,
     "frequency_penalty": 0.0,
@@ -31,7 +31,7 @@ _ECHOES: dict[str, Any] = {
     "user": None,
     "metadata": {},
 }
-# kind of error -> a response's own code where clients know one; every other is server_error
+# kind of error -> the code in a response, if clients know one; others become server_error
 _CODES = {
     "context_too_long": "context_length_exceeded",
     "rate_limit": "rate_limit_exceeded",
@@ -41,7 +41,7 @@ _PREFIXES = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "cus
 
 
 def response_object(reply: Reply, status: str = "in_progress", model: str = "", created: int = 0) -> dict[str, Any]:
-    """A response without output. status: its own (queued, in_progress, …). model, created: the upstream's, if it said them."""
+    """A response without output. status: queued, in_progress, …; model, created: the upstream's ("" and 0 if unknown)."""
     body = reply.request.body
     echo = {key: default if body.get(key) is None else body[key] for key, default in _ECHOES.items()}
     echo["tools"] = [_tool(tool) for tool in echo["tools"]]
@@ -67,7 +67,7 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
 
 
 def _tool(tool: Any) -> Any:
-    """A tool as it is said back: of a function, all members."""
+    """A tool as it is echoed: a function with all members."""
     if not isinstance(tool, dict) or tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, "strict": None, **tool}
@@ -81,12 +81,12 @@ def _members(body: dict[str, Any], key: str, **defaults: Any) -> dict[str, Any]:
 
 
 def item_id(response_id: str, index: int, kind: str) -> str:
-    """The id of an output item. OpenAI refuses a replayed item whose id has another prefix than its type's."""
+    """The id of an output item. OpenAI refuses a replayed item whose id lacks the prefix of its type."""
     return _PREFIXES[kind] + digest(f"{response_id}:{index}", 32)
 
 
 def failed(response: dict[str, Any], error: GatewayError) -> dict[str, Any]:
-    """The response, ended by an error."""
+    """The response with status failed and this error."""
     return response | {"status": "failed", "error": {"code": _CODES.get(error.kind, "server_error"), "message": error.message}}
 
 
@@ -104,7 +104,7 @@ def prepared(reply: Reply) -> tuple[list[Frame], dict[str, Any]]:
 def error_event(error: GatewayError) -> dict[str, Any]:
     """The members of the `error` event that follows response.failed.
 
-    The flat ones are the documented form; the official SDKs raise only for the nested one.
+    The flat members are the documented form; the official SDKs raise only for the nested one.
     """
     told = error.openai()
     flat = {key: told[key] for key in ("code", "message", "param")}

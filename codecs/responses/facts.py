@@ -1,4 +1,4 @@
-"""The responses shape's words that its reader and its writer share."""
+"""Constants of the responses shape used by both its decoder and its encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NAME = "responses"
 
 IDS = IdForm("call_", longest=64)
 
-# neutral reason -> status, and the reason of an incomplete one
+# neutral reason -> status, and the reason of an incomplete response
 REASONS: dict[str, tuple[str, str | None]] = {
     "end": ("completed", None),
     "stop_sequence": ("completed", None),

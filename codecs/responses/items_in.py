@@ -1,8 +1,8 @@
-"""A responses client's items as hub turns.
+"""Decode a responses client's items into hub turns.
 
-An answer of this shape is a list of items, so what the model said in one go lies flat: reasoning, texts and calls between two
-inputs are one assistant turn, and the outputs of its calls follow it as one tool turn, wherever they stood. Over another shape's
-upstream the expanded input is whole or it is refused: every call has its output, every output its call.
+An answer of this shape is a flat list of items: reasoning, texts and calls between two inputs become one assistant turn, and the
+outputs of its calls follow as one tool turn, wherever they were in the list. For another shape's upstream the expanded input must be
+complete: every call needs an output and every output a call, otherwise the request is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .tools_in import add_tools
 
 _ROLES = frozenset({"user", "system", "developer", "assistant"})
 _OPAQUE = frozenset({"compaction", "compaction_trigger", "compaction_summary", "context_compaction"})
-# model-side traces of tools that only this shape's provider runs, with what was answered to them
+# items of tools run by this shape's provider, and the replies to them
 _HOSTED = frozenset({
     "agent_message", "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "computer_call", "computer_call_output",
     "file_search_call", "image_generation_call", "local_shell_call", "local_shell_call_output",
@@ -35,13 +35,13 @@ class Unpaired(ClientFault):
 
 
 def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> dict[str, Fields]:
-    """Adds the turns of the items, each with its path, to the request. Raises errors.ClientFault leaves.
+    """Add the turns of the items, each given with its path, to the request. Raises subclasses of errors.ClientFault.
 
-    Returns the settings (`reasoning`, `text`) that items among them changed.
+    Returns the settings (`reasoning`, `text`) changed by configuration items.
     """
     walk = _Walk(request)
     for item, path in items:
-        if path == ("input",):  # a plain string stands for one message
+        if path == ("input",):  # a plain string is one message
             walk.message("user", [TextPart(item["content"], path)], path, plain=True)
         else:
             walk.item(Fields(item, path))
@@ -51,7 +51,7 @@ def decode_items(request: Request, items: Iterable[tuple[Any, Path]]) -> dict[st
 
 @dataclass(slots=True)
 class _Group:
-    """What the model said in one go. results: the turn of its calls' outputs, when one has come."""
+    """One assistant turn. results: the turn with the outputs of its calls; None before the first."""
 
     said: Turn
     results: Turn | None = None
@@ -70,7 +70,7 @@ class _Walk:
         self._request = request
         self._ledger = request.ledger
         self._turns = request.turns
-        self._group: _Group | None = None  # the one that is open
+        self._group: _Group | None = None  # the open one
         self._calls: dict[str, list[_Call]] = {}
         self.settings: dict[str, Fields] = {}
 
@@ -91,7 +91,7 @@ class _Walk:
             raise Malformed(f"{param}: unknown type {kind[:64]!r}", code="invalid_value", param=param)
 
     def finish(self) -> None:
-        """Raises errors.ClientFault when a call has no output."""
+        """Check the end of the input. Raises errors.ClientFault if a call has no output."""
         for calls in self._calls.values():
             for call in calls:
                 if call.result is None:
@@ -107,7 +107,7 @@ class _Walk:
         self._turns.append(Turn(role, parts, path, plain))
 
     def _say(self, parts: list[Part], path: Path, plain: bool = False) -> _Group:
-        """Adds to what the model said; a new turn begins when a call of this one was answered."""
+        """Add parts to the assistant turn; a new turn starts if a call of this one was answered."""
         group = self._group
         if group is None or group.results is not None:
             group = self._group = _Group(Turn("assistant", [], path))
@@ -126,9 +126,9 @@ class _Walk:
             turn = group.results = Turn("tool", [], result.path)
             self._turns.insert(self._after(group.said), turn)
         if group is not self._group:
-            self._ledger.adapt(result.path[:1])  # moved to where its call is
+            self._ledger.adapt(result.path[:1])  # moved to its call
         if call.result is not None:
-            turn.parts.remove(call.result)  # of several outputs the last counts
+            turn.parts.remove(call.result)  # of several outputs only the last is used
             self._ledger.adapt(result.path)
         result.kind = call.kind
         call.result = result
@@ -145,7 +145,7 @@ class _Walk:
     def _message(self, fields: Fields) -> None:
         fields.ignore("id", "status", "agent", *PASSED_THROUGH)
         if fields.text("phase") is not None:
-            self._ledger.adapt((*fields.path, "phase"))  # it goes up as what the model said, whenever that was
+            self._ledger.adapt((*fields.path, "phase"))  # sent as assistant text, whatever its phase
         role = fields.text("role")
         if role is None:
             raise missing((*fields.path, "type"))
@@ -185,20 +185,20 @@ class _Walk:
             self._tell(name, result)
 
     def _tell(self, name: object, result: ResultPart) -> None:
-        """An output that answers no call, as Codex writes down what comes from outside: only a user can say that elsewhere."""
+        """Add an output that answers no call, as Codex records external input: other shapes only allow it as a user message."""
         said: list[Part] = [TextPart(f"Output of {name if name and isinstance(name, str) else 'a tool'}:", result.path)]
         said += [TextPart(result.content, result.path)] if isinstance(result.content, str) else result.content
         self._ledger.adapt(result.path)
-        self._ledger.drop((*result.path, "type"))  # that it is an output
+        self._ledger.drop((*result.path, "type"))  # the fact that it is an output
         self.message("user", said, result.path, plain=False)
 
     def _additional_tools(self, fields: Fields) -> None:
-        """Tools that are declared in mid-conversation: elsewhere all tools are there from its beginning."""
+        """Add tools declared in mid-conversation: other shapes list all tools from the start."""
         add_tools(self._request, fields.items("tools") or [], (*fields.path, "tools"), replace=True)
         self._ledger.adapt(fields.path)
 
     def _configuration(self, fields: Fields) -> None:
-        """Settings that change in mid-conversation: the last ones are the request's."""
+        """Read settings changed in mid-conversation: the last ones apply to the request."""
         self._ledger.adapt(fields.path)
         fields.ignore("id", "status", "agent", *PASSED_THROUGH)
         for name in ("reasoning", "text"):
@@ -209,7 +209,7 @@ class _Walk:
 
     def _reference(self, fields: Fields) -> None:
         id = fields.required("id")
-        raise NotFound(f"Item with id '{id[:256]}' not found.", param="input")  # those that are known stand here no more
+        raise NotFound(f"Item with id '{id[:256]}' not found.", param="input")  # known ids have already been replaced by their items
 
 
 _ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {
@@ -226,7 +226,7 @@ _ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {
 
 
 def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tuple[Any, Path]]:
-    """The input's items, each with its path. items: the whole expanded input, when something stored stands before the body's own."""
+    """The input's items, each with its path. items: the entire expanded input if stored items precede the body's own, else None."""
     given = body.get("input")
     own: list[tuple[Any, Path]]
     if isinstance(given, str):

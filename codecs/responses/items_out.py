@@ -1,7 +1,7 @@
-"""Hub turns as `instructions` and `input` for a responses upstream.
+"""Encode hub turns as `instructions` and `input` for a responses upstream.
 
-Nothing is said with an item's id but reasoning, whose provider gave it: an id that OpenAI does not know is refused. Source: OpenAI
-API reference, "Create a model response" (input), "Reasoning models" (keeping reasoning items in context).
+Only reasoning items have an id, the provider's own: OpenAI refuses ids that it does not know. Source: OpenAI API reference,
+"Create a model response" (input), "Reasoning models" (keeping reasoning items in context).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .facts import IDS
 
 Item = dict[str, Any]
 
-# kind of call -> its item's type, where its text stands, and the type of its result's item
+# kind of call -> type of its item, the member with its text, and the type of its result's item
 _CALLS = {
     "function": ("function_call", "arguments", "function_call_output"),
     "custom": ("custom_tool_call", "input", "custom_tool_call_output"),
@@ -27,7 +27,7 @@ _CALLS = {
 
 
 class ItemsWriter:
-    """Writes the input of one request."""
+    """Encodes the input of one request."""
 
     def __init__(self, request: Request, capabilities: Capabilities, tools: ToolMap) -> None:
         self.instructions = ""
@@ -37,14 +37,14 @@ class ItemsWriter:
         self._tools = tools
         self._content = ContentWriter(request, capabilities)
         self._ids = CallIds(IDS, capabilities.openai_host)
-        self._kinds: dict[str, str] = {}  # by call id: what kind of tool it was a call of
+        self._kinds: dict[str, str] = {}  # the kind of the called tool, by call id
         self._reads = capabilities.r_encrypted_reasoning
         self._domain = capabilities.reasoning_domain
 
     def write(self) -> None:
-        """Raises errors.ClientFault leaves."""
+        """Write the input. Raises subclasses of errors.ClientFault."""
         turns = self._request.turns
-        if turns and turns[0].path == ("system",):  # of a messages client
+        if turns and turns[0].path == ("system",):  # the `system` member of a messages client
             self.instructions = "\n\n".join(_texts(turns[0]))
             turns = turns[1:]
         for turn in turns:
@@ -54,7 +54,7 @@ class ItemsWriter:
                 self._asked(turn)
 
     def _asked(self, turn: Turn) -> None:
-        """What users, systems and tools say: results first, as each shape has them."""
+        """Write a turn of a user, system or tool: results first, as in each shape."""
         others: list[Content] = []
         for part in turn.parts:
             if isinstance(part, ResultPart):
@@ -82,7 +82,7 @@ class ItemsWriter:
         return {"type": kind, "call_id": self._ids.call(part.id), "name": self._tools.wire(part.name), key: text}
 
     def reasoning(self, part: ReasoningPart) -> Item | None:
-        """A reasoning item, for the provider that sealed it, or said it where nothing is ever sealed."""
+        """A reasoning item, for the provider that sealed it, or that produced it if it never seals."""
         if part.form == "text" and part.text and part.domain == self._domain and not self._reads:
             return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": part.text}]}
         known = part.form == "openai" and part.encrypted and part.domain in (None, self._domain)
@@ -93,20 +93,20 @@ class ItemsWriter:
 
 
 class _Answer:
-    """One assistant turn as items: texts that follow each other are one message."""
+    """Encodes one assistant turn as items; adjacent texts become one message."""
 
     def __init__(self, writer: ItemsWriter, turn: Turn) -> None:
         self._writer = writer
         self._turn = turn
         self._ledger = writer._ledger
         self._texts: list[str] = []
-        self._held: list[tuple[Item, Path]] = []  # reasoning, until something follows it
+        self._held: list[tuple[Item, Path]] = []  # reasoning items, held until another item follows
 
     def write(self) -> None:
         for part in self._turn.parts:
             _PARTS.get(type(part), _Answer._other)(self, part)
         self._message()
-        for _, path in self._held:  # the provider refuses reasoning that nothing follows
+        for _, path in self._held:  # the provider refuses a reasoning item without a following item
             self._ledger.drop(path)
 
     def _text(self, part: TextPart) -> None:
@@ -134,7 +134,7 @@ class _Answer:
         self._add(self._writer.call(part))
 
     def _other(self, part: Part) -> None:
-        """What other shapes' models did, and what no assistant says here."""
+        """Drop a part that this shape's assistant turns cannot contain, and report it."""
         self._ledger.drop(part.path, part.label if isinstance(part, ForeignPart) else "")
 
     def _message(self) -> None:

@@ -1,4 +1,4 @@
-"""What refusals of responses upstreams mean (see `codecs/lessons.py`)."""
+"""What refusals by responses upstreams mean (see `codecs/lessons.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, Body, Reading, leave_out
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
-    """An input without the model's earlier reasoning, which this upstream cannot read."""
+    """Remove earlier reasoning from the input, which this upstream cannot read."""
     items = body.get("input")
     if not isinstance(items, list):
         return body, None

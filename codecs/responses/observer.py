@@ -1,4 +1,4 @@
-"""An answer that goes to a client of the same shape as it is: only watched, for what it cost and whether it was whole."""
+"""Observe an answer that is passed unchanged to a client of the same shape: usage, ending, error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stream_in import CALLS, FAILED, IN_TURN, reason_of
 
 _Value = dict[str, Any]
 
-# what may stand before the first content
+# event types that may precede the first content
 _PRELUDE = frozenset({
     "response.created", "response.queued", "response.in_progress", "response.content_part.added",
     "response.reasoning_summary_part.added", "keepalive", "error", "",
@@ -29,17 +29,17 @@ _DELTA = b"event: response.output_text.delta\ndata: {"
 
 
 class Observer:
-    """Watches an answer that goes to a client of the same shape as it is.
+    """Observes an answer that is passed unchanged to a client of the same shape.
 
-    content: something of the answer itself was seen. proof: a terminal event said that it is complete. error: the provider's own.
+    content: whether content was seen. proof: whether a terminal event completed the answer. error: the provider's error.
     """
 
     __slots__ = ("_reply", "content", "error", "proof", "stop", "usage")
 
-    bare = 0  # no event holds nothing but usage that was not asked for
+    bare = 0  # this shape has no events with usage only
 
     repeats = staticmethod(partial(named_alike, begin=_DELTA))
-    """How many pieces of text a read between two events holds; 0 when there is anything besides. They need not be fed."""
+    """The number of text deltas that `chunk` consists of; 0 if it contains anything else. They need not be fed."""
 
     def __init__(self, reply: Reply | None = None) -> None:
         self._reply = reply
@@ -50,7 +50,7 @@ class Observer:
         self.stop: str | None = None
 
     def feed(self, frame: Frame) -> None:
-        """Never raises. After the first content only what may end the answer is read."""
+        """Observe one frame. Never raises. After the first content only events that may end the answer are parsed."""
         name, data = frame
         if self.content and name not in _NOTABLE_BYTES:
             if name and name[:9] == b"response.":
@@ -65,11 +65,11 @@ class Observer:
             self._see(text_of(value, "type") or name.decode("utf-8", "replace"), value)
 
     def completed(self, clean: bool) -> bool:
-        """Whether the answer was whole when its transport ended; nothing but a terminal event says so."""
+        """Whether the answer was complete when the transport ended; only a terminal event proves that."""
         return self.proof
 
     def observe_whole(self, body: _Value) -> None:
-        """A complete answer instead of frames."""
+        """Observe a complete answer."""
         if body.get("object") != "response" and is_error(body):
             self.error = error_of(body)
             return

@@ -14,7 +14,7 @@ def _request(turns: list[Json], words: int) -> Json:
 
 
 def _frame(reading: Reading, data: bytes) -> None:
-    if data == b"[DONE]":  # some servers add chat's ending
+    if data == b"[DONE]":  # some servers append the chat shape's end marker
         return
     value = orjson.loads(data)
     kind: str = value["type"]

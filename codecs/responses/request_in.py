@@ -1,8 +1,8 @@
-"""A responses client's request in the hub's words.
+"""Decode a responses client's request into the hub's form.
 
-Source: OpenAI API reference, "Create a model response". Null and the documented defaults are absence. A field that only this
-shape knows is reported as dropped at once: a request that needs no translation never comes here. What the gateway itself answers
-for (stored responses, conversations, background) is taken without a word.
+Source: OpenAI API reference, "Create a model response". Null and the documented defaults are treated as absent. A field that only
+this shape has is reported as dropped immediately, because a request that needs no translation is not decoded. Features provided by
+the gateway itself (stored responses, conversations, background) are consumed without a report.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _LOGPROBS = "message.output_text.logprobs"
 
 
 def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = None) -> Request:
-    """The request in hub form. Raises errors.ClientFault and its leaves, with `param` the field's concrete path.
+    """Return the request in hub form. Raises errors.ClientFault and subclasses, with `param` set to the field's path.
 
-    items: the whole expanded input, where it continues something stored: the stored items first, the request's own last.
+    items: the entire expanded input if it continues stored items: these first, the request's own last. None otherwise.
     """
     fields = Fields(body, ())
     request = Request(NAME, fields.text("model") or "", body, habits=HABITS)
@@ -44,7 +44,7 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     _text(request, fields.inner("text"), changed.get("text"))
     _sampling(request, fields)
     _account(request, fields)
-    fields.ignore("client_metadata")  # the caller's own notes
+    fields.ignore("client_metadata")  # for the caller's own use
     fields.report(request.ledger)
     hand_over(request)
     return request
@@ -57,7 +57,7 @@ def check_request(body: dict[str, Any], items: list[dict[str, Any]] | None) -> N
 
 
 def _state(request: Request, fields: Fields, known: bool) -> None:
-    """What the gateway answers for. known: it found what is continued. Raises errors.Unsupported for a prompt that is kept elsewhere."""
+    """Read the members of stored state. known: the continued items were found. Raises errors.Unsupported for a stored prompt."""
     if fields.members("prompt") is not None:
         raise Unsupported("a stored prompt is not supported by the selected model", param="prompt")
     agents = fields.members("multi_agent")
@@ -75,7 +75,7 @@ def _state(request: Request, fields: Fields, known: bool) -> None:
 
 
 def _answer(request: Request, fields: Fields) -> None:
-    """What is asked of the answer's form."""
+    """Read the settings of the answer's format."""
     limit = fields.integer("max_output_tokens")
     if limit is not None and limit < 1:
         raise invalid(("max_output_tokens",), "must be at least 1")
@@ -112,7 +112,7 @@ def _reasoning(request: Request, given: Fields | None, later: Fields | None) -> 
     if later is not None and later is not reasoning:
         effort, path = later.text("effort") or effort, (*later.path, "effort")
         later.report(request.ledger)
-    summary = summary or reasoning.text("generate_summary")  # what it was called first
+    summary = summary or reasoning.text("generate_summary")  # its former name
     reasoning.ignore("generate_summary")
     request.summary = None if summary == "none" else summary
     if effort is not None:

@@ -1,7 +1,7 @@
-"""A hub request as the body for a responses upstream.
+"""Encode a hub request as the body for a responses upstream.
 
-The gateway keeps conversations itself where shapes meet, so nothing is stored upstream: reasoning comes back encrypted instead, and
-is sent again. Source: OpenAI API reference, "Create a model response"; "Migrate to the Responses API".
+The gateway stores conversations itself when it translates, so nothing is stored upstream: reasoning is returned encrypted and sent
+again. Source: OpenAI API reference, "Create a model response"; "Migrate to the Responses API".
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ENCRYPTED = "reasoning.encrypted_content"
 _SOURCES = "web_search_call.action.sources"
 _LOGPROBS = "message.output_text.logprobs"
 
-# settings that go up as they are
+# settings sent unchanged
 _SAME = ("temperature", "top_p", "metadata", "moderation", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:
-    """The upstream's body. Takes the request's settings, and reports what it does not carry in its ledger.
+    """Return the upstream's body. Consumes the request's settings; what is not carried is reported in its ledger.
 
-    Raises errors.ClientFault leaves for what the upstream cannot express, with `param` the client's own path.
+    Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
     """
     names = ToolMap()
     tools = ToolsWriter(request, names)
@@ -69,7 +69,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
 
 def _include(request: Request, capabilities: Capabilities, body: dict[str, Any], sources: bool) -> None:
-    """sources: of web searches, what they found."""
+    """Set `include`. sources: whether the results of web searches are requested."""
     store = request.take_setting("store")
     if store is not None and store.value:
         request.ledger.adapt(store.path, "false")
@@ -111,7 +111,7 @@ def _reasoning(request: Request, capabilities: Capabilities, body: dict[str, Any
 
 
 def _shows(request: Request, thinking: Thinking) -> bool:
-    """Whether the caller shall see what the model thought. Who asks for no more than an effort sees none in Anthropic's API either."""
+    """Whether the caller receives the reasoning. With only an effort set, Anthropic's API shows none either."""
     if thinking.level == "off" or thinking.show == "hide":
         return False
     return thinking.show == "summary" or request.habits.shows_thinking or thinking.level in ("budget", "adaptive")

@@ -1,4 +1,4 @@
-"""What a responses upstream refuses beside something else, or everywhere; how the rules are applied is in codecs/rules.py."""
+"""Rules for what a responses upstream refuses, alone or in combination; codecs/rules.py applies them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .. import subsets
 from ..capabilities import Capabilities
 from ..rules import Draft, Rule, leave_out
 
-NO_INSTRUCTIONS = "You are a helpful assistant."  # where some must stand and the caller gave none
+NO_INSTRUCTIONS = "You are a helpful assistant."  # used if instructions are required and the caller sent none
 _SAMPLING = ("temperature", "top_p", "top_logprobs")
 
 
@@ -19,7 +19,7 @@ class ResponsesDraft(Draft):
 
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
-    """Whether the model reasons over a body, as far as its settings say."""
+    """Whether the model reasons when it is sent this body, as far as the settings in it tell."""
     asked = body.get("reasoning")
     effort = asked.get("effort") if isinstance(asked, dict) else None
     if capabilities.r_reasons == "never" or effort == "none":
@@ -32,7 +32,7 @@ def leave_out_sampling(draft: ResponsesDraft) -> None:
         return
     for member in _SAMPLING:
         if member != "top_logprobs" and draft.body.get(member) == 1:
-            del draft.body[member]  # the default, and so nothing is lost
+            del draft.body[member]  # the default value: nothing is lost
         draft.drop(member)
 
 
@@ -48,7 +48,7 @@ def adjust_schemas(draft: ResponsesDraft) -> None:
 
 
 def require_instructions(draft: ResponsesDraft) -> None:
-    """What system messages say is part of the instructions, which have to stand."""
+    """Move system messages into the instructions, which this upstream requires."""
     texts = [draft.body["instructions"]] if draft.body.get("instructions") else []
     items: list[dict[str, Any]] = []
     for item in draft.body["input"]:

@@ -1,4 +1,4 @@
-"""What is the gateway's own in a responses request (see `codecs/scrub.py`)."""
+"""Remove the gateway's own additions from a responses request (see `codecs/scrub.py`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..scrub import list_of
 
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
-    """Changes `body`; its lists are made anew."""
+    """Change `body` in place; lists are replaced by new ones."""
     kept = []
     for i, item in enumerate(list_of(body, "input")):
         if isinstance(item, dict) and is_sealed(item.get("encrypted_content")):

@@ -1,4 +1,4 @@
-"""What was seen of a responses upstream's items: how far each came, and which of them a whole one is."""
+"""The state of a responses upstream's items while they are streamed, and their match with complete items."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Value = dict[str, Any]
 
 @dataclass(slots=True)
 class SeenPart:
-    """What was seen of one content or summary part. open: its hub part is the current one."""
+    """What was received of one content or summary part. open: its hub part is the current one."""
 
     streamed: bool = False
-    cited: int = 0  # annotations that were seen
+    cited: int = 0  # number of annotations received
 
 
 @dataclass(slots=True, eq=False)
@@ -26,25 +26,25 @@ class SeenItem:
     """One output item upstream."""
 
     index: int
-    kind: str  # its type; "" as long as nothing says it
+    kind: str  # its type; "" before it is known
     id: str = ""
     call_id: str = ""
-    part: int = -1  # the hub part that is open for it
-    parts: dict[tuple[str, int], SeenPart] = field(default_factory=dict)  # by kind of text and its index in the item
-    place: tuple[str, int] = ("", -1)  # which of them the open hub part is for
+    part: int = -1  # its open hub part
+    parts: dict[tuple[str, int], SeenPart] = field(default_factory=dict)  # by kind of text and index in the item
+    place: tuple[str, int] = ("", -1)  # the key in `parts` of the open hub part
     announced: bool = False
     done: bool = False
-    plain: bool = True  # its text goes on as it comes: no half character is held, nothing is unwrapped, no logprobs go with it
-    source: str = ""  # reasoning: the kind of text that came first; the other says the same again
-    said: bool = False  # reasoning: some text went on
-    thought: tuple[str, int] = ("", -1)  # reasoning: the kind of text and its index that went on last, in the open hub part
-    waiting: list[tuple[str, _Value]] = field(default_factory=list)  # events that came before their turn
-    joiner: SurrogateJoiner | None = None  # only after a lone surrogate was seen
+    plain: bool = True  # its text is passed on unchanged: no surrogate half, no unwrapping, no logprobs
+    source: str = ""  # reasoning: the kind of text received first; the other kind repeats it
+    said: bool = False  # reasoning: some text was passed on
+    thought: tuple[str, int] = ("", -1)  # reasoning: the kind and index of the text last passed on in the open hub part
+    waiting: list[tuple[str, _Value]] = field(default_factory=list)  # events received before the item's turn
+    joiner: SurrogateJoiner | None = None  # only after a lone surrogate was received
     # calls
-    held: list[str] = field(default_factory=list)  # argument text that came before the name
+    held: list[str] = field(default_factory=list)  # argument text received before the name
     streamed: bool = False
-    begun: bool = False  # some of them went on
-    null: str = ""  # the beginning of arguments, as long as it may become null
+    begun: bool = False  # some arguments were passed on
+    null: str = ""  # the beginning of the arguments, while it may become null
     text: ToolText | None = None
 
 
@@ -52,9 +52,9 @@ _KINDS = {"output_text": "text", "refusal": "refusal", "reasoning_text": "conten
 
 
 def placed(parts: list[_Value], seen: Mapping[tuple[str, int], SeenPart]) -> list[tuple[int, _Value]]:
-    """A whole item's parts, each with the index that it was streamed at.
+    """The parts of a complete item, each with the index at which it was streamed.
 
-    Servers of gpt-oss stream a text as the item's second part, and give it as the first of the whole.
+    Servers of gpt-oss stream a text as the item's second part, but list it first in the complete item.
     """
     found = list(enumerate(parts))
     for type, kind in _KINDS.items():
@@ -67,7 +67,7 @@ def placed(parts: list[_Value], seen: Mapping[tuple[str, int], SeenPart]) -> lis
 
 
 def is_another(item: SeenItem, whole: _Value) -> bool:
-    """Whether an item that is announced at the place of one that is known is not that one."""
+    """Whether an item announced at the index of a known item is a different one."""
     if item.done:
         return True
     call_id, id = text_of(whole, "call_id"), text_of(whole, "id")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import errors, limits, openai
-from ..chat.errors_in import decode_error  # both of OpenAI's APIs have one form
+from ..chat.errors_in import decode_error  # both of OpenAI's APIs have the same form of errors
 from ..framing import NAMED
 from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts

@@ -1,4 +1,4 @@
-"""What a response's stream has said so far, as one object: for a caller that asks while the answer is still being made."""
+"""The response object so far, built from its stream, for callers that request it while the answer is in progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .. import jsontext
 
 _Value = dict[str, Any]
 
-# a delta's event -> the list that its piece stands in, what counts the places there, and the member that grows
+# type of a delta event -> the list of its part, the member with the index in it, and the member extended
 _PIECES = {
     "response.output_text.delta": ("content", "content_index", "text"),
     "response.refusal.delta": ("content", "content_index", "refusal"),
@@ -27,7 +27,7 @@ _TEXTS = {"response.function_call_arguments.delta": "arguments", "response.custo
 
 
 class Snapshot:
-    """response: the newest response object that an event carried, {} before the first. Frames may be missing at the beginning."""
+    """response: the latest response object in an event, {} before the first. Frames at the beginning may be missing."""
 
     def __init__(self) -> None:
         self.response: _Value = {}
@@ -35,15 +35,15 @@ class Snapshot:
 
     @property
     def output(self) -> list[_Value]:
-        """The items so far; of what is still open, what there is of it."""
+        """The items so far; open items with their partial content."""
         return [self._items[index] for index in sorted(self._items)]
 
     def cut(self) -> list[_Value]:
-        """The items of an answer that goes on no more: what is open stays incomplete."""
+        """The items of an answer that has been broken off: open items are marked incomplete."""
         return [item | {"status": "incomplete"} if item.get("status") == "in_progress" else item for item in self.output]
 
     def feed(self, frames: Iterable[bytes]) -> None:
-        """frames: events as `StreamEncoder` writes them."""
+        """Apply events. frames: their data, as `StreamEncoder` writes it."""
         for frame in frames:
             _, _, data = frame.partition(b"\ndata: ")
             self._event(jsontext.loads(data))
@@ -55,7 +55,7 @@ class Snapshot:
         elif kind in ("response.output_item.added", "response.output_item.done"):
             self._items[event["output_index"]] = event["item"]
         elif index in self._items:
-            with suppress(KeyError, IndexError, TypeError):  # a provider's own events may leave out what others say
+            with suppress(KeyError, IndexError, TypeError):  # a provider's events may lack members that others have
                 self._grow(self._items[index], kind, event)
 
     def _grow(self, item: _Value, kind: str, event: _Value) -> None:

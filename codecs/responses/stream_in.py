@@ -1,10 +1,10 @@
-"""A responses upstream's answer as hub events: streamed or whole.
+"""Decode a responses upstream's answer, streamed or complete, into hub events.
 
-A stream is a list of items, each with an output_index, and what belongs to an item says so; items may overlap. Items are told
-apart by that index and never by their id: there are providers whose ids change in mid-stream. Tool calls go on as they come; of
-several messages and reasoning items that overlap one goes on, the others wait until it is done. A whole answer is the last event
-of a stream that had no others, and goes the same way: what it holds and nobody saw is made up for. Hosted tools' items become one
-`Opaque` each. Source: OpenAI, "Responses: streaming events".
+A stream is a list of items, each with an output_index that its events repeat; items may overlap. Items are identified by that index
+and never by their id, because some providers change ids inside a stream. Tool calls are passed on immediately; of overlapping
+messages and reasoning items one is passed on at a time, the others wait. A complete answer is treated as the last event of a stream
+without other events: content of the last event that was not streamed is added at the end. Items of hosted tools become one `Opaque`
+each. Source: OpenAI, "Responses: streaming events".
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from .seen import SeenItem, SeenPart, is_another, placed
 _Value = dict[str, Any]
 
 ADDED = "response.output_item.added"
-CALLS = {"function_call": "arguments", "custom_tool_call": "input"}  # item type -> where its text stands
-# what a delta's event is of; for thoughts: which text, and where its index stands
+CALLS = {"function_call": "arguments", "custom_tool_call": "input"}  # item type -> the member with its text
+# what a delta event belongs to; for reasoning: the kind of text, and the member with its index
 _ARGUMENTS = frozenset({"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"})
 _THOUGHTS = {
     "response.reasoning_summary_text.delta": ("summary", "summary_index"),
@@ -57,12 +57,12 @@ _THOUGHTS = {
     "response.reasoning.delta": ("content", "content_index"),
 }
 _SEARCH = "web_search_call"
-_MOST_OPEN = 256  # items that are not done at one time
+_MOST_OPEN = 256  # items not done at the same time
 _LONGEST_LABEL = 64
 
 
 def _search(item: SeenItem, action: _Value) -> Event:
-    """A web search that has ended; a page that was opened, or looked through, is told by nobody."""
+    """The event of a finished web search; opening or searching a page is only reported as opaque."""
     label = f"output[{item.index}]:{item.kind}"
     if action.get("type") != "search":
         return Opaque(label)
@@ -74,9 +74,9 @@ def _search(item: SeenItem, action: _Value) -> Event:
 
 
 class StreamDecoder:
-    """One answer. ended: Stop or Fault was returned; whatever comes later is ignored."""
+    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
-    usage: Usage | None = None  # this shape counts at the end alone
+    usage: Usage | None = None  # this shape reports usage only at the end
 
     def __init__(self, reply: Reply) -> None:
         self.ended = False
@@ -87,14 +87,14 @@ class StreamDecoder:
         self._started = False
         self._parts = 0
         self._unfinished = 0
-        self._shared: set[int] = set()  # indexes that more than one item has
-        self._floor: SeenItem | None = None  # the message or reasoning item whose turn it is
-        self._open: SeenItem | None = None  # the item whose text or reasoning part is open
-        self._message: SeenItem | None = None  # the message that text came from last, as long as no other part came since
+        self._shared: set[int] = set()  # indexes used by more than one item
+        self._floor: SeenItem | None = None  # the message or reasoning item being passed on
+        self._open: SeenItem | None = None  # the item with the open text or reasoning part
+        self._message: SeenItem | None = None  # the message of the last text, if no other part followed it
         self._calls = 0
 
     def feed(self, frame: Frame) -> list[Event]:
-        """The events of one frame. Never raises: what cannot be read ends in a Fault."""
+        """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
         if self.ended:
             return []
         try:
@@ -110,7 +110,7 @@ class StreamDecoder:
         return self._frame(frame[0], value)
 
     def _usual(self, value: _Value, text: str) -> Event | None:
-        """The next piece of the text or the call that is open, which nearly every frame is."""
+        """The event for the next piece of the open text or call, the most frequent case; None for other frames."""
         kind = value.get("type")
         index = value.get("output_index")
         if kind == "response.output_text.delta":
@@ -131,13 +131,13 @@ class StreamDecoder:
         return None
 
     def finish(self, clean: bool) -> list[Event]:
-        """The transport ended; clean: it was not broken off. Without a terminal event that is never an end."""
+        """Return the last events, at the end of the transport. clean: it was not broken off. Without a terminal event: a Fault."""
         if self.ended:
             return []
         return self._fault(errors.Truncated("The upstream's answer ended before it was complete.", "" if clean else "broken off"))
 
     def whole(self, body: _Value) -> list[Event]:
-        """The events of a complete answer, instead of a stream."""
+        """Return the events of a complete answer. Never raises: an invalid answer becomes a Fault."""
         if body.get("object") != "response" and not isinstance(body.get("output"), list):
             return self._error(body) if is_error(body) else self._garbled("an answer that is no response")
         if body.get("status") in ("queued", "in_progress"):
@@ -147,7 +147,7 @@ class StreamDecoder:
     # ---- frames ----
 
     def _patient(self, frame: Frame) -> list[Event]:
-        """A frame that orjson refuses: a lone surrogate, a long number, the chat shape's [DONE], or no JSON at all."""
+        """Read a frame that orjson rejects: lone surrogates, long numbers, the chat shape's [DONE], or invalid JSON."""
         if frame[1].strip() == b"[DONE]":
             return []
         try:
@@ -155,7 +155,7 @@ class StreamDecoder:
         except ValueError:
             return self._garbled("an event that is not JSON")
         if isinstance(value, dict):
-            delta = value.pop("delta", None)  # its other half may be in the next
+            delta = value.pop("delta", None)  # its other half may be in the next frame
             value = jsontext.mended(value) | {"delta": delta}
         return self._frame(frame[0], value)
 
@@ -177,7 +177,7 @@ class StreamDecoder:
         return []
 
     def _ignore(self, kind: str, value: _Value) -> None:
-        """What happens within hosted tools' items was reported with them."""
+        """Report an unknown event, unless it belongs to a hosted tool's item, which is reported as a whole."""
         index = value.get("output_index")
         item = self._items.get(index) if isinstance(index, int) else None
         hosted = item is not None and item.kind not in IN_TURN and item.kind not in CALLS
@@ -194,7 +194,7 @@ class StreamDecoder:
         yield Ping()
 
     def _of_item(self, kind: str, value: _Value) -> Iterator[Event]:
-        """An event of one item: at once, or when its turn comes."""
+        """Handle an event of one item: immediately, or when its turn comes."""
         yield from self._created({})
         item = self._item(kind, value)
         if item is None:
@@ -213,7 +213,7 @@ class StreamDecoder:
             item.waiting.append((kind, value))
 
     def _next(self) -> Iterator[Event]:
-        """The floor is free: what waits takes it in the items' order."""
+        """Pass on the waiting items, in order, after the current one has ended."""
         self._floor = None
         while self._floor is None:
             item = min((i for i in self._items.values() if i.waiting), key=lambda i: i.index, default=None)
@@ -223,10 +223,10 @@ class StreamDecoder:
             for kind, value in waiting:
                 if not item.done:
                     yield from _OF_ITEMS[kind](self, item, value)
-            self._floor = None if item.done else item  # what waited may have been all of it
+            self._floor = None if item.done else item  # its waiting events may have completed it
 
     def _item(self, kind: str, value: _Value) -> SeenItem | None:
-        """The item that an event belongs to, made when it was not announced; None when that would be one too many."""
+        """The item of an event, created if it was not announced; None if there are too many."""
         whole = dict_of(value, "item")
         index = self._place(kind, value, whole)
         item = self._items.get(index)
@@ -245,20 +245,20 @@ class StreamDecoder:
         return item
 
     def _place(self, kind: str, value: _Value, whole: _Value) -> int:
-        """The place of the item that an event belongs to; a new one when nobody knows it."""
+        """The index of an event's item; a new one if the item is unknown."""
         index = value.get("output_index")
         id, call_id = text_of(value, "item_id") or text_of(whole, "id"), text_of(whole, "call_id")
         if isinstance(index, int):
             item = self._items.get(index)
             if item is not None and kind == ADDED and is_another(item, whole):
-                self._shared.add(index)  # a server that counts wrongly: from now on the ids of its items tell
+                self._shared.add(index)  # the server numbers items wrongly: from now on they are identified by id
                 item.plain = False
                 return self._newest + 1
             return index if index not in self._shared else self._index_of(kind, id, call_id, index)
         return self._index_of(kind, id, call_id, None)
 
     def _index_of(self, kind: str, id: str, call_id: str, index: int | None) -> int:
-        """The place of an item that is named by an id, or not at all: then it is the last one of its type that is not over."""
+        """The index of an item given by an id; without one, the last item of its type that is not done."""
         items = list(reversed(self._items.values()))
         named = (item.index for item in items if {id, call_id} & {item.id, item.call_id} - {""})
         place = next(named, None)
@@ -276,7 +276,7 @@ class StreamDecoder:
     # ---- text ----
 
     def _enter(self, item: SeenItem, place: tuple[str, int], start: Callable[[int], Event]) -> Iterator[Event]:
-        """Opens a text or reasoning part, unless it is the open one."""
+        """Open a text or reasoning part unless it is open already."""
         if self._open is item and item.place == place:
             return
         yield from self._leave()
@@ -287,7 +287,7 @@ class StreamDecoder:
         yield start(item.part)
 
     def _leave(self) -> Iterator[Event]:
-        """Closes the open text or reasoning part."""
+        """Close the open text or reasoning part, if any."""
         item, self._open = self._open, None
         if item is None:
             return
@@ -298,7 +298,7 @@ class StreamDecoder:
         item.thought = ("", -1)
 
     def _piece(self, item: SeenItem, text: str) -> str:
-        """A piece of text with surrogate halves joined."""
+        """The piece of text with surrogate halves joined; a trailing half is held back."""
         if item.joiner is None:
             if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
                 return text
@@ -360,7 +360,7 @@ class StreamDecoder:
             yield from self._leave()
 
     def _content(self, item: SeenItem, index: int, part: _Value) -> Iterator[Event]:
-        """A whole content part, as far as it was not seen."""
+        """Pass on what was not streamed of a complete content part."""
         kind = text_of(part, "type")
         if kind == "output_text":
             yield from self._text_done(item, {"content_index": index, **part})
@@ -412,7 +412,7 @@ class StreamDecoder:
         yield from self._thought_done(item, "content", int_of(value, "content_index", 0), text_of(value, "text"))
 
     def _seal(self, item: SeenItem, whole: _Value) -> Iterator[Event]:
-        """A reasoning item is whole: text that was not seen, then what its provider wants back."""
+        """Complete a reasoning item: text that was not streamed, then its seal."""
         summary = tuple(text_of(part, "text") for part in dicts_of(whole, "summary"))
         for index, text in enumerate(summary):
             yield from self._thought_done(item, "summary", index, text)
@@ -428,7 +428,7 @@ class StreamDecoder:
     # ---- tool calls ----
 
     def _call(self, item: SeenItem, whole: _Value) -> Iterator[Event]:
-        """Opens a call as soon as its name is known."""
+        """Open a call once its name is known."""
         name = text_of(whole, "name")
         if item.part >= 0 or not name:
             return
@@ -543,7 +543,7 @@ class StreamDecoder:
         yield Stop(reason or UNKNOWN)
 
     def _report(self, response: _Value, reason: str) -> None:
-        """What the response says that no other shape has a word for."""
+        """Report members of the response that no other shape can express."""
         if not reason:
             why = text_of(dict_of(response, "incomplete_details"), "reason")
             self._unsaid.add(f"incomplete_details.reason:{why}" if why else f"status:{text_of(response, 'status')}")
@@ -552,9 +552,9 @@ class StreamDecoder:
                 self._unsaid.add(key[:_LONGEST_LABEL])
 
     def _made_up(self, response: _Value) -> Iterator[Event]:
-        """What the final list of items has and the stream did not: items, or their ends.
+        """Pass on what the final list of items contains and the stream did not: items, or their ends.
 
-        An item is the one that was seen with its id, else the first one of its type that no id accounts for.
+        An item is matched with the streamed item of the same id, else with the first one of its type that no id matches.
         """
         items = dicts_of(response, "output")
         named = {item.id: item for item in self._items.values() if item.id}
@@ -627,16 +627,16 @@ _OF_ITEMS: dict[str, Callable[[StreamDecoder, SeenItem, _Value], Iterator[Event]
     "response.custom_tool_call_input.delta": StreamDecoder._arguments_delta,
     "response.custom_tool_call_input.done": StreamDecoder._arguments_done,
 }
-# what these hold comes again, with more in it
+# their content is repeated, more completely, by later events
 _SAID_LATER = frozenset({"response.content_part.added", "response.reasoning_summary_part.added"})
-# what may happen to a call; text at its index is not its own
+# events of a call; text events at its index belong to another item
 _OF_CALLS = _ARGUMENTS | {
     "response.output_item.added",
     "response.output_item.done",
     "response.function_call_arguments.done",
     "response.custom_tool_call_input.done",
 }
-# the type of an item that was not announced, by an event of it
+# event type -> the type of its item, for items that were not announced
 _IMPLIED = {
     "response.output_text.delta": "message",
     "response.output_text.done": "message",
@@ -655,16 +655,16 @@ _IMPLIED = {
     "response.custom_tool_call_input.done": "custom_tool_call",
 }
 FAILED = ("failed", "cancelled")
-_CUT = frozenset({"length", "context", "filter", "refusal", "pause"})  # reasons that an answer can be incomplete for
+_CUT = frozenset({"length", "context", "filter", "refusal", "pause"})  # reasons for which an answer can be incomplete
 
 
 def decode_response(body: _Value, reply: Reply) -> list[Event]:
-    """A whole answer as the events of a stream. Never raises: what is no answer is one Fault."""
+    """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
     return StreamDecoder(reply).whole(body)
 
 
 def reason_of(response: _Value, calls: bool) -> str:
-    """The neutral reason of a finished response; "" where nobody knows the word."""
+    """The neutral reason of a finished response; "" if it is unknown. calls: whether the model called a tool."""
     status, why = text_of(response, "status"), text_of(dict_of(response, "incomplete_details"), "reason")
     if status == "incomplete":
         reason = quirks.ending(why)

@@ -1,11 +1,13 @@
-"""Hub events as a responses client reads them: streamed, or collected into one body.
+"""Encode hub events for a responses client, as a stream or as one body.
 
-The answer is a list of items. Texts that follow each other directly share one part of one message, runs of reasoning that follow
-each other directly share one reasoning item, and each is closed by whatever comes next; tool calls may be open beside each other.
-Reasoning goes into summary parts for a client that asked for a summary, else into content parts: what a model said of it is lost to
-nobody. Every object is written out when its event is made, so nothing that is filled later changes what was said before.
+The answer is a list of items. Adjacent texts share one part of one message, adjacent runs of reasoning share one reasoning item, and
+each is closed by the next other item; several tool calls may be open at the same time. Reasoning is written to summary parts for a
+client that requested a summary, else to content parts, so that it is never lost. Every object is serialised when its event is
+created, so that later changes do not affect earlier events.
 
-`Collector` is the same encoder with its frames thrown away: both modes give the same object.
+`Collector` is the same encoder with its frames discarded, so both modes produce the same object.
+
+Source: OpenAI, "Responses: streaming events".
 """
 
 from __future__ import annotations
@@ -48,9 +50,9 @@ from .facts import IDS, NAME, REASONS
 
 _Value = dict[str, Any]
 
-_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})  # of seals that reasoning can have here
+_FORMS = frozenset({"anthropic", "redacted", "openai", "details"})  # seal forms that a reasoning item can return
 
-# kind of call -> its item's type, where its text stands, and what its events are called
+# kind of call -> type of its item, the member with its text, and the name of its events
 _CALLS = {
     "function": ("function_call", "arguments", "response.function_call_arguments"),
     "custom": ("custom_tool_call", "input", "response.custom_tool_call_input"),
@@ -58,7 +60,7 @@ _CALLS = {
 
 
 class _Shown(NamedTuple):
-    """Where reasoning is shown: what counts its parts, its events' names, and its parts' type."""
+    """Where reasoning is written: the member with the part's index, the event names, and the type of the parts."""
 
     place: str
     text: str
@@ -72,16 +74,16 @@ _CONTENT = _Shown("content_index", "response.reasoning_text", "response.content_
 
 @dataclass(slots=True)
 class _Message:
-    """A message item that is open."""
+    """An open message item."""
 
     index: int
     id: str
-    content: list[_Value] = field(default_factory=list)  # the parts that are closed
-    kind: str = ""  # of the open part: output_text, refusal, or none
+    content: list[_Value] = field(default_factory=list)  # the closed parts
+    kind: str = ""  # type of the open part: output_text or refusal; "" if none
     pieces: list[str] = field(default_factory=list)
     annotations: list[_Value] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
-    frame: Frame = (b"", b"")  # the next delta; its data has places for its sequence number and its text
+    frame: Frame = (b"", b"")  # the next delta; its data has placeholders for the sequence number and the text
 
     def part(self) -> _Value:
         text = "".join(self.pieces)
@@ -96,35 +98,35 @@ class _Message:
 
 @dataclass(slots=True)
 class _Thinking:
-    """A reasoning item that is open. index is -1 as long as the client does not know of it."""
+    """An open reasoning item. index: -1 before the client was sent its start."""
 
     index: int = -1
     id: str = ""
-    texts: list[str] = field(default_factory=list)  # the runs that are closed
+    texts: list[str] = field(default_factory=list)  # the closed runs
     pieces: list[str] = field(default_factory=list)  # the open run
-    last: Seal | None = None  # the open run's
-    blocks: list[_Value] = field(default_factory=list)  # thinking and redacted_thinking, as Anthropic wants them back
-    seal: Seal | None = None  # a responses upstream's
+    last: Seal | None = None  # the last seal of the open run
+    blocks: list[_Value] = field(default_factory=list)  # thinking and redacted_thinking blocks, in Anthropic's form
+    seal: Seal | None = None  # the seal of a responses upstream
     frame: Frame = (b"", b"")
 
 
 @dataclass(slots=True)
 class _Call:
-    """A tool call that is open."""
+    """An open tool call."""
 
     index: int
-    item: _Value  # as it was announced
-    key: str  # where its text stands
+    item: _Value  # as announced
+    key: str  # the member with its text
     event: str
     frame: Frame
     pieces: list[str] = field(default_factory=list)
 
 
 class StreamEncoder:
-    """One answer's frames.
+    """Encodes one answer as frames.
 
-    response: the whole response object, from Stop or Fault on. raw_reasoning: by the output index of a reasoning item, what its
-    provider wants back and the item may not show: Anthropic's blocks, OpenAI's reasoning item (as the only one), or plain text.
+    response: the entire response object, after Stop or Fault. raw_reasoning: by output index of a reasoning item, what its provider
+    needs back and the item may not contain: Anthropic's blocks, OpenAI's reasoning item (as the only element), or plain text.
     """
 
     def __init__(self, reply: Reply) -> None:
@@ -140,20 +142,20 @@ class StreamEncoder:
         self._head: _Value | None = None
         self._sequence = reply.announced
         self._out: list[Frame] = []
-        self._items: list[_Value] = []  # by output index; of what is open, only that it is
+        self._items: list[_Value] = []  # by output index; placeholders for open items
         self._message: _Message | None = None
         self._thinking: _Thinking | None = None
         self._calls: dict[int, _Call] = {}
-        self._cut: _Call | None = None  # a free-text call that is over; only the answer's end tells whether it is whole
+        self._cut: _Call | None = None  # an ended free-text call; only the answer's end tells whether it is complete
         self._tools = 0
-        # the text part of the hub: its number, where it begins in the message's part, and its sources
+        # the hub's text part: its number, its start in the message's part, and its sources
         self._text_part = -1
         self._base = 0
         self._citations: list[Citation] = []
-        self._apart = False  # something that is not carried came since the last text began
+        self._apart = False  # a part that is not carried was received since the last text started
         self._refused = False
         self._usage: Usage | None = None
-        self._unsaid: tuple[list[Frame], int] = ([], 0)  # the frames before the terminal one, and its number: for `fail`
+        self._unsaid: tuple[list[Frame], int] = ([], 0)  # the frames before the terminal one, and its sequence number, for `fail`
 
     @property
     def started(self) -> bool:
@@ -164,12 +166,12 @@ class StreamEncoder:
         return self.response is not None
 
     def feed(self, events: list[Event]) -> list[Frame]:
-        """The frames for these events. After the end nothing comes."""
+        """Return the frames for these events. Events after the end are ignored."""
         event: Any
         if len(events) == 1:
             event = events[0]
             kind = type(event)
-            # the next piece of what is open, as nearly every event is
+            # the next piece of the open part: the most frequent case
             if kind is Text:
                 message = self._message
                 if message is not None and message.kind == "output_text" and not self._logprobs:
@@ -204,7 +206,7 @@ class StreamEncoder:
         return self._out
 
     def fail(self, error: GatewayError) -> list[Frame]:
-        """The answer could not be kept: the frames to write instead of those that Stop gave. To be called after it."""
+        """Return the frames to send instead of those for Stop if the answer could not be stored. Must be called after Stop."""
         frames, self._sequence = self._unsaid
         self._out = list(frames)
         self._failed(error)
@@ -225,12 +227,12 @@ class StreamEncoder:
         self._out.append((kind.encode(), safe_json(value)))
 
     def _delta_frame(self, kind: str, place: _Value, end: bytes = b"}") -> Frame:
-        """A delta's frame; its data has places for its sequence number and its text. place: members without a percent sign."""
+        """A delta's frame with placeholders for its sequence number and text. place: members without a percent sign."""
         name, members = kind.encode(), safe_json(place)[1:-1]
         return name, b'{"type":"%b","sequence_number":%%d,%b,"delta":%%b%b' % (name, members, end)
 
     def _announce(self, kind: str, **members: Any) -> tuple[int, str]:
-        """A new item's index and id."""
+        """Announce an item. Returns its index and id."""
         index = len(self._items)
         assert self._head is not None
         id = item_id(self._head["id"], index, kind)
@@ -284,7 +286,7 @@ class StreamEncoder:
         self._failed(event.error)
 
     def _go_on(self) -> None:
-        """Nothing was said here: at the end of what the client was given as it came, or at the beginning."""
+        """Continue after the events that the client was already sent unchanged, if any (`Reply.begun`); else start the answer."""
         begun = self._reply.begun
         if begun is None or not isinstance(begun.get("id"), str):
             self._start(Start("", "", 0))
@@ -301,7 +303,7 @@ class StreamEncoder:
         self._emit("error", **error_event(error))
 
     def _so_far(self) -> list[_Value]:
-        """The items of an answer that broke off: what is open is incomplete."""
+        """The items of an answer that broke off: open items are incomplete."""
         items = list(self._items)
         if self._message is not None:
             items[self._message.index] = self._message.item("incomplete")
@@ -312,7 +314,7 @@ class StreamEncoder:
         return items
 
     def _leave(self, status: str = "completed") -> None:
-        """Closes the open message or reasoning item."""
+        """Close the open message or reasoning item, if any."""
         if self._thinking is not None:
             self._close_thinking(self._thinking)
         if self._message is not None:
@@ -351,7 +353,7 @@ class StreamEncoder:
         self._citations.append(event)
 
     def _message_part(self, kind: str) -> _Message:
-        """The message whose open part is of this kind; opened where it is not there yet."""
+        """The message with an open part of this kind, opened if necessary."""
         message = self._message
         if message is None:
             self._leave()
@@ -373,7 +375,7 @@ class StreamEncoder:
         return {"item_id": message.id, "output_index": message.index, "content_index": len(message.content)}
 
     def _cite(self, message: _Message) -> None:
-        """The sources of the hub's text part that just ended."""
+        """Write the citations of the hub's text part that just ended."""
         end = sum(map(len, message.pieces))
         for citation in self._citations:
             whole = citation.start is None or citation.end is None
@@ -416,7 +418,7 @@ class StreamEncoder:
         self._thinking = self._thinking or _Thinking()
 
     def _open_thinking(self) -> _Thinking:
-        """The open reasoning item; a new one where a refusal closed it midway."""
+        """The open reasoning item; a new one if a refusal closed it."""
         if self._thinking is None:
             self._leave()
             self._thinking = _Thinking()
@@ -446,7 +448,7 @@ class StreamEncoder:
             self._open_thinking().last = event
 
     def _close_run(self, thinking: _Thinking) -> None:
-        """The end of one hub part of reasoning; the item stays open for a part that follows directly."""
+        """End one hub part of reasoning; the item stays open for an adjacent part."""
         text = "".join(thinking.pieces)
         if text:
             place = self._thinking_place(thinking)
@@ -478,7 +480,7 @@ class StreamEncoder:
         self._done(thinking.index, self._thinking_item(thinking, "completed"))
 
     def _raw(self, thinking: _Thinking) -> list[_Value] | str:
-        """What the next turn's upstream needs of it."""
+        """What the upstream of the next turn needs of the item."""
         if thinking.blocks:
             return thinking.blocks
         seal = thinking.seal
@@ -499,7 +501,7 @@ class StreamEncoder:
         return item | {"status": status}
 
     def _sealed(self, thinking: _Thinking) -> str | None:
-        """What the client shall send back: sealed by us, unless it is of its own shape."""
+        """The encrypted_content for the client to send back: the provider's own for this shape, else the gateway's envelope."""
         if thinking.blocks:
             return reasoning.seal_blocks(self._reply.domain, thinking.blocks)
         seal = thinking.seal
@@ -513,7 +515,7 @@ class StreamEncoder:
         return reasoning.seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
 
     def _enveloped(self, seal: Seal) -> str:
-        """A seal that no item of this shape has a place for."""
+        """The envelope of a seal that items of this shape cannot contain."""
         if seal.form == "details":
             return reasoning.seal_details(self._reply.domain, jsontext.loads(seal.value))
         return reasoning.seal_call(self._reply.domain, seal)
@@ -522,7 +524,7 @@ class StreamEncoder:
 
     def _tool_start(self, event: ToolStart) -> None:
         self._leave()
-        if event.seal is not None:  # on a reasoning item of its own, which clients send back with the call
+        if event.seal is not None:  # in a separate reasoning item, which clients send back with the call
             self._close_thinking(_Thinking(seal=event.seal))
         kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
         members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools), "name": event.name}
@@ -554,7 +556,7 @@ class StreamEncoder:
             self._cut = call
             return
         text = "".join(call.pieces)
-        if not text.strip():  # no arguments at all; the official SDKs parse them as JSON
+        if not text.strip():  # without arguments; the official SDKs parse them as JSON
             self._out.append(self._piece(call, "{}"))
         self._close_call(call, "completed" if not text.strip() or _is_json(text) else "incomplete")
 
@@ -564,10 +566,10 @@ class StreamEncoder:
         self._emit(f"{call.event}.done", item_id=call.item["id"], output_index=call.index, **{call.key: text})
         self._done(call.index, call.item | {call.key: text, "status": status})
 
-    # ---- what this shape does not say ----
+    # ---- events without a form in this shape ----
 
     def _ping(self, event: Ping) -> None:
-        """Whoever serialises frames keeps the stream alive."""
+        """Ignored: keeping the stream alive is up to the code that serialises frames."""
 
     def _opaque(self, event: Opaque | Search) -> None:
         self._apart = True
@@ -598,7 +600,7 @@ _ON: dict[type, Callable[[StreamEncoder, Any], None]] = {
 
 
 class Collector:
-    """The same answer as one object. error: a Fault was fed. response, raw_reasoning: as of `StreamEncoder`."""
+    """Collects one answer in one object. error: that of a Fault, or None. response, raw_reasoning: see `StreamEncoder`."""
 
     def __init__(self, reply: Reply) -> None:
         self.error: GatewayError | None = None
@@ -617,7 +619,7 @@ class Collector:
         self.error = next((event.error for event in events if isinstance(event, Fault)), self.error)
 
     def body(self) -> _Value:
-        """The response object. To be called after Stop."""
+        """The response object. Must be called after Stop."""
         assert self.response is not None
         return self.response
 

@@ -1,4 +1,4 @@
-"""A responses client's tools and tool choice in the hub's words."""
+"""Decode a responses client's tools and tool choice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MODES = frozenset({"none", "auto", "required"})
 
 
 def add_tools(request: Request, tools: list[Any], path: Path, replace: bool = False) -> None:
-    """Adds declarations to the request. replace: they may be there already, and the later ones count."""
+    """Add declarations to the request. replace: whether later declarations replace earlier ones of the same name."""
     for i, tool in enumerate(tools):
         for decoded in _decode(request, Fields(tool, (*path, i))):
             if replace:
@@ -38,7 +38,7 @@ def _decode(request: Request, fields: Fields) -> list[Tool]:
 
 
 def _namespace(request: Request, fields: Fields) -> list[Tool]:
-    """A group of tools: elsewhere each stands for itself, under both names."""
+    """The tools of a namespace: other shapes declare each separately, under both names."""
     namespace, path = fields.required("name"), (*fields.path, "tools")
     said = fields.text("description")
     found = []
@@ -57,7 +57,7 @@ def _namespace(request: Request, fields: Fields) -> list[Tool]:
 
 def _client_tool(request: Request, fields: Fields, kind: str, namespace: str | None) -> Tool:
     callers = fields.items("allowed_callers")
-    if callers and "direct" not in callers:  # offered directly: the program that would call it runs at its own provider
+    if callers and "direct" not in callers:  # offered to the model directly: the program that would call it runs at the provider
         request.ledger.adapt((*fields.path, "allowed_callers"))
     for member in ("defer_loading", "async"):
         if fields.flag(member):
@@ -86,7 +86,7 @@ def _grammar(request: Request, fields: Fields | None) -> dict[str, str] | None:
 
 
 def _web_search(request: Request, fields: Fields, kind: str) -> Tool | None:
-    """None for a search that may not go out to the web: elsewhere there is no other."""
+    """The web search tool; None if it may not access the web, which other shapes do not support."""
     if fields.flag("external_web_access") is False:
         request.ledger.drop(fields.path, kind[:64])
         return None
@@ -112,7 +112,7 @@ def _web_search(request: Request, fields: Fields, kind: str) -> Tool | None:
 
 
 def decode_choice(request: Request, choice: Any, path: Path) -> ToolChoice | None:
-    """Raises errors.ClientFault leaves for what is no choice."""
+    """Return the tool choice. Raises subclasses of errors.ClientFault for an invalid one."""
     if choice is None:
         return None
     if isinstance(choice, str):

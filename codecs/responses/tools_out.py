@@ -1,4 +1,4 @@
-"""Tools and tool choice for a responses upstream."""
+"""Encode tools and tool choice for a responses upstream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WEB_SEARCH = "web_search"
 
 
 class ToolsWriter:
-    """Writes `tools` and `tool_choice` of one request."""
+    """Encodes `tools` and `tool_choice` of one request."""
 
     def __init__(self, request: Request, tools: ToolMap) -> None:
         self.tools: list[dict[str, Any]] = []
@@ -24,7 +24,7 @@ class ToolsWriter:
     # ---- definitions ----
 
     def write_tools(self) -> None:
-        """Raises errors.Malformed for two tools with one name."""
+        """Write the tools. Raises errors.Malformed for duplicate tool names."""
         for tool in self._request.tools:
             if tool.kind == "function":
                 self.tools.append(self._function(tool))
@@ -42,7 +42,7 @@ class ToolsWriter:
             "type": "function",
             **self._named(tool),
             "parameters": {"type": "object", "properties": {}} if tool.schema is None else tool.schema,
-            "strict": openai.strict(self._request, tool, True) or False,  # here absence is not false
+            "strict": openai.strict(self._request, tool, True) or False,  # absence does not mean false here
         }
 
     def _named(self, tool: Tool) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class ToolsWriter:
         return written
 
     def _web_search_options(self) -> None:
-        """The chat shape's way of asking for it."""
+        """Declare the web search for the chat shape's `web_search_options`."""
         setting = self._request.settings.get("web_search_options")
         if setting is None or not isinstance(setting.value, dict):
             return
@@ -77,7 +77,7 @@ class ToolsWriter:
     # ---- choice ----
 
     def write_choice(self) -> None:
-        """To be called when the tools are written. Raises errors.Unsupported for a choice that nothing fulfils."""
+        """Write the tool choice, after the tools. Raises errors.Unsupported for a choice that cannot be fulfilled."""
         choice: ToolChoice | None = self._request.take("tool_choice")
         if choice is None:
             return
@@ -99,7 +99,7 @@ class ToolsWriter:
         raise unfulfilled(choice, self._dropped)
 
     def _client_name(self, tool: dict[str, Any]) -> str:
-        """What the client calls a tool that was written."""
+        """The client's name of a written tool."""
         return self._map.restore(tool["name"]).name if "name" in tool else str(tool["type"])
 
     def _reference(self, tool: dict[str, Any]) -> dict[str, Any]:

@@ -201,7 +201,7 @@ function setPaused(now) {
   paused = now;
   view.pause(now);
   $("pause").setAttribute("aria-pressed", String(now));
-  $("pause").textContent = now ? "Go on" : "Pause";
+  $("pause").textContent = now ? "Resume" : "Pause";
   showState();
   if (now) return showHeld();
   for (const [id, node] of nodes) {

@@ -598,7 +598,7 @@ class Attempt:
         if shape.is_error(value):
             raise shape.decode_error(200, upstream_error.without_key(self, body))
         if not isinstance(value.get(shape.bears), list):
-            raise errors.Garbled("The upstream's answer is not one of its API.", f"{len(value)} members, and no list `{shape.bears}`")
+            raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.exchange.stream:
             await self._synthesised(value, body)
         elif self.same_shape:

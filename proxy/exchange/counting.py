@@ -44,7 +44,7 @@ def counted(value: dict[str, Any]) -> int:
     """The count in an upstream's answer. Raises Garbled."""
     count = value.get("input_tokens")
     if not isinstance(count, int):
-        raise errors.Garbled("The upstream's answer holds no count.", f"{len(value)} members, and no `input_tokens`")
+        raise errors.Garbled("The upstream's answer contains no token count.", f"{len(value)} members, and no `input_tokens`")
     return count
 
 

@@ -47,7 +47,7 @@ class DemoClient:
         model = asked["model"]
         if model not in MODELS:
             known = ", ".join(f"demo/{name}" for name in MODELS)
-            return self._respond(request, 404, _error(f"There is no demo/{model}; there are {known}.", "model_not_found"))
+            return self._respond(request, 404, _error(f"Unknown model demo/{model}; available are {known}.", "model_not_found"))
         if asked.get("stream"):
             return await self._stream(request, asked)
         if model == "error":
@@ -147,7 +147,7 @@ def _answer(asked: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
     if model == "slow":
         return [(delta, SLOW) for delta in _words(text)]
     if model == "think":
-        deltas = _words("The caller said something. I shall say it back.", "reasoning_content") + _words(text)
+        deltas = _words("The caller sent a message. I will repeat it.", "reasoning_content") + _words(text)
     elif model == "tool":
         tool = _tool(asked)
         answered = any(m.get("role") == "tool" for m in _messages(asked)[-1:])

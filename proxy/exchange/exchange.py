@@ -149,7 +149,7 @@ class Exchange:
         except StreamClosedError:
             self.client.gone = True
         except Exception as error:
-            log.exception("request %s failed, and could not be told so", self.request_id)
+            log.exception("request %s failed, and the error could not be sent", self.request_id)
             errors.forget(error)
             self.client.abort()
         finally:
@@ -434,7 +434,7 @@ class Exchange:
         try:
             return await self._charges()
         except errors.GatewayError as error:
-            log.warning("request %s is charged, perhaps a second time: %s", self.request_id, error.detail or error.message)
+            log.warning("request %s is charged and may have been charged before: %s", self.request_id, error.detail or error.message)
             return True
 
     def failed_midway(self, error: errors.GatewayError) -> None:

@@ -72,7 +72,7 @@ class KeptLane(BytesLane):
             self._items.append(value["item"])
             self._kept += len(data)
             if self._kept > self._reply.max_answer:
-                raise errors.Overlong("The upstream's answer is longer than this gateway keeps.", f"{self._kept} bytes of items")
+                raise errors.Overlong("The upstream's answer is larger than this gateway can buffer.", f"{self._kept} bytes of items")
         if kind in _ANNOUNCING and self._number and self._number <= self._reply.announced:
             return b""
         return self._numbered(kind, value)

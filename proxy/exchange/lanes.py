@@ -291,7 +291,7 @@ class Extent:
         """Raises Overlong."""
         kept = max(received - events * self._overhead, received // _SPARSEST, events * _KEPT_OF_EVENT)
         if kept > self._most:
-            raise errors.Overlong("The upstream's answer is longer than this gateway keeps.", f"{received} bytes in {events} events")
+            raise errors.Overlong("The upstream's answer is larger than this gateway can buffer.", f"{received} bytes in {events} events")
         self.look = received + max(1, (self._most - kept) // _SHORTEST)
 
 

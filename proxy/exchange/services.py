@@ -80,7 +80,7 @@ class Services:
         exchange.key_name = self.access.admit(exchange.credential)
         most = self.config.limits.max_streams
         if self.live.draining or (most is not None and len(self.live.exchanges) > most):
-            error = errors.Overloaded("The gateway takes no more requests at the moment.")
+            error = errors.Overloaded("The gateway accepts no more requests at the moment.")
             error.retry_after = 1
             raise error
 

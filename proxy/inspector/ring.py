@@ -58,7 +58,7 @@ class Ring:
         for entry in self.entries.values():
             if not entry.row.get("done") and entry.id.startswith(f"{number}-"):
                 self.version += 1
-                entry.row |= {"done": True, "error": "worker_lost", "error_message": "The worker that served it has ended."}
+                entry.row |= {"done": True, "error": "worker_lost", "error_message": "The worker that served it has exited."}
                 entry.changed = self.version
         self._wake()
 

@@ -107,7 +107,7 @@ def harmless(method: Callable[P, None]) -> Callable[P, None]:
         try:
             method(*args, **named)
         except Exception:
-            log.exception("the inspector could not show a part of an exchange")
+            log.exception("the inspector could not record part of an exchange")
 
     return guarded
 
@@ -137,7 +137,7 @@ class Tap:
         self._records += 1
         self._characters += len(text)
         if self._records > RECORDS or self._characters > CHARACTERS:
-            kind, name, text = "note", "the rest of this exchange is not kept", ""
+            kind, name, text = "note", "the rest of this exchange is not recorded", ""
         record = {
             "at": self._ms() if at is None else at,
             "pane": pane,

@@ -56,7 +56,7 @@ class Flow:
         try:
             found = splitter.feed(data)
         except errors.Garbled:
-            self._tap.record(self._pane, "note", "an event over the limit", len(data))
+            self._tap.record(self._pane, "note", "an event above the size limit", len(data))
             return
         if found:
             self._tap.frames(self._pane, found)

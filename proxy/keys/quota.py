@@ -117,8 +117,8 @@ def note(config: Config) -> str | None:
     if config.state_storage.type == "redis" or not any(map(limited, config.access_keys)):
         return None
     return (
-        "limits of access_keys are counted by the workers of this machine together; they begin anew when it is started, and other "
-        "replicas count their own: state_storage of type redis shares them"
+        "limits of access_keys are counted on this machine only, for all its workers: they are reset by a restart and not shared with "
+        "other replicas; use state_storage of type redis to share them"
     )
 
 
@@ -186,7 +186,7 @@ def _refusal(key: AccessKey, standing: Standing, shape: str) -> errors.OverQuota
         now = time.time()
         ends = period(key.budget.per, now).ends
         anew = ends.strftime("%Y-%m-%d %H:%M UTC")
-        message = f"The budget of this API key ({key.budget.usd:g} USD per {key.budget.per}) is used up. It begins anew at {anew}."
+        message = f"The budget of this API key ({key.budget.usd:g} USD per {key.budget.per}) is exhausted. It resets at {anew}."
         error = errors.OverQuota(message, kind="billing", status=429, retry_after=ends.timestamp() - now, should_retry=False)
         error.headers = SHAPES[shape].limits.spent(ends.timestamp())
         return error

@@ -103,7 +103,7 @@ class RedisCounters:
     def __init__(self, url: str, here: LocalCounters) -> None:
         self._store = RedisStore(url)
         self._here = here
-        opened = "limits are counted on this machine alone: Redis does not answer"
+        opened = "limits are counted on this machine only: Redis does not answer"
         self._breaker = Breaker(opened, "limits are counted in Redis again", self._probe)
         self._slow_since: float | None = None  # loop time
         self._owed: dict[str, _Owed] = {}  # usage that was not sent yet, by the key's name
@@ -171,7 +171,7 @@ class RedisCounters:
             try:
                 await self._send(owed)
             except errors.GatewayError as error:
-                log.debug("what %s used was not counted yet: %s", name, error.detail)
+                log.debug("the usage of %s is not counted yet: %s", name, error.detail)
                 self._unsure[name] = owed  # at the end of the queue
                 await asyncio.sleep(PAUSE)
 
@@ -188,7 +188,7 @@ class RedisCounters:
             await asyncio.wait([self._paying], timeout=PATIENCE)
             if not self._paying.done():
                 self._paying.cancel()
-                log.warning("Redis does not know all that answers used: it did not answer at the end")
+                log.warning("some usage is not counted: Redis did not answer before the process stopped")
         await self._breaker.close()
         await self._store.close()
 

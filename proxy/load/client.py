@@ -106,7 +106,7 @@ class Stream(asyncio.BufferedProtocol):
     def sweep(self, before: float) -> None:
         """Fail the current request if nothing was received since `before`, in monotonic seconds."""
         if self._reading is not None and self._heard < before:
-            self._fail("timeout", "nothing was received for too long", reusable=False)
+            self._fail("timeout", "no data was received in time", reusable=False)
 
     # ---- the connection ----
 
@@ -140,7 +140,7 @@ class Stream(asyncio.BufferedProtocol):
         except errors.GatewayError as error:
             self._fail("garbled", error.detail or error.message, reusable=False)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            self._fail("garbled", f"not of the shape: {type(error).__name__}: {error}", reusable=False)
+            self._fail("garbled", f"not valid in the shape: {type(error).__name__}: {error}", reusable=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

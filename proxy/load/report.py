@@ -106,7 +106,7 @@ class Tally:
 _LATENCY_FROM = {
     "stamps": "of each event, from the provider's stamp to here",
     "server-timing": "of each answer, as the gateway's Server-Timing says",
-    None: "the provider stamps nothing, and there is no Server-Timing",
+    None: "no timestamps from the provider and no Server-Timing header",
 }
 
 
@@ -120,7 +120,7 @@ def text(plan: dict[str, Any], result: dict[str, Any]) -> str:
     pace = f" at {plan['rate']:g} events/s each" if plan["rate"] else ""
     lines = [
         f"{plan['url']}: {plan['shape']}, {plan['model']}, {plan['streams']:,} {kind}{pace}, {plan['seconds']:g} s",
-        f"{'measured':<22}the last {result['measured_seconds']:.3g} s, when all streams had begun",
+        f"{'measured':<22}the last {result['measured_seconds']:.3g} s, after all streams had started",
         f"{'requests/s':<22}{result['requests_per_s']:,.1f}",
     ]
     if not plan["whole"]:
@@ -130,7 +130,7 @@ def text(plan: dict[str, Any], result: dict[str, Any]) -> str:
     added = _quantiles(result["added_latency_ms"])
     lines.append(f"{'added latency':<22}{added}   ({_LATENCY_FROM[result['added_latency_from']]})")
     if result["unfinished"]:
-        lines.append(f"{'unfinished':<22}{result['unfinished']:,} answers were still under way at the end")
+        lines.append(f"{'unfinished':<22}{result['unfinished']:,} answers were still in progress at the end")
     lines.append(f"{'errors':<22}{sum(result['errors'].values()):,}")
     for error, count in sorted(result["errors"].items(), key=lambda pair: -pair[1]):
         lines.append(f"  {error:<20}{count:,}   first: {result['error_details'][error]}")

@@ -227,7 +227,7 @@ class Background:
         """Return the record, marked failed when the gateway that ran it has died; None when it was deleted."""
         if record.final or record.id in self._jobs or not await self._take(owner, record.id, force=False):
             return record
-        error = errors.GatewayError("The gateway that ran this response ended before the response did.")
+        error = errors.GatewayError("The gateway stopped before this response was complete.")
         return await self._end(owner, record.id, lambda response: responses.failed(response, error))
 
     async def cancel(self, owner: str, record: Record) -> Record | None:

@@ -73,7 +73,7 @@ class Expansion:
         services = self._services
         if isinstance(record, Native):
             able = tuple(c for c in candidates if native(c) and services.router.mark(c.provider) == record.provider)
-            why = " It lives on another upstream."
+            why = " It is stored at another upstream."
         else:
             able, why = tuple(c for c in candidates if native(c) and services.lets_through(c)), ""
         if not able:

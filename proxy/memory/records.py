@@ -210,7 +210,7 @@ class Records:
         """The names among these that an answer has given to this owner. Raises ClientFault above NAMES_LIMIT."""
         wanted = [name for name in dict.fromkeys(names) if known(name)]
         if len(wanted) > NAMES_LIMIT:
-            raise errors.ClientFault(f"More than {NAMES_LIMIT} names of files and the like.", param="input")
+            raise errors.ClientFault(f"More than {NAMES_LIMIT} references to files, containers and similar objects.", param="input")
         places = await self._store.resolve([entry_name(owner, name) for name in wanted]) if wanted else []
         return {name for name, place in zip(wanted, places, strict=True) if place is not None}
 

@@ -51,7 +51,7 @@ class Seals:
         try:
             await self._store.put(entry)
         except errors.GatewayError as error:
-            log.warning("the reasoning of a tool call was not kept: %s", error.detail or error.message)
+            log.warning("the reasoning of a tool call was not stored: %s", error.detail or error.message)
         finally:
             self._pending.pop(entry.name, None)
 
@@ -65,7 +65,7 @@ class Seals:
                 with patience(PATIENCE):
                     found |= zip(asked, await self._store.get(asked, _PART), strict=True)
             except errors.GatewayError as error:
-                log.warning("the reasoning of earlier tool calls was not found: %s", error.detail or error.message)
+                log.warning("the reasoning of earlier tool calls could not be read: %s", error.detail or error.message)
         return [found.get(name) for name in names]
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ def arguments_of(pid: int) -> list[str]:
     """The arguments after `serve` in the command line of a process. Raises OSError, or ValueError if there is no `serve`."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode().split("\0")
     if "serve" not in words:
-        raise ValueError(f"process {pid} is no dragoman serve")
+        raise ValueError(f"process {pid} is not a dragoman serve process")
     return words[words.index("serve") + 1 :]
 
 

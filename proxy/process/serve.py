@@ -116,9 +116,12 @@ def announce(config: Config) -> None:
 def _warn_of_strangers(config: Config, listener: Listener) -> None:
     place = f"{listener.address}:{listener.port}"
     if listener.type == "admin":
-        log.warning("the admin listener on %s has no login: everybody who reaches it sees metrics and, once switched on, contents", place)
+        log.warning(
+            "the admin listener on %s has no authentication: anyone can see metrics and, when switched on, contents",
+            place,
+        )
     elif not config.access_keys:
-        log.warning("no access_keys: every caller that reaches %s is let in", place)
+        log.warning("no access_keys: anyone who can connect to %s is accepted", place)
 
 
 def at_home(config: Config) -> Config:

@@ -142,7 +142,7 @@ class Acceptor:
         for _ in range(ACCEPTS_PER_TURN):
             full = self._server.connections >= self._most
             if full and self._server.longest_idle() is None:
-                log.warning("%d connections are open, and all of them are busy: others wait until one is not", self._most)
+                log.warning("%d connections are open and all are busy: new connections wait until one is free", self._most)
                 self._full = self._server.crowded = True
                 self._loop.remove_reader(self._sock)
                 return
@@ -153,7 +153,7 @@ class Acceptor:
             except OSError as error:
                 if error.errno not in _NO_FILES:
                     raise
-                log.warning("no descriptor left for a new connection; trying again in %s s", NO_FILES_PAUSE)
+                log.warning("no file descriptor left for a new connection; trying again in %s s", NO_FILES_PAUSE)
                 self._server.make_room()
                 self._loop.remove_reader(self._sock)
                 self._timer = self._loop.call_later(NO_FILES_PAUSE, self.start)

@@ -85,13 +85,13 @@ def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
     if list(map(_place, written)) == list(map(_place, old.written)):
         served = tuple(replace(now, timeout=new.timeout, tls=new.tls, name=new.name) for new, now in zip(written, served, strict=True))
         waiting += [
-            f"{called(now)} has changed: what is not its name, timeout or tls takes effect at the next start"
+            f"{called(now)} has changed: all but its name, timeout and tls takes effect at the next start"
             for new, now in zip(written, served, strict=True)
             if replace(new, port=now.port) != now
         ]
     else:
         written = old.written
-        waiting.append("type, address or port of a listener, or their number, has changed: listeners change at the next start")
+        waiting.append("the number of listeners, or the type, address or port of one, has changed: this takes effect at the next start")
     contexts = tuple(map(tls_context, served))
     config = replace(config, listeners=served, state_storage=old.config.state_storage, tracing=old.config.tracing)
     return Plan(config, contexts, written), waiting
@@ -141,7 +141,7 @@ def bind(listener: Listener, shared: bool = False) -> list[socket.socket]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Taken(f"{called(listener)}: the port is in use by another process") from None
-        raise Unusable(f"{called(listener)}: cannot be listened on: {error.strerror}") from None
+        raise Unusable(f"{called(listener)}: cannot listen: {error.strerror}") from None
 
 
 def hold(sockets: Sockets) -> list[socket.socket]:

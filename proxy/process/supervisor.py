@@ -150,11 +150,11 @@ class Supervisor:
             self._cannot_start(code)
         else:
             self._pause = min(LONGEST_PAUSE, max(0.5, self._pause * 2)) if lived < SHORT_LIFE else 0.0
-            log.error("worker %d ended with code %d after %.1f s; another is started", pid, code, lived)
+            log.error("worker %d exited with code %d after %.1f s; starting another", pid, code, lived)
             self._due.append((time.monotonic() + self._pause, child.number))
 
     def _cannot_start(self, code: int) -> None:
-        log.error("a worker could not start: all of them end")
+        log.error("a worker could not start: stopping all workers")
         self._worst = code
         self._stop()
 

@@ -150,7 +150,7 @@ class Process:
     def reload(self) -> None:
         """Reload the configuration and the certificates, all or nothing. Errors are logged."""
         if self._read is None:
-            log.warning("there is no configuration file to read again")
+            log.warning("there is no configuration file to reload")
             return
         try:
             plan, waiting = start.renewed(self._plan, self._read())
@@ -225,7 +225,7 @@ class Process:
         timeout = self._config.drain.timeout
         await self._until(lambda: not self._open(), timeout)
         if self._open() and not self._cutting:
-            log.warning("%d requests are cut after %g s", self._open(), timeout)
+            log.warning("%d requests are aborted after %g s", self._open(), timeout)
             self._tell()
             await self._until(lambda: not self._open(), TELLING)
         if not self._cutting:
@@ -261,7 +261,7 @@ def _end_within(seconds: float) -> None:
     """Force the exit after this time, whatever the process still waits for (a look-up, a store, a trace collector)."""
 
     def end() -> None:
-        log.error("the process ends without waiting for what did not end within %g s", seconds)
+        log.error("exiting: some work did not finish within %g s", seconds)
         stderr.finish()
         os._exit(1)
 
@@ -335,7 +335,7 @@ class Worker(Process):
 
     def _tell(self) -> None:
         for exchange in list(self.gateway.exchanges):
-            error = errors.Overloaded("The gateway is shutting down, and the time for open requests is over.")
+            error = errors.Overloaded("The gateway is shutting down, and the drain timeout has expired.")
             error.retry_after = 1
             exchange.end(error)
 

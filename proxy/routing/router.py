@@ -166,7 +166,7 @@ class Router:
         """The upstream with native stored responses and this mark, or the first such upstream; None if there is none."""
         for index, provider in enumerate(self._entries):
             if mark is None or self.mark(provider) == mark:
-                candidate = self._candidate(STATEFUL.name, None, index, provider.model_id, "it keeps its responses itself")
+                candidate = self._candidate(STATEFUL.name, None, index, provider.model_id, "it stores its own responses")
                 if candidate.speaks.stateful and candidate.capabilities.r_stateful:
                     return candidate
         return None
@@ -326,7 +326,7 @@ def check_lines(config: Config) -> list[str]:
 
 def _nobody(asked: str) -> NoCandidate:
     message = f"The model `{asked[:LONGEST_NAME]}` does not exist or you do not have access to it."
-    return NoCandidate(message, "no declared model, alias or wildcard answers to this name")
+    return NoCandidate(message, "no declared model, alias or wildcard matches this name")
 
 
 def described(candidate: Candidate, *, shared: bool = False) -> str:
@@ -367,14 +367,14 @@ HAS_TOOLS: dict[str, Any] = {"tools": [{}]}  # the members of a body with tools,
 
 def _why(own: Shape, shape: Shape, *, first: bool, served: tuple[str, ...], provider: Provider, last: Shape) -> str:
     if not first:
-        return f"for what is refused over the API before it, {shape.api} is asked"
+        return f"{shape.api} is used for what is refused over the API before it"
     if shape is own:
         return f"it serves {own.api}, nothing is translated"
     if own.api in provider.apis and own.api not in served:
-        return f"the model is not served over {own.api}, {shape.api} is the first that it is"
+        return f"the model is not served over {own.api}, {shape.api} is the first over which it is"
     if not provider.apis_in_order and shape.rank > last.rank:
         return f"it does not serve {own.api}, {shape.api} takes what the model refuses over {last.api}"
-    return f"it does not serve {own.api}, {shape.api} is the first that it does"
+    return f"it does not serve {own.api}, {shape.api} is the first that it serves"
 
 
 def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ...], ...]:

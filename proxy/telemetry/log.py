@@ -253,5 +253,5 @@ def set_up(form: str) -> None:
 
 
 def _dropped(count: int) -> logging.LogRecord:
-    message = "%d lines of the log were dropped: nobody read standard error"
+    message = "%d log lines were dropped: standard error was not read in time"
     return logging.LogRecord("dragoman", logging.WARNING, __file__, 0, message, (count,), None)

@@ -69,39 +69,46 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._fields: set[tuple[str, str, str]] = set()
         labels = ("shape", "upstream_api", "provider", "model", "status")
-        self.requests = Counter("dragoman_requests", "Requests to models that are over.", labels, registry=registry)
-        self.streams = Gauge("dragoman_streams_open", "Streams under way.", registry=registry, multiprocess_mode="sum")
+        self.requests = Counter("dragoman_requests", "Finished requests to models.", labels, registry=registry)
+        self.streams = Gauge("dragoman_streams_open", "Streams in progress.", registry=registry, multiprocess_mode="sum")
         self.seconds = Histogram(
-            "dragoman_request_seconds", "From a request's body to the end of its answer.", buckets=_SECONDS, registry=registry
+            "dragoman_request_seconds",
+            "Seconds from the request body to the end of the answer.",
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.first = Histogram(
-            "dragoman_time_to_first_token_seconds", "From a request's body to its first content.", buckets=_SECONDS, registry=registry
+            "dragoman_time_to_first_token_seconds",
+            "Seconds from the request body to the first content.",
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.overhead = Histogram(
             "dragoman_overhead_seconds",
-            "The gateway's own time: until the first upstream is called, and what a whole answer takes after it has come.",
+            "Seconds spent in the gateway before the first upstream is called and after a complete answer was received.",
             buckets=_OVERHEAD,
             registry=registry,
         )
         self.tokens = Counter(
-            "dragoman_tokens", "Tokens; cached and cache_write are part of input, reasoning of output.", ("kind",), registry=registry
+            "dragoman_tokens",
+            "Tokens; input includes cached and cache_write, output includes reasoning.",
+            ("kind",),
+            registry=registry,
         )
-        self.cost = Counter("dragoman_cost_usd", "What the answers cost by the price table, in USD.", registry=registry)
-        self.upstream_errors = Counter("dragoman_upstream_errors", "Attempts that failed.", ("kind",), registry=registry)
-        self.retries = Counter("dragoman_retries", "Attempts at an upstream that had just failed.", registry=registry)
-        self.fallbacks = Counter("dragoman_fallbacks", "Attempts at another upstream than the one that failed.", registry=registry)
+        self.cost = Counter("dragoman_cost_usd", "Cost of answers in USD, by the price table.", registry=registry)
+        self.upstream_errors = Counter("dragoman_upstream_errors", "Failed attempts, by kind of error.", ("kind",), registry=registry)
+        self.retries = Counter("dragoman_retries", "Attempts repeated at the upstream that failed.", registry=registry)
+        self.fallbacks = Counter("dragoman_fallbacks", "Attempts at another upstream after a failure.", registry=registry)
         self.dropped = Counter(
             "dragoman_dropped_fields",
-            "Fields of requests that the upstream's API has no place for.",
+            "Request fields dropped because the upstream's API has no equivalent.",
             ("shape", "upstream_api", "field"),
             registry=registry,
         )
-        self.disconnects = Counter("dragoman_client_disconnects", "Clients that left before the end.", registry=registry)
-        self.unknown = Counter(
-            "dragoman_unknown_upstream", "Things in upstream answers that the client's shape has no place for.", registry=registry
-        )
+        self.disconnects = Counter("dragoman_client_disconnects", "Clients that disconnected before the end.", registry=registry)
+        self.unknown = Counter("dragoman_unknown_upstream", "Unknown or untranslatable parts of upstream answers.", registry=registry)
         self.log_dropped = Counter(
-            "dragoman_log_lines_dropped", "Lines of the log that were dropped because nobody read standard error.", registry=registry
+            "dragoman_log_lines_dropped", "Log lines dropped because standard error was not read in time.", registry=registry
         )
         self.websockets = Gauge("dragoman_websockets_open", "WebSockets of callers.", registry=registry, multiprocess_mode="sum")
         self.websockets_closed = Counter(

@@ -167,7 +167,7 @@ class Tracer:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await ended.wait()
         except TimeoutError:
-            log.warning("the tracing endpoint did not take the last spans within %g s", CLOSE_SECONDS)
+            log.warning("the tracing endpoint did not accept the last spans within %g s", CLOSE_SECONDS)
 
 
 class Trace:

@@ -88,7 +88,7 @@ class Incoming:
 
 
 def _overloaded() -> errors.Overloaded:
-    return errors.Overloaded("The gateway holds too many request bodies at the moment.", retry_after=1)
+    return errors.Overloaded("The gateway's memory for request bodies is full at the moment.", retry_after=1)
 
 
 async def scan(body: bytes, most: int) -> splice.Scan:

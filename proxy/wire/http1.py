@@ -481,7 +481,7 @@ def _request_body(line: RequestStartLine, headers: HTTPHeaders) -> BodyReader | 
     coding = headers.get("Transfer-Encoding")
     if coding is not None:
         if length is not None or coding.lower() != "chunked" or line.version == "HTTP/1.0":
-            raise HTTPInputError("two framings, or an unknown one")
+            raise HTTPInputError("conflicting or unknown message framing")
         return Chunked()
     if length is None:
         return None
@@ -604,14 +604,14 @@ class Inflater:
             ended = self._inflate.eof
             data = self._inflate.unused_data if ended else self._inflate.unconsumed_tail
             if ended and data and not self._gzip:
-                raise _garbled("bytes behind a deflated body")
+                raise _garbled("data after a deflated body")
             # a piece of full size may have left output inside zlib even though all input is consumed
             more = bool(data) or (len(piece) == INFLATED_PIECE and not ended)
 
     def finish(self) -> None:
         """Call at the end of the body. Raises Truncated when the compressed data is incomplete; an empty body is accepted."""
         if self._held or (self._inflate is not None and not self._inflate.eof):
-            raise errors.Truncated("The upstream's compressed answer ended before its end.")
+            raise errors.Truncated("The upstream's compressed answer is truncated.")
 
     def _begin(self, data: bytes) -> zlib._Decompress:
         if self._gzip:

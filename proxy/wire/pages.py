@@ -65,7 +65,7 @@ def check(method: str, headers: Mapping[str, str], hosts: Hosts | None) -> None:
     if not _is_own(origin, headers):
         raise _foreign()
     if method == "POST" and _has_body(headers) and not _calls_itself_json(headers.get("Content-Type", "")):
-        raise errors.ClientFault("A web page may send `application/json` only.", kind="unsupported_media")
+        raise errors.ClientFault("A web page may only send `application/json`.", kind="unsupported_media")
 
 
 def check_socket(headers: Mapping[str, str], hosts: Hosts | None, origins: Iterable[str]) -> None:
@@ -82,7 +82,7 @@ def check_socket(headers: Mapping[str, str], hosts: Hosts | None, origins: Itera
 def _check_host(headers: Mapping[str, str], hosts: Hosts | None) -> None:
     host = headers.get("Host")
     if hosts is not None and host is not None and not hosts.has(host):
-        raise errors.Forbidden(f"This gateway does not answer to the host `{host[:200]}`: list it in `hosts` of its listener.")
+        raise errors.Forbidden(f"This gateway does not accept requests for the host `{host[:200]}`: list it in `hosts` of its listener.")
 
 
 def _is_own(origin: str, headers: Mapping[str, str]) -> bool:

@@ -245,10 +245,10 @@ class Pool:
         turn = self._turns.get(origin)
         if turn is None:
             turn = self._turns[origin] = asyncio.Semaphore(MOST_OPENING)
-        doing = f"{MOST_OPENING} others are being opened"
+        doing = f"{MOST_OPENING} other connections are being opened"
         try:
             async with asyncio.timeout(seconds or None), turn:
-                doing = "looking up its name"
+                doing = "resolving its name"
                 addresses = await self._resolver.addresses(origin.host, origin.port)
                 doing = "connecting to " + ", ".join(str(address.place[0]) for address in addresses)
                 sock = await connect(addresses, self.make_room)
@@ -258,7 +258,7 @@ class Pool:
         except TimeoutError as error:
             raise errors.Timeout("connect", "The upstream could not be reached in time.", doing) from error
         except ssl.SSLError as error:
-            raise errors.Refused("No secure connection to the upstream could be made.", str(error)) from error
+            raise errors.Refused("The TLS handshake with the upstream failed.", str(error)) from error
         except (OSError, ValueError) as error:  # ValueError: not a host name
             raise errors.Refused("The upstream could not be reached.", str(error)) from error
         connection = Connection(origin, sock, self)

@@ -311,7 +311,7 @@ class _Call:
     def _unanswered(self, error: OSError | None) -> Exception:
         assert self._connection is not None
         if self._request.first_byte_at is not None:
-            return errors.Truncated("The upstream closed the connection within its answer's headers.")
+            return errors.Truncated("The upstream closed the connection before its headers were complete.")
         if self._connection.reused and self._is_stale(self._connection, error):
             return _StaleConnection()
         if error is not None and error.errno == errno.ETIMEDOUT:

@@ -94,7 +94,7 @@ async def test_a_name_that_hangs_is_a_timeout_of_its_own(client, names, provider
         with pytest.raises(errors.Timeout) as caught:
             await client.fetch(request)
         assert (caught.value.timer, caught.value.sent, request.sendings) == ("connect", False, 0)
-        assert "looking up its name" in caught.value.detail
+        assert "resolving its name" in caught.value.detail
 
 
 @looped

@@ -182,7 +182,7 @@ def test_an_admin_listener_that_others_reach_is_warned_of(serve: Serve) -> None:
     for address, count in (("127.0.0.1", 0), ("0.0.0.0", 1)):
         gateway = serve(WITH_ADMIN.replace("ADMIN", f"{admin}, address: {address}"))
         until(lambda gateway=gateway: "models " in gateway.log())
-        assert gateway.log().count("has no login") == count
+        assert gateway.log().count("has no authentication") == count
         gateway.stop()
 
 
@@ -267,7 +267,7 @@ def test_probe_finds_the_listener_of_a_running_gateway(tmp_path: Path, serve: Se
 def test_probe_of_another_process_says_so() -> None:
     done = dragoman("probe", "--pid", str(os.getpid()))
     assert done.returncode == 2
-    assert "no dragoman serve" in done.stderr
+    assert "not a dragoman serve process" in done.stderr
 
 
 # ---- the documented unit ----

@@ -64,7 +64,7 @@ class Reader:
 
 def told(found: bytes) -> int:
     """How many lines are missing, as the log says."""
-    return sum(map(int, re.findall(rb'"(\d+) lines of the log were dropped', found)))
+    return sum(map(int, re.findall(rb'"(\d+) log lines were dropped', found)))
 
 
 def missing(admin: int) -> float:

@@ -477,7 +477,7 @@ def test_a_frozen_redis_holds_up_the_first_requests_alone(redis_server: OwnRedis
         await counters.close()
 
     run(main())
-    opened = [record for record in caplog.records if "on this machine alone" in record.getMessage()]
+    opened = [record for record in caplog.records if "on this machine only" in record.getMessage()]
     assert len(opened) == 1
 
 

@@ -107,7 +107,7 @@ async def test_an_upstream_that_does_not_answer_takes_few_descriptors(client, mo
         assert (await client.fetch(UpstreamRequest(provider.url, "POST"))).body == b"x"
         assert len(os.listdir("/proc/self/fd")) <= before + 3 + 4  # and both ends of the good one, and what the loop needs
         late = await fault(client, UpstreamRequest(f"http://127.0.0.1:{port}/", "POST", connect_timeout=0.05))
-        assert (type(late), "3 others are being opened" in late.detail) == (errors.Timeout, True)
+        assert (type(late), "3 other connections are being opened" in late.detail) == (errors.Timeout, True)
         for call in hanging:
             call.cancel()
         await asyncio.wait(hanging)

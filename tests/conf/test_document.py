@@ -52,11 +52,11 @@ def test_moved_paths_are_told_where_they_stood():
 def test_keys_written_twice_and_keys_that_are_not_text():
     document = Document("a: 1\na: 2\n1: x\n? [b]\n: y\nyes: z\nb: {c: 1, c: 1}\n", "f")
     assert sorted(str(problem) for problem in document.problems) == [
-        "f:2:1: a: this key stands here twice: first in line 1",
+        "f:2:1: a: duplicate key: first used in line 1",
         "f:3:1: 1: a key must be text: put quotes around it",
         "f:4:3: a key: a key must be text: put quotes around it",
         "f:6:1: yes: a key must be text: put quotes around it",
-        "f:7:11: b.c: this key stands here twice: first in line 7",
+        "f:7:11: b.c: duplicate key: first used in line 7",
     ]
 
 
@@ -74,7 +74,7 @@ def test_what_aliases_unfold_to_is_bounded():
 
 def test_numbers_too_long_for_python():
     document = Document(f"a: {'9' * 5000}\n", "f")
-    assert [str(problem) for problem in document.problems] == ["f:1:4: a: not a value that YAML can read"]
+    assert [str(problem) for problem in document.problems] == ["f:1:4: a: not a valid YAML value"]
 
 
 def test_problems_come_out_in_the_order_of_the_file():

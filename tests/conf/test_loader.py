@@ -186,7 +186,7 @@ def test_credentials_that_make_no_sense_are_warnings():
         """
     )
     assert config.warnings == (
-        "model_providers[0].access_key: none is given, and openai asks for one (usually $OPENAI_API_KEY)",
+        "model_providers[0].access_key: is missing, and openai requires one (usually $OPENAI_API_KEY)",
         "model_providers[1].access_key: is not used: passthrough_auth sends the caller's own credential",
         "model_providers[1]: passthrough_auth sends the callers' access_keys to openai/b",
     )
@@ -210,9 +210,9 @@ access_keys:
 @pytest.mark.parametrize(
     ("models", "unpriced", "named"),
     [
-        ('["*"]', "allow", "openai/unheard-of, groq/* (where the list of prices has no other)"),
-        ("[mine, gpt-5-mini]", "allow", "openai/unheard-of, groq/* (where the list of prices has no other)"),
-        ("[gpt-5-mini]", "allow", "groq/* (where the list of prices has no other)"),
+        ('["*"]', "allow", "openai/unheard-of, groq/* (models without a price of their own)"),
+        ("[mine, gpt-5-mini]", "allow", "openai/unheard-of, groq/* (models without a price of their own)"),
+        ("[gpt-5-mini]", "allow", "groq/* (models without a price of their own)"),
         ('["*"]', "refuse", None),
     ],
 )
@@ -282,7 +282,7 @@ def test_a_plano_configuration_starts_with_one_warning():
     assert config.listeners == (model.Listener("model", "model_1", "0.0.0.0", 12000, 30),)
     (warning,) = config.warnings
     assert warning == (
-        "ignored, without a meaning here: agents, filters, listeners[0].router, listeners[0].agents, listeners[1].max_retries, "
+        "ignored, not supported by Dragoman: agents, filters, listeners[0].router, listeners[0].agents, listeners[1].max_retries, "
         "listeners[1].input_filters, listeners[1].output_filters, model_providers[0].routing_preferences, routing_preferences, "
         "model_metrics_sources, endpoints, ratelimits, overrides, routing, mode, system_prompt, prompt_guards, prompt_targets, "
         "tracing.trace_arch_internal, tracing.opentracing_grpc_endpoint, tracing.span_attributes.static, tracing.exporters, "
@@ -303,7 +303,7 @@ def test_old_names_are_read_and_told_in_their_own_words():
     )
     assert config.listeners == (model.Listener("model", "egress_traffic", "127.0.0.1", 12345, 30),)
     assert config.warnings == (
-        "ignored, without a meaning here: listeners.egress_traffic.message_format, listeners.ingress_traffic",
+        "ignored, not supported by Dragoman: listeners.egress_traffic.message_format, listeners.ingress_traffic",
         "llm_providers[0].access_key: $NOPE is not set; requests for openai/gpt-4o will be refused with 502",
     )
     assert problems(
@@ -360,14 +360,14 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         ),
         (f"a: {'[' * 2000}\n", ["1:1: not valid YAML: nested too deeply"]),
         ("--- {}\n--- {}\n", ["2:1: not valid YAML: but found another document"]),
-        ("a: \x01\n", ["1:1: not valid YAML: it holds characters that YAML does not allow"]),
+        ("a: \x01\n", ["1:1: not valid YAML: it contains characters that YAML does not allow"]),
         # keys
         (GOOD + "listenrs: []\n", ["2:1: listenrs: unknown key; the nearest known one is listeners"]),
         (GOOD + "limits: {max_boddy: 3}\n", ["2:10: limits.max_boddy: unknown key; the nearest known one is max_body"]),
-        (GOOD + "limits: {max_body: 3, max_body: 4}\n", ["2:23: limits.max_body: this key stands here twice: first in line 2"]),
+        (GOOD + "limits: {max_body: 3, max_body: 4}\n", ["2:23: limits.max_body: duplicate key: first used in line 2"]),
         (
             GOOD + "limits: {max_body: 2MB, max_bodies: 1MB}\n",
-            ["2:37: limits.max_bodies: must be at least limits.max_body: no body of that size would ever be taken"],
+            ["2:37: limits.max_bodies: must be at least limits.max_body: no body of that size would ever be accepted"],
         ),
         (GOOD + "1.5: 3\n", ["2:1: 1.5: a key must be text: put quotes around it"]),
         (GOOD + "limits: 5\n", ["2:9: limits: must be a mapping of keys to values"]),
@@ -377,10 +377,10 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
             GOOD + "listeners: {egress_traffic: 3, mine: {port: 1}}\n",
             [
                 "2:29: listeners.egress_traffic: must be a mapping of keys to values",
-                "2:32: listeners.mine: cannot stand beside the old form of listeners",
+                "2:32: listeners.mine: cannot be combined with the old form of listeners",
             ],
         ),
-        (GOOD + "llm_providers: []\n", ["2:1: llm_providers: is the old name of model_providers, which is here too"]),
+        (GOOD + "llm_providers: []\n", ["2:1: llm_providers: is the old name of model_providers, which is also present"]),
         # types
         (GOOD + "version: 0.3\n", ["2:10: version: must be one of v0.1, v0.1.0, 0.1-beta, 0.2.0, v0.2.0, v0.3.0, v0.4.0"]),
         (GOOD + "version: v9\n", ["2:10: version: must be one of v0.1, v0.1.0, 0.1-beta, 0.2.0, v0.2.0, v0.3.0, v0.4.0"]),
@@ -404,7 +404,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         (GOOD + "tracing: {random_sampling: 101}\n", ["2:28: tracing.random_sampling: must be from 0 to 100"]),
         (GOOD + "tracing: {otlp_endpoint: $NOPE}\n", ["2:26: tracing.otlp_endpoint: the environment variable NOPE is not set"]),
         # providers
-        ("model_providers: []\n", ["1:18: model_providers: lists no model"]),
+        ("model_providers: []\n", ["1:18: model_providers: must name at least one model"]),
         ("model_providers: [{name: x}]\n", ["1:19: model_providers[0].model: is missing"]),
         ("model_providers: [{model: gpt-4o}]\n", ["1:27: model_providers[0].model: must be provider/model or provider/*"]),
         ("model_providers: [{model: openai/gpt-*}]\n", ["1:27: model_providers[0].model: the only wildcard is provider/*"]),
@@ -414,7 +414,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         ),
         (
             "model_providers: [{model: demo/echo, base_url: 'http://h'}]\n",
-            ["1:48: model_providers[0].base_url: demo is built in: it has no address"],
+            ["1:48: model_providers[0].base_url: demo is built in and takes no base_url"],
         ),
         (
             "model_providers: [{model: azure_openai/x}]\n",
@@ -435,7 +435,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         ),
         (
             "model_providers: [{model: openai/a, base_url: 'http://u:S3CRET@h'}]\n",
-            ["1:47: model_providers[0].base_url: must not hold a user name or password: use access_key or headers"],
+            ["1:47: model_providers[0].base_url: must not contain a user name or password: use access_key or headers"],
         ),
         (
             "model_providers: [{model: openai/a, base_url: 'http://h:99999'}]\n",
@@ -469,7 +469,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         ),
         (
             "model_providers: [{model: openai/a, apis: [messages, messages]}, {model: openai/b, apis: []}]\n",
-            ["1:54: model_providers[0].apis[1]: stands here twice", "1:90: model_providers[1].apis: lists no API"],
+            ["1:54: model_providers[0].apis[1]: is listed twice", "1:90: model_providers[1].apis: must name at least one API"],
         ),
         (
             "model_providers: [{model: openai/a, capabilities: {c: {reasonin_in: none}, m.thinking: yes, r.summaries: maybe}}]\n",
@@ -536,25 +536,25 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
                 ("'*'", "must be the name of a host, without a scheme, a port or a path"),
             )
         ),
-        (GOOD + "access_keys: []\n", ["2:14: access_keys: lists no key: leave it out to let every caller in"]),
+        (GOOD + "access_keys: []\n", ["2:14: access_keys: must not be empty: remove the section to accept every caller"]),
         (GOOD + "access_keys: [{name: a}]\n", ["2:15: access_keys[0]: needs either key or key_sha256"]),
-        (GOOD + "access_keys: [{key: a}, {key: a}]\n", ["2:31: access_keys[1].key: access_keys[0] has the same"]),
-        (GOOD + "access_keys: [{key: a, name: n}, {key: b, name: n}]\n", ["2:49: access_keys[1].name: access_keys[0] has the same"]),
+        (GOOD + "access_keys: [{key: a}, {key: a}]\n", ["2:31: access_keys[1].key: access_keys[0] has the same value"]),
+        (GOOD + "access_keys: [{key: a, name: n}, {key: b, name: n}]\n", ["2:49: access_keys[1].name: access_keys[0] has the same value"]),
         (
             GOOD + f"access_keys: [{{key: foo}}, {{key: b, name: key-{FOO[:8]}}}]\n",
-            ["2:42: access_keys[1].name: access_keys[0] has the same"],
+            ["2:42: access_keys[1].name: access_keys[0] has the same value"],
         ),
         (
             GOOD + f"access_keys: [{{key: b, name: key-{FOO[:8]}}}, {{key: foo}}]\n",
-            ["2:45: access_keys[1].name: access_keys[0] has the same"],
+            ["2:45: access_keys[1].name: access_keys[0] has the same value"],
         ),
         (
             GOOD + f"access_keys: [{{key: foo, name: a}}, {{key_sha256: {FOO}, name: b}}]\n",
-            ["2:49: access_keys[1].key_sha256: access_keys[0] has the same"],
+            ["2:49: access_keys[1].key_sha256: access_keys[0] has the same value"],
         ),
         (
             GOOD + "access_keys: [{key: foo, name: a}, {key: '${UNSET:-foo}', name: b}]\n",
-            ["2:42: access_keys[1].key: access_keys[0] has the same"],
+            ["2:42: access_keys[1].key: access_keys[0] has the same value"],
         ),
         (GOOD + "access_keys: [{key: $NOPE}]\n", ["2:21: access_keys[0].key: the environment variable NOPE is not set"]),
         (

@@ -122,7 +122,7 @@ def test_no_sum_falls_when_a_worker_dies(two: Admin) -> None:
     os.kill(children[-1], signal.SIGKILL)
     falls = [name for (name, labels), value in two.samples().items() if "dragoman" in name and value < before[name, labels]]
     assert not falls
-    eventually(lambda: "another is started" in two.gateway.log())
+    eventually(lambda: "starting another" in two.gateway.log())
     eventually(lambda: _workers(two) == set(memory))
     eventually(lambda: two.call("chat", "demo/echo").status == 200)
     counted = sum(value for (name, _), value in before.items() if name == "dragoman_requests_total")
@@ -191,7 +191,7 @@ def test_explain(one: Admin) -> None:
 def test_explain_tells_what_each_worker_passes_over(two: Admin) -> None:
     def notes(model: str) -> list[str]:
         lines = two.get(f"/explain?model={model}&shape=chat").json["candidates"]["chat"]
-        return [line.partition("; failed lately, asked last until ")[2] for line in lines]
+        return [line.partition("; failed recently, tried last until ")[2] for line in lines]
 
     assert two.call("chat", "falls-back").status == 200  # its first candidate cannot be reached
     eventually(lambda: re.match(r"\d\d:\d\d:\d\d UTC by worker [12]\b", notes("falls-back")[0]))
@@ -204,9 +204,9 @@ def test_the_log_line_tells_the_whole_way(one: Admin) -> None:
     id = answer.headers["x-request-id"]
     eventually(lambda: id in one.gateway.log())
     line = next(orjson.loads(line) for line in one.gateway.log().splitlines() if id in line)
-    explained, lately, until = one.get("/explain?model=nowhere&shape=chat").json["candidates"]["chat"][0].partition("; failed lately")
+    explained, lately, until = one.get("/explain?model=nowhere&shape=chat").json["candidates"]["chat"][0].partition("; failed recently")
     assert lately
-    assert re.fullmatch(r", asked last until \d\d:\d\d:\d\d UTC", until)
+    assert re.fullmatch(r", tried last until \d\d:\d\d:\d\d UTC", until)
     assert line["sendings"] == 0
     assert line["tried"] == [f"{explained.removeprefix('1. ')}; failed, refused: The upstream could not be reached."] * 2
     assert line["status"] == 502

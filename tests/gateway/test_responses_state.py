@@ -454,7 +454,7 @@ def test_an_upstream_that_keeps_its_responses_itself(alice: openai.OpenAI, bob: 
     alice.responses.cancel(first.id)
     told = refused(lambda: alice.responses.create(model="chat/m", input="x", previous_response_id=first.id))
     assert told[:3] == (400, "previous_response_not_found", "previous_response_id")
-    assert told[3] == f"Previous response with id '{first.id}' not found. It lives on another upstream."
+    assert told[3] == f"Previous response with id '{first.id}' not found. It is stored at another upstream."
     assert refused(lambda: bob.responses.retrieve(first.id))[0] == 404
     assert refused(lambda: bob.responses.create(model="native/m", input="x", previous_response_id=first.id))[0] == 400
     alice.responses.delete(first.id)

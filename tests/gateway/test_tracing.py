@@ -174,7 +174,7 @@ def test_a_collector_that_accepts_and_never_answers_does_not_hold_the_process(st
         provider.wait_for(lambda: any(asked.target == "/v1/traces" for asked in provider.requests))
         assert _call(gateway, "real") == 200  # its spans wait behind those
         gateway.stop()
-        assert "did not take the last spans" in gateway.log()
+        assert "did not accept the last spans" in gateway.log()
 
 
 def test_a_span_is_what_the_api_makes_of_it() -> None:

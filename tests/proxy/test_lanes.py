@@ -71,7 +71,7 @@ def test_an_answer_that_does_not_end(caller: str, text: str) -> None:
         feed_on(lane, delta(text))
     assert most / 4 < lane.events * max(len(text), 64) < most * 3
     lane.break_off(caught.value)
-    assert b"longer than this gateway keeps" in lane.close()
+    assert b"larger than this gateway can buffer" in lane.close()
 
 
 def feed_on(lane: EventsLane, one: bytes) -> None:

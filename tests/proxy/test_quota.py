@@ -328,8 +328,8 @@ def test_without_redis_the_machine_counts_by_itself(caplog):
 
     asyncio.run(main())
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
-        "limits are counted on this machine alone",
-        "Redis does not know all that answers used",
+        "limits are counted on this machine only",
+        "some usage is not counted",
     ]
 
 

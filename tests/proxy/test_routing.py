@@ -449,10 +449,10 @@ def test_explain():
     ]
     assert MOCK.explain("messages", "arch.v1") == [
         "1. openai/o3: chat_completions http://localhost:51001/v1/chat/completions; alias of o3, declared, by its bare id; "
-        "it does not serve messages, chat_completions is the first that it does; key set"
+        "it does not serve messages, chat_completions is the first that it serves; key set"
     ]
     assert MOCK.explain("chat", "nope") == [
-        "The model `nope` does not exist or you do not have access to it. no declared model, alias or wildcard answers to this name"
+        "The model `nope` does not exist or you do not have access to it. no declared model, alias or wildcard matches this name"
     ]
     assert "no entry is the default" in NAMES.explain("chat", None)[0]
 

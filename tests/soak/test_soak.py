@@ -382,6 +382,6 @@ async def _main(server: Server, folder: Path, context: ssl.SSLContext, seconds: 
             soaked.read()
             for (level, message), count in soaked.others.most_common():
                 print(f"{count} x {level}: {message}")
-            assert not [message for _, message in soaked.others if "are cut after" in message], "something was still served"
+            assert not [message for _, message in soaked.others if "are aborted after" in message], "something was still served"
         finally:
             soaked.close()

@@ -165,7 +165,7 @@ class MemoryStore:
         self._shares[stored.owner].names.move_to_end(name)
         if stored.weight > self._max_bytes // 2:
             self._drop(name)
-            raise errors.GatewayError("This is too large for the gateway's state storage.", code="state_unavailable")
+            raise errors.GatewayError("This entry is too large for the gateway's state storage.", code="state_unavailable")
         self._make_room(stored.owner)
 
     def _make_room(self, writer: str) -> None:

@@ -68,7 +68,7 @@ class PostgresStore:
         try:
             options: dict[str, Any] = conninfo_to_dict(connection_string)
         except psycopg.ProgrammingError:
-            raise Unusable("connection_string is not one that PostgreSQL understands") from None
+            raise Unusable("connection_string is not a valid PostgreSQL connection string") from None
         options.setdefault("connect_timeout", int(PATIENCE))
         options.setdefault("application_name", "dragoman")
         options.setdefault("target_session_attrs", "read-write")  # not a standby
@@ -114,7 +114,7 @@ class PostgresStore:
             row = await (await connection.execute("SELECT max(version) FROM dragoman_schema")).fetchone()
             version = (row[0] if row else None) or 0
             if version > len(MIGRATIONS):
-                raise OSError(f"the tables are of a newer version (schema {version}, this one knows {len(MIGRATIONS)})")
+                raise OSError(f"the tables have schema {version}; this version of Dragoman supports up to {len(MIGRATIONS)}")
             for number, step in enumerate(MIGRATIONS[version:], version + 1):
                 await connection.execute(step)
                 await connection.execute("INSERT INTO dragoman_schema VALUES (%s)", (number,))

@@ -108,7 +108,7 @@ class RedisStore:
                 raise ValueError  # redis-py would use localhost
             self._single: Redis = Redis.from_url(url, **_options(), health_check_interval=IDLE_CHECK)
         except ValueError:  # its message repeats parts of the URL
-            raise Unusable("url is not one that Redis understands: redis://, rediss:// or unix://, special characters as %XX") from None
+            raise Unusable("url is not a valid Redis URL: redis://, rediss:// or unix://, special characters as %XX") from None
         self._client: Any = None  # the single server, or the cluster that it belongs to; None: not connected
         self._connecting = asyncio.Lock()
 

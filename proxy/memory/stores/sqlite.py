@@ -249,7 +249,7 @@ def _migrate(base: sqlite3.Connection) -> None:
     base.execute("BEGIN IMMEDIATE")
     version: int = base.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise OSError(f"was written by a newer version (schema {version}, this one knows {len(MIGRATIONS)})")
+        raise OSError(f"the file has schema {version}; this version of Dragoman supports up to {len(MIGRATIONS)}")
     for step in MIGRATIONS[version:]:
         for statement in step.split(";"):
             base.execute(statement)
