@@ -64,6 +64,8 @@ setup(
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",
             "h11>=0.16",
+            "wsproto>=1.2",  # with websockets a judge of the WebSocket's frames; the latter is openai's own, too
+            "websockets>=15",
             "openai>=3",
             "anthropic>=2",
             "httpx>=0.27",

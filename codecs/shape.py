@@ -52,9 +52,13 @@ class Encoder(Protocol):
 
 
 class StatefulEncoder(Encoder, Protocol):
-    """An encoder of a shape with stored answers. fail: the frames to send instead of the end if the answer could not be stored."""
+    """Of a shape whose answers are stored.
+
+    fail: the frames to write instead of the end, when that could not be stored. progress: what may be told between two events.
+    """
 
     def fail(self, error: GatewayError) -> list[Frame]: ...
+    def progress(self) -> list[Frame]: ...
 
 
 class Collector(Protocol):

@@ -159,6 +159,37 @@ def ask_stream(body: bytes, scan: Scan) -> bytes:
     return _replaced(body, (place, _end(body, place)), b"true")
 
 
+def without(body: bytes, value: dict[str, Any], keys: Iterable[str]) -> bytes:
+    """The body without the members of its top level that have these names; every other byte stays. value: the body, parsed."""
+    present = [key for key in keys if key in value]
+    if not present:
+        return body
+    plain = _is_plain(body)
+    cuts = sorted((start, _value_end(body, end)) for key in present for start, end in _spans(body, value, (key,), plain))
+    pieces, at = [], 0
+    for start, end in cuts:
+        pieces.append(body[at:start])
+        comma = _COMMA.match(body, end)
+        at = comma.end() if comma else end
+        if not comma:  # the last member: the comma before it goes, too
+            kept = b"".join(pieces).rstrip(b" \t\n\r")
+            pieces = [kept.removesuffix(b",")]
+    return b"".join([*pieces, body[at:]])
+
+
+def shift_number(data: bytes, key: str, by: int) -> bytes:
+    """The data of one frame with a number of its top level raised; the same object where no whole number stands there."""
+    try:
+        value = jsontext.loads(data)
+    except ValueError:
+        return data
+    number = value.get(key) if isinstance(value, dict) else None
+    if type(number) is not int:
+        return data
+    place = _places(data, value, (key,), _is_plain(data))[-1]
+    return _replaced(data, (place, _end(data, place)), str(number + by).encode())
+
+
 def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes:
     """Return an answer, or the data of one frame, with another model name at `path`; the same object if there is no string.
 
@@ -203,6 +234,24 @@ _ANY_KEY = re.compile(rb"(" + _STRING + rb")(\s*+:\s*+)?", re.DOTALL)
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
 
 
+# a string, or what opens or closes a container
+_MARK = re.compile(_STRING + rb"?|[][{}]", re.DOTALL)
+_COMMA = re.compile(rb"[ \t\n\r]*+,")
+
+
+def _value_end(text: bytes, place: int) -> int:
+    """Where the value of any kind that begins at `place` ends. The text is valid JSON."""
+    if text[place] not in b"{[":
+        return _end(text, place)
+    depth = 0
+    for mark in _MARK.finditer(text, place):
+        first = text[mark.start()]
+        depth += (first in b"{[") - (first in b"}]")
+        if not depth:
+            return mark.end()
+    return len(text)
+
+
 def _end(text: bytes, place: int) -> int:
     """The end of the string, number or literal that starts at `place`."""
     scalar = _SCALAR.match(text, place)
@@ -239,6 +288,11 @@ def count_members(text: bytes, keys: Iterable[str]) -> Generator[None, None, dic
 
 def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[int]:
     """The offsets of the values of the member at `path`: several if the key is duplicated. value: the parsed text."""
+    return [end for _, end in _spans(text, value, path, plain)]
+
+
+def _spans(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[Span]:
+    """Where the key of each member at `path` begins, and its value."""
     level = _at(value, path[:-1])
     if path[-1] not in level:
         return []
@@ -248,7 +302,7 @@ def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list
         mark = next(str(number) for number in count() if str(number) not in taken)
         renamed = _at(jsontext.loads(_marked(text, hits, mark)), path[:-1])
         hits = [hit for number, hit in enumerate(hits) if f"{mark}:{number}" in renamed]
-    return [end for _, end in hits]
+    return hits
 
 
 def _at(value: Any, path: tuple[str, ...]) -> dict[str, Any]:

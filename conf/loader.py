@@ -32,6 +32,7 @@ from .model import (
     Timeouts,
     Tls,
     Tracing,
+    WebSocket,
 )
 
 Loaded = Mapping[str, Any]
@@ -159,6 +160,7 @@ def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
         access_keys=keys,
         keep_alive=KeepAlive(**loaded.get("keep_alive", {})),
         compaction=Compaction(**loaded.get("compaction", {})),
+        websocket=_websocket(loaded.get("websocket", {})),
         limits=Limits(**loaded.get("limits", {})),
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
@@ -166,6 +168,10 @@ def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
         prices=prices,
         warnings=(*_warnings(entries, ignored, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
+
+
+def _websocket(values: Loaded) -> WebSocket:
+    return WebSocket(**{**values, "origins": tuple(values.get("origins", ()))})
 
 
 def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Document, *, guarded: bool) -> list[str]:

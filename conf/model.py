@@ -160,10 +160,32 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """Of streams. stream: time without a byte to the caller before a keep-alive is sent. begin_after: before the head is sent."""
+    """Of streams. stream: time without a byte to the caller before a keep-alive is sent. begin_after: before the head is sent.
+
+    progress: without anything but keep-alives, before callers of the Responses API are sent an event.
+    """
 
     stream: float = 15.0
     begin_after: float = 20.0
+    progress: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocket:
+    """The Responses API over WebSockets; all but `max_connections` and `memory_total`, which are per worker, of one connection."""
+
+    enabled: bool = True
+    origins: tuple[str, ...] = ()  # of web pages that may connect, besides those of the gateway's own origin
+    max_message: int | None = None  # None: as limits.max_body
+    max_connections: int = 1000
+    max_age: float = 3600.0
+    idle: float = 600.0
+    ping: float = 20.0
+    lanes: int = 32
+    in_flight: int = 16
+    queued: int = 64
+    memory: int = 32 * 1024 * 1024
+    memory_total: int = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +232,7 @@ class Config:
     drain: Drain = Drain()
     keep_alive: KeepAlive = KeepAlive()
     compaction: Compaction = Compaction()
+    websocket: WebSocket = WebSocket()
     tracing: Tracing = Tracing()
     responses: Responses = Responses()
     prices: tuple[Price, ...] = ()  # the first match applies

@@ -138,6 +138,14 @@ def url(value: Any) -> str:
     return result.rstrip("/")
 
 
+def origin(value: Any) -> str:
+    """What a browser sends in `Origin`: a URL without a path, in small letters."""
+    found = url(value).lower()
+    if urlsplit(found).path or found == "null":
+        raise ValueError("must be scheme://host or scheme://host:port, without a path")
+    return found
+
+
 def host_name(value: Any) -> str:
     """A host name, in lower case."""
     result = expanded(value).lower()

@@ -220,6 +220,22 @@ class Drain(Section):
 class KeepAlive(Section):
     stream = Value(read.duration)
     begin_after = Value(read.duration)
+    progress = Value(read.duration)
+
+
+class WebSocket(Section):
+    enabled = Value(read.boolean)
+    origins = several(Value(read.origin))
+    max_message = Value(read.size)
+    max_connections = Value(_COUNT)
+    max_age = Value(read.duration)
+    idle = Value(read.duration)
+    ping = Value(read.duration)
+    lanes = Value(_COUNT)
+    in_flight = Value(_COUNT)
+    queued = Value(_COUNT)
+    memory = Value(read.size)
+    memory_total = Value(read.size)
 
 
 class Compaction(Section):
@@ -281,6 +297,7 @@ class Root(Section):
     drain = nested(Drain)
     keep_alive = nested(KeepAlive)
     compaction = nested(Compaction)
+    websocket = nested(WebSocket)
     tracing = nested(Tracing)
     responses = nested(Responses)
     prices = Table(nested(Price))

@@ -82,17 +82,6 @@ class ModelHandler(Serving):
         await self.serve(asking(self.shape), self.body(), model=model)
 
 
-class StatefulHandler(ModelHandler):
-    """The handler of a shape whose clients may try a WebSocket first."""
-
-    def prepare(self) -> None:
-        if self.request.method == "GET":
-            self.guard()
-            raise errors.ClientFault("The Responses API is served over HTTP here: use POST.", kind="upgrade")
-        super().prepare()
-
-
-def serving(shape: Shape) -> type[ModelHandler]:
+def serving(shape: Shape, base: type[ModelHandler] = ModelHandler) -> type[ModelHandler]:
     """Create the handler class of a shape."""
-    base = StatefulHandler if shape.stateful else ModelHandler
     return type(f"{shape.name.title()}Handler", (base,), {"shape": shape.name})

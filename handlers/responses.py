@@ -1,4 +1,4 @@
-"""The Responses API's operations on a stored response: read it, read its input, delete it, cancel it; and compaction.
+"""The Responses API: its WebSocket; the operations on a stored response (read it, read its input, delete it, cancel it); compaction.
 
 A response that an upstream stores is requested from that upstream; one that the gateway stores is answered from its store.
 """
@@ -18,9 +18,83 @@ from ..proxy.exchange.refusal import own_headers
 from ..proxy.gateway import Gateway
 from ..proxy.memory.records import Native, Record, known, listed
 from ..proxy.routing.router import Candidate
+from ..proxy.websocket.session import Opening, Session
+from ..proxy.wire import headers as travel
+from ..proxy.wire import pages, websocket
+from ..proxy.wire.inbound import Inbound
 from ..proxy.wire.pages import Hosts
 from . import lists
 from .model import ModelHandler, Serving
+
+BETA = "responses_websockets"  # what `OpenAI-Beta` says of the WebSocket itself
+
+
+class Create(ModelHandler):
+    """POST /v1/responses, and GET, which asks for a WebSocket."""
+
+    def prepare(self) -> None:
+        if self.request.method != "GET":
+            super().prepare()
+            return
+        self._drops = True
+        try:
+            self._check_upgrade()
+        except errors.GatewayError as error:
+            if self._asks_upgrade:
+                self.gateway.metrics.websocket_refused.labels(str(error.http_status(self.shape))).inc()
+            raise
+
+    @property
+    def _asks_upgrade(self) -> bool:
+        headers = self.request.headers
+        options = [option.strip().lower() for option in headers.get("Connection", "").split(",")]
+        return headers.get("Upgrade", "").strip().lower() == "websocket" and "upgrade" in options
+
+    def _check_upgrade(self) -> None:
+        """Raise GatewayError unless the request can be upgraded.
+
+        Coding agents go on over HTTP at once after a 426; a 400 or a 429 fails what they do. So limits are left to the messages.
+        """
+        request, headers = self.request, self.request.headers
+        config = self.services.config.websocket
+        if not (config.enabled and self._asks_upgrade):
+            self.guard()
+            how = "asks for a WebSocket alone: use POST" if config.enabled else "is served over HTTP here: use POST"
+            raise errors.ClientFault(f"The Responses API {how}.", kind="upgrade")
+        if headers.get("Sec-WebSocket-Version") != websocket.VERSION:
+            error = errors.ClientFault(f"Only version {websocket.VERSION} of WebSockets is served here.", kind="upgrade")
+            error.headers["Sec-WebSocket-Version"] = websocket.VERSION
+            raise error
+        self._accept = websocket.accept(headers.get("Sec-WebSocket-Key", ""))
+        body = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+        if self._accept is None or body or request.version != "HTTP/1.1":
+            raise errors.ClientFault("An upgrade needs HTTP/1.1, no body, and a `Sec-WebSocket-Key` of 16 bytes in base64.")
+        pages.check_socket(headers, self._hosts if self.services.access.open else None, config.origins)
+        self._key = self.services.access.admit(travel.credential(headers, self.shape))
+        live = self.gateway.live
+        if live.draining or len(live.sockets) >= config.max_connections:
+            full = errors.Overloaded("The gateway takes no more connections at the moment.", retry_after=1)
+            full.headers["Connection"] = "close"
+            raise full
+
+    def get(self, model: str | None = None) -> None:
+        """Upgrade the connection. model: its name, where the path says it."""
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        limits, config = self.services.config.limits, self.services.config.websocket
+        settings = self.settings
+        opening = Opening(
+            travel.without_beta(self.request.headers, BETA), self.request_id, self._key, lambda: settings.get("timeout"), model
+        )
+        headers = own_headers(self.request_id) | {
+            "upgrade": "websocket",
+            "connection": "Upgrade",
+            "sec-websocket-accept": self._accept or "",
+            "x-codex-websocket-max-message-bytes": str(limits.max_body if config.max_message is None else config.max_message),
+        }
+        self._auto_finish = False  # the request is over without an answer of Tornado's
+        self._over()
+        if not connection.stream.closed():
+            connection.upgrade(headers, Session(self.gateway, connection, opening))
 
 
 class _OverState(Serving):

@@ -27,7 +27,7 @@ _DEPLOYMENT = r"/+openai/+deployments/++(?P<model>[^/]++)/+"
 def routes() -> list[tuple[str, type[base.Handler]]]:
     """Path patterns and their handlers; the first match is used."""
     return [
-        *((_V1 + _pattern(shape), model.serving(shape)) for shape in SHAPES.values()),
+        *((_V1 + _pattern(shape), _handler(shape)) for shape in SHAPES.values()),
         (_V1 + r"messages/+count_tokens/*", tokens.CountTokens),
         (_V1 + r"responses/+input_tokens/*", tokens.InputTokens),
         (_V1 + r"responses/+compact/*", responses.Compact),
@@ -41,12 +41,16 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"models/*", models.ModelList),
         (_V1 + r"models/++(.*[^/])/*", models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
-        *((_DEPLOYMENT + _pattern(shape), model.serving(shape)) for shape in SHAPES.values() if not shape.route),
+        *((_DEPLOYMENT + _pattern(shape), _handler(shape)) for shape in SHAPES.values() if not shape.route),
         (_DEPLOYMENT + passthrough.PATHS, passthrough.Passthrough),
         (r"/healthz", status.Health),
         (r"/readyz", status.Ready),
         (r"/(?:api/hello)?", status.Hello),
     ]
+
+
+def _handler(shape: Shape) -> type[model.ModelHandler]:
+    return model.serving(shape, responses.Create if shape.stateful else model.ModelHandler)
 
 
 def _pattern(shape: Shape) -> str:

@@ -20,7 +20,7 @@ from .inspector.links import Note
 from .inspector.taps import Inspector
 from .keys.access import Access
 from .keys.quota import Counters, LocalCounters, Quota
-from .memory import stores
+from .memory import recent, stores
 from .memory.turn import State
 from .routing.ejection import Ejection
 from .routing.router import Router
@@ -58,6 +58,7 @@ class Gateway:
         self.ready = True  # whether /readyz answers 200
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl, config.state_storage.reasoning_ttl)
         self.live = Live()
+        self.recent = recent.Worker(lambda cause: self.metrics.websocket_evicted.labels(cause).inc())
         self.loop = asyncio.get_running_loop()
         self._demo = DemoClient()
         self._counters = _counters(config, counters or LocalCounters())
@@ -128,6 +129,8 @@ class Gateway:
     @draining.setter
     def draining(self, draining: bool) -> None:
         self.live.draining = draining
+        for socket in list(self.live.sockets) if draining else ():
+            socket.drain()
 
     async def close(self) -> None:
         self.upstream.close()

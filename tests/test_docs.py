@@ -26,6 +26,7 @@ from dragoman.proxy.memory.stores import memory, postgres
 from dragoman.proxy.process import server, worker
 from dragoman.proxy.routing import ejection
 from dragoman.proxy.telemetry import metrics, stderr, tracing
+from dragoman.proxy.websocket import session
 from dragoman.proxy.wire import connect, http1, inbound, pool, resolver
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -118,6 +119,7 @@ FIXED = {
     "a connection between two requests": f"{inbound.PATIENCE:g} s",
     "requests sent ahead on one connection": kb(inbound.AHEAD + inbound.LITTLE),
     "a caller that still sends when it is answered": f"{inbound.LINGER:g} s",
+    "a Close that is not answered": f"{session.CLOSING:g} s",
     "look-ups of names": f"{resolver.MOST_LOOKUPS} at once, one of a name",
     "a look-up": f"{resolver.PATIENCE:g} s",
     "an address that does not answer": f"{connect.DELAY * 1000:g} ms",

@@ -23,7 +23,7 @@ LONGEST = 700
 # Rooms are the folders in proxy/, and the modules that stand beside them. Each may import what stands in its row; from cli down to
 # wire every room stands on those below it, load beside them. Under TYPE_CHECKING is an import, too.
 BELOW_EXCHANGE = {"memory", "routing", "wire", "keys", "telemetry"}
-BELOW_GATEWAY = {"inspector", "exchange"} | BELOW_EXCHANGE
+BELOW_GATEWAY = {"inspector", "websocket", "exchange"} | BELOW_EXCHANGE
 ROOMS = {
     "wire": set(),
     "keys": {"memory", "wire"},  # limits are counted where the state is stored
@@ -32,6 +32,7 @@ ROOMS = {
     "memory": {"routing", "wire"},
     "exchange": BELOW_EXCHANGE,
     "inspector": {"exchange"} | BELOW_EXCHANGE,
+    "websocket": {"exchange"} | BELOW_EXCHANGE,
     "gateway": BELOW_GATEWAY,
     "app": {"gateway"} | BELOW_GATEWAY,
     "process": {"app", "gateway"} | BELOW_GATEWAY,

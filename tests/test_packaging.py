@@ -28,6 +28,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from websockets.sync.client import connect
 
 from dragoman import conf
 from dragoman.conf import loader
@@ -306,11 +307,23 @@ def test_a_large_body_passes_nginx_and_the_connection_is_kept(balanced: tuple[in
             answer = _ask(connection, {"model": "demo/error", "messages": [{"role": "user", "content": "x" * size}]})
             assert b"demo_error" in answer.read()
             kept = connection.sock
-        connection.request("GET", "/v1/responses", headers={"upgrade": "websocket", "connection": "upgrade"})
+        connection.request("GET", "/v1/responses")
         answer = connection.getresponse()
         assert answer.status == 426
         answer.read()
         assert connection.sock is kept is not None
+
+
+def test_a_websocket_passes_nginx(balanced: tuple[int, list[Any]]) -> None:
+    with connect(f"ws://127.0.0.1:{balanced[0]}/v1/responses") as socket:
+        for text in ("one two", "three"):
+            socket.send(json.dumps({"type": "response.create", "model": "demo/echo", "input": text}))
+            kinds, pieces = [""], []
+            while kinds[-1] != "response.completed":
+                event = json.loads(socket.recv(timeout=20))
+                kinds.append(event["type"])
+                pieces.append(event.get("delta", ""))
+            assert "".join(pieces) == text
 
 
 def test_a_gateway_that_is_gone_is_not_noticed(balanced: tuple[int, list[Any]]) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from ..chat.errors_in import decode_error  # both shapes have the same form of errors
 from .compaction import TRIGGER, asked, foreign, nothing_to_compact, question, threshold, users
-from .envelope import error_event, failed, failure, filled, response_object
+from .envelope import error_event, failed, failure, filled, prepared, response_object
 from .observer import Observer
-from .request_in import decode_request
+from .request_in import check_request, decode_request
 from .request_out import encode_request
 from .snapshot import Snapshot
 from .stream_in import StreamDecoder, decode_response
@@ -23,6 +23,7 @@ __all__ = [
     "StreamDecoder",
     "StreamEncoder",
     "asked",
+    "check_request",
     "decode_error",
     "decode_request",
     "decode_response",
@@ -33,6 +34,7 @@ __all__ = [
     "filled",
     "foreign",
     "nothing_to_compact",
+    "prepared",
     "question",
     "response_object",
     "threshold",

@@ -8,7 +8,8 @@ from .. import dialect
 from ..errors import KINDS, GatewayError
 from ..ids import digest
 from ..reply import Reply
-from ..usage import count
+from ..sse import Frame, safe_json
+from ..usage import Usage, count, to_responses
 
 # settings echoed as the client sent them, and their default values
 _ECHOES: dict[str, Any] = {
@@ -141,6 +142,17 @@ def failure(reply: Reply, response: dict[str, Any], error: GatewayError) -> list
     """The events that tell a caller of a failure, each with its members. response: what `failed` made of it."""
     members = {dialect.FAILED: {"response": response}, dialect.ERROR: error_event(error)}
     return [(kind, members[kind]) for kind in reply.dialect.failure]
+
+
+def prepared(reply: Reply) -> tuple[list[Frame], dict[str, Any]]:
+    """The frames of an answer without output, of which no model was asked, and its response object."""
+    head = response_object(reply)
+    done = head | {"status": "completed", "completed_at": head["created_at"], "usage": to_responses(Usage(0, 0))}
+    steps = (("response.created", head), ("response.completed", done))
+    return [
+        (kind.encode(), safe_json({"type": kind, "sequence_number": number, "response": shown}))
+        for number, (kind, shown) in enumerate(steps)
+    ], done
 
 
 def error_event(error: GatewayError) -> dict[str, Any]:

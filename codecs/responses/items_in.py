@@ -30,6 +30,10 @@ _HOSTED = frozenset({
 })  # fmt: skip
 
 
+class Unpaired(ClientFault):
+    """A call without its output, or an output without its call."""
+
+
 def decode_items(request: Request, items: list[tuple[Any, Path]]) -> dict[str, Fields]:
     """Add the turns of the items, each given with its path, to the request. Raises subclasses of errors.ClientFault.
 
@@ -104,7 +108,7 @@ class _Walk:
         for calls in self._calls.values():
             for call in calls:
                 if call.result is None:
-                    raise _unpaired(f"No tool output found for function call {call.part.id[:256]}.")
+                    raise Unpaired(f"No tool output found for function call {call.part.id[:256]}.", param="input")
         if self._later:
             add_later(self._request, self._later)
         if self._request.own_tools:
@@ -141,7 +145,7 @@ class _Walk:
     def _answer(self, result: ResultPart) -> None:
         calls = self._calls.get(result.id)
         if calls is None:
-            raise _unpaired(f"No tool call found for function call output with call_id {result.id[:256]}.")
+            raise Unpaired(f"No tool call found for function call output with call_id {result.id[:256]}.", param="input")
         call = next((call for call in calls if call.result is None), calls[-1])
         group, turn = call.group, call.group.results
         if turn is None:
@@ -322,7 +326,3 @@ def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tup
     stored = len(items) - len(own)
     places: list[Path] = [(STORED, i) for i in range(stored)]
     return list(zip(items, places + [path for _, path in own], strict=True))
-
-
-def _unpaired(message: str) -> ClientFault:
-    return ClientFault(message, param="input")

@@ -7,6 +7,7 @@ the gateway itself (stored responses, conversations, background) are consumed wi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from ..errors import ClientFault, Unsupported
@@ -15,7 +16,7 @@ from ..ledger import Path
 from ..reasoning import hand_over
 from ..request import OutputFormat, Request, Setting, TextPart, Thinking, Turn
 from .facts import HABITS, NAME
-from .items_in import decode_items, placed
+from .items_in import Unpaired, decode_items, placed
 from .tools_in import decode_choice, decode_tools
 
 _ENCRYPTED = "reasoning.encrypted_content"
@@ -47,6 +48,12 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     fields.report(request.ledger)
     hand_over(request)
     return request
+
+
+def check_request(body: dict[str, Any], items: list[dict[str, Any]] | None) -> None:
+    """Raise what decode_request raises, except for calls without outputs: they may follow in a later request."""
+    with suppress(Unpaired):
+        decode_request(body, items)
 
 
 def _state(request: Request, fields: Fields, known: bool) -> None:

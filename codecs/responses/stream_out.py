@@ -212,6 +212,14 @@ class StreamEncoder:
         out, self._out = self._out, []  # else they stay in memory until the next piece that is not one of the usual
         return out
 
+    def progress(self) -> list[Frame]:
+        """What may be told between two events of an answer that has begun, and tells nothing new."""
+        if self._head is None or self.response is not None:
+            return []
+        self._out = []
+        self._emit("response.in_progress", response=self._head)
+        return self._out
+
     def fail(self, error: GatewayError) -> list[Frame]:
         """Return the frames to send instead of those for Stop if the answer could not be stored. Must be called after Stop."""
         frames, self._sequence = self._unsaid

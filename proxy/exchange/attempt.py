@@ -34,6 +34,7 @@ from . import counting, question, summing, upstream_error
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
+from .waiting import drained, seen, succeeded
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -236,11 +237,11 @@ class Attempt:
             if self.lane is not None and self.lane.ended and self.committed and self.lane.error is None:
                 linger = self._loop.call_later(LINGER, fetch.cancel)  # so that the connection can be used again
                 fetch.add_done_callback(lambda _: linger.cancel())  # else it would keep all of this alive
-                fetch.add_done_callback(_seen)
+                fetch.add_done_callback(seen)
             else:
                 fetch.cancel()
         else:
-            _seen(fetch)
+            seen(fetch)
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
@@ -266,7 +267,7 @@ class Attempt:
         before = self.exchange.before_answer
         if before is not None:
             self.lane.claimed = asyncio.ensure_future(before())
-            self.lane.claimed.add_done_callback(_seen)
+            self.lane.claimed.add_done_callback(seen)
         self.request.streaming_callback = self._on_chunk
 
     def _open_lane(self) -> None:
@@ -346,7 +347,7 @@ class Attempt:
         await asyncio.shield(claimed)
         lane = self.lane
         if not self.committed and lane is not None and not lane.ended:
-            await self._drained(self._commit())
+            await drained(self._commit())
 
     def _commit(self) -> Awaitable[Any] | None:
         self.committed = True
@@ -384,6 +385,21 @@ class Attempt:
             return KEEP_ALIVE
         return b"" if self.lane.ended else self.lane.keep_alive()
 
+    def progress(self) -> bytes:
+        """What tells a caller of a stateful API after a long silence that its response is in progress; b"" if nothing can be.
+
+        An answer that has begun and has no content yet is committed for it: from then on no other candidate takes over.
+        """
+        lane = self.lane
+        if lane is None or isinstance(lane, RawLane) or lane.ended:
+            return b""
+        if self.committed:
+            return lane.progress()
+        if any(self._held) and (lane.claimed is None or succeeded(lane.claimed)):
+            self._commit()
+            del self.times["first"]  # it is no content
+        return b""
+
     # ---- the ends ----
 
     async def _streamed(self, fetch: asyncio.Future[Any]) -> None:
@@ -402,7 +418,7 @@ class Attempt:
                 raise lane.error  # it could not be kept
         self._held += out, tail
         if not self.committed:
-            await self._drained(self._commit())
+            await drained(self._commit())
         if lane.error is not None:
             exchange.failed_midway(lane.error)
         else:
@@ -458,12 +474,8 @@ class Attempt:
         if not self.committed:
             if lane.claimed is not None:
                 await lane.claimed
-            await self._drained(self._commit())
+            await drained(self._commit())
         await exchange.client.finish()
-
-    async def _drained(self, pending: Awaitable[Any] | None) -> None:
-        if pending is not None:
-            await pending
 
     async def _whole(self, fetch: asyncio.Future[Any]) -> None:
         """The upstream answered with a body: the answer, or an error."""
@@ -520,7 +532,7 @@ class Attempt:
             tail = await self.exchange.turn.keep(lane, self.candidate, tail)
         self._held.append(out + tail)
         self._keep_seals()
-        await self._drained(self._commit())
+        await drained(self._commit())
         await self.exchange.client.finish()
 
     def _collected(self, decoded: Callable[[], list[Event]]) -> tuple[Collector, bytes]:
@@ -576,9 +588,3 @@ class Attempt:
         else:
             found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
         return limits.replaced(found, exchange.limits) if exchange.limits else found
-
-
-def _seen(done: asyncio.Future[Any]) -> None:
-    """An error that nobody waits for any more is not one to be reported by the loop."""
-    if not done.cancelled():
-        done.exception()

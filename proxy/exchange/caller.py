@@ -28,9 +28,11 @@ class Caller(Protocol):
     """Whoever an exchange answers: a Client, or a background job that writes down what is said.
 
     committed: the answer's status and headers are out. gone: nobody takes it any more. stalled: it was given up because it took
-    nothing. aborted: the exchange itself has closed it.
+    nothing. aborted: the exchange itself has closed it. has_head: a stream has a head that somebody may be waiting for, and is
+    begun without its content when that takes long.
     """
 
+    has_head: bool
     committed: bool
     gone: bool
     aborted: bool
@@ -51,6 +53,8 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
 
 class Client:
     """What an exchange sees of its RequestHandler."""
+
+    has_head = True
 
     def __init__(self, handler: RequestHandler, stall: float) -> None:
         """stall: seconds that a client may take nothing before its connection is closed."""

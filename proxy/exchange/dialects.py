@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...codecs.dialect import Dialect
+from ...codecs.dialect import FAILED, Dialect
 from ...codecs.reply import Reply
 from ...conf.model import AUTO, Responses
 from ..routing.router import Candidate
@@ -29,6 +29,8 @@ def in_dialect(reply: Reply, exchange: Exchange, candidate: Candidate | None = N
     complete = next((said.complete for said in (key, entry, config) if said.complete is not None), dialect.complete)
     if exchange.turn is not None and exchange.turn.job is not None:
         dialect = _usual(dialects)  # whoever reads its events later may ask for another
+    if exchange.via is not None:  # each event is a message, and an answer has one end
+        dialect = dialect._replace(end=b"", failure=(FAILED,))
     reply.dialect, reply.complete = dialect, complete
     reply.phases = reply.request.phases or (candidate is not None and candidate.capabilities.phase)
     return reply

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 
-from ...codecs import errors, jsontext, limits, multipart, splice
+from ...codecs import errors, jsontext, limits, multipart, responses, splice
 from ...codecs import events as ev
 from ...codecs.ledger import Ledger, Path
 from ...codecs.registry import SHAPES
@@ -31,8 +31,10 @@ from ...codecs.request import Request
 from ...codecs.usage import Usage
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
+from ..memory.recent import Lane
 from ..memory.turn import Turn
 from ..routing.router import Candidate
+from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel
 from . import counting, summing
@@ -65,6 +67,7 @@ class Exchange:
         "_heartbeat",
         "_keeper",
         "_model",
+        "_prepares",
         "_running",
         "_task",
         "_timeout",
@@ -87,6 +90,7 @@ class Exchange:
         "operation",
         "path",
         "query",
+        "recent",
         "request_id",
         "scan",
         "services",
@@ -100,6 +104,7 @@ class Exchange:
         "taught",
         "trace",
         "turn",
+        "via",
         "without_tools",
     )
 
@@ -122,6 +127,9 @@ class Exchange:
         keeper: Candidate | None = None,
         before_answer: Callable[[], Coroutine[Any, Any, None]] | None = None,
         charges: Callable[[], Coroutine[Any, Any, bool]] | None = None,
+        via: Via | None = None,
+        recent: Lane | None = None,
+        prepares: bool = False,
     ) -> None:
         """headers: the caller's. credential: in them, as its API has it. nonce: 32 random hex digits of which ids are made.
 
@@ -131,6 +139,8 @@ class Exchange:
         stored record, which no other can stand in for.
         before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
         whether this request is to be charged for it although its operation is free.
+        via: the WebSocket that it came on. recent: the responses that this keeps. prepares: no model is asked: the answer is empty, and
+        can be continued.
         """
         self.services = services
         self.operation = operation
@@ -170,6 +180,9 @@ class Exchange:
         self.error: errors.GatewayError | None = None
         self._task: asyncio.Task[Any] | None = None
         self._heartbeat: Heartbeat | None = None  # of a stream
+        self.via = via
+        self.recent = recent
+        self._prepares = prepares
         self.trace = None if services.tracer is None else services.tracer.begin(headers)
         self.observer = services.watcher.open(self)  # None: nobody looks
         self.client: Caller = client if self.observer is None else self.observer.caller(client)
@@ -212,7 +225,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = self.summary = None
+        self.trace = self.observer = self.expansion = self.summary = self.recent = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -285,6 +298,9 @@ class Exchange:
                 candidates = allowed(self.services, self.shape, self.scan.value, candidates)
         if operation.lane == "count":
             await self._count(candidates)
+            return
+        if self._prepares:
+            await self._prepare(candidates[0])
             return
         failed: list[tuple[Candidate, errors.GatewayError]] = []
         for candidate in self.services.ejection.ordered(candidates):
@@ -411,6 +427,17 @@ class Exchange:
                 return
         raise _verdict(failed)
 
+    async def _prepare(self, candidate: Candidate) -> None:
+        """Answer without an upstream: an empty response that a later one can continue. Raises ClientFault for input that cannot be read."""
+        turn = self.turn
+        assert turn is not None
+        if candidate.shape != self.shape:
+            await bodies.apart(bodies.heavy(self.body), partial(responses.check_request, self.scan.value, turn.items()))
+        frames, response = responses.prepared(turn.adorn(self._reply()))
+        await turn.keep_prepared(response)
+        self.client.start(self.own_headers() | travel.SSE_HEADERS, self.speaks.framing.join(frames))
+        await self.client.finish()
+
     # ---- ends ----
 
     def begin_by_time(self, first: bytes) -> None:
@@ -468,12 +495,14 @@ class Exchange:
 
     def _failure(self, error: errors.GatewayError) -> bytes:
         """A whole stream that fails: for one that was begun by time, and of which nothing else was sent."""
-        request = Request(self.shape, self.scan.model or "", self.scan.value, True)
-        reply = Reply(request, request_id=self.request_id, nonce=self.nonce, created=int(time()), response_id=f"resp_{self.nonce}")
-        if self.turn is not None:
-            reply = self.turn.adorn(reply)
+        reply = self._reply() if self.turn is None else self.turn.adorn(self._reply())
         reply = in_dialect(reply, self)
         return self.speaks.framing.join(self.speaks.Encoder(reply).feed([ev.Fault(error)])) + reply.dialect.end
+
+    def _reply(self) -> Reply:
+        """Of an answer that no upstream gives."""
+        request = Request(self.shape, self.scan.model or "", self.scan.value, True)
+        return Reply(request, request_id=self.request_id, nonce=self.nonce, created=int(time()), response_id=f"resp_{self.nonce}")
 
     async def charged(self) -> bool:
         """Whether a usage that a raw answer tells of is to be charged although its operation is free."""

@@ -1,7 +1,7 @@
 """Answers of a responses upstream on their way to a responses caller, where the gateway stores them.
 
-Every event is given the gateway's id and its own number, the rest stays as it is. Where the upstream stores its responses itself,
-the lane is `lanes.NativeLane`.
+Every event is given the gateway's id and its own number, the rest stays as it is. Where the upstream stores its responses itself, or
+nobody does and a connection keeps them, the lane is `lanes.NativeLane`.
 """
 
 from __future__ import annotations
@@ -83,6 +83,10 @@ class KeptLane(BytesLane):
         self._number += 1
         return event_frame(kind, safe_json(value))
 
+    def progress(self) -> bytes:
+        kind = "response.in_progress"
+        return b"" if self.ended or not self._head else self._numbered(kind, {"type": kind, "response": self._head})
+
     def close(self) -> bytes:
         if self.error is not None:
             return self.fail(self.error)
@@ -105,4 +109,6 @@ def storing_lane(turn: Turn, reply: Reply, candidate: Candidate, max_event: int)
     keeping = turn.keeping(candidate)
     if keeping == "here":
         return KeptLane(reply, max_event)
-    return NativeLane(reply, max_event, lambda id: turn.claimed(id, candidate)) if keeping == "upstream" else None
+    if keeping is None:
+        return None
+    return NativeLane(reply, max_event, None if keeping == "connection" else lambda id: turn.claimed(id, candidate))

@@ -20,7 +20,7 @@ from ...codecs import events as ev
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
-from ...codecs.sse import Splitter, is_whole, safe_json
+from ...codecs.sse import Splitter, event_frame, is_whole, safe_json
 from ...codecs.usage import Usage
 from ..memory.answers import response_id, response_in
 
@@ -37,6 +37,8 @@ _DATA = re.compile(rb"^data:[ ]?(.*)$", re.MULTILINE)
 _DONE = re.compile(rb"data:[ ]?\[DONE\]\s*")
 _TERMINAL = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
 
+_IN_PROGRESS = "response.in_progress"
+
 _KEPT_OF_EVENT = 64  # bytes of memory that the piece of text of one event takes at least
 _SPARSEST = 3  # at least one byte of so many counts as text, in case that events are shorter than usual
 _SHORTEST = 8  # so much faster may what is kept grow than what is received, with the shortest of events
@@ -52,6 +54,12 @@ def events_of(whole: bytes) -> list[bytes]:
     *events, rest = whole.split(b"\n\n")
     found = [event + b"\n\n" for event in events]
     return [*found, rest] if rest else found
+
+
+def _with_data(event: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """An event's bytes with the text of each `data` line changed."""
+    lines = event.splitlines(keepends=True)
+    return b"".join(b"data:" + change(line[5:]) if line.startswith(b"data:") else line for line in lines)
 
 
 class BytesLane:
@@ -78,7 +86,8 @@ class BytesLane:
         self._withhold_usage = withhold_usage
         self._bare = 0  # chunks without choices, which may be usage, that were let through or withheld
         self._rest = bytearray()  # the beginning of an event that is not over
-        self._between = False  # content was seen, the last read ended with an event, and none is edited for its model
+        self._between = False  # content was seen, the last read ended with an event, and none is edited for its model or number
+        self._shift = 0  # events of our own that stand in a numbered stream
         self.ended = False
         self.error: errors.GatewayError | None = None
         self.events = 0
@@ -121,7 +130,7 @@ class BytesLane:
         boundary = self._splitter.boundary
         if self._rest or not boundary:
             chunk = self._whole(chunk)
-        self._between = boundary and observer.content and self._reply.echo_model is None and not self.ended
+        self._between = boundary and observer.content and self._reply.echo_model is None and not (self.ended or self._shift)
         out = self._edited(chunk) if self._edits and chunk else chunk
         if not self.ended:
             return out
@@ -154,7 +163,7 @@ class BytesLane:
         return self._edited(before[:end]) if self._edits else before[:end]
 
     def _edited(self, whole: bytes) -> bytes:
-        if self._reply.echo_model is None and not self._reply.complete:
+        if self._reply.echo_model is None and not (self._reply.complete or self._shift):
             bare = self.observer.bare
             if bare == self._bare:
                 return whole
@@ -170,12 +179,21 @@ class BytesLane:
         model, where = self._reply.echo_model, self._shape.stream_model_at
         if self._reply.complete and b'"%b"' % where[0].encode() in event:
             event = self._filled(event, where[0])
-        if model is None or where[-1].encode() not in event:
-            return event
-        lines = event.splitlines(keepends=True)
-        return b"".join(
-            b"data:" + splice.replace_answer_model(line[5:], where, model) if line.startswith(b"data:") else line for line in lines
-        )
+        if model is not None and where[-1].encode() in event:
+            event = _with_data(event, lambda data: splice.replace_answer_model(data, where, model))
+        if self._shift:
+            event = _with_data(event, lambda data: splice.shift_number(data, "sequence_number", self._shift))
+        return event
+
+    def progress(self) -> bytes:
+        """An event that says nothing new, and what comes behind it numbered anew; b"" in an API without one, and before the answer."""
+        begun, model = self._reply.begun, self._reply.echo_model
+        if begun is None or self.ended or not self._shape.stateful:
+            return b""
+        told = {"type": _IN_PROGRESS, "sequence_number": self.events + self._shift, "response": begun | ({"model": model} if model else {})}
+        self._shift += 1
+        self._edits, self._between = True, False
+        return event_frame(_IN_PROGRESS, safe_json(told))
 
     def _filled(self, event: bytes, holder: str) -> bytes:
         """An event that shows the answer, with every member of it. holder: where it stands in the event's data."""
@@ -219,7 +237,7 @@ class BytesLane:
         """What ends the client's stream: nothing when the upstream said it itself."""
         if not self._owed or self.error is None:
             return self._end
-        self._reply.given = self.events
+        self._reply.given = self.events + self._shift
         return self._shape.framing.join(self._shape.Encoder(self._reply).feed([ev.Fault(self.error)])) + self._end
 
     def fail(self, error: errors.GatewayError) -> bytes:
@@ -232,12 +250,12 @@ class BytesLane:
 
 
 class NativeLane(BytesLane):
-    """Of an upstream that stores its responses itself: their end waits until it is known whose they are.
+    """Of an answer under the upstream's own id, which somebody remembers: its end waits until that is done.
 
-    claim: called once, with the response's id, as soon as an event names it; content waits for what it returns
+    claim: called once, with the response's id, as soon as an event names it; content waits for what it returns. None: nobody is told
     """
 
-    def __init__(self, reply: Reply, max_event: int, claim: Callable[[str], asyncio.Future[None]]) -> None:
+    def __init__(self, reply: Reply, max_event: int, claim: Callable[[str], asyncio.Future[None]] | None) -> None:
         super().__init__(reply, "responses", max_event)
         self._claim = claim
         self._last = b""  # the end
@@ -245,8 +263,8 @@ class NativeLane(BytesLane):
 
     def feed(self, chunk: bytes) -> bytes:
         out = super().feed(chunk)
-        if self.claimed is None and out:
-            self._look(out)
+        if self._claim is not None and self.claimed is None and out:
+            self._look(out, self._claim)
         if not self.ended:
             return out
         events = events_of(out)
@@ -255,11 +273,11 @@ class NativeLane(BytesLane):
         self._kept_back = len(events) - going
         return b"".join(events[:going])
 
-    def _look(self, events: bytes) -> None:
+    def _look(self, events: bytes, claim: Callable[[str], asyncio.Future[None]]) -> None:
         for line in _DATA.findall(events):
             id = response_id(line)
             if id is not None:
-                self.claimed = self._claim(id)
+                self.claimed = claim(id)
                 return
 
     @property
@@ -406,6 +424,10 @@ class EventsLane:
     def fail(self, error: errors.GatewayError) -> bytes:
         """What to write instead of what `close` gave, when the answer could not be stored."""
         return self._shape.framing.join(cast(StatefulEncoder, self.encoder).fail(error)) + self._end
+
+    def progress(self) -> bytes:
+        """An event that says nothing new; b"" in an API without one, and before the answer."""
+        return self._shape.framing.join(cast(StatefulEncoder, self.encoder).progress()) if self._shape.stateful else b""
 
     def keep_alive(self) -> bytes:
         """What a silent stream is kept alive with; b"" after its end."""

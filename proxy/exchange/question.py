@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
 
-TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
-
 
 async def written(attempt: Attempt) -> tuple[str, bytes | None]:
     """The URL to ask, and the body. Heavy work is done apart. Raises ClientFault for what cannot be expressed."""
@@ -214,12 +212,7 @@ def _translated(attempt: Attempt) -> bytes:
     if _must_collect(attempt, value):
         scan = splice.scan(body)
         body = _streaming(attempt, splice.ask_stream(body, scan), scan)
-    return _trimmed(body)
-
-
-def _trimmed(body: bytes) -> bytes:
-    """The same in as much memory as it needs: orjson leaves a small text in a block of 4 kB, and a body is kept for all of its answer."""
-    return bytes(memoryview(body)) if len(body) < TRIMMED else body
+    return bodies.trimmed(body)
 
 
 def _lost(field: str) -> errors.Unsupported:

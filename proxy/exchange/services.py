@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...codecs import errors, model_names, splice
 from ...codecs.ids import digest
@@ -31,15 +31,23 @@ if TYPE_CHECKING:
     from .observer import Watcher
 
 
+class Socket(Protocol):
+    """A connection that outlives its requests. drain: the process ends: close when those under way have ended."""
+
+    def drain(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Live:
     """Who is being served by this worker.
 
-    exchanges: requests that reach an upstream. serving: every request that is read or answered. draining: no new exchange begins.
+    exchanges: requests that reach an upstream. serving: every request that is read or answered. sockets: connections that serve one
+    request after the other. draining: no new exchange begins.
     """
 
     exchanges: set[Exchange] = field(default_factory=set)
     serving: set[object] = field(default_factory=set)
+    sockets: set[Socket] = field(default_factory=set)
     draining: bool = False
 
 

@@ -75,6 +75,7 @@ class WatchedCaller:
 
     def __init__(self, caller: Caller, tap: Tap) -> None:
         self._caller, self._tap = caller, tap
+        self.has_head = caller.has_head
         self._flow = Flow(tap, "out")
 
     @property

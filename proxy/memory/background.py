@@ -48,6 +48,8 @@ def events_name(owner: str, id: str) -> str:
 class Job:
     """One background response that runs in this worker; its exchange uses it as the caller. stalled: always False."""
 
+    has_head = False
+
     def __init__(self, background: Background, owner: str, record: Record, stop: Callable[[], object]) -> None:
         """stop: ends the exchange."""
         self.committed = False

@@ -11,9 +11,11 @@ from typing import Any
 from ...codecs import errors, responses
 from ...codecs.ledger import Ledger
 from ..routing.router import Candidate
+from ..wire import bodies
 from . import input_items, upstream_names
 from .conversations import conversation_id
 from .ports import Services
+from .recent import Lane, Recent
 from .records import REFERENCES_LIMIT, Item, Native, Record, conversation_of, previous_not_found
 
 _CONTINUES = ("previous_response_id", "conversation")
@@ -22,13 +24,16 @@ _CONTINUES = ("previous_response_id", "conversation")
 class Expansion:
     """The stored items that one request builds on. conversation: the id of the conversation it continues, if any."""
 
-    def __init__(self, services: Services, owner: str, body: Item) -> None:
+    def __init__(self, services: Services, owner: str, body: Item, lane: Lane | None = None) -> None:
+        """lane: of the connection that the request came on, if that keeps responses."""
         self.conversation: str | None = None
         self._services = services
         self._state = services.state
         self._owner = owner
         self._body = body
+        self._lane = lane
         self._previous: Record | None = None
+        self._recent: Recent | None = None  # the same, if the connection keeps it
         self._stored: list[Item] = []
         self._referenced: dict[str, Item | None] = {}  # by id; None: already among the stored items
 
@@ -57,6 +62,10 @@ class Expansion:
     async def _continue(self, previous: Any, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         if not isinstance(previous, str):
             raise errors.WrongType("`previous_response_id` must be a string.", param="previous_response_id")
+        if self._lane is not None and (recent := self._lane.find(previous)) is not None:
+            self._recent = recent
+            self._begin_with(await bodies.apart(len(recent.items) > bodies.AT_ONCE, recent.begin))
+            return candidates
         records, owner = self._state.records, self._owner
         record = await records.find(owner, previous)
         if isinstance(record, Record):
@@ -129,8 +138,8 @@ class Expansion:
 
     @property
     def _continues(self) -> bool:
-        """Whether the request continues something that the gateway stores."""
-        return self._previous is not None or self.conversation is not None
+        """Whether the request continues something that the gateway has."""
+        return self._previous is not None or self._recent is not None or self.conversation is not None
 
     def items(self) -> list[Any] | None:
         """The expanded input for an upstream of another shape; None when the request needs no expansion. Raises NotFound."""

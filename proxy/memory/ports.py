@@ -16,6 +16,7 @@ from .records import Item
 
 if TYPE_CHECKING:
     from .background import Job
+    from .recent import Lane as RecentLane
     from .turn import State, Turn
 
 
@@ -81,6 +82,9 @@ class Asked(Protocol):
     def scan(self) -> splice.Scan: ...
     @property
     def client(self) -> Caller: ...
+    @property
+    def recent(self) -> RecentLane | None:
+        """Of a connection that keeps its recent responses."""
 
     def own_headers(self) -> dict[str, str]: ...
 

@@ -84,8 +84,8 @@ class State:
         await self.store.close()
 
 
-Keeping = Literal["here", "upstream"]
-"""Who stores an answer."""
+Keeping = Literal["here", "upstream", "connection"]
+"""Who stores an answer; `connection`: nobody, but the connection keeps it as it came."""
 
 
 class Turn(Expansion):
@@ -96,7 +96,7 @@ class Turn(Expansion):
     """
 
     def __init__(self, exchange: Asked) -> None:
-        super().__init__(exchange.services, exchange.owner, exchange.scan.value)
+        super().__init__(exchange.services, exchange.owner, exchange.scan.value, exchange.recent)
         self._exchange = exchange
         self.id = f"resp_{exchange.nonce}"
         self.job: Job | None = None
@@ -179,7 +179,10 @@ class Turn(Expansion):
 
     def stores(self, candidate: Candidate) -> bool:
         """Whether the gateway rather than the upstream stores this candidate's answer, if it is stored at all."""
-        return self._background or self.conversation is not None or not self._native(candidate)
+        if self._background or self.conversation is not None or not self._native(candidate):
+            return True
+        # an upstream does not know the id of an answer that it does not store; what began there alone cannot be kept here
+        return self._lane is not None and self._body.get("store") is False and self._begins_here
 
     def _native(self, candidate: Candidate) -> bool:
         """Whether the upstream stores the answer to this request, which it does of answers that are its own."""
@@ -188,12 +191,17 @@ class Turn(Expansion):
     def keeping(self, candidate: Candidate) -> Keeping | None:
         """Who stores this candidate's answer; None: it is not stored."""
         if self.stores(candidate):
-            return "here" if self._writes else None
+            return "here" if self._writes else None if self._lane is None else "connection"
         return "upstream" if self._writes or self._names_containers(candidate) else None
 
     def _names_containers(self, candidate: Candidate) -> bool:
         """Whether the answer may name containers whose owner must be recorded: they outlive an answer that is not stored."""
         return not self._services.lets_through(candidate) and upstream_names.makes_containers(self._body)
+
+    @property
+    def _begins_here(self) -> bool:
+        """Whether the gateway has all that the request continues."""
+        return self._continues or self._body.get("previous_response_id") is None
 
     @property
     def _writes(self) -> bool:
@@ -202,14 +210,19 @@ class Turn(Expansion):
     def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
         """As Expansion.inlined; sets `store` to false for an answer that the gateway stores, and asks for encrypted reasoning."""
         body = super().inlined(candidate, ledger)
-        if not self.stores(candidate) or (body is None and self._body.get("store") is False):
+        if not self.stores(candidate):
             return body
+        if body is None and self._body.get("store") is False and self._lane is None:
+            return None
+        asked = self._body.get("include")
+        asked = asked if isinstance(asked, list) else []
+        wanted = candidate.capabilities.r_encrypted_reasoning and ENCRYPTED not in asked
+        if body is None and self._body.get("store") is False and not wanted:
+            return None
         body = {**(body or self._body), "store": False}
         body.pop("background", None)
-        if candidate.capabilities.r_encrypted_reasoning:
-            asked = body.get("include")
-            asked = asked if isinstance(asked, list) else []
-            body["include"] = asked if ENCRYPTED in asked else [*asked, ENCRYPTED]
+        if wanted:
+            body["include"] = [*asked, ENCRYPTED]
         return body
 
     async def counted(self) -> int | None:
@@ -266,7 +279,7 @@ class Turn(Expansion):
                         await self._claim
                         await self._remember_names(response, candidate)
                         await self._charge(lane.usage)
-                elif self._writes and response is not None:
+                elif (self._writes or self._lane is not None) and response is not None:
                     await self._store(response, getattr(answer, "raw_reasoning", {}), candidate)
         except errors.GatewayError as error:
             self._state.doubt()
@@ -282,6 +295,10 @@ class Turn(Expansion):
         """Store a complete answer of another shape. Raises GatewayError when it cannot be stored."""
         if self._writes:
             await self._ensure(self._store(collector.response, collector.raw_reasoning, candidate))
+
+    async def keep_prepared(self, response: Item) -> None:
+        """Store the answer of a request that only prepares state. Raises GatewayError when it cannot be stored."""
+        await self._ensure(self._store(response, {}, None))
 
     async def keep_body(self, reply: Reply, candidate: Candidate, value: Item, body: bytes) -> bytes:
         """Store a complete answer of the same shape; return the body for the caller. Raises GatewayError when it cannot be stored."""
@@ -340,6 +357,8 @@ class Turn(Expansion):
             await self._state.records.put(self._owner, record)
         if self.conversation is not None and record.status != "failed":
             await self._add(self.conversation, record)
+        if self._lane is not None and record.status != "failed" and self._begins_here:
+            self._lane.keep(str(response["id"]), self._recent, self._stored, self._own() + output, self._link(record))
         await self._leave()  # before the end is sent: the caller's next request may follow at once
 
     async def _add(self, conversation: str, record: Record) -> None:
@@ -353,19 +372,34 @@ class Turn(Expansion):
                 await self._state.records.delete(self._owner, record.id)
             raise
 
+    def _own(self) -> list[Item]:
+        """The request's own input, as it is kept."""
+        return named(input_items.resolved(input_items.own_input(self._body), self._referenced, strict=False), self._exchange.nonce)
+
+    def _link(self, record: Record) -> dict[str, Any] | None:
+        """The fields that link a later record to this one, if this one is stored."""
+        return None if self._body.get("store") is False else continued(record)
+
     def _record(self, response: Item, output: list[Item]) -> Record:
-        own = input_items.resolved(input_items.own_input(self._body), self._referenced, strict=False)
+        """What is stored of the answer. What it continues and is not stored itself is part of its input."""
+        own, link = self._own(), {}
+        if self._previous is not None:
+            link = continued(self._previous)
+        elif self._recent is not None and self._recent.link is not None:
+            link = self._recent.link
+        elif self._recent is not None:
+            own = self._stored + own
         return Record(
             id=self.id,
             created_at=time(),
             status=response["status"],
-            input=named(own, self._exchange.nonce),
+            input=own,
             output=output,
             response=response,
             conversation=self.conversation,
             background=self._background,
             stream=self._streamed,
-            **(continued(self._previous) if self._previous is not None else {}),
+            **link,
         )
 
     # ---- the end ----

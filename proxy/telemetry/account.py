@@ -70,6 +70,13 @@ class Call(NamedTuple):
     span: int  # the id of the call's span; 0: not traced
 
 
+class Via(NamedTuple):
+    """The WebSocket that a request came on. connection: the id of its upgrade. stream_id: of the request's lane; None for the default."""
+
+    connection: str
+    stream_id: str | None
+
+
 class Account(NamedTuple):
     """One exchange that has ended."""
 
@@ -93,11 +100,27 @@ class Account(NamedTuple):
     # asked by `trigger` or `endpoint`, `automatic`, or `native` where the upstream itself did it; "" for any other request
     compaction: str = ""
     summed: Usage | None = None  # of a summary that precedes the answer; counted in the last call's usage
+    via: Via | None = None  # None: it was an HTTP request of its own
 
     @property
     def last(self) -> Call | None:
         """The last attempt, which determined the outcome."""
         return self.calls[-1] if self.calls else None
+
+
+class SocketAccount(NamedTuple):
+    """One WebSocket that is over. connection: the id of its upgrade. close_code: that was sent or received; 1006 without one."""
+
+    time: float  # seconds since the epoch
+    connection: str
+    key: str
+    seconds: float
+    messages: int
+    responses: int
+    bytes_in: int
+    bytes_out: int
+    close_code: int
+    closed_by: str  # as metrics name it
 
 
 LONGEST_MODEL = 200

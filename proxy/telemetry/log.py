@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from . import stderr
-from .account import Account, Call
+from .account import Account, Call, SocketAccount
 
 FORMATS = ("json", "text")
 PAUSE = 0.02  # seconds between writes
@@ -41,6 +41,10 @@ def line(account: Account) -> dict[str, Any]:
         found |= {"compaction_input": account.summed.input, "compaction_output": account.summed.output}
     if last is not None:
         _upstream(found, account, last)
+    if account.via is not None:
+        found |= {"transport": "websocket", "connection": account.via.connection}
+        if account.via.stream_id is not None:
+            found["stream_id"] = account.via.stream_id
     if account.client_left:
         found["client_left"] = True
     if error is not None:
@@ -53,6 +57,27 @@ def line(account: Account) -> dict[str, Any]:
     if len(account.calls) > 1 or (last is not None and last.error):
         found["tried"] = [_tried(call) for call in account.calls]
     return found
+
+
+def socket_line(account: SocketAccount) -> dict[str, Any]:
+    """The members of a WebSocket's line, besides those of its responses."""
+    return {
+        "time": _stamp(account.time),
+        "request_id": account.connection,
+        "key": account.key,
+        "operation": "websocket",
+        "shape": "responses",
+        "status": 101,
+        "ms_total": _ms(account.seconds),
+        "transport": "websocket",
+        "connection": account.connection,
+        "messages": account.messages,
+        "responses": account.responses,
+        "bytes_in": account.bytes_in,
+        "bytes_out": account.bytes_out,
+        "close_code": account.close_code,
+        "closed_by": account.closed_by,
+    }
 
 
 def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:

@@ -113,9 +113,20 @@ class Metrics:
         self.log_dropped = Counter(
             "dragoman_log_lines_dropped", "Log lines dropped because standard error was not read in time.", registry=registry
         )
+        self.websockets = Gauge("dragoman_websockets_open", "WebSockets of callers.", registry=registry, multiprocess_mode="sum")
+        self.websockets_closed = Counter(
+            "dragoman_websockets_closed", "WebSockets that are over, by what closed them.", ("reason",), registry=registry
+        )
+        self.websocket_refused = Counter(
+            "dragoman_websocket_refused", "Upgrades to a WebSocket that were refused, by status.", ("status",), registry=registry
+        )
+        self.websocket_evicted = Counter(
+            "dragoman_websocket_evicted", "Responses that a WebSocket keeps no longer, by cause.", ("cause",), registry=registry
+        )
         # the library's own lookup of a child costs more than counting
         self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
-        self.streams.set(0)  # a dead worker of this number may have left streams open
+        self.streams.set(0)  # a dead worker of this number may have left some open
+        self.websockets.set(0)
 
     def opened(self) -> None:
         """A stream begins; `settled` must follow."""

@@ -20,6 +20,7 @@ AT_ONCE = 1024 * 1024  # bytes of a body that is parsed in one iteration of the 
 SHORT = 64 * 1024  # bytes of a body that is always translated in one iteration of the loop
 DENSE = 4000  # opening braces up to which a longer body is, too
 LONG = 256 * 1024  # bytes of a body that never is: to count its braces takes as long as a thread
+TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 _apart = ThreadPoolExecutor(2, "translation")  # starts its threads on first use, hence after the fork
 
 
@@ -107,6 +108,11 @@ def heavy(body: bytes) -> bool:
     An object takes up to 12 us to translate: 64 kB of the shortest, or DENSE of them, block the loop for less than 50 ms.
     """
     return len(body) > SHORT and (len(body) > LONG or body.count(b"{") > DENSE)
+
+
+def trimmed(body: bytes) -> bytes:
+    """The same in as much memory as it needs: orjson leaves a small text in a block of 4 kB, and a body is kept for all of its answer."""
+    return bytes(memoryview(body)) if len(body) < TRIMMED else body
 
 
 async def apart(heavy: bool, work: Callable[[], _T]) -> _T:

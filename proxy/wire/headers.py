@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 
+from tornado.httputil import HTTPHeaders
+
 from ...codecs.registry import SHAPES, USUAL
 
 # to an upstream of the caller's shape: identification by SDKs and coding agents, and headers that select features
@@ -62,6 +64,24 @@ def _downwards(name: str) -> tuple[str, bool] | None:
     """The name in lower case if it is forwarded to the caller, and whether only where the account is the caller's; else None."""
     lower = name.lower()
     return (lower, _USE_OF_ACCOUNT.fullmatch(lower) is not None) if _DOWN.fullmatch(lower) else None
+
+
+def without_beta(headers: HTTPHeaders, name: str) -> HTTPHeaders:
+    """The headers without what `OpenAI-Beta` says of one feature, which ends here. name: of the feature, without its version."""
+    given = headers.get("OpenAI-Beta")
+    if given is None or name not in given:
+        return headers
+    found = headers.copy()
+    kept = [one for one in given.split(",") if one.strip().partition("=")[0] != name]
+    del found["OpenAI-Beta"]
+    if kept:
+        found["OpenAI-Beta"] = ",".join(kept).strip()
+    return found
+
+
+def travels_up(name: str) -> bool:
+    """Whether a caller's header of this name is forwarded to an upstream whosever credential that gets."""
+    return len(name) <= _LONGEST and _upwards(name)[1]
 
 
 def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) -> dict[str, str]:

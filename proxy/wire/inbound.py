@@ -75,6 +75,24 @@ class Host(Protocol):
         """Called when the connection becomes idle while the server is crowded."""
 
 
+class Upgraded(Protocol):
+    """Another protocol that a connection speaks after an upgrade.
+
+    idle: nothing is under way, and the connection may be closed. wanted: bytes that the next read may bring.
+    """
+
+    @property
+    def idle(self) -> bool: ...
+    @property
+    def wanted(self) -> int: ...
+
+    def received(self, data: bytes) -> None:
+        """Called with what each read brought."""
+
+    def closed(self) -> None:
+        """Called once when the connection has closed."""
+
+
 class Inbound(httputil.HTTPConnection):
     """One caller's connection, which serves one request after another. Handlers write responses through its HTTPConnection API."""
 
@@ -87,6 +105,7 @@ class Inbound(httputil.HTTPConnection):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._reader = http1.RequestReader()
+        self._upgraded: Upgraded | None = None
         self._first = True  # until the first request
         self.since = self._loop.time()  # when the connection began to wait for the caller; 0 while it does not
         self._heard = self.since  # when the last bytes of a body arrived
@@ -110,11 +129,12 @@ class Inbound(httputil.HTTPConnection):
     @property
     def idle(self) -> bool:
         """Whether the connection waits for a request or for the handshake before the first."""
-        return self._delegate is None and not self.stream.closed()
+        waits = self._delegate is None if self._upgraded is None else self._upgraded.idle
+        return waits and not self.stream.closed()
 
     def sweep(self, now: float) -> None:
         """Close the connection if the caller has exceeded PATIENCE or HEAD_PATIENCE."""
-        if not self.since:
+        if not self.since or self._upgraded is not None:  # another protocol has timers of its own
             return
         reading = self._delegate is not None
         soon = self._first or reading or self._reader.buffer
@@ -279,6 +299,9 @@ class Inbound(httputil.HTTPConnection):
         self._reader.take()
         self.since = 0.0
         self._server.on_close(self)
+        if self._upgraded is not None:
+            upgraded, self._upgraded = self._upgraded, None
+            upgraded.closed()
         if delegate is None or answered:
             return
         if self._read_finished:
@@ -318,6 +341,39 @@ class Inbound(httputil.HTTPConnection):
                 self._loop.call_soon(self._next)
             if self._server.crowded:
                 self._server.place_free()
+
+    # ---- another protocol ----
+
+    def upgrade(self, headers: Mapping[str, str], upgraded: Upgraded) -> None:
+        """Answer the request with 101 and these headers; what the caller sends from now on is the protocol's.
+
+        Called by the request's handler, which finishes nothing: for the Application the request is over.
+        """
+        line = ResponseStartLine("HTTP/1.1", 101, "Switching Protocols")
+        head = http1.Response(self._head.line, persists=True).head(line, HTTPHeaders(), headers, int(time()))
+        self._delegate = self._close_callback = None
+        self._upgraded = upgraded
+        rest = self._reader.take()
+        self.stream.write(head)
+        self.stream.hand_over(self._readable_upgraded)
+        if rest:
+            upgraded.received(rest)
+
+    def _readable_upgraded(self) -> None:
+        wanted = READ_SIZE if self._upgraded is None else self._upgraded.wanted
+        try:
+            count = self.stream.receive(self._server.buffer[:wanted])
+        except NOT_READY:
+            self.stream.look_again()
+            return
+        except OSError as error:
+            self.stream.error = error.with_traceback(None)
+            count = 0
+        if not count or self._upgraded is None:
+            self.stream.close()
+            return
+        self._upgraded.received(bytes(self._server.buffer[:count]))
+        self.stream.look_again()
 
     # ---- called by the request's handler ----
 

@@ -56,18 +56,38 @@ def check(method: str, headers: Mapping[str, str], hosts: Hosts | None) -> None:
 
     hosts: None accepts any `Host`, for listeners whose names are not configured.
     """
-    host = headers.get("Host")
-    if hosts is not None and host is not None and not hosts.has(host):
-        raise errors.Forbidden(f"This gateway does not accept requests for the host `{host[:200]}`: list it in `hosts` of its listener.")
+    _check_host(headers, hosts)
     if headers.get("Sec-Fetch-Site") == "cross-site":
         raise _foreign()
     origin = headers.get("Origin")
     if origin is None:
         return
-    if origin.partition("://")[2].lower() != (host or "").lower():
+    if not _is_own(origin, headers):
         raise _foreign()
     if method == "POST" and _has_body(headers) and not _calls_itself_json(headers.get("Content-Type", "")):
         raise errors.ClientFault("A web page may only send `application/json`.", kind="unsupported_media")
+
+
+def check_socket(headers: Mapping[str, str], hosts: Hosts | None, origins: Iterable[str]) -> None:
+    """Raise Forbidden for an upgrade to a WebSocket from a page of another origin, also where there are access keys.
+
+    No preflight precedes such an upgrade. hosts: as of check. origins: of pages that may connect all the same, in small letters.
+    """
+    _check_host(headers, hosts)
+    origin = headers.get("Origin")
+    if origin is not None and not _is_own(origin, headers) and origin.lower() not in origins:
+        raise errors.Forbidden("Web pages of this origin may not connect: list it in `websocket.origins`.")
+
+
+def _check_host(headers: Mapping[str, str], hosts: Hosts | None) -> None:
+    host = headers.get("Host")
+    if hosts is not None and host is not None and not hosts.has(host):
+        raise errors.Forbidden(f"This gateway does not accept requests for the host `{host[:200]}`: list it in `hosts` of its listener.")
+
+
+def _is_own(origin: str, headers: Mapping[str, str]) -> bool:
+    """Whether a page of the gateway's own origin asks."""
+    return origin.partition("://")[2].lower() == headers.get("Host", "").lower()
 
 
 def _foreign() -> errors.Forbidden:

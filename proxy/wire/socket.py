@@ -71,6 +71,12 @@ class Stream:
         else:
             self.resume()
 
+    def hand_over(self, readable: Callable[[], None]) -> None:
+        """From now on call this when there is something to read."""
+        self.pause()
+        self._readable = readable
+        self.resume()
+
     def _shake_hands(self, sock: ssl.SSLSocket) -> None:
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)

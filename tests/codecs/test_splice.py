@@ -6,6 +6,7 @@ import json
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -374,3 +375,54 @@ def test_a_value_that_is_written(value: dict[str, Any]) -> None:
     body, found = splice.written(value)
     assert found == splice.scan(body)
     assert json.loads(splice.replace_model(body, found, "other")) == value | {"model": "other"}
+
+
+TYPED = ("type", "stream_id", "generate", "stream_options")
+WITHOUT = [
+    (b'{"model":"m"}', b'{"model":"m"}'),
+    (b'{"type":"response.create","model":"m"}', b'{"model":"m"}'),
+    (b'{"model":"m","type":"response.create"}', b'{"model":"m"}'),
+    (b'{"model":"m","type":"x","stream_id":"a"}', b'{"model":"m"}'),
+    (b'{"type":"x","stream_id":"a"}', b"{}"),
+    (b'{"type":"x"}', b"{}"),
+    (b'{ "type" : "x" , "model" : "m" , "generate" : false }', b'{  "model" : "m"  }'),
+    (b'{"a":1.10,"stream_options":{"x":[1,{"}":"]"}]},"b":1e2}', b'{"a":1.10,"b":1e2}'),
+    (b'{"a":1,"stream_options":[[],{}]}', b'{"a":1}'),
+    (b'{"type":"x","type":"y","a":"type"}', b'{"a":"type"}'),
+    (b'{"a":{"type":"x","generate":true},"type":"y"}', b'{"a":{"type":"x","generate":true}}'),
+    (b'{"a":"\\"type\\":1","type":null}', b'{"a":"\\"type\\":1"}'),
+    (b'{"t\\u0079pe":"x","a":[1]}', b'{"a":[1]}'),
+    (b'{"a":[{"type":1},{"type":2}],"type":3,"generate":{"type":4}}', b'{"a":[{"type":1},{"type":2}]}'),
+]
+
+
+@pytest.mark.parametrize(("body", "left"), WITHOUT, ids=[body.decode() for body, _ in WITHOUT])
+def test_members_are_taken_out_and_every_other_byte_stays(body: bytes, left: bytes) -> None:
+    value = orjson.loads(body)
+    out = splice.without(body, value, TYPED)
+    assert out == left
+    assert orjson.loads(out) == {key: inner for key, inner in value.items() if key not in TYPED}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*TYPED, "a", "b", "model"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
+            lambda x: st.lists(x, max_size=3) | st.dictionaries(st.sampled_from([*TYPED, "a"]), x, max_size=3),
+            max_leaves=8,
+        ),
+    ),
+    st.booleans(),
+)
+def test_without_is_what_the_members_are_without(value: dict[str, Any], spaced: bool) -> None:
+    body = json.dumps(value, indent=1 if spaced else None).encode()
+    assert orjson.loads(splice.without(body, value, TYPED)) == {key: inner for key, inner in value.items() if key not in TYPED}
+
+
+def test_a_number_is_raised() -> None:
+    assert splice.shift_number(b'{"n":{"sequence_number":1},"sequence_number": 9 }', "sequence_number", 2) == (
+        b'{"n":{"sequence_number":1},"sequence_number": 11 }'
+    )
+    for data in (b"[DONE]", b"{}", b'{"sequence_number":"9"}', b'{"sequence_number":true}', b"[1]"):
+        assert splice.shift_number(data, "sequence_number", 1) is data

@@ -66,6 +66,7 @@ def test_claude_codes_list_of_models(gateway: Running, query: str) -> None:
 
 
 def test_codex_asks_for_a_websocket_first(gateway: Running) -> None:
+    """And without an upgrade it is told to go on over HTTP."""
     upgrade = {
         "connection": "Upgrade",
         "upgrade": "websocket",
@@ -73,7 +74,12 @@ def test_codex_asks_for_a_websocket_first(gateway: Running) -> None:
         "sec_websocket_key": "AAAAAAAAAAAAAAAAAAAAAA==",
     }
     data = request("/v1/responses", method="GET", openai_beta="responses_websockets=2026-02-06", **upgrade, **KEY)
-    answer = ask(gateway.port, data)
+    with Wire(gateway.port) as wire:
+        wire.send(data)
+        status, headers = wire.head()
+        assert status == 101
+        assert headers["x-codex-websocket-max-message-bytes"] == "67108864"
+    answer = ask(gateway.port, request("/v1/responses", method="GET", **KEY))
     assert answer.status == 426
     assert answer.json["error"]["code"] == "upgrade_required"
 

@@ -12,6 +12,7 @@ import pytest
 
 from ..scripted import LAST_CHUNK, Gate, Provider, chunk, stream_head, wait
 from .inside import CONFIG, Inside, inside_once
+from .sockets import connected
 from .spoken import SHAPES, SPEECH
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -41,6 +42,34 @@ class Entered:
             name = path.relative_to(HOUSE).as_posix()
             if name.partition("/")[0] in PACKAGES and name not in self.files:
                 self.files.append(name)
+
+
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_files_over_a_websocket(upstream: str) -> None:
+    """One more than over HTTP: what makes messages of events."""
+    gates = [Gate() for _ in range(DELTAS)]
+    speech = SPEECH[upstream]
+    words = [step for number, gate in enumerate(gates) for step in (wait(gate), chunk(speech.word(f" w{number}")))]
+    script = [stream_head(), *map(chunk, [*speech.opening, *speech.words]), *words, *map(chunk, speech.ending), LAST_CHUNK]
+    path, found = Entered(), list[list[str]]()
+    with Provider(script) as provider:
+        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+            socket.create(model=f"{upstream}/m", input="hi", store=False, include=["reasoning.encrypted_content"])
+            while (await socket.event())["type"] != "response.output_text.delta":
+                pass
+            await socket.event()
+            tasks = asyncio.all_tasks()
+            for number, gate in enumerate(gates):
+                path.begin()
+                gate.open()
+                await asyncio.sleep(0)
+                assert (await socket.event())["delta"] == f" w{number}"
+                found.append(path.end())
+                assert asyncio.all_tasks() <= tasks  # the last one may have ended
+    shortest = min(found, key=len)
+    assert "proxy/websocket/session.py" not in shortest
+    assert len(shortest) <= MOST["events"] + 1, shortest
 
 
 @pytest.mark.parametrize(("client", "upstream"), PAIRS, ids=lambda shape: shape)

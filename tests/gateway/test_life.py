@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from ..conftest import Running, Start
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, respond, stream_head, until_closed, wait
@@ -183,6 +186,35 @@ def test_a_drain_waits_for_a_stored_stream(start: Start, provider: Provider, hel
         wire.until(b"0\r\n\r\n")
         assert there.process.wait(10) == 0
         first.until(b"event: response.completed")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_drain_closes_websockets(start: Start, provider: Provider, held: Held, workers: str) -> None:
+    """The idle one at once, the other when its response has ended: both with 1012."""
+    gateway = start(configured(provider), "--workers", workers)
+    with (
+        connect(f"ws://127.0.0.1:{gateway.port}/v1/responses") as idle,
+        connect(f"ws://127.0.0.1:{gateway.port}/v1/responses") as busy,
+    ):
+        busy.send(json.dumps({"type": "response.create", "model": "up/m", "input": "Hi"}))
+        while b" world" not in busy.recv(timeout=10, decode=False):
+            pass
+        gateway.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            idle.recv(timeout=10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        busy.send(json.dumps({"type": "response.create", "model": "up/m", "input": "Hi"}))
+        refused = json.loads(busy.recv(timeout=10))
+        assert (refused["type"], refused["status"]) == ("error", 503)
+        held.gate.open()
+        while b"response.completed" not in busy.recv(timeout=10, decode=False):
+            pass
+        with pytest.raises(ConnectionClosed) as closed:
+            busy.recv(timeout=10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        assert gateway.process.wait(10) == 0
 
 
 def test_a_second_signal_cuts_a_raw_answer(start: Start) -> None:

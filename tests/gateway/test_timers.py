@@ -7,6 +7,7 @@ import contextlib
 import time
 from typing import Any
 
+import orjson
 import pytest
 
 from dragoman.proxy.process import server
@@ -184,6 +185,82 @@ async def test_keep_alives(client: str, upstream: str, place: str) -> None:
             assert said.index(b"Hello") < said.index(b" world")
             assert b"[DONE]" in said if client == "chat" else b"message_stop" in said or b"response.completed" in said
             assert "error" not in gateway.lines[0]
+
+
+PROGRESS = "\nkeep_alive: {stream: 30ms, begin_after: 60ms, progress: 100ms}"
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["", "native"])
+@pytest.mark.parametrize("asked", [{}, {"store": False}], ids=["stored", "not-stored"])
+@pytest.mark.parametrize("place", ["before-content", "after-content"])
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_progress(upstream: str, place: str, asked: dict[str, Any], native: bool) -> None:
+    """Callers of the Responses API are sent an event after a long silence, and every event has its own number."""
+    gate = Gate()
+    speech = SPEECH[upstream]
+    opening = [piece.replace(b'"sequence_number":4', b'"sequence_number":5') if b" world" in piece else piece for piece in speech.words]
+    first, last = (opening[:1], opening[1:]) if place == "after-content" else ([], opening)
+    script = [*frames(*speech.opening, *first), wait(gate), *map(chunk, [*last, *speech.ending]), LAST_CHUNK]
+    config = CONFIG.replace("apis: [responses]", "apis: [responses], capabilities: {r.stateful: true}") if native else CONFIG
+    with Provider(script) as provider:
+        async with (
+            Inside(config + PROGRESS, provider) as gateway,
+            gateway.ask("responses", f"{upstream}/m", stream=True, **asked) as caller,
+        ):
+            _, headers = await caller.head()
+            said = b""
+            while said.count(b"event: response.in_progress") < 3:
+                said += await caller.chunk()
+            gate.open()
+            said += await caller.body(headers)
+            events = [orjson.loads(line[6:]) for line in said.split(b"\n") if line.startswith(b"data: ")]
+            assert [event["sequence_number"] for event in events] == list(range(len(events)))
+            repeated = [event["response"] for event in events if event["type"] == "response.in_progress"]
+            assert {response["status"] for response in repeated} == {"in_progress"}
+            assert len({response["id"] for response in repeated} | {events[-1]["response"]["id"]}) == 1
+            assert events[-1]["type"] == "response.completed"
+            assert "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta") == "Hello world"
+            await gateway.until(lambda: gateway.lines)
+            assert "error" not in gateway.lines[0]
+
+
+@pytest.mark.parametrize("asked", [{}, {"store": False}], ids=["stored", "not-stored"])
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_a_failure_behind_progress(upstream: str, asked: dict[str, Any]) -> None:
+    """It is told under the next number, in the response that was begun."""
+    gate = Gate()
+    speech = SPEECH[upstream]
+    with Provider([*frames(*speech.opening, *speech.words[:1]), wait(gate), close]) as provider:
+        async with (
+            Inside(CONFIG + PROGRESS, provider) as gateway,
+            gateway.ask("responses", f"{upstream}/m", stream=True, **asked) as caller,
+        ):
+            _, headers = await caller.head()
+            said = b""
+            while said.count(b"event: response.in_progress") < 2:
+                said += await caller.chunk()
+            gate.open()
+            said += await caller.body(headers)
+            events = [orjson.loads(line[6:]) for line in said.split(b"\n") if line.startswith(b"data: ")]
+            assert [event["sequence_number"] for event in events] == list(range(len(events)))
+            assert [event["type"] for event in events[-2:]] == ["response.failed", "error"]
+
+
+@pytest.mark.parametrize("client", ["chat", "messages"])
+@inside_once
+async def test_other_callers_get_no_progress(client: str) -> None:
+    gate = Gate()
+    speech = SPEECH["responses"]
+    script = [*frames(*speech.opening), wait(gate), *map(chunk, [*speech.words, *speech.ending]), LAST_CHUNK]
+    with Provider(script) as provider:
+        async with Inside(CONFIG + PROGRESS, provider) as gateway, gateway.ask(client, "responses/m", stream=True) as caller:
+            _, headers = await caller.head()
+            said = b"".join([await caller.until(COMMENT) for _ in range(8)])
+            assert said.replace(COMMENT, b"") == b""
+            gate.open()
+            await caller.body(headers)
 
 
 @pytest.mark.parametrize("upstream", SHAPES)

@@ -1,0 +1,128 @@
+"""The messages of the Responses API over a WebSocket: what a caller's say, and those that are not events of an answer.
+
+A `response.create` holds a request's body and a few members of its own. These are cut out of the bytes, and what is left is the body:
+the other bytes stay as they came, so that prompt caches and numbers do not change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ...codecs import errors, jsontext, splice
+from ...codecs.sse import safe_json
+from ..wire import headers as travel
+
+CREATE, STEER = "response.create", "response.steer"
+
+# `type` as the first member, where nearly every caller writes it: finding it among those of all items would take as long as parsing
+_FIRST = re.compile(rb'[ \t\n\r]*+\{[ \t\n\r]*+"type"[ \t\n\r]*+:[ \t\n\r]*+"[a-z.]*+"[ \t\n\r]*+,')
+_STREAM_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
+_OWN = ("type", "stream_id", "generate", "stream_options", "background_options")  # members that are no part of a request's body
+_HEADER = "ws_request_header_"
+_AS_HEADERS = ("x-codex-turn-metadata", "x-codex-window-id")  # members of client_metadata that have a header's name
+_LONGEST_HEADER = 16 * 1024  # characters
+
+
+class Create(NamedTuple):
+    """body: of the request. prepares: no model is asked. previous: `previous_response_id`. headers: of this request alone."""
+
+    body: bytes
+    prepares: bool
+    previous: Any
+    headers: dict[str, str]
+
+
+class Limit(errors.ClientFault):
+    """A limit of the connection."""
+
+
+def stream_id(value: dict[str, Any]) -> str | None:
+    """The name of a message's lane; None for the default lane. Raises ClientFault."""
+    found = value.get("stream_id")
+    if found is not None and not (isinstance(found, str) and _STREAM_ID.fullmatch(found)):
+        message = "`stream_id` must be 1 to 256 characters of A-Z, a-z, 0-9, `_`, `-` and `.`."
+        raise Limit(message, code="invalid_stream_id", param="stream_id")
+    return found
+
+
+def kind(value: dict[str, Any]) -> str:
+    """CREATE or STEER. Raises ClientFault for a message of another type."""
+    found = value.get("type")
+    if found is None:
+        raise errors.Missing(f"`type` is required: `{CREATE}`.", param="type")
+    if found not in (CREATE, STEER):
+        raise errors.ClientFault(f"Messages of type {str(found)[:64]!r} are not supported.", code="invalid_value", param="type")
+    return str(found)
+
+
+def create(data: bytes, scan: splice.Scan) -> Create:
+    """A `response.create`. Raises ClientFault."""
+    value = scan.value
+    if value.get("background"):
+        raise errors.Unsupported("`background` is not supported over a WebSocket.", param="background")
+    generate, options = value.get("generate"), value.get("prompt_cache_options")
+    if not isinstance(generate, bool | None):
+        raise errors.WrongType("`generate` must be a boolean.", param="generate")
+    prewarm = isinstance(options, dict) and options.get("prewarm") is True
+    first = _FIRST.match(data)
+    body = splice.without(data if first is None else b"{" + data[first.end() :], value, _OWN if first is None else _OWN[1:])
+    if scan.stream is not True:
+        body = splice.ask_stream(body, splice.Scan({key: inner for key, inner in value.items() if key not in _OWN}, None, None, None))
+    return Create(body, generate is False or prewarm, value.get("previous_response_id"), _headers(value.get("client_metadata")))
+
+
+def _headers(metadata: Any) -> dict[str, str]:
+    """The headers that a message brings in its `client_metadata`, as far as they may travel to an upstream."""
+    found = {}
+    for name, value in metadata.items() if isinstance(metadata, dict) else ():
+        header = name[len(_HEADER) :].replace("_", "-").lower() if name.startswith(_HEADER) else name
+        if (header is not name or name in _AS_HEADERS) and _is_value(value) and travel.travels_up(header):
+            found[header] = value
+    return found
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_HEADER and value.isascii() and value.isprintable()
+
+
+# ---- to the caller ----
+
+
+def error(status: int, body: bytes, headers: Mapping[str, str], stream_id: str | None) -> bytes:
+    """An error before a response exists. body: of the HTTP answer that would have been; an upstream's own may be anything."""
+    try:
+        value = jsontext.loads(body)
+    except ValueError:
+        value = None
+    inner = value.get("error", value) if isinstance(value, dict) else None
+    if not isinstance(inner, dict):
+        inner = {"message": inner} if isinstance(inner, str) else {}
+    told = {
+        "type": _text(inner, "type") or ("server_error" if status >= 500 else "invalid_request_error"),
+        "code": inner.get("code"),
+        "message": _text(inner, "message") or f"The upstream answered with status {status}.",
+        "param": inner.get("param"),
+    }
+    event: dict[str, Any] = {"type": "error", "status": status, "error": told}
+    kept = {name: headers[name] for name in ("retry-after", "x-request-id") if name in headers}
+    if kept:
+        event["headers"] = kept
+    return safe_json(event if stream_id is None else event | {"stream_id": stream_id})
+
+
+def _text(value: dict[str, Any], key: str) -> str:
+    found = value.get(key)
+    return found if isinstance(found, str) else ""
+
+
+def not_steered(value: dict[str, Any]) -> bytes:
+    """The answer to a `response.steer`."""
+    told = {
+        "code": "steering_not_supported",
+        "message": "A response cannot be steered here: send the input with the next `response.create`.",
+        "type": "invalid_request_error",
+    }
+    steer = {key: value.get(key) for key in ("previous_response_id", "input")}
+    return safe_json({"type": "response.steer.failed", "sequence_number": 0, "error": told, "steer": steer})
