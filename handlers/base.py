@@ -39,12 +39,11 @@ class Handler(RequestHandler):
     takes_body: ClassVar[bool] = False
     gateway: Gateway
 
-    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
-        """hosts: the names that the listener answers to, if known."""
-        self.gateway, self._hosts = gateway, hosts
+    def initialize(self, gateway: Gateway) -> None:
+        self.gateway = gateway
         self.services = services = gateway.services  # of the current configuration; a reload does not affect this request
         self._incoming = Incoming(gateway.bodies, services.config.limits.max_body if self.takes_body else IGNORED)
-        self._drops = not self.takes_body  # chunks are not buffered
+        self._incoming.drops = not self.takes_body
         self.nonce = travel.nonce(16)
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
         gateway.live.serving.add(self)
@@ -66,11 +65,17 @@ class Handler(RequestHandler):
     def guard(self) -> None:
         """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py)."""
         if self.services.access.open:
-            pages.check(self.request.method or "", self.request.headers, self._hosts)
+            pages.check(self.request.method or "", self.request.headers, self.hosts)
+
+    @property
+    def hosts(self) -> Hosts | None:
+        """The names that the listener answers to, if known."""
+        found: Hosts | None = self.settings.get("hosts")
+        return found
 
     def data_received(self, chunk: bytes) -> None:
         try:
-            self._incoming.feed(chunk, self._drops)
+            self._incoming.feed(chunk)
         except errors.GatewayError as error:
             self.refuse(error)
             super().on_connection_close()  # release the request's coroutine, which waits for the rest of the body

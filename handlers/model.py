@@ -16,18 +16,18 @@ from ..proxy.exchange.exchange import Exchange
 from ..proxy.exchange.operation import Operation, asking
 from ..proxy.gateway import Gateway
 from ..proxy.wire import headers as travel
-from ..proxy.wire.pages import Hosts
 from .base import Handler
 
 
 class Serving(Handler):
     """A handler whose request may reach an upstream."""
 
-    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
-        super().initialize(gateway, hosts)
+    _left = False  # the caller closed its connection
+
+    def initialize(self, gateway: Gateway) -> None:
+        super().initialize(gateway)
         self.credential = travel.credential(self.request.headers, self.shape)
         self._exchange: Exchange | None = None
-        self._left = False
 
     async def serve(self, operation: Operation, body: bytes = b"", **more: Any) -> None:
         """Answer the request by an Exchange. more: further arguments of Exchange."""
@@ -75,7 +75,7 @@ class ModelHandler(Serving):
         if encoding not in ("", "identity"):
             raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
         # without a valid key the body is dropped; the refusal is sent after it, since some callers do not read earlier
-        self._drops = not self.services.access.knows(self.credential)
+        self._incoming.drops = not self.services.access.knows(self.credential)
 
     async def post(self, model: str | None = None) -> None:
         """model: its name, where the path says it."""

@@ -22,7 +22,6 @@ from ..proxy.websocket.session import Opening, Session
 from ..proxy.wire import headers as travel
 from ..proxy.wire import pages, websocket
 from ..proxy.wire.inbound import Inbound
-from ..proxy.wire.pages import Hosts
 from . import lists
 from .model import ModelHandler, Serving
 
@@ -36,7 +35,7 @@ class Create(ModelHandler):
         if self.request.method != "GET":
             super().prepare()
             return
-        self._drops = True
+        self._incoming.drops = True
         try:
             self._check_upgrade()
         except errors.GatewayError as error:
@@ -69,7 +68,7 @@ class Create(ModelHandler):
         body = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
         if self._accept is None or body or request.version != "HTTP/1.1":
             raise errors.ClientFault("An upgrade needs HTTP/1.1, no body, and a `Sec-WebSocket-Key` of 16 bytes in base64.")
-        pages.check_socket(headers, self._hosts if self.services.access.open else None, config.origins)
+        pages.check_socket(headers, self.hosts if self.services.access.open else None, config.origins)
         self._key = self.services.access.admit(travel.credential(headers, self.shape))
         live = self.gateway.live
         if live.draining or len(live.sockets) >= config.max_connections:
@@ -144,8 +143,8 @@ class Stored(_OverState):
 
     operations: ClassVar[dict[str, Operation]] = {"GET": RESPONSE_READ, "DELETE": RESPONSE_DELETE}
 
-    def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
-        super().initialize(gateway, hosts)
+    def initialize(self, gateway: Gateway) -> None:
+        super().initialize(gateway)
         self._client: Client | None = None  # while the events of a background response are sent
         self._task: asyncio.Task[Any] | None = None
 

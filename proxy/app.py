@@ -64,7 +64,7 @@ class ModelApplication(Application):
         """The setting `timeout`, in seconds for a whole request, comes from the listener; a reload changes it."""
         # on other addresses than loopback any name may be the gateway's, so that Host is checked only if `hosts` is configured
         judged = listener.hosts or is_loopback(listener.address)
-        self._shared: dict[str, Any] = {"gateway": gateway, "hosts": Hosts(listener.hosts) if judged else None}
+        self._shared: dict[str, Any] = {"gateway": gateway}
         found = routes()
         # the usual paths: found without matching patterns
         self._usual = {f"/v1{shape.path}": handler for shape, (_, handler) in zip(SHAPES.values(), found, strict=False)}
@@ -73,6 +73,7 @@ class ModelApplication(Application):
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
             timeout=listener.timeout,
+            hosts=Hosts(listener.hosts) if judged else None,
         )
 
     def log_request(self, handler: RequestHandler) -> None:

@@ -33,13 +33,14 @@ class Bodies:
 
 
 class Incoming:
-    """One request's body. Call `release` when the request is over."""
+    """One request's body. Call `release` when the request is over. drops: nothing is kept, only the limit is checked."""
 
-    __slots__ = ("_bodies", "_dropped", "_limit", "_pieces", "_size", "_tail")
+    __slots__ = ("_bodies", "_dropped", "_limit", "_pieces", "_size", "_tail", "drops")
 
     def __init__(self, bodies: Bodies, limit: int) -> None:
         """limit: bytes, for this body."""
         self._bodies, self._limit = bodies, limit
+        self.drops = False
         self._size = self._dropped = 0
         self._pieces: list[bytes] = []
         self._tail = bytearray()  # small reads after the pieces
@@ -51,10 +52,10 @@ class Incoming:
         if self._bodies.kept + length > self._bodies.most:
             raise _overloaded()
 
-    def feed(self, data: bytes, drop: bool = False) -> None:
-        """Add received bytes. drop: only check the limit. Raises TooLarge, Overloaded, and then releases the body."""
+    def feed(self, data: bytes) -> None:
+        """Add received bytes. Raises TooLarge, Overloaded, and then releases the body."""
         size = len(data)
-        if drop:
+        if self.drops:
             self._dropped += size
             if self._dropped > self._limit:
                 raise self._too_large()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import select
 import socket
 import ssl
 import struct
@@ -84,6 +85,8 @@ class Connection:
         self._socket = sock
         self._receive, self._send = self._socket.recv_into, self._socket.send
         self._fd = self._socket.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
         self._loop = pool.loop
         self.opened_at = self._loop.time()
         self._writer = False
@@ -161,6 +164,8 @@ class Connection:
 
     def silent(self) -> bool:
         """Whether an idle connection is open and has nothing to read; asks the kernel, as the loop may not have reported yet."""
+        if not self._poll.poll(0):
+            return True  # the usual case; an exception takes longer
         try:
             self._receive(self._buffer)
         except NOT_READY:
