@@ -19,6 +19,7 @@ import orjson
 import pytest
 
 from dragoman.codecs import bulk, errors, splice
+from dragoman.proxy.exchange import question
 from dragoman.proxy.exchange.attempt import Attempt
 from dragoman.proxy.wire import bodies
 
@@ -218,13 +219,13 @@ def parts(count: int) -> bytes:
 async def test_a_body_of_many_parts_is_translated_beside_the_loop(monkeypatch: pytest.MonkeyPatch, body: bytes, alone: bool) -> None:
     """30,000 parts take more than a third of a second; nobody waits for them, and of a usual request nothing takes a thread."""
     threads = []
-    question = Attempt._question
+    write = question._question
 
-    def asked(self: Attempt) -> tuple[str, bytes | None]:
+    def asked(attempt: Attempt) -> tuple[str, bytes | None]:
         threads.append(threading.current_thread())
-        return question(self)
+        return write(attempt)
 
-    monkeypatch.setattr(Attempt, "_question", asked)
+    monkeypatch.setattr(question, "_question", asked)
     answer = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn"}
     with Provider([respond(answer)]) as provider:
         async with Inside(CONFIG, provider) as gateway, gateway.call(request("/v1/chat/completions", body)) as caller:
