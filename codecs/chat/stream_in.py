@@ -106,6 +106,12 @@ class _Open:
 class StreamDecoder:
     """Decodes the frames of one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
+    __slots__ = (
+        "_before", "_calls", "_cited", "_finish", "_foreign", "_head", "_joining", "_late", "_length", "_lost", "_newest", "_open",
+        "_parts", "_past", "_said", "_sequence", "_slots", "_sources", "_spoken", "_started", "_tail", "_thought", "_tier", "_tools",
+        "_unfinished", "_unsaid", "_usage", "_whole", "ended",
+    )  # fmt: skip
+
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._tools = reply.tools

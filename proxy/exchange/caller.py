@@ -54,6 +54,10 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
 class Client:
     """What an exchange sees of its RequestHandler."""
 
+    __slots__ = (
+        "_chunked", "_connection", "_counted", "_handler", "_stall", "_stream", "_written", "aborted", "committed", "gone",
+    )  # fmt: skip
+
     has_head = True
 
     def __init__(self, handler: RequestHandler, stall: float) -> None:

@@ -24,6 +24,14 @@ SOONEST = 0.05  # seconds until the next look
 class Heartbeat:
     """From its making on until `stop`."""
 
+    __slots__ = (
+        "_beaten",
+        "_exchange",
+        "_silence",
+        "_timer",
+        "_times",
+    )
+
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._times = times = exchange.services.config.keep_alive

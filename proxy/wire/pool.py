@@ -75,6 +75,11 @@ class Receiver(Protocol):
 class Connection:
     """A connected socket: in use by a receiver, idle in the pool, or closed."""
 
+    __slots__ = (
+        "__weakref__", "_buffer", "_fd", "_hurry", "_last", "_loop", "_open", "_poll", "_pool", "_reader", "_receive", "_resting",
+        "_send", "_socket", "_writer", "idle_since", "opened_at", "origin", "receiver", "reused",
+    )  # fmt: skip
+
     def __init__(self, origin: Origin, sock: socket.socket, pool: Pool) -> None:
         self.origin = origin
         self.receiver: Receiver | None = None

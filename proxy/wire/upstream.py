@@ -178,6 +178,12 @@ class _StaleConnection(Exception):
 class _Call:
     """One request, up to its response. `future` receives the outcome; a task runs only while a connection is opened."""
 
+    __slots__ = (
+        "_body", "_calls", "_collected", "_connecting", "_connection", "_due", "_head", "_head_bytes", "_head_reader", "_inflater",
+        "_keeps_alive", "_limit", "_loop", "_origin", "_pieces", "_pool", "_raise_error", "_request", "_room", "_since", "_timer",
+        "_timer_name", "_unsent", "_waits_for_own_task", "_written", "future", "waiting",
+    )  # fmt: skip
+
     def __init__(self, request: UpstreamRequest, origin: Origin, head: bytes, pool: Pool, calls: set[_Call], raise_error: bool) -> None:
         self._loop = pool.loop
         self.future: asyncio.Future[HTTPResponse] = self._loop.create_future()
