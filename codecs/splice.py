@@ -5,7 +5,8 @@ which invalidates prompt caches. This module finds what the gateway must know of
 
 Strategy: orjson validates the JSON and returns the values; a regular expression finds the position of the wanted key. If the key
 occurs more than once, each occurrence is renamed to a unique key and the bytes are parsed again, which shows the one on the wanted
-level. That is several times faster than a scan of the structure in Python, and independent of depth and size.
+level. That is several times faster than a scan of the structure in Python, and independent of depth and size. To search a large body
+takes longer than to parse it, so `scan` reads it in parts (parts.py), and searches those that have a wanted member.
 
 Parsers may disagree on which of two `model` members is used, so that a caller could bypass a policy. Members that the gateway's
 decisions depend on (SINGLE) may therefore occur only once on the top level, with or without escapes, and in no other spelling: a
@@ -20,7 +21,7 @@ from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
 
-from . import errors, jsontext
+from . import errors, jsontext, parts
 
 Span = tuple[int, int]
 
@@ -54,9 +55,12 @@ def scan(body: bytes) -> Scan:
     Raises errors.Malformed (not a JSON object in UTF-8; a duplicate or differently spelled member of SINGLE) and errors.WrongType
     (`model` is not a string, `stream` not a boolean). A missing `model` is not an error here.
     """
+    found = parts.cut(body) if len(body) >= parts.LARGE else []
+    if found:
+        return _scan_parts(body, found)
     value = None
     try:
-        value = jsontext.loads(body, "strict")
+        value = jsontext.loads(body, "strict") if found is not None else jsontext.loads_refused(body, "strict")
     except ValueError as error:
         reason = str(error)
     else:
@@ -65,13 +69,32 @@ def scan(body: bytes) -> Scan:
         raise errors.Malformed("The request body is not valid JSON in UTF-8.", reason)
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
-    plain, places = _is_plain(body), {}
+    return scanned(body, value, _single(body, value))
+
+
+def _scan_parts(body: bytes, found: list[parts.Part]) -> Scan:
+    """As `scan`, for a body that is cut. Raises as scan."""
+    value: dict[str, Any] = {}
+    places: dict[str, list[int]] = {}
+    for start, _, text, members in found:
+        value |= members
+        for key, inside in _single(text, members).items():
+            places.setdefault(key, []).extend([start + place for place in inside])
+    return scanned(body, value, places)
+
+
+def _single(text: bytes, value: dict[str, Any]) -> dict[str, list[int]]:
+    """The offsets of the values of members of SINGLE. value: the parsed text. Raises Malformed for another spelling."""
+    places = {}
+    plain = None
     for key in value:
         if key in SINGLE:
-            places[key] = _places(body, value, (key,), plain)
+            if plain is None:
+                plain = _is_plain(text)
+            places[key] = _places(text, value, (key,), plain)
         elif key.casefold() in SINGLE:
             check_spelling(key)
-    return scanned(body, value, places)
+    return places
 
 
 def check_spelling(key: str) -> None:
@@ -107,26 +130,36 @@ def _check_conversation(body: bytes, place: int) -> None:
 
 def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
     """Return the body with another model name, inserted if missing. Must be the first change of the body."""
-    text = jsontext.dumps(name)
-    if scan.model_span is None:
-        return _appended(body, b'"model":' + text, not scan.value)
-    return _replaced(body, scan.model_span, text)
+    return _with_model(body, scan, name)[0]
 
 
 def named(body: bytes, scan: Scan, name: str) -> tuple[bytes, Scan]:
     """As `replace_model`, but also return the Scan of the new body."""
-    body = replace_model(body, scan, name)
-    value = scan.value | {"model": name}
-    place = _places(body, value, ("model",), _is_plain(body))[-1]
-    return body, Scan(value, name, (place, _end(body, place)), scan.stream)
+    body, span = _with_model(body, scan, name)
+    return body, Scan(scan.value | {"model": name}, name, span, scan.stream)
+
+
+def _with_model(body: bytes, scan: Scan, name: str) -> tuple[bytes, Span]:
+    """As `replace_model`, and where the name is in the new body."""
+    text = jsontext.dumps(name)
+    if scan.model_span is None:
+        member = b'"model":' + text
+        end = body.rindex(b"}") + len(member) + bool(scan.value)  # a comma precedes it
+        return _appended(body, member, not scan.value), (end - len(text), end)
+    start = scan.model_span[0]
+    return _replaced(body, scan.model_span, text), (start, start + len(text))
 
 
 def written(value: dict[str, Any]) -> tuple[bytes, Scan]:
     """A body as JSON, with what it says. value: of a scan, changed in other members than `model` and `stream`."""
-    body = jsontext.dumps(value)
-    places = _places(body, value, ("model",), True)  # no key is written with escapes
-    model = value.get("model")
-    return body, Scan(value, model, (places[-1], _end(body, places[-1])) if places else None, value.get("stream"))
+    if "model" not in value:
+        return jsontext.dumps(value), Scan(value, None, None, value.get("stream"))
+    members = list(value.items())  # written in two parts, since the place of `model` is known then
+    count = list(value).index("model")
+    before, after = jsontext.dumps(dict(members[:count])), jsontext.dumps(dict(members[count:]))
+    body = b"".join((memoryview(before)[:-1], b",", memoryview(after)[1:])) if count else after
+    start = len(body) - len(after) + len(b'{"model":')
+    return body, Scan(value, value["model"], (start, _end(body, start)), value.get("stream"))
 
 
 def add_include_usage(body: bytes, scan: Scan) -> bytes:
