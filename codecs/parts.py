@@ -21,7 +21,7 @@ looked at, bytes that are parsed in vain, parts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -70,7 +70,7 @@ def cut(body: bytes) -> list[Part] | None:
     head = _head(body, 0, len(body))
     first = [] if head is None else [head]
     start = 0 if head is None else head.end
-    tail = _tail(body, start, USUAL if head is None else USUAL - head.members.keys())
+    tail = _tail(body, start, USUAL if head is None else USUAL.difference(head.members))
     if not first and not tail:
         return []
     large = _part(body, start, tail[-1].start if tail else len(body))
@@ -114,7 +114,7 @@ def _large_keys(body: bytes, start: int, end: int) -> Iterator[int]:
             yield body.rfind(b'"', start, body.rfind(b'"', start, at))
 
 
-def _tail(body: bytes, start: int, missing: Set[str]) -> list[Part]:
+def _tail(body: bytes, start: int, missing: frozenset[str]) -> list[Part]:
     """What stands after the largest list, the last part first. missing: keys of USUAL that do not stand before it."""
     parts: list[Part] = []
     end, at, spare = len(body), len(body) - 1, len(body) // 4

@@ -41,6 +41,7 @@ class Scan(NamedTuple):
     model: str | None  # None: absent or null
     model_span: Span | None  # byte range of the value of `model`, including null; None: absent
     stream: bool | None  # None: absent or null
+    stream_at: int | None = None  # offset of the value of `stream`; None: absent or not known
 
     @property
     def include_usage(self) -> bool:
@@ -118,7 +119,8 @@ def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) ->
     stream = value.get("stream")
     if not isinstance(stream, bool | None):
         raise errors.WrongType("`stream` must be a boolean.", param="stream")
-    return Scan(value, model, (models[0], _end(body, models[0])) if models else None, stream)
+    streams = places.get("stream")
+    return Scan(value, model, (models[0], _end(body, models[0])) if models else None, stream, streams[0] if streams else None)
 
 
 def _check_conversation(body: bytes, place: int) -> None:
@@ -136,7 +138,7 @@ def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
 def named(body: bytes, scan: Scan, name: str) -> tuple[bytes, Scan]:
     """As `replace_model`, but also return the Scan of the new body."""
     body, span = _with_model(body, scan, name)
-    return body, Scan(scan.value | {"model": name}, name, span, scan.stream)
+    return body, Scan(scan.value | {"model": name}, name, span, scan.stream, _stream_at(body, scan))
 
 
 def _with_model(body: bytes, scan: Scan, name: str) -> tuple[bytes, Span]:
@@ -145,21 +147,28 @@ def _with_model(body: bytes, scan: Scan, name: str) -> tuple[bytes, Span]:
     if scan.model_span is None:
         member = b'"model":' + text
         end = body.rindex(b"}") + len(member) + bool(scan.value)  # a comma precedes it
-        return _appended(body, member, not scan.value), (end - len(text), end)
+        return _appended(body, member, scan), (end - len(text), end)
     start = scan.model_span[0]
     return _replaced(body, scan.model_span, text), (start, start + len(text))
 
 
 def written(value: dict[str, Any]) -> tuple[bytes, Scan]:
     """A body as JSON, with what it says. value: of a scan, changed in other members than `model` and `stream`."""
+    stream = value.get("stream")
     if "model" not in value:
-        return jsontext.dumps(value), Scan(value, None, None, value.get("stream"))
-    members = list(value.items())  # written in two parts, since the place of `model` is known then
-    count = list(value).index("model")
+        return jsontext.dumps(value), Scan(value, None, None, stream)
+    body, start = _written_from("model", value)
+    return body, Scan(value, value["model"], (start, _end(body, start)), stream)
+
+
+def _written_from(key: str, value: dict[str, Any]) -> tuple[bytes, int]:
+    """A body as JSON, and the offset of a member's value, which is not searched. key: an ASCII name."""
+    place = len(key) + 4
+    if next(iter(value)) == key:
+        return jsontext.dumps(value), place
+    count, members = list(value).index(key), list(value.items())
     before, after = jsontext.dumps(dict(members[:count])), jsontext.dumps(dict(members[count:]))
-    body = b"".join((memoryview(before)[:-1], b",", memoryview(after)[1:])) if count else after
-    start = len(body) - len(after) + len(b'{"model":')
-    return body, Scan(value, value["model"], (start, _end(body, start)), value.get("stream"))
+    return b"".join((memoryview(before)[:-1], b",", memoryview(after)[1:])), len(before) - 1 + place
 
 
 def add_include_usage(body: bytes, scan: Scan) -> bytes:
@@ -168,7 +177,7 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
     body: the scanned one, or the result of `replace_model`. Values of the wrong type are left for the provider to refuse.
     """
     if "stream_options" not in scan.value:
-        return _appended(body, b'"stream_options":{"include_usage":true}', not scan.value)
+        return _appended(body, b'"stream_options":{"include_usage":true}', scan)
     options = scan.value["stream_options"]
     plain = _is_plain(body)
     place = _places(body, scan.value, ("stream_options",), plain)[-1]
@@ -187,9 +196,19 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
 def ask_stream(body: bytes, scan: Scan) -> bytes:
     """Return the body with `stream` true. body: the scanned one, or the result of `replace_model`."""
     if "stream" not in scan.value:
-        return _appended(body, b'"stream":true', not scan.value)
-    place = _places(body, scan.value, ("stream",), _is_plain(body))[-1]
+        return _appended(body, b'"stream":true', scan)
+    place = _stream_at(body, scan)
+    if place is None:
+        place = _places(body, scan.value, ("stream",), _is_plain(body))[-1]
     return _replaced(body, (place, _end(body, place)), b"true")
+
+
+def _stream_at(body: bytes, scan: Scan) -> int | None:
+    """The offset of the value of `stream`, None if not known. body: the scanned one, or the result of `replace_model`."""
+    if scan.stream_at is None or scan.model_span is None or scan.stream_at < scan.model_span[0]:
+        return scan.stream_at
+    start, end = scan.model_span
+    return scan.stream_at + _end(body, start) - end
 
 
 def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes:
@@ -218,10 +237,11 @@ def _replaced(body: bytes, span: Span, text: bytes) -> bytes:
     return b"".join((view[: span[0]], text, view[span[1] :]))
 
 
-def _appended(body: bytes, member: bytes, empty: bool) -> bytes:
-    """Insert a member before the closing brace of the body."""
+def _appended(body: bytes, member: bytes, scan: Scan) -> bytes:
+    """Insert a member before the closing brace of the body. scan: of the body, or of what it was before another member was inserted."""
     brace = body.rindex(b"}")
-    return body[:brace] + (member if empty else b"," + member) + body[brace:]
+    empty = not scan.value and b'"' not in body
+    return _replaced(body, (brace, brace), member if empty else b"," + member)
 
 
 # ---- finding ----

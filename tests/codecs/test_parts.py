@@ -146,7 +146,7 @@ def test_any_body() -> None:
 
 
 @given(BODY, st.text(max_size=4))
-def test_a_name_that_is_written_is_where_it_is_said(body: bytes, name: str) -> None:
+def test_what_is_written_stands_where_it_is_said(body: bytes, name: str) -> None:
     try:
         scan = splice.scan(body)
     except errors.ClientFault:
@@ -154,9 +154,13 @@ def test_a_name_that_is_written_is_where_it_is_said(body: bytes, name: str) -> N
     renamed, found = splice.named(body, scan, name)
     assert renamed == splice.replace_model(body, scan, name)
     assert found == splice.scan(renamed)
-    value, again = splice.written(scan.value)
-    assert again.model_span == splice.scan(value).model_span
-    assert value == jsontext.dumps(scan.value)
+    for changed in (body, renamed):
+        streamed = splice.ask_stream(changed, scan)
+        assert splice.scan(streamed).value == splice.scan(changed).value | {"stream": True}
+        assert streamed == splice.ask_stream(changed, scan._replace(stream_at=None))
+    text, again = splice.written(scan.value)
+    assert text == jsontext.dumps(scan.value)
+    assert again == splice.scan(text)._replace(stream_at=None)
 
 
 # ---- borders ----
