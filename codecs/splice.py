@@ -292,7 +292,7 @@ def count_members(text: bytes, keys: Iterable[str]) -> Generator[None, None, dic
 
 def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[int]:
     """The offsets of the values of the member at `path`: several if the key is duplicated. value: the parsed text."""
-    level = _at(value, path[:-1])
+    level = value if len(path) == 1 and isinstance(value, dict) else _at(value, path[:-1])
     if path[-1] not in level:
         return []
     hits = _plain_keys(text, path[-1]) if plain else _keys(text, path[-1])
