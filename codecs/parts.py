@@ -78,6 +78,7 @@ def cut(body: bytes) -> list[Part] | None:
 
 
 def _part(body: bytes, start: int, end: int) -> Part | None:
+    """The members between two commas; None if they are none."""
     text = b"".join((b"{", memoryview(body)[start + 1 : end], b"}" if end < len(body) else b""))
     try:
         members = orjson.loads(text)
