@@ -45,9 +45,15 @@ def loads(data: bytes | str, errors: str = "replace") -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        text = (data if isinstance(data, str) else data.decode("utf-8", errors)).removeprefix("\ufeff")
-        if not _SURROGATE_OR_ESCAPE.search(text):
-            return orjson.loads(text)
+        pass
+    return loads_refused(data, errors)
+
+
+def loads_refused(data: bytes | str, errors: str = "replace") -> Any:
+    """As `loads`, for text that orjson has refused."""
+    text = (data if isinstance(data, str) else data.decode("utf-8", errors)).removeprefix("\ufeff")
+    if not _SURROGATE_OR_ESCAPE.search(text):
+        return orjson.loads(text)
     try:
         return _PATIENT.decode(text)
     except RecursionError:

@@ -5,7 +5,8 @@ which invalidates prompt caches. This module finds what the gateway must know of
 
 Strategy: orjson validates the JSON and returns the values; a regular expression finds the position of the wanted key. If the key
 occurs more than once, each occurrence is renamed to a unique key and the bytes are parsed again, which shows the one on the wanted
-level. That is several times faster than a scan of the structure in Python, and independent of depth and size.
+level. That is several times faster than a scan of the structure in Python, and independent of depth and size. To search a large body
+takes longer than to parse it, so `scan` reads it in parts (parts.py), and searches those that have a wanted member.
 
 Parsers may disagree on which of two `model` members is used, so that a caller could bypass a policy. Members that the gateway's
 decisions depend on (SINGLE) may therefore occur only once on the top level, with or without escapes, and in no other spelling: a
@@ -20,7 +21,7 @@ from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
 
-from . import errors, jsontext
+from . import errors, jsontext, parts
 
 Span = tuple[int, int]
 
@@ -40,6 +41,7 @@ class Scan(NamedTuple):
     model: str | None  # None: absent or null
     model_span: Span | None  # byte range of the value of `model`, including null; None: absent
     stream: bool | None  # None: absent or null
+    stream_at: int | None = None  # offset of the value of `stream`; None: absent or not known
 
     @property
     def include_usage(self) -> bool:
@@ -54,9 +56,12 @@ def scan(body: bytes) -> Scan:
     Raises errors.Malformed (not a JSON object in UTF-8; a duplicate or differently spelled member of SINGLE) and errors.WrongType
     (`model` is not a string, `stream` not a boolean). A missing `model` is not an error here.
     """
+    found = parts.cut(body) if len(body) >= parts.LARGE else []
+    if found:
+        return _scan_parts(body, found)
     value = None
     try:
-        value = jsontext.loads(body, "strict")
+        value = jsontext.loads(body, "strict") if found is not None else jsontext.loads_refused(body, "strict")
     except ValueError as error:
         reason = str(error)
     else:
@@ -65,13 +70,32 @@ def scan(body: bytes) -> Scan:
         raise errors.Malformed("The request body is not valid JSON in UTF-8.", reason)
     if not isinstance(value, dict):
         raise errors.Malformed("The request body must be a JSON object.")
-    plain, places = _is_plain(body), {}
+    return scanned(body, value, _single(body, value))
+
+
+def _scan_parts(body: bytes, found: list[parts.Part]) -> Scan:
+    """As `scan`, for a body that is cut. Raises as scan."""
+    value: dict[str, Any] = {}
+    places: dict[str, list[int]] = {}
+    for start, _, text, members in found:
+        value |= members
+        for key, inside in _single(text, members).items():
+            places.setdefault(key, []).extend([start + place for place in inside])
+    return scanned(body, value, places)
+
+
+def _single(text: bytes, value: dict[str, Any]) -> dict[str, list[int]]:
+    """The offsets of the values of members of SINGLE. value: the parsed text. Raises Malformed for another spelling."""
+    places = {}
+    plain = None
     for key in value:
         if key in SINGLE:
-            places[key] = _places(body, value, (key,), plain)
+            if plain is None:
+                plain = _is_plain(text)
+            places[key] = _places(text, value, (key,), plain)
         elif key.casefold() in SINGLE:
             check_spelling(key)
-    return scanned(body, value, places)
+    return places
 
 
 def check_spelling(key: str) -> None:
@@ -95,7 +119,8 @@ def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) ->
     stream = value.get("stream")
     if not isinstance(stream, bool | None):
         raise errors.WrongType("`stream` must be a boolean.", param="stream")
-    return Scan(value, model, (models[0], _end(body, models[0])) if models else None, stream)
+    streams = places.get("stream")
+    return Scan(value, model, (models[0], _end(body, models[0])) if models else None, stream, streams[0] if streams else None)
 
 
 def _check_conversation(body: bytes, place: int) -> None:
@@ -107,26 +132,43 @@ def _check_conversation(body: bytes, place: int) -> None:
 
 def replace_model(body: bytes, scan: Scan, name: str) -> bytes:
     """Return the body with another model name, inserted if missing. Must be the first change of the body."""
-    text = jsontext.dumps(name)
-    if scan.model_span is None:
-        return _appended(body, b'"model":' + text, not scan.value)
-    return _replaced(body, scan.model_span, text)
+    return _with_model(body, scan, name)[0]
 
 
 def named(body: bytes, scan: Scan, name: str) -> tuple[bytes, Scan]:
     """As `replace_model`, but also return the Scan of the new body."""
-    body = replace_model(body, scan, name)
-    value = scan.value | {"model": name}
-    place = _places(body, value, ("model",), _is_plain(body))[-1]
-    return body, Scan(value, name, (place, _end(body, place)), scan.stream)
+    body, span = _with_model(body, scan, name)
+    return body, Scan(scan.value | {"model": name}, name, span, scan.stream, _stream_at(body, scan))
+
+
+def _with_model(body: bytes, scan: Scan, name: str) -> tuple[bytes, Span]:
+    """As `replace_model`, and where the name is in the new body."""
+    text = jsontext.dumps(name)
+    if scan.model_span is None:
+        member = b'"model":' + text
+        end = body.rindex(b"}") + len(member) + bool(scan.value)  # a comma precedes it
+        return _appended(body, member, scan), (end - len(text), end)
+    start = scan.model_span[0]
+    return _replaced(body, scan.model_span, text), (start, start + len(text))
 
 
 def written(value: dict[str, Any]) -> tuple[bytes, Scan]:
     """A body as JSON, with what it says. value: of a scan, changed in other members than `model` and `stream`."""
-    body = jsontext.dumps(value)
-    places = _places(body, value, ("model",), True)  # no key is written with escapes
-    model = value.get("model")
-    return body, Scan(value, model, (places[-1], _end(body, places[-1])) if places else None, value.get("stream"))
+    stream = value.get("stream")
+    if "model" not in value:
+        return jsontext.dumps(value), Scan(value, None, None, stream)
+    body, start = _written_from("model", value)
+    return body, Scan(value, value["model"], (start, _end(body, start)), stream)
+
+
+def _written_from(key: str, value: dict[str, Any]) -> tuple[bytes, int]:
+    """A body as JSON, and the offset of a member's value, which is not searched. key: an ASCII name."""
+    place = len(key) + 4
+    if next(iter(value)) == key:
+        return jsontext.dumps(value), place
+    count, members = list(value).index(key), list(value.items())
+    before, after = jsontext.dumps(dict(members[:count])), jsontext.dumps(dict(members[count:]))
+    return b"".join((memoryview(before)[:-1], b",", memoryview(after)[1:])), len(before) - 1 + place
 
 
 def add_include_usage(body: bytes, scan: Scan) -> bytes:
@@ -135,7 +177,7 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
     body: the scanned one, or the result of `replace_model`. Values of the wrong type are left for the provider to refuse.
     """
     if "stream_options" not in scan.value:
-        return _appended(body, b'"stream_options":{"include_usage":true}', not scan.value)
+        return _appended(body, b'"stream_options":{"include_usage":true}', scan)
     options = scan.value["stream_options"]
     plain = _is_plain(body)
     place = _places(body, scan.value, ("stream_options",), plain)[-1]
@@ -154,8 +196,10 @@ def add_include_usage(body: bytes, scan: Scan) -> bytes:
 def ask_stream(body: bytes, scan: Scan) -> bytes:
     """Return the body with `stream` true. body: the scanned one, or the result of `replace_model`."""
     if "stream" not in scan.value:
-        return _appended(body, b'"stream":true', not scan.value)
-    place = _places(body, scan.value, ("stream",), _is_plain(body))[-1]
+        return _appended(body, b'"stream":true', scan)
+    place = _stream_at(body, scan)
+    if place is None:
+        place = _places(body, scan.value, ("stream",), _is_plain(body))[-1]
     return _replaced(body, (place, _end(body, place)), b"true")
 
 
@@ -190,6 +234,14 @@ def shift_number(data: bytes, key: str, by: int) -> bytes:
     return _replaced(data, (place, _end(data, place)), str(number + by).encode())
 
 
+def _stream_at(body: bytes, scan: Scan) -> int | None:
+    """The offset of the value of `stream`, None if not known. body: the scanned one, or the result of `replace_model`."""
+    if scan.stream_at is None or scan.model_span is None or scan.stream_at < scan.model_span[0]:
+        return scan.stream_at
+    start, end = scan.model_span
+    return scan.stream_at + _end(body, start) - end
+
+
 def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes:
     """Return an answer, or the data of one frame, with another model name at `path`; the same object if there is no string.
 
@@ -216,10 +268,11 @@ def _replaced(body: bytes, span: Span, text: bytes) -> bytes:
     return b"".join((view[: span[0]], text, view[span[1] :]))
 
 
-def _appended(body: bytes, member: bytes, empty: bool) -> bytes:
-    """Insert a member before the closing brace of the body."""
+def _appended(body: bytes, member: bytes, scan: Scan) -> bytes:
+    """Insert a member before the closing brace of the body. scan: of the body, or of what it was before another member was inserted."""
     brace = body.rindex(b"}")
-    return body[:brace] + (member if empty else b"," + member) + body[brace:]
+    empty = not scan.value and b'"' not in body
+    return _replaced(body, (brace, brace), member if empty else b"," + member)
 
 
 # ---- finding ----
@@ -293,7 +346,7 @@ def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list
 
 def _spans(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[Span]:
     """Where the key of each member at `path` begins, and its value."""
-    level = _at(value, path[:-1])
+    level = value if len(path) == 1 and isinstance(value, dict) else _at(value, path[:-1])
     if path[-1] not in level:
         return []
     hits = _plain_keys(text, path[-1]) if plain else _keys(text, path[-1])

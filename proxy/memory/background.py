@@ -161,7 +161,10 @@ class Job:
             self.write(last)
         await self._flushed()
         if not self.gone:
-            await self._background.store.append(self._name, [], time() + AFTER_END)
+            try:
+                await self._background.store.append(self._name, [], time() + AFTER_END)
+            except errors.GatewayError as error:  # all events are written: their log only expires later
+                log.warning("the log of %s expires late: %s", self._record.id, error.detail or error.message)
 
     async def _flushed(self) -> None:
         if self._writing is not None:

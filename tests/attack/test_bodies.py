@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
-from dragoman.codecs import bulk, errors, splice
+from dragoman.codecs import bulk, errors, parts, splice
 from dragoman.proxy.exchange import question
 from dragoman.proxy.exchange.attempt import Attempt
 from dragoman.proxy.wire import bodies
@@ -28,6 +28,7 @@ from ..gateway.inside import CONFIG, Caller, Inside, inside_once
 from ..gateway.wire import Wire, request
 from ..load.servers import memory_mb
 from ..scripted import Gate, Provider, Request, Steps, chunk, close, respond, stream_head, wait
+from .growth import LEAST, assert_linear, cost, thread_time
 
 UNREACHABLE = CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")
 MB = 1 << 20
@@ -184,8 +185,6 @@ def test_a_large_body_is_read_in_many_steps() -> None:
 @pytest.mark.parametrize("make", [values, lambda size: b'{"model":"chat/m","a":"' + b"x\\n" * size + b'"}', lambda size: b"[" * size])
 def test_no_step_is_long(make: Callable[[int], bytes]) -> None:
     """The longest of a large body's steps costs no more than a body does that is read at once."""
-    from .growth import LEAST, thread_time
-
     limit = make(bodies.AT_ONCE // 4)[: bodies.AT_ONCE]
 
     def at_once() -> float:
@@ -209,12 +208,52 @@ def test_no_step_is_long(make: Callable[[int], bytes]) -> None:
     assert min(longest() for _ in range(2)) <= 20 * max(min(at_once() for _ in range(5)), 10 * LEAST)
 
 
-def parts(count: int) -> bytes:
+# (before, what is repeated, after): what the cutting of a body into parts could take for a border, or lose time with
+BORDERS = {
+    "brackets-in-a-string": (b'{"a":"', b"],", b'"}'),
+    "brackets": (b'{"model":"m","messages":[', b"[],", b"0]}"),
+    "openings": (b'{"model":"m","messages":', b"[", b""),
+    "closings": (b'{"model":"m","messages":[', b"]", b""),
+    "blanks": (b'{"messages":[]', b" ", b',"model":"m"}'),
+    "keys-within": (b'{"model":"m","messages":[', b'{"a":[],"stream":1},', b"0]}"),
+    "lists-within": (b'{"model":"m","x":[', b'{"a":1,"messages":[]},', b"0]}"),
+    "keys": (b'{"messages":[]', b',"tools":[],"seed":1', b"}"),
+    "a-key-over-and-over": (b'{"model":"m","messages":[]', b',"stream":[]', b"}"),
+    "a-late-error": (b'{"model":"m","messages":[', b'"word",', b'x],"stream":true}'),
+    "half-a-character": (b'{"model":"m","messages":[', b'"word",', b'"\\ud83d"],"stream":true}'),
+    "wrong-borders": (b'{"x":["', b"word ", b'",{"a":[],"stream":1},{"b":1,"messages":[]}]}'),
+}
+
+
+def _tried(body: bytes) -> None:
+    try:
+        splice.scan(body)
+    except errors.ClientFault:
+        pass
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("name", BORDERS)
+def test_no_body_is_dear_to_cut(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it costs to read grows as it does, and is not much more than to read it without cutting."""
+    before, pump, after = BORDERS[name]
+
+    def make(size: int) -> bytes:
+        return before + pump * (size // len(pump)) + after
+
+    assert_linear(make, _tried, parts.LARGE)
+    body = make(16 * parts.LARGE)
+    spent = cost(_tried, body, 25)
+    monkeypatch.setattr(parts, "LARGE", len(body) + 1)
+    assert spent <= 2.5 * max(cost(_tried, body, 5), LEAST)
+
+
+def many_parts(count: int) -> bytes:
     content = b",".join([b'{"type":"text","text":"x"}'] * count)
     return b'{"model":"messages/m","messages":[{"role":"user","content":[%b]}]}' % content
 
 
-@pytest.mark.parametrize(("body", "alone"), [(parts(100), False), (parts(5000), True), (parts(30_000), True)])
+@pytest.mark.parametrize(("body", "alone"), [(many_parts(100), False), (many_parts(5000), True), (many_parts(30_000), True)])
 @inside_once
 async def test_a_body_of_many_parts_is_translated_beside_the_loop(monkeypatch: pytest.MonkeyPatch, body: bytes, alone: bool) -> None:
     """30,000 parts take more than a third of a second; nobody waits for them, and of a usual request nothing takes a thread."""

@@ -58,6 +58,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/jsontext.py:_ESCAPE": ("sub", [("", "\\u00", "")]),
     "codecs/jsontext.py:_PART_OF_A_TOKEN": ("fullmatch", [("", "fals", ""), ("", "e+", "")]),
     "codecs/ledger.py:_NOT_TOKEN": ("sub", []),
+    "codecs/parts.py:_NEXT": ("match", [(",", " ", "x"), (' ,"stream"', " ", "x")]),
     "codecs/splice.py:_FLAT": ("match", [("{", '"a"', ""), ('{"', "\\\\", ""), ("{", '"', ""), ("{", "a", "")]),
     "proxy/keys/secrets.py:_ESCAPE": ("sub", [("", "%", "")]),
     "codecs/limits.py:_COUNT": ("fullmatch", []),

@@ -373,7 +373,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 def test_a_value_that_is_written(value: dict[str, Any]) -> None:
     """As if it had been scanned."""
     body, found = splice.written(value)
-    assert found == splice.scan(body)
+    assert found == splice.scan(body)._replace(stream_at=None)
     assert json.loads(splice.replace_model(body, found, "other")) == value | {"model": "other"}
 
 

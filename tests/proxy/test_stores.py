@@ -10,8 +10,11 @@ import pytest
 from dragoman.codecs import errors
 from dragoman.conf.model import StateStorage
 from dragoman.proxy.memory import stores
-from dragoman.proxy.memory.stores import Entry
+from dragoman.proxy.memory.background import Background, Job, events_name
+from dragoman.proxy.memory.records import Record, Records
+from dragoman.proxy.memory.stores import Away, Entry
 from dragoman.proxy.memory.stores.guard import Guard
+from dragoman.proxy.memory.stores.memory import MemoryStore
 
 from .kinds import KINDS, cluster, place, stop_cluster
 from .loops import LOOPS
@@ -472,3 +475,25 @@ async def test_what_has_expired_is_removed(make):
         else:
             left = await store._run(lambda: store._base.execute("SELECT name FROM entries").fetchall())
         assert left == [(name,)]
+
+
+def test_a_job_ends_although_its_store_has_gone_away(caplog):
+    """Its events are written; only their log expires later. An error at its end would be one that nobody can be told of."""
+
+    class Leaving(MemoryStore):
+        async def append(self, name, values, expires_at, first=0, token=""):
+            if not values:
+                raise Away("frozen")
+            return await super().append(name, values, expires_at, first, token)
+
+    async def main():
+        store = Leaving(10)
+        record = Record("resp_1", 1.0, "queued", [], [], response={"id": "resp_1", "status": "queued"})
+        job = Job(Background(store, Records(store, 60.0)), "me", record, lambda: None)
+        await job.begin()
+        await job.finish(b"event: response.completed\ndata: {}\n\n")
+        await job.over()
+        return [value for _, value in await store.read(events_name("me", "resp_1"))]
+
+    assert asyncio.run(main())[-1].startswith(b"event: response.completed")
+    assert "expires late" in caplog.text
