@@ -78,7 +78,8 @@ class Link:
 
     def _send(self, messages: list[Message] | dict[str, list[Note]]) -> None:
         writer = self._writer
-        if writer is not None and writer.transport.get_write_buffer_size() < _UNREAD:
+        # on uvloop a write to a transport that has just lost its peer raises
+        if writer is not None and not writer.is_closing() and writer.transport.get_write_buffer_size() < _UNREAD:
             writer.write(_line(messages))
 
 
@@ -105,7 +106,8 @@ class Hub:
     def _watch(self, looking: bool, content: bool) -> None:
         self._state = _line({"watch": looking, "content": content})
         for writer in self._links:
-            writer.write(self._state)
+            if not writer.is_closing():
+                writer.write(self._state)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

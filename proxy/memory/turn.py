@@ -247,6 +247,7 @@ class Turn(Expansion):
         """Record the owner of an answer that the upstream stores under this id. Await the task before sending content."""
         self._upstream_id, self.owed = id, self._in_background
         self._claim = asyncio.create_task(self._remember(id, candidate))
+        self._claim.add_done_callback(_seen)  # nobody awaits it when the answer breaks off
         return self._claim
 
     @property
@@ -425,3 +426,9 @@ def _private(item: Item, raw: Any, candidate: Candidate | None) -> Item:
     if raw and raw[0].get("type") == "reasoning":  # from a responses upstream
         return item | own | {"encrypted_content": raw[0]["encrypted_content"]}
     return item | own | ({"dragoman_blocks": raw} if raw else {})
+
+
+def _seen(done: asyncio.Task[None]) -> None:
+    """Mark the task's error as retrieved: whoever awaits it still gets it."""
+    if not done.cancelled():
+        done.exception()

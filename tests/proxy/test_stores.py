@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import inspect
 import secrets
 import subprocess
@@ -15,6 +16,7 @@ from dragoman.proxy.memory.records import Record, Records
 from dragoman.proxy.memory.stores import Away, Entry
 from dragoman.proxy.memory.stores.guard import Guard
 from dragoman.proxy.memory.stores.memory import MemoryStore
+from dragoman.proxy.memory.turn import Turn
 
 from .kinds import KINDS, cluster, place, stop_cluster
 from .loops import LOOPS
@@ -497,3 +499,29 @@ def test_a_job_ends_although_its_store_has_gone_away(caplog):
 
     assert asyncio.run(main())[-1].startswith(b"event: response.completed")
     assert "expires late" in caplog.text
+
+
+def test_a_claim_that_nobody_awaits_is_no_error_of_the_loop():
+    """An answer broke off after its upstream's id was known, while the store was away."""
+
+    async def main():
+        reported = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+        turn = Turn.__new__(Turn)
+        turn._body = {}
+
+        async def away(*_):
+            raise Away("frozen")
+
+        turn._remember = away
+        claim = turn.claimed("resp_1", None)
+        await asyncio.wait([claim])
+        with pytest.raises(Away):
+            await claim
+        claim = turn.claimed("resp_2", None)
+        await asyncio.wait([claim])
+        del claim, turn
+        gc.collect()
+        return reported
+
+    assert asyncio.run(main()) == []
