@@ -24,6 +24,7 @@ ANY_VARIABLES = ("ALL_PROXY", "all_proxy")  # for both, after those
 NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
 
 _FORM = "must be http://host:port, or http://user:password@host:port with special characters as %XX"
+_NO_ITEM = "must be *, a name, an address, or a block such as 10.0.0.0/8"
 _METADATA_NAME = "metadata.google.internal"
 _METADATA_ADDRESS = ipaddress.ip_address("fd00:ec2::254")  # of EC2; the others are link-local
 
@@ -83,8 +84,8 @@ def exemption(value: Any) -> Exemption:
         return Exemption(None, None, None)
     host, port = item, ""
     if item.startswith("["):
-        host, _, port = item[1:].partition("]")
-        if port and not port.startswith(":"):
+        host, closed, port = item[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
             raise ValueError(_NO_ITEM)
         port = port[1:]
     elif item.count(":") == 1:
@@ -96,9 +97,6 @@ def exemption(value: Any) -> Exemption:
         return Exemption(None, ipaddress.ip_network(host, strict=False), number)
     name = host.removeprefix("*").removeprefix(".").removesuffix(".")
     return Exemption(_name(name), None, number)
-
-
-_NO_ITEM = "must be *, a name, an address, or a block such as 10.0.0.0/8"
 
 
 def _name(name: str) -> str:

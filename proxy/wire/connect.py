@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from http.client import responses
 from typing import Any
 
 from ...codecs import errors
@@ -25,7 +26,6 @@ from .socket import NOT_READY
 
 DELAY = 0.25  # seconds, RFC 8305's "Connection Attempt Delay"
 MAX_PROXY_HEAD = 16 * 1024  # bytes of a proxy's answer to CONNECT
-LONGEST_REASON = 100  # characters of its status line that are told
 
 
 def in_turn(addresses: list[Address]) -> list[Address]:
@@ -123,22 +123,28 @@ async def tunnel(sock: socket.socket, request: bytes) -> None:
             if not data:
                 raise errors.Refused("The proxy closed the connection instead of opening a tunnel to the upstream.")
             room -= len(data)
-            head = reader.feed(data)
+            try:
+                head = reader.feed(data)
+            except errors.Garbled as fault:
+                raise _malformed(fault.detail) from None
             if head is None and not room:
-                raise errors.Garbled("The proxy's answer is malformed.", "response head too large")
+                raise _malformed("response head too large")
         if not 200 <= head.status < 300:
             raise refusal(head)
         if reader.rest:
-            raise errors.Garbled("The proxy's answer is malformed.", "bytes before the TLS handshake")
+            raise _malformed("bytes before the TLS handshake")
     except BaseException:
         sock.close()
         raise
 
 
+def _malformed(detail: str) -> errors.Garbled:
+    return errors.Garbled("The proxy's answer is malformed.", detail)
+
+
 def refusal(head: http1.Head) -> errors.Refused:
-    """The fault for a proxy's own answer that is no success."""
-    reason = "".join(filter(str.isprintable, head.reason))[:LONGEST_REASON]
-    detail = f"{head.status} {reason}".rstrip()
+    """The fault for a proxy's own answer that is no success. Its words are not told: they may repeat the login."""
+    detail = f"{head.status} {responses.get(head.status, '')}".rstrip()
     if head.status != 407:
         return errors.Refused("The proxy refused to connect to the upstream.", detail)
     return errors.Refused("The proxy refused the gateway's login, or wants one.", f"{detail}: the proxy wants a login")
