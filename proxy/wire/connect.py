@@ -102,7 +102,7 @@ def _socket(family: int, make_room: Callable[[], bool]) -> socket.socket:
 async def tunnel(sock: socket.socket, request: bytes) -> None:
     """Have a proxy connect the socket to an upstream. request: the head of a CONNECT request. Closes the socket when it fails.
 
-    Raises OSError, Refused for a status other than 2xx, or Garbled. A tunnel carries what the upstream sends, and that does not speak
+    Raises OSError, also when the proxy closes the connection; Refused for a status other than 2xx, or Garbled. A tunnel carries what the upstream sends, and that does not speak
     before TLS: bytes behind the proxy's answer are somebody else's.
     """
     loop = asyncio.get_running_loop()
@@ -121,7 +121,7 @@ async def tunnel(sock: socket.socket, request: bytes) -> None:
                 await _ready(sock, loop.add_reader, loop.remove_reader)
                 continue
             if not data:
-                raise errors.Refused("The proxy closed the connection instead of opening a tunnel to the upstream.")
+                raise ConnectionError("closed by the proxy")
             room -= len(data)
             try:
                 head = reader.feed(data)

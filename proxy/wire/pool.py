@@ -253,6 +253,7 @@ class Pool:
         doing = f"{MOST_OPENING} other connections are being opened"
         proxy = origin.proxy
         peer, via = ("upstream", "") if proxy is None else ("proxy", f"proxy {proxy}: ")
+        failed = f"The {peer} could not be reached."
         try:
             async with asyncio.timeout(seconds or None), turn:
                 doing = "resolving its name"
@@ -261,17 +262,15 @@ class Pool:
                 sock = await connect(addresses, self.make_room)
                 if origin.context is not None:
                     if proxy is not None:
-                        doing = "waiting for its answer to CONNECT"
+                        doing, failed = "waiting for its answer to CONNECT", "The proxy did not open a tunnel to the upstream."
                         await tunnel(sock, http1.connect_head(*origin[:2], proxy.login))
                         peer = "upstream"
-                    doing = "in the TLS handshake"
+                    doing, failed = "in the TLS handshake", "The TLS handshake with the upstream failed."
                     sock = await secure(sock, origin.context, origin.host)
         except TimeoutError as error:
             raise errors.Timeout("connect", f"The {peer} could not be reached in time.", f"{via}{doing}") from error
-        except ssl.SSLError as error:
-            raise errors.Refused("The TLS handshake with the upstream failed.", f"{via}{error}") from error
         except (OSError, ValueError) as error:  # ValueError: not a host name
-            raise errors.Refused(f"The {peer} could not be reached.", f"{via}{error}") from error
+            raise errors.Refused(failed, f"{via}{error}") from error
         except errors.UpstreamFault as fault:
             fault.detail = f"{via}{fault.detail}".removesuffix(": ")
             raise

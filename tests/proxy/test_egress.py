@@ -97,8 +97,8 @@ async def test_an_answer_that_is_cut_at_any_byte(client, trust):
         for _ in range(len(ESTABLISHED)):
             refused = await fault(client, asked(trust, proxy))
             assert isinstance(refused, errors.Refused)
-            assert refused.message == "The proxy closed the connection instead of opening a tunnel to the upstream."
-            assert refused.detail == f"{HOST}:443: proxy 127.0.0.1:{proxy.port}"
+            assert refused.message == "The proxy did not open a tunnel to the upstream."
+            assert refused.detail.startswith(f"{HOST}:443: proxy 127.0.0.1:{proxy.port}: ")
             assert not refused.sent
         await all_closed(proxy)
 
