@@ -102,8 +102,8 @@ def _socket(family: int, make_room: Callable[[], bool]) -> socket.socket:
 async def tunnel(sock: socket.socket, request: bytes) -> None:
     """Have a proxy connect the socket to an upstream. request: the head of a CONNECT request. Closes the socket when it fails.
 
-    Raises OSError, also when the proxy closes the connection; Refused for a status other than 2xx, or Garbled. A tunnel carries what the upstream sends, and that does not speak
-    before TLS: bytes behind the proxy's answer are somebody else's.
+    Raises OSError, also when the proxy closes the connection; Refused for a status other than 2xx; Garbled. A server says nothing before
+    the TLS handshake, so bytes behind the proxy's answer do not come from the upstream.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -144,7 +144,7 @@ def _malformed(detail: str) -> errors.Garbled:
 
 def refusal(head: http1.Head) -> errors.Refused:
     """The fault for a proxy's own answer that is no success. Its words are not told: they may repeat the login."""
-    detail = f"{head.status} {responses.get(head.status, '')}".rstrip()
+    detail = f"proxy: {head.status} {responses.get(head.status, '')}".rstrip()
     if head.status != 407:
         return errors.Refused("The proxy refused to connect to the upstream.", detail)
     return errors.Refused("The proxy refused the gateway's login, or wants one.", f"{detail}: the proxy wants a login")

@@ -61,7 +61,7 @@ class Origin(NamedTuple):
     proxy: Proxy | None = None
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}" + (f" via {self.proxy}" if self.proxy else "")
 
 
 class Receiver(Protocol):
@@ -252,7 +252,7 @@ class Pool:
             turn = self._turns[origin] = asyncio.Semaphore(MOST_OPENING)
         doing = f"{MOST_OPENING} other connections are being opened"
         proxy = origin.proxy
-        peer, via = ("upstream", "") if proxy is None else ("proxy", f"proxy {proxy}: ")
+        peer = "upstream" if proxy is None else "proxy"
         failed = f"The {peer} could not be reached."
         try:
             async with asyncio.timeout(seconds or None), turn:
@@ -268,12 +268,9 @@ class Pool:
                     doing, failed = "in the TLS handshake", "The TLS handshake with the upstream failed."
                     sock = await secure(sock, origin.context, origin.host)
         except TimeoutError as error:
-            raise errors.Timeout("connect", f"The {peer} could not be reached in time.", f"{via}{doing}") from error
+            raise errors.Timeout("connect", f"The {peer} could not be reached in time.", doing) from error
         except (OSError, ValueError) as error:  # ValueError: not a host name
-            raise errors.Refused(failed, f"{via}{error}") from error
-        except errors.UpstreamFault as fault:
-            fault.detail = f"{via}{fault.detail}".removesuffix(": ")
-            raise
+            raise errors.Refused(failed, str(error)) from error
         connection = Connection(origin, sock, self)
         self._connections.add(connection)
         return connection

@@ -353,9 +353,7 @@ class _Call:
     def _begin_body(self, head: http1.Head) -> http1.BodyReader:
         method = self._request.method
         if head.status == 407 and self._origin.proxy is not None and self._origin.context is None:
-            fault = refusal(head)
-            fault.detail = f"proxy {self._origin.proxy}: {fault.detail}"
-            raise fault
+            raise refusal(head)
         self._head = head
         self._body = http1.body_reader(method, head)
         self._keeps_alive = head.keeps_alive()

@@ -138,7 +138,7 @@ async def test_a_failure_on_the_way_is_a_502_that_names_the_step(authority: Auth
             await gateway.until(lambda: len(gateway.lines) == 2)
             metrics = gateway.gateway.metrics.text().decode()
         for line in gateway.lines:
-            assert f"proxy 127.0.0.1:{proxy.port}" in line["error_detail"]
+            assert f"via 127.0.0.1:{proxy.port}" in line["error_detail"]
             assert detail in line["error_detail"]
         for told_to in (str(body), str(gateway.lines), metrics):
             assert "hidden" not in told_to

@@ -98,7 +98,7 @@ async def test_an_answer_that_is_cut_at_any_byte(client, trust):
             refused = await fault(client, asked(trust, proxy))
             assert isinstance(refused, errors.Refused)
             assert refused.message == "The proxy did not open a tunnel to the upstream."
-            assert refused.detail.startswith(f"{HOST}:443: proxy 127.0.0.1:{proxy.port}: ")
+            assert refused.detail.startswith(f"{HOST}:443 via 127.0.0.1:{proxy.port}: ")
             assert not refused.sent
         await all_closed(proxy)
 
@@ -106,16 +106,16 @@ async def test_an_answer_that_is_cut_at_any_byte(client, trust):
 SAYS_NO = "The proxy refused to connect to the upstream."
 MALFORMED = "The proxy's answer is malformed."
 REFUSALS = [
-    (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!", errors.Refused, SAYS_NO, "403 Forbidden"),
-    (b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", errors.Refused, SAYS_NO, "502 Bad Gateway"),
-    (b"HTTP/1.1 302 Found\r\nLocation: http://login.test/\r\n\r\n", errors.Refused, SAYS_NO, "302 Found"),
-    (b"HTTP/1.0 503\r\n\r\n", errors.Refused, SAYS_NO, "503 Service Unavailable"),
-    (b"HTTP/1.1 403 " + b"x" * 9000 + b"\x1b[31m\r\n\r\n", errors.Refused, SAYS_NO, "403 Forbidden"),
+    (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!", errors.Refused, SAYS_NO, "proxy: 403 Forbidden"),
+    (b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", errors.Refused, SAYS_NO, "proxy: 502 Bad Gateway"),
+    (b"HTTP/1.1 302 Found\r\nLocation: http://login.test/\r\n\r\n", errors.Refused, SAYS_NO, "proxy: 302 Found"),
+    (b"HTTP/1.0 503\r\n\r\n", errors.Refused, SAYS_NO, "proxy: 503 Service Unavailable"),
+    (b"HTTP/1.1 403 " + b"x" * 9000 + b"\x1b[31m\r\n\r\n", errors.Refused, SAYS_NO, "proxy: 403 Forbidden"),
     (
         b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\n\r\n",
         errors.Refused,
         "The proxy refused the gateway's login, or wants one.",
-        "407 Proxy Authentication Required: the proxy wants a login",
+        "proxy: 407 Proxy Authentication Required: the proxy wants a login",
     ),
     (ESTABLISHED + b"x", errors.Garbled, MALFORMED, "bytes before the TLS handshake"),
     (b"HTTP/1.1 200 OK\r\nA: " + b"a" * connect.MAX_PROXY_HEAD, errors.Garbled, MALFORMED, "response head too large"),
@@ -135,11 +135,11 @@ async def test_a_proxy_that_does_not_open_the_tunnel(client, trust, answer, kind
         refused = await fault(client, asked(trust, proxy, LOGIN))
         await all_closed(proxy)
     assert not refused.sent
-    assert f"proxy 127.0.0.1:{proxy.port}: " in refused.detail
+    assert f" via 127.0.0.1:{proxy.port}: " in refused.detail
     assert "pass" not in refused.detail
     assert isinstance(refused, kind)
     if message:
-        assert (refused.message, refused.detail) == (message, f"{HOST}:443: proxy 127.0.0.1:{proxy.port}: {detail}")
+        assert (refused.message, refused.detail) == (message, f"{HOST}:443 via 127.0.0.1:{proxy.port}: {detail}")
 
 
 @looped
@@ -158,7 +158,7 @@ async def test_a_proxy_that_hangs(client, trust, sent, named, doing):
     assert isinstance(late, errors.Timeout)
     assert late.timer == "connect"
     assert late.message == f"The {named} could not be reached in time (connect)."
-    assert late.detail == f"{HOST}:443: proxy 127.0.0.1:{proxy.port}: {doing}"
+    assert late.detail == f"{HOST}:443 via 127.0.0.1:{proxy.port}: {doing}"
 
 
 @looped
@@ -169,7 +169,7 @@ async def test_a_proxy_that_is_not_there(client, trust, scheme):
     refused = await fault(client, UpstreamRequest(f"{scheme}://{HOST}/", ssl_context=trust, proxy=Proxy("127.0.0.1", port)))
     assert isinstance(refused, errors.Refused)
     assert refused.message == "The proxy could not be reached."
-    assert f"proxy 127.0.0.1:{port}: " in refused.detail
+    assert f" via 127.0.0.1:{port}: " in refused.detail
     unknown = await fault(client, UpstreamRequest(f"{scheme}://{HOST}/", ssl_context=trust, proxy=Proxy("a..b", 1)))
     assert unknown.message == "The proxy could not be reached."
 
@@ -228,8 +228,19 @@ async def test_a_proxy_that_wants_a_login_of_an_http_request(client):
         refused = await fault(client, UpstreamRequest(f"http://{HOST}/", proxy=at(proxy)))
         assert isinstance(refused, errors.Refused)
         assert refused.message == "The proxy refused the gateway's login, or wants one."
-        assert refused.detail == f"{HOST}:80: proxy 127.0.0.1:{proxy.port}: 407 Proxy Authentication Required: the proxy wants a login"
+        assert refused.detail == f"{HOST}:80 via 127.0.0.1:{proxy.port}: proxy: 407 Proxy Authentication Required: the proxy wants a login"
         await all_closed(proxy)
+
+
+@looped
+@pytest.mark.parametrize("end", [close, reset])
+async def test_an_answer_that_does_not_come_through_a_proxy(client, end):
+    for steps, kind in (([end], errors.Refused), ([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", end], errors.Truncated)):
+        with Provider(steps) as proxy:
+            broken = await fault(client, UpstreamRequest(f"http://{HOST}/", proxy=at(proxy, LOGIN)))
+        assert isinstance(broken, kind)
+        assert broken.detail.startswith(f"{HOST}:80 via 127.0.0.1:{proxy.port}")
+        assert "pass" not in broken.detail
 
 
 @looped
