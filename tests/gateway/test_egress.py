@@ -240,6 +240,7 @@ async def test_a_reload_reads_the_certificates_again(authority: Authority, other
             assert await status() == 200
             shutil.copy(other.ca_file, file)
             gateway.gateway.adopt(conf.loads(text, environ={}))
+            await upstream.seen(lambda: all(one.closed_by for one in upstream.connections))
             assert await status() == 502  # not over a connection from before
 
 
