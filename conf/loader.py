@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError
 
 from ..codecs.registry import USUAL
-from . import checks, providers, read, schema
+from . import checks, egress, providers, read, schema
 from .document import ConfigError, Document, Path, Problem
 from .model import (
     AccessKey,
@@ -85,7 +85,12 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
             document.note(path, message)
     if document.problems:
         raise ConfigError(document.problems)
-    return _config(loaded, ignored, document)
+    entries, wrong, unused = egress.applied(tuple(map(_provider, loaded["model_providers"])), loaded, environ)
+    for path, message in wrong:
+        document.note(path, message)
+    if document.problems:
+        raise ConfigError(document.problems)
+    return _config(loaded, entries, [*_ignored_line(ignored), *(f"{document.shown(path)}: {why}" for path, why in unused)], document)
 
 
 def _rename(document: Document) -> None:
@@ -145,8 +150,7 @@ def _value_at(data: Any, path: Path) -> Any:
     return data
 
 
-def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
-    entries = tuple(map(_provider, loaded["model_providers"]))
+def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], document: Document) -> Config:
     keys = tuple(map(_access_key, loaded.get("access_keys", [])))
     prices = tuple(providers.price(pattern, row) for pattern, row in loaded.get("prices", {}).items()) + providers.list_prices()
     tracing = dict(loaded.get("tracing", {}))
@@ -166,7 +170,7 @@ def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
         responses=Responses(**loaded.get("responses", {})),
         prices=prices,
-        warnings=(*_warnings(entries, ignored, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
+        warnings=(*warnings, *_warnings(entries, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
 
 
@@ -174,8 +178,12 @@ def _websocket(values: Loaded) -> WebSocket:
     return WebSocket(**{**values, "origins": tuple(values.get("origins", ()))})
 
 
-def _warnings(entries: tuple[Provider, ...], ignored: list[str], document: Document, *, guarded: bool) -> list[str]:
-    found = [f"ignored, not supported by Dragoman: {', '.join(ignored)}"] if ignored else []
+def _ignored_line(ignored: list[str]) -> list[str]:
+    return [f"ignored, not supported by Dragoman: {', '.join(ignored)}"] if ignored else []
+
+
+def _warnings(entries: tuple[Provider, ...], document: Document, *, guarded: bool) -> list[str]:
+    found = []
     for index, entry in enumerate(entries):
         place = document.shown(("model_providers", index, "access_key"))
         row = providers.known()[entry.interface]

@@ -71,6 +71,36 @@ class Responses:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy. login: `user:password`, or None."""
+
+    host: str
+    port: int
+    login: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCert:
+    """PEM files that prove to an upstream who calls."""
+
+    cert: str
+    key: str
+    key_password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What TLS to an upstream is checked with. ca_file: a PEM file, beside the system's authorities or (ca_only) instead of them."""
+
+    ca_file: str | None = None
+    ca_only: bool = False
+    client_cert: ClientCert | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One entry of `model_providers`."""
 
@@ -95,6 +125,8 @@ class Provider:
     retry_policy: RetryPolicy | None = None
     weight: int | None = None  # None: not in the file
     responses: Responses = Responses()
+    proxy: Proxy | None = None  # as chosen by conf/egress.py
+    certificates: Certificates = Certificates()
 
     @property
     def wildcard(self) -> bool:

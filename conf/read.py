@@ -1,13 +1,15 @@
 """Readers of single values: each takes a value from YAML, and returns the configuration's value or raises ValueError with a message.
 
 No message repeats the value, which could be a secret. Readers that expand variables replace `$VAR`, `${VAR}` and `${VAR:-default}` by
-an environment variable; `$$` is a dollar sign. An empty variable counts as not set.
+an environment variable, and `${file:/path}` by what is in the file; `$$` is a dollar sign. An empty variable counts as not set.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ Reader = Callable[[Any], Any]
 environ: ContextVar[Mapping[str, str]] = ContextVar("environ")
 """Where `$VAR` is looked up while a configuration is read."""
 
-_VARIABLE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))")
+_LARGEST_FILE = 1 << 20  # bytes of a mounted secret
+
+_VARIABLE = re.compile(r"\$(?:(\$)|\{file:(?!-)([^}]*)\}|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d|w)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]?)i?b", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -50,9 +54,11 @@ def expand(value: Any) -> str | Unset:
     missing: list[str] = []
 
     def put(match: re.Match[str]) -> str:
-        dollar, braced, otherwise, bare = match.groups()
+        dollar, file, braced, otherwise, bare = match.groups()
         if dollar:
             return "$"
+        if file is not None:
+            return _content(file)
         variable = braced or bare
         found = environ.get().get(variable) or otherwise
         if not found:
@@ -61,6 +67,28 @@ def expand(value: Any) -> str | Unset:
 
     expanded = _VARIABLE.sub(put, text(value))
     return Unset(missing[0]) if missing else expanded
+
+
+def _content(file: str) -> str:
+    """The text of a mounted secret without its last line ending. Raises ValueError, whose message names the file."""
+    if not file.startswith("/"):
+        raise ValueError("${file:…} needs an absolute path")
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would block, and could not be read again at a reload
+            raise ValueError(f"{file} is not a file")
+        with open(file, "rb") as opened:
+            data = opened.read(_LARGEST_FILE + 1)
+        found = data.decode()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not UTF-8 text") from None
+    if len(data) > _LARGEST_FILE:
+        raise ValueError(f"{file} is too large")
+    found = found.removesuffix("\n").removesuffix("\r")
+    if not found:
+        raise ValueError(f"{file} is empty")
+    return found
 
 
 def expanded(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from ..codecs import registry
-from . import flags, read
+from . import egress, flags, read
 from .document import Path
 from .model import AUTO
 
@@ -146,7 +146,27 @@ class Responses(Section):
     complete = Value(read.boolean)
 
 
-class ModelProvider(Section):
+class ClientCert(Section):
+    cert = Value(read.expanded, required=True)
+    key = Value(read.expanded, required=True)
+    key_password = Value(read.expanded)
+
+
+class Leaving(Section):
+    """How connections to upstreams leave: of one entry, or the default of all."""
+
+    proxy = Value(egress.proxy)
+    ca_file = Value(read.expanded)
+    ca_only = Value(read.boolean)
+    client_cert = nested(ClientCert)
+
+
+class Egress(Leaving):
+    no_proxy = several(Value(egress.exemption))
+    allow_link_local = Value(read.boolean)
+
+
+class ModelProvider(Leaving):
     foreign = frozenset({"routing_preferences", "usage", "stream", "rate_limits", "internal"})
 
     model = Value(read.model_name, required=True)
@@ -298,6 +318,7 @@ class Root(Section):
     keep_alive = nested(KeepAlive)
     compaction = nested(Compaction)
     websocket = nested(WebSocket)
+    egress = nested(Egress)
     tracing = nested(Tracing)
     responses = nested(Responses)
     prices = Table(nested(Price))

@@ -25,6 +25,7 @@ from .memory.turn import State
 from .routing.ejection import Ejection
 from .routing.router import Router
 from .telemetry.metrics import Metrics
+from .wire import egress
 from .wire.bodies import Bodies
 from .wire.upstream import UpstreamClient
 
@@ -68,11 +69,13 @@ class Gateway:
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
-        """Apply a configuration to new exchanges; those in progress keep the old one."""
+        """Apply a configuration to new exchanges; those in progress keep the old one. Raises ConfigError for files of certificates."""
+        contexts = egress.contexts(config)
+        self.upstream.renew()
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.services = Services(
             config=config,
-            router=Router(config),
+            router=Router(config, contexts=contexts),
             ejection=Ejection(self.loop.time, lambda: self.on_notes()),
             access=Access(config.access_keys),
             quota=Quota(config.access_keys, self._counters),

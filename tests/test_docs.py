@@ -123,6 +123,7 @@ FIXED = {
     "look-ups of names": f"{resolver.MOST_LOOKUPS} at once, one of a name",
     "a look-up": f"{resolver.PATIENCE:g} s",
     "an address that does not answer": f"{connect.DELAY * 1000:g} ms",
+    "a proxy's answer to CONNECT": kb(connect.MAX_PROXY_HEAD),
     "connections that are being opened": f"{pool.MOST_OPENING} to one upstream",
     "connections that are kept unused": "1,024 to one upstream, each for 50 s",
     "the age of a connection": f"{pool.OLDEST / 60:g} minutes",

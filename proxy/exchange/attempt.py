@@ -174,6 +174,8 @@ class Attempt:
             idle_timeout=timeouts.idle,
             on_headers=self._on_headers,
             max_body=exchange.services.config.limits.max_event,
+            ssl_context=candidate.context,
+            proxy=candidate.provider.proxy,
         )
 
     @property

@@ -24,6 +24,7 @@ import orjson
 from ...codecs import events as ev
 from ...codecs.shape import Decoder
 from ...codecs.sse import Frame
+from ..keys import secrets
 from ..routing.router import described
 from ..telemetry import log as journal
 from ..telemetry.account import Account, error_kind
@@ -211,6 +212,7 @@ class Tap:
         exchange, candidate = self._exchange, attempt.candidate
         if candidate.provider.access_key:
             self._secrets.add(candidate.provider.access_key)
+        self._secrets.update(one for one in secrets.of(candidate.provider) if len(one) >= secrets.SHORTEST)
         self.row(
             key=exchange.key_name,
             model=redact.sound(exchange.scan.model or "")[:200],

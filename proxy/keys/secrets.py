@@ -33,9 +33,13 @@ def scrub(data: bytes, credentials: Iterable[str | None]) -> bytes:
 
 
 def of(provider: Provider) -> Iterator[str]:
-    """The operator's credentials for this provider: its key, and configured headers whose names suggest a secret."""
+    """The operator's credentials for this provider: its key, its proxy's login, and configured headers whose names suggest a secret."""
     if provider.access_key:
         yield provider.access_key
+    if provider.proxy and provider.proxy.login:
+        yield b64encode(provider.proxy.login.encode()).decode()
+        yield provider.proxy.login
+        yield provider.proxy.login.partition(":")[2]
     for name, value in provider.headers:
         if _HOLDS_SECRET.search(name):
             yield _SCHEME.sub("", value, count=1)

@@ -20,6 +20,7 @@ from tornado.netutil import bind_sockets
 from ...conf import ConfigError
 from ...conf.model import Config, Listener, StateStorage
 from ..memory import stores
+from ..wire import egress
 from .server import BACKLOG
 
 THREAD_SECONDS = 1.0  # for a thread to end
@@ -56,6 +57,7 @@ class Plan:
 def plan(config: Config) -> Plan:
     """Check a configuration. Raises ConfigError when a certificate or the store cannot be used."""
     contexts = tuple(map(tls_context, config.listeners))
+    egress.contexts(config)
     asyncio.run(_try_store(config.state_storage))
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
@@ -93,6 +95,7 @@ def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
         written = old.written
         waiting.append("the number of listeners, or the type, address or port of one, has changed: this takes effect at the next start")
     contexts = tuple(map(tls_context, served))
+    egress.contexts(config)
     config = replace(config, listeners=served, state_storage=old.config.state_storage, tracing=old.config.tracing)
     return Plan(config, contexts, written), waiting
 
@@ -191,6 +194,7 @@ def _store_fault(storage: StateStorage) -> str | None:
 def faults(config: Config) -> tuple[list[str], list[str]]:
     """The errors that would end `serve` at its start, and the ports in use (perhaps by the running gateway itself)."""
     wrong = [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
+    wrong += egress.faults(config)
     busy: list[str] = []
     for listener in config.listeners:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
 from ...conf.model import Config, Price, Provider
+from ..wire.egress import Contexts
 
 LONGEST_NAME = 256  # characters
 REMEMBERED = 1024  # cached plans for names that are not declared
@@ -41,6 +43,7 @@ class Candidate:
     reason: str
     echo: str | None = None  # the `model` that the caller's response shows; None leaves the upstream's
     price: Price | None = None
+    context: ssl.SSLContext | None = None  # of TLS to it, if it has certificates of its own
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
@@ -128,10 +131,11 @@ class _Plan:
 
 
 class Router:
-    """The routes of one configuration. draw: the random source of weighted choices."""
+    """The routes of one configuration. draw: the random source of weighted choices. contexts: see wire/egress.py."""
 
-    def __init__(self, config: Config, draw: random.Random | None = None) -> None:
+    def __init__(self, config: Config, draw: random.Random | None = None, contexts: Contexts = MappingProxyType({})) -> None:
         self.config = config
+        self._contexts = contexts
         self._draw = draw or random.Random()
         self._entries = config.model_providers
         self._catalog = Catalog((Entry(p.name, p.model) for p in self._entries), config.model_aliases)
@@ -258,6 +262,7 @@ class Router:
             reason=f"{why}; {because}",
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
             price=providers.price_of(self.config.prices, provider.provider, model_id),
+            context=self._contexts.get(provider.certificates),
         )
         plain = [first] + [
             replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
@@ -311,10 +316,9 @@ def check_lines(config: Config) -> list[str]:
             if others and upstream.refuses(HAS_TOOLS, capabilities, False):  # not known for a wildcard; see `explain`
                 callers.setdefault(others[0][0], []).append(f"{own.name} with tools beside reasoning (translated)")
         state = _key_state(entry)
-        rows += [
-            (entry.name, entry.provider, shape.api, shape.endpoint(entry.base_url, entry.model_id), state, f"callers: {', '.join(names)}")
-            for shape, names in callers.items()
-        ]
+        for shape, names in callers.items():
+            way = _way(entry, shape.endpoint(entry.base_url, entry.model_id))
+            rows.append((entry.name, entry.provider, shape.api, way, state, f"callers: {', '.join(names)}"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
     for alias, target in config.model_aliases.items():
@@ -334,7 +338,7 @@ def _nobody(asked: str) -> NoCandidate:
 def described(candidate: Candidate, *, shared: bool = False) -> str:
     """A candidate as text: its name, API, URL, reason, and whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
-    parts = [f"{candidate.speaks.api} {candidate.url}", candidate.reason, _key_state(candidate.provider)]
+    parts = [f"{candidate.speaks.api} {_way(candidate.provider, candidate.url)}", candidate.reason, _key_state(candidate.provider)]
     if candidate.others and candidate.speaks.refuses(HAS_TOOLS, candidate.capabilities, False):
         other = candidate.others[0]
         parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
@@ -396,6 +400,10 @@ def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str
     if form == "x-api-key" and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
         form = "bearer"
     return ("authorization", f"Bearer {key}") if form == "bearer" else (form, key)
+
+
+def _way(provider: Provider, url: str) -> str:
+    return url if provider.proxy is None else f"{url} via {provider.proxy}"
 
 
 def _key_state(provider: Provider) -> str:

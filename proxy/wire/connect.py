@@ -1,4 +1,4 @@
-"""Connecting a socket by Happy Eyeballs (RFC 8305), and TLS over it, without blocking.
+"""Connecting a socket by Happy Eyeballs (RFC 8305), a proxy's tunnel (RFC 9110, section 9.3.6) and TLS over it, without blocking.
 
 The addresses are tried in the system's order, with the families alternating. The next attempt starts when one has failed, or after
 DELAY, while the earlier ones go on; the first to connect wins and the others are closed. Tornado's TCPClient makes one attempt per
@@ -16,11 +16,16 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from http.client import responses
 from typing import Any
 
+from ...codecs import errors
+from . import http1
 from .resolver import Address
+from .socket import NOT_READY
 
 DELAY = 0.25  # seconds, RFC 8305's "Connection Attempt Delay"
+MAX_PROXY_HEAD = 16 * 1024  # bytes of a proxy's answer to CONNECT
 
 
 def in_turn(addresses: list[Address]) -> list[Address]:
@@ -92,6 +97,57 @@ def _socket(family: int, make_room: Callable[[], bool]) -> socket.socket:
         if error.errno not in (errno.EMFILE, errno.ENFILE) or not make_room():
             raise
     return socket.socket(family, socket.SOCK_STREAM)
+
+
+async def tunnel(sock: socket.socket, request: bytes) -> None:
+    """Have a proxy connect the socket to an upstream. request: the head of a CONNECT request. Closes the socket when it fails.
+
+    Raises OSError, also when the proxy closes the connection; Refused for a status other than 2xx; Garbled. A server says nothing before
+    the TLS handshake, so bytes behind the proxy's answer do not come from the upstream.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        unsent = memoryview(request)
+        while unsent:
+            try:
+                unsent = unsent[sock.send(unsent) :]
+            except NOT_READY:
+                await _ready(sock, loop.add_writer, loop.remove_writer)
+        reader, head, room = http1.HeadReader(), None, MAX_PROXY_HEAD
+        while head is None:
+            try:
+                data = sock.recv(room)
+            except NOT_READY:
+                await _ready(sock, loop.add_reader, loop.remove_reader)
+                continue
+            if not data:
+                raise ConnectionError("closed by the proxy")
+            room -= len(data)
+            try:
+                head = reader.feed(data)
+            except errors.Garbled as fault:
+                raise _malformed(fault.detail) from None
+            if head is None and not room:
+                raise _malformed("response head too large")
+        if not 200 <= head.status < 300:
+            raise refusal(head)
+        if reader.rest:
+            raise _malformed("bytes before the TLS handshake")
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _malformed(detail: str) -> errors.Garbled:
+    return errors.Garbled("The proxy's answer is malformed.", detail)
+
+
+def refusal(head: http1.Head) -> errors.Refused:
+    """The fault for a proxy's own answer that is no success. Its words are not told: they may repeat the login."""
+    detail = f"proxy: {head.status} {responses.get(head.status, '')}".rstrip()
+    if head.status != 407:
+        return errors.Refused("The proxy refused to connect to the upstream.", detail)
+    return errors.Refused("The proxy refused the gateway's login, or wants one.", f"{detail}: the proxy wants a login")
 
 
 async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -95,6 +96,20 @@ def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str
         raise _disallowed(lines)
     end = "\r\n" if length is None else f"Content-Length: {length}\r\n\r\n"
     return b"".join((_start_line(method, target, host), head, b"\r\n" if lines else b"", end.encode()))
+
+
+def connect_head(host: str, port: int, login: str | None) -> bytes:
+    """The head of a CONNECT request (RFC 9110, section 9.3.6). login: the proxy's, `user:password`. Raises ValueError."""
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return to_proxy(request_head("CONNECT", place, place, (("User-Agent", "dragoman"),), None), login)
+
+
+def to_proxy(head: bytes, login: str | None) -> bytes:
+    """A request's head with the proxy's credential, which no field of the request can set."""
+    if login is None:
+        return head
+    line, _, rest = head.partition(b"\r\n")
+    return b"".join((line, b"\r\nProxy-Authorization: Basic ", b64encode(login.encode()), b"\r\n", rest))
 
 
 def _disallowed(lines: Iterable[str]) -> ValueError:

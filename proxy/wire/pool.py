@@ -28,7 +28,9 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ...codecs import errors
-from .connect import connect, secure
+from ...conf.model import Proxy
+from . import http1
+from .connect import connect, secure, tunnel
 from .resolver import LookUp, Resolver, system_look_up
 from .socket import NOT_READY
 
@@ -52,14 +54,15 @@ _SOCKET_OPTIONS = [
 
 
 class Origin(NamedTuple):
-    """The key of the pool: requests to one origin may share connections. context: None without TLS."""
+    """The key of the pool: requests to one origin may share connections. context: None without TLS. proxy: None for a direct way."""
 
     host: str
     port: int
     context: ssl.SSLContext | None
+    proxy: Proxy | None = None
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}" + (f" via {self.proxy}" if self.proxy else "")
 
 
 class Receiver(Protocol):
@@ -244,6 +247,7 @@ class Pool:
         self.loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._renewed_at = 0.0
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         # a loop on libuv (uvloop) reports a reset once and no longer polls the socket, even if unread data preceded the reset
         self._check_timer: asyncio.TimerHandle | None = None
@@ -257,21 +261,26 @@ class Pool:
         if turn is None:
             turn = self._turns[origin] = asyncio.Semaphore(MOST_OPENING)
         doing = f"{MOST_OPENING} other connections are being opened"
+        proxy = origin.proxy
+        peer = "upstream" if proxy is None else "proxy"
+        failed = f"The {peer} could not be reached."
         try:
             async with asyncio.timeout(seconds or None), turn:
                 doing = "resolving its name"
-                addresses = await self._resolver.addresses(origin.host, origin.port)
+                addresses = await self._resolver.addresses(*(origin[:2] if proxy is None else (proxy.host, proxy.port)))
                 doing = "connecting to " + ", ".join(str(address.place[0]) for address in addresses)
                 sock = await connect(addresses, self.make_room)
                 if origin.context is not None:
-                    doing = "in the TLS handshake"
+                    if proxy is not None:
+                        doing, failed = "waiting for its answer to CONNECT", "The proxy did not open a tunnel to the upstream."
+                        await tunnel(sock, http1.connect_head(*origin[:2], proxy.login))
+                        peer = "upstream"
+                    doing, failed = "in the TLS handshake", "The TLS handshake with the upstream failed."
                     sock = await secure(sock, origin.context, origin.host)
         except TimeoutError as error:
-            raise errors.Timeout("connect", "The upstream could not be reached in time.", doing) from error
-        except ssl.SSLError as error:
-            raise errors.Refused("The TLS handshake with the upstream failed.", str(error)) from error
+            raise errors.Timeout("connect", f"The {peer} could not be reached in time.", doing) from error
         except (OSError, ValueError) as error:  # ValueError: not a host name
-            raise errors.Refused("The upstream could not be reached.", str(error)) from error
+            raise errors.Refused(failed, str(error)) from error
         connection = Connection(origin, sock, self)
         self._connections.add(connection)
         return connection
@@ -289,7 +298,8 @@ class Pool:
 
     def put(self, connection: Connection) -> None:
         now = self.loop.time()
-        if self._closed or now > connection.opened_at + OLDEST:
+        outdated = connection.origin.context is not None and connection.opened_at < self._renewed_at
+        if self._closed or outdated or now > connection.opened_at + OLDEST:
             connection.close()
             return
         stack = self._idle.setdefault(connection.origin, OrderedDict())
@@ -313,6 +323,13 @@ class Pool:
         oldest = min(stacks, key=lambda stack: next(iter(stack)).idle_since)
         oldest.popitem(last=False)[0].close()
         return True
+
+    def renew(self) -> None:
+        """Reuse no TLS connection from before now: certificates have been read again."""
+        self._renewed_at = self.loop.time()
+        for origin in [origin for origin in self._idle if origin.context is not None]:
+            for connection in self._idle.pop(origin):
+                connection.close()
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed when they are released."""

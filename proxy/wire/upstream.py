@@ -24,7 +24,10 @@ fault's `sent` says so, and the caller of fetch() decides by the operator's poli
 The race is rare: a pooled connection is checked for its end before it is used, and kept for at most `idle_seconds`, which is shorter
 than the usual keep-alive of servers and load balancers (60 s and more).
 
-It does not follow redirects, store cookies, use proxies or speak HTTP/2. It does not ask for compression, but decodes gzip and
+A request with a proxy goes to an https upstream through a tunnel (connect.py), to an http upstream by the absolute form of the request
+target (RFC 9112, section 3.2.2), with the proxy's credential. The proxy's other answers to the second form look as the upstream's do.
+
+It does not follow redirects, store cookies, look for proxies or speak HTTP/2. It does not ask for compression, but decodes gzip and
 deflate. Of HTTPRequest's options it reads only those that UpstreamRequest takes.
 """
 
@@ -43,7 +46,9 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors
-from . import http1
+from ...conf.model import Certificates, Proxy
+from . import egress, http1
+from .connect import refusal
 from .pool import Connection, Origin, Pool
 from .resolver import LookUp, system_look_up
 
@@ -56,14 +61,14 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # 
 class UpstreamRequest(HTTPRequest):
     """One request. Timeouts are in seconds; None or 0 means no limit.
 
-    connect_timeout: DNS, TCP and TLS together.
+    connect_timeout: DNS, TCP, a proxy's tunnel and TLS together.
     first_byte_timeout: from the last byte of the request written to the final response's headers; while the request is being
     written, between two writes that the kernel accepts.
     idle_timeout: between two reads of the body; does not run while a callback's awaitable is pending.
     on_headers: called once with status and headers of the final response, before any of its body.
     streaming_callback: called with the decoded body, never with b""; looked up after on_headers, which may set it. Without it the
     body is collected into response.body, up to max_body bytes.
-    ssl_context: for https, instead of the client's own.
+    ssl_context: for https, instead of the client's own. proxy: None for a direct connection.
 
     The client sets, in loop time: sent_at, when the last byte was written; first_byte_at, when the first bytes of the response
     arrived; each is None until then. sendings: the number of connections on which bytes of the request were written.
@@ -83,6 +88,7 @@ class UpstreamRequest(HTTPRequest):
         streaming_callback: Callable[[bytes], Awaitable[None] | None] | None = None,
         max_body: int = 64 * 1024 * 1024,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         # HTTPRequest.__init__ is not called: it stores thirty options that are unused here, 1.5 kB for each stream
         self.url = url
@@ -96,6 +102,7 @@ class UpstreamRequest(HTTPRequest):
         self.on_headers = on_headers
         self.max_body = max_body
         self.ssl_context = ssl_context
+        self.proxy = proxy
         self.sent_at: float | None = None
         self.first_byte_at: float | None = None
         self.sendings = 0
@@ -117,7 +124,7 @@ class UpstreamClient(AsyncHTTPClient):
     ) -> None:
         super().initialize()
         self._pool = Pool(max_idle, idle_seconds, look_up)
-        self._ssl_context = ssl_context
+        self._ssl_context = self._given_context = ssl_context
         self._calls: set[_Call] = set()  # in progress
 
     def fetch(self, request: str | HTTPRequest, raise_error: bool = False, **kwargs: Any) -> asyncio.Future[HTTPResponse]:
@@ -146,17 +153,25 @@ class UpstreamClient(AsyncHTTPClient):
     def _prepare(self, request: UpstreamRequest) -> tuple[Origin, bytes]:
         secure, host, port, netloc, target = _place(request.url)
         context = request.ssl_context or self._default_context() if secure else None
-        origin = Origin(host, port, context)
+        proxy = request.proxy
+        origin = Origin(host, port, context, proxy)
         has_body = bool(request.body) or request.method in ("POST", "PUT", "PATCH")
         length = len(request.body or b"") if has_body else None
         given = request.headers
         fields = given.get_all() if isinstance(given, HTTPHeaders) else given.items() if given else ()
-        return origin, http1.request_head(request.method, target, netloc, fields, length)
+        if proxy is None or secure:
+            return origin, http1.request_head(request.method, target, netloc, fields, length)
+        head = http1.request_head(request.method, f"http://{netloc}{target}", netloc, fields, length)
+        return origin, http1.to_proxy(head, proxy.login)
+
+    def renew(self) -> None:
+        """Read the system's certificates again for new connections, and reuse no TLS connection that was made with the old ones."""
+        self._ssl_context = self._given_context
+        self._pool.renew()
 
     def _default_context(self) -> ssl.SSLContext:
         if self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
-            self._ssl_context.set_alpn_protocols(["http/1.1"])
+            self._ssl_context = egress.context(Certificates())
         return self._ssl_context
 
 
@@ -320,6 +335,8 @@ class _Call:
             return errors.Truncated("The upstream closed the connection before its headers were complete.")
         if self._connection.reused and self._is_stale(self._connection, error):
             return _StaleConnection()
+        if isinstance(error, ssl.SSLError):  # TLS 1.3: the upstream refuses the client's certificate after the handshake
+            return errors.Refused("The TLS handshake with the upstream failed.", str(error))
         if error is not None and error.errno == errno.ETIMEDOUT:
             return errors.Refused("The upstream no longer acknowledged what was sent.", str(error))
         return errors.Refused("The upstream closed the connection without an answer.", str(error or ""))
@@ -341,6 +358,8 @@ class _Call:
 
     def _begin_body(self, head: http1.Head) -> http1.BodyReader:
         method = self._request.method
+        if head.status == 407 and self._origin.proxy is not None and self._origin.context is None:
+            raise refusal(head)
         self._head = head
         self._body = http1.body_reader(method, head)
         self._keeps_alive = head.keeps_alive()

@@ -114,6 +114,31 @@ FAULTS = [no_certificate, no_key, another_key, no_certificate_at_all, no_folder,
 FAULTS.append(an_address_elsewhere)
 
 
+UPSTREAM = CONFIG.replace("demo/*}", "demo/*}, {model: openai/m, EGRESS}")
+
+
+def no_authority(folder: Path) -> tuple[str, str]:
+    return UPSTREAM.replace("EGRESS", f"ca_file: {folder}/nothing.pem"), f"openai/m: ca_file: {folder}/nothing.pem: No such file"
+
+
+def no_certificate_for_an_upstream(folder: Path) -> tuple[str, str]:
+    certificate, _ = certify(folder, "one")
+    _, key = certify(folder, "other")
+    config = UPSTREAM.replace("EGRESS", f"client_cert: {{cert: {certificate}, key: {key}}}")
+    return config, f"openai/m: client_cert: {certificate} and {key}: KEY_VALUES_MISMATCH"
+
+
+def no_mounted_secret(folder: Path) -> tuple[str, str]:
+    return UPSTREAM.replace("EGRESS", f'access_key: "${{file:{folder}/nothing}}"'), f"access_key: {folder}/nothing cannot be read"
+
+
+def a_proxy_of_another_kind(folder: Path) -> tuple[str, str]:
+    return UPSTREAM.replace("EGRESS", 'proxy: "socks5://proxy:1080"'), "proxy: must begin with http://"
+
+
+FAULTS += [no_authority, no_certificate_for_an_upstream, no_mounted_secret, a_proxy_of_another_kind]
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_check_finds_what_serve_would(tmp_path: Path, fault: Callable[[Path], tuple[str, str]]) -> None:
     config, named = fault(tmp_path)

@@ -36,4 +36,6 @@ def test_the_production_example_shows_every_section():
     shown = yaml.safe_load((EXAMPLES / "production.yaml").read_text())
     assert set(schema.Root().fields) == set(shown)
     entries = set().union(*shown["model_providers"])
-    assert set(schema.ModelProvider().fields) - entries == {"passthrough_auth", "weight"}  # told in comments
+    assert set(schema.ModelProvider().fields) - entries == {
+        *("passthrough_auth", "weight", "proxy", "ca_file", "ca_only", "client_cert")  # told in comments
+    }

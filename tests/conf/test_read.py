@@ -1,5 +1,7 @@
 """Readers of single values."""
 
+import os
+
 import pytest
 
 from dragoman.conf import read
@@ -93,3 +95,53 @@ def test_model_names(written):
 def test_what_is_no_model_name(written):
     with pytest.raises(ValueError, match=r"must|only"):
         read.model_name(written)
+
+
+# ---- mounted secrets ----
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"s3cret", "s3cret"),
+        (b"s3cret\n", "s3cret"),
+        (b"s3cret\r\n", "s3cret"),
+        (b"s3cret\n\n", "s3cret\n"),
+        (b"$A ${A} $$", "$A ${A} $$"),  # what is in a file is no configuration
+        ("é".encode(), "é"),
+    ],
+)
+def test_mounted_secrets(tmp_path, content, expected):
+    (tmp_path / "key").write_bytes(content)
+    assert reads(read.expanded, f"${{file:{tmp_path}/key}}", {"A": "alpha"}) == expected
+    assert reads(read.expanded, f"<${{file:{tmp_path}/key}}$A>", {"A": "alpha"}) == f"<{expected}alpha>"
+
+
+def test_mounted_secrets_are_read_each_time(tmp_path):
+    file = tmp_path / "key"
+    for content in ("one", "two"):
+        file.write_text(content)
+        assert reads(read.secret, f"${{file:{file}}}") == content
+
+
+def test_mounted_secrets_that_cannot_be_read(tmp_path):
+    for name, content in (("empty", b""), ("newline", b"\n"), ("binary", b"\xff\xfe"), ("large", b"x" * (2 << 20))):
+        (tmp_path / name).write_bytes(content)
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (
+        ("missing", "missing cannot be read: No such file or directory"),
+        ("empty", "empty is empty"),
+        ("newline", "newline is empty"),
+        ("binary", "binary is not UTF-8 text"),
+        ("large", "large is too large"),
+        ("pipe", "pipe is not a file"),
+        ("", "is not a file"),
+        ("a\0b", "null byte"),
+    ):
+        for reader in (read.secret, read.caller_key, read.header, read.expanded):
+            with pytest.raises(ValueError, match=f"{message}$"):
+                reads(reader, f"${{file:{tmp_path}/{name}}}")
+    for path in ("key", "", "~/key", "$HOME/key"):
+        with pytest.raises(ValueError, match="needs an absolute path"):
+            reads(read.secret, f"${{file:{path}}}")
+    assert reads(read.expanded, "${file:-otherwise}") == "otherwise"  # a variable of that name

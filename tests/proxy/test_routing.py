@@ -531,3 +531,13 @@ def test_what_was_met_is_remembered_in_bounds():
 def test_a_look_up_costs_microseconds():
     best = min(timeit.repeat(lambda: MOCK.candidates("messages", "claude-sonnet-4-20250514"), number=2000, repeat=5)) / 2000
     assert best < 5e-6
+
+
+def test_the_proxy_is_told():
+    config = conf.loads("model_providers: [{model: openai/gpt-4o, proxy: 'http://u:S3CRET@proxy.corp:3128'}, {model: demo/*}]", environ={})
+    lines = check_lines(config)
+    assert "https://api.openai.com/v1/responses via proxy.corp:3128 " in lines[1]
+    assert "via" not in lines[2]
+    (line,) = Router(config).explain("chat", "openai/gpt-4o")
+    assert "https://api.openai.com/v1/chat/completions via proxy.corp:3128; " in line
+    assert "S3CRET" not in str([*lines, line])

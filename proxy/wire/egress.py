@@ -1,0 +1,88 @@
+"""TLS contexts for connections to upstreams: the files that the configuration names, opened and checked.
+
+Verification is always on, and there is no switch for it. SSL_CERT_FILE and SSL_CERT_DIR replace the system's authorities, as OpenSSL
+has it. One context is shared by all entries with the same files, and so are their connections (pool.Origin).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...conf import ConfigError
+from ...conf.model import Certificates, Config
+
+Contexts = Mapping[Certificates, ssl.SSLContext]
+
+
+class Unreadable(ConfigError):
+    """A file of certificates cannot be used. `str` names the entry, the key and the file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__([])
+        self.args = (message,)
+
+
+def contexts(config: Config) -> Contexts:
+    """The contexts of the entries that have certificates of their own. Raises ConfigError."""
+    found: dict[Certificates, ssl.SSLContext] = {}
+    for entry in config.model_providers:
+        if entry.certificates != Certificates() and entry.certificates not in found:
+            try:
+                found[entry.certificates] = context(entry.certificates)
+            except ValueError as error:
+                raise Unreadable(f"{entry.name}: {error}") from None
+    return found
+
+
+def faults(config: Config) -> list[str]:
+    """What `contexts` would raise."""
+    try:
+        contexts(config)
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def context(certificates: Certificates) -> ssl.SSLContext:
+    """A client's context. Blocks. Raises ValueError, whose message names the key and the file."""
+    found = ssl.create_default_context(cafile=_trusted(certificates.ca_file) if certificates.ca_only else None)
+    found.minimum_version = ssl.TLSVersion.TLSv1_2
+    found.set_alpn_protocols(["http/1.1"])
+    if certificates.ca_file is not None:
+        # private authorities often lack extensions that Python demands from 3.13 on (RFC 5280, sections 4.2.1.1 and 4.2.1.3)
+        found.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if not certificates.ca_only:
+            found.load_verify_locations(_trusted(certificates.ca_file))
+    client = certificates.client_cert
+    if client is not None:
+        for key, file in (("cert", client.cert), ("key", client.key)):
+            _readable(f"client_cert.{key}", file)
+        try:
+            found.load_cert_chain(client.cert, client.key, password=client.key_password or "")  # "": do not prompt for one
+        except (OSError, ValueError) as error:
+            raise ValueError(f"client_cert: {client.cert} and {client.key}: {_reason(error)}") from None
+    return found
+
+
+def _trusted(file: str | None) -> str:
+    """The name of a file that holds certificates."""
+    assert file is not None
+    _readable("ca_file", file)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except OSError as error:
+        raise ValueError(f"ca_file: {file}: {_reason(error)}") from None
+    return file
+
+
+def _readable(key: str, file: str) -> None:
+    try:
+        Path(file).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{key}: {file}: {error.strerror}") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)
