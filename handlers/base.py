@@ -1,7 +1,8 @@
 """The base of all handlers: bounded bodies, errors in the caller's shape; no HTML, no Server header, no ETag.
 
 A body is received in chunks (stream_request_body); `prepare` runs before the first one, so that a request refused there is never
-buffered. A handler that takes no body drops the chunks, and refuses a body of more than IGNORED bytes.
+buffered. A handler that takes no body drops the chunks, and refuses a body of more than IGNORED bytes. A compressed body is decoded
+as it arrives; whoever takes one gets it plain.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from ..codecs import errors, jsontext
 from ..proxy.exchange.refusal import refusal
 from ..proxy.gateway import Gateway
+from ..proxy.wire import bodies, pages
 from ..proxy.wire import headers as travel
-from ..proxy.wire import pages
 from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
 from ..proxy.wire.inbound import Inbound
@@ -56,11 +57,14 @@ class Handler(RequestHandler):
         self._status_code, self._reason = 200, "OK"
 
     def prepare(self) -> None:
-        """Called before the body is received. Raises Forbidden, TooLarge, Overloaded."""
+        """Called before the body is received. Raises Forbidden, TooLarge, Overloaded, ClientFault for an unknown content coding."""
         request = self.request
         self.guard()
         # above max_body: the excess is read and dropped, so that the caller receives the refusal
-        request.connection.set_max_body_size(self.services.config.limits.max_body + DISCARDED)  # type: ignore[union-attr]
+        limit = self.services.config.limits.max_body
+        request.connection.set_max_body_size(limit + DISCARDED)  # type: ignore[union-attr]
+        if self.takes_body and request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+            self._incoming = bodies.Coded(self.gateway.bodies, limit, request.headers["Content-Encoding"])
         self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # validated by the connection
 
     def guard(self) -> None:
@@ -75,9 +79,12 @@ class Handler(RequestHandler):
             self.refuse(error)
             super().on_connection_close()  # release the request's coroutine, which waits for the rest of the body
 
-    def body(self) -> bytes:
-        """Return the complete body and drop the reference to it."""
-        return self._incoming.take()
+    async def body(self) -> bytes:
+        """Return the complete body and drop the reference to it. Raises TooLarge, Overloaded, Malformed for a compressed one."""
+        incoming = self._incoming
+        if isinstance(incoming, bodies.Coded):
+            await bodies.in_steps(incoming.rest())
+        return incoming.take()
 
     def on_finish(self) -> None:
         self._over()
