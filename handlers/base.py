@@ -8,15 +8,17 @@ as it arrives; whoever takes one gets it plain.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from string import ascii_letters, digits, punctuation
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import Finish, HTTPError, RequestHandler, stream_request_body
 
 from ..codecs import errors, jsontext
 from ..proxy.exchange.refusal import refusal
 from ..proxy.gateway import Gateway
+from ..proxy.keys.gate import Gate
 from ..proxy.wire import bodies, pages
 from ..proxy.wire import headers as travel
 from ..proxy.wire.bodies import Incoming
@@ -38,6 +40,7 @@ class Handler(RequestHandler):
 
     shape: ClassVar[str] = "shared"
     takes_body: ClassVar[bool] = False
+    cors: Mapping[str, str] = {}
     gateway: Gateway
 
     def initialize(self, gateway: Gateway, hosts: Hosts | None = None) -> None:
@@ -68,9 +71,29 @@ class Handler(RequestHandler):
         self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # validated by the connection
 
     def guard(self) -> None:
-        """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py)."""
-        if self.services.access.open:
+        """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py), or
+        for an address that may not use the gateway (gate.py).
+        """
+        gate = self.services.gate
+        if gate is not None:
+            self._pass(gate)
+        elif self.services.access.open:
             pages.check(self.request.method or "", self.request.headers, self._hosts)
+
+    def _pass(self, gate: Gate) -> None:
+        """As `guard`. Raises Finish when a browser only asks whether its page may send a request: that is answered here."""
+        request, method = self.request, self.request.method or ""
+        cors = gate.cors(method, request.headers)
+        self.cors = cors.headers
+        for name, value in cors.headers.items():
+            self.set_header(name, value)
+        connection: Inbound = request.connection  # type: ignore[assignment]
+        source = gate.source(connection.context.remote_ip, request.headers, self.settings["allow_from"])
+        gate.check_page(method, request.headers, self._hosts, source, cors)
+        if cors.preflight:
+            self.set_status(204)
+            raise Finish
+        gate.check_key(request.headers, self.shape, source)
 
     def data_received(self, chunk: bytes) -> None:
         try:
@@ -115,7 +138,7 @@ class Handler(RequestHandler):
         """Answer with an error. Nothing may have been written before."""
         status, headers, body = refusal(error, self.shape, self.request_id)
         self.set_status(status)
-        for name, value in headers.items():
+        for name, value in (headers | dict(self.cors)).items():
             self.set_header(name, value)
         self.finish(body)
 
