@@ -72,7 +72,8 @@ async def test_other_addresses_are_refused_everywhere(method: str, path: str, ke
                 status, _, value = await told(caller)
             assert status == 403
             assert value["error"]["message"] == "This gateway does not serve your address."
-            assert value["error"]["type"] == ("permission_error" if path == PATHS["messages"] else value["error"]["type"])
+            if path == PATHS["messages"]:
+                assert value["error"]["type"] == "permission_error"
         for probe in ("/healthz", "/readyz"):
             assert await status_of(gateway, probe) == 200
         assert not gateway.gateway.bodies.kept
@@ -208,7 +209,7 @@ def test_the_admin_listener_and_a_reload(start: Start, tmp_path: Path, workers: 
     (file,) = tmp_path.glob("*.yaml")
     file.write_text(text.replace("MODEL", "10.0.0.0/8").replace("ALL", "127.0.0.1").replace("PORT", str(gateway.port)))
     gateway.process.send_signal(signal.SIGHUP)
-    until(lambda: gateway.log().count("configuration reloaded") == (1 if workers == "1" else 3))  # the admin listener's process too
+    until(lambda: gateway.log().count("configuration reloaded") == (1 if workers == "1" else 3), 40)  # the admin listener's process too
     assert asked(gateway.port, "/v1/models") == 403
     assert asked(gateway.port, "/healthz") == 200
     assert asked(admin, "/metrics") == 200
