@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
+from dragoman import conf
+from dragoman.proxy.process.serve import announce
 from dragoman.proxy.wire import networks
 
 from ..conftest import Start, free_port
@@ -214,6 +216,12 @@ def test_the_admin_listener_and_a_reload(start: Start, tmp_path: Path, workers: 
     assert asked(gateway.port, "/healthz") == 200
     assert asked(admin, "/metrics") == 200
     assert "takes effect at the next start" not in gateway.log()
+
+
+@pytest.mark.parametrize(("more", "who"), [("", "anyone who"), ("\nallow_from: [10.0.0.0/8]", "anyone whom allow_from lists who")])
+def test_start_says_who_is_let_in(caplog: pytest.LogCaptureFixture, more: str, who: str) -> None:
+    announce(conf.loads("model_providers: [{model: demo/*}]" + more, environ={}))
+    assert f"no access_keys: {who} can connect to 0.0.0.0:12000 is accepted" in caplog.text
 
 
 # ---- origins ----
