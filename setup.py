@@ -11,6 +11,7 @@ HERE = pathlib.Path(__file__).parent
 FOLDERS = ("codecs", "conf", "proxy", "handlers")
 POSTGRES = ["psycopg[binary]>=3.2,<4"]
 REDIS = ["redis>=5.1"]
+ZSTD = ["zstandard>=0.23; python_version < '3.14'"]  # from then on the standard library has it
 OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
@@ -52,10 +53,12 @@ setup(
         "postgres": POSTGRES,
         "redis": REDIS,
         "otel": OTEL,
+        "zstd": ZSTD,
         "test": [
             *POSTGRES,
             *REDIS,
             *OTEL,
+            *ZSTD,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
             "packaging",  # tests/conftest.py, in the place of what pytest-tornado asks of pkg_resources

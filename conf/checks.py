@@ -166,6 +166,21 @@ def _bodies(data: Data) -> Found:
         yield ("limits", "max_bodies"), "must be at least limits.max_body: no body of that size would ever be accepted"
 
 
+def _networks(data: Data) -> Found:
+    places: list[tuple[Path, Any]] = [((), data)]
+    places += [((key, index), item) for key in ("listeners", "access_keys") for index, item in _items(data, key)]
+    for path, part in places:
+        if part.get("allow_from") == []:
+            yield (*path, "allow_from"), "must not be empty: remove it to allow every address"
+
+
+def _cors(data: Data) -> Found:
+    section = data.get("cors")
+    origins = section.get("origins") if isinstance(section, dict) else None
+    if isinstance(origins, list) and "*" in origins and not data.get("access_keys"):
+        yield ("cors", "origins", origins.index("*")), "lets every web page use the gateway: list the origins, or configure access_keys"
+
+
 CHECKS: tuple[Callable[[Data], Found], ...] = (
     _some_provider,
     _one_default,
@@ -177,4 +192,6 @@ CHECKS: tuple[Callable[[Data], Found], ...] = (
     _callers,
     _apis,
     _bodies,
+    _networks,
+    _cors,
 )

@@ -20,10 +20,12 @@ from .model import (
     Budget,
     Compaction,
     Config,
+    Cors,
     Drain,
     KeepAlive,
     Limits,
     Listener,
+    Networks,
     Price,
     Provider,
     Responses,
@@ -153,6 +155,7 @@ def _value_at(data: Any, path: Path) -> Any:
 def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], document: Document) -> Config:
     keys = tuple(map(_access_key, loaded.get("access_keys", [])))
     prices = tuple(providers.price(pattern, row) for pattern, row in loaded.get("prices", {}).items()) + providers.list_prices()
+    trusted = tuple(loaded.get("trusted_proxies", ()))
     tracing = dict(loaded.get("tracing", {}))
     prefixes = tracing.pop("span_attributes", {}).get("header_prefixes", ())
     return Config(
@@ -169,8 +172,11 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
         responses=Responses(**loaded.get("responses", {})),
+        trusted_proxies=trusted,
+        allow_from=tuple(loaded.get("allow_from", ())),
+        cors=_cors(loaded.get("cors", {})),
         prices=prices,
-        warnings=(*warnings, *_warnings(entries, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
+        warnings=(*warnings, *_warnings(entries, document, trusted, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
 
 
@@ -182,8 +188,12 @@ def _ignored_line(ignored: list[str]) -> list[str]:
     return [f"ignored, not supported by Dragoman: {', '.join(ignored)}"] if ignored else []
 
 
-def _warnings(entries: tuple[Provider, ...], document: Document, *, guarded: bool) -> list[str]:
+def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networks, *, guarded: bool) -> list[str]:
     found = []
+    for index, network in enumerate(trusted):
+        if network.prefixlen == 0:
+            place = document.shown(("trusted_proxies", index))
+            found.append(f"{place}: trusts every address: whoever calls can choose the address that allow_from sees")
     for index, entry in enumerate(entries):
         place = document.shown(("model_providers", index, "access_key"))
         row = providers.known()[entry.interface]
@@ -223,6 +233,7 @@ def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
         if "tls" in values:
             values["tls"] = Tls(**values["tls"])
         values["hosts"] = tuple(values.get("hosts", ()))
+        values["allow_from"] = tuple(values.get("allow_from", ()))
         found.append(Listener(**values))
     if not any(listener.type == "model" for listener in found):
         found.insert(0, Listener())
@@ -276,6 +287,10 @@ def _apis(interface: providers.Known, own: providers.Known | None, moved: bool) 
     return interface.apis
 
 
+def _cors(row: Loaded) -> Cors:
+    return Cors(**{**row, "origins": tuple(row.get("origins", ()))})
+
+
 def _retry_policy(row: Loaded | None) -> RetryPolicy | None:
     if row is None:
         return None
@@ -305,6 +320,7 @@ def _access_key(row: Loaded) -> AccessKey:
     if "models" in values:
         values["models"] = tuple(values["models"])
     values["responses"] = Responses(**values.get("responses", {}))
+    values["allow_from"] = tuple(values.get("allow_from", ()))
     if "budget" in values:
         values["budget"] = Budget(**values["budget"])
     # not by position: when another key is removed from the list, this one must not inherit its counts and state

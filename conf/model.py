@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from ..codecs.compaction import PROMPT
 
 Api = str
 """One of `codecs.registry.apis()`."""
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Listener:
     timeout: float | None = None  # of a complete request
     tls: Tls | None = None
     hosts: tuple[str, ...] = ()  # lower-case host names that requests may use, besides this machine's
+    allow_from: Networks = ()  # of whom it serves; empty: as the top level says
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,7 @@ class AccessKey:
     tokens_per_minute: int | None = None
     budget: Budget | None = None
     responses: Responses = Responses()
+    allow_from: Networks = ()  # where the key may be used; empty: everywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +259,14 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Cors:
+    """origins: of the web pages that may use the gateway, as browsers write them; or `*`. max_age: of a preflight's answer."""
+
+    origins: tuple[str, ...] = ()
+    max_age: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     model_providers: tuple[Provider, ...]
     listeners: tuple[Listener, ...] = (Listener(),)
@@ -268,5 +281,8 @@ class Config:
     tracing: Tracing = Tracing()
     responses: Responses = Responses()
     prices: tuple[Price, ...] = ()  # the first match applies
+    trusted_proxies: Networks = ()  # whose X-Forwarded-For and X-Forwarded-Proto are believed
+    allow_from: Networks = ()  # of whom is served; empty: everybody
+    cors: Cors = Cors()
     version: str | None = None
     warnings: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +32,10 @@ _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_PLACE = re.compile(r"([a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")  # of an origin
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_NETWORK = "must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 
@@ -166,19 +171,43 @@ def url(value: Any) -> str:
     return result.rstrip("/")
 
 
-def origin(value: Any) -> str:
-    """What a browser sends in `Origin`: a URL without a path, in small letters."""
-    found = url(value).lower()
-    if urlsplit(found).path or found == "null":
-        raise ValueError("must be scheme://host or scheme://host:port, without a path")
-    return found
-
-
 def host_name(value: Any) -> str:
     """A host name, in lower case."""
     result = expanded(value).lower()
     if not _HOST.fullmatch(result):
         raise ValueError("must be the name of a host, without a scheme, a port or a path")
+    return result
+
+
+def network(value: Any) -> IPv4Network | IPv6Network:
+    """A network, or one address."""
+    result = expanded(value)
+    try:
+        return ip_network(result)
+    except ValueError as error:
+        raise ValueError(_NETWORK + (": the address has bits beyond its prefix" if "host bits" in str(error) else "")) from None
+
+
+def origin(value: Any) -> str:
+    """The origin of web pages as browsers write it: in lower case, without a default port or a path. Or `*`."""
+    result = expanded(value).lower().removesuffix("/")
+    if result == "*":
+        return result
+    if result == "null":
+        raise ValueError("cannot be listed: any page can make this its origin")
+    scheme, _, place = result.partition("://")
+    match = _PLACE.fullmatch(place)
+    if not _SCHEME.fullmatch(scheme) or match is None:
+        raise ValueError("must be an origin such as https://app.example.com or http://localhost:3000, or *")
+    host, port = match.groups()
+    return f"{scheme}://{host}" + ("" if port in (None, _DEFAULT_PORTS.get(scheme)) else f":{int(port)}")
+
+
+def one_origin(value: Any) -> str:
+    """As `origin`, but not `*`."""
+    result = origin(value)
+    if result == "*":
+        raise ValueError("must be an origin such as https://app.example.com: * is not accepted here")
     return result
 
 

@@ -121,6 +121,7 @@ class Listener(Section):
     timeout = Value(read.duration)
     tls = nested(Tls)
     hosts = several(Value(read.host_name))
+    allow_from = several(Value(read.network))
 
 
 class Timeouts(Section):
@@ -218,6 +219,7 @@ class AccessKey(Section):
     tokens_per_minute = Value(_COUNT)
     budget = nested(Budget)
     responses = nested(Responses)
+    allow_from = several(Value(read.network))
 
 
 class Limits(Section):
@@ -245,7 +247,7 @@ class KeepAlive(Section):
 
 class WebSocket(Section):
     enabled = Value(read.boolean)
-    origins = several(Value(read.origin))
+    origins = several(Value(read.one_origin))
     max_message = Value(read.size)
     max_connections = Value(_COUNT)
     max_age = Value(read.duration)
@@ -262,6 +264,11 @@ class Compaction(Section):
     automatic = Value(read.boolean)
     prompt = Value(read.text)
     max_output = Value(read.whole(256, 10_000_000))
+
+
+class Cors(Section):
+    origins = several(Value(read.origin))
+    max_age = Value(read.duration)
 
 
 class SpanAttributes(Section):
@@ -322,6 +329,9 @@ class Root(Section):
     tracing = nested(Tracing)
     responses = nested(Responses)
     prices = Table(nested(Price))
+    trusted_proxies = several(Value(read.network))
+    allow_from = several(Value(read.network))
+    cors = nested(Cors)
 
 
 def strangers(section: Section, data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, str | None]]:

@@ -1,8 +1,8 @@
 """The admin listener: GET /metrics, /explain, and the wire inspector at `/`, whose files are in the folder inspector/.
 
-It has no login and belongs on a private address. A page of another site in the operator's browser can neither read from it (the Host
-must be an address, this machine, or one of the listener's `hosts`, which defeats DNS rebinding) nor change anything (POST requires a
-custom header).
+It has no login and belongs on a private address; `allow_from` says who may ask it. A page of another site in the operator's browser can
+neither read from it (the Host must be an address, this machine, or one of the listener's `hosts`, which defeats DNS rebinding) nor
+change anything (POST requires a custom header).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import orjson
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
+from ..codecs import errors
 from ..codecs.registry import SHAPES
 from ..codecs.shape import names
 from ..proxy.inspector.admin import Admin
+from ..proxy.wire.inbound import Inbound
 from ..proxy.wire.pages import Hosts
 
 FILES = Path(__file__).parent / "inspector"
@@ -50,8 +52,17 @@ class AdminHandler(RequestHandler):
         return None
 
     def prepare(self) -> None:
+        self.check_address()
         if not self.hosts.has(self.request.host):
             raise HTTPError(403, reason="Not this host: list it in `hosts` of the admin listener")
+
+    def check_address(self) -> None:
+        """Raise HTTPError (403) for an address that is not in `allow_from`."""
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        try:
+            self.admin.gate.source(connection.context.remote_ip, self.request.headers, self.settings["allow_from"])
+        except errors.Forbidden as error:
+            raise HTTPError(403, reason=str(error)) from None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.tell({"error": self._reason})
@@ -71,6 +82,7 @@ class AdminHandler(RequestHandler):
 
 class NotFound(AdminHandler):
     def prepare(self) -> None:
+        self.check_address()
         raise HTTPError(404)
 
 
@@ -78,7 +90,7 @@ class Metrics(AdminHandler):
     """GET /metrics. Accepts any Host: scrapers use various names, and metrics contain no content."""
 
     def prepare(self) -> None:
-        pass
+        self.check_address()
 
     def get(self) -> None:
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")

@@ -1,23 +1,26 @@
 """The base of all handlers: bounded bodies, errors in the caller's shape; no HTML, no Server header, no ETag.
 
 A body is received in chunks (stream_request_body); `prepare` runs before the first one, so that a request refused there is never
-buffered. A handler that takes no body drops the chunks, and refuses a body of more than IGNORED bytes.
+buffered. A handler that takes no body drops the chunks, and refuses a body of more than IGNORED bytes. A compressed body is decoded
+as it arrives; whoever takes one gets it plain.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from string import ascii_letters, digits, punctuation
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import Finish, HTTPError, RequestHandler, stream_request_body
 
 from ..codecs import errors, jsontext
 from ..proxy.exchange.refusal import refusal
 from ..proxy.gateway import Gateway
+from ..proxy.keys.gate import Gate
+from ..proxy.wire import bodies, pages
 from ..proxy.wire import headers as travel
-from ..proxy.wire import pages
 from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
 from ..proxy.wire.inbound import Inbound
@@ -37,6 +40,7 @@ class Handler(RequestHandler):
 
     shape: ClassVar[str] = "shared"
     takes_body: ClassVar[bool] = False
+    cors: Mapping[str, str] = {}
     gateway: Gateway
 
     def initialize(self, gateway: Gateway) -> None:
@@ -55,16 +59,24 @@ class Handler(RequestHandler):
         self._status_code, self._reason = 200, "OK"
 
     def prepare(self) -> None:
-        """Called before the body is received. Raises Forbidden, TooLarge, Overloaded."""
+        """Called before the body is received. Raises Forbidden, TooLarge, Overloaded, ClientFault for an unknown content coding."""
         request = self.request
         self.guard()
         # above max_body: the excess is read and dropped, so that the caller receives the refusal
-        request.connection.set_max_body_size(self.services.config.limits.max_body + DISCARDED)  # type: ignore[union-attr]
+        limit = self.services.config.limits.max_body
+        request.connection.set_max_body_size(limit + DISCARDED)  # type: ignore[union-attr]
+        if self.takes_body and request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+            self._incoming = bodies.Coded(self.gateway.bodies, limit, request.headers["Content-Encoding"])
         self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # validated by the connection
 
     def guard(self) -> None:
-        """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py)."""
-        if self.services.access.open:
+        """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py), or
+        for an address that may not use the gateway (gate.py).
+        """
+        gate = self.services.gate
+        if gate is not None:
+            self._pass(gate)
+        elif self.services.access.open:
             pages.check(self.request.method or "", self.request.headers, self.hosts)
 
     @property
@@ -73,6 +85,21 @@ class Handler(RequestHandler):
         found: Hosts | None = self.settings.get("hosts")
         return found
 
+    def _pass(self, gate: Gate) -> None:
+        """As `guard`. Raises Finish when a browser only asks whether its page may send a request: that is answered here."""
+        request, method = self.request, self.request.method or ""
+        cors = gate.cors(method, request.headers)
+        self.cors = cors.headers
+        for name, value in cors.headers.items():
+            self.set_header(name, value)
+        connection: Inbound = request.connection  # type: ignore[assignment]
+        source = gate.source(connection.context.remote_ip, request.headers, self.settings["allow_from"])
+        gate.check_page(method, request.headers, self.hosts, source, cors)
+        if cors.preflight:
+            self.set_status(204)
+            raise Finish
+        gate.check_key(request.headers, self.shape, source)
+
     def data_received(self, chunk: bytes) -> None:
         try:
             self._incoming.feed(chunk)
@@ -80,9 +107,12 @@ class Handler(RequestHandler):
             self.refuse(error)
             super().on_connection_close()  # release the request's coroutine, which waits for the rest of the body
 
-    def body(self) -> bytes:
-        """Return the complete body and drop the reference to it."""
-        return self._incoming.take()
+    async def body(self) -> bytes:
+        """Return the complete body and drop the reference to it. Raises TooLarge, Overloaded, Malformed for a compressed one."""
+        incoming = self._incoming
+        if isinstance(incoming, bodies.Coded):
+            await bodies.in_steps(incoming.rest())
+        return incoming.take()
 
     def on_finish(self) -> None:
         self._over()
@@ -113,7 +143,7 @@ class Handler(RequestHandler):
         """Answer with an error. Nothing may have been written before."""
         status, headers, body = refusal(error, self.shape, self.request_id)
         self.set_status(status)
-        for name, value in headers.items():
+        for name, value in (headers | dict(self.cors)).items():
             self.set_header(name, value)
         self.finish(body)
 

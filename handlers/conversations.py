@@ -33,7 +33,7 @@ class _OverConversations(Handler):
 
     async def object(self) -> dict[str, Any]:
         """The request's JSON object; {} for an empty body. Raises Malformed, TooLarge."""
-        body = self.body()
+        body = await self.body()
         if not body.strip():
             return {}
         return (await bodies.scan(body, self.gateway.config.limits.max_values)).value

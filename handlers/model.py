@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from tornado.web import HTTPError
 
-from ..codecs import errors
 from ..codecs.shape import Shape
 from ..proxy.exchange.caller import Client
 from ..proxy.exchange.exchange import Exchange
@@ -71,15 +70,12 @@ class ModelHandler(Serving):
         super().prepare()
         if self.request.method != "POST":
             raise HTTPError(405)
-        encoding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):
-            raise errors.ClientFault("Compressed request bodies are not accepted.", kind="unsupported_media")
         # without a valid key the body is dropped; the refusal is sent after it, since some callers do not read earlier
         self._incoming.drops = not self.services.access.knows(self.credential)
 
     async def post(self, model: str | None = None) -> None:
         """model: its name, where the path says it."""
-        await self.serve(asking(self.shape), self.body(), model=model)
+        await self.serve(asking(self.shape), await self.body(), model=model)
 
 
 def serving(shape: Shape, base: type[ModelHandler] = ModelHandler) -> type[ModelHandler]:

@@ -233,4 +233,4 @@ class Compact(ModelHandler):
     shape = "responses"
 
     async def post(self, model: str | None = None) -> None:
-        await self.serve(COMPACT, self.body())
+        await self.serve(COMPACT, await self.body())

@@ -16,6 +16,7 @@ from ..handlers import base, conversations, model, models, passthrough, response
 from .gateway import Gateway
 from .inspector.admin import Admin
 from .wire.headers import is_loopback
+from .wire.networks import Networks
 from .wire.pages import Hosts
 
 # clients write base URLs with and without /v1, and join them with one slash or two; some have one address for several vendors' APIs
@@ -57,11 +58,15 @@ def _pattern(shape: Shape) -> str:
     return shape.route or re.escape(shape.path.lstrip("/")).replace("/", "/+") + "/*"
 
 
+def listener_settings(listener: Listener) -> dict[str, Any]:
+    """The settings of a listener's application, which a reload changes. timeout: seconds for a whole request. allow_from: Networks."""
+    return {"timeout": listener.timeout, "allow_from": Networks(listener.allow_from)}
+
+
 class ModelApplication(Application):
     """The application of a model listener."""
 
     def __init__(self, gateway: Gateway, listener: Listener = Listener()) -> None:  # noqa: B008 - it is frozen
-        """The setting `timeout`, in seconds for a whole request, comes from the listener; a reload changes it."""
         # on other addresses than loopback any name may be the gateway's, so that Host is checked only if `hosts` is configured
         judged = listener.hosts or is_loopback(listener.address)
         self._shared: dict[str, Any] = {"gateway": gateway}
@@ -72,8 +77,8 @@ class ModelApplication(Application):
             [(pattern, handler, self._shared) for pattern, handler in found],
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
-            timeout=listener.timeout,
             hosts=Hosts(listener.hosts) if judged else None,
+            **listener_settings(listener),
         )
 
     def log_request(self, handler: RequestHandler) -> None:
@@ -102,4 +107,5 @@ def make_admin_app(admin: Admin, listener: Listener) -> Application:
         [(pattern, handler, shared) for pattern, handler in found],
         default_handler_class=admin_pages.NotFound,
         default_handler_args=shared,
+        **listener_settings(listener),
     )

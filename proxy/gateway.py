@@ -19,6 +19,7 @@ from .exchange.services import Live, Services
 from .inspector.links import Note
 from .inspector.taps import Inspector
 from .keys.access import Access
+from .keys.gate import Gate
 from .keys.quota import Counters, LocalCounters, Quota
 from .memory import recent, stores
 from .memory.turn import State
@@ -73,11 +74,13 @@ class Gateway:
         contexts = egress.contexts(config)
         self.upstream.renew()
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
+        access = Access(config.access_keys)
         self.services = Services(
             config=config,
             router=Router(config, contexts=contexts),
             ejection=Ejection(self.loop.time, lambda: self.on_notes()),
-            access=Access(config.access_keys),
+            access=access,
+            gate=Gate(config, access) if Gate.needed(config) else None,
             quota=Quota(config.access_keys, self._counters),
             state=self.state,
             upstream=self.upstream,

@@ -27,7 +27,7 @@ from dragoman.proxy.process import server, worker
 from dragoman.proxy.routing import ejection
 from dragoman.proxy.telemetry import metrics, stderr, tracing
 from dragoman.proxy.websocket import session
-from dragoman.proxy.wire import connect, http1, inbound, pool, resolver
+from dragoman.proxy.wire import bodies, codings, connect, http1, inbound, pool, resolver
 
 HOUSE = Path(__file__).resolve().parent.parent
 GUIDE = (HOUSE / "docs" / "operations.md").read_text()
@@ -109,6 +109,7 @@ FIXED = {
     "one key, number or run of blanks in a large JSON body": kb(bulk.LONGEST_KEY),
     "a multipart form": f"{multipart.MOST_PARTS} parts with heads of {multipart.MOST_HEAD >> 10} kB,"
     f" a model's name of {multipart.MOST_NAME} bytes",
+    "a compressed body, besides": f"{bodies.MEMBERS:,} gzip members or zstd frames, a zstd window of {kb(1 << codings.WINDOW)}",
     "JSON Schemas that must be translated": f"{json_schema.DEPTH} levels, {json_schema.SIZE:,} schemas",
     "a body on a path that reads none, or on an admin listener": kb(base.IGNORED),
     "bytes of a body that is refused": kb(base.DISCARDED),

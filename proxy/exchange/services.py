@@ -15,6 +15,7 @@ from ...codecs import errors, model_names, splice
 from ...codecs.ids import digest
 from ...conf.model import Config
 from ..keys.access import Access
+from ..keys.gate import Gate
 from ..keys.quota import Quota
 from ..routing.ejection import Ejection
 from ..routing.router import Candidate, Router
@@ -59,6 +60,7 @@ class Services:
     router: Router
     ejection: Ejection
     access: Access
+    gate: Gate | None  # None: nothing is configured that it checks
     quota: Quota
     state: State
     upstream: UpstreamClient

@@ -8,6 +8,7 @@ from time import time
 
 from ...codecs.registry import SHAPES
 from ...conf.model import Config
+from ..keys.gate import Gate
 from ..routing.router import Router
 from .links import Note
 from .ring import Ring
@@ -23,6 +24,7 @@ class Admin:
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
+        self.gate = Gate(config)
         self._router = Router(config)
         model = next(one for one in config.listeners if one.type == "model")
         self.gateway = {"scheme": "https" if model.tls else "http", "port": model.port}  # where requests can be sent

@@ -13,6 +13,7 @@ from hashlib import sha256
 from ...codecs import errors
 from ...conf.model import AccessKey, Responses
 from ...conf.providers import fits
+from ..wire.networks import Address, Networks
 
 _UNSAID = Responses()
 
@@ -25,6 +26,7 @@ class Access:
         self.open = not keys
         self._by_hash = {key.key_sha256: key for key in keys}
         self._by_name = {key.name: key for key in keys}
+        self._places = {key.key_sha256: Networks(key.allow_from) for key in keys if key.allow_from}
         if len(self._by_name) < len(keys):
             raise ValueError("two access keys have the same name")
 
@@ -42,6 +44,12 @@ class Access:
     def knows(self, credential: str | None) -> bool:
         """Whether `admit` accepts this credential."""
         return self.open or (credential is not None and self._find(credential) is not None)
+
+    def check_place(self, credential: str | None, address: Address | None) -> None:
+        """Raise Forbidden when this credential is a key that may not be used from this address."""
+        key = None if credential is None else self._find(credential)
+        if key is not None and key.key_sha256 in self._places and address not in self._places[key.key_sha256]:
+            raise errors.Forbidden("This API key may not be used from your address.")
 
     def _find(self, credential: str) -> AccessKey | None:
         given = sha256(credential.encode("utf-8", "surrogateescape")).hexdigest()

@@ -115,13 +115,15 @@ def announce(config: Config) -> None:
 
 def _warn_of_strangers(config: Config, listener: Listener) -> None:
     place = f"{listener.address}:{listener.port}"
+    anyone = "anyone whom allow_from lists" if listener.allow_from or config.allow_from else "anyone"
     if listener.type == "admin":
         log.warning(
-            "the admin listener on %s has no authentication: anyone can see metrics and, when switched on, contents",
+            "the admin listener on %s has no authentication: %s can see metrics and, when switched on, contents",
             place,
+            anyone,
         )
     elif not config.access_keys:
-        log.warning("no access_keys: anyone who can connect to %s is accepted", place)
+        log.warning("no access_keys: %s who can connect to %s is accepted", anyone, place)
 
 
 def at_home(config: Config) -> Config:

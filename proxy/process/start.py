@@ -85,9 +85,12 @@ def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
     written = config.listeners
     served = old.config.listeners
     if list(map(_place, written)) == list(map(_place, old.written)):
-        served = tuple(replace(now, timeout=new.timeout, tls=new.tls, name=new.name) for new, now in zip(written, served, strict=True))
+        served = tuple(
+            replace(now, timeout=new.timeout, tls=new.tls, name=new.name, allow_from=new.allow_from)
+            for new, now in zip(written, served, strict=True)
+        )
         waiting += [
-            f"{called(now)} has changed: all but its name, timeout and tls takes effect at the next start"
+            f"{called(now)} has changed: all but its name, timeout, tls and allow_from takes effect at the next start"
             for new, now in zip(written, served, strict=True)
             if replace(new, port=now.port) != now
         ]

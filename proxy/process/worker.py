@@ -25,7 +25,7 @@ from tornado.web import Application
 from ...codecs import errors
 from ...conf import ConfigError
 from ...conf.model import Config, Listener
-from ..app import ModelApplication, make_admin_app
+from ..app import ModelApplication, listener_settings, make_admin_app
 from ..gateway import Gateway
 from ..inspector.admin import Admin
 from ..inspector.links import Link
@@ -169,7 +169,7 @@ class Process:
         log.info("configuration reloaded")
 
     def _renew(self, served: _Served, listener: Listener) -> None:
-        served.app.settings["timeout"] = listener.timeout
+        served.app.settings.update(listener_settings(listener))
         if listener.type == "model":
             served.server.max_body_size = self._config.limits.max_body
         for acceptor in served.acceptors:

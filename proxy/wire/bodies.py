@@ -2,16 +2,21 @@
 
 `limits.max_bodies` bounds the bytes of request bodies that a worker holds at a time. A body counts from its first byte until its
 request is over, by the bytes received, not by Content-Length: a caller that announces a body and does not send it uses no capacity.
+
+A compressed body (Content-Encoding) is decoded as it arrives, and the limits hold for what comes out of it; what waits to be decoded
+counts too.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ...codecs import bulk, errors, splice
+from . import codings
 
 _T = TypeVar("_T")
 
@@ -21,6 +26,8 @@ SHORT = 64 * 1024  # bytes of a body that is always translated in one iteration 
 DENSE = 4000  # opening braces up to which a longer body is, too
 LONG = 256 * 1024  # bytes of a body that never is: to count its braces takes as long as a thread
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
+PIECES = 4  # of a compressed body that are decoded in one iteration of the loop
+MEMBERS = 1000  # of one compressed body: each costs as much as some kB of text, and may hold nothing
 _apart = ThreadPoolExecutor(2, "translation")  # starts its threads on first use, hence after the fork
 
 
@@ -87,6 +94,85 @@ class Incoming:
 
     def _too_large(self) -> errors.TooLarge:
         return errors.TooLarge(f"The request body is larger than {self._limit} bytes.")
+
+
+class Coded(Incoming):
+    """A compressed body. Await in_steps(rest()) before `take`."""
+
+    __slots__ = ("_coding", "_current", "_decoder", "_over", "_received", "_taken", "_waiting")
+
+    def __init__(self, bodies: Bodies, limit: int, header: str) -> None:
+        """header: the Content-Encoding, which is not empty. Raises ClientFault (415) for codings that are not accepted."""
+        super().__init__(bodies, limit)
+        named = codings.named(header)
+        made = codings.decoder(named[0], MEMBERS) if len(named) == 1 else None
+        if made is None:
+            accepted = ", ".join(codings.accepted())
+            error = errors.ClientFault(
+                f"This Content-Encoding of a request is not accepted: send one of {accepted}, or none.", kind="unsupported_media"
+            )
+            error.headers = {"accept-encoding": accepted}
+            raise error
+        self._coding, self._decoder = named[0], made
+        self._waiting: deque[bytes] = deque()  # not decoded yet
+        self._current: Iterator[bytes] | None = None  # the pieces of what was taken from it last
+        self._taken = 0  # bytes of that
+        self._received = 0  # bytes of the compressed body so far
+        self._over = False
+
+    def feed(self, data: bytes) -> None:
+        """See Incoming. Decodes PIECES, the rest later. Raises Malformed too."""
+        if self.drops or self._over:
+            self.drops = True
+            super().feed(data)
+            return
+        self._received += len(data)
+        if self._received > self._limit or self._bodies.kept + len(data) > self._bodies.most:
+            self.release()
+            raise self._too_large() if self._received > self._limit else _overloaded()
+        self._bodies.kept += len(data)
+        self._waiting += [data[at : at + codings.SLICE] for at in range(0, len(data), codings.SLICE)]
+        for _ in range(PIECES):
+            if not self._step():
+                break
+
+    def rest(self) -> Generator[None]:
+        """Decode what waits, at the body's end: a generator for in_steps(). Raises TooLarge, Overloaded, Malformed."""
+        while self._step():
+            yield
+        if self._over:
+            return
+        try:
+            self._decoder.finish()
+        except errors.Truncated:
+            raise errors.Malformed(f"The request body is not complete: its {self._coding} data ends too early.") from None
+
+    def _step(self) -> bool:
+        """Decode one piece, or come to the end of one slice. Returns whether more may wait."""
+        if self._current is None:
+            if not self._waiting:
+                return False
+            self._taken = len(self._waiting[0])
+            self._current = self._decoder.feed(self._waiting.popleft())
+        try:
+            piece = next(self._current, None)
+        except errors.Garbled:
+            self.release()
+            raise errors.Malformed(f"The request body is not {self._coding} data, as its Content-Encoding says.") from None
+        if piece is not None:
+            super().feed(piece)
+            return True
+        self._bodies.kept -= self._taken
+        self._current, self._taken = None, 0
+        return bool(self._waiting)
+
+    def release(self) -> None:
+        """See Incoming. Nothing is decoded from then on."""
+        self._over = True
+        self._bodies.kept -= self._taken + sum(map(len, self._waiting))
+        self._waiting.clear()
+        self._current, self._taken = None, 0
+        super().release()
 
 
 def _overloaded() -> errors.Overloaded:

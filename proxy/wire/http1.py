@@ -1,9 +1,10 @@
-"""HTTP/1.1 without I/O, in both roles: as a client towards upstreams, as a server towards callers (RFC 9110, RFC 9112, RFC 1952).
+"""HTTP/1.1 without I/O, in both roles: as a client towards upstreams, as a server towards callers (RFC 9110, RFC 9112).
 
 The client role. HeadReader reads up to the blank line and skips informational responses; body_reader() returns the reader for the
 body's framing. A body reader returns the payload of the bytes it is fed as ONE bytes object, however many chunks they hold, so that
 the output of one read stays together. It never raises: it returns the valid payload, sets `ended` and stores the `fault`, so the
-result does not depend on where the network splits the bytes. Inflater decodes a compressed body in pieces of bounded size.
+result does not depend on where the network splits the bytes.
+inflater() returns the decoder of a compressed body (codings.py).
 
 It accepts harmless deviations that are in use: bare LF in heads, chunk extensions, trailers (skipped), a body until close,
 Transfer-Encoding together with Content-Length (the length is ignored and the connection is not reused). It rejects folded header
@@ -23,9 +24,8 @@ chunk sizes (_LENGTH, _CHUNK_LINE), Host (_HOST), Transfer-Encoding (_request_bo
 from __future__ import annotations
 
 import re
-import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -41,13 +41,13 @@ from tornado.httputil import (
 )
 
 from ...codecs import errors
+from . import codings
 
 MAX_HEAD = 64 * 1024  # bytes of one head, and of a body's trailers
 MAX_FIELDS = 1000  # header lines of one head
 MAX_HOST = 300  # characters of a Host field; a name has at most 253
 MAX_INFORMATIONAL = 100  # 1xx responses before the final one
 MAX_CHUNK_LINE = 4096  # bytes of a chunk's size line, with its extensions
-INFLATED_PIECE = 256 * 1024  # bytes of one decompressed piece
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -619,65 +619,19 @@ def _date(seconds: int) -> str:
 # ---- content codings ----
 
 
-class Inflater:
-    """Decodes gzip or deflate in pieces of at most INFLATED_PIECE bytes, so that the reader can stop a decompression bomb."""
-
-    def __init__(self, coding: str) -> None:
-        self._gzip = coding != "deflate"
-        self._held = b""
-        self._inflate: zlib._Decompress | None = None
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The decoded pieces of `data`, none of them empty. Raises Garbled."""
-        data = self._held + data
-        if self._inflate is None and len(data) < 2:
-            self._held = data
-            return
-        self._held = b""
-        more = bool(data)
-        while more:
-            if self._inflate is None or (self._inflate.eof and self._gzip):
-                self._inflate = self._begin(data)
-            try:
-                piece = self._inflate.decompress(data, INFLATED_PIECE)
-            except zlib.error:
-                raise _garbled("undecodable content coding") from None
-            if piece:
-                yield piece
-            ended = self._inflate.eof
-            data = self._inflate.unused_data if ended else self._inflate.unconsumed_tail
-            if ended and data and not self._gzip:
-                raise _garbled("data after a deflated body")
-            # a piece of full size may have left output inside zlib even though all input is consumed
-            more = bool(data) or (len(piece) == INFLATED_PIECE and not ended)
-
-    def finish(self) -> None:
-        """Call at the end of the body. Raises Truncated when the compressed data is incomplete; an empty body is accepted."""
-        if self._held or (self._inflate is not None and not self._inflate.eof):
-            raise errors.Truncated("The upstream's compressed answer is truncated.")
-
-    def _begin(self, data: bytes) -> zlib._Decompress:
-        if self._gzip:
-            return zlib.decompressobj(16 + zlib.MAX_WBITS)
-        # "deflate" is the zlib format, but some servers send raw deflate, whose first two bytes are not a zlib header
-        zlib_header = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
-        return zlib.decompressobj(zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS)
-
-
-def inflater(method: str, head: Head) -> Inflater | None:
+def inflater(method: str, head: Head) -> codings.Inflater | None:
     """The decoder for the body, or None. Removes Content-Encoding and Content-Length from the headers, as they no longer apply.
 
     Raises Garbled for an unsupported coding.
     """
-    codings = [coding.strip().lower() for coding in head.headers.get("Content-Encoding", "").split(",")]
-    codings = [coding for coding in codings if coding not in ("", "identity")]
-    if not codings or not _has_body(method, head):
+    named = codings.named(head.headers.get("Content-Encoding", ""))
+    if not named or not _has_body(method, head):
         return None
-    if len(codings) > 1 or codings[0] not in ("gzip", "x-gzip", "deflate"):
+    if len(named) > 1 or named[0] not in codings.ZLIB:
         raise _garbled("unknown content coding")
     for name in ("Content-Encoding", "Content-Length"):
         head.headers.pop(name, None)
-    return Inflater(codings[0])
+    return codings.Inflater(named[0])
 
 
 def _garbled(detail: str) -> errors.Garbled:

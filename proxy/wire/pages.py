@@ -6,18 +6,24 @@ page whose host name resolves to the gateway's address (DNS rebinding) is same-o
 or change the headers Origin, Sec-Fetch-Site and Host, so check() decides by them.
 
 A program can send any value: this is not authentication.
+
+`cors` lists the origins whose pages may use the gateway (Origins). They are excepted from check(), but for the Host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from string import ascii_letters, digits
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ...codecs import errors
 from .headers import is_loopback
 
 LONGEST = 300  # characters of a host and its port
+_HEADERS_ASKED = frozenset(ascii_letters + digits + "-_, ")  # characters of an Access-Control-Request-Headers that is repeated
+_MOST_ASKED = 4096  # characters of it
 # names of the host inside containers: no page can be served under them
 _MACHINE = frozenset({"host.docker.internal", "host.containers.internal"})
 
@@ -51,18 +57,62 @@ def _is_address(name: str) -> bool:
     return ":" in name or name.replace(".", "").isdecimal()
 
 
-def check(method: str, headers: Mapping[str, str], hosts: Hosts | None) -> None:
+class Cors(NamedTuple):
+    """headers: of the answer. listed: the request's origin may use the gateway. preflight: and only asks whether it may."""
+
+    headers: Mapping[str, str]
+    listed: bool = False
+    preflight: bool = False
+
+
+ANY = "*"
+_SHOWN = {"Access-Control-Expose-Headers": "*"}  # no answer has a header that is not for the caller
+_METHODS = "GET, HEAD, POST, DELETE"
+
+
+class Origins:
+    """The origins whose pages may use the gateway.
+
+    Never with cookies or other credentials of the browser's own (Access-Control-Allow-Credentials): a page sends its key itself.
+    """
+
+    def __init__(self, origins: Iterable[str], max_age: float) -> None:
+        """origins: in lower case, without a default port; or ANY. max_age: seconds that a browser may keep a preflight's answer."""
+        self._origins = frozenset(origins)
+        self._any = ANY in self._origins
+        self._max_age = str(int(max_age))
+        self._others = Cors({"Vary": "Origin"} if self._origins and not self._any else {})
+
+    def judge(self, method: str, headers: Mapping[str, str]) -> Cors:
+        """headers: of the request."""
+        origin = headers.get("Origin")
+        if origin is None or not (self._any or origin.lower() in self._origins):
+            return self._others
+        found = {"Access-Control-Allow-Origin": ANY} if self._any else {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        if method != "OPTIONS" or "Access-Control-Request-Method" not in headers:
+            return Cors(found | _SHOWN, listed=True)
+        found |= {"Access-Control-Allow-Methods": _METHODS, "Access-Control-Max-Age": self._max_age}
+        asked = headers.get("Access-Control-Request-Headers", "")
+        if asked and len(asked) <= _MOST_ASKED and _HEADERS_ASKED.issuperset(asked):
+            found["Access-Control-Allow-Headers"] = asked
+        return Cors(found, listed=True, preflight=True)
+
+
+def check(method: str, headers: Mapping[str, str], hosts: Hosts | None, *, listed: bool = False, secure: bool = False) -> None:
     """Raise Forbidden for a request from a page of another origin or with an unlisted host, ClientFault for a POST that is not JSON.
 
-    hosts: None accepts any `Host`, for listeners whose names are not configured.
+    hosts: None accepts any `Host`, for listeners whose names are not configured. listed: by Origins. secure: the gateway is asked
+    over https, so that a page of its name that came over http is of another origin.
     """
     _check_host(headers, hosts)
+    if listed:
+        return
     if headers.get("Sec-Fetch-Site") == "cross-site":
         raise _foreign()
     origin = headers.get("Origin")
     if origin is None:
         return
-    if not _is_own(origin, headers):
+    if not _is_own(origin, headers) or (secure and not origin.lower().startswith("https://")):
         raise _foreign()
     if method == "POST" and _has_body(headers) and not _calls_itself_json(headers.get("Content-Type", "")):
         raise errors.ClientFault("A web page may only send `application/json`.", kind="unsupported_media")

@@ -122,6 +122,8 @@ TRUSTED = {
     "conf/read.py:_CONTROL": "the operator's file",
     "conf/read.py:_HEADER_NAME": "the operator's file",
     "conf/read.py:_HOST": "the operator's file",
+    "conf/read.py:_PLACE": "the operator's file",
+    "conf/read.py:_SCHEME": "the operator's file",
     "proxy/keys/secrets.py:_HOLDS_SECRET": "the operator's file",
     "proxy/keys/secrets.py:_SCHEME": "the operator's file",
     "conf/read.py:re.fullmatch": "the operator's file",
