@@ -11,6 +11,8 @@ HERE = pathlib.Path(__file__).parent
 FOLDERS = ("codecs", "conf", "proxy", "handlers")
 POSTGRES = ["psycopg[binary]>=3.2,<4"]
 REDIS = ["redis>=5.1"]
+GCP = ["google-auth[requests]>=2.40"]
+AZURE = ["azure-identity>=1.25"]
 OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
@@ -52,10 +54,14 @@ setup(
         "postgres": POSTGRES,
         "redis": REDIS,
         "otel": OTEL,
+        "gcp": GCP,
+        "azure": AZURE,
         "test": [
             *POSTGRES,
             *REDIS,
             *OTEL,
+            *GCP,
+            *AZURE,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
             "packaging",  # tests/conftest.py, in the place of what pytest-tornado asks of pkg_resources

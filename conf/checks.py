@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import providers, read
+from . import clouds, providers, read
 from .catalog import Catalog, Entry
 from .document import Path
 
@@ -166,6 +166,19 @@ def _bodies(data: Data) -> Found:
         yield ("limits", "max_bodies"), "must be at least limits.max_body: no body of that size would ever be accepted"
 
 
+def _vertex_models(data: Data) -> Found:
+    """Models that an address of Vertex AI does not serve over the one API that is spoken there."""
+    known = providers.known()
+    for index, item, entry in _models(data):
+        interface = item.get("provider_interface", entry.provider)
+        row = known.get(interface) if isinstance(interface, str) else None
+        section = item.get("gcp")
+        shared = not isinstance(section, dict) or section.get("endpoint", "openapi") == "openapi"
+        if row and row.cloud == "gcp" and shared and "base_url" not in item and "/" not in entry.model_id and entry.model_id != "*":
+            wanted = f"{entry.provider}/PUBLISHER/MODEL, as {entry.provider}/google/gemini-3-flash"
+            yield ("model_providers", index, "model"), f"must be {wanted}: {row.name} is called by its OpenAI-compatible API"
+
+
 CHECKS: tuple[Callable[[Data], Found], ...] = (
     _some_provider,
     _one_default,
@@ -177,4 +190,6 @@ CHECKS: tuple[Callable[[Data], Found], ...] = (
     _callers,
     _apis,
     _bodies,
+    clouds.two_ways,
+    _vertex_models,
 )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from ..codecs import registry
-from . import flags, read
+from . import clouds, flags, read
 from .document import Path
 from .model import AUTO
 
@@ -146,12 +146,34 @@ class Responses(Section):
     complete = Value(read.boolean)
 
 
+class Gcp(Section):
+    project = Value(read.google_name)
+    location = Value(read.google_name)
+    credentials_file = Value(read.expanded)
+    impersonate = Value(read.expanded)
+    quota_project = Value(read.google_name)
+    endpoint = Value(read.google_name)
+
+
+class Azure(Section):
+    credential = Value(read.one_of(*clouds.KINDS))
+    tenant_id = Value(read.expanded)
+    client_id = Value(read.expanded)
+    client_secret = Value(read.expanded)
+    certificate = Value(read.expanded)
+    scope = Value(read.expanded)
+    authority = Value(read.host_name)
+
+
 class ModelProvider(Section):
     foreign = frozenset({"routing_preferences", "usage", "stream", "rate_limits", "internal"})
 
     model = Value(read.model_name, required=True)
     name = Value(read.text)
     access_key = Value(read.secret)
+    token_command = Value(read.command)
+    gcp = nested(Gcp)
+    azure = nested(Azure)
     default = Value(read.boolean)
     base_url = Value(read.url)
     http_host = Value(read.host)
@@ -222,6 +244,10 @@ class KeepAlive(Section):
     begin_after = Value(read.duration)
 
 
+class Egress(Section):
+    credential_timeout = Value(read.duration)
+
+
 class Compaction(Section):
     automatic = Value(read.boolean)
     prompt = Value(read.text)
@@ -281,6 +307,7 @@ class Root(Section):
     drain = nested(Drain)
     keep_alive = nested(KeepAlive)
     compaction = nested(Compaction)
+    egress = nested(Egress)
     tracing = nested(Tracing)
     responses = nested(Responses)
     prices = Table(nested(Price))

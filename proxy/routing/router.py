@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,7 @@ from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
 from ...conf.model import Config, Price, Provider
+from ..credentials.source import Credential, Source
 
 LONGEST_NAME = 256  # characters
 REMEMBERED = 1024  # cached plans for names that are not declared
@@ -41,6 +42,7 @@ class Candidate:
     reason: str
     echo: str | None = None  # the `model` that the caller's response shows; None leaves the upstream's
     price: Price | None = None
+    source: Source | None = field(default=None, repr=False)  # of a credential that ends; the entry's `way`
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
@@ -79,19 +81,24 @@ class Candidate:
         """Whether the gateway itself answers (the demo models), without an upstream."""
         return self.provider.interface == "demo"
 
-    def headers(self, credential: str | None = None) -> dict[str, str]:
+    def headers(self, credential: str | None = None, granted: Credential | None = None) -> dict[str, str]:
         """The configured headers and the credential to send, by lower-case name, in a new dict.
 
-        credential: the caller's, sent only to a provider with `passthrough_auth`. Raises Unconfigured when the provider's key is
-        not in the environment.
+        credential: the caller's, sent only to a provider with `passthrough_auth`. granted: by `source`. Raises Unconfigured when the
+        provider's key is not in the environment.
         """
         provider = self.provider
-        if provider.access_key_missing and not provider.passthrough_auth:
+        key = credential if provider.passthrough_auth else provider.access_key
+        if key:
+            found = dict([_authorization(provider, self.speaks, key)])
+        elif granted is not None:
+            found = dict([granted.header])
+        elif provider.access_key_missing and not provider.passthrough_auth:
             raise Unconfigured(
                 f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
             )
-        key = credential if provider.passthrough_auth else provider.access_key
-        found = dict([_authorization(provider, self.speaks, key)] if key else [])
+        else:
+            found = {}
         if provider.http_host:
             found["host"] = provider.http_host
         found.update((name.lower(), value) for name, value in provider.headers)
@@ -128,11 +135,14 @@ class _Plan:
 
 
 class Router:
-    """The routes of one configuration. draw: the random source of weighted choices."""
+    """The routes of one configuration. draw: the random source of weighted choices. source: of an entry's credential."""
 
-    def __init__(self, config: Config, draw: random.Random | None = None) -> None:
+    def __init__(
+        self, config: Config, draw: random.Random | None = None, source: Callable[[Provider], Source | None] = lambda _: None
+    ) -> None:
         self.config = config
         self._draw = draw or random.Random()
+        self._source = source
         self._entries = config.model_providers
         self._catalog = Catalog((Entry(p.name, p.model) for p in self._entries), config.model_aliases)
         self.default = next((p.model for p in self._entries if p.default), None)
@@ -258,6 +268,7 @@ class Router:
             reason=f"{why}; {because}",
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
             price=providers.price_of(self.config.prices, provider.provider, model_id),
+            source=self._source(provider),
         )
         plain = [first] + [
             replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
@@ -401,6 +412,8 @@ def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str
 def _key_state(provider: Provider) -> str:
     if provider.passthrough_auth:
         return "caller's key"
+    if provider.way is not None:
+        return provider.way.text
     if provider.access_key_missing:
         return f"key not set (${provider.access_key_missing})"
     return "key set" if provider.access_key else "no key"
