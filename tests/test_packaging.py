@@ -207,7 +207,8 @@ def _pins() -> dict[str, str]:
 def test_the_image_has_exact_versions_of_everything() -> None:
     """Of what setup.py asks for, of what that asks for, and so on: as far as it is installed here."""
     written, pins = _setup(), _pins()
-    own = {"psycopg[binary,pool]", "redis", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "uvloop", "google-auth[requests]", "azure-identity"}
+    own = {"psycopg[binary,pool]", "redis", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "uvloop"}
+    own |= {"google-auth[requests]", "azure-identity"}
     wanted = {"setuptools", *written["install_requires"], *own}
     seen: set[str] = set()
     while wanted:

@@ -49,12 +49,12 @@ class EntraGiver:
             if self._credential is None:
                 self._credential = self._made(identity)
             found = self._credential.get_token_info(self._way.scope)
-        except identity.CredentialUnavailableError:
-            raise Fault("there is none here", missing=True) from None
+        except identity.CredentialUnavailableError:  # also of a managed identity whose service refuses: the library does not tell
+            raise Fault("there is none here, or its service refused", missing=True) from None
         except core.ClientAuthenticationError:
             if self._way.kind == "default":  # of the whole chain
                 raise Fault("no credential was found (environment, workload identity, managed identity, az)", missing=True) from None
-            raise Fault("the token service refused") from None
+            raise Fault("the token service refused, or failed") from None
         except core.AzureError:
             raise Fault("the token service cannot be reached, or failed", passing=True) from None
         except (ValueError, OSError) as error:  # what was configured, or a file of it

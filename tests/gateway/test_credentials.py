@@ -17,6 +17,7 @@ from .inside import Inside, inside, inside_once
 from .test_metrics import whole, word
 
 ENTRY = '  - {{model: {model}, base_url: "UPSTREAM/v1", token_command: [{command}], apis: [{api}]}}\n'
+TOKEN = "token_command token"
 
 
 class Program:
@@ -120,9 +121,9 @@ async def test_a_reload_keeps_what_has_not_changed(program: Program) -> None:
 @pytest.mark.parametrize(
     ("text", "status", "said", "retry"),
     [
-        ("secret-of-the-program", 3, "token_command token: ended with status 3.", "false"),
-        ("", 0, "token_command token: printed nothing.", "false"),
-        ('{"token": "secret-of-the-program", "expires_in": -5}', 0, "token_command token: the credential that came has ended already.", "false"),
+        ("secret-of-the-program", 3, f"{TOKEN}: ended with status 3.", "false"),
+        ("", 0, f"{TOKEN}: printed nothing.", "false"),
+        ('{"token": "secret-of-the-program", "expires_in": -5}', 0, f"{TOKEN}: the credential that came has ended already.", "false"),
     ],
 )
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
