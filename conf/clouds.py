@@ -5,13 +5,12 @@ Nothing is asked here: which way an entry's credential is got is decided from th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from . import providers
+from . import providers, read
 from .document import Path, show
 from .model import Entra, Google, Provider, TokenCommand, Way
 
@@ -43,8 +42,8 @@ FOUNDRY_SCOPE = "https://ai.azure.com/.default"
 PROJECTS = ("GOOGLE_CLOUD_PROJECT", "ANTHROPIC_VERTEX_PROJECT_ID")
 LOCATIONS = ("GOOGLE_CLOUD_LOCATION", "CLOUD_ML_REGION")
 _REGIONLESS = ("us", "eu")  # locations that span several regions
-_PROJECT = "{gcp.project}"
-_PLACE = re.compile(r"(?:[A-Za-z0-9_:/-]|\.(?!\.))*")  # host and path of an address that was filled in
+_HOST, _PROJECT, _LOCATION, _ENDPOINT = "{gcp.host}", "{gcp.project}", "{gcp.location}", "{gcp.endpoint}"
+_UNFIT = "{}"
 
 
 def way(row: Row, cloud: str | None, base_url: str) -> Way | None:
@@ -83,24 +82,26 @@ def headers(row: Row) -> tuple[tuple[str, str], ...]:
 
 
 def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
-    """A URL of the table of providers with what the entry and the environment say filled in; an unknown project is left."""
+    """A URL of the table of providers with what the entry and the environment say filled in. What nothing says is left in braces."""
     if "{" not in template:
         return template
     section = row.get("gcp", {})
-    location = section.get("location") or _first(environ, LOCATIONS) or "global"
+    location = section.get("location") or _named_in(environ, LOCATIONS, "global")
     parts = {
-        "{gcp.host}": _host(location),
-        "{gcp.location}": location,
-        _PROJECT: section.get("project") or _first(environ, PROJECTS) or _PROJECT,
-        "{gcp.endpoint}": section.get("endpoint", "openapi"),
+        _HOST: _host(location),
+        _LOCATION: location,
+        _PROJECT: section.get("project") or _named_in(environ, PROJECTS, _PROJECT),
+        _ENDPOINT: section.get("endpoint", "openapi"),
     }
     for name, value in parts.items():
         template = template.replace(name, value)
     return template
 
 
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    return next((environ[name] for name in names if environ.get(name)), None)
+def _named_in(environ: Mapping[str, str], variables: tuple[str, ...], otherwise: str) -> str:
+    """What the first of these variables says that is set, or _UNFIT where that cannot be a part of a URL."""
+    found = next((environ[name] for name in variables if environ.get(name)), otherwise)
+    return found if found == otherwise or read.GOOGLE_NAME.fullmatch(found) else _UNFIT
 
 
 def _host(location: str) -> str:
@@ -118,12 +119,11 @@ def problems(entries: tuple[Provider, ...]) -> Iterator[tuple[Path, str]]:
         path: Path = ("model_providers", index)
         if _PROJECT in entry.base_url:
             yield (*path, "gcp", "project"), f"is missing, and the environment has none of {', '.join(PROJECTS)}"
-            continue
+        elif _UNFIT in entry.base_url and providers.known()[entry.interface].cloud:
+            yield (*path, "gcp"), f"what the environment says in {', '.join((*PROJECTS, *LOCATIONS))} is no project or location"
         parts = urlsplit(entry.base_url)
         if entry.way is not None and parts.scheme == "http" and not _loopback(parts.hostname or ""):
             yield (*path, "base_url"), f"must begin with https://: {entry.way.text} gives a token that anyone on the way could read"
-        if providers.known()[entry.interface].cloud and not _PLACE.fullmatch((parts.hostname or "") + parts.path):
-            yield (*path, "gcp"), f"gives an address that is none: look at {', '.join((*PROJECTS, *LOCATIONS))} in the environment"
 
 
 def _loopback(host: str) -> bool:

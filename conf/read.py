@@ -28,7 +28,7 @@ _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
-_GOOGLE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
+GOOGLE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 
@@ -109,7 +109,7 @@ def command(value: Any) -> tuple[str, ...]:
 def google_name(value: Any) -> str:
     """A project, a location or an endpoint of Google Cloud: it becomes a part of a URL."""
     result = expanded(value)
-    if not _GOOGLE_NAME.fullmatch(result):
+    if not GOOGLE_NAME.fullmatch(result):
         raise ValueError("must be letters, digits and any of - _ . :")
     return result
 
