@@ -92,19 +92,28 @@ Told = Callable[[str, str, float | None], None]
 class Source:
     """One giver's credential. Everything but the giver runs in the event loop.
 
-    label: of whose credential it is, for the log and the metrics. patience: seconds that a request waits. clock: seconds since the epoch.
+    label: of whose credential it is, for the log and the metrics. patience: seconds that a request waits. clock: seconds since the epoch,
+    by which credentials end. pace: seconds that never go back, for pauses.
     """
 
-    def __init__(self, giver: Giver, label: str, patience: float, told: Told = lambda *_: None, clock: Callable[[], float] = time) -> None:
+    def __init__(
+        self,
+        giver: Giver,
+        label: str,
+        patience: float,
+        told: Told = lambda *_: None,
+        clock: Callable[[], float] = time,
+        pace: Callable[[], float] = monotonic,
+    ) -> None:
         self.label = label
-        self._giver, self._patience, self._told, self._clock = giver, patience, told, clock
+        self._giver, self._patience, self._told, self._clock, self._pace = giver, patience, told, clock, pace
         self._held: Credential | None = None
         self._soft = self._hard = 0.0  # by the clock
         self._under_way: asyncio.Future[Credential | Fault] | None = None
         self._begun = 0.0  # monotonic, of that
         self._fault: Fault | None = None  # of the last renewal
         self._failures = 0  # in a row
-        self._again = self._denied_until = self._tell_again = self._keep_until = 0.0  # by the clock
+        self._again = self._denied_until = self._tell_again = self._keep_until = 0.0  # by the pace
         self._closed = False
 
     @property
@@ -118,7 +127,7 @@ class Source:
             return self._held
         if self._held is None or now >= self._hard:
             return None
-        if self._under_way is None and now >= self._again:
+        if self._under_way is None and self._pace() >= self._again:
             self._renew()
         return self._held
 
@@ -126,7 +135,7 @@ class Source:
         """A good credential, by the renewal under way or a new one. Raises Fault."""
         if (held := self.ready()) is not None:
             return held
-        if self._under_way is None and self._clock() >= self._denied_until:
+        if self._under_way is None and self._pace() >= self._denied_until:
             self._renew()
         under_way = self._under_way
         if under_way is None:
@@ -145,7 +154,7 @@ class Source:
         """An upstream refused this credential: throw it away. Returns whether there may be another; after that it pays to ask again."""
         if self._held is not credential:
             return True  # another request had it thrown away
-        now = self._clock()
+        now = self._pace()
         if now < self._keep_until:
             return False
         self._keep_until = now + REFUSED
@@ -193,7 +202,7 @@ class Source:
         if isinstance(found, Credential):
             self._hold(found, now)
         else:
-            self._failed(found, now)
+            self._failed(found)
         under_way, self._under_way = self._under_way, None
         if under_way is not None and not under_way.done():
             under_way.set_result(found)
@@ -204,8 +213,8 @@ class Source:
             self._told(self.label, "ok", found.ends)
         else:
             self._told(self.label, "missing" if found.missing else "failed", None)
-            if now >= self._tell_again:
-                self._tell_again = now + TELLING
+            if self._pace() >= self._tell_again:
+                self._tell_again = self._pace() + TELLING
                 log.warning("credential of %s could not be had after %.2f s: %s", self.label, seconds, found.message)
 
     def _hold(self, found: Credential, now: float) -> None:
@@ -223,8 +232,8 @@ class Source:
             self._soft = min(self._soft, found.renew_at)
         self._hard = found.ends - min(HARD, HARD / SOFT_LEAST * life)
 
-    def _failed(self, fault: Fault, now: float) -> None:
-        self._fault = fault
+    def _failed(self, fault: Fault) -> None:
+        self._fault, now = fault, self._pace()
         self._again = now + PAUSES[min(self._failures, len(PAUSES) - 1)]
         self._failures += 1
         self._denied_until = now + NEGATIVE  # without another

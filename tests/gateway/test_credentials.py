@@ -15,6 +15,7 @@ import pytest
 from ..scripted import LAST_CHUNK, Provider, Request, Steps, chunk, respond, sse, stream_head
 from .inside import Inside, inside, inside_once
 from .test_metrics import whole, word
+from .wire import request
 
 ENTRY = '  - {{model: {model}, base_url: "UPSTREAM/v1", token_command: [{command}], apis: [{api}]}}\n'
 TOKEN = "token_command token"
@@ -140,6 +141,50 @@ async def test_a_failure_is_a_502_that_names_the_step(program: Program, shape: s
     assert provider.requests == [], "nothing is sent"
     assert 'dragoman_credential_refresh_total{provider="up/m",result="failed"} 1.0' in metrics
     assert "secret-of-the-program" not in metrics + str(gateway.lines) + body.decode()
+
+
+@inside_once
+async def test_a_program_that_takes_too_long(tmp_path: Path) -> None:
+    """Its time is over, or the request's is: either may work soon."""
+    entry = ENTRY.format(model="up/m", command='sleep, "3600"', api="chat_completions")
+    with Provider(answers) as provider:
+        async with Inside(f"egress: {{credential_timeout: 200ms}}\nmodel_providers:\n{entry}", provider) as gateway:
+            code, headers, body = await asked(gateway)
+    assert (code, headers["x-should-retry"], json.loads(body)["error"]["code"]) == (502, "true", "upstream_auth_failed")
+    assert "within 0.2 s." in body.decode()
+
+
+@inside_once
+async def test_an_operation_that_is_carried_has_it_too(program: Program) -> None:
+    program.says("tok-RUN")
+    vectors = {"object": "list", "data": [], "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+
+    def script(_: Request) -> Steps:
+        return [respond({"error": {"message": "expired"}}, 401)] if len(provider.requests) == 1 else [respond(vectors)]
+
+    with Provider(script) as provider:
+        ask = request("/v1/embeddings", {"model": "up/m", "input": "a"})
+        async with Inside(config(program), provider) as gateway, gateway.call(ask) as caller:
+            status, headers = await caller.head()
+            assert json.loads(await caller.body(headers)) == vectors
+    assert status == 200
+    assert authorizations(provider) == ["Bearer tok-1", "Bearer tok-2"]
+
+
+@inside_once
+async def test_a_caller_that_leaves_while_it_waits(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    entry = ENTRY.format(model="up/m", command=f"cat, {fifo}", api="chat_completions")
+    with Provider(answers) as provider:
+        async with Inside(f"model_providers:\n{entry}", provider) as gateway:
+            async with gateway.ask("chat", "up/m") as caller:
+                await gateway.until(lambda: gateway.gateway.exchanges)
+                caller.leave()
+                await gateway.until(lambda: gateway.idle)
+            await asyncio.to_thread(fifo.write_text, "tok")
+            assert (await asked(gateway))[0] == 200
+    assert authorizations(provider) == ["Bearer tok"]
 
 
 @inside_once

@@ -60,7 +60,7 @@ class Stage:
         self.now = START
         self.service = Service()
         self.told: list[tuple[str, str, float | None]] = []
-        self.source = Source(self.service, "up/m", patience, lambda *told: self.told.append(told), lambda: self.now)
+        self.source = Source(self.service, "up/m", patience, lambda *told: self.told.append(told), lambda: self.now, lambda: self.now)
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
@@ -203,6 +203,21 @@ async def test_a_life_without_an_end(stage: Stage) -> None:
     stage.now += 301
     assert stage.token() == "one"
     stage.service.give("two", None, START + 900)
+    await stage.settled(2)
+    assert stage.token() == "two"
+
+
+@run
+async def test_a_giver_that_says_when_it_has_another(stage: Stage) -> None:
+    stage.service.give("one", START + HOUR, renew_at=START + 0.5 * HOUR)
+    await stage.source.fresh()
+    stage.now = START + 0.5 * HOUR - 1
+    assert stage.token() == "one"
+    assert stage.service.asked == 1
+    stage.now += 1
+    assert stage.token() == "one"
+    await stage.until(lambda: stage.service.asked == 2)
+    stage.service.give("two", START + 1.5 * HOUR)
     await stage.settled(2)
     assert stage.token() == "two"
 
