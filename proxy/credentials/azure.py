@@ -52,6 +52,7 @@ class EntraGiver:
         except identity.CredentialUnavailableError:  # also of a managed identity whose service refuses: the library does not tell
             raise Fault("there is none here, or its service refused", missing=True) from None
         except core.ClientAuthenticationError:
+            self._credential = None  # its file may be another by the next time
             if self._way.kind == "default":  # of the whole chain
                 raise Fault("no credential was found (environment, workload identity, managed identity, az)", missing=True) from None
             raise Fault("the token service refused, or failed") from None

@@ -11,12 +11,26 @@ from datetime import UTC
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ...conf.model import Google
 from .source import Credential, Fault, bearer
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+PROBE = 1.0  # seconds for the question whether there is a metadata server, which the library asks three times
 PACKAGES = ("google.auth", "requests")
+
+
+class _Bounded:
+    """The library's transport, with our time for each call."""
+
+    def __init__(self, plain: Any, timeout: float) -> None:
+        self._plain, self._timeout = plain, timeout
+        self.session = plain.session  # to which the library adds the metadata server's certificate
+
+    def __call__(self, url: str, *given: Any, **named: Any) -> Any:
+        most = self._timeout if urlsplit(url).path else min(PROBE, self._timeout)
+        return self._plain(url, *given, **named | {"timeout": min(named.get("timeout") or most, most)})
 
 
 class GoogleGiver:
@@ -29,11 +43,7 @@ class GoogleGiver:
 
     def get(self) -> Credential:
         exceptions, transport = import_module("google.auth.exceptions"), import_module("google.auth.transport.requests")
-        plain = transport.Request()
-
-        def request(*given: Any, **named: Any) -> Any:
-            return plain(*given, **named | {"timeout": min(named.get("timeout") or self._timeout, self._timeout)})
-
+        request = _Bounded(transport.Request(), self._timeout)
         try:
             if self._credentials is None:
                 self._credentials = self._found(request)
@@ -48,9 +58,10 @@ class GoogleGiver:
         except exceptions.GoogleAuthError as error:
             if isinstance(error.__cause__, exceptions.TransportError):  # of the metadata server
                 raise Fault("the token service cannot be reached", passing=True) from None
+            self._credentials = None  # its file may be another by the next time
             raise Fault("the token service refused", passing=bool(error.retryable)) from None
         finally:
-            plain.session.close()
+            request.session.close()
         expiry = self._credentials.expiry  # UTC, without a zone
         return bearer(self._credentials.token, None if expiry is None else expiry.replace(tzinfo=UTC).timestamp())
 

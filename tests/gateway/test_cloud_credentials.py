@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from dragoman import conf
 from dragoman.conf import clouds
-from dragoman.conf.model import Entra
+from dragoman.conf.model import Entra, Google
 from dragoman.proxy.credentials import sources
 from dragoman.proxy.credentials.azure import EntraGiver
+from dragoman.proxy.credentials.gcp import GoogleGiver
+from dragoman.proxy.credentials.source import Fault
 from dragoman.proxy.process import start
 
 from ..scripted import Provider, Request, Steps, respond
@@ -113,6 +117,21 @@ async def test_google_refuses(tmp_path: Path, caplog: Any, capfd: Any) -> None:
     assert said in caplog.text
     assert "secret" not in seen + caplog.text + "".join(capfd.readouterr())
     assert provider.requests == []
+
+
+def test_a_key_that_is_replaced_in_its_file(tmp_path: Path) -> None:
+    def knows_the_new_one(request: Request) -> Steps:
+        assertion = parse_qs(request.body.decode())["assertion"][0]
+        claims = assertion.split(".")[1]
+        new = b'"iss": "new@p"' in base64.urlsafe_b64decode(claims + "==")
+        return [respond({"access_token": "tok", "expires_in": 60})] if new else [respond(REFUSED, 400)]
+
+    with Tokens(broken=knows_the_new_one) as tokens:
+        giver = GoogleGiver(Google(str(service_account(tmp_path, tokens))), 20)
+        with pytest.raises(Fault, match="refused"):
+            giver.get()
+        service_account(tmp_path, tokens, client_email="new@p")
+        assert giver.get().token == "tok"
 
 
 @inside_once
