@@ -262,6 +262,22 @@ async def test_one_that_stays_refused(program: Program) -> None:
 
 
 @inside_once
+async def test_a_request_is_sent_again_once_however_often_there_is_another_token(program: Program) -> None:
+    """Other requests may have replaced the refused token each time, as with tokens that live for seconds."""
+    program.says("tok-RUN")
+
+    def script(_: Request) -> Steps:
+        (source,) = gateway.gateway.credentials._sources.values()
+        source._held, source._soft = None, 0.0
+        return [respond({"error": {"message": "no"}}, 401)] if len(provider.requests) < 6 else [whole()]
+
+    with Provider(script) as provider:
+        async with Inside(config(program), provider) as gateway:
+            assert (await asked(gateway))[0] == 403
+    assert authorizations(provider) == ["Bearer tok-1", "Bearer tok-2"]
+
+
+@inside_once
 async def test_an_upstream_that_repeats_the_token_in_a_stream_does_not_tell_it(program: Program) -> None:
     program.says("tok-secret-token")
 
