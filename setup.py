@@ -12,6 +12,8 @@ FOLDERS = ("codecs", "conf", "proxy", "handlers")
 POSTGRES = ["psycopg[binary]>=3.2,<4"]
 REDIS = ["redis>=5.1"]
 ZSTD = ["zstandard>=0.23; python_version < '3.14'"]  # from then on the standard library has it
+GCP = ["google-auth[requests]>=2.40"]
+AZURE = ["azure-identity>=1.25"]
 OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
@@ -54,11 +56,15 @@ setup(
         "redis": REDIS,
         "otel": OTEL,
         "zstd": ZSTD,
+        "gcp": GCP,
+        "azure": AZURE,
         "test": [
             *POSTGRES,
             *REDIS,
             *OTEL,
             *ZSTD,
+            *GCP,
+            *AZURE,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
             "packaging",  # tests/conftest.py, in the place of what pytest-tornado asks of pkg_resources

@@ -4,7 +4,7 @@
     ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota
     ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Overlong,
     │                            NoSummary, Answered
-    ├─ RouteFault                NoCandidate, Unconfigured, Overloaded, AllFailed(attempts)
+    ├─ RouteFault                NoCandidate, Unconfigured, NoCredential, Overloaded, AllFailed(attempts)
     └─ LocalBug                  an invariant of ours broke: 500, and the traceback goes to the log
 
 `kind` is a neutral name that decides status, type and code in each shape (KINDS). Source: sections "Errors" and "Error codes" of the
@@ -311,6 +311,12 @@ class Unconfigured(RouteFault):
 
     code = "upstream_auth_missing"
     should_retry = False
+
+
+class NoCredential(Unconfigured):
+    """The credential of the model's provider could not be got: its service refused, or did not answer."""
+
+    code = "upstream_auth_failed"
 
 
 class Overloaded(RouteFault):

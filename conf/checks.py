@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import providers, read
+from . import clouds, providers, read
 from .catalog import Catalog, Entry
 from .document import Path
 
@@ -181,6 +181,19 @@ def _cors(data: Data) -> Found:
         yield ("cors", "origins", origins.index("*")), "lets every web page use the gateway: list the origins, or configure access_keys"
 
 
+def _vertex_models(data: Data) -> Found:
+    """Models that an address of Vertex AI does not serve over the one API that is spoken there."""
+    known = providers.known()
+    for index, item, entry in _models(data):
+        interface = item.get("provider_interface", entry.provider)
+        row = known.get(interface) if isinstance(interface, str) else None
+        section = item.get("gcp")
+        shared = not isinstance(section, dict) or section.get("endpoint", "openapi") == "openapi"
+        if row and row.cloud == "gcp" and shared and "base_url" not in item and "/" not in entry.model_id and entry.model_id != "*":
+            wanted = f"{entry.provider}/PUBLISHER/MODEL, as {entry.provider}/google/gemini-3-flash"
+            yield ("model_providers", index, "model"), f"must be {wanted}: {row.name} is called by its OpenAI-compatible API"
+
+
 CHECKS: tuple[Callable[[Data], Found], ...] = (
     _some_provider,
     _one_default,
@@ -194,4 +207,6 @@ CHECKS: tuple[Callable[[Data], Found], ...] = (
     _bodies,
     _networks,
     _cors,
+    clouds.two_ways,
+    _vertex_models,
 )

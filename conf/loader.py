@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError
 
 from ..codecs.registry import USUAL
-from . import checks, egress, providers, read, schema
+from . import checks, clouds, egress, providers, read, schema
 from .document import ConfigError, Document, Path, Problem
 from .model import (
     AccessKey,
@@ -22,6 +22,7 @@ from .model import (
     Config,
     Cors,
     Drain,
+    Egress,
     KeepAlive,
     Limits,
     Listener,
@@ -83,11 +84,12 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
     for path, message in checks.everything(document.data):
         document.note(path, message)
     if not document.problems:
-        for path, message in _same_callers(loaded.get("access_keys", [])):
+        entries = tuple(_provider(row, environ) for row in loaded["model_providers"])
+        for path, message in (*_same_callers(loaded.get("access_keys", [])), *clouds.problems(entries)):
             document.note(path, message)
     if document.problems:
         raise ConfigError(document.problems)
-    entries, wrong, unused = egress.applied(tuple(map(_provider, loaded["model_providers"])), loaded, environ)
+    entries, wrong, unused = egress.applied(entries, loaded, environ)
     for path, message in wrong:
         document.note(path, message)
     if document.problems:
@@ -168,6 +170,7 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         keep_alive=KeepAlive(**loaded.get("keep_alive", {})),
         compaction=Compaction(**loaded.get("compaction", {})),
         websocket=_websocket(loaded.get("websocket", {})),
+        egress=_egress(loaded.get("egress", {})),
         limits=Limits(**loaded.get("limits", {})),
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
@@ -178,6 +181,11 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         prices=prices,
         warnings=(*warnings, *_warnings(entries, document, trusted, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
+
+
+def _egress(values: Loaded) -> Egress:
+    """What of the section is not chosen for each entry (egress.py)."""
+    return Egress(**{name: value for name, value in values.items() if name == "credential_timeout"})
 
 
 def _websocket(values: Loaded) -> WebSocket:
@@ -201,7 +209,7 @@ def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networ
             found.append(f"{place}: ${entry.access_key_missing} is not set; requests for {entry.name} will be refused with 502")
         elif entry.access_key and entry.passthrough_auth:
             found.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")
-        elif not (entry.access_key or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
+        elif not (entry.access_key or entry.way or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
             found.append(f"{place}: is missing, and {row.name} requires one (usually ${row.key})")
         if entry.passthrough_auth and guarded:
             found.append(f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}")
@@ -240,26 +248,28 @@ def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
     return tuple(found)
 
 
-def _provider(row: Loaded) -> Provider:
+def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
     prefix, _, model_id = row["model"].partition("/")
     own = providers.known().get(prefix)
     chosen = row.get("provider_interface")
     interface = providers.known()[chosen] if chosen else own or providers.known()["openai"]
     key = row.get("access_key")
+    base_url = clouds.address(_base_url(row.get("base_url"), interface), row, environ)
     return Provider(
         model=row["model"],
         provider=prefix,
         model_id=model_id,
         name=row.get("name", row["model"]),
         interface=interface.name,
-        base_url=_base_url(row.get("base_url"), interface),
+        base_url=base_url,
         own_base_url="base_url" in row,
         apis=tuple(row["apis"]) if "apis" in row else _apis(interface, own, "base_url" in row),
         apis_in_order="apis" in row,
         access_key=key if isinstance(key, str) else None,
         access_key_missing=key.variable if isinstance(key, read.Unset) else None,
         auth=interface.auth,
-        headers=tuple(row.get("headers", {}).items()),
+        way=clouds.way(row, interface.cloud, base_url),
+        headers=clouds.headers(row),
         retry_policy=_retry_policy(row.get("retry_policy")),
         timeouts=Timeouts(**row.get("timeouts", {})),
         responses=Responses(**row.get("responses", {})),

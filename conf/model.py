@@ -5,6 +5,7 @@ Durations are seconds (float), sizes are bytes (int). Fields that may contain a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -105,6 +106,53 @@ class Certificates:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCommand:
+    """A program that prints a bearer token. argv: it and its arguments."""
+
+    argv: tuple[str, ...] = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """For people: without the arguments, which may be secrets."""
+        return f"token_command {os.path.basename(self.argv[0])}"
+
+
+@dataclass(frozen=True, slots=True)
+class Google:
+    """Google's credentials: of a file, else the application default ones. impersonate: the service account to act as."""
+
+    credentials_file: str | None = None
+    impersonate: str | None = None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"gcp: {'credentials_file' if self.credentials_file else 'default credentials'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entra:
+    """Microsoft Entra's credentials. kind: one of conf.clouds.KINDS; certificate: path of a PEM file."""
+
+    kind: str
+    scope: str
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    certificate: str | None = None
+    authority: str | None = None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"azure: {self.kind.replace('_', ' ')}"
+
+
+Way = TokenCommand | Google | Entra
+"""How a credential that ends is got."""
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One entry of `model_providers`."""
 
@@ -121,6 +169,7 @@ class Provider:
     http_host: str | None = None
     passthrough_auth: bool = False
     auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
+    way: Way | None = None  # instead of access_key: a bearer token that ends
     default: bool = False
     apis_in_order: bool = False  # `apis` is in the file, in order of preference
     own_base_url: bool = False  # `base_url` is in the file
@@ -226,6 +275,13 @@ class WebSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class Egress:
+    """How upstreams are reached. credential_timeout: of getting a credential that ends."""
+
+    credential_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class Compaction:
     """How a model is asked to sum up a conversation.
 
@@ -278,6 +334,7 @@ class Config:
     keep_alive: KeepAlive = KeepAlive()
     compaction: Compaction = Compaction()
     websocket: WebSocket = WebSocket()
+    egress: Egress = Egress()
     tracing: Tracing = Tracing()
     responses: Responses = Responses()
     prices: tuple[Price, ...] = ()  # the first match applies

@@ -52,6 +52,7 @@ class Known:
     models: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    cloud: Literal["gcp"] | None = None  # whose credentials an entry without a key has
     capabilities: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -36,6 +37,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _PLACE = re.compile(r"([a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")  # of an origin
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _NETWORK = "must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
+GOOGLE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 
@@ -119,6 +121,29 @@ def caller_key(value: Any) -> str:
     result = secret(value)
     if isinstance(result, Unset):
         raise ValueError(f"the environment variable {result.variable} is not set")
+    return result
+
+
+def command(value: Any) -> tuple[str, ...]:
+    """A program and its arguments: a list, or text that is split at blanks and quotes as a shell does; no shell runs it."""
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError:
+            raise ValueError("has a quote that is not closed") from None
+    if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value) or not value[0]:
+        raise ValueError("must be a program with its arguments: text, or a list of texts")
+    found = tuple(expanded(word) if word else "" for word in value)
+    if any("\0" in word for word in found):
+        raise ValueError("must not contain the character NUL")
+    return found
+
+
+def google_name(value: Any) -> str:
+    """A project, a location or an endpoint of Google Cloud: it becomes a part of a URL."""
+    result = expanded(value)
+    if not GOOGLE_NAME.fullmatch(result):
+        raise ValueError("must be letters, digits and any of - _ . :")
     return result
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from ..codecs import registry
-from . import egress, flags, read
+from . import clouds, egress, flags, read
 from .document import Path
 from .model import AUTO
 
@@ -165,6 +165,26 @@ class Leaving(Section):
 class Egress(Leaving):
     no_proxy = several(Value(egress.exemption))
     allow_link_local = Value(read.boolean)
+    credential_timeout = Value(read.duration)
+
+
+class Gcp(Section):
+    project = Value(read.google_name)
+    location = Value(read.google_name)
+    credentials_file = Value(read.expanded)
+    impersonate = Value(read.expanded)
+    quota_project = Value(read.google_name)
+    endpoint = Value(read.google_name)
+
+
+class Azure(Section):
+    credential = Value(read.one_of(*clouds.KINDS))
+    tenant_id = Value(read.expanded)
+    client_id = Value(read.expanded)
+    client_secret = Value(read.expanded)
+    certificate = Value(read.expanded)
+    scope = Value(read.expanded)
+    authority = Value(read.host_name)
 
 
 class ModelProvider(Leaving):
@@ -173,6 +193,9 @@ class ModelProvider(Leaving):
     model = Value(read.model_name, required=True)
     name = Value(read.text)
     access_key = Value(read.secret)
+    token_command = Value(read.command)
+    gcp = nested(Gcp)
+    azure = nested(Azure)
     default = Value(read.boolean)
     base_url = Value(read.url)
     http_host = Value(read.host)

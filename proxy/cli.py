@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--log-format", choices=LOG_FORMATS, default="json", help="json (default), or text for people")
     check = commands.add_parser("check", help="validate a configuration and show where each model goes")
     check.add_argument("config", metavar="CONFIG")
+    check.add_argument(
+        "--credentials", action="store_true", help="also ask for each credential that ends, once; exit code 1 when one is not given"
+    )
     probe = commands.add_parser("probe", help="check that a gateway on this machine is alive; exit code 1 when it is not")
     _add_place(probe, "to ask")
     probe.add_argument("--pid", type=_whole(1, 2**31), help="of a running `dragoman serve`, whose arguments are used")
@@ -178,7 +181,18 @@ def _check(given: argparse.Namespace) -> int:
         return 2
     for line in check_lines(config):
         print(line)
-    return 0
+    return _credentials(config) if given.credentials else 0
+
+
+def _credentials(config: Config) -> int:
+    """Ask for each credential that ends; return the exit code."""
+    from .credentials import sources
+
+    code = 0
+    for entry, outcome, good in sources.tried(config):
+        print(f"{entry}  {outcome}")
+        code |= not good
+    return code
 
 
 def _probe(given: argparse.Namespace) -> int:

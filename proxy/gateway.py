@@ -12,6 +12,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from ..conf.model import Config
+from .credentials.sources import Credentials
 from .exchange.demo import DemoClient
 from .exchange.exchange import Exchange
 from .exchange.lessons import Lessons
@@ -56,6 +57,7 @@ class Gateway:
         self.bodies = Bodies(0)
         self.inspector = Inspector(number)
         self.tracer = _tracer(config)  # None: tracing is off
+        self.credentials = Credentials(self.metrics.renewed)
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.ready = True  # whether /readyz answers 200
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl, config.state_storage.reasoning_ttl)
@@ -74,10 +76,11 @@ class Gateway:
         contexts = egress.contexts(config)
         self.upstream.renew()
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
+        self.credentials.adopt(config)
         access = Access(config.access_keys)
         self.services = Services(
             config=config,
-            router=Router(config, contexts=contexts),
+            router=Router(config, contexts=contexts, source=self.credentials.of),
             ejection=Ejection(self.loop.time, lambda: self.on_notes()),
             access=access,
             gate=Gate(config, access) if Gate.needed(config) else None,
@@ -140,6 +143,7 @@ class Gateway:
 
     async def close(self) -> None:
         self.upstream.close()
+        self.credentials.close()
         await self._counters.close()
         await self.state.close()
         if self.tracer is not None:

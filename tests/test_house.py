@@ -22,13 +22,14 @@ LONGEST = 700
 
 # Rooms are the folders in proxy/, and the modules that stand beside them. Each may import what stands in its row; from cli down to
 # wire every room stands on those below it, load beside them. Under TYPE_CHECKING is an import, too.
-BELOW_EXCHANGE = {"memory", "routing", "wire", "keys", "telemetry"}
+BELOW_EXCHANGE = {"credentials", "memory", "routing", "wire", "keys", "telemetry"}
 BELOW_GATEWAY = {"inspector", "websocket", "exchange"} | BELOW_EXCHANGE
 ROOMS = {
     "wire": set(),
+    "credentials": set(),
     "keys": {"memory", "wire"},  # limits are counted where the state is stored
     "telemetry": set(),
-    "routing": {"wire"},
+    "routing": {"credentials", "wire"},
     "memory": {"routing", "wire"},
     "exchange": BELOW_EXCHANGE,
     "inspector": {"exchange"} | BELOW_EXCHANGE,

@@ -24,13 +24,14 @@ from ...codecs.request import Request
 from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
+from ..credentials.source import Credential
 from ..memory.expansion import compacts
 from ..routing.router import Candidate
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
-from . import counting, question, summing, upstream_error
+from . import counting, grants, question, summing, upstream_error
 from .kept import storing_lane
 from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
@@ -69,6 +70,7 @@ class Attempt:
         "committed",
         "error",
         "exchange",
+        "granted",
         "history",
         "lane",
         "learned",
@@ -109,6 +111,7 @@ class Attempt:
         self.sums = lacks and exchange.summary is None
         self.quiet = self.sums and exchange.compacting == "automatic"  # the answer is not the caller's, but is used for the next
         self.stream = exchange.stream and not self.quiet
+        self.granted: Credential | None = None  # what the candidate's source gave
         self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
@@ -195,7 +198,10 @@ class Attempt:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
         exchange = self.exchange
         try:
-            self._prepare(*await question.written(self))
+            asked = await question.written(self)
+            if self.candidate.source is not None:
+                self.granted = await grants.granted(self.candidate, self.candidate.source)
+            self._prepare(*asked)
             self._begun = monotonic()
             if self.warms:
                 return await self._told(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)

@@ -89,7 +89,7 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
         found["content-type"] = exchange.headers.get("Content-Type", "application/json")
     else:
         found["accept"] = "text/event-stream" if attempt.streams else "application/json"
-    found |= candidate.headers(exchange.credential)
+    found |= candidate.headers(exchange.credential, attempt.granted)
     if exchange.trace is not None:
         attempt.span, traced = exchange.trace.call()
         found |= traced

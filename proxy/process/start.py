@@ -19,6 +19,7 @@ from tornado.netutil import bind_sockets
 
 from ...conf import ConfigError
 from ...conf.model import Config, Listener, StateStorage
+from ..credentials import sources
 from ..memory import stores
 from ..wire import egress
 from .server import BACKLOG
@@ -55,7 +56,8 @@ class Plan:
 
 
 def plan(config: Config) -> Plan:
-    """Check a configuration. Raises ConfigError when a certificate or the store cannot be used."""
+    """Check a configuration. Raises ConfigError when a certificate, a credential's package or the store cannot be used."""
+    _have_packages(config)
     contexts = tuple(map(tls_context, config.listeners))
     egress.contexts(config)
     asyncio.run(_try_store(config.state_storage))
@@ -75,8 +77,9 @@ def claim(plan: Plan) -> tuple[Plan, Sockets]:
 def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
     """The plan for a reloaded configuration while `old` is served, and a message for each change that needs a restart.
 
-    Raises ConfigError when a certificate cannot be used.
+    Raises ConfigError when a certificate or a credential's package cannot be used.
     """
+    _have_packages(config)
     waiting = [
         f"{section} has changed: this takes effect at the next start"
         for section in ("state_storage", "tracing")
@@ -111,6 +114,15 @@ def _place(listener: Listener) -> tuple[str, str, int]:
 def called(listener: Listener) -> str:
     """A listener, for messages."""
     return f"{listener.type} listener {listener.address}:{listener.port}"
+
+
+# ---- packages ----
+
+
+def _have_packages(config: Config) -> None:
+    """Raises ConfigError for an entry whose credential needs an extra that is not installed."""
+    if lacking := "\n".join(sources.lacking(config)):
+        raise Unusable(lacking)
 
 
 # ---- certificates ----
@@ -196,7 +208,8 @@ def _store_fault(storage: StateStorage) -> str | None:
 
 def faults(config: Config) -> tuple[list[str], list[str]]:
     """The errors that would end `serve` at its start, and the ports in use (perhaps by the running gateway itself)."""
-    wrong = [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
+    wrong = list(sources.lacking(config))
+    wrong += [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
     wrong += egress.faults(config)
     busy: list[str] = []
     for listener in config.listeners:

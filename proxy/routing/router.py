@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +24,7 @@ from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
 from ...conf.model import Config, Price, Provider
+from ..credentials.source import Credential, Source
 from ..wire.egress import Contexts
 
 LONGEST_NAME = 256  # characters
@@ -44,6 +45,7 @@ class Candidate:
     echo: str | None = None  # the `model` that the caller's response shows; None leaves the upstream's
     price: Price | None = None
     context: ssl.SSLContext | None = None  # of TLS to it, if it has certificates of its own
+    source: Source | None = field(default=None, repr=False)  # of a credential that ends; the entry's `way`
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
@@ -82,19 +84,24 @@ class Candidate:
         """Whether the gateway itself answers (the demo models), without an upstream."""
         return self.provider.interface == "demo"
 
-    def headers(self, credential: str | None = None) -> dict[str, str]:
+    def headers(self, credential: str | None = None, granted: Credential | None = None) -> dict[str, str]:
         """The configured headers and the credential to send, by lower-case name, in a new dict.
 
-        credential: the caller's, sent only to a provider with `passthrough_auth`. Raises Unconfigured when the provider's key is
-        not in the environment.
+        credential: the caller's, sent only to a provider with `passthrough_auth`. granted: by `source`. Raises Unconfigured when the
+        provider's key is not in the environment.
         """
         provider = self.provider
-        if provider.access_key_missing and not provider.passthrough_auth:
+        key = credential if provider.passthrough_auth else provider.access_key
+        if key:
+            found = dict([_authorization(provider, self.speaks, key)])
+        elif granted is not None:
+            found = dict([granted.header])
+        elif provider.access_key_missing and not provider.passthrough_auth:
             raise Unconfigured(
                 f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
             )
-        key = credential if provider.passthrough_auth else provider.access_key
-        found = dict([_authorization(provider, self.speaks, key)] if key else [])
+        else:
+            found = {}
         if provider.http_host:
             found["host"] = provider.http_host
         found.update((name.lower(), value) for name, value in provider.headers)
@@ -131,12 +138,22 @@ class _Plan:
 
 
 class Router:
-    """The routes of one configuration. draw: the random source of weighted choices. contexts: see wire/egress.py."""
+    """The routes of one configuration.
 
-    def __init__(self, config: Config, draw: random.Random | None = None, contexts: Contexts = MappingProxyType({})) -> None:
+    draw: the random source of weighted choices. contexts: see wire/egress.py. source: of an entry's credential.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        draw: random.Random | None = None,
+        contexts: Contexts = MappingProxyType({}),
+        source: Callable[[Provider], Source | None] = lambda _: None,
+    ) -> None:
         self.config = config
         self._contexts = contexts
         self._draw = draw or random.Random()
+        self._source = source
         self._entries = config.model_providers
         self._catalog = Catalog((Entry(p.name, p.model) for p in self._entries), config.model_aliases)
         self.default = next((p.model for p in self._entries if p.default), None)
@@ -263,6 +280,7 @@ class Router:
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
             price=providers.price_of(self.config.prices, provider.provider, model_id),
             context=self._contexts.get(provider.certificates),
+            source=self._source(provider),
         )
         plain = [first] + [
             replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
@@ -409,6 +427,8 @@ def _way(provider: Provider, url: str) -> str:
 def _key_state(provider: Provider) -> str:
     if provider.passthrough_auth:
         return "caller's key"
+    if provider.way is not None:
+        return provider.way.text
     if provider.access_key_missing:
         return f"key not set (${provider.access_key_missing})"
     return "key set" if provider.access_key else "no key"

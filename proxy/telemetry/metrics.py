@@ -108,6 +108,19 @@ class Metrics:
         self.compactions = Counter(
             "dragoman_compactions", "Compactions of conversations that are over.", ("kind", "result"), registry=registry
         )
+        self.renewals = Counter(
+            "dragoman_credential_refresh",
+            "Renewals of credentials that end, by the entry that is named first for them.",
+            ("provider", "result"),
+            registry=registry,
+        )
+        self.expiry = Gauge(
+            "dragoman_credential_expiry_seconds",
+            "When the credential of an entry ends, in seconds since the epoch.",
+            ("provider",),
+            registry=registry,
+            multiprocess_mode="min",
+        )
         self.disconnects = Counter("dragoman_client_disconnects", "Clients that disconnected before the end.", registry=registry)
         self.unknown = Counter("dragoman_unknown_upstream", "Unknown or untranslatable parts of upstream answers.", registry=registry)
         self.log_dropped = Counter(
@@ -131,6 +144,12 @@ class Metrics:
     def opened(self) -> None:
         """A stream begins; `settled` must follow."""
         self.streams.inc()
+
+    def renewed(self, label: str, result: str, ends: float | None) -> None:
+        """A credential was asked for. label: the entry's name. result: ok, missing or failed. ends: seconds since the epoch."""
+        self.renewals.labels(label, result).inc()
+        if ends is not None:
+            self.expiry.labels(label).set(ends)
 
     def settled(self, account: Account, declared: Callable[[str], bool]) -> None:
         """An exchange has ended. declared: whether a model's name may be a label."""

@@ -60,6 +60,7 @@ _PROVIDERS = {
     "gemini": "gcp.gemini",
     "google": "gcp.gemini",
     "bedrock": "aws.bedrock",
+    "vertex": "gcp.vertex_ai",
     "azure_openai": "azure.ai.openai",
     "mistral": "mistral_ai",
     "xai": "x_ai",

@@ -1,0 +1,180 @@
+"""Credentials that end, in an entry of `model_providers`: `token_command`, `gcp`, `azure`; and the addresses that `gcp` decides.
+
+Nothing is asked here: which way an entry's credential is got is decided from the file and the environment alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from . import providers, read
+from .document import Path, show
+from .model import Entra, Google, Provider, TokenCommand, Way
+
+Row = Mapping[str, Any]
+
+
+class Kind(NamedTuple):
+    """An `azure.credential`: the keys that it needs, and those that it takes besides."""
+
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+
+KINDS = {
+    "key": Kind(),
+    "default": Kind(takes=("client_id", "authority")),
+    "managed_identity": Kind(takes=("client_id",)),
+    "workload_identity": Kind(takes=("tenant_id", "client_id", "authority")),
+    "client_secret": Kind(("tenant_id", "client_id", "client_secret"), ("authority",)),
+    "client_certificate": Kind(("tenant_id", "client_id", "certificate"), ("authority",)),
+    "cli": Kind(takes=("tenant_id",)),
+}
+_OF_KINDS = tuple(dict.fromkeys(key for kind in KINDS.values() for key in (*kind.needs, *kind.takes)))
+
+AZURE_SCOPE = "https://cognitiveservices.azure.com/.default"
+FOUNDRY_SCOPE = "https://ai.azure.com/.default"
+
+# environment variables that Google's and Anthropic's own tools read
+PROJECTS = ("GOOGLE_CLOUD_PROJECT", "ANTHROPIC_VERTEX_PROJECT_ID")
+LOCATIONS = ("GOOGLE_CLOUD_LOCATION", "CLOUD_ML_REGION")
+_REGIONLESS = ("us", "eu")  # locations that span several regions
+_HOST, _PROJECT, _LOCATION, _ENDPOINT = "{gcp.host}", "{gcp.project}", "{gcp.location}", "{gcp.endpoint}"
+_UNFIT = "{}"
+
+
+def way(row: Row, cloud: str | None, base_url: str) -> Way | None:
+    """How an entry's credential is got, unless it is a key or the caller's. cloud: whose address it is."""
+    if "token_command" in row:
+        return TokenCommand(row["token_command"])
+    if "access_key" in row or row.get("passthrough_auth"):
+        return None
+    if "gcp" in row or cloud == "gcp":
+        return Google(**{key: row["gcp"][key] for key in ("credentials_file", "impersonate") if key in row.get("gcp", {})})
+    if "azure" not in row:
+        return None
+    section = dict(row["azure"])
+    kind = _kind(row)
+    section.pop("credential", None)
+    own = f".{urlsplit(base_url).hostname}".endswith(".services.ai.azure.com")
+    return Entra(kind=kind, **{"scope": FOUNDRY_SCOPE if own else AZURE_SCOPE} | section)
+
+
+def _kind(row: Row) -> str:
+    """The `azure.credential` of an entry; what it does not say follows from the other keys."""
+    section = row["azure"]
+    if "credential" in section:
+        return str(section["credential"])
+    if "access_key" in row:
+        return "key"
+    told = {"client_secret": "client_secret", "certificate": "client_certificate", "client_id": "managed_identity"}
+    return next((kind for key, kind in told.items() if key in section), "default")
+
+
+def headers(row: Row) -> tuple[tuple[str, str], ...]:
+    """The headers of an entry, and those that its `gcp` asks for."""
+    found = tuple(row.get("headers", {}).items())
+    project = row.get("gcp", {}).get("quota_project")
+    return found if project is None else (("x-goog-user-project", project), *found)
+
+
+def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
+    """A URL of the table of providers with what the entry and the environment say filled in. What nothing says is left in braces."""
+    if "{" not in template:
+        return template
+    section = row.get("gcp", {})
+    location = section.get("location") or _named_in(environ, LOCATIONS, "global")
+    parts = {
+        _HOST: _host(location),
+        _LOCATION: location,
+        _PROJECT: section.get("project") or _named_in(environ, PROJECTS, _PROJECT),
+        _ENDPOINT: section.get("endpoint", "openapi"),
+    }
+    for name, value in parts.items():
+        template = template.replace(name, value)
+    return template
+
+
+def _named_in(environ: Mapping[str, str], variables: tuple[str, ...], otherwise: str) -> str:
+    """What the first of these variables says that is set, or _UNFIT where that cannot be a part of a URL."""
+    found = next((environ[name] for name in variables if environ.get(name)), otherwise)
+    return found if found == otherwise or read.GOOGLE_NAME.fullmatch(found) else _UNFIT
+
+
+def _host(location: str) -> str:
+    if location == "global":
+        return "aiplatform.googleapis.com"
+    return f"aiplatform.{location}.rep.googleapis.com" if location in _REGIONLESS else f"{location}-aiplatform.googleapis.com"
+
+
+# ---- what is wrong ----
+
+
+def problems(entries: tuple[Provider, ...]) -> Iterator[tuple[Path, str]]:
+    """What can be seen only once variables and addresses are known."""
+    for index, entry in enumerate(entries):
+        path: Path = ("model_providers", index)
+        if _PROJECT in entry.base_url:
+            yield (*path, "gcp", "project"), f"is missing, and the environment has none of {', '.join(PROJECTS)}"
+        elif _UNFIT in entry.base_url and providers.known()[entry.interface].cloud:
+            yield (*path, "gcp"), f"what the environment says in {', '.join((*PROJECTS, *LOCATIONS))} is no project or location"
+        parts = urlsplit(entry.base_url)
+        if entry.way is not None and parts.scheme == "http" and not _loopback(parts.hostname or ""):
+            yield (*path, "base_url"), f"must begin with https://: {entry.way.text} gives a token that anyone on the way could read"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def two_ways(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """A check: entries with several ways to authenticate, or with half of one."""
+    rows = data.get("model_providers")
+    for index, row in enumerate(rows if isinstance(rows, list) else []):
+        if not isinstance(row, dict):
+            continue
+        named = [path for path in _named(row) if path is not None]
+        for path in named[1:]:
+            first = show(named[0])
+            if {named[0][0], path[0]} != {"access_key", "passthrough_auth"}:  # a warning: the key is not used
+                yield ("model_providers", index, *path), f"{first} is another way to authenticate: an entry has one"
+        if isinstance(row.get("azure"), dict):
+            yield from (((*("model_providers", index, "azure"), *path), said) for path, said in _wrong_kind(row))
+
+
+def _named(row: dict[str, Any]) -> Iterator[Path | None]:
+    """The ways to authenticate that an entry names, each by its key."""
+    yield ("access_key",) if "access_key" in row else None
+    yield ("passthrough_auth",) if row.get("passthrough_auth") is True else None
+    yield ("token_command",) if "token_command" in row else None
+    gcp, azure = row.get("gcp"), row.get("azure")
+    if isinstance(gcp, dict):
+        section: Path | None = ("gcp",) if "azure" in row else None  # else it may be there for the address
+        yield next((("gcp", key) for key in ("credentials_file", "impersonate") if key in gcp), section)
+    if isinstance(azure, dict):
+        key = next((key for key in ("credential", *_OF_KINDS) if key in azure), None)
+        if key == "credential":
+            yield ("azure", key) if azure[key] != "key" else None
+        else:
+            yield ("azure", key) if key else None if "access_key" in row else ("azure",)
+
+
+def _wrong_kind(row: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    section = row["azure"]
+    kind = _kind(row)
+    if kind not in KINDS or ("access_key" in row and "credential" not in section):
+        return  # another problem is told
+    if kind == "key" and "access_key" not in row:
+        yield ("credential",), "key needs access_key"
+    for key in KINDS[kind].needs:
+        if key not in section:
+            yield (key,), f"is missing: {kind} needs it"
+    for key in _OF_KINDS:
+        if key in section and key not in (*KINDS[kind].needs, *KINDS[kind].takes):
+            yield (key,), f"is not used by {kind}"

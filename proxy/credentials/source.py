@@ -1,0 +1,244 @@
+"""A credential that ends, renewed off the event loop before it does.
+
+A Giver gets a credential and may block; a Source calls it in a thread of its own, one call at a time, and holds what it gave.
+
+From the soft time on (four fifths of the life, ten minutes before the end, or half of a short life) the held credential is still used and a
+request starts its renewal in the background; from the hard time on (a minute before the end) it is used no more, and requests wait for
+the renewal. Nothing runs by time: a source that nobody uses renews nothing. A failure is remembered for NEGATIVE seconds, so that a
+thousand requests are one question.
+
+A giver bounds its own time. Should it hang all the same, its thread is left alone, requests are refused meanwhile, and what it brings
+late is used: a second thread would hang as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic, time
+from typing import Protocol
+
+log = logging.getLogger("dragoman")
+
+SOFT = 0.8  # of a life
+SOFT_LEAST = 600.0  # seconds before the end; of shorter lives from their half on
+HARD = 60.0  # seconds before the end, but at most a tenth of a life
+JITTER = 0.1  # of the time to the soft one, so that workers do not all ask at once
+PAUSES = (5.0, 15.0, 45.0, 60.0)  # seconds between failed renewals of a credential that is still good
+NEGATIVE = 5.0  # seconds for which a failure is the answer
+REFUSED = 60.0  # seconds between two credentials thrown away because an upstream refused them
+TELLING = 60.0  # seconds between two log lines about failures
+LONGEST = 16 * 1024  # characters of a token
+
+
+class Fault(Exception):
+    """No credential. The message names the step that failed; it is public, in our own words, and holds nothing that a service said.
+
+    missing: there is none to be had, or it is refused for good reason to search no further. passing: the same may work soon.
+    """
+
+    def __init__(self, message: str, *, missing: bool = False, passing: bool = False) -> None:
+        super().__init__(message)
+        self.message, self.missing, self.passing = message, missing, passing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Credential:
+    """What a request is sent with. ends, renew_at: seconds since the epoch; renew_at: from when the giver has another one.
+
+    An `ends` of None is unknown: the credential is used until it is refused, and renewed after `renew_at`.
+    """
+
+    token: str = field(repr=False)
+    ends: float | None
+    renew_at: float | None = None
+
+    @property
+    def header(self) -> tuple[str, str]:
+        return "authorization", f"Bearer {self.token}"
+
+
+def bearer(token: object, ends: float | None, renew_at: float | None = None) -> Credential:
+    """Raises Fault for what cannot stand in a header."""
+    if not isinstance(token, str) or not token:
+        raise Fault("the answer holds no token")
+    if len(token) > LONGEST or not token.isascii() or not token.isprintable() or " " in token:
+        raise Fault("the token is not one of printable ASCII, or too long")
+    return Credential(token, ends, renew_at)
+
+
+class Giver(Protocol):
+    """Gets credentials. name: for people."""
+
+    name: str
+
+    def get(self) -> Credential:
+        """A new credential. Blocks, for a bounded time. Raises Fault."""
+
+    def close(self) -> None:
+        """End a `get` that is under way, if that can be done. Called from another thread."""
+
+
+Told = Callable[[str, str, float | None], None]
+"""Is told of each renewal: the source's label; "ok", "missing" or "failed"; the end of a credential if it is known."""
+
+
+class Source:
+    """One giver's credential. Everything but the giver runs in the event loop.
+
+    label: of whose credential it is, for the log and the metrics. patience: seconds that a request waits. clock: seconds since the epoch,
+    by which credentials end. pace: seconds that never go back, for pauses.
+    """
+
+    def __init__(
+        self,
+        giver: Giver,
+        label: str,
+        patience: float,
+        told: Told = lambda *_: None,
+        clock: Callable[[], float] = time,
+        pace: Callable[[], float] = monotonic,
+    ) -> None:
+        self.label = label
+        self._giver, self._patience, self._told, self._clock, self._pace = giver, patience, told, clock, pace
+        self._held: Credential | None = None
+        self._soft = self._hard = 0.0  # by the clock
+        self._under_way: asyncio.Future[Credential | Fault] | None = None
+        self._begun = 0.0  # monotonic, of that
+        self._fault: Fault | None = None  # of the last renewal
+        self._failures = 0  # in a row
+        self._again = self._denied_until = self._tell_again = self._keep_until = 0.0  # by the pace
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        return self._giver.name
+
+    def ready(self) -> Credential | None:
+        """The credential to use now, or None: then `fresh` must be awaited. Never blocks."""
+        now = self._clock()
+        if now < self._soft:
+            return self._held
+        if self._held is None or now >= self._hard:
+            return None
+        if self._under_way is None and self._pace() >= self._again:
+            self._renew()
+        return self._held
+
+    async def fresh(self) -> Credential:
+        """A good credential, by the renewal under way or a new one. Raises Fault."""
+        if (held := self.ready()) is not None:
+            return held
+        if self._under_way is None and self._pace() >= self._denied_until:
+            self._renew()
+        under_way = self._under_way
+        if under_way is None:
+            assert self._fault is not None
+            raise _again(self._fault)
+        left = self._begun + self._patience - monotonic()
+        if left > 0 or under_way.done():
+            with suppress(TimeoutError):
+                found = await asyncio.wait_for(asyncio.shield(under_way), max(left, 0))
+                if isinstance(found, Fault):
+                    raise _again(found)
+                return found
+        raise Fault(f"{self.name}: no answer within {self._patience:g} s", passing=True)
+
+    def refused(self, credential: Credential) -> bool:
+        """An upstream refused this credential: throw it away. Returns whether there may be another; after that it pays to ask again."""
+        if self._held is not credential:
+            return True  # another request had it thrown away
+        now = self._pace()
+        if now < self._keep_until:
+            return False
+        self._keep_until = now + REFUSED
+        self._held, self._soft, self._hard = None, 0.0, 0.0
+        return True
+
+    def warm(self) -> None:
+        """Begin to get the first credential."""
+        if self._held is None and self._under_way is None:
+            self._renew()
+
+    def close(self) -> None:
+        """No thread is waited for: they end by themselves, or with the process."""
+        self._closed = True
+        self._giver.close()
+
+    # ---- a renewal ----
+
+    def _renew(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._begun = monotonic()
+        try:
+            threading.Thread(target=self._work, args=(loop,), name=f"credential of {self.label}", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self._came(Fault(f"{self.name}: no thread can be started", passing=True), 0.0)
+        else:
+            self._under_way = loop.create_future()
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In the thread."""
+        found: Credential | Fault
+        try:
+            found = self._giver.get()
+        except Fault as fault:
+            found = Fault(f"{self.name}: {fault.message}", missing=fault.missing, passing=fault.passing)
+        except Exception as error:  # of a library: its text can hold what was sent
+            found = Fault(f"{self.name}: {type(error).__name__}")
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(partial(self._came, found, monotonic() - self._begun))
+
+    def _came(self, found: Credential | Fault, seconds: float) -> None:
+        now = self._clock()
+        if isinstance(found, Credential) and found.ends is not None and found.ends <= now:
+            found = Fault(f"{self.name}: the credential that came has ended already")
+        if isinstance(found, Credential):
+            self._hold(found, now)
+        else:
+            self._failed(found)
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None and not under_way.done():
+            under_way.set_result(found)
+        if self._closed:
+            return
+        if isinstance(found, Credential):
+            log.info("credential of %s renewed in %.2f s (%s)", self.label, seconds, self.name)
+            self._told(self.label, "ok", found.ends)
+        else:
+            self._told(self.label, "missing" if found.missing else "failed", None)
+            if self._pace() >= self._tell_again:
+                self._tell_again = self._pace() + TELLING
+                log.warning("credential of %s could not be had after %.2f s: %s", self.label, seconds, found.message)
+
+    def _hold(self, found: Credential, now: float) -> None:
+        self._held, self._fault, self._failures = found, None, 0
+        self._again = self._tell_again = self._denied_until = 0.0
+        early = 1 + random.uniform(-JITTER, JITTER)
+        if found.ends is None:
+            self._hard = float("inf")
+            self._soft = found.renew_at or self._hard
+            return
+        life = found.ends - now
+        wait = min(SOFT * life, max(life - SOFT_LEAST, life / 2)) * early
+        self._soft = now + wait
+        if found.renew_at is not None and found.renew_at > now:
+            self._soft = min(self._soft, found.renew_at)
+        self._hard = found.ends - min(HARD, HARD / SOFT_LEAST * life)
+
+    def _failed(self, fault: Fault) -> None:
+        self._fault, now = fault, self._pace()
+        self._again = now + PAUSES[min(self._failures, len(PAUSES) - 1)]
+        self._failures += 1
+        self._denied_until = now + NEGATIVE  # without another
+
+
+def _again(fault: Fault) -> Fault:
+    """The same as a new exception, since each that is raised grows a traceback."""
+    return Fault(fault.message, missing=fault.missing, passing=fault.passing)
