@@ -39,6 +39,7 @@ class Timeouts:
     connect: float = 10.0
     first_byte: float = 600.0  # until the headers of the response
     idle: float = 300.0  # without a byte
+    first_content: float | None = None  # of a stream: until text, reasoning or a tool call
 
 
 @dataclass(frozen=True, slots=True)

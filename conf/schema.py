@@ -127,6 +127,7 @@ class Timeouts(Section):
     connect = Value(read.duration)
     first_byte = Value(read.duration)
     idle = Value(read.duration)
+    first_content = Value(read.duration)
 
 
 class Backoff(Section):

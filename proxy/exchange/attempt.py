@@ -203,6 +203,8 @@ class Attempt:
             if waits := self.streams or self.raw:
                 self._done = self._loop.create_future()
             fetch = upstream.fetch(self.request)
+            patience = self.candidate.provider.timeouts.first_content
+            timer = None if patience is None or not self.streams else self._loop.call_later(patience, self._late)
             try:
                 if waits:
                     fetch.add_done_callback(self._over)
@@ -218,6 +220,8 @@ class Attempt:
                 else:
                     await self._streamed(fetch)
             finally:
+                if timer is not None:
+                    timer.cancel()
                 self._let_go(fetch)
         except errors.GatewayError as error:
             self.error = error
@@ -241,6 +245,11 @@ class Attempt:
                 fetch.cancel()
         else:
             _seen(fetch)
+
+    def _late(self) -> None:
+        """`timeouts.first_content` is over: the call fails, unless there is content or something of it has been sent."""
+        if not (self.committed or self._done.done() or (self.lane is not None and self.lane.content)):
+            self._done.set_exception(errors.Timeout("first_content", "The upstream's answer had no content in time."))
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector

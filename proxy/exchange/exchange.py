@@ -536,6 +536,8 @@ def _pause(error: errors.GatewayError, status: int, number: int, policy: Any) ->
     What the candidate may have read, it may have done. It gets that again only where the policy names the status: the candidate's own
     or, where it gave none, the one that a caller would get.
     """
+    if isinstance(error, errors.Timeout) and error.timer == "first_content":
+        return None  # the time was set for another candidate to take over
     unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:
         return 0.0 if unread and isinstance(error, errors.Refused) else None

@@ -335,6 +335,8 @@ def described(candidate: Candidate, *, shared: bool = False) -> str:
     """A candidate as text: its name, API, URL, reason, and whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
     parts = [f"{candidate.speaks.api} {candidate.url}", candidate.reason, _key_state(candidate.provider)]
+    if (patience := candidate.provider.timeouts.first_content) is not None:
+        parts.append(f"the next one takes over without content for {patience:g} s")
     if candidate.others and candidate.speaks.refuses(HAS_TOOLS, candidate.capabilities, False):
         other = candidate.others[0]
         parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
