@@ -28,6 +28,7 @@ from .model import (
     Provider,
     Responses,
     RetryPolicy,
+    Routing,
     StateStorage,
     Timeouts,
     Tls,
@@ -163,6 +164,7 @@ def _config(loaded: Loaded, ignored: list[str], document: Document) -> Config:
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
         responses=Responses(**loaded.get("responses", {})),
+        routing=Routing(**loaded.get("routing", {})),
         prices=prices,
         warnings=(*_warnings(entries, ignored, document, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )

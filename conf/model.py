@@ -187,6 +187,17 @@ class Tracing:
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """Which of several candidates of a model is tried first.
+
+    balance: None: by weight where an entry of the model has one, else in the order of the file.
+    """
+
+    affinity: Literal["auto", "off"] = "auto"
+    balance: Literal["order", "weight", "latency", "least_busy"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
     """USD per million tokens, of the models whose id matches the pattern."""
 
@@ -213,6 +224,7 @@ class Config:
     compaction: Compaction = Compaction()
     tracing: Tracing = Tracing()
     responses: Responses = Responses()
+    routing: Routing = Routing()
     prices: tuple[Price, ...] = ()  # the first match applies
     version: str | None = None
     warnings: tuple[str, ...] = ()

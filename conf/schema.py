@@ -243,6 +243,13 @@ class Tracing(Section):
     span_attributes = nested(SpanAttributes)
 
 
+class Routing(Section):
+    foreign = frozenset({"llm_provider", "model_provider", "session_cache", "session_max_entries", "session_ttl_seconds"})
+
+    affinity = Value(read.one_of("auto", "off"))
+    balance = Value(read.one_of("order", "weight", "latency", "least_busy"))
+
+
 class Price(Section):
     input = Value(_PRICE, required=True)
     output = Value(_PRICE, required=True)
@@ -266,7 +273,6 @@ class Root(Section):
             "prompt_guards",
             "prompt_targets",
             "ratelimits",
-            "routing",
             "routing_preferences",
             "system_prompt",
         }
@@ -284,6 +290,7 @@ class Root(Section):
     compaction = nested(Compaction)
     tracing = nested(Tracing)
     responses = nested(Responses)
+    routing = nested(Routing)
     prices = Table(nested(Price))
 
 

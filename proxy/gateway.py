@@ -22,6 +22,7 @@ from .keys.access import Access
 from .keys.quota import Counters, LocalCounters, Quota
 from .memory import stores
 from .memory.turn import State
+from .routing.balance import Balance
 from .routing.ejection import Ejection
 from .routing.router import Router
 from .telemetry.metrics import Metrics
@@ -64,6 +65,7 @@ class Gateway:
         self._tell = tell
         self.on_notes: Callable[[], None] = lambda: None  # called when `notes` changes
         self._lessons = Lessons(self.loop.time, lambda: self.on_notes())
+        self._balance = Balance(self.loop.time)
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -73,6 +75,7 @@ class Gateway:
             config=config,
             router=Router(config),
             ejection=Ejection(self.loop.time, lambda: self.on_notes()),
+            balance=self._balance,
             access=Access(config.access_keys),
             quota=Quota(config.access_keys, self._counters),
             state=self.state,
@@ -85,6 +88,8 @@ class Gateway:
             tell=self._tell,
             live=self.live,
             loop=self.loop,
+            paces=self._balance if config.routing.balance == "latency" else None,
+            counts=self._balance if config.routing.balance == "least_busy" else None,
             own_credentials=any(entry.passthrough_auth for entry in config.model_providers),
         )
         self.on_notes()

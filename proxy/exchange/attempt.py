@@ -359,10 +359,12 @@ class Attempt:
 
     def _commit(self) -> Awaitable[Any] | None:
         self.committed = True
-        self.times["first"] = monotonic()
+        self.times["first"] = now = monotonic()
         held = b"".join(self._held)
         self._held.clear()
         exchange = self.exchange
+        if (paces := exchange.services.paces) is not None and self.streams:
+            paces.began(self.candidate, now - self._begun, len(self.request.body or b""))
         exchange.body = b""  # no other attempt will ask for it
         client = exchange.client
         if client.committed:  # the stream was begun by time

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from time import monotonic, time
 from typing import Any, Literal
@@ -42,6 +42,7 @@ from .dialects import in_dialect
 from .heartbeat import Heartbeat
 from .lessons import Taught
 from .operation import Operation
+from .placing import Placing
 from .refusal import own_headers, refusal
 from .services import Services
 from .settle import settle
@@ -54,6 +55,7 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 
 _ASKS_STREAM = re.compile(r"[?&]stream=true(?:&|$)", re.IGNORECASE)
 _NOTHING = splice.Scan({}, None, None, None)
+_ALONE: Mapping[bytes, int] = {}
 
 
 class Exchange:
@@ -86,7 +88,9 @@ class Exchange:
         "observer",
         "operation",
         "path",
+        "placing",
         "query",
+        "ranks",
         "request_id",
         "scan",
         "services",
@@ -153,6 +157,8 @@ class Exchange:
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
         self.attempts: list[Attempt] = []
+        self.ranks: Mapping[bytes, int] = _ALONE  # of the route
+        self.placing: Placing | None = None  # None: there was nothing to choose
         self._keeper = keeper
         self._model = model
         self._running = False
@@ -212,7 +218,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = self.summary = None
+        self.trace = self.observer = self.expansion = self.summary = self.placing = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -287,7 +293,7 @@ class Exchange:
             await self._count(candidates)
             return
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in self.services.ejection.ordered(candidates):
+        for candidate in self._in_order(candidates):
             if await self._try(candidate, failed):
                 return
         raise _verdict(failed)
@@ -345,7 +351,8 @@ class Exchange:
         """Which upstreams could answer, in order. Raises NoCandidate, or what the operation says when none of them fits."""
         if self._keeper is not None:
             return (self._keeper,)
-        found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
+        route, fits = self.services.router.candidates(self.shape, self.scan.model), self.operation.fits
+        found, self.ranks = route.candidates, route.ranks
         if self.operation.counted and self.key_name:
             found = self.services.affordable(self.key_name, found)
         if self.operation.lane == "shape":
@@ -357,15 +364,22 @@ class Exchange:
             raise self.operation.unfit(self.scan.model or "")
         return fitting
 
+    def _in_order(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates in the order to try."""
+        if self.ranks and len(candidates) > 1:
+            self.placing = Placing(self, candidates)
+            candidates = self.placing.candidates
+        return self.services.ejection.ordered(candidates)
+
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
         """Whether this candidate answered, within the attempts that its policy allows. Raises what no candidate could mend."""
-        ejection, policy = self.services.ejection, candidate.provider.retry_policy
+        ejection, counts, policy = self.services.ejection, self.services.counts, candidate.provider.retry_policy
         allowed = (policy.max_attempts if policy else 2) if self.operation.retried else 1
         for number in range(1, allowed + 1):
             attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
             try:
-                await attempt.run()
+                await (attempt.run() if counts is None else counts.counted(candidate, attempt.run()))
                 if attempt.warms:
                     return True
                 self.taught.answered(candidate)
@@ -373,6 +387,8 @@ class Exchange:
                     ejection.failed(candidate, self.error)
                 else:
                     ejection.worked(candidate)
+                    if self.placing is not None:
+                        self.placing.answered(candidate)
                 return await self._try(candidate, failed) if attempt.quiet else True
             except errors.GatewayError as error:
                 if attempt.committed:
@@ -395,7 +411,7 @@ class Exchange:
     async def _count(self, candidates: tuple[Candidate, ...]) -> None:
         """Count tokens: by the first candidate that can be asked, unless one that cannot stands before it."""
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in self.services.ejection.ordered(candidates):
+        for candidate in self._in_order(candidates):
             counts = counting.native(self.shape, candidate)
             try:
                 asked = counts or counting.askable(self.shape, candidate)

@@ -78,6 +78,7 @@ def account(exchange: Exchange) -> Account:
         {} if exchange.trace is None else _settings(scan.value),
         exchange.compacting and _compaction(exchange),
         None if exchange.summary is None else exchange.summary.usage,
+        "" if exchange.placing is None else exchange.placing.chosen,
     )
 
 

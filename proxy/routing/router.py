@@ -8,7 +8,6 @@ This module does not send or retry anything: that is the exchange's task.
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -42,6 +41,7 @@ class Candidate:
     echo: str | None = None  # the `model` that the caller's response shows; None leaves the upstream's
     price: Price | None = None
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
+    seed: bytes = b""  # of this upstream and model, alike in every process and after a reload
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
     speaks: Shape = field(init=False, repr=False)  # the upstream's shape
@@ -100,9 +100,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The candidates of one request, in the order to try; never empty."""
+    """The candidates of one request, in the order of their places; never empty.
+
+    ranks: the number of each candidate's place, by its seed; empty when every place has one candidate, so that nothing is to choose.
+    """
 
     candidates: tuple[Candidate, ...]
+    ranks: Mapping[bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,28 +119,28 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Places in the order to try; the candidates of one place are ordered at random, by weight."""
+    """Places in the order to try. Which candidate of a place comes first is decided for each request: see balance.py."""
 
     places: tuple[tuple[Candidate, ...], ...]
-    fixed: Route | None  # the route when every place has one candidate
+    route: Route
 
     @classmethod
     def of(cls, places: tuple[tuple[Candidate, ...], ...]) -> _Plan:
-        if any(len(place) > 1 for place in places):
-            return cls(places, None)
-        return cls(places, Route(tuple(candidate for place in places for candidate in place)))
+        shared = any(len(place) > 1 for place in places)
+        ranks = {candidate.seed: rank for rank, place in enumerate(places) for candidate in place} if shared else {}
+        return cls(places, Route(tuple(candidate for place in places for candidate in place), MappingProxyType(ranks)))
 
 
 class Router:
-    """The routes of one configuration. draw: the random source of weighted choices."""
+    """The routes of one configuration."""
 
-    def __init__(self, config: Config, draw: random.Random | None = None) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
-        self._draw = draw or random.Random()
         self._entries = config.model_providers
         self._catalog = Catalog((Entry(p.name, p.model) for p in self._entries), config.model_aliases)
         self.default = next((p.model for p in self._entries if p.default), None)
         self._capabilities: dict[tuple[int, str], Capabilities] = {}
+        self._marks = list(_marks(self._entries))
         self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
         self._plans: dict[tuple[str, str | None], _Plan] = {}
@@ -153,7 +157,7 @@ class Router:
         """
         key = (shape, model)
         plan = self._plans.get(key) or self._met.get(key) or self._meet(shape, model)
-        return plan.fixed or self._shuffled(plan)
+        return plan.route
 
     def declares(self, name: str) -> bool:
         """Whether a candidate's name comes from the configuration, so that it can be a metric's label; others are unbounded."""
@@ -197,8 +201,9 @@ class Router:
         lines = []
         for number, place in enumerate(plan.places, 1):
             for candidate in place:
+                shared = f"; shares this place {self._choice}" if len(place) > 1 else ""
                 note = notes.get((self.mark(candidate.provider), candidate.model))
-                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}" + (f"; {note}" if note else ""))
+                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}{shared}" + (f"; {note}" if note else ""))
         return lines
 
     # ---- plans ----
@@ -234,12 +239,13 @@ class Router:
         return match._replace(why="the default") if model is None else match
 
     def _places(self, shape: str, model: str | None, match: Match) -> list[tuple[Candidate, ...]]:
-        """One place per candidate, in the order of the file; one place for all of them if any has a weight."""
+        """One place per candidate, in the order of the file; one place for all of them if any has a weight, or by `routing.balance`."""
         found = tuple(
             self._candidate(shape, model, index, model_id, match.why)
             for index, model_id in zip(match.entries, match.model_ids, strict=True)
         )
-        if any(candidate.provider.weight for candidate in found):
+        balance = self.config.routing.balance
+        if balance != "order" and (balance or any(candidate.provider.weight for candidate in found)):
             return [found]
         return [(candidate,) for candidate in found]
 
@@ -258,6 +264,7 @@ class Router:
             reason=f"{why}; {because}",
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
             price=providers.price_of(self.config.prices, provider.provider, model_id),
+            seed=hashlib.blake2b(f"{self._marks[index]}\0{model_id}".encode(), digest_size=16).digest(),
         )
         plain = [first] + [
             replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
@@ -283,16 +290,12 @@ class Router:
                 self._capabilities[index, model_id] = known
         return known
 
-    def _shuffled(self, plan: _Plan) -> Route:
-        """A route with the candidates of each place in a random order: weight 3 comes first three times as often as weight 1."""
-        found: list[Candidate] = []
-        for place in plan.places:
-            if len(place) == 1:
-                found += place
-            else:
-                drawn = [(self._draw.random() ** (1 / (c.provider.weight or 1)), c) for c in place]
-                found += (candidate for _, candidate in sorted(drawn, key=lambda pair: -pair[0]))
-        return Route(tuple(found))
+    @property
+    def _choice(self) -> str:
+        """What chooses among the candidates of one place."""
+        routing = self.config.routing
+        by = {"latency": "time to first content", "least_busy": "requests in progress"}.get(routing.balance or "", "weight")
+        return f"by conversation, else by {by}" if routing.affinity == "auto" else f"by {by}"
 
 
 def check_lines(config: Config) -> list[str]:
@@ -341,6 +344,15 @@ def described(candidate: Candidate, *, shared: bool = False) -> str:
         other = candidate.others[0]
         parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
     return f"{candidate.called}{share}: {'; '.join(parts)}"
+
+
+def _marks(entries: tuple[Provider, ...]) -> Iterator[str]:
+    """A name of each entry that other entries, and the order of the file, do not change: two accounts of one upstream are numbered."""
+    seen: dict[tuple[str, str, str], int] = {}
+    for entry in entries:
+        key = (entry.name, entry.model, entry.base_url)
+        seen[key] = number = seen.get(key, 0) + 1
+        yield "\0".join((*key, str(number)))
 
 
 def _names(entry: Provider) -> Iterator[str]:

@@ -93,6 +93,7 @@ class Account(NamedTuple):
     # asked by `trigger` or `endpoint`, `automatic`, or `native` where the upstream itself did it; "" for any other request
     compaction: str = ""
     summed: Usage | None = None  # of a summary that precedes the answer; counted in the last call's usage
+    chosen: str = ""  # what chose among several candidates at one place: `affinity`, `moved`, or a balance
 
     @property
     def last(self) -> Call | None:
