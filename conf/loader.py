@@ -240,7 +240,11 @@ def _provider(row: Loaded) -> Provider:
         retry_policy=_retry_policy(row.get("retry_policy")),
         timeouts=Timeouts(**row.get("timeouts", {})),
         responses=Responses(**row.get("responses", {})),
-        **{name: row[name] for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight") if name in row},
+        **{
+            name: row[name]
+            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check")
+            if name in row
+        },
     )
 
 

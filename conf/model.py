@@ -96,6 +96,7 @@ class Provider:
     retry_policy: RetryPolicy | None = None
     weight: int | None = None  # None: not in the file
     responses: Responses = Responses()
+    health_check: Literal["models", "request", "off"] = "models"
 
     @property
     def wildcard(self) -> bool:

@@ -164,6 +164,7 @@ class ModelProvider(Section):
     timeouts = nested(Timeouts)
     retry_policy = nested(RetryPolicy)
     weight = Value(read.whole(1, 1_000_000))
+    health_check = Value(read.one_of("models", "request", "off"))
     responses = nested(Responses)
 
 

@@ -24,6 +24,7 @@ from .memory import stores
 from .memory.turn import State
 from .routing.balance import Balance
 from .routing.ejection import Ejection
+from .routing.health import Health
 from .routing.router import Router
 from .telemetry.metrics import Metrics
 from .wire.bodies import Bodies
@@ -66,10 +67,13 @@ class Gateway:
         self.on_notes: Callable[[], None] = lambda: None  # called when `notes` changes
         self._lessons = Lessons(self.loop.time, lambda: self.on_notes())
         self._balance = Balance(self.loop.time)
+        self._health: Health | None = None
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
         """Apply a configuration to new exchanges; those in progress keep the old one."""
+        if self._health is not None:
+            self._health.close()
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.services = Services(
             config=config,
@@ -92,6 +96,7 @@ class Gateway:
             counts=self._balance if config.routing.balance == "least_busy" else None,
             own_credentials=any(entry.passthrough_auth for entry in config.model_providers),
         )
+        self._health = Health(self.services.router, self.services.ejection, self.upstream, self.metrics.probed)
         self.on_notes()
 
     def notes(self) -> list[Note]:
@@ -135,6 +140,8 @@ class Gateway:
         self.live.draining = draining
 
     async def close(self) -> None:
+        if self._health is not None:
+            self._health.close()
         self.upstream.close()
         await self._counters.close()
         await self.state.close()

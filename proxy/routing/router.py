@@ -143,6 +143,7 @@ class Router:
         self._marks = list(_marks(self._entries))
         self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
+        self._together: set[int] = set()
         self._plans: dict[tuple[str, str | None], _Plan] = {}
         self._met: dict[tuple[str, str | None], _Plan] = {}
         names = {model.id for model in self.models()} | {p.model_id for p in self._entries if not p.wildcard}
@@ -167,6 +168,10 @@ class Router:
         """A unique identifier of an entry, the same in every process with this configuration."""
         same = [entry for entry in self._entries if entry.name == provider.name]
         return f"{provider.name}#{next((n for n, entry in enumerate(same) if entry is provider), 0)}"
+
+    def replaceable(self, candidate: Candidate) -> bool:
+        """Whether there are others for some request that this entry serves, so that passing it over has an effect."""
+        return id(candidate.provider) in self._together
 
     def keeper(self, mark: str | None = None) -> Candidate | None:
         """The upstream with native stored responses and this mark, or the first such upstream; None if there is none."""
@@ -227,7 +232,10 @@ class Router:
                 if found:
                     why = f"fallback of {candidate.provider.name}, {found.why}"
                     places += self._places(shape, model, found._replace(why=why))
-        return _Plan.of(_once_each(places))
+        plan = _Plan.of(_once_each(places))
+        if len(plan.route.candidates) > 1:
+            self._together.update(id(candidate.provider) for candidate in plan.route.candidates)
+        return plan
 
     def _match(self, model: str | None) -> Match:
         asked = self.default if model is None else model

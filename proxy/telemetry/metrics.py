@@ -102,6 +102,7 @@ class Metrics:
         self.choices = Counter(
             "dragoman_choices", "Requests with several candidates at one place, by what chose the first.", ("by",), registry=registry
         )
+        self.probes = Counter("dragoman_probes", "Probes of ejected upstreams.", ("result",), registry=registry)
         self.dropped = Counter(
             "dragoman_dropped_fields",
             "Request fields dropped because the upstream's API has no equivalent.",
@@ -123,6 +124,10 @@ class Metrics:
     def opened(self) -> None:
         """A stream begins; `settled` must follow."""
         self.streams.inc()
+
+    def probed(self, result: str) -> None:
+        """An ejected upstream was probed: `answered` or `failed`."""
+        self.probes.labels(result).inc()
 
     def settled(self, account: Account, declared: Callable[[str], bool]) -> None:
         """An exchange has ended. declared: whether a model's name may be a label."""
