@@ -420,6 +420,8 @@ class CollectingLane(EventsLane):
         self.collector: Collector = SHAPES[client_shape].Collector(reply)
 
     def pass_on(self, found: list[ev.Event]) -> bytes:
+        if not self.content:
+            self.content = any(isinstance(event, CONTENT) for event in found)
         if self.decoder.ended:
             self.note(found)
         self.collector.feed(found)

@@ -106,6 +106,25 @@ async def test_without_a_next_one_it_is_a_timeout(shape: str) -> None:
     assert len(provider.requests) == 1
 
 
+@pytest.mark.parametrize("slow", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_a_whole_answer_that_is_collected_from_a_stream(shape: str, slow: bool) -> None:
+    gate = Gate()
+
+    def script(speech: Any, streamed: bool) -> Steps:
+        first, *rest = [*speech.words, *speech.ending]
+        head = [*frames(*speech.opening)] if slow else [*frames(*speech.opening, first)]
+        return [*head, wait(gate), *map(chunk, rest), LAST_CHUNK]
+
+    config = configuration(shape, "chat").replace("access_key: k,", "access_key: k, capabilities: {whole_answers: never},", 1)
+    with Provider(split({"bad": script, "good": well})) as provider:
+        async with Inside(config, provider) as gateway, gateway.ask("chat", "bad/m") as caller:
+            gateway.gateway.loop.call_later(0.5, gate.open)
+            status, headers = await caller.head()
+            assert (status, headers["x-dragoman-upstream"]) == (200, "good/m" if slow else "bad/m")
+
+
 @inside_once
 async def test_an_answer_that_is_not_streamed_has_no_first_content() -> None:
     gate = Gate()
