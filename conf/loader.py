@@ -276,7 +276,8 @@ def _retry_policy(row: Loaded | None) -> RetryPolicy | None:
         values["on_status_codes"] = frozenset[int]().union(*values["on_status_codes"])
     if "backoff" in values:
         values["backoff"] = Backoff(**values["backoff"])
-    return RetryPolicy(**values | {"fallback_models": tuple(values.get("fallback_models", ()))})
+    models = ("fallback_models", "on_context_window", "on_refusal")
+    return RetryPolicy(**values | {name: tuple(values.get(name, ())) for name in models})
 
 
 def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:

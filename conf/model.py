@@ -54,6 +54,8 @@ class RetryPolicy:
     on_status_codes: frozenset[int] = frozenset({429, 500, 502, 503, 504, 529})
     backoff: Backoff = Backoff()
     fallback_models: tuple[str, ...] = ()
+    on_context_window: tuple[str, ...] = ()  # instead of these, for a request that is too long
+    on_refusal: tuple[str, ...] = ()  # and for one that the provider's policy refused
 
 
 AUTO = "auto"

@@ -140,6 +140,8 @@ class RetryPolicy(Section):
     on_status_codes = several(Value(read.status_codes))
     backoff = nested(Backoff)
     fallback_models = several(Value(read.text))
+    on_context_window = several(Value(read.text))
+    on_refusal = several(Value(read.text))
 
 
 class Responses(Section):

@@ -25,14 +25,14 @@ from ...codecs.shape import Collector
 from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
 from ..memory.expansion import compacts
-from ..routing.router import Candidate
+from ..routing.router import REFUSED, Candidate
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
 from . import counting, question, summing, upstream_error
 from .kept import storing_lane
-from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
+from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ HELD_LIMIT = 1 << 20  # bytes held before the first content
 EDITED, EVENTS = "edited", EventsLane.name
 HEADER_LANES = {EDITED: BytesLane.name}  # the header knows no more than bytes, events and raw
 
+_REFUSALS = frozenset({"refusal", "filter"})  # reasons for which an answer ends by its provider's policy
 _BODILESS = frozenset({204, 205})
 _NONE = Fields()
 
@@ -406,6 +407,8 @@ class Attempt:
             lane.error.message = upstream_error.without_key(self, lane.error.message.encode()).decode()
             if not self.committed:
                 raise lane.error
+        if not self.committed:
+            self._look_for_refusal(self.stop, lane.content)
         tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
@@ -430,6 +433,7 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
+        self._look_for_refusal(self.stop, lane.content)
         await self._give(lane.collector, jsontext.dumps(lane.collector.body()))
 
     async def _give(self, collector: Collector, answer: bytes) -> None:
@@ -441,6 +445,11 @@ class Attempt:
             await self.exchange.turn.keep_whole(collector, self.candidate)
         self._keep_seals()
         await self._answer(answer)
+
+    def _look_for_refusal(self, stop: str | None, content: bool) -> None:
+        """Raise when the provider's policy refused before any content, and other models are there for that. stop: why the answer ended."""
+        if stop in _REFUSALS and not content and self.exchange.instead(self.candidate, REFUSED):
+            raise errors.Answered("The provider's policy refused the request.", kind=REFUSED)
 
     def _end(self, lane: BytesLane | EventsLane | RawLane, fetch: asyncio.Future[Any]) -> bytes:
         """The upstream's call is over: tell the lane how; returns what it still had."""
@@ -497,6 +506,7 @@ class Attempt:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
+            self._look_for_refusal(self.stop, observer.content)
             filled = shape.filled(value, self.reply) if self.reply.complete else value
             if filled is not value:
                 value, body, self.rewritten = filled, jsontext.dumps(filled), EDITED
@@ -546,6 +556,9 @@ class Attempt:
     def _decoded(self, value: dict[str, Any]) -> list[Event]:
         """A whole answer's events."""
         found = self.candidate.speaks.decode_response(value, self.reply)
+        if self.exchange.route.instead:
+            stop = next((event.reason for event in found if isinstance(event, Stop)), None)
+            self._look_for_refusal(stop, any(isinstance(event, CONTENT) for event in found))
         if self.rewrites:
             found = summing.events(self, found)
         if self._observer is not None:

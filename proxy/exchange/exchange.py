@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic, time
 from typing import Any, Literal
@@ -29,10 +29,11 @@ from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ...codecs.usage import Usage
+from ...conf.model import Provider
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
 from ..memory.turn import Turn
-from ..routing.router import Candidate
+from ..routing.router import Candidate, Route
 from ..wire import bodies
 from ..wire import headers as travel
 from . import counting, summing
@@ -55,7 +56,7 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 
 _ASKS_STREAM = re.compile(r"[?&]stream=true(?:&|$)", re.IGNORECASE)
 _NOTHING = splice.Scan({}, None, None, None)
-_ALONE: Mapping[bytes, int] = {}
+_ALONE = Route((), {}, {}, ())
 
 
 class Exchange:
@@ -64,6 +65,7 @@ class Exchange:
     __slots__ = (
         "_charges",
         "_ending",
+        "_fit",
         "_heartbeat",
         "_keeper",
         "_model",
@@ -90,8 +92,8 @@ class Exchange:
         "path",
         "placing",
         "query",
-        "ranks",
         "request_id",
+        "route",
         "scan",
         "services",
         "shape",
@@ -157,7 +159,8 @@ class Exchange:
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
         self.attempts: list[Attempt] = []
-        self.ranks: Mapping[bytes, int] = _ALONE  # of the route
+        self.route = _ALONE
+        self._fit: dict[bytes, Candidate] = {}  # who can serve it, where others stand in for some causes of failure
         self.placing: Placing | None = None  # None: there was nothing to choose
         self._keeper = keeper
         self._model = model
@@ -352,7 +355,7 @@ class Exchange:
         if self._keeper is not None:
             return (self._keeper,)
         route, fits = self.services.router.candidates(self.shape, self.scan.model), self.operation.fits
-        found, self.ranks = route.candidates, route.ranks
+        self.route, found = route, route.candidates + route.spare
         if self.operation.counted and self.key_name:
             found = self.services.affordable(self.key_name, found)
         if self.operation.lane == "shape":
@@ -366,7 +369,12 @@ class Exchange:
 
     def _in_order(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """The candidates in the order to try."""
-        if self.ranks and len(candidates) > 1:
+        route = self.route
+        if route.instead:
+            self._fit = {candidate.seed: candidate for candidate in candidates}
+            spare = {candidate.seed for candidate in route.spare}
+            candidates = tuple(candidate for candidate in candidates if candidate.seed not in spare) or candidates
+        if route.ranks and len(candidates) > 1:
             self.placing = Placing(self, candidates)
             candidates = self.placing.candidates
         return self.services.ejection.ordered(candidates)
@@ -399,7 +407,12 @@ class Exchange:
                 failed.append((candidate, error))
                 if isinstance(error, errors.Unconfigured):
                     return False
-                if not _mendable(error, attempt.status, policy):
+                if instead := self.instead(candidate, error.kind):
+                    for other in ejection.ordered(instead):
+                        if await self._try(other, failed):
+                            return True
+                    raise _verdict(failed) from None
+                if not _mendable(error, attempt.status, candidate.provider):
                     raise
                 ejection.failed(candidate, error)
                 wait = _pause(error, attempt.status, number, policy)
@@ -407,6 +420,14 @@ class Exchange:
                     return False
                 await asyncio.sleep(wait)
         return False
+
+    def instead(self, candidate: Candidate, kind: str) -> tuple[Candidate, ...]:
+        """Who stands in for a candidate that failed with this kind of error, and was not asked yet."""
+        found = self.route.instead.get((candidate.seed, kind), ())
+        if not found:
+            return ()
+        asked = {attempt.candidate.seed for attempt in self.attempts}
+        return tuple(self._fit[one.seed] for one in found if one.seed in self._fit and one.seed not in asked)
 
     async def _count(self, candidates: tuple[Candidate, ...]) -> None:
         """Count tokens: by the first candidate that can be asked, unless one that cannot stands before it."""
@@ -535,14 +556,16 @@ def _verdict(failed: list[tuple[Candidate, errors.GatewayError]]) -> errors.Gate
     return listed
 
 
-def _mendable(error: errors.GatewayError, status: int, policy: Any) -> bool:
+def _mendable(error: errors.GatewayError, status: int, provider: Provider) -> bool:
     """Whether the same request may succeed elsewhere, or a second time."""
+    policy = provider.retry_policy
     if isinstance(error, errors.ClientFault | errors.Unconfigured):
         return False
     if isinstance(error, errors.Answered):
         if status >= 300:
             return status in (policy.on_status_codes if policy else _AT_ONCE) or error.code == "upstream_auth_failed"
-        return error.kind in _RETRIED_KINDS
+        used_up = error.kind == "billing" and not provider.passthrough_auth  # the gateway's own account, told within a stream
+        return used_up or error.kind in _RETRIED_KINDS
     return isinstance(error, errors.UpstreamFault)
 
 
@@ -554,6 +577,8 @@ def _pause(error: errors.GatewayError, status: int, number: int, policy: Any) ->
     """
     if isinstance(error, errors.Timeout) and error.timer == "first_content":
         return None  # the time was set for another candidate to take over
+    if error.kind == "billing":
+        return None  # a second attempt finds the account as it is
     unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:
         return 0.0 if unread and isinstance(error, errors.Refused) else None

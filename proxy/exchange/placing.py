@@ -22,13 +22,15 @@ class Placing:
         services, self._exchange = exchange.services, exchange
         routing = services.config.routing
         self._session = session(exchange) if routing.affinity == "auto" else None
-        self.candidates, self.chosen = services.balance.arranged(exchange.ranks, candidates, self._session, routing.balance or "weight")
+        self.candidates, self.chosen = services.balance.arranged(
+            exchange.route.ranks, candidates, self._session, routing.balance or "weight"
+        )
         self._first = self.candidates[0]
 
     def answered(self, candidate: Candidate) -> None:
         """This candidate answered: the conversation stays there."""
         if self._session is not None:
-            self._exchange.services.balance.answered(self._session, self._first, candidate, self._exchange.ranks)
+            self._exchange.services.balance.answered(self._session, self._first, candidate, self._exchange.route.ranks)
 
 
 def session(exchange: Exchange) -> bytes | None:

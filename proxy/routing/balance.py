@@ -47,7 +47,7 @@ class Balance:
         """
         places: dict[int, list[Candidate]] = {}
         for candidate in candidates:
-            places.setdefault(ranks[candidate.seed], []).append(candidate)
+            places.setdefault(ranks.get(candidate.seed, len(ranks)), []).append(candidate)
         found: list[Candidate] = []
         chosen = ""
         for rank in sorted(places):

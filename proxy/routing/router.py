@@ -21,9 +21,10 @@ from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
-from ...conf.model import Config, Price, Provider
+from ...conf.model import Config, Price, Provider, RetryPolicy
 
 LONGEST_NAME = 256  # characters
+REFUSED = "content_policy"  # the kind of error by which a provider's policy refuses
 REMEMBERED = 1024  # cached plans for names that are not declared
 NO_NOTES: Mapping[tuple[str, str], str] = MappingProxyType({})
 
@@ -107,6 +108,10 @@ class Route:
 
     candidates: tuple[Candidate, ...]
     ranks: Mapping[bytes, int]
+    instead: Mapping[tuple[bytes, str], tuple[Candidate, ...]]
+    """Who stands in for a candidate, by its seed and the kind of error; mostly empty."""
+    spare: tuple[Candidate, ...]
+    """The candidates of `instead` that are not among `candidates`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +130,13 @@ class _Plan:
     route: Route
 
     @classmethod
-    def of(cls, places: tuple[tuple[Candidate, ...], ...]) -> _Plan:
+    def of(cls, places: tuple[tuple[Candidate, ...], ...], instead: Mapping[tuple[bytes, str], tuple[Candidate, ...]]) -> _Plan:
         shared = any(len(place) > 1 for place in places)
         ranks = {candidate.seed: rank for rank, place in enumerate(places) for candidate in place} if shared else {}
-        return cls(places, Route(tuple(candidate for place in places for candidate in place), MappingProxyType(ranks)))
+        candidates = tuple(candidate for place in places for candidate in place)
+        own = {candidate.seed for candidate in candidates}
+        spare = {candidate.seed: candidate for others in instead.values() for candidate in others if candidate.seed not in own}
+        return cls(places, Route(candidates, MappingProxyType(ranks), instead, tuple(spare.values())))
 
 
 class Router:
@@ -209,6 +217,9 @@ class Router:
                 shared = f"; shares this place {self._choice}" if len(place) > 1 else ""
                 note = notes.get((self.mark(candidate.provider), candidate.model))
                 lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}{shared}" + (f"; {note}" if note else ""))
+        for number, candidate in enumerate(plan.route.spare, len(plan.places) + 1):
+            note = notes.get((self.mark(candidate.provider), candidate.model))
+            lines.append(f"{number}. {described(candidate)}" + (f"; {note}" if note else ""))
         return lines
 
     # ---- plans ----
@@ -232,10 +243,28 @@ class Router:
                 if found:
                     why = f"fallback of {candidate.provider.name}, {found.why}"
                     places += self._places(shape, model, found._replace(why=why))
-        plan = _Plan.of(_once_each(places))
+        once = _once_each(places)
+        plan = _Plan.of(once, self._instead(shape, model, once))
         if len(plan.route.candidates) > 1:
             self._together.update(id(candidate.provider) for candidate in plan.route.candidates)
         return plan
+
+    def _instead(
+        self, shape: str, model: str | None, places: tuple[tuple[Candidate, ...], ...]
+    ) -> dict[tuple[bytes, str], tuple[Candidate, ...]]:
+        """Who stands in for which candidate, by the cause. One that does is followed by the others of its list."""
+        instead: dict[tuple[bytes, str], tuple[Candidate, ...]] = {}
+        for candidate in [candidate for place in places for candidate in place]:
+            policy = candidate.provider.retry_policy
+            for kind, names, words in _causes(policy) if policy else ():
+                why = f"for what is {words} {candidate.provider.name}"
+                matches = [match._replace(why=f"{why}, {match.why}") for match in map(self._catalog.find, names) if match]
+                found = [one for match in matches for place in self._places(shape, model, match) for one in place]
+                others = list({one.seed: one for one in found if one.seed != candidate.seed}.values())
+                instead[candidate.seed, kind] = tuple(others)
+                for number, other in enumerate(others, 1):
+                    instead.setdefault((other.seed, kind), tuple(others[number:]))
+        return {key: others for key, others in instead.items() if others}
 
     def _match(self, model: str | None) -> Match:
         asked = self.default if model is None else model
@@ -332,7 +361,8 @@ def check_lines(config: Config) -> list[str]:
         first = router.candidates(USUAL.name, alias).candidates[0]
         lines.append(f"{alias} is {target} ({first.name})")
     for name in dict.fromkeys(model.id for model in router.models()):
-        if len(router.candidates(USUAL.name, name).candidates) > 1:
+        route = router.candidates(USUAL.name, name)
+        if len(route.candidates) > 1 or route.spare:
             lines += [f"{name} goes to", *(f"  {line}" for line in router.explain(USUAL.name, name))]
     return lines
 
@@ -352,6 +382,14 @@ def described(candidate: Candidate, *, shared: bool = False) -> str:
         other = candidate.others[0]
         parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
     return f"{candidate.called}{share}: {'; '.join(parts)}"
+
+
+def _causes(policy: RetryPolicy) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """The kinds of errors for which a policy names other models, the models, and the cause in words."""
+    return (
+        ("context_too_long", policy.on_context_window, "too long for"),
+        (REFUSED, policy.on_refusal, "refused by the policy of"),
+    )
 
 
 def _marks(entries: tuple[Provider, ...]) -> Iterator[str]:
