@@ -66,7 +66,7 @@ class Gateway:
         self._tell = tell
         self.on_notes: Callable[[], None] = lambda: None  # called when `notes` changes
         self._lessons = Lessons(self.loop.time, lambda: self.on_notes())
-        self._balance = Balance(self.loop.time)
+        self._balance = Balance(self.loop.time, changed=lambda: self.on_notes())
         self._health: Health | None = None
         self.adopt(config)
 
@@ -100,12 +100,14 @@ class Gateway:
         self.on_notes()
 
     def notes(self) -> list[Note]:
-        """Notes on upstreams for operators (ejections, learned refusals): mark, model, text, end in seconds since the epoch."""
+        """Notes on upstreams for operators: mark, model, text, end in seconds since the epoch."""
         now, mark, services = time(), self.services.router.mark, self.services
         failed = "failed recently, tried last"
         found = [(mark(one.provider), one.model, failed, now + left) for one, left in services.ejection.passed_over()]
         for one, lesson, left in self._lessons.all():
             found.append((mark(one.provider), one.model, f"learned over {one.speaks.api}: {lesson.text},", now + left))
+        for one, pace, left in services.balance.paces():
+            found.append((mark(one.provider), one.model, f"{pace * 1e3:.3g} ms to the first content per token of input, shown", now + left))
         return found
 
     @property

@@ -23,16 +23,19 @@ MOVED_FOR = 3600.0  # seconds since their last request
 PACES = 1024  # candidates with figures; bounded, as callers choose the model names that match a wildcard
 HALVED = 30.0  # seconds after which a figure counts half
 BYTES_PER_TOKEN = 4
+TOLD = 5.0  # seconds between two calls of `changed`
+SHOWN = 120.0  # seconds that a figure is shown
 
 AFFINITY, ELSEWHERE = "affinity", "moved"
 _SPACE = 1 << 64
 
 
 class Balance:
-    """The choices of one worker. clock: seconds. draw: the random source."""
+    """The choices of one worker. clock: seconds. draw: the random source. changed: called, not too often, when `paces` changes."""
 
-    def __init__(self, clock: Callable[[], float], draw: random.Random | None = None) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], draw: random.Random | None = None, changed: Callable[[], None] = lambda: None) -> None:
+        self._clock, self._changed = clock, changed
+        self._told = 0.0
         self._draw = draw or random.Random()
         self._moved: dict[bytes, tuple[bytes, float]] = {}  # by session: the candidate's seed, and the end
         self._paces: dict[bytes, _Pace] = {}
@@ -103,11 +106,20 @@ class Balance:
 
     def began(self, candidate: Candidate, seconds: float, size: int) -> None:
         """The first content of a stream has come. size: bytes of the request."""
-        pace = self._paces.pop(candidate.seed, None) or _Pace()
+        pace, now = self._paces.pop(candidate.seed, None) or _Pace(candidate), self._clock()
         self._paces[candidate.seed] = pace
         if len(self._paces) > PACES:
             del self._paces[next(iter(self._paces))]
-        pace.add(self._clock(), seconds, max(1.0, size / BYTES_PER_TOKEN))
+        pace.add(now, seconds, max(1.0, size / BYTES_PER_TOKEN))
+        if now - self._told >= TOLD:
+            self._told = now
+            self._changed()
+
+    def paces(self) -> list[tuple[Candidate, float, float]]:
+        """The candidates asked lately, the pace of each, and the seconds that are left until it is no longer shown."""
+        now = self._clock()
+        known = [(pace.candidate, pace.now(now), pace.at + SHOWN - now) for pace in self._paces.values()]
+        return [one for one in known if one[2] > 0]
 
     def busy(self, candidate: Candidate) -> int:
         """The attempts in progress at a candidate that `counted` runs."""
@@ -129,18 +141,19 @@ class Balance:
 class _Pace:
     """A decaying mean: of the seconds by the tokens, each sum decaying, so that a large request counts by its size."""
 
-    __slots__ = ("_at", "_seconds", "_tokens")
+    __slots__ = ("_seconds", "_tokens", "at", "candidate")
 
-    def __init__(self) -> None:
-        self._at = self._seconds = self._tokens = 0.0
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.at = self._seconds = self._tokens = 0.0
 
     def add(self, now: float, seconds: float, tokens: float) -> None:
-        faded = exp((self._at - now) * log(2) / HALVED)
-        self._at, self._seconds, self._tokens = now, self._seconds * faded + seconds, self._tokens * faded + tokens
+        faded = exp((self.at - now) * log(2) / HALVED)
+        self.at, self._seconds, self._tokens = now, self._seconds * faded + seconds, self._tokens * faded + tokens
 
     def now(self, now: float) -> float:
         """The mean; without new figures it sinks, since the candidate may be faster by now."""
-        return self._seconds / self._tokens * float(exp((self._at - now) * log(2) / HALVED))
+        return self._seconds / self._tokens * float(exp((self.at - now) * log(2) / HALVED))
 
 
 def _draw_of(session: bytes, candidate: Candidate) -> float:

@@ -15,7 +15,10 @@ from .wire import request
 
 FOUR = "\n".join(
     ["model_providers:"]
-    + [f'  - {{model: up/m, name: n{n}, base_url: "UPSTREAM/{n}", apis: [API], access_key: k, weight: 1}}' for n in range(4)]
+    + [
+        f'  - {{model: up/m, name: n{n}, base_url: "UPSTREAM/{n}", apis: [API], access_key: k, weight: 1, health_check: off}}'
+        for n in range(4)
+    ]
     + ["routing: {ROUTING}"]
 )
 
@@ -34,6 +37,7 @@ class Upstreams:
     def __call__(self, request: Request) -> Steps:
         name, _, path = request.target[1:].partition("/")
         self.seen.append((name, request.json))
+        assert not any(header.lower().startswith("x-dragoman") for header in request.headers)
         if name in self.broken:
             return [respond({"error": {"message": "No.", "type": "server_error"}}, 500)]
         speech = SPEECH[SHAPE_AT[f"/v1/{path}"]]
@@ -157,6 +161,26 @@ async def test_it_moves_once_when_its_candidate_fails_and_stays() -> None:
 
 
 @inside_once
+async def test_prompt_caches_are_of_use() -> None:
+    """Thirty conversations of ten turns: what an upstream has read before is read from its cache."""
+    read: dict[str, int] = {}
+    for affinity in ("auto", "off"):
+        script = Upstreams()
+        with Provider(script) as provider:
+            async with Inside(config("chat", f"affinity: {affinity}"), provider) as gateway:
+                for count in range(10):
+                    for topic in range(30):
+                        await ask(gateway, "chat", turns("chat", topic, count))
+        known: dict[str, set[str]] = {name: set() for name in "0123"}
+        read[affinity] = 0
+        for name, body in script.seen:
+            read[affinity] += str(body["messages"][:-2]) in known[name]  # all of the turn before
+            known[name].add(str(body["messages"]))
+    assert read["auto"] == 30 * 9
+    assert read["off"] < 30 * 9 * 0.5
+
+
+@inside_once
 async def test_a_reload_moves_nothing() -> None:
     script = Upstreams()
     with Provider(script) as provider:
@@ -219,6 +243,8 @@ async def test_latency_leaves_the_slow_one() -> None:
                     await caller.body((await caller.head())[1])
             await gateway.until(lambda: len(gateway.lines) == 20)
             assert {line["chosen_by"] for line in gateway.lines} == {"latency"}
+            told = [text for _, _, text, _ in gateway.gateway.notes()]
+            assert sum("ms to the first content per token of input" in text for text in told) == len(told) >= 2
             assert {name for name in "123" if balance.pace(candidates[int(name)])} == set(seen) <= {"1", "2", "3"}
 
 
