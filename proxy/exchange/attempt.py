@@ -249,7 +249,7 @@ class Attempt:
 
     def _late(self) -> None:
         """`timeouts.first_content` is over: the call fails, unless there is content or something of it has been sent."""
-        if not (self.committed or self._done.done() or (self.lane is not None and self.lane.content)):
+        if not (self.committed or self._done.done() or (self.lane is not None and self.lane.heard)):
             self._done.set_exception(errors.Timeout("first_content", "The upstream's answer had no content in time."))
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
@@ -433,7 +433,7 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
-        self._look_for_refusal(self.stop, lane.content)
+        self._look_for_refusal(self.stop, lane.heard)
         await self._give(lane.collector, jsontext.dumps(lane.collector.body()))
 
     async def _give(self, collector: Collector, answer: bytes) -> None:
