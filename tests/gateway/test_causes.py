@@ -143,6 +143,17 @@ async def test_a_refusal_after_content_is_the_answer() -> None:
     assert script.asked == ["first"] * 3
 
 
+@pytest.mark.parametrize("api", ["chat", "messages"])
+@inside_once
+async def test_a_refusal_in_a_stream_that_is_collected(api: str) -> None:
+    script = Upstreams(first=refused)
+    text = config("on_refusal: [up/a]", api).replace("access_key: k ,", "access_key: k, capabilities: {whole_answers: never},", 1)
+    with Provider(script) as provider:
+        async with Inside(text, provider) as gateway:
+            status, headers, said = await ask(gateway, "chat", False)
+            assert (status, headers["x-dragoman-upstream"], b"Hello" in said) == (200, "up/a", True)
+
+
 @inside_once
 async def test_the_last_refusal_is_the_answer() -> None:
     script = Upstreams(first=refused, a=refused)
