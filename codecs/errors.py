@@ -248,7 +248,9 @@ class Broken(UpstreamFault):
 
 
 class Timeout(UpstreamFault):
-    """A timeout expired; `timer` is its name in the configuration (connect, first_byte, idle, client_stall, timeout)."""
+    """A timeout expired; `timer` is its name in the configuration (connect, first_byte, idle, first_content, client_stall,
+    timeout).
+    """
 
     kind = "timeout"
     code = "upstream_timeout"

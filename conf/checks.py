@@ -99,10 +99,11 @@ def _fallbacks(data: Data) -> Found:
     catalog = _catalog(data)
     for index, item in _items(data, "model_providers"):
         policy = item.get("retry_policy")
-        models = policy.get("fallback_models") if isinstance(policy, dict) else None
-        for place, model in enumerate(models if isinstance(models, list) else []):
-            if isinstance(model, str) and catalog.find(model) is None:
-                yield ("model_providers", index, "retry_policy", "fallback_models", place), "is not a declared model or alias"
+        for key in ("fallback_models", "on_context_window", "on_refusal"):
+            models = policy.get(key) if isinstance(policy, dict) else None
+            for place, model in enumerate(models if isinstance(models, list) else []):
+                if isinstance(model, str) and catalog.find(model) is None:
+                    yield ("model_providers", index, "retry_policy", key, place), "is not a declared model or alias"
 
 
 def _ports(data: Data) -> Found:

@@ -31,6 +31,7 @@ from .model import (
     Provider,
     Responses,
     RetryPolicy,
+    Routing,
     StateStorage,
     Timeouts,
     Tls,
@@ -178,6 +179,7 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         trusted_proxies=trusted,
         allow_from=tuple(loaded.get("allow_from", ())),
         cors=_cors(loaded.get("cors", {})),
+        routing=Routing(**loaded.get("routing", {})),
         prices=prices,
         warnings=(*warnings, *_warnings(entries, document, trusted, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
     )
@@ -273,7 +275,11 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         retry_policy=_retry_policy(row.get("retry_policy")),
         timeouts=Timeouts(**row.get("timeouts", {})),
         responses=Responses(**row.get("responses", {})),
-        **{name: row[name] for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight") if name in row},
+        **{
+            name: row[name]
+            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check")
+            if name in row
+        },
     )
 
 
@@ -309,7 +315,8 @@ def _retry_policy(row: Loaded | None) -> RetryPolicy | None:
         values["on_status_codes"] = frozenset[int]().union(*values["on_status_codes"])
     if "backoff" in values:
         values["backoff"] = Backoff(**values["backoff"])
-    return RetryPolicy(**values | {"fallback_models": tuple(values.get("fallback_models", ()))})
+    models = ("fallback_models", "on_context_window", "on_refusal")
+    return RetryPolicy(**values | {name: tuple(values.get(name, ())) for name in models})
 
 
 def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:

@@ -44,6 +44,7 @@ class Timeouts:
     connect: float = 10.0
     first_byte: float = 600.0  # until the headers of the response
     idle: float = 300.0  # without a byte
+    first_content: float | None = None  # of a stream: until text, reasoning or a tool call
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class RetryPolicy:
     on_status_codes: frozenset[int] = frozenset({429, 500, 502, 503, 504, 529})
     backoff: Backoff = Backoff()
     fallback_models: tuple[str, ...] = ()
+    on_context_window: tuple[str, ...] = ()  # instead of these, for a request that is too long
+    on_refusal: tuple[str, ...] = ()  # and for one that the provider's policy refused
 
 
 AUTO = "auto"
@@ -180,6 +183,7 @@ class Provider:
     responses: Responses = Responses()
     proxy: Proxy | None = None  # as chosen by conf/egress.py
     certificates: Certificates = Certificates()
+    health_check: Literal["models", "request", "off"] = "models"
 
     @property
     def wildcard(self) -> bool:
@@ -301,6 +305,17 @@ class Tracing:
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """Which of several candidates of a model is tried first.
+
+    balance: None: by weight where an entry of the model has one, else in the order of the file.
+    """
+
+    affinity: Literal["auto", "off"] = "auto"
+    balance: Literal["order", "weight", "latency", "least_busy"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
     """USD per million tokens, of the models whose id matches the pattern."""
 
@@ -337,6 +352,7 @@ class Config:
     egress: Egress = Egress()
     tracing: Tracing = Tracing()
     responses: Responses = Responses()
+    routing: Routing = Routing()
     prices: tuple[Price, ...] = ()  # the first match applies
     trusted_proxies: Networks = ()  # whose X-Forwarded-For and X-Forwarded-Proto are believed
     allow_from: Networks = ()  # of whom is served; empty: everybody

@@ -265,7 +265,11 @@ def number(low: float, high: float = math.inf) -> Reader:
 
 
 def one_of(*choices: str) -> Reader:
+    """One of these words. `off` is a boolean in YAML unless it is quoted."""
+
     def read(value: Any) -> str:
+        if value is False and "off" in choices:
+            return "off"
         if not isinstance(value, str) or value not in choices:
             raise ValueError(f"must be one of {', '.join(choices)}")
         return value

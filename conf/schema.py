@@ -128,6 +128,7 @@ class Timeouts(Section):
     connect = Value(read.duration)
     first_byte = Value(read.duration)
     idle = Value(read.duration)
+    first_content = Value(read.duration)
 
 
 class Backoff(Section):
@@ -140,6 +141,8 @@ class RetryPolicy(Section):
     on_status_codes = several(Value(read.status_codes))
     backoff = nested(Backoff)
     fallback_models = several(Value(read.text))
+    on_context_window = several(Value(read.text))
+    on_refusal = several(Value(read.text))
 
 
 class Responses(Section):
@@ -207,6 +210,7 @@ class ModelProvider(Leaving):
     timeouts = nested(Timeouts)
     retry_policy = nested(RetryPolicy)
     weight = Value(read.whole(1, 1_000_000))
+    health_check = Value(read.one_of("models", "request", "off"))
     responses = nested(Responses)
 
 
@@ -308,6 +312,13 @@ class Tracing(Section):
     span_attributes = nested(SpanAttributes)
 
 
+class Routing(Section):
+    foreign = frozenset({"llm_provider", "model_provider", "session_cache", "session_max_entries", "session_ttl_seconds"})
+
+    affinity = Value(read.one_of("auto", "off"))
+    balance = Value(read.one_of("order", "weight", "latency", "least_busy"))
+
+
 class Price(Section):
     input = Value(_PRICE, required=True)
     output = Value(_PRICE, required=True)
@@ -331,7 +342,6 @@ class Root(Section):
             "prompt_guards",
             "prompt_targets",
             "ratelimits",
-            "routing",
             "routing_preferences",
             "system_prompt",
         }
@@ -351,6 +361,7 @@ class Root(Section):
     egress = nested(Egress)
     tracing = nested(Tracing)
     responses = nested(Responses)
+    routing = nested(Routing)
     prices = Table(nested(Price))
     trusted_proxies = several(Value(read.network))
     allow_from = several(Value(read.network))

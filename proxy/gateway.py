@@ -24,7 +24,9 @@ from .keys.gate import Gate
 from .keys.quota import Counters, LocalCounters, Quota
 from .memory import recent, stores
 from .memory.turn import State
+from .routing.balance import Balance
 from .routing.ejection import Ejection
+from .routing.health import Health
 from .routing.router import Router
 from .telemetry.metrics import Metrics
 from .wire import egress
@@ -69,12 +71,16 @@ class Gateway:
         self._tell = tell
         self.on_notes: Callable[[], None] = lambda: None  # called when `notes` changes
         self._lessons = Lessons(self.loop.time, lambda: self.on_notes())
+        self._balance = Balance(self.loop.time, changed=lambda: self.on_notes())
+        self._health: Health | None = None
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
         """Apply a configuration to new exchanges; those in progress keep the old one. Raises ConfigError for files of certificates."""
         contexts = egress.contexts(config)
         self.upstream.renew()
+        if self._health is not None:
+            self._health.close()
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.credentials.adopt(config)
         access = Access(config.access_keys)
@@ -82,6 +88,7 @@ class Gateway:
             config=config,
             router=Router(config, contexts=contexts, source=self.credentials.of),
             ejection=Ejection(self.loop.time, lambda: self.on_notes()),
+            balance=self._balance,
             access=access,
             gate=Gate(config, access) if Gate.needed(config) else None,
             quota=Quota(config.access_keys, self._counters),
@@ -95,17 +102,22 @@ class Gateway:
             tell=self._tell,
             live=self.live,
             loop=self.loop,
+            paces=self._balance if config.routing.balance == "latency" else None,
+            counts=self._balance if config.routing.balance == "least_busy" else None,
             own_credentials=any(entry.passthrough_auth for entry in config.model_providers),
         )
+        self._health = Health(self.services.router, self.services.ejection, self.upstream, self.metrics.probed)
         self.on_notes()
 
     def notes(self) -> list[Note]:
-        """Notes on upstreams for operators (ejections, learned refusals): mark, model, text, end in seconds since the epoch."""
+        """Notes on upstreams for operators: mark, model, text, end in seconds since the epoch."""
         now, mark, services = time(), self.services.router.mark, self.services
         failed = "failed recently, tried last"
         found = [(mark(one.provider), one.model, failed, now + left) for one, left in services.ejection.passed_over()]
         for one, lesson, left in self._lessons.all():
             found.append((mark(one.provider), one.model, f"learned over {one.speaks.api}: {lesson.text},", now + left))
+        for one, pace, left in services.balance.paces():
+            found.append((mark(one.provider), one.model, f"{pace * 1e3:.3g} ms to the first content per token of input, shown", now + left))
         return found
 
     @property
@@ -142,6 +154,8 @@ class Gateway:
             socket.drain()
 
     async def close(self) -> None:
+        if self._health is not None:
+            self._health.close()
         self.upstream.close()
         self.credentials.close()
         await self._counters.close()

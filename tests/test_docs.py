@@ -25,7 +25,7 @@ from dragoman.proxy.keys import quota, quota_redis
 from dragoman.proxy.memory import background, conversations, records
 from dragoman.proxy.memory.stores import memory, postgres
 from dragoman.proxy.process import server, worker
-from dragoman.proxy.routing import ejection
+from dragoman.proxy.routing import ejection, health
 from dragoman.proxy.telemetry import metrics, stderr, tracing
 from dragoman.proxy.websocket import session
 from dragoman.proxy.wire import bodies, codings, connect, http1, inbound, pool, resolver
@@ -133,6 +133,7 @@ FIXED = {
     "what a `token_command` prints": kb(command.MOST),
     "a credential that could not be had": f"{source.NEGATIVE:g} s",
     "an upstream that failed is passed over": f"{ejection.FIRST:g} to {ejection.LONGEST:g} s",
+    "probes of upstreams that failed": f"{health.MOST} at once, each {health.PATIENCE:g} s",
     "an answer's head": f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines, {http1.MAX_INFORMATIONAL} informational ones before it",
     "what is held of a stream before its first content": kb(attempt.HELD_LIMIT),
     "a memory store's bytes": kb(memory.MAX_BYTES),

@@ -84,7 +84,7 @@ class Observer:
         elif kind == "response.output_item.added":
             self.content |= text_of(dict_of(value, "item"), "type") not in IN_TURN
         else:
-            self.content |= kind not in _PRELUDE
+            self.content |= kind not in _PRELUDE and value.get("delta") != ""
             if self._reply is not None and isinstance(value.get("response"), dict):
                 self._reply.begun = value["response"]
 

@@ -26,14 +26,14 @@ from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
 from ..credentials.source import Credential
 from ..memory.expansion import compacts
-from ..routing.router import Candidate
+from ..routing.router import REFUSED, Candidate
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
 from . import counting, grants, question, summing, upstream_error
 from .kept import storing_lane
-from .lanes import BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
+from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
 from .waiting import drained, seen, succeeded
 
@@ -46,6 +46,7 @@ HELD_LIMIT = 1 << 20  # bytes held before the first content
 EDITED, EVENTS = "edited", EventsLane.name
 HEADER_LANES = {EDITED: BytesLane.name}  # the header knows no more than bytes, events and raw
 
+_REFUSALS = frozenset({"refusal", "filter"})  # reasons for which an answer ends by its provider's policy
 _BODILESS = frozenset({204, 205})
 _NONE = Fields()
 
@@ -212,6 +213,8 @@ class Attempt:
             if waits := self.streams or self.raw:
                 self._done = self._loop.create_future()
             fetch = upstream.fetch(self.request)
+            patience = self.candidate.provider.timeouts.first_content
+            timer = None if patience is None or not self.streams else self._loop.call_later(patience, self._late)
             try:
                 if waits:
                     fetch.add_done_callback(self._over)
@@ -227,6 +230,8 @@ class Attempt:
                 else:
                     await self._streamed(fetch)
             finally:
+                if timer is not None:
+                    timer.cancel()
                 self._let_go(fetch)
         except errors.GatewayError as error:
             self.error = error
@@ -250,6 +255,11 @@ class Attempt:
                 fetch.cancel()
         else:
             seen(fetch)
+
+    def _late(self) -> None:
+        """`timeouts.first_content` is over: the call fails, unless there is content or something of it has been sent."""
+        if not (self.committed or self._done.done() or (self.lane is not None and self.lane.heard)):
+            self._done.set_exception(errors.Timeout("first_content", "The upstream's answer had no content in time."))
 
     def _over(self, fetch: asyncio.Future[Any]) -> None:
         self.request.streaming_callback = None  # it leads back here: a cycle for the collector
@@ -359,10 +369,12 @@ class Attempt:
 
     def _commit(self) -> Awaitable[Any] | None:
         self.committed = True
-        self.times["first"] = monotonic()
+        self.times["first"] = now = monotonic()
         held = b"".join(self._held)
         self._held.clear()
         exchange = self.exchange
+        if (paces := exchange.services.paces) is not None and self.streams:
+            paces.began(self.candidate, now - self._begun, len(self.request.body or b""))
         exchange.body = b""  # no other attempt will ask for it
         client = exchange.client
         if client.committed:  # the stream was begun by time
@@ -419,6 +431,8 @@ class Attempt:
             lane.error.message = upstream_error.without_key(self, lane.error.message.encode()).decode()
             if not self.committed:
                 raise lane.error
+        if not self.committed:
+            self._look_for_refusal(self.stop, lane.content)
         tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
@@ -443,6 +457,7 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
+        self._look_for_refusal(self.stop, lane.heard)
         await self._give(lane.collector, jsontext.dumps(lane.collector.body()))
 
     async def _give(self, collector: Collector, answer: bytes) -> None:
@@ -454,6 +469,11 @@ class Attempt:
             await self.exchange.turn.keep_whole(collector, self.candidate)
         self._keep_seals()
         await self._answer(answer)
+
+    def _look_for_refusal(self, stop: str | None, content: bool) -> None:
+        """Raise when the provider's policy refused before any content, and other models are there for that. stop: why the answer ended."""
+        if stop in _REFUSALS and not content and self.exchange.instead(self.candidate, REFUSED):
+            raise errors.Answered("The provider's policy refused the request.", kind=REFUSED)
 
     def _end(self, lane: BytesLane | EventsLane | RawLane, fetch: asyncio.Future[Any]) -> bytes:
         """The upstream's call is over: tell the lane how; returns what it still had."""
@@ -506,6 +526,7 @@ class Attempt:
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)
             self.usage, self.stop = observer.usage, observer.stop
+            self._look_for_refusal(self.stop, observer.content)
             filled = shape.filled(value, self.reply) if self.reply.complete else value
             if filled is not value:
                 value, body, self.rewritten = filled, jsontext.dumps(filled), EDITED
@@ -555,6 +576,9 @@ class Attempt:
     def _decoded(self, value: dict[str, Any]) -> list[Event]:
         """A whole answer's events."""
         found = self.candidate.speaks.decode_response(value, self.reply)
+        if self.exchange.route.instead:
+            stop = next((event.reason for event in found if isinstance(event, Stop)), None)
+            self._look_for_refusal(stop, any(isinstance(event, CONTENT) for event in found))
         if self.rewrites:
             found = summing.events(self, found)
         if self._observer is not None:

@@ -29,11 +29,12 @@ from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ...codecs.usage import Usage
+from ...conf.model import Provider
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
 from ..memory.recent import Lane
 from ..memory.turn import Turn
-from ..routing.router import Candidate
+from ..routing.router import Candidate, Route
 from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel
@@ -44,6 +45,7 @@ from .dialects import in_dialect
 from .heartbeat import Heartbeat
 from .lessons import Taught
 from .operation import Operation
+from .placing import Placing
 from .refusal import own_headers, refusal
 from .services import Services
 from .settle import settle
@@ -56,6 +58,7 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 
 _ASKS_STREAM = re.compile(r"[?&]stream=true(?:&|$)", re.IGNORECASE)
 _NOTHING = splice.Scan({}, None, None, None)
+_ALONE = Route((), {}, {}, ())
 
 
 class Exchange:
@@ -64,6 +67,7 @@ class Exchange:
     __slots__ = (
         "_charges",
         "_ending",
+        "_fit",
         "_heartbeat",
         "_keeper",
         "_model",
@@ -89,9 +93,11 @@ class Exchange:
         "observer",
         "operation",
         "path",
+        "placing",
         "query",
         "recent",
         "request_id",
+        "route",
         "scan",
         "services",
         "shape",
@@ -163,6 +169,9 @@ class Exchange:
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
         self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
         self.attempts: list[Attempt] = []
+        self.route = _ALONE
+        self._fit: dict[bytes, Candidate] = {}  # who can serve it, where others stand in for some causes of failure
+        self.placing: Placing | None = None  # None: there was nothing to choose
         self._keeper = keeper
         self._model = model
         self._running = False
@@ -225,7 +234,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = self.summary = self.recent = None
+        self.trace = self.observer = self.expansion = self.summary = self.recent = self.placing = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -303,7 +312,7 @@ class Exchange:
             await self._prepare(candidates[0])
             return
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in self.services.ejection.ordered(candidates):
+        for candidate in self._in_order(candidates):
             if await self._try(candidate, failed):
                 return
         raise _verdict(failed)
@@ -361,7 +370,8 @@ class Exchange:
         """Which upstreams could answer, in order. Raises NoCandidate, or what the operation says when none of them fits."""
         if self._keeper is not None:
             return (self._keeper,)
-        found, fits = self.services.router.candidates(self.shape, self.scan.model).candidates, self.operation.fits
+        route, fits = self.services.router.candidates(self.shape, self.scan.model), self.operation.fits
+        self.route, found = route, route.candidates + route.spare
         if self.operation.counted and self.key_name:
             found = self.services.affordable(self.key_name, found)
         if self.operation.lane == "shape":
@@ -373,15 +383,27 @@ class Exchange:
             raise self.operation.unfit(self.scan.model or "")
         return fitting
 
+    def _in_order(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates in the order to try."""
+        route = self.route
+        if route.instead:
+            self._fit = {candidate.seed: candidate for candidate in candidates}
+            spare = {candidate.seed for candidate in route.spare}
+            candidates = tuple(candidate for candidate in candidates if candidate.seed not in spare) or candidates
+        if route.ranks and len(candidates) > 1:
+            self.placing = Placing(self, candidates)
+            candidates = self.placing.candidates
+        return self.services.ejection.ordered(candidates)
+
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
         """Whether this candidate answered, within the attempts that its policy allows. Raises what no candidate could mend."""
-        ejection, policy = self.services.ejection, candidate.provider.retry_policy
+        ejection, counts, policy = self.services.ejection, self.services.counts, candidate.provider.retry_policy
         allowed = (policy.max_attempts if policy else 2) if self.operation.retried else 1
         for number in range(1, allowed + 1):
             attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
             try:
-                await attempt.run()
+                await (attempt.run() if counts is None else counts.counted(candidate, attempt.run()))
                 if attempt.warms:
                     return True
                 self.taught.answered(candidate)
@@ -389,6 +411,8 @@ class Exchange:
                     ejection.failed(candidate, self.error)
                 else:
                     ejection.worked(candidate)
+                    if self.placing is not None:
+                        self.placing.answered(candidate)
                 return await self._try(candidate, failed) if attempt.quiet else True
             except errors.GatewayError as error:
                 if attempt.committed:
@@ -399,7 +423,12 @@ class Exchange:
                 failed.append((candidate, error))
                 if isinstance(error, errors.Unconfigured):
                     return False
-                if not _mendable(error, attempt.status, policy):
+                if instead := self.instead(candidate, error.kind):
+                    for other in ejection.ordered(instead):
+                        if await self._try(other, failed):
+                            return True
+                    raise _verdict(failed) from None
+                if not _mendable(error, attempt.status, candidate.provider):
                     raise
                 ejection.failed(candidate, error)
                 wait = _pause(error, attempt.status, number, policy)
@@ -408,10 +437,18 @@ class Exchange:
                 await asyncio.sleep(wait)
         return False
 
+    def instead(self, candidate: Candidate, kind: str) -> tuple[Candidate, ...]:
+        """Who stands in for a candidate that failed with this kind of error, and was not asked yet."""
+        found = self.route.instead.get((candidate.seed, kind), ())
+        if not found:
+            return ()
+        asked = {attempt.candidate.seed for attempt in self.attempts}
+        return tuple(self._fit[one.seed] for one in found if one.seed in self._fit and one.seed not in asked)
+
     async def _count(self, candidates: tuple[Candidate, ...]) -> None:
         """Count tokens: by the first candidate that can be asked, unless one that cannot stands before it."""
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in self.services.ejection.ordered(candidates):
+        for candidate in self._in_order(candidates):
             counts = counting.native(self.shape, candidate)
             try:
                 asked = counts or counting.askable(self.shape, candidate)
@@ -548,14 +585,16 @@ def _verdict(failed: list[tuple[Candidate, errors.GatewayError]]) -> errors.Gate
     return listed
 
 
-def _mendable(error: errors.GatewayError, status: int, policy: Any) -> bool:
+def _mendable(error: errors.GatewayError, status: int, provider: Provider) -> bool:
     """Whether the same request may succeed elsewhere, or a second time."""
+    policy = provider.retry_policy
     if isinstance(error, errors.ClientFault | errors.Unconfigured):
         return False
     if isinstance(error, errors.Answered):
         if status >= 300:
             return status in (policy.on_status_codes if policy else _AT_ONCE) or error.code == "upstream_auth_failed"
-        return error.kind in _RETRIED_KINDS
+        used_up = error.kind == "billing" and not provider.passthrough_auth  # the gateway's own account, told within a stream
+        return used_up or error.kind in _RETRIED_KINDS
     return isinstance(error, errors.UpstreamFault)
 
 
@@ -565,6 +604,10 @@ def _pause(error: errors.GatewayError, status: int, number: int, policy: Any) ->
     What the candidate may have read, it may have done. It gets that again only where the policy names the status: the candidate's own
     or, where it gave none, the one that a caller would get.
     """
+    if isinstance(error, errors.Timeout) and error.timer == "first_content":
+        return None  # the time was set for another candidate to take over
+    if error.kind == "billing":
+        return None  # a second attempt finds the account as it is
     unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:
         return 0.0 if unread and isinstance(error, errors.Refused) else None

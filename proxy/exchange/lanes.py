@@ -4,6 +4,7 @@ A lane is fed what each read of the upstream brought and returns what the client
 attempts, commits or endings; it only tells what it has seen:
 
 content   the first content has come: from here on no other upstream can take over unseen
+heard     the upstream has sent content, also where it is collected and can still be discarded
 ended     the answer has ended: its proof of completion came, or its failure
 error     the upstream's own error, while nothing was given out for it yet
 """
@@ -100,6 +101,10 @@ class BytesLane:
 
     @property
     def content(self) -> bool:
+        return self.observer.content
+
+    @property
+    def heard(self) -> bool:
         return self.observer.content
 
     @property
@@ -345,6 +350,10 @@ class EventsLane:
         self._closing: list[ev.Event] = []
 
     @property
+    def heard(self) -> bool:
+        return self.content
+
+    @property
     def answer(self) -> Encoder:
         """What knows the response, where that is stored."""
         return self.encoder
@@ -440,8 +449,15 @@ class CollectingLane(EventsLane):
     def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
         super().__init__(reply, upstream_shape, client_shape, max_event)
         self.collector: Collector = SHAPES[client_shape].Collector(reply)
+        self._heard = False
+
+    @property
+    def heard(self) -> bool:
+        return self._heard
 
     def pass_on(self, found: list[ev.Event]) -> bytes:
+        if not self._heard:
+            self._heard = any(isinstance(event, CONTENT) for event in found)
         if self.decoder.ended:
             self.note(found)
         self.collector.feed(found)

@@ -27,7 +27,7 @@ class RawLane:
     """An operation's answer as it is. It speaks as the other lanes do."""
 
     name = "raw"
-    content = True  # whatever comes is for the caller
+    content = heard = True  # whatever comes is for the caller
     stop: str | None = None
     claimed: asyncio.Future[None] | None = None
 

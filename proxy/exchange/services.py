@@ -17,6 +17,7 @@ from ...conf.model import Config
 from ..keys.access import Access
 from ..keys.gate import Gate
 from ..keys.quota import Quota
+from ..routing.balance import Balance
 from ..routing.ejection import Ejection
 from ..routing.router import Candidate, Router
 from ..telemetry.metrics import Metrics
@@ -54,11 +55,12 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """tell: gets each exchange's log line; None logs nothing."""
+    """tell: gets each exchange's log line; None logs nothing. paces, counts: the balance, where it needs to be told of attempts."""
 
     config: Config
     router: Router
     ejection: Ejection
+    balance: Balance
     access: Access
     gate: Gate | None  # None: nothing is configured that it checks
     quota: Quota
@@ -72,6 +74,8 @@ class Services:
     tell: Callable[[dict[str, Any]], None] | None
     live: Live
     loop: asyncio.AbstractEventLoop
+    paces: Balance | None
+    counts: Balance | None
     own_credentials: bool  # some provider is called with the caller's own credential
 
     def upstream_for(self, candidate: Candidate) -> UpstreamClient | DemoClient:

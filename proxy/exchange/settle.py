@@ -79,6 +79,7 @@ def account(exchange: Exchange) -> Account:
         exchange.compacting and _compaction(exchange),
         None if exchange.summary is None else exchange.summary.usage,
         exchange.via,
+        "" if exchange.placing is None else exchange.placing.chosen,
     )
 
 

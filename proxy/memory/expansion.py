@@ -134,6 +134,11 @@ class Expansion:
             raise not_seen(unseen) if unseen else errors.NotFound(f"Item with id '{unseen_items[0][:256]}' not found.", param="input")
         return able
 
+    @property
+    def beginning(self) -> list[Item]:
+        """The first items of what is continued, as far as the gateway stores it."""
+        return self._stored[:8]
+
     # ---- expanded input ----
 
     @property

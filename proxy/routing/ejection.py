@@ -1,4 +1,4 @@
-"""Ejection of upstreams that failed recently: they are passed over for a while, then one request tries them again.
+"""Ejection of upstreams that failed recently: they are passed over for a while, then a probe or one request tries them again.
 
 Ejection never refuses a request: an upstream that is passed over moves behind all others and is still tried last.
 """
@@ -26,7 +26,8 @@ class _Failure:
     until: float
     seconds: float
     candidate: Candidate
-    tried: bool = False  # a request is trying it again
+    tried: bool = False  # a request or a probe is trying it again
+    back: bool = False  # a probe was answered: it has its place again; what is known of it counts if it fails once more
 
 
 class Ejection:
@@ -35,6 +36,7 @@ class Ejection:
     def __init__(self, clock: Callable[[], float], changed: Callable[[], None] = lambda: None) -> None:
         self._clock, self._changed = clock, changed
         self._failures: dict[Key, _Failure] = {}
+        self.on_failed: Callable[[Candidate, float], None] = lambda candidate, until: None  # until: by the clock
 
     def failed(self, candidate: Candidate, error: errors.GatewayError) -> None:
         """Record a failed attempt. Errors of a caller's own credential (refused, rate limit) are ignored."""
@@ -46,13 +48,34 @@ class Ejection:
             self._failures[key] = known  # this attempt began before the ejection
             return
         seconds = min(LONGEST, known.seconds * 2 if known else FIRST)
-        self._failures[key] = _Failure(now + max(seconds, min(error.retry_after or 0.0, LONGEST)), seconds, candidate)
+        until = now + max(seconds, min(error.retry_after or 0.0, LONGEST))
+        self._failures[key] = _Failure(until, seconds, candidate)
         if len(self._failures) > KEPT:
             del self._failures[next(iter(self._failures))]
         self._changed()
+        self.on_failed(candidate, until)
 
     def worked(self, candidate: Candidate) -> None:
         if self._failures and self._failures.pop(_key(candidate), None) is not None:
+            self._changed()
+
+    def trying(self, candidate: Candidate) -> bool:
+        """A probe is about to try it; requests still pass it over. Returns whether it is ejected at all."""
+        failure = self._failures.get(_key(candidate))
+        if failure is None or failure.back:
+            return False
+        failure.until, failure.tried = self._clock() + failure.seconds, True
+        return True
+
+    def knows(self, candidate: Candidate) -> bool:
+        """Whether it has failed and not answered a request since."""
+        return _key(candidate) in self._failures
+
+    def answers(self, candidate: Candidate) -> None:
+        """A probe was answered: requests come to it again."""
+        failure = self._failures.get(_key(candidate))
+        if failure is not None:
+            failure.until, failure.back = self._clock(), True
             self._changed()
 
     def ordered(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
@@ -64,7 +87,7 @@ class Ejection:
         ejected: list[tuple[float, Candidate]] = []
         for candidate in candidates:
             failure = self._failures.get(_key(candidate))
-            if failure is None:
+            if failure is None or failure.back:
                 sound.append(candidate)
             elif failure.until <= now and not sound:
                 failure.until, failure.tried = now + failure.seconds, True  # other requests still pass it over

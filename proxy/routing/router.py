@@ -8,7 +8,6 @@ This module does not send or retry anything: that is the exchange's task.
 from __future__ import annotations
 
 import hashlib
-import random
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,11 +22,12 @@ from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
-from ...conf.model import Config, Price, Provider
+from ...conf.model import Config, Price, Provider, RetryPolicy
 from ..credentials.source import Credential, Source
 from ..wire.egress import Contexts
 
 LONGEST_NAME = 256  # characters
+REFUSED = "content_policy"  # the kind of error by which a provider's policy refuses
 REMEMBERED = 1024  # cached plans for names that are not declared
 NO_NOTES: Mapping[tuple[str, str], str] = MappingProxyType({})
 
@@ -47,6 +47,7 @@ class Candidate:
     context: ssl.SSLContext | None = None  # of TLS to it, if it has certificates of its own
     source: Source | None = field(default=None, repr=False)  # of a credential that ends; the entry's `way`
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
+    seed: bytes = b""  # of this upstream and model, alike in every process and after a reload
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
     speaks: Shape = field(init=False, repr=False)  # the upstream's shape
@@ -110,9 +111,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The candidates of one request, in the order to try; never empty."""
+    """The candidates of one request, in the order of their places; never empty.
+
+    ranks: the number of each candidate's place, by its seed; empty when every place has one candidate, so that nothing is to choose.
+    """
 
     candidates: tuple[Candidate, ...]
+    ranks: Mapping[bytes, int]
+    instead: Mapping[tuple[bytes, str], tuple[Candidate, ...]]
+    """Who stands in for a candidate, by its seed and the kind of error; mostly empty."""
+    spare: tuple[Candidate, ...]
+    """The candidates of `instead` that are not among `candidates`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,41 +134,41 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Places in the order to try; the candidates of one place are ordered at random, by weight."""
+    """Places in the order to try. Which candidate of a place comes first is decided for each request: see balance.py."""
 
     places: tuple[tuple[Candidate, ...], ...]
-    fixed: Route | None  # the route when every place has one candidate
+    route: Route
 
     @classmethod
-    def of(cls, places: tuple[tuple[Candidate, ...], ...]) -> _Plan:
-        if any(len(place) > 1 for place in places):
-            return cls(places, None)
-        return cls(places, Route(tuple(candidate for place in places for candidate in place)))
+    def of(cls, places: tuple[tuple[Candidate, ...], ...], instead: Mapping[tuple[bytes, str], tuple[Candidate, ...]]) -> _Plan:
+        shared = any(len(place) > 1 for place in places)
+        ranks = {candidate.seed: rank for rank, place in enumerate(places) for candidate in place} if shared else {}
+        candidates = tuple(candidate for place in places for candidate in place)
+        own = {candidate.seed for candidate in candidates}
+        spare = {candidate.seed: candidate for others in instead.values() for candidate in others if candidate.seed not in own}
+        return cls(places, Route(candidates, MappingProxyType(ranks), instead, tuple(spare.values())))
 
 
 class Router:
-    """The routes of one configuration.
-
-    draw: the random source of weighted choices. contexts: see wire/egress.py. source: of an entry's credential.
-    """
+    """The routes of one configuration. contexts: see wire/egress.py. source: of an entry's credential."""
 
     def __init__(
         self,
         config: Config,
-        draw: random.Random | None = None,
         contexts: Contexts = MappingProxyType({}),
         source: Callable[[Provider], Source | None] = lambda _: None,
     ) -> None:
         self.config = config
         self._contexts = contexts
-        self._draw = draw or random.Random()
         self._source = source
         self._entries = config.model_providers
         self._catalog = Catalog((Entry(p.name, p.model) for p in self._entries), config.model_aliases)
         self.default = next((p.model for p in self._entries if p.default), None)
         self._capabilities: dict[tuple[int, str], Capabilities] = {}
+        self._marks = list(_marks(self._entries))
         self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
+        self._together: set[int] = set()
         self._plans: dict[tuple[str, str | None], _Plan] = {}
         self._met: dict[tuple[str, str | None], _Plan] = {}
         names = {model.id for model in self.models()} | {p.model_id for p in self._entries if not p.wildcard}
@@ -174,7 +183,7 @@ class Router:
         """
         key = (shape, model)
         plan = self._plans.get(key) or self._met.get(key) or self._meet(shape, model)
-        return plan.fixed or self._shuffled(plan)
+        return plan.route
 
     def declares(self, name: str) -> bool:
         """Whether a candidate's name comes from the configuration, so that it can be a metric's label; others are unbounded."""
@@ -184,6 +193,10 @@ class Router:
         """A unique identifier of an entry, the same in every process with this configuration."""
         same = [entry for entry in self._entries if entry.name == provider.name]
         return f"{provider.name}#{next((n for n, entry in enumerate(same) if entry is provider), 0)}"
+
+    def replaceable(self, candidate: Candidate) -> bool:
+        """Whether there are others for some request that this entry serves, so that passing it over has an effect."""
+        return id(candidate.provider) in self._together
 
     def keeper(self, mark: str | None = None) -> Candidate | None:
         """The upstream with native stored responses and this mark, or the first such upstream; None if there is none."""
@@ -218,8 +231,12 @@ class Router:
         lines = []
         for number, place in enumerate(plan.places, 1):
             for candidate in place:
+                shared = f"; shares this place {self._choice}" if len(place) > 1 else ""
                 note = notes.get((self.mark(candidate.provider), candidate.model))
-                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}" + (f"; {note}" if note else ""))
+                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}{shared}" + (f"; {note}" if note else ""))
+        for number, candidate in enumerate(plan.route.spare, len(plan.places) + 1):
+            note = notes.get((self.mark(candidate.provider), candidate.model))
+            lines.append(f"{number}. {described(candidate)}" + (f"; {note}" if note else ""))
         return lines
 
     # ---- plans ----
@@ -243,7 +260,28 @@ class Router:
                 if found:
                     why = f"fallback of {candidate.provider.name}, {found.why}"
                     places += self._places(shape, model, found._replace(why=why))
-        return _Plan.of(_once_each(places))
+        once = _once_each(places)
+        plan = _Plan.of(once, self._instead(shape, model, once))
+        if len(plan.route.candidates) > 1:
+            self._together.update(id(candidate.provider) for candidate in plan.route.candidates)
+        return plan
+
+    def _instead(
+        self, shape: str, model: str | None, places: tuple[tuple[Candidate, ...], ...]
+    ) -> dict[tuple[bytes, str], tuple[Candidate, ...]]:
+        """Who stands in for which candidate, by the cause. One that does is followed by the others of its list."""
+        instead: dict[tuple[bytes, str], tuple[Candidate, ...]] = {}
+        for candidate in [candidate for place in places for candidate in place]:
+            policy = candidate.provider.retry_policy
+            for kind, names, words in _causes(policy) if policy else ():
+                why = f"for what is {words} {candidate.provider.name}"
+                matches = [match._replace(why=f"{why}, {match.why}") for match in map(self._catalog.find, names) if match]
+                found = [one for match in matches for place in self._places(shape, model, match) for one in place]
+                others = list({one.seed: one for one in found if one.seed != candidate.seed}.values())
+                instead[candidate.seed, kind] = tuple(others)
+                for number, other in enumerate(others, 1):
+                    instead.setdefault((other.seed, kind), tuple(others[number:]))
+        return {key: others for key, others in instead.items() if others}
 
     def _match(self, model: str | None) -> Match:
         asked = self.default if model is None else model
@@ -255,12 +293,13 @@ class Router:
         return match._replace(why="the default") if model is None else match
 
     def _places(self, shape: str, model: str | None, match: Match) -> list[tuple[Candidate, ...]]:
-        """One place per candidate, in the order of the file; one place for all of them if any has a weight."""
+        """One place per candidate, in the order of the file; one place for all of them if any has a weight, or by `routing.balance`."""
         found = tuple(
             self._candidate(shape, model, index, model_id, match.why)
             for index, model_id in zip(match.entries, match.model_ids, strict=True)
         )
-        if any(candidate.provider.weight for candidate in found):
+        balance = self.config.routing.balance
+        if balance != "order" and (balance or any(candidate.provider.weight for candidate in found)):
             return [found]
         return [(candidate,) for candidate in found]
 
@@ -281,6 +320,7 @@ class Router:
             price=providers.price_of(self.config.prices, provider.provider, model_id),
             context=self._contexts.get(provider.certificates),
             source=self._source(provider),
+            seed=hashlib.blake2b(f"{self._marks[index]}\0{model_id}".encode(), digest_size=16).digest(),
         )
         plain = [first] + [
             replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
@@ -306,16 +346,12 @@ class Router:
                 self._capabilities[index, model_id] = known
         return known
 
-    def _shuffled(self, plan: _Plan) -> Route:
-        """A route with the candidates of each place in a random order: weight 3 comes first three times as often as weight 1."""
-        found: list[Candidate] = []
-        for place in plan.places:
-            if len(place) == 1:
-                found += place
-            else:
-                drawn = [(self._draw.random() ** (1 / (c.provider.weight or 1)), c) for c in place]
-                found += (candidate for _, candidate in sorted(drawn, key=lambda pair: -pair[0]))
-        return Route(tuple(found))
+    @property
+    def _choice(self) -> str:
+        """What chooses among the candidates of one place."""
+        routing = self.config.routing
+        by = {"latency": "time to first content", "least_busy": "requests in progress"}.get(routing.balance or "", "weight")
+        return f"by conversation, else by {by}" if routing.affinity == "auto" else f"by {by}"
 
 
 def check_lines(config: Config) -> list[str]:
@@ -343,7 +379,8 @@ def check_lines(config: Config) -> list[str]:
         first = router.candidates(USUAL.name, alias).candidates[0]
         lines.append(f"{alias} is {target} ({first.name})")
     for name in dict.fromkeys(model.id for model in router.models()):
-        if len(router.candidates(USUAL.name, name).candidates) > 1:
+        route = router.candidates(USUAL.name, name)
+        if len(route.candidates) > 1 or route.spare:
             lines += [f"{name} goes to", *(f"  {line}" for line in router.explain(USUAL.name, name))]
     return lines
 
@@ -357,10 +394,29 @@ def described(candidate: Candidate, *, shared: bool = False) -> str:
     """A candidate as text: its name, API, URL, reason, and whether its key is set."""
     share = f" (weight {candidate.provider.weight or 1})" if shared else ""
     parts = [f"{candidate.speaks.api} {_way(candidate.provider, candidate.url)}", candidate.reason, _key_state(candidate.provider)]
+    if (patience := candidate.provider.timeouts.first_content) is not None:
+        parts.append(f"the next one takes over without content for {patience:g} s")
     if candidate.others and candidate.speaks.refuses(HAS_TOOLS, candidate.capabilities, False):
         other = candidate.others[0]
         parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
     return f"{candidate.called}{share}: {'; '.join(parts)}"
+
+
+def _causes(policy: RetryPolicy) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """The kinds of errors for which a policy names other models, the models, and the cause in words."""
+    return (
+        ("context_too_long", policy.on_context_window, "too long for"),
+        (REFUSED, policy.on_refusal, "refused by the policy of"),
+    )
+
+
+def _marks(entries: tuple[Provider, ...]) -> Iterator[str]:
+    """A name of each entry that other entries, and the order of the file, do not change: two accounts of one upstream are numbered."""
+    seen: dict[tuple[str, str, str], int] = {}
+    for entry in entries:
+        key = (entry.name, entry.model, entry.base_url)
+        seen[key] = number = seen.get(key, 0) + 1
+        yield "\0".join((*key, str(number)))
 
 
 def _names(entry: Provider) -> Iterator[str]:

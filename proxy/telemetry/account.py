@@ -101,6 +101,7 @@ class Account(NamedTuple):
     compaction: str = ""
     summed: Usage | None = None  # of a summary that precedes the answer; counted in the last call's usage
     via: Via | None = None  # None: it was an HTTP request of its own
+    chosen: str = ""  # what chose among several candidates at one place: `affinity`, `moved`, or a balance
 
     @property
     def last(self) -> Call | None:

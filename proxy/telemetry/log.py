@@ -37,6 +37,8 @@ def line(account: Account) -> dict[str, Any]:
     }
     if account.compaction:
         found["compaction"] = account.compaction
+    if account.chosen:
+        found["chosen_by"] = account.chosen
     if account.summed is not None:
         found |= {"compaction_input": account.summed.input, "compaction_output": account.summed.output}
     if last is not None:

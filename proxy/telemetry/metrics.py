@@ -99,6 +99,10 @@ class Metrics:
         self.upstream_errors = Counter("dragoman_upstream_errors", "Failed attempts, by kind of error.", ("kind",), registry=registry)
         self.retries = Counter("dragoman_retries", "Attempts repeated at the upstream that failed.", registry=registry)
         self.fallbacks = Counter("dragoman_fallbacks", "Attempts at another upstream after a failure.", registry=registry)
+        self.choices = Counter(
+            "dragoman_choices", "Requests with several candidates at one place, by what chose the first.", ("by",), registry=registry
+        )
+        self.probes = Counter("dragoman_probes", "Probes of ejected upstreams.", ("result",), registry=registry)
         self.dropped = Counter(
             "dragoman_dropped_fields",
             "Request fields dropped because the upstream's API has no equivalent.",
@@ -151,6 +155,10 @@ class Metrics:
         if ends is not None:
             self.expiry.labels(label).set(ends)
 
+    def probed(self, result: str) -> None:
+        """An ejected upstream was probed: `answered` or `failed`."""
+        self.probes.labels(result).inc()
+
     def settled(self, account: Account, declared: Callable[[str], bool]) -> None:
         """An exchange has ended. declared: whether a model's name may be a label."""
         last = account.last
@@ -160,6 +168,8 @@ class Metrics:
         self.seconds.observe(account.ended - account.begun)
         if account.client_left:
             self.disconnects.inc()
+        if account.chosen:
+            self.choices.labels(account.chosen).inc()
         if account.compaction:
             done = account.error is None and not account.client_left and account.status == 200
             self.compactions.labels(account.compaction, "done" if done else "failed").inc()

@@ -49,6 +49,21 @@ SSE_HEADERS = {
 }
 
 
+# of a request: which conversation it belongs to, the gateway's own header first, then those of coding agents and SDKs
+SESSIONS = (
+    "X-Dragoman-Session",
+    "X-Claude-Code-Session-Id",
+    "Session-Id",
+    "Session_id",
+    "Thread-Id",
+    "Thread_id",
+    "Conversation-Id",
+    "Conversation_id",
+    "X-Session-Id",
+    "X-Session-Affinity",
+    "X-Affinity",
+)
+
 _LONGEST = 128  # characters; longer names are dropped before they reach the caches
 
 

@@ -284,9 +284,9 @@ def test_a_plano_configuration_starts_with_one_warning():
     assert warning == (
         "ignored, not supported by Dragoman: agents, filters, listeners[0].router, listeners[0].agents, listeners[1].max_retries, "
         "listeners[1].input_filters, listeners[1].output_filters, model_providers[0].routing_preferences, routing_preferences, "
-        "model_metrics_sources, endpoints, ratelimits, overrides, routing, mode, system_prompt, prompt_guards, prompt_targets, "
-        "tracing.trace_arch_internal, tracing.opentracing_grpc_endpoint, tracing.span_attributes.static, tracing.exporters, "
-        "listeners[0], listeners[2]"
+        "model_metrics_sources, endpoints, ratelimits, overrides, routing.session_ttl_seconds, mode, system_prompt, prompt_guards, "
+        "prompt_targets, tracing.trace_arch_internal, tracing.opentracing_grpc_endpoint, tracing.span_attributes.static, "
+        "tracing.exporters, listeners[0], listeners[2]"
     )
 
 

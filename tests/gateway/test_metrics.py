@@ -97,6 +97,16 @@ CASES = {
         },
         ONCE[:-1] + ", fallback_models: [up/good]}",
     ),
+    "a choice": Case(
+        [whole()],
+        {
+            "dragoman_choices_total{by=affinity}": 1,
+            "dragoman_tokens_total{kind=input}": 100,
+            "dragoman_tokens_total{kind=output}": 30,
+            "dragoman_cost_usd_total": 160e-6,
+        },
+        "weight: 1}\n  - {model: up/case, base_url: UPSTREAM/case, access_key: k, apis: [chat_completions]",  # two entries
+    ),
     "a wrong key": Case(
         [error(401, "invalid_request_error", "invalid_api_key")], {f"{ERRORS}{{kind=authentication}}": 1}, ONCE, status=403
     ),
@@ -182,6 +192,7 @@ TELLING = {
     "dragoman_tokens_total": "kind",
     "dragoman_dropped_fields_total": "field",
     "dragoman_compactions_total": "kind",
+    "dragoman_choices_total": "by",
 }
 
 
@@ -252,6 +263,6 @@ def test_every_metric_of_requests_is_driven_here() -> None:
     moved = {name.partition("{")[0] for case in CASES.values() for name in case.grown}
     here = {"requests_total", "request_seconds_count", "overhead_seconds_count", "streams_open", "client_disconnects_total"}
     made = {name for name, instrument in vars(Metrics()).items() if hasattr(instrument, "describe") and name != "registry"}
-    made -= {"log_dropped", "renewals", "expiry"}  # of the process, not of a request; see test_credentials.py
+    made -= {"log_dropped", "renewals", "expiry", "probes"}  # of the process, not of a request; see test_credentials.py, test_health.py
     made -= {"websockets", "websockets_closed", "websocket_refused", "websocket_evicted"}  # of connections: in test_websocket_lanes
-    assert len(moved | {f"dragoman_{name}" for name in here}) == len(made) == 14
+    assert len(moved | {f"dragoman_{name}" for name in here}) == len(made) == 15

@@ -324,7 +324,7 @@ async def test_candidates_in_order() -> None:
 async def test_candidates_by_weight() -> None:
     seen: list[str] = []
     with Provider(split({"one": well, "two": well}, seen)) as provider:
-        async with Inside(THREE, provider, WEIGHT1=", weight: 3", WEIGHT2=", weight: 1") as gateway:
+        async with Inside(THREE + "routing: {affinity: off}", provider, WEIGHT1=", weight: 3", WEIGHT2=", weight: 1") as gateway:
             await ask(gateway, 200)
     assert 110 < Counter(seen)["one"] < 185
 
