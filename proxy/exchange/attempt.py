@@ -31,7 +31,7 @@ from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
-from . import counting, grants, question, summing, upstream_error
+from . import counting, question, summing, upstream_error
 from .kept import storing_lane
 from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
@@ -201,7 +201,7 @@ class Attempt:
         try:
             asked = await question.written(self)
             if self.candidate.source is not None:
-                self.granted = await grants.granted(self.candidate, self.candidate.source)
+                self.granted = await self.candidate.grant()
             self._prepare(*asked)
             self._begun = monotonic()
             if self.warms:

@@ -88,12 +88,14 @@ class Health:
         request = UpstreamRequest(
             url,
             "GET" if body is None else "POST",
-            candidate.speaks.headers(candidate.capabilities) | common | candidate.headers(),
+            candidate.speaks.headers(candidate.capabilities) | common | candidate.headers(granted=await candidate.grant()),
             body,
             connect_timeout=min(timeouts.connect, PATIENCE),
             first_byte_timeout=min(timeouts.first_byte, PATIENCE),
             idle_timeout=min(timeouts.idle, PATIENCE),
             streaming_callback=lambda chunk: None,
+            ssl_context=candidate.context,
+            proxy=candidate.provider.proxy,
         )
         return (await self._upstream.fetch(request)).code
 

@@ -16,14 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...codecs.capabilities import Capabilities
-from ...codecs.errors import Missing, NoCandidate, Unconfigured
+from ...codecs.errors import Missing, NoCandidate, NoCredential, Unconfigured
 from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
 from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
 from ...conf import providers
 from ...conf.catalog import Catalog, Entry, Match
 from ...conf.model import Config, Price, Provider, RetryPolicy
-from ..credentials.source import Credential, Source
+from ..credentials.source import Credential, Fault, Source
 from ..wire.egress import Contexts
 
 LONGEST_NAME = 256  # characters
@@ -84,6 +84,23 @@ class Candidate:
     def built_in(self) -> bool:
         """Whether the gateway itself answers (the demo models), without an upstream."""
         return self.provider.interface == "demo"
+
+    async def grant(self) -> Credential | None:
+        """The credential of `source` to send, None without a source; waits only when there is no good one.
+
+        Raises Unconfigured when there is none to be had, NoCredential when it could not be got.
+        """
+        if self.source is None:
+            return None
+        found = self.source.ready()
+        if found is not None:
+            return found
+        try:
+            return await self.source.fresh()
+        except Fault as fault:
+            kind = Unconfigured if fault.missing else NoCredential
+            message = f"The gateway has no credential for {self.provider.name}: {fault.message}."
+            raise kind(message, should_retry=fault.passing) from None
 
     def headers(self, credential: str | None = None, granted: Credential | None = None) -> dict[str, str]:
         """The configured headers and the credential to send, by lower-case name, in a new dict.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from dragoman.proxy.routing import ejection, health
 
+from ..proxies import HOST, Authority, tunnel
 from ..scripted import Provider, Request, Steps, respond, until_closed
 from .inside import Inside, inside_once
 from .spoken import APIS, SHAPE_AT, SHAPES, SPEECH
@@ -89,6 +91,38 @@ async def test_it_comes_back_without_a_request(api: str, answer: str) -> None:
             assert not gateway.gateway.services.ejection._failures
 
 
+@inside_once
+async def test_a_probe_goes_the_way_of_requests(tmp_path: Path) -> None:
+    """Through the proxy, with the authority, the certificate and the credential that ends."""
+    authority = Authority(tmp_path, "first")
+    script = Upstreams(FAILS, LIST)
+    cert, key = authority.client
+    apart = f"""
+model_providers:
+  - model: up/m
+    name: one
+    base_url: https://{HOST}/one
+    apis: [chat_completions]
+    token_command: [echo, fresh-token]
+    proxy: http://u:p@127.0.0.1:PROXY
+    ca_file: {authority.ca_file}
+    client_cert: {{cert: {cert}, key: {key}}}
+  - {{model: up/m, name: two, base_url: "UPSTREAM/two", apis: [chat_completions], access_key: sk-two}}
+"""
+    with (
+        Provider(script) as plain,
+        Provider(script, tls=authority.demanding) as provider,
+        Provider(tunnel(provider.port, "u:p")) as proxy,
+    ):
+        async with Inside(apart.replace("PROXY", str(proxy.port)), plain) as gateway:
+            await ask(gateway)
+            await gateway.until(lambda: probed(gateway, "answered"))
+            assert not gateway.gateway.notes()
+    (probe,) = script.probes()
+    assert probe.headers["authorization"] == "Bearer fresh-token"
+    assert probe in provider.requests
+
+
 @pytest.mark.parametrize("probe", [FAILS, [respond({"error": {"message": "No."}}, 401)], [until_closed]], ids=["500", "401", "silence"])
 @inside_once
 async def test_it_stays_ejected_while_its_probes_fail(probe: Steps) -> None:
@@ -154,8 +188,8 @@ async def test_a_reload_and_the_end_stop_the_probes() -> None:
             await ask(gateway)
             old = gateway.gateway._health
             assert old is not None
+            await provider.seen(lambda: len(provider.requests) >= 3)
             await gateway.until(lambda: old._probes)
             gateway.gateway.adopt(gateway.gateway.config)
             await gateway.until(lambda: not old._probes)
             assert not old._timers
-            await provider.seen(lambda: len(provider.requests) >= 3)
