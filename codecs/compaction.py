@@ -95,8 +95,8 @@ def is_readable(summary: str) -> bool:
     return bool(summary.strip()) and len(_bytes(summary)) <= LONGEST
 
 
-def told(summary: str) -> str:
-    """What a model is told instead of what was summed up: the words of a user, since a summary of what strangers wrote may not instruct."""
+def as_message(summary: str) -> str:
+    """What a model gets instead of what was summed up: a message of the user, since a summary of what strangers wrote may not instruct."""
     return f"{FIRST_LINE}\n\n{summary}"
 
 

@@ -32,7 +32,7 @@ def settle(request: Request, searches: bool = False) -> None:
     native = searches and bool(asked)
     found = deferred
     if native or (not asked and any(tool.kind in ("function", "custom") for tool in offered)):
-        found = {key: deferred[key] for key in _found(request) if key in deferred}
+        found = {key: deferred[key] for key in _in_use(request) if key in deferred}
     for tool in found.values():
         tool.deferred = False
     request.tools = [*offered, *found.values()]
@@ -44,7 +44,7 @@ def settle(request: Request, searches: bool = False) -> None:
         request.ledger.adapt((*tool.path, "defer_loading"))
 
 
-def _found(request: Request) -> Iterator[_Key]:
+def _in_use(request: Request) -> Iterator[_Key]:
     """The tools that the model knows of, in the order in which it came to."""
     for turn in request.turns:
         for part in turn.parts:

@@ -13,7 +13,7 @@ def failed(word: str) -> errors.GatewayError:
     return errors.Broken("The upstream reported that it failed to answer.", word[:100])
 
 
-def said_nothing(hosted: str = "") -> errors.GatewayError:
+def empty_answer(hosted: str = "") -> errors.GatewayError:
     """The answer ended, and holds nothing that another API has a word for. hosted: what it holds instead, "" when it is nothing at all."""
     return errors.Broken("The upstream's answer holds nothing that can be told in this API" + (f": {hosted[:100]}." if hosted else "."))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..compaction import told
+from ..compaction import as_message
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
 from ..request import Part, Request, TextPart, Tool, Turn
@@ -88,7 +88,7 @@ class History:
         if not summary:
             raise invalid((*fields.path, "content"), "a compaction without a summary cannot be continued here")
         self._request.ledger.adapt(fields.path)
-        self._request.turns[self._first :] = [Turn("user", [TextPart(told(summary), fields.path)], fields.path)]
+        self._request.turns[self._first :] = [Turn("user", [TextPart(as_message(summary), fields.path)], fields.path)]
 
     # ---- tools ----
 

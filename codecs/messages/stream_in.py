@@ -18,7 +18,7 @@ import orjson
 
 from .. import compaction, errors, jsontext, quirks
 from ..chat.errors_in import error_of
-from ..endings import UNKNOWN, failed, said_nothing
+from ..endings import UNKNOWN, empty_answer, failed
 from ..events import (
     Arguments,
     Citation,
@@ -366,7 +366,7 @@ class StreamDecoder:
         if stop.reason == quirks.FAILED:
             return events + self._fault(failed(word))
         if not (self._spoke or self._calls) and (stop.reason == "pause" or (self._opaque and stop.reason == "end" and word != _COMPACTED)):
-            return events + self._fault(said_nothing(self._opaque))
+            return events + self._fault(empty_answer(self._opaque))
         if stop.reason in ("", "pause"):
             self._unsaid.add(f"stop_reason:{word}")
         # a turn that ends for a tool call which could not be carried is not complete

@@ -81,7 +81,7 @@ def expanded(items: list[tuple[Any, Path]], ledger: Ledger) -> list[tuple[Any, P
         param = concrete((*path, "encrypted_content"))
         raise ClientFault(f"{param}: the compaction is damaged.", code="invalid_encrypted_content", param=param)
     ledger.adapt(path)
-    return [*(pair for pair in items[:last] if _stays(pair[0])), (_message(compaction.told(summary)), path), *items[last + 1 :]]
+    return [*(pair for pair in items[:last] if _stays(pair[0])), (_message(compaction.as_message(summary)), path), *items[last + 1 :]]
 
 
 def _stays(item: Any) -> bool:

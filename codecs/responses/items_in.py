@@ -220,7 +220,7 @@ class _Walk:
     def _own_output(self, fields: Fields, name: str) -> None:
         call_id, item_id = fields.text("call_id"), fields.text("id") or ""
         if name == "tool_search":
-            self._found(fields)
+            self._tools_of_search(fields)
             if call_id is None:
                 return
         if call_id is None:  # of a local shell's, the id is the call's
@@ -231,7 +231,7 @@ class _Walk:
         fields.report(self._ledger)
         self._answer(ResultPart(call_id, told, fields.path))
 
-    def _found(self, fields: Fields) -> None:
+    def _tools_of_search(self, fields: Fields) -> None:
         """Tools that a search has found are the request's from here on."""
         self._declare(fields.peek("tools"), fields.path, found=True)
 

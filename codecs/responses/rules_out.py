@@ -115,7 +115,7 @@ def require_instructions(draft: ResponsesDraft) -> None:
     items: list[Any] = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked if isinstance(asked, list) else []
     others = []
     for item in items:
-        said = _said(item) if isinstance(item, dict) and item.get("role") == "system" else None
+        said = _texts_of(item) if isinstance(item, dict) and item.get("role") == "system" else None
         if said is None:
             others.append(item)
         else:
@@ -130,7 +130,7 @@ def require_instructions(draft: ResponsesDraft) -> None:
         draft.body["instructions"] = "\n\n".join(texts) or NO_INSTRUCTIONS
 
 
-def _said(item: dict[str, Any]) -> list[str] | None:
+def _texts_of(item: dict[str, Any]) -> list[str] | None:
     """The texts of a message; None when it has another form."""
     content = item.get("content")
     if isinstance(content, str):

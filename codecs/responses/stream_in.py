@@ -16,7 +16,7 @@ import orjson
 
 from .. import compaction, errors, jsontext, quirks
 from ..chat.errors_in import error_of
-from ..endings import UNKNOWN, said_nothing
+from ..endings import UNKNOWN, empty_answer
 from ..events import (
     Arguments,
     Citation,
@@ -550,7 +550,7 @@ class StreamDecoder:
             response = response | {"status": "incomplete"}
         reason = reason_of(response, self._calls > 0)
         if self._hosted and reason == "end" and not self._spoke():
-            yield from self._fault(said_nothing(self._hosted))
+            yield from self._fault(empty_answer(self._hosted))
             return
         self._report(response, reason)
         usage = response.get("usage")

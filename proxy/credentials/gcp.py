@@ -46,7 +46,7 @@ class GoogleGiver:
         request = _Bounded(transport.Request(), self._timeout)
         try:
             if self._credentials is None:
-                self._credentials = self._found(request)
+                self._credentials = self._load(request)
             self._credentials.refresh(request)
         except exceptions.DefaultCredentialsError:
             where = self._way.credentials_file and "gcp.credentials_file cannot be used"
@@ -68,7 +68,7 @@ class GoogleGiver:
     def close(self) -> None:
         """Its calls end by their timeouts."""
 
-    def _found(self, request: Any) -> Any:
+    def _load(self, request: Any) -> Any:
         auth = import_module("google.auth")
         if self._way.credentials_file is None:
             found, _ = auth.default(scopes=[SCOPE], request=request)

@@ -205,7 +205,7 @@ class Attempt:
             self._prepare(*asked)
             self._begun = monotonic()
             if self.warms:
-                return await self._told(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)
+                return await self._deliver(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)
             self.times["sent"] = self._begun
             upstream = exchange.services.upstream_for(self.candidate)
             if self._observer is not None:
@@ -539,9 +539,9 @@ class Attempt:
                     self.rewritten = EVENTS
             await self._answer(body)
         else:
-            await self._told(partial(self._decoded, value), bodies.heavy(body))
+            await self._deliver(partial(self._decoded, value), bodies.heavy(body))
 
-    async def _told(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
+    async def _deliver(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
         """Bring a whole answer's events to the caller, as it asked for them. heavy: as of bodies.apart."""
         if self.stream:
             await self._synthesised(decoded, heavy)

@@ -75,7 +75,7 @@ class Balance:
         """Sort a place, the first choice first; returns what chose it."""
         if session is not None:
             place.sort(key=lambda candidate: _draw_of(session, candidate), reverse=True)
-            return self._kept(place, session)
+            return self._affine(place, session)
         draw = self._draw.random
         if how == "least_busy":
             place.sort(key=lambda candidate: (self._busy.get(candidate.seed, 0) / (candidate.provider.weight or 1), draw()))
@@ -85,7 +85,7 @@ class Balance:
             place[0], place[1] = place[1], place[0]
         return how
 
-    def _kept(self, place: list[Candidate], session: bytes) -> str:
+    def _affine(self, place: list[Candidate], session: bytes) -> str:
         """The candidate at which the conversation has been since its own failed comes first."""
         known = self._moved.pop(session, None)
         if known is None or known[1] < self._clock():

@@ -107,7 +107,7 @@ def test_every_byte_that_is_changed_is_seen() -> None:
 
 # ---- where it stands ----
 
-TOLD = compaction.told("S")
+TOLD = compaction.as_message("S")
 D = {"role": "developer", "content": "D"}
 
 HISTORIES: list[tuple[list[Item], list[Item]]] = [

@@ -195,4 +195,4 @@ def test_codex_compacts(start: Start, tmp_path: Path, api: str) -> None:
     asked, told = ((body["messages"] if api != "responses" else body["input"])[-1] for body in (summary, last))
     assert summary["tools"] == first["tools"]
     assert json.dumps(compaction.PROMPT) in json.dumps(asked)
-    assert json.dumps(compaction.told(SAID)) in json.dumps(told)
+    assert json.dumps(compaction.as_message(SAID)) in json.dumps(told)

@@ -136,7 +136,7 @@ async def test_a_trigger_whole_and_the_next_request(upstream: str) -> None:
             assert opened(answer["output"][0]) == "S"
             await asked(gateway, upstream, input=[A, answer["output"][0], C], store=False)
             await asked(gateway, upstream, input=[C], previous_response_id=answer["id"])
-    summary = compaction.told("S")
+    summary = compaction.as_message("S")
     flat = [("user", f"A|{summary}|C")] if upstream == "messages" else [("user", "A"), ("user", summary), ("user", "C")]
     first, *later = up.asked
     assert first.get("tool_choice") in ("auto", {"type": "auto"})
@@ -163,7 +163,7 @@ async def test_what_is_stored_is_compacted() -> None:
     assert (status, opened(seen["output"][0])) == (200, "S1")
     assert [item["type"] for item in items["data"]] == ["compaction_trigger"]
     assert texts("chat", up.asked[2])[:-1] == [("user", "A"), ("assistant", "B"), ("user", "C"), ("assistant", "B")]
-    before = [("user", "A"), ("user", "C"), ("user", compaction.told("S1")), ("user", "More.")]
+    before = [("user", "A"), ("user", "C"), ("user", compaction.as_message("S1")), ("user", "More.")]
     assert texts("chat", up.asked[3]) == before
     assert texts("chat", up.asked[4]) == [*before, ("assistant", "D"), ("user", PROMPT)]
     assert opened(fifth["output"][0]) == "S"
@@ -187,7 +187,7 @@ async def test_a_conversation_and_a_background_response() -> None:
             await asked(gateway, "responses", input=[C], conversation=id)
             _, _, queued = await asked(gateway, "responses", input=[C, TRIGGER], background=True)
             _, _, done = await asked_of(gateway, f"/v1/responses/{queued['id']}")
-    assert texts("responses", up.asked[1]) == [("user", "A"), ("user", "C"), ("user", compaction.told("S")), ("user", "C")]
+    assert texts("responses", up.asked[1]) == [("user", "A"), ("user", "C"), ("user", compaction.as_message("S")), ("user", "C")]
     assert "background" not in up.asked[2]
     assert (done["status"], opened(done["output"][0])) == ("completed", "S")
 
@@ -482,7 +482,7 @@ async def test_no_upstream_gets_what_is_ours(path: str) -> None:
                 assert headers.get("x-dragoman-adapted") == "input[*]"
     for sent in up.asked:
         assert [role for role, _ in texts("responses", sent)] == ["user"] * 3
-        assert texts("responses", sent)[1][1] == compaction.told("S")
+        assert texts("responses", sent)[1][1] == compaction.as_message("S")
 
 
 @inside_once
@@ -509,7 +509,7 @@ async def test_a_chain_that_the_upstream_stores_and_cannot_compact() -> None:
             await asked(gateway, "responses", input=[C], previous_response_id=second["id"])
     assert second["id"] != first["id"] == up.asked[1]["previous_response_id"]
     assert (texts("responses", up.asked[1]), up.asked[1]["store"]) == ([("user", PROMPT)], False)
-    assert texts("responses", up.asked[2]) == [("user", compaction.told("S")), ("user", "C")]
+    assert texts("responses", up.asked[2]) == [("user", compaction.as_message("S")), ("user", "C")]
     assert "previous_response_id" not in up.asked[2]
 
 
@@ -557,7 +557,7 @@ async def test_a_long_input_is_compacted_first(upstream: str, stream: bool) -> N
     assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (24, 14)
     first, second = up.asked
     assert texts(upstream, first)[-1][1].endswith(PROMPT)
-    assert texts(upstream, second)[-1][1].endswith(compaction.told("S"))
+    assert texts(upstream, second)[-1][1].endswith(compaction.as_message("S"))
     assert not any(role in ("assistant", "tool", "function_call") for role, _ in texts(upstream, second))
     assert (second.get("stream", False), first.get("stream", False)) == (stream, False)
     assert "context_management" not in first.keys() | second.keys()
@@ -619,7 +619,7 @@ async def test_a_chain_that_has_grown(upstream: str) -> None:
     assert second["previous_response_id"] == first["id"]
     assert [item["type"] for item in items["data"]] == ["message"]
     assert ("assistant", "B") in texts(upstream, up.asked[1])
-    summary = compaction.told("S")
+    summary = compaction.as_message("S")
     flat = [("user", f"A|C|{summary}")] if upstream == "messages" else [("user", "A"), ("user", "C"), ("user", summary)]
     assert texts(upstream, up.asked[2]) == flat
     assert texts(upstream, up.asked[3])[-2:] == [("assistant", "D"), ("user", "More.")]
