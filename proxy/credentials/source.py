@@ -34,6 +34,7 @@ PAUSES = (5.0, 15.0, 45.0, 60.0)  # seconds between failed renewals of a credent
 NEGATIVE = 5.0  # seconds for which a failure is the answer
 REFUSED = 60.0  # seconds between two credentials thrown away because an upstream refused them
 TELLING = 60.0  # seconds between two log lines about failures
+UNAUTHORIZED = 401  # the status of an upstream that does not know a credential, or any more
 LONGEST = 16 * 1024  # characters of a token
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...codecs import errors, jsontext
 from ...codecs.registry import USUAL
+from ..credentials.source import UNAUTHORIZED
 from ..wire.upstream import UpstreamClient, UpstreamRequest
 from .ejection import Ejection
 from .router import Candidate, Router
@@ -84,11 +85,12 @@ class Health:
         """The status of the upstream's answer. Raises GatewayError."""
         timeouts = candidate.provider.timeouts
         url, body = _question(candidate)
+        granted = await candidate.grant()
         common = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
         request = UpstreamRequest(
             url,
             "GET" if body is None else "POST",
-            candidate.speaks.headers(candidate.capabilities) | common | candidate.headers(granted=await candidate.grant()),
+            candidate.speaks.headers(candidate.capabilities) | common | candidate.headers(granted=granted),
             body,
             connect_timeout=min(timeouts.connect, PATIENCE),
             first_byte_timeout=min(timeouts.first_byte, PATIENCE),
@@ -97,7 +99,10 @@ class Health:
             ssl_context=candidate.context,
             proxy=candidate.provider.proxy,
         )
-        return (await self._upstream.fetch(request)).code
+        status = (await self._upstream.fetch(request)).code
+        if status == UNAUTHORIZED and granted is not None and candidate.source is not None:
+            candidate.source.refused(granted)
+        return status
 
 
 def _question(candidate: Candidate) -> tuple[str, bytes | None]:

@@ -123,6 +123,27 @@ model_providers:
     assert probe in provider.requests
 
 
+@inside_once
+async def test_a_probe_that_is_refused_throws_its_credential_away() -> None:
+    known: list[str] = []
+
+    class Renewing(Upstreams):
+        def __call__(self, request: Request) -> Steps:
+            token = request.headers["authorization"]
+            if token not in known:
+                known.append(token)
+            self.probe = LIST if token in known[1:] else [respond({"error": {"message": "No."}}, 401)]
+            return super().__call__(request)
+
+    command = "token_command: [mktemp, -u, tokenXXXXXX]"  # another one each time
+    with Provider(script := Renewing(FAILS, [])) as provider:
+        async with Inside(config().replace("access_key: sk-one", command), provider) as gateway:
+            await ask(gateway)
+            await gateway.until(lambda: probed(gateway, "answered"))
+    tokens = [probe.headers["authorization"] for probe in script.probes()]
+    assert len(set(tokens)) == len(tokens) == 2
+
+
 @pytest.mark.parametrize("probe", [FAILS, [respond({"error": {"message": "No."}}, 401)], [until_closed]], ids=["500", "401", "silence"])
 @inside_once
 async def test_it_stays_ejected_while_its_probes_fail(probe: Steps) -> None:
