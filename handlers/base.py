@@ -24,6 +24,7 @@ from ..proxy.wire import headers as travel
 from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
 from ..proxy.wire.inbound import Inbound
+from ..proxy.wire.networks import Source
 from ..proxy.wire.pages import Hosts
 
 log = logging.getLogger("dragoman")
@@ -92,13 +93,23 @@ class Handler(RequestHandler):
         self.cors = cors.headers
         for name, value in cors.headers.items():
             self.set_header(name, value)
-        connection: Inbound = request.connection  # type: ignore[assignment]
-        source = gate.source(connection.context.remote_ip, request.headers, self.settings["allow_from"])
+        source = self._source(gate)
         gate.check_page(method, request.headers, self.hosts, source, cors)
         if cors.preflight:
             self.set_status(204)
             raise Finish
         gate.check_key(request.headers, self.shape, source)
+
+    def _source(self, gate: Gate) -> Source:
+        """Where the request comes from. Raises Forbidden."""
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        return gate.source(connection.context.remote_ip, self.request.headers, self.settings["allow_from"])
+
+    def guard_address(self) -> None:
+        """Of `guard`, what concerns addresses alone. Raises Forbidden."""
+        gate = self.services.gate
+        if gate is not None:
+            gate.check_key(self.request.headers, self.shape, self._source(gate))
 
     def data_received(self, chunk: bytes) -> None:
         try:

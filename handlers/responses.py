@@ -60,6 +60,7 @@ class Create(ModelHandler):
             self.guard()
             how = "asks for a WebSocket alone: use POST" if config.enabled else "is served over HTTP here: use POST"
             raise errors.ClientFault(f"The Responses API {how}.", kind="upgrade")
+        self.guard_address()
         if headers.get("Sec-WebSocket-Version") != websocket.VERSION:
             error = errors.ClientFault(f"Only version {websocket.VERSION} of WebSockets is served here.", kind="upgrade")
             error.headers["Sec-WebSocket-Version"] = websocket.VERSION

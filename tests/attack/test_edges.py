@@ -16,6 +16,7 @@ from dragoman.proxy.wire import networks
 
 from ..conftest import Start, free_port
 from ..gateway.inside import CONFIG, Caller, Inside, inside_once
+from ..gateway.sockets import upgrade
 from ..gateway.spoken import ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH
 from ..gateway.test_life import until
 from ..gateway.wire import ask, request
@@ -79,6 +80,28 @@ async def test_other_addresses_are_refused_everywhere(method: str, path: str, ke
         for probe in ("/healthz", "/readyz"):
             assert await status_of(gateway, probe) == 200
         assert not gateway.gateway.bodies.kept
+
+
+@inside_once
+async def test_websockets_are_refused_as_requests_are() -> None:
+    async def status(gateway: Inside, key: str, **headers: str) -> int:
+        async with gateway.call(upgrade(authorization=f"Bearer {key}", **headers)) as caller:
+            return (await caller.head())[0]
+
+    elsewhere = {"x_forwarded_for": "203.0.113.5"}
+    async with Inside(NOWHERE + KEYS + PROXY) as gateway:
+        assert [await status(gateway, key) for key in ("here", "there", "all", "wrong")] == [101, 403, 101, 401]
+        assert [await status(gateway, key, **elsewhere) for key in ("here", "there", "all")] == [403, 101, 101]
+        await gateway.until(lambda: not gateway.gateway.live.sockets)
+    for allowed, expected in (("[10.0.0.0/8]", 403), ("[127.0.0.1]", 101)):
+        async with Inside(NOWHERE + f"\nallow_from: {allowed}") as gateway:
+            assert await status(gateway, "", **elsewhere) == expected
+            refused = gateway.gateway.metrics.websocket_refused.labels("403")._value.get()
+            assert refused == (expected == 403)
+            await gateway.until(lambda: not gateway.gateway.live.sockets)
+        async with Inside(NOWHERE.replace("address: 127.0.0.1}", f"address: 127.0.0.1, allow_from: {allowed}}}")) as gateway:
+            assert await status(gateway, "") == expected
+            await gateway.until(lambda: not gateway.gateway.live.sockets)
 
 
 @inside_once
