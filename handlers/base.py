@@ -24,7 +24,7 @@ from ..proxy.wire import headers as travel
 from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
 from ..proxy.wire.inbound import Inbound
-from ..proxy.wire.networks import Source
+from ..proxy.wire.networks import UNKNOWN, Source
 from ..proxy.wire.pages import Hosts
 
 log = logging.getLogger("dragoman")
@@ -105,11 +105,14 @@ class Handler(RequestHandler):
         connection: Inbound = self.request.connection  # type: ignore[assignment]
         return gate.source(connection.context.remote_ip, self.request.headers, self.settings["allow_from"])
 
-    def guard_address(self) -> None:
+    def guard_address(self) -> Source:
         """Of `guard`, what concerns addresses alone. Raises Forbidden."""
         gate = self.services.gate
-        if gate is not None:
-            gate.check_key(self.request.headers, self.shape, self._source(gate))
+        if gate is None:
+            return UNKNOWN
+        source = self._source(gate)
+        gate.check_key(self.request.headers, self.shape, source)
+        return source
 
     def data_received(self, chunk: bytes) -> None:
         try:

@@ -60,7 +60,7 @@ class Create(ModelHandler):
             self.guard()
             how = "asks for a WebSocket alone: use POST" if config.enabled else "is served over HTTP here: use POST"
             raise errors.ClientFault(f"The Responses API {how}.", kind="upgrade")
-        self.guard_address()
+        source = self.guard_address()
         if headers.get("Sec-WebSocket-Version") != websocket.VERSION:
             error = errors.ClientFault(f"Only version {websocket.VERSION} of WebSockets is served here.", kind="upgrade")
             error.headers["Sec-WebSocket-Version"] = websocket.VERSION
@@ -69,7 +69,7 @@ class Create(ModelHandler):
         body = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
         if self._accept is None or body or request.version != "HTTP/1.1":
             raise errors.ClientFault("An upgrade needs HTTP/1.1, no body, and a `Sec-WebSocket-Key` of 16 bytes in base64.")
-        pages.check_socket(headers, self.hosts if self.services.access.open else None, config.origins)
+        pages.check_socket(headers, self.hosts if self.services.access.open else None, config.origins, secure=source.secure)
         self._key = self.services.access.admit(travel.credential(headers, self.shape))
         live = self.gateway.live
         if live.draining or len(live.sockets) >= config.max_connections:

@@ -112,20 +112,20 @@ def check(method: str, headers: Mapping[str, str], hosts: Hosts | None, *, liste
     origin = headers.get("Origin")
     if origin is None:
         return
-    if not _is_own(origin, headers) or (secure and not origin.lower().startswith("https://")):
+    if not _is_own(origin, headers, secure):
         raise _foreign()
     if method == "POST" and _has_body(headers) and not _calls_itself_json(headers.get("Content-Type", "")):
         raise errors.ClientFault("A web page may only send `application/json`.", kind="unsupported_media")
 
 
-def check_socket(headers: Mapping[str, str], hosts: Hosts | None, origins: Iterable[str]) -> None:
+def check_socket(headers: Mapping[str, str], hosts: Hosts | None, origins: Iterable[str], *, secure: bool = False) -> None:
     """Raise Forbidden for an upgrade to a WebSocket from a page of another origin, also where there are access keys.
 
-    No preflight precedes such an upgrade. hosts: as of check. origins: of pages that may connect all the same, in small letters.
+    No preflight precedes such an upgrade. hosts, secure: as of check. origins: of pages that may connect all the same, in small letters.
     """
     _check_host(headers, hosts)
     origin = headers.get("Origin")
-    if origin is not None and not _is_own(origin, headers) and origin.lower() not in origins:
+    if origin is not None and not _is_own(origin, headers, secure) and origin.lower() not in origins:
         raise errors.Forbidden("Web pages of this origin may not connect: list it in `websocket.origins`.")
 
 
@@ -135,8 +135,10 @@ def _check_host(headers: Mapping[str, str], hosts: Hosts | None) -> None:
         raise errors.Forbidden(f"This gateway does not accept requests for the host `{host[:200]}`: list it in `hosts` of its listener.")
 
 
-def _is_own(origin: str, headers: Mapping[str, str]) -> bool:
+def _is_own(origin: str, headers: Mapping[str, str], secure: bool) -> bool:
     """Whether a page of the gateway's own origin asks."""
+    if secure and not origin.lower().startswith("https://"):
+        return False
     return origin.partition("://")[2].lower() == headers.get("Host", "").lower()
 
 

@@ -55,6 +55,12 @@ async def status_of(gateway: Inside, path: str, method: str = "GET", **headers: 
         return (await told(caller))[0]
 
 
+async def upgraded(gateway: Inside, **headers: str) -> int:
+    """The status of an upgrade to a WebSocket."""
+    async with gateway.call(upgrade(**headers)) as caller:
+        return (await caller.head())[0]
+
+
 # ---- addresses ----
 
 
@@ -85,8 +91,7 @@ async def test_other_addresses_are_refused_everywhere(method: str, path: str, ke
 @inside_once
 async def test_websockets_are_refused_as_requests_are() -> None:
     async def status(gateway: Inside, key: str, **headers: str) -> int:
-        async with gateway.call(upgrade(authorization=f"Bearer {key}", **headers)) as caller:
-            return (await caller.head())[0]
+        return await upgraded(gateway, authorization=f"Bearer {key}", **headers)
 
     elsewhere = {"x_forwarded_for": "203.0.113.5"}
     async with Inside(NOWHERE + KEYS + PROXY) as gateway:
@@ -193,6 +198,10 @@ async def test_a_page_of_the_same_name_over_http_is_foreign_behind_https() -> No
         assert await status_of(gateway, "/v1/models", **page) == 200
         assert await status_of(gateway, "/v1/models", x_forwarded_proto="https", **page) == 403
         assert await status_of(gateway, "/v1/models", x_forwarded_proto="https", origin="https://localhost") == 200
+        assert await upgraded(gateway, host="localhost", **page) == 101
+        assert await upgraded(gateway, host="localhost", x_forwarded_proto="https", **page) == 403
+        assert await upgraded(gateway, host="localhost", x_forwarded_proto="https", origin="https://localhost") == 101
+        await gateway.until(lambda: not gateway.gateway.live.sockets)
     async with Inside(NOWHERE) as gateway:
         assert await status_of(gateway, "/v1/models", x_forwarded_proto="https", **page) == 200
 
