@@ -356,6 +356,8 @@ class Turn(Expansion):
             await self.job.hold()
         if self._body.get("store") is not False:
             await self._state.records.put(self._owner, record)
+            if self.job is not None:
+                self.job.recorded = True
         if self.conversation is not None and record.status != "failed":
             await self._add(self.conversation, record)
         if self._lane is not None and record.status != "failed" and self._begins_here:
