@@ -32,7 +32,7 @@ def assert_linear(make: Callable[[int], Any], action: Callable[[Any], object], s
 
 
 def assert_no_dearer(action: Callable[[Any], object], usual: Callable[[Any], object], value: Any, times: float) -> None:
-    """Fails when `action` costs more than `times` what `usual` does, in each of some rounds: both run in turns, so that both are disturbed."""
+    """Fails when `action` costs more than `times` what `usual` does: both run in turns, so that both are disturbed."""
     spent = allowed = float("inf")
     for _ in range(12):
         spent, allowed = min(spent, cost(action, value, 1)), min(allowed, times * max(cost(usual, value, 1), LEAST))
