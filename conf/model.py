@@ -308,11 +308,13 @@ class Tracing:
 class Routing:
     """Which of several candidates of a model is tried first.
 
-    balance: None: by weight where an entry of the model has one, else in the order of the file.
+    balance: None: by weight where an entry of the model has one, else in the order of the file. hedge_after: seconds without content after
+    which another candidate is asked too; 0: never.
     """
 
     affinity: Literal["auto", "off"] = "auto"
     balance: Literal["order", "weight", "latency", "least_busy"] | None = None
+    hedge_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

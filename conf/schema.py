@@ -317,6 +317,7 @@ class Routing(Section):
 
     affinity = Value(read.one_of("auto", "off"))
     balance = Value(read.one_of("order", "weight", "latency", "least_busy"))
+    hedge_after = Value(read.duration_or_off)
 
 
 class Price(Section):

@@ -77,6 +77,7 @@ class Attempt:
         "learned",
         "ledger",
         "lessons",
+        "overtaken",
         "owed",
         "quiet",
         "raw",
@@ -129,6 +130,7 @@ class Attempt:
         self.collects = False  # a whole answer, from an upstream that only streams
         self.lane: BytesLane | EventsLane | RawLane | None = None
         self.committed = False  # some of its answer has been sent to the caller
+        self.overtaken = False  # another one's content came first
         self.usage: Usage | None = None
         self.stop: str | None = None
         self.error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
@@ -368,11 +370,13 @@ class Attempt:
             await drained(self._commit())
 
     def _commit(self) -> Awaitable[Any] | None:
+        exchange = self.exchange
+        if exchange.race is not None and not exchange.race.claim(self):
+            return None
         self.committed = True
         self.times["first"] = now = monotonic()
         held = b"".join(self._held)
         self._held.clear()
-        exchange = self.exchange
         if (paces := exchange.services.paces) is not None and self.streams:
             paces.began(self.candidate, now - self._begun, len(self.request.body or b""))
         exchange.body = b""  # no other attempt will ask for it
@@ -387,6 +391,11 @@ class Attempt:
             self._flow = Flow(self.lane, client.writer(), self._lane_ended)
             self.request.streaming_callback = self._flow.feed
         return pending
+
+    def _claim(self) -> None:
+        """The answer is complete, and is about to be stored: no other attempt answers."""
+        if self.exchange.race is not None:
+            self.exchange.race.claim(self)  # granted: who lost is cancelled before it goes on
 
     def _commit_raw(self, first: bytes) -> Awaitable[Any] | None:
         kind, length = self.upstream_headers.get("Content-Type"), self.upstream_headers.get("Content-Length", "")
@@ -433,6 +442,7 @@ class Attempt:
                 raise lane.error
         if not self.committed:
             self._look_for_refusal(self.stop, lane.content)
+        self._claim()
         tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
@@ -556,6 +566,7 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
+        self._claim()
         tail = lane.close()
         if self.exchange.turn is not None:
             tail = await self.exchange.turn.keep(lane, self.candidate, tail)

@@ -38,11 +38,12 @@ from ..routing.router import Candidate, Route
 from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel
-from . import counting, summing
+from . import counting, hedging, summing
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .dialects import in_dialect
 from .heartbeat import Heartbeat
+from .hedging import Race
 from .lessons import Taught
 from .operation import Operation
 from .placing import Placing
@@ -95,6 +96,7 @@ class Exchange:
         "path",
         "placing",
         "query",
+        "race",
         "recent",
         "request_id",
         "route",
@@ -172,6 +174,7 @@ class Exchange:
         self.route = _ALONE
         self._fit: dict[bytes, Candidate] = {}  # who can serve it, where others stand in for some causes of failure
         self.placing: Placing | None = None  # None: there was nothing to choose
+        self.race: Race | None = None  # of the candidates, where one that is late is hedged
         self._keeper = keeper
         self._model = model
         self._running = False
@@ -234,7 +237,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = self.summary = self.recent = self.placing = None
+        self.trace = self.observer = self.expansion = self.summary = self.recent = self.placing = self.race = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -312,9 +315,15 @@ class Exchange:
             await self._prepare(candidates[0])
             return
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in self._in_order(candidates):
-            if await self._try(candidate, failed):
+        candidates = self._in_order(candidates)
+        if hedging.possible(self, candidates):
+            self.race = Race(self, candidates, self._try)
+            if await self.race.run(failed):
                 return
+        else:
+            for candidate in candidates:
+                if await self._try(candidate, failed):
+                    return
         raise _verdict(failed)
 
     async def _continued(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
@@ -402,6 +411,8 @@ class Exchange:
         for number in range(1, allowed + 1):
             attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
+            if self.race is not None:
+                self.race.begins(attempt)
             try:
                 await (attempt.run() if counts is None else counts.counted(candidate, attempt.run()))
                 if attempt.warms:
