@@ -13,7 +13,7 @@ from typing import Any
 
 from .request import Request
 
-_MEMBERS = (*("store", "background", "web_search_options", "mcp_servers", "container", "plugins", "search_parameters", "enable_search"),)
+_MEMBERS = ("store", "background", "web_search_options", "mcp_servers", "container", "plugins", "search_parameters", "enable_search")
 _CALLERS = frozenset({"function", "custom"})  # kinds of tools that the caller runs
 
 

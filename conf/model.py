@@ -60,6 +60,7 @@ class RetryPolicy:
     backoff: Backoff = Backoff()
     fallback_models: tuple[str, ...] = ()
     on_context_window: tuple[str, ...] = ()  # instead of these, for a request that is too long
+    continues: Literal["off", "text"] = "off"  # key `continue`: what is gone on with when it breaks off after its first content
     on_refusal: tuple[str, ...] = ()  # and for one that the provider's policy refused
 
 

@@ -118,6 +118,7 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         attempt.unsaid.count,
         attempt.span,
         attempt.overtaken,
+        attempt.continued,
     )
 
 

@@ -70,6 +70,7 @@ class Call(NamedTuple):
     unknown: int  # members of the answer that the caller's shape cannot represent
     span: int  # the id of the call's span; 0: not traced
     overtaken: bool = False  # the first content came from another call, and this one was cancelled
+    continued: bool = False  # it broke off after its first content, and a later call went on with it
 
 
 class Via(NamedTuple):
@@ -112,11 +113,18 @@ class Account(NamedTuple):
         return self.calls[-1] if self.calls else None
 
     @property
+    def first(self) -> float | None:
+        """When the first content came; the last call may only have gone on with it."""
+        if len(self.calls) < 2:
+            return self.calls[-1].first if self.calls else None
+        return next((call.first for call in self.calls if call.continued), self.calls[-1].first)
+
+    @property
     def charged(self) -> list[Call]:
         """The calls whose tokens the caller is charged for: the last, and those that worked for the answer in vain."""
         if len(self.calls) < 2:
             return self.calls
-        return [*(call for call in self.calls[:-1] if call.overtaken), self.calls[-1]]
+        return [*(call for call in self.calls[:-1] if call.overtaken or call.continued), self.calls[-1]]
 
     def spent(self) -> tuple[Usage | None, float | None, bool]:
         """The tokens of all `charged` calls, their cost as far as it is known, and whether it is known of everything."""

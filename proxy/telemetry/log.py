@@ -41,6 +41,8 @@ def line(account: Account) -> dict[str, Any]:
         found["chosen_by"] = account.chosen
     if account.hedge:
         found["hedge"] = account.hedge
+    if len(account.calls) > 1 and (continued := sum(call.continued for call in account.calls)):
+        found["continued"] = continued
     if account.summed is not None:
         found |= {"compaction_input": account.summed.input, "compaction_output": account.summed.output}
     if last is not None:
@@ -93,8 +95,9 @@ def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
     found["sendings"] = sum(call.sendings for call in account.calls)
     if last.headers is not None:
         found["ms_headers"] = _ms(last.headers - account.begun)
-    if last.first is not None:
-        found["ms_first"] = _ms(last.first - account.begun)
+    first = account.first
+    if first is not None:
+        found["ms_first"] = _ms(first - account.begun)
     if last.events is not None:
         found["events"] = last.events
     usage, cost, complete = account.spent()
@@ -124,6 +127,8 @@ def _tried(call: Call) -> str:
     """An attempt as `explain` describes it, and its outcome."""
     if call.overtaken:
         return f"{call.target.explained}; overtaken, and cancelled"
+    if call.continued:
+        return f"{call.target.explained}; broke off, {call.error}, and was continued"
     if not call.error:
         return f"{call.target.explained}; answered"
     return f"{call.target.explained}; failed, {call.error}: {call.error_message[:TRIED_MESSAGE]}"

@@ -108,6 +108,7 @@ class Metrics:
             ("won",),
             registry=registry,
         )
+        self.continued = Counter("dragoman_continued", "Answers that broke off and that another attempt went on with.", registry=registry)
         self.probes = Counter("dragoman_probes", "Probes of ejected upstreams.", ("result",), registry=registry)
         self.dropped = Counter(
             "dragoman_dropped_fields",
@@ -193,7 +194,7 @@ class Metrics:
             self.unknown.inc(last.unknown)
 
     def _times(self, account: Account, last: Call) -> None:
-        first, sent = last.first, account.calls[0].sent
+        first, sent = account.first, account.calls[0].sent
         if account.hedge:  # the calls are not in the order in which they began
             sent = min((call.sent for call in account.calls if call.sent is not None), default=None)
         if first is not None and account.stream:
@@ -222,6 +223,8 @@ class Metrics:
         for number, call in enumerate(calls):
             if number and calls[number - 1].error:
                 (self.retries if call.again else self.fallbacks).inc()
+            if call.continued:
+                self.continued.inc()
             if call.error:
                 self.upstream_errors.labels(call.error).inc()
 
