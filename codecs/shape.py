@@ -155,6 +155,10 @@ def _never(body: Body, capabilities: Capabilities) -> bool:
     return False
 
 
+def _goes_not_on(capabilities: Capabilities) -> bool:
+    return False
+
+
 def _refuses_nothing(body: Body, capabilities: Capabilities, own: bool) -> bool:
     return False
 
@@ -212,6 +216,8 @@ class Shape:
     """Whether an upstream may need reasoning or a signature back with a tool call."""
     scrub: Callable[[dict[str, Any], Capabilities, Ledger], None]
     """Removes the gateway's own additions from a request body sent in its own shape."""
+    prefills: Callable[[Capabilities], bool] = _goes_not_on
+    """Whether a model goes on from the text of a last assistant turn, so that its answer is only what is missing."""
     marks: tuple[bytes, ...] = ()
     """What a body of this shape holds, one of them at least, when there is something to remove."""
     usage_on_demand: UsageOnDemand | None = None

@@ -315,6 +315,7 @@ def _retry_policy(row: Loaded | None) -> RetryPolicy | None:
         values["on_status_codes"] = frozenset[int]().union(*values["on_status_codes"])
     if "backoff" in values:
         values["backoff"] = Backoff(**values["backoff"])
+    values["continues"] = values.pop("continue", "off")
     models = ("fallback_models", "on_context_window", "on_refusal")
     return RetryPolicy(**values | {name: tuple(values.get(name, ())) for name in models})
 

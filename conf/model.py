@@ -60,6 +60,7 @@ class RetryPolicy:
     backoff: Backoff = Backoff()
     fallback_models: tuple[str, ...] = ()
     on_context_window: tuple[str, ...] = ()  # instead of these, for a request that is too long
+    continues: Literal["off", "text"] = "off"  # key `continue`: what is gone on with when it breaks off after its first content
     on_refusal: tuple[str, ...] = ()  # and for one that the provider's policy refused
 
 
@@ -308,11 +309,13 @@ class Tracing:
 class Routing:
     """Which of several candidates of a model is tried first.
 
-    balance: None: by weight where an entry of the model has one, else in the order of the file.
+    balance: None: by weight where an entry of the model has one, else in the order of the file. hedge_after: seconds without content after
+    which another candidate is asked too; 0: never.
     """
 
     affinity: Literal["auto", "off"] = "auto"
     balance: Literal["order", "weight", "latency", "least_busy"] | None = None
+    hedge_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ class RetryPolicy(Section):
     fallback_models = several(Value(read.text))
     on_context_window = several(Value(read.text))
     on_refusal = several(Value(read.text))
+    vars()["continue"] = Value(read.one_of("off", "text"))  # a word of Python's
 
 
 class Responses(Section):
@@ -317,6 +318,7 @@ class Routing(Section):
 
     affinity = Value(read.one_of("auto", "off"))
     balance = Value(read.one_of("order", "weight", "latency", "least_busy"))
+    hedge_after = Value(read.duration_or_off)
 
 
 class Price(Section):

@@ -49,6 +49,7 @@ SHAPE = Shape(
     key_header="x-api-key",
     bearer_prefix="sk-ant-oat",  # a Claude subscription's token
     recalls=lambda capabilities: capabilities.m_thinking != "none",
+    prefills=lambda capabilities: capabilities.m_prefill,
     scrub=scrub,
     marks=(b"dgr1",),  # of our envelopes, and of ids of our searches
     lessons=LESSONS,

@@ -79,7 +79,7 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
     """What the upstream is sent besides this body: the one place that puts it together."""
     exchange, candidate = attempt.exchange, attempt.candidate
     found = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
-    if attempt.same_shape:
+    if attempt.candidate.shape == exchange.shape or attempt.raw:
         found |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
         _report_left_out(attempt, attempt.ledger)
     found = candidate.speaks.headers(attempt.capabilities) | found
@@ -186,6 +186,8 @@ def _decode(attempt: Attempt) -> list[str]:
     """Read what is asked; return the keys of what may be stored for it: what belongs to its calls and its caller does not bring."""
     exchange, candidate = attempt.exchange, attempt.candidate
     attempt.asked = summing.decoded(attempt)
+    if exchange.cut is not None:
+        exchange.cut.ask(attempt)
     if not exchange.services.state.seals.enabled or not candidate.speaks.recalls(attempt.capabilities):
         return []
     attempt.history = history = History(attempt.asked)

@@ -245,12 +245,14 @@ class Router:
             plan = self._plan(shape, model)
         except (NoCandidate, Missing) as error:
             return [" ".join(filter(None, (error.message, error.detail)))]
-        lines = []
+        lines, after = [], self.config.routing.hedge_after
+        hedge = f"another one is asked as well when a stream has no content for {after:g} s" if after else ""
         for number, place in enumerate(plan.places, 1):
             for candidate in place:
                 shared = f"; shares this place {self._choice}" if len(place) > 1 else ""
                 note = notes.get((self.mark(candidate.provider), candidate.model))
-                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}{shared}" + (f"; {note}" if note else ""))
+                hedged = f"; {hedge}" if hedge and len(plan.route.candidates) > 1 else ""
+                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}{shared}{hedged}" + (f"; {note}" if note else ""))
         for number, candidate in enumerate(plan.route.spare, len(plan.places) + 1):
             note = notes.get((self.mark(candidate.provider), candidate.model))
             lines.append(f"{number}. {described(candidate)}" + (f"; {note}" if note else ""))
