@@ -6,6 +6,7 @@ an environment variable, and `${file:/path}` by what is in the file; `$$` is a d
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -19,7 +20,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..codecs import edit, jsontext
+from ..codecs import edit
 from ..codecs.lessons import EACH
 
 Reader = Callable[[Any], Any]
@@ -337,7 +338,7 @@ def day(value: Any) -> str:
 def anything(value: Any) -> Any:
     """A value that JSON has."""
     try:
-        return jsontext.loads(jsontext.dumps(value))
+        return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
         raise ValueError("must be a value that JSON has") from None
 
