@@ -8,11 +8,11 @@ twice in one object each of them is changed, since parsers differ in which of th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import jsontext
-from .ledger import Path
+from .ledger import Ledger, Path
 from .lessons import EACH, steps_to
 from .splice import value_end
 
@@ -59,6 +59,17 @@ def edited(body: bytes, set: Iterable[tuple[str, object]], remove: Iterable[str]
     for path, value in set:
         body = _applied(body, _settings(body, _start(body), steps_to(path), value, (), replaced, adds))
     return Edited(body, removed, replaced)
+
+
+def report(found: Edited, ledger: Ledger, body: Mapping[str, Any], at: Callable[[str], Path] | None) -> None:
+    """Report what was taken from a caller's request. body: the caller's. at: where what an upstream's member says stands in it; None if
+    both are of one shape.
+    """
+    for paths, tell in ((found.removed, ledger.drop), (found.replaced, ledger.adapt)):
+        for path in paths:
+            place = path if at is None else at(str(path[0]))
+            if place and place[0] in body:
+                tell(place)
 
 
 def _removals(body: bytes, place: int, steps: tuple[str, ...], path: Path, removed: list[Path]) -> Iterator[_Change]:

@@ -26,7 +26,7 @@ HIDDEN = "[hidden]"
 
 _HARMLESS = frozenset({"idempotency-key"})
 _IN_URLS = frozenset({"sig", "code"})  # what clouds call credentials in a query
-_IN_QUERY = re.compile(r"([?&])([^=&]*)=([^&]*)")
+_IN_QUERY = re.compile(r"([?&])([^?=&]*+)=([^&]*+)")
 
 
 def asked(headers: Mapping[str, str]) -> bool:

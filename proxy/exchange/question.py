@@ -70,16 +70,15 @@ def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
     if attempt.raw and (not exchange.scan.value or exchange.form_field is not None):
         return body  # it is no JSON
     counts = exchange.operation.lane == "count"  # of a request that is only counted: APIs refuse members that do not matter for it
-    body, removed, replaced = edit.edited(body, edits.set, edits.remove, adds=not counts)
+    found = edit.edited(body, edits.set, edits.remove, adds=not counts)
     lost = len(attempt.ledger.dropped)
-    for paths, report in ((removed, attempt.ledger.drop), (replaced, attempt.ledger.adapt)):
-        for path in paths:
-            place = path if attempt.same_shape else rules.asked_at(attempt.asked, str(path[0])) if attempt.asks else ()
-            if place and place[0] in exchange.scan.value:
-                report(place)
+    if attempt.same_shape:
+        edit.report(found, attempt.ledger, exchange.scan.value, None)
+    elif attempt.asks:
+        edit.report(found, attempt.ledger, exchange.scan.value, partial(rules.asked_at, attempt.asked))
     if exchange.strict and len(attempt.ledger.dropped) > lost:
         raise _lost(attempt.ledger.first_dropped(exchange.scan.value) or "the request")
-    return body
+    return found.body
 
 
 def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
