@@ -109,7 +109,10 @@ class Metrics(AdminHandler):
 
 
 class Explain(AdminHandler):
-    """GET /explain?model=…&shape=…: the candidates, and why. Default: every shape, the default model."""
+    """GET /explain?model=…&shape=…&session=…: the candidates, and why. Default: every shape, the default model.
+
+    session: what `x-dragoman-session` would say; tells where that conversation goes.
+    """
 
     def get(self) -> None:
         model, shape = self.get_argument("model", None) or None, self.get_argument("shape", None) or None
@@ -117,7 +120,10 @@ class Explain(AdminHandler):
             found = self.admin.explain(model, shape)
         except KeyError:
             raise HTTPError(400, reason=f"shape is {names(SHAPES.values())}") from None
-        self.tell({"model": model, "candidates": found})
+        answer = {"model": model, "candidates": found, "routing": self.admin.routing()}
+        if session := self.get_argument("session", ""):
+            answer["session"] = self.admin.places(model, shape, session)
+        self.tell(answer)
 
 
 class Capabilities(AdminHandler):

@@ -124,6 +124,8 @@ class Gateway:
             found.append((mark(one.provider), one.model, f"learned over {one.speaks.api}: {lesson.text},", now + left))
         for one, pace, left in services.balance.paces():
             found.append((mark(one.provider), one.model, f"{pace * 1e3:.3g} ms to the first content per token of input, shown", now + left))
+        for one, count, left in services.balance.moved():
+            found.append((mark(one.provider), one.model, f"{count} conversations of others moved here, remembered", now + left))
         return found
 
     @property

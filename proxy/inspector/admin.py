@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
-from time import time
+from time import monotonic, time
 from typing import Any
 
+from ...codecs import errors
+from ...codecs.opening import digest
 from ...codecs.registry import SHAPES
 from ...codecs.shape import Shape
 from ...conf.model import Config
 from ..keys.gate import Gate
 from ..routing import survey
+from ..routing.balance import Balance
 from ..routing.router import Candidate, Router
 from .links import Note
 from .ring import Ring
@@ -27,6 +31,7 @@ class Admin:
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
+        self._config = config
         self.gate = Gate(config)
         self._router = Router(config)
         model = next(one for one in config.listeners if one.type == "model")
@@ -39,6 +44,22 @@ class Admin:
             raise KeyError(shape)
         notes = _notes(self._told())
         return {own: self._router.explain(own, model, notes) for own in shapes}
+
+    def routing(self) -> dict[str, Any]:
+        """How one of several candidates is chosen: the section `routing`."""
+        return asdict(self._config.routing)
+
+    def places(self, model: str | None, shape: str | None, session: str) -> dict[str, list[str]]:
+        """The candidates in the order in which a conversation tries them that `x-dragoman-session` names, none ejected or moved."""
+        found = {}
+        for own in [own for own in SHAPES if shape in (None, own)]:
+            try:
+                route = self._router.candidates(own, model)
+            except errors.GatewayError:
+                continue
+            ordered, _ = Balance(monotonic).arranged(route.ranks, route.candidates, digest("session", session), "weight")
+            found[own] = [candidate.called for candidate in ordered]
+        return found if self._config.routing.affinity == "auto" else {}
 
     def capabilities(self, model: str | None) -> dict[str, list[dict[str, Any]]]:
         """What becomes of each field of a request, by shape of the caller and candidate. Takes tens of milliseconds for each.

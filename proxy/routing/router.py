@@ -22,7 +22,7 @@ from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
 from ...conf import facts, providers
 from ...conf.catalog import Catalog, Entry, Match
-from ...conf.model import Config, Facts, Price, Provider, RetryPolicy
+from ...conf.model import Config, Edits, Facts, Price, Provider, RetryPolicy
 from ..credentials.source import Credential, Fault, Source
 from ..wire.egress import Contexts
 
@@ -250,19 +250,12 @@ class Router:
 
     def listers(self) -> list[Candidate]:
         """The wildcards whose upstreams are asked for their lists of models, and how to call each."""
-        return [
-            self._lister(index)
-            for index, entry in enumerate(self._entries)
-            if entry.discover and entry.wildcard and not entry.passthrough_auth
-        ]
-
-    def _lister(self, index: int) -> Candidate:
-        entry = self._entries[index]
-        return self._candidate(of_api(entry.apis[0]).name, None, index, entry.model_id, "it lists its models")
+        asked = [(index, entry) for index, entry in enumerate(self._entries) if entry.discover and not entry.passthrough_auth]
+        return [self._candidate(of_api(entry.apis[0]).name, None, index, entry.model_id, "it lists its models") for index, entry in asked]
 
     def served(self, listed: Lists) -> list[ServedModel]:
         """As `models`, with what is known of each, and with the models that wildcards' upstreams list."""
-        lists = {index: listed(self._seed(index, "*")) for index, entry in enumerate(self._entries) if entry.discover and entry.wildcard}
+        lists = {index: listed(self._seed(index, "*")) for index, entry in enumerate(self._entries) if entry.discover}
         found: dict[str, tuple[int, str]] = {}
         for index, entry in enumerate(self._entries):
             for name in _names(entry):
@@ -467,10 +460,18 @@ def described(candidate: Candidate, *, shared: bool = False) -> str:
     parts = [f"{candidate.speaks.api} {_way(candidate.provider, candidate.url)}", candidate.reason, _key_state(candidate.provider)]
     if (patience := candidate.provider.timeouts.first_content) is not None:
         parts.append(f"the next one takes over without content for {patience:g} s")
+    if candidate.provider.edits is not None:
+        parts.append(_edits(candidate.provider.edits))
     if candidate.others and candidate.speaks.refuses(HAS_TOOLS, candidate.capabilities, False):
         other = candidate.others[0]
         parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
     return f"{candidate.called}{share}: {'; '.join(parts)}"
+
+
+def _edits(edits: Edits) -> str:
+    """The operator's changes of a request, without the values."""
+    changes = {"sets": [path for path, _ in edits.set], "removes": edits.remove, "removes the headers": sorted(edits.remove_headers)}
+    return "request " + ", ".join(f"{verb} {' '.join(names)}" for verb, names in changes.items() if names)
 
 
 def _causes(policy: RetryPolicy) -> tuple[tuple[str, tuple[str, ...], str], ...]:

@@ -96,6 +96,15 @@ async def test_raw_operations_and_counts() -> None:
             assert provider.requests[1].body == b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
 
 
+@inside_once
+async def test_explain_tells_it_without_values() -> None:
+    async with Inside(EDITED.replace("API", "messages").replace("UPSTREAM", "http://127.0.0.1:9")) as gateway:
+        (line,) = gateway.gateway.router.explain("chat", "up/m")
+        told = "request sets service_tier metadata.origin user_token, removes user messages[].name tools[].cache_control, "
+        assert f"{told}removes the headers user-agent x-plain x-stainless-lang" in line
+        assert "secret" not in line
+
+
 @pytest.mark.parametrize(
     ("written", "problem"),
     [

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from dragoman import conf
+from dragoman.conf import facts
 
 from ..conftest import Start
 from ..proxies import HOST, Authority, tunnel
@@ -207,3 +212,36 @@ def test_the_sdks_read_the_list(start: Start) -> None:
         assert (info.capabilities.effort.low.supported, info.capabilities.effort.medium.supported) == (True, False)
         with pytest.raises(anthropic.NotFoundError):
             messages.models.retrieve("nobody")
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("model: openai/m, discover: true", "belongs to a wildcard"),
+        ("model: openai/*, discover: true, passthrough_auth: true", "needs a credential of the gateway's own"),
+        ("model: demo/*, discover: true", "demo is built in"),
+        ("model: openai/*, metadata: {context_window: many}", "must be a whole number"),
+        ("model: openai/*, metadata: {released: June}", "must be a day such as"),
+        ("model: openai/*, metadata: {efforts: [hard]}", "must be one of"),
+        ("model: openai/*, metadata: {contextwindow: 1}", "the nearest known one is context_window"),
+    ],
+)
+def test_mistakes_in_the_file(entry: str, problem: str) -> None:
+    with pytest.raises(conf.ConfigError) as raised:
+        conf.loads(f"model_providers: [{{{entry}}}]", environ={})
+    assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(("prefix", "more", "discovers"), [("openai", "", True), ("own", "", False), ("vertex", "", False)])
+def test_who_is_asked_for_a_list(prefix: str, more: str, discovers: bool) -> None:
+    config = conf.loads(f"model_providers: [{{model: {prefix}/*, base_url: 'http://h/v1', access_key: k{more}}}]", environ={})
+    assert config.model_providers[0].discover is discovers
+
+
+def test_facts_have_a_source_and_a_day() -> None:
+    for row in yaml.safe_load((Path(facts.__file__).parent / "models.yaml").read_text()):
+        assert ("flags" in row) != ("facts" in row), row
+        if "facts" in row:
+            assert row["source"], row
+            assert isinstance(row["date"], date), row
+            assert facts.read(row["facts"])

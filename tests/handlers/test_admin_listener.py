@@ -71,3 +71,10 @@ async def test_capabilities(http_client: AsyncHTTPClient, base_url: str) -> None
     for unknown in ("nobody/none", "%0d%0aX-A:b"):
         answer = await ask(http_client, f"{base_url}/capabilities?model={unknown}")
         assert (answer.code, "error" in orjson.loads(answer.body)) == (404, True)
+
+
+async def test_explain_of_a_session(http_client: AsyncHTTPClient, base_url: str) -> None:
+    answer = await ask(http_client, f"{base_url}/explain?model=demo/echo&shape=chat&session=s")
+    found = orjson.loads(answer.body)
+    assert found["session"] == {"chat": ["demo/echo"]}
+    assert found["routing"]["affinity"] == "auto"
