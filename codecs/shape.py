@@ -23,6 +23,7 @@ from .probe import Probe
 from .reply import Encoded, Reply
 from .request import Request
 from .rules import Draft, Rule
+from .specimens import NONE, Specimens
 from .splice import Scan, replace_model
 from .sse import Frame
 from .usage import Usage
@@ -267,6 +268,8 @@ class Shape:
 
     probe: Probe
     """The load tool's view of the shape."""
+    specimens: Specimens = NONE
+    """The fields of its requests, to find out what becomes of each at an upstream."""
 
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
         """Return the URL of a request. base: without a trailing slash. query: the caller's, including the question mark."""

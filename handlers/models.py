@@ -1,40 +1,31 @@
-"""GET /v1/models and /v1/models/{id}: one list for both vendors' SDKs.
+"""GET /v1/models and /v1/models/{id}: one list for both vendors' SDKs, and Codex's catalogue of models.
 
-Answered without asking upstreams, since callers time out after seconds. The objects have the fields of both API references.
+Answered without asking upstreams, since callers time out after seconds. The objects have the fields of both API references. Codex, which
+asks with `client_version` in the query, gets its catalogue beside them: a list of another form under another name.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
 from urllib.parse import unquote
 
-from ..codecs import errors
-from ..proxy.routing.router import ServedModel
+from ..codecs import errors, jsontext
+from ..proxy.routing.router import LONGEST_NAME, ServedModel
 from ..proxy.wire import headers as travel
 from .base import Handler
-
-_CREATED = 1700000000  # the real time is unknown; a constant keeps answers equal
-_CREATED_AT = "2023-11-14T22:13:20Z"
-
-
-def described(model: ServedModel) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "object": "model",
-        "type": "model",
-        "created": _CREATED,
-        "created_at": _CREATED_AT,
-        "owned_by": model.owned_by,
-        "display_name": model.id,
-    }
+from .model_forms import codex, merged
 
 
 class _Guarded(Handler):
     def visible(self) -> list[ServedModel]:
         """The models that this caller may use. Raises Unauthorized."""
+        name = self.caller()
         access = self.services.access
-        name = access.admit(travel.credential(self.request.headers, "shared"))
-        return [model for model in self.services.router.models() if access.allows(name, model.id)]
+        return [model for model in self.services.listing.models().values() if access.allows(name, model.id)]
+
+    def caller(self) -> str:
+        """The name of the caller's key. Raises Unauthorized."""
+        return self.services.access.admit(travel.credential(self.request.headers, "shared"))
 
     def is_anthropic(self) -> bool:
         headers = self.request.headers
@@ -45,7 +36,11 @@ class ModelList(_Guarded):
     """The list, with the Anthropic API's pagination."""
 
     def get(self) -> None:
-        found = [described(model) for model in self.visible()]
+        models = self.visible()
+        if self.get_query_argument("client_version", None) is not None:
+            self._catalogue(models)
+            return
+        found = [merged(model) for model in models]
         ids = [model["id"] for model in found]
         after, before = self.get_query_argument("after_id", None), self.get_query_argument("before_id", None)
         if after in ids:
@@ -64,6 +59,19 @@ class ModelList(_Guarded):
             }
         )
 
+    def _catalogue(self, models: list[ServedModel]) -> None:
+        """Codex's form. It asks again when the ETag differs from the one that it has."""
+        body = jsontext.dumps(
+            {
+                "object": "list",
+                "data": [merged(model) for model in models],
+                "models": [codex(model, place) for place, model in enumerate(models)],
+            }
+        )
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.set_header("ETag", f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"')
+        self.write(body)
+
     def _limit(self, everything: int) -> int:
         given = self.get_query_argument("limit", None)
         if given is None:
@@ -74,12 +82,13 @@ class ModelList(_Guarded):
 
 
 class ModelInfo(_Guarded):
-    """One model; its id may contain slashes."""
+    """One model, by any name that requests may have for it; its id may contain slashes."""
 
     def get(self, id: str) -> None:
-        wanted = unquote(id)
-        for model in self.visible():
-            if model.id == wanted:
-                self.write(described(model))
+        wanted, name = unquote(id), self.caller()
+        if len(wanted) <= LONGEST_NAME and self.services.access.allows(name, wanted):
+            model = self.services.listing.find(wanted)
+            if model is not None:
+                self.write(merged(model))
                 return
         raise errors.NoCandidate(f"The model `{wanted[:200]}` does not exist or you do not have access to it.", param="model")

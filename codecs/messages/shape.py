@@ -16,6 +16,7 @@ from .request_in import decode_request
 from .request_out import encode_request
 from .rules_out import RULES, MessagesDraft, reasons
 from .scrub import scrub
+from .specimens import SPECIMENS
 from .stream_in import Observer, StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
@@ -69,4 +70,5 @@ SHAPE = Shape(
     counts_first=True,
     overhead=120,
     probe=PROBE,
+    specimens=SPECIMENS,
 )

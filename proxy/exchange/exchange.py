@@ -38,7 +38,7 @@ from ..routing.router import Candidate, Route
 from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel
-from . import continuing, counting, hedging, summing
+from . import continuing, counting, dry, hedging, summing
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .continuing import Cut
@@ -85,6 +85,7 @@ class Exchange:
         "compacting",
         "credential",
         "cut",
+        "dry",
         "error",
         "expansion",
         "form_field",
@@ -169,6 +170,7 @@ class Exchange:
         self._charges = charges
         self.credential = credential
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
+        self.dry = dry.asked(headers)  # nothing is sent: the answer is what would be
         self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop
         self.left_out: list[Path] = []  # of the body that came, what has no place in its API
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
@@ -313,6 +315,10 @@ class Exchange:
                 candidates = await self._continued(candidates)
             else:
                 candidates = allowed(self.services, self.shape, self.scan.value, candidates)
+        if self.dry:
+            self._quieten()
+            await dry.answer(self, self._in_order(candidates))
+            return
         if operation.lane == "count":
             await self._count(candidates)
             return
@@ -349,6 +355,8 @@ class Exchange:
         """See who asks, and for what. Raises ClientFault, Overloaded."""
         operation, most = self.operation, self.services.config.limits.max_values
         self.services.admit(self)
+        if self.dry:
+            dry.refuse(self)
         if operation.model == "none":
             self.stream = _ASKS_STREAM.search(self.query) is not None
         elif operation.form and self.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
@@ -407,7 +415,7 @@ class Exchange:
         if route.ranks and len(candidates) > 1:
             self.placing = Placing(self, candidates)
             candidates = self.placing.candidates
-        return self.services.ejection.ordered(candidates)
+        return self.services.ejection.ordered(candidates, tries=not self.dry)
 
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
         """Whether this candidate answered, within the attempts that its policy allows. Raises what no candidate could mend."""

@@ -33,13 +33,16 @@ _SPACE = 1 << 64
 
 
 class Balance:
-    """The choices of one worker. clock: seconds. draw: the random source. changed: called, not too often, when `paces` changes."""
+    """The choices of one worker.
+
+    clock: seconds. draw: the random source. changed: called, not too often, when `paces` or `moved` change.
+    """
 
     def __init__(self, clock: Callable[[], float], draw: random.Random | None = None, changed: Callable[[], None] = lambda: None) -> None:
         self._clock, self._changed = clock, changed
         self._told = 0.0
         self._draw = draw or random.Random()
-        self._moved: dict[bytes, tuple[bytes, float]] = {}  # by session: the candidate's seed, and the end
+        self._moved: dict[bytes, tuple[Candidate, float]] = {}  # by session: where it is, and until when
         self._paces: dict[bytes, _Pace] = {}
         self._busy: dict[bytes, int] = {}
 
@@ -69,9 +72,19 @@ class Balance:
         if candidate.seed == first.seed or ranks.get(candidate.seed) != ranks.get(first.seed):
             return
         self._moved.pop(session, None)
-        self._moved[session] = candidate.seed, self._clock() + MOVED_FOR
+        self._moved[session] = candidate, self._clock() + MOVED_FOR
         if len(self._moved) > MOVED:
             del self._moved[next(iter(self._moved))]
+        self._tell(self._clock())
+
+    def moved(self) -> list[tuple[Candidate, int, float]]:
+        """The candidates at which there are conversations of others, how many, and the seconds until the last of them is forgotten."""
+        now, found = self._clock(), dict[bytes, tuple[Candidate, int, float]]()
+        for candidate, end in self._moved.values():
+            if end > now:
+                _, count, left = found.get(candidate.seed, (candidate, 0, 0.0))
+                found[candidate.seed] = candidate, count + 1, max(left, end - now)
+        return list(found.values())
 
     def _order(self, place: list[Candidate], session: bytes | None, how: str) -> str:
         """Sort a place, the first choice first; returns what chose it."""
@@ -94,7 +107,7 @@ class Balance:
         known = self._moved.pop(session, None)
         if known is None or known[1] < self._clock():
             return AFFINITY
-        at = next((n for n, candidate in enumerate(place) if candidate.seed == known[0]), 0)
+        at = next((n for n, candidate in enumerate(place) if candidate.seed == known[0].seed), 0)
         if not at:
             return AFFINITY
         self._moved[session] = known[0], self._clock() + MOVED_FOR
@@ -115,6 +128,9 @@ class Balance:
         if len(self._paces) > PACES:
             del self._paces[next(iter(self._paces))]
         pace.add(now, seconds, max(1.0, size / BYTES_PER_TOKEN))
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
         if now - self._told >= TOLD:
             self._told = now
             self._changed()
