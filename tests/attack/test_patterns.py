@@ -138,6 +138,7 @@ TRUSTED = {
     "conf/read.py:re.fullmatch": "the operator's file",
     "conf/read.py:re.search": "the operator's file",
     "conf/providers.py:_pattern": "see test_name_patterns",
+    "conf/providers.py:_first_of": "see test_name_patterns",
     "proxy/memory/stores/redaction.py:_URL": "the operator's address of the store",
     "proxy/memory/stores/redaction.py:_KEYWORD": "the operator's address of the store",
     "proxy/memory/stores/redaction.py:_PIECES": "the operator's address of the store",
@@ -246,7 +247,8 @@ def test_words_that_blame() -> None:
 
 def test_name_patterns() -> None:
     """An operator's patterns over a caller's model name."""
-    _check(providers._pattern(("*a*a*a*b", "?*a*x", "[a-z]*[0-9]*!")), "match", [("", "a", "c"), ("", "a0", "")])
+    for made in (providers._pattern, providers._first_of):
+        _check(made(("*a*a*a*b", "?*a*x", "[a-z]*[0-9]*!")), "match", [("", "a", "c"), ("", "a0", "")])
 
 
 PREFIXES = ("/", "/v1/", "/openai/", "/anthropic/v1/", "/openai/deployments/", "/openai/deployments/a/")
