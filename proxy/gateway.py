@@ -96,7 +96,7 @@ class Gateway:
             balance=self._balance,
             access=access,
             gate=Gate(config, access) if Gate.needed(config) else None,
-            quota=Quota(config.access_keys, self._counters),
+            quota=Quota(self._counters),
             state=self.state,
             upstream=self.upstream,
             demo=self._demo,

@@ -30,6 +30,7 @@ from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ...codecs.usage import Usage
 from ...conf.model import Provider
+from ..keys.identity import ANYONE
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
 from ..memory.recent import Lane
@@ -90,7 +91,7 @@ class Exchange:
         "expansion",
         "form_field",
         "headers",
-        "key_name",
+        "identity",
         "left_out",
         "limits",
         "nonce",
@@ -194,7 +195,7 @@ class Exchange:
         self.compacting: Literal["", "trigger", "endpoint", "automatic"] = ""  # how the caller asks for a compaction
         self.summary: summing.Made | None = None  # that precedes the answer
         self.without_tools: Usage | None = None  # what a model used that called a tool instead of summing up; it is asked again
-        self.key_name = ""
+        self.identity = ANYONE
         self.status = 200
         self.error: errors.GatewayError | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -307,8 +308,8 @@ class Exchange:
     async def _run(self) -> None:
         await self._read()
         operation = self.operation
-        if operation.counted and self.key_name:
-            self.limits = await self.services.quota.admit(self.key_name, self.shape)
+        if operation.counted and self.identity.limits:
+            self.limits = await self.services.quota.admit(self.identity, self.shape)
         candidates = self._candidates()
         if operation.lane != "raw":
             if self.speaks.stateful:
@@ -375,8 +376,8 @@ class Exchange:
             self.services.metrics.opened()
         if operation.model == "required" and self.scan.model is None:
             raise errors.Missing("`model` is required.", param="model")
-        if operation.model != "none" and self.key_name:
-            await self.services.check_models(self.key_name, self.scan, self.body, self.query)
+        if operation.model != "none" and self.identity.name:
+            await self.services.check_models(self.identity, self.scan, self.body, self.query)
         if self.stream and operation.lane == "shape":
             self._heartbeat = Heartbeat(self)
 
@@ -394,8 +395,8 @@ class Exchange:
             return (self._keeper,)
         route, fits = self.services.router.candidates(self.shape, self.scan.model), self.operation.fits
         self.route, found = route, route.candidates + route.spare
-        if self.operation.counted and self.key_name:
-            found = self.services.affordable(self.key_name, found)
+        if self.operation.counted and self.identity.limits:
+            found = self.services.affordable(self.identity, found)
         if self.operation.lane == "shape":
             found = tuple([self.taught.over(one, self.shape, self.scan.value) if one.others else one for one in found])
         if fits is None:
@@ -590,7 +591,7 @@ class Exchange:
     @property
     def owner(self) -> str:
         """Whose the state is."""
-        return self.services.owner(self.key_name, self.credential)
+        return self.services.owner(self.identity.name, self.credential)
 
     @property
     def state(self) -> Expansion | None:

@@ -37,8 +37,9 @@ _SETTINGS = (
 def settle(exchange: Exchange) -> None:
     """Charge, count, trace and log an exchange that is over, however it ended. To be called once."""
     shared, done = exchange.services, account(exchange)
-    for call in done.charged:
-        shared.quota.settle(done.key, call.usage, call.cost or 0.0)
+    if exchange.identity.limits:
+        for call in done.charged:
+            shared.quota.settle(exchange.identity, call.usage, call.cost or 0.0)
     shared.metrics.settled(done, shared.router.declares)
     if exchange.trace is not None:
         exchange.trace.settle(done)
@@ -60,7 +61,7 @@ def account(exchange: Exchange) -> Account:
     return Account(
         time(),
         exchange.request_id,
-        exchange.key_name,
+        exchange.identity.name,
         operation.name,
         exchange.shape,
         operation.method,

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from ...codecs import errors
-from ...conf.model import AccessKey
 from ..memory.stores.redis import RedisStore
 from ..wire.breaker import Breaker
+from .identity import Limited
 from .quota import MINUTE, NANO, Bucket, LocalCounters, Standing, period
 
 log = logging.getLogger("dragoman")
@@ -91,7 +91,7 @@ return 1
 class _Owed:
     """Usage of a key to send to Redis. token: unique, so that Redis counts a repeated amount once."""
 
-    key: AccessKey
+    key: Limited
     tokens: int
     nano: int
     token: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -111,7 +111,7 @@ class RedisCounters:
         self._worker = secrets.token_hex(8)
         self._paying: asyncio.Task[None] | None = None
 
-    async def admit(self, key: AccessKey) -> Standing:
+    async def admit(self, key: Limited) -> Standing:
         here = self._here.admit_now(key)
         if self._breaker.open:
             return here
@@ -139,7 +139,7 @@ class RedisCounters:
         async with asyncio.timeout(SLOW):
             await self._store.script(_PROBE, ["dragoman:{quota}:probe"])
 
-    async def _ask(self, key: AccessKey) -> Standing:
+    async def _ask(self, key: Limited) -> Standing:
         wanted = (key.requests_per_minute, key.tokens_per_minute, None if key.budget is None else round(key.budget.usd * NANO))
         limits = ["" if limit is None else limit for limit in wanted]
         admitted, seconds, micros, spent, counts = await self._store.script(_ADMIT, _keys(key), *limits)
@@ -149,7 +149,7 @@ class RedisCounters:
         counted = tuple(Bucket(second, *both) for second, both in buckets.items())
         return Standing(int(seconds) + int(micros) / 1e6, counted, int(spent), bool(admitted))
 
-    def settle(self, key: AccessKey, tokens: int, nano: int) -> None:
+    def settle(self, key: Limited, tokens: int, nano: int) -> None:
         self._here.settle(key, tokens, nano)
         owed = self._owed.get(key.name)
         self._owed[key.name] = _Owed(key, tokens, nano) if owed is None else _Owed(key, owed.tokens + tokens, owed.nano + nano)
@@ -193,7 +193,7 @@ class RedisCounters:
         await self._store.close()
 
 
-def _keys(key: AccessKey) -> list[str]:
+def _keys(key: Limited) -> list[str]:
     base = f"dragoman:{{quota:{quote(key.name, safe='')}}}"
     per = key.budget.per if key.budget else "month"
     return [f"{base}:minute", f"{base}:{per}{period(per, time.time()).number}"]
