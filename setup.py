@@ -14,6 +14,7 @@ REDIS = ["redis>=5.1"]
 ZSTD = ["zstandard>=0.23; python_version < '3.14'"]  # from then on the standard library has it
 GCP = ["google-auth[requests]>=2.40"]
 AZURE = ["azure-identity>=1.25"]
+CONTROL = ["sqlalchemy[asyncio]>=2.0.36,<3", "alembic>=1.14,<2", "aiosqlite>=0.20", "authlib>=1.4,<2", *POSTGRES]
 OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
@@ -54,6 +55,7 @@ setup(
         "fast": ["uvloop>=0.21"],
         "postgres": POSTGRES,
         "redis": REDIS,
+        "control": CONTROL,
         "otel": OTEL,
         "zstd": ZSTD,
         "gcp": GCP,
@@ -61,6 +63,7 @@ setup(
         "test": [
             *POSTGRES,
             *REDIS,
+            *CONTROL,
             *OTEL,
             *ZSTD,
             *GCP,

@@ -20,6 +20,8 @@ from .model import (
     Budget,
     Compaction,
     Config,
+    Control,
+    ControlAdmin,
     Cors,
     Drain,
     Edits,
@@ -28,6 +30,7 @@ from .model import (
     Limits,
     Listener,
     Networks,
+    Oidc,
     Price,
     Provider,
     Responses,
@@ -43,6 +46,7 @@ from .model import (
 Loaded = Mapping[str, Any]
 
 OLD_NAMES = {"llm_providers": "model_providers", "state_storage_v1_responses": "state_storage"}
+CONTROL_FOLDER = "dragoman-control"  # beside the SQLite file, else in the working directory
 OLD_LISTENERS = {"egress_traffic": "model", "ingress_traffic": "prompt"}
 ZERO_PROVIDERS = ("openai", "anthropic", "gemini", "groq", "mistral", "deepseek", "xai", "openrouter", "together")
 
@@ -169,6 +173,7 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         model_aliases={alias: row["target"] for alias, row in loaded.get("model_aliases", {}).items()},
         state_storage=StateStorage(**loaded.get("state_storage", {})),
         access_keys=keys,
+        control=_control(loaded.get("control")),
         keep_alive=KeepAlive(**loaded.get("keep_alive", {})),
         compaction=Compaction(**loaded.get("compaction", {})),
         websocket=_websocket(loaded.get("websocket", {})),
@@ -182,7 +187,11 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         cors=_cors(loaded.get("cors", {})),
         routing=Routing(**loaded.get("routing", {})),
         prices=prices,
-        warnings=(*warnings, *_warnings(entries, document, trusted, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
+        warnings=(
+            *warnings,
+            *_warnings(entries, document, trusted, guarded=bool(keys or loaded.get("control"))),
+            *_unpriced(entries, keys, prices),
+        ),
     )
 
 
@@ -304,6 +313,19 @@ def _apis(interface: providers.Known, own: providers.Known | None, moved: bool) 
     if own is not None and interface.name == "anthropic" and moved:
         return (*interface.apis, USUAL.api)
     return interface.apis
+
+
+def _control(row: Loaded | None) -> Control | None:
+    if row is None:
+        return None
+    values = dict(row)
+    beside = pathlib.Path(values["path"]).absolute().parent if "path" in values else pathlib.Path()
+    values["folder"] = str(pathlib.Path(values.get("folder", beside / CONTROL_FOLDER)).absolute())
+    admin = dict(values.pop("admin", {}))
+    if "oidc" in admin:
+        oidc = admin["oidc"]
+        admin["oidc"] = Oidc(**oidc | {name: tuple(oidc[name]) for name in ("admins", "viewers", "scopes") if name in oidc})
+    return Control(**values, admin=ControlAdmin(**admin))
 
 
 def _cors(row: Loaded) -> Cors:

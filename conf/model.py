@@ -261,6 +261,44 @@ class AccessKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Oidc:
+    """An identity provider that says who may use the admin listener. claim: of the ID token, whose value or values are compared."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    claim: str = "email"
+    admins: tuple[str, ...] = ()  # values of the claim; `*` is everybody
+    viewers: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    redirect_url: str | None = None  # None: of the host that the browser asks
+
+
+@dataclass(frozen=True, slots=True)
+class ControlAdmin:
+    """Who may use the admin listener. password_sha256: a hash in one of the forms of proxy/control/passwords.py."""
+
+    password: str | None = field(default=None, repr=False)
+    password_sha256: str | None = field(default=None, repr=False)
+    oidc: Oidc | None = None
+    metrics_token: str | None = field(default=None, repr=False)  # None: /metrics is open
+    session: float = 12 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Keys, teams, budgets, usage and audit at run time. folder: of the keys known last, and of usage that is not in the store yet."""
+
+    store: Literal["sqlite", "postgres"]
+    folder: str
+    path: str | None = None
+    connection_string: str | None = field(default=None, repr=False)
+    retention: float = 90 * 86400.0  # of usage rows; their sums by hour and day stay
+    spool: int = 256 * 1024 * 1024  # bytes of usage that is not in the store yet, per worker
+    admin: ControlAdmin = ControlAdmin()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     max_body: int = 64 * 1024 * 1024
     max_streams: int | None = None  # per worker
@@ -378,7 +416,8 @@ class Config:
     listeners: tuple[Listener, ...] = (Listener(),)
     model_aliases: Mapping[str, str] = field(default_factory=dict)  # target by alias
     state_storage: StateStorage = StateStorage()
-    access_keys: tuple[AccessKey, ...] = ()  # empty: every caller is admitted
+    access_keys: tuple[AccessKey, ...] = ()  # empty and no control: every caller is admitted
+    control: Control | None = None
     limits: Limits = Limits()
     drain: Drain = Drain()
     keep_alive: KeepAlive = KeepAlive()

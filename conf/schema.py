@@ -282,6 +282,35 @@ class AccessKey(Section):
     allow_from = several(Value(read.network))
 
 
+class Oidc(Section):
+    issuer = Value(read.url, required=True)
+    client_id = Value(read.expanded, required=True)
+    client_secret = Value(read.expanded)
+    claim = Value(read.text)
+    admins = several(Value(read.text))
+    viewers = several(Value(read.text))
+    scopes = several(Value(read.text))
+    redirect_url = Value(read.url)
+
+
+class ControlAdmin(Section):
+    password = Value(read.expanded)
+    password_sha256 = Value(read.password_hash)
+    oidc = nested(Oidc)
+    metrics_token = Value(read.caller_key)
+    session = Value(read.duration)
+
+
+class Control(Section):
+    store = Value(read.one_of("sqlite", "postgres"), required=True)
+    path = Value(read.expanded)
+    connection_string = Value(read.expanded)
+    folder = Value(read.expanded)
+    retention = Value(read.duration)
+    spool = Value(read.size)
+    admin = nested(ControlAdmin)
+
+
 class Limits(Section):
     max_body = Value(read.size)
     max_bodies = Value(read.size)
@@ -387,6 +416,7 @@ class Root(Section):
     model_aliases = Table(nested(Alias))
     state_storage = nested(StateStorage)
     access_keys = several(nested(AccessKey))
+    control = nested(Control)
     limits = nested(Limits)
     drain = nested(Drain)
     keep_alive = nested(KeepAlive)

@@ -84,10 +84,12 @@ class Handler(RequestHandler):
         """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py), or
         for an address that may not use the gateway (gate.py).
         """
-        gate = self.services.gate
-        if gate is not None:
-            self._pass(gate)
-        elif self.services.access.open:
+        services = self.services
+        if services.gate is not None:
+            self._pass(services.gate)
+        elif services.access.sources and services.access.located:
+            self._pass(services.place_gate)
+        elif services.access.open:
             pages.check(self.request.method or "", self.request.headers, self.hosts)
 
     @property
@@ -117,7 +119,8 @@ class Handler(RequestHandler):
 
     def guard_address(self) -> Source:
         """Of `guard`, what concerns addresses alone. Raises Forbidden."""
-        gate = self.services.gate
+        services = self.services
+        gate = services.place_gate if services.gate is None and services.access.located else services.gate
         if gate is None:
             return UNKNOWN
         source = self._source(gate)

@@ -36,6 +36,7 @@ from .wire.bodies import Bodies
 from .wire.upstream import UpstreamClient
 
 if TYPE_CHECKING:
+    from .control.control import Control
     from .telemetry.tracing import Tracer
 
 log = logging.getLogger("dragoman")
@@ -76,7 +77,13 @@ class Gateway:
         self._balance = Balance(self.loop.time, changed=lambda: self.on_notes())
         self._health: Health | None = None
         self._discovery = Discovery(self.upstream)
+        self.control = _control(config, self._counters, self.metrics)
         self.adopt(config)
+
+    async def open(self) -> None:
+        """Read what must be known before requests come."""
+        if self.control is not None:
+            await self.control.open()
 
     def adopt(self, config: Config) -> None:
         """Apply a configuration to new exchanges; those in progress keep the old one. Raises ConfigError for files of certificates."""
@@ -86,7 +93,9 @@ class Gateway:
             self._health.close()
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.credentials.adopt(config)
-        access = Access(config.access_keys)
+        access = Access(config.access_keys, () if self.control is None else (self.control.directory,))
+        if self.control is not None:
+            self.control.reserve(config)
         router = Router(config, contexts=contexts, source=self.credentials.of)
         self.services = Services(
             config=config,
@@ -96,6 +105,7 @@ class Gateway:
             balance=self._balance,
             access=access,
             gate=Gate(config, access) if Gate.needed(config) else None,
+            place_gate=Gate(config, access),
             quota=Quota(self._counters),
             state=self.state,
             upstream=self.upstream,
@@ -105,6 +115,7 @@ class Gateway:
             watcher=self.inspector,
             tracer=self.tracer,
             tell=self._tell,
+            record=None if self.control is None else self.control.record,
             live=self.live,
             loop=self.loop,
             paces=self._balance if config.routing.balance == "latency" else None,
@@ -167,6 +178,8 @@ class Gateway:
         self._discovery.close()
         self.upstream.close()
         self.credentials.close()
+        if self.control is not None:
+            await self.control.close()
         await self._counters.close()
         await self.state.close()
         if self.tracer is not None:
@@ -183,6 +196,20 @@ def _tracer(config: Config) -> Tracer | None:
         log.error("tracing is off: it needs the extra dragoman[otel] (%s)", error)
         return None
     return Tracer(config.tracing)
+
+
+def _control(config: Config, counters: Counters, metrics: Metrics) -> Control | None:
+    """The control store's part in this worker; None where none is configured, and nothing of it is imported."""
+    if config.control is None:
+        return None
+    from .control.control import Control
+
+    return Control(config.control, counters, lambda rows, why: _usage_lost(metrics, rows, why))
+
+
+def _usage_lost(metrics: Metrics, rows: int, why: str) -> None:
+    metrics.usage_lost.inc(rows)
+    log.error("%d rows of usage are lost: %s", rows, why)
 
 
 def _counters(config: Config, here: LocalCounters) -> Counters:

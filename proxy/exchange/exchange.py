@@ -30,6 +30,7 @@ from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ...codecs.usage import Usage
 from ...conf.model import Provider
+from ..keys import users
 from ..keys.identity import ANYONE
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
@@ -374,6 +375,8 @@ class Exchange:
             self.stream = bool(self.scan.stream) and operation.lane not in ("count", "compact")
         if self.stream:
             self.services.metrics.opened()
+        if self.services.access.sources and (user := users.said(self.headers, self.scan.value)):
+            self.identity = self.services.access.named(self.identity, user)
         if operation.model == "required" and self.scan.model is None:
             raise errors.Missing("`model` is required.", param="model")
         if operation.model != "none" and self.identity.name:

@@ -22,6 +22,7 @@ from ..routing.balance import Balance
 from ..routing.ejection import Ejection
 from ..routing.listing import Listing
 from ..routing.router import Candidate, Router
+from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
 from ..wire import bodies
 from ..wire.upstream import UpstreamClient
@@ -57,7 +58,10 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """tell: gets each exchange's log line; None logs nothing. paces, counts: the balance, where it needs to be told of attempts."""
+    """tell: gets each exchange's log line; None logs nothing. record: gets each account, and what tells whether a model is declared.
+
+    paces, counts: the balance, where it needs to be told of attempts.
+    """
 
     config: Config
     router: Router
@@ -66,6 +70,7 @@ class Services:
     balance: Balance
     access: Access
     gate: Gate | None  # None: nothing is configured that it checks
+    place_gate: Gate  # for when a key turns up that may be used from certain networks only
     quota: Quota
     state: State
     upstream: UpstreamClient
@@ -75,6 +80,7 @@ class Services:
     watcher: Watcher
     tracer: Tracer | None
     tell: Callable[[dict[str, Any]], None] | None
+    record: Callable[[Account, Callable[[str], bool]], None] | None  # None: there is no control store
     live: Live
     loop: asyncio.AbstractEventLoop
     paces: Balance | None

@@ -41,6 +41,8 @@ def settle(exchange: Exchange) -> None:
         for call in done.charged:
             shared.quota.settle(exchange.identity, call.usage, call.cost or 0.0)
     shared.metrics.settled(done, shared.router.declares)
+    if shared.record is not None:
+        shared.record(done, shared.router.declares)
     if exchange.trace is not None:
         exchange.trace.settle(done)
     if shared.tell is not None:
@@ -79,6 +81,8 @@ def account(exchange: Exchange) -> Account:
         exchange.compacting and _compaction(exchange),
         None if exchange.summary is None else exchange.summary.usage,
         exchange.via,
+        exchange.identity.team,
+        exchange.identity.user,
         "" if exchange.placing is None else exchange.placing.chosen,
         "" if exchange.race is None else exchange.race.outcome,
     )

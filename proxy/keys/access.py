@@ -55,7 +55,10 @@ class Access:
     @property
     def located(self) -> bool:
         """Whether some key may be used from certain networks only."""
-        return self._located or any(source.located for source in self.sources)
+        for source in self.sources:
+            if source.located:
+                return True
+        return self._located
 
     def check_place(self, credential: str | None, address: Address | None) -> None:
         """Raise Forbidden when this credential is a key that may not be used from this address, Unauthorized as a source does."""
@@ -75,4 +78,8 @@ class Access:
         found = self._by_hash.get(digest)
         if found is not None or not self.sources:
             return found
-        return next((one for source in self.sources if (one := source.find(credential, digest)) is not None), None)
+        for source in self.sources:
+            found = source.find(credential, digest)
+            if found is not None:
+                return found
+        return None

@@ -71,6 +71,9 @@ class Counters(Protocol):
     def settle(self, key: Limited, tokens: int, nano: int) -> None:
         """Add the usage of a response. nano: billionths of a dollar."""
 
+    async def at_least(self, key: Limited, nano: int) -> None:
+        """Count what was spent in the current period of its budget as `nano` billionths of a dollar, unless more is counted already."""
+
     async def close(self) -> None: ...
 
 
@@ -266,6 +269,11 @@ class LocalCounters:
                 self._cells[place] = min(GREATEST, self._cells[place] + tokens)
             if key.budget is not None:
                 self._cells[at + _SPENT] = min(GREATEST, self._spent(at, key) + nano)
+
+    async def at_least(self, key: Limited, nano: int) -> None:
+        with self._locked():
+            at = self._slot(key.name)
+            self._cells[at + _SPENT] = min(GREATEST, max(self._spent(at, key), nano))
 
     async def close(self) -> None:
         """Does nothing: the memory is freed with the last process."""

@@ -29,6 +29,7 @@ log = logging.getLogger("dragoman")
 PATIENCE = 3.0  # seconds that an admission waits for Redis; more than a busy machine takes, else a burst passes both limits
 PAUSE = 2.0  # seconds between two attempts to send usage
 UNSURE = 8  # unacknowledged amounts, after which no new ones are sent
+UNPAID = 15.0  # seconds after which all workers have sent what they owed
 REMEMBERED = 600  # seconds in which a repeated amount is recognised
 SLOW = 1.0  # seconds, after which a reply is slow
 SLOW_FOR = 5.0  # seconds with slow replies only, after which the breaker opens
@@ -80,6 +81,16 @@ redis.call('EXPIRE', KEYS[3], REMEMBERED)
 return 1
 """.replace("MINUTE", str(MINUTE)).replace("REMEMBERED", str(REMEMBERED))
 
+# what another replica has counted meanwhile stays
+_AT_LEAST = """
+local spent = redis.call('GET', KEYS[1])
+if not spent or tonumber(spent) < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[1])
+  redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+end
+return 1
+"""
+
 # a write, as a read-only server cannot count
 _PROBE = """
 redis.call('SET', KEYS[1], '', 'PX', 1)
@@ -108,6 +119,7 @@ class RedisCounters:
         self._slow_since: float | None = None  # loop time
         self._owed: dict[str, _Owed] = {}  # usage that was not sent yet, by the key's name
         self._unsure: dict[str, _Owed] = {}  # usage that was sent and not acknowledged, by the key's name
+        self._owing_at = float("-inf")  # loop time when something was owed last, as `at_least` saw it
         self._worker = secrets.token_hex(8)
         self._paying: asyncio.Task[None] | None = None
 
@@ -155,6 +167,19 @@ class RedisCounters:
         self._owed[key.name] = _Owed(key, tokens, nano) if owed is None else _Owed(key, owed.tokens + tokens, owed.nano + nano)
         if self._paying is None or self._paying.done():
             self._paying = asyncio.get_running_loop().create_task(self._pay())
+
+    async def at_least(self, key: Limited, nano: int) -> None:
+        await self._here.at_least(key, nano)
+        now = asyncio.get_running_loop().time()
+        if self._breaker.open or self._owed or self._unsure:
+            self._owing_at = now
+        if key.budget is None or now - self._owing_at < UNPAID:
+            return  # the sum may hold what is still to be sent
+        ends = int(period(key.budget.per, time.time()).ends.timestamp() * 1000)
+        try:
+            await self._breaker.attempt(self._store.script(_AT_LEAST, [_keys(key)[1]], nano, ends), PATIENCE)
+        except (errors.GatewayError, TimeoutError) as error:
+            log.debug("what %s has spent is not raised: %s", key.name, getattr(error, "detail", "") or error)
 
     async def _pay(self) -> None:
         """Send the usage until none is left; usage of a key that arrives meanwhile is added up.

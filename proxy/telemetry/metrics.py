@@ -147,6 +147,9 @@ class Metrics:
         self.websocket_evicted = Counter(
             "dragoman_websocket_evicted", "Responses that a WebSocket keeps no longer, by cause.", ("cause",), registry=registry
         )
+        self.usage_lost = Counter(
+            "dragoman_usage_rows_lost", "Exchanges whose usage did not reach the control store and never will.", registry=registry
+        )
         # the library's own lookup of a child costs more than counting
         self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
         self.streams.set(0)  # a dead worker of this number may have left some open

@@ -124,6 +124,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
 TRUSTED = {
     "codecs/limits.py:_STEP": "only what _DURATION has matched: no run of digits is longer than 25",
     "conf/read.py:_VARIABLE": "the operator's file",
+    "conf/read.py:_PASSWORD_HASH": "the operator's file",
     "conf/read.py:_DURATION": "the operator's file",
     "conf/read.py:_SIZE": "the operator's file",
     "conf/read.py:_CONTROL": "the operator's file",
@@ -165,7 +166,8 @@ TRUSTED = {
     "codecs/chat/errors_in.py:_BLAMING": "see test_words_that_blame",
     "codecs/messages/facts.py:IDS": "see test_call_ids",
 }
-_CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
+_CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"    "proxy/control/records.py:_NAME": ("fullmatch", [("a", " ", "\n"), ("a", " -", "")]),
+}
 
 
 def _found() -> Iterator[str]:
