@@ -63,6 +63,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/jsontext.py:_ESCAPE": ("sub", [("", "\\u00", "")]),
     "codecs/jsontext.py:_PART_OF_A_TOKEN": ("fullmatch", [("", "fals", ""), ("", "e+", "")]),
     "codecs/ledger.py:_NOT_TOKEN": ("sub", []),
+    "proxy/control/records.py:_NAME": ("fullmatch", [("a", " ", "\n"), ("a", " -", "")]),
     "codecs/parts.py:_NEXT": ("match", [(",", " ", "x"), (' ,"stream"', " ", "x")]),
     "codecs/splice.py:_FLAT": ("match", [("{", '"a"', ""), ('{"', "\\\\", ""), ("{", '"', ""), ("{", "a", "")]),
     "proxy/keys/secrets.py:HOLDS_SECRET": ("search", []),
@@ -166,8 +167,7 @@ TRUSTED = {
     "codecs/chat/errors_in.py:_BLAMING": "see test_words_that_blame",
     "codecs/messages/facts.py:IDS": "see test_call_ids",
 }
-_CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"    "proxy/control/records.py:_NAME": ("fullmatch", [("a", " ", "\n"), ("a", " -", "")]),
-}
+_CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 
 
 def _found() -> Iterator[str]:
