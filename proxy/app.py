@@ -12,7 +12,7 @@ from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
-from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
+from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens, usage
 from .gateway import Gateway
 from .inspector.admin import Admin
 from .wire.headers import is_loopback
@@ -50,6 +50,7 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (r"/healthz", status.Health),
         (r"/readyz", status.Ready),
         (r"/(?:api/hello)?", status.Hello),
+        (r"/+api/+oauth/+usage/*", usage.Usage),
     ]
 
 

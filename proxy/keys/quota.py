@@ -31,7 +31,7 @@ from typing import NamedTuple, Protocol
 from ...codecs import errors, limits
 from ...codecs.registry import SHAPES
 from ...codecs.usage import Usage
-from ...conf.model import Config
+from ...conf.model import Budget, Config
 from .identity import Identity, Limited, of_key
 
 log = logging.getLogger("dragoman")
@@ -68,6 +68,9 @@ class Counters(Protocol):
     async def admit(self, key: Limited) -> Standing:
         """Count one request if the limits allow it, atomically."""
 
+    async def look(self, key: Limited) -> Standing:
+        """The counts; counts nothing. `admitted` means nothing."""
+
     def settle(self, key: Limited, tokens: int, nano: int) -> None:
         """Add the usage of a response. nano: billionths of a dollar."""
 
@@ -90,15 +93,29 @@ class Quota:
         so that a caller above its own limits takes nothing from others.
         """
         headers: dict[str, str] = {}
+        form = SHAPES[shape].limits
+        fullest: limits.Cap | None = None
         for one in identity.limits:
             standing = await self._counters.admit(one)
             own = _headers(one, standing, shape)
+            cap = None if one.budget is None else _cap(one.budget, standing.spent)
             if not standing.admitted:
-                error = _refusal(one, standing, shape)
-                error.headers |= own
+                error = _refusal(one, standing)
+                error.headers |= own | (form.capped(cap) if cap is not None and cap.reached else {})
                 raise error
             headers = own | headers  # the key's own, where it has such a limit
-        return headers
+            if cap is not None and (fullest is None or cap.used > fullest.used):
+                fullest = cap
+        return headers if fullest is None else headers | form.capped(fullest)
+
+    async def budgets(self, identity: Identity) -> list[tuple[Budget, int, limits.Cap]]:
+        """The caller's budgets, what is spent of each in billionths of a dollar, and their standing."""
+        found = []
+        for one in identity.limits:
+            if one.budget is not None:
+                spent = (await self._counters.look(one)).spent
+                found.append((one.budget, spent, _cap(one.budget, spent)))
+        return found
 
     def settle(self, identity: Identity, usage: Usage | None, usd: float) -> None:
         """Add the usage of a response, however it ended."""
@@ -169,6 +186,12 @@ def _over_budget(key: Limited, spent: int) -> bool:
     return key.budget is not None and spent >= round(key.budget.usd * NANO)
 
 
+def _cap(budget: Budget, spent: int) -> limits.Cap:
+    """The standing of a budget. spent: billionths of a dollar."""
+    most = round(budget.usd * NANO)
+    return limits.Cap(spent / most if most else 1.0, period(budget.per, time.time()).ends.timestamp(), budget.per)
+
+
 def _headers(key: Limited, standing: Standing, shape: str) -> dict[str, str]:
     """The rate-limit headers, with this request counted."""
     requests, tokens = _requests(key, standing), _tokens(key, standing)
@@ -181,7 +204,7 @@ def _headers(key: Limited, standing: Standing, shape: str) -> dict[str, str]:
     return limits.own_headers(SHAPES[shape].limits, families, time.time())
 
 
-def _refusal(key: Limited, standing: Standing, shape: str) -> errors.OverQuota:
+def _refusal(key: Limited, standing: Standing) -> errors.OverQuota:
     if key.budget is not None and _over_budget(key, standing.spent):
         now = time.time()
         ends = period(key.budget.per, now).ends
@@ -189,7 +212,6 @@ def _refusal(key: Limited, standing: Standing, shape: str) -> errors.OverQuota:
         message = f"The budget of {key.what} ({key.budget.usd:g} USD per {key.budget.per}) is exhausted. It resets at {anew}."
         error = errors.OverQuota(message, kind="billing", status=429, retry_after=ends.timestamp() - now, should_retry=False)
         error.resets_at = ends.timestamp()
-        error.headers = SHAPES[shape].limits.spent(error.resets_at)
         return error
     waits = [
         (use.fits_in, f"{use.limit} {word} per minute")
@@ -249,6 +271,14 @@ class LocalCounters:
 
     async def admit(self, key: Limited) -> Standing:
         return self.admit_now(key)
+
+    async def look(self, key: Limited) -> Standing:
+        return self.look_now(key)
+
+    def look_now(self, key: Limited) -> Standing:
+        with self._locked():
+            at = self._slot(key.name)
+            return Standing(self._clock(), tuple(self._buckets(at)), self._spent(at, key))
 
     def admit_now(self, key: Limited) -> Standing:
         with self._locked():

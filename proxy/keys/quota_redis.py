@@ -52,7 +52,7 @@ end
 local spent = redis.call('GET', KEYS[2]) or '0'
 local function fits(count, limit) return limit == '' or tonumber(count) < tonumber(limit) end
 local admitted = fits(used.r, ARGV[1]) and fits(used.t, ARGV[2]) and fits(spent, ARGV[3])
-if admitted and ARGV[1] ~= '' then
+if admitted and ARGV[1] ~= '' and ARGV[4] == '1' then
   redis.call('HINCRBY', KEYS[1], 'r' .. now, 1)
   redis.call('EXPIRE', KEYS[1], MINUTE)
 end
@@ -124,13 +124,19 @@ class RedisCounters:
         self._paying: asyncio.Task[None] | None = None
 
     async def admit(self, key: Limited) -> Standing:
-        here = self._here.admit_now(key)
+        return await self._asked(key, self._here.admit_now(key), True)
+
+    async def look(self, key: Limited) -> Standing:
+        return await self._asked(key, self._here.look_now(key), False)
+
+    async def _asked(self, key: Limited, here: Standing, counts: bool) -> Standing:
+        """Redis' answer; `here` when it gives none. counts: whether an admitted request is counted."""
         if self._breaker.open:
             return here
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            standing = await self._breaker.attempt(self._ask(key), PATIENCE)
+            standing = await self._breaker.attempt(self._ask(key, counts), PATIENCE)
         except (errors.GatewayError, TimeoutError) as error:
             self._breaker.trip(getattr(error, "detail", "") or str(error))
             return here
@@ -151,12 +157,12 @@ class RedisCounters:
         async with asyncio.timeout(SLOW):
             await self._store.script(_PROBE, ["dragoman:{quota}:probe"])
 
-    async def _ask(self, key: Limited) -> Standing:
+    async def _ask(self, key: Limited, counts: bool) -> Standing:
         wanted = (key.requests_per_minute, key.tokens_per_minute, None if key.budget is None else round(key.budget.usd * NANO))
         limits = ["" if limit is None else limit for limit in wanted]
-        admitted, seconds, micros, spent, counts = await self._store.script(_ADMIT, _keys(key), *limits)
+        admitted, seconds, micros, spent, found = await self._store.script(_ADMIT, _keys(key), *limits, int(counts))
         buckets: dict[int, list[int]] = {}
-        for second, count in zip(counts[::2], counts[1::2], strict=True):
+        for second, count in zip(found[::2], found[1::2], strict=True):
             buckets.setdefault(int(second[1:]), [0, 0])[second[:1] == b"t"] = int(count)
         counted = tuple(Bucket(second, *both) for second, both in buckets.items())
         return Standing(int(seconds) + int(micros) / 1e6, counted, int(spent), bool(admitted))
