@@ -15,6 +15,7 @@ ZSTD = ["zstandard>=0.23; python_version < '3.14'"]  # from then on the standard
 GCP = ["google-auth[requests]>=2.40"]
 AZURE = ["azure-identity>=1.25"]
 CONTROL = ["sqlalchemy[asyncio]>=2.0.36,<3", "alembic>=1.14,<2", "aiosqlite>=0.20", "authlib>=1.4,<2", *POSTGRES]
+JWT = ["PyJWT[crypto]>=2.11,<3"]
 OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
@@ -60,6 +61,7 @@ setup(
         "zstd": ZSTD,
         "gcp": GCP,
         "azure": AZURE,
+        "jwt": JWT,
         "test": [
             *POSTGRES,
             *REDIS,
@@ -68,6 +70,7 @@ setup(
             *ZSTD,
             *GCP,
             *AZURE,
+            *JWT,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
             "packaging",  # tests/conftest.py, in the place of what pytest-tornado asks of pkg_resources

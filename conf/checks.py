@@ -194,7 +194,8 @@ def _networks(data: Data) -> Found:
 def _cors(data: Data) -> Found:
     section = data.get("cors")
     origins = section.get("origins") if isinstance(section, dict) else None
-    if isinstance(origins, list) and "*" in origins and not (data.get("access_keys") or data.get("control")):
+    guarded = any(data.get(key) for key in ("access_keys", "control", "jwt"))
+    if isinstance(origins, list) and "*" in origins and not guarded:
         yield ("cors", "origins", origins.index("*")), "lets every web page use the gateway: list the origins, or configure access_keys"
 
 

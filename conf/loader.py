@@ -6,6 +6,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from .model import (
     AccessKey,
     Backoff,
     Budget,
+    Claims,
     Compaction,
     Config,
     Control,
@@ -26,6 +28,7 @@ from .model import (
     Drain,
     Edits,
     Egress,
+    Jwt,
     KeepAlive,
     Limits,
     Listener,
@@ -96,11 +99,15 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
     if document.problems:
         raise ConfigError(document.problems)
     entries, wrong, unused = egress.applied(entries, loaded, environ)
+    others = Egress()
+    if not wrong and "jwt" in loaded:
+        others, wrong = egress.of_others(loaded, environ)
     for path, message in wrong:
         document.note(path, message)
     if document.problems:
         raise ConfigError(document.problems)
-    return _config(loaded, entries, [*_ignored_line(ignored), *(f"{document.shown(path)}: {why}" for path, why in unused)], document)
+    warnings = [*_ignored_line(ignored), *(f"{document.shown(path)}: {why}" for path, why in unused)]
+    return _config(loaded, entries, warnings, document, others)
 
 
 def _rename(document: Document) -> None:
@@ -160,7 +167,7 @@ def _value_at(data: Any, path: Path) -> Any:
     return data
 
 
-def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], document: Document) -> Config:
+def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], document: Document, others: Egress) -> Config:
     keys = tuple(map(_access_key, loaded.get("access_keys", [])))
     prices = tuple(providers.price(pattern, row) for pattern, row in loaded.get("prices", {}).items()) + providers.list_prices()
     trusted = tuple(loaded.get("trusted_proxies", ()))
@@ -177,7 +184,7 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         keep_alive=KeepAlive(**loaded.get("keep_alive", {})),
         compaction=Compaction(**loaded.get("compaction", {})),
         websocket=_websocket(loaded.get("websocket", {})),
-        egress=_egress(loaded.get("egress", {})),
+        egress=replace(others, **_egress(loaded.get("egress", {}))),
         limits=Limits(**loaded.get("limits", {})),
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
@@ -185,19 +192,26 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         trusted_proxies=trusted,
         allow_from=tuple(loaded.get("allow_from", ())),
         cors=_cors(loaded.get("cors", {})),
+        jwt=_jwt(loaded.get("jwt")),
         routing=Routing(**loaded.get("routing", {})),
         prices=prices,
         warnings=(
             *warnings,
-            *_warnings(entries, document, trusted, guarded=bool(keys or loaded.get("control"))),
+            *_warnings(entries, document, trusted, guarded=bool(keys or loaded.get("control") or loaded.get("jwt"))),
             *_unpriced(entries, keys, prices),
         ),
     )
 
 
-def _egress(values: Loaded) -> Egress:
+def _egress(values: Loaded) -> Loaded:
     """What of the section is not chosen for each entry (egress.py)."""
-    return Egress(**{name: value for name, value in values.items() if name == "credential_timeout"})
+    return {name: value for name, value in values.items() if name == "credential_timeout"}
+
+
+def _jwt(row: Loaded | None) -> Jwt | None:
+    if row is None:
+        return None
+    return Jwt(**{**row, "audience": tuple(row["audience"]), "claims": Claims(**row.get("claims", {}))})
 
 
 def _websocket(values: Loaded) -> WebSocket:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal, NamedTuple
 
 from ..codecs.compaction import PROMPT
 
@@ -349,11 +349,33 @@ class WebSocket:
     memory_total: int = 512 * 1024 * 1024
 
 
+class Exemption(NamedTuple):
+    """One item of a no_proxy list: a name with its subdomains, or a block of addresses. Both None: everything. port: None for any."""
+
+    name: str | None
+    block: IPv4Network | IPv6Network | None
+    port: int | None
+
+    def fits(self, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
+        if self.port not in (None, port):
+            return False
+        if self.block is not None:
+            return address is not None and address in self.block
+        return self.name is None or host == self.name or host.endswith(f".{self.name}")
+
+
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """How upstreams are reached. credential_timeout: of getting a credential that ends."""
+    """How upstreams are reached. credential_timeout: of getting a credential that ends.
+
+    The rest is for what stands in no entry, hooks and identity providers; conf/egress.py says which proxy an address has.
+    proxies: by scheme.
+    """
 
     credential_timeout: float = 10.0
+    proxies: Mapping[str, Proxy | None] = field(default_factory=dict)
+    exempt: tuple[Exemption, ...] = ()
+    certificates: Certificates = Certificates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +433,29 @@ class Cors:
 
 
 @dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims of a token that say who its holder is: a claim's name, or a path of names with dots. None: nothing is read.
+
+    models: a list, or text with blanks between the patterns.
+    """
+
+    name: str = "sub"
+    team: str | None = None
+    user: str | None = "sub"
+    models: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """Callers with tokens of an identity provider. jwks_url: None: as the issuer's discovery document says."""
+
+    issuer: str
+    audience: tuple[str, ...]
+    jwks_url: str | None = None
+    claims: Claims = Claims()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     model_providers: tuple[Provider, ...]
     listeners: tuple[Listener, ...] = (Listener(),)
@@ -431,5 +476,6 @@ class Config:
     trusted_proxies: Networks = ()  # whose X-Forwarded-For and X-Forwarded-Proto are believed
     allow_from: Networks = ()  # of whom is served; empty: everybody
     cors: Cors = Cors()
+    jwt: Jwt | None = None
     version: str | None = None
     warnings: tuple[str, ...] = ()

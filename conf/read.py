@@ -216,6 +216,24 @@ def url(value: Any) -> str:
     return result.rstrip("/")
 
 
+def url_with_query(value: Any) -> str:
+    """An http or https URL that is asked as it stands."""
+    result = expanded(value)
+    address, mark, query = result.partition("?")
+    if "#" in query:
+        raise ValueError("must not contain a #")
+    if re.search(r"\s", query) or not query.isascii():
+        raise ValueError("is not a URL")
+    url(address)
+    return address + mark + query
+
+
+def issuer(value: Any) -> str:
+    """The URL of an identity provider as its tokens have it: a slash at the end counts."""
+    result = expanded(value)
+    return url(result) + ("/" if result.endswith("/") else "")
+
+
 def host_name(value: Any) -> str:
     """A host name, in lower case."""
     result = expanded(value).lower()

@@ -88,6 +88,18 @@ class Table(fields.Field[dict[str, Any]]):
         return table
 
 
+class OneOrMore(fields.List[Any]):
+    """A value, or a list of some."""
+
+    def __init__(self, inner: fields.Field[Any], *, required: bool = False) -> None:
+        super().__init__(inner, required=required, error_messages={"required": "is missing", "null": "is empty"})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> list[Any]:
+        if value == []:
+            raise ValidationError("must not be empty")
+        return super()._deserialize(value if isinstance(value, list) else [value], attr, data, **kwargs)
+
+
 class Capabilities(fields.Field[dict[str, object]]):
     """Capability flags, dotted or in groups."""
 
@@ -311,6 +323,20 @@ class Control(Section):
     admin = nested(ControlAdmin)
 
 
+class Claims(Section):
+    name = Value(read.text)
+    team = Value(read.text)
+    user = Value(read.text)
+    models = Value(read.text)
+
+
+class Jwt(Section):
+    issuer = Value(read.issuer, required=True)
+    audience = OneOrMore(Value(read.expanded), required=True)
+    jwks_url = Value(read.url_with_query)
+    claims = nested(Claims)
+
+
 class Limits(Section):
     max_body = Value(read.size)
     max_bodies = Value(read.size)
@@ -430,6 +456,7 @@ class Root(Section):
     trusted_proxies = several(Value(read.network))
     allow_from = several(Value(read.network))
     cors = nested(Cors)
+    jwt = nested(Jwt)
 
 
 def strangers(section: Section, data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, str | None]]:

@@ -33,10 +33,12 @@ from .routing.router import Router
 from .telemetry.metrics import Metrics
 from .wire import egress
 from .wire.bodies import Bodies
+from .wire.others import Others
 from .wire.upstream import UpstreamClient
 
 if TYPE_CHECKING:
     from .control.control import Control
+    from .keys.tokens import Tokens
     from .telemetry.tracing import Tracer
 
 log = logging.getLogger("dragoman")
@@ -78,6 +80,7 @@ class Gateway:
         self._health: Health | None = None
         self._discovery = Discovery(self.upstream)
         self.control = _control(config, self._counters, self.metrics)
+        self._tokens: Tokens | None = None
         self.adopt(config)
 
     async def open(self) -> None:
@@ -93,7 +96,10 @@ class Gateway:
             self._health.close()
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.credentials.adopt(config)
-        access = Access(config.access_keys, () if self.control is None else (self.control.directory,))
+        others = Others(self.upstream, config.egress, contexts)
+        self._tokens = self._tokens_of(config, others)
+        sources = (None if self.control is None else self.control.directory, self._tokens)
+        access = Access(config.access_keys, [source for source in sources if source is not None])
         if self.control is not None:
             self.control.reserve(config)
         router = Router(config, contexts=contexts, source=self.credentials.of)
@@ -106,6 +112,9 @@ class Gateway:
             access=access,
             gate=Gate(config, access) if Gate.needed(config) else None,
             place_gate=Gate(config, access),
+            tokens=self._tokens,
+            others=others,
+            gate=Gate(config, access) if Gate.needed(config) or access.sources else None,
             quota=Quota(self._counters),
             state=self.state,
             upstream=self.upstream,
@@ -125,6 +134,22 @@ class Gateway:
         self._discovery.adopt(router)
         self._health = Health(router, self.services.ejection, self.upstream, self.metrics.probed)
         self.on_notes()
+
+    def _tokens_of(self, config: Config, others: Others) -> Tokens | None:
+        """The tokens of the issuer, with its keys where that is as it was."""
+        before = self._tokens
+        if before is not None and before.settings == config.jwt:
+            before.use(others)
+            return before
+        if before is not None:
+            before.close()
+        if config.jwt is None:
+            return None
+        from .keys.tokens import Tokens
+
+        tokens = Tokens(config.jwt, others)
+        tokens.begin()
+        return tokens
 
     def notes(self) -> list[Note]:
         """Notes on upstreams for operators: mark, model, text, end in seconds since the epoch."""
@@ -180,6 +205,8 @@ class Gateway:
         self.credentials.close()
         if self.control is not None:
             await self.control.close()
+        if self._tokens is not None:
+            self._tokens.close()
         await self._counters.close()
         await self.state.close()
         if self.tracer is not None:

@@ -25,11 +25,13 @@ from ..routing.router import Candidate, Router
 from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
 from ..wire import bodies
+from ..wire.others import Others
 from ..wire.upstream import UpstreamClient
 from .demo import DemoClient
 from .lessons import Lessons
 
 if TYPE_CHECKING:
+    from ..keys.tokens import Tokens
     from ..memory.turn import State
     from ..telemetry.tracing import Tracer
     from .exchange import Exchange
@@ -69,6 +71,8 @@ class Services:
     ejection: Ejection
     balance: Balance
     access: Access
+    tokens: Tokens | None  # None: no `jwt` is configured
+    others: Others
     gate: Gate | None  # None: nothing is configured that it checks
     place_gate: Gate  # for when a key turns up that may be used from certain networks only
     quota: Quota

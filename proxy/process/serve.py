@@ -124,7 +124,7 @@ def _warn_of_strangers(config: Config, listener: Listener) -> None:
             place,
             anyone,
         )
-    elif not (config.access_keys or config.control):
+    elif not (config.access_keys or config.control or config.jwt):
         log.warning("no access_keys: %s who can connect to %s is accepted", anyone, place)
 
 

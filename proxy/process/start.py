@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -128,7 +129,7 @@ def called(listener: Listener) -> str:
 
 def _have_packages(config: Config) -> None:
     """Raises ConfigError for an entry whose credential needs an extra that is not installed."""
-    if lacking := "\n".join(sources.lacking(config)):
+    if lacking := "\n".join(_lacking(config)):
         raise Unusable(lacking)
 
 
@@ -240,9 +241,16 @@ def _store_fault(storage: StateStorage) -> str | None:
 # ---- check ----
 
 
+def _lacking(config: Config) -> Iterator[str]:
+    """A message for each part of the configuration that needs a package that is not installed."""
+    yield from sources.lacking(config)
+    if config.jwt is not None and not all(map(find_spec, ("jwt", "cryptography"))):
+        yield "jwt needs: pip install 'dragoman[jwt]'"
+
+
 def faults(config: Config) -> tuple[list[str], list[str]]:
     """The errors that would end `serve` at its start, and the ports in use (perhaps by the running gateway itself)."""
-    wrong = list(sources.lacking(config))
+    wrong = list(_lacking(config))
     wrong += [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
     wrong += egress.faults(config)
     if config.control is not None and (fault := _control_fault()):
