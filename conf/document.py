@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 Path = tuple[str | int, ...]
+
+_WORDS = ("on",)  # keys of ours that YAML 1.1 takes for a boolean
 Position = tuple[int, int]
 
 MAX_VALUES = 100_000  # bounds the expansion of nested aliases
@@ -146,7 +148,7 @@ class Document:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = key_node.value
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
+            if not isinstance(key_node, yaml.ScalarNode) or (key_node.tag != "tag:yaml.org,2002:str" and key not in _WORDS):
                 shown = key if isinstance(key, str) else "a key"
                 self._values.setdefault((*path, shown), _start(key_node))
                 self.note((*path, shown), "a key must be text: put quotes around it")

@@ -28,6 +28,7 @@ from .model import (
     Drain,
     Edits,
     Egress,
+    Hook,
     Jwt,
     KeepAlive,
     Limits,
@@ -100,7 +101,7 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
         raise ConfigError(document.problems)
     entries, wrong, unused = egress.applied(entries, loaded, environ)
     others = Egress()
-    if not wrong and "jwt" in loaded:
+    if not wrong and ("jwt" in loaded or "hooks" in loaded):
         others, wrong = egress.of_others(loaded, environ)
     for path, message in wrong:
         document.note(path, message)
@@ -193,6 +194,7 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         allow_from=tuple(loaded.get("allow_from", ())),
         cors=_cors(loaded.get("cors", {})),
         jwt=_jwt(loaded.get("jwt")),
+        hooks=tuple(map(_hook, loaded.get("hooks", []))),
         routing=Routing(**loaded.get("routing", {})),
         prices=prices,
         warnings=(
@@ -212,6 +214,10 @@ def _jwt(row: Loaded | None) -> Jwt | None:
     if row is None:
         return None
     return Jwt(**{**row, "audience": tuple(row["audience"]), "claims": Claims(**row.get("claims", {}))})
+
+
+def _hook(row: Loaded) -> Hook:
+    return Hook(**{**row, "on": tuple(row["on"]), "headers": tuple(row.get("headers", {}).items())})
 
 
 def _websocket(values: Loaded) -> WebSocket:

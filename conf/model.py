@@ -456,6 +456,18 @@ class Jwt:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """One HTTP call for each request, each answer, or both. content: with their bodies."""
+
+    url: str = field(repr=False)  # its query may hold a secret
+    on: tuple[str, ...]
+    timeout: float = 2.0
+    fail: Literal["open", "closed"] = "open"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    content: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     model_providers: tuple[Provider, ...]
     listeners: tuple[Listener, ...] = (Listener(),)
@@ -477,5 +489,6 @@ class Config:
     allow_from: Networks = ()  # of whom is served; empty: everybody
     cors: Cors = Cors()
     jwt: Jwt | None = None
+    hooks: tuple[Hook, ...] = ()
     version: str | None = None
     warnings: tuple[str, ...] = ()

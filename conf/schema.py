@@ -337,6 +337,15 @@ class Jwt(Section):
     claims = nested(Claims)
 
 
+class Hook(Section):
+    url = Value(read.url_with_query, required=True)
+    on = OneOrMore(Value(read.one_of("request", "answer")), required=True)
+    timeout = Value(read.duration)
+    fail = Value(read.one_of("open", "closed"))
+    headers = Table(Value(read.header), key=read.header_name)
+    content = Value(read.boolean)
+
+
 class Limits(Section):
     max_body = Value(read.size)
     max_bodies = Value(read.size)
@@ -457,6 +466,7 @@ class Root(Section):
     allow_from = several(Value(read.network))
     cors = nested(Cors)
     jwt = nested(Jwt)
+    hooks = several(nested(Hook))
 
 
 def strangers(section: Section, data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, str | None]]:

@@ -15,6 +15,7 @@ from ..conf.model import Config
 from .credentials.sources import Credentials
 from .exchange.demo import DemoClient
 from .exchange.exchange import Exchange
+from .exchange.hooks import Hooks, Load
 from .exchange.lessons import Lessons
 from .exchange.services import Live, Services
 from .inspector.links import Note
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from .telemetry.tracing import Tracer
 
 log = logging.getLogger("dragoman")
+
+CLOSING = 2.0  # seconds for hooks to be told of the last answers
 
 
 class Gateway:
@@ -81,6 +84,7 @@ class Gateway:
         self._discovery = Discovery(self.upstream)
         self.control = _control(config, self._counters, self.metrics)
         self._tokens: Tokens | None = None
+        self._told = Load()
         self.adopt(config)
 
     async def open(self) -> None:
@@ -114,6 +118,7 @@ class Gateway:
             place_gate=Gate(config, access),
             tokens=self._tokens,
             others=others,
+            hooks=Hooks(config.hooks, others, self.metrics, self._told) if config.hooks else None,
             gate=Gate(config, access) if Gate.needed(config) or access.sources else None,
             quota=Quota(self._counters),
             state=self.state,
@@ -137,18 +142,19 @@ class Gateway:
 
     def _tokens_of(self, config: Config, others: Others) -> Tokens | None:
         """The tokens of the issuer, with its keys where that is as it was."""
-        before = self._tokens
-        if before is not None and before.settings == config.jwt:
-            before.use(others)
-            return before
-        if before is not None:
-            before.close()
-        if config.jwt is None:
-            return None
-        from .keys.tokens import Tokens
+        tokens = self._tokens
+        if tokens is None or tokens.settings != config.jwt:
+            if tokens is not None:
+                tokens.close()
+            if config.jwt is None:
+                return None
+            from .keys.tokens import Tokens
 
-        tokens = Tokens(config.jwt, others)
-        tokens.begin()
+            tokens = Tokens(config.jwt)
+        if self.control is None:
+            tokens.use(others)
+        else:
+            tokens.use(others, self.control.directory.limits_of)
         return tokens
 
     def notes(self) -> list[Note]:
@@ -201,6 +207,7 @@ class Gateway:
         if self._health is not None:
             self._health.close()
         self._discovery.close()
+        await self._told.close(CLOSING)
         self.upstream.close()
         self.credentials.close()
         if self.control is not None:

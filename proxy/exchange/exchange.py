@@ -47,6 +47,7 @@ from .continuing import Cut
 from .dialects import in_dialect
 from .heartbeat import Heartbeat
 from .hedging import Race
+from .hooks import Heard
 from .lessons import Taught
 from .operation import Operation
 from .placing import Placing
@@ -92,6 +93,7 @@ class Exchange:
         "expansion",
         "form_field",
         "headers",
+        "heard",
         "identity",
         "left_out",
         "limits",
@@ -206,6 +208,8 @@ class Exchange:
         self._prepares = prepares
         self.trace = None if services.tracer is None else services.tracer.begin(headers)
         self.observer = services.watcher.open(self)  # None: nobody looks
+        self.heard = Heard(client) if services.hooks is not None and services.hooks.listens else None
+        client = self.heard or client
         self.client: Caller = client if self.observer is None else self.observer.caller(client)
 
     async def run(self) -> None:
@@ -246,7 +250,8 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = self.summary = self.recent = self.placing = self.race = self.cut = None
+        self.trace = self.observer = self.heard = self.expansion = self.summary = self.recent = self.placing = None
+        self.race = self.cut = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -270,7 +275,8 @@ class Exchange:
         """Write to a background job from now on, as a stream; the caller has its answer."""
         if not self.stream:
             self.services.metrics.opened()
-        self.client, self.stream = job, True
+        self.heard = None if self.heard is None else Heard(job)
+        self.client, self.stream = self.heard or job, True
 
     def give_up(self) -> None:
         """End it."""
@@ -311,6 +317,8 @@ class Exchange:
         operation = self.operation
         if operation.counted and self.identity.limits:
             self.limits = await self.services.quota.admit(self.identity, self.shape)
+        if self.services.hooks is not None and not self.dry:
+            await self.services.hooks.before(self)
         candidates = self._candidates()
         if operation.lane != "raw":
             if self.speaks.stateful:

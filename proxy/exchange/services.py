@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..memory.turn import State
     from ..telemetry.tracing import Tracer
     from .exchange import Exchange
+    from .hooks import Hooks
     from .observer import Watcher
 
 
@@ -73,6 +74,7 @@ class Services:
     access: Access
     tokens: Tokens | None  # None: no `jwt` is configured
     others: Others
+    hooks: Hooks | None  # None: none is configured
     gate: Gate | None  # None: nothing is configured that it checks
     place_gate: Gate  # for when a key turns up that may be used from certain networks only
     quota: Quota

@@ -49,6 +49,8 @@ def settle(exchange: Exchange) -> None:
         shared.tell(journal.line(done))
     if exchange.observer is not None:
         exchange.observer.ended(done)
+    if shared.hooks is not None:
+        shared.hooks.after(exchange, done)
 
 
 def account(exchange: Exchange) -> Account:

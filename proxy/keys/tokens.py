@@ -16,7 +16,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, time
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from jwt.algorithms import get_default_algorithms
 from ...codecs import errors, jsontext
 from ...conf.model import Jwt
 from ..wire.others import Others
-from .identity import LONGEST_USER, Identity
+from .identity import LONGEST_USER, Identity, Limited
 
 log = logging.getLogger("dragoman")
 
@@ -74,6 +74,9 @@ class Key(NamedTuple):
     by_algorithm: Mapping[str, Any]
 
 
+LimitsOf = Callable[[str, str], tuple[Limited, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Good:
     identity: Identity
@@ -86,10 +89,10 @@ class Tokens:
 
     located = False
 
-    def __init__(self, settings: Jwt, others: Others, clock: Callable[[], float] = time, pace: Callable[[], float] = monotonic) -> None:
+    def __init__(self, settings: Jwt, clock: Callable[[], float] = time, pace: Callable[[], float] = monotonic) -> None:
         """clock: seconds since the epoch, by which tokens end. pace: seconds that never go back."""
         self.settings = settings
-        self._others, self._clock, self._pace = others, clock, pace
+        self._clock, self._pace = clock, pace
         self._keys: dict[str | None, Key] = {}
         self._good: OrderedDict[str, _Good] = OrderedDict()  # by the token's hash
         self._refused: OrderedDict[str, tuple[float, str]] = OrderedDict()  # until when, and why
@@ -97,13 +100,14 @@ class Tokens:
         self._reading: asyncio.Task[None] | None = None
         self._closed = False
 
-    def begin(self) -> None:
-        """Read the keys, so that the first caller need not wait."""
-        self._read_if_due()
+    def use(self, others: Others, limits_of: LimitsOf = lambda team, user: ()) -> None:
+        """Read the keys this way from now on: at once where there are none, so that the first caller need not wait.
 
-    def use(self, others: Others) -> None:
-        """Another way to the issuer, after a reload that changed nothing else."""
-        self._others = others
+        limits_of: what limits a team and one of its users.
+        """
+        self._others, self._limits_of = others, limits_of
+        if not self._keys:
+            self._read_if_due()
 
     def close(self) -> None:
         self._closed = True
@@ -128,7 +132,7 @@ class Tokens:
             self._good.move_to_end(digest)
             if self._pace() - self._read_at > STALE:
                 self._read_if_due()
-            return good.identity
+            return self._limited(digest, good).identity
         kid = _kid(credential)
         if isinstance(kid, _NoToken):
             return None
@@ -145,7 +149,14 @@ class Tokens:
             self._note(digest, refusal)
             raise _invalid(str(refusal)) from None
         _hold(self._good, digest, found)
-        return found.identity
+        return self._limited(digest, found).identity
+
+    def _limited(self, digest: str, good: _Good) -> _Good:
+        """With the limits of its team and user as they are now."""
+        limits = self._limits_of(good.identity.team, good.identity.user)
+        if limits != good.identity.limits:
+            self._good[digest] = good = replace(good, identity=replace(good.identity, limits=limits))
+        return good
 
     def named(self, identity: Identity, user: str) -> Identity:
         """The same: a token says itself who its user is."""

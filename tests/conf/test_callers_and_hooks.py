@@ -1,4 +1,4 @@
-"""The sections of callers with tokens: forms, mistakes, and the way to an issuer."""
+"""The sections of callers with tokens and of hooks: forms, mistakes, and the way to what stands in no entry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from dragoman import conf
 from dragoman.conf import egress
-from dragoman.conf.model import Claims, Jwt, Proxy
+from dragoman.conf.model import Claims, Hook, Jwt, Proxy
 
 BASE = "model_providers: [{model: demo/*}]\n"
 
@@ -30,7 +30,28 @@ def test_jwt(text: str, expected: Jwt) -> None:
     assert load(f"jwt: {text}", ISSUER="https://b.example").jwt == expected
 
 
+HOOKS = [
+    ("{url: http://h/x, on: request}", Hook("http://h/x", ("request",))),
+    ("{url: 'http://h/x?key=$KEY', on: [answer]}", Hook("http://h/x?key=k", ("answer",))),
+    (
+        "{url: https://h, on: [request, answer], timeout: 500ms, fail: closed, content: true, headers: {x-key: $KEY}}",
+        Hook("https://h", ("request", "answer"), 0.5, "closed", (("x-key", "k"),), True),
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), HOOKS)
+def test_hooks(text: str, expected: Hook) -> None:
+    assert load(f"hooks: [{text}]", KEY="k").hooks == (expected,)
+    assert "key=k" not in repr(load(f"hooks: [{text}]", KEY="k"))
+
+
 WRONG = [
+    ("hooks: [{on: request}]", "hooks[0].url: is missing"),
+    ("hooks: [{url: http://h}]", "hooks[0].on: is missing"),
+    ("hooks: [{url: http://h, on: question}]", "must be one of request, answer"),
+    ("hooks: [{url: http://h, on: request, fail: shut}]", "hooks[0].fail: must be one of open, closed"),
+    ("hooks: [{url: h, on: request}]", "hooks[0].url: must begin with http:// or https://"),
     ("jwt: {audience: d}", "jwt.issuer: is missing"),
     ("jwt: {issuer: https://a.example}", "jwt.audience: is missing"),
     ("jwt: {issuer: https://a.example, audience: []}", "jwt.audience: must not be empty"),
