@@ -7,14 +7,14 @@ that is not text, a value that contains itself. Dates remain text (`m.version: 2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
 Path = tuple[str | int, ...]
+Position = tuple[int, int]
 
 _WORDS = ("on",)  # keys of ours that YAML 1.1 takes for a boolean
-Position = tuple[int, int]
 
 MAX_VALUES = 100_000  # bounds the expansion of nested aliases
 
@@ -80,6 +80,10 @@ class Document:
         path = self._as_written(path)
         line, column = self._position(path, at_key)
         self.problems.append(Problem(self.file, line, column, show(path), message))
+
+    def fail(self) -> NoReturn:
+        """Raise ConfigError with the problems that were noted."""
+        raise ConfigError(self.problems)
 
     def move(self, old: Path, new: Path) -> None:
         """Report problems below `new` as below `old`, the name that the file uses."""

@@ -1,4 +1,6 @@
-"""The command line: serve, check, probe, keys, usage, translate, load. Exit codes: 0, 1 failure at run time, 2 usage or configuration.
+"""The command line: serve, check, probe, keys, usage, translate, import, load.
+
+Exit codes: 0, 1 failure at run time, 2 usage or configuration.
 
 Commands import their modules when they run: `serve` must block SIGHUP before anything else, and `--version` needs none of them.
 """
@@ -48,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument("file", nargs="?", metavar="FILE", help="default: standard input")
     _add_keys(commands.add_parser("keys", help="create, list, rotate or revoke keys of the control store"))
     _add_usage(commands.add_parser("usage", help="what was used, from the control store"))
+    other = commands.add_parser("import", help="turn another gateway's configuration into a Dragoman one, on standard output")
+    other.add_argument("kind", choices=("litellm",), metavar="KIND", help="litellm: a configuration of the LiteLLM proxy")
+    other.add_argument("file", metavar="FILE")
     _add_load(commands.add_parser("load", help=f"load test of any endpoint of the shapes {names(SHAPES.values())}"))
     return top
 
@@ -125,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "translate": _translate,
         "keys": _control,
         "usage": _control,
+        "import": _import,
         "load": _load,
     }
     try:
@@ -288,6 +294,29 @@ def _translate(given: argparse.Namespace) -> int:
     for line in report:
         print(line, file=sys.stderr)
     return code
+
+
+# ---- import ----
+
+
+def _import(given: argparse.Namespace) -> int:
+    from ..conf import ConfigError, litellm
+
+    try:
+        text, notes = litellm.converted(Path(given.file).read_bytes().decode("utf-8-sig"), given.file)
+    except OSError as error:
+        print(f"{given.file}: {error.strerror}", file=sys.stderr)
+        return 2
+    except UnicodeDecodeError:
+        print(f"{given.file}: is not UTF-8 text", file=sys.stderr)
+        return 2
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    sys.stdout.write(text)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return 0
 
 
 # ---- load ----
