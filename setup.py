@@ -73,6 +73,8 @@ setup(
             *JWT,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
+            "helm-python-sdk>=0.2.2,<0.3; sys_platform == 'linux' and platform_machine == 'x86_64'",  # renders docker/helm
+            "kubernetes-validate>=1.30",
             "packaging",  # tests/conftest.py, in the place of what pytest-tornado asks of pkg_resources
             "setuptools>=77",  # test_packaging builds a wheel
             "pytest-httpserver>=1.1",

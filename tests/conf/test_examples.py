@@ -13,13 +13,13 @@ NAMES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
 
 
 def test_they_are_there():
-    assert NAMES == ["config_mock_llm.yaml", "minimal.yaml", "production.yaml", "scale.yaml"]
+    assert NAMES == ["config_mock_llm.yaml", "minimal.yaml", "production.yaml", "scale.yaml", "team.yaml"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_they_load_without_a_warning_when_the_environment_is_complete(name):
     keys = {f"{name}_API_KEY": "k" for name in ("OPENAI", "ANTHROPIC", "AZURE_OPENAI")}
-    assert conf.load(EXAMPLES / name, keys | {"TEAM_A_KEY": "k"}).warnings == ()
+    assert conf.load(EXAMPLES / name, keys | {"TEAM_A_KEY": "k", "DRAGOMAN_ADMIN_PASSWORD": "k"}).warnings == ()
 
 
 def test_the_mock_stands_on_this_host_or_where_the_environment_says():
