@@ -119,7 +119,6 @@ class Gateway:
             tokens=self._tokens,
             others=others,
             hooks=Hooks(config.hooks, others, self.metrics, self._told) if config.hooks else None,
-            gate=Gate(config, access) if Gate.needed(config) or access.sources else None,
             quota=Quota(self._counters),
             state=self.state,
             upstream=self.upstream,

@@ -32,7 +32,7 @@ def test_the_mock_stands_on_this_host_or_where_the_environment_says():
     assert {entry.base_url for entry in elsewhere.model_providers} == {"http://host.docker.internal:51001/v1"}
 
 
-OF_OTHERS = ("jwt", "hooks")  # sections that need a service which an example does not have
+OF_OTHERS = ("control", "jwt", "hooks")  # sections that need a service which an example does not have
 
 
 def test_the_production_example_shows_every_section():
