@@ -10,6 +10,7 @@ import hashlib
 from urllib.parse import unquote
 
 from ..codecs import errors, jsontext
+from ..proxy.keys.identity import Identity
 from ..proxy.routing.router import LONGEST_NAME, ServedModel
 from ..proxy.wire import headers as travel
 from .base import Handler
@@ -19,12 +20,11 @@ from .model_forms import codex, merged
 class _Guarded(Handler):
     def visible(self) -> list[ServedModel]:
         """The models that this caller may use. Raises Unauthorized."""
-        name = self.caller()
-        access = self.services.access
-        return [model for model in self.services.listing.models().values() if access.allows(name, model.id)]
+        caller = self.caller()
+        return [model for model in self.services.listing.models().values() if caller.allows(model.id)]
 
-    def caller(self) -> str:
-        """The name of the caller's key. Raises Unauthorized."""
+    def caller(self) -> Identity:
+        """Raises Unauthorized."""
         return self.services.access.admit(travel.credential(self.request.headers, "shared"))
 
     def is_anthropic(self) -> bool:
@@ -85,8 +85,8 @@ class ModelInfo(_Guarded):
     """One model, by any name that requests may have for it; its id may contain slashes."""
 
     def get(self, id: str) -> None:
-        wanted, name = unquote(id), self.caller()
-        if len(wanted) <= LONGEST_NAME and self.services.access.allows(name, wanted):
+        wanted, caller = unquote(id), self.caller()
+        if len(wanted) <= LONGEST_NAME and caller.allows(wanted):
             model = self.services.listing.find(wanted)
             if model is not None:
                 self.write(merged(model))

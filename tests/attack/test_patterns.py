@@ -63,6 +63,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/jsontext.py:_ESCAPE": ("sub", [("", "\\u00", "")]),
     "codecs/jsontext.py:_PART_OF_A_TOKEN": ("fullmatch", [("", "fals", ""), ("", "e+", "")]),
     "codecs/ledger.py:_NOT_TOKEN": ("sub", []),
+    "proxy/control/records.py:_NAME": ("fullmatch", [("a", " ", "\n"), ("a", " -", "")]),
     "codecs/parts.py:_NEXT": ("match", [(",", " ", "x"), (' ,"stream"', " ", "x")]),
     "codecs/splice.py:_FLAT": ("match", [("{", '"a"', ""), ('{"', "\\\\", ""), ("{", '"', ""), ("{", "a", "")]),
     "proxy/keys/secrets.py:HOLDS_SECRET": ("search", []),
@@ -124,6 +125,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
 TRUSTED = {
     "codecs/limits.py:_STEP": "only what _DURATION has matched: no run of digits is longer than 25",
     "conf/read.py:_VARIABLE": "the operator's file",
+    "conf/read.py:_PASSWORD_HASH": "the operator's file",
     "conf/read.py:_DURATION": "the operator's file",
     "conf/read.py:_SIZE": "the operator's file",
     "conf/read.py:_CONTROL": "the operator's file",
