@@ -5,14 +5,19 @@ A handler receives the body, bounded, and passes the request to an Exchange, whi
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 from tornado.web import HTTPError
 
+from ..codecs import errors
 from ..codecs.shape import Shape
+from ..proxy.exchange import resuming
 from ..proxy.exchange.caller import Client
 from ..proxy.exchange.exchange import Exchange
 from ..proxy.exchange.operation import Operation, asking
+from ..proxy.exchange.refusal import own_headers
 from ..proxy.gateway import Gateway
 from ..proxy.wire import headers as travel
 from .base import Handler
@@ -28,6 +33,8 @@ class Serving(Handler):
         super().initialize(gateway)
         self.credential = travel.credential(self.request.headers, self.shape)
         self._exchange: Exchange | None = None
+        self._client: Client | None = None  # while stored events are sent
+        self._task: asyncio.Task[Any] | None = None
 
     async def serve(self, operation: Operation, body: bytes = b"", **more: Any) -> None:
         """Answer the request by an Exchange. more: further arguments of Exchange."""
@@ -54,9 +61,23 @@ class Serving(Handler):
         finally:
             self._exchange = None
 
+    async def follow(self, sending: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+        """Send stored events to the caller. sending: to a Client."""
+        self._client = client = Client(self, self.services.config.limits.client_stall)
+        self._task = asyncio.current_task()
+        try:
+            await sending(client)
+        except asyncio.CancelledError:
+            if not client.gone:
+                client.abort()
+                raise
+
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self._left = True
+        if self._client is not None and self._task is not None and not self._client.aborted:
+            self._client.gone = True
+            self._task.cancel()
         if self._exchange is not None:
             self._exchange.leave()
 
@@ -76,7 +97,23 @@ class ModelHandler(Serving):
 
     async def post(self, model: str | None = None) -> None:
         """model: its name, where the path says it."""
-        await self.serve(asking(self.shape), await self.body(), model=model)
+        body, last = await self.body(), resuming.last_event(self.request.headers.get("Last-Event-ID"))
+        if last is None:
+            await self.serve(asking(self.shape), body, model=model)
+        else:
+            await self._resume(*last)
+
+    async def _resume(self, token: str, after: int) -> None:
+        """Send what follows an event of a stream that was begun before."""
+        services = self.services
+        owner = services.owner(services.access.admit(self.credential).name, self.credential)
+        headers, streams = own_headers(self.request_id), services.state.streams
+        try:
+            await self.follow(lambda client: resuming.resume(streams, client, headers, owner, token, after))
+        except errors.NotFound:
+            services.metrics.resumes.labels("missed").inc()
+            raise
+        services.metrics.resumes.labels("resumed").inc()
 
 
 def serving(shape: Shape, base: type[ModelHandler] = ModelHandler) -> type[ModelHandler]:

@@ -5,17 +5,15 @@ A response that an upstream stores is requested from that upstream; one that the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from ..codecs import errors
-from ..proxy.exchange.caller import Client
+from ..proxy.exchange import resuming
 from ..proxy.exchange.operation import COMPACT, RESPONSE_CANCEL, RESPONSE_DELETE, RESPONSE_INPUT, RESPONSE_READ, Operation
 from ..proxy.exchange.refusal import own_headers
-from ..proxy.gateway import Gateway
 from ..proxy.memory.records import Native, Record, known, listed
 from ..proxy.routing.router import Candidate
 from ..proxy.websocket.session import Opening, Session
@@ -145,50 +143,51 @@ class Stored(_OverState):
 
     operations: ClassVar[dict[str, Operation]] = {"GET": RESPONSE_READ, "DELETE": RESPONSE_DELETE}
 
-    def initialize(self, gateway: Gateway) -> None:
-        super().initialize(gateway)
-        self._client: Client | None = None  # while the events of a background response are sent
-        self._task: asyncio.Task[Any] | None = None
-
     def before_answer(self, id: str) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """Delete the record of a response here before the caller learns that the upstream has deleted it."""
         return partial(self.services.state.records.delete, self.owner, id) if self.request.method == "DELETE" else None
 
     async def get(self, id: str) -> None:
+        streams = self.get_query_argument("stream", "false").lower() == "true"
+        if streams and await self._resumed(id):
+            return
         record = await self.record(id)
         if record is None:
             return
-        if self.get_query_argument("stream", "false").lower() == "true":
+        if streams:
             await self._stream(record)
         elif record.final:
             self.write(record.shown())
         else:
             self.write(await self.services.state.background.shown(self.owner, record))
 
+    async def _resumed(self, id: str) -> bool:
+        """Send the events of a response whose stream can be resumed; False where there is none of this id."""
+        services = self.services
+        owner = services.owner(services.access.admit(self.credential).name, self.credential)
+        name = await services.state.streams.of_response(owner, id)
+        if name is None:
+            return False
+        after, headers, streams = self._after(), own_headers(self.request_id), services.state.streams
+        await self.follow(lambda client: resuming.follow(streams, client, headers, name, "", after))
+        services.metrics.resumes.labels("resumed").inc()
+        return True
+
+    def _after(self) -> int:
+        """The number of the event after which to begin; -1: with the first. Raises ClientFault."""
+        after = self.get_query_argument("starting_after", "-1")
+        if after != "-1" and not (after.isdecimal() and len(after) < 16):
+            raise errors.ClientFault("`starting_after` must be a sequence number.", code="invalid_value", param="starting_after")
+        return int(after)
+
     async def _stream(self, record: Record) -> None:
         """Stream the stored events and those to come."""
         if not (record.background and record.stream):
             raise errors.ClientFault("Only background responses that were streamed can be streamed again.", param="stream")
-        after = self.get_query_argument("starting_after", "-1")
-        if after != "-1" and not (after.isdecimal() and len(after) < 16):
-            raise errors.ClientFault("`starting_after` must be a sequence number.", code="invalid_value", param="starting_after")
-        background = self.services.state.background
-        if int(after) + 1 < await background.oldest(self.owner, record.id):
+        after, background = self._after(), self.services.state.background
+        if after + 1 < await background.oldest(self.owner, record.id):
             raise errors.ClientFault("The events after this one are no longer stored.", param="starting_after")
-        self._client = client = Client(self, self.services.config.limits.client_stall)
-        self._task = asyncio.current_task()
-        try:
-            await background.tell(client, own_headers(self.request_id), self.owner, record.id, int(after))
-        except asyncio.CancelledError:
-            if not client.gone:
-                client.abort()
-                raise
-
-    def on_connection_close(self) -> None:
-        super().on_connection_close()
-        if self._client is not None and self._task is not None and not self._client.aborted:
-            self._client.gone = True
-            self._task.cancel()
+        await self.follow(lambda client: background.tell(client, own_headers(self.request_id), self.owner, record.id, after))
 
     async def delete(self, id: str) -> None:
         record = await self.record(id)
@@ -198,6 +197,7 @@ class Stored(_OverState):
         if not record.final:
             await state.background.cancel(self.owner, record)
         await state.records.delete(self.owner, id)
+        await state.streams.delete(self.owner, id)
         self.write({"id": id, "object": "response", "deleted": True})
 
 

@@ -19,10 +19,10 @@ from dragoman.conf import flags, loader, providers, schema
 from dragoman.handlers import base
 from dragoman.proxy import cli
 from dragoman.proxy.credentials import command, source
-from dragoman.proxy.exchange import attempt, hooks
+from dragoman.proxy.exchange import attempt, hooks, resuming
 from dragoman.proxy.inspector import ring, taps
 from dragoman.proxy.keys import quota, quota_redis
-from dragoman.proxy.memory import background, conversations, records
+from dragoman.proxy.memory import background, conversations, records, resumable
 from dragoman.proxy.memory.stores import memory, postgres
 from dragoman.proxy.process import server, worker
 from dragoman.proxy.routing import ejection, health
@@ -141,6 +141,9 @@ FIXED = {
     "names of stored items, or of an upstream's things, in one request": f"{records.NAMES_LIMIT:,}",
     "events of one background response that can be read again": f"{kb(background.RING)}, and for {background.AFTER_END / 60:g} minutes"
     " after its end",
+    "events of one stream that can be resumed": f"{kb(resumable.RING)}, and for {resumable.KEPT / 60:g} minutes after its end",
+    "streams that can be resumed, those that are over included": f"{resumable.MOST:,}, with {kb(resumable.MOST_BYTES)} of events",
+    "an answer whose caller has left, and may come back": f"{resuming.GOES_ON:g} s, and as long as somebody reads on",
     "a response or a conversation whose gateway has died": f"{background.LEASE:g} s, {conversations.LEASE:g} s",
     "connections to PostgreSQL": f"{postgres.CONNECTIONS}",
     "Redis' answer to an admission": f"{quota_redis.PATIENCE:g} s",

@@ -40,7 +40,7 @@ from ..routing.router import Candidate, Route
 from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel
-from . import continuing, counting, dry, hedging, summing
+from . import continuing, counting, dry, hedging, resuming, summing
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .continuing import Cut
@@ -52,6 +52,7 @@ from .lessons import Taught
 from .operation import Operation
 from .placing import Placing
 from .refusal import own_headers, refusal
+from .resuming import Resumable
 from .services import Services
 from .settle import settle
 
@@ -107,6 +108,7 @@ class Exchange:
         "race",
         "recent",
         "request_id",
+        "resumable",
         "route",
         "scan",
         "services",
@@ -185,6 +187,7 @@ class Exchange:
         self.placing: Placing | None = None  # None: there was nothing to choose
         self.order: tuple[Candidate, ...] = ()  # the candidates in the order to try
         self.cut: Cut | None = None  # an answer that broke off after its first content, and goes on
+        self.resumable: Resumable | None = None  # its stream can be resumed
         self.race: Race | None = None  # of the candidates, where one that is late is hedged
         self._keeper = keeper
         self._model = model
@@ -254,6 +257,9 @@ class Exchange:
         self.race = self.cut = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
+        resumable, self.resumable = self.resumable, None
+        if resumable is not None:
+            await resumable.over()
         if turn is not None:
             await turn.release()
 
@@ -261,6 +267,8 @@ class Exchange:
         """The caller has closed its connection: whatever goes on for it ends."""
         if self.turn is not None and self.turn.job is not None:
             self.turn.job.left()
+        elif self.resumable is not None:
+            self.resumable.left()
         elif not self.client.aborted:
             self.client.gone = True
             self.give_up()
@@ -335,6 +343,8 @@ class Exchange:
         if self._prepares:
             await self._prepare(candidates[0])
             return
+        if resuming.asked(self):
+            await resuming.begin(self)
         failed: list[tuple[Candidate, errors.GatewayError]] = []
         candidates = self.order = self._in_order(candidates)
         if hedging.possible(self, candidates):

@@ -31,6 +31,7 @@ from .conversations import RENEW, Conversations
 from .expansion import Expansion, compacts, native
 from .ports import Asked, Lane
 from .records import Item, Native, Record, Records, continued, named
+from .resumable import Streams
 from .seals import Seals
 from .stores import Store
 from .stores.guard import Guard, patience, task_apart
@@ -50,6 +51,7 @@ class State:
         self.conversations = Conversations(store, ttl)
         self.background = Background(store, self.records)
         self.seals = Seals(store, reasoning_ttl)
+        self.streams = Streams(store)
         self._doubtful = False  # the last write failed
 
     async def begin(self, exchange: Asked, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

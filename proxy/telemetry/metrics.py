@@ -109,6 +109,7 @@ class Metrics:
             registry=registry,
         )
         self.continued = Counter("dragoman_continued", "Answers that broke off and that another attempt went on with.", registry=registry)
+        self.resumes = Counter("dragoman_resumes", "Streams that a caller came back for.", ("result",), registry=registry)
         self.probes = Counter("dragoman_probes", "Probes of ejected upstreams.", ("result",), registry=registry)
         self.hooks = Counter("dragoman_hooks", "Calls to hooks.", ("on", "result"), registry=registry)
         self.hook_seconds = Histogram("dragoman_hook_seconds", "Seconds of a call to a hook.", buckets=_SECONDS, registry=registry)

@@ -1,0 +1,351 @@
+"""`x-dragoman-resume: 1`: a stream whose connection broke is read on with `Last-Event-ID`, or `starting_after`, at any replica."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dragoman.proxy.exchange import resuming
+from dragoman.proxy.memory import resumable
+
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, close, respond, stream_head, until_closed, wait
+from .inside import Caller, Inside, inside, inside_once
+from .spoken import APIS, ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH
+from .wire import request
+
+_ID = re.compile(rb"^id: ([0-9a-f]{32}):(\d+)$", re.MULTILINE)
+
+
+def configuration(api: str, store: Path | None = None, keys: str = "") -> str:
+    entry = f'  - {{model: up/m, base_url: "UPSTREAM/v1", apis: [{APIS[api]}], access_key: k}}'
+    storage = "" if store is None else f"state_storage: {{type: sqlite, path: {store}}}"
+    return "\n".join(["model_providers:", entry, storage, keys])
+
+
+def script(*before: str, gate: Gate | None, after: tuple[str, ...] = (" world",), end: list[Step] | None = None) -> Any:
+    """before: words that come at once. after: those behind the gate."""
+
+    def answer(request: Request) -> Steps:
+        speech = SPEECH[SHAPE_AT[request.target]]
+        first = map(chunk, [*speech.opening, *map(speech.word, before)])
+        last = map(chunk, [*map(speech.word, after), *speech.ending])
+        return [stream_head(), *first, *([] if gate is None else [wait(gate)]), *([*last, LAST_CHUNK] if end is None else end)]
+
+    return answer
+
+
+@contextlib.asynccontextmanager
+async def asking(gateway: Inside, shape: str, key: str | None = None, **more: Any) -> AsyncIterator[Caller]:
+    headers = {"x_dragoman_resume": "1"} | ({} if key is None else {"authorization": f"Bearer {key}"})
+    async with gateway.call(request(PATHS[shape], {"model": "up/m", "stream": True, **ASKED[shape], **more}, **headers)) as caller:
+        yield caller
+
+
+@contextlib.asynccontextmanager
+async def again(gateway: Inside, shape: str, last: bytes, key: str | None = None) -> AsyncIterator[Caller]:
+    headers = {"last_event_id": last.decode()} | ({} if key is None else {"authorization": f"Bearer {key}"})
+    async with gateway.call(request(PATHS[shape], {"model": "up/m", "stream": True, **ASKED[shape]}, **headers)) as caller:
+        yield caller
+
+
+def events(said: bytes) -> list[tuple[bytes, int, bytes]]:
+    """The token, the number and the rest of each event; comments are left out."""
+    found = []
+    for block in said.split(b"\n\n")[:-1]:
+        if not block.startswith(b":"):
+            line, _, rest = block.partition(b"\n")
+            match = _ID.fullmatch(line)
+            assert match is not None, block
+            found.append((match[1], int(match[2]), rest))
+    return found
+
+
+async def some(caller: Caller, mark: bytes) -> list[tuple[bytes, int, bytes]]:
+    said = await caller.until(mark)
+    return events(said)
+
+
+@pytest.mark.parametrize("upstream", SHAPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_it_is_read_on_at_another_replica(shape: str, upstream: str, tmp_path: Path) -> None:
+    """What the caller reads in two pieces is what it would have read in one; the upstream is asked once, and goes on meanwhile."""
+    gate = Gate()
+    config = configuration(upstream, tmp_path / "state")
+    with Provider(script("Hello", gate=gate)) as provider:
+        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
+            async with asking(gateway, shape) as caller:
+                _, headers = await caller.head()
+                first = await some(caller, b"Hello")
+                caller.leave()
+            token, last, _ = first[-1]
+            assert headers["x-dragoman-resume"] == token.decode()
+            async with again(other, shape, b"%b:%d" % (token, last)) as caller:
+                gate.open()
+                status, headers = await caller.head()
+                rest = events(await caller.body(headers))
+            async with again(gateway, shape, b"%b:%d" % (token, 0)) as caller:
+                _, headers = await caller.head()
+                all_but_one = events(await caller.body(headers))
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+            assert (status, gateway.lines[0]["status"], "error" in gateway.lines[0]) == (200, 200, False)
+            assert b'dragoman_resumes_total{result="resumed"} 1.0' in other.gateway.metrics.text()
+    whole = first + rest
+    assert [number for _, number, _ in whole] == list(range(len(whole)))
+    assert whole[1:] == all_but_one
+    text = b"".join(data for _, _, data in whole)
+    assert text.index(b"Hello") < text.index(b" world")
+    if shape == "responses":
+        numbers = [json.loads(data.partition(b"data: ")[2])["sequence_number"] for _, _, data in whole if b"[DONE]" not in data]
+        assert numbers == list(range(len(numbers))) or upstream == "responses"
+    assert len(provider.requests) == 1
+    assert not {"x-dragoman-resume", "last-event-id"} & provider.requests[0].headers.keys()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_nothing_is_numbered_without_the_header(shape: str) -> None:
+    with Provider(script("Hello", gate=None)) as provider:
+        async with Inside(configuration(shape), provider) as gateway, gateway.ask(shape, "up/m", stream=True) as caller:
+            _, headers = await caller.head()
+            assert b"\nid:" not in b"\n" + await caller.body(headers)
+            assert "x-dragoman-resume" not in headers
+
+
+@pytest.mark.parametrize("shape", ["chat", "messages"])
+@inside_once
+async def test_a_stream_that_is_over_is_read_again(shape: str) -> None:
+    with Provider(script("Hello", gate=None)) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            async with asking(gateway, shape) as caller:
+                _, headers = await caller.head()
+                whole = events(await caller.body(headers))
+            await gateway.until(lambda: gateway.idle)
+            for token, number, _ in whole:
+                async with again(gateway, shape, b"%b:%d" % (token, number)) as caller:
+                    _, headers = await caller.head()
+                    assert events(await caller.body(headers)) == whole[number + 1 :]
+
+
+KEYS = "access_keys: [{key: sk-one, name: one}, {key: sk-two, name: two}]"
+
+
+@inside_once
+async def test_only_the_key_that_began_it() -> None:
+    with Provider(script("Hello", gate=None)) as provider:
+        async with Inside(configuration("chat", keys=KEYS), provider) as gateway:
+            async with asking(gateway, "chat", "sk-one") as caller:
+                _, headers = await caller.head()
+                token, *_ = events(await caller.body(headers))[0]
+            found = []
+            for key, last in (("sk-two", token), ("sk-one", b"0" * 32), ("sk-none", token), ("sk-one", token)):
+                async with again(gateway, "chat", last + b":0", key) as caller:
+                    status, headers = await caller.head()
+                    found.append((status, b"Hello" in await caller.body(headers)))
+            assert found == [(404, False), (404, False), (401, False), (200, True)]
+            assert b'dragoman_resumes_total{result="missed"} 2.0' in gateway.gateway.metrics.text()
+    assert len(provider.requests) == 1
+
+
+@inside_once
+async def test_an_id_of_another_kind_is_none_of_ours() -> None:
+    with Provider(script("Hello", gate=None)) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            for last in (b"17", b"x:1", b"0" * 32, b"0" * 32 + b":x", b"0" * 32 + b":12345678901"):
+                async with again(gateway, "chat", last) as caller:
+                    status, headers = await caller.head()
+                    assert (status, b"Hello" in await caller.body(headers)) == (200, True)
+    assert len(provider.requests) == 5
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_a_stream_that_fails_is_told_again_as_it_was(shape: str) -> None:
+    with Provider(script("Hello", gate=None, end=[close])) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            async with asking(gateway, shape) as caller:
+                _, headers = await caller.head()
+                whole = events(await caller.body(headers))
+            assert b"error" in whole[-1][2] + whole[-2][2]
+            async with again(gateway, shape, whole[0][0] + b":0") as caller:
+                _, headers = await caller.head()
+                assert events(await caller.body(headers)) == whole[1:]
+
+
+@inside_once
+async def test_what_is_refused_or_no_stream_is_as_ever() -> None:
+    def answer(request: Request) -> Steps:
+        return [respond(SPEECH["chat"].whole)] if not request.json.get("stream") else [respond({"error": {"message": "No."}}, 400)]
+
+    with Provider(answer) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            for stream, expected in ((False, 200), (True, 400)):
+                async with asking(gateway, "chat", stream=stream) as caller:
+                    status, headers = await caller.head()
+                    await caller.body(headers)
+                    assert (status, "x-dragoman-resume" in headers) == (expected, False)
+            await gateway.until(lambda: gateway.idle)
+
+
+@inside_once
+async def test_nobody_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while the upstream's call ends, and what it used is charged."""
+    monkeypatch.setattr(resuming, "GOES_ON", 0.2)
+    monkeypatch.setattr(resuming, "LOOK", 0.05)
+    with Provider(script("Hello", gate=None, end=[until_closed])) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            async with asking(gateway, "chat") as caller:
+                await caller.head()
+                await caller.until(b"Hello")
+                caller.leave()
+                await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+            assert (gateway.lines[0]["client_left"], gateway.lines[0]["tokens"]["output"] > 0) == (True, True)
+
+
+@inside_once
+async def test_it_goes_on_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "GOES_ON", 0.1)
+    monkeypatch.setattr(resuming, "LOOK", 0.05)
+    gate = Gate()
+    with Provider(script("Hello", gate=gate)) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            async with asking(gateway, "chat") as caller:
+                await caller.head()
+                token, last, _ = (await some(caller, b"Hello"))[-1]
+                caller.leave()
+            async with again(gateway, "chat", b"%b:%d" % (token, last - 1)) as caller:
+                await caller.head()
+                await caller.until(b"Hello")
+                gateway.gateway.loop.call_later(0.5, gate.open)
+                assert b"[DONE]" in await caller.until(b"[DONE]")
+
+
+@inside_once
+async def test_a_gateway_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What it wrote is sent, and then the connection is closed in the middle: no honest end is known."""
+    monkeypatch.setattr(resumable, "LEASE", 0.3)
+    monkeypatch.setattr(resumable, "ORPHAN_CHECK", 0.2)
+    config = configuration("chat", tmp_path / "state")
+    with Provider(script("Hello", gate=None, end=[until_closed])) as provider:
+        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
+            async with asking(gateway, "chat") as caller:
+                await caller.head()
+                token, *_ = (await some(caller, b"Hello"))[-1]
+                (exchange,) = [one for one in gateway.gateway.exchanges if one.resumable is not None]
+                log = exchange.resumable._log  # type: ignore[union-attr]
+                log._beat.cancel()  # type: ignore[union-attr]
+                async with again(other, "chat", b"%b:%d" % (token, 0)) as reader:
+                    await reader.head()
+                    await reader.until(b"Hello")
+                    with pytest.raises((asyncio.IncompleteReadError, ValueError, ConnectionError)):
+                        await reader.until(b"[DONE]")
+                caller.leave()
+                exchange.client.gone = True
+                exchange.give_up()
+            await gateway.until(lambda: gateway.idle)
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+@inside_once
+async def test_a_response_by_its_id_and_number(upstream: str, tmp_path: Path) -> None:
+    gate = Gate()
+    config = configuration(upstream, tmp_path / "state", KEYS)
+    with Provider(script("Hello", gate=gate)) as provider:
+        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
+            async with asking(gateway, "responses", "sk-one") as caller:
+                await caller.head()
+                first = await some(caller, b"Hello")
+                caller.leave()
+            data = [json.loads(rest.partition(b"data: ")[2]) for _, _, rest in first]
+            path = f"/v1/responses/{data[0]['response']['id']}?stream=true&starting_after={data[-1]['sequence_number']}"
+            for key, expected in (("sk-two", 404), ("sk-one", 200)):
+                ask = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+                async with other.call(ask) as caller:
+                    if expected == 200:
+                        gate.open()
+                    status, headers = await caller.head()
+                    said = await caller.body(headers)
+                    assert status == expected
+            more = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
+            numbers = [event["sequence_number"] for event in [*data, *more]]
+            assert numbers == list(range(len(numbers)))
+            assert more[-1]["response"]["output"][0]["content"][0]["text"] == "Hello world"
+
+
+@inside_once
+async def test_events_that_are_no_longer_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumable, "RING", 600)
+    with Provider(script(*"abcdefghij", gate=None)) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            async with asking(gateway, "chat") as caller:
+                _, headers = await caller.head()
+                whole = events(await caller.body(headers))
+            await gateway.until(lambda: gateway.idle)
+            token, found = whole[0][0], []
+            for number in (0, whole[-2][1]):
+                async with again(gateway, "chat", b"%b:%d" % (token, number)) as caller:
+                    status, headers = await caller.head()
+                    await caller.body(headers)
+                    found.append(status)
+            assert found == [404, 200]
+
+
+@inside_once
+async def test_too_many_are_not_resumable_and_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumable, "MOST", 2)
+    with Provider(script("Hello", gate=None)) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            found = []
+            for _ in range(3):
+                async with asking(gateway, "chat") as caller:
+                    status, headers = await caller.head()
+                    said = await caller.body(headers)
+                    found.append((status, "x-dragoman-resume" in headers, b"Hello" in said))
+                await gateway.until(lambda: gateway.idle)
+            assert found == [(200, True, True), (200, True, True), (200, False, True)]
+            assert 0 < gateway.gateway.state.streams.bytes < 4000
+
+
+@pytest.mark.slow
+@inside
+async def test_a_thousand_resumes_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Callers that leave after each few events and come back at the other replica."""
+    config, draw = configuration("chat", tmp_path / "state"), random.Random(5)
+    words = [f" word{number}" for number in range(60)]
+    resumed = 0
+
+    async def one(gateways: list[Inside], shape: str) -> None:
+        nonlocal resumed
+        found: list[tuple[bytes, int, bytes]] = []
+        async with asking(gateways[0], shape) as caller:
+            await caller.head()
+            found += await some(caller, words[draw.randint(0, 4)].encode())
+        while not any(b"[DONE]" in data or b"message_stop" in data for _, _, data in found):
+            resumed += 1
+            async with again(gateways[resumed % 2], shape, b"%b:%d" % found[-1][:2]) as caller:
+                await caller.head()
+                said = b""
+                while said.count(b"\nid: ") + said.startswith(b"id: ") < 5 and (piece := await caller.chunk()):
+                    said += piece
+                found += events(said)[: draw.randint(1, 5)]
+        assert [number for _, number, _ in found] == list(range(len(found)))
+        text = b"".join(data for _, _, data in found)
+        assert re.findall(r" word\d+", text.decode()) == words
+
+    gates: list[Gate] = []
+    with Provider(lambda request: script(*words[:5], gate=gates[-1], after=tuple(words[5:]))(request)) as provider:
+        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
+            for shape in ("chat", "messages") * 6:
+                gates.append(Gate())
+                gateway.gateway.loop.call_later(0.2, gates[-1].open)  # when some have come back
+                await asyncio.gather(*(one([gateway, other], shape) for _ in range(5)))
+    assert resumed >= 1000
