@@ -88,6 +88,7 @@ class Capabilities:
     m_auto_cache: bool = False
     m_forced_tools: bool = True  # supports tool_choice any and tool
     m_fast_speed: bool = False  # accepts speed "fast"
+    m_betas: bool = True  # accepts those values of `anthropic-beta` that the entry's patterns let through; else none
     m_block_binding: bool = False  # a thinking block is bound to everything before it unless `thinking.block_binding` changes that
 
     r_stateful: bool = True

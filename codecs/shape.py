@@ -12,6 +12,7 @@ from re import Pattern
 from typing import Any, NamedTuple, Protocol
 
 from .capabilities import Capabilities
+from .carriers import Carrier
 from .dialect import Dialect
 from .errors import ErrorForm, GatewayError
 from .events import Event
@@ -205,6 +206,8 @@ class Shape:
     """(body, scan, model) → the body with the upstream's model name; unchanged if the model is in the URL."""
     url: Callable[[str, str, bool, str], str] | None = None
     """(base URL, model, stream, query) → the URL of the request; None: the base URL and `path` for every model."""
+    carrier: Carrier | None = None
+    """How requests of this API travel, if not as JSON to `url` with server-sent events back; see `carriers.py`."""
     headers: Callable[[Capabilities], dict[str, str]] = _no_headers
     """Headers that an upstream requires, unless the caller sends its own."""
     credentials: tuple[str, ...] = ("authorization", "x-api-key", "api-key", "x-goog-api-key")

@@ -300,6 +300,8 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         access_key=key if isinstance(key, str) else None,
         access_key_missing=key.variable if isinstance(key, read.Unset) else None,
         auth=interface.auth,
+        carriers=interface.carriers,
+        anthropic_beta=tuple(row["anthropic_beta"]) if "anthropic_beta" in row else interface.anthropic_beta,
         way=clouds.way(row, interface.cloud, base_url),
         headers=clouds.headers(row),
         retry_policy=_retry_policy(row.get("retry_policy")),

@@ -202,6 +202,8 @@ class Provider:
     http_host: str | None = None
     passthrough_auth: bool = False
     auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
+    carriers: Mapping[Api, str] = field(default_factory=dict)  # by API, a name in codecs.carriers, where the API travels in its own way
+    anthropic_beta: tuple[str, ...] | None = None  # patterns of the values of `anthropic-beta` that it takes; None: all
     way: Way | None = None  # instead of access_key: a bearer token that ends
     default: bool = False
     apis_in_order: bool = False  # `apis` is in the file, in order of preference

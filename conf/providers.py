@@ -54,6 +54,8 @@ class Known:
     hosts: tuple[str, ...] = ()
     cloud: Literal["gcp"] | None = None  # whose credentials an entry without a key has
     lists: bool = True  # it has a list of the models that can be used, at /models
+    carriers: Mapping[Api, str] = field(default_factory=dict)  # by API, a name in codecs.carriers
+    anthropic_beta: tuple[str, ...] | None = None
     capabilities: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -85,7 +87,7 @@ def known() -> dict[str, Known]:
 
 def _known(name: str, row: Mapping[str, Any]) -> Known:
     values = dict(row)
-    for key in ("apis", "models", "only", "hosts"):
+    for key in ("apis", "models", "only", "hosts", "anthropic_beta"):
         if key in values:
             values[key] = tuple(values[key])
     values["capabilities"] = _checked(values.get("capabilities", {}))

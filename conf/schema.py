@@ -248,6 +248,7 @@ class ModelProvider(Leaving):
     provider_interface = Value(read.text)
     headers = Table(Value(read.header), key=read.header_name)
     apis = several(Value(_api))
+    anthropic_beta = several(Value(read.text))
     capabilities = Capabilities()
     timeouts = nested(Timeouts)
     retry_policy = nested(RetryPolicy)

@@ -80,5 +80,11 @@ LESSONS = (
         adapts="reasoning",
         lasting=False,
     ),
+    Reading(
+        "betas",
+        re.compile(r"invalid beta flag|unexpected value\(s\).{1,400}anthropic-beta", re.IGNORECASE | re.DOTALL),
+        "no value of anthropic-beta is sent",
+        flags={"m_betas": False},
+    ),
     ONLY_STREAMS,
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, lessons, limits, splice
+from ...codecs.carriers import Framing
 from ...codecs.continuation import Told
 from ...codecs.events import Event, Metered, Start, Stop
 from ...codecs.ledger import Ledger
@@ -34,7 +35,7 @@ from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
 from . import continuing, counting, question, summing, upstream_error
 from .kept import storing_lane
-from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
+from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, ReframedLane, collected, json_object
 from .raw import RawLane
 from .waiting import drained, seen, succeeded
 
@@ -68,6 +69,7 @@ class Attempt:
         "asks",
         "candidate",
         "capabilities",
+        "carried",
         "collects",
         "committed",
         "continued",
@@ -117,6 +119,7 @@ class Attempt:
         self.quiet = self.sums and exchange.compacting == "automatic"  # the answer is not the caller's, but is used for the next
         self.stream = exchange.stream and not self.quiet
         self.granted: Credential | None = None  # what the candidate's source gave
+        self.carried: dict[str, str] | None = None  # headers that the candidate's carrier asks for; None: it has none
         self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
@@ -283,7 +286,13 @@ class Attempt:
         if status != 200 or not self.streams:
             return
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        carrier = self.candidate.carrier
+        if carrier is not None and carrier.framing is not None:
+            if kind != carrier.framing.content_type:
+                raise errors.Garbled("The upstream answered with something that is not its event stream.", f"content type {kind[:64]!r}")
+            self.request.streaming_callback = self._on_chunk
+            self._open_lane(carrier.framing)
+        elif kind != "application/json":
             self.request.streaming_callback = self._on_first if kind != "text/event-stream" else self._on_chunk
             self._open_lane()
 
@@ -295,15 +304,19 @@ class Attempt:
             self.lane.claimed.add_done_callback(seen)
         self.request.streaming_callback = self._on_chunk
 
-    def _open_lane(self) -> None:
+    def _open_lane(self, framing: Framing | None = None) -> None:
+        """framing: of the upstream's stream; None: server-sent events."""
         limit, exchange_cut = self.exchange.services.config.limits.max_event, self.exchange.cut
+        splitter = None if framing is None else framing.Splitter(limit, self.unsaid)
         if self.same_shape and not (self.collects or self.rewrites):
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
             self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self.withhold)
+            if splitter is not None:
+                self.lane = ReframedLane(self.reply, self.exchange.shape, limit, splitter)
         else:
             kind = CollectingLane if self.collects else EventsLane
-            self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit)
+            self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit, splitter)
             if self.rewrites:
                 self.lane.decoder = summing.decoder(self, self.lane.decoder)
             if exchange_cut is not None:

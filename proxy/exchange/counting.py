@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def count_of(candidate: Candidate) -> TokenCount | None:
     """How an upstream counts; None when it does not."""
     count = candidate.speaks.count
+    if candidate.carrier is not None:
+        return None
     return count if count is not None and getattr(candidate.capabilities, count.flag) else None
 
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-from ...codecs import errors, jsontext, splice
+from ...codecs import carriers, errors, jsontext, splice
 from ...codecs import events as ev
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
@@ -306,6 +306,29 @@ class NativeLane(BytesLane):
         return super().close()
 
 
+class ReframedLane(BytesLane):
+    """Of a stream that is no server-sent events on its way here: each frame goes through with its data as it came.
+
+    splitter: of the upstream's stream.
+    """
+
+    def __init__(self, reply: Reply, shape: str, max_event: int, splitter: carriers.Splitter) -> None:
+        super().__init__(reply, shape, max_event)
+        self._frames = splitter
+
+    def feed(self, chunk: bytes) -> bytes:
+        frames = self._frames.feed(chunk)
+        if len(frames) == 1:
+            name, data = frames[0]
+            return super().feed(b"event: %b\ndata: %b\n\n" % (name, data))
+        return super().feed(self._shape.framing.join(frames)) if frames else b""
+
+    def finish(self, clean: bool) -> bytes:
+        for _ in self._frames.finish():
+            raise AssertionError("a frame that is whole was given out by feed")
+        return super().finish(clean and not self._frames.leftover)
+
+
 class Extent:
     """About how much of a streamed answer is kept: an end that repeats all of it needs several times as much memory.
 
@@ -336,8 +359,11 @@ class EventsLane:
     name = "events"
     claimed: asyncio.Future[None] | None = None
 
-    def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
-        self._splitter = Splitter(max_event)
+    def __init__(
+        self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int, splitter: carriers.Splitter | None = None
+    ) -> None:
+        """splitter: of the upstream's stream; None: server-sent events."""
+        self._splitter = splitter or Splitter(max_event)
         self.decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
         self._end = reply.dialect.end
         self._shape = SHAPES[client_shape]
@@ -451,8 +477,10 @@ class EventsLane:
 class CollectingLane(EventsLane):
     """A whole answer from an upstream that only streams: nothing is given out before its end, and nothing at all if it breaks."""
 
-    def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
-        super().__init__(reply, upstream_shape, client_shape, max_event)
+    def __init__(
+        self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int, splitter: carriers.Splitter | None = None
+    ) -> None:
+        super().__init__(reply, upstream_shape, client_shape, max_event, splitter)
         self.collector: Collector = SHAPES[client_shape].Collector(reply)
         self._heard = False
 

@@ -84,7 +84,7 @@ def carried(path: str) -> Operation:
 
     def fits(candidate: Candidate) -> bool:
         served = candidate.speaks.operations
-        return not candidate.built_in and served is not None and served.fullmatch(f"/{path}") is not None
+        return not (candidate.built_in or candidate.carrier) and served is not None and served.fullmatch(f"/{path}") is not None
 
     return Operation(
         path.replace("/", "."),

@@ -11,6 +11,8 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from ...codecs import edit, errors, estimate, jsontext, rules, scrub, splice
+from ...codecs.betas import NO_BETAS, Betas
+from ...codecs.carriers import Carrier, Parcel, split
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply
@@ -47,7 +49,7 @@ def _walks(attempt: Attempt) -> bool:
     if attempt.raw or not attempt.same_shape:
         return not attempt.raw
     candidate = attempt.candidate
-    ruled = candidate.walks or (bool(candidate.rules) and len(attempt.exchange.body) > bodies.AT_ONCE)
+    ruled = candidate.walks or (bool(candidate.rules or candidate.carrier) and len(attempt.exchange.body) > bodies.AT_ONCE)
     return ruled or attempt.rewrites or bool(attempt.lessons)
 
 
@@ -110,12 +112,16 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
         found |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
         _report_left_out(attempt, attempt.ledger)
     found = candidate.speaks.headers(attempt.capabilities) | found
+    if attempt.carried is not None and candidate.carrier is not None:
+        found = {name: value for name, value in found.items() if candidate.carrier.forwards(name)} | attempt.carried
+    elif candidate.betas is not None and "anthropic-beta" in found:
+        _pass_betas(attempt, found)
     if attempt.capabilities.image_header and not attempt.raw and _IMAGE.search(body or b""):
         found[attempt.capabilities.image_header] = "true"
     if attempt.raw:
         found["content-type"] = exchange.headers.get("Content-Type", "application/json")
     else:
-        found["accept"] = "text/event-stream" if attempt.streams else "application/json"
+        found["accept"] = _accept(candidate.carrier) if attempt.streams else "application/json"
     found |= candidate.headers(exchange.credential, attempt.granted)
     if exchange.trace is not None:
         attempt.span, traced = exchange.trace.call()
@@ -160,7 +166,8 @@ def _spliced(attempt: Attempt) -> bytes:
         value = _amended(attempt, value, request)
     if value is not scan.value:
         body, scan = splice.written(value)
-    if scan.model != candidate.model:
+    carrier = candidate.carrier
+    if scan.model != candidate.model and not (carrier and "model" in carrier.leaves):
         body = own.rename(body, scan, candidate.model)
     if _must_collect(attempt, scan.value):
         request = request if attempt.rewrites else _readable(attempt, request)
@@ -168,7 +175,9 @@ def _spliced(attempt: Attempt) -> bytes:
     elif attempt.stream:
         body = _streaming(attempt, body, scan)
     attempt.reply = _reply(attempt, _readable(attempt, request) if exchange.summary is not None else request)
-    return body
+    if carrier is None:
+        return body
+    return _parcel(attempt, carrier, scan.value).spliced(body, scan.value | {"stream": True} if attempt.collects else scan.value)
 
 
 def _amended(attempt: Attempt, value: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -235,13 +244,48 @@ def _translated(attempt: Attempt) -> bytes:
             raise _lost(lost)
     attempt.reply = _reply(attempt, request)
     attempt.reply.tools, attempt.reply.recall = encoded.tools, attempt.recall
+    carrier = candidate.carrier
+    collects = _must_collect(attempt, value)
+    if carrier is not None:
+        value = _parcel(attempt, carrier, value).of(value)
     body = jsontext.dumps(value)
     if exchange.stream and exchange.speaks.counts_first:
         attempt.reply.asks = estimate.tokens_of_body(request, len(body))
-    if _must_collect(attempt, value):
+    if collects and not (carrier and "stream" in carrier.leaves):
         scan = splice.scan(body)
         body = _streaming(attempt, splice.ask_stream(body, scan), scan)
     return bodies.trimmed(body)
+
+
+def _parcel(attempt: Attempt, carrier: Carrier, value: dict[str, Any]) -> Parcel:
+    """What the carrier changes of a body; what it cannot bring is reported. value: the body."""
+    asked = attempt.candidate.speaks.headers(attempt.capabilities)
+    if attempt.same_shape:
+        asked |= travel.forwarded_up(attempt.exchange.headers.get_all(), own_credential=attempt.candidate.provider.passthrough_auth)
+    found = carrier.parcel(value, asked, _betas(attempt))
+    attempt.carried = found.headers
+    for name in found.held_back:
+        attempt.ledger.drop((f"header:{name}",))
+    return found
+
+
+def _betas(attempt: Attempt) -> Betas | None:
+    """The values of `anthropic-beta` that the upstream takes."""
+    return attempt.candidate.betas if attempt.capabilities.m_betas else NO_BETAS
+
+
+def _pass_betas(attempt: Attempt, headers: dict[str, str]) -> None:
+    """Leave out of a header what the upstream does not take."""
+    passed, held_back = split(headers.pop("anthropic-beta"), _betas(attempt))
+    if passed:
+        headers["anthropic-beta"] = ",".join(passed)
+    if held_back:
+        attempt.ledger.drop(("header:anthropic-beta",))
+
+
+def _accept(carrier: Carrier | None) -> str:
+    """What a stream is to come as."""
+    return carrier.framing.content_type if carrier is not None and carrier.framing is not None else "text/event-stream"
 
 
 def _lost(field: str) -> errors.Unsupported:

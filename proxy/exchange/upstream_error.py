@@ -28,7 +28,12 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
         return errors.Garbled("The upstream answered with a redirect.", f"status {attempt.status}")
     kind = attempt.upstream_headers.get("Content-Type", "")
     clean = without_key(attempt, body)
-    error = attempt.candidate.speaks.decode_error(attempt.status, clean, kind)
+    carrier = attempt.candidate.carrier
+    read_error = None if carrier is None else carrier.read_error
+    if read_error is not None:
+        error = read_error(attempt.status, clean, attempt.upstream_headers)
+    else:
+        error = attempt.candidate.speaks.decode_error(attempt.status, clean, kind)
     _learn(attempt, error)
     error.retry_after = limits.retry_after(attempt.upstream_headers, time())
     managed = attempt.candidate.capabilities.owns_key and not attempt.candidate.provider.passthrough_auth
@@ -42,7 +47,9 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
             code="upstream_auth_failed",
             should_retry=False,
         )
-    if attempt.same_shape and clean.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
+    if (
+        attempt.same_shape and read_error is None and clean.lstrip().startswith(b"{")
+    ):  # a page, or nothing, is not what the caller's SDK can read
         own = attempt.candidate.provider.passthrough_auth
         shown = secrets.scrub(body, secrets.of(attempt.candidate.provider)) if own else clean  # its own the caller may see
         attempt.refusal = (attempt.status, attempt.forwarded_down(), shown)

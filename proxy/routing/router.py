@@ -15,7 +15,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from ...codecs.betas import Betas
 from ...codecs.capabilities import Capabilities
+from ...codecs.carriers import CARRIERS, Carrier
 from ...codecs.errors import Missing, NoCandidate, NoCredential, Unconfigured
 from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
 from ...codecs.rules import Rule, for_carried
@@ -51,6 +53,8 @@ class Candidate:
     source: Source | None = field(default=None, repr=False)  # of a credential that ends; the entry's `way`
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
     seed: bytes = b""  # of this upstream and model, alike in every process and after a reload
+    carrier: Carrier | None = None  # how the API travels there, if not as at its own vendor
+    betas: Betas | None = None  # the values of `anthropic-beta` that it takes; None: all
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
     speaks: Shape = field(init=False, repr=False)  # the upstream's shape
@@ -76,6 +80,8 @@ class Candidate:
 
     def endpoint(self, stream: bool, query: str) -> str:
         """The URL of a request. query: the caller's, with its question mark, or ""."""
+        if self.carrier is not None:
+            return self.carrier.url(self.base_url, self.model, stream)
         return self.speaks.endpoint(self.base_url, self.model, stream, query)
 
     @property
@@ -376,7 +382,7 @@ class Router:
             provider=provider,
             model=model_id,
             shape=upstream.name,
-            url=upstream.endpoint(provider.base_url, model_id),
+            url=_endpoint(upstream, provider, model_id),
             capabilities=capabilities,
             reason=f"{why}; {because}",
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
@@ -384,9 +390,17 @@ class Router:
             context=self._contexts.get(provider.certificates),
             source=self._source(provider),
             seed=self._seed(index, model_id),
+            carrier=_carrier(upstream, provider),
+            betas=None if provider.anthropic_beta is None else Betas(provider.anthropic_beta),
         )
         plain = [first] + [
-            replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
+            replace(
+                first,
+                shape=other.name,
+                url=_endpoint(other, provider, model_id),
+                reason=f"{why}; {reason}",
+                carrier=_carrier(other, provider),
+            )
             for other, reason in others
         ]
         also = [replace(one, others=tuple(other for other in plain if other is not one)) for one in plain[1:]]
@@ -437,7 +451,7 @@ def check_lines(config: Config) -> list[str]:
                 callers.setdefault(others[0][0], []).append(f"{own.name} with tools beside reasoning (translated)")
         state = _key_state(entry)
         for shape, names in callers.items():
-            way = _way(entry, shape.endpoint(entry.base_url, entry.model_id))
+            way = _way(entry, _endpoint(shape, entry, entry.model_id))
             rows.append((entry.name, entry.provider, shape.api, way, state, f"callers: {', '.join(names)}"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
@@ -541,6 +555,19 @@ def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ..
         if fresh:
             found.append(fresh)
     return tuple(found)
+
+
+def _carrier(shape: Shape, provider: Provider) -> Carrier | None:
+    """How an API travels to the upstreams of an entry, if not as at its own vendor."""
+    name = provider.carriers.get(shape.api)
+    return shape.carrier if name is None else CARRIERS[name]
+
+
+def _endpoint(shape: Shape, provider: Provider, model_id: str) -> str:
+    """The URL of a request for a complete answer."""
+    carrier = _carrier(shape, provider)
+    base = provider.base_url
+    return shape.endpoint(base, model_id) if carrier is None else carrier.url(base, model_id, False)
 
 
 def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str]:
