@@ -12,7 +12,7 @@ from re import Pattern
 from typing import Any, NamedTuple, Protocol
 
 from .capabilities import Capabilities
-from .carriers import Carrier
+from .carrier import Carrier
 from .dialect import Dialect
 from .errors import ErrorForm, GatewayError
 from .events import Event

@@ -95,7 +95,8 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
         document.note(path, message)
     if not document.problems:
         entries = tuple(_provider(row, environ) for row in loaded["model_providers"])
-        for path, message in (*_same_callers(loaded.get("access_keys", [])), *clouds.problems(entries)):
+        clouded = clouds.problems(entries, loaded["model_providers"], environ)
+        for path, message in (*_same_callers(loaded.get("access_keys", [])), *clouded):
             document.note(path, message)
     if document.problems:
         raise ConfigError(document.problems)
@@ -243,6 +244,9 @@ def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networ
             found.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")
         elif not (entry.access_key or entry.way or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
             found.append(f"{place}: is missing, and {row.name} requires one (usually ${row.key})")
+        if clouds.unknown_model(entry):
+            place = document.shown(("model_providers", index, "base_model"))
+            found.append(f"{place}: is missing, and the name {entry.model_id} does not tell what the model can do")
         if entry.passthrough_auth and guarded:
             found.append(f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}")
     return found
@@ -254,7 +258,11 @@ def _unpriced(entries: tuple[Provider, ...], keys: tuple[AccessKey, ...], prices
     found = []
     for entry in entries:
         asked = any(entry.wildcard or providers.fits(name, key.models) for key in budgets for name in (entry.model, entry.name))
-        if asked and entry.interface != "demo" and providers.price_of(prices, entry.provider, entry.model_id) is None:
+        if (
+            asked
+            and entry.interface != "demo"
+            and providers.price_of(prices, entry.provider, clouds.known_model(entry, entry.model_id)) is None
+        ):
             found.append(f"{entry.model} (models without a price of their own)" if entry.wildcard else entry.model)
     if found:
         yield f"budgets of access_keys do not count models without a price: {', '.join(found)}; `unpriced: refuse` refuses them"
@@ -285,8 +293,10 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
     own = providers.known().get(prefix)
     chosen = row.get("provider_interface")
     interface = providers.known()[chosen] if chosen else own or providers.known()["openai"]
-    key = row.get("access_key")
     base_url = clouds.address(_base_url(row.get("base_url"), interface), row, environ)
+    compatible = bool(interface.carriers) and clouds.compatible(row)
+    way, variable = clouds.way(row, interface, compatible, base_url, environ)
+    key = environ[variable] if variable else row.get("access_key")
     return Provider(
         model=row["model"],
         provider=prefix,
@@ -295,15 +305,16 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         interface=interface.name,
         base_url=base_url,
         own_base_url="base_url" in row,
-        apis=tuple(row["apis"]) if "apis" in row else _apis(interface, own, "base_url" in row),
+        apis=tuple(row["apis"]) if "apis" in row else (USUAL.api,) if compatible else _apis(interface, own, "base_url" in row),
         apis_in_order="apis" in row,
         access_key=key if isinstance(key, str) else None,
         access_key_missing=key.variable if isinstance(key, read.Unset) else None,
         auth=interface.auth,
-        carriers=interface.carriers,
+        carriers={} if compatible else interface.carriers,
         anthropic_beta=tuple(row["anthropic_beta"]) if "anthropic_beta" in row else interface.anthropic_beta,
-        way=clouds.way(row, interface.cloud, base_url),
-        headers=clouds.headers(row),
+        way=way,
+        signing=clouds.signing(row, interface, environ),
+        headers=clouds.headers(row, interface, environ),
         retry_policy=_retry_policy(row.get("retry_policy")),
         timeouts=Timeouts(**row.get("timeouts", {})),
         responses=Responses(**row.get("responses", {})),
@@ -311,7 +322,7 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         edits=_edits(row.get("request")),
         **{
             name: row[name]
-            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check", "metadata")
+            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check", "metadata", "base_model")
             if name in row
         },
     )

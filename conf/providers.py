@@ -52,7 +52,8 @@ class Known:
     models: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    cloud: Literal["gcp"] | None = None  # whose credentials an entry without a key has
+    cloud: Literal["gcp", "aws"] | None = None  # whose credentials an entry without a key has
+    service: str = ""  # of AWS: the name in signatures
     lists: bool = True  # it has a list of the models that can be used, at /models
     carriers: Mapping[Api, str] = field(default_factory=dict)  # by API, a name in codecs.carriers
     anthropic_beta: tuple[str, ...] | None = None

@@ -50,6 +50,7 @@ _PASSWORD_HASH = re.compile(
     rf"pbkdf2_sha256\$[1-9][0-9]{{4,7}}\$[A-Za-z0-9+/=._-]{{8,172}}\${_BASE64}"
     rf"|scrypt\$(?:16384|32768|65536|131072)\$8\$[1-4]\${_BASE64}\${_BASE64}|[0-9a-fA-F]{{64}}"
 )
+AWS_REGION = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,16}){1,4}-[0-9]{1,2}")
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 
@@ -157,6 +158,19 @@ def google_name(value: Any) -> str:
     if not GOOGLE_NAME.fullmatch(result):
         raise ValueError("must be letters, digits and any of - _ . :")
     return result
+
+
+def aws_region(value: Any) -> str:
+    """A region of AWS: it becomes a part of a host's name."""
+    result = expanded(value)
+    if not AWS_REGION.fullmatch(result):
+        raise ValueError("must be a region such as us-east-1")
+    return result
+
+
+def header_text(value: Any) -> str:
+    """The value of a header; every variable of it must be set."""
+    return str(header(expanded(value)))
 
 
 def sha256(value: Any) -> str:

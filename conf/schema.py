@@ -13,7 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from ..codecs import registry
 from ..codecs.capabilities import EFFORTS
-from . import clouds, egress, flags, read
+from . import aws, clouds, egress, flags, read
 from .document import Path
 from .model import AUTO
 
@@ -196,6 +196,22 @@ class Gcp(Section):
     endpoint = Value(read.google_name)
 
 
+class AwsSection(Section):
+    region = Value(read.aws_region)
+    endpoint = Value(read.one_of(*aws.ENDPOINTS))
+    service = Value(read.google_name)
+    workspace_id = Value(read.header_text)
+    profile = Value(read.expanded)
+    access_key_id = Value(read.expanded)
+    secret_access_key = Value(read.expanded)
+    session_token = Value(read.expanded)
+    role_arn = Value(read.expanded)
+    external_id = Value(read.expanded)
+    session_name = Value(read.google_name)
+    duration = Value(read.duration)
+    web_identity_token_file = Value(read.expanded)
+
+
 class Azure(Section):
     credential = Value(read.one_of(*clouds.KINDS))
     tenant_id = Value(read.expanded)
@@ -241,6 +257,8 @@ class ModelProvider(Leaving):
     token_command = Value(read.command)
     gcp = nested(Gcp)
     azure = nested(Azure)
+    aws = nested(AwsSection)
+    base_model = Value(read.text)
     default = Value(read.boolean)
     base_url = Value(read.url)
     http_host = Value(read.host)

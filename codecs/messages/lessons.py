@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import jsontext
 from ..ledger import Path
-from ..lessons import ONLY_STREAMS, Body, Reading, not_served
+from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, not_served
 from .rules_out import calls_without_thought, short_marks
 
 _THOUGHTS = ("thinking", "redacted_thinking")
@@ -87,4 +87,5 @@ LESSONS = (
         flags={"m_betas": False},
     ),
     ONLY_STREAMS,
+    OTHER_ROUTE,
 )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, lessons, limits, splice
-from ...codecs.carriers import Framing
+from ...codecs.carrier import Framing
 from ...codecs.continuation import Told
 from ...codecs.events import Event, Metered, Start, Stop
 from ...codecs.ledger import Ledger
@@ -29,6 +29,7 @@ from ...codecs.usage import Usage
 from ..credentials.source import Credential
 from ..memory.expansion import compacts
 from ..routing.router import REFUSED, Candidate
+from ..routing.signing import sign
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
@@ -73,6 +74,7 @@ class Attempt:
         "collects",
         "committed",
         "continued",
+        "denied",
         "error",
         "exchange",
         "granted",
@@ -119,6 +121,7 @@ class Attempt:
         self.quiet = self.sums and exchange.compacting == "automatic"  # the answer is not the caller's, but is used for the next
         self.stream = exchange.stream and not self.quiet
         self.granted: Credential | None = None  # what the candidate's source gave
+        self.denied = False  # the upstream did not know that
         self.carried: dict[str, str] | None = None  # headers that the candidate's carrier asks for; None: it has none
         self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
@@ -213,6 +216,8 @@ class Attempt:
             if self.candidate.source is not None:
                 self.granted = await self.candidate.grant()
             self._prepare(*asked)
+            if self.granted is not None and self.granted.signs:
+                await sign(self.request, self.granted, self.candidate)
             self._begun = monotonic()
             if self.warms:
                 return await self._deliver(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)

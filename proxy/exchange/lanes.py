@@ -16,7 +16,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-from ...codecs import carriers, errors, jsontext, splice
+from ...codecs import carrier, errors, jsontext, splice
 from ...codecs import events as ev
 from ...codecs.registry import SHAPES
 from ...codecs.reply import Reply
@@ -312,7 +312,7 @@ class ReframedLane(BytesLane):
     splitter: of the upstream's stream.
     """
 
-    def __init__(self, reply: Reply, shape: str, max_event: int, splitter: carriers.Splitter) -> None:
+    def __init__(self, reply: Reply, shape: str, max_event: int, splitter: carrier.Splitter) -> None:
         super().__init__(reply, shape, max_event)
         self._frames = splitter
 
@@ -360,7 +360,7 @@ class EventsLane:
     claimed: asyncio.Future[None] | None = None
 
     def __init__(
-        self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int, splitter: carriers.Splitter | None = None
+        self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int, splitter: carrier.Splitter | None = None
     ) -> None:
         """splitter: of the upstream's stream; None: server-sent events."""
         self._splitter = splitter or Splitter(max_event)
@@ -478,7 +478,7 @@ class CollectingLane(EventsLane):
     """A whole answer from an upstream that only streams: nothing is given out before its end, and nothing at all if it breaks."""
 
     def __init__(
-        self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int, splitter: carriers.Splitter | None = None
+        self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int, splitter: carrier.Splitter | None = None
     ) -> None:
         super().__init__(reply, upstream_shape, client_shape, max_event, splitter)
         self.collector: Collector = SHAPES[client_shape].Collector(reply)

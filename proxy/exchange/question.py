@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...codecs import edit, errors, estimate, jsontext, rules, scrub, splice
 from ...codecs.betas import NO_BETAS, Betas
-from ...codecs.carriers import Carrier, Parcel, split
+from ...codecs.carrier import Carrier, Parcel, split
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply
@@ -92,7 +92,7 @@ def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
         path, body = counting.question(exchange, candidate)
         return candidate.base_url + path, body
     body = _spliced(attempt) if attempt.same_shape else _translated(attempt)
-    return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else ""), body
+    return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else "", attempt.capabilities), body
 
 
 def _report_left_out(attempt: Attempt, ledger: Ledger) -> None:
@@ -114,14 +114,14 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
     found = candidate.speaks.headers(attempt.capabilities) | found
     if attempt.carried is not None and candidate.carrier is not None:
         found = {name: value for name, value in found.items() if candidate.carrier.forwards(name)} | attempt.carried
-    elif candidate.betas is not None and "anthropic-beta" in found:
+    if "anthropic-beta" in found and (candidate.betas is not None or not attempt.capabilities.m_betas):
         _pass_betas(attempt, found)
     if attempt.capabilities.image_header and not attempt.raw and _IMAGE.search(body or b""):
         found[attempt.capabilities.image_header] = "true"
     if attempt.raw:
         found["content-type"] = exchange.headers.get("Content-Type", "application/json")
     else:
-        found["accept"] = _accept(candidate.carrier) if attempt.streams else "application/json"
+        found |= _accept(candidate.carrier) if attempt.streams else {"accept": "application/json"}
     found |= candidate.headers(exchange.credential, attempt.granted)
     if exchange.trace is not None:
         attempt.span, traced = exchange.trace.call()
@@ -283,9 +283,12 @@ def _pass_betas(attempt: Attempt, headers: dict[str, str]) -> None:
         attempt.ledger.drop(("header:anthropic-beta",))
 
 
-def _accept(carrier: Carrier | None) -> str:
+def _accept(carrier: Carrier | None) -> dict[str, str]:
     """What a stream is to come as."""
-    return carrier.framing.content_type if carrier is not None and carrier.framing is not None else "text/event-stream"
+    if carrier is None or carrier.framing is None:
+        return {"accept": "text/event-stream"}
+    inside = {carrier.accept_header: "application/json"} if carrier.accept_header else {}
+    return {"accept": carrier.framing.content_type} | inside
 
 
 def _lost(field: str) -> errors.Unsupported:

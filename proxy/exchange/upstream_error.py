@@ -37,7 +37,7 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
     _learn(attempt, error)
     error.retry_after = limits.retry_after(attempt.upstream_headers, time())
     managed = attempt.candidate.capabilities.owns_key and not attempt.candidate.provider.passthrough_auth
-    if grants.refused(attempt):
+    if grants.mended(attempt):
         attempt.learned = True  # to ask again with another
     if managed and (attempt.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
         return errors.Answered(
@@ -59,8 +59,8 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
 
 def without_key(attempt: Attempt, body: bytes) -> bytes:
     """An upstream's error without the credentials that it may know: some providers say which one they refused."""
-    granted = None if attempt.granted is None else attempt.granted.token
-    return secrets.scrub(body, (*secrets.of(attempt.candidate.provider), attempt.exchange.credential, granted))
+    granted = () if attempt.granted is None else attempt.granted.secrets
+    return secrets.scrub(body, (*secrets.of(attempt.candidate.provider), attempt.exchange.credential, *granted))
 
 
 def _learn(attempt: Attempt, error: errors.GatewayError) -> None:

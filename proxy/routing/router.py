@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 
 from ...codecs.betas import Betas
 from ...codecs.capabilities import Capabilities
-from ...codecs.carriers import CARRIERS, Carrier
+from ...codecs.carrier import Carrier
+from ...codecs.carriers import CARRIERS
 from ...codecs.errors import Missing, NoCandidate, NoCredential, Unconfigured
 from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
 from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
-from ...conf import facts, providers
+from ...conf import clouds, facts, providers
 from ...conf.catalog import Catalog, Entry, Match
 from ...conf.model import Config, Edits, Facts, Price, Provider, RetryPolicy
 from ..credentials.source import Credential, Fault, Source
@@ -78,10 +79,10 @@ class Candidate:
         """The prefix of all URLs of this upstream."""
         return self.provider.base_url
 
-    def endpoint(self, stream: bool, query: str) -> str:
-        """The URL of a request. query: the caller's, with its question mark, or ""."""
+    def endpoint(self, stream: bool, query: str, capabilities: Capabilities | None = None) -> str:
+        """The URL of a request. query: the caller's, with its question mark, or "". capabilities: as far as they are learned."""
         if self.carrier is not None:
-            return self.carrier.url(self.base_url, self.model, stream)
+            return self.carrier.url(self.base_url, self.model, stream, (capabilities or self.capabilities).detour)
         return self.speaks.endpoint(self.base_url, self.model, stream, query)
 
     @property
@@ -122,7 +123,7 @@ class Candidate:
         if key:
             found = dict([_authorization(provider, self.speaks, key)])
         elif granted is not None:
-            found = dict([granted.header])
+            found = granted.headers
         elif provider.access_key_missing and not provider.passthrough_auth:
             raise Unconfigured(
                 f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
@@ -382,11 +383,11 @@ class Router:
             provider=provider,
             model=model_id,
             shape=upstream.name,
-            url=_endpoint(upstream, provider, model_id),
+            url=_endpoint(upstream, provider, model_id, capabilities),
             capabilities=capabilities,
             reason=f"{why}; {because}",
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
-            price=providers.price_of(self.config.prices, provider.provider, model_id),
+            price=providers.price_of(self.config.prices, provider.provider, clouds.known_model(provider, model_id)),
             context=self._contexts.get(provider.certificates),
             source=self._source(provider),
             seed=self._seed(index, model_id),
@@ -397,7 +398,7 @@ class Router:
             replace(
                 first,
                 shape=other.name,
-                url=_endpoint(other, provider, model_id),
+                url=_endpoint(other, provider, model_id, capabilities),
                 reason=f"{why}; {reason}",
                 carrier=_carrier(other, provider),
             )
@@ -420,7 +421,7 @@ class Router:
             }
             # a configured Host header names the real server behind the base URL
             place = f"https://{provider.http_host}" if provider.http_host else provider.base_url
-            flags |= providers.capabilities(provider.interface, place, model_id, provider.capabilities)
+            flags |= providers.capabilities(provider.interface, place, clouds.known_model(provider, model_id), provider.capabilities)
             known = Capabilities.from_flags(flags)
             if not provider.wildcard:
                 self._capabilities[index, model_id] = known
@@ -451,7 +452,7 @@ def check_lines(config: Config) -> list[str]:
                 callers.setdefault(others[0][0], []).append(f"{own.name} with tools beside reasoning (translated)")
         state = _key_state(entry)
         for shape, names in callers.items():
-            way = _way(entry, _endpoint(shape, entry, entry.model_id))
+            way = _way(entry, _endpoint(shape, entry, entry.model_id, capabilities))
             rows.append((entry.name, entry.provider, shape.api, way, state, f"callers: {', '.join(names)}"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
@@ -563,11 +564,11 @@ def _carrier(shape: Shape, provider: Provider) -> Carrier | None:
     return shape.carrier if name is None else CARRIERS[name]
 
 
-def _endpoint(shape: Shape, provider: Provider, model_id: str) -> str:
+def _endpoint(shape: Shape, provider: Provider, model_id: str, capabilities: Capabilities) -> str:
     """The URL of a request for a complete answer."""
     carrier = _carrier(shape, provider)
     base = provider.base_url
-    return shape.endpoint(base, model_id) if carrier is None else carrier.url(base, model_id, False)
+    return shape.endpoint(base, model_id) if carrier is None else carrier.url(base, model_id, False, capabilities.detour)
 
 
 def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str]:

@@ -6,7 +6,8 @@ import pytest
 
 from dragoman.codecs import jsontext
 from dragoman.codecs.betas import Betas
-from dragoman.codecs.carriers import CARRIERS, Carrier, split
+from dragoman.codecs.carrier import Carrier, split
+from dragoman.codecs.carriers import CARRIERS
 
 VERTEX = CARRIERS["vertex_raw"]
 BETAS = Betas(["effort-2025-11-24", "compact-2026-*", "old-tools=new-tools"])
