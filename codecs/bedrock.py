@@ -83,6 +83,11 @@ def read_error(status: int, body: bytes, headers: Mapping[str, str]) -> errors.G
     return error_of(name, value, status)
 
 
+def decode_error(status: int, body: bytes, content_type: str = "") -> errors.GatewayError:
+    """As `read_error`, without headers."""
+    return read_error(status, body, {})
+
+
 def error_of(name: str, value: dict[str, Any], status: int | None = None) -> errors.GatewayError:
     """The error of this name. value: its body. status: of HTTP; None within a stream."""
     plain = _plain(name)
@@ -163,4 +168,23 @@ def _chunk(message: Message, unsaid: Unsaid) -> Frame | None:
     return kind[0].encode(), data
 
 
+# ---- ConverseStream ----
+
+
+def _event(message: Message, unsaid: Unsaid) -> Frame | None:
+    """A message of ConverseStream as a frame; of a failure the name stands behind FAILURE."""
+    kind, name = message.kind, message.name.encode("utf-8", "replace")
+    if kind == "event":
+        return name, message.payload
+    if kind == "exception":
+        return FAILURE + name, message.payload
+    if kind == "error":
+        return FAILURE + name, jsontext.dumps({"message": message.headers.get(":error-message", "")})
+    unsaid.add(f"event:{kind[:_LONGEST_NAME]}")
+    return None
+
+
+FAILURE = b"exception:"
+
+EVENTS = Framing(CONTENT_TYPE, partial(Splitter, read=_event))
 CHUNKS = Framing(CONTENT_TYPE, partial(Splitter, read=_chunk))

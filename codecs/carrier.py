@@ -96,7 +96,7 @@ class Carrier:
     def url(self, base: str, model: str, stream: bool, detour: bool = False) -> str:
         """base: without a trailing slash."""
         path = self.detour if detour and self.detour else self.stream if stream and self.stream else self.whole
-        return base + path.replace("{model}", quote(model, safe=self.safe))
+        return base + path.replace("{model}", model if model == "*" else quote(model, safe=self.safe))
 
     def forwards(self, header: str) -> bool:
         """Whether a header of the caller or of the API travels as a header. header: in lower case."""

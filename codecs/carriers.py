@@ -32,7 +32,6 @@ _ROWS = (
     ),
     # the paths of OpenAI's API on the runtime's host
     Carrier(name="bedrock_openai", whole="/openai/v1/responses"),
-    Carrier(name="bedrock_openai_chat", whole="/openai/v1/chat/completions"),
     # OpenAI's newer models are behind /openai/v1, all others behind /v1; the wrong one says so
     Carrier(name="mantle_messages", whole="/anthropic/v1/messages"),
     Carrier(name="mantle_responses", whole="/openai/v1/responses", detour="/v1/responses"),

@@ -258,8 +258,12 @@ class Shape:
     limits: LimitForm
     is_error: Callable[[dict[str, Any]], bool]
     """Whether a body with status 200 is an error."""
+    callers: bool = True
+    """Whether it is spoken by callers, too; else the fields that only concern them are not used."""
+    bears_a: type = list
+    """The type of the member `bears`."""
     bears: str
-    """The member, a list, that every complete answer of the shape contains and no request does."""
+    """The member that every complete answer of the shape contains and no request does."""
     model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)

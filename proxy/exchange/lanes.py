@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 
 from ...codecs import carrier, errors, jsontext, splice
 from ...codecs import events as ev
-from ...codecs.registry import SHAPES
+from ...codecs.registry import SHAPES, UPSTREAMS
 from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
 from ...codecs.sse import Splitter, event_frame, is_whole, safe_json
@@ -364,7 +364,7 @@ class EventsLane:
     ) -> None:
         """splitter: of the upstream's stream; None: server-sent events."""
         self._splitter = splitter or Splitter(max_event)
-        self.decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
+        self.decoder: Decoder = UPSTREAMS[upstream_shape].Decoder(reply)
         self._end = reply.dialect.end
         self._shape = SHAPES[client_shape]
         self.encoder: Encoder = self._shape.Encoder(reply)
@@ -376,7 +376,7 @@ class EventsLane:
         self.stop: str | None = None
         self.events = 0
         self._received = 0
-        self._extent = Extent(reply.max_answer, SHAPES[upstream_shape].overhead)
+        self._extent = Extent(reply.max_answer, UPSTREAMS[upstream_shape].overhead)
         self._metered: Usage | None = None
         self._closing: list[ev.Event] = []
 

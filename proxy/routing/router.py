@@ -20,7 +20,7 @@ from ...codecs.capabilities import Capabilities
 from ...codecs.carrier import Carrier
 from ...codecs.carriers import CARRIERS
 from ...codecs.errors import Missing, NoCandidate, NoCredential, Unconfigured
-from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
+from ...codecs.registry import SHAPES, STATEFUL, UPSTREAMS, USUAL, in_order, of_api
 from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
 from ...conf import clouds, facts, providers
@@ -64,7 +64,7 @@ class Candidate:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"{self.provider.provider}/{self.model}")
-        object.__setattr__(self, "speaks", SHAPES[self.shape])
+        object.__setattr__(self, "speaks", UPSTREAMS[self.shape])
         object.__setattr__(self, "rules", for_carried(self.speaks.rules, self.capabilities))
         object.__setattr__(self, "walks", any(rule.walks for rule in self.rules))
 

@@ -133,7 +133,7 @@ def forwarded_down(headers: Iterable[tuple[str, str]], *, account: bool) -> dict
 
 
 def upstream_request_id(headers: Mapping[str, str]) -> str | None:
-    value = headers.get("request-id") or headers.get("x-request-id")
+    value = headers.get("request-id") or headers.get("x-request-id") or headers.get("x-amzn-requestid")
     return value if value and _REQUEST_ID.fullmatch(value) else None
 
 

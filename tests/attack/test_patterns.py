@@ -17,6 +17,7 @@ import pytest
 
 from dragoman.codecs import splice
 from dragoman.codecs.chat import errors_in
+from dragoman.codecs.converse import content_out
 from dragoman.codecs.messages import facts
 from dragoman.conf import providers
 from dragoman.proxy.app import routes
@@ -45,6 +46,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "conf/aws.py:_VERSION": ("sub", [("", "-v1", ""), ("-v", "1", "x"), ("", "-v1:1:", "")]),
     "proxy/credentials/aws.py:_CODE": ("fullmatch", []),
     "proxy/credentials/aws.py:_WORD": ("fullmatch", []),
+    "codecs/converse/content_out.py:_NOT_IN_NAME": ("sub", []),
     "codecs/bulk.py:_MARK": ("findall", [('"', "\\\\", "\\"), ('"', "a", ""), ("", '"\\', "")]),
     "codecs/bulk.py:_INSIDE": ("match", [("", "\\u00", ""), ("", "a\\a", "\\")]),
     "codecs/bulk.py:_COLON": ("match", []),
@@ -179,6 +181,7 @@ TRUSTED = {
     "codecs/responses/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
     "codecs/chat/errors_in.py:_BLAMING": "see test_words_that_blame",
     "codecs/messages/facts.py:IDS": "see test_call_ids",
+    "codecs/converse/content_out.py:IDS": "see test_call_ids",
 }
 _CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 
@@ -252,6 +255,8 @@ def test_keys() -> None:
 def test_call_ids() -> None:
     assert facts.IDS.pattern is not None
     _check(facts.IDS.pattern, "fullmatch", [("", "a", "!")])
+    assert content_out.IDS.pattern is not None
+    _check(content_out.IDS.pattern, "fullmatch", [("", "a", "!")])
 
 
 def test_words_that_blame() -> None:
