@@ -8,7 +8,7 @@ Sources: the service model of botocore 1.44, `bedrock-runtime/2023-09-30`; the w
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from . import errors, jsontext
-from .carrier import Framing
+from .carrier import CountForm, Framing
 from .eventstream import Message, Splitter
 from .reply import Unsaid
 from .sse import Frame
@@ -28,10 +28,14 @@ _TYPE = re.compile(r"[a-z_]{1,64}")  # of an event of the messages API
 
 
 class _Row(NamedTuple):
-    """kind: of GatewayError. operators: the operator's credential or configuration is refused, not the caller's request."""
+    """kind: of GatewayError. operators: the operator's credential or configuration is refused, not the caller's request.
+
+    elsewhere: as of errors.Answered.
+    """
 
     kind: str
     operators: bool = False
+    elsewhere: bool = False
 
 
 # by the exception's name without the ending "Exception"
@@ -40,10 +44,10 @@ _NAMES = {
     "ModelNotReady": _Row("overloaded"),
     "ServiceUnavailable": _Row("overloaded"),
     "InternalServer": _Row("server"),
-    "ModelTimeout": _Row("timeout"),
-    "ModelError": _Row("bad_gateway"),
-    "ModelStreamError": _Row("bad_gateway"),
-    "ServiceQuotaExceeded": _Row("rate_limit"),
+    "ModelTimeout": _Row("timeout", elsewhere=True),
+    "ModelError": _Row("bad_gateway", elsewhere=True),
+    "ModelStreamError": _Row("bad_gateway", elsewhere=True),
+    "ServiceQuotaExceeded": _Row("rate_limit", elsewhere=True),
     "AccessDenied": _Row("upstream_auth", True),
     "ExpiredToken": _Row("upstream_auth", True),
     "UnrecognizedClient": _Row("upstream_auth", True),
@@ -51,7 +55,7 @@ _NAMES = {
     "SignatureDoesNotMatch": _Row("upstream_auth", True),
     "MissingAuthenticationToken": _Row("upstream_auth", True),
     "RequestTimeTooSkewed": _Row("upstream_auth", True),
-    "ResourceNotFound": _Row("not_found"),
+    "ResourceNotFound": _Row("not_found", elsewhere=True),
     "Validation": _Row("bad_request"),
 }
 _BY_STATUS = {
@@ -62,6 +66,8 @@ _BY_STATUS = {
     503: _Row("overloaded"),
 }
 
+_ONCE = frozenset({"ModelTimeout", "ServiceQuotaExceeded", "ResourceNotFound", "Validation"})  # the same upstream answers the same
+
 # of a ValidationException, what its words tell
 _VALIDATION = (
     (
@@ -69,7 +75,7 @@ _VALIDATION = (
         _Row("context_too_long"),
     ),
     (re.compile(r"too many total text bytes|body.{0,80}less than or equal to", re.IGNORECASE), _Row("too_large")),
-    (re.compile(r"model identifier is invalid|on-demand throughput isn.t supported", re.IGNORECASE), _Row("bad_gateway")),
+    (re.compile(r"model identifier is invalid|on-demand throughput isn.t supported", re.IGNORECASE), _Row("bad_gateway", elsewhere=True)),
     (re.compile(r"data retention|operation not allowed", re.IGNORECASE), _Row("upstream_auth", True)),
 )
 _INTRODUCED = "The model returned the following errors: "
@@ -108,7 +114,10 @@ def error_of(name: str, value: dict[str, Any], status: int | None = None) -> err
             code="upstream_auth_failed",
             should_retry=False,
         )
-    return errors.Answered(message, _HINT if row is _VALIDATION[2][1] else "", kind=kind)
+    found = errors.Answered(message, _HINT if row is _VALIDATION[2][1] else "", kind=kind)
+    found.elsewhere = row.elsewhere
+    found.again = plain not in _ONCE and "tokens per day" not in message
+    return found
 
 
 def _of_original(status: int) -> str:
@@ -185,6 +194,51 @@ def _event(message: Message, unsaid: Unsaid) -> Frame | None:
 
 
 FAILURE = b"exception:"
+
+# ---- what an entry asks for in every request ----
+
+
+def headers_of(settings: Mapping[str, Any], stream: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """Of InvokeModel: as headers."""
+    guardrail = settings.get("guardrail", {})
+    found = {
+        "x-amzn-bedrock-guardrailidentifier": guardrail.get("id"),
+        "x-amzn-bedrock-guardrailversion": guardrail.get("version"),
+        "x-amzn-bedrock-trace": guardrail["trace"].upper() if "trace" in guardrail else None,
+        "x-amzn-bedrock-projectidentifier": settings.get("project"),
+    }
+    if "request_metadata" in settings:
+        found["x-amzn-bedrock-request-metadata"] = jsontext.dumps(settings["request_metadata"]).decode()
+    return {}, {name: value for name, value in found.items() if value is not None}
+
+
+_GUARDRAIL = {"id": "guardrailIdentifier", "version": "guardrailVersion", "trace": "trace", "stream_mode": "streamProcessingMode"}
+
+
+def members_of(settings: Mapping[str, Any], stream: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """Of Converse: as members of the body."""
+    found: dict[str, Any] = {}
+    guardrail = settings.get("guardrail")
+    if guardrail:
+        found["guardrailConfig"] = {_GUARDRAIL[key]: value for key, value in guardrail.items() if stream or key != "stream_mode"}
+    if "request_metadata" in settings:
+        found["requestMetadata"] = settings["request_metadata"]
+    if "project" in settings:
+        found["projectIdentifier"] = settings["project"]
+    return found, {}
+
+
+# ---- CountTokens ----
+
+# an id with one answers "The provided model doesn't support counting tokens."
+_GEOGRAPHIES = ("us.", "eu.", "apac.", "jp.", "au.", "ca.", "in.", "global.", "us-gov.", "arn:")
+
+COUNT = CountForm(
+    "/model/{model}/count-tokens",
+    lambda model: not model.startswith(_GEOGRAPHIES),
+    lambda body: b'{"input":{"invokeModel":{"body":"%b"}}}' % b64encode(body),
+    "inputTokens",
+)
 
 EVENTS = Framing(CONTENT_TYPE, partial(Splitter, read=_event))
 CHUNKS = Framing(CONTENT_TYPE, partial(Splitter, read=_chunk))

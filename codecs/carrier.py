@@ -45,6 +45,18 @@ class Framing(NamedTuple):
     Splitter: Callable[[int, Unsaid], Splitter]
 
 
+class CountForm(NamedTuple):
+    """How tokens are counted. path: as of Carrier.whole. counts: whether it is done for a model of this id.
+
+    write: the body that asks, made of the body that would be sent. member: of the answer.
+    """
+
+    path: str
+    counts: Callable[[str], bool]
+    write: Callable[[bytes], bytes]
+    member: str
+
+
 class Parcel(NamedTuple):
     """What a carrier changes of one request.
 
@@ -88,22 +100,35 @@ class Carrier:
     tier_header: str = ""
     accept_header: str = ""
     """Of a stream: a header that says in what form what is framed is to come: JSON."""
+    settings: Callable[[Mapping[str, Any], bool], tuple[Body, dict[str, str]]] | None = None
+    """(what the entry says, whether a stream is asked for) → members and headers of every request; None: there is nothing to say."""
     framing: Framing | None = None
     """None: server-sent events."""
+    count: CountForm | None = None
+    """None: tokens are estimated here."""
     read_error: ErrorReader | None = None
     """None: errors are read, and passed on, as the API's own."""
 
     def url(self, base: str, model: str, stream: bool, detour: bool = False) -> str:
         """base: without a trailing slash."""
         path = self.detour if detour and self.detour else self.stream if stream and self.stream else self.whole
-        return base + path.replace("{model}", model if model == "*" else quote(model, safe=self.safe))
+        return base + self.filled(path, model)
+
+    def filled(self, path: str, model: str) -> str:
+        """A path with the model's id in it."""
+        return path.replace("{model}", model if model == "*" else quote(model, safe=self.safe))
 
     def forwards(self, header: str) -> bool:
         """Whether a header of the caller or of the API travels as a header. header: in lower case."""
         return not self.version or not header.startswith(("anthropic-", "x-stainless-"))
 
-    def parcel(self, value: Body, headers: Mapping[str, str], betas: Betas | None) -> Parcel:
-        """What changes of a body. headers: the caller's, and those that the API asks for. betas: which of them the upstream takes."""
+    def parcel(
+        self, value: Body, headers: Mapping[str, str], betas: Betas | None, settings: Mapping[str, Any] = {}, stream: bool = False
+    ) -> Parcel:
+        """What changes of a body.
+
+        headers: the caller's, and those that the API asks for. betas: which of them the upstream takes. settings: of the entry.
+        """
         leaves, joins, sent = set(self.leaves), dict[str, Any](), dict[str, str]()
         held_back: tuple[str, ...] = ()
         if self.version:
@@ -123,6 +148,11 @@ class Carrier:
         if self.tier_header and isinstance(tier, str) and tier in self.tiers:
             sent[self.tier_header] = tier
             leaves.add("service_tier")
+        if settings and self.settings is not None:
+            members, more = self.settings(settings, stream)
+            joins |= members
+            sent |= more
+            leaves |= members.keys()
         return Parcel(frozenset(leaves), joins, sent, held_back)
 
 

@@ -6,7 +6,7 @@ reference, "InvokeModel", "InvokeModelWithResponseStream"; Google Cloud, "Use Cl
 
 from __future__ import annotations
 
-from .bedrock import CHUNKS, read_error
+from .bedrock import CHUNKS, COUNT, headers_of, read_error
 from .carrier import Carrier
 
 _ROWS = (
@@ -26,7 +26,9 @@ _ROWS = (
         version="bedrock-2023-05-31",
         tiers=frozenset({"priority", "default", "flex", "reserved"}),
         tier_header="x-amzn-bedrock-service-tier",
+        settings=headers_of,
         framing=CHUNKS,
+        count=COUNT,
         accept_header="x-amzn-bedrock-accept",
         read_error=read_error,
     ),

@@ -46,6 +46,9 @@ SIGNED = frozenset({"authorization", "x-amz-date", "x-amz-security-token", "x-am
 KEYS = ("access_key_id", "secret_access_key", "session_token", "profile", "role_arn", "external_id", "web_identity_token_file")
 _OF_WAY = (*KEYS, "session_name", "duration")
 _IN_HOST = re.compile(r"(?:us|eu|ap|ca|sa|me|af|il|mx|cn|eusc)(?:-[a-z]{2,9}){1,2}-[0-9]")
+IN_REQUESTS = ("guardrail", "request_metadata", "project")
+TRACES = ("enabled", "disabled", "enabled_full")
+STREAM_MODES = ("sync", "async")
 _UNKNOWN = "{aws.region}"
 
 # ---- models ----

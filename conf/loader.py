@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError
 
 from ..codecs.registry import USUAL
-from . import checks, clouds, egress, providers, read, schema
+from . import aws, checks, clouds, egress, providers, read, schema
 from .document import ConfigError, Document, Path, Problem
 from .model import (
     AccessKey,
@@ -314,6 +314,7 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         anthropic_beta=tuple(row["anthropic_beta"]) if "anthropic_beta" in row else interface.anthropic_beta,
         way=way,
         signing=clouds.signing(row, interface, environ),
+        bedrock={key: row["aws"][key] for key in aws.IN_REQUESTS if key in row.get("aws", {})},
         headers=clouds.headers(row, interface, environ),
         retry_policy=_retry_policy(row.get("retry_policy")),
         timeouts=Timeouts(**row.get("timeouts", {})),

@@ -196,7 +196,17 @@ class Gcp(Section):
     endpoint = Value(read.google_name)
 
 
+class Guardrail(Section):
+    id = Value(read.header_text, required=True)
+    version = Value(read.header_text, required=True)
+    trace = Value(read.one_of(*aws.TRACES))
+    stream_mode = Value(read.one_of(*aws.STREAM_MODES))
+
+
 class AwsSection(Section):
+    guardrail = nested(Guardrail)
+    request_metadata = Table(Value(read.header_text))
+    project = Value(read.header_text)
     region = Value(read.aws_region)
     endpoint = Value(read.one_of(*aws.ENDPOINTS))
     service = Value(read.google_name)

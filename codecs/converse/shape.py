@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from .. import errors, limits
-from ..bedrock import EVENTS, decode_error, read_error
+from ..bedrock import EVENTS, decode_error, members_of, read_error
 from ..carrier import Carrier
 from ..framing import DATA_ONLY
 from ..lessons import not_served
@@ -36,6 +36,7 @@ SHAPE = Shape(
         whole="/model/{model}/converse",
         stream="/model/{model}/converse-stream",
         leaves=frozenset({"stream"}),
+        settings=members_of,
         framing=EVENTS,
         read_error=read_error,
     ),

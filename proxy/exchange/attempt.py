@@ -122,7 +122,7 @@ class Attempt:
         self.stream = exchange.stream and not self.quiet
         self.granted: Credential | None = None  # what the candidate's source gave
         self.denied = False  # the upstream did not know that
-        self.carried: dict[str, str] | None = None  # headers that the candidate's carrier asks for; None: it has none
+        self.carried: dict[str, str] = {}  # headers that the candidate's carrier asks for
         self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
@@ -566,7 +566,7 @@ class Attempt:
         value = json_object(body)
         shape = self.candidate.speaks
         if self.exchange.operation.lane == "count":
-            await self._answer(counting.answer(self.exchange, counting.counted(value)))
+            await self._answer(counting.answer(self.exchange, counting.counted(self.candidate, value)))
             return
         if shape.is_error(value):
             raise shape.decode_error(200, upstream_error.without_key(self, body))

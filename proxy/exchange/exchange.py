@@ -632,6 +632,8 @@ def _mendable(error: errors.GatewayError, status: int, provider: Provider) -> bo
     if isinstance(error, errors.ClientFault | errors.Unconfigured):
         return False
     if isinstance(error, errors.Answered):
+        if error.elsewhere:
+            return True
         if status >= 300:
             return status in (policy.on_status_codes if policy else _AT_ONCE) or error.code == "upstream_auth_failed"
         used_up = error.kind == "billing" and not provider.passthrough_auth  # the gateway's own account, told within a stream
@@ -647,7 +649,7 @@ def _pause(error: errors.GatewayError, status: int, number: int, policy: Any) ->
     """
     if isinstance(error, errors.Timeout) and error.timer == "first_content":
         return None  # the time was set for another candidate to take over
-    if error.kind == "billing":
+    if error.kind == "billing" or (isinstance(error, errors.Answered) and not error.again):
         return None  # a second attempt finds the account as it is
     unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:

@@ -112,7 +112,7 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
         found |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
         _report_left_out(attempt, attempt.ledger)
     found = candidate.speaks.headers(attempt.capabilities) | found
-    if attempt.carried is not None and candidate.carrier is not None:
+    if candidate.carrier is not None:
         found = {name: value for name, value in found.items() if candidate.carrier.forwards(name)} | attempt.carried
     if "anthropic-beta" in found and (candidate.betas is not None or not attempt.capabilities.m_betas):
         _pass_betas(attempt, found)
@@ -260,9 +260,9 @@ def _translated(attempt: Attempt) -> bytes:
 def _parcel(attempt: Attempt, carrier: Carrier, value: dict[str, Any]) -> Parcel:
     """What the carrier changes of a body; what it cannot bring is reported. value: the body."""
     asked = attempt.candidate.speaks.headers(attempt.capabilities)
-    if attempt.same_shape:
+    if attempt.candidate.shape == attempt.exchange.shape:
         asked |= travel.forwarded_up(attempt.exchange.headers.get_all(), own_credential=attempt.candidate.provider.passthrough_auth)
-    found = carrier.parcel(value, asked, _betas(attempt))
+    found = carrier.parcel(value, asked, _betas(attempt), attempt.candidate.provider.bedrock, attempt.streams)
     attempt.carried = found.headers
     for name in found.held_back:
         attempt.ledger.drop((f"header:{name}",))

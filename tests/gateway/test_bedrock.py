@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from datetime import timedelta
 from typing import Any
 
@@ -301,6 +302,53 @@ async def test_c25_c26_errors(status: int, name: str, message: str, caller: int,
     assert "retry-after" not in headers
 
 
+@pytest.mark.parametrize(
+    ("status", "name", "message"),
+    [
+        (408, "ModelTimeoutException", "Slow"),
+        (424, "ModelErrorException", "Odd"),
+        (400, "ServiceQuotaExceededException", "Your quota"),
+        (404, "ResourceNotFoundException", "Gone"),
+        (400, "ValidationException", "The provided model identifier is invalid."),
+        (400, "ValidationException", "Operation not allowed"),
+        (403, "AccessDeniedException", "no"),
+        (429, "ThrottlingException", "Too many tokens per day, please wait"),
+    ],
+)
+@inside_once
+async def test_c25_what_another_upstream_may_answer_goes_there_at_once(status: int, name: str, message: str) -> None:
+    def script(request: Request) -> Steps:
+        return [respond(MESSAGE)] if "haiku" in request.target else refused(status, name, message)
+
+    second = f'  - {{model: "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}\n'
+    with Bedrock(script) as up:
+        async with Inside(config("retry_policy: {max_attempts: 3, backoff: {base: 1ms}}") + second, up) as gateway:
+            code, _, _ = await ask(gateway, "messages", asked())
+    assert (code, len([one for one in up.requests if "haiku" not in one.target])) == (200, 1)
+
+
+# ---- what an entry asks for in every request ----
+
+IN_REQUESTS = 'guardrail: {id: gr1, version: "3", trace: enabled, stream_mode: async}, request_metadata: {team: a}, project: p1'
+
+
+@inside_once
+async def test_guardrails_of_an_entry_are_headers_of_invoke_model() -> None:
+    answers = Answers()
+    with Bedrock(answers) as up:
+        async with Inside(config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}"), up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked())
+    assert (status, up.wrong) == (200, [])
+    sent = {name: value for name, value in answers.seen[0].headers.items() if name.startswith("x-amzn-bedrock")}
+    assert sent == {
+        "x-amzn-bedrock-guardrailidentifier": "gr1",
+        "x-amzn-bedrock-guardrailversion": "3",
+        "x-amzn-bedrock-trace": "ENABLED",
+        "x-amzn-bedrock-request-metadata": '{"team":"a"}',
+        "x-amzn-bedrock-projectidentifier": "p1",
+    }
+
+
 # ---- betas (C17) ----
 
 
@@ -468,3 +516,36 @@ async def test_c27_the_upstream_is_let_go_when_the_caller_leaves() -> None:
                 await gateway.until(lambda: gateway.idle)
             await up.seen(lambda: up.connections[0].closed_by == "peer")
     await asyncio.sleep(0)
+
+
+# ---- counts (C28) ----
+
+
+@pytest.mark.parametrize(
+    ("model", "answer", "counted", "estimated"),
+    [
+        ("anthropic.claude-sonnet-4-20250514-v1:0", respond({"inputTokens": 42}), 42, False),
+        ("anthropic.claude-sonnet-4-20250514-v1:0", refused(400, "ValidationException", "server tools")[0], None, True),
+        (MODEL, b"", None, True),
+    ],
+)
+@inside_once
+async def test_c28_token_counts(model: str, answer: bytes, counted: int | None, estimated: bool) -> None:
+    seen: list[Request] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request)
+        return [answer]
+
+    with Bedrock(script) as up:
+        async with Inside(config().replace(MODEL, model), up) as gateway:
+            body = {"model": "c", "messages": [{"role": "user", "content": "count me"}]}
+            async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
+                status, headers = await caller.head()
+                found = orjson.loads(await caller.body(headers))["input_tokens"]
+    assert (status, up.wrong, "x-dragoman-estimate" in headers) == (200, [], estimated)
+    assert found == counted or (counted is None and found > 0)
+    assert [one.target for one in seen] == ([] if model == MODEL else [f"/model/{model.replace(':', '%3A')}/count-tokens"])
+    if seen:
+        inner = orjson.loads(b64decode(seen[0].json["input"]["invokeModel"]["body"]))
+        assert inner == {"messages": body["messages"], "max_tokens": 1, "anthropic_version": "bedrock-2023-05-31"}

@@ -11,7 +11,8 @@ from ..scripted import LAST_CHUNK, Gate, Request, Steps, chunk, respond, stream_
 from .aws import KEY_ID, SECRET, Bedrock, event, exception, refused, streamed
 from .inside import Inside, inside_once
 from .spoken import SHAPES
-from .test_bedrock import EVENT_STREAM, ask, asked
+from .test_bedrock import EVENT_STREAM, IN_REQUESTS, ask, asked
+from .wire import request
 
 JSON = dict[str, Any]
 NOVA = "us.amazon.nova-2-lite-v1:0"
@@ -75,6 +76,20 @@ async def test_every_caller_is_answered(shape: str, stream: bool) -> None:
     assert b"Hi" in answer or (b'"H"' in answer and b'"i"' in answer)
     assert line["tokens"] == {"input": 3, "output": 5, "cached": 0}
     assert line["upstream_api"] == "converse"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@inside_once
+async def test_guardrails_of_an_entry_are_members(stream: bool) -> None:
+    answers = Answers()
+    text = config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}")
+    with Bedrock(answers) as up:
+        async with Inside(text, up) as gateway:
+            await ask(gateway, "chat", asked("chat", stream=stream))
+    sent = answers.seen[0].json
+    mode = {"streamProcessingMode": "async"} if stream else {}
+    assert sent["guardrailConfig"] == {"guardrailIdentifier": "gr1", "guardrailVersion": "3", "trace": "enabled"} | mode
+    assert (sent["requestMetadata"], sent["projectIdentifier"]) == ({"team": "a"}, "p1")
 
 
 FINISH = {
@@ -282,8 +297,6 @@ async def test_c28_tokens_are_estimated() -> None:
     with Bedrock(Answers()) as up:
         async with Inside(config(), up) as gateway:
             body = {"model": "c", "messages": [{"role": "user", "content": "count me"}]}
-            from .wire import request
-
             async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
                 status, headers = await caller.head()
                 counted = orjson.loads(await caller.body(headers))
