@@ -14,11 +14,10 @@ def mended(attempt: Attempt) -> bool:
     if granted is None or source is None:
         return False
     status, headers = attempt.status, attempt.upstream_headers
-    if granted.corrected(status, headers):
-        return True
-    if not granted.refused(status, headers):
+    corrected = granted.corrected(status, headers)
+    if not corrected and not granted.refused(status, headers):
         return False
     provider = attempt.candidate.provider
     before = [one for one in attempt.exchange.attempts if one.candidate.provider is provider and one.denied]
     attempt.denied = True
-    return source.refused(granted) and not before
+    return (corrected or source.refused(granted)) and not before
