@@ -52,6 +52,7 @@ class Known:
     models: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()  # collections of objects that it stores for an account
     cloud: Literal["gcp", "aws"] | None = None  # whose credentials an entry without a key has
     service: str = ""  # of AWS: the name in signatures
     lists: bool = True  # it has a list of the models that can be used, at /models
@@ -88,7 +89,7 @@ def known() -> dict[str, Known]:
 
 def _known(name: str, row: Mapping[str, Any]) -> Known:
     values = dict(row)
-    for key in ("apis", "models", "only", "hosts", "anthropic_beta"):
+    for key in ("apis", "models", "only", "hosts", "stores", "anthropic_beta"):
         if key in values:
             values[key] = tuple(values[key])
     values["capabilities"] = _checked(values.get("capabilities", {}))

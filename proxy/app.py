@@ -12,7 +12,8 @@ from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
-from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens, usage
+from ..handlers import base, conversations, model, models, objects, passthrough, responses, status, tokens, usage
+from .exchange.objects import PATHS as OBJECTS
 from .gateway import Gateway
 from .inspector.admin import Admin
 from .wire.headers import is_loopback
@@ -45,6 +46,7 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"models/*", models.ModelList),
         (_V1 + r"models/++(.*[^/])/*", models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
+        (_V1 + OBJECTS, objects.Objects),
         *((_DEPLOYMENT + _pattern(shape), _handler(shape)) for shape in SHAPES.values() if not shape.route),
         (_DEPLOYMENT + passthrough.PATHS, passthrough.Passthrough),
         (r"/healthz", status.Health),
@@ -55,7 +57,8 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
 
 
 def _handler(shape: Shape) -> type[model.ModelHandler]:
-    return model.serving(shape, responses.Create if shape.stateful else model.ModelHandler)
+    usual = responses.Create if shape.stateful else model.ModelHandler
+    return model.serving(shape, objects.base(shape.path) or usual)
 
 
 def _pattern(shape: Shape) -> str:

@@ -193,6 +193,7 @@ class Attempt:
             max_body=exchange.services.config.limits.max_event,
             ssl_context=candidate.context,
             proxy=candidate.provider.proxy,
+            **({} if exchange.passing is None else {"body_producer": exchange.passing.produce, "length": exchange.passing.length}),
         )
 
     @property
@@ -302,7 +303,9 @@ class Attempt:
             self._open_lane()
 
     def _open_raw(self, headers: HTTPHeaders) -> None:
-        self.lane = RawLane(headers.get("Content-Type", "").startswith("text/event-stream"))
+        kind, operation = headers.get("Content-Type", ""), self.exchange.operation
+        whole = operation.claims is not None and kind.startswith("application/json")
+        self.lane = RawLane(kind.startswith("text/event-stream"), operation.metered, whole)
         before = self.exchange.before_answer
         if before is not None:
             self.lane.claimed = asyncio.ensure_future(before())
@@ -552,6 +555,8 @@ class Attempt:
         if not self.committed:
             if lane.claimed is not None:
                 await lane.claimed
+            if (claims := exchange.operation.claims) is not None:
+                await claims(exchange, self.candidate, b"".join(self._held))
             await drained(self._commit())
         await exchange.client.finish()
 

@@ -101,6 +101,7 @@ class Exchange:
         "observer",
         "operation",
         "order",
+        "passing",
         "path",
         "placing",
         "query",
@@ -146,6 +147,7 @@ class Exchange:
         via: Via | None = None,
         recent: Lane | None = None,
         prepares: bool = False,
+        passing: bodies.Passing | None = None,
     ) -> None:
         """headers: the caller's. credential: in them, as its API has it. nonce: 32 random hex digits of which ids are made.
 
@@ -155,6 +157,7 @@ class Exchange:
         stored record, which no other can stand in for.
         before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
         whether this request is to be charged for it although its operation is free.
+        passing: the body, if that is sent on while it arrives; `body` is empty then.
         via: the WebSocket that it came on. recent: the responses that this keeps. prepares: no model is asked: the answer is empty, and
         can be continued.
         """
@@ -166,6 +169,7 @@ class Exchange:
         self.path = operation.path if path is None else path
         self.headers = headers
         self.body = body
+        self.passing = passing
         self.query = query
         self.target = target
         self.nonce = nonce
@@ -253,6 +257,8 @@ class Exchange:
         self.trace = self.observer = self.heard = self.expansion = self.summary = self.recent = self.placing = None
         self.race = self.cut = None
         self.body, self.scan = b"", _NOTHING
+        if self.passing is not None:
+            self.passing.close()
         turn, self.turn = self.turn, None
         if turn is not None:
             await turn.release()
@@ -319,7 +325,8 @@ class Exchange:
             self.limits = await self.services.quota.admit(self.identity, self.shape)
         if self.services.hooks is not None and not self.dry:
             await self.services.hooks.before(self)
-        candidates = self._candidates()
+        find = operation.upstreams
+        candidates = self._candidates() if find is None else await find(self)
         if operation.lane != "raw":
             if self.speaks.stateful:
                 candidates = await self._continued(candidates)

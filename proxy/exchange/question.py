@@ -120,6 +120,8 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
         found[attempt.capabilities.image_header] = "true"
     if attempt.raw:
         found["content-type"] = exchange.headers.get("Content-Type", "application/json")
+        if exchange.operation.upstreams is not None:
+            found |= travel.asked_of_objects(exchange.headers)
     else:
         found |= _accept(candidate.carrier) if attempt.streams else {"accept": "application/json"}
     found |= candidate.headers(exchange.credential, attempt.granted)

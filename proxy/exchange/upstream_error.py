@@ -38,7 +38,7 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
     error.retry_after = limits.retry_after(attempt.upstream_headers, time())
     managed = attempt.candidate.capabilities.owns_key and not attempt.candidate.provider.passthrough_auth
     if grants.mended(attempt):
-        attempt.learned = True  # to ask again with another
+        attempt.learned = attempt.exchange.passing is None  # to ask again with another; a body that has gone cannot be sent again
     if managed and (attempt.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
         return errors.Answered(
             "The gateway's credential was refused by the upstream.",

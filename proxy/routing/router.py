@@ -52,6 +52,7 @@ class Candidate:
     price: Price | None = None
     context: ssl.SSLContext | None = None  # of TLS to it, if it has certificates of its own
     source: Source | None = field(default=None, repr=False)  # of a credential that ends; the entry's `way`
+    stores: tuple[str, ...] = ()  # collections of objects that it is known to have; only of accounts()
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
     seed: bytes = b""  # of this upstream and model, alike in every process and after a reload
     carrier: Carrier | None = None  # how the API travels there, if not as at its own vendor
@@ -205,6 +206,7 @@ class Router:
         self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
         self._together: set[int] = set()
+        self._accounts: tuple[Candidate, ...] | None = None  # once they are asked for
         self._plans: dict[tuple[str, str | None], _Plan] = {}
         self._met: dict[tuple[str, str | None], _Plan] = {}
         names = {model.id for model in self.models()} | {p.model_id for p in self._entries if not p.wildcard}
@@ -242,6 +244,25 @@ class Router:
                 if candidate.speaks.stateful and candidate.capabilities.r_stateful:
                     return candidate
         return None
+
+    def accounts(self) -> tuple[Candidate, ...]:
+        """One candidate of each upstream account, for what is asked of no model; entries that differ in their models alone are one."""
+        if self._accounts is None:
+            self._accounts = tuple(self._find_accounts())
+        return self._accounts
+
+    def _find_accounts(self) -> Iterator[Candidate]:
+        seen: set[tuple[object, ...]] = set()
+        by_default = sorted(enumerate(self._entries), key=lambda entry: not entry[1].default)  # the sort is stable
+        for index, entry in by_default:
+            known = providers.known()[entry.interface]
+            account = (entry.provider, entry.base_url, entry.access_key, entry.way, entry.passthrough_auth, entry.headers, entry.proxy)
+            if account in seen or entry.interface == "demo":
+                continue
+            seen.add(account)
+            own = of_api(known.apis[0] if known.apis[0] in entry.apis else entry.apis[0])
+            found = self._candidate(own.name, None, index, "*", "the account is asked, not a model")
+            yield replace(found, stores=known.stores if entry.provider in providers.known() else (), price=None, others=())
 
     def models(self) -> list[ServedModel]:
         """The models that can be listed: declared models, entry names, aliases; of a wildcard only a provider's fixed list."""
