@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
 
 from tornado.web import RequestHandler
 
+from ..codecs.registry import SHAPES
+from ..codecs.shape import Shape
 from ..proxy.exchange import objects
 from ..proxy.gateway import Gateway
 from ..proxy.wire import bodies
@@ -21,6 +22,10 @@ from .base import Handler
 from .model import ModelHandler, Serving
 
 UNBOUNDED = 1 << 62  # bytes
+_ASKED = frozenset(shape.path[1:] for shape in SHAPES.values())  # a model answers there; see Completions
+_BELOW = ("", "/{id}", "/{id}/{part}", "/{id}/{part}/{part_id}", "/{id}/{part}/{part_id}/{operation}")
+SHOWN = tuple(f"/{name}{below}" for name in objects.COLLECTIONS for below in _BELOW if below or name not in _ASKED)
+"""The paths, with their variable parts in braces."""
 
 
 class Objects(Serving):
@@ -79,7 +84,7 @@ class Objects(Serving):
     post = put = patch = delete = head = get
 
     async def _carry(self, body: bytes = b"") -> None:
-        operation = objects.operation(self._place, self.request.method or "", objects.SHAPES[self.shape])
+        operation = objects.operation(self._place, self.request.method or "", SHAPES[self.shape])
         await self.serve(operation, body, path=self._place.path, passing=self._passing)
 
     def on_finish(self) -> None:
@@ -98,13 +103,10 @@ class Completions(ModelHandler):
         Handler.prepare(self)
 
     async def get(self, model: str | None = None) -> None:
-        place = objects.place(self.path())
-        await self.serve(objects.operation(place, "GET", objects.SHAPES[self.shape]), path=place.path)
-
-    def path(self) -> str:
-        return objects.SHAPES[self.shape].path
+        place = objects.place(SHAPES[self.shape].path)
+        await self.serve(objects.operation(place, "GET", SHAPES[self.shape]), path=place.path)
 
 
-def base(path: str) -> Any:
-    """The class of what a model is asked at this path, where the same path lists what is stored of it; None if it does not."""
-    return Completions if path.strip("/") in objects.COLLECTIONS else None
+def listing(shape: Shape) -> type[ModelHandler] | None:
+    """The class of requests for a model's answer, where the same path lists the stored ones; None where it does not."""
+    return Completions if shape.path[1:] in objects.COLLECTIONS else None

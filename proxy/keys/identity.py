@@ -130,3 +130,7 @@ def same_names(names: Iterable[str]) -> bool:
     found = list(names)
     return len(set(found)) < len(found)
 
+
+def _allows_all(pattern: str, prefix: str) -> bool:
+    """Whether a pattern matches everything that begins with the prefix: it ends in `*`, and what is before that is in the prefix."""
+    return pattern.endswith("*") and any(fnmatchcase(prefix[:size], pattern[:-1]) for size in range(len(prefix) + 1))

@@ -18,7 +18,7 @@ _OWN_WORDS = frozenset({"parameters", "input_schema", "schema", "input", "annota
 _RESULT = "_tool_result"  # suffix of the types of server tool results, which the upstream does not look up
 
 # members that name something in requests about stored objects
-_ANYWHERE = frozenset({"file_ids", "part_ids", "input_file_id"}).union(*(shape.upstream_names.members for shape in SHAPES.values()))
+_ANYWHERE = frozenset({"file_ids", "input_file_id"}).union(*(shape.upstream_names.members for shape in SHAPES.values()))
 
 # tools that make containers, which outlive a response that is not stored
 _MAKERS = frozenset({"code_interpreter", "shell"})
