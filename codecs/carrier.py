@@ -87,6 +87,8 @@ class Carrier:
     """The path behind the base URL, of a complete answer; {model} in it is the model's id, percent-encoded."""
     stream: str = ""
     """The same of a stream; "": there is no other."""
+    beside: str = ""
+    """The path behind the base URL that is before those of operations which are carried as they are; "": they are not served."""
     safe: str = ""
     """Characters of a model's id that are not encoded, besides letters, digits and `-._~`."""
     detour: str = ""

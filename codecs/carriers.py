@@ -38,6 +38,13 @@ _ROWS = (
     Carrier(name="mantle_messages", whole="/anthropic/v1/messages"),
     Carrier(name="mantle_responses", whole="/openai/v1/responses", detour="/v1/responses"),
     Carrier(name="mantle_chat", whole="/v1/chat/completions"),
+    # Azure OpenAI's dated versions: the path names the deployment
+    Carrier(
+        name="azure_deployment",
+        whole="/deployments/{model}/chat/completions",
+        beside="/deployments/{model}",
+        leaves=frozenset({"model"}),
+    ),
 )
 
 CARRIERS: dict[str, Carrier] = {carrier.name: carrier for carrier in _ROWS}

@@ -45,6 +45,11 @@ _REGIONLESS = ("us", "eu")  # locations that span several regions
 _HOST, _PROJECT, _LOCATION, _ENDPOINT = "{gcp.host}", "{gcp.project}", "{gcp.location}", "{gcp.endpoint}"
 _UNFIT = "{}"
 
+_RESOURCE = "{foundry.resource}"
+RESOURCE = "ANTHROPIC_FOUNDRY_RESOURCE"  # the environment variable that Anthropic's SDK reads
+_PLACES = frozenset({"api_version", "deployment"})  # keys of `azure` that say where, not who
+_PREVIEW = "preview"  # a version of /openai/v1
+
 
 def way(row: Row, interface: providers.Known, compatible: bool, base_url: str, environ: Mapping[str, str]) -> tuple[Way | None, str | None]:
     """How an entry's credential is got, unless it is a key or the caller's; or the variable with a key that nothing but its cloud names.
@@ -88,7 +93,7 @@ def _way(row: Row, cloud: str | None, base_url: str, environ: Mapping[str, str])
         return aws.way(row, environ)
     if "azure" not in row:
         return None
-    section = dict(row["azure"])
+    section = {key: value for key, value in row["azure"].items() if key not in _PLACES}
     kind = _kind(row)
     section.pop("credential", None)
     own = f".{urlsplit(base_url).hostname}".endswith(".services.ai.azure.com")
@@ -106,6 +111,19 @@ def _kind(row: Row) -> str:
     return next((kind for key, kind in told.items() if key in section), "default")
 
 
+def azure(row: Row, base_url: str) -> dict[str, Any]:
+    """Where an entry of Azure is asked: fields of its Provider. A dated version has the deployment in the path, and no /v1."""
+    section = row.get("azure", {})
+    found: dict[str, Any] = {"deployment": section["deployment"]} if "deployment" in section else {}
+    version = section.get("api_version")
+    if version is None:
+        return found | {"query": ""}
+    found["query"] = f"api-version={version}"
+    if version == _PREVIEW:
+        return found
+    return found | {"base_url": base_url.removesuffix("/v1"), "carriers": {"chat_completions": "azure_deployment"}}
+
+
 def headers(row: Row, interface: providers.Known, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The headers of an entry, and those that its `gcp` and `aws` ask for."""
     found = (*aws.headers(row, interface.service, environ), *row.get("headers", {}).items())
@@ -119,6 +137,8 @@ def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
         return template
     for name, value in aws.parts(row, environ).items():
         template = template.replace(name, value)
+    resource = row.get("foundry", {}).get("resource") or environ.get(RESOURCE, "")
+    template = template.replace(_RESOURCE, resource if read.is_resource(resource) else _RESOURCE)
     section = row.get("gcp", {})
     location = section.get("location") or _named_in(environ, LOCATIONS, "global")
     parts = {
@@ -165,6 +185,10 @@ def problems(entries: tuple[Provider, ...], rows: Sequence[Row], environ: Mappin
             yield (*path, "gcp", "project"), f"is missing, and the environment has none of {', '.join(PROJECTS)}"
         elif _UNFIT in entry.base_url and providers.known()[entry.interface].cloud == "gcp":
             yield (*path, "gcp"), f"what the environment says in {', '.join((*PROJECTS, *LOCATIONS))} is no project or location"
+        elif _RESOURCE in entry.base_url:
+            yield (*path, "foundry", "resource"), f"is missing, as is base_url, and the environment has no {RESOURCE}"
+        if entry.deployment is not None and entry.wildcard:
+            yield (*path, "azure", "deployment"), "is one model's: name it in `model`"
         parts = urlsplit(entry.base_url)
         bears = entry.way is not None and not isinstance(entry.way, Aws)  # a signature is good for one request
         if entry.way is not None and bears and parts.scheme == "http" and not _loopback(parts.hostname or ""):
@@ -211,7 +235,8 @@ def _named(row: dict[str, Any]) -> Iterator[Path | None]:
         if key == "credential":
             yield ("azure", key) if azure[key] != "key" else None
         else:
-            yield ("azure", key) if key else None if "access_key" in row else ("azure",)
+            elsewhere = {"access_key", "token_command", "passthrough_auth"} & row.keys() and (azure or "access_key" in row)
+            yield ("azure", key) if key else None if elsewhere and azure.keys() <= _PLACES else ("azure",)
 
 
 def _wrong_kind(row: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -247,6 +247,13 @@ def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networ
         if clouds.unknown_model(entry):
             place = document.shown(("model_providers", index, "base_model"))
             found.append(f"{place}: is missing, and the name {entry.model_id} does not tell what the model can do")
+        if (
+            not entry.wildcard
+            and entry.interface != "demo"
+            and providers.opaque(entry.interface, clouds.known_model(entry, entry.model_id))
+        ):
+            place = document.shown(("model_providers", index))
+            found.append(f"{place}: {entry.model} says nothing of the model: base_model does; the newest of OpenAI's is assumed")
         if entry.passthrough_auth and guarded:
             found.append(f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}")
     return found
@@ -297,20 +304,22 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
     compatible = bool(interface.carriers) and clouds.compatible(row)
     way, variable = clouds.way(row, interface, compatible, base_url, environ)
     key = environ[variable] if variable else row.get("access_key")
+    place = {"base_url": base_url, "carriers": {} if compatible else interface.carriers}
+    if interface.unknown_as is not None:
+        place |= clouds.azure(row, base_url)
     return Provider(
         model=row["model"],
         provider=prefix,
         model_id=model_id,
         name=row.get("name", row["model"]),
         interface=interface.name,
-        base_url=base_url,
+        **place,
         own_base_url="base_url" in row,
         apis=tuple(row["apis"]) if "apis" in row else (USUAL.api,) if compatible else _apis(interface, own, "base_url" in row),
         apis_in_order="apis" in row,
         access_key=key if isinstance(key, str) else None,
         access_key_missing=key.variable if isinstance(key, read.Unset) else None,
         auth=interface.auth,
-        carriers={} if compatible else interface.carriers,
         anthropic_beta=tuple(row["anthropic_beta"]) if "anthropic_beta" in row else interface.anthropic_beta,
         way=way,
         signing=clouds.signing(row, interface, environ),

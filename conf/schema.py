@@ -222,7 +222,13 @@ class AwsSection(Section):
     web_identity_token_file = Value(read.expanded)
 
 
+class Foundry(Section):
+    resource = Value(read.resource)
+
+
 class Azure(Section):
+    api_version = Value(read.api_version)
+    deployment = Value(read.text)
     credential = Value(read.one_of(*clouds.KINDS))
     tenant_id = Value(read.expanded)
     client_id = Value(read.expanded)
@@ -268,6 +274,7 @@ class ModelProvider(Leaving):
     gcp = nested(Gcp)
     azure = nested(Azure)
     aws = nested(AwsSection)
+    foundry = nested(Foundry)
     base_model = Value(read.text)
     default = Value(read.boolean)
     base_url = Value(read.url)

@@ -193,7 +193,8 @@ class Attempt:
             max_body=exchange.services.config.limits.max_event,
             ssl_context=candidate.context,
             proxy=candidate.provider.proxy,
-            **({} if exchange.passing is None else {"body_producer": exchange.passing.produce, "length": exchange.passing.length}),
+            producer=None if exchange.passing is None else exchange.passing.produce,
+            length=None if exchange.passing is None else exchange.passing.length,
         )
 
     @property

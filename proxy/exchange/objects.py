@@ -186,7 +186,7 @@ async def _check_owner(exchange: Exchange, asked: Place) -> None:
         raise _apart_only(f"/{asked.collection} is not for callers who are kept apart: {collection.alone}.")
     if not asked.rest and exchange.operation.method != "POST":
         raise _apart_only(f"A list of /{asked.collection} shows those of other API keys.")
-    names = {name: None for name in asked.rest[:1]} | await _named(exchange, asked)
+    names = dict.fromkeys(asked.rest[:1]) | await _named(exchange, asked)
     owned = await exchange.services.state.records.owned(exchange.owner, names)
     for name, param in names.items():
         if name not in owned:

@@ -91,8 +91,9 @@ def carried(path: str) -> Operation:
     """The row of an OpenAI path that is carried as it is. path: without /v1, as `audio/speech`."""
 
     def fits(candidate: Candidate) -> bool:
-        served = candidate.speaks.operations
-        return not (candidate.built_in or candidate.carrier) and served is not None and served.fullmatch(f"/{path}") is not None
+        served, carrier = candidate.speaks.operations, candidate.carrier
+        known = not candidate.built_in and (carrier is None or carrier.beside != "")
+        return known and served is not None and served.fullmatch(f"/{path}") is not None
 
     return Operation(
         path.replace("/", "."),

@@ -87,10 +87,12 @@ def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
     """As `_question`, but for what the operator changes of it."""
     exchange, candidate = attempt.exchange, attempt.candidate
     if attempt.raw:
-        return candidate.base_url + exchange.path + exchange.query, carried(exchange, candidate, attempt.ledger)
+        return candidate.beside(exchange.path, exchange.query, of_model=exchange.operation.form), carried(
+            exchange, candidate, attempt.ledger
+        )
     if exchange.operation.lane == "count":
         path, body = counting.question(exchange, candidate)
-        return candidate.base_url + path, body
+        return candidate.beside(path), body
     body = _spliced(attempt) if attempt.same_shape else _translated(attempt)
     return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else "", attempt.capabilities), body
 

@@ -91,7 +91,7 @@ class Health:
 def _question(candidate: Candidate) -> tuple[str, bytes | None]:
     """The URL of a probe, and its body. Raises GatewayError."""
     if candidate.provider.health_check == "models":
-        return f"{candidate.base_url}/models", None
+        return candidate.beside("/models"), None
     greeting = USUAL.decode_request({"model": candidate.model, **_GREETING})
     body = candidate.speaks.encode_request(greeting, candidate.capabilities, candidate.model).body
     stream = candidate.speaks.only_streams(body, candidate.capabilities)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ...codecs.betas import Betas
 from ...codecs.capabilities import Capabilities
@@ -25,7 +25,7 @@ from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
 from ...conf import clouds, facts, providers
 from ...conf.catalog import Catalog, Entry, Match
-from ...conf.model import Config, Edits, Facts, Price, Provider, RetryPolicy
+from ...conf.model import Aws, Config, Edits, Facts, Price, Provider, RetryPolicy
 from ..credentials.source import Credential, Fault, Source
 from ..wire.egress import Contexts
 
@@ -83,8 +83,22 @@ class Candidate:
     def endpoint(self, stream: bool, query: str, capabilities: Capabilities | None = None) -> str:
         """The URL of a request. query: the caller's, with its question mark, or "". capabilities: as far as they are learned."""
         if self.carrier is not None:
-            return self.carrier.url(self.base_url, self.model, stream, (capabilities or self.capabilities).detour)
-        return self.speaks.endpoint(self.base_url, self.model, stream, query)
+            return self.carrier.url(self.base_url, self.model, stream, (capabilities or self.capabilities).detour) + self._query("")
+        return self.speaks.endpoint(self.base_url, self.model, stream, self._query(query))
+
+    def beside(self, path: str, query: str = "", *, of_model: bool = False) -> str:
+        """The URL of another path than the API's own. query: the caller's. of_model: the upstream may have the model in the path."""
+        before = self.carrier.beside.replace("{model}", quote(self.model, safe="")) if of_model and self.carrier is not None else ""
+        return self.base_url + before + path + self._query(query)
+
+    def _query(self, query: str) -> str:
+        """A caller's query with the entry's own in the place of what is its to say."""
+        own = self.provider.query
+        if own is None:
+            return query
+        rest = [pair for pair in query[1:].split("&") if pair and unquote(pair.partition("=")[0]).lower() != "api-version"]
+        found = "&".join([own, *rest] if own else rest)
+        return f"?{found}" if found else ""
 
     @property
     def domain(self) -> str:
@@ -122,7 +136,7 @@ class Candidate:
         provider = self.provider
         key = credential if provider.passthrough_auth else provider.access_key
         if key:
-            found = dict([_authorization(provider, self.speaks, key)])
+            found = dict(_authorization(provider, self.speaks, key))
         elif granted is not None:
             found = granted.headers
         elif provider.access_key_missing and not provider.passthrough_auth:
@@ -203,7 +217,7 @@ class Router:
         self.default = next((p.model for p in self._entries if p.default), None)
         self._capabilities: dict[tuple[int, str], Capabilities] = {}
         self._marks = list(_marks(self._entries))
-        self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
+        self._declared = {f"{p.provider}/{p.deployment or p.model_id}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
         self._together: set[int] = set()
         self._accounts: tuple[Candidate, ...] | None = None  # once they are asked for
@@ -257,7 +271,7 @@ class Router:
         for index, entry in by_default:
             known = providers.known()[entry.interface]
             account = (entry.provider, entry.base_url, entry.access_key, entry.way, entry.passthrough_auth, entry.headers, entry.proxy)
-            if account in seen or entry.interface == "demo":
+            if account in seen or entry.interface == "demo" or isinstance(entry.way, Aws):  # a signature needs the whole body
                 continue
             seen.add(account)
             own = of_api(known.apis[0] if known.apis[0] in entry.apis else entry.apis[0])
@@ -402,7 +416,7 @@ class Router:
         renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
         first = Candidate(
             provider=provider,
-            model=model_id,
+            model=provider.deployment or model_id,
             shape=upstream.name,
             url=_endpoint(upstream, provider, model_id, capabilities),
             capabilities=capabilities,
@@ -441,7 +455,8 @@ class Router:
                 "reasoning_domain": _reasoning_domain(provider),
             }
             # a configured Host header names the real server behind the base URL
-            place = f"https://{provider.http_host}" if provider.http_host else provider.base_url
+            path = urlsplit(provider.base_url).path
+            place = f"https://{provider.http_host}{path}" if provider.http_host else provider.base_url
             flags |= providers.capabilities(provider.interface, place, clouds.known_model(provider, model_id), provider.capabilities)
             known = Capabilities.from_flags(flags)
             if not provider.wildcard:
@@ -588,15 +603,17 @@ def _carrier(shape: Shape, provider: Provider) -> Carrier | None:
 def _endpoint(shape: Shape, provider: Provider, model_id: str, capabilities: Capabilities) -> str:
     """The URL of a request for a complete answer."""
     carrier = _carrier(shape, provider)
-    base = provider.base_url
-    return shape.endpoint(base, model_id) if carrier is None else carrier.url(base, model_id, False, capabilities.detour)
+    base, model, query = provider.base_url, provider.deployment or model_id, f"?{provider.query}" if provider.query else ""
+    return shape.endpoint(base, model, query=query) if carrier is None else carrier.url(base, model, False, capabilities.detour) + query
 
 
-def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str]:
+def _authorization(provider: Provider, shape: Shape, key: str) -> list[tuple[str, str]]:
     form = provider.auth
+    if form == "both-keys":
+        return [("x-api-key", key), ("api-key", key)]
     if form == "x-api-key" and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
         form = "bearer"
-    return ("authorization", f"Bearer {key}") if form == "bearer" else (form, key)
+    return [("authorization", f"Bearer {key}") if form == "bearer" else (form, key)]
 
 
 def _way(provider: Provider, url: str) -> str:

@@ -130,7 +130,7 @@ class Passing:
         self._wake()
 
     async def produce(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Write the body; an UpstreamRequest's `body_producer`. To be called once. Ends with `close`, however it ends."""
+        """Write the body; an UpstreamRequest's `producer`. To be called once. Ends with `close`, however it ends."""
         try:
             while (piece := await self._next()) is not None:
                 await write(piece)

@@ -138,7 +138,8 @@ def forwarded_down(headers: Iterable[tuple[str, str]], *, account: bool) -> dict
 
 
 def upstream_request_id(headers: Mapping[str, str]) -> str | None:
-    value = headers.get("request-id") or headers.get("x-request-id") or headers.get("x-amzn-requestid")
+    known = (headers.get(name) for name in ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id"))
+    value = next(filter(None, known), None)
     return value if value and _REQUEST_ID.fullmatch(value) else None
 
 

@@ -73,7 +73,7 @@ class UpstreamRequest(HTTPRequest):
     streaming_callback: called with the decoded body, never with b""; looked up after on_headers, which may set it. Without it the
     body is collected into response.body, up to max_body bytes.
     ssl_context: for https, instead of the client's own. proxy: None for a direct connection.
-    body_producer: instead of body: called once with a function that takes a part of the body and returns an awaitable, to be awaited
+    producer: instead of body: called once with a function that takes a part of the body and returns an awaitable, to be awaited
     before the next part; its own awaitable is done at the body's end. length: of this body in bytes; None for chunks. Such a body is
     sent once, on a new connection, and is cancelled when the response is complete before it.
 
@@ -96,7 +96,7 @@ class UpstreamRequest(HTTPRequest):
         max_body: int = 64 * 1024 * 1024,
         ssl_context: ssl.SSLContext | None = None,
         proxy: Proxy | None = None,
-        body_producer: Producer | None = None,
+        producer: Producer | None = None,
         length: int | None = None,
     ) -> None:
         # HTTPRequest.__init__ is not called: it stores thirty options that are unused here, 1.5 kB for each stream
@@ -112,7 +112,7 @@ class UpstreamRequest(HTTPRequest):
         self.max_body = max_body
         self.ssl_context = ssl_context
         self.proxy = proxy
-        self.body_producer = body_producer  # type: ignore[assignment]
+        self.producer = producer
         self.length = length
         self.sent_at: float | None = None
         self.first_byte_at: float | None = None
@@ -151,7 +151,7 @@ class UpstreamClient(AsyncHTTPClient):
             raise TypeError("fetch() takes an UpstreamRequest")
         origin, head = self._prepare(request)
         call = _Call(request, origin, head, self._pool, self._calls, raise_error)
-        call.begin(self._pool.take(origin) if request.body_producer is None else None)
+        call.begin(self._pool.take(origin) if request.producer is None else None)
         return call.future
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class UpstreamClient(AsyncHTTPClient):
         origin = Origin(host, port, context, proxy)
         has_body = bool(request.body) or request.method in ("POST", "PUT", "PATCH")
         length = len(request.body or b"") if has_body else None
-        if request.body_producer is not None:
+        if request.producer is not None:
             length = http1.CHUNKED if request.length is None else request.length
         given = request.headers
         fields = given.get_all() if isinstance(given, HTTPHeaders) else given.items() if given else ()
@@ -220,7 +220,7 @@ class _Call:
         self._pool, self._calls = pool, calls
         self._raise_error = raise_error
         self._connecting: asyncio.Task[None] | None = None
-        self._producing: asyncio.Task[None] | None = None  # while a body_producer runs
+        self._producing: asyncio.Task[None] | None = None  # while a producer runs
         self._drained: asyncio.Future[None] | None = None  # of the part that it has written last
         self._connection: Connection | None = None
         self._unsent: list[memoryview] = []
@@ -245,8 +245,8 @@ class _Call:
         connection.receiver = self
         self._timer_name, self._limit = "first_byte", request.first_byte_timeout
         self._since = self._loop.time()  # when the limit began to run
-        if request.body_producer is not None:
-            self._producing = self._loop.create_task(self._produce(request.body_producer))
+        if request.producer is not None:
+            self._producing = self._loop.create_task(self._produce(request.producer))
         self._send_first(connection, self._head_bytes, request.body or b"")
         # one timer serves both limits: it fires for the shorter one and then checks the limit in force
         limits = [limit for limit in (request.first_byte_timeout, request.idle_timeout) if limit]

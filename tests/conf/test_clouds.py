@@ -155,7 +155,7 @@ def test_the_rules_of_gemini_hold_behind_vertex() -> None:
 
 
 def test_an_entry_without_a_key_is_not_warned_of_one() -> None:
-    config = conf.loads(f"model_providers: [{{{AT_AZURE}, azure: {{}}}}, {{{GEMINI}, gcp: {{project: p}}}}]", environ={})
+    config = conf.loads(f"model_providers: [{{{AT_AZURE}, base_model: gpt-5.5, azure: {{}}}}, {{{GEMINI}, gcp: {{project: p}}}}]", environ={})
     assert config.warnings == ()
 
 
