@@ -87,6 +87,8 @@ class Carrier:
     """The path behind the base URL, of a complete answer; {model} in it is the model's id, percent-encoded."""
     stream: str = ""
     """The same of a stream; "": there is no other."""
+    own_count: str = ""
+    """The path of the API's own count of tokens, whose body names the model; "": there is none."""
     beside: str = ""
     """The path behind the base URL that is before those of operations which are carried as they are; "": they are not served."""
     safe: str = ""
@@ -119,6 +121,13 @@ class Carrier:
     def filled(self, path: str, model: str) -> str:
         """A path with the model's id in it."""
         return path.replace("{model}", model if model == "*" else quote(model, safe=self.safe))
+
+    def counting(self, value: Body, headers: Mapping[str, str]) -> Parcel:
+        """What changes of a body whose tokens are counted: the model stays, and no beta is sent."""
+        version = (
+            {} if "anthropic_version" in value else {"anthropic_version": _version(headers.get("anthropic-version", ""), self.version)}
+        )
+        return Parcel(frozenset({"anthropic_beta"}), version, {})
 
     def forwards(self, header: str) -> bool:
         """Whether a header of the caller or of the API travels as a header. header: in lower case."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .bedrock import CHUNKS, COUNT, headers_of, read_error
 from .carrier import Carrier
+from .chat.errors_in import decode_error
 
 _ROWS = (
     Carrier(
@@ -15,9 +16,12 @@ _ROWS = (
         whole="/models/{model}:rawPredict",
         stream="/models/{model}:streamRawPredict",
         safe="@",
+        own_count="/models/count-tokens:rawPredict",
         leaves=frozenset({"model"}),
         version="vertex-2023-10-16",
+        read_error=lambda status, body, headers: decode_error(status, body, headers.get("Content-Type", "")),  # Anthropic's, or Google's
     ),
+    Carrier(name="vertex_mistral", whole="/models/{model}:rawPredict", stream="/models/{model}:streamRawPredict", safe="@"),
     Carrier(
         name="bedrock_invoke",
         whole="/model/{model}/invoke",

@@ -299,7 +299,7 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
     prefix, _, model_id = row["model"].partition("/")
     own = providers.known().get(prefix)
     chosen = row.get("provider_interface")
-    interface = providers.known()[chosen] if chosen else own or providers.known()["openai"]
+    interface = (providers.known()[chosen] if chosen else own or providers.known()["openai"]).family(model_id)
     base_url = clouds.address(_base_url(row.get("base_url"), interface), row, environ)
     compatible = bool(interface.carriers) and clouds.compatible(row)
     way, variable = clouds.way(row, interface, compatible, base_url, environ)

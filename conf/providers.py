@@ -54,6 +54,8 @@ class Known:
     hosts: tuple[str, ...] = ()
     others: tuple[str, ...] = ()  # patterns, in lower case, of models of other vendors than OpenAI, of a host of both
     unknown_as: str | None = None  # the model whose rules hold for names that say nothing
+    families: tuple[Known, ...] = ()  # of models that are at other addresses, or have other APIs
+    of_family: tuple[str, ...] = ()  # patterns of the models of a family
     stores: tuple[str, ...] = ()  # collections of objects that it stores for an account
     cloud: Literal["gcp", "aws"] | None = None  # whose credentials an entry without a key has
     service: str = ""  # of AWS: the name in signatures
@@ -70,6 +72,10 @@ class Known:
     def prefix(self) -> str:
         """The path that precedes the path of every API."""
         return urlsplit(self.base_url).path
+
+    def family(self, model_id: str) -> Known:
+        """What is known of a model's own family, or of all others."""
+        return next((row for row in self.families if _pattern(row.of_family).match(model_id)), self)
 
     def recognises(self, model_id: str) -> bool:
         """Whether a bare model id matches the patterns of this provider's models."""
@@ -91,7 +97,9 @@ def known() -> dict[str, Known]:
 
 def _known(name: str, row: Mapping[str, Any]) -> Known:
     values = dict(row)
-    for key in ("apis", "models", "only", "hosts", "stores", "others", "anthropic_beta"):
+    families, plain = values.pop("families", ()), {key: value for key, value in row.items() if key not in ("families", "capabilities")}
+    values["families"] = tuple(_known(name, plain | inner) for inner in families)
+    for key in ("apis", "models", "only", "hosts", "stores", "others", "of_family", "anthropic_beta"):
         if key in values:
             values[key] = tuple(values[key])
     values["capabilities"] = _checked(values.get("capabilities", {}))
@@ -191,7 +199,7 @@ def opaque(interface: str, model: str) -> bool:
 
 def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[str, object]) -> dict[str, object]:
     """The flags of a model by dotted name, from the provider, its host, the model and the configuration; later ones override."""
-    provider = at(interface, base_url)
+    provider = at(interface, base_url).family(model_id)
     of_others = fits(model_id.lower(), provider.others)
     hosted = openai_host(base_url) or (provider.unknown_as is not None and urlsplit(base_url).path.startswith("/openai"))
     if provider.unknown_as is not None and opaque(provider.name, model_id):

@@ -24,7 +24,8 @@ def count_of(candidate: Candidate) -> TokenCount | None:
 
 def native(shape: str, candidate: Candidate) -> bool:
     """Whether the caller's own request can be carried to this upstream."""
-    return candidate.shape == shape and count_of(candidate) is not None and candidate.carrier is None
+    own = candidate.carrier is None or candidate.carrier.own_count != ""
+    return own and candidate.shape == shape and count_of(candidate) is not None
 
 
 def askable(shape: str, candidate: Candidate) -> bool:

@@ -86,6 +86,8 @@ def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
 def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
     """As `_question`, but for what the operator changes of it."""
     exchange, candidate = attempt.exchange, attempt.candidate
+    if attempt.raw and exchange.operation.lane == "count" and candidate.carrier is not None:
+        return _count_by_carrier(attempt, candidate.carrier)
     if attempt.raw:
         return candidate.beside(exchange.path, exchange.query, of_model=exchange.operation.form), carried(
             exchange, candidate, attempt.ledger
@@ -271,6 +273,15 @@ def _parcel(attempt: Attempt, carrier: Carrier, value: dict[str, Any]) -> Parcel
     for name in found.held_back:
         attempt.ledger.drop((f"header:{name}",))
     return found
+
+
+def _count_by_carrier(attempt: Attempt, carrier: Carrier) -> tuple[str, bytes]:
+    """The URL and the body of a count of tokens, by the API's own."""
+    exchange, candidate = attempt.exchange, attempt.candidate
+    body = carried(exchange, candidate, attempt.ledger) or b""
+    found = carrier.counting(exchange.scan.value, exchange.headers)
+    attempt.carried = found.headers
+    return candidate.base_url + carrier.own_count, found.spliced(body, exchange.scan.value)
 
 
 def _betas(attempt: Attempt) -> Betas | None:

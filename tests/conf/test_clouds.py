@@ -155,7 +155,8 @@ def test_the_rules_of_gemini_hold_behind_vertex() -> None:
 
 
 def test_an_entry_without_a_key_is_not_warned_of_one() -> None:
-    config = conf.loads(f"model_providers: [{{{AT_AZURE}, base_model: gpt-5.5, azure: {{}}}}, {{{GEMINI}, gcp: {{project: p}}}}]", environ={})
+    azure, google = f"{AT_AZURE}, base_model: gpt-5.5, azure: {{}}", f"{GEMINI}, gcp: {{project: p}}"
+    config = conf.loads(f"model_providers: [{{{azure}}}, {{{google}}}]", environ={})
     assert config.warnings == ()
 
 
