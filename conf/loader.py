@@ -304,7 +304,7 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
     compatible = bool(interface.carriers) and clouds.compatible(row)
     way, variable = clouds.way(row, interface, compatible, base_url, environ)
     key = environ[variable] if variable else row.get("access_key")
-    place = {"base_url": base_url, "carriers": {} if compatible else interface.carriers}
+    place: dict[str, Any] = {"base_url": base_url, "carriers": {} if compatible else interface.carriers}
     if interface.unknown_as is not None:
         place |= clouds.azure(row, base_url)
     return Provider(

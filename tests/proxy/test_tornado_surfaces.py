@@ -271,7 +271,7 @@ def test_methods_that_a_handler_does_not_have() -> None:
 
 
 def test_a_body_that_is_taken_while_it_arrives() -> None:
-    """handlers/objects: what data_received returns reaches the connection; a handler that has finished is released before the body's end."""
+    """handlers/objects: what data_received returns reaches the connection; a finished handler is released before the body's end."""
 
     async def main() -> None:
         connection = Connection()
