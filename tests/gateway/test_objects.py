@@ -18,9 +18,9 @@ from .wire import request
 CONFIG = """
 listeners: [{type: model, address: 127.0.0.1}]
 model_providers:
-  - {model: openai/*, base_url: UPSTREAM/v1, access_key: sk-upstream}
+  - {model: openai/*, discover: false, base_url: UPSTREAM/v1, access_key: sk-upstream}
   - {model: openai/gpt-5.5, base_url: UPSTREAM/v1, access_key: sk-upstream}
-  - {model: anthropic/*, base_url: UPSTREAM/ant/v1, access_key: sk-ant-upstream}
+  - {model: anthropic/*, discover: false, base_url: UPSTREAM/ant/v1, access_key: sk-ant-upstream}
 """
 ANTHROPIC = {"anthropic_version": "2023-06-01", "anthropic_beta": "files-api-2025-04-14"}
 MB = 1 << 20
@@ -147,9 +147,9 @@ async def test_a_part_of_a_file() -> None:
 TWO = """
 listeners: [{type: model, address: 127.0.0.1}]
 model_providers:
-  - {model: openai/*, name: first, base_url: UPSTREAM/a/v1, access_key: sk-a}
-  - {model: groq/*, base_url: UPSTREAM/b/v1, access_key: sk-b}
-  - {model: acme/*, base_url: UPSTREAM/c/v1, access_key: sk-c}
+  - {model: openai/*, discover: false, name: first, base_url: UPSTREAM/a/v1, access_key: sk-a}
+  - {model: groq/*, discover: false, base_url: UPSTREAM/b/v1, access_key: sk-b}
+  - {model: acme/*, discover: false, base_url: UPSTREAM/c/v1, access_key: sk-c}
 """
 CHOSEN: dict[str, tuple[str, str, dict[str, str], int, str]] = {
     "only-one-has-it": (TWO, "containers", {}, 200, "/a/"),

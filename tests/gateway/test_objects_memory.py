@@ -20,7 +20,7 @@ MOST = 24 * MB  # that the process may grow by: buffers of the kernel are not am
 
 CONFIG = """
 listeners: [{type: model, address: 127.0.0.1, port: PORT}]
-model_providers: [{model: openai/*, base_url: UPSTREAM/v1, access_key: sk-upstream}]
+model_providers: [{model: openai/*, discover: false, base_url: UPSTREAM/v1, access_key: sk-upstream}]
 """
 PIECE = bytes(range(256)) * (MB // 256)
 

@@ -17,8 +17,8 @@ from .wire import request
 CONFIG = """
 listeners: [{type: model, address: 127.0.0.1}]
 model_providers:
-  - {model: openai/*, base_url: UPSTREAM/a/v1, access_key: sk-upstream}
-  - {model: groq/*, base_url: UPSTREAM/b/v1, access_key: sk-upstream}
+  - {model: openai/*, discover: false, base_url: UPSTREAM/a/v1, access_key: sk-upstream}
+  - {model: groq/*, discover: false, base_url: UPSTREAM/b/v1, access_key: sk-upstream}
 access_keys:
   - {key: sk-alice, name: alice}
   - {key: sk-bob, name: bob}

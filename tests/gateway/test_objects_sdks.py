@@ -15,8 +15,8 @@ from ..scripted import Provider, Request, Steps, respond
 CONFIG = """
 listeners: [{type: model, address: 127.0.0.1, port: PORT}]
 model_providers:
-  - {model: openai/*, base_url: UPSTREAM/v1, access_key: sk-upstream}
-  - {model: anthropic/*, base_url: UPSTREAM/v1, access_key: sk-upstream}
+  - {model: openai/*, discover: false, base_url: UPSTREAM/v1, access_key: sk-upstream}
+  - {model: anthropic/*, discover: false, base_url: UPSTREAM/v1, access_key: sk-upstream}
 """
 FILE = {"id": "file-1", "object": "file", "bytes": 3, "created_at": 1, "filename": "a.txt", "purpose": "user_data", "status": "processed"}
 BATCH = {
