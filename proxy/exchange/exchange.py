@@ -642,11 +642,7 @@ def _mendable(error: errors.GatewayError, status: int, provider: Provider) -> bo
         if error.elsewhere:
             return True
         if status >= 300:
-            return (
-                status in (policy.on_status_codes if policy else _AT_ONCE)
-                or error.code == "upstream_auth_failed"
-                or error.kind == "bad_gateway"
-            )
+            return status in (policy.on_status_codes if policy else _AT_ONCE) or error.code == "upstream_auth_failed"
         used_up = error.kind == "billing" and not provider.passthrough_auth  # the gateway's own account, told within a stream
         return used_up or error.kind in _RETRIED_KINDS
     return isinstance(error, errors.UpstreamFault)

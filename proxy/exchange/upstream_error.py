@@ -47,7 +47,8 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
             code="upstream_auth_failed",
             should_retry=False,
         )
-    if error.kind == "bad_gateway" and attempt.status < 500:
+    if isinstance(error, errors.Answered) and error.kind == "bad_gateway" and attempt.status < 500:
+        error.elsewhere = True
         return error  # the operator's configuration is wrong: that is not what the caller's SDK would make of the status
     if (
         attempt.same_shape and read_error is None and clean.lstrip().startswith(b"{")
