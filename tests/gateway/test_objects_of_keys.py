@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from dragoman import conf
-from dragoman.proxy.keys.access import Access
+from dragoman.proxy.keys.identity import of_key
 
 from ..scripted import Provider, Request, Steps, respond
 from .inside import Inside, inside_once
@@ -60,7 +60,7 @@ async def told(gateway: Inside, key: str, method: str, path: str, body: Any = b"
 def test_which_patterns_reach_a_provider() -> None:
     def reaches(*patterns: str) -> bool:
         text = f"model_providers: [{{model: demo/*}}]\naccess_keys: [{{key: k, name: k, models: {orjson.dumps(patterns).decode()}}}]"
-        return Access(conf.loads(text, environ={}).access_keys).reaches("k", "openai")
+        return of_key(conf.loads(text, environ={}).access_keys[0]).reaches("openai")
 
     wide = ["*", "openai/*", "open*", "o*", "openai*", "*/*", "?penai/*", "[a-z]penai/*"]
     narrow = ["openai/gpt-*", "gpt-*", "openai/?", "openai/[*]", "openai", "?", "*mini", "openai/*mini", "azure_openai/*", "openai/**x"]
