@@ -29,6 +29,7 @@ class Capabilities:
     whole_answers: Literal["any", "unless_reasoning", "never"] = "any"  # complete answers supported; else a stream is requested
     whole_answers_up_to: int = 0  # max. output tokens of a complete answer (a stream above it); 0: no known limit
     phase: bool = False  # responses callers are told which texts are commentary and which the final answer, although nobody asked
+    detour: bool = False  # served at the other of two paths that its provider has
     image_header: str = ""  # a header that requests with images need, with the value "true"
 
     c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -88,6 +89,7 @@ class Capabilities:
     m_auto_cache: bool = False
     m_forced_tools: bool = True  # supports tool_choice any and tool
     m_fast_speed: bool = False  # accepts speed "fast"
+    m_betas: bool = True  # accepts those values of `anthropic-beta` that the entry's patterns let through; else none
     m_block_binding: bool = False  # a thinking block is bound to everything before it unless `thinking.block_binding` changes that
 
     r_stateful: bool = True
@@ -103,6 +105,26 @@ class Capabilities:
     r_instructions_required: bool = False  # requires instructions and refuses system messages
     r_fast_tier: bool = False
     r_tool_search: bool = False  # as m_tool_search
+
+    # Converse: of families of models. Claude's own settings are those of m.*
+    v_tool_choice: bool = False  # accepts `any` and a named tool
+    v_leading_assistant: bool = False
+    v_beside_results: Literal["all", "none"] = "all"  # content beside tool results in one message
+    v_result_media: Literal["none", "image", "image_and_text", "document", "all"] = "image"  # inside tool results
+    v_reasoning_in: Literal["none", "signed", "text"] = "none"
+    v_reasoning: Literal["none", "thinking", "reasoning_effort", "reasoning.effort", "reasoning_config"] = "none"  # thinking: of Claude
+    v_effort_values: tuple[str, ...] = ()
+    v_structured_outputs: bool = False  # and strict tools
+    v_sampling: bool = True
+    v_top_k: Literal["none", "top_k", "topK"] = "none"
+    v_cache_points: int = 0  # at most; 0: none
+    v_cache_long: bool = False  # for an hour
+    v_cache_tools: bool = False  # also behind a tool
+    v_system_inside: bool = False  # messages of the role system, for models with m_mid_system
+    v_status: bool = True  # accepts the status of a tool result
+    v_blank_text: bool = False
+    v_json_results: bool = False  # tool results that are JSON objects are sent as such
+    v_max_output: int = 0  # tokens; 0: unknown
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:

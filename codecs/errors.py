@@ -322,7 +322,13 @@ class NoSummary(UpstreamFault):
 
 
 class Answered(UpstreamFault):
-    """An error sent by the provider, with its kind, message, code and param. The message may quote the request."""
+    """An error sent by the provider, with its kind, message, code and param. The message may quote the request.
+
+    elsewhere: another upstream may answer, whatever the status. again: the same one may, if the operator's policy wants that.
+    """
+
+    elsewhere = False
+    again = True
 
     @property
     def logged(self) -> str:

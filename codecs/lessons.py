@@ -139,6 +139,15 @@ ONLY_STREAMS = Reading(
 """Rows for every API; see `Shape.only_streams`."""
 
 
+OTHER_ROUTE = Reading(
+    "path",
+    re.compile(r"isn.t supported on this route", re.IGNORECASE),
+    "the model is served at the provider's other path",
+    flags={"detour": True},
+)
+"""Bedrock's mantle has OpenAI's models at one path and all others at another."""
+
+
 def _complete_tools(body: Body) -> tuple[Body, Path | None]:
     """A body whose tools' schemas say what an object or an array has at least."""
     if not isinstance(body.get("tools"), list):

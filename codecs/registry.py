@@ -7,12 +7,16 @@ from contextlib import contextmanager
 
 from . import errors
 from .chat.shape import SHAPE as CHAT
+from .converse.shape import SHAPE as CONVERSE
 from .messages.shape import SHAPE as MESSAGES
 from .responses.shape import SHAPE as RESPONSES
 from .shape import Shape
 
 SHAPES: dict[str, Shape] = {}
-"""The shapes by name."""
+"""The shapes of callers by name. Upstreams have them, too."""
+
+UPSTREAMS: dict[str, Shape] = {}
+"""The shapes of upstreams by name: those of callers, and more."""
 
 USUAL = CHAT
 """The shape assumed for unknown servers."""
@@ -23,10 +27,12 @@ STATEFUL = RESPONSES
 
 def add(shape: Shape) -> None:
     """Add a shape. Raises ValueError if its name or API is already registered."""
-    if shape.name in SHAPES or shape.api in apis():
+    if shape.name in UPSTREAMS or shape.api in apis():
         raise ValueError(f"there is a shape {shape.name!r} or an API {shape.api!r} already")
-    SHAPES[shape.name] = shape
-    errors.FORMS[shape.name] = shape.errors
+    UPSTREAMS[shape.name] = shape
+    if shape.callers:
+        SHAPES[shape.name] = shape
+        errors.FORMS[shape.name] = shape.errors
 
 
 @contextmanager
@@ -36,17 +42,17 @@ def register(shape: Shape) -> Iterator[Shape]:
     try:
         yield shape
     finally:
-        del SHAPES[shape.name], errors.FORMS[shape.name]
+        del UPSTREAMS[shape.name], SHAPES[shape.name], errors.FORMS[shape.name]
 
 
 def apis() -> tuple[str, ...]:
     """The names of all APIs in the configuration."""
-    return tuple(shape.api for shape in SHAPES.values())
+    return tuple(shape.api for shape in UPSTREAMS.values())
 
 
 def of_api(api: str) -> Shape:
     """The shape of an API. Raises KeyError for an unknown one."""
-    for shape in SHAPES.values():
+    for shape in UPSTREAMS.values():
         if shape.api == api:
             return shape
     raise KeyError(api)
@@ -60,5 +66,5 @@ def in_order(own: Shape, served: tuple[str, ...], last: Callable[[Shape], bool] 
     return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), shape.rank))
 
 
-for _shape in (CHAT, MESSAGES, RESPONSES):
+for _shape in (CHAT, MESSAGES, RESPONSES, CONVERSE):
     add(_shape)

@@ -12,6 +12,7 @@ from re import Pattern
 from typing import Any, NamedTuple, Protocol
 
 from .capabilities import Capabilities
+from .carrier import Carrier
 from .dialect import Dialect
 from .errors import ErrorForm, GatewayError
 from .events import Event
@@ -205,6 +206,8 @@ class Shape:
     """(body, scan, model) → the body with the upstream's model name; unchanged if the model is in the URL."""
     url: Callable[[str, str, bool, str], str] | None = None
     """(base URL, model, stream, query) → the URL of the request; None: the base URL and `path` for every model."""
+    carrier: Carrier | None = None
+    """How requests of this API travel, if not as JSON to `url` with server-sent events back; see `carriers.py`."""
     headers: Callable[[Capabilities], dict[str, str]] = _no_headers
     """Headers that an upstream requires, unless the caller sends its own."""
     credentials: tuple[str, ...] = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
@@ -255,8 +258,12 @@ class Shape:
     limits: LimitForm
     is_error: Callable[[dict[str, Any]], bool]
     """Whether a body with status 200 is an error."""
+    callers: bool = True
+    """Whether it is spoken by callers, too; else the fields that only concern them are not used."""
+    bears_a: type = list
+    """The type of the member `bears`."""
     bears: str
-    """The member, a list, that every complete answer of the shape contains and no request does."""
+    """The member that every complete answer of the shape contains and no request does."""
     model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)

@@ -16,7 +16,7 @@ parser that ignores case accepts `Model` as `model`.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -219,6 +219,17 @@ def without(body: bytes, value: dict[str, Any], keys: Iterable[str]) -> bytes:
             kept = b"".join(pieces).rstrip(b" \t\n\r")
             pieces = [kept.removesuffix(b",")]
     return b"".join([*pieces, body[at:]])
+
+
+def exchanged(body: bytes, value: dict[str, Any], leaves: Collection[str], joins: dict[str, Any]) -> bytes:
+    """The body without some members of its top level and with others at its end; every other byte stays. value: the body, parsed."""
+    found = without(body, value, leaves)
+    if not joins:
+        return found
+    member = jsontext.dumps(joins)[1:-1]
+    brace = found.rindex(b"}")
+    rest = any(name not in leaves for name in value)
+    return _replaced(found, (brace, brace), b"," + member if rest else member)
 
 
 def shift_number(data: bytes, key: str, by: int) -> bytes:

@@ -84,7 +84,7 @@ class Catalog:
         return Match(tuple(indexes), tuple(self.entries[i].model_id for i in indexes), why)
 
     def _wildcard(self, provider: str, model_id: str, why: str) -> Match | None:
-        if not model_id or model_id == "*" or (provider in known() and not known()[provider].serves(model_id)):
+        if model_id in ("", "*", ".", "..") or (provider in known() and not known()[provider].serves(model_id)):
             return None
         indexes = tuple(self._wild[provider])
         return Match(indexes, (model_id,) * len(indexes), why)

@@ -5,14 +5,14 @@ Nothing is asked here: which way an entry's credential is got is decided from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from . import providers, read
+from . import aws, providers, read
 from .document import Path, show
-from .model import Entra, Google, Provider, TokenCommand, Way
+from .model import Aws, Entra, Google, Provider, TokenCommand, Way
 
 Row = Mapping[str, Any]
 
@@ -45,18 +45,55 @@ _REGIONLESS = ("us", "eu")  # locations that span several regions
 _HOST, _PROJECT, _LOCATION, _ENDPOINT = "{gcp.host}", "{gcp.project}", "{gcp.location}", "{gcp.endpoint}"
 _UNFIT = "{}"
 
+_RESOURCE = "{foundry.resource}"
+RESOURCE = "ANTHROPIC_FOUNDRY_RESOURCE"  # the environment variable that Anthropic's SDK reads
+_PLACES = frozenset({"api_version", "deployment"})  # keys of `azure` that say where, not who
+_PREVIEW = "preview"  # a version of /openai/v1
 
-def way(row: Row, cloud: str | None, base_url: str) -> Way | None:
-    """How an entry's credential is got, unless it is a key or the caller's. cloud: whose address it is."""
+
+def way(row: Row, interface: providers.Known, compatible: bool, base_url: str, environ: Mapping[str, str]) -> tuple[Way | None, str | None]:
+    """How an entry's credential is got, unless it is a key or the caller's; or the variable with a key that nothing but its cloud names.
+
+    compatible: whether a cloud's upstream is called by its OpenAI-compatible API alone.
+    """
+    cloud = None if compatible else interface.cloud
+    if cloud == "aws" and not row.keys() & {"token_command", "access_key", "passthrough_auth"}:
+        variable = aws.bearer(row, interface.service, environ)
+        if variable is not None:
+            return None, variable
+    return _way(row, cloud, base_url, environ), None
+
+
+def compatible(row: Row) -> bool:
+    """Whether the `base_url` of a cloud's entry is that of its OpenAI-compatible API."""
+    return urlsplit(row.get("base_url", "")).path.endswith("/v1")
+
+
+def signing(row: Row, interface: providers.Known, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The region and the service of signatures."""
+    if "aws" not in row and interface.cloud != "aws":
+        return "", ""
+    return aws.region(row, environ) or "", row.get("aws", {}).get("service") or interface.service or "bedrock"
+
+
+def known_model(entry: Provider, model_id: str) -> str:
+    """The name of a model in tables: its `base_model`, and on AWS without what stands around the vendor's own name."""
+    name = entry.base_model or model_id
+    return aws.known_model(name) if providers.known()[entry.interface].cloud == "aws" else name
+
+
+def _way(row: Row, cloud: str | None, base_url: str, environ: Mapping[str, str]) -> Way | None:
     if "token_command" in row:
         return TokenCommand(row["token_command"])
     if "access_key" in row or row.get("passthrough_auth"):
         return None
     if "gcp" in row or cloud == "gcp":
         return Google(**{key: row["gcp"][key] for key in ("credentials_file", "impersonate") if key in row.get("gcp", {})})
+    if "aws" in row or cloud == "aws":
+        return aws.way(row, environ)
     if "azure" not in row:
         return None
-    section = dict(row["azure"])
+    section = {key: value for key, value in row["azure"].items() if key not in _PLACES}
     kind = _kind(row)
     section.pop("credential", None)
     own = f".{urlsplit(base_url).hostname}".endswith(".services.ai.azure.com")
@@ -74,9 +111,22 @@ def _kind(row: Row) -> str:
     return next((kind for key, kind in told.items() if key in section), "default")
 
 
-def headers(row: Row) -> tuple[tuple[str, str], ...]:
-    """The headers of an entry, and those that its `gcp` asks for."""
-    found = tuple(row.get("headers", {}).items())
+def azure(row: Row, base_url: str) -> dict[str, Any]:
+    """Where an entry of Azure is asked: fields of its Provider. A dated version has the deployment in the path, and no /v1."""
+    section = row.get("azure", {})
+    found: dict[str, Any] = {"deployment": section["deployment"]} if "deployment" in section else {}
+    version = section.get("api_version")
+    if version is None:
+        return found | {"query": ""}
+    found["query"] = f"api-version={version}"
+    if version == _PREVIEW:
+        return found
+    return found | {"base_url": base_url.removesuffix("/v1"), "carriers": {"chat_completions": "azure_deployment"}}
+
+
+def headers(row: Row, interface: providers.Known, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The headers of an entry, and those that its `gcp` and `aws` ask for."""
+    found = (*aws.headers(row, interface.service, environ), *row.get("headers", {}).items())
     project = row.get("gcp", {}).get("quota_project")
     return found if project is None else (("x-goog-user-project", project), *found)
 
@@ -85,6 +135,10 @@ def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
     """A URL of the table of providers with what the entry and the environment say filled in. What nothing says is left in braces."""
     if "{" not in template:
         return template
+    for name, value in aws.parts(row, environ).items():
+        template = template.replace(name, value)
+    resource = row.get("foundry", {}).get("resource") or environ.get(RESOURCE, "")
+    template = template.replace(_RESOURCE, resource if read.is_resource(resource) else _RESOURCE)
     section = row.get("gcp", {})
     location = section.get("location") or _named_in(environ, LOCATIONS, "global")
     parts = {
@@ -110,19 +164,34 @@ def _host(location: str) -> str:
     return f"aiplatform.{location}.rep.googleapis.com" if location in _REGIONLESS else f"{location}-aiplatform.googleapis.com"
 
 
+def unknown_model(entry: Provider) -> bool:
+    """Whether the model's name says nothing of it, so that no table can be asked."""
+    cloud = providers.known()[entry.interface].cloud
+    return entry.base_model is None and cloud == "aws" and aws.opaque(entry.model_id)
+
+
 # ---- what is wrong ----
 
 
-def problems(entries: tuple[Provider, ...]) -> Iterator[tuple[Path, str]]:
-    """What can be seen only once variables and addresses are known."""
+def problems(entries: tuple[Provider, ...], rows: Sequence[Row], environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """What can be seen only once variables and addresses are known. rows: of the entries, as they stand in the file."""
     for index, entry in enumerate(entries):
         path: Path = ("model_providers", index)
+        known = providers.known()[entry.interface]
+        if known.cloud == "aws" or isinstance(entry.way, Aws):
+            signs, service = isinstance(entry.way, Aws), "" if entry.carriers == {} and known.carriers else known.service
+            yield from ((path + below, said) for below, said in aws.problems(rows[index], service, signs, entry.base_url, environ))
         if _PROJECT in entry.base_url:
             yield (*path, "gcp", "project"), f"is missing, and the environment has none of {', '.join(PROJECTS)}"
-        elif _UNFIT in entry.base_url and providers.known()[entry.interface].cloud:
+        elif _UNFIT in entry.base_url and providers.known()[entry.interface].cloud == "gcp":
             yield (*path, "gcp"), f"what the environment says in {', '.join((*PROJECTS, *LOCATIONS))} is no project or location"
+        elif _RESOURCE in entry.base_url:
+            yield (*path, "foundry", "resource"), f"is missing, as is base_url, and the environment has no {RESOURCE}"
+        if entry.deployment is not None and entry.wildcard:
+            yield (*path, "azure", "deployment"), "is one model's: name it in `model`"
         parts = urlsplit(entry.base_url)
-        if entry.way is not None and parts.scheme == "http" and not _loopback(parts.hostname or ""):
+        bears = entry.way is not None and not isinstance(entry.way, Aws)  # a signature is good for one request
+        if entry.way is not None and bears and parts.scheme == "http" and not _loopback(parts.hostname or ""):
             yield (*path, "base_url"), f"must begin with https://: {entry.way.text} gives a token that anyone on the way could read"
 
 
@@ -144,6 +213,8 @@ def two_ways(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             first = show(named[0])
             if {named[0][0], path[0]} != {"access_key", "passthrough_auth"}:  # a warning: the key is not used
                 yield ("model_providers", index, *path), f"{first} is another way to authenticate: an entry has one"
+        if isinstance(row.get("aws"), dict):
+            yield from (((*("model_providers", index, "aws"), *path), said) for path, said in aws.halves(row["aws"]))
         if isinstance(row.get("azure"), dict):
             yield from (((*("model_providers", index, "azure"), *path), said) for path, said in _wrong_kind(row))
 
@@ -154,6 +225,8 @@ def _named(row: dict[str, Any]) -> Iterator[Path | None]:
     yield ("passthrough_auth",) if row.get("passthrough_auth") is True else None
     yield ("token_command",) if "token_command" in row else None
     gcp, azure = row.get("gcp"), row.get("azure")
+    if isinstance(row.get("aws"), dict):
+        yield next((("aws", key) for key in aws.KEYS if key in row["aws"]), None)
     if isinstance(gcp, dict):
         section: Path | None = ("gcp",) if "azure" in row else None  # else it may be there for the address
         yield next((("gcp", key) for key in ("credentials_file", "impersonate") if key in gcp), section)
@@ -162,7 +235,8 @@ def _named(row: dict[str, Any]) -> Iterator[Path | None]:
         if key == "credential":
             yield ("azure", key) if azure[key] != "key" else None
         else:
-            yield ("azure", key) if key else None if "access_key" in row else ("azure",)
+            elsewhere = {"access_key", "token_command", "passthrough_auth"} & row.keys() and (azure or "access_key" in row)
+            yield ("azure", key) if key else None if elsewhere and azure.keys() <= _PLACES else ("azure",)
 
 
 def _wrong_kind(row: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError
 
 from ..codecs.registry import USUAL
-from . import checks, clouds, egress, providers, read, schema
+from . import aws, checks, clouds, egress, providers, read, schema
 from .document import ConfigError, Document, Path, Problem
 from .model import (
     AccessKey,
@@ -95,7 +95,8 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
         document.note(path, message)
     if not document.problems:
         entries = tuple(_provider(row, environ) for row in loaded["model_providers"])
-        for path, message in (*_same_callers(loaded.get("access_keys", [])), *clouds.problems(entries)):
+        clouded = clouds.problems(entries, loaded["model_providers"], environ)
+        for path, message in (*_same_callers(loaded.get("access_keys", [])), *clouded):
             document.note(path, message)
     if document.problems:
         raise ConfigError(document.problems)
@@ -243,6 +244,16 @@ def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networ
             found.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")
         elif not (entry.access_key or entry.way or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
             found.append(f"{place}: is missing, and {row.name} requires one (usually ${row.key})")
+        if clouds.unknown_model(entry):
+            place = document.shown(("model_providers", index, "base_model"))
+            found.append(f"{place}: is missing, and the name {entry.model_id} does not tell what the model can do")
+        if (
+            not entry.wildcard
+            and entry.interface != "demo"
+            and providers.opaque(entry.interface, clouds.known_model(entry, entry.model_id))
+        ):
+            place = document.shown(("model_providers", index))
+            found.append(f"{place}: {entry.model} says nothing of the model: base_model does; the newest of OpenAI's is assumed")
         if entry.passthrough_auth and guarded:
             found.append(f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}")
     return found
@@ -254,7 +265,11 @@ def _unpriced(entries: tuple[Provider, ...], keys: tuple[AccessKey, ...], prices
     found = []
     for entry in entries:
         asked = any(entry.wildcard or providers.fits(name, key.models) for key in budgets for name in (entry.model, entry.name))
-        if asked and entry.interface != "demo" and providers.price_of(prices, entry.provider, entry.model_id) is None:
+        if (
+            asked
+            and entry.interface != "demo"
+            and providers.price_of(prices, entry.provider, clouds.known_model(entry, entry.model_id)) is None
+        ):
             found.append(f"{entry.model} (models without a price of their own)" if entry.wildcard else entry.model)
     if found:
         yield f"budgets of access_keys do not count models without a price: {', '.join(found)}; `unpriced: refuse` refuses them"
@@ -284,24 +299,32 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
     prefix, _, model_id = row["model"].partition("/")
     own = providers.known().get(prefix)
     chosen = row.get("provider_interface")
-    interface = providers.known()[chosen] if chosen else own or providers.known()["openai"]
-    key = row.get("access_key")
+    interface = (providers.known()[chosen] if chosen else own or providers.known()["openai"]).family(model_id)
     base_url = clouds.address(_base_url(row.get("base_url"), interface), row, environ)
+    compatible = bool(interface.carriers) and clouds.compatible(row)
+    way, variable = clouds.way(row, interface, compatible, base_url, environ)
+    key = environ[variable] if variable else row.get("access_key")
+    place: dict[str, Any] = {"base_url": base_url, "carriers": {} if compatible else interface.carriers}
+    if interface.unknown_as is not None:
+        place |= clouds.azure(row, base_url)
     return Provider(
         model=row["model"],
         provider=prefix,
         model_id=model_id,
         name=row.get("name", row["model"]),
         interface=interface.name,
-        base_url=base_url,
+        **place,
         own_base_url="base_url" in row,
-        apis=tuple(row["apis"]) if "apis" in row else _apis(interface, own, "base_url" in row),
+        apis=tuple(row["apis"]) if "apis" in row else (USUAL.api,) if compatible else _apis(interface, own, "base_url" in row),
         apis_in_order="apis" in row,
         access_key=key if isinstance(key, str) else None,
         access_key_missing=key.variable if isinstance(key, read.Unset) else None,
         auth=interface.auth,
-        way=clouds.way(row, interface.cloud, base_url),
-        headers=clouds.headers(row),
+        anthropic_beta=tuple(row["anthropic_beta"]) if "anthropic_beta" in row else interface.anthropic_beta,
+        way=way,
+        signing=clouds.signing(row, interface, environ),
+        bedrock={key: row["aws"][key] for key in aws.IN_REQUESTS if key in row.get("aws", {})},
+        headers=clouds.headers(row, interface, environ),
         retry_policy=_retry_policy(row.get("retry_policy")),
         timeouts=Timeouts(**row.get("timeouts", {})),
         responses=Responses(**row.get("responses", {})),
@@ -309,7 +332,7 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         edits=_edits(row.get("request")),
         **{
             name: row[name]
-            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check", "metadata")
+            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check", "metadata", "base_model")
             if name in row
         },
     )

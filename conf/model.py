@@ -152,7 +152,33 @@ class Entra:
         return f"azure: {self.kind.replace('_', ' ')}"
 
 
-Way = TokenCommand | Google | Entra
+@dataclass(frozen=True, slots=True)
+class Aws:
+    """AWS's credentials: keys, or botocore's chain; role_arn: a role to assume with them, or with the token in a file.
+
+    region: of the token service. duration: seconds of a role's session.
+    """
+
+    region: str
+    profile: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    role_arn: str | None = None
+    external_id: str | None = field(default=None, repr=False)
+    session_name: str = "dragoman"
+    duration: float = 3600.0
+    web_identity_token_file: str | None = None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        if self.role_arn:
+            return "aws: web identity" if self.web_identity_token_file else "aws: assume-role"
+        return "aws: static keys" if self.access_key_id else f"aws: profile {self.profile}" if self.profile else "aws: default chain"
+
+
+Way = TokenCommand | Google | Entra | Aws
 """How a credential that ends is got."""
 
 
@@ -201,8 +227,17 @@ class Provider:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     http_host: str | None = None
     passthrough_auth: bool = False
-    auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
-    way: Way | None = None  # instead of access_key: a bearer token that ends
+    auth: Literal["bearer", "x-api-key", "api-key", "both-keys"] = "bearer"
+    query: str | None = None  # of every URL, "" for none: callers do not choose the version of the API; None: the callers' alone
+    deployment: str | None = None  # the upstream's name of the model, where it differs from model_id
+    carriers: Mapping[Api, str] = field(default_factory=dict)  # by API, a name in codecs.carriers, where the API travels in its own way
+    anthropic_beta: tuple[str, ...] | None = None  # patterns of the values of `anthropic-beta` that it takes; None: all
+    way: Way | None = None  # instead of access_key: a credential that ends
+    signing: tuple[str, str] = ("", "")  # region and service of signatures
+    bedrock: Mapping[str, object] = field(
+        default_factory=dict
+    )  # what every request of Bedrock asks for: guardrail, request_metadata, project
+    base_model: str | None = None  # the model that an opaque name stands for, where tables are looked up
     default: bool = False
     apis_in_order: bool = False  # `apis` is in the file, in order of preference
     own_base_url: bool = False  # `base_url` is in the file

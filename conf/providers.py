@@ -21,7 +21,7 @@ from .model import Api, Price
 _HERE = pathlib.Path(__file__).parent
 
 _OPENAI = ".api.openai.com"
-_OPENAI_HOSTS = (_OPENAI, ".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+_AZURE_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
 OPENAI_HOST_FLAGS: dict[str, object] = {
     "openai_host": True,
@@ -48,12 +48,20 @@ class Known:
     base_url: str  # without a trailing slash; only a path when the operator supplies the host
     key: str | None = None
     apis: tuple[Api, ...] = (USUAL.api,)
-    auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
+    auth: Literal["bearer", "x-api-key", "api-key", "both-keys"] = "bearer"
     models: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    cloud: Literal["gcp"] | None = None  # whose credentials an entry without a key has
+    others: tuple[str, ...] = ()  # patterns, in lower case, of models of other vendors than OpenAI, of a host of both
+    unknown_as: str | None = None  # the model whose rules hold for names that say nothing
+    families: tuple[Known, ...] = ()  # of models that are at other addresses, or have other APIs
+    of_family: tuple[str, ...] = ()  # patterns of the models of a family
+    stores: tuple[str, ...] = ()  # collections of objects that it stores for an account
+    cloud: Literal["gcp", "aws"] | None = None  # whose credentials an entry without a key has
+    service: str = ""  # of AWS: the name in signatures
     lists: bool = True  # it has a list of the models that can be used, at /models
+    carriers: Mapping[Api, str] = field(default_factory=dict)  # by API, a name in codecs.carriers
+    anthropic_beta: tuple[str, ...] | None = None
     capabilities: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -64,6 +72,10 @@ class Known:
     def prefix(self) -> str:
         """The path that precedes the path of every API."""
         return urlsplit(self.base_url).path
+
+    def family(self, model_id: str) -> Known:
+        """What is known of a model's own family, or of all others."""
+        return next((row for row in self.families if _pattern(row.of_family).match(model_id)), self)
 
     def recognises(self, model_id: str) -> bool:
         """Whether a bare model id matches the patterns of this provider's models."""
@@ -85,7 +97,9 @@ def known() -> dict[str, Known]:
 
 def _known(name: str, row: Mapping[str, Any]) -> Known:
     values = dict(row)
-    for key in ("apis", "models", "only", "hosts"):
+    families, plain = values.pop("families", ()), {key: value for key, value in row.items() if key not in ("families", "capabilities")}
+    values["families"] = tuple(_known(name, plain | inner) for inner in families)
+    for key in ("apis", "models", "only", "hosts", "stores", "others", "of_family", "anthropic_beta"):
         if key in values:
             values[key] = tuple(values[key])
     values["capabilities"] = _checked(values.get("capabilities", {}))
@@ -171,14 +185,26 @@ def _first_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def openai_host(base_url: str) -> bool:
-    """Whether the upstream is OpenAI or Azure OpenAI."""
-    return f".{urlsplit(base_url).hostname}".endswith(_OPENAI_HOSTS)
+    """Whether the upstream is OpenAI, or Azure by its API for OpenAI's models."""
+    parts = urlsplit(base_url)
+    host = f".{parts.hostname}"
+    return host.endswith(_OPENAI) or (host.endswith(_AZURE_HOSTS) and parts.path.startswith("/openai"))
+
+
+def opaque(interface: str, model: str) -> bool:
+    """Whether the name of a deployment says nothing of its model."""
+    row = known()[interface]
+    return row.unknown_as is not None and not (known()["openai"].recognises(model) or fits(model.lower(), row.others))
 
 
 def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[str, object]) -> dict[str, object]:
     """The flags of a model by dotted name, from the provider, its host, the model and the configuration; later ones override."""
-    provider = at(interface, base_url)
-    rows = [provider.capabilities, OPENAI_HOST_FLAGS if openai_host(base_url) else {}]
+    provider = at(interface, base_url).family(model_id)
+    of_others = fits(model_id.lower(), provider.others)
+    hosted = openai_host(base_url) or (provider.unknown_as is not None and urlsplit(base_url).path.startswith("/openai"))
+    if provider.unknown_as is not None and opaque(provider.name, model_id):
+        model_id = provider.unknown_as
+    rows = [provider.capabilities, OPENAI_HOST_FLAGS if hosted and not of_others else {}]
     rows += [OPENAI_FLAGS] if f".{urlsplit(base_url).hostname}".endswith(_OPENAI) else []
     rows += [row.flags for row in models() if row.holds(provider.name, model_id)]
     found: dict[str, object] = {}

@@ -42,6 +42,8 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _PLACE = re.compile(r"([a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")  # of an origin
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _NETWORK = "must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
+_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|preview")
+_RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
 GOOGLE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
 _DAY = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?")
 _RESERVED = frozenset({"model", "stream"})  # members of a body that decide how the answer is read
@@ -50,6 +52,7 @@ _PASSWORD_HASH = re.compile(
     rf"pbkdf2_sha256\$[1-9][0-9]{{4,7}}\$[A-Za-z0-9+/=._-]{{8,172}}\${_BASE64}"
     rf"|scrypt\$(?:16384|32768|65536|131072)\$8\$[1-4]\${_BASE64}\${_BASE64}|[0-9a-fA-F]{{64}}"
 )
+AWS_REGION = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,16}){1,4}-[0-9]{1,2}")
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 
@@ -157,6 +160,19 @@ def google_name(value: Any) -> str:
     if not GOOGLE_NAME.fullmatch(result):
         raise ValueError("must be letters, digits and any of - _ . :")
     return result
+
+
+def aws_region(value: Any) -> str:
+    """A region of AWS: it becomes a part of a host's name."""
+    result = expanded(value)
+    if not AWS_REGION.fullmatch(result):
+        raise ValueError("must be a region such as us-east-1")
+    return result
+
+
+def header_text(value: Any) -> str:
+    """The value of a header; every variable of it must be set."""
+    return str(header(expanded(value)))
 
 
 def sha256(value: Any) -> str:
@@ -404,3 +420,24 @@ def model_name(value: Any) -> str:
     if "*" in provider or ("*" in model and model != "*"):
         raise ValueError("the only wildcard is provider/*")
     return str(value)
+
+
+def api_version(value: Any) -> str:
+    """A version of Azure OpenAI's API: it becomes a part of a URL."""
+    result = expanded(str(value))
+    if not _API_VERSION.fullmatch(result):
+        raise ValueError("must be a date such as 2025-04-01-preview, or preview")
+    return result
+
+
+def is_resource(text: str) -> bool:
+    """Whether a text can be a resource of Azure."""
+    return _RESOURCE.fullmatch(text) is not None
+
+
+def resource(value: Any) -> str:
+    """A resource of Azure: it becomes a part of a host name."""
+    result = expanded(value)
+    if not is_resource(result):
+        raise ValueError("must be letters, digits and -")
+    return result

@@ -13,7 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from ..codecs import registry
 from ..codecs.capabilities import EFFORTS
-from . import clouds, egress, flags, read
+from . import aws, clouds, egress, flags, read
 from .document import Path
 from .model import AUTO
 
@@ -196,7 +196,39 @@ class Gcp(Section):
     endpoint = Value(read.google_name)
 
 
+class Guardrail(Section):
+    id = Value(read.header_text, required=True)
+    version = Value(read.header_text, required=True)
+    trace = Value(read.one_of(*aws.TRACES))
+    stream_mode = Value(read.one_of(*aws.STREAM_MODES))
+
+
+class AwsSection(Section):
+    guardrail = nested(Guardrail)
+    request_metadata = Table(Value(read.header_text))
+    project = Value(read.header_text)
+    region = Value(read.aws_region)
+    endpoint = Value(read.one_of(*aws.ENDPOINTS))
+    service = Value(read.google_name)
+    workspace_id = Value(read.header_text)
+    profile = Value(read.expanded)
+    access_key_id = Value(read.expanded)
+    secret_access_key = Value(read.expanded)
+    session_token = Value(read.expanded)
+    role_arn = Value(read.expanded)
+    external_id = Value(read.expanded)
+    session_name = Value(read.google_name)
+    duration = Value(read.duration)
+    web_identity_token_file = Value(read.expanded)
+
+
+class Foundry(Section):
+    resource = Value(read.resource)
+
+
 class Azure(Section):
+    api_version = Value(read.api_version)
+    deployment = Value(read.text)
     credential = Value(read.one_of(*clouds.KINDS))
     tenant_id = Value(read.expanded)
     client_id = Value(read.expanded)
@@ -241,6 +273,9 @@ class ModelProvider(Leaving):
     token_command = Value(read.command)
     gcp = nested(Gcp)
     azure = nested(Azure)
+    aws = nested(AwsSection)
+    foundry = nested(Foundry)
+    base_model = Value(read.text)
     default = Value(read.boolean)
     base_url = Value(read.url)
     http_host = Value(read.host)
@@ -248,6 +283,7 @@ class ModelProvider(Leaving):
     provider_interface = Value(read.text)
     headers = Table(Value(read.header), key=read.header_name)
     apis = several(Value(_api))
+    anthropic_beta = several(Value(read.text))
     capabilities = Capabilities()
     timeouts = nested(Timeouts)
     retry_policy = nested(RetryPolicy)

@@ -9,9 +9,12 @@ from .model import ModelHandler
 _OPERATIONS = USUAL.operations
 assert _OPERATIONS is not None
 PATHS = f"(?P<path>{_OPERATIONS.pattern.removeprefix('/')})/*"
+SHOWN = ("/embeddings", "/completions", "/moderations", "/rerank", "/images/{operation}", "/audio/{operation}")
 
 
 class Passthrough(ModelHandler):
+    """An operation of a model, forwarded to its upstream as it is."""
+
     shape = USUAL.name
 
     async def post(self, path: str, model: str | None = None) -> None:  # type: ignore[override]

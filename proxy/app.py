@@ -12,7 +12,9 @@ from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
-from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens, usage
+from ..handlers import base, conversations, model, models, objects, openapi, passthrough, responses, status, tokens, usage
+from ..handlers.openapi import Route
+from .exchange.objects import PATHS as OBJECTS
 from .gateway import Gateway
 from .inspector.admin import Admin
 from .wire.headers import is_loopback
@@ -26,36 +28,44 @@ if TYPE_CHECKING:
 _V1 = r"/+(?:(?:v1|openai|anthropic)/+)*"
 # Azure's way: the model is a deployment
 _DEPLOYMENT = r"/+openai/+deployments/++(?P<model>[^/]++)/+"
+_DEPLOYED = "/openai/deployments/{model}"
 
 
-def routes() -> list[tuple[str, type[base.Handler]]]:
-    """Path patterns and their handlers; the first match is used."""
+def routes() -> list[Route]:
+    """Path patterns, their handlers, and the paths as people write them; the first match is used."""
     return [
-        *((_V1 + _pattern(shape), _handler(shape)) for shape in SHAPES.values()),
-        (_V1 + r"messages/+count_tokens/*", tokens.CountTokens),
-        (_V1 + r"responses/+input_tokens/*", tokens.InputTokens),
-        (_V1 + r"responses/+compact/*", responses.Compact),
-        (_V1 + r"responses/+([^/]+)/+cancel/*", responses.Cancel),
-        (_V1 + r"responses/+([^/]+)/+input_items/*", responses.InputItems),
-        (_V1 + r"responses/+([^/]+)/*", responses.Stored),
-        (_V1 + r"conversations/*", conversations.Conversations),
-        (_V1 + r"conversations/+([^/]+)/*", conversations.One),
-        (_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items),
-        (_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem),
-        (_V1 + r"models/*", models.ModelList),
-        (_V1 + r"models/++(.*[^/])/*", models.ModelInfo),
-        (_V1 + passthrough.PATHS, passthrough.Passthrough),
-        *((_DEPLOYMENT + _pattern(shape), _handler(shape)) for shape in SHAPES.values() if not shape.route),
-        (_DEPLOYMENT + passthrough.PATHS, passthrough.Passthrough),
-        (r"/healthz", status.Health),
-        (r"/readyz", status.Ready),
-        (r"/(?:api/hello)?", status.Hello),
-        (r"/+api/+oauth/+usage/*", usage.Usage),
+        *(Route(_V1 + _pattern(shape), _handler(shape), (f"/v1{shape.path}",)) for shape in SHAPES.values()),
+        Route(_V1 + r"messages/+count_tokens/*", tokens.CountTokens, ("/v1/messages/count_tokens",)),
+        Route(_V1 + r"responses/+input_tokens/*", tokens.InputTokens, ("/v1/responses/input_tokens",)),
+        Route(_V1 + r"responses/+compact/*", responses.Compact, ("/v1/responses/compact",)),
+        Route(_V1 + r"responses/+([^/]+)/+cancel/*", responses.Cancel, ("/v1/responses/{id}/cancel",)),
+        Route(_V1 + r"responses/+([^/]+)/+input_items/*", responses.InputItems, ("/v1/responses/{id}/input_items",)),
+        Route(_V1 + r"responses/+([^/]+)/*", responses.Stored, ("/v1/responses/{id}",)),
+        Route(_V1 + r"conversations/*", conversations.Conversations, ("/v1/conversations",)),
+        Route(_V1 + r"conversations/+([^/]+)/*", conversations.One, ("/v1/conversations/{id}",)),
+        Route(_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items, ("/v1/conversations/{id}/items",)),
+        Route(_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem, ("/v1/conversations/{id}/items/{item}",)),
+        Route(_V1 + r"models/*", models.ModelList, ("/v1/models",)),
+        Route(_V1 + r"models/++(.*[^/])/*", models.ModelInfo, ("/v1/models/{model}",)),
+        Route(_V1 + passthrough.PATHS, passthrough.Passthrough, tuple(f"/v1{path}" for path in passthrough.SHOWN)),
+        Route(_V1 + OBJECTS, objects.Objects, tuple(f"/v1{path}" for path in objects.SHOWN)),
+        *(
+            Route(_DEPLOYMENT + _pattern(shape), _handler(shape), (f"{_DEPLOYED}{shape.path}",))
+            for shape in SHAPES.values()
+            if not shape.route
+        ),
+        Route(_DEPLOYMENT + passthrough.PATHS, passthrough.Passthrough, tuple(f"{_DEPLOYED}{path}" for path in passthrough.SHOWN)),
+        Route(r"/healthz", status.Health, ("/healthz",)),
+        Route(r"/readyz", status.Ready, ("/readyz",)),
+        Route(r"/openapi\.json", openapi.OpenApi, ("/openapi.json",)),
+        Route(r"/(?:api/hello)?", status.Hello, ("/", "/api/hello")),
+        Route(r"/+api/+oauth/+usage/*", usage.Usage, ("/api/oauth/usage",)),
     ]
 
 
 def _handler(shape: Shape) -> type[model.ModelHandler]:
-    return model.serving(shape, responses.Create if shape.stateful else model.ModelHandler)
+    usual = responses.Create if shape.stateful else model.ModelHandler
+    return model.serving(shape, objects.listing(shape) or usual)
 
 
 def _pattern(shape: Shape) -> str:
@@ -76,9 +86,10 @@ class ModelApplication(Application):
         self._shared: dict[str, Any] = {"gateway": gateway}
         found = routes()
         # the usual paths: found without matching patterns
-        self._usual = {f"/v1{shape.path}": handler for shape, (_, handler) in zip(SHAPES.values(), found, strict=False)}
+        self._usual = {f"/v1{shape.path}": handler for shape, (_, handler, _) in zip(SHAPES.values(), found, strict=False)}
         super().__init__(
-            [(pattern, handler, self._shared) for pattern, handler in found],
+            [(pattern, handler, self._shared) for pattern, handler, _ in found],
+            openapi=openapi.document(found),
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
             hosts=Hosts(listener.hosts) if judged else None,

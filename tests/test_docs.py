@@ -117,7 +117,7 @@ FIXED = {
     "connections": f"{server.MOST_CONNECTIONS:,}, or half of the descriptors",
     "a TLS handshake with the first request; any request's head, from its first byte": f"{inbound.HEAD_PATIENCE:g} s",
     "a body without a further byte": f"{inbound.HEAD_PATIENCE:g} s",
-    "a whole body": f"{inbound.PATIENCE:g} s",
+    "a whole body": f"{inbound.PATIENCE:g} s, of stored objects none",
     "a connection between two requests": f"{inbound.PATIENCE:g} s",
     "requests sent ahead on one connection": kb(inbound.AHEAD + inbound.LITTLE),
     "a caller that still sends when it is answered": f"{inbound.LINGER:g} s",

@@ -41,6 +41,7 @@ _TELLING = {
     "context_length_exceeded": "context_too_long",
     "exceed_context_size_error": "context_too_long",  # llama.cpp
     "content_filter": "content_policy",
+    "DeploymentNotFound": "bad_gateway",  # Azure: the operator's configuration names one that there is not
     "content_policy_violation": "content_policy",
     "image_content_policy_violation": "content_policy",
     "bio_policy": "content_policy",
@@ -94,6 +95,7 @@ _TOO_LONG = re.compile(
 )
 # kinds with a fixed code, whatever the provider's
 _OWN_CODE = frozenset({"context_too_long", "billing", "rate_limit", "overloaded", "timeout", "bad_gateway"})
+_MISLAID = ("404", "Resource not found")  # Azure: of a path that its resource does not have
 _CODE = re.compile(r"(?=[^0-9])[A-Za-z0-9_.:-]{1,64}")
 # each alternative also ends at the end of the text, so that an unclosed one is not retried at every later bracket
 _NOT_TEXT = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*(?:>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -164,6 +166,8 @@ def _status_of(error: dict[str, Any]) -> int | None:
 def _kind(error: dict[str, Any], message: str, status: int | None) -> str:
     """The key of errors.KINDS: by the specific codes first, then by status, then by keywords in the message."""
     words = [word for key in ("code", "type", "status") if isinstance(word := error.get(key), str)]
+    if (error.get("code"), message) == _MISLAID:
+        return "bad_gateway"
     telling = next((_TELLING[word] for word in words if word in _TELLING), None)
     if telling is not None:
         return telling

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ..ledger import Path
-from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, Body, Reading, leave_out, not_served, rename, setting
+from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, leave_out, not_served, rename, setting
 from .rules_out import NO_SIGNATURE
 
 _THOUGHTS = ("reasoning_details", "reasoning_content", "reasoning", "extra_content")
@@ -161,4 +161,5 @@ LESSONS = (
         written=True,
     ),
     ONLY_STREAMS,
+    OTHER_ROUTE,
 )

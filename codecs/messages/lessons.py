@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import jsontext
 from ..ledger import Path
-from ..lessons import ONLY_STREAMS, Body, Reading, not_served
+from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, not_served
 from .rules_out import calls_without_thought, short_marks
 
 _THOUGHTS = ("thinking", "redacted_thinking")
@@ -80,5 +80,12 @@ LESSONS = (
         adapts="reasoning",
         lasting=False,
     ),
+    Reading(
+        "betas",
+        re.compile(r"invalid beta flag|unexpected value\(s\).{1,400}anthropic-beta", re.IGNORECASE | re.DOTALL),
+        "no value of anthropic-beta is sent",
+        flags={"m_betas": False},
+    ),
     ONLY_STREAMS,
+    OTHER_ROUTE,
 )

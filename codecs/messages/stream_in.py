@@ -412,6 +412,7 @@ _HANDLERS: dict[str, _Handler] = {
     "message_delta": StreamDecoder._message_delta,
     "message_stop": StreamDecoder._message_stop,
     "ping": StreamDecoder._ping,
+    "vertex_event": StreamDecoder._ping,  # Vertex AI's own, beside the pings
     "error": StreamDecoder._error,
 }
 _OPENERS: dict[str, _Opener] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..ledger import Path
-from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, Body, Reading, leave_out, not_served
+from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, leave_out, not_served
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
@@ -38,4 +38,5 @@ LESSONS = (
     ),
     MISSING_PROPERTIES,
     ONLY_STREAMS,
+    OTHER_ROUTE,
 )

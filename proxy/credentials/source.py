@@ -17,12 +17,12 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, time
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 log = logging.getLogger("dragoman")
 
@@ -60,9 +60,33 @@ class Credential:
     ends: float | None
     renew_at: float | None = None
 
+    signs: ClassVar[bool] = False
+    """Whether each request is signed, instead of bearing the token."""
+
     @property
-    def header(self) -> tuple[str, str]:
-        return "authorization", f"Bearer {self.token}"
+    def headers(self) -> dict[str, str]:
+        """What every request is sent with."""
+        return {"authorization": f"Bearer {self.token}"}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown in an upstream's error."""
+        return (self.token,)
+
+    def refused(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Whether an answer says that the upstream does not know this credential, or any more. headers: without regard to case."""
+        return status == UNAUTHORIZED
+
+    def corrected(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Whether an answer showed what was wrong with a signature, so that the next one is better."""
+        return False
+
+    def sign(self, method: str, target: str, headers: Mapping[str, str], body: bytes, place: tuple[str, str]) -> dict[str, str]:
+        """The headers to add to a request, if `signs`.
+
+        target: path and query as sent. headers: by lower-case name, the host among them. place: region and service.
+        """
+        raise NotImplementedError
 
 
 def bearer(token: object, ends: float | None, renew_at: float | None = None) -> Credential:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
 
-from ...conf.model import Config, Entra, Google, Provider, TokenCommand, Way
-from . import azure, gcp
+from ...conf.model import Aws, Config, Google, Provider, TokenCommand, Way
+from . import aws, azure, gcp
 from .command import Command
 from .source import Fault, Giver, Source, Told
 
-_QUIET = ("google", "azure", "msal", "urllib3")  # loggers: what these libraries log can hold what was sent
+_QUIET = ("google", "azure", "msal", "urllib3", "botocore")  # loggers: what these libraries log can hold what was sent
 
 
 def giver(way: Way, timeout: float) -> Giver:
@@ -21,17 +21,27 @@ def giver(way: Way, timeout: float) -> Giver:
         return Command(way, timeout)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    if isinstance(way, Aws):
+        return aws.AwsGiver(way, timeout)
     return gcp.GoogleGiver(way, timeout) if isinstance(way, Google) else azure.EntraGiver(way, timeout)
+
+
+def _needs(way: Way | None) -> tuple[str, tuple[str, ...]]:
+    """The extra that a way needs, and its packages."""
+    if way is None or isinstance(way, TokenCommand):
+        return "", ()
+    if isinstance(way, Aws):
+        return "aws", () if way.access_key_id and not way.role_arn else aws.PACKAGES
+    return ("gcp", gcp.PACKAGES) if isinstance(way, Google) else ("azure", azure.PACKAGES)
 
 
 def lacking(config: Config) -> Iterator[str]:
     """A message for each entry whose way needs a package that is not installed."""
     for index, entry in enumerate(config.model_providers):
         way = entry.way
-        if isinstance(way, Google | Entra):
-            extra, packages = ("gcp", gcp.PACKAGES) if isinstance(way, Google) else ("azure", azure.PACKAGES)
-            if not all(map(_installed, packages)):
-                yield f"model_providers[{index}]: {way.text} needs: pip install 'dragoman[{extra}]'"
+        extra, packages = _needs(way)
+        if way is not None and not all(map(_installed, packages)):
+            yield f"model_providers[{index}]: {way.text} needs: pip install 'dragoman[{extra}]'"
 
 
 def _installed(package: str) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, lessons, limits, splice
+from ...codecs.carrier import Framing
 from ...codecs.continuation import Told
 from ...codecs.events import Event, Metered, Start, Stop
 from ...codecs.ledger import Ledger
@@ -28,13 +29,14 @@ from ...codecs.usage import Usage
 from ..credentials.source import Credential
 from ..memory.expansion import compacts
 from ..routing.router import REFUSED, Candidate
+from ..routing.signing import sign
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
 from . import continuing, counting, question, summing, upstream_error
 from .kept import storing_lane
-from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
+from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, ReframedLane, collected, json_object
 from .raw import RawLane
 from .waiting import drained, seen, succeeded
 
@@ -68,9 +70,11 @@ class Attempt:
         "asks",
         "candidate",
         "capabilities",
+        "carried",
         "collects",
         "committed",
         "continued",
+        "denied",
         "error",
         "exchange",
         "granted",
@@ -117,6 +121,8 @@ class Attempt:
         self.quiet = self.sums and exchange.compacting == "automatic"  # the answer is not the caller's, but is used for the next
         self.stream = exchange.stream and not self.quiet
         self.granted: Credential | None = None  # what the candidate's source gave
+        self.denied = False  # the upstream did not know that
+        self.carried: dict[str, str] = {}  # headers that the candidate's carrier asks for
         self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
@@ -187,6 +193,8 @@ class Attempt:
             max_body=exchange.services.config.limits.max_event,
             ssl_context=candidate.context,
             proxy=candidate.provider.proxy,
+            producer=None if exchange.passing is None else exchange.passing.produce,
+            length=None if exchange.passing is None else exchange.passing.length,
         )
 
     @property
@@ -210,6 +218,8 @@ class Attempt:
             if self.candidate.source is not None:
                 self.granted = await self.candidate.grant()
             self._prepare(*asked)
+            if self.granted is not None and self.granted.signs:
+                await sign(self.request, self.granted, self.candidate)
             self._begun = monotonic()
             if self.warms:
                 return await self._deliver(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)
@@ -283,27 +293,39 @@ class Attempt:
         if status != 200 or not self.streams:
             return
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        carrier = self.candidate.carrier
+        if carrier is not None and carrier.framing is not None:
+            if kind != carrier.framing.content_type:
+                raise errors.Garbled("The upstream answered with something that is not its event stream.", f"content type {kind[:64]!r}")
+            self.request.streaming_callback = self._on_chunk
+            self._open_lane(carrier.framing)
+        elif kind != "application/json":
             self.request.streaming_callback = self._on_first if kind != "text/event-stream" else self._on_chunk
             self._open_lane()
 
     def _open_raw(self, headers: HTTPHeaders) -> None:
-        self.lane = RawLane(headers.get("Content-Type", "").startswith("text/event-stream"))
+        kind, operation = headers.get("Content-Type", ""), self.exchange.operation
+        whole = operation.claims is not None and kind.startswith("application/json")
+        self.lane = RawLane(kind.startswith("text/event-stream"), operation.metered, whole)
         before = self.exchange.before_answer
         if before is not None:
             self.lane.claimed = asyncio.ensure_future(before())
             self.lane.claimed.add_done_callback(seen)
         self.request.streaming_callback = self._on_chunk
 
-    def _open_lane(self) -> None:
+    def _open_lane(self, framing: Framing | None = None) -> None:
+        """framing: of the upstream's stream; None: server-sent events."""
         limit, exchange_cut = self.exchange.services.config.limits.max_event, self.exchange.cut
+        splitter = None if framing is None else framing.Splitter(limit, self.unsaid)
         if self.same_shape and not (self.collects or self.rewrites):
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
             self.lane = storing or BytesLane(self.reply, self.exchange.shape, limit, self.withhold)
+            if splitter is not None:
+                self.lane = ReframedLane(self.reply, self.exchange.shape, limit, splitter)
         else:
             kind = CollectingLane if self.collects else EventsLane
-            self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit)
+            self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit, splitter)
             if self.rewrites:
                 self.lane.decoder = summing.decoder(self, self.lane.decoder)
             if exchange_cut is not None:
@@ -534,6 +556,8 @@ class Attempt:
         if not self.committed:
             if lane.claimed is not None:
                 await lane.claimed
+            if (claims := exchange.operation.claims) is not None:
+                await claims(exchange, self.candidate, b"".join(self._held))
             await drained(self._commit())
         await exchange.client.finish()
 
@@ -548,12 +572,12 @@ class Attempt:
         value = json_object(body)
         shape = self.candidate.speaks
         if self.exchange.operation.lane == "count":
-            await self._answer(counting.answer(self.exchange, counting.counted(value)))
+            await self._answer(counting.answer(self.exchange, counting.counted(self.candidate, value)))
             return
         if shape.is_error(value):
             raise shape.decode_error(200, upstream_error.without_key(self, body))
-        if not isinstance(value.get(shape.bears), list):
-            raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no list `{shape.bears}`")
+        if not isinstance(value.get(shape.bears), shape.bears_a):
+            raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no `{shape.bears}`")
         if self.same_shape and not (self.stream or self.rewrites):
             observer = shape.Observer(self.reply)
             observer.observe_whole(value)

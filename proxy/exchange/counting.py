@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...codecs import errors, estimate, jsontext
+from ...codecs.betas import NO_BETAS
+from ...codecs.carrier import Carrier
 from ...codecs.request import Request
 from ...codecs.shape import TokenCount
 from ..routing.router import Candidate
@@ -21,30 +24,49 @@ def count_of(candidate: Candidate) -> TokenCount | None:
 
 def native(shape: str, candidate: Candidate) -> bool:
     """Whether the caller's own request can be carried to this upstream."""
-    return candidate.shape == shape and count_of(candidate) is not None
+    own = candidate.carrier is None or candidate.carrier.own_count != ""
+    return own and candidate.shape == shape and count_of(candidate) is not None
 
 
 def askable(shape: str, candidate: Candidate) -> bool:
-    """Whether an upstream of another shape can be asked about the caller's request."""
-    count = count_of(candidate)
+    """Whether an upstream can be asked about the caller's request in a form of its own; the estimate stands in for its failures."""
+    count, carrier = count_of(candidate), candidate.carrier
+    if carrier is not None:
+        return count is not None and carrier.count is not None and carrier.count.counts(candidate.model)
     return candidate.shape != shape and count is not None and count.leaves is not None
 
 
 def question(exchange: Exchange, candidate: Candidate) -> tuple[str, bytes]:
-    """The path and the body that ask an upstream of another shape for the count."""
+    """The path and the body that ask an upstream for the count, in another API or in a form of its own."""
     count = count_of(candidate)
     assert count is not None
+    if candidate.carrier is not None:
+        return _carried(exchange, candidate, candidate.carrier)
     encoded = candidate.speaks.encode_request(_decoded(exchange), candidate.capabilities, candidate.model)
     for field in count.leaves or ():
         encoded.body.pop(field, None)
     return count.path, jsontext.dumps(encoded.body)
 
 
-def counted(value: dict[str, Any]) -> int:
+def _carried(exchange: Exchange, candidate: Candidate, carrier: Carrier) -> tuple[str, bytes]:
+    """The same of an upstream with a carrier: it counts the body that it would be sent."""
+    assert carrier.count is not None
+    own = candidate.speaks
+    if candidate.shape == exchange.shape:
+        value = {**exchange.scan.value, **{name: least for name, least in _least(exchange).items() if name not in exchange.scan.value}}
+    else:
+        value = own.encode_request(_decoded(exchange), candidate.capabilities, candidate.model).body
+    body = jsontext.dumps(carrier.parcel(value, own.headers(candidate.capabilities), NO_BETAS).of(value))
+    return carrier.filled(carrier.count.path, candidate.model), carrier.count.write(body)
+
+
+def counted(candidate: Candidate, value: dict[str, Any]) -> int:
     """The count in an upstream's answer. Raises Garbled."""
-    count = value.get("input_tokens")
+    carrier = candidate.carrier
+    member = carrier.count.member if carrier is not None and carrier.count is not None else "input_tokens"
+    count = value.get(member)
     if not isinstance(count, int):
-        raise errors.Garbled("The upstream's answer contains no token count.", f"{len(value)} members, and no `input_tokens`")
+        raise errors.Garbled("The upstream's answer contains no token count.", f"{len(value)} members, and no `{member}`")
     return count
 
 
@@ -63,5 +85,10 @@ def _decoded(exchange: Exchange) -> Request:
     own, body = exchange.speaks, exchange.scan.value
     if exchange.expansion is not None:
         return own.decode_request(body, exchange.expansion.items())
-    least = own.count.least if own.count is not None else {}
-    return own.decode_request({**least, **body})
+    return own.decode_request({**_least(exchange), **body})
+
+
+def _least(exchange: Exchange) -> Mapping[str, Any]:
+    """Members that a request must have although it is only counted."""
+    count = exchange.speaks.count
+    return count.least if count is not None else {}

@@ -102,6 +102,7 @@ class Exchange:
         "observer",
         "operation",
         "order",
+        "passing",
         "path",
         "placing",
         "query",
@@ -148,6 +149,7 @@ class Exchange:
         via: Via | None = None,
         recent: Lane | None = None,
         prepares: bool = False,
+        passing: bodies.Passing | None = None,
     ) -> None:
         """headers: the caller's. credential: in them, as its API has it. nonce: 32 random hex digits of which ids are made.
 
@@ -157,6 +159,7 @@ class Exchange:
         stored record, which no other can stand in for.
         before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
         whether this request is to be charged for it although its operation is free.
+        passing: the body, if that is sent on while it arrives; `body` is empty then.
         via: the WebSocket that it came on. recent: the responses that this keeps. prepares: no model is asked: the answer is empty, and
         can be continued.
         """
@@ -168,6 +171,7 @@ class Exchange:
         self.path = operation.path if path is None else path
         self.headers = headers
         self.body = body
+        self.passing = passing
         self.query = query
         self.target = target
         self.nonce = nonce
@@ -256,6 +260,8 @@ class Exchange:
         self.trace = self.observer = self.heard = self.expansion = self.summary = self.recent = self.placing = None
         self.race = self.cut = None
         self.body, self.scan = b"", _NOTHING
+        if self.passing is not None:
+            self.passing.close()
         turn, self.turn = self.turn, None
         resumable, self.resumable = self.resumable, None
         if resumable is not None:
@@ -327,7 +333,8 @@ class Exchange:
             self.limits = await self.services.quota.admit(self.identity, self.shape)
         if self.services.hooks is not None and not self.dry:
             await self.services.hooks.before(self)
-        candidates = self._candidates()
+        find = operation.upstreams
+        candidates = self._candidates() if find is None else await find(self)
         if operation.lane != "raw":
             if self.speaks.stateful:
                 candidates = await self._continued(candidates)
@@ -642,6 +649,8 @@ def _mendable(error: errors.GatewayError, status: int, provider: Provider) -> bo
     if isinstance(error, errors.ClientFault | errors.Unconfigured):
         return False
     if isinstance(error, errors.Answered):
+        if error.elsewhere:
+            return True
         if status >= 300:
             return status in (policy.on_status_codes if policy else _AT_ONCE) or error.code == "upstream_auth_failed"
         used_up = error.kind == "billing" and not provider.passthrough_auth  # the gateway's own account, told within a stream
@@ -657,7 +666,7 @@ def _pause(error: errors.GatewayError, status: int, number: int, policy: Any) ->
     """
     if isinstance(error, errors.Timeout) and error.timer == "first_content":
         return None  # the time was set for another candidate to take over
-    if error.kind == "billing":
+    if error.kind == "billing" or (isinstance(error, errors.Answered) and not error.again):
         return None  # a second attempt finds the account as it is
     unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:

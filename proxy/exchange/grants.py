@@ -1,20 +1,23 @@
-"""Credentials that end: thrown away when the upstream refuses them. `Candidate.grant` gets them before anything is sent."""
+"""Credentials that end: what an upstream's refusal of one means. `Candidate.grant` gets them before anything is sent."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..credentials.source import UNAUTHORIZED
-
 if TYPE_CHECKING:
     from .attempt import Attempt
 
 
-def refused(attempt: Attempt) -> bool:
-    """Whether the upstream refused a credential that ends, and the same request is worth another one: once in a request."""
+def mended(attempt: Attempt) -> bool:
+    """Whether the same request is worth another attempt, once: its credential is replaced, or the clock of its signature is set."""
     granted, source = attempt.granted, attempt.candidate.source
-    if granted is None or source is None or attempt.status != UNAUTHORIZED:
+    if granted is None or source is None:
+        return False
+    status, headers = attempt.status, attempt.upstream_headers
+    corrected = granted.corrected(status, headers)
+    if not corrected and not granted.refused(status, headers):
         return False
     provider = attempt.candidate.provider
-    before = [one for one in attempt.exchange.attempts if one.candidate.provider is provider and one.status == UNAUTHORIZED]
-    return source.refused(granted) and len(before) <= 1
+    before = [one for one in attempt.exchange.attempts if one.candidate.provider is provider and one.denied]
+    attempt.denied = True
+    return (corrected or source.refused(granted)) and not before

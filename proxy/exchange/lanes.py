@@ -16,9 +16,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-from ...codecs import errors, jsontext, splice
+from ...codecs import carrier, errors, jsontext, splice
 from ...codecs import events as ev
-from ...codecs.registry import SHAPES
+from ...codecs.registry import SHAPES, UPSTREAMS
 from ...codecs.reply import Reply
 from ...codecs.shape import Collector, Decoder, Encoder, Observer, StatefulEncoder
 from ...codecs.sse import Splitter, event_frame, is_whole, safe_json
@@ -306,6 +306,29 @@ class NativeLane(BytesLane):
         return super().close()
 
 
+class ReframedLane(BytesLane):
+    """Of a stream that is no server-sent events on its way here: each frame goes through with its data as it came.
+
+    splitter: of the upstream's stream.
+    """
+
+    def __init__(self, reply: Reply, shape: str, max_event: int, splitter: carrier.Splitter) -> None:
+        super().__init__(reply, shape, max_event)
+        self._frames = splitter
+
+    def feed(self, chunk: bytes) -> bytes:
+        frames = self._frames.feed(chunk)
+        if len(frames) == 1:
+            name, data = frames[0]
+            return super().feed(b"event: %b\ndata: %b\n\n" % (name, data))
+        return super().feed(self._shape.framing.join(frames)) if frames else b""
+
+    def finish(self, clean: bool) -> bytes:
+        for _ in self._frames.finish():
+            raise AssertionError("a frame that is whole was given out by feed")
+        return super().finish(clean and not self._frames.leftover)
+
+
 class Extent:
     """About how much of a streamed answer is kept: an end that repeats all of it needs several times as much memory.
 
@@ -336,9 +359,12 @@ class EventsLane:
     name = "events"
     claimed: asyncio.Future[None] | None = None
 
-    def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
-        self._splitter = Splitter(max_event)
-        self.decoder: Decoder = SHAPES[upstream_shape].Decoder(reply)
+    def __init__(
+        self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int, splitter: carrier.Splitter | None = None
+    ) -> None:
+        """splitter: of the upstream's stream; None: server-sent events."""
+        self._splitter = splitter or Splitter(max_event)
+        self.decoder: Decoder = UPSTREAMS[upstream_shape].Decoder(reply)
         self._end = reply.dialect.end
         self._shape = SHAPES[client_shape]
         self.encoder: Encoder = self._shape.Encoder(reply)
@@ -350,7 +376,7 @@ class EventsLane:
         self.stop: str | None = None
         self.events = 0
         self._received = 0
-        self._extent = Extent(reply.max_answer, SHAPES[upstream_shape].overhead)
+        self._extent = Extent(reply.max_answer, UPSTREAMS[upstream_shape].overhead)
         self._metered: Usage | None = None
         self._closing: list[ev.Event] = []
 
@@ -451,8 +477,10 @@ class EventsLane:
 class CollectingLane(EventsLane):
     """A whole answer from an upstream that only streams: nothing is given out before its end, and nothing at all if it breaks."""
 
-    def __init__(self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int) -> None:
-        super().__init__(reply, upstream_shape, client_shape, max_event)
+    def __init__(
+        self, reply: Reply, upstream_shape: str, client_shape: str, max_event: int, splitter: carrier.Splitter | None = None
+    ) -> None:
+        super().__init__(reply, upstream_shape, client_shape, max_event, splitter)
         self.collector: Collector = SHAPES[client_shape].Collector(reply)
         self._heard = False
 

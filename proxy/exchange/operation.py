@@ -6,14 +6,17 @@ name stands and whether the caller's limits count the request. Nothing else in t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ...codecs import errors
 from ...codecs.registry import SHAPES, STATEFUL, USUAL
 from ..routing.router import Candidate
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
 
 LaneKind = Literal["shape", "raw", "count", "compact"]
 Fits = Callable[[Candidate], bool]
@@ -33,7 +36,9 @@ class Operation:
     compacts by itself, else an answer of the model in which it sums up). model: whether a body without one
     means the default model, is refused, or whether there is no model at all because a stored record names the upstream. form: the
     body may be a multipart form. fits: which candidates can do it, None for all; unfit: the error when none can, made of the model's
-    name. counted: whether the limits of the caller's key apply. retried: whether the same upstream may be asked twice.
+    name. counted: whether the limits of the caller's key apply. retried: whether the same upstream may be asked twice. metered: whether
+    a usage in the answer is this request's. upstreams: finds the candidates instead of the model's name. claims: awaited with the whole
+    of an answer that is JSON, before any of it is sent.
     """
 
     name: str
@@ -47,6 +52,9 @@ class Operation:
     unfit: Callable[[str], errors.GatewayError] = _unserved
     counted: bool = True
     retried: bool = True
+    metered: bool = True
+    upstreams: Callable[[Exchange], Awaitable[tuple[Candidate, ...]]] | None = None
+    claims: Callable[[Exchange, Candidate, bytes], Awaitable[None]] | None = None
 
 
 @lru_cache(64)
@@ -83,8 +91,9 @@ def carried(path: str) -> Operation:
     """The row of an OpenAI path that is carried as it is. path: without /v1, as `audio/speech`."""
 
     def fits(candidate: Candidate) -> bool:
-        served = candidate.speaks.operations
-        return not candidate.built_in and served is not None and served.fullmatch(f"/{path}") is not None
+        served, carrier = candidate.speaks.operations, candidate.carrier
+        known = not candidate.built_in and (carrier is None or carrier.beside != "")
+        return known and served is not None and served.fullmatch(f"/{path}") is not None
 
     return Operation(
         path.replace("/", "."),

@@ -11,6 +11,8 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from ...codecs import edit, errors, estimate, jsontext, rules, scrub, splice
+from ...codecs.betas import NO_BETAS, Betas
+from ...codecs.carrier import Carrier, Parcel, split
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply
@@ -47,7 +49,7 @@ def _walks(attempt: Attempt) -> bool:
     if attempt.raw or not attempt.same_shape:
         return not attempt.raw
     candidate = attempt.candidate
-    ruled = candidate.walks or (bool(candidate.rules) and len(attempt.exchange.body) > bodies.AT_ONCE)
+    ruled = candidate.walks or (bool(candidate.rules or candidate.carrier) and len(attempt.exchange.body) > bodies.AT_ONCE)
     return ruled or attempt.rewrites or bool(attempt.lessons)
 
 
@@ -84,13 +86,17 @@ def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
 def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
     """As `_question`, but for what the operator changes of it."""
     exchange, candidate = attempt.exchange, attempt.candidate
+    if attempt.raw and exchange.operation.lane == "count" and candidate.carrier is not None:
+        return _count_by_carrier(attempt, candidate.carrier)
     if attempt.raw:
-        return candidate.base_url + exchange.path + exchange.query, carried(exchange, candidate, attempt.ledger)
+        return candidate.beside(exchange.path, exchange.query, of_model=exchange.operation.form), carried(
+            exchange, candidate, attempt.ledger
+        )
     if exchange.operation.lane == "count":
         path, body = counting.question(exchange, candidate)
-        return candidate.base_url + path, body
+        return candidate.beside(path), body
     body = _spliced(attempt) if attempt.same_shape else _translated(attempt)
-    return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else ""), body
+    return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else "", attempt.capabilities), body
 
 
 def _report_left_out(attempt: Attempt, ledger: Ledger) -> None:
@@ -110,12 +116,18 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
         found |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
         _report_left_out(attempt, attempt.ledger)
     found = candidate.speaks.headers(attempt.capabilities) | found
+    if candidate.carrier is not None:
+        found = {name: value for name, value in found.items() if candidate.carrier.forwards(name)} | attempt.carried
+    if "anthropic-beta" in found and (candidate.betas is not None or not attempt.capabilities.m_betas):
+        _pass_betas(attempt, found)
     if attempt.capabilities.image_header and not attempt.raw and _IMAGE.search(body or b""):
         found[attempt.capabilities.image_header] = "true"
     if attempt.raw:
         found["content-type"] = exchange.headers.get("Content-Type", "application/json")
+        if exchange.operation.upstreams is not None:
+            found |= travel.asked_of_objects(exchange.headers)
     else:
-        found["accept"] = "text/event-stream" if attempt.streams else "application/json"
+        found |= _accept(candidate.carrier) if attempt.streams else {"accept": "application/json"}
     found |= candidate.headers(exchange.credential, attempt.granted)
     if exchange.trace is not None:
         attempt.span, traced = exchange.trace.call()
@@ -160,7 +172,8 @@ def _spliced(attempt: Attempt) -> bytes:
         value = _amended(attempt, value, request)
     if value is not scan.value:
         body, scan = splice.written(value)
-    if scan.model != candidate.model:
+    carrier = candidate.carrier
+    if scan.model != candidate.model and not (carrier and "model" in carrier.leaves):
         body = own.rename(body, scan, candidate.model)
     if _must_collect(attempt, scan.value):
         request = request if attempt.rewrites else _readable(attempt, request)
@@ -168,7 +181,9 @@ def _spliced(attempt: Attempt) -> bytes:
     elif attempt.stream:
         body = _streaming(attempt, body, scan)
     attempt.reply = _reply(attempt, _readable(attempt, request) if exchange.summary is not None else request)
-    return body
+    if carrier is None:
+        return body
+    return _parcel(attempt, carrier, scan.value).spliced(body, scan.value | {"stream": True} if attempt.collects else scan.value)
 
 
 def _amended(attempt: Attempt, value: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -235,13 +250,60 @@ def _translated(attempt: Attempt) -> bytes:
             raise _lost(lost)
     attempt.reply = _reply(attempt, request)
     attempt.reply.tools, attempt.reply.recall = encoded.tools, attempt.recall
+    carrier = candidate.carrier
+    collects = _must_collect(attempt, value)
+    if carrier is not None:
+        value = _parcel(attempt, carrier, value).of(value)
     body = jsontext.dumps(value)
     if exchange.stream and exchange.speaks.counts_first:
         attempt.reply.asks = estimate.tokens_of_body(request, len(body))
-    if _must_collect(attempt, value):
+    if collects and not (carrier and "stream" in carrier.leaves):
         scan = splice.scan(body)
         body = _streaming(attempt, splice.ask_stream(body, scan), scan)
     return bodies.trimmed(body)
+
+
+def _parcel(attempt: Attempt, carrier: Carrier, value: dict[str, Any]) -> Parcel:
+    """What the carrier changes of a body; what it cannot bring is reported. value: the body."""
+    asked = attempt.candidate.speaks.headers(attempt.capabilities)
+    if attempt.candidate.shape == attempt.exchange.shape:
+        asked |= travel.forwarded_up(attempt.exchange.headers.get_all(), own_credential=attempt.candidate.provider.passthrough_auth)
+    found = carrier.parcel(value, asked, _betas(attempt), attempt.candidate.provider.bedrock, attempt.streams)
+    attempt.carried = found.headers
+    for name in found.held_back:
+        attempt.ledger.drop((f"header:{name}",))
+    return found
+
+
+def _count_by_carrier(attempt: Attempt, carrier: Carrier) -> tuple[str, bytes]:
+    """The URL and the body of a count of tokens, by the API's own."""
+    exchange, candidate = attempt.exchange, attempt.candidate
+    body = carried(exchange, candidate, attempt.ledger) or b""
+    found = carrier.counting(exchange.scan.value, exchange.headers)
+    attempt.carried = found.headers
+    return candidate.base_url + carrier.own_count, found.spliced(body, exchange.scan.value)
+
+
+def _betas(attempt: Attempt) -> Betas | None:
+    """The values of `anthropic-beta` that the upstream takes."""
+    return attempt.candidate.betas if attempt.capabilities.m_betas else NO_BETAS
+
+
+def _pass_betas(attempt: Attempt, headers: dict[str, str]) -> None:
+    """Leave out of a header what the upstream does not take."""
+    passed, held_back = split(headers.pop("anthropic-beta"), _betas(attempt))
+    if passed:
+        headers["anthropic-beta"] = ",".join(passed)
+    if held_back:
+        attempt.ledger.drop(("header:anthropic-beta",))
+
+
+def _accept(carrier: Carrier | None) -> dict[str, str]:
+    """What a stream is to come as."""
+    if carrier is None or carrier.framing is None:
+        return {"accept": "text/event-stream"}
+    inside = {carrier.accept_header: "application/json"} if carrier.accept_header else {}
+    return {"accept": carrier.framing.content_type} | inside
 
 
 def _lost(field: str) -> errors.Unsupported:

@@ -27,12 +27,15 @@ class RawLane:
     """An operation's answer as it is. It speaks as the other lanes do."""
 
     name = "raw"
-    content = heard = True  # whatever comes is for the caller
     stop: str | None = None
     claimed: asyncio.Future[None] | None = None
 
-    def __init__(self, streamed: bool) -> None:
-        """streamed: the upstream sends events, which are counted: without a usage they are what can be charged."""
+    def __init__(self, streamed: bool, metered: bool = True, whole: bool = False) -> None:
+        """streamed: the upstream sends events, which are counted: without a usage they are what can be charged. metered: see
+        Operation. whole: nothing is sent before all has come.
+        """
+        self.content = self.heard = not whole  # whatever comes is for the caller
+        self._metered = metered
         self.ended = False
         self.error: errors.GatewayError | None = None
         self.events = 0
@@ -42,7 +45,7 @@ class RawLane:
     @property
     def usage(self) -> Usage | None:
         """What the upstream itself counted, as far as the answer has said it."""
-        for found in reversed(_USAGE.findall(self._tail)):
+        for found in reversed(_USAGE.findall(self._tail)) if self._metered else ():
             try:
                 value = jsontext.loads(found)
             except ValueError:
@@ -78,7 +81,7 @@ def carried(exchange: Exchange, candidate: Candidate, ledger: Ledger) -> bytes |
     """The caller's bytes with the model's name replaced, and with what the upstream cannot know of the caller's conversation."""
     body, scan, field, state = exchange.body, exchange.scan, exchange.form_field, exchange.state
     if exchange.operation.model == "none":
-        return b"" if exchange.operation.method == "POST" else None
+        return body or (b"" if exchange.operation.method == "POST" else None)
     if field is not None:
         return body[: field[0]] + candidate.model.encode() + body[field[1] :]
     inlined = None if state is None else state.inlined(candidate, ledger)

@@ -28,12 +28,17 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
         return errors.Garbled("The upstream answered with a redirect.", f"status {attempt.status}")
     kind = attempt.upstream_headers.get("Content-Type", "")
     clean = without_key(attempt, body)
-    error = attempt.candidate.speaks.decode_error(attempt.status, clean, kind)
+    carrier = attempt.candidate.carrier
+    read_error = None if carrier is None else carrier.read_error
+    if read_error is not None:
+        error = read_error(attempt.status, clean, attempt.upstream_headers)
+    else:
+        error = attempt.candidate.speaks.decode_error(attempt.status, clean, kind)
     _learn(attempt, error)
     error.retry_after = limits.retry_after(attempt.upstream_headers, time())
     managed = attempt.candidate.capabilities.owns_key and not attempt.candidate.provider.passthrough_auth
-    if grants.refused(attempt):
-        attempt.learned = True  # to ask again with another
+    if grants.mended(attempt):
+        attempt.learned = attempt.exchange.passing is None  # to ask again with another; a body that has gone cannot be sent again
     if managed and (attempt.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
         return errors.Answered(
             "The gateway's credential was refused by the upstream.",
@@ -42,7 +47,12 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
             code="upstream_auth_failed",
             should_retry=False,
         )
-    if attempt.same_shape and clean.lstrip().startswith(b"{"):  # a page, or nothing, is not what the caller's SDK can read
+    if isinstance(error, errors.Answered) and error.kind == "bad_gateway" and attempt.status < 500:
+        error.elsewhere = True
+        return error  # the operator's configuration is wrong: that is not what the caller's SDK would make of the status
+    if (
+        attempt.same_shape and read_error is None and clean.lstrip().startswith(b"{")
+    ):  # a page, or nothing, is not what the caller's SDK can read
         own = attempt.candidate.provider.passthrough_auth
         shown = secrets.scrub(body, secrets.of(attempt.candidate.provider)) if own else clean  # its own the caller may see
         attempt.refusal = (attempt.status, attempt.forwarded_down(), shown)
@@ -52,8 +62,8 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
 
 def without_key(attempt: Attempt, body: bytes) -> bytes:
     """An upstream's error without the credentials that it may know: some providers say which one they refused."""
-    granted = None if attempt.granted is None else attempt.granted.token
-    return secrets.scrub(body, (*secrets.of(attempt.candidate.provider), attempt.exchange.credential, granted))
+    granted = () if attempt.granted is None else attempt.granted.secrets
+    return secrets.scrub(body, (*secrets.of(attempt.candidate.provider), attempt.exchange.credential, *granted))
 
 
 def _learn(attempt: Attempt, error: errors.GatewayError) -> None:

@@ -228,7 +228,7 @@ class Tap:
         """The request of an attempt is sent."""
         ledger, body = attempt.ledger, self._exchange.scan.value
         if attempt.granted is not None:
-            self._secrets.add(attempt.granted.token)
+            self._secrets.update(filter(None, attempt.granted.secrets))
         self.head("up", f"{request.method} {redact.target(request.url)}", request.headers.items())
         self.body("up", request.body or b"")
         self.row(dropped=ledger.names(ledger.dropped, body), adapted=ledger.names(ledger.adapted, body))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 from ...codecs import errors
@@ -65,6 +66,10 @@ class Identity:
     def allows(self, model: str) -> bool:
         """Whether it may use this model."""
         return fits(model, self.models)
+
+    def reaches(self, provider: str) -> bool:
+        """Whether it may use every model of a provider: one of its patterns allows whatever stands behind `provider/`."""
+        return any(_allows_all(pattern, f"{provider}/") for pattern in self.models)
 
     @property
     def restricted(self) -> bool:
@@ -124,3 +129,8 @@ def same_names(names: Iterable[str]) -> bool:
     """Whether a name occurs twice."""
     found = list(names)
     return len(set(found)) < len(found)
+
+
+def _allows_all(pattern: str, prefix: str) -> bool:
+    """Whether a pattern matches everything that begins with the prefix: it ends in `*`, and what is before that is in the prefix."""
+    return pattern.endswith("*") and any(fnmatchcase(prefix[:size], pattern[:-1]) for size in range(len(prefix) + 1))

@@ -1,12 +1,12 @@
 """Upstream names: ids of items, files, vector stores and containers that an upstream stores for all users of the gateway's key.
 
 Pure functions that find them in requests and answers; records.py records their owners. Skills and saved prompts are not included: they
-belong to the account's operator, and no caller can create one through the gateway.
+belong to the account's operator, and no caller that is kept apart from others can create one through the gateway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...codecs.registry import SHAPES, STATEFUL
@@ -16,6 +16,9 @@ from .records import Item
 # members that are not searched: content of the caller's own, where a property may have any name, and citations, which are only shown
 _OWN_WORDS = frozenset({"parameters", "input_schema", "schema", "input", "annotations", "citations", "results"})
 _RESULT = "_tool_result"  # suffix of the types of server tool results, which the upstream does not look up
+
+# members that name something in requests about stored objects
+_ANYWHERE = frozenset({"file_ids", "input_file_id"}).union(*(shape.upstream_names.members for shape in SHAPES.values()))
 
 # tools that make containers, which outlive a response that is not stored
 _MAKERS = frozenset({"code_interpreter", "shell"})
@@ -34,6 +37,17 @@ def used_in_request(shape: str, body: Item) -> dict[str, str]:
         else:
             names.update(dict.fromkeys(_named(body.get(place), naming), place))
     return names
+
+
+def used_anywhere(body: Item) -> dict[str, str | None]:
+    """What a request about stored objects names of them, each with the member that names it, if that is one of the body's own."""
+    names: dict[str, str | None] = dict.fromkeys(_named(body, _ANYWHERE))
+    return names | {name: member for member in _ANYWHERE & body.keys() for name in _texts(body[member])}
+
+
+def in_members(body: Item, members: Iterable[str]) -> list[str]:
+    """The names in these members of an object."""
+    return [name for member in members for name in _texts(body.get(member))]
 
 
 def items_looked_up(body: Item) -> list[str]:

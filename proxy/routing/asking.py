@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..credentials.source import UNAUTHORIZED, Credential
+from ..credentials.source import Credential
 from ..wire.upstream import UpstreamClient, UpstreamRequest
 from .router import Candidate
+from .signing import sign
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
 
@@ -41,7 +42,9 @@ async def asked(
         ssl_context=candidate.context,
         proxy=candidate.provider.proxy,
     )
+    if granted is not None and granted.signs:
+        await sign(request, granted, candidate)
     response = await upstream.fetch(request)
-    if response.code == UNAUTHORIZED and granted is not None and candidate.source is not None:
+    if granted is not None and candidate.source is not None and granted.refused(response.code, response.headers):
         candidate.source.refused(granted)
     return response.code, response.body

@@ -94,7 +94,7 @@ class Discovery:
         for _ in range(PAGES):
             try:
                 async with asyncio.timeout(PATIENCE):
-                    url = f"{candidate.base_url}/models{query}"
+                    url = candidate.beside("/models", query)
                     status, body = await asked(self._upstream, candidate, url, patience=PATIENCE, max_body=LARGEST)
             except TimeoutError:
                 raise errors.Timeout("first_byte", "The list of models did not come in time.") from None

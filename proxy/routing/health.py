@@ -91,11 +91,15 @@ class Health:
 def _question(candidate: Candidate) -> tuple[str, bytes | None]:
     """The URL of a probe, and its body. Raises GatewayError."""
     if candidate.provider.health_check == "models":
-        return f"{candidate.base_url}/models", None
+        return candidate.beside("/models"), None
     greeting = USUAL.decode_request({"model": candidate.model, **_GREETING})
     body = candidate.speaks.encode_request(greeting, candidate.capabilities, candidate.model).body
     stream = candidate.speaks.only_streams(body, candidate.capabilities)
-    return candidate.endpoint(stream, ""), jsontext.dumps(body | {"stream": True} if stream else body)
+    if stream:
+        body |= {"stream": True}
+    if candidate.carrier is not None:
+        body = candidate.carrier.parcel(body, candidate.speaks.headers(candidate.capabilities), candidate.betas).of(body)
+    return candidate.endpoint(stream, ""), jsontext.dumps(body)
 
 
 def _sound(status: int, candidate: Candidate) -> bool:

@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+from ...codecs.betas import Betas
 from ...codecs.capabilities import Capabilities
+from ...codecs.carrier import Carrier
+from ...codecs.carriers import CARRIERS
 from ...codecs.errors import Missing, NoCandidate, NoCredential, Unconfigured
-from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
+from ...codecs.registry import SHAPES, STATEFUL, UPSTREAMS, USUAL, in_order, of_api
 from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
-from ...conf import facts, providers
+from ...conf import clouds, facts, providers
 from ...conf.catalog import Catalog, Entry, Match
-from ...conf.model import Config, Edits, Facts, Price, Provider, RetryPolicy
+from ...conf.model import Aws, Config, Edits, Facts, Price, Provider, RetryPolicy
 from ..credentials.source import Credential, Fault, Source
 from ..wire.egress import Contexts
 
@@ -49,8 +52,11 @@ class Candidate:
     price: Price | None = None
     context: ssl.SSLContext | None = None  # of TLS to it, if it has certificates of its own
     source: Source | None = field(default=None, repr=False)  # of a credential that ends; the entry's `way`
+    stores: tuple[str, ...] = ()  # collections of objects that it is known to have; only of accounts()
     others: tuple[Candidate, ...] = ()  # the same upstream and model over its other APIs, in order
     seed: bytes = b""  # of this upstream and model, alike in every process and after a reload
+    carrier: Carrier | None = None  # how the API travels there, if not as at its own vendor
+    betas: Betas | None = None  # the values of `anthropic-beta` that it takes; None: all
     # derived once, as every request reads them several times
     name: str = field(init=False)  # `provider/model`, for headers, logs and metrics
     speaks: Shape = field(init=False, repr=False)  # the upstream's shape
@@ -59,7 +65,7 @@ class Candidate:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", f"{self.provider.provider}/{self.model}")
-        object.__setattr__(self, "speaks", SHAPES[self.shape])
+        object.__setattr__(self, "speaks", UPSTREAMS[self.shape])
         object.__setattr__(self, "rules", for_carried(self.speaks.rules, self.capabilities))
         object.__setattr__(self, "walks", any(rule.walks for rule in self.rules))
 
@@ -74,9 +80,25 @@ class Candidate:
         """The prefix of all URLs of this upstream."""
         return self.provider.base_url
 
-    def endpoint(self, stream: bool, query: str) -> str:
-        """The URL of a request. query: the caller's, with its question mark, or ""."""
-        return self.speaks.endpoint(self.base_url, self.model, stream, query)
+    def endpoint(self, stream: bool, query: str, capabilities: Capabilities | None = None) -> str:
+        """The URL of a request. query: the caller's, with its question mark, or "". capabilities: as far as they are learned."""
+        if self.carrier is not None:
+            return self.carrier.url(self.base_url, self.model, stream, (capabilities or self.capabilities).detour) + self._query("")
+        return self.speaks.endpoint(self.base_url, self.model, stream, self._query(query))
+
+    def beside(self, path: str, query: str = "", *, of_model: bool = False) -> str:
+        """The URL of another path than the API's own. query: the caller's. of_model: the upstream may have the model in the path."""
+        before = self.carrier.beside.replace("{model}", quote(self.model, safe="")) if of_model and self.carrier is not None else ""
+        return self.base_url + before + path + self._query(query)
+
+    def _query(self, query: str) -> str:
+        """A caller's query with the entry's own in the place of what is its to say."""
+        own = self.provider.query
+        if own is None:
+            return query
+        rest = [pair for pair in query[1:].split("&") if pair and unquote(pair.partition("=")[0]).lower() != "api-version"]
+        found = "&".join([own, *rest] if own else rest)
+        return f"?{found}" if found else ""
 
     @property
     def domain(self) -> str:
@@ -114,9 +136,9 @@ class Candidate:
         provider = self.provider
         key = credential if provider.passthrough_auth else provider.access_key
         if key:
-            found = dict([_authorization(provider, self.speaks, key)])
+            found = dict(_authorization(provider, self.speaks, key))
         elif granted is not None:
-            found = dict([granted.header])
+            found = granted.headers
         elif provider.access_key_missing and not provider.passthrough_auth:
             raise Unconfigured(
                 f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
@@ -195,9 +217,10 @@ class Router:
         self.default = next((p.model for p in self._entries if p.default), None)
         self._capabilities: dict[tuple[int, str], Capabilities] = {}
         self._marks = list(_marks(self._entries))
-        self._declared = {f"{p.provider}/{p.model_id}" for p in self._entries if not p.wildcard}
+        self._declared = {f"{p.provider}/{p.deployment or p.model_id}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
         self._together: set[int] = set()
+        self._accounts: tuple[Candidate, ...] | None = None  # once they are asked for
         self._plans: dict[tuple[str, str | None], _Plan] = {}
         self._met: dict[tuple[str, str | None], _Plan] = {}
         names = {model.id for model in self.models()} | {p.model_id for p in self._entries if not p.wildcard}
@@ -235,6 +258,25 @@ class Router:
                 if candidate.speaks.stateful and candidate.capabilities.r_stateful:
                     return candidate
         return None
+
+    def accounts(self) -> tuple[Candidate, ...]:
+        """One candidate of each upstream account, for what is asked of no model; entries that differ in their models alone are one."""
+        if self._accounts is None:
+            self._accounts = tuple(self._find_accounts())
+        return self._accounts
+
+    def _find_accounts(self) -> Iterator[Candidate]:
+        seen: set[tuple[object, ...]] = set()
+        by_default = sorted(enumerate(self._entries), key=lambda entry: not entry[1].default)  # the sort is stable
+        for index, entry in by_default:
+            known = providers.known()[entry.interface]
+            account = (entry.provider, entry.base_url, entry.access_key, entry.way, entry.passthrough_auth, entry.headers, entry.proxy)
+            if account in seen or entry.interface == "demo" or isinstance(entry.way, Aws):  # a signature needs the whole body
+                continue
+            seen.add(account)
+            own = of_api(known.apis[0] if known.apis[0] in entry.apis else entry.apis[0])
+            found = self._candidate(own.name, None, index, "*", "the account is asked, not a model")
+            yield replace(found, stores=known.stores if entry.provider in providers.known() else (), price=None, others=())
 
     def models(self) -> list[ServedModel]:
         """The models that can be listed: declared models, entry names, aliases; of a wildcard only a provider's fixed list."""
@@ -374,19 +416,27 @@ class Router:
         renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
         first = Candidate(
             provider=provider,
-            model=model_id,
+            model=provider.deployment or model_id,
             shape=upstream.name,
-            url=upstream.endpoint(provider.base_url, model_id),
+            url=_endpoint(upstream, provider, model_id, capabilities),
             capabilities=capabilities,
             reason=f"{why}; {because}",
             echo=asked if renamed and capabilities.echo_model == "alias" else None,
-            price=providers.price_of(self.config.prices, provider.provider, model_id),
+            price=providers.price_of(self.config.prices, provider.provider, clouds.known_model(provider, model_id)),
             context=self._contexts.get(provider.certificates),
             source=self._source(provider),
             seed=self._seed(index, model_id),
+            carrier=_carrier(upstream, provider),
+            betas=None if provider.anthropic_beta is None else Betas(provider.anthropic_beta),
         )
         plain = [first] + [
-            replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
+            replace(
+                first,
+                shape=other.name,
+                url=_endpoint(other, provider, model_id, capabilities),
+                reason=f"{why}; {reason}",
+                carrier=_carrier(other, provider),
+            )
             for other, reason in others
         ]
         also = [replace(one, others=tuple(other for other in plain if other is not one)) for one in plain[1:]]
@@ -405,8 +455,9 @@ class Router:
                 "reasoning_domain": _reasoning_domain(provider),
             }
             # a configured Host header names the real server behind the base URL
-            place = f"https://{provider.http_host}" if provider.http_host else provider.base_url
-            flags |= providers.capabilities(provider.interface, place, model_id, provider.capabilities)
+            path = urlsplit(provider.base_url).path
+            place = f"https://{provider.http_host}{path}" if provider.http_host else provider.base_url
+            flags |= providers.capabilities(provider.interface, place, clouds.known_model(provider, model_id), provider.capabilities)
             known = Capabilities.from_flags(flags)
             if not provider.wildcard:
                 self._capabilities[index, model_id] = known
@@ -437,7 +488,7 @@ def check_lines(config: Config) -> list[str]:
                 callers.setdefault(others[0][0], []).append(f"{own.name} with tools beside reasoning (translated)")
         state = _key_state(entry)
         for shape, names in callers.items():
-            way = _way(entry, shape.endpoint(entry.base_url, entry.model_id))
+            way = _way(entry, _endpoint(shape, entry, entry.model_id, capabilities))
             rows.append((entry.name, entry.provider, shape.api, way, state, f"callers: {', '.join(names)}"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
@@ -543,11 +594,26 @@ def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ..
     return tuple(found)
 
 
-def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str]:
+def _carrier(shape: Shape, provider: Provider) -> Carrier | None:
+    """How an API travels to the upstreams of an entry, if not as at its own vendor."""
+    name = provider.carriers.get(shape.api)
+    return shape.carrier if name is None else CARRIERS[name]
+
+
+def _endpoint(shape: Shape, provider: Provider, model_id: str, capabilities: Capabilities) -> str:
+    """The URL of a request for a complete answer."""
+    carrier = _carrier(shape, provider)
+    base, model, query = provider.base_url, provider.deployment or model_id, f"?{provider.query}" if provider.query else ""
+    return shape.endpoint(base, model, query=query) if carrier is None else carrier.url(base, model, False, capabilities.detour) + query
+
+
+def _authorization(provider: Provider, shape: Shape, key: str) -> list[tuple[str, str]]:
     form = provider.auth
+    if form == "both-keys":
+        return [("x-api-key", key), ("api-key", key)]
     if form == "x-api-key" and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
         form = "bearer"
-    return ("authorization", f"Bearer {key}") if form == "bearer" else (form, key)
+    return [("authorization", f"Bearer {key}") if form == "bearer" else (form, key)]
 
 
 def _way(provider: Provider, url: str) -> str:

@@ -5,13 +5,15 @@ request is over, by the bytes received, not by Content-Length: a caller that ann
 
 A compressed body (Content-Encoding) is decoded as it arrives, and the limits hold for what comes out of it; what waits to be decoded
 counts too.
+
+A body that nobody looks into need not be held: as Passing it goes on to its upstream while it arrives, of any size. It holds one read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -94,6 +96,69 @@ class Incoming:
 
     def _too_large(self) -> errors.TooLarge:
         return errors.TooLarge(f"The request body is larger than {self._limit} bytes.")
+
+
+class Passing:
+    """One request's body on its way to an upstream. The caller is read no faster than the upstream takes it.
+
+    length: bytes, from Content-Length; None if it is unknown.
+    """
+
+    __slots__ = ("_arrived", "_ended", "_loop", "_over", "_piece", "_taken", "length")
+
+    def __init__(self, length: int | None) -> None:
+        self.length = length
+        self._loop = asyncio.get_running_loop()
+        self._piece: bytes | None = None
+        self._arrived: asyncio.Future[None] | None = None  # somebody waits for a piece
+        self._taken: asyncio.Future[None] | None = None  # of the piece that came last
+        self._ended = False  # the whole body has come
+        self._over = False  # nobody takes any more
+
+    def feed(self, data: bytes) -> asyncio.Future[None] | None:
+        """The next bytes. The future is done when there may be more; None: at once, for nobody takes them."""
+        if self._over:
+            return None
+        self._piece = data
+        self._taken = self._loop.create_future()
+        self._wake()
+        return self._taken
+
+    def end(self) -> None:
+        """The whole body has come."""
+        self._ended = True
+        self._wake()
+
+    async def produce(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Write the body; an UpstreamRequest's `producer`. To be called once. Ends with `close`, however it ends."""
+        try:
+            while (piece := await self._next()) is not None:
+                await write(piece)
+                self._take()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Nobody takes any more of the body; what comes is dropped."""
+        self._over = True
+        self._piece = None
+        self._take()
+
+    async def _next(self) -> bytes | None:
+        """The piece that waits; None at the body's end."""
+        while self._piece is None and not self._ended:
+            self._arrived = self._loop.create_future()
+            await self._arrived
+        piece, self._piece = self._piece, None
+        return piece
+
+    def _take(self) -> None:
+        if self._taken is not None and not self._taken.done():
+            self._taken.set_result(None)
+
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
 
 class Coded(Incoming):

@@ -34,7 +34,7 @@ _AS_HEADERS = frozenset(name.title() for name in _REPORTED)
 # to a caller of the upstream's shape
 _DOWN = re.compile(
     r"(?:retry-after(?:-ms)?|x-should-retry|x-ratelimit-[a-z-]+|anthropic-(?!organization)[a-z-]+|openai-(?:processing-ms|version|model)"
-    r"|x-codex-[a-z-]+|x-models-etag|x-reasoning-included|x-dragoman-estimate)"
+    r"|content-(?:disposition|range)|accept-ranges|x-codex-[a-z-]+|x-models-etag|x-reasoning-included|x-dragoman-estimate)"
 )
 # of these, the ones that tell how much the account behind the credential has left
 _USE_OF_ACCOUNT = re.compile(r"anthropic-ratelimit-unified-[a-z-]+|x-codex-(?!turn-state|safety-|websocket-)[a-z-]+")
@@ -111,6 +111,11 @@ def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) ->
     return found
 
 
+def asked_of_objects(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of a request for something stored, what says which form or which part of it is wanted. headers: HTTPHeaders."""
+    return {name.lower(): headers[name] for name in ("Accept", "Range", "If-Range") if name in headers}
+
+
 def left_out(headers: Mapping[str, str], *, same_shape: bool, own_credential: bool) -> list[str]:
     """The caller's headers that would have changed the answer and are not forwarded. headers: HTTPHeaders."""
     if _AS_HEADERS.isdisjoint(headers):  # the usual case
@@ -133,7 +138,8 @@ def forwarded_down(headers: Iterable[tuple[str, str]], *, account: bool) -> dict
 
 
 def upstream_request_id(headers: Mapping[str, str]) -> str | None:
-    value = headers.get("request-id") or headers.get("x-request-id")
+    known = (headers.get(name) for name in ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id"))
+    value = next(filter(None, known), None)
     return value if value and _REQUEST_ID.fullmatch(value) else None
 
 

@@ -47,6 +47,7 @@ MAX_HEAD = 64 * 1024  # bytes of one head, and of a body's trailers
 MAX_FIELDS = 1000  # header lines of one head
 MAX_HOST = 300  # characters of a Host field; a name has at most 253
 MAX_INFORMATIONAL = 100  # 1xx responses before the final one
+CHUNKED = -1  # instead of a body's length
 MAX_CHUNK_LINE = 4096  # bytes of a chunk's size line, with its extensions
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -73,8 +74,8 @@ _CONNECTION_FIELDS = frozenset(
 def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str, str]], length: int | None) -> bytes:
     """The bytes of a request's head. A Host among the fields replaces `host`; hop-by-hop fields are omitted.
 
-    length: the body's bytes; None for no body, which omits Content-Length. Raises ValueError for characters that HTTP does not
-    allow (above all a line break in a value); its message never contains a value.
+    length: the body's bytes; None for no body, which omits Content-Length; CHUNKED for a body of unknown length. Raises ValueError for
+    characters that HTTP does not allow (above all a line break in a value); its message never contains a value.
     """
     lines = []
     named: list[str] = []  # options of the Connection field: such fields are hop-by-hop too
@@ -94,8 +95,8 @@ def request_head(method: str, target: str, host: str, fields: Iterable[tuple[str
         raise _disallowed(lines) from None
     if head.translate(None, _FIELD_BYTES) != b"\r\n" * (len(lines) - 1):  # one pass over all fields is cheaper than one for each
         raise _disallowed(lines)
-    end = "\r\n" if length is None else f"Content-Length: {length}\r\n\r\n"
-    return b"".join((_start_line(method, target, host), head, b"\r\n" if lines else b"", end.encode()))
+    framing = "" if length is None else "Transfer-Encoding: chunked\r\n" if length == CHUNKED else f"Content-Length: {length}\r\n"
+    return b"".join((_start_line(method, target, host), head, b"\r\n" if lines else b"", framing.encode(), b"\r\n"))
 
 
 def connect_head(host: str, port: int, login: str | None) -> bytes:

@@ -36,6 +36,7 @@ LITTLE = 32 * 1024  # bytes of any other read: in chunks of one byte they take 2
 AHEAD = 32 * 1024  # bytes of pipelined requests that are buffered, besides those of one read
 LINGER = 2.0  # seconds that a caller who is still sending has to read an early response
 PATIENCE = 600.0  # seconds for a request's body, and between two requests
+HANGUP = 0.5  # seconds between two looks at a caller whose body waits for the handler
 HEAD_PATIENCE = 60.0  # seconds for the handshake and the first head, for a later head from its first byte, between reads of a body
 
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -115,10 +116,12 @@ class Inbound(httputil.HTTPConnection):
         """Reset the state of the request."""
         self._delegate: httputil.HTTPMessageDelegate | None = None  # of the request that is being read or answered
         self._body: http1.BodyReader | None = None  # while a body is read
+        self._waits = False  # for the handler to take what it was given of the body; nothing is read meanwhile
         self._buffer = self._server.little
         self._close_callback: Callable[[], None] | None = None
         self.written: asyncio.Future[None] | None = None  # the last write of this response
         self._read_finished = self._write_finished = False
+        self._patience: float | None = PATIENCE  # for the body
         self.also: Mapping[str, str] = {}  # further response headers: cheaper than the handler's HTTPHeaders
         self.last = b""  # the last part of the response's body, written together with its end
 
@@ -136,9 +139,12 @@ class Inbound(httputil.HTTPConnection):
         """Close the connection if the caller has exceeded PATIENCE or HEAD_PATIENCE."""
         if not self.since or self._upgraded is not None:  # another protocol has timers of its own
             return
+        if self._waits:  # the handler is slow, not the caller
+            self._heard = now
         reading = self._delegate is not None
         soon = self._first or reading or self._reader.buffer
-        if now - self.since > (PATIENCE if reading or not soon else HEAD_PATIENCE) or (reading and now - self._heard > HEAD_PATIENCE):
+        most = self._patience if reading else PATIENCE if not soon else HEAD_PATIENCE
+        if (most is not None and now - self.since > most) or (reading and now - self._heard > HEAD_PATIENCE):
             self.stream.close()
 
     async def close(self) -> None:
@@ -256,7 +262,37 @@ class Inbound(httputil.HTTPConnection):
                 self._broken()
                 return
             if pending is not None:
-                raise TypeError("handlers take a body without waiting")
+                self._wait(body, asyncio.ensure_future(pending))
+                return
+        self._fed(body)
+
+    def _wait(self, body: http1.BodyReader, pending: asyncio.Future[None]) -> None:
+        """Read on when the handler has taken what it was given: a slow upstream slows the caller."""
+        if pending.done():
+            self._fed(body)
+            return
+        self._waits = True
+        self.stream.pause()
+        self._loop.call_later(HANGUP, self._look_for_hangup, pending)
+        pending.add_done_callback(partial(self._taken, body))
+
+    def _taken(self, body: http1.BodyReader, _: object) -> None:
+        self._waits = False
+        if self._body is body and not self.stream.closed():
+            self._heard = self._loop.time()
+            self.stream.resume()
+            self._fed(body)
+
+    def _look_for_hangup(self, pending: asyncio.Future[None]) -> None:
+        """Notice a caller that leaves while nothing is read from it."""
+        if pending.done() or self.stream.closed():
+            return
+        if self.stream.hung_up():
+            self.stream.close()
+        else:
+            self._loop.call_later(HANGUP, self._look_for_hangup, pending)
+
+    def _fed(self, body: http1.BodyReader) -> None:
         if body.ended and not (self.stream.closed() or self._write_finished):
             self._body = None
             self._buffer = self._server.little
@@ -384,6 +420,10 @@ class Inbound(httputil.HTTPConnection):
     def set_max_body_size(self, size: int) -> None:
         """size: bytes, for this request."""
         self._limit = size
+
+    def set_body_timeout(self, timeout: float | None) -> None:
+        """timeout: seconds for the whole body of this request, instead of PATIENCE; None for no limit. That between two reads stays."""
+        self._patience = timeout
 
     def write_headers(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None

@@ -7,6 +7,7 @@ per stream, and a Future and a buffer for each write.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -110,6 +111,12 @@ class Stream:
         if self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
             self.pause()
             self.resume()
+
+    def hung_up(self) -> bool:
+        """Whether the caller has closed its side, also behind bytes that are not read yet. False where the system cannot tell."""
+        poll = select.poll()
+        poll.register(self._fd, getattr(select, "POLLRDHUP", 0))
+        return bool(poll.poll(0))
 
     def close_after(self, seconds: float) -> None:
         """Let the kernel close the connection when the caller acknowledges nothing for this long (TCP_USER_TIMEOUT, if available)."""

@@ -36,7 +36,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -58,6 +58,10 @@ WRITES_PER_TURN = 8  # writes of one connection in one iteration of the loop
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110, section 9.2.2
 
 
+Write = Callable[[bytes], Awaitable[None]]
+Producer = Callable[[Write], Coroutine[Any, Any, None]]
+
+
 class UpstreamRequest(HTTPRequest):
     """One request. Timeouts are in seconds; None or 0 means no limit.
 
@@ -69,6 +73,9 @@ class UpstreamRequest(HTTPRequest):
     streaming_callback: called with the decoded body, never with b""; looked up after on_headers, which may set it. Without it the
     body is collected into response.body, up to max_body bytes.
     ssl_context: for https, instead of the client's own. proxy: None for a direct connection.
+    producer: instead of body: called once with a function that takes a part of the body and returns an awaitable, to be awaited
+    before the next part; its own awaitable is done at the body's end. length: of this body in bytes; None for chunks. Such a body is
+    sent once, on a new connection, and is cancelled when the response is complete before it.
 
     The client sets, in loop time: sent_at, when the last byte was written; first_byte_at, when the first bytes of the response
     arrived; each is None until then. sendings: the number of connections on which bytes of the request were written.
@@ -89,6 +96,8 @@ class UpstreamRequest(HTTPRequest):
         max_body: int = 64 * 1024 * 1024,
         ssl_context: ssl.SSLContext | None = None,
         proxy: Proxy | None = None,
+        producer: Producer | None = None,
+        length: int | None = None,
     ) -> None:
         # HTTPRequest.__init__ is not called: it stores thirty options that are unused here, 1.5 kB for each stream
         self.url = url
@@ -103,6 +112,8 @@ class UpstreamRequest(HTTPRequest):
         self.max_body = max_body
         self.ssl_context = ssl_context
         self.proxy = proxy
+        self.producer = producer
+        self.length = length
         self.sent_at: float | None = None
         self.first_byte_at: float | None = None
         self.sendings = 0
@@ -140,7 +151,7 @@ class UpstreamClient(AsyncHTTPClient):
             raise TypeError("fetch() takes an UpstreamRequest")
         origin, head = self._prepare(request)
         call = _Call(request, origin, head, self._pool, self._calls, raise_error)
-        call.begin(self._pool.take(origin))
+        call.begin(self._pool.take(origin) if request.producer is None else None)
         return call.future
 
     def close(self) -> None:
@@ -157,6 +168,8 @@ class UpstreamClient(AsyncHTTPClient):
         origin = Origin(host, port, context, proxy)
         has_body = bool(request.body) or request.method in ("POST", "PUT", "PATCH")
         length = len(request.body or b"") if has_body else None
+        if request.producer is not None:
+            length = http1.CHUNKED if request.length is None else request.length
         given = request.headers
         fields = given.get_all() if isinstance(given, HTTPHeaders) else given.items() if given else ()
         if proxy is None or secure:
@@ -194,9 +207,9 @@ class _Call:
     """One request, up to its response. `future` receives the outcome; a task runs only while a connection is opened."""
 
     __slots__ = (
-        "_body", "_calls", "_collected", "_connecting", "_connection", "_due", "_head", "_head_bytes", "_head_reader", "_inflater",
-        "_keeps_alive", "_limit", "_loop", "_origin", "_pieces", "_pool", "_raise_error", "_request", "_room", "_since", "_timer",
-        "_timer_name", "_unsent", "_waits_for_own_task", "_written", "future", "waiting",
+        "_body", "_calls", "_collected", "_connecting", "_connection", "_drained", "_due", "_head", "_head_bytes", "_head_reader",
+        "_inflater", "_keeps_alive", "_limit", "_loop", "_origin", "_pieces", "_pool", "_producing", "_raise_error", "_request", "_room",
+        "_since", "_timer", "_timer_name", "_unsent", "_waits_for_own_task", "_written", "future", "waiting",
     )  # fmt: skip
 
     def __init__(self, request: UpstreamRequest, origin: Origin, head: bytes, pool: Pool, calls: set[_Call], raise_error: bool) -> None:
@@ -207,6 +220,8 @@ class _Call:
         self._pool, self._calls = pool, calls
         self._raise_error = raise_error
         self._connecting: asyncio.Task[None] | None = None
+        self._producing: asyncio.Task[None] | None = None  # while a producer runs
+        self._drained: asyncio.Future[None] | None = None  # of the part that it has written last
         self._connection: Connection | None = None
         self._unsent: list[memoryview] = []
         self._written = 0  # bytes that the kernel accepted on this connection
@@ -230,6 +245,8 @@ class _Call:
         connection.receiver = self
         self._timer_name, self._limit = "first_byte", request.first_byte_timeout
         self._since = self._loop.time()  # when the limit began to run
+        if request.producer is not None:
+            self._producing = self._loop.create_task(self._produce(request.producer))
         self._send_first(connection, self._head_bytes, request.body or b"")
         # one timer serves both limits: it fires for the shorter one and then checks the limit in force
         limits = [limit for limit in (request.first_byte_timeout, request.idle_timeout) if limit]
@@ -276,7 +293,10 @@ class _Call:
                 if not self._unsent[0]:
                     self._unsent.pop(0)
                 if not self._unsent:
-                    self._request.sent_at = self._since
+                    if self._producing is None:
+                        self._request.sent_at = self._since
+                    elif self._drained is not None and not self._drained.done():
+                        self._drained.set_result(None)
                     break
             else:
                 return
@@ -284,6 +304,35 @@ class _Call:
             # The upstream has closed, but may have sent an early response (a 413, say): the reader decides.
             self._unsent.clear()
         self._connection.when_writable(None)
+
+    async def _produce(self, producer: Producer) -> None:
+        """Send a body as it comes."""
+        try:
+            await producer(self._send_part)
+            if self._request.length is None:
+                await self._send_more(http1.LAST_FRAME)
+        except Exception as error:
+            self.fail(error)
+            return
+        finally:
+            self._producing = None
+        if self._connection is not None:
+            self._request.sent_at = self._since = self._loop.time()
+
+    async def _send_part(self, data: bytes) -> None:
+        if data:
+            await self._send_more(http1.FRAME % (len(data), data) if self._request.length is None else data)
+
+    async def _send_more(self, data: bytes) -> None:
+        """Returns when the kernel has accepted everything."""
+        if self._connection is None:
+            return
+        self._drained = self._loop.create_future()
+        self._unsent.append(memoryview(data))
+        self._send()
+        if self._unsent:
+            self._connection.when_writable(self._send)
+        await self._drained
 
     # -- the response --
 
@@ -469,12 +518,15 @@ class _Call:
                 self.waiting.cancel()
             self.waiting = None
         connection, self._connection = self._connection, None
+        producing = self._producing
+        if producing is not None and producing is not asyncio.current_task(self._loop):
+            producing.cancel()
         if connection is None:
             return
         if reusable:
             connection.release()
         else:
-            connection.close(reset=bool(self._unsent))
+            connection.close(reset=bool(self._unsent) or producing is not None)  # else the end waits behind what the peer does not read
 
     # -- the timer --
 
@@ -486,8 +538,8 @@ class _Call:
         self._timer = self._loop.call_at(self._since + seconds, self._tick) if seconds else None
 
     def _tick(self) -> None:
-        if self.waiting is not None:
-            self._since = self._loop.time()  # the callback is slow, not the upstream
+        if self.waiting is not None or (self._producing is not None and not self._unsent):
+            self._since = self._loop.time()  # the callback, or the producer, is slow, not the upstream
         if not self._limit or self._loop.time() < self._since + self._limit:
             self._arm(self._limit)
         elif self._body is None:

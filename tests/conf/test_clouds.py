@@ -97,7 +97,7 @@ def test_the_way_of_an_entry(text: str, way: object) -> None:
         (GEMINI, ["gcp.project: is missing, and the environment has none of GOOGLE_CLOUD_PROJECT"]),
         (f"{GEMINI}, gcp: {{project: 'p/../q'}}", ["gcp.project: must be letters, digits"]),
         (f"{GEMINI}, gcp: {{project: p, location: us-east5.evil.com/}}", ["gcp.location: must be letters, digits"]),
-        ("model: vertex/claude-sonnet-5-5, gcp: {project: p}", ["model: must be vertex/PUBLISHER/MODEL"]),
+        ("model: vertex/gemini-3-flash, gcp: {project: p}", ["model: must be vertex/PUBLISHER/MODEL"]),
     ],
 )
 def test_what_is_refused(text: str, found: list[str]) -> None:
@@ -155,7 +155,8 @@ def test_the_rules_of_gemini_hold_behind_vertex() -> None:
 
 
 def test_an_entry_without_a_key_is_not_warned_of_one() -> None:
-    config = conf.loads(f"model_providers: [{{{AT_AZURE}, azure: {{}}}}, {{{GEMINI}, gcp: {{project: p}}}}]", environ={})
+    azure, google = f"{AT_AZURE}, base_model: gpt-5.5, azure: {{}}", f"{GEMINI}, gcp: {{project: p}}"
+    config = conf.loads(f"model_providers: [{{{azure}}}, {{{google}}}]", environ={})
     assert config.warnings == ()
 
 

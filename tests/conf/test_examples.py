@@ -42,5 +42,15 @@ def test_the_production_example_shows_every_section():
     assert set(schema.Root().fields) == set(shown) | in_comments
     entries = set().union(*shown["model_providers"])
     assert set(schema.ModelProvider().fields) - entries == {
-        *("passthrough_auth", "weight", "proxy", "ca_file", "ca_only", "client_cert")  # told in comments
+        *(
+            "passthrough_auth",
+            "anthropic_beta",
+            "base_model",
+            "foundry",
+            "weight",
+            "proxy",
+            "ca_file",
+            "ca_only",
+            "client_cert",
+        )  # told in comments
     }

@@ -262,3 +262,38 @@ def test_the_mask() -> None:
     assert _websocket_mask is not _websocket_mask_python
     assert _websocket_mask(b"\x01\x02\x03\x04", data) == _websocket_mask_python(b"\x01\x02\x03\x04", data)
     assert _websocket_mask(b"\x01\x02\x03\x04", b"") == b""
+
+
+def test_methods_that_a_handler_does_not_have() -> None:
+    """handlers/openapi.methods: they are all the same function."""
+    methods = [getattr(RequestHandler, name) for name in ("get", "post", "put", "patch", "delete")]
+    assert set(methods) == {RequestHandler._unimplemented_method}
+
+
+def test_a_body_that_is_taken_while_it_arrives() -> None:
+    """handlers/objects: what data_received returns reaches the connection; a finished handler is released before the body's end."""
+
+    async def main() -> None:
+        connection = Connection()
+
+        @stream_request_body
+        class Early(RequestHandler):
+            def data_received(self, chunk: bytes) -> asyncio.Future[None]:  # type: ignore[override]
+                self.finish(b"early")
+                return asyncio.get_running_loop().create_future()
+
+            def on_finish(self) -> None:
+                RequestHandler.on_connection_close(self)
+
+            def post(self) -> None:
+                raise AssertionError("the body is not complete")
+
+        delegate, ready = begin(Early, connection)
+        await ready
+        assert isinstance(delegate.data_received(b"x"), asyncio.Future)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert connection.calls[-1] == "finish"
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())

@@ -1,0 +1,244 @@
+"""What Amazon Bedrock's runtime says in its own form, whichever API it carries: errors, and the messages of its streams.
+
+An HTTP error has its name in the header `x-amzn-errortype` (before a colon), else in the body's `__type`; the body is `{"message"}` or
+`{"Message"}`. In a stream an exception is a message whose header names it.
+Sources: the service model of botocore 1.44, `bedrock-runtime/2023-09-30`; the words of refusals are those of recorded answers.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import orjson
+
+from . import errors, jsontext
+from .carrier import CountForm, Framing
+from .eventstream import Message, Splitter
+from .reply import Unsaid
+from .sse import Frame
+
+CONTENT_TYPE = "application/vnd.amazon.eventstream"
+_LONGEST = 20_000  # characters of a message that are searched
+_LONGEST_NAME = 64
+_TYPE = re.compile(r"[a-z_]{1,64}")  # of an event of the messages API
+
+
+class _Row(NamedTuple):
+    """kind: of GatewayError. operators: the operator's credential or configuration is refused, not the caller's request.
+
+    elsewhere: as of errors.Answered.
+    """
+
+    kind: str
+    operators: bool = False
+    elsewhere: bool = False
+
+
+# by the exception's name without the ending "Exception"
+_NAMES = {
+    "Throttling": _Row("rate_limit"),
+    "ModelNotReady": _Row("overloaded"),
+    "ServiceUnavailable": _Row("overloaded"),
+    "InternalServer": _Row("server"),
+    "ModelTimeout": _Row("timeout", elsewhere=True),
+    "ModelError": _Row("bad_gateway", elsewhere=True),
+    "ModelStreamError": _Row("bad_gateway", elsewhere=True),
+    "ServiceQuotaExceeded": _Row("rate_limit", elsewhere=True),
+    "AccessDenied": _Row("upstream_auth", True),
+    "ExpiredToken": _Row("upstream_auth", True),
+    "UnrecognizedClient": _Row("upstream_auth", True),
+    "InvalidSignature": _Row("upstream_auth", True),
+    "SignatureDoesNotMatch": _Row("upstream_auth", True),
+    "MissingAuthenticationToken": _Row("upstream_auth", True),
+    "RequestTimeTooSkewed": _Row("upstream_auth", True),
+    "ResourceNotFound": _Row("not_found", elsewhere=True),
+    "Validation": _Row("bad_request"),
+}
+_BY_STATUS = {
+    403: _Row("upstream_auth", True),
+    404: _Row("not_found"),
+    408: _Row("timeout"),
+    429: _Row("rate_limit"),
+    503: _Row("overloaded"),
+}
+
+_ONCE = frozenset({"ModelTimeout", "ServiceQuotaExceeded", "ResourceNotFound", "Validation"})  # the same upstream answers the same
+
+# of a ValidationException, what its words tell
+_VALIDATION = (
+    (
+        re.compile(r"input is too long|prompt is too long|input tokens exceeded|exceeds the maximum|maximum context length", re.IGNORECASE),
+        _Row("context_too_long"),
+    ),
+    (re.compile(r"too many total text bytes|body.{0,80}less than or equal to", re.IGNORECASE), _Row("too_large")),
+    (re.compile(r"model identifier is invalid|on-demand throughput isn.t supported", re.IGNORECASE), _Row("bad_gateway", elsewhere=True)),
+    (re.compile(r"data retention|operation not allowed", re.IGNORECASE), _Row("upstream_auth", True)),
+)
+_INTRODUCED = "The model returned the following errors: "
+_HINT = "the model id needs an inference profile of the region, such as us.anthropic.claude-…"
+
+
+def read_error(status: int, body: bytes, headers: Mapping[str, str]) -> errors.GatewayError:
+    """The error in an answer. status: of HTTP. headers: without regard to case."""
+    value = _object(body)
+    name = headers.get("x-amzn-errortype", "").partition(":")[0] or _text(value, "__type").rpartition("#")[2]
+    return error_of(name, value, status)
+
+
+def decode_error(status: int, body: bytes, content_type: str = "") -> errors.GatewayError:
+    """As `read_error`, without headers."""
+    return read_error(status, body, {})
+
+
+def error_of(name: str, value: dict[str, Any], status: int | None = None) -> errors.GatewayError:
+    """The error of this name. value: its body. status: of HTTP; None within a stream."""
+    plain = _plain(name)
+    message = (_text(value, "message") or _text(value, "Message") or "The upstream reported an error.").removeprefix(_INTRODUCED)
+    row = _NAMES.get(plain) or _BY_STATUS.get(status or 500) or _Row("bad_request" if 400 <= (status or 500) < 500 else "server")
+    if row.kind == "bad_request":
+        row = next((found for words, found in _VALIDATION if words.search(message[:_LONGEST])), row)
+    kind = row.kind
+    if plain == "ServiceUnavailable" and "throttled" in message:
+        kind = "rate_limit"
+    if kind == "bad_gateway" and isinstance(original := value.get("originalStatusCode"), int):
+        kind = _of_original(original)
+    if row.operators:
+        return errors.Answered(
+            "The gateway's credential was refused by the upstream.",
+            f"status {status}, {name[:_LONGEST_NAME]}",
+            kind=kind,
+            code="upstream_auth_failed",
+            should_retry=False,
+        )
+    found = errors.Answered(message, _HINT if row is _VALIDATION[2][1] else "", kind=kind)
+    found.elsewhere = row.elsewhere
+    found.again = plain not in _ONCE and "tokens per day" not in message
+    return found
+
+
+def _of_original(status: int) -> str:
+    """The kind of an error that the model's own server answered with."""
+    row = _BY_STATUS.get(status)
+    if row is not None and not row.operators:
+        return row.kind
+    return "bad_request" if 400 <= status < 500 else "server" if status >= 500 else "bad_gateway"
+
+
+def _plain(name: str) -> str:
+    """`Throttling` of `ThrottlingException` and `throttlingException`."""
+    name = name[:_LONGEST_NAME].removesuffix("Exception")
+    return name[:1].upper() + name[1:]
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = jsontext.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: dict[str, Any], name: str) -> str:
+    found = value.get(name)
+    return found if isinstance(found, str) else ""
+
+
+# ---- InvokeModelWithResponseStream ----
+
+
+def failure(message: Message) -> errors.GatewayError | None:
+    """What an exception or an error within a stream says; None of an event."""
+    if message.kind == "exception":
+        return error_of(message.name, _object(message.payload))
+    if message.kind == "error":
+        return error_of(message.name, {"message": message.headers.get(":error-message", "")})
+    return None
+
+
+def _chunk(message: Message, unsaid: Unsaid) -> Frame | None:
+    """The event of the carried API in a message of InvokeModelWithResponseStream."""
+    error = failure(message)
+    if error is not None:
+        return b"error", jsontext.dumps(error.anthropic(None))
+    try:
+        data = b64decode(orjson.loads(message.payload)["bytes"])
+        kind = _TYPE.fullmatch(orjson.loads(data)["type"])
+    except (ValueError, TypeError, KeyError):
+        kind = None
+    if kind is None:
+        unsaid.add(f"event:{message.name[:_LONGEST_NAME]}")
+        return None
+    if b"\n" in data or b"\r" in data:  # between two members: within a string they are escaped
+        data = data.replace(b"\r", b" ").replace(b"\n", b" ")
+    return kind[0].encode(), data
+
+
+# ---- ConverseStream ----
+
+
+def _event(message: Message, unsaid: Unsaid) -> Frame | None:
+    """A message of ConverseStream as a frame; of a failure the name stands behind FAILURE."""
+    kind, name = message.kind, message.name.encode("utf-8", "replace")
+    if kind == "event":
+        return name, message.payload
+    if kind == "exception":
+        return FAILURE + name, message.payload
+    if kind == "error":
+        return FAILURE + name, jsontext.dumps({"message": message.headers.get(":error-message", "")})
+    unsaid.add(f"event:{kind[:_LONGEST_NAME]}")
+    return None
+
+
+FAILURE = b"exception:"
+
+# ---- what an entry asks for in every request ----
+
+
+def headers_of(settings: Mapping[str, Any], stream: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """Of InvokeModel: as headers."""
+    guardrail = settings.get("guardrail", {})
+    found = {
+        "x-amzn-bedrock-guardrailidentifier": guardrail.get("id"),
+        "x-amzn-bedrock-guardrailversion": guardrail.get("version"),
+        "x-amzn-bedrock-trace": guardrail["trace"].upper() if "trace" in guardrail else None,
+        "x-amzn-bedrock-projectidentifier": settings.get("project"),
+    }
+    if "request_metadata" in settings:
+        found["x-amzn-bedrock-request-metadata"] = jsontext.dumps(settings["request_metadata"]).decode()
+    return {}, {name: value for name, value in found.items() if value is not None}
+
+
+_GUARDRAIL = {"id": "guardrailIdentifier", "version": "guardrailVersion", "trace": "trace", "stream_mode": "streamProcessingMode"}
+
+
+def members_of(settings: Mapping[str, Any], stream: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """Of Converse: as members of the body."""
+    found: dict[str, Any] = {}
+    guardrail = settings.get("guardrail")
+    if guardrail:
+        found["guardrailConfig"] = {_GUARDRAIL[key]: value for key, value in guardrail.items() if stream or key != "stream_mode"}
+    if "request_metadata" in settings:
+        found["requestMetadata"] = settings["request_metadata"]
+    if "project" in settings:
+        found["projectIdentifier"] = settings["project"]
+    return found, {}
+
+
+# ---- CountTokens ----
+
+# an id with one answers "The provided model doesn't support counting tokens."
+_GEOGRAPHIES = ("us.", "eu.", "apac.", "jp.", "au.", "ca.", "in.", "global.", "us-gov.", "arn:")
+
+COUNT = CountForm(
+    "/model/{model}/count-tokens",
+    lambda model: not model.startswith(_GEOGRAPHIES),
+    lambda body: b'{"input":{"invokeModel":{"body":"%b"}}}' % b64encode(body),
+    "inputTokens",
+)
+
+EVENTS = Framing(CONTENT_TYPE, partial(Splitter, read=_event))
+CHUNKS = Framing(CONTENT_TYPE, partial(Splitter, read=_chunk))

@@ -1,0 +1,263 @@
+"""Encode parts of hub turns as content blocks of Converse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from .. import media, prose
+from ..capabilities import Capabilities
+from ..errors import UnsupportedContent
+from ..ids import CallIds, IdForm
+from ..jsontext import arguments_to_input, loads
+from ..ledger import Path, concrete
+from ..request import (
+    Cache,
+    CallPart,
+    DocumentPart,
+    ForeignPart,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    ResultPart,
+    SearchResultPart,
+    TextPart,
+)
+from ..tools import ToolMap
+from .stream_in import unsealed
+
+Block = dict[str, Any]
+
+BLANK = "."  # a text where one must be, and must not be blank
+
+IDS = IdForm("tooluse_", re.compile(r"[a-zA-Z0-9_.:-]{1,64}"))
+
+_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
+_DOCUMENTS = {
+    "application/pdf": "pdf",
+    "text/csv": "csv",
+    "application/msword": "doc",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "text/html": "html",
+    "text/plain": "txt",
+    "text/markdown": "md",
+}
+_TEXTUAL = frozenset({"csv", "txt"})
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9()\[\]-]+")
+_LONGEST_NAME = 200
+
+
+class ContentWriter:
+    """Encodes the blocks of one request. calls: the tools that the history calls, in order."""
+
+    def __init__(self, request: Request, tools: ToolMap, capabilities: Capabilities, long_cache: bool) -> None:
+        """long_cache: whether every breakpoint gets the long lifetime."""
+        self.calls: dict[str, None] = {}
+        self.marked: list[tuple[Block, Path]] = []  # cache points, with their paths
+        self._request = request
+        self._ledger = request.ledger
+        self._tools = tools
+        self._can = capabilities
+        self._ids = CallIds(IDS)
+        self._names: set[str] = set()
+        self._long_cache = long_cache
+
+    def add(self, part: Part, blocks: list[Block]) -> None:
+        """Append what a part becomes. Raises errors.UnsupportedContent for content that cannot be left out."""
+        written = _WRITERS[type(part)](self, part)
+        blocks += written
+        cache: Cache | None = getattr(part, "cache", None)
+        if cache is not None:
+            self.mark(blocks, cache, part.path)
+
+    def mark(self, blocks: list[Block], cache: Cache, path: Path) -> None:
+        """Append a cache point. path: of what has it in the caller's body; () if nobody asked for it."""
+        where = (*path, self._request.habits.cache_mark) if path else ()
+        if not self._can.v_cache_points:
+            return  # the model does not cache, or does by itself: nothing of the answer changes
+        if not blocks or "cachePoint" in blocks[-1]:
+            return
+        if "reasoningContent" in blocks[-1]:
+            self._ledger.drop(where)
+            return
+        point: Block = {"cachePoint": {"type": "default"}}
+        if cache.long or self._long_cache:
+            if self._can.v_cache_long:
+                point["cachePoint"]["ttl"] = "1h"
+            elif path:
+                self._ledger.adapt(where)
+        blocks.append(point)
+        self.marked.append((point, where))
+
+    def text(self, text: str) -> list[Block]:
+        """A text, if there is something in it."""
+        if text.strip():
+            return [{"text": text}]
+        return []
+
+    def _text(self, part: TextPart | RefusalPart) -> list[Block]:
+        return self.text(part.text)
+
+    def _image(self, part: ImagePart) -> list[Block]:
+        if part.detail not in ("", "auto", "original"):
+            self._ledger.drop((*part.path, *self._request.habits.image_detail_at))
+        if not part.data:
+            raise _unsupported("an image by URL", part.path)
+        return [_inline_image(part.media_type, part.data, part.path)]
+
+    def _document(self, part: DocumentPart) -> list[Block]:
+        if part.data and part.media_type.startswith("image/"):
+            return [_inline_image(part.media_type, part.data, part.path)]
+        form, source = self._source(part)
+        block: Block = {"format": form, "name": self._name(part.title), "source": source}
+        if part.context:
+            block["context"] = part.context
+        return [{"document": block}]
+
+    def _source(self, part: DocumentPart) -> tuple[str, dict[str, Any]]:
+        if part.data:
+            form = _DOCUMENTS.get(part.media_type)
+            if form is None:
+                raise _unsupported(f"a file of type {part.media_type[:64]}", part.path)
+            return form, {"bytes": part.data}
+        if part.text is not None:
+            return "txt", {"text": part.text} if self._can.v_reasoning == "thinking" else {"bytes": media.encoded_text(part.text)}
+        if part.parts is not None and all(isinstance(inner, TextPart) for inner in part.parts):
+            texts = [inner.text for inner in part.parts if isinstance(inner, TextPart)]
+            if self._can.v_reasoning == "thinking":
+                return "txt", {"content": [{"text": text} for text in texts if text.strip()]}
+            return "txt", {"bytes": media.encoded_text("\n".join(texts))}
+        raise _unsupported("this kind of file", part.path)
+
+    def _name(self, title: str) -> str:
+        """The name of a document: of the characters that Bedrock takes, and not that of another one."""
+        path = title
+        try:
+            path = urlsplit(title).path.rpartition("/")[2] or title
+        except ValueError:
+            pass
+        plain = " ".join(_NOT_IN_NAME.sub(" ", path).split())[: _LONGEST_NAME - 6].strip() or "document"
+        name, number = plain, 1
+        while name in self._names:
+            number += 1
+            name = f"{plain} {number}"
+        self._names.add(name)
+        return name
+
+    def _search_result(self, part: SearchResultPart) -> list[Block]:
+        if self._can.v_reasoning != "thinking":
+            return self._text(prose.search_result(part, self._ledger))
+        return [{"searchResult": {"source": part.source, "title": part.title, "content": [{"text": part.text}]}}]
+
+    def _reasoning(self, part: ReasoningPart) -> list[Block]:
+        """Signed reasoning goes back to where it came from; a model that reads no other gets no other."""
+        known = part.domain in (None, self._can.reasoning_domain) or not self._can.reasoning_domain
+        if part.form == "anthropic" and known and self._can.v_reasoning_in == "signed":
+            return [_reasoning_block(block) for block in part.blocks]
+        if part.form == "text" and part.text and part.domain == self._can.reasoning_domain and self._can.v_reasoning_in == "text":
+            return [{"reasoningContent": {"reasoningText": {"text": part.text}}}]
+        self._ledger.drop(part.path)
+        return []
+
+    def _call(self, part: CallPart) -> list[Block]:
+        name = self._tools.wire(part.name, part.namespace)
+        self.calls.setdefault(name)
+        if part.seal is not None:
+            self._ledger.drop(part.seal.path)
+        given = {"input": part.arguments} if self._tools.emulates(part) else arguments_to_input(part.arguments)
+        return [{"toolUse": {"toolUseId": self._ids.call(part.id), "name": name, "input": given}}]
+
+    def _result(self, part: ResultPart) -> list[Block]:
+        result: Block = {"toolUseId": self._ids.result(part.id)}
+        content: list[Block] = []
+        moved: list[Block] = []
+        for inner in [TextPart(part.content, part.path)] if isinstance(part.content, str) else part.content:
+            content += self._inside_result(inner, part.is_error, moved)
+        result["content"] = content or [{"text": BLANK}]
+        if not content:
+            self._ledger.adapt(part.path)
+        if part.is_error and self._can.v_status:
+            result["status"] = "error"
+        return [{"toolResult": result}, *moved]
+
+    def _inside_result(self, part: Part, is_error: bool, moved: list[Block]) -> list[Block]:
+        """What a part of a result becomes in it; what stands behind the result instead is added to `moved`."""
+        if isinstance(part, TextPart):
+            return self._result_text(part)
+        try:
+            blocks = _WRITERS[type(part)](self, part)
+        except UnsupportedContent:  # a note, because all later requests repeat it
+            assert isinstance(part, ImagePart | DocumentPart)
+            return [{"text": prose.note(part, self._ledger).text}]
+        inside: list[Block] = []
+        for block in blocks:
+            if not is_error and self._fits_result(block):
+                inside.append(block)
+                continue
+            self._ledger.adapt(part.path)
+            if not any(name in block for name in ("image", "document")):
+                inside.append({"text": str(next(iter(block)))})
+                continue
+            moved.append(block)
+            inside.append({"text": f"[{next(iter(block))} {len(moved)}]"})
+        return inside
+
+    def _result_text(self, part: TextPart) -> list[Block]:
+        if not part.text.strip():
+            return []
+        if self._can.v_json_results and part.text.lstrip().startswith("{"):
+            try:
+                value = loads(part.text)
+            except ValueError:
+                value = None
+            if isinstance(value, dict):
+                return [{"json": value}]
+        return [{"text": part.text}]
+
+    def _fits_result(self, block: Block) -> bool:
+        if "searchResult" in block or "text" in block:
+            return True
+        takes = self._can.v_result_media
+        if "document" in block:
+            return takes in ("document", "all") or (takes == "image_and_text" and block["document"]["format"] in _TEXTUAL)
+        return "image" in block and takes in ("image", "image_and_text", "all")
+
+    def _foreign(self, part: ForeignPart) -> list[Block]:
+        self._ledger.drop(part.path, part.label)
+        return []
+
+
+def _reasoning_block(block: Block) -> Block:
+    if block["type"] == "redacted_thinking":
+        return {"reasoningContent": {"redactedContent": unsealed(block["data"])}}
+    return {"reasoningContent": {"reasoningText": {"text": block["thinking"], "signature": block["signature"]}}}
+
+
+def _inline_image(media_type: str, data: str, path: Path) -> Block:
+    form = _IMAGES.get(media_type)
+    if form is None:
+        raise _unsupported(f"an image of type {media_type[:64]}", path)
+    return {"image": {"format": form, "source": {"bytes": data}}}
+
+
+def _unsupported(what: str, path: Path) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
+
+
+_WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {
+    TextPart: ContentWriter._text,
+    RefusalPart: ContentWriter._text,
+    ImagePart: ContentWriter._image,
+    DocumentPart: ContentWriter._document,
+    SearchResultPart: ContentWriter._search_result,
+    ReasoningPart: ContentWriter._reasoning,
+    CallPart: ContentWriter._call,
+    ResultPart: ContentWriter._result,
+    ForeignPart: ContentWriter._foreign,
+}

@@ -1,0 +1,112 @@
+"""What upstreams store for an account, carried as it is: /v1/files, /v1/batches, /v1/uploads and so on, in all methods.
+
+A body goes on to the upstream while it arrives, so that it may be of any size. It is held, within `limits.max_body`, only where it must
+be read first (proxy/exchange/objects.py), and where it is compressed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from tornado.web import RequestHandler
+
+from ..codecs.registry import SHAPES
+from ..codecs.shape import Shape
+from ..proxy.exchange import objects
+from ..proxy.gateway import Gateway
+from ..proxy.wire import bodies
+from ..proxy.wire import headers as travel
+from ..proxy.wire.inbound import Inbound
+from .base import Handler
+from .model import ModelHandler, Serving
+
+UNBOUNDED = 1 << 62  # bytes
+_ASKED = frozenset(shape.path[1:] for shape in SHAPES.values())  # a model answers there; see Completions
+_BELOW = ("", "/{id}", "/{id}/{part}", "/{id}/{part}/{part_id}", "/{id}/{part}/{part_id}/{operation}")
+SHOWN = tuple(f"/{name}{below}" for name in objects.COLLECTIONS for below in _BELOW if below or name not in _ASKED)
+"""The paths, with their variable parts in braces."""
+
+
+class Objects(Serving):
+    """One path of a collection, or below one."""
+
+    takes_body = True
+
+    def initialize(self, gateway: Gateway) -> None:
+        super().initialize(gateway)
+        self._passing: bodies.Passing | None = None
+        self._task: asyncio.Task[None] | None = None  # answers while the body still arrives
+
+    def prepare(self) -> None:
+        """Raises what Handler.prepare does, and NotFound."""
+        self.guard()
+        self._place = objects.place(self.path_kwargs["path"])
+        self.shape = objects.shape_of(self._place, self.request.headers).name  # type: ignore[misc]
+        self.credential = travel.credential(self.request.headers, self.shape)
+        if self._passes():
+            self._begin()
+        else:
+            super().prepare()
+            self._incoming.drops = not self.services.access.knows(self.credential)
+
+    def _passes(self) -> bool:
+        """Whether the body is sent on while it arrives."""
+        headers, services = self.request.headers, self.services
+        if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
+            return False
+        plain = headers.get("Content-Encoding", "identity").lower() in ("", "identity")
+        return plain and services.access.knows(self.credential) and not objects.looks_inside(services, self._place, headers)
+
+    def _begin(self) -> None:
+        """Send the request on now. Only the time between two reads of its body is bounded."""
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        connection.set_max_body_size(UNBOUNDED)
+        connection.set_body_timeout(None)
+        length = self.request.headers.get("Content-Length")
+        self._passing = bodies.Passing(None if length is None else int(length))
+        self._task = asyncio.ensure_future(self._carry())
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:  # type: ignore[override]
+        if self._passing is None:
+            super().data_received(chunk)
+            return None
+        return self._passing.feed(chunk)
+
+    async def get(self, path: str) -> None:
+        """Called when the body is complete."""
+        if self._passing is not None and self._task is not None:
+            self._passing.end()
+            await self._task
+        else:
+            await self._carry(await self.body())
+
+    post = put = patch = delete = head = get
+
+    async def _carry(self, body: bytes = b"") -> None:
+        operation = objects.operation(self._place, self.request.method or "", SHAPES[self.shape])
+        await self.serve(operation, body, path=self._place.path, passing=self._passing)
+
+    def on_finish(self) -> None:
+        super().on_finish()
+        if self._passing is not None:
+            RequestHandler.on_connection_close(self)  # answered before the body's end: release the request's coroutine, which waits for it
+
+
+class Completions(ModelHandler):
+    """POST /v1/chat/completions; GET lists those that an upstream stores."""
+
+    def prepare(self) -> None:
+        if self.request.method != "GET":
+            super().prepare()
+            return
+        Handler.prepare(self)
+
+    async def get(self, model: str | None = None) -> None:
+        place = objects.place(SHAPES[self.shape].path)
+        await self.serve(objects.operation(place, "GET", SHAPES[self.shape]), path=place.path)
+
+
+def listing(shape: Shape) -> type[ModelHandler] | None:
+    """The class of requests for a model's answer, where the same path lists the stored ones; None where it does not."""
+    return Completions if shape.path[1:] in objects.COLLECTIONS else None

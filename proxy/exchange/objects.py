@@ -1,0 +1,225 @@
+"""Objects that upstreams store for their account (files, batches, containers, …): which upstream a path goes to, and who may ask for it.
+
+They are carried as they come, under the credential of an entry. That is the account of all callers, so what one caller stores another
+could read. Callers of several access keys are kept apart unless they are one team: an id must have been in an answer to the caller's
+own key, and what cannot be told apart by ids is refused. A key that may not use every model of a provider reaches none of its objects,
+because a batch names models in a file that the gateway does not read.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from tornado.httputil import HTTPHeaders
+
+from ...codecs import errors, jsontext
+from ...codecs.capabilities import Capabilities
+from ...codecs.registry import SHAPES, USUAL
+from ...codecs.shape import Shape
+from ..memory import upstream_names
+from ..memory.records import Native
+from ..routing.router import Candidate
+from ..wire import bodies
+from .operation import Operation
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .services import Services
+
+HEADER = "X-Dragoman-Provider"
+DEEPEST = 6  # parts of a path behind its collection
+
+
+class Collection(NamedTuple):
+    """forms: multipart forms that upload to it cannot name other objects. alone: why it is only for callers that are one team; "":
+    its objects are told apart by their ids.
+    """
+
+    forms: bool = False
+    alone: str = ""
+
+
+COLLECTIONS = {
+    "files": Collection(forms=True),
+    "uploads": Collection(forms=True),
+    "containers": Collection(),
+    "vector_stores": Collection(),
+    "messages/batches": Collection(),
+    "batches": Collection(alone="the gateway does not see what the requests of a batch's file name"),
+    "skills": Collection(alone="they are the account's, for all who use it"),
+    "chat/completions": Collection(alone="the gateway does not note whose they are"),
+}
+
+_NAMES = "|".join(name.replace("/", "/+") for name in COLLECTIONS)
+PATHS = rf"(?P<path>(?:{_NAMES})(?:/.*)?)"
+"""A pattern of all paths behind /v1."""
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:~-]{0,255}")  # no parser of paths changes it
+_STATIC = frozenset(
+    ("content", "cancel", "complete", "parts", "files", "file_batches", "search", "results", "versions", "messages")
+)  # the rest are ids
+_GIVEN = ("output_file_id", "error_file_id", "file")  # members of an object that name others, which are new
+
+_FREE = frozenset({"GET", "HEAD", "DELETE"})
+_REPEATED = frozenset({"GET", "HEAD"})
+
+
+class Place(NamedTuple):
+    """Where an object is. rest: what follows the collection."""
+
+    collection: str
+    rest: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        return "/".join(("", self.collection, *self.rest))
+
+    @property
+    def route(self) -> str:
+        """The path with {id} for what is no word of the API."""
+        return "/".join(("", self.collection, *(part if part in _STATIC else "{id}" for part in self.rest)))
+
+    @property
+    def shows_itself(self) -> bool:
+        """Whether the answer is the object as its upstream describes it, and nothing that a caller wrote."""
+        return len(self.rest) <= 1 or self.rest[-1] == "complete"
+
+
+def place(path: str) -> Place:
+    """Read a path behind /v1. Raises NotFound for one that may mean something else to an upstream."""
+    parts = [part for part in path.split("/") if part]
+    for size in (1, 2):
+        name, rest = "/".join(parts[:size]), tuple(parts[size:])
+        if name in COLLECTIONS and len(rest) <= DEEPEST and all(map(_SEGMENT.fullmatch, rest)):
+            return Place(name, rest)
+    raise errors.NotFound(f"/{path[:200]} is not served here.")
+
+
+def shape_of(place: Place, headers: HTTPHeaders) -> Shape:
+    """The API whose caller asks: by the path, else by a header that only this API's callers send."""
+    for shape in SHAPES.values():
+        if place.collection.startswith(f"{shape.path[1:]}/") or any(name in headers for name in shape.headers(Capabilities())):
+            return shape
+    return USUAL
+
+
+def operation(place: Place, method: str, shape: Shape) -> Operation:
+    """The row of a request for an object."""
+    return _operation(place.collection, place.route, method, shape.name, place.shows_itself)
+
+
+@lru_cache(1024)
+def _operation(collection: str, route: str, method: str, shape: str, shown: bool) -> Operation:
+    return Operation(
+        collection.replace("/", "."),
+        shape,
+        route,
+        method,
+        model="none",
+        counted=method not in _FREE,
+        retried=method in _REPEATED,
+        metered=False,
+        upstreams=upstreams,
+        claims=claims if shown and method in ("GET", "POST") else None,
+    )
+
+
+def looks_inside(services: Services, place: Place, headers: HTTPHeaders) -> bool:
+    """Whether a body must be read before it is sent on."""
+    return _apart(services) and not _is_form(place, headers)
+
+
+def _is_form(place: Place, headers: HTTPHeaders) -> bool:
+    return COLLECTIONS[place.collection].forms and headers.get("Content-Type", "").lower().startswith("multipart/form-data")
+
+
+def _apart(services: Services) -> bool:
+    """Whether callers are kept apart at upstreams with the gateway's own credential."""
+    return not services.one_team() and (len(services.config.access_keys) > 1 or bool(services.access.sources))
+
+
+# ---- up ----
+
+
+async def upstreams(exchange: Exchange) -> tuple[Candidate, ...]:
+    """The one upstream that the request goes to. Raises ClientFault and NoCandidate."""
+    asked = place(exchange.path)
+    candidate = _chosen(exchange, asked)
+    if exchange.operation.counted and exchange.identity.wants_prices:
+        raise errors.Forbidden("The budget of this API key allows nothing without a price, and stored objects have none.")
+    if _apart(exchange.services) and not exchange.services.lets_through(candidate):
+        await _check_owner(exchange, asked)
+    return (candidate,)
+
+
+def _chosen(exchange: Exchange, asked: Place) -> Candidate:
+    services, named = exchange.services, exchange.headers.get(HEADER, "").strip()
+    accounts = services.router.accounts()
+    if named:
+        found = [one for one in accounts if one.provider.name == named] or [one for one in accounts if one.provider.provider == named]
+        if not found:
+            raise errors.NoCandidate(f"There is no provider `{named[:100]}` here.", param=HEADER.lower())
+    else:
+        found = [one for one in accounts if asked.collection in one.stores]
+        found = [one for one in found if one.speaks.errors is exchange.speaks.errors] or found  # of the caller's vendor
+        if not found:
+            raise errors.NoCandidate(f"No provider here is known to have /{asked.collection}: name one in `{HEADER.lower()}`.")
+    within = [one for one in found if exchange.identity.reaches(one.provider.provider)]
+    if not within:
+        raise errors.Forbidden(f"This API key may not use every model of `{found[0].provider.provider}`, and therefore not its objects.")
+    if len(within) > 1:
+        within = [one for one in within if one.provider.default] or within
+    if len(within) > 1:
+        names = ", ".join(dict.fromkeys(one.provider.name for one in within))
+        raise errors.ClientFault(
+            f"Several providers have /{asked.collection}: name one of {names} in `{HEADER.lower()}`.", param=HEADER.lower()
+        )
+    return within[0]
+
+
+async def _check_owner(exchange: Exchange, asked: Place) -> None:
+    """Raise ClientFault unless the caller's own key was given all that the request names."""
+    collection = COLLECTIONS[asked.collection]
+    if collection.alone:
+        raise _apart_only(f"/{asked.collection} is not for callers who are kept apart: {collection.alone}.")
+    if not asked.rest and exchange.operation.method != "POST":
+        raise _apart_only(f"A list of /{asked.collection} shows those of other API keys.")
+    names = dict.fromkeys(asked.rest[:1]) | await _named(exchange, asked)
+    owned = await exchange.services.state.records.owned(exchange.owner, names)
+    for name, param in names.items():
+        if name not in owned:
+            raise errors.NotFound(f"'{name[:256]}' was not found for this API key.", param=param)
+
+
+async def _named(exchange: Exchange, asked: Place) -> dict[str, str | None]:
+    """The objects that the body names, each with its member. Raises Malformed, and ClientFault for a body that cannot be read."""
+    if not exchange.body:
+        return {}
+    if not exchange.headers.get("Content-Type", "application/json").lower().startswith("application/json"):
+        raise errors.ClientFault(f"A body for /{asked.collection} must be JSON here.", kind="unsupported_media")
+    scan = await bodies.scan(exchange.body, exchange.services.config.limits.max_values)
+    return upstream_names.used_anywhere(scan.value)
+
+
+def _apart_only(why: str) -> errors.Forbidden:
+    return errors.Forbidden(why, "state_storage.shared_upstream_ids makes all callers one team")
+
+
+# ---- down ----
+
+
+async def claims(exchange: Exchange, candidate: Candidate, body: bytes) -> None:
+    """Note that the caller's key was given the ids in an answer."""
+    services = exchange.services
+    if services.lets_through(candidate):
+        return
+    try:
+        value = jsontext.loads(body)
+    except ValueError:
+        return
+    if isinstance(value, dict) and isinstance(value.get("id"), str):
+        names = [value["id"], *upstream_names.in_members(value, _GIVEN)]
+        native = Native(services.router.mark(candidate.provider), None)
+        await services.state.records.claim(exchange.owner, f"object.{value['id']}", native, names)

@@ -1,0 +1,359 @@
+"""Requests for Converse: what each family of models takes, judged by the service's own model (botocore) and by the strict provider."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from functools import cache
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from dragoman.codecs import errors
+from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.registry import SHAPES, UPSTREAMS
+from dragoman.conf import aws, providers
+
+from ..strict.rules import Asked, load
+
+JSON = dict[str, Any]
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+IMAGE = f"data:image/png;base64,{PNG}"
+PDF = "JVBERi0xLjQK"
+
+FAMILIES = [
+    "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "global.anthropic.claude-opus-5-5",
+    "us.anthropic.claude-3-haiku-20240307-v1:0",
+    "us.amazon.nova-2-lite-v1:0",
+    "us.meta.llama4-maverick-17b-instruct-v1:0",
+    "mistral.mistral-large-3-675b-instruct",
+    "us.deepseek.r1-v1:0",
+    "deepseek.v3.2",
+    "qwen.qwen3-32b-v1:0",
+    "google.gemma-3-27b-it",
+    "zai.glm-5.3",
+    "moonshot.kimi-k2-thinking",
+    "xai.grok-4",
+    "openai.gpt-oss-120b-1:0",
+    "openai.gpt-5.6-luna",
+    "minimax.minimax-m2",
+    "us.writer.palmyra-x4-v1:0",
+    "cohere.command-r-plus-v1:0",
+    "ai21.jamba-1-5-mini-v1:0",
+    "arn:aws:bedrock:us-east-1:1:custom-model/x",
+]
+
+
+@cache
+def service() -> Any:
+    return botocore.session.Session().get_service_model("bedrock-runtime")
+
+
+def typed(shape: Any, value: Any) -> Any:
+    """JSON as botocore takes it: blobs as bytes."""
+    if shape.type_name == "blob":
+        return b64decode(value, validate=True)
+    if shape.type_name == "structure" and not getattr(shape, "is_document_type", False):
+        return {name: typed(shape.members[name], inner) if name in shape.members else inner for name, inner in value.items()}
+    return [typed(shape.member, inner) for inner in value] if shape.type_name == "list" else value
+
+
+def judged(model: str, body: JSON) -> None:
+    """Raises for what the service would refuse."""
+    shape = service().operation_model("Converse").input_shape
+    report = ParamValidator().validate({"modelId": model, **typed(shape, body)}, shape)
+    assert not report.has_errors(), report.generate_report()
+    double = load("bedrock")
+    excused = {"BR09"}  # a bare id, which is the operator's
+    if can(model).v_leading_assistant:
+        excused.add("BR03")
+    violated = [rule.id for rule in double.rules if rule.violated(double, Asked("converse", {"model": model} | body))]
+    assert set(violated) <= excused
+
+
+def can(model: str, **flags: Any) -> Capabilities:
+    table = providers.capabilities(
+        "bedrock", "https://h", aws.known_model(model), {name.replace("_", ".", 1): v for name, v in flags.items()}
+    )
+    return Capabilities.from_flags({"reasoning_domain": "bedrock", **table})
+
+
+def sent(model: str, caller: str, body: JSON, **flags: Any) -> tuple[JSON, list[str], list[str]]:
+    """The body, and what is dropped and adapted."""
+    request = SHAPES[caller].decode_request({"model": "m"} | body)
+    encoded = UPSTREAMS["converse"].encode_request(request, can(model, **flags), model)
+    judged(model, encoded.body)
+    ledger = request.ledger
+    return encoded.body, ledger.names(ledger.dropped, body), ledger.names(ledger.adapted, body)
+
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+TOOLS = [
+    {"name": "weather", "description": "d", "input_schema": SCHEMA, "strict": True, "cache_control": {"type": "ephemeral"}},
+    {"name": "a.b", "input_schema": {"type": "object"}},
+]
+CONVERSATION: JSON = {
+    "max_tokens": 9000,
+    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
+    "tools": TOOLS,
+    "tool_choice": {"type": "any"},
+    "temperature": 1,
+    "stop_sequences": ["END", ""],
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+                {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}, "title": "a_b/c.pdf"},
+                {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "t"}, "title": "c.pdf"},
+                {"type": "text", "text": "Weather?", "cache_control": {"type": "ephemeral"}},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
+                {"type": "redacted_thinking", "data": "RXU4"},
+                {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Rome"}},
+                {"type": "tool_use", "id": "odd id", "name": "a.b", "input": {}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "odd id", "is_error": True, "content": "no"},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "toolu_1",
+                    "content": [
+                        {"type": "text", "text": '{"t": 20}'},
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+                    ],
+                },
+                {"type": "text", "text": " \n", "cache_control": {"type": "ephemeral"}},
+                {"type": "text", "text": "And?"},
+            ],
+        },
+    ],
+}
+CHAT: JSON = {
+    "messages": [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "assistant", "content": "Hello."},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Q"}, {"type": "image_url", "image_url": {"url": IMAGE}}],
+        },
+        {"role": "system", "content": "Now in French."},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": ""}}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": ""},
+        {"role": "user", "content": "And?"},
+    ],
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}},
+    "parallel_tool_calls": False,
+    "reasoning_effort": "high",
+    "temperature": 1.5,
+    "top_p": 0.5,
+    "stop": "END",
+    "seed": 1,
+    "service_tier": "flex",
+}
+RESPONSES: JSON = {
+    "instructions": "Be brief.",
+    "input": [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Q"}, {"type": "input_image", "image_url": IMAGE}]},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "20"},
+    ],
+    "tools": [{"type": "function", "name": "f", "parameters": SCHEMA}, {"type": "custom", "name": "free"}],
+    "reasoning": {"effort": "low"},
+    "max_output_tokens": 100,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize(("caller", "body"), [("messages", CONVERSATION), ("chat", CHAT), ("responses", RESPONSES)])
+def test_c18_every_family_takes_what_it_is_sent(model: str, caller: str, body: JSON) -> None:
+    found, _, _ = sent(model, caller, body)
+    assert found["inferenceConfig"]["maxTokens"] > 0
+    assert found["system"]
+    results = [block["toolResult"] for message in found["messages"] for block in message["content"] if "toolResult" in block]
+    assert all(result["content"] for result in results)
+
+
+BUDGET: JSON = {"thinking": {"type": "enabled", "budget_tokens": 2048}}
+ADAPTIVE: JSON = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}
+
+
+def blocks(body: JSON, name: str) -> list[Any]:
+    return [block[name] for message in body["messages"] for block in message["content"] if name in block]
+
+
+def test_claude_gets_its_thoughts_and_marks_back() -> None:
+    found, dropped, adapted = sent(FAMILIES[0], "messages", CONVERSATION | {"tool_choice": {"type": "auto"}})
+    assert blocks(found, "reasoningContent") == [
+        {"reasoningText": {"text": "hm", "signature": "c2ln"}},
+        {"redactedContent": "UlhVNA=="},
+    ]
+    assert found["toolConfig"]["tools"][1] == {"cachePoint": {"type": "default", "ttl": "1h"}}  # none short before a long one
+    assert found["system"] == [{"text": "Be brief."}, {"cachePoint": {"type": "default", "ttl": "1h"}}]
+    names = [document["name"] for document in blocks(found, "document")]
+    assert names == ["c pdf", "c pdf 2"]
+    assert found["toolConfig"]["tools"][0]["toolSpec"]["strict"] is True
+    assert dropped == ["stop_sequences"]
+    assert "messages" in adapted
+
+
+@pytest.mark.parametrize("model", FAMILIES[3:])
+def test_c21_reasoning_that_a_family_does_not_read_is_reported(model: str) -> None:
+    found, dropped, _ = sent(model, "messages", CONVERSATION)
+    assert not blocks(found, "reasoningContent")
+    assert {"messages[*].content[*].thinking", "messages[*].content[*].data"} <= set(dropped)
+
+
+def test_reasoning_of_another_origin_is_not_sent() -> None:
+    part = {"type": "thinking", "thinking": "t", "signature": "s"}
+    body = {
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": [part]}, {"role": "user", "content": "r"}],
+    }
+    request = SHAPES["messages"].decode_request({"model": "m"} | body)
+    request.turns[1].parts[0].domain = "elsewhere"  # type: ignore[union-attr]
+    encoded = UPSTREAMS["converse"].encode_request(request, can(FAMILIES[0]), "m")
+    assert not blocks(encoded.body, "reasoningContent")
+    assert request.ledger.dropped
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "config"),
+    [
+        (FAMILIES[0], {"tool_choice": {"type": "auto"}}, (None, {})),
+        (FAMILIES[0], {"tool_choice": {"type": "any"}}, ({"any": {}}, {})),
+        (FAMILIES[0], {"tool_choice": {"type": "tool", "name": "weather"}}, ({"tool": {"name": "weather"}}, {})),
+        (FAMILIES[0], {"tool_choice": {"type": "none"}}, (None, {"tool_choice": {"type": "none"}})),
+        (
+            FAMILIES[0],
+            {"tool_choice": {"type": "tool", "name": "weather", "disable_parallel_tool_use": True}},
+            (None, {"tool_choice": {"type": "tool", "name": "weather", "disable_parallel_tool_use": True}}),
+        ),
+        (FAMILIES[0], {"tool_choice": {"type": "any"}, "thinking": {"type": "enabled", "budget_tokens": 2048}}, ({"any": {}}, {})),
+        (FAMILIES[1], {"tool_choice": {"type": "any"}}, (None, {})),  # refuses a forced choice
+        (FAMILIES[3], {"tool_choice": {"type": "any"}}, ({"any": {}}, {})),
+        (FAMILIES[4], {"tool_choice": {"type": "any"}}, (None, {})),
+    ],
+)
+def test_tool_choice(model: str, body: JSON, config: tuple[Any, JSON]) -> None:
+    ask = {"max_tokens": 9000, "messages": [{"role": "user", "content": "q"}], "tools": TOOLS}
+    found, _, _ = sent(model, "messages", ask | body)
+    assert (found["toolConfig"].get("toolChoice"), found.get("additionalModelRequestFields", {})) == config
+
+
+def test_a_history_of_calls_needs_a_tool() -> None:
+    body = {key: value for key, value in CONVERSATION.items() if key not in ("tools", "tool_choice")}
+    found, _, _ = sent(FAMILIES[3], "messages", body)
+    assert [tool["toolSpec"]["name"] for tool in found["toolConfig"]["tools"]] == ["unused"]
+
+
+@pytest.mark.parametrize(
+    ("model", "caller", "asked", "fields"),
+    [
+        (FAMILIES[0], "messages", BUDGET, BUDGET),
+        (FAMILIES[1], "messages", ADAPTIVE, ADAPTIVE),
+        (FAMILIES[1], "chat", {"reasoning_effort": "none"}, {"output_config": {"effort": "low"}}),
+        (FAMILIES[2], "chat", {"reasoning_effort": "high"}, {}),
+        (FAMILIES[3], "chat", {"reasoning_effort": "high"}, {}),
+        ("deepseek.v3.2", "chat", {"reasoning_effort": "low"}, {"reasoning_effort": "high"}),
+        ("deepseek.v3.2", "chat", {"reasoning_effort": "none"}, {"reasoning_effort": "none"}),
+        ("qwen.qwen3-32b-v1:0", "chat", {"reasoning_effort": "medium"}, {"reasoning_config": "low"}),
+        ("zai.glm-5.3", "chat", {"reasoning_effort": "max"}, {"reasoning_effort": "max"}),
+        ("xai.grok-4", "chat", {"reasoning_effort": "high"}, {"reasoning": {"effort": "high"}}),
+        ("openai.gpt-oss-120b-1:0", "responses", {"reasoning": {"effort": "xhigh"}}, {"reasoning_effort": "high"}),
+        ("openai.gpt-5.6-luna", "responses", {"reasoning": {"effort": "xhigh"}}, {"reasoning": {"effort": "xhigh"}}),
+        (FAMILIES[0], "messages", {"top_k": 5}, {"top_k": 5}),
+        (FAMILIES[3], "messages", {"top_k": 5}, {"inferenceConfig": {"topK": 5}}),
+        (FAMILIES[4], "messages", {"top_k": 5}, {}),
+    ],
+)  # fmt: skip
+def test_what_converse_has_no_word_for(model: str, caller: str, asked: JSON, fields: JSON) -> None:
+    plain: dict[str, JSON] = {
+        "messages": {"max_tokens": 9000, "messages": [{"role": "user", "content": "q"}]},
+        "chat": {"messages": [{"role": "user", "content": "q"}]},
+        "responses": {"input": "q"},
+    }
+    found, _, _ = sent(model, caller, plain[caller] | asked)
+    assert found.get("additionalModelRequestFields", {}) == fields
+
+
+def test_structured_output() -> None:
+    found, dropped, _ = sent(FAMILIES[0], "chat", CHAT | {"tool_choice": "auto"})
+    inner = found["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
+    assert inner["name"] == "n"
+    assert '"city"' in inner["schema"]
+    assert "response_format" not in dropped
+    _, dropped, _ = sent(FAMILIES[3], "chat", CHAT)
+    assert "response_format" in dropped
+
+
+def test_sampling() -> None:
+    found, _, adapted = sent(FAMILIES[3], "chat", CHAT)
+    assert found["inferenceConfig"] == {"maxTokens": 4096, "temperature": 1, "topP": 0.5, "stopSequences": ["END"]}
+    assert "temperature=1" in adapted
+    found, dropped, _ = sent("xai.grok-4", "chat", CHAT)
+    assert found["inferenceConfig"] == {"maxTokens": 4096, "stopSequences": ["END"]}
+    assert {"temperature", "top_p"} <= set(dropped)
+    assert found["serviceTier"] == {"type": "flex"}
+
+
+def test_media_that_a_result_does_not_take_stand_behind_it() -> None:
+    found, _, _ = sent("qwen.qwen3-32b-v1:0", "messages", CONVERSATION)
+    last = found["messages"][-1]["content"]
+    assert [next(iter(block)) for block in last] == ["toolResult", "toolResult", "image", "text"]
+    assert last[1]["toolResult"]["content"][-1] == {"text": "[image 1]"}
+    found, _, _ = sent(FAMILIES[4], "messages", CONVERSATION)  # nothing beside results
+    assert [message["role"] for message in found["messages"]][-3:] == ["user", "assistant", "user"]
+
+
+def test_at_most_four_cache_points_the_last_ones() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    content = [{"type": "text", "text": str(number)} | mark for number in range(6)]
+    found, _, adapted = sent(FAMILIES[0], "messages", {"max_tokens": 5, "messages": [{"role": "user", "content": content}]})
+    kinds = [next(iter(block)) for block in found["messages"][0]["content"]]
+    assert kinds == ["text", "text", *["text", "cachePoint"] * 4]
+    assert adapted == ["messages[*].content[*].cache_control"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"type": "image", "source": {"type": "url", "url": "https://h/x.png"}}, "an image by URL"),
+        ({"type": "document", "source": {"type": "url", "url": "https://h/x.pdf"}}, "this kind of file"),
+    ],
+)
+def test_content_that_cannot_be_sent(content: JSON, words: str) -> None:
+    with pytest.raises(errors.UnsupportedContent, match=words):
+        sent(FAMILIES[0], "messages", {"max_tokens": 5, "messages": [{"role": "user", "content": [content]}]})
+
+
+def test_an_answer_begun_by_the_caller() -> None:
+    body = {"max_tokens": 5, "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "So "}]}
+    with pytest.raises(errors.Unsupported, match="prefill"):
+        sent(FAMILIES[1], "messages", body)
+    found, _, _ = sent(FAMILIES[2], "messages", body)
+    assert found["messages"][-1] == {"role": "assistant", "content": [{"text": "So"}]}
+
+
+def test_system_turns_in_the_middle_for_models_that_take_them() -> None:
+    body = {"messages": [{"role": "user", "content": "q"}, {"role": "system", "content": "s"}]}
+    found, _, _ = sent(FAMILIES[1], "chat", body, v_system_inside=True)
+    assert [message["role"] for message in found["messages"]] == ["user", "system"]
+    found, _, adapted = sent(FAMILIES[1], "chat", body)
+    assert found["messages"] == [{"role": "user", "content": [{"text": "q"}, {"text": "<system>s</system>"}]}]
+    assert adapted == ["messages[*]"]

@@ -1,0 +1,551 @@
+"""Claude behind Amazon Bedrock's InvokeModel, over real sockets, with a double that verifies every signature with botocore's signer."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, stream_head, until_closed, wait
+from .aws import KEY_ID, SECRET, Bedrock, chunk_of, event, exception, frame, refused, streamed
+from .inside import Inside, inside_once
+from .spoken import ASKED, PATHS
+from .wire import request
+
+MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+PATH = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke"
+KEYS = f"region: us-east-1, access_key_id: {KEY_ID}, secret_access_key: {SECRET}"
+CONFIG = f"""
+model_providers:
+  - {{model: "bedrock/{MODEL}", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}MORE}}
+"""
+EVENT_STREAM = "application/vnd.amazon.eventstream"
+ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
+
+MESSAGE = {
+    "id": "msg_bdrk_01",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5-20250929",
+    "content": [{"type": "text", "text": "Hi"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 3, "output_tokens": 2},
+}
+EVENTS: list[dict[str, Any]] = [
+    {"type": "message_start", "message": MESSAGE | {"content": [], "stop_reason": None}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "H"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "i"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 2}},
+    {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3, "outputTokenCount": 2}},
+]
+RAW = [orjson.dumps(one) for one in EVENTS]
+
+
+class Answers:
+    """Answers as Bedrock does, and keeps the requests."""
+
+    def __init__(self, *frames: bytes) -> None:
+        self.seen: list[Request] = []
+        self.frames = frames or tuple(map(chunk_of, RAW))
+
+    def __call__(self, request: Request) -> Steps:
+        self.seen.append(request)
+        return streamed(*self.frames) if request.target.endswith("-stream") else [respond(MESSAGE, x_amzn_requestid="req-1")]
+
+
+async def ask(gateway: Inside, shape: str, body: Any, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    async with gateway.call(request(PATHS[shape], body, **headers)) as caller:
+        status, found = await caller.head()
+        return status, found, await caller.body(found)
+
+
+def asked(shape: str = "messages", **more: Any) -> dict[str, Any]:
+    return {"model": "c", **ASKED[shape], **more}
+
+
+def config(more: str = "", **words: str) -> str:
+    text = CONFIG.replace("MORE", f", {more}" if more else "")
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
+
+
+# ---- the request (C03, C05, C06, C07, C09) ----
+
+
+@inside_once
+async def test_c03_the_callers_bytes_go_to_invoke_model() -> None:
+    answers = Answers()
+    body = b'{ "model" : "c", "max_tokens": 1e2,\t"stream":false, "messages": [{"role":"user","content":"\\u00e9 \\"model\\": 1"}] }'
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            status, headers, answer = await ask(gateway, "messages", body, anthropic_version="2023-06-01", x_stainless_lang="python")
+    assert (status, up.wrong) == (200, [])
+    (sent,) = answers.seen
+    assert sent.target == PATH
+    kept = b'  "max_tokens": 1e2,\t "messages": [{"role":"user","content":"\\u00e9 \\"model\\": 1"}] '
+    assert sent.body == b'{%b,"anthropic_version":"bedrock-2023-05-31"}' % kept
+    assert sent.headers["accept"] == "application/json"
+    assert not {name for name in sent.headers if name.startswith(("anthropic-", "x-stainless", "x-api-key"))}
+    assert headers["x-dragoman-lane"] == "bytes"
+    assert orjson.loads(answer) == MESSAGE | {"model": "c"}
+
+
+@pytest.mark.parametrize("shape", ["chat", "responses"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@inside_once
+async def test_c05_callers_of_other_apis_are_translated(shape: str, stream: bool) -> None:
+    answers = Answers()
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            status, headers, answer = await ask(gateway, shape, asked(shape, stream=stream))
+    assert (status, up.wrong, headers["x-dragoman-lane"]) == (200, [], "events")
+    (sent,) = answers.seen
+    assert sent.target == PATH + ("-with-response-stream" if stream else "")
+    assert not {"model", "stream"} & sent.json.keys()
+    assert sent.json["anthropic_version"] == "bedrock-2023-05-31"
+    assert b"Hi" in answer or (b'"H"' in answer and b'"i"' in answer)
+    if stream:
+        assert sent.headers["accept"] == "application/vnd.amazon.eventstream"
+        assert sent.headers["x-amzn-bedrock-accept"] == "application/json"
+
+
+@inside_once
+async def test_c06_an_inference_profile_has_the_flags_of_its_base_model() -> None:
+    answers = Answers()
+    text = config("base_model: anthropic.claude-opus-5-5").replace(f"bedrock/{MODEL}", f"bedrock/{ARN}")
+    with Bedrock(answers) as up:
+        async with Inside(text, up) as gateway:
+            status, _, _ = await ask(gateway, "chat", asked("chat", temperature=0.5, reasoning_effort="max"))
+    assert (status, up.wrong) == (200, [])
+    (sent,) = answers.seen
+    assert sent.target == "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fabc/invoke"
+    assert "temperature" not in sent.json
+    assert sent.json["output_config"] == {"effort": "max"}
+
+
+@inside_once
+async def test_c07_a_key_is_a_bearer_and_nothing_is_signed() -> None:
+    answers = Answers()
+    text = config("access_key: bedrock-api-key-1").replace(KEYS, "region: us-east-1")
+    with Bedrock(answers) as up:
+        async with Inside(text, up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked())
+    assert (status, up.wrong) == (200, [])
+    assert answers.seen[0].headers["authorization"] == "Bearer bedrock-api-key-1"
+    assert not {name for name in answers.seen[0].headers if name.startswith("x-amz-")}
+
+
+@inside_once
+async def test_c09_what_a_proxy_may_change_is_not_signed() -> None:
+    answers = Answers()
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked(), traceparent=trace, user_agent="me/1")
+    assert (status, up.wrong) == (200, [])
+    sent = answers.seen[0].headers
+    assert sent["user-agent"] == "me/1"
+    assert sent["traceparent"] == trace
+    signed = sent["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
+    assert signed == "accept;content-type;host;x-amz-content-sha256;x-amz-date"
+
+
+@inside_once
+async def test_large_bodies_are_signed_apart() -> None:
+    answers = Answers()
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked(messages=[{"role": "user", "content": "é" * 1_500_000}]))
+    assert (status, up.wrong) == (200, [])
+    assert len(answers.seen[0].body) > 2_900_000
+
+
+# ---- the answer (C04, C23, C24, C25) ----
+
+
+@inside_once
+async def test_c04_a_stream_comes_down_as_the_events_in_it() -> None:
+    answers = Answers()
+    with Bedrock(answers) as up:
+        async with Inside(config("capabilities: {echo_model: upstream}"), up) as gateway:
+            status, headers, answer = await ask(gateway, "messages", asked(stream=True))
+    assert (status, up.wrong, headers["x-dragoman-lane"]) == (200, [], "bytes")
+    assert headers["content-type"].startswith("text/event-stream")
+    wanted = b"".join(b"event: %b\ndata: %b\n\n" % (one["type"].encode(), raw) for one, raw in zip(EVENTS, RAW, strict=True))
+    assert answer == wanted
+
+
+@inside_once
+async def test_the_model_is_shown_as_it_was_asked_for() -> None:
+    with Bedrock(Answers()) as up:
+        async with Inside(config(), up) as gateway:
+            _, _, answer = await ask(gateway, "messages", asked(stream=True))
+    assert b'"model":"c"' in answer
+    assert b"claude-sonnet" not in answer
+
+
+@pytest.mark.parametrize("shape", ["messages", "chat"])
+@inside_once
+async def test_events_that_are_unknown_are_passed_over(shape: str) -> None:
+    odd = (event("chunk", {"bytes": "bm8="}), event("chunk", {}), event("other", {"x": 1}), frame({":message-type": "odd"}, b"{}"))
+    pretty = [chunk_of(orjson.dumps(one, option=orjson.OPT_INDENT_2)) for one in EVENTS]
+    with Bedrock(Answers(*odd, *pretty)) as up:
+        async with Inside(config(), up) as gateway:
+            status, _, answer = await ask(gateway, shape, asked(shape, stream=True))
+    assert status == 200
+    assert b"error" not in answer
+    assert (b"message_stop" if shape == "messages" else b"[DONE]") in answer
+
+
+FAULTS = {
+    "cut": (chunk_of(RAW[3])[:-20], b"ended before"),
+    "crc": (chunk_of(RAW[3])[:-1] + b"\0", b"damaged"),
+    "length": (b"\xff" * 40, b"damaged"),
+    "early": (b"", b"ended before"),
+    "exception": (exception("modelStreamErrorException", "It broke."), b"It broke."),
+    "error": (frame({":message-type": "error", ":error-code": "InternalFailure", ":error-message": "It broke."}, b""), b"It broke."),
+}
+
+
+@pytest.mark.parametrize("shape", ["messages", "chat", "responses"])
+@pytest.mark.parametrize("fault", FAULTS)
+@inside_once
+async def test_c23_c24_a_stream_that_fails_says_so_in_the_callers_api(shape: str, fault: str) -> None:
+    rest, words = FAULTS[fault]
+    gate = Gate()
+    begun = [stream_head(content_type=EVENT_STREAM), chunk(b"".join(map(chunk_of, RAW[:3])))]
+    with Bedrock(lambda _: [*begun, wait(gate), *([chunk(rest)] if rest else []), LAST_CHUNK]) as up:
+        async with Inside(config(), up) as gateway, gateway.ask(shape, "c", stream=True) as caller:
+            status, _ = await caller.head()
+            answer = await caller.until(b'"H"')
+            gate.open()
+            while piece := await caller.chunk():
+                answer += piece
+        assert len(up.connections) == 1
+    assert status == 200
+    assert b"error" in answer
+    assert words in answer
+    assert b"message_stop" not in answer
+    assert b"response.completed" not in answer
+
+
+@pytest.mark.parametrize("shape", ["messages", "chat"])
+@inside_once
+async def test_c23_an_exception_before_the_first_content_goes_to_the_next_candidate(shape: str) -> None:
+    def script(request: Request) -> Steps:
+        if "haiku" in request.target:
+            return streamed(*map(chunk_of, RAW))
+        return streamed(chunk_of(RAW[0]), exception("throttlingException", "Too many requests"))
+
+    second = f'  - {{model: "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}\n'
+    with Bedrock(script) as up:
+        async with Inside(config() + second, up) as gateway:
+            status, headers, answer = await ask(gateway, shape, asked(shape, stream=True))
+    assert status == 200
+    assert headers["x-dragoman-upstream"] == "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0"
+    assert b"Too many" not in answer
+
+
+@inside_once
+async def test_c24_another_content_type_is_no_stream() -> None:
+    with Bedrock(lambda _: [respond(b"<html>", content_type="text/html")]) as up:
+        async with Inside(config(), up) as gateway:
+            status, _, answer = await ask(gateway, "messages", asked(stream=True))
+            assert status == 502
+            assert orjson.loads(answer)["error"]["type"] == "api_error"
+            await ask(gateway, "messages", asked(stream=True))
+        assert len(up.connections) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "message", "caller", "kind", "shown"),
+    [
+        (429, "ThrottlingException", "Too many requests", 429, "rate_limit_error", "Too many requests"),
+        (429, "ModelNotReadyException", "Not ready", 529, "overloaded_error", "Not ready"),
+        (503, "ServiceUnavailableException", "Model is getting throttled. Try your request again.", 429, "rate_limit_error", "throttled"),
+        (503, "ServiceUnavailableException", "Down", 529, "overloaded_error", "Down"),
+        (408, "ModelTimeoutException", "Slow", 504, "timeout_error", "Slow"),
+        (404, "ResourceNotFoundException", "This model is at the end of its life", 404, "not_found_error", "end of its life"),
+        (400, "ValidationException", "Input is too long for requested model.", 400, "invalid_request_error", "Input is too long"),
+        (400, "ValidationException", "The provided model identifier is invalid.", 502, "api_error", "identifier is invalid"),
+        (400, "ValidationException", "Operation not allowed", 403, "permission_error", "credential"),
+        (403, "AccessDeniedException", "arn:aws:iam::1:user/x is not authorized", 403, "permission_error", "credential"),
+        (400, "ServiceQuotaExceededException", "Your quota", 429, "rate_limit_error", "Your quota"),
+        (
+            400,
+            "ValidationException",
+            "The model returned the following errors: messages: bad",
+            400,
+            "invalid_request_error",
+            "messages: bad",
+        ),
+        (418, "NewException", "Odd", 400, "invalid_request_error", "Odd"),
+    ],
+)
+@inside_once
+async def test_c25_c26_errors(status: int, name: str, message: str, caller: int, kind: str, shown: str) -> None:
+    with Bedrock(lambda _: refused(status, name, message)) as up:
+        async with Inside(config(), up) as gateway:
+            code, headers, answer = await ask(gateway, "messages", asked())
+    assert (code, orjson.loads(answer)["error"]["type"]) == (caller, kind)
+    said = orjson.loads(answer)["error"]["message"]
+    assert shown in said
+    assert "following errors" not in said
+    assert "retry-after" not in headers
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "message"),
+    [
+        (408, "ModelTimeoutException", "Slow"),
+        (424, "ModelErrorException", "Odd"),
+        (400, "ServiceQuotaExceededException", "Your quota"),
+        (404, "ResourceNotFoundException", "Gone"),
+        (400, "ValidationException", "The provided model identifier is invalid."),
+        (400, "ValidationException", "Operation not allowed"),
+        (403, "AccessDeniedException", "no"),
+        (429, "ThrottlingException", "Too many tokens per day, please wait"),
+    ],
+)
+@inside_once
+async def test_c25_what_another_upstream_may_answer_goes_there_at_once(status: int, name: str, message: str) -> None:
+    def script(request: Request) -> Steps:
+        return [respond(MESSAGE)] if "haiku" in request.target else refused(status, name, message)
+
+    second = f'  - {{model: "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}\n'
+    with Bedrock(script) as up:
+        async with Inside(config("retry_policy: {max_attempts: 3, backoff: {base: 1ms}}") + second, up) as gateway:
+            code, _, _ = await ask(gateway, "messages", asked())
+    assert (code, len([one for one in up.requests if "haiku" not in one.target])) == (200, 1)
+
+
+# ---- what an entry asks for in every request ----
+
+IN_REQUESTS = 'guardrail: {id: gr1, version: "3", trace: enabled, stream_mode: async}, request_metadata: {team: a}, project: p1'
+
+
+@inside_once
+async def test_guardrails_of_an_entry_are_headers_of_invoke_model() -> None:
+    answers = Answers()
+    with Bedrock(answers) as up:
+        async with Inside(config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}"), up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked())
+    assert (status, up.wrong) == (200, [])
+    sent = {name: value for name, value in answers.seen[0].headers.items() if name.startswith("x-amzn-bedrock")}
+    assert sent == {
+        "x-amzn-bedrock-guardrailidentifier": "gr1",
+        "x-amzn-bedrock-guardrailversion": "3",
+        "x-amzn-bedrock-trace": "ENABLED",
+        "x-amzn-bedrock-request-metadata": '{"team":"a"}',
+        "x-amzn-bedrock-projectidentifier": "p1",
+    }
+
+
+# ---- betas (C17) ----
+
+
+@inside_once
+async def test_c17_betas_that_bedrock_does_not_know_are_held_back() -> None:
+    answers = Answers()
+    betas = "effort-2025-11-24,claude-code-20250219, advanced-tool-use-2025-11-20"
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            _, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas)
+    assert answers.seen[0].json["anthropic_beta"] == ["effort-2025-11-24", "tool-search-tool-2025-10-19"]
+    assert headers["x-dragoman-dropped"] == "header:anthropic-beta"
+
+
+@inside_once
+async def test_c17_a_beta_that_is_refused_is_left_out_from_then_on() -> None:
+    seen: list[Request] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request)
+        return refused(400, "ValidationException", "invalid beta flag") if "anthropic_beta" in request.json else [respond(MESSAGE)]
+
+    with Bedrock(script) as up:
+        async with Inside(config(), up) as gateway:
+            for _ in range(2):
+                status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta="effort-2025-11-24")
+                assert status == 200
+    assert ["anthropic_beta" in one.json for one in seen] == [True, False, False]
+
+
+@pytest.mark.parametrize(("model", "sent"), [(MODEL, False), ("anthropic.claude-opus-5", True)])
+@inside_once
+async def test_members_that_bedrock_refuses_are_left_out(model: str, sent: bool) -> None:
+    answers = Answers()
+    more = {"cache_control": {"type": "ephemeral"}, "tags": ["x"], "service_tier": "flex"}
+    with Bedrock(answers) as up:
+        async with Inside(config().replace(MODEL, model), up) as gateway:
+            _, headers, _ = await ask(gateway, "messages", asked(**more))
+    assert ("cache_control" in answers.seen[0].json) == sent
+    assert not {"tags", "service_tier"} & answers.seen[0].json.keys()
+    assert answers.seen[0].headers["x-amzn-bedrock-service-tier"] == "flex"
+    assert headers["x-dragoman-dropped"] == ("tags" if sent else "cache_control,tags")
+
+
+# ---- clocks and keys (C10, C11) ----
+
+
+@inside_once
+async def test_c10_a_clock_that_is_wrong_is_set() -> None:
+    answers = Answers()
+    with Bedrock(answers) as up:
+        up.offset = timedelta(minutes=10)
+        async with Inside(config(), up) as gateway:
+            for count in (1, 1):
+                status, _, _ = await ask(gateway, "messages", asked())
+                assert status == 200
+                assert len(up.wrong) == count
+    assert len(answers.seen) == 2
+
+
+@inside_once
+async def test_c10_a_signature_that_stays_wrong_is_the_operators_fault() -> None:
+    with Bedrock(Answers(), keys={KEY_ID: "another secret"}) as up:
+        async with Inside(config(), up) as gateway:
+            status, headers, answer = await ask(gateway, "messages", asked())
+    assert (status, len(up.wrong)) == (403, 1)
+    assert headers["x-should-retry"] == "false"
+    assert SECRET.encode() not in answer
+
+
+@inside_once
+async def test_c11_a_key_that_has_ended_is_asked_for_once() -> None:
+    second = CONFIG.replace("MORE", "").replace("model_providers:", "").replace(KEY_ID, "AKIDOTHER")
+    with Bedrock(Answers(), keys={"AKIDOTHER": SECRET}) as up:
+        async with Inside(config() + second, up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked())
+    assert status == 200
+    assert up.wrong == ["the key is unknown"] * 2
+
+
+# ---- other places (C29, C30) ----
+
+
+@inside_once
+async def test_c30_the_claude_platform_is_signed_for_itself_and_names_the_workspace() -> None:
+    answers = Answers()
+    text = f'model_providers: [{{model: claude_aws/claude-x, base_url: "UPSTREAM/v1", aws: {{{KEYS}, workspace_id: w-1}}}}]'
+    with Bedrock(answers, service="aws-external-anthropic") as up:
+        async with Inside(text, up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked() | {"model": "claude_aws/claude-x"}, anthropic_beta="any")
+    assert (status, up.wrong) == (200, [])
+    sent = answers.seen[0]
+    assert sent.target == "/v1/messages"
+    assert sent.json["model"] == "claude-x"
+    assert sent.headers["anthropic-workspace-id"] == "w-1"
+    assert sent.headers["anthropic-beta"] == "any"
+    assert sent.headers["authorization"].startswith("AWS4")
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "path"),
+    [
+        ("openai.gpt-5.5", "responses", "/openai/v1/responses"),
+        ("openai.gpt-5.6-luna", "chat", "/openai/v1/responses"),
+        ("openai.gpt-oss-120b", "responses", "/v1/responses"),
+        ("openai.gpt-oss-120b", "chat", "/v1/chat/completions"),
+        ("mistral.voxtral-mini-3b-2507", "chat", "/v1/chat/completions"),
+        ("anthropic.claude-haiku-4-5", "messages", "/anthropic/v1/messages"),
+    ],
+)
+@inside_once
+async def test_c29_where_models_of_the_mantle_are(model: str, shape: str, path: str) -> None:
+    seen: list[Request] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request)
+        return refused(400, "X", "no more")
+
+    text = f'model_providers: [{{model: "bedrock_mantle/{model}", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}]'
+    with Bedrock(script, service="bedrock-mantle") as up:
+        async with Inside(text, up) as gateway:
+            await ask(gateway, shape, asked(shape), anthropic_beta="web-search-2025-03-05,nope")
+    assert up.wrong == []
+    assert seen[0].target == path
+    assert seen[0].json["model"] == model
+    if shape == "messages":
+        assert seen[0].headers["anthropic-version"] == "2023-06-01"
+        assert seen[0].headers["anthropic-beta"] == "web-search-2025-03-05"
+
+
+@inside_once
+async def test_c29_the_other_path_is_tried_once_and_remembered() -> None:
+    seen: list[str] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request.target)
+        if request.target.startswith("/openai/"):
+            return [respond({"error": {"message": "model `m` isn't supported on this route", "type": "invalid_request_error"}}, 400)]
+        return [respond({"id": "1", "object": "response", "status": "completed", "output": [], "model": "m"})]
+
+    text = f'model_providers: [{{model: "bedrock_mantle/openai.gpt-9", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}]'
+    with Bedrock(script, service="bedrock-mantle") as up:
+        async with Inside(text, up) as gateway:
+            for _ in range(2):
+                status, _, _ = await ask(gateway, "responses", asked("responses", store=False))
+                assert status == 200
+    assert seen == ["/openai/v1/responses", "/v1/responses", "/v1/responses"]
+
+
+# ---- the caller leaves (C27) ----
+
+
+@inside_once
+async def test_c27_the_upstream_is_let_go_when_the_caller_leaves() -> None:
+    def script(request: Request) -> Steps:
+        head = stream_head(content_type=EVENT_STREAM)
+        return [head, *(chunk(chunk_of(raw)) for raw in RAW[:3]), until_closed]
+
+    with Provider(script) as up:
+        async with Inside(config(), up) as gateway:
+            async with gateway.ask("messages", "c", stream=True) as caller:
+                await caller.head()
+                await caller.until(b"text_delta")
+                caller.leave()
+                await gateway.until(lambda: gateway.idle)
+            await up.seen(lambda: up.connections[0].closed_by == "peer")
+    await asyncio.sleep(0)
+
+
+# ---- counts (C28) ----
+
+
+@pytest.mark.parametrize(
+    ("model", "answer", "counted", "estimated"),
+    [
+        ("anthropic.claude-sonnet-4-20250514-v1:0", respond({"inputTokens": 42}), 42, False),
+        ("anthropic.claude-sonnet-4-20250514-v1:0", refused(400, "ValidationException", "server tools")[0], None, True),
+        (MODEL, b"", None, True),
+    ],
+)
+@inside_once
+async def test_c28_token_counts(model: str, answer: bytes, counted: int | None, estimated: bool) -> None:
+    seen: list[Request] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request)
+        return [answer]
+
+    with Bedrock(script) as up:
+        async with Inside(config().replace(MODEL, model), up) as gateway:
+            body = {"model": "c", "messages": [{"role": "user", "content": "count me"}]}
+            async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
+                status, headers = await caller.head()
+                found = orjson.loads(await caller.body(headers))["input_tokens"]
+    assert (status, up.wrong, "x-dragoman-estimate" in headers) == (200, [], estimated)
+    assert found == counted or (counted is None and found > 0)
+    assert [one.target for one in seen] == ([] if model == MODEL else [f"/model/{model.replace(':', '%3A')}/count-tokens"])
+    if seen:
+        inner = orjson.loads(b64decode(seen[0].json["input"]["invokeModel"]["body"]))
+        assert inner == {"messages": body["messages"], "max_tokens": 1, "anthropic_version": "bedrock-2023-05-31"}

@@ -1,0 +1,304 @@
+"""Converse and ConverseStream behind callers of every API, over real sockets, with the double that verifies signatures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from ..scripted import LAST_CHUNK, Gate, Request, Steps, chunk, respond, stream_head, wait
+from .aws import KEY_ID, SECRET, Bedrock, event, exception, refused, streamed
+from .inside import Inside, inside_once
+from .spoken import SHAPES
+from .test_bedrock import EVENT_STREAM, IN_REQUESTS, ask, asked
+from .wire import request
+
+JSON = dict[str, Any]
+NOVA = "us.amazon.nova-2-lite-v1:0"
+CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+KEYS = f"region: us-east-1, access_key_id: {KEY_ID}, secret_access_key: {SECRET}"
+USAGE = {"inputTokens": 3, "outputTokens": 5, "totalTokens": 8, "cacheReadInputTokens": 0, "cacheWriteInputTokens": 0}
+
+
+def config(model: str = NOVA, more: str = "") -> str:
+    return f'model_providers:\n  - {{model: "bedrock/{model}", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}{more}}}\n'
+
+
+def delta(index: int, **inner: Any) -> bytes:
+    return event("contentBlockDelta", {"contentBlockIndex": index, "delta": inner, "p": "abc"})
+
+
+def stop(index: int) -> bytes:
+    return event("contentBlockStop", {"contentBlockIndex": index})
+
+
+START = event("messageStart", {"role": "assistant"})
+
+
+def ends(reason: str = "end_turn") -> list[bytes]:
+    return [event("messageStop", {"stopReason": reason}), event("metadata", {"usage": USAGE, "metrics": {"latencyMs": 1}})]
+
+
+def whole(*content: JSON, reason: str = "end_turn") -> JSON:
+    return {"output": {"message": {"role": "assistant", "content": list(content)}}, "stopReason": reason, "usage": USAGE}
+
+
+class Answers:
+    """Answers with the content of a complete answer, streamed where a stream is asked for."""
+
+    def __init__(self, *frames: bytes, body: JSON | None = None) -> None:
+        self.seen: list[Request] = []
+        self.frames = frames or (START, delta(0, text="H"), delta(0, text="i"), stop(0), *ends())
+        self.body = body or whole({"text": "Hi"})
+
+    def __call__(self, request: Request) -> Steps:
+        self.seen.append(request)
+        return streamed(*self.frames) if request.target.endswith("-stream") else [respond(self.body, x_amzn_requestid="req-1")]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_every_caller_is_answered(shape: str, stream: bool) -> None:
+    answers = Answers()
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            status, headers, answer = await ask(gateway, shape, asked(shape, stream=stream))
+            (line,) = gateway.lines
+    assert (status, up.wrong) == (200, [])
+    (sent,) = answers.seen
+    assert sent.target == "/model/us.amazon.nova-2-lite-v1%3A0/converse" + ("-stream" if stream else "")
+    assert sent.headers["accept"] == (EVENT_STREAM if stream else "application/json")
+    assert not {"model", "stream"} & sent.json.keys()
+    assert headers["x-dragoman-lane"] == "events"
+    assert headers["x-dragoman-upstream-request-id"] == "req-1"
+    assert b"Hi" in answer or (b'"H"' in answer and b'"i"' in answer)
+    assert line["tokens"] == {"input": 3, "output": 5, "cached": 0}
+    assert line["upstream_api"] == "converse"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@inside_once
+async def test_guardrails_of_an_entry_are_members(stream: bool) -> None:
+    answers = Answers()
+    text = config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}")
+    with Bedrock(answers) as up:
+        async with Inside(text, up) as gateway:
+            await ask(gateway, "chat", asked("chat", stream=stream))
+    sent = answers.seen[0].json
+    mode = {"streamProcessingMode": "async"} if stream else {}
+    assert sent["guardrailConfig"] == {"guardrailIdentifier": "gr1", "guardrailVersion": "3", "trace": "enabled"} | mode
+    assert (sent["requestMetadata"], sent["projectIdentifier"]) == ({"team": "a"}, "p1")
+
+
+FINISH = {
+    "end_turn": ("stop", "end_turn", "completed"),
+    "stop_sequence": ("stop", "stop_sequence", "completed"),
+    "max_tokens": ("length", "max_tokens", "incomplete"),
+    "guardrail_intervened": ("content_filter", "refusal", "incomplete"),
+    "content_filtered": ("content_filter", "refusal", "incomplete"),
+    "model_context_window_exceeded": ("length", "model_context_window_exceeded", "incomplete"),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("reason", FINISH)
+@inside_once
+async def test_c22_stop_reasons(reason: str, shape: str, stream: bool) -> None:
+    answers = Answers(START, delta(0, text="Hi"), stop(0), *ends(reason), body=whole({"text": "Hi"}, reason=reason))
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            status, _, answer = await ask(gateway, shape, asked(shape, stream=stream))
+    assert status == 200
+    word = FINISH[reason][["chat", "messages", "responses"].index(shape)]
+    key = {"chat": "finish_reason", "messages": "stop_reason", "responses": "status"}[shape]
+    assert f'"{key}":"{word}"'.encode() in answer.replace(b'": "', b'":"')
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("reason", ["malformed_model_output", "malformed_tool_use", "a_new_word"])
+@inside_once
+async def test_c22_failures_are_not_told_as_complete(reason: str, shape: str, stream: bool) -> None:
+    gate = Gate()
+    body = whole({"text": "Hi"}, reason=reason)
+    begun = [stream_head(content_type=EVENT_STREAM), chunk(START + delta(0, text="Hi"))]
+
+    def script(request: Request) -> Steps:
+        if not stream:
+            return [respond(body)]
+        return [*begun, wait(gate), chunk(stop(0) + b"".join(ends(reason))), LAST_CHUNK]
+
+    with Bedrock(script) as up:
+        async with Inside(config(), up) as gateway, gateway.ask(shape, "c", stream=stream) as caller:
+            status, headers = await caller.head()
+            if not stream:
+                answer = await caller.body(headers)
+            else:
+                answer = await caller.until(b"Hi")
+                gate.open()
+                while piece := await caller.chunk():
+                    answer += piece
+    assert status == (200 if stream else 502)
+    assert b"error" in answer
+    for complete in (b"message_stop", b"response.completed", b'"finish_reason":"'):
+        assert complete not in answer
+
+
+@pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
+@inside_once
+async def test_c23_an_exception_after_content_is_the_apis_failure(shape: str) -> None:
+    gate = Gate()
+    begun = [stream_head(content_type=EVENT_STREAM), chunk(START + delta(0, text="Hi"))]
+    with Bedrock(lambda _: [*begun, wait(gate), chunk(exception("modelStreamErrorException", "It broke.")), LAST_CHUNK]) as up:
+        async with Inside(config(), up) as gateway, gateway.ask(shape, "c", stream=True) as caller:
+            await caller.head()
+            answer = await caller.until(b"Hi")
+            gate.open()
+            while piece := await caller.chunk():
+                answer += piece
+    assert b"It broke." in answer
+    assert b"message_stop" not in answer
+
+
+@pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
+@inside_once
+async def test_c23_an_exception_before_content_goes_to_the_next_candidate(shape: str) -> None:
+    def script(request: Request) -> Steps:
+        if "nova" in request.target:
+            return streamed(START, exception("throttlingException", "Too many requests"))
+        return streamed(START, delta(0, text="Hi"), stop(0), *ends())
+
+    second = config("meta.llama3-70b-instruct-v1:0").removeprefix("model_providers:\n")
+    with Bedrock(script) as up:
+        async with Inside(config() + second, up) as gateway:
+            status, headers, answer = await ask(gateway, shape, asked(shape, stream=True))
+    assert (status, headers["x-dragoman-upstream"]) == (200, "bedrock/meta.llama3-70b-instruct-v1:0")
+    assert b"Too many" not in answer
+
+
+@pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
+@inside_once
+async def test_c25_throttling_is_told_without_a_time(shape: str) -> None:
+    with Bedrock(lambda _: refused(429, "ThrottlingException", "Too many requests")) as up:
+        async with Inside(config(), up) as gateway:
+            status, headers, answer = await ask(gateway, shape, asked(shape))
+    assert (status, len(up.requests)) == (429, 1)
+    assert b"Too many requests" in answer
+    assert "retry-after" not in headers
+
+
+@pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
+@inside_once
+async def test_c25_throttling_is_tried_again_where_the_policy_says_so(shape: str) -> None:
+    answers = iter([refused(429, "ThrottlingException", "m"), [respond(whole({"text": "Hi"}))]])
+    policy = ", retry_policy: {backoff: {base: 1ms}}"
+    with Bedrock(lambda _: next(answers)) as up:
+        async with Inside(config(more=policy), up) as gateway:
+            status, _, _ = await ask(gateway, shape, asked(shape))
+    assert (status, len(up.requests)) == (200, 2)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("Input is too long for requested model.", b"Input is too long"),
+        ("The model returned the following errors: Input Tokens Exceeded: 300000", b"Input Tokens Exceeded"),
+    ],
+)
+@inside_once
+async def test_c26_a_context_that_is_too_long(message: str, shown: bytes) -> None:
+    with Bedrock(lambda _: refused(400, "ValidationException", message)) as up:
+        async with Inside(config(), up) as gateway:
+            _, _, answer = await ask(gateway, "messages", asked())
+            status, _, told = await ask(gateway, "chat", asked("chat"))
+    assert shown in answer
+    assert (status, orjson.loads(told)["error"]["code"]) == (400, "context_length_exceeded")
+
+
+THINKS = (
+    START,
+    delta(0, reasoningContent={"text": "hm"}),
+    delta(0, reasoningContent={"signature": "SIG+/=="}),
+    stop(0),
+    delta(1, reasoningContent={"redactedContent": "RXU4RQ=="}),
+    stop(1),
+    event("contentBlockStart", {"contentBlockIndex": 2, "start": {"toolUse": {"toolUseId": "tooluse_1", "name": "f"}}}),
+    delta(2, toolUse={"input": '{"a":1}'}),
+    stop(2),
+    *ends("tool_use"),
+)
+THOUGHTS = [{"reasoningText": {"text": "hm", "signature": "SIG+/=="}}, {"redactedContent": "RXU4RQ=="}]
+
+
+@inside_once
+async def test_c20_signatures_return_byte_for_byte_to_messages_callers() -> None:
+    answers = Answers(*THINKS)
+    tools = [{"name": "f", "input_schema": {"type": "object"}}]
+    more: JSON = {"tools": tools, "max_tokens": 4000, "thinking": {"type": "enabled", "budget_tokens": 2000}, "stream": True}
+    with Bedrock(answers) as up:
+        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+            _, _, answer = await ask(gateway, "messages", asked(**more))
+            blocks = _blocks(answer)
+            assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "tool_use"]
+            result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": blocks[2]["id"], "content": "1"}]}
+            turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": blocks}, result]
+            status, _, _ = await ask(gateway, "messages", asked(**more | {"messages": turns}))
+    assert (status, up.wrong) == (200, [])
+    assert answers.seen[1].json["additionalModelRequestFields"]["thinking"]["type"] == "enabled"
+    sent = [block["reasoningContent"] for block in answers.seen[1].json["messages"][1]["content"] if "reasoningContent" in block]
+    assert sent == THOUGHTS
+
+
+def _blocks(answer: bytes) -> list[JSON]:
+    """The content of a streamed message."""
+    found: list[JSON] = []
+    for line in answer.splitlines():
+        if not line.startswith(b"data: {"):
+            continue
+        value = orjson.loads(line[6:])
+        if value["type"] == "content_block_start":
+            found.append(value["content_block"])
+        elif value["type"] == "content_block_delta":
+            for key, piece in value["delta"].items():
+                if key == "partial_json":
+                    found[-1]["input"] = orjson.loads(piece)
+                elif key != "type":
+                    found[-1][key] = found[-1].get(key, "") + piece
+    return found
+
+
+@inside_once
+async def test_c20_signatures_return_byte_for_byte_to_chat_callers() -> None:
+    answers = Answers(
+        body=whole(
+            {"reasoningContent": THOUGHTS[0]},
+            {"reasoningContent": THOUGHTS[1]},
+            {"toolUse": {"toolUseId": "tooluse_1", "name": "f", "input": {}}},
+            reason="tool_use",
+        )
+    )
+    more: JSON = {"tools": [{"type": "function", "function": {"name": "f"}}], "reasoning_effort": "low"}
+    with Bedrock(answers) as up:
+        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+            _, _, answer = await ask(gateway, "chat", asked("chat", **more))
+            said = orjson.loads(answer)["choices"][0]["message"]
+            turns = [{"role": "user", "content": "q"}, said, {"role": "tool", "tool_call_id": "tooluse_1", "content": "1"}]
+            status, _, _ = await ask(gateway, "chat", asked("chat", **more | {"messages": turns}))
+    assert (status, up.wrong) == (200, [])
+    sent = [block["reasoningContent"] for block in answers.seen[1].json["messages"][1]["content"] if "reasoningContent" in block]
+    assert sent == THOUGHTS
+
+
+@inside_once
+async def test_c28_tokens_are_estimated() -> None:
+    with Bedrock(Answers()) as up:
+        async with Inside(config(), up) as gateway:
+            body = {"model": "c", "messages": [{"role": "user", "content": "count me"}]}
+            async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
+                status, headers = await caller.head()
+                counted = orjson.loads(await caller.body(headers))
+    assert (status, headers["x-dragoman-estimate"], up.requests) == (200, "true", [])
+    assert counted["input_tokens"] > 0

@@ -1,0 +1,232 @@
+"""Claude and Mistral on Vertex AI: their own APIs behind Google's door. C31 to C33 are acceptance tests of the work on clouds."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import orjson
+import pytest
+
+from dragoman import conf
+from dragoman.proxy.routing.router import Router
+
+from ..scripted import Provider, Request, Steps, respond, sse, stream
+from .clouds import Tokens, service_account
+from .inside import Inside, inside_once
+from .wire import request
+
+# google-auth 2.63 warns of what it calls itself
+pytestmark = pytest.mark.filterwarnings("ignore:The load_credentials_from_dict method:DeprecationWarning")
+
+MESSAGE = {
+    "id": "msg_vrtx_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-5-5",
+    "content": [{"type": "text", "text": "Hello."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 1, "output_tokens": 2},
+}
+CHAT = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "mistral-medium-3",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+}
+EVENTS = [
+    sse({"type": "message_start", "message": MESSAGE | {"content": [], "stop_reason": None}}, "message_start"),
+    sse({"type": "vertex_event", "data": {}}, "vertex_event"),
+    sse({"type": "ping"}, "ping"),
+    sse({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}, "content_block_start"),
+    sse({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello."}}, "content_block_delta"),
+    sse({"type": "content_block_stop", "index": 0}, "content_block_stop"),
+    sse({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}, "message_delta"),
+    sse({"type": "message_stop"}, "message_stop"),
+]
+ASKED: dict[str, Any] = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+PREFIX = "/v1/projects/p/locations/eu/publishers"
+
+
+def config(model: str, more: str = "") -> str:
+    entry = f"{{model: {model}, base_url: UPSTREAM, gcp: {{project: p, location: eu, credentials_file: FILE}}{more}}}"
+    return f"listeners: [{{type: model, address: 127.0.0.1}}]\nmodel_providers:\n  - {entry}\n"
+
+
+CLAUDE, MISTRAL = config("vertex/claude-sonnet-5-5"), config("vertex/mistral-medium-3")
+
+
+def answer(request: Request) -> Steps:
+    if "count-tokens" in request.target:
+        return [respond({"input_tokens": 7})]
+    if "stream" in request.target:
+        return stream(*EVENTS)
+    return [respond(CHAT if "mistralai" in request.target else MESSAGE)]
+
+
+async def asked(gateway: Inside, path: str, body: Any, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    async with gateway.call(request(path, body, **headers)) as caller:
+        status, received = await caller.head()
+        return status, received, await caller.body(received)
+
+
+ADDRESSES = {
+    "global": "https://aiplatform.googleapis.com",
+    "eu": "https://aiplatform.eu.rep.googleapis.com",
+    "us-east5": "https://us-east5-aiplatform.googleapis.com",
+}
+MODELS = {
+    "claude-sonnet-5-5": "publishers/anthropic/models/claude-sonnet-5-5:rawPredict",
+    "claude-sonnet-4-5@20250929": "publishers/anthropic/models/claude-sonnet-4-5@20250929:rawPredict",
+    "mistral-medium-3": "publishers/mistralai/models/mistral-medium-3:rawPredict",
+    "meta/llama-4-maverick-maas": "endpoints/openapi/chat/completions",
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("location", ADDRESSES)
+def test_c31_c33_addresses(location: str, model: str) -> None:
+    text = f"model_providers: [{{model: vertex/{model}, gcp: {{project: p, location: {location}}}}}]"
+    (candidate,) = Router(conf.loads(text, environ={})).candidates("messages", f"vertex/{model}").candidates
+    assert candidate.url == f"{ADDRESSES[location]}/v1/projects/p/locations/{location}/{MODELS[model]}"
+
+
+@inside_once
+async def test_c31_claude(tmp_path: Path) -> None:
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            raw = b'{"model": "vertex/claude-sonnet-5-5", "max_tokens": 9e0, "stream": false,"messages": [{"role":"user","content":"Hi"}] }'
+            status, headers, told = await asked(gateway, "/v1/messages", raw, anthropic_version="2023-06-01", x_api_key="own")
+            assert (status, headers["x-dragoman-lane"], orjson.loads(told)) == (200, "bytes", MESSAGE)
+            (sent,) = provider.requests
+            assert sent.target == f"{PREFIX}/anthropic/models/claude-sonnet-5-5:rawPredict"
+            assert sent.body == (
+                b'{ "max_tokens": 9e0, "stream": false,"messages": [{"role":"user","content":"Hi"}] '
+                b',"anthropic_version":"vertex-2023-10-16"}'
+            )
+            assert sent.headers["authorization"] == "Bearer tok-1"
+            assert not {"anthropic-version", "x-api-key", "anthropic-beta"} & sent.headers.keys()
+
+
+@inside_once
+async def test_c31_a_stream_comes_as_it_is(tmp_path: Path) -> None:
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            body = ASKED | {"model": "claude-sonnet-5-5", "stream": True}
+            status, _, told = await asked(gateway, "/v1/messages", body)
+            assert (status, told) == (200, b"".join(EVENTS))
+            assert provider.requests[0].target == f"{PREFIX}/anthropic/models/claude-sonnet-5-5:streamRawPredict"
+            assert provider.requests[0].json["stream"] is True
+            status, headers, told = await asked(gateway, "/v1/chat/completions", body)
+            assert (status, headers["x-dragoman-lane"], b'"content":"Hello."' in told) == (200, "events", True)
+            await gateway.until(lambda: len(gateway.lines) == 2)
+            assert "response_dropped" not in gateway.lines[1]
+
+
+@inside_once
+async def test_c31_one_token_for_a_hundred_requests(tmp_path: Path) -> None:
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            body = ASKED | {"model": "claude-sonnet-5-5"}
+            found = await asyncio.gather(*(asked(gateway, "/v1/messages", body) for _ in range(100)))
+            assert {status for status, _, _ in found} == {200}
+            assert len(tokens.asked) == 1
+
+
+@inside_once
+async def test_c32_betas_and_counting(tmp_path: Path) -> None:
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            betas = {"anthropic_beta": "files-api-2025-04-14,context-1m-2025-08-07", "anthropic_version": "2026-10-21"}
+            body = ASKED | {"model": "claude-sonnet-5-5"}
+            status, headers, _ = await asked(gateway, "/v1/messages", body, **betas)
+            assert (status, headers["x-dragoman-dropped"]) == (200, "header:anthropic-beta")
+            status, _, told = await asked(gateway, "/v1/messages/count_tokens", body | {"anthropic_beta": ["x"]}, **betas)
+            assert (status, orjson.loads(told)) == (200, {"input_tokens": 7})
+            message, count = provider.requests
+            assert message.json["anthropic_beta"] == ["context-1m-2025-08-07"]
+            assert message.json["anthropic_version"] == count.json["anthropic_version"] == "2026-10-21"
+            assert count.target == f"{PREFIX}/anthropic/models/count-tokens:rawPredict"
+            assert (count.json["model"], "anthropic_beta" in count.json) == ("claude-sonnet-5-5", False)
+            for sent in (message, count):
+                assert not {"anthropic-version", "anthropic-beta"} & sent.headers.keys()
+
+
+@inside_once
+async def test_an_unknown_beta_that_a_pattern_let_through_is_learned(tmp_path: Path) -> None:
+    refusal = {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "Unexpected value(s) `thinking-x` for the `anthropic-beta` header."},
+    }
+
+    def steps(request: Request) -> Steps:
+        return [respond(refusal, 400) if "anthropic_beta" in request.json else respond(MESSAGE)]
+
+    with Tokens() as tokens, Provider(steps) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            for _ in range(2):
+                status, _, _ = await asked(gateway, "/v1/messages", ASKED | {"model": "claude-sonnet-5-5"}, anthropic_beta="thinking-x")
+                assert status == 200
+            assert ["anthropic_beta" in sent.json for sent in provider.requests] == [True, False, False]
+
+
+EXHAUSTED = {"error": {"code": 429, "message": "Quota exceeded for aiplatform.googleapis.com", "status": "RESOURCE_EXHAUSTED"}}
+TOO_LONG = {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8 maximum"}}
+ERRORS = {"google": (EXHAUSTED, 429, "rate_limit_error"), "anthropic": (TOO_LONG, 400, "invalid_request_error")}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+@inside_once
+async def test_errors_in_both_forms(tmp_path: Path, name: str) -> None:
+    error, code, kind = ERRORS[name]
+    with Tokens() as tokens, Provider([respond(error, code)]) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            status, _, told = await asked(gateway, "/v1/messages", ASKED | {"model": "claude-sonnet-5-5"})
+            found = orjson.loads(told)
+            assert (status, found["type"], found["error"]["type"]) == (code, "error", kind)
+            assert found["error"]["message"] == error["error"]["message"]  # type: ignore[index]
+
+
+@inside_once
+async def test_what_vertex_does_not_take_is_left_out(tmp_path: Path) -> None:
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            body = ASKED | {"model": "claude-sonnet-5-5", "mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}]}
+            status, headers, _ = await asked(gateway, "/v1/messages", body)
+            assert (status, headers["x-dragoman-dropped"]) == (200, "mcp_servers")
+            assert "mcp_servers" not in provider.requests[0].json
+
+
+@inside_once
+async def test_c33_mistral(tmp_path: Path) -> None:
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(MISTRAL, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            body = ASKED | {"model": "mistral-medium-3", "seed": 1, "max_completion_tokens": 9}
+            status, _, told = await asked(gateway, "/v1/chat/completions", {"model": "mistral-medium-3", **ASKED})
+            assert (status, orjson.loads(told)) == (200, CHAT)
+            assert (await asked(gateway, "/v1/messages", body | {"stream": False}))[0] == 200
+            for sent in provider.requests:
+                assert sent.target == f"{PREFIX}/mistralai/models/mistral-medium-3:rawPredict"
+                assert (sent.json["model"], sent.json["max_tokens"]) == ("mistral-medium-3", 9)
+                assert not {"max_completion_tokens", "seed"} & sent.json.keys()
+
+
+@inside_once
+async def test_the_sdk_assembles_what_vertexs_own_does(tmp_path: Path) -> None:
+    """The same bytes, once by Anthropic's client for Vertex from the double, once by its usual client through the gateway."""
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            direct = anthropic.AsyncAnthropicVertex(project_id="p", region="eu", access_token="t", base_url=f"{provider.url}/v1")
+            usual = anthropic.AsyncAnthropic(base_url=f"http://127.0.0.1:{gateway.port}", api_key="own")
+            found = []
+            for client in (direct, usual):
+                async with client, client.messages.stream(model="claude-sonnet-5-5", **ASKED) as streamed:
+                    found.append((await streamed.get_final_message()).model_dump())
+            assert found[0] == found[1]
+            assert provider.requests[0].target == provider.requests[1].target
+            assert provider.requests[0].json == provider.requests[1].json
