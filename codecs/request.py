@@ -288,6 +288,7 @@ class Request:
     include_usage: bool = False  # chat: stream_options.include_usage
     include_logprobs: bool = False
     summary: str | None = None  # responses: reasoning.summary
+    show_thoughts: bool = False  # gemini: thinkingConfig.includeThoughts
     phases: bool = False  # responses: what the model said before is marked as commentary or as the final answer
     legacy_functions: bool = False  # chat: declared `functions`, expects `function_call`
     own_tools: dict[str, str] = field(default_factory=dict)  # responses: functions that are tools of its own, see responses/own_tools.py

@@ -252,6 +252,18 @@ def to_messages(usage: Usage) -> dict[str, Any]:
     return out
 
 
+def to_gemini(usage: Usage) -> dict[str, Any]:
+    """The gemini shape's `usageMetadata`. Source: google-genai 3.6.1, GenerateContentResponseUsageMetadata."""
+    reasoning = usage.reasoning or 0
+    out = {"promptTokenCount": usage.input}
+    if usage.cache_read:
+        out["cachedContentTokenCount"] = usage.cache_read
+    out["candidatesTokenCount"] = max(0, usage.output - reasoning)
+    if reasoning:
+        out["thoughtsTokenCount"] = reasoning
+    return out | {"totalTokenCount": usage.input + usage.output}
+
+
 def _short(usage: Usage) -> int:
     """Tokens written to the cache with the short lifetime."""
     return max(0, (usage.cache_write or 0) - (usage.cache_write_long or 0))

@@ -10,4 +10,16 @@ API = "gemini"
 
 IDS = IdForm("call_")
 
-HABITS = Habits(turns_at="contents", cache_mark="", open_schemas=True, hides_thinking=True)
+HABITS = Habits(turns_at="contents", cache_mark="", open_schemas=True, seals_text=True, results_inside=True)
+
+# neutral reason -> finishReason
+REASONS = {
+    "end": "STOP",
+    "stop_sequence": "STOP",
+    "tool": "STOP",
+    "pause": "STOP",
+    "length": "MAX_TOKENS",
+    "context": "MAX_TOKENS",
+    "filter": "SAFETY",
+    "refusal": "SAFETY",
+}
