@@ -104,6 +104,8 @@ class Capabilities:
     r_fast_tier: bool = False
     r_tool_search: bool = False  # as m_tool_search
 
+    g_count_tokens: bool = True
+
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:
         """Create from the configuration's dotted names. Raises KeyError for a name that is not a flag."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from . import errors
 from .chat.shape import SHAPE as CHAT
+from .gemini.shape import SHAPE as GEMINI
 from .messages.shape import SHAPE as MESSAGES
 from .responses.shape import SHAPE as RESPONSES
 from .shape import Shape
@@ -60,5 +61,5 @@ def in_order(own: Shape, served: tuple[str, ...], last: Callable[[Shape], bool] 
     return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), shape.rank))
 
 
-for _shape in (CHAT, MESSAGES, RESPONSES):
+for _shape in (CHAT, MESSAGES, RESPONSES, GEMINI):
     add(_shape)

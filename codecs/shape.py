@@ -106,9 +106,9 @@ _NO_NAMES = UpstreamNames()
 class TokenCount(NamedTuple):
     """The API's endpoint that counts the tokens of a request.
 
-    path: relative to the base URL. flag: the capability that says whether an upstream has it. answer: members in addition to
-    `input_tokens`. least: members required although the request is only counted. leaves: members to leave out of a translated request;
-    None if it is not used for callers of other shapes.
+    path: relative to the base URL. flag: the capability that says whether an upstream has it. member: of the answer, with the count.
+    answer: other members. least: members required although the request is only counted. leaves: members to leave out of a translated
+    request; None if it is not used for callers of other shapes. wrapped: (translated request, model) → the body that asks.
     """
 
     path: str
@@ -116,6 +116,8 @@ class TokenCount(NamedTuple):
     answer: Mapping[str, Any] = {}
     least: Mapping[str, Any] = {}
     leaves: tuple[str, ...] | None = None
+    member: str = "input_tokens"
+    wrapped: Callable[[Body, str], Body] = lambda body, model: body
 
 
 class UsageOnDemand(NamedTuple):
@@ -133,6 +135,14 @@ class UsageOnDemand(NamedTuple):
 
 def _read(target: str, body: Scan) -> Scan:
     return body
+
+
+def _place(path: str, model: str) -> str:
+    return path
+
+
+def _never_array(target: str) -> bool:
+    return False
 
 
 def _always(capabilities: Capabilities) -> bool:
@@ -200,10 +210,14 @@ class Shape:
     """(body, scan, model) → the body with the upstream's model name; unchanged if the model is in the URL."""
     url: Callable[[str, str, bool, str], str] | None = None
     """(base URL, model, stream, query) → the URL of the request; None: the base URL and `path` for every model."""
+    place: Callable[[str, str], str] = _place
+    """(path of another operation, model) → the path, relative to the base URL, with the model's name where it stands in the path."""
     headers: Callable[[Capabilities], dict[str, str]] = _no_headers
     """Headers that an upstream requires, unless the caller sends its own."""
     credentials: tuple[str, ...] = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
     """Headers that may contain a caller's key, in order of precedence."""
+    secrets: tuple[str, ...] = ()
+    """Members of the query that contain credentials; the first may be the caller's key. They are removed before anything else happens."""
     key_header: str = ""
     """The header for an upstream's key in this API; "" if it only uses bearer tokens."""
     bearer_prefix: str = ""
@@ -242,6 +256,10 @@ class Shape:
     filled: Callable[[Body, Reply], Body] = _as_it_came
     """(a whole answer, or what an event shows of it; reply) → the same with the members that every answer has, itself where none lacks."""
     framing: Framing
+    array: Callable[[str], bool] = _never_array
+    """(target) → whether a stream is sent as one JSON array of the frames' data."""
+    cuts: bool = False
+    """Whether a stream that failed is closed without HTTP's own end: SDKs ignore an error within it, or take it for the end."""
     ping: Frame | None = None
     """A frame that keeps a started stream alive; None: the framing's keep-alive bytes are used."""
     errors: ErrorForm

@@ -1,20 +1,36 @@
-"""GET /v1/models and /v1/models/{id}: one list for both vendors' SDKs.
+"""The list of models, and one of them: GET /v1/models and /v1/models/{id} for both vendors' SDKs at once, and in Google's form.
 
-Answered without asking upstreams, since callers time out after seconds. The objects have the fields of both API references.
+Answered without asking upstreams, since callers time out after seconds. The objects have the fields of the API references. A path of
+another version than v1, and what only Google's SDKs send, ask for Google's form.
 """
 
 from __future__ import annotations
 
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from ..codecs import errors
+from ..codecs.gemini.shape import SHAPE as GOOGLE
+from ..proxy.gateway import Gateway
 from ..proxy.routing.router import ServedModel
 from ..proxy.wire import headers as travel
 from .base import Handler
 
 _CREATED = 1700000000  # the real time is unknown; a constant keeps answers equal
 _CREATED_AT = "2023-11-14T22:13:20Z"
+
+_VERSION = r"(?:v1(?:beta1?|alpha)/++)?"
+LIST = _VERSION + r"models/*"
+ONE = _VERSION + r"models/++(?P<model>.*[^/])/*"
+PUBLISHED = _VERSION + r"(?:projects/++[^/]++/++locations/++[^/]++/++)?publishers/++google/++models/*"
+
+_GOOGLES_VERSION = re.compile(r"/++(?:(?:openai|anthropic|v1)/++)*v1(?:beta1?|alpha)/")
+_METHODS = ("generateContent", "streamGenerateContent", "countTokens")
+_PAGE, _MOST = 50, 1000  # models in a page of Google's list
+_DIGITS = re.compile(r"[0-9]{1,9}")
 
 
 def described(model: ServedModel) -> dict[str, Any]:
@@ -29,12 +45,79 @@ def described(model: ServedModel) -> dict[str, Any]:
     }
 
 
+def described_by_google(model: ServedModel) -> dict[str, Any]:
+    return {
+        "name": f"models/{model.id}",
+        "version": "001",
+        "displayName": model.id,
+        "description": f"Served by {model.owned_by}.",
+        "supportedGenerationMethods": list(_METHODS),
+    }
+
+
+def visible(handler: Handler, shape: str) -> list[ServedModel]:
+    """The models that this caller may use. Raises Unauthorized."""
+    access = handler.services.access
+    name = access.admit(travel.credential(handler.request.headers, shape))
+    return [model for model in handler.services.router.models() if access.allows(name, model.id)]
+
+
+def find(handler: Handler, shape: str, name: str) -> ServedModel:
+    """One model by its name in the path. Raises Unauthorized, NoCandidate."""
+    wanted = unquote(name)
+    found = next((model for model in visible(handler, shape) if model.id == wanted), None)
+    if found is None:
+        message = f"The model `{wanted[:200]}` does not exist or you do not have access to it."
+        raise errors.NoCandidate(message, param="model")
+    return found
+
+
+def describe(handler: Handler, name: str) -> None:
+    """Answer with one model in Google's form. Raises as find."""
+    handler.write(described_by_google(find(handler, GOOGLE.name, name)))
+
+
+def google_page(models: Sequence[ServedModel], size: str | None, token: str | None) -> tuple[Sequence[ServedModel], str | None]:
+    """A page of Google's list, and the token of the next one. Raises ClientFault."""
+    if size is not None and not _DIGITS.fullmatch(size):
+        raise errors.ClientFault("`pageSize` must be a positive number.", param="pageSize")
+    count = min(int(size or 0) or _PAGE, _MOST)
+    start = 0
+    if token:
+        ids = [model.id for model in models]
+        last = _last(token)
+        if last not in ids:
+            raise errors.ClientFault("`pageToken` is not known.", param="pageToken")
+        start = ids.index(last) + 1
+    found = models[start : start + count]
+    more = start + count < len(models)
+    return found, urlsafe_b64encode(found[-1].id.encode()).decode().rstrip("=") if more else None
+
+
+def _last(token: str) -> str | None:
+    """The name of the last model of the page before."""
+    try:
+        return urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except ValueError:
+        return None
+
+
 class _Guarded(Handler):
+    """google: whether the caller reads Google's form."""
+
+    secrets = GOOGLE.secrets
+
+    def initialize(self, gateway: Gateway) -> None:
+        keyed = any(name in self.request.query_arguments for name in self.secrets)
+        super().initialize(gateway)
+        headers = self.request.headers
+        sdk = "x-goog-api-key" in headers or "x-goog-api-client" in headers
+        self.google = keyed or sdk or _GOOGLES_VERSION.match(self.request.path) is not None
+        if self.google:
+            self.shape = GOOGLE.name  # type: ignore[misc] # of this request's errors
+
     def visible(self) -> list[ServedModel]:
-        """The models that this caller may use. Raises Unauthorized."""
-        access = self.services.access
-        name = access.admit(travel.credential(self.request.headers, "shared"))
-        return [model for model in self.services.router.models() if access.allows(name, model.id)]
+        return visible(self, self.shape)
 
     def is_anthropic(self) -> bool:
         headers = self.request.headers
@@ -42,9 +125,12 @@ class _Guarded(Handler):
 
 
 class ModelList(_Guarded):
-    """The list, with the Anthropic API's pagination."""
+    """The list, with each API's pagination."""
 
     def get(self) -> None:
+        if self.google:
+            self._googles()
+            return
         found = [described(model) for model in self.visible()]
         ids = [model["id"] for model in found]
         after, before = self.get_query_argument("after_id", None), self.get_query_argument("before_id", None)
@@ -64,6 +150,11 @@ class ModelList(_Guarded):
             }
         )
 
+    def _googles(self) -> None:
+        found, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
+        more = {} if token is None else {"nextPageToken": token}
+        self.write({"models": [described_by_google(model) for model in found]} | more)
+
     def _limit(self, everything: int) -> int:
         given = self.get_query_argument("limit", None)
         if given is None:
@@ -73,13 +164,21 @@ class ModelList(_Guarded):
         return int(given)
 
 
+class PublishedModels(_Guarded):
+    """The list as Vertex AI has it."""
+
+    def get(self) -> None:
+        self.shape = GOOGLE.name  # type: ignore[misc]
+        found, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
+        more = {} if token is None else {"nextPageToken": token}
+        self.write({"publisherModels": [{"name": f"publishers/google/models/{model.id}"} for model in found]} | more)
+
+
 class ModelInfo(_Guarded):
     """One model; its id may contain slashes."""
 
-    def get(self, id: str) -> None:
-        wanted = unquote(id)
-        for model in self.visible():
-            if model.id == wanted:
-                self.write(described(model))
-                return
-        raise errors.NoCandidate(f"The model `{wanted[:200]}` does not exist or you do not have access to it.", param="model")
+    def get(self, model: str) -> None:
+        if self.google:
+            describe(self, model)
+        else:
+            self.write(described(find(self, self.shape, model)))

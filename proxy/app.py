@@ -12,7 +12,7 @@ from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
-from ..handlers import base, conversations, model, models, passthrough, responses, status, tokens
+from ..handlers import base, conversations, gemini, model, models, passthrough, responses, status, tokens
 from .gateway import Gateway
 from .inspector.admin import Admin
 from .wire.headers import is_loopback
@@ -39,8 +39,10 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"conversations/+([^/]+)/*", conversations.One),
         (_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items),
         (_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem),
-        (_V1 + r"models/*", models.ModelList),
-        (_V1 + r"models/++(.*[^/])/*", models.ModelInfo),
+        (_V1 + models.LIST, models.ModelList),
+        (_V1 + models.PUBLISHED, models.PublishedModels),
+        (_V1 + gemini.PATH, gemini.Method),
+        (_V1 + models.ONE, models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
         *((_DEPLOYMENT + _pattern(shape), _handler(shape)) for shape in SHAPES.values() if not shape.route),
         (_DEPLOYMENT + passthrough.PATHS, passthrough.Passthrough),

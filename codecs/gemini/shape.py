@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..framing import DATA_ONLY
-from ..shape import Shape
+from ..framing import DATA_LINES
+from ..shape import Shape, TokenCount
 from . import errors_out, facts
 from .errors_in import decode_error
 from .lessons import LESSONS
 from .observer import Observer
+from .paths import GENERATING, SECRETS, place, read, rename, streams_array, url
 from .probe import PROBE
-from .request_in import decode_request, read, rename
+from .request_in import decode_request
 from .request_out import encode_request
 from .scrub import scrub
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
 
-def url(base: str, model: str, stream: bool, query: str) -> str:
-    """base: with the version, of Vertex AI with the publisher. query: the caller's, in whose place `alt` stands for itself."""
-    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    return f"{base}/models/{model}:{method}"
+def _counted(body: dict[str, Any], model: str) -> dict[str, Any]:
+    """The body that asks for the tokens of a request."""
+    return {"generateContentRequest": {"model": f"models/{model}", **body}}
 
 
 def _is_error(body: dict[str, Any]) -> bool:
@@ -32,6 +32,7 @@ SHAPE = Shape(
     name=facts.NAME,
     api=facts.API,
     path="/models",
+    route=GENERATING,
     rank=3,
     decode_request=decode_request,
     encode_request=encode_request,
@@ -44,12 +45,17 @@ SHAPE = Shape(
     read=read,
     rename=rename,
     url=url,
+    place=place,
+    array=streams_array,
+    cuts=True,
+    secrets=SECRETS,
+    count=TokenCount("/models/{model}:countTokens", "g_count_tokens", member="totalTokens", leaves=(), wrapped=_counted),
     credentials=("x-goog-api-key", "authorization", "x-api-key", "api-key"),
     key_header="x-goog-api-key",
     scrub=scrub,
     marks=(b"ZGdyMS57",),
     lessons=LESSONS,
-    framing=DATA_ONLY,
+    framing=DATA_LINES,
     errors=errors_out.GOOGLE,
     limits=errors_out.LIMITS,
     is_error=_is_error,

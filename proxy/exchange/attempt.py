@@ -22,7 +22,6 @@ from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Request
 from ...codecs.shape import Collector
-from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
 from ..credentials.source import Credential
 from ..memory.expansion import compacts
@@ -402,7 +401,7 @@ class Attempt:
     def keep_alive(self) -> bytes:
         """What may be sent between two events at this moment; nothing when the answer is about to end."""
         if self.lane is None or not self.committed:
-            return KEEP_ALIVE
+            return self.exchange.speaks.keep_alive(False)
         return b"" if self.lane.ended else self.lane.keep_alive()
 
     def progress(self) -> bytes:
@@ -443,9 +442,10 @@ class Attempt:
             await drained(self._commit())
         if lane.error is not None:
             exchange.failed_midway(lane.error)
+            await exchange.end_of_failed(b"".join(self._held))
         else:
             self._keep_seals()  # before the caller is told of the end: its next request may come at once
-        await exchange.client.finish(b"".join(self._held))
+            await exchange.client.finish(b"".join(self._held))
 
     async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
         """The end of a stream that becomes a whole answer."""
@@ -516,7 +516,7 @@ class Attempt:
         value = json_object(body)
         shape = self.candidate.speaks
         if self.exchange.operation.lane == "count":
-            await self._answer(counting.answer(self.exchange, counting.counted(value)))
+            await self._answer(counting.answer(self.exchange, counting.counted(self.candidate, value)))
             return
         if shape.is_error(value):
             raise shape.decode_error(200, upstream_error.without_key(self, body))

@@ -37,14 +37,17 @@ def question(exchange: Exchange, candidate: Candidate) -> tuple[str, bytes]:
     encoded = candidate.speaks.encode_request(_decoded(exchange), candidate.capabilities, candidate.model)
     for field in count.leaves or ():
         encoded.body.pop(field, None)
-    return count.path, jsontext.dumps(encoded.body)
+    path = candidate.speaks.place(count.path, candidate.model)
+    return path, jsontext.dumps(count.wrapped(encoded.body, candidate.model))
 
 
-def counted(value: dict[str, Any]) -> int:
+def counted(candidate: Candidate, value: dict[str, Any]) -> int:
     """The count in an upstream's answer. Raises Garbled."""
-    count = value.get("input_tokens")
+    own = candidate.speaks.count
+    member = own.member if own is not None else ""
+    count = value.get(member)
     if not isinstance(count, int):
-        raise errors.Garbled("The upstream's answer contains no token count.", f"{len(value)} members, and no `input_tokens`")
+        raise errors.Garbled("The upstream's answer contains no token count.", f"{len(value)} members, and no `{member}`")
     return count
 
 
@@ -55,8 +58,8 @@ def estimated(exchange: Exchange) -> int:
 def answer(exchange: Exchange, count: int) -> bytes:
     """A count as the caller reads it."""
     own = exchange.speaks.count
-    members = own.answer if own is not None else {}
-    return jsontext.dumps({**members, "input_tokens": count})
+    assert own is not None
+    return jsontext.dumps({**own.answer, own.member: count})
 
 
 def _decoded(exchange: Exchange) -> Request:

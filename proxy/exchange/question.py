@@ -58,7 +58,8 @@ def _question(attempt: Attempt) -> tuple[str, bytes | None]:
     """The URL to ask, and the body. Raises ClientFault for what cannot be expressed."""
     exchange, candidate = attempt.exchange, attempt.candidate
     if attempt.raw:
-        return candidate.base_url + exchange.path + exchange.query, carried(exchange, candidate, attempt.ledger)
+        path = candidate.speaks.place(exchange.path, candidate.model)
+        return candidate.base_url + path + exchange.query, carried(exchange, candidate, attempt.ledger)
     if exchange.operation.lane == "count":
         path, body = counting.question(exchange, candidate)
         return candidate.base_url + path, body
@@ -177,9 +178,11 @@ def _readable(attempt: Attempt, bare: Request) -> Request:
     turn = attempt.exchange.turn
     try:
         items = () if turn is None else (turn.items(),)
-        return attempt.exchange.speaks.decode_request(bare.body, *items)
+        found = attempt.exchange.speaks.decode_request(bare.body, *items)
     except errors.ClientFault:
         return bare
+    found.model, found.stream = bare.model, bare.stream
+    return found
 
 
 def _decode(attempt: Attempt) -> list[str]:
