@@ -25,7 +25,9 @@ ENDINGS = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "complete", "completed", "compaction"), "end"),
     "stop_sequence": "stop_sequence",
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "function_calls"), "tool"),
-    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "token_limit", "continuation"), "length"),
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "token_limit", "continuation"), "length"
+    ),
     **dict.fromkeys(("model_context_window_exceeded", "context_length_exceeded", "context_window_exceeded"), "context"),
     **dict.fromkeys(
         (

@@ -85,14 +85,13 @@ def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
     kind = _kind(error, message, details, status)
     if kind is None:
         return errors_in.error_of(value, status)
-    answered = Answered(
+    return Answered(
         message or "The upstream reported an error.",
         kind=kind,
         code="model_not_found" if kind == "not_found" and "model" in message[:_LONGEST_SCAN].lower() else None,
         retry_after=None if kind == "billing" else _wait(details, message),
         should_retry=False if kind == "billing" or (kind == "rate_limit" and _per_day(details)) else None,
     )
-    return answered
 
 
 def _alone(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 _STEP = re.compile(r"""\.([^.\[\]]++)|\[([0-9]{1,7}+)\]|\['((?:[^'\\]|\\.)*+)'\]|\["((?:[^"\\]|\\.)*+)"\]|\[\]""")
 _DEEPEST = 100
 _LONGEST = 10_000  # characters of a path
-_VALUES = ("numberValue", "boolValue")
+_VALUES = ("numberValue", "boolValue", "nullValue")
 
 
 class Unplaceable(ValueError):
@@ -43,12 +43,9 @@ class PartialArguments:
                 self.finish()
             return
         self.finish()
-        for name in _VALUES:
-            if name in entry:
-                return self._put(path, entry[name])
-        if "nullValue" in entry:
-            self._put(path, None)
-        # without a value it says that an array is over
+        name = next((name for name in _VALUES if name in entry), "")
+        if name:  # otherwise it says that an array is over
+            self._put(path, None if name == "nullValue" else entry[name])
 
     def finish(self) -> None:
         """The string in pieces is over, if there is one. Raises Unplaceable."""

@@ -70,9 +70,33 @@ class StreamDecoder:
     """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
     __slots__ = (
-        "_after_opaque", "_before", "_blocked", "_call", "_calls", "_citations", "_finish", "_grounding", "_joiner", "_kind", "_known",
-        "_logprobs", "_note", "_opaque", "_part", "_parts", "_pending", "_plain", "_places", "_said", "_sealed", "_spoke", "_started",
-        "_tools", "_unsaid", "_vertex", "ended",
+        "_after_opaque",
+        "_before",
+        "_blocked",
+        "_call",
+        "_calls",
+        "_citations",
+        "_finish",
+        "_grounding",
+        "_joiner",
+        "_kind",
+        "_known",
+        "_logprobs",
+        "_note",
+        "_opaque",
+        "_part",
+        "_parts",
+        "_pending",
+        "_places",
+        "_plain",
+        "_said",
+        "_sealed",
+        "_spoke",
+        "_started",
+        "_tools",
+        "_unsaid",
+        "_vertex",
+        "ended",
     )  # fmt: skip
 
     def __init__(self, reply: Reply) -> None:
