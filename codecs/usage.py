@@ -192,6 +192,27 @@ def from_messages(usage: dict[str, Any]) -> Usage:
     )
 
 
+_GOOGLE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
+
+
+def from_gemini(usage: dict[str, Any]) -> Usage:
+    """Convert `usageMetadata`. What Google's own tools read counts apart from the prompt, and thoughts apart from the candidates."""
+    thoughts = _maybe(usage, "thoughtsTokenCount")
+    total = count(usage.get("totalTokenCount"))
+    found = Usage(
+        input=count(usage.get("promptTokenCount")) + count(usage.get("toolUsePromptTokenCount")),
+        output=count(usage.get("candidatesTokenCount")) + (thoughts or 0),
+        cache_read=_maybe(usage, "cachedContentTokenCount"),
+        reasoning=thoughts,
+        tier=_GOOGLE_TIERS.get(str(usage.get("serviceTier")).lower()),
+    )
+    if usage.get("promptTokenCount") is None:
+        found.input = max(0, total - found.output)
+    if total and total != found.input + found.output:
+        found.total = total
+    return found
+
+
 def _tools(holder: Any, **places: tuple[str, str]) -> dict[str, int] | None:
     """Counts of TOOLS that are more than 0. places: for each the member of the holder that tells of it, and the count in that."""
     if not isinstance(holder, dict):

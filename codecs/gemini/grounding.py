@@ -1,66 +1,91 @@
-"""Citations and log probabilities of an answer as Google's `groundingMetadata` and `logprobsResult`.
+"""Read the sources that Google gives for ranges of an answer.
 
-Google counts the bytes of the answer's text in UTF-8, from the beginning of the first text that is not a thought; the hub counts the code
-points of one text.
+`groundingMetadata` and `citationMetadata` count in bytes of UTF-8 of the answer's text, without its thoughts. Some of Google's ranges are
+off; where a range does not hold the text that is said to be there, that text is looked for.
+Source: GroundingMetadata, Segment and CitationSource in the protos of the Generative Language API.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any, NamedTuple
 
-from ..events import Citation
-
-
-class Grounding:
-    """Collects the citations of one answer, and its text to find them in."""
-
-    def __init__(self) -> None:
-        self.citations: list[Citation] = []
-        self.pieces: list[str] = []  # of the text that began last
-        self._texts: dict[int, list[str]] = {}  # by the hub's part, in order
-
-    def text_of(self, part: int) -> None:
-        """What is added to `pieces` from now on belongs to this part."""
-        self.pieces = self._texts.setdefault(part, [])
-
-    def metadata(self) -> dict[str, Any] | None:
-        """The member of the last chunk; None without citations."""
-        if not self.citations:
-            return None
-        begins, text_of = self._places()
-        chunks: dict[str, dict[str, Any]] = {}
-        numbers: dict[str, int] = {}
-        supports = []
-        for citation in self.citations:
-            chunks.setdefault(citation.url, {"web": {"uri": citation.url, "title": citation.title}})
-            number = numbers.setdefault(citation.url, len(numbers))
-            text, begin = text_of.get(citation.part, ""), begins.get(citation.part, 0)
-            start = citation.start or 0
-            end = len(text) if citation.end is None else citation.end
-            segment = {"startIndex": begin + _size(text[:start]), "endIndex": begin + _size(text[:end]), "text": text[start:end]}
-            supports.append({"segment": segment, "groundingChunkIndices": [number]})
-        return {"groundingChunks": list(chunks.values()), "groundingSupports": supports}
-
-    def _places(self) -> tuple[dict[int, int], dict[int, str]]:
-        """Where each text begins in the answer's bytes, and the texts."""
-        begins, texts, size = {}, {}, 0
-        for part, pieces in self._texts.items():
-            begins[part], texts[part] = size, "".join(pieces)
-            size += _size(texts[part])
-        return begins, texts
+_MOST = 1000  # sources of one answer
+_LONGEST = 1_000_000  # characters of a text whose ranges are read
 
 
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+class Source(NamedTuple):
+    """start, end: code points of the answer's text; None: all of it."""
+
+    url: str
+    title: str
+    start: int | None = None
+    end: int | None = None
 
 
-def logprobs_result(entries: list[Any]) -> dict[str, Any]:
-    """The OpenAI shapes' token entries as Google has them."""
-    found = [entry for entry in entries if isinstance(entry, dict)]
-    tops = [[_chosen(top) for top in entry.get("top_logprobs") or [] if isinstance(top, dict)] for entry in found]
-    result: dict[str, Any] = {"chosenCandidates": [_chosen(entry) for entry in found]}
-    return {"topCandidates": [{"candidates": top} for top in tops]} | result if any(tops) else result
+def sources(text: str, grounding: dict[str, Any], citations: list[Any]) -> list[Source]:
+    """text: the answer's, joined. grounding: groundingMetadata. citations: those of citationMetadata."""
+    reading = _Ranges(text)
+    found = dict.fromkeys((*_grounded(reading, grounding), *_cited(reading, citations)))
+    return list(found)[:_MOST]
 
 
-def _chosen(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"token": entry.get("token", ""), "logProbability": entry.get("logprob")}
+def _grounded(reading: _Ranges, grounding: dict[str, Any]) -> Iterator[Source]:
+    chunks = [_place(chunk) for chunk in _dicts(grounding.get("groundingChunks"))]
+    for support in _dicts(grounding.get("groundingSupports"))[:_MOST]:
+        segment = support.get("segment")
+        begin, end = reading.of(segment if isinstance(segment, dict) else {})
+        indices = support.get("groundingChunkIndices")
+        for index in indices[:_MOST] if isinstance(indices, list) else []:
+            if type(index) is int and 0 <= index < len(chunks) and chunks[index] is not None:
+                url, title = chunks[index] or ("", "")
+                yield Source(url, title, begin, end)
+
+
+def _cited(reading: _Ranges, citations: list[Any]) -> Iterator[Source]:
+    for citation in _dicts(citations)[:_MOST]:
+        url = citation.get("uri")
+        if isinstance(url, str) and url.startswith(("https://", "http://")):
+            yield Source(url, _text(citation, "title"), *reading.of(citation))
+
+
+def _place(chunk: dict[str, Any]) -> tuple[str, str] | None:
+    for kind in ("web", "maps", "retrievedContext"):
+        place = chunk.get(kind)
+        if isinstance(place, dict) and (url := _text(place, "uri")):
+            return url, _text(place, "title")
+    return None
+
+
+class _Ranges:
+    """Ranges of bytes of a text as ranges of code points."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        long = len(text) > _LONGEST
+        self._ends = None if long or text.isascii() else list(accumulate(len(each.encode("utf-8", "replace")) for each in text))
+        self._length = -1 if long else len(text)
+
+    def of(self, segment: dict[str, Any]) -> tuple[int | None, int | None]:
+        """The range of a segment; (None, None) for all of the text."""
+        begin, end, said = segment.get("startIndex", 0), segment.get("endIndex"), _text(segment, "text")
+        if type(begin) is int and type(end) is int and 0 <= begin < end:
+            first, last = self._point(begin), self._point(end)
+            if last <= self._length and (not said or self._text[first:last] == said):
+                return first, last
+        at = self._text.find(said) if said and self._length >= 0 else -1
+        return (None, None) if at < 0 else (at, at + len(said))
+
+    def _point(self, byte: int) -> int:
+        return byte if self._ends is None else bisect_right(self._ends, byte)
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _text(holder: dict[str, Any], key: str) -> str:
+    value = holder.get(key)
+    return value if isinstance(value, str) else ""

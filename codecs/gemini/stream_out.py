@@ -28,6 +28,7 @@ from ..events import (
     Compaction,
     Event,
     Fault,
+    Media,
     Metered,
     Opaque,
     PartStop,
@@ -50,7 +51,7 @@ from ..usage import Usage, to_gemini
 from .carrier import Run
 from .errors_out import error_object
 from .facts import IDS, REASONS
-from .grounding import Grounding, logprobs_result
+from .grounding_out import Grounding, logprobs_result
 
 _REFUSAL = -2  # in the place of a hub part's number
 _CUT = frozenset({"length", "context"})  # reasons for which a call without whole arguments is left out
@@ -183,6 +184,9 @@ class _Parts:
         self._say(event.text, _REFUSAL)
         self._text_part = -1
 
+    def _media(self, event: Media) -> None:
+        self._emit({"inlineData": {"mimeType": event.media_type, "data": event.data}})
+
     def _cite(self, event: Citation) -> None:
         self._grounding.citations.append(event)
 
@@ -266,6 +270,7 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     Refusal: _Parts._refuse,
     Citation: _Parts._cite,
     Search: _Parts._opaque,
+    Media: _Parts._media,
     PartStop: _Parts._part_stop,
     Metered: _Parts._meter,
     Stop: _Parts._stop,
