@@ -24,7 +24,7 @@ GENERATING = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}(?:publishers/++[^/]++/++)?{
 
 _PATH = re.compile(
     r"/++(?:(?:openai|anthropic|v1(?:beta1?|alpha)?)/++)*"
-    rf"{_PROJECT}(?:publishers/++(?P<publisher>[^/]++)/++)?{_KINDS}(?P<name>.+):(?P<method>[A-Za-z]{1,64})/*"
+    rf"{_PROJECT}(?:publishers/++(?P<publisher>[^/]++)/++)?{_KINDS}(?P<name>.+):(?P<method>[A-Za-z]{{1,64}})/*"
 )
 _RESOURCE = re.compile(r"(?:.*/)?(?:models|endpoints)/(.+)")
 _STREAMED = "streamGenerateContent"
