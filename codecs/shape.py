@@ -108,7 +108,7 @@ class TokenCount(NamedTuple):
 
     path: relative to the base URL. flag: the capability that says whether an upstream has it. member: of the answer, with the count.
     answer: other members. least: members required although the request is only counted. leaves: members to leave out of a translated
-    request; None if it is not used for callers of other shapes. wrapped: (translated request, model) → the body that asks.
+    request; None if it is not used for callers of other shapes. wrapped: (translated request, model, capabilities) → the body that asks.
     """
 
     path: str
@@ -117,7 +117,7 @@ class TokenCount(NamedTuple):
     least: Mapping[str, Any] = {}
     leaves: tuple[str, ...] | None = None
     member: str = "input_tokens"
-    wrapped: Callable[[Body, str], Body] = lambda body, model: body
+    wrapped: Callable[[Body, str, Capabilities], Body] = lambda body, model, capabilities: body
 
 
 class UsageOnDemand(NamedTuple):
@@ -183,6 +183,8 @@ class Shape:
     """A pattern of the paths it is served at, after `/v1/`, for an API with the model in the path; "": only `path`."""
     rank: int
     """Of an upstream's APIs other than the caller's, the one with the lowest rank is used."""
+    prefers: tuple[str, ...] = ()
+    """Names of the shapes that callers of this one are translated to before all others, whatever their rank."""
 
     # ---- translation ----
 
@@ -208,6 +210,8 @@ class Shape:
     already has this form. Raises subclasses of ClientFault."""
     rename: Callable[[bytes, Scan, str], bytes] = replace_model
     """(body, scan, model) → the body with the upstream's model name; unchanged if the model is in the URL."""
+    base: Callable[[str], str] = str
+    """(an upstream's base URL) → that of this API, where a server has several APIs with a base URL each."""
     url: Callable[[str, str, bool, str], str] | None = None
     """(base URL, model, stream, query) → the URL of the request; None: the base URL and `path` for every model."""
     place: Callable[[str, str], str] = _place
@@ -268,6 +272,8 @@ class Shape:
     """Whether a body with status 200 is an error."""
     bears: str
     """The member, a list, that every complete answer of the shape contains and no request does."""
+    bears_instead: str = ""
+    """The member of an answer without `bears`: nothing was generated."""
     model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)
@@ -282,6 +288,7 @@ class Shape:
 
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
         """Return the URL of a request. base: without a trailing slash. query: the caller's, including the question mark."""
+        base = self.base(base)
         return base + self.path + query if self.url is None else self.url(base, model, stream, query)
 
     def only_streams(self, body: Body, capabilities: Capabilities) -> bool:

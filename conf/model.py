@@ -171,7 +171,7 @@ class Provider:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     http_host: str | None = None
     passthrough_auth: bool = False
-    auth: Literal["bearer", "x-api-key", "api-key"] = "bearer"
+    auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"] = "bearer"
     way: Way | None = None  # instead of access_key: a bearer token that ends
     default: bool = False
     apis_in_order: bool = False  # `apis` is in the file, in order of preference

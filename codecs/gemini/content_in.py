@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from .. import jsontext, media, prose
 from ..errors import Malformed, UnsupportedContent
-from ..fields import invalid, wrong_type
+from ..fields import invalid
 from ..ids import digest
 from ..ledger import Ledger, Path, concrete
 from ..reasoning import opened
@@ -25,7 +25,6 @@ from ..request import (
     ReasoningPart,
     ResultPart,
     Sealed,
-    SearchResultPart,
     TextPart,
     Turn,
 )
@@ -36,7 +35,13 @@ from .protojson import Message
 _KINDS = (
     "text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult", "toolCall", "toolResponse",
 )  # fmt: skip
-_ONLY_THERE = ("gs://", "https://generativelanguage.googleapis.com/", "https://www.youtube.com/", "https://youtube.com/", "https://youtu.be/")
+_ONLY_THERE = (
+    "gs://",
+    "https://generativelanguage.googleapis.com/",
+    "https://www.youtube.com/",
+    "https://youtube.com/",
+    "https://youtu.be/",
+)
 _BESIDE = ("videoMetadata", "mediaResolution", "partMetadata", "audioTranscription")  # members of a part that say how to read it
 _EXTENSIONS = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "pdf": media.PDF}
 

@@ -27,6 +27,7 @@ _PATH = re.compile(
     rf"{_PROJECT}(?:publishers/++(?P<publisher>[^/]++)/++)?{_KINDS}(?P<name>.+):(?P<method>[A-Za-z]{{1,64}})/*"
 )
 _RESOURCE = re.compile(r"(?:.*/)?(?:models|endpoints)/(.+)")
+_PUBLISHER = "/publishers/google"
 _STREAMED = "streamGenerateContent"
 _MASKS = ("fields", "$fields")
 SECRETS = ("key", "access_token")
@@ -50,14 +51,33 @@ def asked(target: str) -> Asked | None:
     return Asked(name if publisher == "google" else f"{publisher}/{name}", match["method"])
 
 
+_OPENAI_PATHS = re.compile(r"(?P<before>.*)/(?:openai|(?P<endpoint>endpoints/openapi))")
+
+
+def base(url: str) -> str:
+    """The base URL of this API, for one of Google's that may be that of its OpenAI-compatible API."""
+    match = _OPENAI_PATHS.fullmatch(url)
+    if match is None:
+        return url
+    return match["before"] + ("/publishers/google" if match["endpoint"] else "")
+
+
 def url(base: str, model: str, stream: bool, query: str) -> str:
     """The URL of a request. base: with the version, on Vertex AI with the publisher, too. query: the caller's, with its mark.
+
+    On Vertex AI the model may have its publisher's name before it, or be an endpoint: `endpoints/NAME`.
 
     Streams are always asked for as events.
     """
     asks = [piece for piece in query.lstrip("?").split("&") if piece and unquote(piece.partition("=")[0]) not in _OWN]
     method, asks = (_STREAMED, [*asks, "alt=sse"]) if stream else ("generateContent", asks)
-    return base + place(f"/models/{{model}}:{method}", model) + ("?" + "&".join(asks) if asks else "")
+    prefix, slash, name = model.partition("/")
+    if base.endswith(_PUBLISHER) and slash:
+        base = base.removesuffix(_PUBLISHER)
+        kind, model = ("endpoints", name) if prefix == "endpoints" else (f"publishers/{quote(prefix, safe='')}/models", name)
+    else:
+        kind = "models"
+    return base + place(f"/{kind}/{{model}}:{method}", model) + ("?" + "&".join(asks) if asks else "")
 
 
 def place(path: str, model: str) -> str:

@@ -6,6 +6,7 @@ Nothing is sent that is not in Google's reference: an unknown member is refused.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .. import deferral, rules
@@ -26,7 +27,15 @@ _JSON = "application/json"
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}  # those of Google's OpenAI endpoint; above: the maximum
 _TIERS = ("flex", "priority")
 
-RULES: tuple[rules.Rule[Any], ...] = rules.LEAVE_OUT
+# a caller of this API means what it writes; the table's `leave_out` is of Google's OpenAI-compatible API
+RULES: tuple[rules.Rule[Any], ...] = tuple(replace(rule, of="written") for rule in rules.LEAVE_OUT)
+
+
+def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
+    """Whether the model thinks when it is sent this body: unless its budget is 0."""
+    config = body.get("generationConfig")
+    thinking = config.get("thinkingConfig") if isinstance(config, dict) else None
+    return capabilities.g_thinking != "none" and not (isinstance(thinking, dict) and thinking.get("thinkingBudget") == 0)
 
 
 def encode_request(request: Request, capabilities: Capabilities, model: str) -> Encoded:

@@ -520,7 +520,7 @@ class Attempt:
             return
         if shape.is_error(value):
             raise shape.decode_error(200, upstream_error.without_key(self, body))
-        if not isinstance(value.get(shape.bears), list):
+        if not (isinstance(value.get(shape.bears), list) or shape.bears_instead in value):
             raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.same_shape and not (self.stream or self.rewrites):
             observer = shape.Observer(self.reply)

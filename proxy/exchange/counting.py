@@ -38,7 +38,7 @@ def question(exchange: Exchange, candidate: Candidate) -> tuple[str, bytes]:
     for field in count.leaves or ():
         encoded.body.pop(field, None)
     path = candidate.speaks.place(count.path, candidate.model)
-    return path, jsontext.dumps(count.wrapped(encoded.body, candidate.model))
+    return path, jsontext.dumps(count.wrapped(encoded.body, candidate.model, candidate.capabilities))
 
 
 def counted(candidate: Candidate, value: dict[str, Any]) -> int:

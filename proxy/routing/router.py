@@ -68,12 +68,12 @@ class Candidate:
 
     @property
     def base_url(self) -> str:
-        """The prefix of all URLs of this upstream."""
-        return self.provider.base_url
+        """The prefix of all URLs of this upstream's API."""
+        return self.speaks.base(self.provider.base_url)
 
     def endpoint(self, stream: bool, query: str) -> str:
         """The URL of a request. query: the caller's, with its question mark, or ""."""
-        return self.speaks.endpoint(self.base_url, self.model, stream, query)
+        return self.speaks.endpoint(self.provider.base_url, self.model, stream, query)
 
     @property
     def domain(self) -> str:
@@ -486,9 +486,12 @@ def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ..
     return tuple(found)
 
 
+_OF_ONE_API = ("x-api-key", "x-goog-api-key")  # the other APIs of such a provider take bearer tokens
+
+
 def _authorization(provider: Provider, shape: Shape, key: str) -> tuple[str, str]:
     form = provider.auth
-    if form == "x-api-key" and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
+    if form in _OF_ONE_API and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
         form = "bearer"
     return ("authorization", f"Bearer {key}") if form == "bearer" else (form, key)
 
