@@ -188,7 +188,15 @@ def test_G20_silence_is_filled_with_blank_lines(google: Google, upstream: str, q
     gate = Gate()
     events = text_answer(upstream, "a\u2028b").events
     first = next(number for number, event in enumerate(events) if b"\\u2028" in event or "\u2028".encode() in event)
-    google.play([stream_head(), *map(chunk, events[: first + 1]), wait(gate), *map(chunk, events[first + 1 :]), chunk(b""), ])
+    google.play(
+        [
+            stream_head(),
+            *map(chunk, events[: first + 1]),
+            wait(gate),
+            *map(chunk, events[first + 1 :]),
+            chunk(b""),
+        ]
+    )
     with google.wire(f"{upstream}/m", query=query) as wire:
         status, headers = wire.head()
         heard = b""
@@ -230,7 +238,10 @@ def test_G20_the_turn_stays_in_the_sdk_s_history(google: Google, upstream: str, 
 OVERLOADED = {
     "chat": (sse({"error": {"message": "Overloaded", "type": "overloaded_error", "code": 529}}), 503),
     "messages": (sse({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error"), 503),
-    "responses": (sse({"type": "error", "code": "server_error", "message": "Overloaded", "param": None, "sequence_number": 9}, "error"), 500),
+    "responses": (
+        sse({"type": "error", "code": "server_error", "message": "Overloaded", "param": None, "sequence_number": 9}, "error"),
+        500,
+    ),
 }
 
 
