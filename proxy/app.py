@@ -74,7 +74,7 @@ class ModelApplication(Application):
         self._shared: dict[str, Any] = {"gateway": gateway}
         found = routes()
         # the usual paths: found without matching patterns
-        self._usual = {f"/v1{shape.path}": handler for shape, (_, handler) in zip(SHAPES.values(), found, strict=False)}
+        self._usual = {f"/v1{shape.path}": handler for shape, (_, handler) in zip(SHAPES.values(), found, strict=False) if not shape.route}
         super().__init__(
             [(pattern, handler, self._shared) for pattern, handler in found],
             default_handler_class=base.NotFound,

@@ -71,21 +71,38 @@ class Contents:
         content.report(self._ledger)
         return found
 
-    def turn(self, content: Message) -> Turn:
-        """Raises subclasses of errors.ClientFault."""
-        role = content.text("role") or "user"
-        if role not in ("user", "model", "function"):
-            raise invalid(content.at("role"), "must be user or model")
-        parts = content.messages("parts")
-        content.report(self._ledger)
-        if role == "model":
-            return Turn("assistant", _Answer(self, self._ledger).read(parts), content.path)
-        results, others = [], []
+    def turns(self, contents: list[Message]) -> list[Turn]:
+        """Adjacent contents of the model are one turn: SDKs keep each chunk of a stream as one. Raises subclasses of errors.ClientFault."""
+        found: list[Turn] = []
+        answer: _Answer | None = None
+        for content in contents:
+            role = content.text("role") or "user"
+            if role not in ("user", "model", "function"):
+                raise invalid(content.at("role"), "must be user or model")
+            parts = content.messages("parts")
+            content.report(self._ledger)
+            if role == "model":
+                if answer is None:
+                    answer = _Answer(self, self._ledger)
+                    found.append(Turn("assistant", answer.parts, content.path))
+                answer.read(parts)
+                continue
+            if answer is not None:
+                answer.end()
+                answer = None
+            found.append(Turn("user", self._user(parts), content.path))
+        if answer is not None:
+            answer.end()
+        return [turn for turn in found if turn.parts]
+
+    def _user(self, parts: list[Message]) -> list[Part]:
+        results: list[Part] = []
+        others: list[Part] = []
         for part in parts:
             found = self._asked(part)
             if found is not None:
                 (results if isinstance(found, ResultPart) else others).append(found)
-        return Turn("user", [*results, *others], content.path)
+        return [*results, *others]
 
     # ---- what the user says ----
 
@@ -164,22 +181,23 @@ class Contents:
 
 
 class _Answer:
-    """Reads one content of the model."""
+    """Reads one turn of the model. parts: so far."""
 
     def __init__(self, contents: Contents, ledger: Ledger) -> None:
         self._contents = contents
         self._ledger = ledger
-        self._parts: list[Part] = []
+        self.parts: list[Part] = []
         self._thoughts: list[TextPart] = []  # whose envelope has not come
         self._joins = False  # whether a text may be joined to the last part
 
-    def read(self, parts: list[Message]) -> list[Part]:
+    def read(self, parts: list[Message]) -> None:
         for part in parts:
             self._read(part)
             part.report(self._ledger)
+
+    def end(self) -> None:
         self._no_envelope()
-        self._contents.opens([part for part in self._parts if isinstance(part, CallPart)])
-        return self._parts
+        self._contents.opens([part for part in self.parts if isinstance(part, CallPart)])
 
     def _read(self, part: Message) -> None:
         kind = _kind(part)
@@ -205,32 +223,32 @@ class _Answer:
             self._text(part, text, google, fresh=sealed is not None)
         else:
             part.take(kind)
-            self._parts.append(ForeignPart(kind, part.path))
+            self.parts.append(ForeignPart(kind, part.path))
             self._joins = False
 
     def _enveloped(self, sealed: str, part: Message) -> None:
         text = "".join(thought.text for thought in self._thoughts)
         self._thoughts = []
-        self._parts.append(opened(sealed, part.at("thoughtSignature"), text))
+        self.parts.append(opened(sealed, part.at("thoughtSignature"), text))
         self._joins = False
 
     def _no_envelope(self) -> None:
         """The thoughts so far came without anything that their provider could check."""
         if self._thoughts:
             first = self._thoughts[0]
-            self._parts.append(ReasoningPart(first.path, "foreign", text="".join(thought.text for thought in self._thoughts)))
+            self.parts.append(ReasoningPart(first.path, "foreign", text="".join(thought.text for thought in self._thoughts)))
             self._thoughts = []
             self._joins = False
 
     def _text(self, part: Message, text: str, google: Sealed | None, *, fresh: bool) -> None:
         """fresh: an envelope stands before it."""
-        last = self._parts[-1] if self._parts else None
+        last = self.parts[-1] if self.parts else None
         if isinstance(last, TextPart) and not fresh and self._joins and (google is None or not text):
             last.text += text
             if google is not None:
                 last.seal, self._joins = google, False
         elif text or google is not None:
-            self._parts.append(TextPart(text, part.path, seal=google))
+            self.parts.append(TextPart(text, part.path, seal=google))
             self._joins = google is None
 
     def _call(self, part: Message, google: Sealed | None) -> None:
@@ -241,7 +259,7 @@ class _Answer:
         id = self._contents.called(fields.text("id") or "", name)
         fields.ignore("partialArgs", "willContinue")
         fields.report(self._ledger)
-        self._parts.append(CallPart(id, name, jsontext.input_to_arguments(args or {}), fields.path, seal=google))
+        self.parts.append(CallPart(id, name, jsontext.input_to_arguments(args or {}), fields.path, seal=google))
         self._joins = False
 
 
@@ -250,7 +268,6 @@ class _Answer:
 
 def _kind(part: Message) -> str:
     """What a part holds; "" if nothing but a signature. Raises Malformed for two of them, UnsupportedContent for an unknown one."""
-    part.ignore(*_BESIDE) if not any(key in part for key in _BESIDE) else None
     kinds = [kind for kind in _KINDS if kind in part]
     if len(kinds) > 1:
         raise _two(kinds, part.path)

@@ -24,15 +24,16 @@ GENERATING = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}(?:publishers/++[^/]++/++)?{
 
 _PATH = re.compile(
     r"/++(?:(?:openai|anthropic|v1(?:beta1?|alpha)?)/++)*"
-    rf"{_PROJECT}(?:publishers/++(?P<publisher>[^/]++)/++)?{_KINDS}(?P<name>.+):(?P<method>[A-Za-z]{1, 64})/*"
+    rf"{_PROJECT}(?:publishers/++(?P<publisher>[^/]++)/++)?{_KINDS}(?P<name>.+):(?P<method>[A-Za-z]{{1,64}})/*"
 )
 _RESOURCE = re.compile(r"(?:.*/)?(?:models|endpoints)/(.+)")
 _PUBLISHER = "/publishers/google"
 _STREAMED = "streamGenerateContent"
 _MASKS = ("fields", "$fields")
+_FORMS = ("alt", "$alt")
 SECRETS = ("key", "access_token")
 """Members of a query that are credentials."""
-_OWN = frozenset({"alt", "$alt", *_MASKS, *SECRETS})
+_OWN = frozenset({*_FORMS, *_MASKS, *SECRETS})
 
 
 class Asked(NamedTuple):
@@ -86,21 +87,22 @@ def place(path: str, model: str) -> str:
 
 
 def streams_array(target: str) -> bool:
-    """Whether a stream is to be one JSON array. Raises Malformed for an unknown `alt`."""
+    """Whether a stream is to be one JSON array."""
     found = asked(target)
     return found is not None and found.method == _STREAMED and _alt(target) != "sse"
 
 
 def _alt(target: str) -> str:
-    found = "json"
+    return next((value for name, value in parse_qsl(target.partition("?")[2]) if name in _FORMS), "json")
+
+
+def _check(target: str) -> None:
+    """Raises Malformed for an unknown `alt`, Unsupported for a mask."""
     for name, value in parse_qsl(target.partition("?")[2]):
-        if name in ("alt", "$alt"):
-            if value not in ("json", "sse"):
-                raise Malformed("`alt` must be json or sse.", code="invalid_value", param=name)
-            found = value
-        elif name in _MASKS:
+        if name in _FORMS and value not in ("json", "sse"):
+            raise Malformed("`alt` must be json or sse.", code="invalid_value", param=name)
+        if name in _MASKS:
             raise Unsupported(f"`{name}` is not supported: a mask may hide why an answer ended", param=name)
-    return found
 
 
 def read(target: str, body: Scan) -> Scan:
@@ -108,7 +110,7 @@ def read(target: str, body: Scan) -> Scan:
     found = asked(target)
     if found is None:
         return body
-    _alt(target)
+    _check(target)
     for holder, where in _holders(body.value):
         name = holder.get("model")
         if name is not None and _bare(name) not in (found.model, found.model.partition("/")[2]):

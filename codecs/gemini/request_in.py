@@ -65,10 +65,7 @@ def _contents(request: Request, message: Message) -> None:
     found = message.messages("contents")
     if not found:
         raise missing(message.at("contents"))
-    for content in found:
-        turn = contents.turn(content)
-        if turn.parts:
-            request.turns.append(turn)
+    request.turns += contents.turns(found)
 
 
 # ---- generationConfig ----

@@ -22,6 +22,10 @@ from .stream_out import Collector, StreamEncoder
 _BINDING = "thinking-binding-controls-2026-08-01"  # the beta that adds `thinking.block_binding`
 
 
+_NOT_COUNTED = ("max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier", "inference_geo")
+"""Members that requests for a token count do not have. Source: Anthropic API reference, "Count tokens in a Message"."""
+
+
 def _headers(capabilities: Capabilities) -> dict[str, str]:
     version = {"anthropic-version": capabilities.m_version}
     return version | {"anthropic-beta": _BINDING} if capabilities.m_block_binding else version
@@ -56,7 +60,7 @@ SHAPE = Shape(
     Draft=MessagesDraft,
     reasons=reasons,
     token_limits=("max_tokens",),
-    count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}),
+    count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}, leaves=_NOT_COUNTED),
     upstream_names=UpstreamNames(("messages", "system", "container"), frozenset({"file_id", "container"})),
     framing=NAMED,
     ping=(b"ping", b'{"type": "ping"}'),
