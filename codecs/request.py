@@ -108,7 +108,7 @@ class ReasoningPart:
     "text": plain text of an upstream without seals; domain: its origin (only binding in the messages shape);
     "details": blocks are entries of a chat upstream's `reasoning_details`, verbatim; domain: their origin;
     "foreign": not usable by any upstream; text may be set;
-    "carrier": no reasoning at all: `sealed` belongs to the call that follows (see reasoning.hand_over).
+    "carrier": `sealed` belongs to the call that follows, "trailer": to the text before it (see reasoning.hand_over).
     """
 
     path: Path  # reported in the ledger if it cannot be carried

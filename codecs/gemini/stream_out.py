@@ -112,7 +112,7 @@ class _Parts:
     def _nothing(self, event: Event) -> None:
         """Ignore an event that this shape does not represent."""
 
-    def _opaque(self, event: Opaque | Compaction | Search) -> None:
+    def _opaque(self, event: Opaque | Compaction | Search | Media) -> None:
         self._reply.unsaid.add(event.label)
 
     def _start(self, event: Start) -> None:
