@@ -267,7 +267,7 @@ def replace_members(body: bytes, key: str, holders: Callable[[dict[str, Any]], I
     """
     hits = _plain_keys(body, key) if _is_plain(body) else _keys(body, key)
     mark = next(str(number) for number in count() if b'"%d:' % number not in body)
-    found = [holder for holder in holders(jsontext.loads(_marked(body, hits, mark)))]
+    found = list(holders(jsontext.loads(_marked(body, hits, mark))))
     pieces, at = [], 0
     for number, (_, place) in enumerate(hits):
         if any(f"{mark}:{number}" in holder for holder in found) and body[place] not in b"{[":

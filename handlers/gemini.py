@@ -13,8 +13,6 @@ from ..proxy.exchange.operation import carried_method, counting
 from .model import ModelHandler
 from .models import describe
 
-PATH = r"(?:v1(?:beta1?|alpha)/++)?(?:projects/++[^/]++/++locations/++[^/]++/++)?(?:publishers/++[^/]++/++)?(?:models|endpoints)/++(?P<model>.+:[A-Za-z]{1,64})/*"
-"""Behind slashes and `v1`."""
 _COUNT = "countTokens"
 
 

@@ -25,7 +25,6 @@ _CREATED_AT = "2023-11-14T22:13:20Z"
 _VERSION = r"(?:v1(?:beta1?|alpha)/++)?"
 LIST = _VERSION + r"models/*"
 ONE = _VERSION + r"models/++(?P<model>.*[^/])/*"
-PUBLISHED = _VERSION + r"(?:projects/++[^/]++/++locations/++[^/]++/++)?publishers/++google/++models/*"
 
 _GOOGLES_VERSION = re.compile(r"/++(?:(?:openai|anthropic|v1)/++)*v1(?:beta1?|alpha)/")
 _METHODS = ("generateContent", "streamGenerateContent", "countTokens")

@@ -8,6 +8,7 @@ from typing import Any
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
+from ..codecs.gemini import paths
 from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
@@ -40,8 +41,8 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items),
         (_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem),
         (_V1 + models.LIST, models.ModelList),
-        (_V1 + models.PUBLISHED, models.PublishedModels),
-        (_V1 + gemini.PATH, gemini.Method),
+        (_V1 + paths.LISTED, models.PublishedModels),
+        (_V1 + paths.METHODS, gemini.Method),
         (_V1 + models.ONE, models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),
         *((_DEPLOYMENT + _pattern(shape), _handler(shape)) for shape in SHAPES.values() if not shape.route),

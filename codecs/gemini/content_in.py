@@ -33,8 +33,9 @@ from .facts import IDS
 from .protojson import Message
 
 _KINDS = (
-    "text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult", "toolCall", "toolResponse",
-)  # fmt: skip
+    *("text", "inlineData", "fileData", "functionCall", "functionResponse"),
+    *("executableCode", "codeExecutionResult", "toolCall", "toolResponse"),
+)
 _ONLY_THERE = (
     "gs://",
     "https://generativelanguage.googleapis.com/",

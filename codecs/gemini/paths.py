@@ -19,8 +19,13 @@ from ..splice import Scan, replace_members
 
 _PROJECT = r"(?:projects/++[^/]++/++locations/++[^/]++/++)?"
 _KINDS = r"(?:models|endpoints)/++"
-GENERATING = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}(?:publishers/++[^/]++/++)?{_KINDS}.+:(?:generateContent|streamGenerateContent)/*"
+_BEFORE = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}(?:publishers/++[^/]++/++)?{_KINDS}"
+GENERATING = rf"{_BEFORE}.+:(?:generateContent|streamGenerateContent)/*"
 """A pattern of the paths of answers, behind slashes and `v1`."""
+METHODS = rf"{_BEFORE}(?P<model>.+:[A-Za-z]{{1,64}})/*"
+"""The same of all methods."""
+LISTED = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}publishers/++google/++models/*"
+"""The same of the list of models on Vertex AI."""
 
 _PATH = re.compile(
     r"/++(?:(?:openai|anthropic|v1(?:beta1?|alpha)?)/++)*"

@@ -73,7 +73,7 @@ class ArrayCaller:
 
     def _elements(self, events: bytes) -> bytes:
         """The data of these events as elements; white space where there is none, which keeps the connection alive."""
-        found = []
+        found: list[bytes] = []
         for event in events_of(events):
             data = b"\n".join(_DATA.findall(event))
             if data:

@@ -6,7 +6,6 @@ name stands and whether the caller's limits count the request. Nothing else in t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,7 +60,8 @@ def counting(shape: str) -> Operation:
     """The row of a token count in this API, which has one."""
     count = SHAPES[shape].count
     assert count is not None
-    return Operation(re.split("[/:]", count.path)[-1], shape, count.path, lane="count", counted=False)
+    name = count.path.replace(":", "/").rpartition("/")[2]
+    return Operation(name, shape, count.path, lane="count", counted=False)
 
 
 COMPACT = Operation(

@@ -11,10 +11,24 @@ from google.genai import errors, types
 
 from ..scripted import Gate, chunk, close, sse, stream_head, wait
 from .gemini_stage import HI, UPSTREAMS, Google, parts_of
-from .wire import Wire
 from .upstreams import (
-    JSON, Answer, called, chat_chunk, completion, function, message, more, opened, reasoned, response, said, spoken, text_answer, thought,
+    JSON,
+    Answer,
+    called,
+    chat_chunk,
+    completion,
+    function,
+    message,
+    more,
+    opened,
+    reasoned,
+    response,
+    said,
+    spoken,
+    text_answer,
+    thought,
 )  # fmt: skip
+from .wire import Wire
 
 TOOLS: JSON = {"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"type": "object"}}, {"name": "g"}]}
 
@@ -259,12 +273,11 @@ def test_G21_the_sdk_raises(google: Google, upstream: str, fault: str) -> None:
     tail = [close] if fault == "cut" else [chunk(OVERLOADED[upstream][0]), close]
     google.play([stream_head(), *map(chunk, begun(upstream)), wait(gate), *tail])
     code = 502 if fault == "cut" else OVERLOADED[upstream][1]
-    texts = []
+    found = google.client.models.generate_content_stream(model=f"{upstream}/m", contents="Hi")
+    assert next(found).text == "Good "
+    gate.open()
     with pytest.raises(errors.APIError) as raised:
-        for one in google.client.models.generate_content_stream(model=f"{upstream}/m", contents="Hi"):
-            texts.append(one.text)
-            gate.open()
-    assert texts == ["Good "]
+        next(found)
     assert raised.value.code == code
 
 

@@ -11,10 +11,10 @@ import pytest
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
 
-from ..scripted import Request, Steps, respond, sse, stream
-from .gemini_stage import HI, UPSTREAMS, USAGE, Google, candidate, googled, parts_of
+from ..scripted import respond
+from .gemini_stage import HI, USAGE, Google, candidate, googled, parts_of
 from .stage import ALICE, BOB, KEY
-from .upstreams import JSON, called, message, said, text_answer, tool_answer
+from .upstreams import JSON, text_answer, tool_answer
 
 ENVELOPE = base64.b64encode(b'dgr1.{"k":"m","u":"messages","b":[{"type":"thinking","thinking":"p","signature":"S1"}]}').decode()
 DUMMY = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
@@ -37,8 +37,8 @@ def test_G10_the_body_is_carried_as_it_is(google: Google, method: str) -> None:
     assert google.requests[0].body == ODD
     assert google.requests[0].target.startswith("/v1beta/models/g:")
     assert google.requests[0].headers["x-goog-api-key"] == KEY
-    said = answer.json() if "alt" not in method else json.loads(answer.text[6:])
-    assert (said[0] if isinstance(said, list) else said)["modelVersion"] == "gem"
+    told = answer.json() if "alt" not in method else json.loads(answer.text[6:])
+    assert (told[0] if isinstance(told, list) else told)["modelVersion"] == "gem"
 
 
 CARRYING: JSON = {
@@ -316,8 +316,7 @@ def test_G22_errors_of_other_apis(google: Google, upstream: str, answer: bytes, 
     google.play([answer])
     ask = google.client.models.generate_content_stream if streamed else google.client.models.generate_content
     with pytest.raises(errors.APIError) as raised:
-        found = ask(model=f"{upstream}/m", contents="Hi")
-        list(found)
+        list(ask(model=f"{upstream}/m", contents="Hi"))
     assert (raised.value.code, raised.value.status) == (code, word)
     if code == 429:
         assert {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"} in raised.value.details["error"]["details"]
