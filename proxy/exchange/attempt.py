@@ -482,6 +482,12 @@ class Attempt:
             return lane.finish(True)
         if not isinstance(failure, errors.GatewayError):
             raise failure
+        if isinstance(lane, RawLane):
+            lane.break_off(failure)
+            return b""
+        out = lane.finish(False)  # what came before may prove that the answer is whole
+        if lane.error is None:
+            return out
         lane.break_off(failure)
         return b""
 

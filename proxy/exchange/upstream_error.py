@@ -30,11 +30,12 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
     clean = without_key(attempt, body)
     error = attempt.candidate.speaks.decode_error(attempt.status, clean, kind)
     _learn(attempt, error)
-    error.retry_after = limits.retry_after(attempt.upstream_headers, time())
+    if error.retry_after is None:
+        error.retry_after = limits.retry_after(attempt.upstream_headers, time())
     managed = attempt.candidate.capabilities.owns_key and not attempt.candidate.provider.passthrough_auth
     if grants.refused(attempt):
         attempt.learned = True  # to ask again with another
-    if managed and (attempt.status in _OPERATORS_FAULT or error.code == "insufficient_quota"):
+    if managed and (attempt.status in _OPERATORS_FAULT or error.code == "insufficient_quota" or error.kind == "auth"):
         return errors.Answered(
             "The gateway's credential was refused by the upstream.",
             f"status {attempt.status}, {error.code or error.kind}",
