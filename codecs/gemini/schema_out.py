@@ -49,10 +49,13 @@ def to_classic(schema: Schema, path: Path, integer_enums: bool = True) -> Writte
 
 
 def _is_bare(node: Any) -> bool:
-    return isinstance(node, dict) and str(node.get("type", "object")).lower() == "object" and not (node.keys() - {"type", *_ANNOTATIONS})
+    """Whether it is an object of which nothing is said."""
+    if not isinstance(node, dict) or node.get("properties") or isinstance(node.get("additionalProperties"), dict):
+        return False
+    return str(node.get("type", "object")).lower() == "object" and _SAYS_NOTHING.issuperset(node)
 
 
-_ANNOTATIONS = frozenset({"description", "title", "additionalProperties", "properties", "required"})
+_SAYS_NOTHING = frozenset({"type", "description", "title", "additionalProperties", "properties", "required", "$defs"})
 
 
 class _Writer:
