@@ -42,6 +42,7 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem),
         (_V1 + models.LIST, models.ModelList),
         (_V1 + paths.LISTED, models.PublishedModels),
+        (_V1 + paths.CLAUDE, gemini.Predict),
         (_V1 + paths.METHODS, gemini.Method),
         (_V1 + models.ONE, models.ModelInfo),
         (_V1 + passthrough.PATHS, passthrough.Passthrough),

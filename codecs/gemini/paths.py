@@ -24,6 +24,8 @@ GENERATING = rf"{_BEFORE}.+:(?:generateContent|streamGenerateContent)/*"
 """A pattern of the paths of answers, behind slashes and `v1`."""
 METHODS = rf"{_BEFORE}(?P<model>.+:[A-Za-z]{{1,64}})/*"
 """The same of all methods."""
+CLAUDE = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}publishers/++anthropic/++models/++(?P<model>.+):(?:rawPredict|streamRawPredict)/*"
+"""The same of Anthropic's models on Vertex AI, whose bodies are those of their own API."""
 LISTED = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}publishers/++google/++models/*"
 """The same of the list of models on Vertex AI."""
 

@@ -8,6 +8,7 @@ from .. import errors, limits
 from ..capabilities import Capabilities
 from ..chat.errors_in import decode_error  # reads every API's form of errors, because servers mix them
 from ..framing import NAMED
+from ..ledger import Path
 from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts
 from .lessons import LESSONS
@@ -22,6 +23,7 @@ from .stream_out import Collector, StreamEncoder
 _BINDING = "thinking-binding-controls-2026-08-01"  # the beta that adds `thinking.block_binding`
 
 
+_VERSION = "anthropic_version"
 _NOT_COUNTED = ("max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier", "inference_geo")
 """Members that requests for a token count do not have. Source: Anthropic API reference, "Count tokens in a Message"."""
 
@@ -29,6 +31,11 @@ _NOT_COUNTED = ("max_tokens", "stream", "temperature", "top_p", "top_k", "stop_s
 def _headers(capabilities: Capabilities) -> dict[str, str]:
     version = {"anthropic-version": capabilities.m_version}
     return version | {"anthropic-beta": _BINDING} if capabilities.m_block_binding else version
+
+
+def _own_form(body: dict[str, Any]) -> tuple[dict[str, Any], list[Path]] | None:
+    """Clouds take the version in the body."""
+    return ({key: value for key, value in body.items() if key != _VERSION}, []) if _VERSION in body else None
 
 
 def _is_error(body: dict[str, Any]) -> bool:
@@ -48,6 +55,7 @@ SHAPE = Shape(
     Encoder=StreamEncoder,
     Collector=Collector,
     Observer=Observer,
+    own_form=_own_form,
     headers=_headers,
     credentials=("x-api-key", "authorization", "api-key", "x-goog-api-key"),
     key_header="x-api-key",

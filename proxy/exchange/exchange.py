@@ -347,7 +347,7 @@ class Exchange:
             if self._model is not None:
                 self.body, self.scan = splice.named(self.body, self.scan, self._model)
             self.scan = self.speaks.read(self.target, self.scan)
-            if operation.lane == "shape":
+            if operation.lane in ("shape", "count"):
                 self._rewrite()
             self.stream = bool(self.scan.stream) and operation.lane not in ("count", "compact")
         if self.stream:

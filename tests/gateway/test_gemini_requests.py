@@ -401,3 +401,31 @@ def test_vertex_clients(google: Google) -> None:
     with google.sdk(**more, credentials=Credentials(token=ALICE)) as client:
         assert client.models.generate_content(model="gem", contents="Hi").text == "Good morning"
     assert google.requests[0].target == "/v1beta/models/g:generateContent"
+
+
+# ---- Claude as Vertex AI has it ----
+
+CLAUDE = "/v1/projects/p/locations/us-east5/publishers/anthropic/models"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_anthropic_s_sdk_for_vertex(google: Google, streamed: bool) -> None:
+    google.play(text_answer("messages", "Good ", "morning"))
+    body = {"anthropic_version": "vertex-2023-10-16", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "stream": streamed}
+    method = "streamRawPredict" if streamed else "rawPredict"
+    answer = google.http.post(f"{CLAUDE}/messages%2Fm:{method}", json=body, headers={"authorization": f"Bearer {ALICE}"})
+    assert answer.status_code == 200, answer.text
+    assert ("event: message_stop" in answer.text) is streamed
+    assert google.requests[0].target == "/v1/messages"
+    assert google.asked[0]["model"] == "m"
+    assert "anthropic_version" not in google.asked[0]
+
+
+def test_its_token_counts(google: Google) -> None:
+    google.play([respond({"input_tokens": 5})])
+    body = {"anthropic_version": "vertex-2023-10-16", "model": "messages/m", "messages": [{"role": "user", "content": "Hi"}]}
+    answer = google.http.post(f"{CLAUDE}/count-tokens:rawPredict", json=body, headers={"authorization": f"Bearer {ALICE}"})
+    assert answer.json() == {"input_tokens": 5}
+    assert google.asked[0] == {"model": "m", "messages": body["messages"]}
+    refused = google.http.post(f"{CLAUDE}/messages%2Fm:rawPredict", json=body)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (401, "authentication_error")
