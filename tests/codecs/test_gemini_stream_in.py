@@ -210,7 +210,8 @@ def test_g15_streams_that_fail(chunks: list[Any], kind: str) -> None:
 
 
 def test_g15_an_error_outside_of_an_event() -> None:
-    wire = b'data: {"candidates": [{"content": {"parts": [{"text": "x"}]}}]}\r\n\r\n{\n  "error": {\n    "code": 503,\n    "message": "m"\n  }\n}\n'
+    first = b'data: {"candidates": [{"content": {"parts": [{"text": "x"}]}}]}\r\n\r\n'
+    wire = first + b'{\n  "error": {\n    "code": 503,\n    "message": "m"\n  }\n}\n'
     for size in (1, 7, len(wire)):
         splitter, decoder = Splitter(), GEMINI.Decoder(reply())
         frames = [frame for at in range(0, len(wire), size) for frame in splitter.feed(wire[at : at + size])] + splitter.finish()
