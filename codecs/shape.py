@@ -274,6 +274,8 @@ class Shape:
     """The member, a list, that every complete answer of the shape contains and no request does."""
     bears_instead: str = ""
     """The member of an answer without `bears`: nothing was generated."""
+    lists: bool = False
+    """Whether the body of an answer can be a list of a stream's chunks, which `decode_response` accepts."""
     model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)

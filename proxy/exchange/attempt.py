@@ -519,14 +519,17 @@ class Attempt:
         self.times["first"] = monotonic()
         if not 200 <= self.status < 300:
             raise upstream_error.read(self, body)
-        value = json_object(body)
         shape = self.candidate.speaks
+        if shape.lists and not self.same_shape and body.lstrip()[:1] == b"[":  # where a stream of events was asked for
+            await self._deliver(partial(self._listed, body), bodies.heavy(body))
+            return
+        value = json_object(body)
         if self.exchange.operation.lane == "count":
             await self._answer(counting.answer(self.exchange, counting.counted(self.candidate, value)))
             return
         if shape.is_error(value):
             raise shape.decode_error(200, upstream_error.without_key(self, body))
-        if not (isinstance(value.get(shape.bears), list) or shape.bears_instead in value):
+        if not (isinstance(value.get(shape.bears), list) or (shape.bears_instead and shape.bears_instead in value)):
             raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.same_shape and not (self.stream or self.rewrites):
             observer = shape.Observer(self.reply)
@@ -579,7 +582,15 @@ class Attempt:
         collector = collected(found, self.reply, self.exchange.shape)
         return collector, jsontext.dumps(collector.body())
 
-    def _decoded(self, value: dict[str, Any]) -> list[Event]:
+    def _listed(self, body: bytes) -> list[Event]:
+        """The events of a stream's chunks that came as one list. Raises Garbled."""
+        try:
+            value = jsontext.loads(body)
+        except ValueError:
+            raise errors.Garbled("The upstream's answer is not valid JSON.", jsontext.described(body)) from None
+        return self._decoded(value)
+
+    def _decoded(self, value: Any) -> list[Event]:
         """A whole answer's events."""
         found = self.candidate.speaks.decode_response(value, self.reply)
         if self.exchange.route.instead:
