@@ -17,8 +17,8 @@ from dragoman.proxy.exchange.refusal import refusal
 from dragoman.proxy.load.run import Load, Plan
 from dragoman.proxy.translate import translate
 
-from ..scripted import respond
-from .gemini_stage import HI, USAGE, Google, candidate, googled, parts_of
+from ..scripted import respond, sse
+from .gemini_stage import HI, UPSTREAMS, USAGE, Google, candidate, googled, parts_of
 from .stage import ALICE, BOB, KEY
 from .upstreams import JSON, text_answer, tool_answer
 
