@@ -57,10 +57,9 @@ ENDINGS = {
 
 
 # what a finish reason that is in no table says by its parts, as Google's later ones do
-_PARTS = (
-    (re.compile("safety|prohibited|block|recitation|armor"), "filter"),
-    (re.compile("malformed|unexpected|missing|too_many|error|fail"), FAILED),
-)
+_FILTERS = re.compile("safety|prohibited|block|recitation|armor")
+_FAILURES = re.compile("malformed|unexpected|missing|too_many|error|fail")
+_PARTS = ((_FILTERS, "filter"), (_FAILURES, FAILED))
 _LONGEST = 100  # characters
 
 

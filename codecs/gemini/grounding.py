@@ -66,16 +66,16 @@ class _Ranges:
         self._text = text
         long = len(text) > _LONGEST
         self._ends = None if long or text.isascii() else list(accumulate(len(each.encode("utf-8", "replace")) for each in text))
-        self._length = -1 if long else len(text)
+        self._bytes = -1 if long else self._ends[-1] if self._ends else len(text)
 
     def of(self, segment: dict[str, Any]) -> tuple[int | None, int | None]:
         """The range of a segment; (None, None) for all of the text."""
         begin, end, said = segment.get("startIndex", 0), segment.get("endIndex"), _text(segment, "text")
         if type(begin) is int and type(end) is int and 0 <= begin < end:
             first, last = self._point(begin), self._point(end)
-            if last <= self._length and (not said or self._text[first:last] == said):
+            if end <= self._bytes and (not said or self._text[first:last] == said):
                 return first, last
-        at = self._text.find(said) if said and self._length >= 0 else -1
+        at = self._text.find(said) if said and self._bytes >= 0 else -1
         return (None, None) if at < 0 else (at, at + len(said))
 
     def _point(self, byte: int) -> int:

@@ -42,10 +42,13 @@ def _bare(content: Any) -> Any:
     return content if kept == parts or not kept else content | {"parts": kept}
 
 
+_SIGNATURE = re.compile(r"thought[ _]signature", re.IGNORECASE)
+_JSON_SCHEMA = re.compile(r"(?:parameters|response)_?json_?schema", re.IGNORECASE)
+
 LESSONS = (
     Reading(
         "reasoning",
-        re.compile(r"thought[ _]signature", re.IGNORECASE),
+        _SIGNATURE,
         "earlier signatures are left out",
         change=_without_signatures,
         adapts="reasoning",
@@ -53,7 +56,7 @@ LESSONS = (
     ),
     Reading(
         "json_schema",
-        re.compile(r"(?:parameters|response)_?json_?schema", re.IGNORECASE),
+        _JSON_SCHEMA,
         "schemas are written in Google's own form",
         flags={"g_json_schema": False},
         written=True,

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 _STEP = re.compile(r"""\.([^.\[\]]++)|\[([0-9]{1,7}+)\]|\['((?:[^'\\]|\\.)*+)'\]|\["((?:[^"\\]|\\.)*+)"\]|\[\]""")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _DEEPEST = 100
 _LONGEST = 10_000  # characters of a path
 _VALUES = ("numberValue", "boolValue", "nullValue")
@@ -91,4 +92,4 @@ def _steps(path: str) -> list[str | int]:
 
 def _unquoted(names: list[str]) -> str:
     name = next(name for name in names if name is not None)
-    return re.sub(r"\\(.)", r"\1", name)
+    return _ESCAPE.sub(r"\1", name)

@@ -375,8 +375,10 @@ class StreamEncoder:
         self._message = None
         item = message.item(status)
         self._done(message.index, item | {"phase": phase} if self._phases and phase else item)
-        if message.seal is not None:
+        if message.seal is not None and status == "completed":
             self._close_thinking(Thinking(seal=message.seal, of_text=True))
+        elif message.seal is not None:  # nothing may follow an item that is incomplete
+            self._reply.unsaid.add("message:signature")
 
     # ---- reasoning ----
 

@@ -32,6 +32,18 @@ PUMPS = [" ", "\t", "a", "0", "-", ".", '"', "\\", "[", "{", "}", "<", ";", ",",
 
 # module and name -> (how it is applied, what could hurt it)
 HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
+    "codecs/gemini/errors_in.py:_TOO_LONG": (
+        "search",
+        [("", "input token count ", ""), ("", "exceeds the maximum number of ", "")],
+    ),
+    "codecs/gemini/errors_in.py:_WAIT": ("fullmatch", [("1.", "0", "x")]),
+    "codecs/gemini/errors_in.py:_WAIT_IN_WORDS": ("search", [("", "retry in 1", ""), ("retry in ", "1", ""), ("", "retry in 1.1", "")]),
+    "codecs/gemini/lessons.py:_SIGNATURE": ("search", [("", "thought_", "")]),
+    "codecs/gemini/lessons.py:_JSON_SCHEMA": ("search", [("", "parameters_", ""), ("", "response_json_", "")]),
+    "codecs/gemini/partial.py:_STEP": ("match", [("['", "a", ""), ("['", "\\'", ""), ('["', "\\", ""), ("[", "0", ""), (".", "a", "")]),
+    "codecs/gemini/partial.py:_ESCAPE": ("sub", [("", "\\", "")]),
+    "codecs/quirks.py:_FILTERS": ("search", [("", "safet", "")]),
+    "codecs/quirks.py:_FAILURES": ("search", [("", "too_man", "")]),
     "codecs/chat/errors_in.py:_TOO_LONG": ("search", [("", "exceeds the model's maximum ", ""), ("", "too many input ", "")]),
     "codecs/chat/errors_in.py:_CODE": ("fullmatch", []),
     "codecs/chat/errors_in.py:_NOT_TEXT": (
@@ -132,6 +144,8 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
 }
 TRUSTED = {
     "codecs/limits.py:_STEP": "only what _DURATION has matched: no run of digits is longer than 25",
+    "codecs/gemini/paths.py:_OPENAI_PATHS": "the operator's file",
+    "conf/flags.py:_SAFETY": "the operator's file",
     "conf/read.py:_VARIABLE": "the operator's file",
     "conf/read.py:_DURATION": "the operator's file",
     "conf/read.py:_SIZE": "the operator's file",
