@@ -149,10 +149,14 @@ class GatewayError(Exception):
 
 
 class ErrorForm(NamedTuple):
-    """How an API renders errors. status: the HTTP status of a kind. body: (error, request id) → the complete object."""
+    """How an API renders errors. status: the HTTP status of a kind. body: (error, request id) → the complete object.
+
+    waits_for_money: whether a caller without a budget is told when it has one again; clients of some APIs would wait for it.
+    """
 
     status: Callable[[Kind], int]
     body: Callable[[GatewayError, str | None], dict[str, Any]]
+    waits_for_money: bool = True
 
 
 def _shared(error: GatewayError, request_id: str | None) -> dict[str, Any]:

@@ -293,6 +293,20 @@ def test_G22_every_kind_has_a_code_and_a_word(kind: str) -> None:
     assert told["message"] == "x (contents)"
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("prompt is too long: 210,000 tokens > 200000 maximum", "(210000) exceeds the maximum number of tokens allowed (200000)."),
+        ("maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.", "(9001) exceeds"),
+        ("The input token count (7) exceeds the maximum number of tokens allowed (5).", "(7) exceeds"),
+        ("Too long.", "Too long."),
+        ("1000 and 2000 and 3000", "1000 and 2000 and 3000"),
+    ],
+)
+def test_G22_too_long_in_google_s_words(message: str, told: str) -> None:
+    assert told in error_object(errors.Answered(message, kind="context_too_long"))["error"]["message"]
+
+
 # ---- bytes ----
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -11,8 +12,13 @@ import pytest
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
 
-from ..scripted import respond
-from .gemini_stage import HI, USAGE, Google, candidate, googled, parts_of
+from dragoman.codecs.errors import OverQuota
+from dragoman.proxy.exchange.refusal import refusal
+from dragoman.proxy.load.run import Load, Plan
+from dragoman.proxy.translate import translate
+
+from ..scripted import respond, sse
+from .gemini_stage import HI, UPSTREAMS, USAGE, Google, candidate, googled, parts_of
 from .stage import ALICE, BOB, KEY
 from .upstreams import JSON, text_answer, tool_answer
 
@@ -429,3 +435,41 @@ def test_its_token_counts(google: Google) -> None:
     assert google.asked[0] == {"model": "m", "messages": body["messages"]}
     refused = google.http.post(f"{CLAUDE}/messages%2Fm:rawPredict", json=body)
     assert (refused.status_code, refused.json()["error"]["type"]) == (401, "authentication_error")
+
+
+# ---- the command line, and the rest ----
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_load_tool(google: Google, whole: bool) -> None:
+    plan = Plan(google.url, "gemini", "demo/echo", streams=1, seconds=0.2, words=5, whole=whole, key=ALICE)
+
+    async def run() -> Any:
+        return await Load(plan).run()
+
+    result = asyncio.run(run())
+    assert result["errors"] == {}, result
+    assert result["total"]["requests"] > 0
+
+
+@pytest.mark.parametrize("other", UPSTREAMS)
+def test_translate_there_and_back(other: str) -> None:
+    said = candidate(
+        {"text": "Good morning"}, {"functionCall": {"id": "c1", "name": "f", "args": {"x": 1}}}, finish="STOP", usageMetadata=USAGE
+    )
+    there, lost, code = translate(json.dumps(said).encode(), "gemini", other)
+    assert (lost, code) == ([], 0)
+    back, lost, code = translate(there, other, "gemini")
+    assert (json.loads(back)["candidates"], lost, code) == (said["candidates"], [], 0)
+    there, lost, code = translate(sse(candidate({"text": "Good "})) + sse(candidate({"text": "morning"}, finish="STOP")), "gemini", other)
+    assert (lost, code) == ([], 0)
+    back, lost, code = translate(there, other, "gemini")
+    assert code == 0
+    texts = [part["text"] for part in parts_of([json.loads(event[6:]) for event in back.decode().split("\n\n") if event])]
+    assert "".join(texts) == "Good morning"
+
+
+def test_G22_money_is_not_waited_for() -> None:
+    error = OverQuota("Spent.", kind="billing", status=429, retry_after=60, should_retry=False)
+    assert "retry-after" not in refusal(error, "gemini", "r").headers
+    assert refusal(error, "chat", "r").headers["retry-after"] == "60"
