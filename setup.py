@@ -71,6 +71,7 @@ setup(
             "setuptools>=77",  # test_packaging builds a wheel
             "pytest-httpserver>=1.1",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "h11>=0.16",
             "wsproto>=1.2",  # with websockets a judge of the WebSocket's frames; the latter is openai's own, too

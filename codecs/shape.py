@@ -23,6 +23,7 @@ from .probe import Probe
 from .reply import Encoded, Reply
 from .request import Request
 from .rules import Draft, Rule
+from .specimens import NONE, Specimens
 from .splice import Scan, replace_model
 from .sse import Frame
 from .usage import Usage
@@ -165,6 +166,10 @@ def _never(body: Body, capabilities: Capabilities) -> bool:
     return False
 
 
+def _goes_not_on(capabilities: Capabilities) -> bool:
+    return False
+
+
 def _refuses_nothing(body: Body, capabilities: Capabilities, own: bool) -> bool:
     return False
 
@@ -230,6 +235,8 @@ class Shape:
     """Whether an upstream may need reasoning or a signature back with a tool call."""
     scrub: Callable[[dict[str, Any], Capabilities, Ledger], None]
     """Removes the gateway's own additions from a request body sent in its own shape."""
+    prefills: Callable[[Capabilities], bool] = _goes_not_on
+    """Whether a model goes on from the text of a last assistant turn, so that its answer is only what is missing."""
     marks: tuple[bytes, ...] = ()
     """What a body of this shape holds, one of them at least, when there is something to remove."""
     usage_on_demand: UsageOnDemand | None = None
@@ -274,6 +281,8 @@ class Shape:
     """The member, a list, that every complete answer of the shape contains and no request does."""
     bears_instead: str = ""
     """The member of an answer without `bears`: nothing was generated."""
+    lists: bool = False
+    """Whether the body of an answer can be a list of a stream's chunks, which `decode_response` accepts."""
     model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)
@@ -285,6 +294,8 @@ class Shape:
 
     probe: Probe
     """The load tool's view of the shape."""
+    specimens: Specimens = NONE
+    """The fields of its requests, to find out what becomes of each at an upstream."""
 
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
         """Return the URL of a request. base: without a trailing slash. query: the caller's, including the question mark."""

@@ -209,7 +209,7 @@ def without(body: bytes, value: dict[str, Any], keys: Iterable[str]) -> bytes:
     if not present:
         return body
     plain = _is_plain(body)
-    cuts = sorted((start, _value_end(body, end)) for key in present for start, end in _spans(body, value, (key,), plain))
+    cuts = sorted((start, value_end(body, end)) for key in present for start, end in _spans(body, value, (key,), plain))
     pieces, at = [], 0
     for start, end in cuts:
         pieces.append(body[at:start])
@@ -308,7 +308,7 @@ _MARK = re.compile(_STRING + rb"?|[][{}]", re.DOTALL)
 _COMMA = re.compile(rb"[ \t\n\r]*+,")
 
 
-def _value_end(text: bytes, place: int) -> int:
+def value_end(text: bytes, place: int) -> int:
     """Where the value of any kind that begins at `place` ends. The text is valid JSON."""
     if text[place] not in b"{[":
         return _end(text, place)

@@ -195,6 +195,20 @@ def _vertex_models(data: Data) -> Found:
             yield ("model_providers", index, "model"), f"must be {wanted}: {row.name} is called by its OpenAI-compatible API"
 
 
+def _discovery(data: Data) -> Found:
+    known = providers.known()
+    for index, item, entry in _models(data):
+        if item.get("discover") is not True:
+            continue
+        path: Path = ("model_providers", index, "discover")
+        if entry.model_id != "*":
+            yield path, "belongs to a wildcard: this entry is one model"
+        elif item.get("passthrough_auth") is True:
+            yield path, "needs a credential of the gateway's own: passthrough_auth has the callers'"
+        elif entry.provider in known and known[entry.provider].only:
+            yield path, f"{entry.provider} is built in and has one list"
+
+
 CHECKS: tuple[Callable[[Data], Found], ...] = (
     _some_provider,
     _one_default,
@@ -210,4 +224,5 @@ CHECKS: tuple[Callable[[Data], Found], ...] = (
     _cors,
     clouds.two_ways,
     _vertex_models,
+    _discovery,
 )

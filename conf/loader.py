@@ -22,6 +22,7 @@ from .model import (
     Config,
     Cors,
     Drain,
+    Edits,
     Egress,
     KeepAlive,
     Limits,
@@ -275,9 +276,11 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         retry_policy=_retry_policy(row.get("retry_policy")),
         timeouts=Timeouts(**row.get("timeouts", {})),
         responses=Responses(**row.get("responses", {})),
+        discover=row.get("discover", model_id == "*" and own is not None and own.lists),
+        edits=_edits(row.get("request")),
         **{
             name: row[name]
-            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check")
+            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check", "metadata")
             if name in row
         },
     )
@@ -321,8 +324,16 @@ def _retry_policy(row: Loaded | None) -> RetryPolicy | None:
         values["on_status_codes"] = frozenset[int]().union(*values["on_status_codes"])
     if "backoff" in values:
         values["backoff"] = Backoff(**values["backoff"])
+    values["continues"] = values.pop("continue", "off")
     models = ("fallback_models", "on_context_window", "on_refusal")
     return RetryPolicy(**values | {name: tuple(values.get(name, ())) for name in models})
+
+
+def _edits(row: Loaded | None) -> Edits | None:
+    if not row:
+        return None
+    removed = frozenset(name.lower() for name in row.get("headers", {}).get("remove", ()))
+    return Edits(tuple(row.get("set", {}).items()), tuple(row.get("remove", ())), removed)
 
 
 def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:

@@ -60,6 +60,7 @@ class RetryPolicy:
     backoff: Backoff = Backoff()
     fallback_models: tuple[str, ...] = ()
     on_context_window: tuple[str, ...] = ()  # instead of these, for a request that is too long
+    continues: Literal["off", "text"] = "off"  # key `continue`: what is gone on with when it breaks off after its first content
     on_refusal: tuple[str, ...] = ()  # and for one that the provider's policy refused
 
 
@@ -156,6 +157,35 @@ Way = TokenCommand | Google | Entra
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a model. None: unknown. Days are as `2026-06-30`, or `2026-06` where only the month is known."""
+
+    display_name: str | None = None
+    context_window: int | None = None  # tokens of input and output together
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    input_modalities: tuple[str, ...] | None = None
+    output_modalities: tuple[str, ...] | None = None
+    efforts: tuple[str, ...] | None = None  # (): it does not reason by effort
+    knowledge_cutoff: str | None = None
+    released: str | None = None
+    lifecycle: Literal["preview", "active", "legacy", "deprecated", "retired"] | None = None
+    retired: str | None = None  # the day from which it is not served, also one to come
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """The operator's changes of what an upstream is sent, last of all. Paths are as of codecs.edit.
+
+    set: path and value. remove: paths. remove_headers: lower-case names.
+    """
+
+    set: tuple[tuple[str, object], ...] = ()
+    remove: tuple[str, ...] = ()
+    remove_headers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One entry of `model_providers`."""
 
@@ -184,6 +214,9 @@ class Provider:
     proxy: Proxy | None = None  # as chosen by conf/egress.py
     certificates: Certificates = Certificates()
     health_check: Literal["models", "request", "off"] = "models"
+    discover: bool = False  # its list of models is read
+    metadata: Mapping[str, object] = field(default_factory=dict)  # fields of Facts that the file says
+    edits: Edits | None = None
 
     @property
     def wildcard(self) -> bool:
@@ -308,11 +341,13 @@ class Tracing:
 class Routing:
     """Which of several candidates of a model is tried first.
 
-    balance: None: by weight where an entry of the model has one, else in the order of the file.
+    balance: None: by weight where an entry of the model has one, else in the order of the file. hedge_after: seconds without content after
+    which another candidate is asked too; 0: never.
     """
 
     affinity: Literal["auto", "off"] = "auto"
     balance: Literal["order", "weight", "latency", "least_busy"] | None = None
+    hedge_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

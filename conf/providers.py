@@ -53,6 +53,7 @@ class Known:
     only: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     cloud: Literal["gcp"] | None = None  # whose credentials an entry without a key has
+    lists: bool = True  # it has a list of the models that can be used, at /models
     capabilities: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -91,13 +92,14 @@ def _known(name: str, row: Mapping[str, Any]) -> Known:
     return Known(name=name, **values)
 
 
-class _Row(NamedTuple):
-    """A row of models.yaml. providers: where it applies; everywhere if empty. but: models that it excludes."""
+class Row(NamedTuple):
+    """A row of models.yaml. providers: where it applies; everywhere if empty. but: models that it excludes. facts: as in the file."""
 
     pattern: re.Pattern[str]
     but: re.Pattern[str] | None
     providers: frozenset[str]
     flags: dict[str, object]
+    facts: Mapping[str, Any]
 
     def holds(self, provider: str, model_id: str) -> bool:
         if self.providers and provider not in self.providers:
@@ -106,14 +108,16 @@ class _Row(NamedTuple):
 
 
 @cache
-def _models() -> list[_Row]:
+def models() -> list[Row]:
+    """The rows of models.yaml."""
     rows = cast("list[dict[str, Any]]", _table("models.yaml"))
     return [
-        _Row(
+        Row(
             _pattern(tuple(row["match"])),
             _pattern(tuple(row["but"])) if "but" in row else None,
             frozenset(row.get("at", ())),
-            _checked(row["flags"]),
+            _checked(row.get("flags", {})),
+            row.get("facts", {}),
         )
         for row in rows
     ]
@@ -166,7 +170,7 @@ def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[
     provider = at(interface, base_url)
     rows = [provider.capabilities, OPENAI_HOST_FLAGS if openai_host(base_url) else {}]
     rows += [OPENAI_FLAGS] if f".{urlsplit(base_url).hostname}".endswith(_OPENAI) else []
-    rows += [row.flags for row in _models() if row.holds(provider.name, model_id)]
+    rows += [row.flags for row in models() if row.holds(provider.name, model_id)]
     found: dict[str, object] = {}
     for row in (*rows, written):
         found |= {name: _together(found.get(name, ()), value) if name in _ADDED_UP else value for name, value in row.items()}

@@ -6,6 +6,7 @@ an environment variable, and `${file:/path}` by what is in the file; `$$` is a d
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -14,9 +15,13 @@ import stat
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
+
+from ..codecs import edit
+from ..codecs.lessons import EACH
 
 Reader = Callable[[Any], Any]
 
@@ -38,6 +43,8 @@ _PLACE = re.compile(r"([a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]+\]
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _NETWORK = "must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
 GOOGLE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
+_DAY = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?")
+_RESERVED = frozenset({"model", "stream"})  # members of a body that decide how the answer is read
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 
@@ -318,6 +325,42 @@ def status_codes(value: Any) -> frozenset[int]:
     if not 400 <= first <= last <= 599:
         raise wrong
     return frozenset(range(first, last + 1))
+
+
+def day(value: Any) -> str:
+    """A day, or a month, as in ISO 8601."""
+    text = value.isoformat() if type(value) is date else value
+    if not isinstance(text, str) or not _DAY.fullmatch(text):
+        raise ValueError("must be a day such as 2026-06-30, or a month such as 2026-06")
+    return text
+
+
+def anything(value: Any) -> Any:
+    """A value that JSON has."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        raise ValueError("must be a value that JSON has") from None
+
+
+def member(value: Any) -> str:
+    """The path of a member of a request's body, as `reasoning.effort`."""
+    if not isinstance(value, str) or not edit.PATH.fullmatch(value) or EACH in value:
+        raise ValueError("must be the path of a member, as reasoning.effort")
+    return _unreserved(value)
+
+
+def members(value: Any) -> str:
+    """As `member`; `[]` stands for all elements of a list, as in `messages[].name`."""
+    if not isinstance(value, str) or not edit.PATH.fullmatch(value):
+        raise ValueError("must be the path of a member, as reasoning.effort or messages[].name")
+    return _unreserved(value)
+
+
+def _unreserved(path: str) -> str:
+    if path.partition(".")[0] in _RESERVED:
+        raise ValueError("is decided by the gateway itself")
+    return path
 
 
 def model_name(value: Any) -> str:

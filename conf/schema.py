@@ -12,12 +12,15 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from ..codecs import registry
+from ..codecs.capabilities import EFFORTS
 from . import clouds, egress, flags, read
 from .document import Path
 from .model import AUTO
 
 VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.2.0", "v0.3.0", "v0.4.0")
 FOREIGN_LISTENERS = ("agent", "prompt")
+
+MODALITIES = ("text", "image", "audio", "video", "pdf")
 
 NOT_A_MAPPING = "must be a mapping of keys to values"
 
@@ -143,6 +146,7 @@ class RetryPolicy(Section):
     fallback_models = several(Value(read.text))
     on_context_window = several(Value(read.text))
     on_refusal = several(Value(read.text))
+    vars()["continue"] = Value(read.one_of("off", "text"))  # a word of Python's
 
 
 class Responses(Section):
@@ -190,6 +194,32 @@ class Azure(Section):
     authority = Value(read.host_name)
 
 
+class Metadata(Section):
+    """Facts of models: of an entry, and of rows of models.yaml."""
+
+    display_name = Value(read.text)
+    context_window = Value(_COUNT)
+    max_input_tokens = Value(_COUNT)
+    max_output_tokens = Value(_COUNT)
+    input_modalities = several(Value(read.one_of(*MODALITIES)))
+    output_modalities = several(Value(read.one_of(*MODALITIES)))
+    efforts = several(Value(read.one_of(*EFFORTS)))
+    knowledge_cutoff = Value(read.day)
+    released = Value(read.day)
+    lifecycle = Value(read.one_of("preview", "active", "legacy", "deprecated", "retired"))
+    retired = Value(read.day)
+
+
+class HeaderEdits(Section):
+    remove = several(Value(read.header_name))
+
+
+class RequestEdits(Section):
+    set = Table(Value(read.anything), key=read.member)
+    remove = several(Value(read.members))
+    headers = nested(HeaderEdits)
+
+
 class ModelProvider(Leaving):
     foreign = frozenset({"routing_preferences", "usage", "stream", "rate_limits", "internal"})
 
@@ -212,6 +242,9 @@ class ModelProvider(Leaving):
     weight = Value(read.whole(1, 1_000_000))
     health_check = Value(read.one_of("models", "request", "off"))
     responses = nested(Responses)
+    discover = Value(read.boolean)
+    metadata = nested(Metadata)
+    request = nested(RequestEdits)
 
 
 class Alias(Section):
@@ -317,6 +350,7 @@ class Routing(Section):
 
     affinity = Value(read.one_of("auto", "off"))
     balance = Value(read.one_of("order", "weight", "latency", "least_busy"))
+    hedge_after = Value(read.duration_or_off)
 
 
 class Price(Section):

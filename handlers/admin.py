@@ -1,4 +1,4 @@
-"""The admin listener: GET /metrics, /explain, and the wire inspector at `/`, whose files are in the folder inspector/.
+"""The admin listener: GET /metrics, /explain, /capabilities, and the wire inspector at `/`, whose files are in the folder inspector/.
 
 It has no login and belongs on a private address; `allow_from` says who may ask it. A page of another site in the operator's browser can
 neither read from it (the Host must be an address, this machine, or one of the listener's `hosts`, which defeats DNS rebinding) nor
@@ -8,6 +8,7 @@ change anything (POST requires a custom header).
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from ..codecs import errors
 from ..codecs.registry import SHAPES
 from ..codecs.shape import names
 from ..proxy.inspector.admin import Admin
+from ..proxy.wire import bodies
 from ..proxy.wire.inbound import Inbound
 from ..proxy.wire.pages import Hosts
 
 FILES = Path(__file__).parent / "inspector"
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-PAGE = "index.html"
+PAGE, CAPABILITIES = "index.html", "capabilities.html"
 
 QUIET = 10.0  # seconds without a change before a keep-alive
 PACE = 0.1  # seconds between messages to a page
@@ -74,6 +76,15 @@ class AdminHandler(RequestHandler):
         else:
             super().send_error(status_code, **kwargs)
 
+    def show(self, name: str) -> None:
+        """Finish the answer with a file of a page. Raises HTTPError (404)."""
+        path = FILES / (name or PAGE)
+        kind = KINDS.get(path.suffix)
+        if kind is None or path.parent != FILES or not path.is_file():
+            raise HTTPError(404)
+        self.set_header("Content-Type", kind)
+        self.finish(path.read_bytes())
+
     def tell(self, value: Any) -> None:
         """Finish the answer with a value as JSON."""
         self.set_header("Content-Type", "application/json")
@@ -98,7 +109,10 @@ class Metrics(AdminHandler):
 
 
 class Explain(AdminHandler):
-    """GET /explain?model=…&shape=…: the candidates, and why. Default: every shape, the default model."""
+    """GET /explain?model=…&shape=…&session=…: the candidates, and why. Default: every shape, the default model.
+
+    session: what `x-dragoman-session` would say; tells where that conversation goes.
+    """
 
     def get(self) -> None:
         model, shape = self.get_argument("model", None) or None, self.get_argument("shape", None) or None
@@ -106,19 +120,35 @@ class Explain(AdminHandler):
             found = self.admin.explain(model, shape)
         except KeyError:
             raise HTTPError(400, reason=f"shape is {names(SHAPES.values())}") from None
-        self.tell({"model": model, "candidates": found})
+        answer = {"model": model, "candidates": found, "routing": self.admin.routing()}
+        if session := self.get_argument("session", ""):
+            answer["session"] = self.admin.places(model, shape, session)
+        self.tell(answer)
+
+
+class Capabilities(AdminHandler):
+    """GET /capabilities?model=…: what becomes of each field of a request, for callers of each shape. For a browser it is a page."""
+
+    async def get(self) -> None:
+        if "text/html" in self.request.headers.get("Accept", "") and self.get_argument("format", "") != "json":
+            self.set_header("Vary", "Accept")
+            self.show(CAPABILITIES)
+            return
+        model = self.get_argument("model", None) or None
+        try:
+            found = await bodies.apart(True, partial(self.admin.capabilities, model))
+        except errors.GatewayError as error:
+            self.set_status(404)
+            self.tell({"error": error.message})
+            return
+        self.tell({"model": model, "callers": found})
 
 
 class File(AdminHandler):
     """The inspector's page and its files."""
 
     def get(self, name: str = PAGE) -> None:
-        path = FILES / (name or PAGE)
-        kind = KINDS.get(path.suffix)
-        if kind is None or path.parent != FILES or not path.is_file():
-            raise HTTPError(404)
-        self.set_header("Content-Type", kind)
-        self.finish(path.read_bytes())
+        self.show(name)
 
 
 class Exchanges(AdminHandler):

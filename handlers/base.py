@@ -16,6 +16,7 @@ from urllib.parse import quote
 from tornado.web import Finish, HTTPError, RequestHandler, stream_request_body
 
 from ..codecs import errors, jsontext
+from ..proxy.exchange import dry
 from ..proxy.exchange.refusal import refusal
 from ..proxy.gateway import Gateway
 from ..proxy.keys.gate import Gate
@@ -32,6 +33,7 @@ log = logging.getLogger("dragoman")
 DISCARDED = 1 << 28  # bytes over the limit that are read and dropped, at most
 IGNORED = 64 * 1024  # bytes accepted of a body that is not used
 ASCII = ascii_letters + digits + punctuation
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
@@ -42,6 +44,7 @@ class Handler(RequestHandler):
     shape: ClassVar[str] = "shared"
     takes_body: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ()  # of the query: see Shape.secrets
+    changes: ClassVar[bool] = True  # what it does besides reading is done here, not by an upstream
     cors: Mapping[str, str] = {}
     gateway: Gateway
 
@@ -66,12 +69,19 @@ class Handler(RequestHandler):
         """Called before the body is received. Raises Forbidden, TooLarge, Overloaded, ClientFault for an unknown content coding."""
         request = self.request
         self.guard()
+        if self.changes:
+            self.check_not_dry()
         # above max_body: the excess is read and dropped, so that the caller receives the refusal
         limit = self.services.config.limits.max_body
         request.connection.set_max_body_size(limit + DISCARDED)  # type: ignore[union-attr]
         if self.takes_body and request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             self._incoming = bodies.Coded(self.gateway.bodies, limit, request.headers["Content-Encoding"])
         self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # validated by the connection
+
+    def check_not_dry(self) -> None:
+        """Raise ClientFault for a dry run of what changes something here."""
+        if self.request.method not in _READING and dry.asked(self.request.headers):
+            raise errors.ClientFault("There is no dry run of what the gateway does by itself.", param=dry.HEADER.lower())
 
     def guard(self) -> None:
         """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py), or

@@ -23,6 +23,7 @@ from .base import Handler
 class Serving(Handler):
     """A handler whose request may reach an upstream."""
 
+    changes = False
     _left = False  # the caller closed its connection
 
     def initialize(self, gateway: Gateway) -> None:

@@ -1,26 +1,26 @@
-"""The list of models, and one of them: GET /v1/models and /v1/models/{id} for both vendors' SDKs at once, and in Google's form.
+"""GET /v1/models and /v1/models/{id}: one list for OpenAI's and Anthropic's SDKs, and the forms of Codex and of Google.
 
-Answered without asking upstreams, since callers time out after seconds. The objects have the fields of the API references. A path of
-another version than v1, and what only Google's SDKs send, ask for Google's form.
+Answered without asking upstreams, since callers time out after seconds. The objects have the fields of the API references. Codex, which
+asks with `client_version` in the query, gets its catalogue beside them: a list of another form under another name. A path of another
+version than v1, and what only Google's SDKs send, ask for Google's form.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from ..codecs import errors
+from ..codecs import errors, jsontext
 from ..codecs.gemini.shape import SHAPE as GOOGLE
 from ..proxy.gateway import Gateway
-from ..proxy.routing.router import ServedModel
+from ..proxy.routing.router import LONGEST_NAME, ServedModel
 from ..proxy.wire import headers as travel
 from .base import Handler
-
-_CREATED = 1700000000  # the real time is unknown; a constant keeps answers equal
-_CREATED_AT = "2023-11-14T22:13:20Z"
+from .model_forms import codex, merged
 
 _VERSION = r"(?:v1(?:beta1?|alpha)/++)?"
 LIST = _VERSION + r"models/*"
@@ -32,43 +32,38 @@ _PAGE, _MOST = 50, 1000  # models in a page of Google's list
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
 
-def described(model: ServedModel) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "object": "model",
-        "type": "model",
-        "created": _CREATED,
-        "created_at": _CREATED_AT,
-        "owned_by": model.owned_by,
-        "display_name": model.id,
-    }
-
-
 def described_by_google(model: ServedModel) -> dict[str, Any]:
+    facts = model.facts
+    limits = {"inputTokenLimit": facts.max_input_tokens or facts.context_window, "outputTokenLimit": facts.max_output_tokens}
     return {
         "name": f"models/{model.id}",
         "version": "001",
-        "displayName": model.id,
+        "displayName": facts.display_name or model.id,
         "description": f"Served by {model.owned_by}.",
+        **{name: limit for name, limit in limits.items() if limit is not None},
         "supportedGenerationMethods": list(_METHODS),
     }
 
 
+def caller(handler: Handler, shape: str) -> str:
+    """The name of the caller's key. Raises Unauthorized."""
+    return handler.services.access.admit(travel.credential(handler.request.headers, shape))
+
+
 def visible(handler: Handler, shape: str) -> list[ServedModel]:
     """The models that this caller may use. Raises Unauthorized."""
-    access = handler.services.access
-    name = access.admit(travel.credential(handler.request.headers, shape))
-    return [model for model in handler.services.router.models() if access.allows(name, model.id)]
+    access, name = handler.services.access, caller(handler, shape)
+    return [model for model in handler.services.listing.models().values() if access.allows(name, model.id)]
 
 
 def find(handler: Handler, shape: str, name: str) -> ServedModel:
-    """One model by its name in the path. Raises Unauthorized, NoCandidate."""
-    wanted = unquote(name)
-    found = next((model for model in visible(handler, shape) if model.id == wanted), None)
-    if found is None:
-        message = f"The model `{wanted[:200]}` does not exist or you do not have access to it."
-        raise errors.NoCandidate(message, param="model")
-    return found
+    """A model by any name that requests may have for it, as it stands in the path. Raises Unauthorized, NoCandidate."""
+    wanted, key = unquote(name), caller(handler, shape)
+    if len(wanted) <= LONGEST_NAME and handler.services.access.allows(key, wanted):
+        found = handler.services.listing.find(wanted)
+        if found is not None:
+            return found
+    raise errors.NoCandidate(f"The model `{wanted[:200]}` does not exist or you do not have access to it.", param="model")
 
 
 def describe(handler: Handler, name: str) -> None:
@@ -130,7 +125,11 @@ class ModelList(_Guarded):
         if self.google:
             self._googles()
             return
-        found = [described(model) for model in self.visible()]
+        models = self.visible()
+        if self.get_query_argument("client_version", None) is not None:
+            self._catalogue(models)
+            return
+        found = [merged(model) for model in models]
         ids = [model["id"] for model in found]
         after, before = self.get_query_argument("after_id", None), self.get_query_argument("before_id", None)
         if after in ids:
@@ -148,6 +147,19 @@ class ModelList(_Guarded):
                 "last_id": page[-1]["id"] if page else None,
             }
         )
+
+    def _catalogue(self, models: list[ServedModel]) -> None:
+        """Codex's form. It asks again when the ETag differs from the one that it has."""
+        body = jsontext.dumps(
+            {
+                "object": "list",
+                "data": [merged(model) for model in models],
+                "models": [codex(model, place) for place, model in enumerate(models)],
+            }
+        )
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.set_header("ETag", f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"')
+        self.write(body)
 
     def _googles(self) -> None:
         found, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
@@ -174,10 +186,10 @@ class PublishedModels(_Guarded):
 
 
 class ModelInfo(_Guarded):
-    """One model; its id may contain slashes."""
+    """One model, by any name that requests may have for it; its id may contain slashes."""
 
     def get(self, model: str) -> None:
         if self.google:
             describe(self, model)
         else:
-            self.write(described(find(self, self.shape, model)))
+            self.write(merged(find(self, self.shape, model)))

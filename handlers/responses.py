@@ -110,6 +110,7 @@ class _OverState(Serving):
         self.owner = services.owner(name, self.credential)
         found = await services.state.find(self.owner, id)
         if isinstance(found, Record):
+            self.check_not_dry()
             return found
         keeper = self._keeper(found)
         if keeper is None or not known(id) or not (found or services.lets_through(keeper)):

@@ -99,6 +99,7 @@ def make_admin_app(admin: Admin, listener: Listener) -> Application:
     found = [
         (r"/metrics", admin_pages.Metrics),
         (r"/explain", admin_pages.Explain),
+        (r"/capabilities", admin_pages.Capabilities),
         (r"/(?:inspector/)?", admin_pages.File),
         (r"/inspector/exchanges", admin_pages.Exchanges),
         (r"/inspector/exchanges/([0-9a-f-]+)", admin_pages.Exchange),

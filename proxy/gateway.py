@@ -25,8 +25,10 @@ from .keys.quota import Counters, LocalCounters, Quota
 from .memory import recent, stores
 from .memory.turn import State
 from .routing.balance import Balance
+from .routing.discovery import Discovery
 from .routing.ejection import Ejection
 from .routing.health import Health
+from .routing.listing import Listing
 from .routing.router import Router
 from .telemetry.metrics import Metrics
 from .wire import egress
@@ -73,6 +75,7 @@ class Gateway:
         self._lessons = Lessons(self.loop.time, lambda: self.on_notes())
         self._balance = Balance(self.loop.time, changed=lambda: self.on_notes())
         self._health: Health | None = None
+        self._discovery = Discovery(self.upstream)
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -84,9 +87,11 @@ class Gateway:
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.credentials.adopt(config)
         access = Access(config.access_keys)
+        router = Router(config, contexts=contexts, source=self.credentials.of)
         self.services = Services(
             config=config,
-            router=Router(config, contexts=contexts, source=self.credentials.of),
+            router=router,
+            listing=Listing(router, self._discovery),
             ejection=Ejection(self.loop.time, lambda: self.on_notes()),
             balance=self._balance,
             access=access,
@@ -106,7 +111,8 @@ class Gateway:
             counts=self._balance if config.routing.balance == "least_busy" else None,
             own_credentials=any(entry.passthrough_auth for entry in config.model_providers),
         )
-        self._health = Health(self.services.router, self.services.ejection, self.upstream, self.metrics.probed)
+        self._discovery.adopt(router)
+        self._health = Health(router, self.services.ejection, self.upstream, self.metrics.probed)
         self.on_notes()
 
     def notes(self) -> list[Note]:
@@ -118,6 +124,8 @@ class Gateway:
             found.append((mark(one.provider), one.model, f"learned over {one.speaks.api}: {lesson.text},", now + left))
         for one, pace, left in services.balance.paces():
             found.append((mark(one.provider), one.model, f"{pace * 1e3:.3g} ms to the first content per token of input, shown", now + left))
+        for one, count, left in services.balance.moved():
+            found.append((mark(one.provider), one.model, f"{count} conversations of others moved here, remembered", now + left))
         return found
 
     @property
@@ -156,6 +164,7 @@ class Gateway:
     async def close(self) -> None:
         if self._health is not None:
             self._health.close()
+        self._discovery.close()
         self.upstream.close()
         self.credentials.close()
         await self._counters.close()

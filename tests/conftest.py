@@ -46,7 +46,7 @@ class Running:
         self._await_ready()
 
     def _await_ready(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 50
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the gateway ended with {self.process.returncode}:\n{self.log()}")

@@ -21,6 +21,7 @@ from .request_in import decode_request
 from .request_out import encode_request
 from .rules_out import RULES, ChatDraft, reasons, refuses
 from .scrub import scrub
+from .specimens import SPECIMENS
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
@@ -85,4 +86,5 @@ SHAPE = Shape(
     bears="choices",
     overhead=320,
     probe=PROBE,
+    specimens=SPECIMENS,
 )

@@ -119,7 +119,7 @@ class ContentWriter:
         custom = self._tools.emulates(part)
         args = {"input": part.arguments} if custom else arguments_to_input(part.arguments)
         id = self._ids.call(part.id)
-        call = {"name": name, "args": args}
+        call: Piece = {"name": name, "args": args}
         if self._capabilities.g_call_ids and id:
             call = {"id": id} | call
         return [{"functionCall": call} | self.signature(part)]
@@ -148,7 +148,7 @@ class ContentWriter:
             self._ledger.adapt(part.path)
             behind.insert(0, {"text": f"Image output of tool call {id}:"})
         response = {"error" if part.is_error else "output": "\n".join(texts)}
-        found = {"name": self._names.get(part.id, "unknown"), "response": response}
+        found: Piece = {"name": self._names.get(part.id, "unknown"), "response": response}
         if self._capabilities.g_call_ids and id:
             found = {"id": id} | found
         return {"functionResponse": found | ({"parts": inside} if inside else {})}, behind

@@ -54,7 +54,7 @@ SHAPE = Shape(
     array=streams_array,
     cuts=True,
     secrets=SECRETS,
-    count=TokenCount("/models/{model}:countTokens", "g_count_tokens", member="totalTokens", leaves=(), wrapped=_counted),
+    count=TokenCount("/models/{model}:countTokens", "g_count_tokens", member="totalTokens", leaves=("generationConfig",), wrapped=_counted),
     credentials=("x-goog-api-key", "authorization", "x-api-key", "api-key"),
     key_header="x-goog-api-key",
     bearer_prefix="ya29.",  # a token of Google's OAuth
@@ -70,6 +70,7 @@ SHAPE = Shape(
     is_error=_is_error,
     bears="candidates",
     bears_instead="promptFeedback",
+    lists=True,
     model_at=("modelVersion",),
     stream_model_at=("modelVersion",),
     overhead=200,

@@ -110,7 +110,7 @@ class _Turns:
 
     def _is_own(self, part: ReasoningPart) -> bool:
         """Whether reasoning may be that which a signature of this service holds."""
-        return part.form in ("text", "carrier") and part.domain in (None, self._capabilities.reasoning_domain)
+        return part.form in ("text", "foreign", "carrier") and part.domain in (None, self._capabilities.reasoning_domain)
 
     def _ask(self, turn: Turn) -> None:
         """A turn of a user, or of tools."""

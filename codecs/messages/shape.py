@@ -17,6 +17,7 @@ from .request_in import decode_request
 from .request_out import encode_request
 from .rules_out import RULES, MessagesDraft, reasons
 from .scrub import scrub
+from .specimens import SPECIMENS
 from .stream_in import Observer, StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
@@ -61,6 +62,7 @@ SHAPE = Shape(
     key_header="x-api-key",
     bearer_prefix="sk-ant-oat",  # a Claude subscription's token
     recalls=lambda capabilities: capabilities.m_thinking != "none",
+    prefills=lambda capabilities: capabilities.m_prefill,
     scrub=scrub,
     marks=(b"dgr1",),  # of our envelopes, and of ids of our searches
     lessons=LESSONS,
@@ -80,4 +82,5 @@ SHAPE = Shape(
     counts_first=True,
     overhead=120,
     probe=PROBE,
+    specimens=SPECIMENS,
 )

@@ -18,6 +18,7 @@ from .request_in import decode_request
 from .request_out import encode_request
 from .rules_out import RULES, ResponsesDraft, reasons
 from .scrub import scrub
+from .specimens import SPECIMENS
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import StreamEncoder
 
@@ -69,4 +70,5 @@ SHAPE = Shape(
     stream_model_at=("response", "model"),
     overhead=330,
     probe=PROBE,
+    specimens=SPECIMENS,
 )

@@ -394,7 +394,7 @@ function attempts(row) {
           element("span", "number", String(index + 1)),
           element("strong", "", attempt.why.slice(0, attempt.why.indexOf(": ")) || attempt.upstream),
           element("span", "why", attempt.why.slice(attempt.why.indexOf(": ") + 2)),
-          element("span", "came", failed ? `${attempt.error}: ${attempt.message}` : attempt.status ? `${attempt.status}` : "…", attempt.ms !== undefined ? ` in ${duration(attempt.ms)}` : ""),
+          element("span", "came", failed ? `${attempt.error}: ${attempt.message}` : attempt.overtaken ? "overtaken" : attempt.status ? `${attempt.status}` : "…", attempt.ms !== undefined ? ` in ${duration(attempt.ms)}` : ""),
         );
         return node;
       }),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, lessons, limits, splice
+from ...codecs.continuation import Told
 from ...codecs.events import Event, Metered, Start, Stop
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
@@ -30,7 +31,7 @@ from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
-from . import counting, question, summing, upstream_error
+from . import continuing, counting, question, summing, upstream_error
 from .kept import storing_lane
 from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, collected, json_object
 from .raw import RawLane
@@ -68,6 +69,7 @@ class Attempt:
         "capabilities",
         "collects",
         "committed",
+        "continued",
         "error",
         "exchange",
         "granted",
@@ -76,6 +78,7 @@ class Attempt:
         "learned",
         "ledger",
         "lessons",
+        "overtaken",
         "owed",
         "quiet",
         "raw",
@@ -92,6 +95,7 @@ class Attempt:
         "stream",
         "sums",
         "times",
+        "told",
         "unsaid",
         "upstream_headers",
         "usage",
@@ -115,7 +119,7 @@ class Attempt:
         self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
-        self.same_shape = self.raw or candidate.shape == exchange.shape
+        self.same_shape = self.raw or (candidate.shape == exchange.shape and exchange.cut is None)
         self.ledger = Ledger()
         self.unsaid = Unsaid()
         self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first, end
@@ -128,6 +132,9 @@ class Attempt:
         self.collects = False  # a whole answer, from an upstream that only streams
         self.lane: BytesLane | EventsLane | RawLane | None = None
         self.committed = False  # some of its answer has been sent to the caller
+        self.told: Told | None = continuing.begins(self)  # None: an answer that breaks off is not gone on with
+        self.continued = False  # another attempt goes on with its answer, which broke off
+        self.overtaken = False  # another one's content came first
         self.usage: Usage | None = None
         self.stop: str | None = None
         self.error: errors.GatewayError | None = None  # why it failed, even if that was told within the stream
@@ -288,7 +295,7 @@ class Attempt:
         self.request.streaming_callback = self._on_chunk
 
     def _open_lane(self) -> None:
-        limit = self.exchange.services.config.limits.max_event
+        limit, exchange_cut = self.exchange.services.config.limits.max_event, self.exchange.cut
         if self.same_shape and not (self.collects or self.rewrites):
             turn = self.exchange.turn
             storing = None if turn is None else storing_lane(turn, self.reply, self.candidate, limit)
@@ -298,8 +305,12 @@ class Attempt:
             self.lane = kind(self.reply, self.candidate.shape, self.exchange.shape, limit)
             if self.rewrites:
                 self.lane.decoder = summing.decoder(self, self.lane.decoder)
+            if exchange_cut is not None:
+                exchange_cut.join(self, self.lane)
             if self._observer is not None:
                 self.lane.decoder = self._observer.decoder(self.lane.decoder)
+        if self.told is not None:
+            continuing.listen(self, self.told)
 
     def _on_first(self, chunk: bytes) -> Awaitable[Any] | None:
         """A stream that does not call itself one: its first bytes must look like events."""
@@ -352,7 +363,7 @@ class Attempt:
         assert lane is not None
         if out:
             self._held.append(out)
-        if lane.content:
+        if lane.content or (out and self.exchange.cut is not None):  # what has gone to the encoder of both cannot be taken back
             if lane.error is None:
                 return self._commit() if lane.claimed is None else self._commit_after(lane.claimed)
         elif sum(map(len, self._held)) > HELD_LIMIT:
@@ -367,16 +378,21 @@ class Attempt:
             await drained(self._commit())
 
     def _commit(self) -> Awaitable[Any] | None:
+        exchange = self.exchange
+        if exchange.race is not None and not exchange.race.claim(self):
+            return None
         self.committed = True
         self.times["first"] = now = monotonic()
         held = b"".join(self._held)
         self._held.clear()
-        exchange = self.exchange
         if (paces := exchange.services.paces) is not None and self.streams:
             paces.began(self.candidate, now - self._begun, len(self.request.body or b""))
-        exchange.body = b""  # no other attempt will ask for it
+        if self.told is None:
+            exchange.body = b""  # no other attempt will ask for it
         client = exchange.client
-        if client.committed:  # the stream was begun by time
+        if exchange.cut is not None:
+            held = exchange.cut.mark(self) + held
+        if client.committed:  # the stream was begun by time, or by an attempt that broke off
             pending = client.write(held) if held else None
         elif self.raw:
             pending = self._commit_raw(held)
@@ -386,6 +402,11 @@ class Attempt:
             self._flow = Flow(self.lane, client.writer(), self._lane_ended)
             self.request.streaming_callback = self._flow.feed
         return pending
+
+    def _claim(self) -> None:
+        """The answer is complete, and is about to be stored: no other attempt answers."""
+        if self.exchange.race is not None:
+            self.exchange.race.claim(self)  # granted: who lost is cancelled before it goes on
 
     def _commit_raw(self, first: bytes) -> Awaitable[Any] | None:
         kind, length = self.upstream_headers.get("Content-Type"), self.upstream_headers.get("Content-Length", "")
@@ -424,20 +445,31 @@ class Attempt:
     async def _streamed(self, fetch: asyncio.Future[Any]) -> None:
         lane, exchange = self.lane, self.exchange
         assert isinstance(lane, BytesLane | EventsLane)
-        out = b"" if lane.ended else self._end(lane, fetch)
+        self._held.append(b"" if lane.ended else self._end(lane, fetch))
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             lane.error.message = upstream_error.without_key(self, lane.error.message.encode()).decode()
             if not self.committed:
                 raise lane.error
+            if continuing.cuts(self, lane):
+                held = b"".join(self._held)
+                self._held.clear()
+                await drained(exchange.client.write(held) if held else None)
+                raise lane.error
         if not self.committed:
             self._look_for_refusal(self.stop, lane.content)
+        await self.conclude(lane)
+
+    async def conclude(self, lane: BytesLane | EventsLane) -> None:
+        """Store a streamed answer, and tell its end or its failure."""
+        exchange = self.exchange
+        self._claim()
         tail = lane.close()
         if exchange.turn is not None:
             tail = await exchange.turn.keep(lane, self.candidate, tail)
             if lane.error is not None and not self.committed:
                 raise lane.error  # it could not be kept
-        self._held += out, tail
+        self._held.append(tail)
         if not self.committed:
             await drained(self._commit())
         if lane.error is not None:
@@ -519,14 +551,17 @@ class Attempt:
         self.times["first"] = monotonic()
         if not 200 <= self.status < 300:
             raise upstream_error.read(self, body)
-        value = json_object(body)
         shape = self.candidate.speaks
+        if shape.lists and not self.same_shape and body.lstrip()[:1] == b"[":  # where a stream of events was asked for
+            await self._deliver(partial(self._listed, body), bodies.heavy(body))
+            return
+        value = json_object(body)
         if self.exchange.operation.lane == "count":
             await self._answer(counting.answer(self.exchange, counting.counted(self.candidate, value)))
             return
         if shape.is_error(value):
             raise shape.decode_error(200, upstream_error.without_key(self, body))
-        if not (isinstance(value.get(shape.bears), list) or shape.bears_instead in value):
+        if not (isinstance(value.get(shape.bears), list) or (shape.bears_instead and shape.bears_instead in value)):
             raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no list `{shape.bears}`")
         if self.same_shape and not (self.stream or self.rewrites):
             observer = shape.Observer(self.reply)
@@ -549,6 +584,8 @@ class Attempt:
 
     async def _deliver(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
         """Bring a whole answer's events to the caller, as it asked for them. heavy: as of bodies.apart."""
+        if self.exchange.cut is not None:
+            raise errors.Garbled("The upstream answered whole where a stream was to go on.")
         if self.stream:
             await self._synthesised(decoded, heavy)
         else:
@@ -562,6 +599,7 @@ class Attempt:
         self.usage, self.stop = lane.usage, lane.stop
         if lane.error is not None:
             raise lane.error
+        self._claim()
         tail = lane.close()
         if self.exchange.turn is not None:
             tail = await self.exchange.turn.keep(lane, self.candidate, tail)
@@ -579,7 +617,15 @@ class Attempt:
         collector = collected(found, self.reply, self.exchange.shape)
         return collector, jsontext.dumps(collector.body())
 
-    def _decoded(self, value: dict[str, Any]) -> list[Event]:
+    def _listed(self, body: bytes) -> list[Event]:
+        """The events of a stream's chunks that came as one list. Raises Garbled."""
+        try:
+            value = jsontext.loads(body)
+        except ValueError:
+            raise errors.Garbled("The upstream's answer is not valid JSON.", jsontext.described(body)) from None
+        return self._decoded(value)
+
+    def _decoded(self, value: Any) -> list[Event]:
         """A whole answer's events."""
         found = self.candidate.speaks.decode_response(value, self.reply)
         if self.exchange.route.instead:

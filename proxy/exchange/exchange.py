@@ -38,11 +38,13 @@ from ..routing.router import Candidate, Route
 from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel
-from . import counting, summing
+from . import continuing, counting, dry, hedging, summing
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
+from .continuing import Cut
 from .dialects import in_dialect
 from .heartbeat import Heartbeat
+from .hedging import Race
 from .lessons import Taught
 from .operation import Operation
 from .placing import Placing
@@ -83,6 +85,8 @@ class Exchange:
         "client",
         "compacting",
         "credential",
+        "cut",
+        "dry",
         "error",
         "expansion",
         "form_field",
@@ -93,9 +97,11 @@ class Exchange:
         "nonce",
         "observer",
         "operation",
+        "order",
         "path",
         "placing",
         "query",
+        "race",
         "recent",
         "request_id",
         "route",
@@ -165,6 +171,7 @@ class Exchange:
         self._charges = charges
         self.credential = credential
         self.strict = headers.get("X-Dragoman-Strict", "").strip() == "1"
+        self.dry = dry.asked(headers)  # nothing is sent: the answer is what would be
         self.begun = monotonic()  # not the loop's time, which has steps of a millisecond on uvloop
         self.left_out: list[Path] = []  # of the body that came, what has no place in its API
         self.limits: dict[str, str] = {}  # rate-limit headers of the caller's key
@@ -173,6 +180,9 @@ class Exchange:
         self.route = _ALONE
         self._fit: dict[bytes, Candidate] = {}  # who can serve it, where others stand in for some causes of failure
         self.placing: Placing | None = None  # None: there was nothing to choose
+        self.order: tuple[Candidate, ...] = ()  # the candidates in the order to try
+        self.cut: Cut | None = None  # an answer that broke off after its first content, and goes on
+        self.race: Race | None = None  # of the candidates, where one that is late is hedged
         self._keeper = keeper
         self._model = model
         self._running = False
@@ -235,7 +245,7 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = self.summary = self.recent = self.placing = None
+        self.trace = self.observer = self.expansion = self.summary = self.recent = self.placing = self.race = self.cut = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -306,6 +316,10 @@ class Exchange:
                 candidates = await self._continued(candidates)
             else:
                 candidates = allowed(self.services, self.shape, self.scan.value, candidates)
+        if self.dry:
+            self._quieten()
+            await dry.answer(self, self._in_order(candidates))
+            return
         if operation.lane == "count":
             await self._count(candidates)
             return
@@ -313,9 +327,15 @@ class Exchange:
             await self._prepare(candidates[0])
             return
         failed: list[tuple[Candidate, errors.GatewayError]] = []
-        for candidate in self._in_order(candidates):
-            if await self._try(candidate, failed):
+        candidates = self.order = self._in_order(candidates)
+        if hedging.possible(self, candidates):
+            self.race = Race(self, candidates, self._try)
+            if await self.race.run(failed):
                 return
+        else:
+            for candidate in candidates:
+                if await self._try(candidate, failed):
+                    return
         raise _verdict(failed)
 
     async def _continued(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
@@ -336,6 +356,8 @@ class Exchange:
         """See who asks, and for what. Raises ClientFault, Overloaded."""
         operation, most = self.operation, self.services.config.limits.max_values
         self.services.admit(self)
+        if self.dry:
+            dry.refuse(self)
         if operation.model == "none":
             self.stream = _ASKS_STREAM.search(self.query) is not None
         elif operation.form and self.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
@@ -394,7 +416,7 @@ class Exchange:
         if route.ranks and len(candidates) > 1:
             self.placing = Placing(self, candidates)
             candidates = self.placing.candidates
-        return self.services.ejection.ordered(candidates)
+        return self.services.ejection.ordered(candidates, tries=not self.dry)
 
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:
         """Whether this candidate answered, within the attempts that its policy allows. Raises what no candidate could mend."""
@@ -403,6 +425,8 @@ class Exchange:
         for number in range(1, allowed + 1):
             attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
+            if self.race is not None:
+                self.race.begins(attempt)
             try:
                 await (attempt.run() if counts is None else counts.counted(candidate, attempt.run()))
                 if attempt.warms:
@@ -417,7 +441,10 @@ class Exchange:
                 return await self._try(candidate, failed) if attempt.quiet else True
             except errors.GatewayError as error:
                 if attempt.committed:
-                    raise
+                    if self.cut is None or self.cut.attempt is not attempt:
+                        raise
+                    ejection.failed(candidate, error)
+                    return await continuing.go_on(self, self.cut, partial(self._try, failed=failed))
                 if attempt.learned:
                     again = self.taught.over(candidate, self.shape, self.scan.value) if candidate.others else candidate
                     return await self._try(again, failed)
@@ -520,6 +547,8 @@ class Exchange:
     async def _break_off(self, error: errors.GatewayError) -> None:
         """End an answer whose head is out."""
         attempt = self.attempts[-1] if self.attempts else None
+        if self.cut is not None and attempt is not None and not attempt.committed:
+            attempt = self.cut.attempt
         if attempt is None or not attempt.committed:
             await self.end_of_failed(self._failure(error))
         elif attempt.lane is None or attempt.raw:

@@ -108,6 +108,11 @@ class BytesLane:
         return self.observer.content
 
     @property
+    def untold(self) -> bool:
+        """Whether the answer failed, and the client has not been told of it."""
+        return self._owed
+
+    @property
     def usage(self) -> Usage | None:
         return self.observer.usage
 

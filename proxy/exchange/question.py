@@ -10,11 +10,12 @@ from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from ...codecs import errors, estimate, jsontext, rules, scrub, splice
+from ...codecs import edit, errors, estimate, jsontext, rules, scrub, splice
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply
 from ...codecs.request import Request
+from ...conf.model import Edits
 from ..wire import bodies
 from ..wire import headers as travel
 from . import counting, summing
@@ -41,6 +42,8 @@ async def written(attempt: Attempt) -> tuple[str, bytes | None]:
 
 def _walks(attempt: Attempt) -> bool:
     """Whether all of the caller's body is looked at; bytes of the same shape are put together, and at most settings are read."""
+    if attempt.candidate.provider.edits is not None:
+        return True
     if attempt.raw or not attempt.same_shape:
         return not attempt.raw
     candidate = attempt.candidate
@@ -56,6 +59,30 @@ def _decoded_question(attempt: Attempt) -> tuple[str, bytes | None] | list[str]:
 
 def _question(attempt: Attempt) -> tuple[str, bytes | None]:
     """The URL to ask, and the body. Raises ClientFault for what cannot be expressed."""
+    url, body = _unedited(attempt)
+    edits = attempt.candidate.provider.edits
+    return url, body if edits is None or not body else _edited(attempt, body, edits)
+
+
+def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
+    """The body as the operator wants it (`request`), in every lane; what takes something of the caller's request is reported."""
+    exchange = attempt.exchange
+    if attempt.raw and (not exchange.scan.value or exchange.form_field is not None):
+        return body  # it is no JSON
+    counts = exchange.operation.lane == "count"  # of a request that is only counted: APIs refuse members that do not matter for it
+    found = edit.edited(body, edits.set, edits.remove, adds=not counts)
+    lost = len(attempt.ledger.dropped)
+    if attempt.same_shape:
+        edit.report(found, attempt.ledger, exchange.scan.value, None)
+    elif attempt.asks:
+        edit.report(found, attempt.ledger, exchange.scan.value, partial(rules.asked_at, attempt.asked))
+    if exchange.strict and len(attempt.ledger.dropped) > lost:
+        raise _lost(attempt.ledger.first_dropped(exchange.scan.value) or "the request")
+    return found.body
+
+
+def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
+    """As `_question`, but for what the operator changes of it."""
     exchange, candidate = attempt.exchange, attempt.candidate
     if attempt.raw:
         path = candidate.speaks.place(exchange.path, candidate.model)
@@ -80,7 +107,7 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
     """What the upstream is sent besides this body: the one place that puts it together."""
     exchange, candidate = attempt.exchange, attempt.candidate
     found = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
-    if attempt.same_shape:
+    if attempt.candidate.shape == exchange.shape or attempt.raw:
         found |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
         _report_left_out(attempt, attempt.ledger)
     found = candidate.speaks.headers(attempt.capabilities) | found
@@ -94,7 +121,7 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
     if exchange.trace is not None:
         attempt.span, traced = exchange.trace.call()
         found |= traced
-    return found
+    return candidate.without_removed(found)
 
 
 def _reply(attempt: Attempt, request: Request) -> Reply:
@@ -189,6 +216,8 @@ def _decode(attempt: Attempt) -> list[str]:
     """Read what is asked; return the keys of what may be stored for it: what belongs to its calls and its caller does not bring."""
     exchange, candidate = attempt.exchange, attempt.candidate
     attempt.asked = summing.decoded(attempt)
+    if exchange.cut is not None:
+        exchange.cut.ask(attempt)
     if not exchange.services.state.seals.enabled or not candidate.speaks.recalls(attempt.capabilities):
         return []
     attempt.history = history = History(attempt.asked)

@@ -19,6 +19,7 @@ from ..keys.gate import Gate
 from ..keys.quota import Quota
 from ..routing.balance import Balance
 from ..routing.ejection import Ejection
+from ..routing.listing import Listing
 from ..routing.router import Candidate, Router
 from ..telemetry.metrics import Metrics
 from ..wire import bodies
@@ -59,6 +60,7 @@ class Services:
 
     config: Config
     router: Router
+    listing: Listing
     ejection: Ejection
     balance: Balance
     access: Access

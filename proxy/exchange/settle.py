@@ -37,9 +37,8 @@ _SETTINGS = (
 def settle(exchange: Exchange) -> None:
     """Charge, count, trace and log an exchange that is over, however it ended. To be called once."""
     shared, done = exchange.services, account(exchange)
-    last = done.last
-    if last is not None:
-        shared.quota.settle(done.key, last.usage, last.cost or 0.0)
+    for call in done.charged:
+        shared.quota.settle(done.key, call.usage, call.cost or 0.0)
     shared.metrics.settled(done, shared.router.declares)
     if exchange.trace is not None:
         exchange.trace.settle(done)
@@ -80,6 +79,7 @@ def account(exchange: Exchange) -> Account:
         None if exchange.summary is None else exchange.summary.usage,
         exchange.via,
         "" if exchange.placing is None else exchange.placing.chosen,
+        "" if exchange.race is None else exchange.race.outcome,
     )
 
 
@@ -117,6 +117,8 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         attempt.unsaid.labels,
         attempt.unsaid.count,
         attempt.span,
+        attempt.overtaken,
+        attempt.continued,
     )
 
 

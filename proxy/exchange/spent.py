@@ -2,8 +2,8 @@
 
 An upstream counts at the end of its answer. Where the end was never seen (the caller left, the connection broke) what it had
 written until then is estimated from the stream: a provider streams one token an event, or several in a longer one. Of a caller who
-left before anything came the prompt is charged, once the upstream has it. A background response that an upstream runs itself is
-charged to the request that reads its end first.
+left before anything came the prompt is charged, once the upstream has it, and so of an attempt that another one overtook. A
+background response that an upstream runs itself is charged to the request that reads its end first.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def _used(attempt: Attempt) -> Usage | None:
 
 
 def _left_waiting(attempt: Attempt) -> bool:
-    """Whether the caller left while the upstream, which has the whole request, was at work: it has read the prompt at least."""
+    """Whether the upstream was left while it was at work on the whole request: it has read the prompt at least."""
     exchange = attempt.exchange
     sent = "sent" in attempt.times and attempt.request.sent_at is not None
-    return exchange.client.gone and sent and attempt.status in (0, 200) and exchange.form_field is None
+    return (exchange.client.gone or attempt.overtaken) and sent and attempt.status in (0, 200) and exchange.form_field is None
 
 
 def read(body: bytes) -> int:

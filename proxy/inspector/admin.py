@@ -1,15 +1,22 @@
-"""The data of an admin listener, in whichever process it runs: metrics, `explain`, and the inspector's ring."""
+"""The data of an admin listener, in whichever process it runs: metrics, `explain`, `capabilities`, and the inspector's ring."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
-from time import time
+from time import monotonic, time
+from typing import Any
 
+from ...codecs import errors
+from ...codecs.opening import digest
 from ...codecs.registry import SHAPES
+from ...codecs.shape import Shape
 from ...conf.model import Config
 from ..keys.gate import Gate
-from ..routing.router import Router
+from ..routing import survey
+from ..routing.balance import Balance
+from ..routing.router import Candidate, Router
 from .links import Note
 from .ring import Ring
 
@@ -24,6 +31,7 @@ class Admin:
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
+        self._config = config
         self.gate = Gate(config)
         self._router = Router(config)
         model = next(one for one in config.listeners if one.type == "model")
@@ -37,9 +45,42 @@ class Admin:
         notes = _notes(self._told())
         return {own: self._router.explain(own, model, notes) for own in shapes}
 
+    def routing(self) -> dict[str, Any]:
+        """How one of several candidates is chosen: the section `routing`."""
+        return asdict(self._config.routing)
+
+    def places(self, model: str | None, shape: str | None, session: str) -> dict[str, list[str]]:
+        """The candidates in the order in which a conversation tries them that `x-dragoman-session` names, none ejected or moved."""
+        found = {}
+        for own in [own for own in SHAPES if shape in (None, own)]:
+            try:
+                route = self._router.candidates(own, model)
+            except errors.GatewayError:
+                continue
+            ordered, _ = Balance(monotonic).arranged(route.ranks, route.candidates, digest("session", session), "weight")
+            found[own] = [candidate.called for candidate in ordered]
+        return found if self._config.routing.affinity == "auto" else {}
+
+    def capabilities(self, model: str | None) -> dict[str, list[dict[str, Any]]]:
+        """What becomes of each field of a request, by shape of the caller and candidate. Takes tens of milliseconds for each.
+
+        Raises NoCandidate, Missing.
+        """
+        return {name: [_surveyed(own, one) for one in self._router.candidates(name, model).candidates] for name, own in SHAPES.items()}
+
     def models(self) -> list[str]:
         """Model names that `explain` accepts."""
         return [model.id for model in self._router.models()]
+
+
+def _surveyed(own: Shape, candidate: Candidate) -> dict[str, Any]:
+    return {
+        "upstream": candidate.called,
+        "api": candidate.speaks.api,
+        "lane": "bytes" if candidate.speaks is own else "events",
+        "why": candidate.reason,
+        "fields": [found._asdict() for found in survey.fields(own, candidate)],
+    }
 
 
 def _notes(told: dict[int, list[Note]]) -> dict[tuple[str, str], str]:

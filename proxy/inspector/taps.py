@@ -237,6 +237,8 @@ class Tap:
         entry |= {"ms": round(self._ms() - entry["at"], 2), "status": attempt.status}
         if attempt.error is not None:
             entry |= {"error": error_kind(attempt.error), "message": attempt.error.logged[:300]}
+        if attempt.overtaken:
+            entry["overtaken"] = True
         self.row(attempts=self._attempts)
 
     @harmless

@@ -19,7 +19,7 @@ from ...conf.model import Provider
 MASK = b"***"
 SHORTEST = 8  # bytes of a form that is searched for; shorter ones may be ordinary words
 
-_HOLDS_SECRET = re.compile(r"auth|key|token|secret|password|cookie|signature", re.IGNORECASE)
+HOLDS_SECRET = re.compile(r"auth|key|token|secret|password|cookie|signature", re.IGNORECASE)
 _ESCAPE = re.compile("%..")
 _SCHEME = re.compile(r"(?:bearer|basic|token) +", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ def scrub(data: bytes, credentials: Iterable[str | None]) -> bytes:
 
 
 def of(provider: Provider) -> Iterator[str]:
-    """The operator's credentials for this provider: its key, its proxy's login, and configured headers whose names suggest a secret."""
+    """The operator's credentials for this provider: its key, its proxy's login, and what it is sent under names that suggest a secret."""
     if provider.access_key:
         yield provider.access_key
     if provider.proxy and provider.proxy.login:
@@ -41,8 +41,22 @@ def of(provider: Provider) -> Iterator[str]:
         yield provider.proxy.login
         yield provider.proxy.login.partition(":")[2]
     for name, value in provider.headers:
-        if _HOLDS_SECRET.search(name):
+        if HOLDS_SECRET.search(name):
             yield _SCHEME.sub("", value, count=1)
+    for path, given in () if provider.edits is None else provider.edits.set:
+        yield from _in_body(path.rpartition(".")[2], given)
+
+
+def _in_body(name: str, value: object) -> Iterator[str]:
+    """The texts under names that suggest a secret in a value that a body is given."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _in_body(key, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _in_body(name, inner)
+    elif isinstance(value, str) and HOLDS_SECRET.search(name):
+        yield _SCHEME.sub("", value, count=1)
 
 
 @lru_cache(256)

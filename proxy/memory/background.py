@@ -56,7 +56,8 @@ class Job:
         self.gone = False
         self.aborted = False
         self.stalled = False
-        self.error: errors.GatewayError | None = None  # why it stopped, unless it was cancelled
+        self.error: errors.GatewayError | None = None  # why it stopped before its end was stored, unless it was cancelled
+        self.recorded = False  # the response's end is stored: readers who miss events get it from there
         self.changed = asyncio.Event()  # set and replaced when the log grows and when the job ends
         self._background = background
         self.owner, self._record = owner, record
@@ -75,13 +76,12 @@ class Job:
     # ---- life cycle ----
 
     async def begin(self) -> None:
-        """Store the response as queued. The caller may be sent its id afterwards."""
+        """Store the response as queued. The caller may be sent its id afterwards. Raises GatewayError."""
         store, record = self._background.store, self._record
         await self.hold()
         await self._background.records.put(self.owner, record)
         await store.put(Entry(self._name, {"of": record.id.encode()}, time() + WHILE_RUNNING, owner=share(self.owner)))
-        self.write(announcement(record))
-        await self._flushed()
+        await self._append(_events(announcement(record)))
         self._beat = task_apart(self._renew())
 
     async def hold(self) -> None:
@@ -140,7 +140,7 @@ class Job:
         """Append complete events to the log; comments are dropped. Await the result, if any, before the next write."""
         if self.gone:
             return None
-        self._queue += [block + b"\n\n" for block in data.split(b"\n\n") if block and block[:1] != b":"]
+        self._queue += _events(data)
         self._waiting += len(data)
         if self._writing is None and self._queue:
             self._writing = task_apart(self._write())
@@ -174,24 +174,29 @@ class Job:
         try:
             while self._queue:
                 batch, self._queue, self._waiting = self._queue, [], 0
-                for frame in batch:
-                    self._sizes.append(len(frame))
-                    self._weight += len(frame)
-                while self._weight > RING and len(self._sizes) > 1:
-                    self._weight -= self._sizes.popleft()
-                self._next += len(batch)
-                first = self._next - len(self._sizes)
-                with patience(insist=True):
-                    number = await self._background.store.append(self._name, batch, time() + WHILE_RUNNING, first)
-                if number is None:
-                    self.stop()  # the log is gone: the job was cancelled
-                self._wake()
+                await self._append(batch)
         except errors.GatewayError as error:
-            log.error("the events of %s could not be written: %s", self._record.id, error.detail or error.message)
-            self.error = error
+            level = logging.WARNING if self.recorded else logging.ERROR
+            log.log(level, "the events of %s could not be written: %s", self._record.id, error.detail or error.message)
+            self.error = None if self.recorded else error
             self.stop()
         finally:
             self._writing = None
+
+    async def _append(self, batch: list[bytes]) -> None:
+        """Append events to the log in the store, and remove the oldest. Raises GatewayError."""
+        for frame in batch:
+            self._sizes.append(len(frame))
+            self._weight += len(frame)
+        while self._weight > RING and len(self._sizes) > 1:
+            self._weight -= self._sizes.popleft()
+        self._next += len(batch)
+        first = self._next - len(self._sizes)
+        with patience(insist=True):
+            number = await self._background.store.append(self._name, batch, time() + WHILE_RUNNING, first)
+        if number is None:
+            self.stop()  # the log is gone: the job was cancelled
+        self._wake()
 
     def _wake(self) -> None:
         """Wake those who wait for the log to change."""
@@ -362,6 +367,11 @@ class Background:
         """The worker ends: stop its jobs. Their leases expire, and the next reader marks them failed."""
         for job in list(self._jobs.values()):
             job.stop()
+
+
+def _events(data: bytes) -> list[bytes]:
+    """The events in these bytes, without comments."""
+    return [block + b"\n\n" for block in data.split(b"\n\n") if block and block[:1] != b":"]
 
 
 ANNOUNCED = 2  # events in a log before the answer begins

@@ -79,6 +79,10 @@ class Asked(Protocol):
     @property
     def stream(self) -> bool: ...
     @property
+    def dry(self) -> bool:
+        """Whether the request is not sent."""
+
+    @property
     def scan(self) -> splice.Scan: ...
     @property
     def client(self) -> Caller: ...

@@ -59,7 +59,7 @@ class State:
         """
         turn = exchange.turn = Turn(exchange)
         with patience():
-            return await turn.begin(candidates)
+            return await (turn.look(candidates) if exchange.dry else turn.begin(candidates))
 
     async def ensure_writable(self) -> None:
         """Raise GatewayError when the store accepts no writes, before the model is paid for an answer that could not be stored."""
@@ -122,8 +122,16 @@ class Turn(Expansion):
             await self._go_on()
         return candidates
 
+    async def look(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """As `begin`, for a request that is not sent: nothing is locked, and no background response begins."""
+        candidates = await self.find(candidates)
+        return self._into_background(candidates) if self._in_background else candidates
+
     async def _enter(self, id: str) -> None:
         """Lock the conversation: one request at a time may use it."""
+        if self._exchange.dry:
+            await super()._enter(id)
+            return
         await self._state.conversations.lock(self._owner, id, self._exchange.nonce)
         self.conversation = id
         self._renewal = task_apart(self._renew(id))
@@ -356,6 +364,8 @@ class Turn(Expansion):
             await self.job.hold()
         if self._body.get("store") is not False:
             await self._state.records.put(self._owner, record)
+            if self.job is not None:
+                self.job.recorded = True
         if self.conversation is not None and record.status != "failed":
             await self._add(self.conversation, record)
         if self._lane is not None and record.status != "failed" and self._begins_here:

@@ -5,7 +5,8 @@ candidate that is added or removed moves only its own share. One that has failed
 and they stay there: that is remembered by this worker alone, bounded, as long as a provider's cache may live.
 
 Requests without a conversation are balanced: by weight, by the better of two drawn at random (latency), or by what is in progress
-here (least busy). Figures are this worker's own and are kept over a reload. Ejection comes after all of this: see ejection.py.
+here (least busy). Figures are this worker's own and are kept over a reload. Where one has sunk for want of news, one request finds out,
+not all that come meanwhile. Ejection comes after all of this: see ejection.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ MOVED = 4096  # conversations that are remembered at another candidate than thei
 MOVED_FOR = 3600.0  # seconds since their last request
 PACES = 1024  # candidates with figures; bounded, as callers choose the model names that match a wildcard
 HALVED = 30.0  # seconds after which a figure counts half
+FRESH = 5.0  # seconds in which a figure is no reason to ask again
 BYTES_PER_TOKEN = 4
 TOLD = 5.0  # seconds between two calls of `changed`
 SHOWN = 120.0  # seconds that a figure is shown
@@ -31,13 +33,16 @@ _SPACE = 1 << 64
 
 
 class Balance:
-    """The choices of one worker. clock: seconds. draw: the random source. changed: called, not too often, when `paces` changes."""
+    """The choices of one worker.
+
+    clock: seconds. draw: the random source. changed: called, not too often, when `paces` or `moved` change.
+    """
 
     def __init__(self, clock: Callable[[], float], draw: random.Random | None = None, changed: Callable[[], None] = lambda: None) -> None:
         self._clock, self._changed = clock, changed
         self._told = 0.0
         self._draw = draw or random.Random()
-        self._moved: dict[bytes, tuple[bytes, float]] = {}  # by session: the candidate's seed, and the end
+        self._moved: dict[bytes, tuple[Candidate, float]] = {}  # by session: where it is, and until when
         self._paces: dict[bytes, _Pace] = {}
         self._busy: dict[bytes, int] = {}
 
@@ -67,9 +72,19 @@ class Balance:
         if candidate.seed == first.seed or ranks.get(candidate.seed) != ranks.get(first.seed):
             return
         self._moved.pop(session, None)
-        self._moved[session] = candidate.seed, self._clock() + MOVED_FOR
+        self._moved[session] = candidate, self._clock() + MOVED_FOR
         if len(self._moved) > MOVED:
             del self._moved[next(iter(self._moved))]
+        self._tell(self._clock())
+
+    def moved(self) -> list[tuple[Candidate, int, float]]:
+        """The candidates at which there are conversations of others, how many, and the seconds until the last of them is forgotten."""
+        now, found = self._clock(), dict[bytes, tuple[Candidate, int, float]]()
+        for candidate, end in self._moved.values():
+            if end > now:
+                _, count, left = found.get(candidate.seed, (candidate, 0, 0.0))
+                found[candidate.seed] = candidate, count + 1, max(left, end - now)
+        return list(found.values())
 
     def _order(self, place: list[Candidate], session: bytes | None, how: str) -> str:
         """Sort a place, the first choice first; returns what chose it."""
@@ -83,6 +98,8 @@ class Balance:
         place.sort(key=lambda candidate: draw() ** (1 / (candidate.provider.weight or 1)), reverse=True)
         if how == "latency" and self.pace(place[1]) < self.pace(place[0]):
             place[0], place[1] = place[1], place[0]
+        if how == "latency" and (known := self._paces.get(place[0].seed)) is not None:
+            known.asked(self._clock())
         return how
 
     def _affine(self, place: list[Candidate], session: bytes) -> str:
@@ -90,7 +107,7 @@ class Balance:
         known = self._moved.pop(session, None)
         if known is None or known[1] < self._clock():
             return AFFINITY
-        at = next((n for n, candidate in enumerate(place) if candidate.seed == known[0]), 0)
+        at = next((n for n, candidate in enumerate(place) if candidate.seed == known[0].seed), 0)
         if not at:
             return AFFINITY
         self._moved[session] = known[0], self._clock() + MOVED_FOR
@@ -111,9 +128,17 @@ class Balance:
         if len(self._paces) > PACES:
             del self._paces[next(iter(self._paces))]
         pace.add(now, seconds, max(1.0, size / BYTES_PER_TOKEN))
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
         if now - self._told >= TOLD:
             self._told = now
             self._changed()
+
+    def waited(self, candidate: Candidate, seconds: float, size: int) -> None:
+        """No content of a stream has come in this time, and it was given up: the figure is that at least."""
+        if seconds / max(1.0, size / BYTES_PER_TOKEN) > self.pace(candidate):
+            self.began(candidate, seconds, size)
 
     def paces(self) -> list[tuple[Candidate, float, float]]:
         """The candidates asked lately, the pace of each, and the seconds that are left until it is no longer shown."""
@@ -141,19 +166,24 @@ class Balance:
 class _Pace:
     """A decaying mean: of the seconds by the tokens, each sum decaying, so that a large request counts by its size."""
 
-    __slots__ = ("_seconds", "_tokens", "at", "candidate")
+    __slots__ = ("_asked", "_seconds", "_tokens", "at", "candidate")
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
-        self.at = self._seconds = self._tokens = 0.0
+        self.at = self._asked = self._seconds = self._tokens = 0.0
 
     def add(self, now: float, seconds: float, tokens: float) -> None:
         faded = exp((self.at - now) * log(2) / HALVED)
         self.at, self._seconds, self._tokens = now, self._seconds * faded + seconds, self._tokens * faded + tokens
 
+    def asked(self, now: float) -> None:
+        """A request is about to find out whether it is faster by now: others wait for what it finds."""
+        if now - self.at > FRESH:
+            self._asked = now
+
     def now(self, now: float) -> float:
         """The mean; without new figures it sinks, since the candidate may be faster by now."""
-        return self._seconds / self._tokens * float(exp((self.at - now) * log(2) / HALVED))
+        return self._seconds / self._tokens * float(exp((max(self.at, self._asked) - now) * log(2) / HALVED))
 
 
 def _draw_of(session: bytes, candidate: Candidate) -> float:

@@ -78,8 +78,11 @@ class Ejection:
             failure.until, failure.back = self._clock(), True
             self._changed()
 
-    def ordered(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """The candidates, ejected ones last. One whose time is over keeps its place if no sound one precedes it: this request tries it."""
+    def ordered(self, candidates: tuple[Candidate, ...], tries: bool = True) -> tuple[Candidate, ...]:
+        """The candidates, ejected ones last. One whose time is over keeps its place if no sound one precedes it: this request tries it.
+
+        tries: false for a request that is not sent.
+        """
         if not self._failures or len(candidates) == 1:
             return candidates
         now = self._clock()
@@ -90,7 +93,8 @@ class Ejection:
             if failure is None or failure.back:
                 sound.append(candidate)
             elif failure.until <= now and not sound:
-                failure.until, failure.tried = now + failure.seconds, True  # other requests still pass it over
+                if tries:
+                    failure.until, failure.tried = now + failure.seconds, True  # other requests still pass it over
                 sound.append(candidate)
             else:
                 ejected.append((failure.until, candidate))

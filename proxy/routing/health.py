@@ -14,8 +14,8 @@ from typing import Any
 
 from ...codecs import errors, jsontext
 from ...codecs.registry import USUAL
-from ..credentials.source import UNAUTHORIZED
-from ..wire.upstream import UpstreamClient, UpstreamRequest
+from ..wire.upstream import UpstreamClient
+from .asking import asked
 from .ejection import Ejection
 from .router import Candidate, Router
 
@@ -83,25 +83,8 @@ class Health:
 
     async def _asked(self, candidate: Candidate) -> int:
         """The status of the upstream's answer. Raises GatewayError."""
-        timeouts = candidate.provider.timeouts
         url, body = _question(candidate)
-        granted = await candidate.grant()
-        common = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
-        request = UpstreamRequest(
-            url,
-            "GET" if body is None else "POST",
-            candidate.speaks.headers(candidate.capabilities) | common | candidate.headers(granted=granted),
-            body,
-            connect_timeout=min(timeouts.connect, PATIENCE),
-            first_byte_timeout=min(timeouts.first_byte, PATIENCE),
-            idle_timeout=min(timeouts.idle, PATIENCE),
-            streaming_callback=lambda chunk: None,
-            ssl_context=candidate.context,
-            proxy=candidate.provider.proxy,
-        )
-        status = (await self._upstream.fetch(request)).code
-        if status == UNAUTHORIZED and granted is not None and candidate.source is not None:
-            candidate.source.refused(granted)
+        status, _ = await asked(self._upstream, candidate, url, body, patience=PATIENCE, chunk=lambda chunk: None)
         return status
 
 

@@ -20,15 +20,18 @@ from ...codecs.errors import Missing, NoCandidate, NoCredential, Unconfigured
 from ...codecs.registry import SHAPES, STATEFUL, USUAL, in_order, of_api
 from ...codecs.rules import Rule, for_carried
 from ...codecs.shape import Shape
-from ...conf import providers
+from ...conf import facts, providers
 from ...conf.catalog import Catalog, Entry, Match
-from ...conf.model import Config, Price, Provider, RetryPolicy
+from ...conf.model import Config, Edits, Facts, Price, Provider, RetryPolicy
 from ..credentials.source import Credential, Fault, Source
 from ..wire.egress import Contexts
 
 LONGEST_NAME = 256  # characters
 REFUSED = "content_policy"  # the kind of error by which a provider's policy refuses
 REMEMBERED = 1024  # cached plans for names that are not declared
+NO_FACTS = Facts()
+Lists = Callable[[bytes], Mapping[str, Mapping[str, object]]]
+"""(seed of a wildcard's entry) → the models that its upstream lists, and what it says of each."""
 NO_NOTES: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
@@ -125,6 +128,13 @@ class Candidate:
         found.update((name.lower(), value) for name, value in provider.headers)
         return found
 
+    def without_removed(self, headers: dict[str, str]) -> dict[str, str]:
+        """Remove the headers that the operator wants removed (`request.headers.remove`). Changes `headers`, and returns it."""
+        edits = self.provider.edits
+        for name in () if edits is None else edits.remove_headers:
+            headers.pop(name, None)
+        return headers
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -143,10 +153,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """An entry in the list of models."""
+    """An entry in the list of models: what every vendor's form of it is written from. price: None if it is unknown."""
 
     id: str
     owned_by: str
+    facts: Facts = NO_FACTS
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +248,38 @@ class Router:
                 found.setdefault(alias, self._entries[match.entries[0]].provider)
         return [ServedModel(name, owner) for name, owner in found.items()]
 
+    def listers(self) -> list[Candidate]:
+        """The wildcards whose upstreams are asked for their lists of models, and how to call each."""
+        asked = [(index, entry) for index, entry in enumerate(self._entries) if entry.discover and not entry.passthrough_auth]
+        return [self._candidate(of_api(entry.apis[0]).name, None, index, entry.model_id, "it lists its models") for index, entry in asked]
+
+    def served(self, listed: Lists) -> list[ServedModel]:
+        """As `models`, with what is known of each, and with the models that wildcards' upstreams list."""
+        lists = {index: listed(self._seed(index, "*")) for index, entry in enumerate(self._entries) if entry.discover}
+        found: dict[str, tuple[int, str]] = {}
+        for index, entry in enumerate(self._entries):
+            for name in _names(entry):
+                found.setdefault(name, (index, name.partition("/")[2] if entry.wildcard else entry.model_id))
+            for model_id in lists.get(index, ()):
+                found.setdefault(f"{entry.provider}/{model_id}", (index, model_id))
+        for alias in self.config.model_aliases:
+            match = self._catalog.find(alias)
+            if match:
+                found.setdefault(alias, (match.entries[0], match.model_ids[0]))
+        return [self._served(name, *place, lists.get(place[0], {})) for name, place in found.items()]
+
+    def known_as(self, name: str, models: Mapping[str, ServedModel]) -> ServedModel | None:
+        """The listed model that a request for this name would be for, under this name. models: of `served`, by id."""
+        found = models.get(name)
+        if found is None and (match := self._catalog.find(name)) is not None:
+            found = models.get(f"{self._entries[match.entries[0]].provider}/{match.model_ids[0]}")
+        return found and replace(found, id=name)
+
+    def _served(self, name: str, index: int, model_id: str, listed: Mapping[str, Mapping[str, object]]) -> ServedModel:
+        entry = self._entries[index]
+        price = providers.price_of(self.config.prices, entry.provider, model_id)
+        return ServedModel(name, entry.provider, facts.of(entry, model_id, listed.get(model_id, {})), price)
+
     def explain(self, shape: str, model: str | None, notes: Mapping[tuple[str, str], str] = NO_NOTES) -> list[str]:
         """One line per candidate: its name, API, URL, reason, and whether its key is set. Errors are returned as a line.
 
@@ -245,12 +289,14 @@ class Router:
             plan = self._plan(shape, model)
         except (NoCandidate, Missing) as error:
             return [" ".join(filter(None, (error.message, error.detail)))]
-        lines = []
+        lines, after = [], self.config.routing.hedge_after
+        hedge = f"another one is asked as well when a stream has no content for {after:g} s" if after else ""
         for number, place in enumerate(plan.places, 1):
             for candidate in place:
                 shared = f"; shares this place {self._choice}" if len(place) > 1 else ""
                 note = notes.get((self.mark(candidate.provider), candidate.model))
-                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}{shared}" + (f"; {note}" if note else ""))
+                hedged = f"; {hedge}" if hedge and len(plan.route.candidates) > 1 else ""
+                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}{shared}{hedged}" + (f"; {note}" if note else ""))
         for number, candidate in enumerate(plan.route.spare, len(plan.places) + 1):
             note = notes.get((self.mark(candidate.provider), candidate.model))
             lines.append(f"{number}. {described(candidate)}" + (f"; {note}" if note else ""))
@@ -337,7 +383,7 @@ class Router:
             price=providers.price_of(self.config.prices, provider.provider, model_id),
             context=self._contexts.get(provider.certificates),
             source=self._source(provider),
-            seed=hashlib.blake2b(f"{self._marks[index]}\0{model_id}".encode(), digest_size=16).digest(),
+            seed=self._seed(index, model_id),
         )
         plain = [first] + [
             replace(first, shape=other.name, url=other.endpoint(provider.base_url, model_id), reason=f"{why}; {reason}")
@@ -345,6 +391,9 @@ class Router:
         ]
         also = [replace(one, others=tuple(other for other in plain if other is not one)) for one in plain[1:]]
         return replace(first, others=tuple(also))
+
+    def _seed(self, index: int, model_id: str) -> bytes:
+        return hashlib.blake2b(f"{self._marks[index]}\0{model_id}".encode(), digest_size=16).digest()
 
     def capabilities_of(self, index: int, model_id: str) -> Capabilities:
         """The capabilities of a model of an entry. index: of the entry in the file."""
@@ -413,10 +462,18 @@ def described(candidate: Candidate, *, shared: bool = False) -> str:
     parts = [f"{candidate.speaks.api} {_way(candidate.provider, candidate.url)}", candidate.reason, _key_state(candidate.provider)]
     if (patience := candidate.provider.timeouts.first_content) is not None:
         parts.append(f"the next one takes over without content for {patience:g} s")
+    if candidate.provider.edits is not None:
+        parts.append(_edits(candidate.provider.edits))
     if candidate.others and candidate.speaks.refuses(HAS_TOOLS, candidate.capabilities, False):
         other = candidate.others[0]
         parts.append(f"tools beside reasoning go to {other.speaks.api} {other.url}, since the model refuses them here")
     return f"{candidate.called}{share}: {'; '.join(parts)}"
+
+
+def _edits(edits: Edits) -> str:
+    """The operator's changes of a request, without the values."""
+    changes = {"sets": [path for path, _ in edits.set], "removes": edits.remove, "removes the headers": sorted(edits.remove_headers)}
+    return "request " + ", ".join(f"{verb} {' '.join(names)}" for verb, names in changes.items() if names)
 
 
 def _causes(policy: RetryPolicy) -> tuple[tuple[str, tuple[str, ...], str], ...]:

@@ -8,10 +8,11 @@ These are NamedTuples: creating a frozen dataclass of as many fields takes more 
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 from ...codecs import errors
-from ...codecs.usage import Usage
+from ...codecs.usage import Usage, added
 
 
 class Failure(NamedTuple):
@@ -68,6 +69,8 @@ class Call(NamedTuple):
     response_dropped: list[str]
     unknown: int  # members of the answer that the caller's shape cannot represent
     span: int  # the id of the call's span; 0: not traced
+    overtaken: bool = False  # the first content came from another call, and this one was cancelled
+    continued: bool = False  # it broke off after its first content, and a later call went on with it
 
 
 class Via(NamedTuple):
@@ -102,11 +105,36 @@ class Account(NamedTuple):
     summed: Usage | None = None  # of a summary that precedes the answer; counted in the last call's usage
     via: Via | None = None  # None: it was an HTTP request of its own
     chosen: str = ""  # what chose among several candidates at one place: `affinity`, `moved`, or a balance
+    hedge: str = ""  # where a second call was made beside the first: whose content came first, `first`, `second` or `none`
 
     @property
     def last(self) -> Call | None:
         """The last attempt, which determined the outcome."""
         return self.calls[-1] if self.calls else None
+
+    @property
+    def first(self) -> float | None:
+        """When the first content came; the last call may only have gone on with it."""
+        if len(self.calls) < 2:
+            return self.calls[-1].first if self.calls else None
+        return next((call.first for call in self.calls if call.continued), self.calls[-1].first)
+
+    @property
+    def charged(self) -> list[Call]:
+        """The calls whose tokens the caller is charged for: the last, and those that worked for the answer in vain."""
+        if len(self.calls) < 2:
+            return self.calls
+        return [*(call for call in self.calls[:-1] if call.overtaken or call.continued), self.calls[-1]]
+
+    def spent(self) -> tuple[Usage | None, float | None, bool]:
+        """The tokens of all `charged` calls, their cost as far as it is known, and whether it is known of everything."""
+        last = self.last
+        if last is None or len(self.calls) < 2:
+            return (None, None, True) if last is None else (last.usage, last.cost, last.cost_complete)
+        calls = self.charged
+        used = [call.usage for call in calls if call.usage is not None]
+        costs = [call.cost for call in calls if call.cost is not None]
+        return reduce(added, used) if used else None, sum(costs) if costs else None, all(call.cost_complete for call in calls)
 
 
 class SocketAccount(NamedTuple):

@@ -39,6 +39,10 @@ def line(account: Account) -> dict[str, Any]:
         found["compaction"] = account.compaction
     if account.chosen:
         found["chosen_by"] = account.chosen
+    if account.hedge:
+        found["hedge"] = account.hedge
+    if len(account.calls) > 1 and (continued := sum(call.continued for call in account.calls)):
+        found["continued"] = continued
     if account.summed is not None:
         found |= {"compaction_input": account.summed.input, "compaction_output": account.summed.output}
     if last is not None:
@@ -91,20 +95,21 @@ def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
     found["sendings"] = sum(call.sendings for call in account.calls)
     if last.headers is not None:
         found["ms_headers"] = _ms(last.headers - account.begun)
-    if last.first is not None:
-        found["ms_first"] = _ms(last.first - account.begun)
+    first = account.first
+    if first is not None:
+        found["ms_first"] = _ms(first - account.begun)
     if last.events is not None:
         found["events"] = last.events
-    usage = last.usage
+    usage, cost, complete = account.spent()
     if usage is not None:
         found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
         if usage.tools:
             found["tools"] = usage.tools
         if usage.fast:
             found["fast"] = True
-    if last.cost is not None:
-        found["cost"] = round(last.cost, 9)
-        if not last.cost_complete:
+    if cost is not None:
+        found["cost"] = round(cost, 9)
+        if not complete:
             found["cost_incomplete"] = True
     if last.stop is not None:
         found["stop"] = last.stop
@@ -120,6 +125,10 @@ def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
 
 def _tried(call: Call) -> str:
     """An attempt as `explain` describes it, and its outcome."""
+    if call.overtaken:
+        return f"{call.target.explained}; overtaken, and cancelled"
+    if call.continued:
+        return f"{call.target.explained}; broke off, {call.error}, and was continued"
     if not call.error:
         return f"{call.target.explained}; answered"
     return f"{call.target.explained}; failed, {call.error}: {call.error_message[:TRIED_MESSAGE]}"

@@ -102,6 +102,13 @@ class Metrics:
         self.choices = Counter(
             "dragoman_choices", "Requests with several candidates at one place, by what chose the first.", ("by",), registry=registry
         )
+        self.hedges = Counter(
+            "dragoman_hedges",
+            "Requests for which a second attempt was made beside the first, by the one that answered.",
+            ("won",),
+            registry=registry,
+        )
+        self.continued = Counter("dragoman_continued", "Answers that broke off and that another attempt went on with.", registry=registry)
         self.probes = Counter("dragoman_probes", "Probes of ejected upstreams.", ("result",), registry=registry)
         self.dropped = Counter(
             "dragoman_dropped_fields",
@@ -170,13 +177,16 @@ class Metrics:
             self.disconnects.inc()
         if account.chosen:
             self.choices.labels(account.chosen).inc()
+        if account.hedge:
+            self.hedges.labels(account.hedge).inc()
         if account.compaction:
             done = account.error is None and not account.client_left and account.status == 200
             self.compactions.labels(account.compaction, "done" if done else "failed").inc()
         if last is None:
             return
         self._times(account, last)
-        self._usage(last)
+        for call in account.charged:
+            self._usage(call)
         self._calls(account.calls)
         for field in last.dropped:
             self.dropped.labels(*self._field(account.shape, last.target.shape, field)).inc()
@@ -184,15 +194,17 @@ class Metrics:
             self.unknown.inc(last.unknown)
 
     def _times(self, account: Account, last: Call) -> None:
-        first, sent = last.first, account.calls[0].sent
+        first, sent = account.first, account.calls[0].sent
+        if account.hedge:  # the calls are not in the order in which they began
+            sent = min((call.sent for call in account.calls if call.sent is not None), default=None)
         if first is not None and account.stream:
             self.first.observe(first - account.begun)
         if sent is not None:
             whole = account.ended - first if first is not None and not account.stream else 0.0
             self.overhead.observe(max(0.0, sent - account.begun + whole))
 
-    def _usage(self, last: Call) -> None:
-        usage = last.usage
+    def _usage(self, call: Call) -> None:
+        usage = call.usage
         if usage is None:
             return
         for kind, count in (
@@ -204,13 +216,15 @@ class Metrics:
         ):
             if count:
                 self._tokens(kind).inc(count)
-        if last.cost is not None:
-            self.cost.inc(last.cost)
+        if call.cost is not None:
+            self.cost.inc(call.cost)
 
     def _calls(self, calls: list[Call]) -> None:
         for number, call in enumerate(calls):
             if number and calls[number - 1].error:
                 (self.retries if call.again else self.fallbacks).inc()
+            if call.continued:
+                self.continued.inc()
             if call.error:
                 self.upstream_errors.labels(call.error).inc()
 

@@ -249,6 +249,8 @@ def _attributes(account: Account, call: Call, operation: str) -> dict[str, Any]:
         found["gen_ai.response.finish_reasons"] = [call.stop]
     if call.first is not None and call.sent is not None:
         found["gen_ai.response.time_to_first_chunk"] = call.first - call.sent
+    if call.overtaken:
+        found["dragoman.overtaken"] = True
     if call.dropped:
         found["dragoman.dropped"] = call.dropped[:_NAMES]
     if usage is not None:

@@ -29,3 +29,13 @@ def assert_linear(make: Callable[[int], Any], action: Callable[[Any], object], s
     if spent > allowed:
         spent = cost(action, after)
     assert spent <= allowed, f"{spent * 1000:.1f} ms for {TIMES} times the input, allowed are {allowed * 1000:.1f} ms"
+
+
+def assert_no_dearer(action: Callable[[Any], object], usual: Callable[[Any], object], value: Any, times: float) -> None:
+    """Fails when `action` costs more than `times` what `usual` does: both run in turns, so that both are disturbed."""
+    spent = allowed = float("inf")
+    for _ in range(12):
+        spent, allowed = min(spent, cost(action, value, 1)), min(allowed, times * max(cost(usual, value, 1), LEAST))
+        if spent <= allowed:
+            return
+    raise AssertionError(f"{spent * 1000:.2f} ms, allowed are {allowed * 1000:.2f} ms")

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from dragoman.proxy.inspector.admin import Admin
+from dragoman.proxy.inspector.ring import Ring
+
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, respond, stream_head, wait
 from .inside import Inside, inside_once
 from .spoken import APIS, PATHS, SHAPE_AT, SHAPES, SPEECH
@@ -269,3 +272,28 @@ async def test_least_busy_goes_round() -> None:
             await gateway.until(lambda: len(gateway.lines) == 4)
             assert {line["chosen_by"] for line in gateway.lines} == {"least_busy"}
             assert not gateway.gateway.services.balance._busy
+
+
+@inside_once
+async def test_explain_tells_where_a_conversation_goes() -> None:
+    """By its session; and how many went elsewhere, since the candidate of theirs had failed."""
+    script = Upstreams()
+    with Provider(script) as provider:
+        async with Inside(config("chat"), provider) as gateway:
+            admin = Admin(gateway.gateway.config, Ring(lambda looking, content: None), lambda: b"", lambda: {0: gateway.gateway.notes()})
+            for session in ("a", "b", "c", "d"):
+                await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session=session)
+                order = admin.places("up/m", "chat", session)["chat"]
+                assert next(name.partition(" ")[0] for name in order) == f"n{script.names[-1]}"
+                assert len(set(order)) == 4
+            home = script.names[-1]
+            script.broken.add(home)
+            await ask(gateway, "chat", turns("chat", 0, 0), x_dragoman_session="d")
+            moved = script.names[-1]
+            assert moved != home
+            lines = admin.explain("up/m", "chat")["chat"]
+            (line,) = [line for line in lines if "1 conversations of others moved here, remembered until" in line]
+            assert f" n{moved} " in line
+            assert "failed recently, tried last until" in next(line for line in lines if f" n{home} " in line)
+            assert admin.routing()["affinity"] == "auto"
+            assert admin.places("nobody", None, "a") == {}

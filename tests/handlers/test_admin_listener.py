@@ -31,7 +31,10 @@ async def test_pages(http_client: AsyncHTTPClient, base_url: str) -> None:
         ("/", "text/html"),
         ("/inspector/inspector.js", "text/javascript"),
         ("/inspector/inspector.css", "text/css"),
+        ("/inspector/capabilities.js", "text/javascript"),
+        ("/inspector/capabilities.css", "text/css"),
         ("/explain?model=demo/echo", "application/json"),
+        ("/capabilities?model=demo/echo", "application/json"),
         ("/inspector/exchanges", "application/json"),
         ("/metrics", "text/plain"),
     ):
@@ -53,3 +56,25 @@ async def test_it_switches_for_its_own_page_alone(http_client: AsyncHTTPClient, 
     assert orjson.loads((await ask(http_client, url, "POST", {"content": True}, x_dragoman_inspector="1")).body) == {"content": True}
     for wrong in ([], {"content": 1}, "x"):
         assert (await ask(http_client, url, "POST", wrong, x_dragoman_inspector="1")).code == 400
+
+
+async def test_capabilities(http_client: AsyncHTTPClient, base_url: str) -> None:
+    url = f"{base_url}/capabilities?model=demo/echo"
+    page = await ask(http_client, url, accept="text/html,*/*;q=0.8")
+    assert b"capabilities.js" in page.body
+    for headers in ({}, {"accept": "text/html"}):
+        found = orjson.loads((await ask(http_client, f"{url}&format=json", **headers)).body)
+        assert set(found["callers"]) == {"chat", "messages", "responses", "gemini"}
+        (messages,) = found["callers"]["messages"]
+        top_k = next(field for field in messages["fields"] if field["field"] == "top_k")
+        assert (messages["api"], messages["lane"], top_k["outcome"]) == ("chat_completions", "events", "dropped")
+    for unknown in ("nobody/none", "%0d%0aX-A:b"):
+        answer = await ask(http_client, f"{base_url}/capabilities?model={unknown}")
+        assert (answer.code, "error" in orjson.loads(answer.body)) == (404, True)
+
+
+async def test_explain_of_a_session(http_client: AsyncHTTPClient, base_url: str) -> None:
+    answer = await ask(http_client, f"{base_url}/explain?model=demo/echo&shape=chat&session=s")
+    found = orjson.loads(answer.body)
+    assert found["session"] == {"chat": ["demo/echo"]}
+    assert found["routing"]["affinity"] == "auto"

@@ -238,6 +238,9 @@ def test_the_faster_of_two_is_asked_and_the_slower_again_later():
     for candidate in route.candidates:
         if candidate.provider.access_key != "two":
             chosen.began(candidate, 1.0, 4000)
+    assert Counter(first(served, None, "latency", chosen) for _ in range(1000))["two"] == 1
+    for candidate in route.candidates:
+        chosen.began(candidate, 0.1 if candidate.provider.access_key == "two" else 1.0, 4000)
     assert Counter(first(served, None, "latency", chosen) for _ in range(1000))["two"] > 200
 
 

@@ -19,6 +19,7 @@ from .faults import CLOSE, HANG, RESET, Played, play
 
 MARK = "ask-%d-"  # what a caller writes into its request
 _MARKED = re.compile(rb"ask-(\d+)-")
+_MODELS = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{"object":"list","data":[]}'
 ROUND = 256 * 1024  # bytes of one write
 
 
@@ -86,7 +87,12 @@ class Provider:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         path = lines[0].split(" ")[1].partition("?")[0].removeprefix("/v1")
-        number = int(_MARKED.findall(body)[-1])  # those before are of the conversation
+        marks = _MARKED.findall(body)
+        if not marks:  # a health probe asks for the list of models
+            writer.write(_MODELS)
+            await writer.drain()
+            return True
+        number = int(marks[-1])  # those before are of the conversation
         before = self.attempts.setdefault(number, [])
         mark = f"a{number}t{len(before)}"
         played = play(path, _read(body), mark, random.Random(f"{self.seed}/{mark}"))

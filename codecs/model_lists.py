@@ -1,0 +1,122 @@
+"""Read an upstream's list of models, in whichever vendor's form: ids, and what it says of each.
+
+OpenAI's and Anthropic's lists are `{"data": [{"id"}]}`, Google's `{"models": [{"name": "models/ID"}]}`; some servers answer with the bare
+list. Members beyond the id are those of the vendors' references and of servers that say more (OpenRouter, Groq, Mistral, vLLM). What is not
+of its form is skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from . import jsontext
+
+MOST = 5000  # models of one upstream
+
+Known = dict[str, object]
+"""What a list says of a model, by the names of conf.model.Facts."""
+
+_ID = re.compile(r"[!-~]{1,200}")
+_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T.*)?", re.DOTALL)
+_MODALITIES = {"text": "text", "image": "image", "audio": "audio", "video": "video", "pdf": "pdf", "file": "pdf"}
+_LIFECYCLES = frozenset({"active", "deprecated", "retired"})
+
+
+class Page(NamedTuple):
+    """A page of a list. more: the query of the next page, with its question mark; "" if this is the last."""
+
+    models: dict[str, Known]
+    more: str
+
+
+def read(body: bytes) -> Page | None:
+    """Read a page of a list; None if it is no list of models."""
+    try:
+        value = jsontext.loads(body)
+    except ValueError:
+        return None
+    items = value if isinstance(value, list) else None
+    if isinstance(value, dict):
+        items = next((value[name] for name in ("data", "models") if isinstance(value.get(name), list)), None)
+    if items is None:
+        return None
+    found: dict[str, Known] = {}
+    for item in items[:MOST]:
+        if isinstance(item, dict) and (id := _id(item)):
+            found[id] = _known(item)
+    return Page(found, _more(value) if isinstance(value, dict) else "")
+
+
+def _id(item: Mapping[str, Any]) -> str:
+    for name in ("id", "slug", "name"):
+        id = item.get(name)
+        if isinstance(id, str):
+            id = id.removeprefix("models/")
+            return id if _ID.fullmatch(id) else ""
+    return ""
+
+
+def _more(value: Mapping[str, Any]) -> str:
+    last, token = value.get("last_id"), value.get("nextPageToken")
+    if value.get("has_more") is True and isinstance(last, str) and last:
+        return f"?after_id={quote(last, safe='')}"
+    return f"?pageToken={quote(token, safe='')}" if isinstance(token, str) and token else ""
+
+
+def _known(item: Mapping[str, Any]) -> Known:
+    found: Known = {}
+    for name, places, reader in _MEMBERS:
+        for place in places:
+            value = reader(_at(item, place))
+            if value is not None:
+                found[name] = value
+                break
+    return found
+
+
+def _at(value: Any, place: str) -> Any:
+    for step in place.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 < value < 1 << 53 else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable() else None
+
+
+def _modalities(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(dict.fromkeys(_MODALITIES[one] for one in value if isinstance(one, str) and one in _MODALITIES)) or None
+
+
+def _day(value: Any) -> str | None:
+    match = _DAY.fullmatch(value) if isinstance(value, str) else None
+    return match[1] if match else None
+
+
+def _lifecycle(value: Any) -> str | None:
+    return value if isinstance(value, str) and value in _LIFECYCLES else None
+
+
+_MEMBERS: tuple[tuple[str, tuple[str, ...], Callable[[Any], object]], ...] = (
+    ("display_name", ("display_name", "displayName"), _text),
+    ("context_window", ("context_window", "context_length", "max_context_length", "max_model_len"), _count),
+    ("max_input_tokens", ("max_input_tokens", "inputTokenLimit"), _count),
+    (
+        "max_output_tokens",
+        ("max_output_tokens", "max_completion_tokens", "top_provider.max_completion_tokens", "outputTokenLimit", "max_tokens"),
+        _count,
+    ),
+    ("input_modalities", ("input_modalities", "architecture.input_modalities"), _modalities),
+    ("output_modalities", ("output_modalities", "architecture.output_modalities"), _modalities),
+    ("lifecycle", ("lifecycle",), _lifecycle),
+    ("retired", ("retires_at", "shutdown_date", "expiration_date"), _day),
+)

@@ -1,0 +1,104 @@
+"""What becomes of each field of a request at an upstream: carried, adapted, dropped or refused.
+
+Each specimen of the caller's shape (`codecs/specimens.py`) is sent through the same decoder, encoder and rules as requests are, with the
+upstream's capabilities and the operator's changes; what the ledger then says, compared with the same request without the field, is the
+answer. What was learned from refusals is not looked at: `explain` tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any, Literal, NamedTuple
+
+from ...codecs import edit, errors, jsontext, rules
+from ...codecs.ledger import Entry, Ledger
+from ...codecs.request import Request
+from ...codecs.shape import Shape
+from .router import Candidate
+
+Outcome = Literal["carried", "adapted", "dropped", "refused"]
+
+
+class Found(NamedTuple):
+    """What becomes of one field. told: what was dropped or adapted, as in the headers; or why it is refused.
+
+    into: the members of the upstream's body that differ by it; none where the gateway itself does what the field asks for. api: the
+    upstream's, which may be another one for some fields.
+    """
+
+    field: str
+    outcome: Outcome
+    told: list[str]
+    into: list[str]
+    api: str
+
+
+class _Sent(NamedTuple):
+    body: dict[str, Any]
+    ledger: Ledger
+    over: Candidate
+
+
+def fields(own: Shape, candidate: Candidate) -> list[Found]:
+    """What becomes of the fields of a caller's shape at an upstream, in the order of the API's reference."""
+    return list(_found(own, candidate))
+
+
+def _found(own: Shape, candidate: Candidate) -> Iterator[Found]:
+    least = own.specimens.least
+    for name, (members, beside) in own.specimens.fields.items():
+        try:
+            before = _sent(own, candidate, {**least, **beside})
+        except errors.ClientFault as error:
+            yield _refused(name, error, candidate)
+            continue
+        try:
+            after = _sent(own, candidate, {**least, **beside, **members})
+        except errors.ClientFault as error:
+            yield _refused(name, error, candidate)
+            continue
+        yield _compared(name, {**least, **beside, **members}, before, after)
+
+
+def _refused(name: str, error: errors.ClientFault, candidate: Candidate) -> Found:
+    return Found(name, "refused", [error.message], [], candidate.speaks.api)
+
+
+def _compared(name: str, body: dict[str, Any], before: _Sent, after: _Sent) -> Found:
+    dropped, adapted = _new(before.ledger.dropped, after.ledger.dropped), _new(before.ledger.adapted, after.ledger.adapted)
+    outcome: Outcome = "dropped" if dropped else "adapted" if adapted else "carried"
+    into = [key for key in dict.fromkeys((*after.body, *before.body)) if after.body.get(key) != before.body.get(key)]
+    return Found(name, outcome, after.ledger.names([*dropped, *adapted], body), into, after.over.speaks.api)
+
+
+def _new(before: list[Entry], after: list[Entry]) -> list[Entry]:
+    return [entry for entry in after if entry not in before]
+
+
+def _sent(own: Shape, candidate: Candidate, body: dict[str, Any]) -> _Sent:
+    """The body that the upstream gets for a caller's body. Raises ClientFault."""
+    body = deepcopy(body)
+    over = _over(candidate, own, body)
+    speaks, capabilities = over.speaks, over.capabilities
+    if speaks is own:
+        request = Request(own.name, over.model, body)
+        value = rules.amended(over.rules, speaks.Draft(body, request, capabilities, own=True))
+    else:
+        request = own.decode_request(body)
+        value = speaks.encode_request(request, capabilities, over.model).body
+    edits = over.provider.edits
+    if edits is not None:
+        found = edit.edited(jsontext.dumps(value), edits.set, edits.remove)
+        edit.report(found, request.ledger, body, None if speaks is own else lambda head: rules.asked_at(request, head))
+        value = jsontext.loads(found.body)
+    return _Sent(value, request.ledger, over)
+
+
+def _over(candidate: Candidate, own: Shape, body: dict[str, Any]) -> Candidate:
+    """The first API of the upstream that does not refuse what the body asks, as an exchange chooses it."""
+
+    def refuses(one: Candidate) -> bool:
+        return one.speaks.api in one.capabilities.unserved or one.speaks.refuses(body, one.capabilities, one.speaks is own)
+
+    return next((one for one in (candidate, *candidate.others) if not refuses(one)), candidate)

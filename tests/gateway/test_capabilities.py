@@ -1,0 +1,87 @@
+"""What /capabilities says of a field is what becomes of it: dry runs of the same requests are the judges."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dragoman.codecs.registry import SHAPES as KNOWN
+from dragoman.proxy.routing import survey
+
+from ..codecs.bodies import BODIES
+from .inside import Inside, inside_once
+from .spoken import APIS, PATHS, SHAPES
+from .test_last_word import sent
+
+CONFIG = """
+listeners: [{type: model, address: 127.0.0.1}]
+model_providers:
+  - {model: up/claude-opus-4-6, base_url: "http://127.0.0.1:9/v1", apis: [messages], access_key: k}
+  - {model: up/gpt-5.2, base_url: "http://127.0.0.1:9/v1", apis: [chat_completions], access_key: k, capabilities: {leave_out: [seed]}}
+  - model: up/gpt-6-luna
+    base_url: "http://127.0.0.1:9/v1"
+    apis: [responses]
+    access_key: k
+    request: {set: {service_tier: flex}, remove: [user, "tools[].strict"]}
+"""
+MODELS = {"messages": "up/claude-opus-4-6", "chat": "up/gpt-5.2", "responses": "up/gpt-6-luna"}
+
+
+@pytest.mark.parametrize("api", SHAPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_a_dry_run_says_the_same(shape: str, api: str) -> None:
+    own, model = KNOWN[shape], MODELS[api]
+    async with Inside(CONFIG) as gateway:
+        (candidate,) = gateway.gateway.router.candidates(shape, model).candidates
+        assert candidate.speaks.api == APIS[api]
+        for found in survey.fields(own, candidate):
+            specimen = own.specimens.fields[found.field]
+            body = {**own.specimens.least, **specimen.beside, **specimen.members, "model": model}
+            status, _, shown = await sent(gateway, PATHS[shape], json.dumps(body).encode(), X_Dragoman_Dry_Run="1")
+            if found.outcome == "refused":
+                assert status == 400, (found, shown)
+                assert shown["error"]["message"].startswith(found.told[0])  # messages callers are told the place behind it
+                continue
+            assert status == 200, (found, shown)
+            ledger = shown["ledger"]
+            assert set(found.told) <= {*ledger["dropped"], *ledger["adapted"]}, (found, ledger)
+            assert (found.outcome == "dropped") == bool(set(found.told) & set(ledger["dropped"])), (found, ledger)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_member_has_a_specimen(shape: str) -> None:
+    """Of what a request with nearly everything has, but for names of stored things."""
+    specimens = KNOWN[shape].specimens
+    shown = {*specimens.least, *(member for one in specimens.fields.values() for member in one.members)}
+    assert set(BODIES[shape]) - shown <= {"previous_response_id", "conversation", "background"}
+
+
+# caller's shape, API, field, outcome, what is told, into
+KNOWN_OUTCOMES = [
+    ("chat", "messages", "seed", "dropped", ["seed"], []),
+    ("chat", "messages", "max_completion_tokens", "carried", [], ["max_tokens"]),
+    ("chat", "messages", "stop", "carried", [], ["stop_sequences"]),
+    ("chat", "messages", "stream_options.include_usage", "carried", [], []),
+    ("chat", "messages", "n", "refused", ["n: more than one answer is not supported by the selected model"], []),
+    ("chat", "chat", "seed", "dropped", ["seed"], ["seed"]),
+    ("chat", "chat", "n", "carried", [], ["n"]),
+    ("messages", "chat", "top_k", "dropped", ["top_k"], []),
+    ("messages", "chat", "system", "carried", [], ["messages"]),
+    ("messages", "messages", "top_k", "carried", [], ["top_k"]),
+    ("responses", "messages", "max_tool_calls", "dropped", ["max_tool_calls"], []),
+    ("responses", "responses", "user", "dropped", ["user"], []),
+    ("responses", "responses", "service_tier=priority", "adapted", ["service_tier"], []),
+]
+
+
+@pytest.mark.parametrize(("shape", "api", "field", "outcome", "told", "into"), KNOWN_OUTCOMES)
+@inside_once
+async def test_known_outcomes(shape: str, api: str, field: str, outcome: str, told: list[str], into: list[str]) -> None:
+    async with Inside(CONFIG) as gateway:
+        (candidate,) = gateway.gateway.router.candidates(shape, MODELS[api]).candidates
+        found = next(one for one in survey.fields(KNOWN[shape], candidate) if one.field == field)
+        assert (found.outcome, found.told) == (outcome, told)
+        if outcome != "dropped":
+            assert found.into == into
