@@ -115,7 +115,6 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/gemini/protojson.py:_NUMBER": ("fullmatch", [("1.", "0", "e"), ("1e", "0", "")]),
     "codecs/gemini/schema_in.py:_INTEGER": ("fullmatch", []),
     "codecs/gemini/errors_out.py:_COUNT": ("findall", [("", "1,", ""), ("", "1" * 11 + "x", ""), ("", "123,456a ", "")]),
-    "codecs/gemini/errors_in.py:_WAIT": ("fullmatch", []),
     "handlers/models.py:_DIGITS": ("fullmatch", []),
     "handlers/models.py:_GOOGLES_VERSION": ("match", [("/", "v1/", ""), ("/", "v1beta", "")]),
     "proxy/wire/headers.py:_SECONDS": ("fullmatch", [("1.", "0", "!")]),
