@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ..conftest import Start
-from ..scripted import Provider, Request, Steps
+from ..scripted import Provider, Request, Steps, respond
 from .gemini_stage import CONFIG, Google
 from .stage import ALICE, Stage, configuration
 
@@ -41,7 +41,7 @@ def _google(start_session: Start) -> Iterator[Google]:
     stages: list[Google] = []
 
     def script(request: Request) -> Steps:
-        return stages[0].answer(request)
+        return stages[0].answer(request) if stages else [respond({}, 404)]  # at its start the gateway asks for lists of models
 
     with Provider(script) as provider:
         gateway = start_session(CONFIG.replace("UPSTREAM", provider.url))

@@ -90,8 +90,10 @@ class Google:
         self._begin = len(self.provider.requests)
 
     def answer(self, request: Request) -> Steps:
-        """The provider's script."""
-        turn = len(self.provider.requests) - self._begin - 1
+        """The provider's script. What is not asked for a caller (lists of models, probes) is not part of it."""
+        if request.method != "POST":
+            return [respond({}, 404)]
+        turn = len(self.requests) - 1
         script = self._scripts[0 if len(self._scripts) == 1 else turn]
         if isinstance(script, Answer):
             return script.steps(bool(request.json.get("stream")))
@@ -99,7 +101,7 @@ class Google:
 
     @property
     def requests(self) -> list[Request]:
-        return self.provider.requests[self._begin :]
+        return [request for request in self.provider.requests[self._begin :] if request.method == "POST"]
 
     @property
     def asked(self) -> list[Any]:
