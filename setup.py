@@ -14,6 +14,8 @@ REDIS = ["redis>=5.1"]
 ZSTD = ["zstandard>=0.23; python_version < '3.14'"]  # from then on the standard library has it
 GCP = ["google-auth[requests]>=2.40"]
 AZURE = ["azure-identity>=1.25"]
+CONTROL = ["sqlalchemy[asyncio]>=2.0.36,<3", "alembic>=1.14,<2", "aiosqlite>=0.20", "authlib>=1.4,<2", *POSTGRES]
+JWT = ["PyJWT[crypto]>=2.11,<3"]
 OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
@@ -54,19 +56,25 @@ setup(
         "fast": ["uvloop>=0.21"],
         "postgres": POSTGRES,
         "redis": REDIS,
+        "control": CONTROL,
         "otel": OTEL,
         "zstd": ZSTD,
         "gcp": GCP,
         "azure": AZURE,
+        "jwt": JWT,
         "test": [
             *POSTGRES,
             *REDIS,
+            *CONTROL,
             *OTEL,
             *ZSTD,
             *GCP,
             *AZURE,
+            *JWT,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
+            "helm-python-sdk>=0.2.2,<0.3; sys_platform == 'linux' and platform_machine == 'x86_64'",  # renders docker/helm
+            "kubernetes-validate>=1.30",
             "packaging",  # tests/conftest.py, in the place of what pytest-tornado asks of pkg_resources
             "setuptools>=77",  # test_packaging builds a wheel
             "pytest-httpserver>=1.1",

@@ -1,7 +1,8 @@
 """The exceptions of an exchange, as one tree, and the table of how each kind is rendered in each shape.
 
     GatewayError                 kind, status, message (public), detail (for the log only, without content of prompts or answers)
-    ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota
+    ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota,
+    │                            Blocked
     ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Overlong,
     │                            NoSummary, Answered
     ├─ RouteFault                NoCandidate, Unconfigured, NoCredential, Overloaded, AllFailed(attempts)
@@ -39,6 +40,7 @@ KINDS: dict[str, Kind] = {
         400, "invalid_request_error", 400, "invalid_request_error", "context_length_exceeded", 400, "INVALID_ARGUMENT"
     ),
     "content_policy": Kind(400, "invalid_request_error", 400, "invalid_request_error", "content_filter", 400, "INVALID_ARGUMENT"),
+    "policy_blocked": Kind(400, "policy_blocked", 400, "invalid_request_error", "policy_blocked", 400, "INVALID_ARGUMENT"),
     "auth": Kind(401, "authentication_error", 401, "invalid_request_error", "invalid_api_key", 401, "UNAUTHENTICATED"),
     "billing": Kind(402, "billing_error", 429, "insufficient_quota", "insufficient_quota", 429, "RESOURCE_EXHAUSTED"),
     "permission": Kind(403, "permission_error", 403, "invalid_request_error", "permission_denied", 403, "PERMISSION_DENIED"),
@@ -65,6 +67,21 @@ NO_THREAD = "thread_unsupported_request"
 """For messages callers: Anthropic's SDKs retry with the entire history if `error.details` asks for it."""
 
 
+# By these words Claude Code sees that it must compact the conversation (its release 2.1.332; "Errors" of the protocol that its gateway
+# serves at /protocol, where the classes of `capability_rejected` are, too).
+_TOO_LONG = (
+    "prompt is too long",
+    "input is too long",
+    "maximum context length",
+    "context_length_exceeded",
+    "exceeds the context window",
+    "exceeds the available context size",
+    "exceeds the maximum number of tokens allowed",
+    "reduce the length of the messages",
+    "input length and `max_tokens` exceed context limit",
+)
+
+
 def _sound(text: str) -> str:
     """Replace lone surrogates, which callers can send but not every JSON parser accepts, by "?"."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
@@ -89,6 +106,7 @@ class GatewayError(Exception):
     kind = "server"
     code: str | None = None
     should_retry: bool | None = None
+    capability: str | None = None  # what the model lacks, as Claude Code names it: it asks again without that
 
     def __init__(
         self,
@@ -135,6 +153,10 @@ class GatewayError(Exception):
         message = self.message
         if self.param and self.param not in message:
             message = f"{message} ({self.param})"
+        if self.capability:
+            message = f"{message} (capability_rejected: {self.capability})"
+        elif self.kind == "context_too_long" and not any(words in message.lower() for words in _TOO_LONG):
+            message = f"prompt is too long: {message}"
         error: dict[str, Any] = {"type": KINDS[self.kind].messages_type, "message": message}
         if self.code == NO_THREAD:
             error["details"] = {"error_code": self.code}
@@ -211,7 +233,13 @@ class Unsupported(ClientFault):
 
 
 class UnsupportedContent(Unsupported):
+    """capability: see GatewayError."""
+
     code = "unsupported_content"
+
+    def __init__(self, message: str, *, param: str | None = None, capability: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.capability = capability
 
 
 class TooLarge(ClientFault):
@@ -229,6 +257,13 @@ class Forbidden(ClientFault):
 
 class OverQuota(ClientFault):
     kind = "rate_limit"
+
+
+class Blocked(ClientFault):
+    """The operator's policy refuses the request; Claude Code shows the message and asks no other model."""
+
+    kind = "policy_blocked"
+    should_retry = False
 
 
 class NotFound(ClientFault):

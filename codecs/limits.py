@@ -40,17 +40,34 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if moment is None else max(0.0, moment - now)
 
 
+class Cap(NamedTuple):
+    """A budget's standing. used: the fraction that is spent. resets_at: seconds since the epoch. per: hour, day, week or month."""
+
+    used: float
+    resets_at: float
+    per: str
+
+    @property
+    def reached(self) -> bool:
+        return self.used >= 1
+
+    @property
+    def shown(self) -> float:
+        """`used` with two decimals; below 1 as long as the budget is not reached."""
+        return 1.0 if self.reached else min(0.99, round(self.used, 2))
+
+
 class LimitForm(NamedTuple):
     """One vendor's form of these headers.
 
     read: (headers with lower-case names, now) → the same in OpenAI's form. write: the reverse. milliseconds: whether `retry-after-ms`
-    is supported. spent: (time of the reset, seconds since the epoch) → headers that report an exhausted budget.
+    is supported. capped: the headers that report a budget, of good answers and of the refusal when it is reached.
     """
 
     read: Callable[[Mapping[str, str], float], dict[str, str]]
     write: Callable[[Mapping[str, str], float], dict[str, str]]
     milliseconds: bool
-    spent: Callable[[float], dict[str, str]] = lambda anew: {}
+    capped: Callable[[Cap], dict[str, str]] = lambda cap: {}
 
 
 def answer_headers(upstream: LimitForm, caller: LimitForm, headers: Mapping[str, str], now: float) -> dict[str, str]:
@@ -140,15 +157,46 @@ def _from_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
     return found
 
 
-def _spent_of_messages(anew: float) -> dict[str, str]:
-    """The headers by which Claude Code shows its user that an organisation's limit is reached, and until when."""
-    found = {"status": "rejected", "reset": str(ceil(anew)), "overage-status": "rejected"}
-    found["overage-disabled-reason"] = "org_spend_cap_reached"
+_THRESHOLDS = (0.95, 0.75)  # past each of them Claude Code tells its user once
+_PERIODS = {"day": "daily", "week": "weekly", "month": "monthly"}
+
+
+def _capped_of_messages(cap: Cap) -> dict[str, str]:
+    """The headers by which Claude Code shows its user the standing of a budget, and that it is reached.
+
+    Source: "Usage-limit headers" of the protocol that `claude gateway` 2.1.332 serves at /protocol. A refusal has neither
+    `representative-claim` nor `overage-status`: with them the client prints a line of its own in the place of the message.
+    """
+    threshold = 1 if cap.reached else next((threshold for threshold in _THRESHOLDS if cap.used > threshold), None)
+    status = "rejected" if cap.reached else "allowed" if threshold is None else "allowed_warning"
+    reset = str(ceil(cap.resets_at))
+    found = {"status": status, "reset": reset, "overage-reset": reset, "overage-utilization": f"{cap.shown:g}"}
+    if threshold is not None:
+        found["overage-surpassed-threshold"] = str(threshold)
+    if not cap.reached:
+        found |= {"representative-claim": "overage", "overage-status": status}
+    else:
+        found["overage-disabled-reason"] = "org_spend_cap_reached"
+        if cap.per in _PERIODS:
+            found["overage-period"] = _PERIODS[cap.per]
     return {f"anthropic-ratelimit-unified-{name}": value for name, value in found.items()}
 
 
+_MINUTES = {"hour": 60, "day": 1440, "week": 10_080, "month": 43_200}
+
+
+def _capped_of_responses(cap: Cap) -> dict[str, str]:
+    """The headers by which Codex shows its user the standing of a budget (codex-rs/codex-api/src/rate_limits.rs, 0.171).
+
+    A window of 43,200 minutes is a month there, however long it is.
+    """
+    found = {"used-percent": f"{100 * cap.shown:g}", "window-minutes": str(_MINUTES[cap.per]), "reset-at": str(ceil(cap.resets_at))}
+    return {f"x-codex-primary-{name}": value for name, value in found.items()}
+
+
 OPENAI = LimitForm(_openai, _openai, milliseconds=True)
-ANTHROPIC = LimitForm(_from_messages, _to_messages, milliseconds=False, spent=_spent_of_messages)
+RESPONSES = OPENAI._replace(capped=_capped_of_responses)
+ANTHROPIC = LimitForm(_from_messages, _to_messages, milliseconds=False, capped=_capped_of_messages)
 
 
 # ---- values ----

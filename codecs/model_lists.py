@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from . import jsontext
 
-MOST = 5000  # models of one upstream
+MOST = 2000  # models of one upstream
 
 Known = dict[str, object]
 """What a list says of a model, by the names of conf.model.Facts."""

@@ -146,6 +146,22 @@ def _callers(data: Data) -> Found:
             seen.setdefault((field, value), index)
 
 
+def _control(data: Data) -> Found:
+    section = data.get("control")
+    if not isinstance(section, dict):
+        return
+    kind = section.get("store")
+    for store in ("sqlite", "postgres"):
+        key = _STORAGE_NEEDS[store]
+        if kind == store and key not in section:
+            yield ("control", key), f"is missing: store {store} needs it"
+        elif kind != store and key in section:
+            yield ("control", key), f"belongs to store {store}"
+    admin = section.get("admin")
+    if isinstance(admin, dict) and {"password", "password_sha256"} <= admin.keys():
+        yield ("control", "admin", "password"), "needs either password or password_sha256"
+
+
 def _apis(data: Data) -> Found:
     for index, item in _items(data, "model_providers"):
         for place, api in enumerate(item["apis"] if isinstance(item.get("apis"), list) else []):
@@ -178,7 +194,8 @@ def _networks(data: Data) -> Found:
 def _cors(data: Data) -> Found:
     section = data.get("cors")
     origins = section.get("origins") if isinstance(section, dict) else None
-    if isinstance(origins, list) and "*" in origins and not data.get("access_keys"):
+    guarded = any(data.get(key) for key in ("access_keys", "control", "jwt"))
+    if isinstance(origins, list) and "*" in origins and not guarded:
         yield ("cors", "origins", origins.index("*")), "lets every web page use the gateway: list the origins, or configure access_keys"
 
 
@@ -218,6 +235,7 @@ CHECKS: tuple[Callable[[Data], Found], ...] = (
     _ports,
     _storage,
     _callers,
+    _control,
     _apis,
     _bodies,
     _networks,

@@ -7,12 +7,14 @@ that is not text, a value that contains itself. Dates remain text (`m.version: 2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
 Path = tuple[str | int, ...]
 Position = tuple[int, int]
+
+_WORDS = ("on",)  # keys of ours that YAML 1.1 takes for a boolean
 
 MAX_VALUES = 100_000  # bounds the expansion of nested aliases
 
@@ -78,6 +80,10 @@ class Document:
         path = self._as_written(path)
         line, column = self._position(path, at_key)
         self.problems.append(Problem(self.file, line, column, show(path), message))
+
+    def fail(self) -> NoReturn:
+        """Raise ConfigError with the problems that were noted."""
+        raise ConfigError(self.problems)
 
     def move(self, old: Path, new: Path) -> None:
         """Report problems below `new` as below `old`, the name that the file uses."""
@@ -146,7 +152,7 @@ class Document:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = key_node.value
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
+            if not isinstance(key_node, yaml.ScalarNode) or (key_node.tag != "tag:yaml.org,2002:str" and key not in _WORDS):
                 shown = key if isinstance(key, str) else "a key"
                 self._values.setdefault((*path, shown), _start(key_node))
                 self.note((*path, shown), "a key must be text: put quotes around it")

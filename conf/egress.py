@@ -11,12 +11,12 @@ import ipaddress
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from . import read
 from .document import Path
-from .model import Certificates, ClientCert, Provider, Proxy
+from .model import Certificates, ClientCert, Egress, Exemption, Provider, Proxy
 
 NONE, ENV = "none", "env"
 VARIABLES = {"https": ("HTTPS_PROXY", "https_proxy"), "http": ("HTTP_PROXY", "http_proxy")}  # the first that is set and not empty
@@ -30,21 +30,6 @@ _METADATA_ADDRESS = ipaddress.ip_address("fd00:ec2::254")  # of EC2; the others 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Loaded = Mapping[str, Any]
-
-
-class Exemption(NamedTuple):
-    """One item of a no_proxy list: a name with its subdomains, or a block of addresses. Both None: everything. port: None for any."""
-
-    name: str | None
-    block: ipaddress.IPv4Network | ipaddress.IPv6Network | None
-    port: int | None
-
-    def fits(self, host: str, address: Address | None, port: int) -> bool:
-        if self.port not in (None, port):
-            return False
-        if self.block is not None:
-            return address is not None and address in self.block
-        return self.name is None or host == self.name or host.endswith(f".{self.name}")
 
 
 # ---- readers ----
@@ -144,6 +129,28 @@ def applied(
             unused += [((*path, key), "is not used: base_url is http") for key in ("ca_file", "client_cert") if key in row]
         found.append(replace(entry, proxy=chosen, certificates=certificates))
     return tuple(found), list(wrong.items()), unused
+
+
+def of_others(loaded: Loaded, environ: Mapping[str, str]) -> tuple[Egress, list[tuple[Path, str]]]:
+    """The section as it holds for what stands in no entry; and the problems."""
+    section = loaded.get("egress", {})
+    own, exempt = section.get("proxy", ENV), (*section.get("no_proxy", ()), *_exempt_by(environ))
+    try:
+        proxies = {
+            scheme: _from_environment(scheme, environ) if own == ENV else own if isinstance(own, Proxy) else None for scheme in VARIABLES
+        }
+        found = Egress(proxies=proxies, exempt=exempt, certificates=_certificates({}, section))
+    except Wrong as error:
+        return Egress(), [(("egress", error.key if error.key in _KEYS else "proxy"), str(error))]
+    return found, []
+
+
+def proxy_of(egress: Egress, url: str) -> Proxy | None:
+    """By which proxy an address that stands in no entry is reached."""
+    host, address, port = _place(url)
+    if _is_here(host, address) or any(one.fits(host, address, port) for one in egress.exempt):
+        return None
+    return egress.proxies.get(urlsplit(url).scheme)
 
 
 _KEYS = ("proxy", "ca_file", "ca_only", "client_cert")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
@@ -35,16 +36,22 @@ def of(provider: Provider, model_id: str, listed: Mapping[str, object]) -> Facts
 
     Facts of a listed model stand behind its upstream's own word.
     """
+    place = providers.at(provider.interface, provider.base_url).name
+    return made({**_of_rows(place, model_id), **listed, **provider.metadata})
+
+
+@lru_cache(16_384)  # lists of some upstreams have hundreds of models, and are read again and again
+def _of_rows(place: str, model_id: str) -> Mapping[str, object]:
+    """What the rows of models.yaml say of a model. place: the provider."""
     found: dict[str, object] = {}
     efforts: tuple[str, ...] | None = None
-    place = providers.at(provider.interface, provider.base_url).name
     for known in _rows():
         if known.row.holds(place, model_id):
             found |= known.facts
             efforts = efforts if known.efforts is None else known.efforts
     if efforts is not None:
         found.setdefault("efforts", efforts)
-    return made({**found, **listed, **provider.metadata})
+    return MappingProxyType(found)
 
 
 def read(row: Mapping[str, Any]) -> dict[str, object]:

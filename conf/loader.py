@@ -6,6 +6,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -18,16 +19,22 @@ from .model import (
     AccessKey,
     Backoff,
     Budget,
+    Claims,
     Compaction,
     Config,
+    Control,
+    ControlAdmin,
     Cors,
     Drain,
     Edits,
     Egress,
+    Hook,
+    Jwt,
     KeepAlive,
     Limits,
     Listener,
     Networks,
+    Oidc,
     Price,
     Provider,
     Responses,
@@ -43,6 +50,7 @@ from .model import (
 Loaded = Mapping[str, Any]
 
 OLD_NAMES = {"llm_providers": "model_providers", "state_storage_v1_responses": "state_storage"}
+CONTROL_FOLDER = "dragoman-control"  # beside the SQLite file, else in the working directory
 OLD_LISTENERS = {"egress_traffic": "model", "ingress_traffic": "prompt"}
 ZERO_PROVIDERS = ("openai", "anthropic", "gemini", "groq", "mistral", "deepseek", "xai", "openrouter", "together")
 
@@ -92,11 +100,15 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
     if document.problems:
         raise ConfigError(document.problems)
     entries, wrong, unused = egress.applied(entries, loaded, environ)
+    others = Egress()
+    if not wrong and ("jwt" in loaded or "hooks" in loaded):
+        others, wrong = egress.of_others(loaded, environ)
     for path, message in wrong:
         document.note(path, message)
     if document.problems:
         raise ConfigError(document.problems)
-    return _config(loaded, entries, [*_ignored_line(ignored), *(f"{document.shown(path)}: {why}" for path, why in unused)], document)
+    warnings = [*_ignored_line(ignored), *(f"{document.shown(path)}: {why}" for path, why in unused)]
+    return _config(loaded, entries, warnings, document, others)
 
 
 def _rename(document: Document) -> None:
@@ -156,7 +168,7 @@ def _value_at(data: Any, path: Path) -> Any:
     return data
 
 
-def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], document: Document) -> Config:
+def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], document: Document, others: Egress) -> Config:
     keys = tuple(map(_access_key, loaded.get("access_keys", [])))
     prices = tuple(providers.price(pattern, row) for pattern, row in loaded.get("prices", {}).items()) + providers.list_prices()
     trusted = tuple(loaded.get("trusted_proxies", ()))
@@ -169,10 +181,11 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         model_aliases={alias: row["target"] for alias, row in loaded.get("model_aliases", {}).items()},
         state_storage=StateStorage(**loaded.get("state_storage", {})),
         access_keys=keys,
+        control=_control(loaded.get("control")),
         keep_alive=KeepAlive(**loaded.get("keep_alive", {})),
         compaction=Compaction(**loaded.get("compaction", {})),
         websocket=_websocket(loaded.get("websocket", {})),
-        egress=_egress(loaded.get("egress", {})),
+        egress=replace(others, **_egress(loaded.get("egress", {}))),
         limits=Limits(**loaded.get("limits", {})),
         drain=Drain(**loaded.get("drain", {})),
         tracing=Tracing(**tracing, header_prefixes=tuple(prefix.lower() for prefix in prefixes)),
@@ -180,15 +193,31 @@ def _config(loaded: Loaded, entries: tuple[Provider, ...], warnings: list[str], 
         trusted_proxies=trusted,
         allow_from=tuple(loaded.get("allow_from", ())),
         cors=_cors(loaded.get("cors", {})),
+        jwt=_jwt(loaded.get("jwt")),
+        hooks=tuple(map(_hook, loaded.get("hooks", []))),
         routing=Routing(**loaded.get("routing", {})),
         prices=prices,
-        warnings=(*warnings, *_warnings(entries, document, trusted, guarded=bool(keys)), *_unpriced(entries, keys, prices)),
+        warnings=(
+            *warnings,
+            *_warnings(entries, document, trusted, guarded=bool(keys or loaded.get("control") or loaded.get("jwt"))),
+            *_unpriced(entries, keys, prices),
+        ),
     )
 
 
-def _egress(values: Loaded) -> Egress:
+def _egress(values: Loaded) -> Loaded:
     """What of the section is not chosen for each entry (egress.py)."""
-    return Egress(**{name: value for name, value in values.items() if name == "credential_timeout"})
+    return {name: value for name, value in values.items() if name == "credential_timeout"}
+
+
+def _jwt(row: Loaded | None) -> Jwt | None:
+    if row is None:
+        return None
+    return Jwt(**{**row, "audience": tuple(row["audience"]), "claims": Claims(**row.get("claims", {}))})
+
+
+def _hook(row: Loaded) -> Hook:
+    return Hook(**{**row, "on": tuple(row["on"]), "headers": tuple(row.get("headers", {}).items())})
 
 
 def _websocket(values: Loaded) -> WebSocket:
@@ -310,6 +339,19 @@ def _apis(interface: providers.Known, own: providers.Known | None, moved: str | 
     if own is not None and interface.name == "anthropic" and moved is not None:
         return (*interface.apis, USUAL.api)
     return interface.apis
+
+
+def _control(row: Loaded | None) -> Control | None:
+    if row is None:
+        return None
+    values = dict(row)
+    beside = pathlib.Path(values["path"]).absolute().parent if "path" in values else pathlib.Path()
+    values["folder"] = str(pathlib.Path(values.get("folder", beside / CONTROL_FOLDER)).absolute())
+    admin = dict(values.pop("admin", {}))
+    if "oidc" in admin:
+        oidc = admin["oidc"]
+        admin["oidc"] = Oidc(**oidc | {name: tuple(oidc[name]) for name in ("admins", "viewers", "scopes") if name in oidc})
+    return Control(**values, admin=ControlAdmin(**admin))
 
 
 def _cors(row: Loaded) -> Cors:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal, NamedTuple
 
 from ..codecs.compaction import PROMPT
 
@@ -261,6 +261,44 @@ class AccessKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Oidc:
+    """An identity provider that says who may use the admin listener. claim: of the ID token, whose value or values are compared."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    claim: str = "email"
+    admins: tuple[str, ...] = ()  # values of the claim; `*` is everybody
+    viewers: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    redirect_url: str | None = None  # None: of the host that the browser asks
+
+
+@dataclass(frozen=True, slots=True)
+class ControlAdmin:
+    """Who may use the admin listener. password_sha256: a hash in one of the forms of proxy/control/passwords.py."""
+
+    password: str | None = field(default=None, repr=False)
+    password_sha256: str | None = field(default=None, repr=False)
+    oidc: Oidc | None = None
+    metrics_token: str | None = field(default=None, repr=False)  # None: /metrics is open
+    session: float = 12 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Keys, teams, budgets, usage and audit at run time. folder: of the keys known last, and of usage that is not in the store yet."""
+
+    store: Literal["sqlite", "postgres"]
+    folder: str
+    path: str | None = None
+    connection_string: str | None = field(default=None, repr=False)
+    retention: float = 90 * 86400.0  # of usage rows; their sums by hour and day stay
+    spool: int = 256 * 1024 * 1024  # bytes of usage that is not in the store yet, per worker
+    admin: ControlAdmin = ControlAdmin()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     max_body: int = 64 * 1024 * 1024
     max_streams: int | None = None  # per worker
@@ -311,11 +349,33 @@ class WebSocket:
     memory_total: int = 512 * 1024 * 1024
 
 
+class Exemption(NamedTuple):
+    """One item of a no_proxy list: a name with its subdomains, or a block of addresses. Both None: everything. port: None for any."""
+
+    name: str | None
+    block: IPv4Network | IPv6Network | None
+    port: int | None
+
+    def fits(self, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
+        if self.port not in (None, port):
+            return False
+        if self.block is not None:
+            return address is not None and address in self.block
+        return self.name is None or host == self.name or host.endswith(f".{self.name}")
+
+
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """How upstreams are reached. credential_timeout: of getting a credential that ends."""
+    """How upstreams are reached. credential_timeout: of getting a credential that ends.
+
+    The rest is for what stands in no entry, hooks and identity providers; conf/egress.py says which proxy an address has.
+    proxies: by scheme.
+    """
 
     credential_timeout: float = 10.0
+    proxies: Mapping[str, Proxy | None] = field(default_factory=dict)
+    exempt: tuple[Exemption, ...] = ()
+    certificates: Certificates = Certificates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,12 +433,48 @@ class Cors:
 
 
 @dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims of a token that say who its holder is: a claim's name, or a path of names with dots. None: nothing is read.
+
+    models: a list, or text with blanks between the patterns.
+    """
+
+    name: str = "sub"
+    team: str | None = None
+    user: str | None = "sub"
+    models: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """Callers with tokens of an identity provider. jwks_url: None: as the issuer's discovery document says."""
+
+    issuer: str
+    audience: tuple[str, ...]
+    jwks_url: str | None = None
+    claims: Claims = Claims()
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One HTTP call for each request, each answer, or both. content: with their bodies."""
+
+    url: str = field(repr=False)  # its query may hold a secret
+    on: tuple[str, ...]
+    timeout: float = 2.0
+    fail: Literal["open", "closed"] = "open"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    content: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     model_providers: tuple[Provider, ...]
     listeners: tuple[Listener, ...] = (Listener(),)
     model_aliases: Mapping[str, str] = field(default_factory=dict)  # target by alias
     state_storage: StateStorage = StateStorage()
-    access_keys: tuple[AccessKey, ...] = ()  # empty: every caller is admitted
+    access_keys: tuple[AccessKey, ...] = ()  # empty and no control: every caller is admitted
+    control: Control | None = None
     limits: Limits = Limits()
     drain: Drain = Drain()
     keep_alive: KeepAlive = KeepAlive()
@@ -392,5 +488,7 @@ class Config:
     trusted_proxies: Networks = ()  # whose X-Forwarded-For and X-Forwarded-Proto are believed
     allow_from: Networks = ()  # of whom is served; empty: everybody
     cors: Cors = Cors()
+    jwt: Jwt | None = None
+    hooks: tuple[Hook, ...] = ()
     version: str | None = None
     warnings: tuple[str, ...] = ()

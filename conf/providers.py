@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -128,6 +128,7 @@ def _by_host() -> list[tuple[re.Pattern[str], Known]]:
     return [(_pattern(row.hosts), row) for row in known().values() if row.hosts]
 
 
+@lru_cache(256)
 def at(interface: str, base_url: str) -> Known:
     """The provider at an address: by its host, otherwise by the interface."""
     host = urlsplit(base_url).hostname or ""
@@ -156,8 +157,17 @@ def price(pattern: str, row: Mapping[str, float]) -> Price:
 
 def price_of(prices: Iterable[Price], provider: str, model_id: str) -> Price | None:
     """The first price whose pattern matches the model, or None."""
-    full = f"{provider}/{model_id}"
-    return next((p for p in prices if fits(full, (p.pattern,)) or fits(model_id, (p.pattern,))), None)
+    prices = tuple(prices)
+    pattern = _first_of(tuple(price.pattern for price in prices))
+    names = (f"{provider}/{model_id}", model_id, model_id.rpartition("/")[2])
+    found = [match.lastindex for name in names if (match := pattern.match(name)) is not None and match.lastindex]
+    return prices[min(found) - 1] if found else None
+
+
+@lru_cache(8)
+def _first_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern whose group that has matched is the first of these patterns that matches."""
+    return re.compile("|".join(f"({translate(pattern)})" for pattern in patterns) or r"(?!)")
 
 
 def openai_host(base_url: str) -> bool:

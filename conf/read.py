@@ -45,6 +45,11 @@ _NETWORK = "must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address
 GOOGLE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
 _DAY = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?")
 _RESERVED = frozenset({"model", "stream"})  # members of a body that decide how the answer is read
+_BASE64 = r"[A-Za-z0-9+/]{8,172}={0,2}"
+_PASSWORD_HASH = re.compile(
+    rf"pbkdf2_sha256\$[1-9][0-9]{{4,7}}\$[A-Za-z0-9+/=._-]{{8,172}}\${_BASE64}"
+    rf"|scrypt\$(?:16384|32768|65536|131072)\$8\$[1-4]\${_BASE64}\${_BASE64}|[0-9a-fA-F]{{64}}"
+)
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 
@@ -160,6 +165,14 @@ def sha256(value: Any) -> str:
     return value.lower()
 
 
+def password_hash(value: Any) -> str:
+    """The hash of a password: PBKDF2, scrypt, or a bare SHA-256; a `$` in it begins no variable. A variable must be set."""
+    result = value if isinstance(value, str) and _PASSWORD_HASH.fullmatch(value) else expanded(value).strip()
+    if not _PASSWORD_HASH.fullmatch(result):
+        raise ValueError("must be pbkdf2_sha256$ROUNDS$SALT$HASH, scrypt$N$R$P$SALT$HASH, or 64 hexadecimal digits")
+    return result
+
+
 def header(value: Any) -> str:
     result = expanded(value).strip()
     if not result or _CONTROL.search(result) or not result.isascii():
@@ -201,6 +214,24 @@ def url(value: Any) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: no ? and no #")
     return result.rstrip("/")
+
+
+def url_with_query(value: Any) -> str:
+    """An http or https URL that is asked as it stands."""
+    result = expanded(value)
+    address, mark, query = result.partition("?")
+    if "#" in query:
+        raise ValueError("must not contain a #")
+    if re.search(r"\s", query) or not query.isascii():
+        raise ValueError("is not a URL")
+    url(address)
+    return address + mark + query
+
+
+def issuer(value: Any) -> str:
+    """The URL of an identity provider as its tokens have it: a slash at the end counts."""
+    result = expanded(value)
+    return url(result) + ("/" if result.endswith("/") else "")
 
 
 def host_name(value: Any) -> str:

@@ -88,6 +88,18 @@ class Table(fields.Field[dict[str, Any]]):
         return table
 
 
+class OneOrMore(fields.List[Any]):
+    """A value, or a list of some."""
+
+    def __init__(self, inner: fields.Field[Any], *, required: bool = False) -> None:
+        super().__init__(inner, required=required, error_messages={"required": "is missing", "null": "is empty"})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> list[Any]:
+        if value == []:
+            raise ValidationError("must not be empty")
+        return super()._deserialize(value if isinstance(value, list) else [value], attr, data, **kwargs)
+
+
 class Capabilities(fields.Field[dict[str, object]]):
     """Capability flags, dotted or in groups."""
 
@@ -282,6 +294,58 @@ class AccessKey(Section):
     allow_from = several(Value(read.network))
 
 
+class Oidc(Section):
+    issuer = Value(read.url, required=True)
+    client_id = Value(read.expanded, required=True)
+    client_secret = Value(read.expanded)
+    claim = Value(read.text)
+    admins = several(Value(read.text))
+    viewers = several(Value(read.text))
+    scopes = several(Value(read.text))
+    redirect_url = Value(read.url)
+
+
+class ControlAdmin(Section):
+    password = Value(read.expanded)
+    password_sha256 = Value(read.password_hash)
+    oidc = nested(Oidc)
+    metrics_token = Value(read.caller_key)
+    session = Value(read.duration)
+
+
+class Control(Section):
+    store = Value(read.one_of("sqlite", "postgres"), required=True)
+    path = Value(read.expanded)
+    connection_string = Value(read.expanded)
+    folder = Value(read.expanded)
+    retention = Value(read.duration)
+    spool = Value(read.size)
+    admin = nested(ControlAdmin)
+
+
+class Claims(Section):
+    name = Value(read.text)
+    team = Value(read.text)
+    user = Value(read.text)
+    models = Value(read.text)
+
+
+class Jwt(Section):
+    issuer = Value(read.issuer, required=True)
+    audience = OneOrMore(Value(read.expanded), required=True)
+    jwks_url = Value(read.url_with_query)
+    claims = nested(Claims)
+
+
+class Hook(Section):
+    url = Value(read.url_with_query, required=True)
+    on = OneOrMore(Value(read.one_of("request", "answer")), required=True)
+    timeout = Value(read.duration)
+    fail = Value(read.one_of("open", "closed"))
+    headers = Table(Value(read.header), key=read.header_name)
+    content = Value(read.boolean)
+
+
 class Limits(Section):
     max_body = Value(read.size)
     max_bodies = Value(read.size)
@@ -387,6 +451,7 @@ class Root(Section):
     model_aliases = Table(nested(Alias))
     state_storage = nested(StateStorage)
     access_keys = several(nested(AccessKey))
+    control = nested(Control)
     limits = nested(Limits)
     drain = nested(Drain)
     keep_alive = nested(KeepAlive)
@@ -400,6 +465,8 @@ class Root(Section):
     trusted_proxies = several(Value(read.network))
     allow_from = several(Value(read.network))
     cors = nested(Cors)
+    jwt = nested(Jwt)
+    hooks = several(nested(Hook))
 
 
 def strangers(section: Section, data: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, str | None]]:

@@ -1,6 +1,7 @@
 """The admin listener: GET /metrics, /explain, /capabilities, and the wire inspector at `/`, whose files are in the folder inspector/.
 
-It has no login and belongs on a private address; `allow_from` says who may ask it. A page of another site in the operator's browser can
+It belongs on a private address; `allow_from` says who may ask it. Without `control` in the configuration it has no login; with it,
+every path but /metrics asks for a session (control.py beside this). A page of another site in the operator's browser can
 neither read from it (the Host must be an address, this machine, or one of the listener's `hosts`, which defeats DNS rebinding) nor
 change anything (POST requires a custom header).
 """
@@ -8,25 +9,33 @@ change anything (POST requires a custom header).
 from __future__ import annotations
 
 import asyncio
+import hmac
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import Finish, HTTPError, RequestHandler
 
 from ..codecs import errors
 from ..codecs.registry import SHAPES
 from ..codecs.shape import names
 from ..proxy.inspector.admin import Admin
-from ..proxy.wire import bodies
+from ..proxy.wire import bodies, pages
 from ..proxy.wire.inbound import Inbound
+from ..proxy.wire.networks import UNKNOWN
 from ..proxy.wire.pages import Hosts
+
+if TYPE_CHECKING:
+    from ..proxy.control.desk import Desk
+    from ..proxy.control.sessions import Session
 
 FILES = Path(__file__).parent / "inspector"
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 PAGE, CAPABILITIES = "index.html", "capabilities.html"
+SIGN_IN_FILES = frozenset({"login.html", "login.js", "inspector.css"})  # for who has no session yet
+COOKIE = "dragoman_session"
 
 QUIET = 10.0  # seconds without a change before a keep-alive
 PACE = 0.1  # seconds between messages to a page
@@ -35,13 +44,25 @@ _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 
 
 
 class AdminHandler(RequestHandler):
-    """hosts: the names that the listener answers to."""
+    """hosts: the names that the listener answers to. desk: what asks for a login; None: nobody does.
 
+    reads, changes: the roles that may use GET, and other methods.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"admin", "viewer"})
+    changes: ClassVar[frozenset[str]] = frozenset({"admin"})
     admin: Admin
     hosts: Hosts
+    session: Session | None = None
+    source = UNKNOWN
 
-    def initialize(self, admin: Admin, hosts: Hosts) -> None:
-        self.admin, self.hosts = admin, hosts
+    def initialize(self, admin: Admin, hosts: Hosts, desk: Desk | None = None) -> None:
+        self.admin, self.hosts, self._desk = admin, hosts, desk
+
+    @property
+    def desk(self) -> Desk:
+        assert self._desk is not None
+        return self._desk
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -53,16 +74,63 @@ class AdminHandler(RequestHandler):
     def compute_etag(self) -> str | None:
         return None
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         self.check_address()
         if not self.hosts.has(self.request.host):
             raise HTTPError(403, reason="Not this host: list it in `hosts` of the admin listener")
+        if self._desk is not None:
+            await self.check_login()
+
+    # ---- who asks ----
+
+    async def check_login(self) -> None:
+        """Raise HTTPError unless somebody is signed in whose role may do this, from a page of this listener or from a program."""
+        self.check_page()
+        self.session = await self.current()
+        if self.session is None:
+            raise HTTPError(401, reason="sign in first")
+        if self.session.role not in (self.reads if self.request.method in ("GET", "HEAD") else self.changes):
+            raise HTTPError(403, reason="your role may not do this")
+        if self.request.method not in ("GET", "HEAD"):
+            self.check_csrf(self.session)
+
+    async def current(self) -> Session | None:
+        """The session of the request's cookie, if it counts."""
+        session = self.desk.sessions.read(self.get_cookie(COOKIE))
+        if session is None or session.role != "key":
+            return session
+        return session if await self.desk.still(session) else None
+
+    def check_page(self) -> None:
+        """Raise HTTPError (403) for a change that a page of another origin asks for."""
+        if self.request.method in ("GET", "HEAD"):
+            return
+        try:
+            pages.check(self.request.method or "", self.request.headers, None, secure=self.secure)
+        except errors.GatewayError:
+            raise HTTPError(403, reason="pages of another origin may not use the admin listener") from None
+
+    def check_csrf(self, session: Session) -> None:
+        """Raise HTTPError (403) for a change without the session's token."""
+        if not hmac.compare_digest(self.request.headers.get("X-Dragoman-CSRF", "").encode(), self.desk.sessions.csrf(session).encode()):
+            raise HTTPError(403, reason="x-dragoman-csrf is missing or not of this session")
+
+    @property
+    def secure(self) -> bool:
+        """Whether the browser asks over https."""
+        return self.source.secure or self.request.protocol == "https"
+
+    @property
+    def address(self) -> str:
+        """Of who asks."""
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        return str(self.source.address or connection.context.remote_ip)
 
     def check_address(self) -> None:
         """Raise HTTPError (403) for an address that is not in `allow_from`."""
         connection: Inbound = self.request.connection  # type: ignore[assignment]
         try:
-            self.admin.gate.source(connection.context.remote_ip, self.request.headers, self.settings["allow_from"])
+            self.source = self.admin.gate.source(connection.context.remote_ip, self.request.headers, self.settings["allow_from"])
         except errors.Forbidden as error:
             raise HTTPError(403, reason=str(error)) from None
 
@@ -92,16 +160,23 @@ class AdminHandler(RequestHandler):
 
 
 class NotFound(AdminHandler):
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         self.check_address()
         raise HTTPError(404)
 
 
 class Metrics(AdminHandler):
-    """GET /metrics. Accepts any Host: scrapers use various names, and metrics contain no content."""
+    """GET /metrics. Accepts any Host: scrapers use various names, and metrics contain no content. May have a token of its own."""
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         self.check_address()
+        if self._desk is not None and not self._desk.scrapes(self._token()):
+            self.set_header("WWW-Authenticate", "Bearer")
+            raise HTTPError(401, reason="the token of control.admin.metrics_token is missing")
+
+    def _token(self) -> str | None:
+        kind, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        return token.strip() if kind.lower() == "bearer" else None
 
     def get(self) -> None:
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -145,7 +220,16 @@ class Capabilities(AdminHandler):
 
 
 class File(AdminHandler):
-    """The inspector's page and its files."""
+    """The inspector's page and its files. They hold nothing; who is not signed in is sent to the page for that."""
+
+    async def check_login(self) -> None:
+        name = self.request.path.rpartition("/")[2]
+        if name in SIGN_IN_FILES:
+            return
+        self.session = await self.current()
+        if self.session is None:
+            self.redirect("/inspector/login.html")
+            raise Finish
 
     def get(self, name: str = PAGE) -> None:
         self.show(name)
@@ -236,8 +320,8 @@ class _Stream(AdminHandler):
 class Live(_Stream):
     """Changes of the list: rows that are new or have changed, and ids that were removed."""
 
-    def initialize(self, admin: Admin, hosts: Hosts) -> None:
-        super().initialize(admin, hosts)
+    def initialize(self, admin: Admin, hosts: Hosts, desk: Desk | None = None) -> None:
+        super().initialize(admin, hosts, desk)
         self._known: dict[str, int] | None = None
 
     def news(self, *path: str) -> bool:
@@ -254,8 +338,8 @@ class Live(_Stream):
 class LiveExchange(_Stream):
     """Changes of one exchange: its row and its new records."""
 
-    def initialize(self, admin: Admin, hosts: Hosts) -> None:
-        super().initialize(admin, hosts)
+    def initialize(self, admin: Admin, hosts: Hosts, desk: Desk | None = None) -> None:
+        super().initialize(admin, hosts, desk)
         self._told = 0
 
     def news(self, *path: str) -> bool:

@@ -8,7 +8,7 @@ as it arrives; whoever takes one gets it plain.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from string import ascii_letters, digits, punctuation
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -59,6 +59,13 @@ class Handler(RequestHandler):
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
         gateway.live.serving.add(self)
 
+    def _execute(self, transforms: Any, *args: bytes, **kwargs: bytes) -> Coroutine[Any, Any, None]:
+        """Overridden to wait for the keys of an identity provider, where the caller's token needs them, before anything else is done."""
+        tokens = self.services.tokens
+        pending = None if tokens is None else tokens.pending(travel.credential(self.request.headers, self.shape))
+        going_on = super()._execute(transforms, *args, **kwargs)
+        return going_on if pending is None else _after(pending, going_on)
+
     def clear(self) -> None:
         """Overridden to set no default headers: answers are not pages, and the connection writes the date."""
         self._headers = Fields()
@@ -87,10 +94,12 @@ class Handler(RequestHandler):
         """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py), or
         for an address that may not use the gateway (gate.py).
         """
-        gate = self.services.gate
-        if gate is not None:
-            self._pass(gate)
-        elif self.services.access.open:
+        services = self.services
+        if services.gate is not None:
+            self._pass(services.gate)
+        elif services.access.sources and services.access.located:
+            self._pass(services.place_gate)
+        elif services.access.open:
             pages.check(self.request.method or "", self.request.headers, self.hosts)
 
     @property
@@ -120,7 +129,8 @@ class Handler(RequestHandler):
 
     def guard_address(self) -> Source:
         """Of `guard`, what concerns addresses alone. Raises Forbidden."""
-        gate = self.services.gate
+        services = self.services
+        gate = services.place_gate if services.gate is None and services.access.located else services.gate
         if gate is None:
             return UNKNOWN
         source = self._source(gate)
@@ -199,6 +209,11 @@ class Handler(RequestHandler):
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not isinstance(value, errors.GatewayError | HTTPError):
             log.error("request %s failed: %s %s", self.request_id, self.request.method, self.request.path, exc_info=value)
+
+
+async def _after(pending: Awaitable[None], going_on: Coroutine[Any, Any, None]) -> None:
+    await pending
+    await going_on
 
 
 class NotFound(Handler):

@@ -25,7 +25,7 @@ class _OverConversations(Handler):
         """Raises Unauthorized, TooLarge, Overloaded."""
         super().prepare()
         credential = travel.credential(self.request.headers, "responses")
-        self.owner = self.services.owner(self.services.access.admit(credential), credential)
+        self.owner = self.services.owner(self.services.access.admit(credential).name, credential)
 
     @property
     def conversations(self) -> Kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from ..codecs.capabilities import EFFORTS
@@ -33,8 +34,12 @@ _LIFECYCLES = frozenset({"deprecated", "retired"})  # of Anthropic's reference; 
 _PRICES = ("input", "output", "cached_input", "cache_write", "cache_write_1h", "web_search")
 
 
+@lru_cache(4096)
 def merged(model: ServedModel) -> Form:
-    """For OpenAI's and Anthropic's SDKs at once (`Model` and `ModelInfo` of their references), with what else is known."""
+    """For OpenAI's and Anthropic's SDKs at once (`Model` and `ModelInfo` of their references), with what else is known.
+
+    Do not change the result.
+    """
     facts = model.facts
     created = _created(facts)
     return {

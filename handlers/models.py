@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from ..codecs import errors, jsontext
 from ..codecs.gemini.shape import SHAPE as GOOGLE
 from ..proxy.gateway import Gateway
+from ..proxy.keys.identity import Identity
 from ..proxy.routing.router import LONGEST_NAME, ServedModel
 from ..proxy.wire import headers as travel
 from .base import Handler
@@ -45,21 +46,21 @@ def described_by_google(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def caller(handler: Handler, shape: str) -> str:
-    """The name of the caller's key. Raises Unauthorized."""
+def caller(handler: Handler, shape: str) -> Identity:
+    """Raises Unauthorized."""
     return handler.services.access.admit(travel.credential(handler.request.headers, shape))
 
 
 def visible(handler: Handler, shape: str) -> list[ServedModel]:
     """The models that this caller may use. Raises Unauthorized."""
-    access, name = handler.services.access, caller(handler, shape)
-    return [model for model in handler.services.listing.models().values() if access.allows(name, model.id)]
+    key = caller(handler, shape)
+    return [model for model in handler.services.listing.models().values() if key.allows(model.id)]
 
 
 def find(handler: Handler, shape: str, name: str) -> ServedModel:
     """A model by any name that requests may have for it, as it stands in the path. Raises Unauthorized, NoCandidate."""
     wanted, key = unquote(name), caller(handler, shape)
-    if len(wanted) <= LONGEST_NAME and handler.services.access.allows(key, wanted):
+    if len(wanted) <= LONGEST_NAME and key.allows(wanted):
         found = handler.services.listing.find(wanted)
         if found is not None:
             return found

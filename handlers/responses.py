@@ -70,7 +70,7 @@ class Create(ModelHandler):
         if self._accept is None or body or request.version != "HTTP/1.1":
             raise errors.ClientFault("An upgrade needs HTTP/1.1, no body, and a `Sec-WebSocket-Key` of 16 bytes in base64.")
         pages.check_socket(headers, self.hosts if self.services.access.open else None, config.origins, secure=source.secure)
-        self._key = self.services.access.admit(travel.credential(headers, self.shape))
+        self._key = self.services.access.admit(travel.credential(headers, self.shape)).name
         live = self.gateway.live
         if live.draining or len(live.sockets) >= config.max_connections:
             full = errors.Overloaded("The gateway takes no more connections at the moment.", retry_after=1)
@@ -106,8 +106,8 @@ class _OverState(Serving):
     async def record(self, id: str) -> Record | None:
         """The record of a response that the gateway stores; None when its upstream has answered. Raises Unauthorized, NotFound."""
         services = self.services
-        name = services.access.admit(self.credential)
-        self.owner = services.owner(name, self.credential)
+        identity = services.access.admit(self.credential)
+        self.owner = services.owner(identity.name, self.credential)
         found = await services.state.find(self.owner, id)
         if isinstance(found, Record):
             self.check_not_dry()
@@ -116,7 +116,7 @@ class _OverState(Serving):
         if keeper is None or not known(id) or not (found or services.lets_through(keeper)):
             raise errors.NotFound(f"Response with id '{id[:256]}' not found.")
         if found is not None:
-            services.check_model(name, found.model)
+            services.check_model(identity, found.model)
         operation = self.operations[self.request.method or ""]
         path = operation.path.replace("{id}", quote(id, safe=""))
         charges = partial(services.state.records.charge, self.owner, id, self.nonce) if found is not None and found.background else None

@@ -22,12 +22,14 @@ class Health(_Probe):
 
 
 class Ready(_Probe):
-    """GET /readyz: 200, or 503 once the process has been told to end."""
+    """GET /readyz: 200, or 503 once the process has been told to end. `control` says that the control store does not answer."""
 
     def get(self) -> None:
         if not self.gateway.ready:
             self.set_status(503)
-        self.write({"status": "ok" if self.gateway.ready else "draining"})
+        control = self.gateway.control
+        note = {"control": control.note} if control is not None and control.stale else {}
+        self.write({"status": "ok" if self.gateway.ready else "draining", **note})
 
     head = get
 

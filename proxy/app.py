@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
@@ -13,12 +13,15 @@ from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
-from ..handlers import base, conversations, gemini, model, models, passthrough, responses, status, tokens
+from ..handlers import base, conversations, gemini, model, models, passthrough, responses, status, tokens, usage
 from .gateway import Gateway
 from .inspector.admin import Admin
 from .wire.headers import is_loopback
 from .wire.networks import Networks
 from .wire.pages import Hosts
+
+if TYPE_CHECKING:
+    from .control.desk import Desk
 
 # clients write base URLs with and without /v1, and join them with one slash or two; some have one address for several vendors' APIs
 _V1 = r"/+(?:(?:v1|openai|anthropic)/+)*"
@@ -51,6 +54,7 @@ def routes() -> list[tuple[str, type[base.Handler]]]:
         (r"/healthz", status.Health),
         (r"/readyz", status.Ready),
         (r"/(?:api/hello)?", status.Hello),
+        (r"/+api/+oauth/+usage/*", usage.Usage),
     ]
 
 
@@ -93,9 +97,9 @@ class ModelApplication(Application):
         return super().find_handler(request) if usual is None else self.get_handler_delegate(request, usual, self._shared)
 
 
-def make_admin_app(admin: Admin, listener: Listener) -> Application:
-    """The application of an admin listener."""
-    shared: dict[str, Any] = {"admin": admin, "hosts": Hosts(listener.hosts)}
+def make_admin_app(admin: Admin, listener: Listener, desk: Desk | None = None) -> Application:
+    """The application of an admin listener. desk: of the control store; None: nobody has to sign in."""
+    shared: dict[str, Any] = {"admin": admin, "hosts": Hosts(listener.hosts), "desk": desk}
     found = [
         (r"/metrics", admin_pages.Metrics),
         (r"/explain", admin_pages.Explain),
@@ -108,6 +112,10 @@ def make_admin_app(admin: Admin, listener: Listener) -> Application:
         (r"/inspector/switch", admin_pages.Switch),
         (r"/inspector/([a-z-]+\.[a-z]+)", admin_pages.File),
     ]
+    if desk is not None:
+        from ..handlers import control
+
+        found += control.ROUTES
     return Application(
         [(pattern, handler, shared) for pattern, handler in found],
         default_handler_class=admin_pages.NotFound,

@@ -1,4 +1,6 @@
-"""The command line: serve, check, probe, translate, load. Exit codes: 0, 1 failure at run time, 2 usage or configuration.
+"""The command line: serve, check, probe, keys, usage, translate, import, load.
+
+Exit codes: 0, 1 failure at run time, 2 usage or configuration.
 
 Commands import their modules when they run: `serve` must block SIGHUP before anything else, and `--version` needs none of them.
 """
@@ -46,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument("--from", dest="source", required=True, choices=SHAPES, metavar="SHAPE", help=", ".join(SHAPES))
     translate.add_argument("--to", dest="target", required=True, choices=SHAPES, metavar="SHAPE", help="the same")
     translate.add_argument("file", nargs="?", metavar="FILE", help="default: standard input")
+    _add_keys(commands.add_parser("keys", help="create, list, rotate or revoke keys of the control store"))
+    _add_usage(commands.add_parser("usage", help="what was used, from the control store"))
+    other = commands.add_parser("import", help="turn another gateway's configuration into a Dragoman one, on standard output")
+    other.add_argument("kind", choices=("litellm",), metavar="KIND", help="litellm: a configuration of the LiteLLM proxy")
+    other.add_argument("file", metavar="FILE")
     _add_load(commands.add_parser("load", help=f"load test of any endpoint of the shapes {names(SHAPES.values())}"))
     return top
 
@@ -56,6 +63,38 @@ def _add_place(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("config", nargs="?", metavar="CONFIG", help=otherwise)
     command.add_argument("--host", help=f"address {what}, instead of the file's; without a file: 127.0.0.1")
     command.add_argument("--port", type=_whole(0, 65535), help=f"port {what}, instead of the file's")
+
+
+def _add_keys(keys: argparse.ArgumentParser) -> None:
+    keys.add_argument("action", choices=("create", "list", "rotate", "revoke"), metavar="ACTION", help="create, list, rotate or revoke")
+    keys.add_argument("name", nargs="?", metavar="NAME", help="of the key")
+    _add_store(keys)
+    keys.add_argument("--team", help="whose limits count, too; made when there is none of this name")
+    keys.add_argument("--user", help="whose key it is; else requests say who their user is")
+    keys.add_argument("--models", metavar="PATTERN,…", help="that it may use; default: all")
+    keys.add_argument("--requests-per-minute", type=_whole(1, 2**53), metavar="N")
+    keys.add_argument("--tokens-per-minute", type=_whole(1, 2**53), metavar="N")
+    keys.add_argument("--budget", type=_positive, metavar="USD", help="that it may spend in a period")
+    keys.add_argument("--per", choices=("hour", "day", "week", "month"), default="month", help="the budget's period (month)")
+    keys.add_argument("--unpriced", choices=("allow", "refuse"), default="allow", help="models without a price, with a budget (allow)")
+    keys.add_argument("--allow-from", metavar="NETWORK,…", help="where it may be used; default: everywhere")
+    keys.add_argument("--expires", metavar="TIME", help="after which it is refused, such as 90d; default: never")
+    keys.add_argument("--tags", metavar="TAG,…", help="for people")
+    keys.add_argument("--overlap", default="1d", metavar="TIME", help="of rotate: how long the old key is valid beside the new one (1d)")
+    keys.add_argument("--json", action="store_true", help="JSON on standard output")
+
+
+def _add_usage(usage: argparse.ArgumentParser) -> None:
+    _add_store(usage)
+    usage.add_argument("--since", default="30d", metavar="TIME", help="a date, a time, or how long ago (30d)")
+    usage.add_argument("--until", default="now", metavar="TIME", help="the same (now)")
+    usage.add_argument("--by", default="", metavar="WHAT,…", help="key, team, user, model, provider, day or hour; several at once")
+    usage.add_argument("--csv", action="store_true", help="CSV on standard output")
+    usage.add_argument("--json", action="store_true", help="JSON on standard output")
+
+
+def _add_store(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", metavar="CONFIG", default=DEFAULT_FILE, help=f"whose `control` names the store (./{DEFAULT_FILE})")
 
 
 def _add_load(load: argparse.ArgumentParser) -> None:
@@ -89,6 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check": _check,
         "probe": _probe,
         "translate": _translate,
+        "keys": _control,
+        "usage": _control,
+        "import": _import,
         "load": _load,
     }
     try:
@@ -214,6 +256,27 @@ def _probe(given: argparse.Namespace) -> int:
     return int(fault is not None)
 
 
+# ---- keys, usage ----
+
+
+def _control(given: argparse.Namespace) -> int:
+    from .. import conf
+    from .process import start
+
+    try:
+        config = conf.load(given.config, os.environ)
+        if config.control is None:
+            print(f"dragoman {given.command}: {given.config} has no section `control`", file=sys.stderr)
+            return 2
+        start.have_control()
+    except conf.ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    from .control import commands
+
+    return commands.run(given, config)
+
+
 # ---- translate ----
 
 
@@ -231,6 +294,29 @@ def _translate(given: argparse.Namespace) -> int:
     for line in report:
         print(line, file=sys.stderr)
     return code
+
+
+# ---- import ----
+
+
+def _import(given: argparse.Namespace) -> int:
+    from ..conf import ConfigError, litellm
+
+    try:
+        text, notes = litellm.converted(Path(given.file).read_bytes().decode("utf-8-sig"), given.file)
+    except OSError as error:
+        print(f"{given.file}: {error.strerror}", file=sys.stderr)
+        return 2
+    except UnicodeDecodeError:
+        print(f"{given.file}: is not UTF-8 text", file=sys.stderr)
+        return 2
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    sys.stdout.write(text)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return 0
 
 
 # ---- load ----

@@ -15,6 +15,7 @@ from ..conf.model import Config
 from .credentials.sources import Credentials
 from .exchange.demo import DemoClient
 from .exchange.exchange import Exchange
+from .exchange.hooks import Hooks, Load
 from .exchange.lessons import Lessons
 from .exchange.services import Live, Services
 from .inspector.links import Note
@@ -33,12 +34,17 @@ from .routing.router import Router
 from .telemetry.metrics import Metrics
 from .wire import egress
 from .wire.bodies import Bodies
+from .wire.others import Others
 from .wire.upstream import UpstreamClient
 
 if TYPE_CHECKING:
+    from .control.control import Control
+    from .keys.tokens import Tokens
     from .telemetry.tracing import Tracer
 
 log = logging.getLogger("dragoman")
+
+CLOSING = 2.0  # seconds for hooks to be told of the last answers
 
 
 class Gateway:
@@ -76,7 +82,15 @@ class Gateway:
         self._balance = Balance(self.loop.time, changed=lambda: self.on_notes())
         self._health: Health | None = None
         self._discovery = Discovery(self.upstream)
+        self.control = _control(config, self._counters, self.metrics)
+        self._tokens: Tokens | None = None
+        self._told = Load()
         self.adopt(config)
+
+    async def open(self) -> None:
+        """Read what must be known before requests come."""
+        if self.control is not None:
+            await self.control.open()
 
     def adopt(self, config: Config) -> None:
         """Apply a configuration to new exchanges; those in progress keep the old one. Raises ConfigError for files of certificates."""
@@ -86,7 +100,12 @@ class Gateway:
             self._health.close()
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.credentials.adopt(config)
-        access = Access(config.access_keys)
+        others = Others(self.upstream, config.egress, contexts)
+        self._tokens = self._tokens_of(config, others)
+        sources = (None if self.control is None else self.control.directory, self._tokens)
+        access = Access(config.access_keys, [source for source in sources if source is not None])
+        if self.control is not None:
+            self.control.reserve(config)
         router = Router(config, contexts=contexts, source=self.credentials.of)
         self.services = Services(
             config=config,
@@ -96,7 +115,11 @@ class Gateway:
             balance=self._balance,
             access=access,
             gate=Gate(config, access) if Gate.needed(config) else None,
-            quota=Quota(config.access_keys, self._counters),
+            place_gate=Gate(config, access),
+            tokens=self._tokens,
+            others=others,
+            hooks=Hooks(config.hooks, others, self.metrics, self._told) if config.hooks else None,
+            quota=Quota(self._counters),
             state=self.state,
             upstream=self.upstream,
             demo=self._demo,
@@ -105,6 +128,7 @@ class Gateway:
             watcher=self.inspector,
             tracer=self.tracer,
             tell=self._tell,
+            record=None if self.control is None else self.control.record,
             live=self.live,
             loop=self.loop,
             paces=self._balance if config.routing.balance == "latency" else None,
@@ -114,6 +138,23 @@ class Gateway:
         self._discovery.adopt(router)
         self._health = Health(router, self.services.ejection, self.upstream, self.metrics.probed)
         self.on_notes()
+
+    def _tokens_of(self, config: Config, others: Others) -> Tokens | None:
+        """The tokens of the issuer, with its keys where that is as it was."""
+        tokens = self._tokens
+        if tokens is None or tokens.settings != config.jwt:
+            if tokens is not None:
+                tokens.close()
+            if config.jwt is None:
+                return None
+            from .keys.tokens import Tokens
+
+            tokens = Tokens(config.jwt)
+        if self.control is None:
+            tokens.use(others)
+        else:
+            tokens.use(others, self.control.directory.limits_of)
+        return tokens
 
     def notes(self) -> list[Note]:
         """Notes on upstreams for operators: mark, model, text, end in seconds since the epoch."""
@@ -165,8 +206,13 @@ class Gateway:
         if self._health is not None:
             self._health.close()
         self._discovery.close()
+        await self._told.close(CLOSING)
         self.upstream.close()
         self.credentials.close()
+        if self.control is not None:
+            await self.control.close()
+        if self._tokens is not None:
+            self._tokens.close()
         await self._counters.close()
         await self.state.close()
         if self.tracer is not None:
@@ -183,6 +229,20 @@ def _tracer(config: Config) -> Tracer | None:
         log.error("tracing is off: it needs the extra dragoman[otel] (%s)", error)
         return None
     return Tracer(config.tracing)
+
+
+def _control(config: Config, counters: Counters, metrics: Metrics) -> Control | None:
+    """The control store's part in this worker; None where none is configured, and nothing of it is imported."""
+    if config.control is None:
+        return None
+    from .control.control import Control
+
+    return Control(config.control, counters, lambda rows, why: _usage_lost(metrics, rows, why))
+
+
+def _usage_lost(metrics: Metrics, rows: int, why: str) -> None:
+    metrics.usage_lost.inc(rows)
+    log.error("%d rows of usage are lost: %s", rows, why)
 
 
 def _counters(config: Config, here: LocalCounters) -> Counters:

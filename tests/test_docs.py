@@ -19,7 +19,7 @@ from dragoman.conf import flags, loader, providers, schema
 from dragoman.handlers import base
 from dragoman.proxy import cli
 from dragoman.proxy.credentials import command, source
-from dragoman.proxy.exchange import attempt
+from dragoman.proxy.exchange import attempt, hooks
 from dragoman.proxy.inspector import ring, taps
 from dragoman.proxy.keys import quota, quota_redis
 from dragoman.proxy.memory import background, conversations, records
@@ -149,6 +149,8 @@ FIXED = {
     "lines of the log that nobody reads": kb(stderr.MOST),
     "the last traces": f"{tracing.CLOSE_SECONDS:g} s",
     "names of dropped fields in metrics": f"{metrics.FIELDS}",
+    "calls to hooks of answers": f"{hooks.CALLS} at once, {hooks.WAITING:,} waiting",
+    "a hook's answer; what it is told of an answer": f"{kb(hooks.LARGEST)}; {kb(hooks.CONTENT)}",
     "what the inspector keeps": f"{ring.EXCHANGES} exchanges, {kb(ring.CHARACTERS)};"
     f" of each {taps.RECORDS:,} records, {kb(taps.CHARACTERS)}",
 }

@@ -23,7 +23,7 @@ LONGEST = 700
 # Rooms are the folders in proxy/, and the modules that stand beside them. Each may import what stands in its row; from cli down to
 # wire every room stands on those below it, load beside them. Under TYPE_CHECKING is an import, too.
 BELOW_EXCHANGE = {"credentials", "memory", "routing", "wire", "keys", "telemetry"}
-BELOW_GATEWAY = {"inspector", "websocket", "exchange"} | BELOW_EXCHANGE
+BELOW_GATEWAY = {"control", "inspector", "websocket", "exchange"} | BELOW_EXCHANGE
 ROOMS = {
     "wire": set(),
     "credentials": set(),
@@ -31,6 +31,7 @@ ROOMS = {
     "telemetry": set(),
     "routing": {"credentials", "wire"},
     "memory": {"routing", "wire"},
+    "control": {"keys", "memory", "telemetry", "wire"},
     "exchange": BELOW_EXCHANGE,
     "inspector": {"exchange"} | BELOW_EXCHANGE,
     "websocket": {"exchange"} | BELOW_EXCHANGE,

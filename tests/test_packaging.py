@@ -153,6 +153,23 @@ def _cases(built: bool) -> list[Any]:
     return [pytest.param(path, one, id=f"{path.name}-{name}") for path, name, one in SERVICES if "build" in one or not built]
 
 
+def test_prometheus_and_grafana_find_what_they_show() -> None:
+    """In compose.team.yaml: the admin listener, the data source, the dashboard."""
+    services = yaml.safe_load((DOCKER / "compose.team.yaml").read_text())["services"]
+    (job,) = yaml.safe_load((DOCKER / "prometheus.yaml").read_text())["scrape_configs"]
+    host, _, port = job["static_configs"][0]["targets"][0].partition(":")
+    config = conf.load(_volumes(services[host])["/etc/dragoman/dragoman.yaml"], environ={"DRAGOMAN_ADMIN_PASSWORD": "k"})
+    (admin,) = [listener for listener in config.listeners if listener.type == "admin"]
+    assert (str(admin.port), admin.address) == (port, "0.0.0.0")
+    assert host in admin.hosts
+    mounted = _volumes(services["grafana"])
+    (source,) = yaml.safe_load(mounted["/etc/grafana/provisioning/datasources/dragoman.yaml"].read_text())["datasources"]
+    assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+    (provider,) = yaml.safe_load(mounted["/etc/grafana/provisioning/dashboards/dragoman.yaml"].read_text())["providers"]
+    (board,) = [file for inside, file in mounted.items() if inside.startswith(f"{provider['options']['path']}/")]
+    assert json.loads(board.read_text())["title"] == "Dragoman"
+
+
 def _volumes(service: dict[str, Any]) -> dict[str, Path]:
     """What is mounted from here: the path inside, and the file."""
     mounts = [volume.split(":") for volume in service.get("volumes", [])]
@@ -164,7 +181,7 @@ def test_compose_files_name_what_exists(path: Path, service: dict[str, Any]) -> 
     if "build" in service:
         assert (path.parent / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
     else:
-        assert re.fullmatch(r"[a-z]+:[\w.-]+", service["image"])
+        assert re.fullmatch(r"[a-z/]+:[\w.-]+", service["image"])
     volumes = _volumes(service)
     assert all(file.is_file() for file in volumes.values())
     every = yaml.safe_load(path.read_text())
@@ -209,7 +226,7 @@ def test_the_image_has_exact_versions_of_everything() -> None:
     """Of what setup.py asks for, of what that asks for, and so on: as far as it is installed here."""
     written, pins = _setup(), _pins()
     own = {"psycopg[binary,pool]", "redis", "zstandard", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "uvloop"}
-    own |= {"google-auth[requests]", "azure-identity"}
+    own |= {"google-auth[requests]", "azure-identity", "sqlalchemy[asyncio]", "alembic", "aiosqlite", "authlib"}
     wanted = {"setuptools", *written["install_requires"], *own}
     seen: set[str] = set()
     while wanted:

@@ -69,9 +69,9 @@ class ContentWriter:
 
     def _image(self, part: ImagePart) -> Content:
         if not self._capabilities.c_images:
-            raise not_supported("an image", part.path)
+            raise not_supported("an image", part.path, "image_block")
         if not part.data and not self._capabilities.c_image_urls:
-            raise not_supported("an image by its URL", part.path)
+            raise not_supported("an image by its URL", part.path, "image_block")
         detail = part.detail
         if detail == "original" and not self._capabilities.openai_host:
             detail = "high"
@@ -90,7 +90,7 @@ class ContentWriter:
             return [*said, self._marked({"type": "file", "file": file}, part)]
         if prose.is_prose(part):
             return [written for inner in prose.document_parts(part, self._ledger) for written in self.parts(inner)]
-        raise not_supported("a document by its URL" if part.url else "this kind of file", part.path)
+        raise not_supported("a document by its URL" if part.url else "this kind of file", part.path, "document_block")
 
     def _marked(self, written: Content, part: TextPart | ImagePart | DocumentPart) -> Content:
         """Add the part's cache breakpoint if the upstream supports breakpoints. Others cache prompts automatically."""
@@ -225,5 +225,5 @@ def _last_cache(part: ResultPart) -> Cache | None:
     return inner.cache if isinstance(inner, TextPart) else None
 
 
-def not_supported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
+def not_supported(what: str, path: Path, capability: str | None = None) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path), capability=capability)

@@ -91,7 +91,7 @@ class ContentWriter:
         if part.data:
             return [_inline_image(part.media_type, part.data, part.path)]
         if not part.url.startswith(("https://", "http://")):
-            raise _unsupported("this kind of image URL", part.path)
+            raise _unsupported("this kind of image URL", part.path, "image_block")
         return [{"type": "image", "source": {"type": "url", "url": part.url}}]
 
     def _document(self, part: DocumentPart) -> list[Block]:
@@ -115,7 +115,7 @@ class ContentWriter:
             return {"type": "content", "content": [block for inner in part.parts for block in self.blocks(inner)]}
         if part.url and _path_of(part.url).endswith(".pdf"):
             return {"type": "url", "url": part.url}
-        raise _unsupported("this kind of file", part.path)
+        raise _unsupported("this kind of file", part.path, "document_block")
 
     def _search_result(self, part: SearchResultPart) -> list[Block]:
         content = [{"type": "text", "text": part.text}]
@@ -175,7 +175,7 @@ def one_text(content: str | list[Block]) -> str | list[Block]:
 
 def _inline_image(media_type: str, data: str, path: Path) -> Block:
     if media_type not in media.IMAGE_TYPES:
-        raise _unsupported(f"an image of type {media_type[:64]}", path)
+        raise _unsupported(f"an image of type {media_type[:64]}", path, "image_block")
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
@@ -186,8 +186,8 @@ def _path_of(url: str) -> str:
         return ""
 
 
-def _unsupported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
+def _unsupported(what: str, path: Path, capability: str) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path), capability=capability)
 
 
 _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {

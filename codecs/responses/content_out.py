@@ -102,4 +102,4 @@ def _text(text: str) -> Content:
 
 
 def _unsupported(what: str, path: Path) -> UnsupportedContent:
-    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path), capability="document_block")

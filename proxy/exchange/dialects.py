@@ -22,7 +22,7 @@ def in_dialect(reply: Reply, exchange: Exchange, candidate: Candidate | None = N
     if not dialects:
         return reply
     services = exchange.services
-    key, config = services.access.responses(exchange.key_name), services.config.responses
+    key, config = exchange.identity.responses, services.config.responses
     entry = _NOTHING if candidate is None else candidate.provider.responses
     name = key.dialect or entry.dialect or config.dialect or AUTO
     dialect = _asked(dialects, exchange.headers) if name == AUTO else dialects[name]

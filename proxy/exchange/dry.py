@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...codecs import errors, jsontext
 from ..keys import secrets
 from ..routing.router import Candidate
+from ..wire import bodies
 from . import counting, question
 from .attempt import HEADER_LANES, Attempt
 
@@ -45,7 +47,8 @@ async def answer(exchange: Exchange, candidates: tuple[Candidate, ...]) -> None:
     url, body = await question.written(attempt)
     lane = HEADER_LANES.get(attempt.lane_name, attempt.lane_name)
     headers = exchange.own_headers() | _HEADERS | {"x-dragoman-upstream": candidate.name, "x-dragoman-lane": lane}
-    await exchange.client.answer(200, headers, _shown(exchange, attempt, lane, url, body))
+    shown = await bodies.apart(len(body or b"") > bodies.AT_ONCE, partial(_shown, exchange, attempt, lane, url, body))
+    await exchange.client.answer(200, headers, shown)
 
 
 _HEADERS = {"content-type": "application/json", "x-dragoman-dry-run": "1"}

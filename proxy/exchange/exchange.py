@@ -30,6 +30,8 @@ from ...codecs.reply import Reply
 from ...codecs.request import Request
 from ...codecs.usage import Usage
 from ...conf.model import Provider
+from ..keys import users
+from ..keys.identity import ANYONE
 from ..memory.background import Job
 from ..memory.expansion import Expansion, allowed
 from ..memory.recent import Lane
@@ -45,6 +47,7 @@ from .continuing import Cut
 from .dialects import in_dialect
 from .heartbeat import Heartbeat
 from .hedging import Race
+from .hooks import Heard
 from .lessons import Taught
 from .operation import Operation
 from .placing import Placing
@@ -91,7 +94,8 @@ class Exchange:
         "expansion",
         "form_field",
         "headers",
-        "key_name",
+        "heard",
+        "identity",
         "left_out",
         "limits",
         "nonce",
@@ -195,7 +199,7 @@ class Exchange:
         self.compacting: Literal["", "trigger", "endpoint", "automatic"] = ""  # how the caller asks for a compaction
         self.summary: summing.Made | None = None  # that precedes the answer
         self.without_tools: Usage | None = None  # what a model used that called a tool instead of summing up; it is asked again
-        self.key_name = ""
+        self.identity = ANYONE
         self.status = 200
         self.error: errors.GatewayError | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -205,6 +209,8 @@ class Exchange:
         self._prepares = prepares
         self.trace = None if services.tracer is None else services.tracer.begin(headers)
         self.observer = services.watcher.open(self)  # None: nobody looks
+        self.heard = Heard(client) if services.hooks is not None and services.hooks.listens else None
+        client = self.heard or client
         self.client: Caller = client if self.observer is None else self.observer.caller(client)
 
     async def run(self) -> None:
@@ -245,7 +251,8 @@ class Exchange:
         if self.error is not None:
             errors.forget(self.error)
         self.attempts.clear()  # each leads back here
-        self.trace = self.observer = self.expansion = self.summary = self.recent = self.placing = self.race = self.cut = None
+        self.trace = self.observer = self.heard = self.expansion = self.summary = self.recent = self.placing = None
+        self.race = self.cut = None
         self.body, self.scan = b"", _NOTHING
         turn, self.turn = self.turn, None
         if turn is not None:
@@ -269,7 +276,8 @@ class Exchange:
         """Write to a background job from now on, as a stream; the caller has its answer."""
         if not self.stream:
             self.services.metrics.opened()
-        self.client, self.stream = job, True
+        self.heard = None if self.heard is None else Heard(job)
+        self.client, self.stream = self.heard or job, True
 
     def give_up(self) -> None:
         """End it."""
@@ -308,8 +316,10 @@ class Exchange:
     async def _run(self) -> None:
         await self._read()
         operation = self.operation
-        if operation.counted and self.key_name:
-            self.limits = await self.services.quota.admit(self.key_name, self.shape)
+        if operation.counted and self.identity.limits:
+            self.limits = await self.services.quota.admit(self.identity, self.shape)
+        if self.services.hooks is not None and not self.dry:
+            await self.services.hooks.before(self)
         candidates = self._candidates()
         if operation.lane != "raw":
             if self.speaks.stateful:
@@ -374,10 +384,12 @@ class Exchange:
             self.stream = bool(self.scan.stream) and operation.lane not in ("count", "compact")
         if self.stream:
             self.services.metrics.opened()
+        if self.services.access.sources and (user := users.said(self.headers, self.scan.value)):
+            self.identity = self.services.access.named(self.identity, user)
         if operation.model == "required" and self.scan.model is None:
             raise errors.Missing("`model` is required.", param="model")
-        if operation.model != "none" and self.key_name:
-            await self.services.check_models(self.key_name, self.scan, self.body, self.query)
+        if operation.model != "none" and self.identity.name:
+            await self.services.check_models(self.identity, self.scan, self.body, self.query)
         if self.stream and operation.lane == "shape":
             self._heartbeat = Heartbeat(self)
 
@@ -395,8 +407,8 @@ class Exchange:
             return (self._keeper,)
         route, fits = self.services.router.candidates(self.shape, self.scan.model), self.operation.fits
         self.route, found = route, route.candidates + route.spare
-        if self.operation.counted and self.key_name:
-            found = self.services.affordable(self.key_name, found)
+        if self.operation.counted and self.identity.limits:
+            found = self.services.affordable(self.identity, found)
         if self.operation.lane == "shape":
             found = tuple([self.taught.over(one, self.shape, self.scan.value) if one.others else one for one in found])
         if fits is None:
@@ -599,7 +611,7 @@ class Exchange:
     @property
     def owner(self) -> str:
         """Whose the state is."""
-        return self.services.owner(self.key_name, self.credential)
+        return self.services.owner(self.identity.name, self.credential)
 
     @property
     def state(self) -> Expansion | None:

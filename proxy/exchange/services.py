@@ -16,21 +16,26 @@ from ...codecs.ids import digest
 from ...conf.model import Config
 from ..keys.access import Access
 from ..keys.gate import Gate
+from ..keys.identity import Identity
 from ..keys.quota import Quota
 from ..routing.balance import Balance
 from ..routing.ejection import Ejection
 from ..routing.listing import Listing
 from ..routing.router import Candidate, Router
+from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
 from ..wire import bodies
+from ..wire.others import Others
 from ..wire.upstream import UpstreamClient
 from .demo import DemoClient
 from .lessons import Lessons
 
 if TYPE_CHECKING:
+    from ..keys.tokens import Tokens
     from ..memory.turn import State
     from ..telemetry.tracing import Tracer
     from .exchange import Exchange
+    from .hooks import Hooks
     from .observer import Watcher
 
 
@@ -56,7 +61,10 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """tell: gets each exchange's log line; None logs nothing. paces, counts: the balance, where it needs to be told of attempts."""
+    """tell: gets each exchange's log line; None logs nothing. record: gets each account, and what tells whether a model is declared.
+
+    paces, counts: the balance, where it needs to be told of attempts.
+    """
 
     config: Config
     router: Router
@@ -64,7 +72,11 @@ class Services:
     ejection: Ejection
     balance: Balance
     access: Access
+    tokens: Tokens | None  # None: no `jwt` is configured
+    others: Others
+    hooks: Hooks | None  # None: none is configured
     gate: Gate | None  # None: nothing is configured that it checks
+    place_gate: Gate  # for when a key turns up that may be used from certain networks only
     quota: Quota
     state: State
     upstream: UpstreamClient
@@ -74,6 +86,7 @@ class Services:
     watcher: Watcher
     tracer: Tracer | None
     tell: Callable[[dict[str, Any]], None] | None
+    record: Callable[[Account, Callable[[str], bool]], None] | None  # None: there is no control store
     live: Live
     loop: asyncio.AbstractEventLoop
     paces: Balance | None
@@ -85,35 +98,35 @@ class Services:
 
     def admit(self, exchange: Exchange) -> None:
         """Raises Unauthorized for a caller without a key, Overloaded when this worker takes no more."""
-        exchange.key_name = self.access.admit(exchange.credential)
+        exchange.identity = self.access.admit(exchange.credential)
         most = self.config.limits.max_streams
         if self.live.draining or (most is not None and len(self.live.exchanges) > most):
             error = errors.Overloaded("The gateway accepts no more requests at the moment.")
             error.retry_after = 1
             raise error
 
-    def check_model(self, name: str, model: str | None) -> None:
-        """Raises Forbidden when the key called `name` may not use the model; None means the default model, if there is one."""
+    def check_model(self, identity: Identity, model: str | None) -> None:
+        """Raises Forbidden when the caller may not use the model; None means the default model, if there is one."""
         asked = self.router.default if model is None else model
         if asked is not None:
-            self.access.check_model(name, asked)
+            identity.check_model(asked)
 
-    async def check_models(self, name: str, scan: splice.Scan, body: bytes, query: str) -> None:
-        """Raises Forbidden when the key called `name` may not use every model that a request asks for; Malformed and WrongType too.
+    async def check_models(self, identity: Identity, scan: splice.Scan, body: bytes, query: str) -> None:
+        """Raises Forbidden when the caller may not use every model that a request asks for; Malformed and WrongType too.
 
         What the body names besides `model` reaches the upstream as it is written: the gateway's own aliases mean nothing there.
         """
-        self.check_model(name, scan.model)
-        if not self.access.restricted(name):
+        self.check_model(identity, scan.model)
+        if not identity.restricted:
             return
         for named in await bodies.in_steps(model_names.names(body, scan, query), len(body) <= bodies.AT_ONCE):
             if named.name in self.config.model_aliases:
                 raise errors.Forbidden(f"`{named.name[:200]}` is an alias of this gateway: name the model itself.", param=named.param)
-            self.access.check_model(name, named.name, named.param)
+            identity.check_model(named.name, named.param)
 
-    def affordable(self, name: str, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """The candidates that the budget of the key called `name` can count. Raises Forbidden when there is none."""
-        if not self.access.wants_prices(name):
+    def affordable(self, identity: Identity, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates that the caller's budgets can count. Raises Forbidden when there is none."""
+        if not identity.wants_prices:
             return candidates
         found = tuple(candidate for candidate in candidates if candidate.price is not None or candidate.built_in)
         if not found:
@@ -126,7 +139,7 @@ class Services:
 
     def one_team(self) -> bool:
         """Whether all callers may name what any of them was given by an upstream."""
-        return not self.config.access_keys or self.config.state_storage.shared_upstream_ids
+        return self.access.open or self.config.state_storage.shared_upstream_ids
 
     def lets_through(self, candidate: Candidate) -> bool:
         """Whether a caller may name at this upstream what the gateway has not seen it give to that caller: it is nobody else's, or all

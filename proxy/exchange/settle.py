@@ -37,15 +37,20 @@ _SETTINGS = (
 def settle(exchange: Exchange) -> None:
     """Charge, count, trace and log an exchange that is over, however it ended. To be called once."""
     shared, done = exchange.services, account(exchange)
-    for call in done.charged:
-        shared.quota.settle(done.key, call.usage, call.cost or 0.0)
+    if exchange.identity.limits:
+        for call in done.charged:
+            shared.quota.settle(exchange.identity, call.usage, call.cost or 0.0)
     shared.metrics.settled(done, shared.router.declares)
+    if shared.record is not None:
+        shared.record(done, shared.router.declares)
     if exchange.trace is not None:
         exchange.trace.settle(done)
     if shared.tell is not None:
         shared.tell(journal.line(done))
     if exchange.observer is not None:
         exchange.observer.ended(done)
+    if shared.hooks is not None:
+        shared.hooks.after(exchange, done)
 
 
 def account(exchange: Exchange) -> Account:
@@ -60,7 +65,7 @@ def account(exchange: Exchange) -> Account:
     return Account(
         time(),
         exchange.request_id,
-        exchange.key_name,
+        exchange.identity.name,
         operation.name,
         exchange.shape,
         operation.method,
@@ -78,6 +83,8 @@ def account(exchange: Exchange) -> Account:
         exchange.compacting and _compaction(exchange),
         None if exchange.summary is None else exchange.summary.usage,
         exchange.via,
+        exchange.identity.team,
+        exchange.identity.user,
         "" if exchange.placing is None else exchange.placing.chosen,
         "" if exchange.race is None else exchange.race.outcome,
     )

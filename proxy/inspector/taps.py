@@ -213,7 +213,7 @@ class Tap:
             self._secrets.add(candidate.provider.access_key)
         self._secrets.update(one for one in secrets.of(candidate.provider) if len(one) >= secrets.SHORTEST)
         self.row(
-            key=exchange.key_name,
+            key=exchange.identity.name,
             model=redact.sound(exchange.scan.model or "")[:200],
             stream=exchange.stream,
             upstream=candidate.name,

@@ -28,7 +28,6 @@ class Gate:
         self._trusted = Networks(config.trusted_proxies)
         self._allowed = Networks(config.allow_from)
         self._located = _located(config)
-        self._places = access is not None and any(key.allow_from for key in config.access_keys)
         self._origins = pages.Origins(config.cors.origins, config.cors.max_age)
 
     def cors(self, method: str, headers: Mapping[str, str]) -> pages.Cors:
@@ -41,7 +40,7 @@ class Gate:
         peer: the address of the connection's other side. allowed: by the listener's own list; empty where it has none, and the list
         for all listeners decides.
         """
-        if not self._located:
+        if not (self._located or self._places):
             return UNKNOWN
         found = networks.source(peer, headers, self._trusted)
         allowed = allowed or self._allowed
@@ -53,6 +52,11 @@ class Gate:
         """See pages.check."""
         if self._access is not None and self._access.open:
             pages.check(method, headers, hosts, listed=cors.listed, secure=source.secure)
+
+    @property
+    def _places(self) -> bool:
+        """Whether some key may be used from certain networks only, which can change without a new configuration."""
+        return self._access is not None and self._access.located
 
     def check_key(self, headers: Mapping[str, str], shape: str, source: Source) -> None:
         """Raise Forbidden when the caller's key may not be used from its address. shape: whose headers have the key."""

@@ -31,7 +31,8 @@ from typing import NamedTuple, Protocol
 from ...codecs import errors, limits
 from ...codecs.registry import SHAPES
 from ...codecs.usage import Usage
-from ...conf.model import AccessKey, Config
+from ...conf.model import Budget, Config
+from .identity import Identity, Limited, of_key
 
 log = logging.getLogger("dragoman")
 
@@ -62,49 +63,65 @@ class Standing:
 
 
 class Counters(Protocol):
-    """The storage of the counts. Only keys for which `limited` is true are counted."""
+    """The storage of the counts, by the name of whom is counted. Only those that have a limit are counted."""
 
-    async def admit(self, key: AccessKey) -> Standing:
-        """Count one request of this key if its limits allow it, atomically."""
+    async def admit(self, key: Limited) -> Standing:
+        """Count one request if the limits allow it, atomically."""
 
-    def settle(self, key: AccessKey, tokens: int, nano: int) -> None:
+    async def look(self, key: Limited) -> Standing:
+        """The counts; counts nothing. `admitted` means nothing."""
+
+    def settle(self, key: Limited, tokens: int, nano: int) -> None:
         """Add the usage of a response. nano: billionths of a dollar."""
+
+    async def at_least(self, key: Limited, nano: int) -> None:
+        """Count what was spent in the current period of its budget as `nano` billionths of a dollar, unless more is counted already."""
 
     async def close(self) -> None: ...
 
 
-def limited(key: AccessKey) -> bool:
-    return key.requests_per_minute is not None or key.tokens_per_minute is not None or key.budget is not None
-
-
 class Quota:
-    """The limits of one configuration's keys, applied to the counters."""
+    """The limits of callers, applied to the counters."""
 
-    def __init__(self, keys: Iterable[AccessKey], counters: Counters) -> None:
-        self._keys = {key.name: key for key in keys if limited(key)}
+    def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    async def admit(self, name: str, shape: str) -> dict[str, str]:
+    async def admit(self, identity: Identity, shape: str) -> dict[str, str]:
         """Count a request and return the rate-limit headers for the response, as the shape names them. Raises OverQuota.
 
-        name: of the caller's key, "" if there is none. Does nothing for a key without limits.
+        Each limit of the identity is asked in turn, its own key's first: a request that its team's limit refuses counts for the key,
+        so that a caller above its own limits takes nothing from others.
         """
-        key = self._keys.get(name)
-        if key is None:
-            return {}
-        standing = await self._counters.admit(key)
-        headers = _headers(key, standing, shape)
-        if not standing.admitted:
-            error = _refusal(key, standing, shape)
-            error.headers |= headers
-            raise error
-        return headers
+        headers: dict[str, str] = {}
+        form = SHAPES[shape].limits
+        fullest: limits.Cap | None = None
+        for one in identity.limits:
+            standing = await self._counters.admit(one)
+            own = _headers(one, standing, shape)
+            cap = None if one.budget is None else _cap(one.budget, standing.spent)
+            if not standing.admitted:
+                error = _refusal(one, standing)
+                error.headers |= own | (form.capped(cap) if cap is not None and cap.reached else {})
+                raise error
+            headers = own | headers  # the key's own, where it has such a limit
+            if cap is not None and (fullest is None or cap.used > fullest.used):
+                fullest = cap
+        return headers if fullest is None else headers | form.capped(fullest)
 
-    def settle(self, name: str, usage: Usage | None, usd: float) -> None:
+    async def budgets(self, identity: Identity) -> list[tuple[Budget, int, limits.Cap]]:
+        """The caller's budgets, what is spent of each in billionths of a dollar, and their standing."""
+        found = []
+        for one in identity.limits:
+            if one.budget is not None:
+                spent = (await self._counters.look(one)).spent
+                found.append((one.budget, spent, _cap(one.budget, spent)))
+        return found
+
+    def settle(self, identity: Identity, usage: Usage | None, usd: float) -> None:
         """Add the usage of a response, however it ended."""
-        key = self._keys.get(name)
-        if key is not None and usage is not None:
-            self._counters.settle(key, _bounded(usage.all, MOST_TOKENS), _bounded(usd * NANO, MOST_NANO))
+        if usage is not None:
+            for one in identity.limits:
+                self._counters.settle(one, _bounded(usage.all, MOST_TOKENS), _bounded(usd * NANO, MOST_NANO))
 
 
 def _bounded(count: float, most: int) -> int:
@@ -114,7 +131,7 @@ def _bounded(count: float, most: int) -> int:
 
 def note(config: Config) -> str | None:
     """A warning when the limits of this configuration are counted per machine, else None."""
-    if config.state_storage.type == "redis" or not any(map(limited, config.access_keys)):
+    if config.state_storage.type == "redis" or not any(of_key(key).limits for key in config.access_keys):
         return None
     return (
         "limits of access_keys are counted on this machine only, for all its workers: they are reset by a restart and not shared with "
@@ -147,29 +164,35 @@ def _use(counts: Iterable[tuple[int, int]], now: float, limit: int) -> _Use:
     return _Use(limit, used, fits_in, current[-1][0] + MINUTE - now if current else 0.0)
 
 
-def _requests(key: AccessKey, standing: Standing) -> _Use | None:
+def _requests(key: Limited, standing: Standing) -> _Use | None:
     if key.requests_per_minute is None:
         return None
     return _use(((b.second, b.requests) for b in standing.buckets), standing.now, key.requests_per_minute)
 
 
-def _tokens(key: AccessKey, standing: Standing) -> _Use | None:
+def _tokens(key: Limited, standing: Standing) -> _Use | None:
     if key.tokens_per_minute is None:
         return None
     return _use(((b.second, b.tokens) for b in standing.buckets), standing.now, key.tokens_per_minute)
 
 
-def allows(key: AccessKey, standing: Standing) -> bool:
+def allows(key: Limited, standing: Standing) -> bool:
     """Whether the limits allow another request."""
     uses = (_requests(key, standing), _tokens(key, standing))
     return not _over_budget(key, standing.spent) and all(use is None or use.used < use.limit for use in uses)
 
 
-def _over_budget(key: AccessKey, spent: int) -> bool:
+def _over_budget(key: Limited, spent: int) -> bool:
     return key.budget is not None and spent >= round(key.budget.usd * NANO)
 
 
-def _headers(key: AccessKey, standing: Standing, shape: str) -> dict[str, str]:
+def _cap(budget: Budget, spent: int) -> limits.Cap:
+    """The standing of a budget. spent: billionths of a dollar."""
+    most = round(budget.usd * NANO)
+    return limits.Cap(spent / most if most else 1.0, period(budget.per, time.time()).ends.timestamp(), budget.per)
+
+
+def _headers(key: Limited, standing: Standing, shape: str) -> dict[str, str]:
     """The rate-limit headers, with this request counted."""
     requests, tokens = _requests(key, standing), _tokens(key, standing)
     families = {}
@@ -181,15 +204,14 @@ def _headers(key: AccessKey, standing: Standing, shape: str) -> dict[str, str]:
     return limits.own_headers(SHAPES[shape].limits, families, time.time())
 
 
-def _refusal(key: AccessKey, standing: Standing, shape: str) -> errors.OverQuota:
+def _refusal(key: Limited, standing: Standing) -> errors.OverQuota:
     if key.budget is not None and _over_budget(key, standing.spent):
         now = time.time()
         ends = period(key.budget.per, now).ends
         anew = ends.strftime("%Y-%m-%d %H:%M UTC")
-        message = f"The budget of this API key ({key.budget.usd:g} USD per {key.budget.per}) is exhausted. It resets at {anew}."
+        message = f"The budget of {key.what} ({key.budget.usd:g} USD per {key.budget.per}) is exhausted. It resets at {anew}."
         error = errors.OverQuota(message, kind="billing", status=429, retry_after=ends.timestamp() - now, should_retry=False)
         error.resets_at = ends.timestamp()
-        error.headers = SHAPES[shape].limits.spent(error.resets_at)
         return error
     waits = [
         (use.fits_in, f"{use.limit} {word} per minute")
@@ -198,7 +220,7 @@ def _refusal(key: AccessKey, standing: Standing, shape: str) -> errors.OverQuota
     ]
     wait, limit = max(waits)
     seconds = max(1, ceil(wait))
-    return errors.OverQuota(f"The limit of this API key, {limit}, is reached. Try again in {seconds} s.", retry_after=seconds)
+    return errors.OverQuota(f"The limit of {key.what}, {limit}, is reached. Try again in {seconds} s.", retry_after=seconds)
 
 
 class Period(NamedTuple):
@@ -247,10 +269,18 @@ class LocalCounters:
         self._cells: memoryview[int] = memoryview(mmap.mmap(self._file, ROOM * _SLOT * 8)).cast("q")
         self._slots: dict[str, int] = {}
 
-    async def admit(self, key: AccessKey) -> Standing:
+    async def admit(self, key: Limited) -> Standing:
         return self.admit_now(key)
 
-    def admit_now(self, key: AccessKey) -> Standing:
+    async def look(self, key: Limited) -> Standing:
+        return self.look_now(key)
+
+    def look_now(self, key: Limited) -> Standing:
+        with self._locked():
+            at = self._slot(key.name)
+            return Standing(self._clock(), tuple(self._buckets(at)), self._spent(at, key))
+
+    def admit_now(self, key: Limited) -> Standing:
         with self._locked():
             at = self._slot(key.name)
             now = self._clock()
@@ -261,7 +291,7 @@ class LocalCounters:
                 self._cells[self._second(at, int(now)) + _REQUESTS] += 1
         return replace(standing, admitted=True)
 
-    def settle(self, key: AccessKey, tokens: int, nano: int) -> None:
+    def settle(self, key: Limited, tokens: int, nano: int) -> None:
         with self._locked():
             at = self._slot(key.name)
             if key.tokens_per_minute is not None:
@@ -269,6 +299,11 @@ class LocalCounters:
                 self._cells[place] = min(GREATEST, self._cells[place] + tokens)
             if key.budget is not None:
                 self._cells[at + _SPENT] = min(GREATEST, self._spent(at, key) + nano)
+
+    async def at_least(self, key: Limited, nano: int) -> None:
+        with self._locked():
+            at = self._slot(key.name)
+            self._cells[at + _SPENT] = min(GREATEST, max(self._spent(at, key), nano))
 
     async def close(self) -> None:
         """Does nothing: the memory is freed with the last process."""
@@ -312,7 +347,7 @@ class LocalCounters:
             self._cells[place + _REQUESTS] = self._cells[place + _TOKENS] = 0
         return place
 
-    def _spent(self, at: int, key: AccessKey) -> int:
+    def _spent(self, at: int, key: Limited) -> int:
         """The money spent in the current period, in billionths of a dollar; starts a new period at 0."""
         if key.budget is None:
             return 0

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from ...codecs import errors
-from ...conf.model import AccessKey
 from ..memory.stores.redis import RedisStore
 from ..wire.breaker import Breaker
+from .identity import Limited
 from .quota import MINUTE, NANO, Bucket, LocalCounters, Standing, period
 
 log = logging.getLogger("dragoman")
@@ -29,6 +29,7 @@ log = logging.getLogger("dragoman")
 PATIENCE = 3.0  # seconds that an admission waits for Redis; more than a busy machine takes, else a burst passes both limits
 PAUSE = 2.0  # seconds between two attempts to send usage
 UNSURE = 8  # unacknowledged amounts, after which no new ones are sent
+UNPAID = 15.0  # seconds after which all workers have sent what they owed
 REMEMBERED = 600  # seconds in which a repeated amount is recognised
 SLOW = 1.0  # seconds, after which a reply is slow
 SLOW_FOR = 5.0  # seconds with slow replies only, after which the breaker opens
@@ -51,7 +52,7 @@ end
 local spent = redis.call('GET', KEYS[2]) or '0'
 local function fits(count, limit) return limit == '' or tonumber(count) < tonumber(limit) end
 local admitted = fits(used.r, ARGV[1]) and fits(used.t, ARGV[2]) and fits(spent, ARGV[3])
-if admitted and ARGV[1] ~= '' then
+if admitted and ARGV[1] ~= '' and ARGV[4] == '1' then
   redis.call('HINCRBY', KEYS[1], 'r' .. now, 1)
   redis.call('EXPIRE', KEYS[1], MINUTE)
 end
@@ -80,6 +81,16 @@ redis.call('EXPIRE', KEYS[3], REMEMBERED)
 return 1
 """.replace("MINUTE", str(MINUTE)).replace("REMEMBERED", str(REMEMBERED))
 
+# what another replica has counted meanwhile stays
+_AT_LEAST = """
+local spent = redis.call('GET', KEYS[1])
+if not spent or tonumber(spent) < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[1])
+  redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+end
+return 1
+"""
+
 # a write, as a read-only server cannot count
 _PROBE = """
 redis.call('SET', KEYS[1], '', 'PX', 1)
@@ -91,7 +102,7 @@ return 1
 class _Owed:
     """Usage of a key to send to Redis. token: unique, so that Redis counts a repeated amount once."""
 
-    key: AccessKey
+    key: Limited
     tokens: int
     nano: int
     token: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -108,17 +119,24 @@ class RedisCounters:
         self._slow_since: float | None = None  # loop time
         self._owed: dict[str, _Owed] = {}  # usage that was not sent yet, by the key's name
         self._unsure: dict[str, _Owed] = {}  # usage that was sent and not acknowledged, by the key's name
+        self._owing_at = float("-inf")  # loop time when something was owed last, as `at_least` saw it
         self._worker = secrets.token_hex(8)
         self._paying: asyncio.Task[None] | None = None
 
-    async def admit(self, key: AccessKey) -> Standing:
-        here = self._here.admit_now(key)
+    async def admit(self, key: Limited) -> Standing:
+        return await self._asked(key, self._here.admit_now(key), True)
+
+    async def look(self, key: Limited) -> Standing:
+        return await self._asked(key, self._here.look_now(key), False)
+
+    async def _asked(self, key: Limited, here: Standing, counts: bool) -> Standing:
+        """Redis' answer; `here` when it gives none. counts: whether an admitted request is counted."""
         if self._breaker.open:
             return here
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            standing = await self._breaker.attempt(self._ask(key), PATIENCE)
+            standing = await self._breaker.attempt(self._ask(key, counts), PATIENCE)
         except (errors.GatewayError, TimeoutError) as error:
             self._breaker.trip(getattr(error, "detail", "") or str(error))
             return here
@@ -139,22 +157,35 @@ class RedisCounters:
         async with asyncio.timeout(SLOW):
             await self._store.script(_PROBE, ["dragoman:{quota}:probe"])
 
-    async def _ask(self, key: AccessKey) -> Standing:
+    async def _ask(self, key: Limited, counts: bool) -> Standing:
         wanted = (key.requests_per_minute, key.tokens_per_minute, None if key.budget is None else round(key.budget.usd * NANO))
         limits = ["" if limit is None else limit for limit in wanted]
-        admitted, seconds, micros, spent, counts = await self._store.script(_ADMIT, _keys(key), *limits)
+        admitted, seconds, micros, spent, found = await self._store.script(_ADMIT, _keys(key), *limits, int(counts))
         buckets: dict[int, list[int]] = {}
-        for second, count in zip(counts[::2], counts[1::2], strict=True):
+        for second, count in zip(found[::2], found[1::2], strict=True):
             buckets.setdefault(int(second[1:]), [0, 0])[second[:1] == b"t"] = int(count)
         counted = tuple(Bucket(second, *both) for second, both in buckets.items())
         return Standing(int(seconds) + int(micros) / 1e6, counted, int(spent), bool(admitted))
 
-    def settle(self, key: AccessKey, tokens: int, nano: int) -> None:
+    def settle(self, key: Limited, tokens: int, nano: int) -> None:
         self._here.settle(key, tokens, nano)
         owed = self._owed.get(key.name)
         self._owed[key.name] = _Owed(key, tokens, nano) if owed is None else _Owed(key, owed.tokens + tokens, owed.nano + nano)
         if self._paying is None or self._paying.done():
             self._paying = asyncio.get_running_loop().create_task(self._pay())
+
+    async def at_least(self, key: Limited, nano: int) -> None:
+        await self._here.at_least(key, nano)
+        now = asyncio.get_running_loop().time()
+        if self._breaker.open or self._owed or self._unsure:
+            self._owing_at = now
+        if key.budget is None or now - self._owing_at < UNPAID:
+            return  # the sum may hold what is still to be sent
+        ends = int(period(key.budget.per, time.time()).ends.timestamp() * 1000)
+        try:
+            await self._breaker.attempt(self._store.script(_AT_LEAST, [_keys(key)[1]], nano, ends), PATIENCE)
+        except (errors.GatewayError, TimeoutError) as error:
+            log.debug("what %s has spent is not raised: %s", key.name, getattr(error, "detail", "") or error)
 
     async def _pay(self) -> None:
         """Send the usage until none is left; usage of a key that arrives meanwhile is added up.
@@ -193,7 +224,7 @@ class RedisCounters:
         await self._store.close()
 
 
-def _keys(key: AccessKey) -> list[str]:
+def _keys(key: Limited) -> list[str]:
     base = f"dragoman:{{quota:{quote(key.name, safe='')}}}"
     per = key.budget.per if key.budget else "month"
     return [f"{base}:minute", f"{base}:{per}{period(per, time.time()).number}"]

@@ -116,13 +116,15 @@ def announce(config: Config) -> None:
 def _warn_of_strangers(config: Config, listener: Listener) -> None:
     place = f"{listener.address}:{listener.port}"
     anyone = "anyone whom allow_from lists" if listener.allow_from or config.allow_from else "anyone"
+    if listener.type == "admin" and config.control is not None:
+        return  # it asks for a login
     if listener.type == "admin":
         log.warning(
             "the admin listener on %s has no authentication: %s can see metrics and, when switched on, contents",
             place,
             anyone,
         )
-    elif not config.access_keys:
+    elif not (config.access_keys or config.control or config.jwt):
         log.warning("no access_keys: %s who can connect to %s is accepted", anyone, place)
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from tornado.netutil import bind_sockets
@@ -23,6 +26,8 @@ from ..credentials import sources
 from ..memory import stores
 from ..wire import egress
 from .server import BACKLOG
+
+log = logging.getLogger("dragoman")
 
 THREAD_SECONDS = 1.0  # for a thread to end
 
@@ -61,6 +66,7 @@ def plan(config: Config) -> Plan:
     contexts = tuple(map(tls_context, config.listeners))
     egress.contexts(config)
     asyncio.run(_try_store(config.state_storage))
+    _prepare_control(config)
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join(THREAD_SECONDS)  # threads of the closed store: none may exist when workers are forked
@@ -82,7 +88,7 @@ def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
     _have_packages(config)
     waiting = [
         f"{section} has changed: this takes effect at the next start"
-        for section in ("state_storage", "tracing")
+        for section in ("state_storage", "tracing", "control")
         if getattr(config, section) != getattr(old.config, section)
     ]
     written = config.listeners
@@ -102,7 +108,9 @@ def renewed(old: Plan, config: Config) -> tuple[Plan, list[str]]:
         waiting.append("the number of listeners, or the type, address or port of one, has changed: this takes effect at the next start")
     contexts = tuple(map(tls_context, served))
     egress.contexts(config)
-    config = replace(config, listeners=served, state_storage=old.config.state_storage, tracing=old.config.tracing)
+    config = replace(
+        config, listeners=served, state_storage=old.config.state_storage, tracing=old.config.tracing, control=old.config.control
+    )
     return Plan(config, contexts, written), waiting
 
 
@@ -121,8 +129,35 @@ def called(listener: Listener) -> str:
 
 def _have_packages(config: Config) -> None:
     """Raises ConfigError for an entry whose credential needs an extra that is not installed."""
-    if lacking := "\n".join(sources.lacking(config)):
+    if lacking := "\n".join(_lacking(config)):
         raise Unusable(lacking)
+
+
+# ---- the control store ----
+
+
+def _prepare_control(config: Config) -> None:
+    """Bring its tables up to date. Raises ConfigError when it cannot be used. A server that does not answer is no error."""
+    if config.control is None:
+        return
+    have_control()
+    from ..control.control import make_folder
+    from ..control.store import Away, migrate
+
+    make_folder(config.control.folder)
+    try:
+        migrate(config.control)
+    except Away as error:
+        if config.control.store == "sqlite":
+            raise Unusable(f"control: {config.control.path}: {error}") from None
+        log.error("the control store does not answer: %s", error)
+
+
+def have_control() -> None:
+    """Raises ConfigError when the extra is not installed."""
+    for package in ("sqlalchemy", "alembic", "aiosqlite", "authlib", "psycopg"):
+        if find_spec(package) is None:
+            raise Unusable(f"control needs the package {package}: pip install 'dragoman[control]'")
 
 
 # ---- certificates ----
@@ -206,11 +241,20 @@ def _store_fault(storage: StateStorage) -> str | None:
 # ---- check ----
 
 
+def _lacking(config: Config) -> Iterator[str]:
+    """A message for each part of the configuration that needs a package that is not installed."""
+    yield from sources.lacking(config)
+    if config.jwt is not None and not all(map(find_spec, ("jwt", "cryptography"))):
+        yield "jwt needs: pip install 'dragoman[jwt]'"
+
+
 def faults(config: Config) -> tuple[list[str], list[str]]:
     """The errors that would end `serve` at its start, and the ports in use (perhaps by the running gateway itself)."""
-    wrong = list(sources.lacking(config))
+    wrong = list(_lacking(config))
     wrong += [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
     wrong += egress.faults(config)
+    if config.control is not None and (fault := _control_fault()):
+        wrong.append(fault)
     busy: list[str] = []
     for listener in config.listeners:
         try:
@@ -221,6 +265,14 @@ def faults(config: Config) -> tuple[list[str], list[str]]:
         except ConfigError as error:
             wrong.append(str(error))
     return wrong, busy
+
+
+def _control_fault() -> str | None:
+    try:
+        have_control()
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def _tls_fault(listener: Listener) -> str | None:

@@ -18,7 +18,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tornado.web import Application
 
@@ -37,6 +37,9 @@ from ..telemetry.metrics import count_as
 from . import start
 from .server import Acceptor, Server, most_connections
 from .supervisor import CUT, DRAIN, RELOAD, SERVING
+
+if TYPE_CHECKING:
+    from ..control.desk import Desk
 
 log = logging.getLogger("dragoman")
 
@@ -73,6 +76,7 @@ class Process:
         self._stopping: asyncio.Event
         self._cutting = False
         self._served: list[_Served] = []
+        self._desk: Desk | None = None
 
     @property
     def _config(self) -> Config:
@@ -135,9 +139,10 @@ class Process:
 
     def _show(self, admin: Admin) -> None:
         """Open the admin listeners."""
+        self._desk = _desk(self._config)
         for index, listener in enumerate(self._config.listeners):
             if listener.type == "admin":
-                self._listen(index, make_admin_app(admin, listener))
+                self._listen(index, make_admin_app(admin, listener, self._desk))
 
     def _listen(self, index: int, app: Application) -> None:
         server = Server(app, max_body_size=self._config.limits.max_body)
@@ -162,6 +167,8 @@ class Process:
             log.exception("the configuration was not changed")
             return
         self._plan = plan
+        if self._desk is not None:
+            self._desk.adopt(plan.config)
         for served in self._served:
             self._renew(served, plan.config.listeners[served.number])
         for change in waiting:
@@ -237,6 +244,8 @@ class Process:
         await self._settled()
         for served in self._served:
             await served.server.close_all_connections()
+        if self._desk is not None:
+            await self._desk.close()
         await self._close()
 
     async def _until(self, ended: Callable[[], bool], seconds: float) -> None:
@@ -304,6 +313,7 @@ class Worker(Process):
         count_as(self._number)
         self.gateway = gateway = Gateway(self._config, self._journal.write, self._counters, self._number)
         _count_dropped(gateway)
+        await gateway.open()
         if self._folder is not None:
             self._link = Link(self._folder, self._number, gateway.inspector, gateway.notes)
             gateway.on_notes = self._link.tell
@@ -345,6 +355,15 @@ class Worker(Process):
         if self._admin is not None:
             self._admin.ring.close()
         await self.gateway.close()
+
+
+def _desk(config: Config) -> Desk | None:
+    """What the admin listeners ask of the control store; None without one, or without an admin listener."""
+    if config.control is None or not any(listener.type == "admin" for listener in config.listeners):
+        return None
+    from ..control.desk import Desk
+
+    return Desk(config)
 
 
 def _count_dropped(gateway: Gateway) -> None:

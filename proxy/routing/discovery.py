@@ -10,9 +10,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
+from functools import partial
 
 from ...codecs import errors, model_lists
 from ...codecs.model_lists import Known
+from ...conf import facts
+from ...conf.model import Provider
+from ..wire import bodies
 from ..wire.upstream import UpstreamClient
 from .asking import asked
 from .router import Candidate, Router
@@ -23,6 +27,12 @@ EVERY = 600.0  # seconds between two readings, a tenth more or less: replicas do
 PATIENCE = 10.0  # seconds for one page
 PAGES = 20
 LARGEST = 16 << 20  # bytes of a page
+
+
+def _look_up(provider: Provider, models: Mapping[str, Known]) -> None:
+    """Look up what is known of these models, which takes time for long lists, so that it is at hand afterwards."""
+    for model_id, listed in models.items():
+        facts.of(provider, model_id, listed)
 
 
 class Discovery:
@@ -73,6 +83,7 @@ class Discovery:
         else:
             self._failing.discard(candidate.seed)
             if found != self._lists.get(candidate.seed):
+                await bodies.apart(True, partial(_look_up, candidate.provider, found))
                 self._lists[candidate.seed] = found
                 self.version += 1
 

@@ -104,6 +104,8 @@ class Account(NamedTuple):
     compaction: str = ""
     summed: Usage | None = None  # of a summary that precedes the answer; counted in the last call's usage
     via: Via | None = None  # None: it was an HTTP request of its own
+    team: str = ""  # of the key
+    user: str = ""  # within its key
     chosen: str = ""  # what chose among several candidates at one place: `affinity`, `moved`, or a balance
     hedge: str = ""  # where a second call was made beside the first: whose content came first, `first`, `second` or `none`
 

@@ -110,6 +110,8 @@ class Metrics:
         )
         self.continued = Counter("dragoman_continued", "Answers that broke off and that another attempt went on with.", registry=registry)
         self.probes = Counter("dragoman_probes", "Probes of ejected upstreams.", ("result",), registry=registry)
+        self.hooks = Counter("dragoman_hooks", "Calls to hooks.", ("on", "result"), registry=registry)
+        self.hook_seconds = Histogram("dragoman_hook_seconds", "Seconds of a call to a hook.", buckets=_SECONDS, registry=registry)
         self.dropped = Counter(
             "dragoman_dropped_fields",
             "Request fields dropped because the upstream's API has no equivalent.",
@@ -147,6 +149,9 @@ class Metrics:
         self.websocket_evicted = Counter(
             "dragoman_websocket_evicted", "Responses that a WebSocket keeps no longer, by cause.", ("cause",), registry=registry
         )
+        self.usage_lost = Counter(
+            "dragoman_usage_rows_lost", "Exchanges whose usage did not reach the control store and never will.", registry=registry
+        )
         # the library's own lookup of a child costs more than counting
         self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
         self.streams.set(0)  # a dead worker of this number may have left some open
@@ -165,6 +170,12 @@ class Metrics:
     def probed(self, result: str) -> None:
         """An ejected upstream was probed: `answered` or `failed`."""
         self.probes.labels(result).inc()
+
+    def hook(self, on: str, result: str, seconds: float | None) -> None:
+        """A hook was called. on: request or answer. result: passed, blocked, failed or dropped. seconds: of a call that was answered."""
+        self.hooks.labels(on, result).inc()
+        if seconds is not None:
+            self.hook_seconds.observe(seconds)
 
     def settled(self, account: Account, declared: Callable[[str], bool]) -> None:
         """An exchange has ended. declared: whether a model's name may be a label."""

@@ -90,6 +90,10 @@ def _is_value(value: Any) -> bool:
 # ---- to the caller ----
 
 
+_KEPT = ("retry-after", "x-request-id")
+_BUDGET = "x-codex-primary-"  # headers of the gateway's own, codecs/limits.py
+
+
 def error(status: int, body: bytes, headers: Mapping[str, str], stream_id: str | None) -> bytes:
     """An error before a response exists. body: of the HTTP answer that would have been; an upstream's own may be anything."""
     try:
@@ -106,7 +110,9 @@ def error(status: int, body: bytes, headers: Mapping[str, str], stream_id: str |
         "param": inner.get("param"),
     }
     event: dict[str, Any] = {"type": "error", "status": status, "error": told}
-    kept = {name: headers[name] for name in ("retry-after", "x-request-id") if name in headers}
+    if "resets_at" in inner:
+        told["resets_at"] = inner["resets_at"]  # of a budget: by this Codex tells its user
+    kept = {name: value for name, value in headers.items() if name in _KEPT or name.startswith(_BUDGET)}
     if kept:
         event["headers"] = kept
     return safe_json(event if stream_id is None else event | {"stream_id": stream_id})

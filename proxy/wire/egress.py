@@ -25,14 +25,15 @@ class Unreadable(ConfigError):
 
 
 def contexts(config: Config) -> Contexts:
-    """The contexts of the entries that have certificates of their own. Raises ConfigError."""
+    """The contexts of those entries, and of hooks and identity providers, that have certificates of their own. Raises ConfigError."""
     found: dict[Certificates, ssl.SSLContext] = {}
-    for entry in config.model_providers:
-        if entry.certificates != Certificates() and entry.certificates not in found:
+    named = [*((entry.name, entry.certificates) for entry in config.model_providers), ("egress", config.egress.certificates)]
+    for name, certificates in named:
+        if certificates != Certificates() and certificates not in found:
             try:
-                found[entry.certificates] = context(entry.certificates)
+                found[certificates] = context(certificates)
             except ValueError as error:
-                raise Unreadable(f"{entry.name}: {error}") from None
+                raise Unreadable(f"{name}: {error}") from None
     return found
 
 

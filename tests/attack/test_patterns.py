@@ -75,6 +75,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "codecs/jsontext.py:_ESCAPE": ("sub", [("", "\\u00", "")]),
     "codecs/jsontext.py:_PART_OF_A_TOKEN": ("fullmatch", [("", "fals", ""), ("", "e+", "")]),
     "codecs/ledger.py:_NOT_TOKEN": ("sub", []),
+    "proxy/control/records.py:_NAME": ("fullmatch", [("a", " ", "\n"), ("a", " -", "")]),
     "codecs/parts.py:_NEXT": ("match", [(",", " ", "x"), (' ,"stream"', " ", "x")]),
     "codecs/splice.py:_FLAT": ("match", [("{", '"a"', ""), ('{"', "\\\\", ""), ("{", '"', ""), ("{", "a", "")]),
     "proxy/keys/secrets.py:HOLDS_SECRET": ("search", []),
@@ -153,6 +154,7 @@ TRUSTED = {
     "codecs/gemini/paths.py:_OPENAI_PATHS": "the operator's file",
     "conf/flags.py:_SAFETY": "the operator's file",
     "conf/read.py:_VARIABLE": "the operator's file",
+    "conf/read.py:_PASSWORD_HASH": "the operator's file",
     "conf/read.py:_DURATION": "the operator's file",
     "conf/read.py:_SIZE": "the operator's file",
     "conf/read.py:_CONTROL": "the operator's file",
@@ -167,6 +169,7 @@ TRUSTED = {
     "conf/read.py:re.fullmatch": "the operator's file",
     "conf/read.py:re.search": "the operator's file",
     "conf/providers.py:_pattern": "see test_name_patterns",
+    "conf/providers.py:_first_of": "see test_name_patterns",
     "proxy/memory/stores/redaction.py:_URL": "the operator's address of the store",
     "proxy/memory/stores/redaction.py:_KEYWORD": "the operator's address of the store",
     "proxy/memory/stores/redaction.py:_PIECES": "the operator's address of the store",
@@ -275,7 +278,8 @@ def test_words_that_blame() -> None:
 
 def test_name_patterns() -> None:
     """An operator's patterns over a caller's model name."""
-    _check(providers._pattern(("*a*a*a*b", "?*a*x", "[a-z]*[0-9]*!")), "match", [("", "a", "c"), ("", "a0", "")])
+    for made in (providers._pattern, providers._first_of):
+        _check(made(("*a*a*a*b", "?*a*x", "[a-z]*[0-9]*!")), "match", [("", "a", "c"), ("", "a0", "")])
 
 
 PREFIXES = ("/", "/v1/", "/openai/", "/anthropic/v1/", "/openai/deployments/", "/openai/deployments/a/")

@@ -18,7 +18,8 @@ import pytest
 
 from dragoman.codecs import errors
 from dragoman.codecs.usage import Usage
-from dragoman.conf.model import AccessKey, StateStorage
+from dragoman.conf.model import StateStorage
+from dragoman.proxy.keys.identity import Identity, Limited
 from dragoman.proxy.keys.quota import LocalCounters, Quota
 from dragoman.proxy.memory import stores
 from dragoman.proxy.memory.stores import Away, Entry
@@ -439,8 +440,8 @@ def test_no_part_of_a_password_is_shown(kind: str, address: str, caplog: pytest.
 # ---- limits of access keys ----
 
 
-def limited_key() -> AccessKey:
-    return AccessKey("0" * 64, f"key-{secrets.token_hex(6)}", requests_per_minute=1000, tokens_per_minute=10**6)
+def limited_key() -> Limited:
+    return Limited(f"key-{secrets.token_hex(6)}", requests_per_minute=1000, tokens_per_minute=10**6)
 
 
 def test_a_frozen_redis_holds_up_the_first_requests_alone(redis_server: OwnRedis, monkeypatch: Any, caplog: Any, run: Any) -> None:
@@ -451,11 +452,11 @@ def test_a_frozen_redis_holds_up_the_first_requests_alone(redis_server: OwnRedis
 
     async def main() -> None:
         counters = quota_redis.RedisCounters(redis_server.url, LocalCounters())
-        limits = Quota([one], counters)
-        await limits.admit(one.name, "chat")
+        limits, caller = Quota(counters), Identity(one.name, limits=(one,))
+        await limits.admit(caller, "chat")
         redis_server.freeze()
         try:
-            await asyncio.gather(*(limits.admit(one.name, "chat") for _ in range(20)))
+            await asyncio.gather(*(limits.admit(caller, "chat") for _ in range(20)))
             script, asked = counters._store.script, []
 
             async def counting(text: str, *rest: Any) -> Any:
@@ -463,10 +464,10 @@ def test_a_frozen_redis_holds_up_the_first_requests_alone(redis_server: OwnRedis
                 return await script(text, *rest)
 
             counters._store.script = counting  # type: ignore[method-assign]
-            headers = [await limits.admit(one.name, "chat") for _ in range(50)]
+            headers = [await limits.admit(caller, "chat") for _ in range(50)]
             assert quota_redis._ADMIT not in asked
             assert headers[-1]["x-ratelimit-remaining-requests"] == str(1000 - 71), "the machine has counted all of them"
-            limits.settle(one.name, Usage(input=5, output=5), 0.0)
+            limits.settle(caller, Usage(input=5, output=5), 0.0)
         finally:
             redis_server.thaw()
         assert await counters._breaker.closes(LONG)

@@ -77,6 +77,7 @@ class Inside:
 
     async def __aenter__(self) -> Inside:
         self.gateway = Gateway(self._config, self.lines.append)
+        await self.gateway.open()
         limit = self._config.limits.max_body
         self.server = Server(
             ModelApplication(self.gateway, self._config.listeners[0]),

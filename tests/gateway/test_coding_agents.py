@@ -174,6 +174,31 @@ def test_codex(start: Start, tmp_path: Path, api: str) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_codex_reads_the_models(start: Start, tmp_path: Path) -> None:
+    """From the gateway's list, with their windows and efforts; and it has instructions for them."""
+    codex = _found("codex")
+    model = Model("chat_completions", _codex_call)
+    with Provider(model) as provider:
+        entry = '  - {model: mock/m, base_url: "URL/v1", access_key: secret, metadata: {context_window: 123456, efforts: [low, high]}}\n'
+        gateway = start((CONFIG.rpartition("  - ")[0] + entry).replace("URL", provider.url))
+        config = tmp_path / ".codex" / "config.toml"
+        config.parent.mkdir()
+        config.write_text(
+            'model = "mock/m"\nmodel_provider = "dragoman"\n[features]\napi_key_model_discovery = true\n'
+            f'[model_providers.dragoman]\nname = "Dragoman"\nbase_url = "{gateway.url}/v1"\nenv_key = "DRAGOMAN_KEY"\n'
+            f'wire_api = "responses"\nmodel_catalog_url = "{gateway.url}/v1/models"\n'
+        )
+        command = [codex, "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Go"]
+        said = _run(command, tmp_path, {"DRAGOMAN_KEY": "k", "CODEX_HOME": str(config.parent)})
+    assert f'"text":"{SAID}"' in said
+    (known,) = json.loads((config.parent / "models_cache.json").read_text())["models"]
+    assert (known["slug"], known["context_window"], known["default_reasoning_level"]) == ("mock/m", 123456, "high")
+    assert [level["effort"] for level in known["supported_reasoning_levels"]] == ["low", "high"]
+    assert "You are Codex" in json.dumps(model.asked[0]["messages"])
+    assert model.asked[0]["reasoning_effort"] == "high"
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("api", PATHS)
 def test_codex_compacts(start: Start, tmp_path: Path, api: str) -> None:
     """A session that has become too long goes on with the summary that its own model writes."""

@@ -7,6 +7,8 @@ import pytest
 from dragoman.codecs import errors
 from dragoman.conf.model import AccessKey, Budget
 from dragoman.proxy.keys.access import Access
+from dragoman.proxy.keys.identity import ANYONE, Identity, of_key
+from dragoman.proxy.wire.networks import Networks
 
 
 def key(secret, name, *models):
@@ -18,13 +20,14 @@ ACCESS = Access((key("one", "a", "gpt-*", "demo/echo"), key("two", "b")))
 
 def test_without_keys_every_caller_is_let_in():
     gateway = Access(())
-    assert gateway.admit(None) == gateway.admit("anything") == ""
+    assert gateway.admit(None) == gateway.admit("anything") == ANYONE
     assert gateway.knows(None)
-    assert gateway.allows("", "any/model")
+    assert ANYONE.name == ""
+    assert ANYONE.allows("any/model")
 
 
 def test_a_caller_is_its_key():
-    assert (ACCESS.admit("one"), ACCESS.admit("two")) == ("a", "b")
+    assert (ACCESS.admit("one").name, ACCESS.admit("two").name) == ("a", "b")
     assert ACCESS.knows("one")
 
 
@@ -38,23 +41,24 @@ def test_strangers(credential):
 
 
 @pytest.mark.parametrize(
-    ("name", "model", "allowed"),
+    ("secret", "model", "allowed"),
     [
-        ("a", "gpt-5-mini", True),
-        ("a", "openai/gpt-5-mini", True),
-        ("a", "demo/echo", True),
-        ("a", "demo/think", False),
-        ("a", "o3", False),
-        ("b", "o3", True),
+        ("one", "gpt-5-mini", True),
+        ("one", "openai/gpt-5-mini", True),
+        ("one", "demo/echo", True),
+        ("one", "demo/think", False),
+        ("one", "o3", False),
+        ("two", "o3", True),
     ],
 )
-def test_models(name, model, allowed):
-    assert ACCESS.allows(name, model) == allowed
+def test_models(secret, model, allowed):
+    identity = ACCESS.admit(secret)
+    assert identity.allows(model) == allowed
     if allowed:
-        ACCESS.check_model(name, model)
+        identity.check_model(model)
     else:
         with pytest.raises(errors.Forbidden):
-            ACCESS.check_model(name, model)
+            identity.check_model(model)
 
 
 def test_two_keys_never_have_one_name():
@@ -64,13 +68,47 @@ def test_two_keys_never_have_one_name():
 
 @pytest.mark.parametrize(("models", "restricted"), [(("*",), False), (("gpt-*", "*"), False), (("gpt-*",), True), ((), True)])
 def test_which_keys_are_restricted(models, restricted):
-    access = Access((AccessKey("0" * 64, "a", models),))
-    assert access.restricted("a") == restricted
-    assert not access.restricted("")
+    assert of_key(AccessKey("0" * 64, "a", models)).restricted == restricted
+    assert not ANYONE.restricted
 
 
 @pytest.mark.parametrize(("budget", "wants"), [(None, False), (Budget(1.0), False), (Budget(1.0, unpriced="refuse"), True)])
 def test_which_budgets_want_prices(budget, wants):
-    access = Access((AccessKey("0" * 64, "a", budget=budget),))
-    assert access.wants_prices("a") == wants
-    assert not access.wants_prices("")
+    assert of_key(AccessKey("0" * 64, "a", budget=budget)).wants_prices == wants
+    assert not ANYONE.wants_prices
+
+
+class Elsewhere:
+    """A source of one identity."""
+
+    located = True
+
+    def __init__(self, identity):
+        self.identity = identity
+
+    def find(self, credential, digest):
+        assert digest == hashlib.sha256(credential.encode()).hexdigest()
+        if credential == "bad":
+            raise errors.Unauthorized("invalid_token")
+        return self.identity if credential == "theirs" else None
+
+    def named(self, identity, user):
+        return identity
+
+
+def test_other_sources_are_asked_behind_the_file():
+    access = Access((key("one", "a"),), [Elsewhere(Identity("b", allow_from=Networks(), expires_at=None))])
+    assert (access.admit("one").name, access.admit("theirs").name, access.located) == ("a", "b", True)
+    for wrong in ("bad", "neither"):
+        assert not access.knows(wrong)
+        with pytest.raises(errors.Unauthorized):
+            access.admit(wrong)
+
+
+def test_without_keys_in_the_file_a_source_closes_the_gateway():
+    access = Access((), [Elsewhere(Identity("b", expires_at=1.0))])
+    assert not access.open
+    with pytest.raises(errors.Unauthorized, match="No API key"):
+        access.admit(None)
+    with pytest.raises(errors.Unauthorized, match="has expired"):
+        access.admit("theirs")

@@ -71,3 +71,11 @@ def test_the_list_knows_long_caches_and_searches() -> None:
     for price in claude:
         assert price.cache_write_1h == pytest.approx(2 * price.input)
         assert price.web_search == 10
+
+
+def test_the_first_price_that_fits_counts():
+    prices = (Price("openai/a*", 1, 1, 1, 1), Price("b", 2, 2, 2, 2), Price("*", 3, 3, 3, 3))
+    for provider, model, found in (("openai", "ab", 1), ("x", "ab", 3), ("x", "b", 2), ("x", "y/b", 2), ("x", "openai/a", 1)):
+        assert price_of(prices, provider, model).input == found
+    assert price_of(prices[:2], "x", "c") is None
+    assert price_of((), "x", "c") is None

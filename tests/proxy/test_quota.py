@@ -11,6 +11,7 @@ from dragoman.codecs import errors
 from dragoman.codecs.usage import Usage
 from dragoman.conf.model import AccessKey, Budget, Config, StateStorage
 from dragoman.proxy.keys import quota
+from dragoman.proxy.keys.identity import Identity, Limited, only_limits
 from dragoman.proxy.keys.quota import LocalCounters, Quota
 
 from .kinds import cluster, redis, stop_cluster
@@ -35,7 +36,12 @@ class Clock:
 
 
 def key(**limits):
-    return AccessKey("0" * 64, limits.pop("name", f"key-{secrets.token_hex(6)}"), **limits)
+    return Limited(limits.pop("name", f"key-{secrets.token_hex(6)}"), **limits)
+
+
+def caller(*limited):
+    """The caller that has these limits."""
+    return Identity(limited[0].name, limits=only_limits(*limited))
 
 
 # ---- periods ----
@@ -70,7 +76,7 @@ def test_a_year_ends_in_its_last_month():
 def admit(counters, one, shape="chat"):
     """The headers of an admitted request, or what it was refused with."""
     try:
-        return asyncio.run(Quota([one], counters).admit(one.name, shape))
+        return asyncio.run(Quota(counters).admit(caller(one), shape))
     except errors.OverQuota as error:
         return error
 
@@ -103,12 +109,12 @@ def test_requests_are_counted_in_the_last_minute():
 def test_tokens_block_once_the_limit_is_reached():
     clock = Clock()
     counters, one = LocalCounters(clock), key(tokens_per_minute=100)
-    limits = Quota([one], counters)
+    limits = Quota(counters)
     assert admit(counters, one)["x-ratelimit-remaining-tokens"] == "100"
-    limits.settle(one.name, Usage(input=60, output=30), 0.0)
+    limits.settle(caller(one), Usage(input=60, output=30), 0.0)
     assert admit(counters, one)["x-ratelimit-remaining-tokens"] == "10"
     clock.now += 5
-    limits.settle(one.name, Usage(input=60, output=30), 0.0)
+    limits.settle(caller(one), Usage(input=60, output=30), 0.0)
     error = admit(counters, one)
     assert (error.kind, error.retry_after) == ("rate_limit", 55)
     assert error.headers["x-ratelimit-remaining-tokens"] == "0"
@@ -119,11 +125,11 @@ def test_tokens_block_once_the_limit_is_reached():
 def test_a_budget_blocks_until_its_period_ends():
     calendar = Clock(NOON)
     counters, one = LocalCounters(calendar=calendar), key(budget=Budget(0.5, "day"))
-    limits = Quota([one], counters)
+    limits = Quota(counters)
     assert admit(counters, one) == {}
-    limits.settle(one.name, Usage(), 0.499999999)
+    limits.settle(caller(one), Usage(), 0.499999999)
     assert admit(counters, one) == {}
-    limits.settle(one.name, Usage(), 0.000000001)
+    limits.settle(caller(one), Usage(), 0.000000001)
     error = admit(counters, one)
     assert (error.kind, error.should_retry) == ("billing", False)
     assert 0 < error.retry_after <= 86400
@@ -135,7 +141,7 @@ def test_a_budget_blocks_until_its_period_ends():
 
 def test_what_is_refused_is_not_counted():
     counters, one = LocalCounters(Clock()), key(requests_per_minute=2, tokens_per_minute=1)
-    Quota([one], counters).settle(one.name, Usage(output=1), 0.0)
+    Quota(counters).settle(caller(one), Usage(output=1), 0.0)
     for _ in range(5):
         assert admit(counters, one).headers["x-ratelimit-remaining-requests"] == "2"
 
@@ -157,11 +163,29 @@ def test_keys_without_limits_are_not_counted():
     class Never:
         """Counters that nobody may ask."""
 
-    limits = Quota([key(name="free")], Never())
-    assert asyncio.run(limits.admit("free", "chat")) == {}
-    assert asyncio.run(limits.admit("", "chat")) == {}
-    limits.settle("free", Usage(output=1), 1.0)
-    limits.settle("", Usage(output=1), 1.0)
+    limits, free = Quota(Never()), caller(key(name="free"))
+    assert asyncio.run(limits.admit(free, "chat")) == {}
+    limits.settle(free, Usage(output=1), 1.0)
+
+
+def test_a_request_fits_the_limits_of_its_key_its_user_and_its_team():
+    counters = LocalCounters(Clock())
+    team, user = key(name="team t", requests_per_minute=3, what="your team"), key(name="user u", requests_per_minute=2, what="this user")
+    limits, alone = Quota(counters), caller(team)
+    both = caller(key(name="k", requests_per_minute=9), user, team)
+    assert [asyncio.run(limits.admit(both, "chat"))["x-ratelimit-remaining-requests"] for _ in range(2)] == ["8", "7"]
+    with pytest.raises(errors.OverQuota, match="The limit of this user, 2 requests per minute"):
+        asyncio.run(limits.admit(both, "chat"))
+    asyncio.run(limits.admit(alone, "chat"))  # the team counted the two that were admitted
+    with pytest.raises(errors.OverQuota, match="your team"):
+        asyncio.run(limits.admit(alone, "chat"))
+
+
+def test_a_cost_is_charged_to_each():
+    counters = LocalCounters()
+    members = [key(name=name, budget=Budget(1, "day")) for name in ("k", "u", "t")]
+    Quota(counters).settle(caller(*members), Usage(output=1), 0.25)
+    assert [asyncio.run(counters.admit(one)).spent for one in members] == [250_000_000] * 3
 
 
 def test_keys_do_not_share_a_slot():
@@ -172,9 +196,9 @@ def test_keys_do_not_share_a_slot():
 
 
 def test_what_an_operator_is_told():
-    config = Config((), access_keys=(key(requests_per_minute=1),))
+    config = Config((), access_keys=(AccessKey("0" * 64, "k", requests_per_minute=1),))
     assert "state_storage of type redis" in quota.note(config)
-    assert quota.note(Config((), access_keys=(key(),))) is None
+    assert quota.note(Config((), access_keys=(AccessKey("0" * 64, "k"),))) is None
     assert quota.note(Config((), access_keys=config.access_keys, state_storage=StateStorage("redis", url="redis://h"))) is None
 
 
@@ -356,9 +380,9 @@ def test_a_use_that_was_sent_twice_is_counted_once(address):
 def test_absurd_usage_is_counted_within_bounds(tokens, usd):
     """What an upstream says is added up without an error, and gives no room back."""
     counters, one = LocalCounters(calendar=Clock(NOON)), key(tokens_per_minute=10**13, budget=Budget(10**7, "month"))
-    limits = Quota([one], counters)
+    limits = Quota(counters)
     for _ in range(12):
-        limits.settle(one.name, Usage(input=1, output=1, total=tokens), usd)
+        limits.settle(caller(one), Usage(input=1, output=1, total=tokens), usd)
     standing = counters.admit_now(one)
     assert sum(bucket.tokens for bucket in standing.buckets) == (12 * 10**12 if tokens > 0 else 0)
     assert standing.spent == (12 * 10**15 if usd > 0 else 0)

@@ -165,6 +165,12 @@ def test_the_handlers_own_names() -> None:
     assert Handler._stream_request_body is True  # type: ignore[attr-defined]
 
 
+def test_a_request_begins_with_one_coroutine() -> None:
+    """handlers/base.py, Handler._execute: awaited first, it delays `prepare`, and with it the body."""
+    assert inspect.iscoroutinefunction(RequestHandler._execute)
+    assert list(inspect.signature(RequestHandler._execute).parameters) == ["self", "transforms", "args", "kwargs"]
+
+
 def test_the_headers() -> None:
     """wire/http1.Fields: looking for what is not there raises nothing and sets nothing; parse is the judge of odd lines."""
     headers = HTTPHeaders({"A": "1"})

@@ -1,0 +1,22 @@
+// The page that asks for a password or a key.
+
+const word = document.getElementById("word"), fault = document.getElementById("fault");
+
+async function attempt(way) {
+  const answer = await fetch("/api/session", {
+    method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({[way]: word.value}),
+  });
+  return [answer.status, await answer.json()];
+}
+
+document.getElementById("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  fault.textContent = "";
+  const [status, body] = await attempt(word.value.startsWith("dk-") ? "key" : "password");
+  if (status === 200) location.assign("/");
+  else fault.textContent = body.error;
+});
+
+fetch("/api/session").then((answer) => answer.json()).then((body) => {
+  document.getElementById("elsewhere").hidden = !body.ways.oidc;
+});

@@ -1,0 +1,79 @@
+"""What budgets have spent, read from the store: at the start, so that a restart forgives nothing, and now and then, so that replicas
+whose counts are not shared in Redis see each other's.
+
+The store's sums lag behind the counts of a running gateway by about a second, so they only ever raise a count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import time
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..keys.identity import Limited
+from ..keys.quota import Counters, period
+from . import tables
+from .store import Store
+from .usage import DAY, HOUR
+
+_PLACES = {"team": (tables.days.c.team,), "user": (tables.days.c.team, tables.days.c.user_name)}
+
+
+async def spent(store: Store, limited: Iterable[Limited]) -> dict[Limited, int]:
+    """Billionths of a dollar that each has spent in the current period of its budget. Raises Away."""
+    wanted: dict[tuple[str, str], list[Limited]] = {}
+    for one in limited:
+        if one.budget is not None:
+            wanted.setdefault((one.budget.per, _kind(one)), []).append(one)
+    found: dict[Limited, int] = {}
+    for (per, kind), members in wanted.items():
+        number = period(per, time()).number
+        sums = await _sums(store, per, kind)
+        if period(per, time()).number != number:
+            continue  # they are of the period before
+        for one in members:
+            found[one] = sums.get(_place(one), 0)
+    return found
+
+
+async def raise_counts(store: Store, limited: Iterable[Limited], counters: Counters) -> None:
+    """Raises Away."""
+    for one, nano in (await spent(store, limited)).items():
+        if nano:
+            await counters.at_least(one, nano)
+
+
+def _kind(one: Limited) -> str:
+    kind, nul, _ = one.name.partition("\0")
+    return kind if nul else "key"
+
+
+def _place(one: Limited) -> tuple[str, ...]:
+    _, nul, rest = one.name.partition("\0")
+    return tuple(rest.split("\0")) if nul else (one.name,)
+
+
+async def _sums(store: Store, per: str, kind: str) -> dict[tuple[str, ...], int]:
+    table, when, size = (tables.hours, tables.hours.c.hour, HOUR) if per == "hour" else (tables.days, tables.days.c.day, DAY)
+    begins = int(_begins(per, time())) // size
+    columns: list[Any] = [table.c[column.name] for column in _PLACES.get(kind, (tables.days.c.key_name,))]
+    query = sa.select(*columns, sa.func.sum(table.c.cost_nano)).where(when >= begins).group_by(*columns)
+    async with store.reading() as connection:
+        rows = (await connection.execute(query)).all()
+    return {tuple(row[:-1]): int(row[-1]) for row in rows}
+
+
+def _begins(per: str, now: float) -> float:
+    """When the current period began, in seconds since the epoch."""
+    ends = period(per, now).ends
+    end = ends.timestamp()
+    if per == "hour":
+        return end - HOUR
+    if per == "day":
+        return end - DAY
+    if per == "week":
+        return end - 7 * DAY
+    before = ends.replace(year=ends.year - (ends.month == 1), month=12 if ends.month == 1 else ends.month - 1)
+    return before.timestamp()

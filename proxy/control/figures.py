@@ -1,0 +1,166 @@
+"""What was used: sums by any dimensions, and the single exchanges.
+
+Sums come from the tables of sums, never from the rows: whole days from `dragoman_days`, the parts of days at both ends from
+`dragoman_hours`. So a question about months costs by the number of sums, not of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from ..keys.quota import NANO
+from . import tables
+from .records import Line
+from .store import Store
+from .usage import DAY, HOUR
+
+COLUMNS = {"key": "key_name", "team": "team", "user": "user_name", "model": "model", "provider": "provider"}
+TIMES = ("hour", "day")
+BY = (*COLUMNS, *TIMES)
+MOST_GROUPS = 10_000
+MOST_ROWS = 1000
+MOST_HOURS = 35 * 24  # of one question by the hour
+_WEEKDAY_HOURS = DAY // HOUR
+
+Row = dict[str, Any]
+
+
+class Invalid(ValueError):
+    """A question that makes no sense."""
+
+
+class Question(NamedTuple):
+    """since, until: seconds since the epoch, widened to whole hours. by: of BY. where: values by names of COLUMNS."""
+
+    since: float
+    until: float
+    by: tuple[str, ...] = ()
+    where: Mapping[str, str] = {}
+    most: int = 1000
+
+
+async def sums(store: Store, question: Question) -> list[Row]:
+    """The sums, in order of time, else of cost. Raises Away, Invalid."""
+    for name in question.by:
+        if name not in BY:
+            raise Invalid(f"by: {name[:40]!r} is not one of {', '.join(BY)}")
+    pieces = _pieces(question)
+    if not pieces:
+        return []
+    inner = sa.union_all(*pieces).subquery()
+    groups = [inner.c[name] for name in question.by]
+    total = [sa.func.sum(inner.c[name]).label(name) for name in tables.COUNTS]
+    times = [inner.c[name] for name in question.by if name in TIMES]
+    query = sa.select(*groups, *total).group_by(*groups) if groups else sa.select(*total)
+    query = query.order_by(*times, sa.literal_column("cost_nano").desc(), sa.literal_column("requests").desc(), *groups)
+    query = query.limit(min(question.most, MOST_GROUPS))
+    async with store.reading() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    return [_shown(row, question.by) for row in rows if row["requests"]]
+
+
+def _pieces(question: Question) -> list[sa.Select[Any]]:
+    """Selects of sums that cover the time, without overlap."""
+    first, end = int(question.since // HOUR), -int(-question.until // HOUR)
+    if end <= first:
+        return []
+    if "hour" in question.by:
+        if end - first > MOST_HOURS:
+            raise Invalid(f"by: hour is for at most {MOST_HOURS // 24} days")
+        return [_piece(tables.hours, "hour", first, end, question)]
+    first_day, end_day = -(-first // _WEEKDAY_HOURS), end // _WEEKDAY_HOURS
+    if first_day >= end_day:
+        return [_piece(tables.hours, "hour", first, end, question)]
+    found = [_piece(tables.days, "day", first_day, end_day, question)]
+    for low, high in ((first, first_day * _WEEKDAY_HOURS), (end_day * _WEEKDAY_HOURS, end)):
+        if low < high:
+            found.append(_piece(tables.hours, "hour", low, high, question))
+    return found
+
+
+def _piece(table: sa.TableClause, when: str, first: int, end: int, question: Question) -> sa.Select[Any]:
+    columns: list[Any] = []
+    for name in question.by:
+        if name in COLUMNS:
+            columns.append(table.c[COLUMNS[name]].label(name))
+        elif name == when:
+            columns.append(table.c[name])
+        else:  # the day of an hour
+            columns.append(sa.literal_column(f"hour / {_WEEKDAY_HOURS}").label(name))
+    sums = [sa.func.sum(table.c[name]).label(name) for name in tables.COUNTS]
+    query = sa.select(*columns, *sums).where(table.c[when] >= first, table.c[when] < end)
+    query = query.where(*(table.c[COLUMNS[name]] == value for name, value in question.where.items()))
+    return query.group_by(*columns) if columns else query
+
+
+def _shown(row: Line, by: Sequence[str]) -> Row:
+    found: Row = {}
+    for name in by:
+        found[name] = row[name] * (HOUR if name == "hour" else DAY) if name in TIMES else row[name]
+    counts = {name: int(row[name] or 0) for name in tables.COUNTS}
+    found |= {name: counts[name] for name in ("requests", "errors", "input", "output", "cached", "cache_write", "reasoning")}
+    found["cost_usd"] = counts["cost_nano"] / NANO
+    found["unpriced"] = counts["unpriced"]
+    found["ms_total"] = round(counts["ms_total"] / counts["requests"], 1) if counts["requests"] else None
+    found["ms_first"] = round(counts["ms_first"] / counts["firsts"], 1) if counts["firsts"] else None
+    return found
+
+
+# ---- single exchanges ----
+
+_FILTERS = {**COLUMNS, "request_id": "request_id", "error": "error", "asked": "asked", "operation": "operation"}
+
+
+async def rows(
+    store: Store,
+    where: Mapping[str, str],
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    failed: bool = False,
+    status: int | None = None,
+    before: str = "",
+    most: int = 100,
+) -> tuple[list[Row], str]:
+    """The newest exchanges first, and what `before` is for those behind them; "" when there are none.
+
+    where: values by names of _FILTERS. failed: only those with a status of 400 or more. Raises Away, Invalid.
+    """
+    columns = tables.usage.c
+    most = min(most, MOST_ROWS)
+    query = sa.select(tables.usage).order_by(columns.time.desc(), columns.id.desc()).limit(most + 1)
+    query = query.where(*(columns[_FILTERS[name]] == value for name, value in where.items()))
+    if since is not None:
+        query = query.where(columns.time >= since)
+    if until is not None:
+        query = query.where(columns.time < until)
+    if failed or (status is not None and status >= 400):
+        query = query.where(sa.literal_column("status") >= sa.literal_column("400"))  # so that the index of failures fits
+    if status is not None:
+        query = query.where(columns.status == status)
+    if before:
+        time, id = _cursor(before)
+        query = query.where(columns.time <= time, sa.or_(columns.time < time, columns.id < id))
+    async with store.reading() as connection:
+        found = [_row(row) for row in (await connection.execute(query)).mappings()]
+    more = found[:most]
+    return more, f"{more[-1]['time']!r}:{more[-1]['id']}" if len(found) > most else ""
+
+
+def _cursor(text: str) -> tuple[float, int]:
+    time, _, id = text[:64].partition(":")
+    try:
+        return float(time), int(id)
+    except ValueError:
+        raise Invalid("before: is not of an answer before") from None
+
+
+def _row(row: Line) -> Row:
+    found = dict(row)
+    cost = found.pop("cost_nano")
+    found |= {"key": found.pop("key_name"), "user": found.pop("user_name"), "cost_usd": None if cost is None else cost / NANO}
+    found["stream"] = bool(found["stream"])
+    return found

@@ -1,0 +1,274 @@
+"""The connection to the control store: a SQLite file or PostgreSQL, by SQLAlchemy.
+
+`migrate` makes and changes the tables, under a lock, before anything else uses them. Every other access is a transaction of `Store`,
+which raises Away when the store does not answer in time; whoever uses it goes on without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ...conf import ConfigError
+from ...conf.model import Control
+from ..memory.stores.redaction import misplaced, redact
+
+T = TypeVar("T")
+
+CONNECTIONS = 4  # of one process, at most
+PATIENCE = 5.0  # seconds for a transaction
+CONNECT = 5  # seconds to open a connection
+BUSY = 5000  # milliseconds that a write waits for another process's (sqlite)
+CHANNEL = "dragoman_control"  # of PostgreSQL's notifications
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY}")
+
+_LOCK = 0x647261676F6D6374  # the advisory lock of a migration
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Unusable(ConfigError):
+    """The store cannot be used as it is configured."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__([])
+        self.args = (f"control: {message}",)
+
+
+class Away(Exception):
+    """The store does not answer. The message holds no secret."""
+
+
+class Store:
+    """Transactions on the store. Create it inside the loop that uses it."""
+
+    def __init__(self, control: Control) -> None:
+        """Raises Unusable."""
+        self.control = control
+        self.postgres = control.store == "postgres"
+        self.engine = _postgres(control) if self.postgres else _sqlite(control)
+        self._writer, self._watcher = _Thread(control), _Thread(control)
+
+    @asynccontextmanager
+    async def reading(self, seconds: float = PATIENCE) -> AsyncIterator[AsyncConnection]:
+        """A connection that reads. Raises Away."""
+        async with self._transaction(seconds, write=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self, seconds: float = PATIENCE) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at the end. Raises Away: whether it was committed is unknown then."""
+        async with self._transaction(seconds, write=True) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, seconds: float, write: bool) -> AsyncIterator[AsyncConnection]:
+        with self.errors():
+            async with asyncio.timeout(seconds), self.engine.connect() as connection:
+                await connection.execution_options(dragoman_write=write)
+                async with connection.begin():
+                    yield connection
+
+    async def one_statement(self, text: str, parameters: tuple[Any, ...]) -> None:
+        """Run one statement of the driver's own form, as a transaction of its own (PostgreSQL). Raises as `writing`."""
+        with self.errors():
+            async with asyncio.timeout(PATIENCE), self.engine.connect() as connection:
+                autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+                await autocommit.exec_driver_sql(text, parameters)
+
+    async def in_thread(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Run something in a thread that has a connection of its own (SQLite). Raises as `writing`."""
+        await self._writer.run(work, self)
+
+    async def watching(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The same in another thread, whose connection writes nothing: its data version changes with all that others write."""
+        return await self._watcher.run(work, self)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Convert the errors of drivers to Away, without the secrets of the store's address."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:
+            if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError | sqlite3.IntegrityError | sqlite3.DataError):
+                raise  # not the store's fault
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+            text = "it did not answer in time" if isinstance(error, TimeoutError | PoolTimeout) else f"{type(cause).__name__}: {cause}"
+            raise Away(redact(text.strip().partition("\n")[0], self.control.connection_string or "")) from None
+
+    async def close(self) -> None:
+        for thread in (self._writer, self._watcher):
+            await thread.close()
+        await self.engine.dispose()
+
+
+class _Thread:
+    """A thread with a connection to the SQLite file; both are made when they are first used."""
+
+    def __init__(self, control: Control) -> None:
+        self._path = control.path or ""
+        self._pool: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], T], store: Store) -> T:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "dragoman-control")
+        with store.errors():
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
+        raise AssertionError  # `errors` raises
+
+    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, timeout=BUSY / 1000, isolation_level=None)
+            for pragma in PRAGMAS:
+                self._connection.execute(f"PRAGMA {pragma}")
+        return work(self._connection)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._close)
+            self._pool.shutdown()
+
+
+def _postgres(control: Control) -> AsyncEngine:
+    conninfo = address(control)
+
+    async def connect() -> Any:
+        import psycopg
+
+        return await psycopg.AsyncConnection.connect(conninfo, prepare_threshold=None)  # None: poolers cannot
+
+    return create_async_engine(
+        "postgresql+psycopg://", async_creator=connect, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=PATIENCE, pool_pre_ping=True
+    )
+
+
+def _sqlite(control: Control) -> AsyncEngine:
+    create_file(control)
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{control.path}", pool_size=CONNECTIONS, max_overflow=0, connect_args={"timeout": BUSY / 1000}
+    )
+    _prepare_sqlite(engine.sync_engine)
+    return engine
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    """Let a transaction that writes begin as one, so that it waits for another instead of failing when it first writes."""
+
+    @sa.event.listens_for(engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver begins no transactions
+        cursor = connection.cursor()
+        for pragma in PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        write = connection.get_execution_options().get("dragoman_write", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def create_file(control: Control) -> None:
+    """Create the SQLite file, readable by the gateway's user only. Raises Unusable."""
+    path = control.path or ""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}") from None
+
+
+def address(control: Control) -> str:
+    """PostgreSQL's address in libpq's form. Raises Unusable."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    text = control.connection_string or ""
+    if misplaced(text):
+        raise Unusable("connection_string: special characters in the password are written as %XX")
+    try:
+        options: dict[str, Any] = conninfo_to_dict(text)
+    except psycopg.ProgrammingError:
+        raise Unusable("connection_string is not a valid PostgreSQL connection string") from None
+    options.setdefault("connect_timeout", CONNECT)
+    options.setdefault("application_name", "dragoman")
+    options.setdefault("target_session_attrs", "read-write")
+    return make_conninfo(**options)
+
+
+# ---- the tables ----
+
+
+def migrate(control: Control) -> None:
+    """Bring the tables up to date. Blocks; one process at a time does it. Raises Away, Unusable."""
+    engine = _blocking(control)
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    try:
+        with _locked(control), engine.connect() as connection, connection.begin():
+            if control.store == "postgres":
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            _check_version(connection, config)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except (SQLAlchemyError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        raise Away(redact(f"{type(cause).__name__}: {cause}".strip().partition("\n")[0], control.connection_string or "")) from None
+    finally:
+        engine.dispose()
+
+
+def _check_version(connection: sa.Connection, config: AlembicConfig) -> None:
+    """Raises Unusable for tables of a later version than this program knows."""
+    if not sa.inspect(connection).has_table("dragoman_control_version"):
+        return
+    rows = connection.exec_driver_sql("SELECT version_num FROM dragoman_control_version").all()
+    known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
+    if unknown := [row[0] for row in rows if row[0] not in known]:
+        raise Unusable(f"its tables have version {unknown[0]}, which this version of Dragoman does not know")
+
+
+def _blocking(control: Control) -> sa.Engine:
+    if control.store == "postgres":
+        import psycopg
+
+        conninfo = address(control)
+        return sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=sa.NullPool)
+    create_file(control)
+    engine = sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(control.path or "", timeout=BUSY / 1000), poolclass=sa.NullPool)
+    _prepare_sqlite(engine)
+    return engine
+
+
+@contextmanager
+def _locked(control: Control) -> Iterator[None]:
+    """Hold a lock of this machine while a file's tables are migrated; PostgreSQL has its own."""
+    if control.store == "postgres":
+        yield
+        return
+    descriptor = os.open(f"{control.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,338 @@
+"""Usage: one row for each exchange, and the sums by hour and by day, from the exchange's account to the store.
+
+`Recorder.record` runs within a request and only appends a row. Each second what has gathered becomes a batch, which goes to the spool
+(spool.py) and from there to the store, which also adds it up. A batch has an id, which the store remembers: one whose fate is unknown,
+because the connection broke at its commit, is sent again and counted once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable
+from time import time
+from typing import Any, Protocol
+
+import orjson
+from sqlalchemy.exc import DataError, IntegrityError
+
+from ...codecs.usage import Usage
+from ..keys.quota import MOST_NANO, MOST_TOKENS, NANO
+from ..telemetry.account import LEFT, Account
+from . import spool, tables
+from .store import Away, Store
+
+log = logging.getLogger("dragoman")
+
+EVERY = 1.0  # seconds between two batches
+AGAIN = 1.0  # seconds between two attempts at a store that is away
+MOST_ROWS = 100_000  # of one batch
+MOST_USERS = 10_000  # names of users of one key in one hour, as one process sees it
+OTHER_USERS = "other"
+HOUR = 3600
+DAY = 86400
+CLOSING = 3.0  # seconds for the last batches at the end
+_SHOWN = 200  # characters of a text
+_BETWEEN = b"\t"  # the id of a batch and its rows, which are JSON
+
+# of a batch that was cut, or holds what the store refuses whenever it is sent
+_REFUSED = (IntegrityError, DataError, sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
+_UNREADABLE = (*_REFUSED, ValueError, TypeError, IndexError, KeyError)
+
+Row = tuple[Any, ...]
+
+
+class Lost(Protocol):
+    """Called with a number of rows that had to be given up, and why."""
+
+    def __call__(self, rows: int, why: str) -> None: ...
+
+
+def row_of(account: Account, model: str, user: str) -> Row:
+    """The columns of tables.USAGE. model: that answered, or that was asked last. user: the account's, or what stands for it."""
+    calls, error, begun = account.calls, account.error, account.begun
+    if not calls:
+        return (
+            *(account.time, account.request_id, account.key, account.team, user, account.operation, account.shape),
+            *(account.model, "", "", "", "", "" if error is None else error.name, account.status, int(account.stream), 0),
+            *(0, 0, 0, 0, 0, int((account.ended - begun) * 1000 + 0.5), None, None),
+        )
+    last = calls[-1]
+    target, first = last.target, account.first
+    usage, cost, _ = account.spent()
+    return (
+        account.time,
+        account.request_id,
+        account.key,
+        account.team,
+        user,
+        account.operation,
+        account.shape,
+        account.model,
+        target.provider,
+        model,
+        target.shape,
+        last.lane,
+        "" if error is None else error.name[:_SHOWN],
+        account.status,
+        1 if account.stream else 0,
+        len(calls),
+        *(_NO_TOKENS if usage is None else _tokens(usage)),
+        int((account.ended - begun) * 1000 + 0.5),
+        None if cost is None else int(min(cost * NANO, MOST_NANO) + 0.5),
+        None if first is None else int((first - begun) * 1000 + 0.5),
+    )
+
+
+_NO_TOKENS = (0, 0, 0, 0, 0)
+
+
+def _tokens(usage: Usage) -> tuple[int, ...]:
+    read, written, reasoning = usage.cache_read or 0, usage.cache_write or 0, usage.reasoning or 0
+    if usage.input + usage.output + read + written + reasoning <= MOST_TOKENS:
+        return usage.input, usage.output, read, written, reasoning
+    return tuple(min(count, MOST_TOKENS) for count in (usage.input, usage.output, read, written, reasoning))
+
+
+class Recorder:
+    """Takes accounts and writes them into the store."""
+
+    def __init__(self, store: Store, folder: str, most: int, lost: Lost) -> None:
+        """folder, most: of the spool; most in bytes."""
+        self._store, self._folder = store, folder
+        self._lost = lost
+        self._spool = spool.Spool(folder, most)
+        self._rows: list[Row] = []
+        self._users: set[tuple[int, str, str]] = set()  # hour, key and user
+        self._users_of: dict[tuple[int, str], int] = {}
+        self._wake = asyncio.Event()
+        self._away = False
+        self._closing = False
+        loop = asyncio.get_running_loop()
+        self._ticking = loop.create_task(self._tick())
+        self._sending = loop.create_task(self._send_all())
+
+    @property
+    def waiting(self) -> int:
+        """Batches that the store does not have yet."""
+        return len(self._spool)
+
+    # ---- within a request ----
+
+    def record(self, account: Account, declared: Callable[[str], bool]) -> None:
+        """Take one account. declared: whether a model's name is the operator's own, or what callers make up."""
+        if not account.key:
+            return  # of a caller that was not let in
+        if len(self._rows) >= MOST_ROWS:
+            self._lost(1, "too many in one second")
+            return
+        user, calls = account.user, account.calls
+        target = calls[-1].target if calls else None
+        model = target.model[:_SHOWN] if target is not None and (account.status < 400 or declared(target.upstream)) else ""
+        self._rows.append(row_of(account, model, user and self._known(int(account.time) // HOUR, account.key, user)))
+
+    def _known(self, hour: int, key: str, user: str) -> str:
+        """The user's name, or what stands for it: callers choose names, and sums are kept for ever."""
+        if (hour, key, user) in self._users:
+            return user
+        count = self._users_of.get((hour, key), 0)
+        if count >= MOST_USERS:
+            return OTHER_USERS
+        if self._users_of and next(iter(self._users_of))[0] != hour:
+            self._users.clear()
+            self._users_of.clear()
+        self._users.add((hour, key, user))
+        self._users_of[hour, key] = count + 1
+        return user
+
+    # ---- each second ----
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            self._gather()
+
+    def _gather(self) -> None:
+        """Append what there is to the spool."""
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        try:
+            data = orjson.dumps(rows)
+        except TypeError:  # a lone surrogate, in a name that a caller or an upstream made up
+            data = orjson.dumps([[_representable(value) for value in row] for row in rows])
+        data = secrets.token_hex(12).encode() + _BETWEEN + data
+        if self._spool.append(data):
+            self._wake.set()
+        else:
+            self._lost(len(rows), "the spool is full or cannot be written")
+
+    async def _send_all(self) -> None:
+        while True:
+            try:
+                await self._send_left()
+                while len(self._spool):
+                    await self._send(self._spool.first())
+                    self._spool.drop_first()
+                self._answers()
+            except Away as error:
+                self._does_not(str(error))
+                if self._closing:
+                    return
+                await asyncio.sleep(AGAIN)
+                continue
+            except (OSError, *_UNREADABLE) as error:
+                log.error("a batch of usage cannot be read or written: %s", type(error).__name__)
+                self._lost(1, "a batch was unreadable")
+                if len(self._spool):
+                    self._spool.drop_first()
+                continue
+            if self._closing:
+                return
+            await self._wake.wait()
+            self._wake.clear()
+
+    async def _send(self, data: bytes) -> None:
+        """Raises Away; ValueError for bytes that are no batch."""
+        id, between, rows = data.partition(_BETWEEN)
+        if not between:
+            raise ValueError("a batch without an id")
+        await write(self._store, id.decode(), rows)
+
+    async def _send_left(self) -> None:
+        """What dead processes left behind. Raises Away."""
+        for one in spool.left(self._folder):
+            try:
+                batch, place = one.batches()
+                while batch is not None:
+                    try:
+                        await self._send(batch)
+                    except _UNREADABLE as error:
+                        log.error("usage that another process left behind cannot be read: %s: %s", one.path, type(error).__name__)
+                        self._lost(1, "a batch was unreadable")
+                    batch, place = one.batches(place)
+                one.remove()
+            finally:
+                one.close()
+
+    def _answers(self) -> None:
+        if self._away:
+            self._away = False
+            log.warning("usage is written into the control store again")
+
+    def _does_not(self, why: str) -> None:
+        if not self._away:
+            self._away = True
+            log.warning("usage is kept until the control store answers (%s)", why)
+
+    async def close(self) -> None:
+        """Write what there is, within CLOSING; what cannot be written stays in the spool."""
+        self._ticking.cancel()
+        self._gather()
+        self._closing = True
+        self._wake.set()
+        await asyncio.wait([self._sending], timeout=CLOSING)
+        if not self._sending.done():
+            self._sending.cancel()
+        await asyncio.wait([self._ticking, self._sending])
+        if len(self._spool):
+            log.warning("%d batches of usage are left for the next start: the control store does not take them", len(self._spool))
+        self._spool.close()
+
+
+def _representable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+# ---- in the store ----
+
+_TYPES = {"time": "float8", **dict.fromkeys(tables.USAGE[13:16], "int"), **dict.fromkeys(tables.USAGE[16:], "bigint")}
+_COLUMNS = ", ".join(tables.USAGE)
+_PARTS = ", ".join(f"(r->>{n})::{_TYPES.get(name, 'text')} AS {name}" for n, name in enumerate(tables.USAGE))
+_TOKENS = ("input", "output", "cached", "cache_write", "reasoning")
+_USED = " + ".join(_TOKENS)
+_SUMS = ", ".join(
+    (
+        "count(*)",
+        f"sum(CASE WHEN status <> {LEFT} AND (status >= 400 OR error <> '') THEN 1 ELSE 0 END)",
+        *(f"sum({name})" for name in _TOKENS),
+        "coalesce(sum(cost_nano), 0)",
+        f"sum(CASE WHEN cost_nano IS NULL AND {_USED} > 0 THEN 1 ELSE 0 END)",
+        "sum(ms_total)",
+        "coalesce(sum(ms_first), 0)",
+        "count(ms_first)",
+    )
+)
+
+
+def _added(table: str, when: str, source: str) -> str:
+    """A statement that adds to the sums."""
+    key = ", ".join((when, *tables.DIMENSIONS))
+    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in tables.COUNTS)
+    return f"INSERT INTO {table} ({key}, {', '.join(tables.COUNTS)}) {source} ON CONFLICT ({key}) DO UPDATE SET {added}"
+
+
+def _sums(table: str, when: str, size: int, source: str) -> str:
+    """A statement that adds rows up. when, size: the column of the time, and its unit in seconds."""
+    by = f"1, {', '.join(tables.DIMENSIONS)}"
+    groups = f"floor(time / {size})::int, {', '.join(tables.DIMENSIONS)}"
+    return _added(table, when, f"SELECT {groups}, {_SUMS} {source} GROUP BY {by} ORDER BY {by}")  # everyone locks sums in this order
+
+
+_BOTH = (("dragoman_hours", "hour", HOUR), ("dragoman_days", "day", DAY))
+_POSTGRES = (
+    "WITH once AS (INSERT INTO dragoman_batches (id, time) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING id),"
+    f" batch AS MATERIALIZED (SELECT {_PARTS} FROM once, jsonb_array_elements(%s::jsonb) AS r),"
+    f" rows AS (INSERT INTO dragoman_usage ({_COLUMNS}) SELECT {_COLUMNS} FROM batch),"
+    f" hours AS ({_sums(*_BOTH[0], 'FROM batch')})"
+    f" {_sums(*_BOTH[1], 'FROM batch')}"
+)
+_ONCE = "INSERT INTO dragoman_batches (id, time) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_INSERT = f"INSERT INTO dragoman_usage ({_COLUMNS}) VALUES ({', '.join('?' * len(tables.USAGE))})"
+_VALUES = f"VALUES ({', '.join('?' * (1 + len(tables.DIMENSIONS) + len(tables.COUNTS)))})"
+_ADD = tuple(_added(table, when, _VALUES) for table, when, _ in _BOTH)
+
+
+async def write(store: Store, id: str, rows: bytes) -> None:
+    """One batch, once. rows: JSON, a list of lists of the columns of tables.USAGE. Raises Away, and one of _UNREADABLE.
+
+    Once a second, so it does without what other transactions have: one statement for PostgreSQL, one turn of a thread for SQLite.
+    """
+    if store.postgres:
+        text = rows.decode().replace("\\u0000", "\\ufffd")  # which PostgreSQL's texts cannot hold
+        await store.one_statement(_POSTGRES, (id, time(), text))
+    else:
+        await store.in_thread(lambda connection: _write(connection, id, rows))
+
+
+def _write(connection: sqlite3.Connection, id: str, rows: bytes) -> None:
+    values = [tuple(row) for row in orjson.loads(rows)]
+    sums = [_added_up(values, size) for _, _, size in _BOTH]
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute(_ONCE, (id, time())).rowcount:
+            connection.executemany(_INSERT, values)
+            for statement, added in zip(_ADD, sums, strict=True):
+                connection.executemany(statement, added)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _added_up(rows: list[Row], size: int) -> list[Row]:
+    """The sums of rows by time and dimensions, as the statement of PostgreSQL has them. SQLite takes twice as long for them."""
+    groups: dict[Row, list[Row]] = {}
+    for row in rows:
+        groups.setdefault((int(row[0]) // size, *row[2:5], *row[8:10]), []).append(row)
+    found = []
+    for at, members in groups.items():
+        columns = list(zip(*members, strict=True))
+        failed = sum(status != LEFT and (status >= 400 or error != "") for status, error in zip(columns[13], columns[12], strict=True))
+        unpriced = sum(cost is None and any(row[16:21]) for cost, row in zip(columns[22], members, strict=True))
+        firsts = [first for first in columns[23] if first is not None]
+        spent = sum(filter(None, columns[22]))
+        found.append((*at, len(members), failed, *map(sum, columns[16:21]), spent, unpriced, sum(columns[21]), sum(firsts), len(firsts)))
+    return found

@@ -1,0 +1,320 @@
+"""Hooks: HTTP calls that the operator has made before an upstream is asked, and when an answer is over.
+
+A hook of requests may refuse, never rewrite: what goes to the upstream is what the caller sent, so that prompt caches hold. It answers
+`{"block": true, "message": "…"}` to refuse; `{"block": false}`, or a 2xx without a body, to let the request pass. Anything else, and
+no answer in its time, is a failure: with `fail: open` the request passes, with `fail: closed` it is refused.
+
+A hook of answers is told, and its answer is not looked at. It delays nobody: the caller has its answer. At most WAITING such calls wait for
+one of the CALLS that a worker makes at a time; more are given up, counted and logged.
+
+What hooks are told holds no credential, and no prompt or answer unless `content: true`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from base64 import b64encode
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ...codecs import errors, jsontext
+from ...conf.model import Hook
+from ..telemetry.account import Account
+from ..telemetry.metrics import Metrics
+from ..wire import bodies
+from ..wire.others import Others
+from .caller import Caller
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+log = logging.getLogger("dragoman")
+
+LARGEST = 64 * 1024  # bytes of a hook's answer
+LONGEST = 1000  # characters of a message to the caller
+CALLS = 64  # to hooks of answers at once
+WAITING = 1000  # calls that wait for that
+CONTENT = 8 * 1024 * 1024  # bytes of an answer that a hook is told
+TELLING = 60.0  # seconds between two log lines about one hook
+
+
+Call = Coroutine[Any, Any, None]
+
+
+class _Failed(Exception):
+    """A hook gave no decision. The message is for the log."""
+
+
+class Hooks:
+    """The hooks of one configuration. load: what outlives it."""
+
+    def __init__(self, hooks: tuple[Hook, ...], others: Others, metrics: Metrics, load: Load) -> None:
+        self._others, self._metrics, self._load = others, metrics, load
+        self._before = [_Named(hook, number) for number, hook in enumerate(hooks) if "request" in hook.on]
+        self._after = [_Named(hook, number) for number, hook in enumerate(hooks) if "answer" in hook.on]
+        self.listens = any(named.hook.content for named in self._after)  # to the bytes of answers
+
+    async def before(self, exchange: Exchange) -> None:
+        """Ask the hooks of requests, one after the other. Raises Blocked."""
+        for named in self._before:
+            await self._decided(named, exchange)
+
+    async def _decided(self, named: _Named, exchange: Exchange) -> None:
+        hook = named.hook
+        begun = monotonic()
+        try:
+            told = _request(exchange) | ({"body": _content(exchange)} if hook.content else {})
+            heavy = hook.content and bodies.heavy(exchange.body)
+            refusal = _decision(await self._call(hook, await bodies.apart(heavy, partial(jsontext.dumps, told))))
+        except _Failed as failure:
+            self._failed(named, "request", str(failure))
+            if hook.fail == "closed":
+                raise _blocked("The policy of this gateway could not be asked.", exchange) from None
+            return
+        self._metrics.hook("request", "passed" if refusal is None else "blocked", monotonic() - begun)
+        named.works()
+        if refusal is not None:
+            raise _blocked(refusal, exchange)
+
+    async def _call(self, hook: Hook, told: bytes) -> bytes:
+        """The body of a good answer. Raises _Failed."""
+        try:
+            answer = await self._others.ask(hook.url, hook.timeout, told, dict(hook.headers), LARGEST)
+        except errors.GatewayError as error:
+            raise _Failed(error.detail or error.message) from None
+        if not 200 <= answer.status < 300:
+            raise _Failed(f"it answered with {answer.status}")
+        return answer.body
+
+    def _failed(self, named: _Named, on: str, why: str) -> None:
+        self._metrics.hook(on, "failed", None)
+        if named.tells():
+            log.warning("%s failed: %s", named.text, why)
+
+    # ---- answers ----
+
+    def after(self, exchange: Exchange, done: Account) -> None:
+        """Tell the hooks of answers of an exchange that is over. Returns at once."""
+        if not self._after:
+            return
+        told = _request(exchange) | _answer(done)
+        heard = exchange.heard
+        for named in self._after:
+            content = {"answer": heard.text, "answer_cut": heard.cut} if named.hook.content and heard is not None else {}
+            if not self._load.take(self._tell(named, told | content)):
+                self._metrics.hook("answer", "dropped", None)
+                if named.tells():
+                    log.warning("%s is not told of some answers: %d wait for it", named.text, WAITING)
+
+    async def _tell(self, named: _Named, told: dict[str, Any]) -> None:
+        begun = monotonic()
+        try:
+            await self._call(named.hook, await bodies.apart("answer" in told, partial(jsontext.dumps, told)))
+        except _Failed as failure:
+            self._failed(named, "answer", str(failure))
+        else:
+            self._metrics.hook("answer", "passed", monotonic() - begun)
+            named.works()
+
+
+class Load:
+    """The calls to hooks of answers that a worker makes, whatever its configuration is. Create it inside the loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Call] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def take(self, call: Call) -> bool:
+        """Run a coroutine, now or later; False when too many wait."""
+        if len(self._tasks) < CALLS:
+            task = self._loop.create_task(call)
+            self._tasks.add(task)
+            task.add_done_callback(self._over)
+            return True
+        if len(self._waiting) >= WAITING:
+            call.close()
+            return False
+        self._waiting.append(call)
+        return True
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a hook could not be told", exc_info=task.exception())
+        if self._waiting:
+            self.take(self._waiting.popleft())
+
+    async def close(self, seconds: float) -> None:
+        """Wait so long for those under way, then end them."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        given_up = len(self._waiting) + len(self._tasks)
+        for call in self._waiting:
+            call.close()
+        self._waiting.clear()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if given_up:
+            log.warning("hooks are not told of %d answers: the process ends", given_up)
+
+
+class _Named:
+    """A hook, as the log calls it: its URL may hold secrets."""
+
+    def __init__(self, hook: Hook, number: int) -> None:
+        self.hook = hook
+        self.text = f"hooks[{number}] ({urlsplit(hook.url).hostname})"
+        self._silent_until = float("-inf")
+
+    def tells(self) -> bool:
+        """Whether a failure is to be logged now."""
+        now = monotonic()
+        if now < self._silent_until:
+            return False
+        self._silent_until = now + TELLING
+        return True
+
+    def works(self) -> None:
+        """The next failure is logged."""
+        self._silent_until = float("-inf")
+
+
+# ---- what a hook says ----
+
+
+def _decision(body: bytes) -> str | None:
+    """The message of a refusal; None: the request passes. Raises _Failed."""
+    if not body.strip():
+        return None
+    try:
+        value = jsontext.loads(body)
+    except ValueError:
+        raise _Failed("its answer is no JSON") from None
+    block = value.get("block") if isinstance(value, dict) else None
+    if not isinstance(block, bool):
+        raise _Failed("its answer has no boolean `block`")
+    if not block:
+        return None
+    message = value.get("message")
+    return message if isinstance(message, str) and message.strip() else "The policy of this gateway does not allow this request."
+
+
+def _blocked(message: str, exchange: Exchange) -> errors.Blocked:
+    shown = "".join(character if character.isprintable() else " " for character in message.strip()[:LONGEST])
+    return errors.Blocked(f"{shown} (request id: {exchange.request_id})")
+
+
+# ---- what a hook is told ----
+
+
+def _request(exchange: Exchange) -> dict[str, Any]:
+    identity = exchange.identity
+    return {
+        "on": "request",
+        "time": round(time(), 3),
+        "request_id": exchange.request_id,
+        "key": identity.name,
+        "team": identity.team,
+        "user": identity.user,
+        "operation": exchange.operation.name,
+        "shape": exchange.shape,
+        "path": f"/v1{exchange.path}",
+        "model": exchange.scan.model,
+        "stream": exchange.stream,
+    }
+
+
+def _content(exchange: Exchange) -> Any:
+    """The caller's body: JSON as it was read; another kind in base64."""
+    if exchange.form_field is None and exchange.scan.value:
+        return exchange.scan.value
+    return {"base64": b64encode(exchange.body).decode()} if exchange.body else None
+
+
+def _answer(done: Account) -> dict[str, Any]:
+    last, error = done.last, done.error
+    found: dict[str, Any] = {
+        "on": "answer",
+        "status": done.status,
+        "client_left": done.client_left,
+        "error": None if error is None else error.name,
+        "ms_total": round((done.ended - done.begun) * 1000, 3),
+    }
+    if last is not None:
+        found |= {"upstream": last.target.upstream, "stop": last.stop, "cost": last.cost}
+        usage = last.usage
+        if usage is not None:
+            found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
+    return found
+
+
+class Heard:
+    """A Caller whose answer is also held, up to CONTENT bytes, for hooks of answers. text: what it was sent."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self.has_head = caller.has_head
+        self._held = bytearray()
+        self.cut = False
+
+    @property
+    def text(self) -> str:
+        return self._held.decode("utf-8", "replace")
+
+    def _hear(self, data: bytes) -> None:
+        room = CONTENT - len(self._held)
+        self._held += data[:room]
+        self.cut = self.cut or len(data) > room
+
+    @property
+    def committed(self) -> bool:
+        return self._caller.committed
+
+    @property
+    def gone(self) -> bool:
+        return self._caller.gone
+
+    @gone.setter
+    def gone(self, gone: bool) -> None:
+        self._caller.gone = gone
+
+    @property
+    def aborted(self) -> bool:
+        return self._caller.aborted
+
+    @property
+    def stalled(self) -> bool:
+        return self._caller.stalled
+
+    def idle_since(self, now: float) -> float:
+        return self._caller.idle_since(now)
+
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self._hear(body)
+        await self._caller.answer(status, headers, body)
+
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
+        self._hear(first)
+        return self._caller.start(headers, first, status, length)
+
+    def write(self, data: bytes) -> Awaitable[Any] | None:
+        self._hear(data)
+        return self._caller.write(data)
+
+    def writer(self) -> Callable[[bytes], Awaitable[Any] | None]:
+        return self.write
+
+    async def finish(self, last: bytes = b"") -> None:
+        self._hear(last)
+        await self._caller.finish(last)
+
+    def abort(self) -> None:
+        self._caller.abort()

@@ -1,0 +1,289 @@
+"""Configurations of the LiteLLM proxy: what becomes of each, what is named, and that the result is one that `check` accepts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dragoman import conf
+from dragoman.conf import litellm
+
+SIMPLE = """
+model_list:
+  - model_name: gpt-4o
+    litellm_params:
+      model: openai/gpt-4o
+      api_key: os.environ/OPENAI_API_KEY
+  - model_name: claude
+    litellm_params: {model: anthropic/claude-sonnet-4-5, api_key: os.environ/ANTHROPIC_API_KEY}
+litellm_settings: {drop_params: true, set_verbose: false}
+general_settings: {master_key: os.environ/LITELLM_MASTER_KEY}
+"""
+BALANCED = """
+model_list:
+  - model_name: gpt-4o
+    litellm_params:
+      model: azure/eu-deployment
+      api_base: https://eu.openai.azure.com/openai/deployments/eu-deployment
+      api_key: os.environ/AZURE_EU
+      api_version: "2024-10-21"
+      weight: 3
+      rpm: 600
+    model_info: {id: eu, base_model: azure/gpt-4o}
+  - model_name: gpt-4o
+    litellm_params: {model: gpt-4o, api_key: "sk-literal$1", organization: org-1, timeout: 30, stream_timeout: 8, max_retries: 2, weight: 1}
+  - model_name: small
+    litellm_params:
+      model: openai/qwen3
+      api_base: http://vllm.internal:8000/v1
+      input_cost_per_token: 0.0000002
+      output_cost_per_token: 0.0000006
+    model_info: {cache_read_input_token_cost: 0.00000002}
+router_settings:
+  routing_strategy: simple-shuffle
+  model_group_alias: {gpt-4: gpt-4o, hidden: {model: small, hidden: true}, ghost: nowhere}
+  num_retries: 1
+  redis_host: os.environ/REDIS_HOST
+  redis_password: os.environ/REDIS_PASSWORD
+  redis_port: 6380
+  allowed_fails: 3
+litellm_settings:
+  request_timeout: 120
+  fallbacks: [{gpt-4o: [small, missing]}]
+  context_window_fallbacks: [{small: [gpt-4o]}]
+  content_policy_fallbacks: [{gpt-4o: [small]}]
+  callbacks: [prometheus, langfuse]
+"""
+WILDCARDS = """
+model_list:
+  - {model_name: "*", litellm_params: {model: openai/*, api_key: os.environ/OPENAI_API_KEY}}
+  - {model_name: "anthropic/*", litellm_params: {model: "anthropic/*", api_key: os.environ/ANTHROPIC_API_KEY}}
+  - {model_name: "groq/*", litellm_params: {model: groq/*, api_key: os.environ/GROQ_API_KEY, tpm: 5}}
+  - {model_name: "house/*", litellm_params: {model: openai/*, api_base: "http://10.0.0.1:8000/v1", api_key: none}}
+  - {model_name: "part", litellm_params: {model: openai/gpt-*}}
+general_settings: {max_request_size_mb: 32, global_max_parallel_requests: 50, allowed_ips: [10.0.0.1], alerting: [slack]}
+"""
+CLOUDS = """
+environment_variables: {REDIS_HOST: localhost}
+credential_list:
+  - credential_name: house
+    credential_values: {api_key: os.environ/HOUSE_KEY, api_base: https://house.example/v1}
+model_list:
+  - model_name: haiku
+    litellm_params: {model: bedrock/converse/anthropic.claude-haiku-4-5-v1:0, aws_region_name: eu-west-1, aws_access_key_id: os.environ/AWS}
+  - model_name: flash
+    litellm_params: {model: vertex_ai/gemini-2.5-flash, vertex_project: p-1, vertex_location: europe-west1}
+  - model_name: local
+    litellm_params: {model: ollama_chat/llama3.3, api_base: "http://localhost:11434"}
+  - model_name: served
+    litellm_params: {model: hosted_vllm/qwen, api_base: http://gpu:8000/v1, extra_headers: {x-team: blue}, temperature: 0.2}
+  - model_name: shared
+    litellm_params: {model: openai/m, litellm_credential_name: house}
+  - model_name: odd
+    litellm_params: {model: replicate/meta/llama}
+  - model_name: broken
+guardrails: [{guardrail_name: pii}]
+general_settings:
+  enable_jwt_auth: true
+  database_url: os.environ/DATABASE_URL
+  litellm_jwtauth:
+    public_key_url: https://login.example/.well-known/openid-configuration
+    audience: dragoman
+    user_id_jwt_field: email
+    team_id_jwt_field: department
+    roles_jwt_field: groups
+"""
+ENVIRON = dict.fromkeys(
+    ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GROQ_API_KEY", "LITELLM_MASTER_KEY", "AZURE_EU", "REDIS_HOST", "REDIS_PASSWORD", "HOUSE_KEY"),
+    "k",
+)
+CASES = {"simple": SIMPLE, "balanced": BALANCED, "wildcards": WILDCARDS, "clouds": CLOUDS}
+
+
+def imported(text: str) -> tuple[dict[str, Any], list[str]]:
+    made, notes = litellm.converted(text, "/etc/litellm/config.yaml")
+    assert made.startswith("# Made of config.yaml by `dragoman import litellm`.\n")
+    return yaml.safe_load(made), notes
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_made_can_be_used(name: str) -> None:
+    made, _ = litellm.converted(CASES[name], "config.yaml")
+    assert conf.loads(made, environ=ENVIRON).model_providers
+
+
+def test_simple() -> None:
+    made, notes = imported(SIMPLE)
+    assert made == {
+        "listeners": [{"type": "model", "port": 4000}],
+        "model_providers": [
+            {"model": "openai/gpt-4o", "name": "gpt-4o", "access_key": "${OPENAI_API_KEY}"},
+            {"model": "anthropic/claude-sonnet-4-5", "name": "claude", "access_key": "${ANTHROPIC_API_KEY}"},
+        ],
+        "access_keys": [{"key": "${LITELLM_MASTER_KEY}", "name": "master"}],
+    }
+    assert notes == []
+
+
+def test_balanced() -> None:
+    made, notes = imported(BALANCED)
+    first, second, third = made["model_providers"]
+    both = {"fallback_models": ["small"], "on_refusal": ["small"]}
+    assert first == {
+        "model": "azure_openai/eu-deployment",
+        "name": "gpt-4o",
+        "base_url": "https://eu.openai.azure.com",
+        "access_key": "${AZURE_EU}",
+        "weight": 3,
+        "retry_policy": both | {"max_attempts": 2},
+        "timeouts": {"first_byte": 120},
+    }
+    assert second == {
+        "model": "openai/gpt-4o",
+        "name": "gpt-4o",
+        "access_key": "sk-literal$$1",
+        "headers": {"openai-organization": "org-1"},
+        "timeouts": {"first_byte": 30, "first_content": 8},
+        "retry_policy": {"max_attempts": 3} | both,
+        "weight": 1,
+    }
+    assert third == {
+        "model": "openai/qwen3",
+        "name": "small",
+        "base_url": "http://vllm.internal:8000/v1",
+        "apis": ["chat_completions"],
+        "retry_policy": {"on_context_window": ["gpt-4o"], "max_attempts": 2},
+        "timeouts": {"first_byte": 120},
+    }
+    assert made["prices"] == {"openai/qwen3": {"input": 0.2, "output": 0.6, "cached_input": 0.02}}
+    assert made["routing"] == {"balance": "weight"}
+    assert made["model_aliases"] == {"gpt-4": {"target": "gpt-4o"}, "hidden": {"target": "small"}}
+    assert made["state_storage"] == {"type": "redis", "url": "redis://:${REDIS_PASSWORD}@${REDIS_HOST}:6380"}
+    assert {"type": "admin"} in made["listeners"]
+    assert [re.sub(r": .*", "", note.partition("config.yaml:")[2].partition(": ")[2]) for note in notes] == [
+        "model_list[0].litellm_params.rpm",
+        "model_list[0].model_info.base_model",
+        "router_settings.model_group_alias",
+        "router_settings.allowed_fails",
+        "litellm_settings.fallbacks",
+        "litellm_settings.callbacks",
+    ]
+    assert "/etc/litellm/config.yaml:10: model_list[0].litellm_params.rpm: limits are of callers' keys" in notes[0]
+    assert "ghost" in notes[2]
+    assert "missing" in notes[4]
+    assert "langfuse" in notes[5]
+
+
+def test_wildcards() -> None:
+    made, notes = imported(WILDCARDS)
+    assert made["model_providers"] == [
+        {"model": "openai/*", "access_key": "${OPENAI_API_KEY}"},
+        {"model": "anthropic/*", "access_key": "${ANTHROPIC_API_KEY}"},
+        {"model": "groq/*", "access_key": "${GROQ_API_KEY}"},
+        {
+            "model": "house/*",
+            "provider_interface": "openai",
+            "base_url": "http://10.0.0.1:8000/v1",
+            "apis": ["chat_completions"],
+            "access_key": "none",
+        },
+    ]
+    assert made["limits"] == {"max_body": "32MB", "max_streams": 50}
+    assert made["allow_from"] == ["10.0.0.1"]
+    assert [note.split(": ")[1] for note in notes] == [
+        "model_list[2].litellm_params.tpm",
+        "model_list[4].litellm_params.model",
+        "general_settings.alerting",
+    ]
+
+
+def test_clouds() -> None:
+    made, notes = imported(CLOUDS)
+    haiku, flash, local, served, shared = made["model_providers"]
+    assert haiku == {
+        "model": "bedrock/anthropic.claude-haiku-4-5-v1:0",
+        "name": "haiku",
+        "base_url": "https://bedrock-runtime.eu-west-1.amazonaws.com",
+    }
+    assert flash == {"model": "vertex/google/gemini-2.5-flash", "name": "flash", "gcp": {"project": "p-1", "location": "europe-west1"}}
+    assert local == {"model": "ollama/llama3.3", "name": "local", "base_url": "http://localhost:11434"}
+    assert served == {"model": "vllm/qwen", "name": "served", "base_url": "http://gpu:8000/v1", "headers": {"x-team": "blue"}}
+    assert (shared["base_url"], shared["access_key"]) == ("https://house.example/v1", "${HOUSE_KEY}")
+    assert made["jwt"] == {
+        "issuer": "https://login.example",
+        "audience": "dragoman",
+        "claims": {"name": "email", "user": "email", "team": "department"},
+    }
+    assert [note.split(": ")[1] for note in notes] == [
+        "environment_variables",
+        "model_list[0].litellm_params.aws_access_key_id",
+        "model_list[3].litellm_params.temperature",
+        "model_list[5].litellm_params.model",
+        "model_list[6]",
+        "guardrails",
+        "general_settings.database_url",
+        "general_settings.litellm_jwtauth",
+    ]
+
+
+def test_a_literal_key_of_callers_is_not_repeated() -> None:
+    made, _ = litellm.converted(SIMPLE.replace("os.environ/LITELLM_MASTER_KEY", "sk-1234"), "c.yaml")
+    assert "sk-1234" not in made
+    assert "key_sha256" in made
+
+
+WRONG = [
+    ("", "holds no model"),
+    ("model_list: []", "holds no model"),
+    ("model_list: {a: b}", "holds no model"),
+    ("[1]", "must be a mapping"),
+    ("a: [", "not valid YAML"),
+    ("model_list: [{model_name: a, litellm_params: {model: 5}}]", "holds no model"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), WRONG)
+def test_what_is_no_configuration(text: str, problem: str) -> None:
+    with pytest.raises(conf.ConfigError) as caught:
+        litellm.converted(text, "c.yaml")
+    assert problem in str(caught.value)
+
+
+ODD = [  # values of the wrong form are named, whatever they are
+    "router_settings: {model_group_alias: [a], routing_strategy: cost-based-routing, num_retries: many}",
+    "litellm_settings: {fallbacks: nothing, default_fallbacks: [m], callbacks: otel}",
+    "general_settings: {master_key: [a], litellm_jwtauth: {}}",
+    "litellm_settings: [a]",
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_values(text: str) -> None:
+    made, notes = litellm.converted(
+        "model_list: [{model_name: m, litellm_params: {model: openai/m, weight: x, max_retries: y}}]\n" + text, "c"
+    )
+    assert conf.loads(made, environ={}).model_providers
+    assert len(notes) >= 3
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """What it prints is a file that `dragoman check` accepts."""
+    source, target = tmp_path / "litellm.yaml", tmp_path / "dragoman.yaml"
+    source.write_text(BALANCED.replace("router_settings:", "ignored: 1\nrouter_settings:").replace("redis_", "no_redis_"))
+    command = [sys.executable, "-m", "dragoman.proxy"]
+    ran = subprocess.run([*command, "import", "litellm", str(source)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0
+    line = source.read_text().splitlines().index("ignored: 1") + 1
+    assert f"{source}:{line}: ignored: has no counterpart" in ran.stderr
+    target.write_text(ran.stdout)
+    checked = subprocess.run([*command, "check", str(target)], capture_output=True, text=True, check=False, env=ENVIRON)
+    assert checked.returncode == 0, checked.stderr
+    assert "gpt-4o goes to" in checked.stdout
+    missing = subprocess.run([*command, "import", "litellm", str(tmp_path / "none.yaml")], capture_output=True, text=True, check=False)
+    assert (missing.returncode, missing.stderr) == (2, f"{tmp_path}/none.yaml: No such file or directory\n")

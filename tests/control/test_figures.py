@@ -1,0 +1,159 @@
+"""What was used, by any dimensions; single exchanges; and what budgets have spent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+import pytest
+
+from dragoman.conf.model import Budget
+from dragoman.proxy.control import budgets, figures, usage
+from dragoman.proxy.control.figures import Invalid, Question
+from dragoman.proxy.control.usage import write
+from dragoman.proxy.keys.identity import Limited
+from dragoman.proxy.keys.quota import LocalCounters
+
+from .using import NOON, TARGET, account, looped, opened
+
+DAY = 86400.0
+
+
+async def filled(store, *accounts):
+    data = orjson.dumps([usage.row_of(one, one.last.target.model, one.user) for one in accounts])
+    await write(store, str(hash(data)), data)
+
+
+OTHER = TARGET._replace(provider="anthropic", model="claude")
+
+
+@looped
+async def test_sums(control):
+    async with opened(control) as (store, _):
+        await filled(
+            store,
+            account(key="a", team="t", time=NOON),
+            account(key="a", team="t", time=NOON + 1, target=OTHER, cost=0.003, user="u"),
+            account(key="b", time=NOON + DAY, status=500),
+            account(key="b", time=NOON + 2 * DAY, cost=None),
+            account(key="b", time=NOON + 3 * DAY),
+        )
+
+        async def of(*by, since=NOON, until=NOON + 2.5 * DAY, most=1000, **where):
+            found = await figures.sums(store, Question(since, until, by, where, most))
+            return [(*(row[name] for name in by), row["requests"], row["cost_usd"]) for row in found]
+
+        assert await of("key") == [("a", 2, 0.004), ("b", 2, 0.001)]
+        assert await of("key", most=1) == [("a", 2, 0.004)]
+        assert await of("model", "key") == [("claude", "a", 1, 0.003), ("gpt", "b", 2, 0.001), ("gpt", "a", 1, 0.001)]
+        assert await of("team", "user") == [("t", "u", 1, 0.003), ("", "", 2, 0.001), ("t", "", 1, 0.001)]
+        assert await of("day") == [(NOON - NOON % DAY, 2, 0.004), (NOON - NOON % DAY + DAY, 1, 0.001), (NOON - NOON % DAY + 2 * DAY, 1, 0)]
+        assert await of("hour", until=NOON + DAY) == [(NOON, 2, 0.004)]
+        assert await of("provider", key="a") == [("anthropic", 1, 0.003), ("openai", 1, 0.001)]
+        assert await of() == [(4, 0.005)]
+        assert await of(since=NOON + 3600) == [(2, 0.001)]
+        assert await of(until=NOON + DAY) == [(2, 0.004)]
+        assert await of(until=NOON) == await of(since=NOON + 9 * DAY, until=NOON + 19 * DAY) == []
+        (whole,) = await figures.sums(store, Question(NOON, NOON + DAY + 1, (), {"key": "b"}))
+        assert (whole["errors"], whole["ms_total"], whole["ms_first"], whole["unpriced"]) == (1, 500.0, 200.0, 0)
+        for wrong in (Question(0, NOON, ("colour",)), Question(0, NOON, ("hour",))):
+            with pytest.raises(Invalid):
+                await figures.sums(store, wrong)
+
+
+@looped
+async def test_single_exchanges(control):
+    async with opened(control) as (store, _):
+        each = [account(request_id=f"r{n}", time=NOON + n // 2, key="ab"[n % 2], status=(200, 500)[n == 3]) for n in range(7)]
+        await filled(store, *each)
+
+        async def ids(**more):
+            found, before = await figures.rows(store, more.pop("where", {}), **more)
+            return [row["request_id"] for row in found], before
+
+        assert await ids() == ([f"r{n}" for n in (6, 5, 4, 3, 2, 1, 0)], "")
+        seen, before = await ids(most=3)
+        assert seen == ["r6", "r5", "r4"]
+        seen, before = await ids(most=3, before=before)
+        assert seen == ["r3", "r2", "r1"]
+        assert await ids(most=3, before=before) == (["r0"], "")
+        assert (await ids(where={"key": "b"}))[0] == ["r5", "r3", "r1"]
+        assert (await ids(where={"request_id": "r2"}))[0] == ["r2"]
+        assert (await ids(failed=True))[0] == (await ids(status=500))[0] == ["r3"]
+        assert (await ids(status=200, since=NOON + 1, until=NOON + 2))[0] == ["r2"]
+        (row,) = (await figures.rows(store, {"request_id": "r2"}))[0]
+        assert (row["key"], row["user"], row["cost_usd"], row["stream"]) == ("a", "", 0.001, False)
+        with pytest.raises(Invalid):
+            await ids(before="x")
+
+
+@pytest.mark.parametrize(
+    ("per", "now", "begins"),
+    [
+        ("hour", "2026-11-25 12:30", "2026-11-25 12:00"),
+        ("day", "2026-11-25 12:30", "2026-11-25 00:00"),
+        ("week", "2026-11-25 12:30", "2026-11-23 00:00"),
+        ("month", "2026-11-25 12:30", "2026-11-01 00:00"),
+        ("month", "2026-12-31 23:59", "2026-12-01 00:00"),
+        ("month", "2027-01-01 00:00", "2027-01-01 00:00"),
+    ],
+)
+def test_when_a_period_began(per, now, begins):
+    from datetime import UTC, datetime
+
+    moments = [datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() for text in (now, begins)]
+    assert budgets._begins(per, moments[0]) == moments[1]
+
+
+@looped
+async def test_counts_are_raised_to_what_the_store_has(control, monkeypatch):
+    monkeypatch.setattr(budgets, "time", lambda: NOON + 10)
+    counters = LocalCounters(calendar=lambda: NOON + 10)
+    limited = [
+        Limited("a", budget=Budget(1, "day")),
+        Limited("b", budget=Budget(1, "hour")),
+        Limited("team\0t", budget=Budget(1, "month")),
+        Limited("user\0t\0u", budget=Budget(1, "week")),
+        Limited("user\0\0u", budget=Budget(1, "week")),
+        Limited("c", requests_per_minute=1),
+    ]
+    async with opened(control) as (store, _):
+        await filled(
+            store,
+            account(key="a", team="t", user="u", time=NOON, cost=0.25),
+            account(key="a", team="t", time=NOON - DAY, cost=0.5),
+            account(key="b", time=NOON - 10, cost=0.125),
+        )
+        found = {one.name: nano for one, nano in (await budgets.spent(store, limited)).items()}
+        assert found == {"a": 250_000_000, "b": 0, "team\0t": 750_000_000, "user\0t\0u": 250_000_000, "user\0\0u": 0}
+        counters.settle(limited[2], 0, 900_000_000)
+        await budgets.raise_counts(store, limited, counters)
+        spent = [(await counters.admit(one)).spent for one in limited]
+        assert spent == [250_000_000, 0, 900_000_000, 250_000_000, 0, 0]
+
+
+def test_two_processes_raise_redis_once():
+    import secrets
+
+    from dragoman.proxy.keys.quota_redis import RedisCounters
+
+    from ..proxy.kinds import redis
+
+    one = Limited(f"key-{secrets.token_hex(6)}", budget=Budget(1, "day"))
+
+    async def main(url):
+        first, second = RedisCounters(url, LocalCounters()), RedisCounters(url, LocalCounters())
+        try:
+            for counters, nano in ((first, 500), (second, 400), (second, 700)):
+                await counters.at_least(one, nano)
+            assert (await first.admit(one)).spent == 700
+            first.settle(one, 0, 50)
+            await first.at_least(one, 10_000)  # it may hold the 50
+            await first._paying
+            assert (await second.admit(one)).spent == 750
+        finally:
+            await first.close()
+            await second.close()
+
+    with redis() as url:
+        asyncio.run(main(url))
