@@ -89,6 +89,7 @@ setup(
             "websockets>=15",
             "openai>=3",
             "anthropic>=2",
+            "google-genai>=3",
             "httpx>=0.27",
         ],
     },

@@ -126,6 +126,27 @@ class Capabilities:
     v_json_results: bool = False  # tool results that are JSON objects are sent as such
     v_max_output: int = 0  # tokens; 0: unknown
 
+    g_server: Literal["developer", "vertex"] = "developer"  # which of Google's services: they differ in a few members
+    g_thinking: Literal["none", "budget", "level"] = "none"
+    g_thinking_levels: tuple[str, ...] = ("low", "medium", "high")
+    g_budget_min: int = 0
+    g_budget_max: int = 24_576
+    g_budget_off: bool = False  # a budget of 0 switches thinking off
+    g_signatures: Literal["required", "kept", "none"] = "kept"  # required: the first call of each model turn must have one
+    g_call_ids: bool = True
+    g_json_schema: bool = True  # accepts JSON Schema; otherwise Google's own Schema is written
+    g_integer_enums: bool = True  # in Google's own Schema
+    g_validated: bool = True  # has the mode VALIDATED
+    g_tools_mixed: bool = True  # accepts functions together with Google's own tools, and with structured output
+    g_result_media: bool = True  # accepts media inside the result of a function
+    g_sampling: Literal["full", "ignored"] = "full"  # ignored: temperature, top_p and top_k have no effect
+    g_penalties: bool = False
+    g_prefill: bool = False  # continues a last turn of the model
+    g_logprobs: bool = False  # in whole answers
+    g_max_output: int = 0  # tokens; 0: no known limit
+    g_count_tokens: bool = True
+    g_safety: tuple[str, ...] = ()  # CATEGORY=THRESHOLD, for callers of other APIs
+
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:
         """Create from the configuration's dotted names. Raises KeyError for a name that is not a flag."""

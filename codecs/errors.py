@@ -21,35 +21,45 @@ from . import jsontext
 
 
 class Kind(NamedTuple):
-    """The rendering of a neutral kind: status and type in the messages shape; status, type and code in the OpenAI shapes."""
+    """The rendering of a neutral kind: status and type in the messages shape; status, type and code in the OpenAI shapes; HTTP status and
+    the word of google.rpc.Code in the gemini shape.
+    """
 
     messages_status: int
     messages_type: str
     openai_status: int
     openai_type: str
     openai_code: str | None
+    google_code: int
+    google_status: str
 
 
 KINDS: dict[str, Kind] = {
-    "bad_request": Kind(400, "invalid_request_error", 400, "invalid_request_error", None),
-    "context_too_long": Kind(400, "invalid_request_error", 400, "invalid_request_error", "context_length_exceeded"),
-    "content_policy": Kind(400, "invalid_request_error", 400, "invalid_request_error", "content_filter"),
-    "policy_blocked": Kind(400, "policy_blocked", 400, "invalid_request_error", "policy_blocked"),
-    "auth": Kind(401, "authentication_error", 401, "invalid_request_error", "invalid_api_key"),
-    "billing": Kind(402, "billing_error", 429, "insufficient_quota", "insufficient_quota"),
-    "permission": Kind(403, "permission_error", 403, "invalid_request_error", "permission_denied"),
-    "not_found": Kind(404, "not_found_error", 404, "invalid_request_error", None),
-    "method_not_allowed": Kind(405, "invalid_request_error", 405, "invalid_request_error", None),
-    "conflict": Kind(409, "conflict_error", 409, "invalid_request_error", "conflict"),
-    "too_large": Kind(413, "request_too_large", 413, "invalid_request_error", "request_too_large"),
-    "unsupported_media": Kind(415, "invalid_request_error", 415, "invalid_request_error", "unsupported_media_type"),
-    "upgrade": Kind(426, "invalid_request_error", 426, "invalid_request_error", "upgrade_required"),
-    "rate_limit": Kind(429, "rate_limit_error", 429, "rate_limit_error", "rate_limit_exceeded"),
-    "server": Kind(500, "api_error", 500, "server_error", None),
-    "bad_gateway": Kind(502, "api_error", 502, "server_error", "upstream_error"),
-    "upstream_auth": Kind(403, "permission_error", 403, "invalid_request_error", "upstream_auth_failed"),  # a 5xx would be retried
-    "overloaded": Kind(529, "overloaded_error", 503, "server_error", "overloaded"),
-    "timeout": Kind(504, "timeout_error", 504, "server_error", "upstream_timeout"),
+    "bad_request": Kind(400, "invalid_request_error", 400, "invalid_request_error", None, 400, "INVALID_ARGUMENT"),
+    "context_too_long": Kind(
+        400, "invalid_request_error", 400, "invalid_request_error", "context_length_exceeded", 400, "INVALID_ARGUMENT"
+    ),
+    "content_policy": Kind(400, "invalid_request_error", 400, "invalid_request_error", "content_filter", 400, "INVALID_ARGUMENT"),
+    "policy_blocked": Kind(400, "policy_blocked", 400, "invalid_request_error", "policy_blocked", 400, "INVALID_ARGUMENT"),
+    "auth": Kind(401, "authentication_error", 401, "invalid_request_error", "invalid_api_key", 401, "UNAUTHENTICATED"),
+    "billing": Kind(402, "billing_error", 429, "insufficient_quota", "insufficient_quota", 429, "RESOURCE_EXHAUSTED"),
+    "permission": Kind(403, "permission_error", 403, "invalid_request_error", "permission_denied", 403, "PERMISSION_DENIED"),
+    "not_found": Kind(404, "not_found_error", 404, "invalid_request_error", None, 404, "NOT_FOUND"),
+    "method_not_allowed": Kind(405, "invalid_request_error", 405, "invalid_request_error", None, 405, "INVALID_ARGUMENT"),
+    "conflict": Kind(409, "conflict_error", 409, "invalid_request_error", "conflict", 409, "ABORTED"),
+    "too_large": Kind(413, "request_too_large", 413, "invalid_request_error", "request_too_large", 413, "INVALID_ARGUMENT"),
+    "unsupported_media": Kind(
+        415, "invalid_request_error", 415, "invalid_request_error", "unsupported_media_type", 415, "INVALID_ARGUMENT"
+    ),
+    "upgrade": Kind(426, "invalid_request_error", 426, "invalid_request_error", "upgrade_required", 426, "FAILED_PRECONDITION"),
+    "rate_limit": Kind(429, "rate_limit_error", 429, "rate_limit_error", "rate_limit_exceeded", 429, "RESOURCE_EXHAUSTED"),
+    "server": Kind(500, "api_error", 500, "server_error", None, 500, "INTERNAL"),
+    "bad_gateway": Kind(502, "api_error", 502, "server_error", "upstream_error", 502, "UNAVAILABLE"),
+    "upstream_auth": Kind(
+        403, "permission_error", 403, "invalid_request_error", "upstream_auth_failed", 403, "PERMISSION_DENIED"
+    ),  # a 5xx would be retried
+    "overloaded": Kind(529, "overloaded_error", 503, "server_error", "overloaded", 503, "UNAVAILABLE"),
+    "timeout": Kind(504, "timeout_error", 504, "server_error", "upstream_timeout", 504, "DEADLINE_EXCEEDED"),
 }
 
 
@@ -161,10 +171,14 @@ class GatewayError(Exception):
 
 
 class ErrorForm(NamedTuple):
-    """How an API renders errors. status: the HTTP status of a kind. body: (error, request id) → the complete object."""
+    """How an API renders errors. status: the HTTP status of a kind. body: (error, request id) → the complete object.
+
+    waits_for_money: whether a caller without a budget is told when it has one again; clients of some APIs would wait for it.
+    """
 
     status: Callable[[Kind], int]
     body: Callable[[GatewayError, str | None], dict[str, Any]]
+    waits_for_money: bool = True
 
 
 def _shared(error: GatewayError, request_id: str | None) -> dict[str, Any]:

@@ -119,6 +119,15 @@ class Search:
 
 
 @dataclass(slots=True)
+class Media:
+    """An image that the model made. Not bound to a part."""
+
+    media_type: str
+    data: str  # base64
+    label: str  # as in Opaque, for callers whose API cannot express it
+
+
+@dataclass(slots=True)
 class Compacting:
     """The model has begun to sum up the conversation. Not bound to a part."""
 
@@ -184,6 +193,7 @@ Event = (
     | Refusal
     | Citation
     | Search
+    | Media
     | Compacting
     | Compaction
     | PartStop

@@ -38,3 +38,6 @@ _EVENT_STREAM = "text/event-stream; charset=utf-8"
 # server-sent events: without event names, and with a name for each event
 DATA_ONLY = Framing(b"data: ", b"", b"\n\n", _EVENT_STREAM, KEEP_ALIVE)
 NAMED = Framing(b"event: ", b"\ndata: ", b"\n\n", _EVENT_STREAM, KEEP_ALIVE)
+
+# the same for SDKs that fail at comments
+DATA_LINES = Framing(b"data: ", b"", b"\n\n", _EVENT_STREAM, b"\n")

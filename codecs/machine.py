@@ -18,7 +18,7 @@ _WITHIN: dict[type, str | tuple[str, ...]] = {
     ev.Arguments: "tool",
 }
 _OPENS: dict[type, str] = {ev.TextStart: "text", ev.ReasoningStart: "reasoning", ev.ToolStart: "tool"}
-_ANYWHERE = (ev.Refusal, ev.Search, ev.Compacting, ev.Compaction, ev.Opaque, ev.Ping)
+_ANYWHERE = (ev.Refusal, ev.Search, ev.Media, ev.Compacting, ev.Compaction, ev.Opaque, ev.Ping)
 
 
 class Disorder(ValueError):

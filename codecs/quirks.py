@@ -5,6 +5,8 @@ The decoders read these tables; a new deviation of a provider is a new entry her
 
 from __future__ import annotations
 
+import re
+
 # chat: members of a delta or message with the model's reasoning; the first non-empty string is used (DeepSeek, SGLang and
 # llama.cpp; vLLM, Groq and OpenRouter; older gateways)
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
@@ -23,7 +25,9 @@ ENDINGS = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "complete", "completed", "compaction"), "end"),
     "stop_sequence": "stop_sequence",
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "function_calls"), "tool"),
-    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "token_limit"), "length"),
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "token_limit", "continuation"), "length"
+    ),
     **dict.fromkeys(("model_context_window_exceeded", "context_length_exceeded", "context_window_exceeded"), "context"),
     **dict.fromkeys(
         (
@@ -31,7 +35,7 @@ ENDINGS = {
             *("content_filter", "content_filtered", "guardrail_intervened", "sensitive", "error_toxic", "content_policy_violation"),
             # Google
             *("safety", "recitation", "blocklist", "prohibited_content", "spii", "model_armor", "image_safety"),
-            *("image_prohibited_content", "image_recitation"),
+            *("image_prohibited_content", "image_recitation", "language", "escalation", "pup_limited_disabled"),
         ),
         "filter",
     ),
@@ -44,7 +48,7 @@ ENDINGS = {
             *("failed", "timeout", "internal_error", "server_error"),
             # Google: an invalid call, or too many
             *("function_call_filter", "malformed_function_call", "malformed_response", "unexpected_tool_call", "too_many_tool_calls"),
-            "missing_thought_signature",
+            *("missing_thought_signature", "no_image"),
             *("malformed_model_output", "malformed_tool_use"),  # Bedrock
         ),
         FAILED,
@@ -52,9 +56,20 @@ ENDINGS = {
 }
 
 
+# what a finish reason that is in no table says by its parts, as Google's later ones do
+_FILTERS = re.compile("safety|prohibited|block|recitation|armor")
+_FAILURES = re.compile("malformed|unexpected|missing|too_many|error|fail")
+_PARTS = ((_FILTERS, "filter"), (_FAILURES, FAILED))
+_LONGEST = 100  # characters
+
+
 def ending(word: str) -> str:
     """The neutral reason for an upstream's finish reason; FAILED for a failure, "" if it is unknown."""
-    return ENDINGS.get(word.partition(":")[0].strip().lower().replace("-", "_"), "")
+    word = word.partition(":")[0].strip().lower().replace("-", "_")
+    found = ENDINGS.get(word)
+    if found is None:
+        found = next((reason for part, reason in _PARTS if part.search(word, 0, _LONGEST)), "")
+    return found
 
 
 # chat: members outside of the choices that list sources, the most detailed one first (Perplexity; xAI and others)

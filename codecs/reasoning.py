@@ -15,7 +15,7 @@ from . import jsontext
 from .capabilities import EFFORTS
 from .events import Seal
 from .ledger import Path
-from .request import CallPart, Part, ReasoningPart, Request, Sealed, Thinking
+from .request import CallPart, Part, ReasoningPart, Request, Sealed, TextPart, Thinking
 
 ENVELOPE = "dgr1."
 
@@ -55,16 +55,19 @@ def detail_text(entry: dict[str, Any]) -> str:
     return "summary" if entry.get("type") == "reasoning.summary" else "text"
 
 
-def seal_call(domain: str, sealed: Seal) -> str:
-    """Return an envelope for a tool call's seal, sent in a carrier before the call."""
-    return seal({"k": "g", "u": domain, "f": sealed.form, "v": sealed.value})
+def seal_call(domain: str, sealed: Seal, of_text: bool = False) -> str:
+    """Return an envelope for a tool call's seal, sent in a carrier before the call; or for a text's, sent after the text."""
+    return seal({"k": "g", "u": domain, "f": sealed.form, "v": sealed.value} | ({"p": "text"} if of_text else {}))
+
+
+_CARRIERS = ("carrier", "trailer")
 
 
 def hand_over(request: Request) -> None:
-    """Move the seals of carriers to the calls that follow; a carrier without a call remains, and encoders report it."""
+    """Move the seals of carriers to the calls that follow, or to the texts before; a carrier without one remains: encoders report it."""
     for turn in request.turns:
         for part in turn.parts:
-            if isinstance(part, ReasoningPart) and part.form == "carrier":
+            if isinstance(part, ReasoningPart) and part.form in _CARRIERS:
                 break
         else:
             continue
@@ -74,6 +77,9 @@ def hand_over(request: Request) -> None:
             if isinstance(part, CallPart) and isinstance(before, ReasoningPart) and before.form == "carrier":
                 parts.pop()
                 part.seal = before.sealed
+            elif isinstance(part, ReasoningPart) and part.form == "trailer" and isinstance(before, TextPart) and before.seal is None:
+                before.seal = part.sealed
+                continue
             parts.append(part)
         turn.parts = parts
 
@@ -132,7 +138,8 @@ def opened(sealed: str, path: Path, text: str = "") -> ReasoningPart:
         entries = [entry | {key: text} if entry.get(key := detail_text(entry)) is True else entry for entry in inside["d"]]
         return ReasoningPart(path, "details", text=text, blocks=entries, domain=domain)
     if inside["k"] == "g":
-        return ReasoningPart(path, "carrier", text=text, sealed=Sealed(inside["f"], inside["v"], path, domain))
+        form = "trailer" if inside.get("p") == "text" else "carrier"
+        return ReasoningPart(path, form, text=text, domain=domain, sealed=Sealed(inside["f"], inside["v"], path, domain))
     if inside["k"] == "r":
         return ReasoningPart(path, "openai", text=text, id=inside["id"], encrypted=inside["ec"], summary=inside.get("s", []), domain=domain)
     return ReasoningPart(path, "anthropic", text=text, blocks=inside["b"], domain=domain)

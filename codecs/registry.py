@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from . import errors
 from .chat.shape import SHAPE as CHAT
 from .converse.shape import SHAPE as CONVERSE
+from .gemini.shape import SHAPE as GEMINI
 from .messages.shape import SHAPE as MESSAGES
 from .responses.shape import SHAPE as RESPONSES
 from .shape import Shape
@@ -63,8 +64,9 @@ def in_order(own: Shape, served: tuple[str, ...], last: Callable[[Shape], bool] 
 
     last: whether a shape comes after all others, because the model does not accept everything there.
     """
-    return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), shape.rank))
+    order = {name: number - len(own.prefers) for number, name in enumerate(own.prefers)}
+    return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), order.get(shape.name, shape.rank)))
 
 
-for _shape in (CHAT, MESSAGES, RESPONSES, CONVERSE):
+for _shape in (CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE):
     add(_shape)

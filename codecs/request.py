@@ -108,7 +108,7 @@ class ReasoningPart:
     "text": plain text of an upstream without seals; domain: its origin (only binding in the messages shape);
     "details": blocks are entries of a chat upstream's `reasoning_details`, verbatim; domain: their origin;
     "foreign": not usable by any upstream; text may be set;
-    "carrier": no reasoning at all: `sealed` belongs to the call that follows (see reasoning.hand_over).
+    "carrier": `sealed` belongs to the call that follows, "trailer": to the text before it (see reasoning.hand_over).
     """
 
     path: Path  # reported in the ledger if it cannot be carried
@@ -288,6 +288,7 @@ class Request:
     include_usage: bool = False  # chat: stream_options.include_usage
     include_logprobs: bool = False
     summary: str | None = None  # responses: reasoning.summary
+    show_thoughts: bool = False  # gemini: thinkingConfig.includeThoughts
     phases: bool = False  # responses: what the model said before is marked as commentary or as the final answer
     legacy_functions: bool = False  # chat: declared `functions`, expects `function_call`
     own_tools: dict[str, str] = field(default_factory=dict)  # responses: functions that are tools of its own, see responses/own_tools.py

@@ -108,9 +108,9 @@ _NO_NAMES = UpstreamNames()
 class TokenCount(NamedTuple):
     """The API's endpoint that counts the tokens of a request.
 
-    path: relative to the base URL. flag: the capability that says whether an upstream has it. answer: members in addition to
-    `input_tokens`. least: members required although the request is only counted. leaves: members to leave out of a translated request;
-    None if it is not used for callers of other shapes.
+    path: relative to the base URL. flag: the capability that says whether an upstream has it. member: of the answer, with the count.
+    answer: other members. least: members required although the request is only counted. leaves: members to leave out of a translated
+    request; None if it is not used for callers of other shapes. wrapped: (translated request, model, capabilities) → the body that asks.
     """
 
     path: str
@@ -118,6 +118,8 @@ class TokenCount(NamedTuple):
     answer: Mapping[str, Any] = {}
     least: Mapping[str, Any] = {}
     leaves: tuple[str, ...] | None = None
+    member: str = "input_tokens"
+    wrapped: Callable[[Body, str, Capabilities], Body] = lambda body, model, capabilities: body
 
 
 class UsageOnDemand(NamedTuple):
@@ -135,6 +137,14 @@ class UsageOnDemand(NamedTuple):
 
 def _read(target: str, body: Scan) -> Scan:
     return body
+
+
+def _place(path: str, model: str) -> str:
+    return path
+
+
+def _never_array(target: str) -> bool:
+    return False
 
 
 def _always(capabilities: Capabilities) -> bool:
@@ -177,8 +187,12 @@ class Shape:
     """The path it is served at, after `/v1`, and the upstream's path, after the base URL, unless `url` is set."""
     route: str = ""
     """A pattern of the paths it is served at, after `/v1/`, for an API with the model in the path; "": only `path`."""
+    shown: tuple[str, ...] = ()
+    """Such paths as a document writes them, with `{model}` in the place of its name."""
     rank: int
     """Of an upstream's APIs other than the caller's, the one with the lowest rank is used."""
+    prefers: tuple[str, ...] = ()
+    """Names of the shapes that callers of this one are translated to before all others, whatever their rank."""
 
     # ---- translation ----
 
@@ -204,14 +218,20 @@ class Shape:
     already has this form. Raises subclasses of ClientFault."""
     rename: Callable[[bytes, Scan, str], bytes] = replace_model
     """(body, scan, model) → the body with the upstream's model name; unchanged if the model is in the URL."""
+    base: Callable[[str], str] = str
+    """(an upstream's base URL) → that of this API, where a server has several APIs with a base URL each."""
     url: Callable[[str, str, bool, str], str] | None = None
     """(base URL, model, stream, query) → the URL of the request; None: the base URL and `path` for every model."""
     carrier: Carrier | None = None
     """How requests of this API travel, if not as JSON to `url` with server-sent events back; see `carriers.py`."""
+    place: Callable[[str, str], str] = _place
+    """(path of another operation, model) → the path, relative to the base URL, with the model's name where it stands in the path."""
     headers: Callable[[Capabilities], dict[str, str]] = _no_headers
     """Headers that an upstream requires, unless the caller sends its own."""
     credentials: tuple[str, ...] = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
     """Headers that may contain a caller's key, in order of precedence."""
+    secrets: tuple[str, ...] = ()
+    """Members of the query that contain credentials; the first may be the caller's key. They are removed before anything else happens."""
     key_header: str = ""
     """The header for an upstream's key in this API; "" if it only uses bearer tokens."""
     bearer_prefix: str = ""
@@ -252,6 +272,10 @@ class Shape:
     filled: Callable[[Body, Reply], Body] = _as_it_came
     """(a whole answer, or what an event shows of it; reply) → the same with the members that every answer has, itself where none lacks."""
     framing: Framing
+    array: Callable[[str], bool] = _never_array
+    """(target) → whether a stream is sent as one JSON array of the frames' data."""
+    cuts: bool = False
+    """Whether a stream that failed is closed without HTTP's own end: SDKs ignore an error within it, or take it for the end."""
     ping: Frame | None = None
     """A frame that keeps a started stream alive; None: the framing's keep-alive bytes are used."""
     errors: ErrorForm
@@ -264,6 +288,10 @@ class Shape:
     """The type of the member `bears`."""
     bears: str
     """The member that every complete answer of the shape contains and no request does."""
+    bears_instead: str = ""
+    """The member of an answer without `bears`: nothing was generated."""
+    lists: bool = False
+    """Whether the body of an answer can be a list of a stream's chunks, which `decode_response` accepts."""
     model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in a complete answer."""
     stream_model_at: tuple[str, ...] = ("model",)
@@ -280,6 +308,7 @@ class Shape:
 
     def endpoint(self, base: str, model: str, stream: bool = False, query: str = "") -> str:
         """Return the URL of a request. base: without a trailing slash. query: the caller's, including the question mark."""
+        base = self.base(base)
         return base + self.path + query if self.url is None else self.url(base, model, stream, query)
 
     def only_streams(self, body: Body, capabilities: Capabilities) -> bool:

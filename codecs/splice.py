@@ -16,7 +16,7 @@ parser that ignores case accepts `Model` as `model`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -269,6 +269,22 @@ def replace_answer_model(data: bytes, path: tuple[str, ...], name: str) -> bytes
     if not places or data[places[-1] : places[-1] + 1] != b'"':
         return data
     return _replaced(data, (places[-1], _end(data, places[-1])), jsontext.dumps(name))
+
+
+def replace_members(body: bytes, key: str, holders: Callable[[dict[str, Any]], Iterable[dict[str, Any]]], text: bytes) -> bytes:
+    """Return the body with another value of every member of this name in the objects that `holders` finds in the parsed body.
+
+    text: JSON. Only strings, numbers and literals are replaced.
+    """
+    hits = _plain_keys(body, key) if _is_plain(body) else _keys(body, key)
+    mark = next(str(number) for number in count() if b'"%d:' % number not in body)
+    found = list(holders(jsontext.loads(_marked(body, hits, mark))))
+    pieces, at = [], 0
+    for number, (_, place) in enumerate(hits):
+        if any(f"{mark}:{number}" in holder for holder in found) and body[place] not in b"{[":
+            pieces += [body[at:place], text]
+            at = _end(body, place)
+    return b"".join([*pieces, body[at:]])
 
 
 # ---- changing ----

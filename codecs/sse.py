@@ -172,6 +172,8 @@ def _parsed(block: bytes) -> Frame:
     """Parse the lines of one event according to the specification."""
     kind = b""
     data = []
+    if block[:1] in (b"{", b"[") and is_whole(block):  # an error that a server puts into its stream as it would answer with it
+        return kind, block
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
         if name == b"data":

@@ -16,6 +16,7 @@ from .ledger import concrete
 from .request import CallPart, Request, Tool, ToolChoice
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NO_WORD = frozenset("0123456789-")  # what a word does not begin with
 _NOT_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 # the schema of a free-text tool sent as a function
@@ -84,10 +85,13 @@ def grammar_note(tool: Tool) -> str:
 class ToolMap:
     """Maps the client's tool names to the upstream's and back, for one exchange. Filled while the request is encoded."""
 
-    def __init__(self, native_custom: bool = True, native_namespace: bool = False, letter_first: bool = False) -> None:
-        """native_custom: the upstream supports free-text tools. letter_first: names must start with a letter."""
+    def __init__(
+        self, native_custom: bool = True, native_namespace: bool = False, letter_first: bool = False, word_first: bool = False
+    ) -> None:
+        """native_custom: the upstream supports free-text tools. letter_first: names must start with a letter; word_first: or with `_`."""
         self._native_custom = native_custom
         self._letter_first = letter_first
+        self._word_first = word_first
         self._native_namespace = native_namespace
         self._declared: dict[str, Declared] = {}
         self._allowed: frozenset[str] | None = None
@@ -113,6 +117,8 @@ class ToolMap:
 
     def _flat(self, name: str, namespace: str | None) -> str:
         flat = name if self._native_namespace else flat_name(name, namespace)
+        if self._word_first and flat[:1] in _NO_WORD:
+            return wire_name(f"_{flat}")
         return wire_name(f"t_{flat}") if self._letter_first and not flat[:1].isalpha() else flat
 
     def declares(self, name: str) -> bool:

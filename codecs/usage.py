@@ -192,6 +192,27 @@ def from_messages(usage: dict[str, Any]) -> Usage:
     )
 
 
+_GOOGLE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
+
+
+def from_gemini(usage: dict[str, Any]) -> Usage:
+    """Convert `usageMetadata`. What Google's own tools read counts apart from the prompt, and thoughts apart from the candidates."""
+    thoughts = _maybe(usage, "thoughtsTokenCount")
+    total = count(usage.get("totalTokenCount"))
+    found = Usage(
+        input=count(usage.get("promptTokenCount")) + count(usage.get("toolUsePromptTokenCount")),
+        output=count(usage.get("candidatesTokenCount")) + (thoughts or 0),
+        cache_read=_maybe(usage, "cachedContentTokenCount"),
+        reasoning=thoughts,
+        tier=_GOOGLE_TIERS.get(str(usage.get("serviceTier")).lower()),
+    )
+    if usage.get("promptTokenCount") is None:
+        found.input = max(0, total - found.output)
+    if total and total != found.input + found.output:
+        found.total = total
+    return found
+
+
 def _tools(holder: Any, **places: tuple[str, str]) -> dict[str, int] | None:
     """Counts of TOOLS that are more than 0. places: for each the member of the holder that tells of it, and the count in that."""
     if not isinstance(holder, dict):
@@ -250,6 +271,18 @@ def to_messages(usage: Usage) -> dict[str, Any]:
     if usage.tier is not None:
         out["service_tier"] = _TIER_TO_MESSAGES.get(usage.tier, "standard")
     return out
+
+
+def to_gemini(usage: Usage) -> dict[str, Any]:
+    """The gemini shape's `usageMetadata`. Source: google-genai 3.6.1, GenerateContentResponseUsageMetadata."""
+    reasoning = usage.reasoning or 0
+    out = {"promptTokenCount": usage.input}
+    if usage.cache_read:
+        out["cachedContentTokenCount"] = usage.cache_read
+    out["candidatesTokenCount"] = max(0, usage.output - reasoning)
+    if reasoning:
+        out["thoughtsTokenCount"] = reasoning
+    return out | {"totalTokenCount": usage.input + usage.output}
 
 
 def _short(usage: Usage) -> int:

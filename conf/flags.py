@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -10,6 +11,8 @@ from ..codecs import registry
 from ..codecs.capabilities import EFFORTS, Capabilities
 from ..codecs.subsets import RESTRICTIONS
 from . import read
+
+_SAFETY = re.compile(r"[A-Z_]{1,64}=[A-Z_]{1,64}")
 
 
 def _efforts(value: Any) -> tuple[str, ...]:
@@ -27,6 +30,12 @@ def _restrictions(value: Any) -> tuple[str, ...]:
 def _members(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("must be a list of names")
+    return tuple(value)
+
+
+def _safety(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and _SAFETY.fullmatch(item) for item in value):
+        raise ValueError("must be a list of CATEGORY=THRESHOLD, as HARM_CATEGORY_HARASSMENT=BLOCK_ONLY_HIGH")
     return tuple(value)
 
 
@@ -52,6 +61,8 @@ _BY_NAME: dict[str, read.Reader] = {
     "leave_out": _members,
     "r.tools": _members,
     "unserved": _apis,
+    "g.budget_min": read.whole(0, 1_000_000),
+    "g.safety": _safety,
 }
 
 

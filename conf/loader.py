@@ -315,7 +315,7 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         interface=interface.name,
         **place,
         own_base_url="base_url" in row,
-        apis=tuple(row["apis"]) if "apis" in row else (USUAL.api,) if compatible else _apis(interface, own, "base_url" in row),
+        apis=tuple(row["apis"]) if "apis" in row else (USUAL.api,) if compatible else _apis(interface, own, row.get("base_url")),
         apis_in_order="apis" in row,
         access_key=key if isinstance(key, str) else None,
         access_key_missing=key.variable if isinstance(key, read.Unset) else None,
@@ -345,15 +345,21 @@ def _base_url(written: str | None, interface: providers.Known) -> str:
     return written if urlsplit(written).path else written + interface.prefix
 
 
-def _apis(interface: providers.Known, own: providers.Known | None, moved: bool) -> Any:
+_OPENAI_PATH = "/openai"  # of Google's OpenAI-compatible API
+
+
+def _apis(interface: providers.Known, own: providers.Known | None, moved: str | None) -> Any:
     """The APIs of an entry that does not list them.
 
     An unknown provider with OpenAI's interface is assumed to serve Chat Completions only. A server that replaces Anthropic at another
-    address (moved) is assumed to serve Chat Completions too.
+    address (moved) is assumed to serve Chat Completions too; one that replaces Google, that alone if its path says so or if it replaces
+    Vertex AI.
     """
+    if moved is not None and (moved.endswith(_OPENAI_PATH) or (interface.cloud == "gcp" and not interface.carriers)):
+        return (USUAL.api,)
     if own is None and interface.name == "openai":
         return (USUAL.api,)
-    if own is not None and interface.name == "anthropic" and moved:
+    if own is not None and interface.name == "anthropic" and moved is not None:
         return (*interface.apis, USUAL.api)
     return interface.apis
 

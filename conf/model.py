@@ -227,7 +227,7 @@ class Provider:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     http_host: str | None = None
     passthrough_auth: bool = False
-    auth: Literal["bearer", "x-api-key", "api-key", "both-keys"] = "bearer"
+    auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "both-keys"] = "bearer"
     query: str | None = None  # of every URL, "" for none: callers do not choose the version of the API; None: the callers' alone
     deployment: str | None = None  # the upstream's name of the model, where it differs from model_id
     carriers: Mapping[Api, str] = field(default_factory=dict)  # by API, a name in codecs.carriers, where the API travels in its own way

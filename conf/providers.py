@@ -48,7 +48,7 @@ class Known:
     base_url: str  # without a trailing slash; only a path when the operator supplies the host
     key: str | None = None
     apis: tuple[Api, ...] = (USUAL.api,)
-    auth: Literal["bearer", "x-api-key", "api-key", "both-keys"] = "bearer"
+    auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "both-keys"] = "bearer"
     models: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()

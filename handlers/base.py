@@ -43,6 +43,7 @@ class Handler(RequestHandler):
 
     shape: ClassVar[str] = "shared"
     takes_body: ClassVar[bool] = False
+    secrets: ClassVar[tuple[str, ...]] = ()  # of the query: see Shape.secrets
     changes: ClassVar[bool] = True  # what it does besides reading is done here, not by an upstream
     cors: Mapping[str, str] = {}
     gateway: Gateway
@@ -52,6 +53,8 @@ class Handler(RequestHandler):
         self.services = services = gateway.services  # of the current configuration; a reload does not affect this request
         self._incoming = Incoming(gateway.bodies, services.config.limits.max_body if self.takes_body else IGNORED)
         self._incoming.drops = not self.takes_body
+        if self.request.query:
+            travel.take_credential(self.request, self.secrets)
         self.nonce = travel.nonce(16)
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
         gateway.live.serving.add(self)

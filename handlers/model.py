@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 from tornado.web import HTTPError
 
 from ..codecs import errors
+from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..proxy.exchange import resuming
-from ..proxy.exchange.caller import Client
+from ..proxy.exchange.array import ArrayCaller
+from ..proxy.exchange.caller import Caller, Client
 from ..proxy.exchange.exchange import Exchange
 from ..proxy.exchange.operation import Operation, asking
 from ..proxy.exchange.refusal import own_headers
@@ -39,18 +41,22 @@ class Serving(Handler):
     async def serve(self, operation: Operation, body: bytes = b"", **more: Any) -> None:
         """Answer the request by an Exchange. more: further arguments of Exchange."""
         query = self.query()
+        target = self.request.path + query
+        client: Caller = Client(self, self.services.config.limits.client_stall)
+        if SHAPES[self.shape].array(target):
+            client = ArrayCaller(client)
         self._exchange = exchange = Exchange(
             self.services,
             operation,
-            Client(self, self.services.config.limits.client_stall),
+            client,
             self.request.headers,
             body,
             credential=self.credential,
             nonce=self.nonce,
             request_id=self.request_id,
             query=query,
-            target=self.request.path + query,
-            timeout=self.settings.get("timeout"),
+            target=target,
+            timeout=travel.timeout(self.request.headers, self.settings.get("timeout")),
             **more,
         )
         del body  # the exchange releases its memory as early as possible
@@ -118,4 +124,4 @@ class ModelHandler(Serving):
 
 def serving(shape: Shape, base: type[ModelHandler] = ModelHandler) -> type[ModelHandler]:
     """Create the handler class of a shape."""
-    return type(f"{shape.name.title()}Handler", (base,), {"shape": shape.name})
+    return type(f"{shape.name.title()}Handler", (base,), {"shape": shape.name, "secrets": shape.secrets})

@@ -1,31 +1,118 @@
-"""GET /v1/models and /v1/models/{id}: one list for both vendors' SDKs, and Codex's catalogue of models.
+"""GET /v1/models and /v1/models/{id}: one list for OpenAI's and Anthropic's SDKs, and the forms of Codex and of Google.
 
-Answered without asking upstreams, since callers time out after seconds. The objects have the fields of both API references. Codex, which
-asks with `client_version` in the query, gets its catalogue beside them: a list of another form under another name.
+Answered without asking upstreams, since callers time out after seconds. The objects have the fields of the API references. Codex, which
+asks with `client_version` in the query, gets its catalogue beside them: a list of another form under another name. A path of another
+version than v1, and what only Google's SDKs send, ask for Google's form.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from ..codecs import errors, jsontext
+from ..codecs.gemini.shape import SHAPE as GOOGLE
+from ..proxy.gateway import Gateway
 from ..proxy.keys.identity import Identity
 from ..proxy.routing.router import LONGEST_NAME, ServedModel
 from ..proxy.wire import headers as travel
 from .base import Handler
 from .model_forms import codex, merged
 
+_VERSION = r"(?:v1(?:beta1?|alpha)/++)?"
+LIST = _VERSION + r"models/*"
+ONE = _VERSION + r"models/++(?P<model>.*[^/])/*"
+
+_GOOGLES_VERSION = re.compile(r"/++(?:(?:openai|anthropic|v1)/++)*v1(?:beta1?|alpha)/")
+_METHODS = ("generateContent", "streamGenerateContent", "countTokens")
+_PAGE, _MOST = 50, 1000  # models in a page of Google's list
+_DIGITS = re.compile(r"[0-9]{1,9}")
+
+
+def described_by_google(model: ServedModel) -> dict[str, Any]:
+    facts = model.facts
+    limits = {"inputTokenLimit": facts.max_input_tokens or facts.context_window, "outputTokenLimit": facts.max_output_tokens}
+    return {
+        "name": f"models/{model.id}",
+        "version": "001",
+        "displayName": facts.display_name or model.id,
+        "description": f"Served by {model.owned_by}.",
+        **{name: limit for name, limit in limits.items() if limit is not None},
+        "supportedGenerationMethods": list(_METHODS),
+    }
+
+
+def caller(handler: Handler, shape: str) -> Identity:
+    """Raises Unauthorized."""
+    return handler.services.access.admit(travel.credential(handler.request.headers, shape))
+
+
+def visible(handler: Handler, shape: str) -> list[ServedModel]:
+    """The models that this caller may use. Raises Unauthorized."""
+    key = caller(handler, shape)
+    return [model for model in handler.services.listing.models().values() if key.allows(model.id)]
+
+
+def find(handler: Handler, shape: str, name: str) -> ServedModel:
+    """A model by any name that requests may have for it, as it stands in the path. Raises Unauthorized, NoCandidate."""
+    wanted, key = unquote(name), caller(handler, shape)
+    if len(wanted) <= LONGEST_NAME and key.allows(wanted):
+        found = handler.services.listing.find(wanted)
+        if found is not None:
+            return found
+    raise errors.NoCandidate(f"The model `{wanted[:200]}` does not exist or you do not have access to it.", param="model")
+
+
+def describe(handler: Handler, name: str) -> None:
+    """Answer with one model in Google's form. Raises as find."""
+    handler.write(described_by_google(find(handler, GOOGLE.name, name)))
+
+
+def google_page(models: Sequence[ServedModel], size: str | None, token: str | None) -> tuple[Sequence[ServedModel], str | None]:
+    """A page of Google's list, and the token of the next one. Raises ClientFault."""
+    if size is not None and not _DIGITS.fullmatch(size):
+        raise errors.ClientFault("`pageSize` must be a positive number.", param="pageSize")
+    count = min(int(size or 0) or _PAGE, _MOST)
+    start = 0
+    if token:
+        ids = [model.id for model in models]
+        last = _last(token)
+        if last not in ids:
+            raise errors.ClientFault("`pageToken` is not known.", param="pageToken")
+        start = ids.index(last) + 1
+    found = models[start : start + count]
+    more = start + count < len(models)
+    return found, urlsafe_b64encode(found[-1].id.encode()).decode().rstrip("=") if more else None
+
+
+def _last(token: str) -> str | None:
+    """The name of the last model of the page before."""
+    try:
+        return urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except ValueError:
+        return None
+
 
 class _Guarded(Handler):
-    def visible(self) -> list[ServedModel]:
-        """The models that this caller may use. Raises Unauthorized."""
-        caller = self.caller()
-        return [model for model in self.services.listing.models().values() if caller.allows(model.id)]
+    """google: whether the caller reads Google's form."""
 
-    def caller(self) -> Identity:
-        """Raises Unauthorized."""
-        return self.services.access.admit(travel.credential(self.request.headers, "shared"))
+    secrets = GOOGLE.secrets
+
+    def initialize(self, gateway: Gateway) -> None:
+        keyed = any(name in self.request.query_arguments for name in self.secrets)
+        super().initialize(gateway)
+        headers = self.request.headers
+        sdk = "x-goog-api-key" in headers or "x-goog-api-client" in headers
+        self.google = keyed or sdk or _GOOGLES_VERSION.match(self.request.path) is not None
+        if self.google:
+            self.shape = GOOGLE.name  # type: ignore[misc] # of this request's errors
+
+    def visible(self) -> list[ServedModel]:
+        return visible(self, self.shape)
 
     def is_anthropic(self) -> bool:
         headers = self.request.headers
@@ -33,9 +120,12 @@ class _Guarded(Handler):
 
 
 class ModelList(_Guarded):
-    """The list, with the Anthropic API's pagination."""
+    """The list, with each API's pagination."""
 
     def get(self) -> None:
+        if self.google:
+            self._googles()
+            return
         models = self.visible()
         if self.get_query_argument("client_version", None) is not None:
             self._catalogue(models)
@@ -72,6 +162,11 @@ class ModelList(_Guarded):
         self.set_header("ETag", f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"')
         self.write(body)
 
+    def _googles(self) -> None:
+        found, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
+        more = {} if token is None else {"nextPageToken": token}
+        self.write({"models": [described_by_google(model) for model in found]} | more)
+
     def _limit(self, everything: int) -> int:
         given = self.get_query_argument("limit", None)
         if given is None:
@@ -81,14 +176,21 @@ class ModelList(_Guarded):
         return int(given)
 
 
+class PublishedModels(_Guarded):
+    """The list as Vertex AI has it."""
+
+    def get(self) -> None:
+        self.shape = GOOGLE.name  # type: ignore[misc]
+        found, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
+        more = {} if token is None else {"nextPageToken": token}
+        self.write({"publisherModels": [{"name": f"publishers/google/models/{model.id}"} for model in found]} | more)
+
+
 class ModelInfo(_Guarded):
     """One model, by any name that requests may have for it; its id may contain slashes."""
 
-    def get(self, id: str) -> None:
-        wanted, caller = unquote(id), self.caller()
-        if len(wanted) <= LONGEST_NAME and caller.allows(wanted):
-            model = self.services.listing.find(wanted)
-            if model is not None:
-                self.write(merged(model))
-                return
-        raise errors.NoCandidate(f"The model `{wanted[:200]}` does not exist or you do not have access to it.", param="model")
+    def get(self, model: str) -> None:
+        if self.google:
+            describe(self, model)
+        else:
+            self.write(merged(find(self, self.shape, model)))

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
+from ..codecs.gemini import paths
 from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
-from ..handlers import base, conversations, model, models, objects, openapi, passthrough, responses, status, tokens, usage
+from ..handlers import base, conversations, gemini, model, models, objects, openapi, passthrough, responses, status, tokens, usage
 from ..handlers.openapi import Route
 from .exchange.objects import PATHS as OBJECTS
 from .gateway import Gateway
@@ -29,12 +30,13 @@ _V1 = r"/+(?:(?:v1|openai|anthropic)/+)*"
 # Azure's way: the model is a deployment
 _DEPLOYMENT = r"/+openai/+deployments/++(?P<model>[^/]++)/+"
 _DEPLOYED = "/openai/deployments/{model}"
+_CLAUDE = "/v1/projects/{project}/locations/{location}/publishers/anthropic/models/{model}"
 
 
 def routes() -> list[Route]:
     """Path patterns, their handlers, and the paths as people write them; the first match is used."""
     return [
-        *(Route(_V1 + _pattern(shape), _handler(shape), (f"/v1{shape.path}",)) for shape in SHAPES.values()),
+        *(Route(_V1 + _pattern(shape), _handler(shape), shape.shown or (f"/v1{shape.path}",)) for shape in SHAPES.values()),
         Route(_V1 + r"messages/+count_tokens/*", tokens.CountTokens, ("/v1/messages/count_tokens",)),
         Route(_V1 + r"responses/+input_tokens/*", tokens.InputTokens, ("/v1/responses/input_tokens",)),
         Route(_V1 + r"responses/+compact/*", responses.Compact, ("/v1/responses/compact",)),
@@ -45,8 +47,11 @@ def routes() -> list[Route]:
         Route(_V1 + r"conversations/+([^/]+)/*", conversations.One, ("/v1/conversations/{id}",)),
         Route(_V1 + r"conversations/+([^/]+)/+items/*", conversations.Items, ("/v1/conversations/{id}/items",)),
         Route(_V1 + r"conversations/+([^/]+)/+items/+([^/]+)/*", conversations.OneItem, ("/v1/conversations/{id}/items/{item}",)),
-        Route(_V1 + r"models/*", models.ModelList, ("/v1/models",)),
-        Route(_V1 + r"models/++(.*[^/])/*", models.ModelInfo, ("/v1/models/{model}",)),
+        Route(_V1 + models.LIST, models.ModelList, ("/v1/models", "/v1beta/models")),
+        Route(_V1 + paths.LISTED, models.PublishedModels, ("/v1/publishers/google/models",)),
+        Route(_V1 + paths.CLAUDE, gemini.Predict, tuple(f"{_CLAUDE}:{method}" for method in ("rawPredict", "streamRawPredict"))),
+        Route(_V1 + paths.METHODS, gemini.Method, ("/v1beta/models/{model}:{method}",)),
+        Route(_V1 + models.ONE, models.ModelInfo, ("/v1/models/{model}", "/v1beta/models/{model}")),
         Route(_V1 + passthrough.PATHS, passthrough.Passthrough, tuple(f"/v1{path}" for path in passthrough.SHOWN)),
         Route(_V1 + OBJECTS, objects.Objects, tuple(f"/v1{path}" for path in objects.SHOWN)),
         *(
@@ -86,7 +91,9 @@ class ModelApplication(Application):
         self._shared: dict[str, Any] = {"gateway": gateway}
         found = routes()
         # the usual paths: found without matching patterns
-        self._usual = {f"/v1{shape.path}": handler for shape, (_, handler, _) in zip(SHAPES.values(), found, strict=False)}
+        self._usual = {
+            f"/v1{shape.path}": handler for shape, (_, handler, _) in zip(SHAPES.values(), found, strict=False) if not shape.route
+        }
         super().__init__(
             [(pattern, handler, self._shared) for pattern, handler, _ in found],
             openapi=openapi.document(found),

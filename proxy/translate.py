@@ -47,7 +47,7 @@ def translate(data: bytes, source: str, target: str) -> Told:
 
 
 def _reply(source: str, target: str) -> Reply:
-    request = Request(target, "", {}, include_usage=True, include_logprobs=True, summary="auto")
+    request = Request(target, "", {}, include_usage=True, include_logprobs=True, summary="auto", show_thoughts=True)
     return Reply(request, domain="offline", upstream=source, response_id="resp_offline")
 
 

@@ -21,11 +21,13 @@ BASE: dict[str, dict[str, Any]] = {
     "chat": {"model": "m", "messages": [{"role": "user", "content": "q"}]},
     "messages": {"model": "m", "max_tokens": 1000, "messages": [{"role": "user", "content": "q"}]},
     "responses": {"model": "m", "input": "q"},
+    "gemini": {"contents": [{"role": "user", "parts": [{"text": "q"}]}]},
 }
 TOOLS: dict[str, list[Any]] = {
     "chat": [{"type": "function", "function": FUNCTION}],
     "messages": [{"name": "f", "input_schema": SCHEMA}],
     "responses": [{"type": "function", **FUNCTION}],
+    "gemini": [{"functionDeclarations": [FUNCTION]}],
 }
 
 # an ordinary value of every field that the tables name; what a field needs beside it is in NEEDS
@@ -113,9 +115,25 @@ VALUES: dict[str, dict[str, Any]] = {
         "context_management": [{"type": "compaction"}],
         "prompt": {"id": "p"},
     },
+    "gemini": {
+        "contents": [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}, {"parts": [{"text": "q"}]}],
+        "systemInstruction": {"parts": [{"text": "s"}]},
+        "tools": TOOLS["gemini"],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+        "generationConfig": {"maxOutputTokens": 100, "temperature": 0.5},
+        "serviceTier": "flex",
+        "store": True,
+        "labels": {"a": "b"},
+        "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+        "modelArmorConfig": {"promptTemplateName": "p"},
+        "outputConfig": {"a": 1},
+        "cachedContent": "cachedContents/1",
+        "continuationToken": "t",
+    },
 }
 NEEDS: dict[str, dict[str, Any]] = {
     "tool_choice": {"tools": TOOLS},
+    "toolConfig": {"tools": TOOLS},
     "parallel_tool_calls": {"tools": TOOLS},
     "function_call": {"functions": {"chat": [FUNCTION]}},
     "top_logprobs": {"logprobs": {"chat": True}},

@@ -32,6 +32,7 @@ from ..events import (
     Compaction,
     Event,
     Fault,
+    Media,
     Metered,
     Opaque,
     PartStop,
@@ -93,7 +94,7 @@ class _Message:
     """The content of the answer and its order. Subclasses write it."""
 
     __slots__ = (
-        "_annotations", "_apart", "_begin", "_calls", "_citations", "_details", "_ids", "_layout", "_length", "_live",
+        "_annotations", "_apart", "_begin", "_calls", "_citations", "_details", "_ids", "_images", "_layout", "_length", "_live",
         "_next_arguments", "_next_text", "_opened", "_queue", "_reasoned", "_refused", "_reply", "_request", "_sealed",
         "_seals", "_takes_custom", "_text_part", "_thoughts", "_token_begin", "_unsaid", "_upstream_id", "_usage", "ended",
     )  # fmt: skip
@@ -119,6 +120,7 @@ class _Message:
         self._seals: list[Seal] = []
         self._reasoned = False
         self._sealed = False
+        self._images: list[dict[str, Any]] = []
         self._details: list[dict[str, Any]] = []
         self._layout: list[str] = []
         self._calls: dict[int, _Call] = {}  # by part
@@ -232,6 +234,11 @@ class _Message:
         self._thoughts = []
         self._seals = []
 
+    def _media(self, event: Media) -> None:
+        """An image that the model made, in OpenRouter's form."""
+        self._apart = True
+        self._images.append({"type": "image_url", "image_url": {"url": f"data:{event.media_type};base64,{event.data}"}})
+
     def _refuse(self, event: Refusal) -> None:
         self._refused = True
         self._say({"refusal": event.text})
@@ -258,9 +265,9 @@ class _Message:
         reason = REASONS[event.reason]
         if self._request.legacy_functions and reason == "tool_calls":
             reason = "function_call"
-        if event.explanation and not self._refused:
+        if event.explanation and event.reason == "refusal" and not self._refused:
             self._say({"refusal": event.explanation})
-        extras: dict[str, Any] = {}
+        extras: dict[str, Any] = {"images": self._images} if self._images else {}
         if self._sealed:
             whose = {DOMAIN: self._reply.domain} if self._reply.domain else {}
             self._details[0] |= {LAYOUT: self._layout_value()} | whose
@@ -374,6 +381,7 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     PartStop: _Message._part_stop,
     Opaque: _Message._opaque,
     Search: _Message._opaque,
+    Media: _Message._media,
     Compacting: _Message._nothing,
     Compaction: _Message._opaque,
     Metered: _Message._meter,

@@ -8,6 +8,7 @@ from .. import errors, limits
 from ..capabilities import Capabilities
 from ..chat.errors_in import decode_error  # reads every API's form of errors, because servers mix them
 from ..framing import NAMED
+from ..ledger import Path
 from ..shape import Shape, TokenCount, UpstreamNames
 from . import facts
 from .lessons import LESSONS
@@ -23,9 +24,19 @@ from .stream_out import Collector, StreamEncoder
 _BINDING = "thinking-binding-controls-2026-08-01"  # the beta that adds `thinking.block_binding`
 
 
+_VERSION = "anthropic_version"
+_NOT_COUNTED = ("max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier", "inference_geo")
+"""Members that requests for a token count do not have. Source: Anthropic API reference, "Count tokens in a Message"."""
+
+
 def _headers(capabilities: Capabilities) -> dict[str, str]:
     version = {"anthropic-version": capabilities.m_version}
     return version | {"anthropic-beta": _BINDING} if capabilities.m_block_binding else version
+
+
+def _own_form(body: dict[str, Any]) -> tuple[dict[str, Any], list[Path]] | None:
+    """Clouds take the version in the body."""
+    return ({key: value for key, value in body.items() if key != _VERSION}, []) if _VERSION in body else None
 
 
 def _is_error(body: dict[str, Any]) -> bool:
@@ -45,6 +56,7 @@ SHAPE = Shape(
     Encoder=StreamEncoder,
     Collector=Collector,
     Observer=Observer,
+    own_form=_own_form,
     headers=_headers,
     credentials=("x-api-key", "authorization", "api-key", "x-goog-api-key"),
     key_header="x-api-key",
@@ -58,7 +70,7 @@ SHAPE = Shape(
     Draft=MessagesDraft,
     reasons=reasons,
     token_limits=("max_tokens",),
-    count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}),
+    count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}, leaves=_NOT_COUNTED),
     upstream_names=UpstreamNames(("messages", "system", "container"), frozenset({"file_id", "container"})),
     framing=NAMED,
     ping=(b"ping", b'{"type": "ping"}'),

@@ -28,6 +28,7 @@ from ..events import (
     Compaction,
     Event,
     Fault,
+    Media,
     Metered,
     Opaque,
     PartStop,
@@ -63,6 +64,7 @@ class _Block:
     started: bool = False  # its start was sent
     stopped: bool = False  # its part has ended
     over: bool = False
+    after_text: bool = False  # a thinking block with the seal of the text before it
     free: bool = False  # a tool whose text is not JSON
     waiting: list[Event] = field(default_factory=list)  # events received before it was live
     pieces: list[str] = field(default_factory=list)  # of a text: all; of a tool call: what has not been scanned
@@ -101,6 +103,8 @@ class _Blocks:
         self._refusal: _Block | None = None  # the last block, if it is refusal text that may continue
         self._refused: list[str] = []
         self._usage: Usage | None = None
+        thinking = reply.request.body.get("thinking")
+        self._thinks = isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")  # the caller expects thoughts
         self._searches = 0
         self._unsourced: list[str] = []  # ids of searches whose results are only known from citations
         self._cited: dict[str, str] = {}  # titles by URL
@@ -137,7 +141,7 @@ class _Blocks:
     def _nothing(self, event: Event) -> None:
         """Ignore an event that this shape does not represent."""
 
-    def _opaque(self, event: Opaque | Compaction) -> None:
+    def _opaque(self, event: Opaque | Compaction | Media) -> None:
         self._reply.unsaid.add(event.label)
 
     # ---- events ----
@@ -148,6 +152,7 @@ class _Blocks:
         self._begin(f"msg_{self._reply.nonce[:24]}", self._reply.echo_model or event.model or self._reply.request.model)
 
     def _text_start(self, event: TextStart) -> None:
+        self._settle()
         if self._reply.recall is not None:
             self._reply.recall.spoke()
         self._enter(_Block(event.part, "text", {"type": "text", "text": ""}))
@@ -158,12 +163,27 @@ class _Blocks:
     def _tool_start(self, event: ToolStart) -> None:
         id = self._ids.call(event.id, self._id, self._calls)
         self._calls += 1
+        if event.seal is not None:
+            self._carry(event.seal)
+        self._settle()
         if self._reply.recall is not None:
             self._reply.recall.called(id, event.seal)
         opening = {"type": "tool_use", "id": id, "name": event.name, "input": {}}
-        if event.seal is not None:  # in a separate thinking block, which clients send back with the call
-            self._queue.append(_thinking(-1, stopped=True, seals=[event.seal]))
         self._enter(_Block(event.part, "tool_use", opening, custom=event.kind == "custom"))
+
+    def _carry(self, seal: Seal) -> None:
+        """Put the seal of the next call into a thinking block, which clients send back with it: the one before it, or one of its own."""
+        block = self._live
+        if block is not None and block.kind == "thinking" and block.stopped and not self._queue:
+            block.seals.append(seal)
+        else:
+            self._queue.append(_thinking(-1, stopped=True, seals=[seal]))
+
+    def _settle(self) -> None:
+        """End thoughts that are over: no seal follows."""
+        block = self._live
+        if block is not None and block.kind == "thinking" and block.stopped:
+            self._advance(True)
 
     def _enter(self, block: _Block) -> None:
         self._end_refusal()
@@ -208,7 +228,7 @@ class _Blocks:
         for id in self._unsourced:
             self._show_sources(id, self._cited)
             self._cited = {}  # the upstream does not tell which search found what
-        self._advance()
+        self._advance(True)
         self._end()
         usage = to_messages(self._usage or Usage())
         if self._searches:
@@ -256,12 +276,18 @@ class _Blocks:
 
     # ---- the queue ----
 
-    def _advance(self) -> None:
-        """End the live block when it may end, and start the next one with the events waiting for it."""
+    def _advance(self, ending: bool = False) -> None:
+        """End the live block when it may end, and start the next one with the events waiting for it.
+
+        An unsealed thinking block stays open until something follows, because that may be a call whose seal goes into it. ending:
+        nothing does.
+        """
         while True:
             block = self._live
             if block is not None:
                 if not (block.stopped or (self._queue and block.complete)):
+                    return
+                if block.kind == "thinking" and not (block.seals or self._queue or ending):
                     return
                 self._close(block)
             if not self._queue:
@@ -300,7 +326,7 @@ class _Blocks:
     def _close_thinking(self, block: _Block) -> None:
         signature = self._signature(block)
         if self._reply.recall is not None and block.part >= 0:
-            self._reply.recall.thought("".join(block.pieces), block.seals)
+            self._reply.recall.thought("".join(block.pieces), [seal for seal in block.seals if seal.form != "google"])
         if signature:
             if not block.started:
                 self._show(block)
@@ -320,8 +346,8 @@ class _Blocks:
                 return seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
             if seal.form == "details":
                 return seal_details(self._reply.domain, jsontext.loads(seal.value), "".join(block.pieces))
-            if seal.form == "google" and block.part < 0:
-                return seal_call(self._reply.domain, seal)
+            if seal.form == "google":
+                return seal_call(self._reply.domain, seal, of_text=block.after_text)
         return seal_text(self._reply.domain) if block.started else ""
 
     # ---- inside the live block ----
@@ -382,6 +408,9 @@ class _Blocks:
         self._extra("citations_delta", "citation", citation | {"encrypted_index": ENVELOPE})
 
     def _keep_seal(self, block: _Block, event: Seal) -> None:
+        if block.kind == "text" and event.form == "google" and self._thinks:
+            self._queue.insert(0, _thinking(-1, stopped=True, seals=[event], after_text=True))
+            return
         block.seals.append(event)
         if block.kind == "text" or event.form not in _FORMS:
             self._reply.unsaid.add(f"{block.kind}:signature")
@@ -399,6 +428,7 @@ _ON: dict[type, Callable[[Any, Any], None]] = {
     Citation: _Blocks._within,
     Refusal: _Blocks._refuse,
     Search: _Blocks._search,
+    Media: _Blocks._opaque,
     PartStop: _Blocks._part_stop,
     Metered: _Blocks._meter,
     Stop: _Blocks._stop,

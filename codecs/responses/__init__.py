@@ -6,6 +6,7 @@ Source: OpenAI API reference, "Responses" and "Responses: streaming events".
 from __future__ import annotations
 
 from ..chat.errors_in import decode_error  # both shapes have the same form of errors
+from .collector import Collector
 from .compaction import TRIGGER, asked, foreign, nothing_to_compact, question, threshold, users
 from .envelope import error_event, failed, failure, filled, prepared, response_object
 from .observer import Observer
@@ -13,7 +14,7 @@ from .request_in import check_request, decode_request
 from .request_out import encode_request
 from .snapshot import Snapshot
 from .stream_in import StreamDecoder, decode_response
-from .stream_out import Collector, StreamEncoder
+from .stream_out import StreamEncoder
 
 __all__ = [
     "TRIGGER",

@@ -14,7 +14,7 @@ from ..errors import ClientFault, Malformed
 from ..ids import digest
 from ..ledger import Ledger, Path, concrete
 from ..reply import Reply
-from .stream_out import Collector
+from .collector import Collector
 
 Item = dict[str, Any]
 

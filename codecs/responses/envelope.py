@@ -45,6 +45,7 @@ _PREFIXES = {
     "message": "msg_",
     "reasoning": "rs_",
     "function_call": "fc_",
+    "image_generation_call": "ig_",
     "custom_tool_call": "ctc_",
     "shell_call": "sh_",
     "local_shell_call": "lsh_",

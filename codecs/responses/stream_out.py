@@ -5,7 +5,7 @@ each is closed by the next other item; several tool calls may be open at the sam
 client that requested a summary, else to content parts, so that it is never lost. Every object is serialised when its event is
 created, so that later changes do not affect earlier events.
 
-`Collector` is the same encoder with its frames discarded, so both modes produce the same object.
+`collector.Collector` is the same encoder with its frames discarded, so both modes produce the same object.
 
 Source: OpenAI, "Responses: streaming events".
 """
@@ -13,7 +13,6 @@ Source: OpenAI, "Responses: streaming events".
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
@@ -28,6 +27,7 @@ from ..events import (
     Compaction,
     Event,
     Fault,
+    Media,
     Metered,
     Opaque,
     PartStop,
@@ -50,6 +50,7 @@ from ..sse import Frame, safe_json
 from ..usage import Usage, to_responses
 from .envelope import failed, failure, item_id, response_object
 from .facts import IDS, NAME, REASONS
+from .open_items import Call, Message, Thinking
 from .own_tools import OWN, OwnTool
 
 _Value = dict[str, Any]
@@ -77,63 +78,6 @@ _SUMMARY = _Shown("summary_index", "response.reasoning_summary_text", "response.
 _CONTENT = {name: _Shown("content_index", name, "response.content_part", "reasoning_text") for name in (OPENAI.thoughts, OPEN.thoughts)}
 
 
-@dataclass(slots=True)
-class _Message:
-    """An open message item."""
-
-    index: int
-    id: str
-    content: list[_Value] = field(default_factory=list)  # the closed parts
-    kind: str = ""  # type of the open part: output_text or refusal; "" if none
-    pieces: list[str] = field(default_factory=list)
-    annotations: list[_Value] = field(default_factory=list)
-    logprobs: list[Any] = field(default_factory=list)
-    frame: Frame = (b"", b"")  # the next delta; its data has placeholders for the sequence number and the text
-
-    def part(self) -> _Value:
-        text = "".join(self.pieces)
-        if self.kind == "refusal":
-            return {"type": "refusal", "refusal": text}
-        return {"type": "output_text", "text": text, "annotations": self.annotations, "logprobs": self.logprobs}
-
-    def item(self, status: str) -> _Value:
-        content = [*self.content, self.part()] if self.kind else self.content
-        return {"id": self.id, "type": "message", "role": "assistant", "status": status, "content": content}
-
-
-@dataclass(slots=True)
-class _Thinking:
-    """An open reasoning item. index: -1 before the client was sent its start."""
-
-    index: int = -1
-    id: str = ""
-    texts: list[str] = field(default_factory=list)  # the closed runs
-    pieces: list[str] = field(default_factory=list)  # the open run
-    last: Seal | None = None  # the last seal of the open run
-    blocks: list[_Value] = field(default_factory=list)  # thinking and redacted_thinking blocks, in Anthropic's form
-    seal: Seal | None = None  # the seal of a responses upstream
-    frame: Frame = (b"", b"")
-
-
-@dataclass(slots=True)
-class _Call:
-    """An open tool call."""
-
-    index: int
-    item: _Value  # as it was announced
-    key: str  # where its text stands; "" in a call of one of this API's own tools, which is told when it is whole
-    event: str = ""
-    frame: Frame = (b"", b"")
-    pieces: list[str] = field(default_factory=list)
-    own: OwnTool | None = None
-
-    def cut(self) -> _Value:
-        """The item of a call that is not whole."""
-        if self.own is not None:
-            return self.item | {"status": self.own.cut}
-        return self.item | {self.key: "".join(self.pieces), "status": "incomplete"}
-
-
 class StreamEncoder:
     """Encodes one answer as frames.
 
@@ -155,12 +99,12 @@ class StreamEncoder:
         self._sequence = reply.announced
         self._out: list[Frame] = []
         self._items: list[_Value] = []  # by output index; placeholders for open items
-        self._message: _Message | None = None
-        self._thinking: _Thinking | None = None
-        self._calls: dict[int, _Call] = {}
-        self._own_calls: dict[int, _Call] = {}
-        self._unread: list[_Call] = []  # those that are over and cannot be read; only the answer's end tells whether they were cut
-        self._cut: _Call | None = None  # a call that is over, of free text or broken JSON; only the answer's end tells if it is whole
+        self._message: Message | None = None
+        self._thinking: Thinking | None = None
+        self._calls: dict[int, Call] = {}
+        self._own_calls: dict[int, Call] = {}
+        self._unread: list[Call] = []  # those that are over and cannot be read; only the answer's end tells whether they were cut
+        self._cut: Call | None = None  # a call that is over, of free text or broken JSON; only the answer's end tells if it is whole
         self._tools = 0
         # the hub's text part: its number, its start in the message's part, and its sources
         self._text_part = -1
@@ -229,7 +173,7 @@ class StreamEncoder:
 
     # ---- frames ----
 
-    def _piece(self, holder: _Message | _Thinking | _Call, text: str) -> Frame:
+    def _piece(self, holder: Message | Thinking | Call, text: str) -> Frame:
         holder.pieces.append(text)
         number = self._sequence
         self._sequence = number + 1
@@ -274,7 +218,7 @@ class StreamEncoder:
         self._usage = event.usage
 
     def _stop(self, event: Stop) -> None:
-        if event.explanation and not self._refused:
+        if event.explanation and event.reason == "refusal" and not self._refused:
             if self._cut is not None:
                 self._close_call(self._cut, "completed")
             self._refusal(Refusal(event.explanation))
@@ -373,13 +317,13 @@ class StreamEncoder:
     def _citation(self, event: Citation) -> None:
         self._citations.append(event)
 
-    def _message_part(self, kind: str) -> _Message:
+    def _message_part(self, kind: str) -> Message:
         """The message with an open part of this kind, opened if necessary."""
         message = self._message
         if message is None:
             self._leave()
             index, id = self._announce("message", role="assistant", status="in_progress", content=[])
-            message = self._message = _Message(index, id)
+            message = self._message = Message(index, id)
         if message.kind != kind:
             self._close_part(message)
             message.kind = kind
@@ -392,10 +336,10 @@ class StreamEncoder:
             self._emit("response.content_part.added", **place, part=message.part())
         return message
 
-    def _place(self, message: _Message) -> _Value:
+    def _place(self, message: Message) -> _Value:
         return {"item_id": message.id, "output_index": message.index, "content_index": len(message.content)}
 
-    def _cite(self, message: _Message) -> None:
+    def _cite(self, message: Message) -> None:
         """Write the citations of the hub's text part that just ended."""
         end = sum(map(len, message.pieces))
         for citation in self._citations:
@@ -413,7 +357,7 @@ class StreamEncoder:
             )  # fmt: skip
             message.annotations.append(annotation)
 
-    def _close_part(self, message: _Message) -> None:
+    def _close_part(self, message: Message) -> None:
         if not message.kind:
             return
         place, part = self._place(message), message.part()
@@ -426,24 +370,28 @@ class StreamEncoder:
         message.kind = ""
         message.pieces, message.annotations, message.logprobs = [], [], []
 
-    def _close_message(self, message: _Message, status: str, phase: str) -> None:
+    def _close_message(self, message: Message, status: str, phase: str) -> None:
         self._close_part(message)
         self._message = None
         item = message.item(status)
         self._done(message.index, item | {"phase": phase} if self._phases and phase else item)
+        if message.seal is not None and status == "completed":
+            self._close_thinking(Thinking(seal=message.seal, of_text=True))
+        elif message.seal is not None:  # nothing may follow an item that is incomplete
+            self._reply.unsaid.add("message:signature")
 
     # ---- reasoning ----
 
     def _reasoning_start(self, event: ReasoningStart) -> None:
         if self._message is not None or (self._thinking is not None and self._thinking.seal is not None):
             self._leave()
-        self._thinking = self._thinking or _Thinking()
+        self._thinking = self._thinking or Thinking()
 
-    def _open_thinking(self) -> _Thinking:
+    def _open_thinking(self) -> Thinking:
         """The open reasoning item; a new one if a refusal closed it."""
         if self._thinking is None:
             self._leave()
-            self._thinking = _Thinking()
+            self._thinking = Thinking()
         return self._thinking
 
     def _reasoning(self, event: Reasoning) -> None:
@@ -456,20 +404,32 @@ class StreamEncoder:
             self._emit(f"{self._shown.part}.added", **place, part={"type": self._shown.kind, "text": ""})
         self._out.append(self._piece(thinking, event.text))
 
-    def _announce_thinking(self, thinking: _Thinking) -> None:
+    def _announce_thinking(self, thinking: Thinking) -> None:
         members: _Value = {"summary": []} if self._shown is _SUMMARY else {"summary": [], "content": []}
         thinking.index, thinking.id = self._announce("reasoning", **members)
 
-    def _thinking_place(self, thinking: _Thinking) -> _Value:
+    def _thinking_place(self, thinking: Thinking) -> _Value:
         return {"item_id": thinking.id, "output_index": thinking.index, self._shown.place: len(thinking.texts)}
 
     def _seal(self, event: Seal) -> None:
-        if event.part == self._text_part or event.form not in _FORMS:
+        if event.part == self._text_part and event.form == "google" and self._keeps_seals:
+            if self._message is None:
+                self._close_thinking(Thinking(seal=event, of_text=True))
+            else:
+                self._message.seal = event
+        elif event.part == self._text_part or event.form not in _FORMS:
             self._reply.unsaid.add(f"{'message' if event.part == self._text_part else 'reasoning'}:signature")
         else:
             self._open_thinking().last = event
 
-    def _close_run(self, thinking: _Thinking) -> None:
+    @property
+    def _keeps_seals(self) -> bool:
+        """Whether what follows a text and is of no use but to come back is kept: by the caller, who asks for it, or with the response."""
+        body = self._reply.request.body
+        include = body.get("include")
+        return body.get("store") is not False or (isinstance(include, list) and "reasoning.encrypted_content" in include)
+
+    def _close_run(self, thinking: Thinking) -> None:
         """End one hub part of reasoning; the item stays open for an adjacent part."""
         text = "".join(thinking.pieces)
         if text:
@@ -490,7 +450,7 @@ class StreamEncoder:
         else:
             thinking.seal = last
 
-    def _close_thinking(self, thinking: _Thinking) -> None:
+    def _close_thinking(self, thinking: Thinking) -> None:
         self._thinking = None
         self._close_run(thinking)
         raw = self._raw(thinking)
@@ -501,18 +461,18 @@ class StreamEncoder:
         self.raw_reasoning[thinking.index] = raw
         self._done(thinking.index, self._thinking_item(thinking, "completed"))
 
-    def _raw(self, thinking: _Thinking) -> list[_Value] | str:
+    def _raw(self, thinking: Thinking) -> list[_Value] | str:
         """What the upstream of the next turn needs of the item."""
         if thinking.blocks:
             return thinking.blocks
         seal = thinking.seal
         if seal is not None and seal.value:
             summary = [{"type": "summary_text", "text": text} for text in seal.summary]
-            value = seal.value if seal.form == "openai" else self._enveloped(seal)
+            value = seal.value if seal.form == "openai" else self._enveloped(thinking)
             return [{"type": "reasoning", "id": seal.id, "summary": summary, "encrypted_content": value}]
         return "\n\n".join(thinking.texts)
 
-    def _thinking_item(self, thinking: _Thinking, status: str) -> _Value:
+    def _thinking_item(self, thinking: Thinking, status: str) -> _Value:
         texts = [*thinking.texts, "".join(thinking.pieces)] if thinking.pieces else thinking.texts
         parts = [{"type": self._shown.kind, "text": text} for text in texts]
         item: _Value = {"id": thinking.id, "type": "reasoning", "summary": []}
@@ -522,7 +482,7 @@ class StreamEncoder:
             item["encrypted_content"] = sealed
         return item | {"status": status}
 
-    def _sealed(self, thinking: _Thinking) -> str | None:
+    def _sealed(self, thinking: Thinking) -> str | None:
         """The encrypted_content for the client to send back: the provider's own for this shape, else the gateway's envelope."""
         if thinking.blocks:
             return reasoning.seal_blocks(self._reply.domain, thinking.blocks)
@@ -531,23 +491,30 @@ class StreamEncoder:
             foreign = thinking.texts and self._reply.upstream != NAME
             return reasoning.seal_text(self._reply.domain, "\n\n".join(thinking.texts)) if foreign else None
         if seal.form != "openai":
-            return self._enveloped(seal)
+            return self._enveloped(thinking)
         if self._reply.upstream == NAME:
             return seal.value
         return reasoning.seal_item(self._reply.domain, seal.id, seal.value, seal.summary)
 
-    def _enveloped(self, seal: Seal) -> str:
+    def _enveloped(self, thinking: Thinking) -> str:
         """The envelope of a seal that items of this shape cannot contain."""
+        seal = thinking.seal
+        assert seal is not None
         if seal.form == "details":
             return reasoning.seal_details(self._reply.domain, jsontext.loads(seal.value))
-        return reasoning.seal_call(self._reply.domain, seal)
+        return reasoning.seal_call(self._reply.domain, seal, thinking.of_text)
 
     # ---- tool calls ----
 
     def _tool_start(self, event: ToolStart) -> None:
+        if event.seal is not None:  # in a reasoning item directly before the call, which clients send back with it
+            if self._message is not None or self._thinking is None or self._thinking.sealed:
+                self._leave()
+            thinking = self._thinking or Thinking()
+            self._close_run(thinking)
+            thinking.seal = event.seal
+            self._close_thinking(thinking)
         self._leave()
-        if event.seal is not None:  # in a separate reasoning item, which clients send back with the call
-            self._close_thinking(_Thinking(seal=event.seal))
         members: _Value = {"call_id": self._ids.call(event.id, self._upstream_id, self._tools)}
         if self._reply.recall is not None:
             self._reply.recall.called(members["call_id"], event.seal)
@@ -556,7 +523,7 @@ class StreamEncoder:
         if type is not None:
             own = OWN[type]
             index, _ = self._announce(own.call, **members, **own.announced(), status="in_progress")
-            self._own_calls[event.part] = _Call(index, self._items[index], "", own=own)
+            self._own_calls[event.part] = Call(index, self._items[index], "", own=own)
             return
         kind, key, name = _CALLS.get(event.kind, _CALLS["function"])
         members["name"] = event.name
@@ -565,7 +532,7 @@ class StreamEncoder:
             members["namespace"] = namespace
         index, id = self._announce(kind, **members, **{key: ""}, status="in_progress")
         frame = self._delta_frame(f"{name}.delta", {"item_id": id, "output_index": index})
-        self._calls[event.part] = _Call(index, self._items[index], key, name, frame)
+        self._calls[event.part] = Call(index, self._items[index], key, name, frame)
 
     def _arguments(self, event: Arguments) -> None:
         call = self._own_calls.get(event.part)
@@ -585,7 +552,7 @@ class StreamEncoder:
         elif self._thinking is not None:
             self._close_run(self._thinking)
 
-    def _call_over(self, call: _Call) -> None:
+    def _call_over(self, call: Call) -> None:
         if call.own is not None:
             self._own_over(call, call.own)
             return
@@ -597,20 +564,20 @@ class StreamEncoder:
         else:  # also what something stands behind: only the last item of an answer can be incomplete
             self._close_call(call, "completed")
 
-    def _close_call(self, call: _Call, status: str) -> None:
+    def _close_call(self, call: Call, status: str) -> None:
         self._cut = None
         text = "".join(call.pieces)
         self._emit(f"{call.event}.done", item_id=call.item["id"], output_index=call.index, **{call.key: text})
         self._done(call.index, call.item | {call.key: text, "status": status})
 
-    def _own_over(self, call: _Call, own: OwnTool) -> None:
+    def _own_over(self, call: Call, own: OwnTool) -> None:
         members = own.item("".join(call.pieces))
         if members is None:
             self._unread.append(call)
         else:
             self._done(call.index, call.item | members | {"status": "completed"})
 
-    def _leave_unread(self, call: _Call, status: str) -> None:
+    def _leave_unread(self, call: Call, status: str) -> None:
         """Raises errors.Garbled for a call that its caller cannot run, unless the answer was cut."""
         if status == "completed":
             kind = call.item["type"]
@@ -631,6 +598,12 @@ class StreamEncoder:
         sealed = compaction.seal(event.summary, model, self._reply.completed or self._reply.created, event.tokens)
         index, _ = self._announce("compaction", encrypted_content=sealed)
         self._done(index, self._items[index])
+
+    def _media(self, event: Media) -> None:
+        """An image that the model made, as the image tool's call."""
+        self._leave()
+        index, _ = self._announce("image_generation_call", status="in_progress", result=None)
+        self._done(index, self._items[index] | {"status": "completed", "result": event.data})
 
     # ---- events without a form in this shape ----
 
@@ -658,6 +631,7 @@ _ON: dict[type, Callable[[StreamEncoder, Any], None]] = {
     PartStop: StreamEncoder._part_stop,
     Opaque: StreamEncoder._opaque,
     Search: StreamEncoder._opaque,
+    Media: StreamEncoder._media,
     Compacting: StreamEncoder._compacting,
     Compaction: StreamEncoder._compaction,
     Metered: StreamEncoder._metered,
@@ -665,31 +639,6 @@ _ON: dict[type, Callable[[StreamEncoder, Any], None]] = {
     Fault: StreamEncoder._fault,
     Ping: StreamEncoder._ping,
 }
-
-
-class Collector:
-    """Collects one answer in one object. error: that of a Fault, or None. response, raw_reasoning: see `StreamEncoder`."""
-
-    def __init__(self, reply: Reply) -> None:
-        self.error: GatewayError | None = None
-        self._encoder = StreamEncoder(reply)
-
-    @property
-    def response(self) -> _Value | None:
-        return self._encoder.response
-
-    @property
-    def raw_reasoning(self) -> dict[int, list[_Value] | str]:
-        return self._encoder.raw_reasoning
-
-    def feed(self, events: list[Event]) -> None:
-        self._encoder.feed(events)
-        self.error = next((event.error for event in events if isinstance(event, Fault)), self.error)
-
-    def body(self) -> _Value:
-        """The response object. Must be called after Stop."""
-        assert self.response is not None
-        return self.response
 
 
 def _is_json(text: str) -> bool:

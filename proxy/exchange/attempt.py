@@ -24,7 +24,6 @@ from ...codecs.recall import History, Recall
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Request
 from ...codecs.shape import Collector
-from ...codecs.sse import KEEP_ALIVE
 from ...codecs.usage import Usage
 from ..credentials.source import Credential
 from ..memory.expansion import compacts
@@ -445,7 +444,7 @@ class Attempt:
     def keep_alive(self) -> bytes:
         """What may be sent between two events at this moment; nothing when the answer is about to end."""
         if self.lane is None or not self.committed:
-            return KEEP_ALIVE
+            return self.exchange.speaks.keep_alive(False)
         return b"" if self.lane.ended else self.lane.keep_alive()
 
     def progress(self) -> bytes:
@@ -497,9 +496,10 @@ class Attempt:
             await drained(self._commit())
         if lane.error is not None:
             exchange.failed_midway(lane.error)
+            await exchange.end_of_failed(b"".join(self._held))
         else:
             self._keep_seals()  # before the caller is told of the end: its next request may come at once
-        await exchange.client.finish(b"".join(self._held))
+            await exchange.client.finish(b"".join(self._held))
 
     async def _whole_of_stream(self, fetch: asyncio.Future[Any]) -> None:
         """The end of a stream that becomes a whole answer."""
@@ -536,6 +536,12 @@ class Attempt:
             return lane.finish(True)
         if not isinstance(failure, errors.GatewayError):
             raise failure
+        if isinstance(lane, RawLane):
+            lane.break_off(failure)
+            return b""
+        out = lane.finish(False)  # what came before may prove that the answer is whole
+        if lane.error is None:
+            return out
         lane.break_off(failure)
         return b""
 
@@ -569,14 +575,17 @@ class Attempt:
         self.times["first"] = monotonic()
         if not 200 <= self.status < 300:
             raise upstream_error.read(self, body)
-        value = json_object(body)
         shape = self.candidate.speaks
+        if shape.lists and not self.same_shape and body.lstrip()[:1] == b"[":  # where a stream of events was asked for
+            await self._deliver(partial(self._listed, body), bodies.heavy(body))
+            return
+        value = json_object(body)
         if self.exchange.operation.lane == "count":
             await self._answer(counting.answer(self.exchange, counting.counted(self.candidate, value)))
             return
         if shape.is_error(value):
             raise shape.decode_error(200, upstream_error.without_key(self, body))
-        if not isinstance(value.get(shape.bears), shape.bears_a):
+        if not (isinstance(value.get(shape.bears), shape.bears_a) or (shape.bears_instead and shape.bears_instead in value)):
             raise errors.Garbled("The upstream's answer does not match its API.", f"{len(value)} members, and no `{shape.bears}`")
         if self.same_shape and not (self.stream or self.rewrites):
             observer = shape.Observer(self.reply)
@@ -632,7 +641,15 @@ class Attempt:
         collector = collected(found, self.reply, self.exchange.shape)
         return collector, jsontext.dumps(collector.body())
 
-    def _decoded(self, value: dict[str, Any]) -> list[Event]:
+    def _listed(self, body: bytes) -> list[Event]:
+        """The events of a stream's chunks that came as one list. Raises Garbled."""
+        try:
+            value = jsontext.loads(body)
+        except ValueError:
+            raise errors.Garbled("The upstream's answer is not valid JSON.", jsontext.described(body)) from None
+        return self._decoded(value)
+
+    def _decoded(self, value: Any) -> list[Event]:
         """A whole answer's events."""
         found = self.candidate.speaks.decode_response(value, self.reply)
         if self.exchange.route.instead:

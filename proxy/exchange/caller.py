@@ -32,11 +32,14 @@ class Caller(Protocol):
     begun without its content when that takes long.
     """
 
-    has_head: bool
-    committed: bool
     gone: bool
-    aborted: bool
 
+    @property
+    def has_head(self) -> bool: ...
+    @property
+    def committed(self) -> bool: ...
+    @property
+    def aborted(self) -> bool: ...
     @property
     def stalled(self) -> bool: ...
     def idle_since(self, now: float) -> float: ...

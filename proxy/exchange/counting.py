@@ -45,7 +45,8 @@ def question(exchange: Exchange, candidate: Candidate) -> tuple[str, bytes]:
     encoded = candidate.speaks.encode_request(_decoded(exchange), candidate.capabilities, candidate.model)
     for field in count.leaves or ():
         encoded.body.pop(field, None)
-    return count.path, jsontext.dumps(encoded.body)
+    path = candidate.speaks.place(count.path, candidate.model)
+    return path, jsontext.dumps(count.wrapped(encoded.body, candidate.model, candidate.capabilities))
 
 
 def _carried(exchange: Exchange, candidate: Candidate, carrier: Carrier) -> tuple[str, bytes]:
@@ -62,8 +63,9 @@ def _carried(exchange: Exchange, candidate: Candidate, carrier: Carrier) -> tupl
 
 def counted(candidate: Candidate, value: dict[str, Any]) -> int:
     """The count in an upstream's answer. Raises Garbled."""
-    carrier = candidate.carrier
-    member = carrier.count.member if carrier is not None and carrier.count is not None else "input_tokens"
+    carrier, own = candidate.carrier, candidate.speaks.count
+    form = own if carrier is None or carrier.count is None else carrier.count
+    member = "" if form is None else form.member
     count = value.get(member)
     if not isinstance(count, int):
         raise errors.Garbled("The upstream's answer contains no token count.", f"{len(value)} members, and no `{member}`")
@@ -77,8 +79,8 @@ def estimated(exchange: Exchange) -> int:
 def answer(exchange: Exchange, count: int) -> bytes:
     """A count as the caller reads it."""
     own = exchange.speaks.count
-    members = own.answer if own is not None else {}
-    return jsontext.dumps({**members, "input_tokens": count})
+    assert own is not None
+    return jsontext.dumps({**own.answer, own.member: count})
 
 
 def _decoded(exchange: Exchange) -> Request:

@@ -55,6 +55,7 @@ from .refusal import own_headers, refusal
 from .resuming import Resumable
 from .services import Services
 from .settle import settle
+from .waiting import drained
 
 log = logging.getLogger("dragoman")
 
@@ -394,8 +395,8 @@ class Exchange:
             self.scan = splice.scan(self.body) if bodies.at_once(self.body, most) else await bodies.scan(self.body, most)
             if self._model is not None:
                 self.body, self.scan = splice.named(self.body, self.scan, self._model)
-            if operation.lane == "shape":
-                self.scan = self.speaks.read(self.target, self.scan)
+            self.scan = self.speaks.read(self.target, self.scan)
+            if operation.lane in ("shape", "count"):
                 self._rewrite()
             self.stream = bool(self.scan.stream) and operation.lane not in ("count", "compact")
         if self.stream:
@@ -578,7 +579,7 @@ class Exchange:
         if self.cut is not None and attempt is not None and not attempt.committed:
             attempt = self.cut.attempt
         if attempt is None or not attempt.committed:
-            await self.client.finish(self._failure(error))
+            await self.end_of_failed(self._failure(error))
         elif attempt.lane is None or attempt.raw:
             self.client.abort()
         else:
@@ -586,7 +587,15 @@ class Exchange:
             tail = attempt.lane.close()
             if self.turn is not None:
                 tail = await self.turn.keep(attempt.lane, attempt.candidate, tail)  # type: ignore[arg-type] # it is not raw
+            await self.end_of_failed(tail)
+
+    async def end_of_failed(self, tail: bytes) -> None:
+        """End a stream that tells of a failure in its last bytes, in good order or, where the caller's API wants that, without an end."""
+        if not self.speaks.cuts:
             await self.client.finish(tail)
+            return
+        await drained(self.client.write(tail))
+        self.client.abort()
 
     def _failure(self, error: errors.GatewayError) -> bytes:
         """A whole stream that fails: for one that was begun by time, and of which nothing else was sent."""

@@ -12,8 +12,6 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ...codecs.sse import KEEP_ALIVE
-
 if TYPE_CHECKING:
     from .exchange import Exchange
 
@@ -47,7 +45,7 @@ class Heartbeat:
         caller, waited = exchange.client, now - exchange.begun
         if not caller.committed and caller.has_head:
             if waited >= times.begin_after - EARLY:
-                exchange.begin_by_time(KEEP_ALIVE)
+                exchange.begin_by_time(exchange.speaks.keep_alive(False))
                 self._beaten, self._silence = monotonic(), waited
             wait = times.stream if caller.committed else max(SOONEST, min(times.stream, times.begin_after - waited))
         else:
@@ -67,7 +65,7 @@ class Heartbeat:
         told = b""
         if attempt is not None and exchange.speaks.stateful and self._silence >= self._times.progress - EARLY:
             told, self._silence = attempt.progress(), 0.0
-        beat = told or (attempt.keep_alive() if attempt is not None else KEEP_ALIVE)
+        beat = told or (attempt.keep_alive() if attempt is not None else exchange.speaks.keep_alive(False))
         if beat:
             caller.write(beat)
             self._beaten = monotonic()

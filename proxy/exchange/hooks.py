@@ -278,10 +278,6 @@ class Heard:
     def committed(self) -> bool:
         return self._caller.committed
 
-    @committed.setter
-    def committed(self, committed: bool) -> None:
-        self._caller.committed = committed
-
     @property
     def gone(self) -> bool:
         return self._caller.gone
@@ -293,10 +289,6 @@ class Heard:
     @property
     def aborted(self) -> bool:
         return self._caller.aborted
-
-    @aborted.setter
-    def aborted(self, aborted: bool) -> None:
-        self._caller.aborted = aborted
 
     @property
     def stalled(self) -> bool:

@@ -68,7 +68,8 @@ def counting(shape: str) -> Operation:
     """The row of a token count in this API, which has one."""
     count = SHAPES[shape].count
     assert count is not None
-    return Operation(count.path.strip("/").rpartition("/")[2], shape, count.path, lane="count", counted=False)
+    name = count.path.replace(":", "/").rpartition("/")[2]
+    return Operation(name, shape, count.path, lane="count", counted=False)
 
 
 COMPACT = Operation(
@@ -84,6 +85,19 @@ RESPONSE_READ = Operation("response.read", STATEFUL.name, _STORED, "GET", model=
 RESPONSE_DELETE = Operation("response.delete", STATEFUL.name, _STORED, "DELETE", model="none", counted=False, retried=False)
 RESPONSE_CANCEL = Operation("response.cancel", STATEFUL.name, f"{_STORED}/cancel", model="none", counted=False, retried=False)
 RESPONSE_INPUT = Operation("response.input_items", STATEFUL.name, f"{_STORED}/input_items", "GET", model="none", counted=False)
+
+
+@lru_cache(64)
+def carried_method(shape: str, method: str) -> Operation:
+    """The row of another method of a model, of an API with the model in the path, that is carried as it is."""
+    return Operation(
+        method,
+        shape,
+        f"{SHAPES[shape].path}/{{model}}:{method}",
+        model="required",
+        fits=lambda candidate: candidate.shape == shape,
+        unfit=lambda model: errors.NoCandidate(f"The model `{model[:200]}` does not serve `{method[:64]}`.", param="model"),
+    )
 
 
 @lru_cache(64)

@@ -89,9 +89,9 @@ def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
     if attempt.raw and exchange.operation.lane == "count" and candidate.carrier is not None:
         return _count_by_carrier(attempt, candidate.carrier)
     if attempt.raw:
-        return candidate.beside(exchange.path, exchange.query, of_model=exchange.operation.form), carried(
-            exchange, candidate, attempt.ledger
-        )
+        path = candidate.speaks.place(exchange.path, candidate.model)
+        url = candidate.beside(path, exchange.query, of_model=exchange.operation.form)
+        return url, carried(exchange, candidate, attempt.ledger)
     if exchange.operation.lane == "count":
         path, body = counting.question(exchange, candidate)
         return candidate.beside(path), body
@@ -219,9 +219,11 @@ def _readable(attempt: Attempt, bare: Request) -> Request:
     turn = attempt.exchange.turn
     try:
         items = () if turn is None else (turn.items(),)
-        return attempt.exchange.speaks.decode_request(bare.body, *items)
+        found = attempt.exchange.speaks.decode_request(bare.body, *items)
     except errors.ClientFault:
         return bare
+    found.model, found.stream = bare.model, bare.stream
+    return found
 
 
 def _decode(attempt: Attempt) -> list[str]:

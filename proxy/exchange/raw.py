@@ -90,4 +90,4 @@ def carried(exchange: Exchange, candidate: Candidate, ledger: Ledger) -> bytes |
         if scrub.scrub(candidate.speaks.scrub, value, candidate.capabilities, ledger) or inlined is not None:
             body = jsontext.dumps(value)
             scan = splice.scan(body)
-    return body if scan.model == candidate.model else splice.replace_model(body, scan, candidate.model)
+    return body if scan.model == candidate.model else candidate.speaks.rename(body, scan, candidate.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import NamedTuple
 
-from ...codecs.errors import GatewayError
+from ...codecs.errors import FORMS, GatewayError
 
 
 class Refusal(NamedTuple):
@@ -22,6 +22,8 @@ def own_headers(request_id: str) -> dict[str, str]:
 def refusal(error: GatewayError, shape: str, request_id: str) -> Refusal:
     """An error as a caller of this shape reads it; shape "shared" is read by both vendors' SDKs."""
     headers = own_headers(request_id) | hints(error) | {"content-type": "application/json"}
+    if error.kind == "billing" and not FORMS[shape].waits_for_money:
+        headers.pop("retry-after", None)
     return Refusal(error.http_status(shape), headers, error.body(shape, request_id))
 
 

@@ -65,6 +65,7 @@ def decoded(attempt: Attempt) -> Request:
         body = {**body, "input": [*input_items.own_input(body), made.item]}
         items = None if items is None else [*items, made.item]
     request = exchange.speaks.decode_request(body) if state is None else exchange.speaks.decode_request(body, items)
+    request.model, request.stream = request.model or exchange.scan.model or "", attempt.stream  # they may stand in the path
     if attempt.sums:
         _ask(attempt, request)
     elif made is not None:
@@ -77,7 +78,6 @@ def _ask(attempt: Attempt, request: Request) -> None:
         raise responses.nothing_to_compact()
     exchange = attempt.exchange
     _mark(exchange, request)
-    request.stream = attempt.stream
     asked = exchange.services.config.compaction
     compaction.ask(request, asked.prompt, asked.max_output, tools=exchange.without_tools is None)
 

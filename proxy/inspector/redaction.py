@@ -22,7 +22,7 @@ _HEADERS = re.compile(
     r"accept|accept-encoding|accept-language|cache-control|connection|content-(?:encoding|length|type)|date|server|server-timing|via|vary"
     r"|host|user-agent|transfer-encoding|traceparent|retry-after(?:-ms)?|x-should-retry|(?:x-)?request-id|x-accel-buffering|x-app|originator"
     r"|anthropic-(?:version|beta|dangerous-direct-browser-access|ratelimit-[a-z-]+)|openai-(?:beta|version|processing-ms|model)"
-    r"|x-ratelimit-[a-z-]+|x-stainless-[a-z-]+|x-dragoman-[a-z-]+|x-envoy-upstream-service-time|cf-ray|cf-cache-status",
+    r"|x-ratelimit-[a-z-]+|x-goog-api-client|x-server-timeout|x-stainless-[a-z-]+|x-dragoman-[a-z-]+|x-envoy-upstream-service-time|cf-ray|cf-cache-status",
     re.IGNORECASE,
 )
 
@@ -34,7 +34,9 @@ _NAMES = frozenset(
         "detail",
         "display",
         "effort",
+        "blockReason",
         "event",
+        "finishReason",
         "finish_reason",
         "form",
         "format",
@@ -43,7 +45,10 @@ _NAMES = frozenset(
         "item_id",
         "kind",
         "media_type",
+        "mimeType",
+        "mode",
         "model",
+        "modelVersion",
         "name",
         "namespace",
         "native_finish_reason",
@@ -53,12 +58,15 @@ _NAMES = frozenset(
         "previous_response_id",
         "reason",
         "request_id",
+        "responseId",
         "response_id",
         "role",
+        "serviceTier",
         "service_tier",
         "status",
         "stop_reason",
         "stop_sequence",
+        "thinkingLevel",
         "tier",
         "tool_call_id",
         "tool_choice",
@@ -72,7 +80,10 @@ _NAME = re.compile(r"[\w.:/@+~-]{1,96}")
 # strings in an error are shown
 _ERRORS = frozenset({"error", "incomplete_details"})
 # objects whose keys are content
-_CLOSED = frozenset({"metadata", "input", "arguments", "properties", "schema", "input_schema", "parameters", "user_location", "output"})
+_CLOSED = frozenset({
+    *("metadata", "input", "arguments", "properties", "schema", "input_schema", "parameters", "user_location", "output"),
+    *("args", "response", "parametersJsonSchema", "responseJsonSchema", "responseSchema", "labels"),
+})  # fmt: skip
 
 
 def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -193,9 +193,8 @@ class Tap:
             content=self.content,
             done=False,
         )
-        self.head(
-            "client", f"{exchange.operation.method} {redact.target('/v1' + exchange.path + exchange.query)}", exchange.headers.get_all()
-        )
+        target = exchange.target if exchange.speaks.route else f"/v1{exchange.path}{exchange.query}"
+        self.head("client", f"{exchange.operation.method} {redact.target(target)}", exchange.headers.get_all())
         self.body("client", exchange.body)
 
     def caller(self, caller: Caller) -> Caller:

@@ -82,10 +82,6 @@ class WatchedCaller:
     def committed(self) -> bool:
         return self._caller.committed
 
-    @committed.setter
-    def committed(self, committed: bool) -> None:
-        self._caller.committed = committed
-
     @property
     def gone(self) -> bool:
         return self._caller.gone
@@ -97,10 +93,6 @@ class WatchedCaller:
     @property
     def aborted(self) -> bool:
         return self._caller.aborted
-
-    @aborted.setter
-    def aborted(self, aborted: bool) -> None:
-        self._caller.aborted = aborted
 
     @property
     def stalled(self) -> bool:

@@ -77,14 +77,14 @@ class Candidate:
 
     @property
     def base_url(self) -> str:
-        """The prefix of all URLs of this upstream."""
-        return self.provider.base_url
+        """The prefix of all URLs of this upstream's API."""
+        return self.speaks.base(self.provider.base_url)
 
     def endpoint(self, stream: bool, query: str, capabilities: Capabilities | None = None) -> str:
         """The URL of a request. query: the caller's, with its question mark, or "". capabilities: as far as they are learned."""
         if self.carrier is not None:
             return self.carrier.url(self.base_url, self.model, stream, (capabilities or self.capabilities).detour) + self._query("")
-        return self.speaks.endpoint(self.base_url, self.model, stream, self._query(query))
+        return self.speaks.endpoint(self.provider.base_url, self.model, stream, self._query(query))
 
     def beside(self, path: str, query: str = "", *, of_model: bool = False) -> str:
         """The URL of another path than the API's own. query: the caller's. of_model: the upstream may have the model in the path."""
@@ -607,11 +607,14 @@ def _endpoint(shape: Shape, provider: Provider, model_id: str, capabilities: Cap
     return shape.endpoint(base, model, query=query) if carrier is None else carrier.url(base, model, False, capabilities.detour) + query
 
 
+_OF_ONE_API = ("x-api-key", "x-goog-api-key")  # the other APIs of such a provider take bearer tokens
+
+
 def _authorization(provider: Provider, shape: Shape, key: str) -> list[tuple[str, str]]:
     form = provider.auth
     if form == "both-keys":
         return [("x-api-key", key), ("api-key", key)]
-    if form == "x-api-key" and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
+    if form in _OF_ONE_API and (form != shape.key_header or (shape.bearer_prefix and key.startswith(shape.bearer_prefix))):
         form = "bearer"
     return [("authorization", f"Bearer {key}") if form == "bearer" else (form, key)]
 

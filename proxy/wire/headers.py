@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
+from urllib.parse import unquote_plus
 
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
 from ...codecs.registry import SHAPES, USUAL
 
@@ -21,11 +22,11 @@ _UP = re.compile(
     r"|x-client-request-id|x-claude-code-[a-z-]+|x-codex-[a-z-]+|x-openai-[a-z-]+|x-responsesapi-include-timing-metrics|version"
     r"|openresponses-version|session[-_]id|thread[-_]id"
     r"|conversation[-_]id|x-session-(?:id|affinity)|x-affinity|x-initiator|x-interaction-type|idempotency-key|accept-language"
-    r"|traceparent|tracestate)"
+    r"|traceparent|tracestate|x-goog-api-client|x-goog-request-params|x-server-timeout|x-vertex-ai-llm-(?:shared-)?request-type)"
 )
 # to such an upstream, but only with the caller's own credential: they name something of the account
 _OF_ACCOUNT = ("anthropic-workspace-id", "anthropic-user-profile-id", "anthropic-use-case-id")
-_UP_WITH_CREDENTIAL = frozenset({"openai-organization", "openai-project", "x-oai-attestation", *_OF_ACCOUNT})
+_UP_WITH_CREDENTIAL = frozenset({"openai-organization", "openai-project", "x-oai-attestation", "x-goog-user-project", *_OF_ACCOUNT})
 
 # reported where they are not forwarded: each changes what is answered, or whose it is
 _REPORTED = ("anthropic-beta", "idempotency-key", *_OF_ACCOUNT)
@@ -34,10 +35,13 @@ _AS_HEADERS = frozenset(name.title() for name in _REPORTED)
 # to a caller of the upstream's shape
 _DOWN = re.compile(
     r"(?:retry-after(?:-ms)?|x-should-retry|x-ratelimit-[a-z-]+|anthropic-(?!organization)[a-z-]+|openai-(?:processing-ms|version|model)"
-    r"|content-(?:disposition|range)|accept-ranges|x-codex-[a-z-]+|x-models-etag|x-reasoning-included|x-dragoman-estimate)"
+    r"|content-(?:disposition|range)|accept-ranges|x-codex-[a-z-]+|x-models-etag|x-reasoning-included|x-dragoman-estimate"
+    r"|x-gemini-service-tier)"
 )
 # of these, the ones that tell how much the account behind the credential has left
 _USE_OF_ACCOUNT = re.compile(r"anthropic-ratelimit-unified-[a-z-]+|x-codex-(?!turn-state|safety-|websocket-)[a-z-]+")
+
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")  # of X-Server-Timeout, which Google's SDKs send
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -174,6 +178,33 @@ def credential(headers: Mapping[str, str], shape: str) -> str | None:
         if value := value.strip():
             return value
     return None
+
+
+def take_credential(request: HTTPServerRequest, secrets: tuple[str, ...]) -> None:
+    """Remove these members of the query; the first becomes the caller's key, unless a header has one.
+
+    secrets: names. Done before anything else reads the request, so that the query can be logged and forwarded.
+    """
+    pieces = request.query.split("&")
+    found = [(unquote_plus(piece.partition("=")[0]), piece) for piece in pieces]
+    if not any(name in secrets for name, _ in found):
+        return
+    request.query = "&".join(piece for name, piece in found if name not in secrets)
+    request.uri = request.path + (f"?{request.query}" if request.query else "")
+    for name in secrets:
+        request.arguments.pop(name, None)
+        request.query_arguments.pop(name, None)
+    key = next((unquote_plus(piece.partition("=")[2]) for name, piece in found if name == secrets[0]), "")
+    if key and credential(request.headers, "") is None:
+        request.headers["X-Goog-Api-Key"] = key
+
+
+def timeout(headers: Mapping[str, str], most: float | None) -> float | None:
+    """Seconds that the whole request may take: what its SDK waits for, at most the listener's. most: None for any."""
+    asked = headers.get("X-Server-Timeout")
+    if asked is None or not _SECONDS.fullmatch(asked) or not float(asked):
+        return most
+    return float(asked) if most is None else min(float(asked), most)
 
 
 def is_loopback(host: str) -> bool:

@@ -267,4 +267,77 @@ RESPONSES: dict[str, Any] = {
     "context_management": [{"type": "compaction"}],
 }
 
-BODIES = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES}
+GEMINI: dict[str, Any] = {
+    "systemInstruction": {"parts": [{"text": "Be brief."}]},
+    "contents": [
+        {"role": "user", "parts": [{"text": "What is this?"}, {"inlineData": {"mimeType": "image/png", "data": _PNG}}]},
+        {
+            "role": "model",
+            "parts": [
+                {"text": "I look.", "thought": True},
+                {"text": "Well:", "thoughtSignature": "AAAA"},
+                {"functionCall": {"id": "call_1", "name": "weather", "args": {"city": "Ulm"}}, "thoughtSignature": "QUFBQQ=="},
+                {"functionCall": {"name": "old"}},
+            ],
+        },
+        {
+            "role": "user",
+            "parts": [
+                {
+                    "functionResponse": {
+                        "id": "call_1",
+                        "name": "weather",
+                        "response": {"output": "Rain"},
+                        "parts": [{"inlineData": {"mimeType": "image/png", "data": _PNG}}],
+                    }
+                },
+                {"function_response": {"name": "old", "response": {"a": 7}}},
+                {"fileData": {"fileUri": "https://example.com/a.pdf", "mimeType": "application/pdf"}},
+            ],
+        },
+        {"role": "model", "parts": [{"executableCode": {"code": "1", "language": "PYTHON"}}, {"text": "No."}]},
+        {"parts": {"text": "Go on"}},
+    ],
+    "tools": [
+        {
+            "functionDeclarations": [
+                {"name": "weather", "description": "d", "parametersJsonSchema": _SCHEMA},
+                {
+                    "name": "old",
+                    "parameters": {
+                        "type": "OBJECT",
+                        "properties": {"a": {"type": "STRING", "nullable": True, "maxLength": "5", "enum": ["x", "y"]}},
+                        "propertyOrdering": ["a"],
+                    },
+                },
+            ]
+        },
+        {"googleSearch": {"excludeDomains": ["a.example"]}},
+        {"urlContext": {}},
+    ],
+    "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["weather"]}},
+    "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+    "generationConfig": {
+        "temperature": 0.5,
+        "topP": 0.9,
+        "topK": 40.0,
+        "candidateCount": 1,
+        "maxOutputTokens": "100",
+        "stopSequences": ["a", "b"],
+        "seed": 7,
+        "presencePenalty": 0.1,
+        "frequencyPenalty": 0.1,
+        "responseLogprobs": True,
+        "logprobs": 3,
+        "responseMimeType": "application/json",
+        "responseSchema": {"type": "OBJECT", "properties": {"a": {"type": "INTEGER"}}},
+        "responseModalities": ["TEXT"],
+        "mediaResolution": "MEDIA_RESOLUTION_LOW",
+        "thinkingConfig": {"include_thoughts": True, "thinkingLevel": "HIGH"},
+    },
+    "labels": {"team": "a"},
+    "serviceTier": "flex",
+    "store": False,
+}
+
+BODIES = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES, "gemini": GEMINI}

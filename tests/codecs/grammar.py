@@ -6,7 +6,9 @@ they are spoken of, closed before the end, and numbered without gaps.
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -196,4 +198,33 @@ class _Items:
             assert step == "added", kind  # an annotation
 
 
-GRAMMARS: dict[str, Callable[[bytes], str]] = {"chat": chat, "messages": messages, "responses": responses}
+def gemini(data: bytes) -> str:
+    """What Google's SDKs take: no names, comments or end marker; every chunk has a part; one finish reason, in the last chunk."""
+    data = re.sub(rb"\n{3,}", b"\n\n", data).lstrip(b"\n")  # blank lines keep the connection alive
+    assert b"\n:" not in data
+    events = [value for name, value in events_of(data) if name == "" and value != "[DONE]"]
+    assert len(events) == len(events_of(data))
+    end = events.pop()
+    if "error" in end:
+        error = end["error"]
+        assert (type(error["code"]), type(error["message"]), type(error["status"])) == (int, str, str)
+        ended = "error"
+    else:
+        ended = "done"
+        assert isinstance(end["candidates"][0]["finishReason"], str)
+        assert end["candidates"][0]["content"]["parts"]
+    for value in events:
+        (candidate,) = value["candidates"]
+        assert (candidate["index"], candidate["content"]["role"], "finishReason" in candidate) == (0, "model", False)
+        for part in candidate["content"]["parts"]:
+            assert len(part.keys() & {"text", "functionCall", "inlineData"}) == 1
+            if "functionCall" in part:
+                assert part["functionCall"]["id"]
+                assert isinstance(part["functionCall"]["args"], dict)
+            if "thoughtSignature" in part:
+                base64.b64decode(part["thoughtSignature"], validate=True)
+        assert candidate["content"]["parts"]
+    return ended
+
+
+GRAMMARS: dict[str, Callable[[bytes], str]] = {"chat": chat, "messages": messages, "responses": responses, "gemini": gemini}

@@ -183,7 +183,45 @@ RESPONSES: list[dict[str, Any]] = [
     )
 ]
 
-STREAMS = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES}
+# ---- gemini ----
+
+
+def _generated(*parts: dict[str, Any], **more: Any) -> dict[str, Any]:
+    candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0, **more}
+    usage = {"promptTokenCount": 12, "candidatesTokenCount": 7, "thoughtsTokenCount": 2, "totalTokenCount": 21}
+    return {
+        "candidates": [candidate],
+        "usageMetadata": usage,
+        "modelVersion": "m",
+        "responseId": "r1",
+        "createTime": "2026-11-29T10:00:00Z",
+    }
+
+
+_PIECES = [{"jsonPath": "$.a", "stringValue": "x", "willContinue": True}]
+GEMINI: list[dict[str, Any]] = [
+    _generated({"text": "I think.", "thought": True}),
+    _generated({"text": "Hel"}),
+    _generated({"text": "lo", "thoughtSignature": "AAAA"}),
+    _generated({"executableCode": {"language": "PYTHON", "code": "1"}}, {"text": "So"}),
+    _generated({"functionCall": {"id": "c1", "name": "g", "args": {"x": 1}}, "thoughtSignature": "QUFB"}),
+    _generated({"functionCall": {"name": "f", "willContinue": True}}),
+    _generated({"functionCall": {"partialArgs": _PIECES, "willContinue": True}}),
+    _generated({"functionCall": {}}),
+    _generated({"inlineData": {"mimeType": "image/png", "data": "AAAA"}}),
+    _generated(
+        {"text": "Hello again"},
+        finishReason="STOP",
+        groundingMetadata={
+            "groundingChunks": [{"web": {"uri": "https://a.example", "title": "A"}}],
+            "groundingSupports": [{"segment": {"endIndex": 5, "text": "Hello"}, "groundingChunkIndices": [0]}],
+        },
+    ),
+]
+
+_PARTS = [*[part for chunk in GEMINI for part in chunk["candidates"][0]["content"]["parts"]][:5], {"text": "end"}]
+
+STREAMS = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES, "gemini": GEMINI}
 
 # ---- whole ----
 
@@ -234,4 +272,5 @@ WHOLE: dict[str, dict[str, Any]] = {
         "usage": {"input_tokens": 12, "cache_read_input_tokens": 3, "output_tokens": 7},
     },
     "responses": _BEGUN | {"status": "completed", "output": [_REASONED, _SAID, _CALLED, _RAN], "usage": _COUNTS},
+    "gemini": GEMINI[-1] | {"candidates": [GEMINI[-1]["candidates"][0] | {"content": {"role": "model", "parts": _PARTS}}]},
 }

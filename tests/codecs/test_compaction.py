@@ -238,24 +238,32 @@ def test_the_request(upstream: str, choice: Any, chat: Any, messages: Any) -> No
     """All that an upstream may have in its cache is as it was; what says how another answer is to look is not."""
     asked: Item = {"instructions": "I", "tools": [TOOL], "tool_choice": choice, "reasoning": {"effort": "high"}, "max_output_tokens": 99}
     form = {"text": {"format": {"type": "json_object"}}, "top_logprobs": 3}
-    before = SHAPES[upstream].encode_request(decoded(A, B, C, **asked), Capabilities(), "up").body
+    able = Capabilities(g_thinking="level")
+    before = SHAPES[upstream].encode_request(decoded(A, B, C, **asked), able, "up").body
     request = decoded(A, B, C, TRIGGER, **asked, **form)
     compaction.ask(request, "Sum up.", 500)
-    body = SHAPES[upstream].encode_request(request, Capabilities(), "up").body
+    body = SHAPES[upstream].encode_request(request, able, "up").body
     assert (request.ledger.dropped, request.ledger.adapted) == ([], [])
-    where = "input" if upstream == "responses" else "messages"
+    where = {"responses": "input", "gemini": "contents"}.get(upstream, "messages")
     assert body[where][:-1] == (before[where] if upstream != "messages" else before[where][:-1])
     assert orjson.dumps(body[where][-1]).count(b"Sum up.") == 1
     assert body.get("tools") == before.get("tools")
     assert body.get("system") == before.get("system")
-    assert body.get("tool_choice") == (messages if upstream == "messages" else chat)
-    limit = next(body[name] for name in ("max_tokens", "max_output_tokens") if name in body)
-    assert limit == 500
+    if upstream == "gemini":
+        assert body.get("toolConfig") == (None if chat in (None, "auto") else {"functionCallingConfig": {"mode": "NONE"}})
+        assert body["generationConfig"].keys() == {"maxOutputTokens", "thinkingConfig"}
+    else:
+        assert body.get("tool_choice") == (messages if upstream == "messages" else chat)
+    limit = next((body[name] for name in ("max_tokens", "max_output_tokens") if name in body), None)
+    assert (limit or body["generationConfig"]["maxOutputTokens"]) == 500
     assert not {"response_format", "logprobs", "top_logprobs", "text"} & body.keys()
     request = decoded(A, TRIGGER, tools=[TOOL], tool_choice="required")
     compaction.ask(request, "Sum up.", 500, tools=False)
     silent = SHAPES[upstream].encode_request(request, Capabilities(), "up").body
-    assert silent["tool_choice"] == ({"type": "none"} if upstream == "messages" else "none")
+    if upstream == "gemini":
+        assert silent["toolConfig"] == {"functionCallingConfig": {"mode": "NONE"}}
+    else:
+        assert silent["tool_choice"] == ({"type": "none"} if upstream == "messages" else "none")
 
 
 def test_a_limit_above_the_models_is_the_models() -> None:

@@ -47,15 +47,17 @@ def told(upstream: str, caller: str, body: dict[str, Any]) -> tuple[str, list[st
         return answer["choices"][0]["finish_reason"], reply.unsaid.labels
     if caller == "messages":
         return answer["stop_reason"], reply.unsaid.labels
+    if caller == "gemini":
+        return answer["candidates"][0]["finishReason"], reply.unsaid.labels
     details = answer["incomplete_details"]
     return details["reason"] if details else answer["status"], reply.unsaid.labels
 
 
 ENDS = {
-    "done": {"chat": "stop", "messages": "end_turn", "responses": "completed"},
-    "length": {"chat": "length", "messages": "max_tokens", "responses": "max_output_tokens"},
-    "context": {"chat": "length", "messages": "model_context_window_exceeded", "responses": "max_output_tokens"},
-    "filter": {"chat": "content_filter", "messages": "refusal", "responses": "content_filter"},
+    "done": {"chat": "stop", "messages": "end_turn", "responses": "completed", "gemini": "STOP"},
+    "length": {"chat": "length", "messages": "max_tokens", "responses": "max_output_tokens", "gemini": "MAX_TOKENS"},
+    "context": {"chat": "length", "messages": "model_context_window_exceeded", "responses": "max_output_tokens", "gemini": "MAX_TOKENS"},
+    "filter": {"chat": "content_filter", "messages": "refusal", "responses": "content_filter", "gemini": "SAFETY"},
     "failed": dict.fromkeys(SHAPES, "failed"),
 }
 FINISHES = {
@@ -116,7 +118,18 @@ def test_responses(caller: str, status: str, why: str | None, end: str, label: s
     assert told("responses", caller, response(status, why)) == (ENDS[end][caller], [label] if label else [])
 
 
-UNKNOWN = {"chat": completion, "messages": message, "responses": lambda word: response("incomplete", word)}
+def generated(word: Any, *parts: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A gemini answer."""
+    content = {"role": "model", "parts": [*parts] or [{"text": "The ans"}]}
+    return {"candidates": [{"content": content, "finishReason": word, "index": 0} | more], "responseId": "r", "modelVersion": "m"}
+
+
+UNKNOWN = {
+    "chat": completion,
+    "messages": message,
+    "responses": lambda word: response("incomplete", word),
+    "gemini": generated,
+}
 
 
 @pytest.mark.parametrize(("upstream", "caller"), [pair for pair in product(SHAPES, SHAPES) if pair[0] != pair[1]])
@@ -160,7 +173,7 @@ HOSTED = [
 def test_an_answer_of_which_nothing_can_be_told_is_no_empty_one(caller: str, upstream: str, body: dict[str, Any]) -> None:
     if caller != upstream:
         assert told(upstream, caller, body)[0] == "failed"
-        words = [{"type": "text", "text": "a"}] if upstream == "messages" else response("completed")["output"]
+        words: list[Any] = [{"type": "text", "text": "a"}] if upstream == "messages" else response("completed")["output"]
         key = "content" if upstream == "messages" else "output"
         end, labels = told(upstream, caller, body | {key: [*body[key], *words]})
         assert end == ENDS["length" if body.get("stop_reason") == "pause_turn" else "done"][caller]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.codecs import chat, errors, machine, messages, responses, sse
+from dragoman.codecs import errors, machine, sse
 from dragoman.codecs import events as ev
+from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
 from dragoman.codecs.tools import Declared, ToolMap
@@ -23,7 +24,6 @@ from .wire import Wire
 
 pytestmark = pytest.mark.slow
 
-SHAPES: dict[str, Any] = {"chat": chat, "messages": messages, "responses": responses}
 PAIRS = [pytest.param(client, upstream, id=f"{upstream}-to-{client}") for client in SHAPES for upstream in SHAPES if client != upstream]
 
 
@@ -40,7 +40,7 @@ def frame(shape: str, value: Any) -> sse.Frame:
 
 def decoded(upstream: str, client: str, frames: list[sse.Frame], clean: bool) -> list[list[ev.Event]]:
     """The events of each frame, and those of the end."""
-    decoder = SHAPES[upstream].StreamDecoder(reply(client))
+    decoder = SHAPES[upstream].Decoder(reply(client))
     found = [decoder.feed(one) for one in frames]
     found.append(decoder.finish(clean))
     assert decoder.ended

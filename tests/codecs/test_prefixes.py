@@ -115,15 +115,44 @@ def as_responses(steps: list[Any], form: int) -> JSON:
     return {"model": "m", "input": items, "tools": [{"type": "function", "name": "read", "parameters": SCHEMA}]}
 
 
-CALLERS: dict[str, Callable[[list[Any], int], JSON]] = {"chat": as_chat, "messages": as_messages, "responses": as_responses}
-HISTORY = {"chat": "messages", "messages": "messages", "responses": "input"}
+def as_gemini(steps: list[Any], form: int) -> JSON:
+    body: JSON = {"contents": [], "tools": [{"functionDeclarations": [{"name": "read", "parametersJsonSchema": SCHEMA}]}]}
+    contents = body["contents"]
+    for kind, *rest in steps:
+        if kind == "system":
+            body["systemInstruction"] = {"parts": [{"text": rest[0]}] if form else {"text": rest[0]}}
+            continue
+        image = {"inlineData": {"mimeType": "image/png", "data": rest[-1]}}
+        part: JSON = {"text": rest[0]}
+        if kind == "image":
+            part = image
+        elif kind == "call":
+            part = {"functionCall": {"id": rest[0], "name": "read", "args": {"path": rest[1]}}}
+        elif kind in ("result", "image_result"):
+            response = {"response": {"output": rest[1] if kind == "result" else ""}} | ({"parts": [image]} if kind != "result" else {})
+            part = {"functionResponse": {"id": rest[0], "name": "read"} | response}
+        role = "model" if kind in ("said", "call") else "user"
+        if contents and contents[-1]["role"] == role:
+            contents[-1]["parts"].append(part)
+        else:
+            contents.append({"role": role, "parts": [part]})
+    return body
+
+
+CALLERS: dict[str, Callable[[list[Any], int], JSON]] = {
+    "chat": as_chat,
+    "messages": as_messages,
+    "responses": as_responses,
+    "gemini": as_gemini,
+}
+HISTORY = {"chat": "messages", "messages": "messages", "responses": "input", "gemini": "contents"}
 
 
 def sent(caller: str, upstream: str, body: JSON, **flags: Any) -> tuple[bytes, bytes]:
     """What stands before the history, and the history without the bracket that closes it."""
     request = SHAPES[caller].decode_request(body)
     encoded = SHAPES[upstream].encode_request(request, Capabilities(**flags), "up").body
-    before = {name: encoded.get(name) for name in ("tools", "system", "instructions")}
+    before = {name: encoded.get(name) for name in ("tools", "system", "instructions", "systemInstruction")}
     return jsontext.dumps(before), jsontext.dumps(encoded[HISTORY[upstream]])[:-1]
 
 
@@ -132,7 +161,8 @@ def sent(caller: str, upstream: str, body: JSON, **flags: Any) -> tuple[bytes, b
 @pytest.mark.parametrize(("caller", "upstream"), list(permutations(SHAPES, 2)))
 def test_a_turn_begins_with_the_one_before(caller: str, upstream: str, name: str, flags: JSON) -> None:
     conversation = CONVERSATIONS[name]
-    if upstream == "messages" and not flags.get("m_mid_system"):  # a later instruction joins the first ones there
+    # where there are no instructions in mid-conversation, a later one joins the first ones
+    if "gemini" in (caller, upstream) or (upstream == "messages" and not flags.get("m_mid_system")):
         conversation = [[step for step in steps if n == 0 or step[0] != "system"] for n, steps in enumerate(conversation)]
     steps: list[Any] = []
     before = history = b""

@@ -17,6 +17,7 @@ from dragoman.codecs.request import Request
 from . import grammar
 from .wire import Wire
 
+CALLERS = ("chat", "messages", "responses")  # what gemini callers are told is in test_gemini_stream_out.py
 SIGNED = {"google": {"thought_signature": "SIG-A"}}
 GOOGLE = Capabilities(c_extra_content=True, c_reasoning_in="none", reasoning_domain="gemini")
 
@@ -59,7 +60,7 @@ def history(shape: str, told: dict[str, Any]) -> dict[str, Any]:
     return {"model": "m", "store": False, "input": [{"role": "user", "content": "Hi"}, *told["output"], *results]}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", CALLERS)
 def test_a_calls_signature_comes_back(shape: str) -> None:
     told, events, _ = carried(shape, answer(tool_calls=[call("a", extra_content=SIGNED), call("b")]))
     starts = [event for event in events if isinstance(event, ev.ToolStart)]
@@ -71,7 +72,7 @@ def test_a_calls_signature_comes_back(shape: str) -> None:
     assert (request.ledger.dropped, request.ledger.adapted) == ([], [])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", CALLERS)
 def test_the_signature_streams_with_the_call(shape: str) -> None:
     told = reply(shape)
     decoder, encoder = SHAPES["chat"].Decoder(told), Wire(shape, told)
@@ -86,7 +87,7 @@ def test_the_signature_streams_with_the_call(shape: str) -> None:
     assert told.unsaid.labels == []
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", CALLERS)
 def test_a_provider_that_cannot_read_it_does_not_get_it(shape: str) -> None:
     """It is named as lost, whichever upstream comes next."""
     told, _, _ = carried(shape, answer(tool_calls=[call("a", extra_content=SIGNED)]))
@@ -106,15 +107,19 @@ def test_another_domains_signature_stays_here() -> None:
     assert len(request.ledger.dropped) == 1
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", CALLERS)
 def test_a_texts_signature(shape: str) -> None:
-    """The chat shape has a place for it; elsewhere it is reported."""
+    """The chat shape has a place for it; a responses caller gets it in an item of its own, a messages caller only if it thinks."""
     told, events, given = carried(shape, answer(content="Hello", extra_content=SIGNED))
     assert ev.Seal(0, "google", "SIG-A") in events
     if shape == "chat":
         said = told["choices"][0]["message"]
         assert (said["content"], said["extra_content"], given.unsaid.count) == ("Hello", SIGNED, 0)
         request = SHAPES["chat"].decode_request({"model": "m", "messages": [{"role": "user", "content": "Hi"}, said]})
+        assert SHAPES["chat"].encode_request(request, GOOGLE, "m").body["messages"][1]["extra_content"] == SIGNED
+    elif shape == "responses":
+        assert [item["type"] for item in told["output"]] == ["message", "reasoning"]
+        request = SHAPES["responses"].decode_request({"model": "m", "input": [{"role": "user", "content": "Hi"}, *told["output"]]})
         assert SHAPES["chat"].encode_request(request, GOOGLE, "m").body["messages"][1]["extra_content"] == SIGNED
     else:
         assert given.unsaid.count == 1

@@ -465,7 +465,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         ),
         (
             "model_providers: [{model: openai/a, apis: [chat]}]\n",
-            ["1:44: model_providers[0].apis[0]: must be one of chat_completions, messages, responses, converse"],
+            ["1:44: model_providers[0].apis[0]: must be one of chat_completions, messages, responses, gemini, converse"],
         ),
         (
             "model_providers: [{model: openai/a, apis: [messages, messages]}, {model: openai/b, apis: []}]\n",

@@ -17,7 +17,7 @@ def test_provider_rows_are_sound(row):
     assert not row.base_url.endswith("/")
     assert set(row.apis) <= set(registry.apis())
     assert row.apis
-    assert row.auth in ("bearer", "x-api-key", "api-key", "both-keys")
+    assert row.auth in ("bearer", "x-api-key", "api-key", "x-goog-api-key", "both-keys")
     assert set(row.capabilities) <= set(flags.FLAGS)
     assert row.key is None or row.key.isupper()
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from ..conftest import Start
-from ..scripted import Provider, Request, Steps
-from .stage import Stage, configuration
+from ..scripted import Provider, Request, Steps, respond
+from .gemini_stage import CONFIG, Google
+from .stage import ALICE, Stage, configuration
 
 
 @pytest.fixture(scope="session")
@@ -32,4 +33,29 @@ def _stage(start_session: Start) -> Iterator[Stage]:
 def stage(_stage: Stage) -> Iterator[Stage]:
     yield _stage
     failures = _stage.provider.failures
+    assert not failures, failures.pop()
+
+
+@pytest.fixture(scope="session")
+def _google(start_session: Start) -> Iterator[Google]:
+    stages: list[Google] = []
+
+    def script(request: Request) -> Steps:
+        return stages[0].answer(request) if stages else [respond({}, 404)]  # at its start the gateway asks for lists of models
+
+    with Provider(script) as provider:
+        gateway = start_session(CONFIG.replace("UPSTREAM", provider.url))
+        stages.append(Google(gateway.url, provider))
+        with stages[0] as stage:
+            yield stage
+        log = gateway.log().lower()
+        assert "traceback" not in log
+        assert "sk-upstream" not in log
+        assert ALICE not in log
+
+
+@pytest.fixture
+def google(_google: Google) -> Iterator[Google]:
+    yield _google
+    failures = _google.provider.failures
     assert not failures, failures.pop()

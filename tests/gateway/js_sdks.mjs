@@ -10,6 +10,11 @@ const OpenAI = require("openai").default;
 const Anthropic = require("@anthropic-ai/sdk").default;
 const openai = new OpenAI({ baseURL: gateway + "/v1", apiKey, maxRetries: 0 });
 const anthropic = new Anthropic({ baseURL: gateway, apiKey, maxRetries: 0 });
+let google; // loaded when it is asked for
+function client() {
+  const { GoogleGenAI } = require("@google/genai");
+  return (google ??= new GoogleGenAI({ apiKey, httpOptions: { baseUrl: gateway, timeout: 20000 } }));
+}
 const user = { role: "user", content: "x" };
 
 const ask = {
@@ -22,6 +27,16 @@ const ask = {
   },
   async responses(model) {
     return await openai.responses.stream({ model, input: "x" }).finalResponse();
+  },
+  async gemini(model) {
+    const chat = client().chats.create({ model });
+    const parts = [];
+    let finish;
+    for await (const chunk of await chat.sendMessageStream({ message: "x" })) {
+      parts.push(...(chunk.candidates[0].content.parts ?? []));
+      finish = chunk.candidates[0].finishReason ?? finish;
+    }
+    return { parts, finish, history: chat.getHistory(true).map((content) => content.role) };
   },
 };
 

@@ -64,7 +64,7 @@ async def test_capabilities(http_client: AsyncHTTPClient, base_url: str) -> None
     assert b"capabilities.js" in page.body
     for headers in ({}, {"accept": "text/html"}):
         found = orjson.loads((await ask(http_client, f"{url}&format=json", **headers)).body)
-        assert set(found["callers"]) == {"chat", "messages", "responses"}
+        assert set(found["callers"]) == {"chat", "messages", "responses", "gemini"}
         (messages,) = found["callers"]["messages"]
         top_k = next(field for field in messages["fields"] if field["field"] == "top_k")
         assert (messages["api"], messages["lane"], top_k["outcome"]) == ("chat_completions", "events", "dropped")

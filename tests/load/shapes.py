@@ -143,6 +143,36 @@ def _responses_whole(text: str, words: int) -> dict[str, Any]:
     return _response([_item([_part(text)], "completed")], "completed", words)
 
 
+# ---- gemini ----
+
+
+def _gemini_usage(words: int) -> dict[str, Any]:
+    details = [{"modality": "TEXT", "tokenCount": 20}]
+    return {"promptTokenCount": 20, "candidatesTokenCount": words, "totalTokenCount": 20 + words, "promptTokensDetails": details}
+
+
+def _gemini(text: str, words: int, finish: str | None = None) -> dict[str, Any]:
+    candidate: dict[str, Any] = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
+    return {
+        "candidates": [candidate | ({"finishReason": finish} if finish else {})],
+        "usageMetadata": _gemini_usage(words),
+        "modelVersion": "load",
+        "responseId": "load",
+    }
+
+
+def _gemini_last(text: str, words: int) -> list[bytes]:
+    return [_frame(_gemini("", words, "STOP"), named=False)]
+
+
+def _gemini_delta(number: int, text: str) -> bytes:
+    return _frame(_gemini(text, number + 1), named=False)
+
+
+def _gemini_whole(text: str, words: int) -> dict[str, Any]:
+    return _gemini(text, words, "STOP")
+
+
 @dataclass(frozen=True)
 class Wire:
     """One shape. path: behind /v1. first, last: the frames around the deltas. terminal: what only a complete stream holds."""
@@ -159,6 +189,7 @@ WIRES = {
     "chat": Wire("/chat/completions", _chat_first, _chat_delta, _chat_last, _chat_whole, b"data: [DONE]"),
     "messages": Wire("/messages", _messages_first, _messages_delta, _messages_last, _messages_whole, b'"message_stop"'),
     "responses": Wire("/responses", _responses_first, _responses_delta, _responses_last, _responses_whole, b'"response.completed"'),
+    "gemini": Wire("/models/load", list, _gemini_delta, _gemini_last, _gemini_whole, b'"finishReason"'),
 }
 
 

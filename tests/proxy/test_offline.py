@@ -234,9 +234,9 @@ def test_the_command_reads_standard_input() -> None:
     done = run(sse({"error": {"message": "rate", "type": "rate_limit_error"}}), "--from", "chat", "--to", "messages")
     assert (done.returncode, done.stderr) == (1, b"error: rate\n")
     assert GRAMMARS["messages"](done.stdout) == "error"
-    wrong = run(b"{}", "--from", "chat", "--to", "gemini")
+    wrong = run(b"{}", "--from", "chat", "--to", "bedrock")
     assert (wrong.returncode, wrong.stdout) == (2, b"")
-    assert b"gemini" in wrong.stderr
+    assert b"bedrock" in wrong.stderr
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:

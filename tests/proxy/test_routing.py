@@ -88,6 +88,8 @@ def test_the_table_of_what_to_speak_instead():
         ("chat", "y"): "messages",
         ("messages", "y"): "messages",
         ("responses", "y"): "messages",
+        ("gemini", "x"): "responses",
+        ("gemini", "y"): "messages",
     }
 
 
@@ -157,7 +159,8 @@ def test_the_order_is_told():
     assert "responses takes what the model refuses over chat_completions" in line
     first, second = check_lines(conf.loads(text, environ={}))
     assert first.endswith("callers: chat")
-    assert second.endswith("callers: chat with tools beside reasoning (translated), messages (translated), responses")
+    callers = "chat with tools beside reasoning (translated), messages (translated), responses, gemini (translated)"
+    assert second.endswith(f"callers: {callers}")
 
 
 NAMES = router(
@@ -446,13 +449,13 @@ def test_check_lines():
         "openai/gpt-4o  openai     chat_completions  https://api.openai.com/v1/chat/completions       "
         "key set              callers: chat, messages (translated)",
         "openai/gpt-4o  openai     responses         https://api.openai.com/v1/responses              "
-        "key set              callers: responses",
+        "key set              callers: responses, gemini (translated)",
         "anthropic/*    anthropic  messages          https://api.anthropic.com/v1/messages            "
-        "key not set ($NOPE)  callers: chat (translated), messages, responses (translated)",
+        "key not set ($NOPE)  callers: chat (translated), messages, responses (translated), gemini (translated)",
         "groq/x         groq       chat_completions  https://api.groq.com/openai/v1/chat/completions  "
-        "caller's key         callers: chat, messages (translated), responses (translated)",
+        "caller's key         callers: chat, messages (translated), responses (translated), gemini (translated)",
         "demo/*         demo       chat_completions  demo://builtin/v1/chat/completions               "
-        "no key               callers: chat, messages (translated), responses (translated)",
+        "no key               callers: chat, messages (translated), responses (translated), gemini (translated)",
         "short is gpt-4o (openai/gpt-4o)",
     ]
 

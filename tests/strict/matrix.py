@@ -114,7 +114,8 @@ def configuration(models: Models, urls: dict[str, str]) -> str:
     lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", "model_providers:"]
     for provider, model in models:
         row = known().get(model.partition("/")[0])
-        apis = ", ".join(row.apis if row else (APIS[shape] for shape in load(provider).shapes if shape in APIS))
+        played = [APIS[shape] for shape in load(provider).shapes if shape in APIS]  # by the double
+        apis = ", ".join([api for api in row.apis if api in APIS.values()] or played if row else played)
         host = f", http_host: {load(provider).hosts[0].replace('*', 'x')}" if provider in BY_HOST else ""
         interface = "" if row else ", provider_interface: openai"
         lines.append(

@@ -1,0 +1,327 @@
+"""Decode a gemini client's contents into parts of hub turns.
+
+Calls and results are paired by their order where they have no ids, as Google does; an id that is made here is the same in every request of
+the conversation. What an envelope holds stands before the part that it came on, in the place of the thoughts there: it has their text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from .. import jsontext, media, prose
+from ..errors import Malformed, UnsupportedContent
+from ..fields import invalid
+from ..ids import digest
+from ..ledger import Ledger, Path, concrete
+from ..reasoning import opened
+from ..request import (
+    CallPart,
+    DocumentPart,
+    ForeignPart,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    ResultPart,
+    Sealed,
+    TextPart,
+    Turn,
+)
+from .carrier import envelope, is_dummy, standard
+from .facts import IDS
+from .protojson import Message
+
+_KINDS = (
+    *("text", "inlineData", "fileData", "functionCall", "functionResponse"),
+    *("executableCode", "codeExecutionResult", "toolCall", "toolResponse"),
+)
+_ONLY_THERE = (
+    "gs://",
+    "https://generativelanguage.googleapis.com/",
+    "https://www.youtube.com/",
+    "https://youtube.com/",
+    "https://youtu.be/",
+)
+_BESIDE = ("videoMetadata", "mediaResolution", "partMetadata", "audioTranscription")  # members of a part that say how to read it
+_EXTENSIONS = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "pdf": media.PDF}
+
+Content = TextPart | ImagePart | DocumentPart
+
+
+class Contents:
+    """Reads the contents of one request, in order."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._calls = 0  # so far
+        self._results = 0  # without a call
+        self._open: list[CallPart] = []  # of the latest turn with calls, without a result so far
+
+    def instruction(self, content: Message) -> list[TextPart]:
+        """The texts of `systemInstruction`. Raises UnsupportedContent for anything else."""
+        found = []
+        for part in content.messages("parts"):
+            kind = _kind(part)
+            if kind not in ("", "text"):
+                raise _unsupported(f"{kind} in systemInstruction", part.path)
+            if text := part.text("text"):
+                found.append(TextPart(text, part.path))
+            part.ignore("thought", "thoughtSignature")
+            part.report(self._ledger)
+        content.report(self._ledger)
+        return found
+
+    def turns(self, contents: list[Message]) -> list[Turn]:
+        """Adjacent contents of the model are one turn: SDKs keep each chunk of a stream as one. Raises subclasses of errors.ClientFault."""
+        found: list[Turn] = []
+        answer: _Answer | None = None
+        for content in contents:
+            role = content.text("role") or "user"
+            if role not in ("user", "model", "function"):
+                raise invalid(content.at("role"), "must be user or model")
+            parts = content.messages("parts")
+            content.report(self._ledger)
+            if role == "model":
+                if answer is None:
+                    answer = _Answer(self, self._ledger)
+                    found.append(Turn("assistant", answer.parts, content.path))
+                answer.read(parts)
+                continue
+            if answer is not None:
+                answer.end()
+                answer = None
+            found.append(Turn("user", self._user(parts), content.path))
+        if answer is not None:
+            answer.end()
+        return [turn for turn in found if turn.parts]
+
+    def _user(self, parts: list[Message]) -> list[Part]:
+        results: list[Part] = []
+        others: list[Part] = []
+        for part in parts:
+            found = self._asked(part)
+            if found is not None:
+                (results if isinstance(found, ResultPart) else others).append(found)
+        return [*results, *others]
+
+    # ---- what the user says ----
+
+    def _asked(self, part: Message) -> Part | None:
+        kind = _kind(part)
+        part.ignore("thought", "thoughtSignature")
+        if not kind:
+            part.report(self._ledger)
+            return None
+        found: Part | None
+        if kind == "text":
+            text = part.text("text")
+            found = TextPart(text, part.path) if text else None
+        elif kind == "functionResponse":
+            found = self._result(part)
+        elif kind in _FILES:
+            found = self._file(part, kind)
+        else:
+            raise _unsupported(f"{kind} in a user's content", part.path)
+        part.report(self._ledger)
+        return found
+
+    def _file(self, part: Message, kind: str) -> Content:
+        """An inline file, or one by its URL. Raises UnsupportedContent."""
+        message = part.message(kind)
+        assert message is not None
+        found = _FILES[kind](message)
+        message.report(self._ledger)
+        return found
+
+    def _result(self, part: Message) -> ResultPart:
+        fields = part.message("functionResponse")
+        assert fields is not None
+        id, name = fields.text("id") or "", fields.text("name") or ""
+        text, failed = _text_of(fields.members("response") or {})
+        files = [file for each in fields.messages("parts") if (file := self._file_of_result(each)) is not None]
+        content: Any = [TextPart(text, fields.at("response")), *files] if files else text
+        if fields.flag("willContinue"):
+            self._ledger.drop(fields.at("willContinue"))
+        fields.report(self._ledger)
+        return ResultPart(self._answered(id, name), content, fields.path, is_error=failed)
+
+    def _file_of_result(self, part: Message) -> Content | None:
+        """Unreadable content becomes a note: a refusal would fail all later requests, which repeat it."""
+        kind = _kind(part)
+        if not kind:
+            return None
+        try:
+            found = self._file(part, kind) if kind in _FILES else prose.left_out(kind, part.path, self._ledger)
+        except UnsupportedContent:
+            found = prose.left_out(kind, part.path, self._ledger)
+        part.report(self._ledger)
+        return found
+
+    # ---- ids ----
+
+    def called(self, id: str, name: str) -> str:
+        """The id of the next call."""
+        ordinal, self._calls = self._calls, self._calls + 1
+        return id or IDS.prefix + digest(f"g:{ordinal}:{name}", 24)
+
+    def opens(self, calls: list[CallPart]) -> None:
+        """A turn with these calls; results belong to them from here on."""
+        if calls:
+            self._open = list(calls)
+
+    def _answered(self, id: str, name: str) -> str:
+        """The id of the call that a result belongs to."""
+        for fits in (lambda call: bool(id) and call.id == id, lambda call: call.name == name, lambda call: True):
+            found = next(filter(fits, self._open), None)
+            if found is not None:
+                self._open.remove(found)
+                return found.id
+        self._results += 1
+        return id or IDS.prefix + digest(f"g:result {self._results}:{name}", 24)
+
+
+class _Answer:
+    """Reads one turn of the model. parts: so far."""
+
+    def __init__(self, contents: Contents, ledger: Ledger) -> None:
+        self._contents = contents
+        self._ledger = ledger
+        self.parts: list[Part] = []
+        self._thoughts: list[TextPart] = []  # whose envelope has not come
+        self._joins = False  # whether a text may be joined to the last part
+
+    def read(self, parts: list[Message]) -> None:
+        for part in parts:
+            self._read(part)
+            part.report(self._ledger)
+
+    def end(self) -> None:
+        self._no_envelope()
+        self._contents.opens([part for part in self.parts if isinstance(part, CallPart)])
+
+    def _read(self, part: Message) -> None:
+        kind = _kind(part)
+        thought, signature = part.flag("thought"), part.text("thoughtSignature") or ""
+        sealed = envelope(signature)
+        text = part.text("text") or "" if kind in ("", "text") else ""
+        if thought and kind == "text":
+            if text:
+                self._thoughts.append(TextPart(text, part.path))
+            if sealed is not None:
+                self._enveloped(sealed, part)
+            return
+        if sealed is not None:
+            self._enveloped(sealed, part)
+        elif kind and (kind != "text" or text):
+            self._no_envelope()
+        google = None
+        if signature and sealed is None and not is_dummy(signature):
+            google = Sealed("google", standard(signature), part.at("thoughtSignature"))
+        if kind == "functionCall":
+            self._call(part, google)
+        elif kind in ("", "text"):
+            self._text(part, text, google, fresh=sealed is not None)
+        else:
+            part.take(kind)
+            self.parts.append(ForeignPart(kind, part.path))
+            self._joins = False
+
+    def _enveloped(self, sealed: str, part: Message) -> None:
+        text = "".join(thought.text for thought in self._thoughts)
+        self._thoughts = []
+        self.parts.append(opened(sealed, part.at("thoughtSignature"), text))
+        self._joins = False
+
+    def _no_envelope(self) -> None:
+        """The thoughts so far came without anything that their provider could check."""
+        if self._thoughts:
+            first = self._thoughts[0]
+            self.parts.append(ReasoningPart(first.path, "foreign", text="".join(thought.text for thought in self._thoughts)))
+            self._thoughts = []
+            self._joins = False
+
+    def _text(self, part: Message, text: str, google: Sealed | None, *, fresh: bool) -> None:
+        """fresh: an envelope stands before it."""
+        last = self.parts[-1] if self.parts else None
+        if isinstance(last, TextPart) and not fresh and self._joins and (google is None or not text):
+            last.text += text
+            if google is not None:
+                last.seal, self._joins = google, False
+        elif text or google is not None:
+            self.parts.append(TextPart(text, part.path, seal=google))
+            self._joins = google is None
+
+    def _call(self, part: Message, google: Sealed | None) -> None:
+        fields = part.message("functionCall")
+        assert fields is not None
+        name = fields.required("name")
+        args = fields.members("args")
+        id = self._contents.called(fields.text("id") or "", name)
+        fields.ignore("partialArgs", "willContinue")
+        fields.report(self._ledger)
+        self.parts.append(CallPart(id, name, jsontext.input_to_arguments(args or {}), fields.path, seal=google))
+        self._joins = False
+
+
+# ---- parts ----
+
+
+def _kind(part: Message) -> str:
+    """What a part holds; "" if nothing but a signature. Raises Malformed for two of them, UnsupportedContent for an unknown one."""
+    kinds = [kind for kind in _KINDS if kind in part]
+    if len(kinds) > 1:
+        raise _two(kinds, part.path)
+    unknown = [key for key in part.rest if key not in (*_KINDS, "thought", "thoughtSignature", *_BESIDE)]
+    if not kinds and unknown:
+        raise _unsupported(f"a part with {unknown[0][:64]}", part.path)
+    return kinds[0] if kinds else ""
+
+
+def _two(kinds: list[str], path: Path) -> Malformed:
+    return invalid(path, f"has both {kinds[0]} and {kinds[1]}; a part has one of them")
+
+
+def _text_of(response: dict[str, Any]) -> tuple[str, bool]:
+    """The text of a function's response, and whether it failed."""
+    if not response:
+        return "", False
+    if len(response) == 1:
+        key, value = next(iter(response.items()))
+        if key in ("output", "result", "error"):
+            return jsontext.argument_text(value) if value is not None else "null", key == "error"
+    return jsontext.dumps(response).decode(), False
+
+
+def _inline(fields: Message) -> Content:
+    path = fields.at("data")
+    data = fields.required("data")
+    data = media.clean_base64(standard("".join(data.split())), path)
+    kind = media.media_type(fields.text("mimeType") or "") or media.sniff(data)
+    title = fields.text("displayName") or ""
+    if kind.startswith("image/"):
+        return ImagePart(fields.path, media_type=kind, data=data)
+    if kind == media.PDF or kind.startswith("text/"):
+        return DocumentPart(fields.path, media_type=kind, data=data, title=title)
+    raise _unsupported(f"inlineData of type {kind[:64] or 'unknown'}", fields.path)
+
+
+def _by_url(fields: Message) -> Content:
+    url = fields.required("fileUri")
+    if not url.startswith(("https://", "http://")) or url.startswith(_ONLY_THERE):
+        raise _unsupported("a file that only Google can read", fields.path)
+    extension = urlsplit(url).path.rpartition(".")[2].lower()
+    kind = media.media_type(fields.text("mimeType") or "") or _EXTENSIONS.get(extension, "image/jpeg")
+    title = fields.text("displayName") or ""
+    if kind.startswith("image/"):
+        return ImagePart(fields.path, url=url)
+    if kind == media.PDF or kind.startswith("text/"):
+        return DocumentPart(fields.path, media_type=kind, url=url, title=title)
+    raise _unsupported(f"fileData of type {kind[:64]}", fields.path)
+
+
+_FILES: dict[str, Callable[[Message], Content]] = {"inlineData": _inline, "fileData": _by_url}
+
+
+def _unsupported(what: str, path: Path) -> UnsupportedContent:
+    return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path))

@@ -1,0 +1,64 @@
+"""What refusals by gemini upstreams mean (see `codecs/lessons.py`). Sources: recorded refusals, and users' reports that quote them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..ledger import Path
+from ..lessons import Body, Reading
+from .facts import DUMMY
+
+_SIGNATURES = ("thoughtSignature", "thought_signature")
+_CALLS = ("functionCall", "function_call")
+
+
+def _without_signatures(body: Body) -> tuple[Body, Path | None]:
+    """Remove the signatures of the history; the first call of each content gets the stand-in that switches the check off."""
+    contents = body.get("contents")
+    changed: list[Any] = []
+    first: Path | None = None
+    for number, content in enumerate(contents if isinstance(contents, list) else ()):
+        bare = _bare(content)
+        if bare is not content:
+            first = first or ("contents", number)
+        changed.append(bare)
+    return (body, None) if first is None else (body | {"contents": changed}, first)
+
+
+def _bare(content: Any) -> Any:
+    """The content without signatures; the same object if there is nothing to change."""
+    parts = content.get("parts") if isinstance(content, dict) else None
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        return content
+    call = next((number for number, part in enumerate(parts) if not part.keys().isdisjoint(_CALLS)), -1)
+    kept = []
+    for number, part in enumerate(parts):
+        bare = {name: value for name, value in part.items() if name not in _SIGNATURES}
+        if number == call:
+            bare["thoughtSignature"] = DUMMY
+        if bare and (bare != {"text": ""} or len(bare) == len(part)):
+            kept.append(bare)
+    return content if kept == parts or not kept else content | {"parts": kept}
+
+
+_SIGNATURE = re.compile(r"thought[ _]signature", re.IGNORECASE)
+_JSON_SCHEMA = re.compile(r"(?:parameters|response)_?json_?schema", re.IGNORECASE)
+
+LESSONS = (
+    Reading(
+        "reasoning",
+        _SIGNATURE,
+        "earlier signatures are left out",
+        change=_without_signatures,
+        adapts="reasoning",
+        lasting=False,
+    ),
+    Reading(
+        "json_schema",
+        _JSON_SCHEMA,
+        "schemas are written in Google's own form",
+        flags={"g_json_schema": False},
+        written=True,
+    ),
+)

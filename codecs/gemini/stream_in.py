@@ -1,0 +1,505 @@
+"""Decode a gemini upstream's answer, streamed or complete, into hub events.
+
+A stream is a series of answers with new parts each, without names or a last event: the transport's end completes it, if a finish reason
+came before. A finish reason ends nothing by itself: parts and other finish reasons may follow, the last one counts. A complete answer
+has the same form as one chunk and takes the same path.
+A part with a signature keeps it: it is never joined with another one. Source: see the package; section "Streaming" of Google's guide.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from .. import errors, jsontext, quirks
+from ..endings import UNKNOWN, empty_answer, failed
+from ..events import (
+    Arguments,
+    Citation,
+    Event,
+    Fault,
+    Media,
+    Metered,
+    Opaque,
+    PartStop,
+    Reasoning,
+    ReasoningStart,
+    Seal,
+    Start,
+    Stop,
+    Text,
+    TextStart,
+    ToolStart,
+)
+from ..reply import Reply
+from ..sse import Frame
+from ..tools import Declared, ToolText, not_allowed
+from ..usage import Usage, from_gemini
+from .errors_in import error_of, is_error
+from .facts import DEVELOPER_NUMBERS, FAILURES, NOT_FINISHED, VERTEX_NUMBERS
+from .grounding import sources
+from .partial import PartialArguments, Unplaceable
+
+INTERRUPTED = "The upstream closed the stream before the answer was complete."
+
+_LONGEST_LABEL = 64
+_TEXT, _THOUGHT = "text", "thought"
+# members of a chunk and of a candidate that an ordinary delta does not have
+_SPECIAL = frozenset({"error", "promptFeedback"})
+_OF_ORDINARY = frozenset({"content", "index", "safetyRatings", "role", "avgLogprobs", "tokenCount"})
+# members of a part that do not say what kind it is
+_BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata", "audioTranscription"})
+_LIMITS = ("max", "limit")  # an unknown finish reason with such a word says that a limit was reached
+_TO_STANDARD = str.maketrans("-_", "+/")
+
+
+class _Call:
+    """A call whose arguments come in pieces."""
+
+    __slots__ = ("arguments", "declared", "part")
+
+    def __init__(self, part: int, declared: Declared, begun: Any) -> None:
+        self.part = part
+        self.declared = declared
+        self.arguments = PartialArguments(begun)
+
+
+class StreamDecoder:
+    """Decodes one answer. ended: Stop or Fault was returned; later frames are ignored."""
+
+    __slots__ = (
+        "_after_opaque",
+        "_before",
+        "_blocked",
+        "_call",
+        "_calls",
+        "_citations",
+        "_finish",
+        "_grounding",
+        "_joiner",
+        "_kind",
+        "_known",
+        "_logprobs",
+        "_note",
+        "_opaque",
+        "_part",
+        "_parts",
+        "_pending",
+        "_places",
+        "_plain",
+        "_said",
+        "_sealed",
+        "_spoke",
+        "_started",
+        "_tools",
+        "_unsaid",
+        "_vertex",
+        "ended",
+    )  # fmt: skip
+
+    def __init__(self, reply: Reply) -> None:
+        self.ended = False
+        self._tools = reply.tools
+        self._unsaid = reply.unsaid
+        self._started = False
+        self._parts = 0  # hub parts
+        self._places = 0  # parts of the upstream
+        self._kind = ""  # of the open part: _TEXT, _THOUGHT, or none
+        self._part = -1  # its number
+        self._plain = False  # an unsigned text is open
+        self._sealed = False  # the open text has a signature
+        self._after_opaque = False  # the next text continues one that was interrupted
+        self._pending = ""  # a thought's signature, for the next part
+        self._call: _Call | None = None
+        self._calls = 0
+        self._said: list[str] = []  # the pieces of the text
+        self._before = 0  # pieces before the open text
+        self._spoke = False
+        self._opaque = ""  # the first part that no other shape can express
+        self._joiner: jsontext.SurrogateJoiner | None = None  # from the first lone surrogate on
+        self._known: dict[str, Any] = {}
+        self._finish: Any = None
+        self._note = ""
+        self._blocked: dict[str, Any] | None = None
+        self._grounding: dict[str, Any] = {}
+        self._citations: list[Any] = []
+        self._logprobs: list[Any] | None = None
+        self._vertex = False
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage reported so far; None before the first report."""
+        return from_gemini(self._known) if self._known else None
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
+        if self.ended:
+            return []
+        data = frame[1]
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return self._patient(data)
+        # the common case: a further piece of the open text and nothing else
+        if self._plain and type(value) is dict and _SPECIAL.isdisjoint(value):
+            candidates = value.get("candidates")
+            if type(candidates) is list and len(candidates) == 1 and type(candidate := candidates[0]) is dict:
+                content = candidate.get("content")
+                if type(content) is dict and _OF_ORDINARY.issuperset(candidate) and not candidate.get("index"):
+                    parts = content.get("parts")
+                    if type(parts) is list and len(parts) == 1 and type(part := parts[0]) is dict and len(part) == 1:
+                        text = part.get("text")
+                        if type(text) is str and text:
+                            usage = value.get("usageMetadata")
+                            if type(usage) is dict:
+                                self._known.update(usage)
+                            self._places += 1
+                            self._said.append(text)
+                            return [Text(self._part, text)]
+        return self._frame(value)
+
+    def finish(self, clean: bool) -> list[Event]:
+        """Return the last events, at the end of the transport. A finish reason proves completion, however the transport ended."""
+        if self.ended:
+            return []
+        if self._finish is None and self._blocked is None:
+            return self._fault(errors.Truncated(INTERRUPTED, "" if clean else "broken off"))
+        return self._end()
+
+    def whole(self, body: Any) -> list[Event]:
+        """Return the events of a complete answer. Never raises: an invalid answer becomes a Fault."""
+        events = self._frame(body)
+        return events if self.ended else events + self.finish(True)
+
+    # ---- frames ----
+
+    def _patient(self, data: bytes) -> list[Event]:
+        """Read a frame that orjson rejects: lone surrogates, long numbers, the OpenAI shapes' [DONE], or invalid JSON."""
+        if data.strip() == b"[DONE]":
+            return []
+        try:
+            value = jsontext.loads(data)
+        except ValueError:
+            return self._garbled("an event that is not JSON")
+        self._joiner = self._joiner or jsontext.SurrogateJoiner()
+        self._plain = False
+        return self._frame(value)
+
+    def _frame(self, value: Any) -> list[Event]:
+        if isinstance(value, list):  # the array of a stream that is no event stream
+            events: list[Event] = []
+            for each in value:
+                events += [] if self.ended else self._frame(each)
+            return events
+        if not isinstance(value, dict):
+            return self._garbled("an event that is not a JSON object")
+        if is_error(value):
+            return self._fault(error_of(value))
+        events = [] if self._started else self._start(value)
+        usage = value.get("usageMetadata")
+        if isinstance(usage, dict):
+            self._known.update((key, count) for key, count in usage.items() if count is not None)
+        feedback = value.get("promptFeedback")
+        if isinstance(feedback, dict) and feedback.get("blockReason"):
+            self._blocked = feedback
+        candidates = value.get("candidates")
+        for candidate in candidates if isinstance(candidates, list) else []:
+            if isinstance(candidate, dict) and not candidate.get("index") and not self.ended:
+                self._candidate(candidate, events)
+        return events
+
+    def _start(self, value: dict[str, Any]) -> list[Event]:
+        self._started = True
+        created = value.get("createTime")
+        self._vertex = created is not None
+        return [Start(_str(value, "responseId"), _str(value, "modelVersion"), _seconds(created))]
+
+    def _candidate(self, candidate: dict[str, Any], events: list[Event]) -> None:
+        self._beside(candidate)
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
+        for part in parts if isinstance(parts, list) else []:
+            if isinstance(part, dict) and not self.ended:
+                self._one(part, events)
+            self._places += 1
+        finish = candidate.get("finishReason")
+        if finish not in (None, 0, *NOT_FINISHED):
+            self._finish = finish
+            self._note = _str(candidate, "finishMessage")
+
+    def _beside(self, candidate: dict[str, Any]) -> None:
+        """Keep what is told of the answer as a whole: the last sources of ranges, all citations."""
+        grounding = candidate.get("groundingMetadata")
+        if isinstance(grounding, dict):
+            self._grounding = self._grounding | grounding
+        cited = candidate.get("citationMetadata")
+        if isinstance(cited, dict):
+            for name in ("citationSources", "citations"):
+                self._citations += cited[name] if isinstance(cited.get(name), list) else []
+        logprobs = candidate.get("logprobsResult")
+        if isinstance(logprobs, dict):
+            self._logprobs = _entries(logprobs)
+
+    # ---- parts ----
+
+    def _one(self, part: dict[str, Any], events: list[Event]) -> None:
+        signature = _signature(part)
+        if part.get("thought") is True and isinstance(part.get("text", ""), str):
+            self._pending = signature or self._pending
+            if part.get("text"):
+                self._think(part["text"], events)
+            return
+        if self._pending and not signature:
+            signature = self._pending
+        self._pending = ""
+        if isinstance(text := part.get("text"), str):
+            self._write(text, signature, events)
+        elif isinstance(call := part.get("functionCall"), dict):
+            self._called(call, signature, events)
+        elif signature and _BESIDE.issuperset(part):
+            self._write("", signature, events)
+        else:
+            self._other(part, events)
+
+    def _think(self, text: str, events: list[Event]) -> None:
+        if self._kind != _THOUGHT:
+            self._open(_THOUGHT, events)
+        text = self._joined(text)
+        if text:
+            events.append(Reasoning(self._part, text))
+
+    def _write(self, text: str, signature: str, events: list[Event]) -> None:
+        if not text and not signature:
+            return
+        if self._kind != _TEXT or self._sealed:
+            self._open(_TEXT, events)
+        text = self._joined(text) if text else text
+        if text:
+            self._said.append(text)
+            self._spoke = True
+            logprobs, self._logprobs = self._logprobs, None
+            events.append(Text(self._part, text, logprobs))
+        if signature:
+            self._sealed = True
+            self._plain = False
+            events.append(Seal(self._part, "google", signature))
+
+    def _joined(self, text: str) -> str:
+        return text if self._joiner is None else self._joiner.feed(text)
+
+    def _open(self, kind: str, events: list[Event]) -> None:
+        self._close(events)
+        self._finish_call(events)
+        self._kind, self._part = kind, self._parts
+        self._parts += 1
+        self._sealed = False
+        if kind == _TEXT:
+            self._plain = self._joiner is None
+            events.append(TextStart(self._part, apart=self._after_opaque))
+            self._before = len(self._said)
+            self._after_opaque = False
+        else:
+            events.append(ReasoningStart(self._part))
+
+    def _close(self, events: list[Event]) -> None:
+        if not self._kind:
+            return
+        if self._joiner is not None and (rest := self._joiner.finish()):
+            events.append(Text(self._part, rest) if self._kind == _TEXT else Reasoning(self._part, rest))
+        events.append(PartStop(self._part))
+        self._kind, self._part, self._plain = "", -1, False
+
+    def _other(self, part: dict[str, Any], events: list[Event]) -> None:
+        """A part of a kind that is no text and no call."""
+        kind = next((key for key in part if key not in _BESIDE), "part")[:_LONGEST_LABEL]
+        label = f"content.parts[{self._places}]:{kind}"
+        self._after_opaque = self._after_opaque or self._spoke
+        self._close(events)
+        self._finish_call(events)
+        data = part.get("inlineData")
+        if isinstance(data, dict) and _str(data, "mimeType").startswith("image/") and _str(data, "data"):
+            events.append(Media(data["mimeType"], data["data"], label))
+            return
+        self._opaque = self._opaque or kind
+        events.append(Opaque(label))
+
+    # ---- calls ----
+
+    def _called(self, call: dict[str, Any], signature: str, events: list[Event]) -> None:
+        name = _str(call, "name")
+        pieces = call.get("partialArgs")
+        goes_on = call.get("willContinue") is True
+        if name:
+            self._begin_call(name, call, signature, events)
+        elif self._call is None:
+            if call and not (goes_on or pieces):
+                events += self._garbled("a tool call without a name")
+            return
+        current = self._call
+        if current is None:
+            return  # the answer has failed
+        try:
+            for piece in pieces if isinstance(pieces, list) else []:
+                if isinstance(piece, dict):
+                    current.arguments.add(piece)
+        except Unplaceable as error:
+            events += self._garbled(str(error))
+            return
+        if not goes_on:
+            self._finish_call(events)
+
+    def _begin_call(self, name: str, call: dict[str, Any], signature: str, events: list[Event]) -> None:
+        self._close(events)
+        self._finish_call(events)
+        if self.ended:
+            return
+        if self._tools.refuses(name):
+            events += self._fault(not_allowed())
+            return
+        declared = self._tools.restore(name)
+        part, self._parts = self._parts, self._parts + 1
+        self._calls += 1
+        self._call = _Call(part, declared, call.get("args"))
+        seal = Seal(part, "google", signature) if signature else None
+        events.append(ToolStart(part, _str(call, "id"), declared.name, declared.kind, declared.namespace, seal))
+
+    def _finish_call(self, events: list[Event]) -> None:
+        """Give out the call that is being put together, with its arguments as one piece."""
+        call, self._call = self._call, None
+        if call is None:
+            return
+        try:
+            call.arguments.finish()
+        except Unplaceable as error:
+            events += self._garbled(str(error))
+            return
+        if call.arguments.value or call.declared.emulated:
+            text = jsontext.input_to_arguments(call.arguments.value)
+            if call.declared.emulated:
+                unwrap = ToolText(call.declared)
+                text = unwrap.feed(text) + unwrap.finish()
+            if text:
+                events.append(Arguments(call.part, text))
+        events.append(PartStop(call.part))
+
+    # ---- the end ----
+
+    def _end(self) -> list[Event]:
+        events: list[Event] = []
+        self._finish_call(events)
+        if self.ended:
+            return events
+        self._cite(events)
+        self._close(events)
+        stop, error = self._stop()
+        if error is not None:
+            return events + self._fault(error)
+        usage = self.usage
+        if usage is not None:
+            events.append(Metered(usage))
+        self.ended = True
+        return [*events, stop]
+
+    def _stop(self) -> tuple[Stop, errors.GatewayError | None]:
+        if self._finish is None and self._blocked is not None:
+            reason = str(self._blocked["blockReason"])[:_LONGEST_LABEL]
+            return Stop("filter", explanation=_str(self._blocked, "blockReasonMessage") or reason), None
+        word = self._word()
+        reason = quirks.FAILED if word in FAILURES else quirks.ending(word)
+        if reason == quirks.FAILED:
+            return Stop(UNKNOWN), _unusable(word, self._note)
+        if reason in ("end", "tool"):
+            if not (self._spoke or self._calls) and self._opaque:
+                return Stop(UNKNOWN), empty_answer(self._opaque)
+            return Stop("tool" if self._calls else "end"), None
+        if reason == "filter":
+            return Stop("filter", explanation=self._note or word), None
+        if not reason:
+            if not any(limit in word.lower() for limit in _LIMITS):
+                self._unsaid.add(f"finishReason:{word}")
+            reason = UNKNOWN
+        return Stop(reason), None
+
+    def _word(self) -> str:
+        finish = self._finish
+        if type(finish) is int:
+            return (VERTEX_NUMBERS if self._vertex else DEVELOPER_NUMBERS).get(finish, str(finish))
+        return str(finish)[:_LONGEST_LABEL]
+
+    def _cite(self, events: list[Event]) -> None:
+        """Append the citations of the open text. Sources of ranges outside of it are cited for all of it."""
+        if self._grounding.get("searchEntryPoint"):
+            self._unsaid.add("groundingMetadata.searchEntryPoint")
+        if not (self._grounding or self._citations):
+            return
+        found = sources("".join(self._said), self._grounding, self._citations)
+        if found and self._kind != _TEXT:
+            self._unsaid.add("groundingMetadata.groundingChunks")
+            return
+        before, length = sum(map(len, self._said[: self._before])), sum(map(len, self._said[self._before :]))
+        for url, title, start, end in found:
+            inside = start is not None and end is not None and before <= start < end <= before + length
+            first, last = (start - before, end - before) if inside and start is not None and end is not None else (None, None)
+            events.append(Citation(self._part, url, title, first, last))
+
+    def _garbled(self, what: str) -> list[Event]:
+        return self._fault(errors.Garbled(f"The upstream sent {what}."))
+
+    def _fault(self, error: errors.GatewayError) -> list[Event]:
+        self.ended = True
+        return [Fault(error)]
+
+
+def decode_response(body: Any, reply: Reply) -> list[Event]:
+    """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
+    return StreamDecoder(reply).whole(body)
+
+
+def _unusable(word: str, note: str) -> errors.GatewayError:
+    error = failed(word)
+    error.message = f"The model's answer was not usable: {word}" + (f" ({note})" if note else "")
+    return error
+
+
+def _signature(part: dict[str, Any]) -> str:
+    """A part's signature as padded standard base64; "" if it has none."""
+    value = part.get("thoughtSignature")
+    if not isinstance(value, str):
+        return ""
+    value = value.translate(_TO_STANDARD) if "-" in value or "_" in value else value
+    return value + "=" * (-len(value) % 4)
+
+
+def _entries(result: dict[str, Any]) -> list[Any]:
+    """The tokens of a logprobsResult as the OpenAI shapes' entries."""
+    tops = result.get("topCandidates")
+    found = []
+    for number, chosen in enumerate(_dicts(result.get("chosenCandidates"))):
+        top = tops[number] if isinstance(tops, list) and number < len(tops) and isinstance(tops[number], dict) else {}
+        found.append(_entry(chosen) | {"top_logprobs": [_entry(each) for each in _dicts(top.get("candidates"))]})
+    return found
+
+
+def _entry(chosen: dict[str, Any]) -> dict[str, Any]:
+    token, probability = _str(chosen, "token"), chosen.get("logProbability")
+    logprob = probability if isinstance(probability, int | float) and not isinstance(probability, bool) else 0
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "replace"))}
+
+
+def _seconds(text: Any) -> int:
+    """RFC 3339 as seconds since the epoch; 0 if it is none."""
+    try:
+        return int(datetime.fromisoformat(text).timestamp()) if isinstance(text, str) else 0
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _str(holder: dict[str, Any], key: str) -> str:
+    value = holder.get(key)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,166 @@
+"""Encode hub turns as `systemInstruction` and `contents` for a gemini upstream.
+
+Between two turns of the model stand the results of the first one's calls, in one content and in the order of the calls, and then what
+users say. Other orders are rearranged, without inventing content: calls without results and results without calls are sent unchanged,
+and the provider decides. Source: Google, "Function calling"; "Thought signatures"; refusals that other projects report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..capabilities import Capabilities
+from ..errors import Malformed, Unsupported
+from ..ledger import Path, concrete
+from ..request import CallPart, ReasoningPart, Request, ResultPart, TextPart, Turn
+from .content_out import ContentWriter, Piece, sign_first_call
+
+CONTINUES = "(conversation continues)"
+_SYSTEM = frozenset({"system", "developer"})
+
+
+@dataclass(slots=True)
+class _Content:
+    role: str
+    pieces: list[Piece]
+    path: Path  # of its turn, or of its first call
+
+
+@dataclass(slots=True)
+class _Between:
+    """What stands between two turns of the model."""
+
+    results: dict[str, tuple[ResultPart, Path]] = field(default_factory=dict)
+    media: list[Piece] = field(default_factory=list)
+    users: list[_Content] = field(default_factory=list)
+
+
+def write_turns(request: Request, capabilities: Capabilities, writer: ContentWriter) -> dict[str, Any]:
+    """Return `systemInstruction`, if there is any, and `contents`. Raises subclasses of errors.ClientFault."""
+    return _Turns(request, capabilities, writer).write()
+
+
+class _Turns:
+    def __init__(self, request: Request, capabilities: Capabilities, writer: ContentWriter) -> None:
+        self._request = request
+        self._ledger = request.ledger
+        self._capabilities = capabilities
+        self._writer = writer
+        self._system: list[Piece] = []
+        self._contents: list[_Content] = []
+        self._between = _Between()
+        self._order: dict[str, int] = {}  # the caller's ids of the last turn's calls
+
+    def write(self) -> dict[str, Any]:
+        for turn in self._request.turns:
+            if turn.role in _SYSTEM:
+                self._instruct(turn)
+            elif turn.role == "assistant":
+                self._say(turn)
+            else:
+                self._ask(turn)
+        self._flush()
+        self._sign()
+        self._first_is_user()
+        self._last_is_user()
+        body: dict[str, Any] = {"systemInstruction": {"parts": self._system}} if self._system else {}
+        body["contents"] = [{"role": content.role, "parts": content.pieces} for content in self._contents]
+        return body
+
+    def _instruct(self, turn: Turn) -> None:
+        pieces = self._pieces(turn)
+        if pieces and (self._contents or self._between.users or self._between.results):
+            self._ledger.adapt(turn.path)
+        self._system += pieces
+
+    def _pieces(self, turn: Turn) -> list[Piece]:
+        return [piece for part in turn.parts for piece in self._writer.pieces(part)]
+
+    def _say(self, turn: Turn) -> None:
+        """A turn of the model; adjacent ones are one content."""
+        self._flush()
+        last = self._contents[-1] if self._contents else None
+        sealed = any(
+            isinstance(part, TextPart | CallPart)
+            and part.seal is not None
+            and part.seal.readable("google", self._capabilities.reasoning_domain)
+            for part in turn.parts
+        )
+        pieces: list[Piece] = []
+        path = turn.path
+        for part in turn.parts:
+            if isinstance(part, ReasoningPart) and sealed and self._is_own(part):
+                continue  # what it says is in the signature
+            found = self._writer.pieces(part)
+            if isinstance(part, CallPart):
+                if not any("functionCall" in piece for piece in pieces):
+                    path = part.path
+                self._order.setdefault(part.id, len(self._order))
+            pieces += found
+        if not pieces:
+            return
+        if last is not None and last.role == "model":
+            if not any("functionCall" in piece for piece in last.pieces):
+                last.path = path
+            last.pieces += pieces
+        else:
+            self._order = {part.id: number for number, part in enumerate(turn.parts) if isinstance(part, CallPart)}
+            self._contents.append(_Content("model", pieces, path))
+
+    def _is_own(self, part: ReasoningPart) -> bool:
+        """Whether reasoning may be that which a signature of this service holds."""
+        return part.form in ("text", "foreign", "carrier") and part.domain in (None, self._capabilities.reasoning_domain)
+
+    def _ask(self, turn: Turn) -> None:
+        """A turn of a user, or of tools."""
+        between = self._between
+        pieces: list[Piece] = []
+        for part in turn.parts:
+            if isinstance(part, ResultPart):
+                if pieces or between.users or between.results.pop(part.id, None) is not None:
+                    self._ledger.adapt(turn.path)
+                between.results[part.id] = (part, turn.path)
+            else:
+                pieces += self._writer.pieces(part)
+        if pieces:
+            between.users.append(_Content("user", pieces, turn.path))
+
+    def _flush(self) -> None:
+        """Write what stands between the last turn of the model and the next one."""
+        between, self._between = self._between, _Between()
+        results = list(between.results.values())
+        ordered = sorted(results, key=lambda result: self._order.get(result[0].id, len(self._order)))
+        if ordered != results:
+            self._ledger.adapt(results[0][1])
+        pieces: list[Piece] = []
+        for part, _ in ordered:
+            piece, behind = self._writer.result(part)
+            pieces.append(piece)
+            between.media += behind
+        if pieces:
+            self._contents.append(_Content("user", pieces, results[0][1]))
+            self._order = {}
+        if between.media:
+            self._contents.append(_Content("user", between.media, results[0][1]))
+        self._contents += between.users
+
+    def _sign(self) -> None:
+        if self._capabilities.g_signatures != "required":
+            return
+        for content in self._contents:
+            if content.role == "model" and sign_first_call(content.pieces):
+                self._ledger.adapt(content.path)
+
+    def _first_is_user(self) -> None:
+        root = self._request.habits.turns_at
+        if not self._contents:
+            raise Malformed(f"{root}: at least one message is required", code="invalid_value", param=root)
+        if self._contents[0].role != "user":
+            self._ledger.adapt(self._contents[0].path)
+            self._contents.insert(0, _Content("user", [{"text": CONTINUES}], ()))
+
+    def _last_is_user(self) -> None:
+        last = self._contents[-1]
+        if last.role == "model" and "functionCall" not in last.pieces[-1] and not self._capabilities.g_prefill:
+            raise Unsupported("this model does not accept assistant prefill", param=concrete(last.path))
