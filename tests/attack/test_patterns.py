@@ -157,6 +157,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/wire/http1.py:_LENGTH": ("fullmatch", []),
     "proxy/wire/http1.py:_HOST": ("fullmatch", [("[", ":", ""), ("a:", "0", "x")]),
     "proxy/wire/http1.py:_CHUNK_LINE": ("match", [("1", " ", "x"), ("1;", " ", "\0"), ("1", "\t", "")]),
+    "proxy/exchange/resuming.py:_ID": ("fullmatch", [("", "a", ":1"), ("a" * 32 + ":", "1", "x")]),
     "proxy/wire/http1.py:_PLAIN_LINE": ("findall", [("a:", " ", "\0"), ("", "a: \0\n", ""), ("", "a", ""), ("a:", "\t ", "\r\r")]),
 }
 TRUSTED = {
@@ -167,6 +168,8 @@ TRUSTED = {
     "codecs/lessons.py:OTHER_ROUTE": "see _LONGEST there",
     "conf/aws.py:_IN_HOST": "the operator's file",
     "conf/read.py:AWS_REGION": "the operator's file",
+    "conf/read.py:_API_VERSION": "the operator's file",
+    "conf/read.py:_RESOURCE": "the operator's file",
     "codecs/gemini/paths.py:_OPENAI_PATHS": "the operator's file",
     "conf/flags.py:_SAFETY": "the operator's file",
     "conf/read.py:_VARIABLE": "the operator's file",
