@@ -34,20 +34,12 @@ _STRING = 7
 
 
 class Message(NamedTuple):
-    """headers: those whose values are strings."""
+    """headers: those whose values are strings. kind: event, exception or error. name: of the event or the exception; an error's code."""
 
     headers: dict[str, str]
+    kind: str
+    name: str
     payload: bytes
-
-    @property
-    def kind(self) -> str:
-        """event, exception or error; old services leave it out."""
-        return self.headers.get(":message-type", "event")
-
-    @property
-    def name(self) -> str:
-        """Of the event or the exception; of an error its code."""
-        return self.headers.get({"exception": ":exception-type", "error": ":error-code"}.get(self.kind, ":event-type"), "")
 
 
 Read = Callable[[Message, Unsaid], Frame | None]
@@ -65,7 +57,7 @@ class Splitter:
         self._pending = bytearray()  # an incomplete message
         self._wanted = PRELUDE  # bytes of it that are needed to go on
         self._raw = b""  # the headers of the last message
-        self._headers: dict[str, str] = {}
+        self._head: tuple[dict[str, str], str, str] = ({}, "event", "")
 
     @property
     def bytes_pending(self) -> int:
@@ -121,9 +113,18 @@ class Splitter:
         payload = begin + _U32.unpack_from(chunk, at + 4)[0]
         raw = chunk[begin:payload]
         if raw != self._raw:
-            self._headers = parsed(raw)
+            self._head = _told(parsed(raw))
             self._raw = raw
-        return Message(self._headers, chunk[payload:end])
+        return Message(*self._head, chunk[payload:end])
+
+
+_NAMED_BY = {"exception": ":exception-type", "error": ":error-code"}
+
+
+def _told(headers: dict[str, str]) -> tuple[dict[str, str], str, str]:
+    """The headers, the kind of the message, and its name. Old services leave out the kind."""
+    kind = headers.get(":message-type", "event")
+    return headers, kind, headers.get(_NAMED_BY.get(kind, ":event-type"), "")
 
 
 def parsed(raw: bytes) -> dict[str, str]:

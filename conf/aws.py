@@ -92,6 +92,26 @@ def region_of_model(name: str) -> str | None:
     return (arn[1] or None) if arn else None
 
 
+# the regions of a geography; global fits every region
+_REGIONS_OF = {
+    "us": ("us-east", "us-west", "ca-"),
+    "eu": ("eu-",),
+    "apac": ("ap-",),
+    "jp": ("ap-northeast-",),
+    "au": ("ap-southeast-",),
+    "ca": ("ca-", "us-"),
+    "in": ("ap-south-",),
+    "us-gov": ("us-gov-",),
+}
+
+
+def elsewhere(name: str, region: str) -> bool:
+    """Whether the geography in a model's id is that of other regions: "The provided model identifier is invalid." """
+    geography, dot, _ = name.partition(".")
+    regions = _REGIONS_OF.get(geography) if dot else None
+    return bool(region) and regions is not None and not region.startswith(regions)
+
+
 # ---- an entry ----
 
 

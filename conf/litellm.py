@@ -77,8 +77,6 @@ HINTS = {
     "max_tokens": "`request.set` of the entry would replace what callers say, LiteLLM's value is only a default",
     "max_budget": "budgets are of callers' keys (access_keys)",
     "budget_duration": "budgets are of callers' keys (access_keys)",
-    "aws_access_key_id": "Bedrock is asked with an API key (access_key) or a token_command",
-    "aws_secret_access_key": "Bedrock is asked with an API key (access_key) or a token_command",
 }
 STRATEGIES = {"simple-shuffle": "weight", "least-busy": "least_busy", "latency-based-routing": "latency"}
 FALLBACKS = {
@@ -189,8 +187,6 @@ class _Work:
         params.pop("base_url", None)
         prefix, model_id = _split(model, own)
         region = params.pop("aws_region_name", None)
-        if prefix == "bedrock" and base is None and region is not None:
-            base = f"https://bedrock-runtime.{_value(region)}.amazonaws.com"
         if prefix == "azure_openai" and base is not None:
             base = base.partition("/openai")[0]
             params.pop("api_version", None)  # its v1 API has none
@@ -210,6 +206,8 @@ class _Work:
         elif model_id != "*" and name != entry["model"]:
             entry["name"] = name
         entry["base_url"] = base
+        if prefix == "bedrock" and region is not None:
+            entry["aws"] = {"region": _value(region)}
         if known is not None and known.name == "openai" and base is not None and urlsplit(base).hostname != "api.openai.com":
             entry["apis"] = ["chat_completions"]  # what servers of OpenAI's form have in common
         return entry
@@ -434,6 +432,13 @@ PARAMS: dict[str, Callable[[Row, Any], str | None]] = {
     "vertex_project": _within("gcp", "project"),
     "vertex_location": _within("gcp", "location"),
     "vertex_credentials": _within("gcp", "credentials_file"),
+    "aws_access_key_id": _within("aws", "access_key_id"),
+    "aws_secret_access_key": _within("aws", "secret_access_key"),
+    "aws_session_token": _within("aws", "session_token"),
+    "aws_profile_name": _within("aws", "profile"),
+    "aws_role_name": _within("aws", "role_arn"),
+    "aws_session_name": _within("aws", "session_name"),
+    "aws_web_identity_token": _within("aws", "web_identity_token_file"),
     "tenant_id": _within("azure", "tenant_id"),
     "client_id": _within("azure", "client_id"),
     "client_secret": _within("azure", "client_secret"),

@@ -254,6 +254,9 @@ def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networ
         ):
             place = document.shown(("model_providers", index))
             found.append(f"{place}: {entry.model} says nothing of the model: base_model does; the newest of OpenAI's is assumed")
+        if row.service == "bedrock" and aws.elsewhere(entry.model_id, entry.signing[0]):
+            place = document.shown(("model_providers", index, "model"))
+            found.append(f"{place}: {entry.model_id} is not of {entry.signing[0]}: that region will refuse it")
         if entry.passthrough_auth and guarded:
             found.append(f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}")
     return found

@@ -234,9 +234,7 @@ class Provider:
     anthropic_beta: tuple[str, ...] | None = None  # patterns of the values of `anthropic-beta` that it takes; None: all
     way: Way | None = None  # instead of access_key: a credential that ends
     signing: tuple[str, str] = ("", "")  # region and service of signatures
-    bedrock: Mapping[str, object] = field(
-        default_factory=dict
-    )  # what every request of Bedrock asks for: guardrail, request_metadata, project
+    bedrock: Mapping[str, object] = field(default_factory=dict)  # of each request: guardrail, request_metadata, project
     base_model: str | None = None  # the model that an opaque name stands for, where tables are looked up
     default: bool = False
     apis_in_order: bool = False  # `apis` is in the file, in order of preference

@@ -226,7 +226,7 @@ def test_the_image_has_exact_versions_of_everything() -> None:
     """Of what setup.py asks for, of what that asks for, and so on: as far as it is installed here."""
     written, pins = _setup(), _pins()
     own = {"psycopg[binary,pool]", "redis", "zstandard", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "uvloop"}
-    own |= {"google-auth[requests]", "azure-identity", "sqlalchemy[asyncio]", "alembic", "aiosqlite", "authlib"}
+    own |= {"botocore", "google-auth[requests]", "azure-identity", "sqlalchemy[asyncio]", "alembic", "aiosqlite", "authlib"}
     wanted = {"setuptools", *written["install_requires"], *own}
     seen: set[str] = set()
     while wanted:

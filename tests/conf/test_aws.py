@@ -183,3 +183,20 @@ def test_an_opaque_name_without_its_model_is_a_warning() -> None:
     text = "model_providers: [{model: 'bedrock/arn:aws:bedrock:us-east-1:1:application-inference-profile/x'}]"
     (warning,) = conf.loads(text, environ={}).warnings
     assert "base_model" in warning
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "warned"),
+    [
+        ("us.anthropic.claude-opus-5", "us-west-2", False),
+        ("us.anthropic.claude-opus-5", "eu-west-1", True),
+        ("eu.amazon.nova-pro-v1:0", "us-east-1", True),
+        ("jp.anthropic.claude-opus-5", "ap-northeast-1", False),
+        ("us-gov.anthropic.claude-3-haiku-20240307-v1:0", "us-gov-west-1", False),
+        ("global.anthropic.claude-opus-5", "eu-west-1", False),
+        ("anthropic.claude-opus-5", "eu-west-1", False),
+    ],
+)
+def test_a_profile_of_another_geography_is_a_warning(model: str, region: str, warned: bool) -> None:
+    found = conf.loads(f"model_providers: [{{model: 'bedrock/{model}', aws: {{region: {region}}}}}]", environ={}).warnings
+    assert len(found) == warned

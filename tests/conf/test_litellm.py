@@ -76,7 +76,11 @@ credential_list:
     credential_values: {api_key: os.environ/HOUSE_KEY, api_base: https://house.example/v1}
 model_list:
   - model_name: haiku
-    litellm_params: {model: bedrock/converse/anthropic.claude-haiku-4-5-v1:0, aws_region_name: eu-west-1, aws_access_key_id: os.environ/AWS}
+    litellm_params:
+      model: bedrock/converse/anthropic.claude-haiku-4-5-v1:0
+      aws_region_name: eu-west-1
+      aws_access_key_id: os.environ/AWS
+      aws_secret_access_key: os.environ/AWS_SECRET
   - model_name: flash
     litellm_params: {model: vertex_ai/gemini-2.5-flash, vertex_project: p-1, vertex_location: europe-west1}
   - model_name: local
@@ -100,7 +104,18 @@ general_settings:
     roles_jwt_field: groups
 """
 ENVIRON = dict.fromkeys(
-    ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GROQ_API_KEY", "LITELLM_MASTER_KEY", "AZURE_EU", "REDIS_HOST", "REDIS_PASSWORD", "HOUSE_KEY"),
+    (
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "GROQ_API_KEY",
+        "LITELLM_MASTER_KEY",
+        "AZURE_EU",
+        "REDIS_HOST",
+        "REDIS_PASSWORD",
+        "HOUSE_KEY",
+        "AWS",
+        "AWS_SECRET",
+    ),
     "k",
 )
 CASES = {"simple": SIMPLE, "balanced": BALANCED, "wildcards": WILDCARDS, "clouds": CLOUDS}
@@ -209,7 +224,7 @@ def test_clouds() -> None:
     assert haiku == {
         "model": "bedrock/anthropic.claude-haiku-4-5-v1:0",
         "name": "haiku",
-        "base_url": "https://bedrock-runtime.eu-west-1.amazonaws.com",
+        "aws": {"region": "eu-west-1", "access_key_id": "${AWS}", "secret_access_key": "${AWS_SECRET}"},
     }
     assert flash == {"model": "vertex/google/gemini-2.5-flash", "name": "flash", "gcp": {"project": "p-1", "location": "europe-west1"}}
     assert local == {"model": "ollama/llama3.3", "name": "local", "base_url": "http://localhost:11434"}
@@ -222,7 +237,6 @@ def test_clouds() -> None:
     }
     assert [note.split(": ")[1] for note in notes] == [
         "environment_variables",
-        "model_list[0].litellm_params.aws_access_key_id",
         "model_list[3].litellm_params.temperature",
         "model_list[5].litellm_params.model",
         "model_list[6]",
