@@ -12,7 +12,7 @@ import asyncio
 import hmac
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import orjson
 from tornado.iostream import StreamClosedError
@@ -153,6 +153,14 @@ class AdminHandler(RequestHandler):
         self.set_header("Content-Type", kind)
         self.finish(path.read_bytes())
 
+    def refuse(self, status: int, reason: str, **headers: str) -> NoReturn:
+        """As HTTPError, with headers. Raises Finish."""
+        self.set_status(status)
+        for name, value in headers.items():
+            self.set_header(name, value)
+        self.tell({"error": reason})
+        raise Finish
+
     def tell(self, value: Any) -> None:
         """Finish the answer with a value as JSON."""
         self.set_header("Content-Type", "application/json")
@@ -171,8 +179,7 @@ class Metrics(AdminHandler):
     async def prepare(self) -> None:
         self.check_address()
         if self._desk is not None and not self._desk.scrapes(self._token()):
-            self.set_header("WWW-Authenticate", "Bearer")
-            raise HTTPError(401, reason="the token of control.admin.metrics_token is missing")
+            self.refuse(401, "the token of control.admin.metrics_token is missing", **{"WWW-Authenticate": "Bearer"})
 
     def _token(self) -> str | None:
         kind, _, token = self.request.headers.get("Authorization", "").partition(" ")

@@ -149,8 +149,7 @@ class SessionInfo(_SignIn):
         try:
             session = await ways[way](said[way], self.address)
         except Wait as wait:
-            self.set_header("Retry-After", str(math.ceil(wait.seconds)))
-            raise HTTPError(429, reason="too many failed: wait and try again") from None
+            self.refuse(429, "too many failed: wait and try again", **{"Retry-After": str(math.ceil(wait.seconds))})
         if session is None:
             raise HTTPError(401, reason=f"the {way} is not right")
         self.begin(session)
@@ -200,8 +199,7 @@ class BackFromElsewhere(SignInElsewhere):
                 raise Refused("the answer belongs to no sign-in of this browser")
             role, name = await self.desk.oidc.finish(begun, code, self.redirect_url())
         except Wait as wait:
-            self.set_header("Retry-After", str(math.ceil(wait.seconds)))
-            raise HTTPError(429, reason="too many failed: wait and try again") from None
+            self.refuse(429, "too many failed: wait and try again", **{"Retry-After": str(math.ceil(wait.seconds))})
         except Refused as error:
             await self.desk.refused(str(error), self.address)
             raise HTTPError(403, reason="you were not signed in; the audit says why") from None
