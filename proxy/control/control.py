@@ -50,6 +50,7 @@ class Control:
         self._recorder = Recorder(self.store, settings.folder, settings.spool, lost)
         self.stale = True  # the store does not answer: what it held last is served
         self._opened = asyncio.Event()
+        self._look = asyncio.Event()  # at what budgets have spent
         self._tasks: list[asyncio.Task[None]] = []
 
     def reserve(self, config: Config) -> None:
@@ -117,12 +118,14 @@ class Control:
     async def _fresh(self) -> None:
         """Read everything."""
         await self.directory.read(self.store, force=True)
-        self.directory.save()
         if self.stale and self._opened.is_set():
             log.warning("the control store answers again")
-        await budgets.raise_counts(self.store, self.directory.limited, self._counters)
         self.stale = False
+        await asyncio.to_thread(self.directory.save)
+        if not self._opened.is_set():
+            await budgets.raise_counts(self.store, self.directory.limited, self._counters)
         self._opened.set()
+        self._look.set()
 
     async def _change(self) -> None:
         """Wait until something has changed, or everything is due to be read anew."""
@@ -144,21 +147,27 @@ class Control:
     # ---- now and then ----
 
     async def _look_at_budgets(self) -> None:
-        async def look() -> None:
-            await budgets.raise_counts(self.store, self.directory.limited, self._counters)
-
-        await self._repeat(look, BUDGETS)
+        """After each change of keys, since one may have a budget now, and every BUDGETS seconds."""
+        while True:
+            try:
+                async with asyncio.timeout(BUDGETS):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            await self._tried(budgets.raise_counts(self.store, self.directory.limited, self._counters))
 
     async def _purge(self) -> None:
-        await self._repeat(self._remove_old, PURGE)
-
-    async def _repeat(self, work: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
         while True:
-            await asyncio.sleep(seconds)
-            try:
-                await work()
-            except Away as error:
-                log.debug("the control store does not answer: %s", error)
+            await asyncio.sleep(PURGE)
+            await self._tried(self._remove_old())
+
+    @staticmethod
+    async def _tried(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Away as error:
+            log.debug("the control store does not answer: %s", error)
 
     async def _remove_old(self) -> None:
         """Remove rows of usage above the retention, a few at a time; their sums stay."""
