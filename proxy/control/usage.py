@@ -208,6 +208,7 @@ class Recorder:
                 batch, place = one.batches()
                 while batch is not None:
                     try:
+                        orjson.loads(batch.partition(_BETWEEN)[2])  # it may have been cut
                         await self._send(batch)
                     except _UNREADABLE as error:
                         log.error("usage that another process left behind cannot be read: %s: %s", one.path, type(error).__name__)
@@ -274,10 +275,10 @@ def _added(table: str, when: str, source: str) -> str:
     return f"INSERT INTO {table} ({key}, {', '.join(tables.COUNTS)}) {source} ON CONFLICT ({key}) DO UPDATE SET {added}"
 
 
-def _sums(table: str, when: str, size: int, source: str) -> str:
-    """A statement that adds rows up. when, size: the column of the time, and its unit in seconds."""
+def _sums(table: str, when: str, size: int, source: str, hour: str = "floor(time / {size})::int") -> str:
+    """A statement that adds rows up. when, size: the column of the time, and its unit in seconds. hour: that column of a row."""
     by = f"1, {', '.join(tables.DIMENSIONS)}"
-    groups = f"floor(time / {size})::int, {', '.join(tables.DIMENSIONS)}"
+    groups = f"{hour.format(size=size)}, {', '.join(tables.DIMENSIONS)}"
     return _added(table, when, f"SELECT {groups}, {_SUMS} {source} GROUP BY {by} ORDER BY {by}")  # everyone locks sums in this order
 
 
@@ -290,9 +291,9 @@ _POSTGRES = (
     f" {_sums(*_BOTH[1], 'FROM batch')}"
 )
 _ONCE = "INSERT INTO dragoman_batches (id, time) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_INSERT = f"INSERT INTO dragoman_usage ({_COLUMNS}) VALUES ({', '.join('?' * len(tables.USAGE))})"
-_VALUES = f"VALUES ({', '.join('?' * (1 + len(tables.DIMENSIONS) + len(tables.COUNTS)))})"
-_ADD = tuple(_added(table, when, _VALUES) for table, when, _ in _BOTH)
+_FROM_JSON = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(tables.USAGE)))
+_INSERT = f"INSERT INTO dragoman_usage ({_COLUMNS}) SELECT {_FROM_JSON} FROM json_each(?)"
+_ADD = tuple(_sums(*each, "FROM dragoman_usage WHERE id > ?", "CAST(time / {size} AS INTEGER)") for each in _BOTH)
 
 
 async def write(store: Store, id: str, rows: bytes) -> None:
@@ -308,31 +309,16 @@ async def write(store: Store, id: str, rows: bytes) -> None:
 
 
 def _write(connection: sqlite3.Connection, id: str, rows: bytes) -> None:
-    values = [tuple(row) for row in orjson.loads(rows)]
-    sums = [_added_up(values, size) for _, _, size in _BOTH]
+    """Few statements, each over all rows: the driver releases the interpreter for each step, and to get it back costs more than a row."""
+    text = rows.decode()
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.execute(_ONCE, (id, time())).rowcount:
-            connection.executemany(_INSERT, values)
-            for statement, added in zip(_ADD, sums, strict=True):
-                connection.executemany(statement, added)
+            (before,) = connection.execute("SELECT coalesce(max(id), 0) FROM dragoman_usage").fetchone()
+            connection.execute(_INSERT, (text,))
+            for statement in _ADD:
+                connection.execute(statement, (before,))
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()
         raise
-
-
-def _added_up(rows: list[Row], size: int) -> list[Row]:
-    """The sums of rows by time and dimensions, as the statement of PostgreSQL has them. SQLite takes twice as long for them."""
-    groups: dict[Row, list[Row]] = {}
-    for row in rows:
-        groups.setdefault((int(row[0]) // size, *row[2:5], *row[8:10]), []).append(row)
-    found = []
-    for at, members in groups.items():
-        columns = list(zip(*members, strict=True))
-        failed = sum(status != LEFT and (status >= 400 or error != "") for status, error in zip(columns[13], columns[12], strict=True))
-        unpriced = sum(cost is None and any(row[16:21]) for cost, row in zip(columns[22], members, strict=True))
-        firsts = [first for first in columns[23] if first is not None]
-        spent = sum(filter(None, columns[22]))
-        found.append((*at, len(members), failed, *map(sum, columns[16:21]), spent, unpriced, sum(columns[21]), sum(firsts), len(firsts)))
-    return found
