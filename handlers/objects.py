@@ -28,12 +28,14 @@ SHOWN = tuple(f"/{name}{below}" for name in objects.COLLECTIONS for below in _BE
 """The paths, with their variable parts in braces."""
 
 
+_WITHOUT_BODY = ("GET", "HEAD", "DELETE")
+
+
 class Objects(Serving):
     """One path of a collection, or below one."""
 
-    takes_body = True
-
     def initialize(self, gateway: Gateway) -> None:
+        self.takes_body = self.request.method not in _WITHOUT_BODY  # type: ignore[misc]
         super().initialize(gateway)
         self._passing: bodies.Passing | None = None
         self._task: asyncio.Task[None] | None = None  # answers while the body still arrives
@@ -48,12 +50,12 @@ class Objects(Serving):
             self._begin()
         else:
             super().prepare()
-            self._incoming.drops = not self.services.access.knows(self.credential)
+            self._incoming.drops = not (self.takes_body and self.services.access.knows(self.credential))
 
     def _passes(self) -> bool:
         """Whether the body is sent on while it arrives."""
         headers, services = self.request.headers, self.services
-        if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
+        if not self.takes_body or (headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers):
             return False
         plain = headers.get("Content-Encoding", "identity").lower() in ("", "identity")
         return plain and services.access.knows(self.credential) and not objects.looks_inside(services, self._place, headers)
@@ -95,6 +97,10 @@ class Objects(Serving):
 
 class Completions(ModelHandler):
     """POST /v1/chat/completions; GET lists those that an upstream stores."""
+
+    def initialize(self, gateway: Gateway) -> None:
+        self.takes_body = self.request.method not in _WITHOUT_BODY  # type: ignore[misc]
+        super().initialize(gateway)
 
     def prepare(self) -> None:
         if self.request.method != "GET":
