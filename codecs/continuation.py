@@ -158,31 +158,35 @@ class Overlap:
     def __init__(self, text: str) -> None:
         self.over = not text
         self._text = text
-        self._held = ""
+        self._held: list[str] = []
+        self._size = 0  # characters of that
         self._places: list[int] | None = None  # where in the text a repetition may have begun; None: too short to tell
 
     def feed(self, piece: str) -> str:
         """What is to be given out now."""
         if self.over:
             return piece
-        held = self._held = self._held + piece
+        before, text = self._size, self._text
+        self._held.append(piece)
+        self._size += len(piece)
         if self._places is None:
-            if len(held) < SHORTEST:
+            if self._size < SHORTEST:
                 return ""
-            self._places = self._beginnings(held[:SHORTEST])
-        text = self._text
-        for place in self._places:
-            if held.startswith(text[place:]):
-                return self._release(held[len(text) - place :])
-        self._places = [place for place in self._places if text.startswith(held, place)]
-        return "" if self._places else self._release(held)
+            before, piece = 0, "".join(self._held)
+            self._places = self._beginnings(piece[:SHORTEST])
+        for place in self._places:  # what came before this piece is the same at all of them
+            left = len(text) - place - before
+            if left <= len(piece) and piece.startswith(text[-left:]):
+                return self._release(piece[left:])
+        self._places = [place for place in self._places if text.startswith(piece, place + before)]
+        return "" if self._places else self.finish()
 
     def finish(self) -> str:
         """What is still held."""
-        return "" if self.over else self._release(self._held)
+        return "" if self.over else self._release("".join(self._held))
 
     def _release(self, text: str) -> str:
-        self.over, self._held = True, ""
+        self.over, self._held = True, []
         return text
 
     def _beginnings(self, start: str) -> list[int]:

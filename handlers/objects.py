@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 
 from tornado.web import RequestHandler
 
+from ..codecs import errors
 from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..proxy.exchange import objects
@@ -42,10 +43,15 @@ class Objects(Serving):
 
     def prepare(self) -> None:
         """Raises what Handler.prepare does, and NotFound."""
-        self.guard()
-        self._place = objects.place(self.path_kwargs["path"])
+        try:
+            self._place = objects.place(self.path_kwargs["path"])
+        except errors.NotFound:
+            self.guard()
+            raise
+        # before anything is checked: the shape decides which of several headers has the key
         self.shape = objects.shape_of(self._place, self.request.headers).name  # type: ignore[misc]
         self.credential = travel.credential(self.request.headers, self.shape)
+        self.guard()
         if self._passes():
             self._begin()
         else:

@@ -78,6 +78,7 @@ class Desk:
         """The session of the operator, None for a wrong password. Raises Wait."""
         self._may_try(address)
         async with self._trying:
+            self._may_try(address)  # others may have failed while this one waited
             good = await asyncio.to_thread(self._is_password, password)
         return await self._done("admin" if good else None, "admin", address)
 

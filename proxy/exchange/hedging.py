@@ -130,6 +130,8 @@ class Race:
     def _result(self, task: asyncio.Task[bool]) -> bool:
         if task.cancelled():
             return False  # overtaken
+        if self.winner not in (None, task):
+            return False  # it failed in the moment in which the other one's content came
         try:
             return task.result()
         except GatewayError as error:

@@ -58,6 +58,7 @@ class Hooks:
         self._before = [_Named(hook, number) for number, hook in enumerate(hooks) if "request" in hook.on]
         self._after = [_Named(hook, number) for number, hook in enumerate(hooks) if "answer" in hook.on]
         self.listens = any(named.hook.content for named in self._after)  # to the bytes of answers
+        self.reads = any(named.hook.content for named in self._before)  # the bodies of requests
 
     async def before(self, exchange: Exchange) -> None:
         """Ask the hooks of requests, one after the other. Raises Blocked."""
@@ -68,9 +69,8 @@ class Hooks:
         hook = named.hook
         begun = monotonic()
         try:
-            told = _request(exchange) | ({"body": _content(exchange)} if hook.content else {})
             heavy = hook.content and bodies.heavy(exchange.body)
-            refusal = _decision(await self._call(hook, await bodies.apart(heavy, partial(jsontext.dumps, told))))
+            refusal = _decision(await self._call(hook, await bodies.apart(heavy, partial(_asking, exchange, hook.content))))
         except _Failed as failure:
             self._failed(named, "request", str(failure))
             if hook.fail == "closed":
@@ -232,11 +232,21 @@ def _request(exchange: Exchange) -> dict[str, Any]:
     }
 
 
+def _asking(exchange: Exchange, content: bool) -> bytes:
+    """What a hook of requests is sent. content: with the body."""
+    return jsontext.dumps(_request(exchange) | ({"body": _content(exchange)} if content else {}))
+
+
 def _content(exchange: Exchange) -> Any:
     """The caller's body: JSON as it was read; another kind in base64."""
     if exchange.form_field is None and exchange.scan.value:
         return exchange.scan.value
-    return {"base64": b64encode(exchange.body).decode()} if exchange.body else None
+    if not exchange.body:
+        return None
+    try:
+        return jsontext.loads(exchange.body)  # of an operation that nothing else reads the body for
+    except ValueError:
+        return {"base64": b64encode(exchange.body).decode()}
 
 
 def _answer(done: Account) -> dict[str, Any]:

@@ -128,6 +128,8 @@ def _operation(collection: str, route: str, method: str, shape: str, shown: bool
 
 def looks_inside(services: Services, place: Place, headers: HTTPHeaders) -> bool:
     """Whether a body must be read before it is sent on."""
+    if services.hooks is not None and services.hooks.reads:
+        return True
     return _apart(services) and not _is_form(place, headers)
 
 

@@ -311,15 +311,20 @@ def _keys(given: Any) -> dict[str | None, Key]:
     """The keys of a key set (RFC 7517) that can check signatures, by their ids."""
     found: dict[str | None, Key] = {}
     for row in given[:MOST_KEYS] if isinstance(given, list) else ():
-        if not isinstance(row, dict) or row.get("use", "sig") != "sig" or "verify" not in (row.get("key_ops") or ["verify"]):
+        if not isinstance(row, dict) or row.get("use", "sig") != "sig" or not _verifies(row.get("key_ops")):
             continue
-        kid = row.get("kid")
-        algorithms = ALGORITHMS.get((row.get("kty", ""), row.get("crv")), ())
+        kid, kind, curve = row.get("kid"), row.get("kty"), row.get("crv")
+        algorithms = ALGORITHMS.get((kind, curve), ()) if isinstance(kind, str) and isinstance(curve, str | None) else ()
         own = row.get("alg")
         usable = {name: _public(row, name) for name in algorithms if own in (None, name)}
         if None not in usable.values() and usable and (kid is None or isinstance(kid, str)):
             found.setdefault(kid, Key(usable))
     return found
+
+
+def _verifies(operations: Any) -> bool:
+    """Whether a key may check signatures, by its `key_ops`."""
+    return not operations or (isinstance(operations, list) and "verify" in operations)
 
 
 def _public(row: dict[str, Any], algorithm: str) -> Any:

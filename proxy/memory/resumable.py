@@ -145,7 +145,9 @@ class Log:
 
     def _lose(self) -> None:
         self.lost = True
+        self._streams.bytes -= sum(map(len, self._queue))  # they are in no store
         self._queue.clear()
+        self._waiting = 0
 
 
 class Streams:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -205,6 +206,36 @@ async def test_a_first_one_that_fails_late_harms_nothing(name: str, first: str) 
             await gateway.until(lambda: gateway.idle and gateway.lines)
             assert (status, headers["x-dragoman-upstream"]) == (200, "good/m")
             assert (said.count(b"Hello"), said.count(b"[DONE]")) == (1, 1)
+
+
+@inside_once
+async def test_a_first_one_that_is_refused_in_the_moment_of_the_others_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its failure is seen by the exchange when the other has begun to answer already."""
+    fail, answer, wait_for = Gate(), Gate(), asyncio.wait
+
+    def second(speech: Any, streamed: bool) -> Iterator[Step]:
+        fail.open()
+        yield wait(answer)
+        yield from well(speech, streamed)
+
+    async def late(tasks: Any, **more: Any) -> Any:
+        done, waiting = await wait_for(tasks, **more)
+        if waiting and "return_when" in more:
+            (exchange,) = gateway.gateway.exchanges
+            answer.open()
+            await gateway.until(lambda: exchange.race is not None and exchange.race.winner)
+        return done, waiting
+
+    refused = respond({"error": {"message": "No such thing.", "type": "invalid_request_error"}}, 400)
+    with Provider(split({"bad": lambda speech, streamed: [wait(fail), refused], "good": second})) as provider:
+        async with Inside(configuration("chat", "chat"), provider) as gateway:
+            monkeypatch.setattr(asyncio, "wait", late)
+            async with gateway.ask("chat", "bad/m", stream=True) as caller:
+                status, headers = await caller.head()
+                said = await caller.body(headers)
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+            assert (status, said.count(b"Hello"), said.count(b"[DONE]"), b"No such thing" in said) == (200, 1, 1, False)
+            assert (gateway.lines[0]["hedge"], "error" in gateway.lines[0]) == ("second", False)
 
 
 @inside_once

@@ -110,6 +110,27 @@ async def test_content(shape: str, stream: bool) -> None:
             assert (second["answer"].encode() if stream else orjson.loads(second["answer"])) == body
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "expected"),
+    [
+        ("messages/batches", b'{"requests": ["Hi"]}', "application/json", {"requests": ["Hi"]}),
+        ("files", b"--x--", "multipart/form-data; boundary=x", {"base64": "LS14LS0="}),
+    ],
+)
+@inside_once
+async def test_content_of_what_else_would_be_sent_on_while_it_arrives(path: str, body: bytes, kind: str, expected: Any) -> None:
+    """A hook that reads bodies is asked before any of one goes up."""
+    with Provider(scripted({"block": True})) as hook, Provider(scripted({"id": "x"})) as upstream:
+        async with gateway(hook, upstream, WHOLE="true") as inside:
+            head = f"POST /v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sk-secret\r\nContent-Type: {kind}\r\n"
+            head += f"x-dragoman-provider: chat\r\nContent-Length: {len(body)}\r\n\r\n"
+            async with inside.call(head.encode() + body) as caller:
+                status, headers = await caller.head()
+                assert (status, b"policy_blocked" in await caller.body(headers)) == (400, True)
+            assert hook.requests[0].json["body"] == expected
+            assert not upstream.requests
+
+
 # ---- what it may do ----
 
 

@@ -191,3 +191,25 @@ async def test_a_form_that_could_name_another_keys_file() -> None:
         async with Inside(CONFIG, provider) as gateway:
             assert (await told(gateway, "sk-alice", "POST", "/v1/vector_stores", {}, **OPENAI))[0] == 200
             assert (await told(gateway, "sk-alice", "POST", "/v1/vector_stores/vs_alices/files", FORM, **OPENAI))[0] == 415
+
+
+ELSEWHERE = TEAM.replace("{key: sk-alice, name: alice}", "{key: sk-alice, name: alice, allow_from: [192.0.2.0/24]}")
+BOTH = "{} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nx-api-key: sk-alice\r\nx-dragoman-provider: openai\r\n{}\r\n"
+
+
+@pytest.mark.parametrize("other", ["sk-wrong", "sk-bob"])
+@pytest.mark.parametrize(
+    "asked", ["POST /v1/files", "GET /v1/files/file-1", "POST /v1/messages//batches", "POST /v1/messages", "GET /v1/models", "GET /v1beta/models"]
+)
+@inside_once
+async def test_the_key_whose_address_is_checked_is_the_one_that_is_used(asked: str, other: str) -> None:
+    """Of two keys that a request shows, its API decides; no path may check the one and take the other."""
+    body = b"{}" if asked.startswith("POST") else b""
+    for more in ("", "anthropic-version: 2023-06-01\r\n"):
+        with Provider(answer) as provider:
+            async with Inside(ELSEWHERE, provider) as gateway:
+                head = BOTH.format(asked, other, f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}")
+                async with gateway.call(head.encode() + body) as caller:
+                    status, _ = await caller.head()
+                assert "alice" not in {line.get("key") for line in gateway.lines}
+                assert status == 200 or not provider.requests

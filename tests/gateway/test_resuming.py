@@ -9,12 +9,15 @@ import random
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
 
+from dragoman.codecs import errors
 from dragoman.proxy.exchange import resuming
 from dragoman.proxy.memory import resumable
+from dragoman.proxy.memory.stores.memory import MemoryStore
 
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, close, respond, stream_head, until_closed, wait
 from .inside import Caller, Inside, inside, inside_once
@@ -349,3 +352,31 @@ async def test_a_thousand_resumes_lose_and_double_nothing(tmp_path: Path) -> Non
                 gateway.gateway.loop.call_later(0.2, gates[-1].open)  # when some have come back
                 await asyncio.gather(*(one([gateway, other], shape) for _ in range(5)))
     assert resumed >= 1000
+
+
+@inside_once
+async def test_what_a_lost_log_could_not_write_counts_no_longer() -> None:
+    """Else a store that is away now and then would end all resuming."""
+    gone = errors.Overloaded("The store is away.")
+
+    class Failing(MemoryStore):
+        async def append(self, *arguments: Any, **more: Any) -> int | None:
+            started.set()
+            await waits.wait()
+            raise gone
+
+    started, waits = asyncio.Event(), asyncio.Event()
+    streams = resumable.Streams(Failing(10))
+    begun = await streams.begin("ann", None)
+    assert begun is not None
+    log = begun[1]
+    log.add([b"data: 1\n\n"])
+    await started.wait()
+    log.add([b"x" * 10_000])  # waits behind what is being written
+    waits.set()
+    await log.end(True)
+    assert log.lost
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resumable, "time", lambda: time() + 2 * resumable.KEPT)
+        streams._forget()
+    assert streams.bytes == 0

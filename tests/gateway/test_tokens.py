@@ -198,6 +198,7 @@ BAD = [
     ("no models", lambda p: token(p, models=None), "its claim models is no list of models"),
     ("changed", lambda p: token(p)[:-8] + "AAAAAAAA", "its signature is wrong"),
     ("garbage", lambda p: "eyJ.eyJ.x", "it names no key"),
+    ("a header nested too deeply", lambda p: base64.b64encode(b'{"a":' + b"[" * 11_000).decode().rstrip("=") + ".e30.x", "it names no key"),
 ]
 
 
@@ -340,3 +341,22 @@ async def test_a_token_does_not_travel() -> None:
             sent = provider.requests[-1]
             assert sent.headers["authorization"] == "Bearer sk-upstream"
             assert shown not in str(sent.headers)
+
+
+ODD = [
+    {"kty": ["RSA"]},
+    {"kty": "EC", "crv": {}},
+    {"kty": "RSA", "n": "AQAB", "e": "AQAB", "key_ops": 5},
+    {"kty": "RSA", "n": 5, "e": None},
+    {"kty": "OKP", "crv": "Ed25519", "x": 5},
+    {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},
+]
+
+
+@pytest.mark.parametrize("row", ODD, ids=str)
+@inside_once
+async def test_a_row_of_odd_types_is_no_key_and_harms_no_other(row: dict[str, Any]) -> None:
+    with Provider(identity_provider([[row | {"kid": "odd"}, *KEYS]])) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            assert (await ask(gateway, token(provider)))[0] == 200
+            assert (await ask(gateway, token(provider, kid="odd")))[0] == 401
