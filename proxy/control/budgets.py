@@ -18,7 +18,7 @@ from . import tables
 from .store import Store
 from .usage import DAY, HOUR
 
-_PLACES = {"team": (tables.days.c.team,), "user": (tables.days.c.team, tables.days.c.user_name)}
+_PLACES = {"key": ("key_name",), "team": ("team",), "user": ("team", "user_name")}
 
 
 async def spent(store: Store, limited: Iterable[Limited]) -> dict[Limited, int]:
@@ -56,10 +56,11 @@ def _place(one: Limited) -> tuple[str, ...]:
 
 
 async def _sums(store: Store, per: str, kind: str) -> dict[tuple[str, ...], int]:
-    table, when, size = (tables.hours, tables.hours.c.hour, HOUR) if per == "hour" else (tables.days, tables.days.c.day, DAY)
+    hours, days = (tables.user_hours, tables.user_days) if kind == "user" else (tables.hours, tables.days)
+    table, when, size = (hours, "hour", HOUR) if per == "hour" else (days, "day", DAY)
     begins = int(_begins(per, time())) // size
-    columns: list[Any] = [table.c[column.name] for column in _PLACES.get(kind, (tables.days.c.key_name,))]
-    query = sa.select(*columns, sa.func.sum(table.c.cost_nano)).where(when >= begins).group_by(*columns)
+    columns: list[Any] = [table.c[name] for name in _PLACES[kind]]
+    query = sa.select(*columns, sa.func.sum(table.c.cost_nano)).where(table.c[when] >= begins).group_by(*columns)
     async with store.reading() as connection:
         rows = (await connection.execute(query)).all()
     return {tuple(row[:-1]): int(row[-1]) for row in rows}

@@ -1,12 +1,15 @@
 """What was used: sums by any dimensions, and the single exchanges.
 
-Sums come from the tables of sums, never from the rows: whole days from `dragoman_days`, the parts of days at both ends from
-`dragoman_hours`. So a question about months costs by the number of sums, not of requests.
+Sums come from the tables of sums: whole days from those by the day, the parts of days at both ends from those by the hour. So a question
+about months costs by the number of sums, not of requests. Only users and models together have no sums by the hour, of which there would be
+as many as requests; there the rows stand in, as long as they are held.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from time import time
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,7 +18,7 @@ from ..keys.quota import NANO
 from . import tables
 from .records import Line
 from .store import Store
-from .usage import DAY, HOUR
+from .usage import COUNTED, DAY, HOUR, number_of
 
 COLUMNS = {"key": "key_name", "team": "team", "user": "user_name", "model": "model", "provider": "provider"}
 TIMES = ("hour", "day")
@@ -23,7 +26,8 @@ BY = (*COLUMNS, *TIMES)
 MOST_GROUPS = 10_000
 MOST_ROWS = 1000
 MOST_HOURS = 35 * 24  # of one question by the hour
-_WEEKDAY_HOURS = DAY // HOUR
+MOST_HOURS_OF_ROWS = 3 * 24  # where rows are added up for it
+_DAY_HOURS = DAY // HOUR
 
 Row = dict[str, Any]
 
@@ -47,53 +51,97 @@ async def sums(store: Store, question: Question) -> list[Row]:
     for name in question.by:
         if name not in BY:
             raise Invalid(f"by: {name[:40]!r} is not one of {', '.join(BY)}")
-    pieces = _pieces(question)
+    pieces = _pieces(question, store)
     if not pieces:
         return []
-    inner = sa.union_all(*pieces).subquery()
-    groups = [inner.c[name] for name in question.by]
-    total = [sa.func.sum(inner.c[name]).label(name) for name in tables.COUNTS]
-    times = [inner.c[name] for name in question.by if name in TIMES]
-    query = sa.select(*groups, *total).group_by(*groups) if groups else sa.select(*total)
-    query = query.order_by(*times, sa.literal_column("cost_nano").desc(), sa.literal_column("requests").desc(), *groups)
-    query = query.limit(min(question.most, MOST_GROUPS))
+    query = _together(pieces, question.by) if len(pieces) > 1 else pieces[0]
+    times = [sa.literal_column(name) for name in question.by if name in TIMES]
+    others = [sa.literal_column(f'"{name}"') for name in question.by if name in COLUMNS]
+    query = query.order_by(*times, sa.literal_column("cost_nano").desc(), sa.literal_column("requests").desc(), *others)
     async with store.reading() as connection:
-        rows = (await connection.execute(query)).mappings().all()
+        rows = (await connection.execute(query.limit(min(question.most, MOST_GROUPS)))).mappings().all()
     return [_shown(row, question.by) for row in rows if row["requests"]]
 
 
-def _pieces(question: Question) -> list[sa.Select[Any]]:
+class _Source(NamedTuple):
+    """Tables that have what a question needs. hours is the usage itself where there are no such sums."""
+
+    hours: sa.TableClause
+    days: sa.TableClause
+
+
+_WITHOUT_USERS = _Source(tables.hours, tables.days)
+_USERS = _Source(tables.user_hours, tables.user_days)
+_USERS_AND_MODELS = _Source(tables.usage, tables.user_model_days)
+
+
+def _source(question: Question) -> _Source:
+    names = {*question.by, *question.where}
+    if "user" not in names:
+        return _WITHOUT_USERS
+    return _USERS_AND_MODELS if names & {"model", "provider"} else _USERS
+
+
+def _pieces(question: Question, store: Store) -> list[sa.Select[Any]]:
     """Selects of sums that cover the time, without overlap."""
+    source, now = _source(question), time()
     first, end = int(question.since // HOUR), -int(-question.until // HOUR)
     if end <= first:
         return []
+    oldest = (now - store.control.retention) / HOUR if source.hours is tables.usage else -math.inf
     if "hour" in question.by:
-        if end - first > MOST_HOURS:
-            raise Invalid(f"by: hour is for at most {MOST_HOURS // 24} days")
-        return [_piece(tables.hours, "hour", first, end, question)]
-    first_day, end_day = -(-first // _WEEKDAY_HOURS), end // _WEEKDAY_HOURS
+        _check_hours(source, first, end, oldest)
+        return [_hours(store, source, first, end, question)]
+    if first < oldest:
+        first -= first % _DAY_HOURS
+    if end < oldest or end * HOUR >= now:  # nothing is later than now, so the whole day is what there is of it
+        end += -end % _DAY_HOURS
+    first_day, end_day = -(-first // _DAY_HOURS), end // _DAY_HOURS
     if first_day >= end_day:
-        return [_piece(tables.hours, "hour", first, end, question)]
-    found = [_piece(tables.days, "day", first_day, end_day, question)]
-    for low, high in ((first, first_day * _WEEKDAY_HOURS), (end_day * _WEEKDAY_HOURS, end)):
-        if low < high:
-            found.append(_piece(tables.hours, "hour", low, high, question))
-    return found
+        return [_hours(store, source, first, end, question)]
+    parts = ((first, first_day * _DAY_HOURS), (end_day * _DAY_HOURS, end))
+    return [
+        _piece(source.days, source.days.c.day, (first_day, end_day), {"day": "day"}, question),
+        *(_hours(store, source, low, high, question) for low, high in parts if low < high),
+    ]
 
 
-def _piece(table: sa.TableClause, when: str, first: int, end: int, question: Question) -> sa.Select[Any]:
-    columns: list[Any] = []
-    for name in question.by:
-        if name in COLUMNS:
-            columns.append(table.c[COLUMNS[name]].label(name))
-        elif name == when:
-            columns.append(table.c[name])
-        else:  # the day of an hour
-            columns.append(sa.literal_column(f"hour / {_WEEKDAY_HOURS}").label(name))
-    sums = [sa.func.sum(table.c[name]).label(name) for name in tables.COUNTS]
-    query = sa.select(*columns, *sums).where(table.c[when] >= first, table.c[when] < end)
+def _check_hours(source: _Source, first: int, end: int, oldest: float) -> None:
+    """Raises Invalid."""
+    most = MOST_HOURS if source.hours is not tables.usage else MOST_HOURS_OF_ROWS
+    if end - first > most:
+        together = "" if most == MOST_HOURS else " with user and model or provider"
+        raise Invalid(f"by: hour{together} is for at most {most // 24} days")
+    if first < oldest:
+        raise Invalid("by: hour with user and model or provider is for the time whose requests are held (retention)")
+
+
+def _hours(store: Store, source: _Source, first: int, end: int, question: Question) -> sa.Select[Any]:
+    if source.hours is not tables.usage:
+        return _piece(source.hours, source.hours.c.hour, (first, end), {"hour": "hour", "day": f"hour / {_DAY_HOURS}"}, question)
+    numbers = {name: number_of(store.postgres, size) for name, size in (("hour", HOUR), ("day", DAY))}
+    return _piece(tables.usage, tables.usage.c.time, (first * HOUR, end * HOUR), numbers, question)
+
+
+def _piece(
+    table: sa.TableClause, when: sa.ColumnClause[Any], span: tuple[int, int], numbers: Mapping[str, str], question: Question
+) -> sa.Select[Any]:
+    """numbers: how the number of the hour and of the day are read from the columns."""
+    columns = [
+        (table.c[COLUMNS[name]] if name in COLUMNS else sa.literal_column(numbers[name], sa.Integer)).label(name) for name in question.by
+    ]
+    counted = COUNTED if table is tables.usage else {name: f"sum({name})" for name in tables.COUNTS}
+    query = sa.select(*columns, *(sa.literal_column(text).label(name) for name, text in counted.items())).select_from(table)
+    query = query.where(when >= span[0], when < span[1])
     query = query.where(*(table.c[COLUMNS[name]] == value for name, value in question.where.items()))
-    return query.group_by(*columns) if columns else query
+    return query.group_by(*map(sa.literal_column, map(str, range(1, len(columns) + 1)))) if columns else query
+
+
+def _together(pieces: Sequence[sa.Select[Any]], by: Sequence[str]) -> sa.Select[Any]:
+    inner = sa.union_all(*pieces).subquery()
+    groups = [inner.c[name] for name in by]
+    total = [sa.func.sum(inner.c[name]).label(name) for name in tables.COUNTS]
+    return sa.select(*groups, *total).group_by(*groups) if groups else sa.select(*total)
 
 
 def _shown(row: Line, by: Sequence[str]) -> Row:
@@ -112,6 +160,7 @@ def _shown(row: Line, by: Sequence[str]) -> Row:
 # ---- single exchanges ----
 
 _FILTERS = {**COLUMNS, "request_id": "request_id", "error": "error", "asked": "asked", "operation": "operation"}
+_PARTIAL = {name: sa.literal_column(f"{name} <> ''") for name in ("team", "user_name", "error")}  # the indexes that leave "" out
 
 
 async def rows(
@@ -133,6 +182,7 @@ async def rows(
     most = min(most, MOST_ROWS)
     query = sa.select(tables.usage).order_by(columns.time.desc(), columns.id.desc()).limit(most + 1)
     query = query.where(*(columns[_FILTERS[name]] == value for name, value in where.items()))
+    query = query.where(*(_PARTIAL[_FILTERS[name]] for name, value in where.items() if value and _FILTERS[name] in _PARTIAL))
     if since is not None:
         query = query.where(columns.time >= since)
     if until is not None:

@@ -16,6 +16,7 @@ from time import time
 from typing import Any, Protocol
 
 import orjson
+from sqlalchemy import TableClause
 from sqlalchemy.exc import DataError, IntegrityError
 
 from ...codecs.usage import Usage
@@ -254,46 +255,49 @@ _COLUMNS = ", ".join(tables.USAGE)
 _PARTS = ", ".join(f"(r->>{n})::{_TYPES.get(name, 'text')} AS {name}" for n, name in enumerate(tables.USAGE))
 _TOKENS = ("input", "output", "cached", "cache_write", "reasoning")
 _USED = " + ".join(_TOKENS)
-_SUMS = ", ".join(
-    (
-        "count(*)",
-        f"sum(CASE WHEN status <> {LEFT} AND (status >= 400 OR error <> '') THEN 1 ELSE 0 END)",
-        *(f"sum({name})" for name in _TOKENS),
-        "coalesce(sum(cost_nano), 0)",
-        f"sum(CASE WHEN cost_nano IS NULL AND {_USED} > 0 THEN 1 ELSE 0 END)",
-        "sum(ms_total)",
-        "coalesce(sum(ms_first), 0)",
-        "count(ms_first)",
+COUNTED = {  # tables.COUNTS of rows
+    "requests": "count(*)",
+    "errors": f"sum(CASE WHEN status <> {LEFT} AND (status >= 400 OR error <> '') THEN 1 ELSE 0 END)",
+    **{name: f"sum({name})" for name in _TOKENS},
+    "cost_nano": "coalesce(sum(cost_nano), 0)",
+    "unpriced": f"sum(CASE WHEN cost_nano IS NULL AND {_USED} > 0 THEN 1 ELSE 0 END)",
+    "ms_total": "sum(ms_total)",
+    "ms_first": "coalesce(sum(ms_first), 0)",
+    "firsts": "count(ms_first)",
+}
+
+
+def number_of(postgres: bool, size: int) -> str:
+    """The number of a row's hour or day, of `size` seconds."""
+    return f"CAST(floor(time / {size}) AS integer)" if postgres else f"CAST(time / {size} AS integer)"
+
+
+def _sums(table: TableClause, source: str, postgres: bool) -> str:
+    """A statement that adds rows up."""
+    when, *dimensions = (name for name in table.c.keys() if name not in tables.COUNTS)  # noqa: SIM118
+    key, by = ", ".join((when, *dimensions)), ", ".join(("1", *dimensions))
+    values = ", ".join((number_of(postgres, HOUR if when == "hour" else DAY), *dimensions, *COUNTED.values()))
+    added = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in COUNTED)
+    return (
+        f"INSERT INTO {table.name} ({key}, {', '.join(COUNTED)})"
+        f" SELECT {values} {source} GROUP BY {by} ORDER BY {by}"  # everyone locks sums in this order
+        f" ON CONFLICT ({key}) DO UPDATE SET {added}"
     )
-)
 
 
-def _added(table: str, when: str, source: str) -> str:
-    """A statement that adds to the sums."""
-    key = ", ".join((when, *tables.DIMENSIONS))
-    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in tables.COUNTS)
-    return f"INSERT INTO {table} ({key}, {', '.join(tables.COUNTS)}) {source} ON CONFLICT ({key}) DO UPDATE SET {added}"
-
-
-def _sums(table: str, when: str, size: int, source: str, hour: str = "floor(time / {size})::int") -> str:
-    """A statement that adds rows up. when, size: the column of the time, and its unit in seconds. hour: that column of a row."""
-    by = f"1, {', '.join(tables.DIMENSIONS)}"
-    groups = f"{hour.format(size=size)}, {', '.join(tables.DIMENSIONS)}"
-    return _added(table, when, f"SELECT {groups}, {_SUMS} {source} GROUP BY {by} ORDER BY {by}")  # everyone locks sums in this order
-
-
-_BOTH = (("dragoman_hours", "hour", HOUR), ("dragoman_days", "day", DAY))
+_TABLES = (tables.hours, tables.days, tables.user_hours, tables.user_days, tables.user_model_days)
+_ADDED = [_sums(table, "FROM batch", True) for table in _TABLES]
 _POSTGRES = (
     "WITH once AS (INSERT INTO dragoman_batches (id, time) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING id),"
     f" batch AS MATERIALIZED (SELECT {_PARTS} FROM once, jsonb_array_elements(%s::jsonb) AS r),"
     f" rows AS (INSERT INTO dragoman_usage ({_COLUMNS}) SELECT {_COLUMNS} FROM batch),"
-    f" hours AS ({_sums(*_BOTH[0], 'FROM batch')})"
-    f" {_sums(*_BOTH[1], 'FROM batch')}"
+    f" {', '.join(f'sums{n} AS ({statement})' for n, statement in enumerate(_ADDED[1:]))}"
+    f" {_ADDED[0]}"
 )
 _ONCE = "INSERT INTO dragoman_batches (id, time) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _FROM_JSON = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(tables.USAGE)))
 _INSERT = f"INSERT INTO dragoman_usage ({_COLUMNS}) SELECT {_FROM_JSON} FROM json_each(?)"
-_ADD = tuple(_sums(*each, "FROM dragoman_usage WHERE id > ?", "CAST(time / {size} AS INTEGER)") for each in _BOTH)
+_ADD = tuple(_sums(table, "FROM dragoman_usage WHERE id > ?", False) for table in _TABLES)
 
 
 async def write(store: Store, id: str, rows: bytes) -> None:

@@ -28,7 +28,8 @@ OTHER = TARGET._replace(provider="anthropic", model="claude")
 
 
 @looped
-async def test_sums(control):
+async def test_sums(control, monkeypatch):
+    monkeypatch.setattr(figures, "time", lambda: NOON + 30 * DAY)
     async with opened(control) as (store, _):
         await filled(
             store,
@@ -62,6 +63,44 @@ async def test_sums(control):
 
 
 @looped
+async def test_sums_of_users_with_models(control, monkeypatch):
+    """Parts of days come from the rows, as long as they are held."""
+    now = NOON + 2 * DAY
+    monkeypatch.setattr(figures, "time", lambda: now)
+    async with opened(control) as (store, _):
+        await filled(
+            store,
+            account(user="u", time=NOON),
+            account(user="u", time=NOON + 3600.5, target=OTHER, cost=0.002, status=500),
+            account(user="u", time=NOON + 7199.999, target=OTHER, cost=0.002),
+            account(user="v", time=NOON + DAY),
+            account(user="u", time=now - 1, cost=None),
+        )
+
+        async def of(*by, since=NOON + 3600, until=now, **where):
+            found = await figures.sums(store, Question(since, until, by, where))
+            return [(*(row[name] for name in by), row["requests"], row["cost_usd"]) for row in found]
+
+        assert await of("user", "model") == [("u", "claude", 2, 0.004), ("v", "gpt", 1, 0.001), ("u", "gpt", 1, 0)]
+        assert await of("user", "model", since=NOON) == [("u", "claude", 2, 0.004), ("u", "gpt", 2, 0.001), ("v", "gpt", 1, 0.001)]
+        assert await of("provider", user="u") == [("anthropic", 2, 0.004), ("openai", 1, 0)]
+        midnight = NOON - NOON % DAY
+        assert await of("day", "user", model="gpt") == [(midnight + DAY, "v", 1, 0.001), (midnight + 2 * DAY, "u", 1, 0)]
+        assert await of("day", user="u", model="claude") == [(midnight, 2, 0.004)]
+        assert await of("hour", "model", user="u") == [(NOON + 3600, "claude", 2, 0.004), (now - 3600, "gpt", 1, 0)]
+        assert await of("hour", "user", since=NOON - 30 * DAY, until=NOON + 3600) == [(NOON, "u", 1, 0.001)]
+        (one,) = await figures.sums(store, Question(NOON, NOON + 7200, (), {"user": "u", "model": "claude"}))
+        assert (one["errors"], one["input"], one["ms_total"], one["ms_first"], one["unpriced"]) == (1, 20, 500.0, 200.0, 0)
+        with pytest.raises(Invalid, match="at most 3 days"):
+            await of("hour", "model", since=NOON - 2 * DAY, user="u")
+        now += store.control.retention
+        assert await of("user", "model", until=NOON + 7200) == [("u", "claude", 2, 0.004), ("u", "gpt", 1, 0.001)]  # the whole day
+        assert await of("user", until=NOON + 7200) == [("u", 2, 0.004)]
+        with pytest.raises(Invalid, match="retention"):
+            await of("hour", "model", until=NOON + 7200, user="u")
+
+
+@looped
 async def test_single_exchanges(control):
     async with opened(control) as (store, _):
         each = [account(request_id=f"r{n}", time=NOON + n // 2, key="ab"[n % 2], status=(200, 500)[n == 3]) for n in range(7)]
@@ -79,6 +118,12 @@ async def test_single_exchanges(control):
         assert await ids(most=3, before=before) == (["r0"], "")
         assert (await ids(where={"key": "b"}))[0] == ["r5", "r3", "r1"]
         assert (await ids(where={"request_id": "r2"}))[0] == ["r2"]
+        assert (
+            (await ids(where={"key": "b", "model": "gpt"}))[0]
+            == (await ids(where={"team": "", "key": "b", "user": ""}))[0]
+            == ["r5", "r3", "r1"]
+        )
+        assert (await ids(where={"team": "x"}))[0] == (await ids(where={"error": "x"}))[0] == []
         assert (await ids(failed=True))[0] == (await ids(status=500))[0] == ["r3"]
         assert (await ids(status=200, since=NOON + 1, until=NOON + 2))[0] == ["r2"]
         (row,) = (await figures.rows(store, {"request_id": "r2"}))[0]

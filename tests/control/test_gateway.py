@@ -67,7 +67,9 @@ async def test_a_key_lives_while_the_gateway_runs(control):
         _, secret = await registry.create_key("alice", {"team": "ml"}, ME)
         await until(lambda: asking.is_known(secret.text))
         assert await asking.status(secret.text, x_dragoman_user="bob") == 200
-        counted = "SELECT sum(requests), sum(cost_nano) FROM dragoman_days WHERE team = 'ml' AND user_name = 'bob' AND key_name = 'alice'"
+        counted = (
+            "SELECT sum(requests), sum(cost_nano) FROM dragoman_user_days WHERE team = 'ml' AND user_name = 'bob' AND key_name = 'alice'"
+        )
         await until(lambda: _is(store, counted, (1, 4_000_000)))
         await registry.change_key("alice", {"models": ["other"]}, ME)
 

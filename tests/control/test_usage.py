@@ -22,7 +22,8 @@ from dragoman.proxy.telemetry.account import failure
 
 from .using import NOON, TARGET, account, looped, opened, rows, until
 
-USED = "SELECT key_name, team, user_name, provider, model, requests, errors, input, output, cost_nano, unpriced, ms_total, ms_first, firsts"
+COUNTED = "requests, errors, input, output, cost_nano, unpriced, ms_total, ms_first, firsts"
+USED = f"SELECT key_name, team, provider, model, {COUNTED}"
 
 
 @pytest.fixture(autouse=True)
@@ -65,17 +66,21 @@ async def test_rows_and_their_sums(control):
             recorder.record(account(key=""), declared)
         assert recorder.lost == []
         assert sorted(await rows(store, f"{USED}, hour - {int(NOON // 3600)} FROM dragoman_hours")) == [
-            ("k", "", "", "", "", 1, 1, 0, 0, 0, 0, 500, 0, 0, 0),
-            ("k", "", "", "openai", "", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 0),
-            ("k", "", "", "openai", "gpt", 1, 0, 10, 5, 0, 1, 500, 200, 1, 1),
-            ("k", "", "", "openai", "gpt", 1, 0, 10, 5, 1_000_000, 0, 500, 200, 1, 0),
-            ("k", "", "", "openai", "gpt", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 24),
-            ("k", "t", "u", "openai", "gpt", 2, 0, 11, 7, 3_000_000, 0, 1000, 400, 2, 0),
+            ("k", "", "", "", 1, 1, 0, 0, 0, 0, 500, 0, 0, 0),
+            ("k", "", "openai", "", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 0),
+            ("k", "", "openai", "gpt", 1, 0, 10, 5, 0, 1, 500, 200, 1, 1),
+            ("k", "", "openai", "gpt", 1, 0, 10, 5, 1_000_000, 0, 500, 200, 1, 0),
+            ("k", "", "openai", "gpt", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 24),
+            ("k", "t", "openai", "gpt", 2, 0, 11, 7, 3_000_000, 0, 1000, 400, 2, 0),
         ]  # fmt: skip
         assert sorted(await rows(store, f"{USED}, day - {int(NOON // 86400)} FROM dragoman_days"))[2:4] == [
-            ("k", "", "", "openai", "gpt", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 1),
-            ("k", "", "", "openai", "gpt", 2, 0, 20, 10, 1_000_000, 1, 1000, 400, 2, 0),
+            ("k", "", "openai", "gpt", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 1),
+            ("k", "", "openai", "gpt", 2, 0, 20, 10, 1_000_000, 1, 1000, 400, 2, 0),
         ]  # fmt: skip
+        by_user = "SELECT team, user_name, sum(requests), sum(cost_nano) FROM {} GROUP BY team, user_name ORDER BY team"
+        for table in ("dragoman_user_hours", "dragoman_user_days", "dragoman_user_model_days"):
+            assert await rows(store, by_user.format(table)) == [("", "", 5, 3_000_000), ("t", "u", 2, 3_000_000)]
+        assert await rows(store, "SELECT count(*) FROM dragoman_user_model_days") == [(5,)]
         assert await rows(store, "SELECT count(*) FROM dragoman_usage") == [(7,)]
         first = "SELECT request_id, asked, api, lane, status, stream, attempts, input, cost_nano, ms_first FROM dragoman_usage"
         assert (await rows(store, f"{first} ORDER BY id"))[:1] == [("req_1", "openai/gpt", "chat", "bytes", 200, 0, 1, 10, 1_000_000, 200)]
@@ -109,7 +114,7 @@ async def test_users_that_callers_make_up_are_bounded(control, monkeypatch):
             for hour in (0, 1):
                 for user in ("a", "b", "a", "c", "d"):
                     recorder.record(account(user=user, time=NOON + hour * 3600), declared)
-        found = await rows(store, "SELECT user_name, sum(requests) FROM dragoman_hours GROUP BY user_name ORDER BY user_name")
+        found = await rows(store, "SELECT user_name, sum(requests) FROM dragoman_user_hours GROUP BY user_name ORDER BY user_name")
         assert [(name, int(count)) for name, count in found] == [("a", 4), ("b", 2), ("other", 4)]
 
 

@@ -17,7 +17,15 @@ COUNTS = (
     "cost_nano", "unpriced", "ms_total", "ms_first", "firsts",
 )  # fmt: skip
 TEXTS = ("request_id", "key_name", "team", "user_name", "operation", "shape", "asked", "provider", "model", "api", "lane", "error")
-DIMENSIONS = ("key_name", "team", "user_name", "provider", "model")
+MODELS = ("key_name", "team", "provider", "model")
+USERS = ("key_name", "team", "user_name")
+SUMS = {
+    "dragoman_hours": ("hour", *MODELS),
+    "dragoman_days": ("day", *MODELS),
+    "dragoman_user_hours": ("hour", *USERS),
+    "dragoman_user_days": ("day", *USERS),
+    "dragoman_user_model_days": ("day", *USERS, "provider", "model"),
+}
 
 
 def _text(name: str) -> sa.Column[str]:
@@ -104,24 +112,27 @@ def _usage() -> None:
     op.create_index("dragoman_usage_time", "dragoman_usage", ["time"])
     op.create_index("dragoman_usage_request", "dragoman_usage", ["request_id"])
     op.create_index("dragoman_usage_key", "dragoman_usage", ["key_name", "time"])
+    op.create_index("dragoman_usage_key_model", "dragoman_usage", ["key_name", "model", "time"])
     op.create_index("dragoman_usage_model", "dragoman_usage", ["model", "time"])
-    op.create_index(
-        "dragoman_usage_failed",
-        "dragoman_usage",
-        ["time"],
-        postgresql_where=sa.text("status >= 400"),
-        sqlite_where=sa.text("status >= 400"),
-    )
-    for table, when in (("dragoman_hours", "hour"), ("dragoman_days", "day")):
+    _partial("failed", ["time", "status"], "status >= 400")
+    for name, column in (("team", "team"), ("user", "user_name"), ("error", "error")):
+        _partial(name, [column, "time"], f"{column} <> ''")
+    for table, (when, *dimensions) in SUMS.items():
         op.create_table(
             table,
             sa.Column(when, sa.Integer(), primary_key=True),
-            *(sa.Column(name, sa.Text(), primary_key=True) for name in DIMENSIONS),
+            *(sa.Column(name, sa.Text(), primary_key=True) for name in dimensions),
             *(sa.Column(name, sa.BigInteger(), nullable=False) for name in COUNTS),
         )
     op.create_table("dragoman_batches", sa.Column("id", sa.Text(), primary_key=True), sa.Column("time", sa.Double(), nullable=False))
 
 
+def _partial(name: str, columns: list[str], where: str) -> None:
+    """An index of the rows that have something: the others cost it nothing."""
+    condition = sa.text(where)
+    op.create_index(f"dragoman_usage_{name}", "dragoman_usage", columns, postgresql_where=condition, sqlite_where=condition)
+
+
 def downgrade() -> None:
-    for table in ("keys", "teams", "users", "changes", "audit", "usage", "hours", "days", "batches"):
-        op.drop_table(f"dragoman_{table}")
+    for table in (*(f"dragoman_{name}" for name in ("keys", "teams", "users", "changes", "audit", "usage", "batches")), *SUMS):
+        op.drop_table(table)
