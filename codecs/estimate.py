@@ -14,6 +14,7 @@ from typing import Any
 
 from . import deferral, jsontext, media
 from .request import (
+    AudioPart,
     CallPart,
     DocumentPart,
     ForeignPart,
@@ -32,9 +33,10 @@ BYTES_A_TOKEN = 3.5
 A_MESSAGE = 4
 A_TOOL = 8
 AN_IMAGE = 1600  # also for a page of a PDF, which is processed as an image
+A_TOKEN_OF_AUDIO = 1000  # bytes: 32 tokens a second (Google, "Audio understanding"), of 32 kB in WAV of 16 kHz
 _IMAGE = int(AN_IMAGE * BYTES_A_TOKEN)
 
-_FILES = frozenset({ImagePart, DocumentPart})
+_FILES = frozenset({ImagePart, DocumentPart, AudioPart})
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 
@@ -78,6 +80,10 @@ def _text(part: TextPart | RefusalPart | ReasoningPart) -> int:
 
 def _image(part: ImagePart) -> int:
     return _IMAGE
+
+
+def _audio(part: AudioPart) -> int:
+    return int(len(part.data) * 3 // 4 / A_TOKEN_OF_AUDIO * BYTES_A_TOKEN)
 
 
 def _search_result(part: SearchResultPart) -> int:
@@ -126,6 +132,7 @@ _SIZES: dict[type, Callable[[Any], int]] = {
     RefusalPart: _text,
     ReasoningPart: _text,
     ImagePart: _image,
+    AudioPart: _audio,
     SearchResultPart: _search_result,
     DocumentPart: _document,
     CallPart: _call,

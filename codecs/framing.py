@@ -16,7 +16,8 @@ from .sse import KEEP_ALIVE, Frame
 class Framing:
     """A serialisation of frames: before, the name, between, the data, after.
 
-    content_type: of the response. keep_alive: bytes without meaning that may be written between any two frames.
+    content_type: of the response. keep_alive: bytes without meaning that may be written between any two frames. only_data: readers fail
+    at comments and at fields besides `data`.
     """
 
     before: bytes
@@ -24,6 +25,7 @@ class Framing:
     after: bytes
     content_type: str
     keep_alive: bytes
+    only_data: bool = False
 
     def join(self, frames: Iterable[Frame]) -> bytes:
         before, between, after = self.before, self.between, self.after
@@ -39,5 +41,5 @@ _EVENT_STREAM = "text/event-stream; charset=utf-8"
 DATA_ONLY = Framing(b"data: ", b"", b"\n\n", _EVENT_STREAM, KEEP_ALIVE)
 NAMED = Framing(b"event: ", b"\ndata: ", b"\n\n", _EVENT_STREAM, KEEP_ALIVE)
 
-# the same for SDKs that fail at comments
-DATA_LINES = Framing(b"data: ", b"", b"\n\n", _EVENT_STREAM, b"\n")
+# the same for SDKs that fail at everything else
+DATA_LINES = Framing(b"data: ", b"", b"\n\n", _EVENT_STREAM, b"\n", only_data=True)

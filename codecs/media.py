@@ -18,8 +18,11 @@ IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 PDF = "application/pdf"
 TEXT = "text/plain"
 
+WAV, MP3 = "audio/wav", "audio/mpeg"
+
 # common names that are not the registered ones
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "application/x-pdf": PDF}
+_ALIASES |= {"audio/x-wav": WAV, "audio/wave": WAV, "audio/vnd.wave": WAV, "audio/mp3": MP3}
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),

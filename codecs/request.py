@@ -80,6 +80,15 @@ class DocumentPart:
 
 
 @dataclass(slots=True)
+class AudioPart:
+    """Sound in a user's turn: clean base64, and its media type."""
+
+    path: Path
+    media_type: str
+    data: str
+
+
+@dataclass(slots=True)
 class SearchResultPart:
     """A retrieved passage supplied by the caller (messages `search_result`)."""
 
@@ -156,7 +165,9 @@ class ForeignPart:
     path: Path
 
 
-Part = TextPart | ImagePart | DocumentPart | SearchResultPart | RefusalPart | ReasoningPart | CallPart | ResultPart | ForeignPart
+Part = (
+    TextPart | ImagePart | DocumentPart | AudioPart | SearchResultPart | RefusalPart | ReasoningPart | CallPart | ResultPart | ForeignPart
+)
 
 
 @dataclass(slots=True)

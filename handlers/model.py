@@ -21,6 +21,7 @@ from ..proxy.exchange.exchange import Exchange
 from ..proxy.exchange.operation import Operation, asking
 from ..proxy.exchange.refusal import own_headers
 from ..proxy.gateway import Gateway
+from ..proxy.memory.resumable import log_name
 from ..proxy.wire import headers as travel
 from .base import Handler
 
@@ -113,9 +114,10 @@ class ModelHandler(Serving):
         """Send what follows an event of a stream that was begun before."""
         services = self.services
         owner = services.owner(services.access.admit(self.credential).name, self.credential)
-        headers, streams = own_headers(self.request_id), services.state.streams
+        headers, framing, name = own_headers(self.request_id), SHAPES[self.shape].framing, log_name(owner, token)
+        streams = services.state.streams
         try:
-            await self.follow(lambda client: resuming.resume(streams, client, headers, owner, token, after))
+            await self.follow(lambda client: resuming.resume(streams, client, headers, framing, name, token, after))
         except errors.NotFound:
             services.metrics.resumes.labels("missed").inc()
             raise

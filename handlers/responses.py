@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from ..codecs import errors
+from ..codecs.registry import SHAPES
 from ..proxy.exchange import resuming
 from ..proxy.exchange.operation import COMPACT, RESPONSE_CANCEL, RESPONSE_DELETE, RESPONSE_INPUT, RESPONSE_READ, Operation
 from ..proxy.exchange.refusal import own_headers
@@ -169,7 +170,8 @@ class Stored(_OverState):
         if name is None:
             return False
         after, headers, streams = self._after(), own_headers(self.request_id), services.state.streams
-        await self.follow(lambda client: resuming.follow(streams, client, headers, name, "", after))
+        framing = SHAPES[self.shape].framing
+        await self.follow(lambda client: resuming.resume(streams, client, headers, framing, name, "", after))
         services.metrics.resumes.labels("resumed").inc()
         return True
 

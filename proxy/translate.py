@@ -30,13 +30,15 @@ def translate(data: bytes, source: str, target: str) -> Told:
         if not text.startswith((b"{", b"[")):
             return _stream(data, source, target)
         value = jsontext.loads(text)
+        if isinstance(value, list) and SHAPES[source].lists:
+            return (data, [], 0) if source == target else _answer(value, source, target)
         if not isinstance(value, dict):
             raise errors.Malformed(_NEITHER)
         if source == target:
             return data, [], 0
         if SHAPES[source].is_error(value):
             return _error(text, source, target)
-        if SHAPES[source].bears in value:
+        if value.keys() & {SHAPES[source].bears, SHAPES[source].bears_instead or SHAPES[source].bears}:
             return _answer(value, source, target)
         return _request(value, source, target)
     except ValueError as error:
@@ -75,7 +77,7 @@ def _unsaid(reply: Reply) -> list[str]:
     return [f"dropped: {label}" for label in reply.unsaid.labels] + ([f"dropped: {beyond} more"] if beyond else [])
 
 
-def _answer(value: dict[str, Any], source: str, target: str) -> Told:
+def _answer(value: Any, source: str, target: str) -> Told:
     reply = _reply(source, target)
     collector = SHAPES[target].Collector(reply)
     collector.feed(SHAPES[source].decode_response(value, reply))

@@ -7,10 +7,23 @@ from typing import Any
 
 from .. import jsontext, media, prose
 from ..errors import Unsupported, UnsupportedContent
-from ..fields import Fields, missing, wrong_type
+from ..fields import Fields, invalid, missing, wrong_type
 from ..ids import digest
 from ..ledger import Ledger, Path, concrete
-from ..request import Cache, CallPart, DocumentPart, ForeignPart, ImagePart, Part, RefusalPart, ResultPart, Sealed, TextPart, Turn
+from ..request import (
+    AudioPart,
+    Cache,
+    CallPart,
+    DocumentPart,
+    ForeignPart,
+    ImagePart,
+    Part,
+    RefusalPart,
+    ResultPart,
+    Sealed,
+    TextPart,
+    Turn,
+)
 from .reasoning_in import decode_reasoning, in_order
 
 _ASKED = frozenset({"system", "developer", "user"})
@@ -147,7 +160,7 @@ class MessageReader:
         fields = Fields(part, path)
         kind = fields.required("type")
         decode = _PARTS.get(kind)
-        if decode is None or (kind == "refusal" and role != "assistant"):
+        if decode is None or role not in _ONLY_OF.get(kind, (role,)):
             if role == "assistant":
                 return ForeignPart(kind, path)
             raise _not_supported(f"content of type {kind[:64]}", path)
@@ -224,11 +237,25 @@ def _file(fields: Fields, ledger: Ledger) -> DocumentPart:
     return part
 
 
+def _audio(fields: Fields, ledger: Ledger) -> AudioPart:
+    audio = fields.inner("input_audio")
+    if audio is None:
+        raise missing((*fields.path, "input_audio"))
+    form = audio.required("format").lower()
+    if not form.isalnum() or len(form) > 16:
+        raise invalid((*audio.path, "format"), "must be the name of a format, such as wav or mp3")
+    data = media.clean_base64(audio.required("data"), (*audio.path, "data"))
+    audio.report(ledger)
+    return AudioPart(fields.path, media.media_type(f"audio/{form}"), data)
+
+
+_ONLY_OF = {"refusal": ("assistant",), "input_audio": ("user",)}  # the roles that have such a part
 _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
     "text": _text,
     "refusal": _refusal,
     "image_url": _image,
     "file": _file,
+    "input_audio": _audio,
 }
 
 

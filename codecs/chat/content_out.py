@@ -11,6 +11,7 @@ from ..ids import CallIds
 from ..jsontext import dumps
 from ..ledger import Path, concrete
 from ..request import (
+    AudioPart,
     Cache,
     CallPart,
     DocumentPart,
@@ -29,6 +30,8 @@ from .details_in import opaque_of
 from .facts import HABITS, IDS
 
 Content = dict[str, Any]
+
+_AUDIO = {media.WAV: "wav", media.MP3: "mp3"}  # the formats of OpenAI's reference
 
 
 class ContentWriter:
@@ -51,6 +54,8 @@ class ContentWriter:
             return [self._marked(self._image(part), part)]
         if isinstance(part, DocumentPart):
             return self._document(part)
+        if isinstance(part, AudioPart):
+            return [self._audio(part)]
         if isinstance(part, SearchResultPart):
             return self.parts(prose.search_result(part, self._ledger))
         if isinstance(part, RefusalPart):
@@ -91,6 +96,12 @@ class ContentWriter:
         if prose.is_prose(part):
             return [written for inner in prose.document_parts(part, self._ledger) for written in self.parts(inner)]
         raise not_supported("a document by its URL" if part.url else "this kind of file", part.path, "document_block")
+
+    def _audio(self, part: AudioPart) -> Content:
+        form = _AUDIO.get(part.media_type)
+        if form is None:
+            raise not_supported(f"audio of type {part.media_type[:64]}", part.path)
+        return {"type": "input_audio", "input_audio": {"data": part.data, "format": form}}
 
     def _marked(self, written: Content, part: TextPart | ImagePart | DocumentPart) -> Content:
         """Add the part's cache breakpoint if the upstream supports breakpoints. Others cache prompts automatically."""

@@ -14,6 +14,7 @@ from ..ids import CallIds, IdForm
 from ..jsontext import arguments_to_input, loads
 from ..ledger import Path, concrete
 from ..request import (
+    AudioPart,
     Cache,
     CallPart,
     DocumentPart,
@@ -228,6 +229,9 @@ class ContentWriter:
             return takes in ("document", "all") or (takes == "image_and_text" and block["document"]["format"] in _TEXTUAL)
         return "image" in block and takes in ("image", "image_and_text", "all")
 
+    def _audio(self, part: AudioPart) -> list[Block]:
+        raise _unsupported("audio", part.path)
+
     def _foreign(self, part: ForeignPart) -> list[Block]:
         self._ledger.drop(part.path, part.label)
         return []
@@ -255,6 +259,7 @@ _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {
     RefusalPart: ContentWriter._text,
     ImagePart: ContentWriter._image,
     DocumentPart: ContentWriter._document,
+    AudioPart: ContentWriter._audio,
     SearchResultPart: ContentWriter._search_result,
     ReasoningPart: ContentWriter._reasoning,
     CallPart: ContentWriter._call,

@@ -17,6 +17,7 @@ from ..ids import digest
 from ..ledger import Ledger, Path, concrete
 from ..reasoning import opened
 from ..request import (
+    AudioPart,
     CallPart,
     DocumentPart,
     ForeignPart,
@@ -47,6 +48,7 @@ _BESIDE = ("videoMetadata", "mediaResolution", "partMetadata", "audioTranscripti
 _EXTENSIONS = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "pdf": media.PDF}
 
 Content = TextPart | ImagePart | DocumentPart
+File = ImagePart | DocumentPart | AudioPart
 
 
 class Contents:
@@ -126,7 +128,7 @@ class Contents:
         part.report(self._ledger)
         return found
 
-    def _file(self, part: Message, kind: str) -> Content:
+    def _file(self, part: Message, kind: str) -> File:
         """An inline file, or one by its URL. Raises UnsupportedContent."""
         message = part.message(kind)
         assert message is not None
@@ -152,11 +154,11 @@ class Contents:
         if not kind:
             return None
         try:
-            found = self._file(part, kind) if kind in _FILES else prose.left_out(kind, part.path, self._ledger)
+            found = self._file(part, kind) if kind in _FILES else None
         except UnsupportedContent:
-            found = prose.left_out(kind, part.path, self._ledger)
+            found = None
         part.report(self._ledger)
-        return found
+        return prose.left_out(kind, part.path, self._ledger) if found is None or isinstance(found, AudioPart) else found
 
     # ---- ids ----
 
@@ -293,7 +295,7 @@ def _text_of(response: dict[str, Any]) -> tuple[str, bool]:
     return jsontext.dumps(response).decode(), False
 
 
-def _inline(fields: Message) -> Content:
+def _inline(fields: Message) -> File:
     path = fields.at("data")
     data = fields.required("data")
     data = media.clean_base64(standard("".join(data.split())), path)
@@ -303,10 +305,12 @@ def _inline(fields: Message) -> Content:
         return ImagePart(fields.path, media_type=kind, data=data)
     if kind == media.PDF or kind.startswith("text/"):
         return DocumentPart(fields.path, media_type=kind, data=data, title=title)
+    if kind.startswith("audio/"):
+        return AudioPart(fields.path, kind, data)
     raise _unsupported(f"inlineData of type {kind[:64] or 'unknown'}", fields.path)
 
 
-def _by_url(fields: Message) -> Content:
+def _by_url(fields: Message) -> File:
     url = fields.required("fileUri")
     if not url.startswith(("https://", "http://")) or url.startswith(_ONLY_THERE):
         raise _unsupported("a file that only Google can read", fields.path)
@@ -320,7 +324,7 @@ def _by_url(fields: Message) -> Content:
     raise _unsupported(f"fileData of type {kind[:64]}", fields.path)
 
 
-_FILES: dict[str, Callable[[Message], Content]] = {"inlineData": _inline, "fileData": _by_url}
+_FILES: dict[str, Callable[[Message], File]] = {"inlineData": _inline, "fileData": _by_url}
 
 
 def _unsupported(what: str, path: Path) -> UnsupportedContent:

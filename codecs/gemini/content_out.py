@@ -13,6 +13,7 @@ from ..ids import CallIds
 from ..jsontext import arguments_to_input
 from ..ledger import Path, concrete
 from ..request import (
+    AudioPart,
     CallPart,
     DocumentPart,
     ForeignPart,
@@ -105,6 +106,9 @@ class ContentWriter:
             return [self._linked(part.url, media.PDF, part.path)]
         raise _unsupported("this kind of file", part.path)
 
+    def _audio(self, part: AudioPart) -> list[Piece]:
+        return [{"inlineData": {"mimeType": part.media_type, "data": part.data}}]
+
     def _search_result(self, part: SearchResultPart) -> list[Piece]:
         return self._text(prose.search_result(part, self._ledger))
 
@@ -196,6 +200,7 @@ _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Piece]]] = {
     RefusalPart: ContentWriter._text,
     ImagePart: ContentWriter._image,
     DocumentPart: ContentWriter._document,
+    AudioPart: ContentWriter._audio,
     SearchResultPart: ContentWriter._search_result,
     ReasoningPart: ContentWriter._reasoning,
     CallPart: ContentWriter._call,

@@ -16,6 +16,7 @@ from .probe import PROBE
 from .request_in import decode_request
 from .request_out import RULES, encode_request, reasons
 from .scrub import scrub
+from .specimens import SPECIMENS
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
@@ -60,6 +61,7 @@ SHAPE = Shape(
     key_header="x-goog-api-key",
     bearer_prefix="ya29.",  # a token of Google's OAuth
     recalls=lambda capabilities: capabilities.g_signatures != "none",
+    prefills=lambda capabilities: capabilities.g_prefill,
     rules=RULES,
     reasons=reasons,
     scrub=scrub,
@@ -76,4 +78,5 @@ SHAPE = Shape(
     stream_model_at=("modelVersion",),
     overhead=200,
     probe=PROBE,
+    specimens=SPECIMENS,
 )

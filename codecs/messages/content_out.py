@@ -12,6 +12,7 @@ from ..ids import CallIds
 from ..jsontext import arguments_to_input
 from ..ledger import Path, concrete
 from ..request import (
+    AudioPart,
     Cache,
     CallPart,
     DocumentPart,
@@ -160,6 +161,9 @@ class ContentWriter:
             assert isinstance(part, ImagePart | DocumentPart)
             return self.blocks(prose.note(part, self._ledger))
 
+    def _audio(self, part: AudioPart) -> list[Block]:
+        raise UnsupportedContent("audio is not supported by the selected model", param=concrete(part.path))
+
     def _foreign(self, part: ForeignPart) -> list[Block]:
         self._ledger.drop(part.path, part.label)
         return []
@@ -195,6 +199,7 @@ _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {
     RefusalPart: ContentWriter._text,
     ImagePart: ContentWriter._image,
     DocumentPart: ContentWriter._document,
+    AudioPart: ContentWriter._audio,
     SearchResultPart: ContentWriter._search_result,
     ReasoningPart: ContentWriter._reasoning,
     CallPart: ContentWriter._call,

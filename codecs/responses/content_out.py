@@ -8,7 +8,7 @@ from .. import media, prose
 from ..capabilities import Capabilities
 from ..errors import UnsupportedContent
 from ..ledger import Path, concrete
-from ..request import Cache, DocumentPart, ImagePart, Part, Request, ResultPart, SearchResultPart, TextPart
+from ..request import AudioPart, Cache, DocumentPart, ImagePart, Part, Request, ResultPart, SearchResultPart, TextPart
 from .facts import HABITS
 
 Content = dict[str, Any]
@@ -33,6 +33,8 @@ class ContentWriter:
             return self.content(prose.search_result(part, self._ledger))
         if isinstance(part, DocumentPart):
             return self._document(part)
+        if isinstance(part, AudioPart):
+            raise UnsupportedContent("audio is not supported by the selected model", param=concrete(part.path))
         return []
 
     def output(self, part: ResultPart) -> str | list[Content]:

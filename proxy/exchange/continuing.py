@@ -136,9 +136,8 @@ class Cut:
     def mark(self, attempt: Attempt) -> bytes:
         """A comment in the caller's stream that says who goes on; b"" in a framing without comments."""
         self.attempt.continued = True
-        comments = attempt.exchange.speaks.framing.keep_alive.startswith(b":")
         name = "".join(filter(str.isprintable, attempt.candidate.name))
-        return b": continued by %b\n\n" % name.encode() if comments else b""
+        return b"" if attempt.exchange.speaks.framing.only_data else b": continued by %b\n\n" % name.encode()
 
 
 async def go_on(exchange: Exchange, cut: Cut, ask: Callable[[Candidate], Awaitable[bool]]) -> bool:

@@ -3,6 +3,7 @@
 Strategy: the caller's side is wrapped. What goes to the caller goes to a log, too (memory/resumable.py), each event with its number, and to
 the caller with an `id` line. When the caller has gone, the answer goes on for GOES_ON seconds, and as long as somebody reads the log.
 A caller comes back by the same request with `Last-Event-ID`, at any replica: the log is read then, and no upstream is asked.
+Where SDKs fail at `id` lines, events have their numbers without them: the caller counts.
 
 Without the header nothing of this runs.
 """
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from tornado.iostream import StreamClosedError
 
 from ...codecs import errors
-from ..memory.resumable import Cut, Log, Streams, log_name
+from ...codecs.framing import Framing
+from ..memory.resumable import Cut, Log, Streams
 from ..wire.headers import SSE_HEADERS
 from .caller import Caller, Client, Writer
 from .lanes import events_of
@@ -38,7 +40,7 @@ def asked(exchange: Exchange) -> bool:
     if not exchange.stream or exchange.headers.get(HEADER, "").strip() != "1":
         return False
     job = exchange.turn is not None and exchange.turn.job is not None
-    events = exchange.speaks.framing.content_type.startswith("text/event-stream")
+    events = exchange.speaks.framing.content_type.startswith("text/event-stream") and not exchange.speaks.array(exchange.target)
     return events and not job and exchange.operation.lane == "shape" and exchange.via is None
 
 
@@ -65,6 +67,7 @@ class Resumable:
         self.committed = exchange.client.committed
         self.stalled = False
         self._token, self._log = token, log
+        self._counts = exchange.speaks.framing.only_data  # the caller itself
         self._give_up = exchange.give_up
         self._ended = False  # the whole answer is in the log
         self._waiting: asyncio.Task[None] | None = None
@@ -143,10 +146,10 @@ class Resumable:
             return data, None
         out, events, number = [], [], self._log.next
         for event in events_of(data):
-            if event.startswith(b":"):
+            if event.startswith(b":") or not event.strip():
                 out.append(event)
                 continue
-            out += _line(self._token, number), event
+            out += (event,) if self._counts else (_line(self._token, number), event)
             events.append(event)
             number += 1
         return b"".join(out), self._log.add(events) if events else None
@@ -178,18 +181,14 @@ def last_event(value: str | None) -> tuple[str, int] | None:
     return None if match is None else (match[1], int(match[2]))
 
 
-async def resume(streams: Streams, caller: Client, headers: Mapping[str, str], owner: str, token: str, after: int) -> None:
-    """Send what follows an event of a stream. Raises NotFound."""
-    await follow(streams, caller, headers, log_name(owner, token), token, after)
-
-
-async def follow(streams: Streams, caller: Client, headers: Mapping[str, str], name: str, token: str, after: int) -> None:
-    """As `resume`, of a log that is known by its name. token: "" for events without ids."""
+async def resume(streams: Streams, caller: Client, headers: Mapping[str, str], framing: Framing, name: str, token: str, after: int) -> None:
+    """Send what follows an event of a stream. name: of its log. token: "" for events without ids. Raises NotFound."""
     await streams.check(name, after)
     headers = {**headers, **SSE_HEADERS} | ({HEADER.lower(): token} if token else {})
+    ids = bool(token) and not framing.only_data
     try:
         async for events in streams.follow(name, after):
-            data = b"".join([(_line(token, number) if token else b"") + raw for number, raw in events]) or b": keep-alive\n\n"
+            data = b"".join([(_line(token, number) if ids else b"") + raw for number, raw in events]) or framing.keep_alive
             await drained(caller.write(data) if caller.committed else caller.start(headers, data))
             if caller.gone:
                 return
@@ -201,5 +200,5 @@ async def follow(streams: Streams, caller: Client, headers: Mapping[str, str], n
     if caller.committed:
         await caller.finish()
     else:
-        await drained(caller.start(headers, b": end\n\n"))
+        await drained(caller.start(headers, framing.keep_alive))
         await caller.finish()

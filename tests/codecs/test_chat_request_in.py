@@ -532,7 +532,7 @@ def part(**content: Any) -> dict[str, Any]:
         (part(text="a"), "missing_required_parameter", "messages[0].content[0].type"),
         (part(type="text"), "missing_required_parameter", "messages[0].content[0].text"),
         (part(type="text", text=7), "invalid_type", "messages[0].content[0].text"),
-        (part(type="input_audio", input_audio={}), "unsupported_content", "messages[0].content[0]"),
+        (part(type="input_audio", input_audio={}), "missing_required_parameter", "messages[0].content[0].input_audio.format"),
         (part(type="video_url", video_url={}), "unsupported_content", "messages[0].content[0]"),
         (part(type="refusal", refusal="x"), "unsupported_content", "messages[0].content[0]"),
         (part(type="image_url"), "missing_required_parameter", "messages[0].content[0].image_url"),

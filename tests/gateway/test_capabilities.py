@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from google import genai as google
 
 from dragoman.codecs.registry import SHAPES as KNOWN
 from dragoman.proxy.routing import survey
 
 from ..codecs.bodies import BODIES
 from .inside import Inside, inside_once
-from .spoken import APIS, PATHS, SHAPES
+from .spoken import PATHS, SHAPES
 from .test_last_word import sent
 
 CONFIG = """
@@ -24,22 +25,24 @@ model_providers:
     apis: [responses]
     access_key: k
     request: {set: {service_tier: flex}, remove: [user, "tools[].strict"]}
+  - {model: up/gemini-3-flash, base_url: "http://127.0.0.1:9/v1beta", apis: [gemini], provider_interface: gemini, access_key: k}
 """
-MODELS = {"messages": "up/claude-opus-4-6", "chat": "up/gpt-5.2", "responses": "up/gpt-6-luna"}
+MODELS = {"messages": "up/claude-opus-4-6", "chat": "up/gpt-5.2", "responses": "up/gpt-6-luna", "gemini": "up/gemini-3-flash"}
 
 
-@pytest.mark.parametrize("api", SHAPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("api", MODELS)
+@pytest.mark.parametrize("shape", MODELS)
 @inside_once
 async def test_a_dry_run_says_the_same(shape: str, api: str) -> None:
     own, model = KNOWN[shape], MODELS[api]
+    path = PATHS.get(shape, f"/v1beta/models/{model}:generateContent")
     async with Inside(CONFIG) as gateway:
         (candidate,) = gateway.gateway.router.candidates(shape, model).candidates
-        assert candidate.speaks.api == APIS[api]
+        assert candidate.speaks.api == KNOWN[api].api
         for found in survey.fields(own, candidate):
             specimen = own.specimens.fields[found.field]
             body = {**own.specimens.least, **specimen.beside, **specimen.members, "model": model}
-            status, _, shown = await sent(gateway, PATHS[shape], json.dumps(body).encode(), X_Dragoman_Dry_Run="1")
+            status, _, shown = await sent(gateway, path, json.dumps(body).encode(), X_Dragoman_Dry_Run="1")
             if found.outcome == "refused":
                 assert status == 400, (found, shown)
                 assert shown["error"]["message"].startswith(found.told[0])  # messages callers are told the place behind it
@@ -48,6 +51,17 @@ async def test_a_dry_run_says_the_same(shape: str, api: str) -> None:
             ledger = shown["ledger"]
             assert set(found.told) <= {*ledger["dropped"], *ledger["adapted"]}, (found, ledger)
             assert (found.outcome == "dropped") == bool(set(found.told) & set(ledger["dropped"])), (found, ledger)
+
+
+def test_every_member_of_gemini_has_a_specimen() -> None:
+    """Of Google's reference of the request and its generationConfig."""
+    fields = KNOWN["gemini"].specimens.fields.values()
+    types = google.types
+    members = {member for one in fields for member in one.members} | {"contents"}
+    config = {member for one in fields for member in one.members.get("generationConfig", {})}
+    known = {field.alias for field in types.GenerationConfig.model_fields.values()}
+    assert known - config <= {"audioTranscriptionConfig", "translationConfig"}, known - config
+    assert {"contents", "systemInstruction", "tools", "toolConfig", "safetySettings", "cachedContent", "labels", "serviceTier"} <= members
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -72,6 +86,13 @@ KNOWN_OUTCOMES = [
     ("messages", "messages", "top_k", "carried", [], ["top_k"]),
     ("responses", "messages", "max_tool_calls", "dropped", ["max_tool_calls"], []),
     ("responses", "responses", "user", "dropped", ["user"], []),
+    ("gemini", "messages", "generationConfig.maxOutputTokens", "carried", [], ["max_tokens"]),
+    ("gemini", "messages", "generationConfig.seed", "dropped", ["generationConfig.seed"], []),
+    ("gemini", "chat", "tools[].urlContext", "dropped", ["tools[*]:urlContext"], []),
+    ("gemini", "responses", "labels", "carried", [], ["metadata"]),
+    ("gemini", "gemini", "cachedContent", "carried", [], ["cachedContent"]),
+    ("chat", "gemini", "seed", "carried", [], ["generationConfig"]),
+    ("messages", "gemini", "system", "carried", [], ["systemInstruction"]),
     ("responses", "responses", "service_tier=priority", "adapted", ["service_tier"], []),
 ]
 

@@ -469,6 +469,15 @@ def test_translate_there_and_back(other: str) -> None:
     assert "".join(texts) == "Good morning"
 
 
+@pytest.mark.parametrize("other", UPSTREAMS)
+def test_translate_an_array_and_a_blocked_prompt(other: str) -> None:
+    array = json.dumps([candidate({"text": "Good "}), candidate({"text": "morning"}, finish="STOP", usageMetadata=USAGE)]).encode()
+    there, lost, code = translate(array, "gemini", other)
+    assert (b"Good morning" in there, lost, code) == (True, [], 0)
+    there, _, code = translate(json.dumps({"promptFeedback": {"blockReason": "SAFETY"}}).encode(), "gemini", other)
+    assert (code, {"chat": b"content_filter", "messages": b'"refusal"', "responses": b"incomplete"}[other] in there) == (0, True)
+
+
 def test_G22_money_is_not_waited_for() -> None:
     error = OverQuota("Spent.", kind="billing", status=429, retry_after=60, should_retry=False)
     assert "retry-after" not in refusal(error, "gemini", "r").headers
