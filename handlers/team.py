@@ -16,8 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tornado.web import Finish
 
 from ..proxy.control import figures
-from .admin import AdminHandler, File
+from . import control
+from .admin import COOKIE, AdminHandler, File
 from .control import ApiHandler
+from .openapi import Route, document
 
 FOLDER = Path(__file__).parent / "pages"
 PAGES = ("overview", "usage", "requests", "keys", "teams", "models", "audit")
@@ -84,7 +86,28 @@ class Request(ApiHandler):
         return [row for row in rows if key is None or row.get("key") == key]
 
 
+class OpenApi(ApiHandler):
+    """The paths of this listener's API."""
+
+    reads = frozenset({"admin", "viewer", "key"})
+
+    def get(self) -> None:
+        routes = [Route(pattern, handler, (_shown(pattern),)) for pattern, handler in (*control.ROUTES, *ROUTES)]
+        self.tell(document((route for route in routes if route.pattern.startswith("/api/")), _SCHEMES))
+
+
+_SCHEMES = {
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Changes need x-dragoman-csrf of /api/session too."}
+}
+
+
+def _shown(pattern: str) -> str:
+    """A pattern of paths for people: what follows `keys/` is a `{key}`."""
+    return re.sub(r"(\w+)s/\(\[\^/\]\+\)", r"\1s/{\1}", pattern)
+
+
 ROUTES: list[tuple[str, type[AdminHandler]]] = [
+    (r"/openapi.json", OpenApi),
     (rf"/({'|'.join(PAGES)})", Page),
     (r"/pages/([a-z-]+\.[a-z]+)", PageFile),
     (r"/api/now", Now),

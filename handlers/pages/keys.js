@@ -44,10 +44,9 @@ export async function show(root, session) {
 
   function state(key) {
     const node = element("span", `badge ${key.state}`, key.state);
-    const more = [];
-    if (key.state === "active" && key.expires_at) more.push("until ", moment(key.expires_at));
-    if (key.previous_until) more.push("old one until ", moment(key.previous_until));
-    return more.length ? element("span", "", node, element("small", "", ...more)) : node;
+    const until = key.state === "active" && key.expires_at ? element("small", "", "until ", moment(key.expires_at)) : null;
+    const old = key.previous_until ? element("small", "", "old one until ", moment(key.previous_until)) : null;
+    return until || old ? element("span", "", node, until, old) : node;
   }
 
   function actions(key) {

@@ -3,6 +3,7 @@
 
 import { DAY, button, count, duration, element, empty, exact, failed, link, moment, money, place, query, read, set, table, dialog } from "./kit.js";
 
+const USUAL = "24h";
 const RANGES = { "1h": ["an hour", 3600], "24h": ["24 hours", DAY], "7d": ["7 days", 7 * DAY], "30d": ["30 days", 30 * DAY], all: ["any", null] };
 const STATUSES = [["", "any"], ["failed", "failed"], ["200", "200"], ["400", "400"], ["401", "401"], ["403", "403"], ["404", "404"], ["429", "429"], ["499", "499 caller left"], ["500", "500"], ["502", "502"], ["503", "503"], ["504", "504"], ["529", "529"]];
 const AT_ONCE = 100;
@@ -16,8 +17,10 @@ export async function show(root, session) {
   let rows = [];
 
   function span() {
-    if (!(state.since in RANGES)) return { since: state.since, until: state.until }; // moments, as a chart's bar says them
-    const [, length] = RANGES[state.since];
+    if (state.request_id && !state.since) return {};
+    const since = state.since ?? USUAL;
+    if (!(since in RANGES)) return { since, until: state.until }; // moments, as a chart's bar says them
+    const [, length] = RANGES[since];
     return length === null ? {} : { since: Date.now() / 1000 - length };
   }
 
@@ -54,7 +57,7 @@ export async function show(root, session) {
 
   function nothing() {
     if (Object.keys(state).length) return empty("No request matches.", link("/requests", "Remove the filters"));
-    return empty("There are no requests yet.", "Each request with a key is listed here a second after its end, without its content.", ...(session.role === "admin" ? [link("/keys", "Make a key")] : []));
+    return empty("There are no requests of the last 24 hours.", "Each request with a key is listed here a second after its end, without its content.", ...(session.role === "admin" ? [link("/keys", "Make a key")] : []));
   }
 
   function change(name, value) {
@@ -84,7 +87,7 @@ export async function show(root, session) {
     ...(session.role === "key" ? [] : [field("key", "Key", 12), field("team", "Team", 10)]),
     field("model", "Model", 16),
     choice("status", "Status", STATUSES),
-    choice("since", "Time", Object.entries(RANGES).map(([value, [text]]) => [value === "all" ? "" : value, text])),
+    choice("since", "Time", Object.entries(RANGES).map(([value, [text]]) => [value === USUAL ? "" : value, text])),
     button("Refresh", () => load().catch(failed), { kind: "as-button" }),
   );
   controls.addEventListener("submit", (event) => event.preventDefault());

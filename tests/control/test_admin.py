@@ -264,6 +264,24 @@ async def test_teams_usage_and_the_rest_by_the_api(control):
 
 
 @looped
+async def test_the_api_in_the_form_of_openapi(file):
+    async with desk(file) as http:
+        await sign_in(http)
+        document = (await http.get("/openapi.json")).json()
+        assert document["security"] == [{"session": []}]
+        assert document["paths"].keys() == PATHS
+        assert document["paths"]["/api/keys/{key}"].keys() == {"get", "patch", "delete", "parameters"}
+        assert document["paths"]["/api/keys"]["post"]["summary"].startswith("GET: all keys")
+
+
+PATHS = {
+    "/api/session", "/api/keys", "/api/keys/{key}", "/api/keys/{key}/rotate", "/api/teams", "/api/teams/{team}",
+    "/api/teams/{team}/users/{user}", "/api/usage", "/api/usage/requests", "/api/usage/requests/{request}", "/api/models", "/api/audit",
+    "/api/config", "/api/now",
+}  # fmt: skip
+
+
+@looped
 async def test_the_last_minutes_by_the_api(control):
     async with desk(control) as http, opened(control) as (store, _):
         await sign_in(http)
@@ -281,6 +299,21 @@ async def test_the_last_minutes_by_the_api(control):
         upstreams = [(one["provider"], one["entries"], one["requests"], one["errors"], one["notes"]) for one in found["upstreams"]]
         assert upstreams == [("demo", ["demo/*"], 0, 0, []), ("openai", ["openai/gpt"], 3, 1, [])]
         assert [step["requests"] for step in (await http.get(f"/api/now?since={now - 1}")).json()["steps"]] == [1]
+
+
+def test_what_is_noted_of_upstreams():
+    config = conf.loads(CONFIG, environ={})
+    later = time.time() + 60
+    notes = {
+        1: [("openai/gpt#0", "gpt", "passed over", later), ("gone#0", "x", "passed over", later)],
+        2: [("demo/*#0", "echo", "over", 1.0)],
+    }
+    admin = Admin(config, Ring(lambda looking, content: None), lambda: b"", lambda: notes)
+    note = {"entry": "openai/gpt", "model": "gpt", "text": "passed over", "until": later, "worker": 1}
+    assert admin.upstreams() == [
+        {"provider": "demo", "entries": ["demo/*"], "notes": []},
+        {"provider": "openai", "entries": ["openai/gpt"], "notes": [note]},
+    ]
 
 
 @looped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,20 @@ class Team:
         page = browser.open("about:blank", **how)
         value = cookie or self.http.cookies["dragoman_session"]
         page.call("Network.setCookie", name="dragoman_session", value=value, url=str(self.http.base_url), httpOnly=True, sameSite="Strict")
-        page.call("Page.navigate", url=f"http://127.0.0.1:{self.port}{path}")
-        page.until(READY)
+        self.go(page, path)
         return page
+
+    def go(self, page: Page, path: str) -> None:
+        page.js("window.left = true")
+        page.call("Page.navigate", url=f"http://127.0.0.1:{self.port}{path}")
+        page.until(f"!window.left && {READY}")
+
+    def walk(self, browser: Browser, paths: Iterable[str], cookie: str | None = None, **how: Any) -> Iterator[tuple[Page, str]]:
+        """One page after another."""
+        with self.open(browser, f"/{next(iter(paths))}", cookie, **how) as page:
+            for path in paths:
+                self.go(page, f"/{path}")
+                yield page, path
 
 
 @pytest.fixture(scope="module")
@@ -186,13 +197,12 @@ def refused(team: Team, key: str) -> None:
 
 @pytest.mark.parametrize(("dark", "width"), [(False, 400), (True, 2000)])
 def test_all_pages_fit_their_window(quiet: Browser, team: Team, dark: bool, width: int) -> None:
-    for path in PAGES:
-        with team.open(quiet, f"/{path}", dark=dark, width=width) as page:
-            assert page.js("document.documentElement.scrollWidth <= innerWidth"), path
-            assert page.js("document.documentElement.dataset.theme") == ("dark" if dark else "light")
-            assert page.js("document.querySelector('#news').hidden"), path
-            assert page.js(f"{TEXT}.length") > 40, path
-            assert page.js(NAMELESS) == [], path
+    for page, path in team.walk(quiet, PAGES, dark=dark, width=width):
+        assert page.js("document.documentElement.scrollWidth <= innerWidth"), path
+        assert page.js("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+        assert page.js("document.querySelector('#news').hidden"), path
+        assert page.js(f"{TEXT}.length") > 40, path
+        assert page.js(NAMELESS) == [], path
 
 
 NAMELESS = """[...document.querySelectorAll('a, button, input, select, table, [role=meter], [role=img]')].filter((one) =>
@@ -200,14 +210,12 @@ NAMELESS = """[...document.querySelectorAll('a, button, input, select, table, [r
 
 
 def test_a_viewer_sees_nothing_that_changes_something(quiet: Browser, team: Team) -> None:
-    for path in PAGES:
-        buttons = "[...document.querySelectorAll('#page button')].map((one) => one.textContent)"
-        with team.open(quiet, f"/{path}", viewer()) as page:
-            assert not CHANGES & set(page.js(buttons)), path
-            assert "viewer" in page.js("document.querySelector('#who').textContent")
-    for path in ("keys", "teams"):
-        with team.open(quiet, f"/{path}") as page:
-            assert set(page.js(buttons)) & CHANGES, path
+    buttons = "[...document.querySelectorAll('#page button')].map((one) => one.textContent)"
+    for page, path in team.walk(quiet, PAGES, viewer()):
+        assert not CHANGES & set(page.js(buttons)), path
+        assert "viewer" in page.js("document.querySelector('#who').textContent")
+    for page, path in team.walk(quiet, ("keys", "teams")):
+        assert set(page.js(buttons)) & CHANGES, path
 
 
 CHANGES = {"New key", "Change", "Rotate", "Revoke", "New team", "Remove", "New user"}
@@ -228,10 +236,90 @@ def test_a_holder_sees_the_use_of_their_own_key(quiet: Browser, team: Team) -> N
         holder.post("/api/session", json={"key": team.key}).raise_for_status()
         cookie = holder.cookies["dragoman_session"]
         assert holder.get("/").headers["location"] == "/usage"
-    for path in ("usage", "requests", "keys", "models"):
-        with team.open(quiet, f"/{path}", cookie) as page:
-            assert page.js("document.querySelector('#nav').textContent") == "UsageRequestsKeysModels"
-            assert not page.js(f"{TEXT}.includes('other') || {TEXT}.includes('idle')"), path
-            assert not page.js("document.querySelector('#page button.main, #page button.bad')")
-    with team.open(quiet, "/overview", cookie) as page:
+    for page, path in team.walk(quiet, ("usage", "requests", "keys", "models"), cookie):
+        assert page.js("document.querySelector('#nav').textContent") == "UsageRequestsKeysModels"
+        assert not page.js(f"{TEXT}.includes('other') || {TEXT}.includes('idle')"), path
+        assert not page.js("document.querySelector('#page button.main, #page button.bad')")
+    with team.open(quiet, "/keys", cookie) as page:
+        page.call("Page.navigate", url=f"{team.http.base_url}/overview")
         page.until("location.pathname === '/usage'")
+
+
+def test_from_a_bar_to_a_request_and_its_wires(quiet: Browser, team: Team) -> None:
+    """Usage leads to requests, a request to what the inspector has of it, while somebody watches there."""
+    with team.open(quiet, "/usage?since=24h&by=key&and=model&show=requests") as page:
+        page.until("document.querySelector('.plot canvas')")
+        assert page.js("document.querySelector('.chart').textContent").startswith("Requests by key, by hour")
+        assert page.js("document.querySelector('.controls a[download]').textContent") == "CSV"
+        table = page.js("fetch(document.querySelector('.controls a[download]').href).then((answer) => answer.text())")
+        assert table.startswith("key,model,requests,errors,")
+        assert "\r\nalice,echo,1,0," in table
+        label = page.js(
+            "[...document.querySelectorAll('.bar-link')].map((one) => one.ariaLabel).find((one) => one.includes('alice, echo'))"
+        )
+        assert label == "Requests of alice, echo: 1"
+        page.js("document.querySelector('.bar-link[aria-label=\"Requests of alice, echo: 1\"]').click()")
+        page.until(f"location.pathname === '/requests' && {READY}")
+        rows = "[...document.querySelectorAll('#page tbody tr')]"
+        assert page.js(f"{rows}.length") == 1
+        assert "demo/echo" in page.js(f"{rows}[0].textContent")
+        page.click("#page button.id")
+        page.until("document.querySelector('dialog .details')?.textContent.includes('Attempts1')")
+        assert page.js("document.querySelector('dialog section')") is None, "nobody watched it"
+    with team.open(quiet, "/models") as page, quiet.open("about:blank") as inspector:
+        inspector.call(
+            "Network.setCookie", name="dragoman_session", value=team.http.cookies["dragoman_session"], url=str(team.http.base_url)
+        )
+        inspector.call("Page.navigate", url=str(team.http.base_url))
+        inspector.until("document.querySelector('#state')?.dataset.state === 'live' && !document.querySelector('#team').hidden")
+        team.ask(team.key, "demo/think")
+        inspector.until("document.querySelectorAll('#rows li').length === 1")
+        page.call("Page.navigate", url=f"{team.http.base_url}/requests")
+        page.until(f"location.pathname === '/requests' && {READY} && {TEXT}.includes('demo/think')")
+        page.click("#page button.id")
+        page.until("document.querySelector('dialog .attempts li')")
+        page.click("dialog section a")
+        page.until("location.pathname === '/' && document.querySelector('#summary h2')?.textContent === 'demo/think'")
+
+
+def test_the_overview_is_live(quiet: Browser, team: Team) -> None:
+    numbers = (
+        "Object.fromEntries([...document.querySelectorAll('.figures > div')].map((one) => [...one.children].map((two) => two.textContent)))"
+    )
+    with team.open(quiet, "/overview") as page:
+        page.until("document.querySelector('.state').dataset.state === 'live'")
+        before = page.js(numbers)
+        assert before["Cost today"].startswith("$0.0")
+        team.ask(team.key, "demo/think")
+        page.until(f"{numbers}['Tokens today'] !== {before['Tokens today']!r} || {numbers}['Requests'] !== {before['Requests']!r}")
+        assert page.js("document.querySelectorAll('.plot canvas').length") == 4
+        assert page.js("[...document.querySelectorAll('#page tbody th')].map((one) => one.textContent)") == ["demo", "openai"]
+
+
+def test_a_key_is_changed_by_keyboard(quiet: Browser, team: Team) -> None:
+    """What the API refuses is said beside its field; the focus comes back to where it was."""
+    team.make("typed")
+    with team.open(quiet, "/keys") as page:
+        page.js("document.querySelector(\"button[aria-label='Change typed']\").focus()")
+        page.press("Enter")
+        page.until("document.querySelector('dialog')")
+        page.js("document.querySelector('dialog [name=allow_from]').focus()")
+        page.type("nowhere")
+        quiet.faults.clear()
+        page.press("Enter")
+        page.until("document.querySelector('dialog .fault').textContent")
+        assert page.js("document.querySelector('dialog .fault').textContent").startswith("allow_from: must be networks")
+        assert page.js("document.activeElement.name") == "allow_from"
+        assert [fault for fault in quiet.faults if "status of 400" not in fault] == []
+        quiet.faults.clear()
+        page.js("document.activeElement.select()")
+        page.type("127.0.0.0/8")
+        page.press("Enter")
+        page.until("!document.querySelector('dialog')")
+        assert team.http.get("/api/keys/typed").json()["allow_from"] == ["127.0.0.0/8"]
+        page.js("document.querySelector(\"button[aria-label='Rotate typed']\").focus()")
+        page.press("Enter")
+        page.until("document.querySelector('dialog')")
+        page.press("Escape")
+        page.until("!document.querySelector('dialog')")
+        assert page.js("document.activeElement.ariaLabel") == "Rotate typed"
