@@ -44,7 +44,7 @@ setup(
         "dragoman.codecs": ["py.typed"],
         "dragoman.conf": ["py.typed", "*.yaml", "examples/*.yaml"],
         "dragoman.proxy": ["py.typed"],
-        "dragoman.handlers": ["py.typed", "inspector/*"],
+        "dragoman.handlers": ["py.typed", "inspector/*", "pages/*"],
     },
     install_requires=[
         "tornado>=6.6.1,<6.7",

@@ -34,23 +34,27 @@ if TYPE_CHECKING:
 FILES = Path(__file__).parent / "inspector"
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 PAGE, CAPABILITIES = "index.html", "capabilities.html"
-SIGN_IN_FILES = frozenset({"login.html", "login.js", "inspector.css"})  # for who has no session yet
+SIGN_IN_FILES = frozenset({"login.html", "login.js", "theme.js", "inspector.css"})  # for who has no session yet
 COOKIE = "dragoman_session"
 
 QUIET = 10.0  # seconds without a change before a keep-alive
 PACE = 0.1  # seconds between messages to a page
 BATCH = 200  # records per message
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 
 
 class AdminHandler(RequestHandler):
     """hosts: the names that the listener answers to. desk: what asks for a login; None: nobody does.
 
-    reads, changes: the roles that may use GET, and other methods.
+    reads, changes: the roles that may use GET, and other methods. folder: of the files that it shows.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"admin", "viewer"})
     changes: ClassVar[frozenset[str]] = frozenset({"admin"})
+    folder: ClassVar[Path] = FILES
     admin: Admin
     hosts: Hosts
     session: Session | None = None
@@ -67,7 +71,7 @@ class AdminHandler(RequestHandler):
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
-        self.set_header("Content-Security-Policy", _POLICY + "; frame-ancestors 'none'")
+        self.set_header("Content-Security-Policy", _POLICY)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
 
@@ -146,9 +150,9 @@ class AdminHandler(RequestHandler):
 
     def show(self, name: str) -> None:
         """Finish the answer with a file of a page. Raises HTTPError (404)."""
-        path = FILES / (name or PAGE)
+        path = self.folder / (name or PAGE)
         kind = KINDS.get(path.suffix)
-        if kind is None or path.parent != FILES or not path.is_file():
+        if kind is None or path.parent != self.folder or not path.is_file():
             raise HTTPError(404)
         self.set_header("Content-Type", kind)
         self.finish(path.read_bytes())
@@ -239,6 +243,9 @@ class File(AdminHandler):
             raise Finish
 
     def get(self, name: str = PAGE) -> None:
+        if name == PAGE and self.session is not None and self.session.role not in self.reads:
+            self.redirect("/usage")  # a key holder, who may not see others' exchanges
+            return
         self.show(name)
 
 

@@ -16,13 +16,14 @@ from urllib.parse import unquote
 import orjson
 from tornado.web import HTTPError
 
-from ..conf import providers
+from ..conf.model import Price
 from ..proxy.control import figures, records
 from ..proxy.control.commands import write_csv
 from ..proxy.control.desk import Wait
 from ..proxy.control.registry import Actor, Missing, Taken
 from ..proxy.control.sessions import Begun, Refused, Session
 from ..proxy.control.store import Away
+from ..proxy.routing.router import ServedModel
 from .admin import COOKIE, AdminHandler
 
 DAY = 86400.0
@@ -30,7 +31,7 @@ STATE_COOKIE = "dragoman_sign_in"
 STATE_LASTS = 600.0  # seconds
 NOBODY = "-"  # in paths: users of keys without a team
 _EVERYBODY = frozenset({"admin", "viewer", "key"})
-_BACK = b'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/"><title>Dragoman</title>'
+_BACK = b'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/overview"><title>Dragoman</title>'
 
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (records.Invalid, 400),
@@ -121,6 +122,7 @@ class _SignIn(ApiHandler):
             "name": session.name,
             "until": session.until,
             "csrf": self.desk.sessions.csrf(session),
+            "gateway": self.admin.gateway,
         }
 
     def cookie_settings(self, same_site: str) -> dict[str, Any]:
@@ -359,26 +361,28 @@ class Requests(ApiHandler):
 # ---- models, audit, configuration ----
 
 
+_FACTS = ("display_name", "lifecycle", "context_window", "max_output_tokens", "input_modalities", "efforts", "knowledge_cutoff")
+
+
 class Models(ApiHandler):
-    """GET: what is served, where it goes and why, and what it costs."""
+    """GET: what is served, what is known of it, where it goes and why, and what it costs."""
 
     reads = _EVERYBODY
 
     def get(self) -> None:
-        self.tell({"models": [self._model(name) for name in self.admin.models()]})
+        self.tell({"models": [self._model(model) for model in self.admin.served()]})
 
-    def _model(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = {"id": name, "price": self._price(name)}
+    def _model(self, model: ServedModel) -> dict[str, Any]:
+        found: dict[str, Any] = {name: getattr(model.facts, name) for name in _FACTS}
+        found |= {"id": model.id, "price": _price(model.price)}
         if self.signed_in.role != "key":
-            found["candidates"] = self.admin.explain(name, None)
+            found["candidates"] = self.admin.explain(model.id, None)
         return found
 
-    def _price(self, name: str) -> dict[str, Any] | None:
-        provider, _, model = name.partition("/")
-        found = providers.price_of(self.desk.config.prices, provider, model)
-        if found is None:
-            return None
-        return {part: getattr(found, part) for part in ("input", "output", "cached_input", "cache_write")}
+
+def _price(price: Price | None) -> dict[str, Any] | None:
+    """USD for a million tokens."""
+    return None if price is None else {part: getattr(price, part) for part in ("input", "output", "cached_input", "cache_write")}
 
 
 class Audit(ApiHandler):

@@ -22,7 +22,7 @@ class Route(NamedTuple):
     """pattern: of paths. shown: the same for people, as templates."""
 
     pattern: str
-    handler: type[Handler]
+    handler: type[RequestHandler]
     shown: tuple[str, ...]
 
 
@@ -39,20 +39,25 @@ def methods(handler: type[RequestHandler]) -> list[str]:
     return [name for name in METHODS if getattr(handler, name) is not unimplemented]
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """The OpenAPI document of these routes."""
+_SCHEMES: dict[str, dict[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+
+
+def document(routes: Iterable[Route], schemes: dict[str, dict[str, str]] = _SCHEMES) -> dict[str, Any]:
+    """The OpenAPI document of these routes. schemes: how a caller says who it is; each suffices."""
     paths = {path: _item(path, route.handler) for route in routes for path in route.shown}
-    schemes = {"bearer": {"type": "http", "scheme": "bearer"}, "key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Dragoman", "version": version("dragoman")},
         "components": {"securitySchemes": schemes},
-        "security": [{"bearer": []}, {"key": []}],
+        "security": [{name: []} for name in schemes],
         "paths": paths,
     }
 
 
-def _item(path: str, handler: type[Handler]) -> dict[str, Any]:
+def _item(path: str, handler: type[RequestHandler]) -> dict[str, Any]:
     """The operations of one path."""
     parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in _PARAMETER.findall(path)]
     summary = " ".join((inspect.getdoc(handler) or "").split("\n\n")[0].split())

@@ -127,9 +127,9 @@ def make_admin_app(admin: Admin, listener: Listener, desk: Desk | None = None) -
         (r"/inspector/([a-z-]+\.[a-z]+)", admin_pages.File),
     ]
     if desk is not None:
-        from ..handlers import control
+        from ..handlers import control, team
 
-        found += control.ROUTES
+        found += control.ROUTES + team.ROUTES
     return Application(
         [(pattern, handler, shared) for pattern, handler in found],
         default_handler_class=admin_pages.NotFound,

@@ -24,6 +24,7 @@ function listen() {
 
 function take({ rows, gone, content, gateway }) {
   tryOut(gateway);
+  $("team").hidden = !gateway.team;
   for (const row of rows) {
     exchanges.set(row.id, row);
     if (paused) held.add(row.id);

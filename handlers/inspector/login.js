@@ -2,6 +2,13 @@
 
 const word = document.getElementById("word"), fault = document.getElementById("fault");
 
+// the page that asked for a sign-in; only one of this listener
+function wanted() {
+  const next = new URLSearchParams(location.search).get("next");
+  const address = next && URL.canParse(next, location.origin) ? new URL(next, location.origin) : null;
+  return address?.origin === location.origin ? address.href : null;
+}
+
 async function attempt(way) {
   const answer = await fetch("/api/session", {
     method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({[way]: word.value}),
@@ -13,7 +20,7 @@ document.getElementById("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   fault.textContent = "";
   const [status, body] = await attempt(word.value.startsWith("dk-") ? "key" : "password");
-  if (status === 200) location.assign("/");
+  if (status === 200) location.assign(wanted() ?? (body.session.role === "key" ? "/usage" : "/overview"));
   else fault.textContent = body.error;
 });
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ..keys.quota import NANO
+from ..telemetry.account import LEFT
 from . import tables
 from .records import Line
 from .store import Store
@@ -155,6 +156,43 @@ def _shown(row: Line, by: Sequence[str]) -> Row:
     found["ms_total"] = round(counts["ms_total"] / counts["requests"], 1) if counts["requests"] else None
     found["ms_first"] = round(counts["ms_first"] / counts["firsts"], 1) if counts["firsts"] else None
     return found
+
+
+# ---- the last minutes ----
+
+STEP = 5  # seconds
+MOST_STEPS = 1000
+_FAILED = sa.case((sa.literal_column(f"status <> {LEFT} AND (status >= 400 OR error <> '')"), 1), else_=0)
+_LATELY = (
+    sa.func.count().label("requests"),
+    sa.func.sum(_FAILED).label("errors"),
+    sa.func.sum(tables.usage.c.output).label("output"),
+    sa.func.avg(tables.usage.c.ms_first).label("ms_first"),
+)
+
+
+async def steps(store: Store, since: float) -> list[Row]:
+    """What ended since then, in steps of STEP seconds; steps without requests are not there. Raises Away."""
+    time = tables.usage.c.time
+    step = sa.cast(time / STEP, sa.Integer) if not store.postgres else sa.cast(sa.func.floor(time / STEP), sa.Integer)
+    query = sa.select((step * STEP).label("time"), *_LATELY).where(time >= since // STEP * STEP).group_by(step).order_by(step)
+    return await _lately(store, query)
+
+
+async def lately(store: Store, since: float) -> list[Row]:
+    """The same by provider."""
+    columns = tables.usage.c
+    query = sa.select(columns.provider, *_LATELY).where(columns.time >= since).group_by(columns.provider)
+    return await _lately(store, query)
+
+
+async def _lately(store: Store, query: sa.Select[Any]) -> list[Row]:
+    async with store.reading() as connection:
+        rows = [dict(row) for row in (await connection.execute(query.limit(MOST_STEPS))).mappings()]
+    for row in rows:
+        row |= {name: int(row[name] or 0) for name in ("requests", "errors", "output")}
+        row["ms_first"] = None if row["ms_first"] is None else round(float(row["ms_first"]), 1)
+    return rows
 
 
 # ---- single exchanges ----

@@ -189,10 +189,17 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 
 
 def create_file(control: Control) -> None:
-    """Create the SQLite file, readable by the gateway's user only. Raises Unusable."""
+    """Create the SQLite file, readable by the gateway's user only. Raises Unusable.
+
+    One that is there is not opened: to close it would end the locks that connections of this process have on it, so that another process
+    takes itself for the last one and removes the log that they write to (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
     path = control.path or ""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if not os.path.isfile(path) or not os.access(path, os.R_OK | os.W_OK):
+            raise Unusable(f"{path}: is not a file that can be read and written") from None
     except OSError as error:
         raise Unusable(f"{path}: {error.strerror}") from None
 

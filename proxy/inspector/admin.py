@@ -16,7 +16,7 @@ from ...conf.model import Config
 from ..keys.gate import Gate
 from ..routing import survey
 from ..routing.balance import Balance
-from ..routing.router import Candidate, Router
+from ..routing.router import Candidate, Router, ServedModel
 from .links import Note
 from .ring import Ring
 
@@ -35,7 +35,8 @@ class Admin:
         self.gate = Gate(config)
         self._router = Router(config)
         model = next(one for one in config.listeners if one.type == "model")
-        self.gateway = {"scheme": "https" if model.tls else "http", "port": model.port}  # where requests can be sent
+        # where requests can be sent, and whether there are pages for a team
+        self.gateway = {"scheme": "https" if model.tls else "http", "port": model.port, "team": config.control is not None}
 
     def explain(self, model: str | None, shape: str | None) -> dict[str, list[str]]:
         """The candidates in order, each with its reason, by shape of the caller. Raises KeyError for an unknown shape."""
@@ -71,6 +72,25 @@ class Admin:
     def models(self) -> list[str]:
         """Model names that `explain` accepts."""
         return [model.id for model in self._router.models()]
+
+    def served(self) -> list[ServedModel]:
+        """The same, with what is known of each."""
+        return self._router.served(lambda _: {})
+
+    def upstreams(self) -> list[dict[str, Any]]:
+        """The providers in the order of the configuration, with their entries' names and the notes on them."""
+        entries = {self._router.mark(entry): entry for entry in self._config.model_providers}
+        found: dict[str, dict[str, Any]] = {}
+        for entry in entries.values():
+            upstream = found.setdefault(entry.provider, {"provider": entry.provider, "entries": [], "notes": []})
+            upstream["entries"].append(entry.name)
+        now = time()
+        for worker, notes in sorted(self._told().items()):
+            for mark, model, text, until in notes:
+                if until > now and mark in entries:
+                    note = {"entry": entries[mark].name, "model": model, "text": text, "until": until, "worker": worker}
+                    found[entries[mark].provider]["notes"].append(note)
+        return list(found.values())
 
 
 def _surveyed(own: Shape, candidate: Candidate) -> dict[str, Any]:

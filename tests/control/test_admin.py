@@ -22,11 +22,12 @@ from tornado.netutil import bind_sockets
 from dragoman import conf
 from dragoman.conf.model import Control
 from dragoman.proxy.app import make_admin_app
-from dragoman.proxy.control import passwords, sessions, usage
+from dragoman.proxy.control import figures, passwords, sessions, usage
 from dragoman.proxy.control.desk import Desk, shown
 from dragoman.proxy.inspector.admin import Admin
 from dragoman.proxy.inspector.ring import Ring
 from dragoman.proxy.process.server import Acceptor, Server
+from dragoman.proxy.telemetry.account import Failure
 
 from ..scripted import Provider, Request, Steps, respond
 from .conftest import section, settings_of
@@ -80,7 +81,8 @@ def file(tmp_path) -> Any:
         yield found
 
 
-GUARDED = ("/api/keys", "/api/keys/a", "/api/teams", "/api/usage", "/api/usage/requests", "/api/models", "/api/audit", "/api/config",
+GUARDED = ("/api/now", "/api/usage/requests/a",
+           "/api/keys", "/api/keys/a", "/api/teams", "/api/usage", "/api/usage/requests", "/api/models", "/api/audit", "/api/config",
            "/explain?model=demo/echo", "/capabilities?model=demo/echo", "/inspector/exchanges", "/inspector/live")  # fmt: skip
 
 
@@ -97,6 +99,9 @@ async def test_nothing_is_shown_to_who_has_not_signed_in(file):
             assert answer.status_code == 200, path
             assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert (await http.post("/inspector/switch", json={"content": True}, headers={"x-dragoman-inspector": "1"})).status_code == 401
+        for path in ("/usage?by=key", "/pages/kit.js"):
+            assert (await http.get(path)).status_code == 302, path
+        assert (await http.get("/usage?by=key")).headers["location"] == "/inspector/login.html?next=%2Fusage%3Fby%3Dkey"
         session = (await http.get("/api/session")).json()
         assert session == {"session": None, "ways": {"password": True, "oidc": False, "key": True}}
         await sign_in(http)
@@ -244,6 +249,8 @@ async def test_teams_usage_and_the_rest_by_the_api(control):
         (one,) = (await http.get("/api/usage/requests?key=k&status=200")).json()["requests"]
         assert (one["request_id"], one["user"], one["cost_usd"]) == ("req_1", "=b@x", 0.001)
         assert (await http.get("/api/usage/requests?failed=true")).json() == {"requests": [], "before": None}
+        assert (await http.get("/api/usage/requests/req_1")).json() == {"requests": [one], "exchanges": []}
+        assert (await http.get("/api/usage/requests/other")).json() == {"requests": [], "exchanges": []}
         models = {model["id"]: model for model in (await http.get("/api/models")).json()["models"]}
         assert models["openai/gpt"]["price"] == {"input": 1.0, "output": 2.0, "cached_input": 1.0, "cache_write": 1.0}
         assert "openai/gpt" in models["openai/gpt"]["candidates"]["chat"][0]
@@ -254,6 +261,59 @@ async def test_teams_usage_and_the_rest_by_the_api(control):
             assert secret not in shown_config
         assert (await http.delete("/api/teams/-/users/alone")).status_code == 200
         assert (await http.delete("/api/teams/ml")).status_code == 200
+
+
+@looped
+async def test_the_api_in_the_form_of_openapi(file):
+    async with desk(file) as http:
+        await sign_in(http)
+        document = (await http.get("/openapi.json")).json()
+        assert document["security"] == [{"session": []}]
+        assert document["paths"].keys() == PATHS
+        assert document["paths"]["/api/keys/{key}"].keys() == {"get", "patch", "delete", "parameters"}
+        assert document["paths"]["/api/keys"]["post"]["summary"].startswith("GET: all keys")
+
+
+PATHS = {
+    "/api/session", "/api/keys", "/api/keys/{key}", "/api/keys/{key}/rotate", "/api/teams", "/api/teams/{team}",
+    "/api/teams/{team}/users/{user}", "/api/usage", "/api/usage/requests", "/api/usage/requests/{request}", "/api/models", "/api/audit",
+    "/api/config", "/api/now",
+}  # fmt: skip
+
+
+@looped
+async def test_the_last_minutes_by_the_api(control):
+    async with desk(control) as http, opened(control) as (store, _):
+        await sign_in(http)
+        assert (await http.get("/api/now")).json()["steps"] == []
+        now = time.time() // figures.STEP * figures.STEP
+        failure = Failure("", "rate_limited", "", "", "")
+        ended = [account(time=now - 9), account(time=now - 8, status=429, error=failure), account(time=now - 1), account(time=now - 4000)]
+        await usage.write(store, "1", json.dumps([usage.row_of(one, "gpt", "") for one in ended]).encode())
+        found = (await http.get("/api/now")).json()
+        assert (found["step"], found["streams_open"]) == (figures.STEP, 0)
+        assert [(step["time"] - now, step["requests"], step["errors"], step["output"], step["ms_first"]) for step in found["steps"]] == [
+            (-2 * figures.STEP, 2, 1, 10, 200.0),
+            (-figures.STEP, 1, 0, 5, 200.0),
+        ]
+        upstreams = [(one["provider"], one["entries"], one["requests"], one["errors"], one["notes"]) for one in found["upstreams"]]
+        assert upstreams == [("demo", ["demo/*"], 0, 0, []), ("openai", ["openai/gpt"], 3, 1, [])]
+        assert [step["requests"] for step in (await http.get(f"/api/now?since={now - 1}")).json()["steps"]] == [1]
+
+
+def test_what_is_noted_of_upstreams():
+    config = conf.loads(CONFIG, environ={})
+    later = time.time() + 60
+    notes = {
+        1: [("openai/gpt#0", "gpt", "passed over", later), ("gone#0", "x", "passed over", later)],
+        2: [("demo/*#0", "echo", "over", 1.0)],
+    }
+    admin = Admin(config, Ring(lambda looking, content: None), lambda: b"", lambda: notes)
+    note = {"entry": "openai/gpt", "model": "gpt", "text": "passed over", "until": later, "worker": 1}
+    assert admin.upstreams() == [
+        {"provider": "demo", "entries": ["demo/*"], "notes": []},
+        {"provider": "openai", "entries": ["openai/gpt"], "notes": [note]},
+    ]
 
 
 @looped
@@ -273,7 +333,19 @@ async def test_a_key_holder_sees_their_own(control):
         for query in ("", "key=bob", "request_id=bob"):
             assert {row["key"] for row in (await http.get(f"/api/usage/requests?{query}")).json()["requests"]} <= {"alice"}
         assert "candidates" not in (await http.get("/api/models")).json()["models"][0]
-        for path in ("/api/teams", "/api/audit", "/api/config", "/explain", "/inspector/exchanges", "/capabilities?model=demo/echo"):
+        for name in ("alice", "bob"):
+            assert [row["key"] for row in (await http.get(f"/api/usage/requests/{name}")).json()["requests"]] == ["alice"] * (
+                name == "alice"
+            )
+        for path in (
+            "/api/teams",
+            "/api/audit",
+            "/api/config",
+            "/api/now",
+            "/explain",
+            "/inspector/exchanges",
+            "/capabilities?model=demo/echo",
+        ):
             assert (await http.get(path)).status_code == 403, path
         for method, path in (("POST", "/api/keys"), ("PATCH", "/api/keys/alice"), ("DELETE", "/api/keys/alice"),
                              ("POST", "/api/keys/alice/rotate"), ("PUT", "/api/teams/x")):  # fmt: skip
@@ -395,7 +467,7 @@ async def test_sign_in_by_an_identity_provider(file, issuer):
     async with desk(file, oidc(issuer)) as http, opened(file) as (_, registry):
         answer = await through(http, issuer)
         assert answer.status_code == 200, answer.text
-        assert 'content="0;url=/"' in answer.text
+        assert 'content="0;url=/overview"' in answer.text
         session = (await http.get("/api/session")).json()["session"]
         assert (session["role"], session["name"]) == ("admin", "ann@example.com")
         assert issuer.asked[-1][1] == "Basic " + base64.b64encode(b"c:s").decode()

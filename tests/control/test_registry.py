@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from dragoman.conf.model import Control
 from dragoman.proxy.control import records
 from dragoman.proxy.control.records import Invalid
 from dragoman.proxy.control.registry import Missing, Registry, Taken
 from dragoman.proxy.control.store import Store, Unusable, migrate
 
+from .conftest import settings_of
 from .using import ME, looped, opened, rows
 
 
@@ -179,8 +184,30 @@ def test_what_is_no_name(name):
         records.name(name)
 
 
+@looped
+async def test_another_process_leaves_the_log_of_this_one(tmp_path):
+    """SQLite's log stays while a connection of this process has it, also when the file is made ready once more in between."""
+    with settings_of("sqlite", tmp_path) as control:
+        (tmp_path / "kept").mkdir()
+        migrate(control)
+        async with opened(control) as (store, _):
+            (before,) = await rows(store, "SELECT number FROM dragoman_changes")
+            migrate(control)
+            await Store(control).close()
+            work = f"import sqlite3; c = sqlite3.connect({control.path!r}); c.execute('UPDATE dragoman_changes SET number = number + 1'); "
+            await asyncio.to_thread(subprocess.run, [sys.executable, "-c", work + "c.commit(); c.close()"], check=True)
+            assert (tmp_path / "control.db-wal").exists()
+            assert await rows(store, "SELECT number FROM dragoman_changes") == [(before[0] + 1,)]
+
+
+@pytest.mark.parametrize("kind", ["folder", "nowhere"])
+def test_files_that_cannot_be_used(tmp_path, kind):
+    path = tmp_path if kind == "folder" else tmp_path / "no" / "file"
+    with pytest.raises(Unusable, match=re.escape(str(path))):
+        migrate(Control("sqlite", str(tmp_path), path=str(path)))
+
+
 def test_a_store_that_does_not_answer_tells_no_secret(tmp_path):
-    from dragoman.conf.model import Control
     from dragoman.proxy.control.store import Away
 
     pytest.importorskip("psycopg", reason="needs psycopg (dragoman[postgres])")

@@ -27,6 +27,8 @@ FLAGS = (
     "--remote-debugging-port=0",
 )
 SECONDS = 20.0  # for an answer of the browser's
+MOST_WAYS = 5  # that a page goes while something is waited for
+GONE = ("Inspected target navigated or closed", "Execution context was destroyed", "Cannot find context")
 
 _UNTIL = """new Promise((ok, fail) => {
   const end = performance.now() + 10000;
@@ -145,8 +147,15 @@ class Page:
         return found["result"].get("value")
 
     def until(self, condition: str) -> Any:
-        """Waits for an expression to be true, within ten seconds; its value."""
-        return self.js(_UNTIL.replace("CONDITION_TEXT", orjson.dumps(condition).decode()).replace("CONDITION", condition))
+        """Waits for an expression to be true, within ten seconds; its value. A page that goes elsewhere is asked again there."""
+        text = _UNTIL.replace("CONDITION_TEXT", orjson.dumps(condition).decode()).replace("CONDITION", condition)
+        for _ in range(MOST_WAYS):
+            try:
+                return self.js(text)
+            except AssertionError as error:
+                if not any(word in str(error) for word in GONE):
+                    raise
+        return self.js(text)
 
     def press(self, *keys: str) -> None:
         for key in keys:
