@@ -30,6 +30,7 @@ from ..credentials.source import Credential, Fault, Source
 from ..wire.egress import Contexts
 
 LONGEST_NAME = 256  # characters
+_STEPS = frozenset({".", ".."})  # parts of a path that a server takes away, with what is before them
 REFUSED = "content_policy"  # the kind of error by which a provider's policy refuses
 REMEMBERED = 1024  # cached plans for names that are not declared
 NO_FACTS = Facts()
@@ -349,6 +350,8 @@ class Router:
     def _meet(self, shape: str, model: str | None) -> _Plan:
         if model is not None and (len(model) > LONGEST_NAME or not model.isascii() or not model.isprintable()):
             raise _nobody(model)  # a wildcard would pass it on to headers, logs and the cache of plans
+        if model is not None and not _STEPS.isdisjoint(model.split("/")):
+            raise _nobody(model)  # in the path of a URL it would be another model's, or no model's at all
         plan = self._plan(shape, model)
         if len(self._met) >= REMEMBERED:
             del self._met[next(iter(self._met))]

@@ -489,6 +489,18 @@ def test_the_demo_is_built_in():
     assert not MOCK.candidates("chat", "o3").candidates[0].built_in
 
 
+@pytest.mark.parametrize("name", ["flash/../ultra", "..", ".", "../../cachedContents", "flash/./ultra", "a/.."])
+@pytest.mark.parametrize("provider", ["gemini", "openai", "vertex"])
+def test_no_name_leads_to_another_place(provider, name):
+    """Where an API has the model in the path, a server would make another model of it than the one that the key may use."""
+    entry = "vertex/*, gcp: {project: p, location: l}" if provider == "vertex" else f"{provider}/*, access_key: k"
+    served = router(f"model_providers: [{{model: {entry}}}]")
+    for shape in ("chat", "messages", "gemini"):
+        with pytest.raises(NoCandidate):
+            served.candidates(shape, f"{provider}/{name}")
+        assert served.candidates(shape, f"{provider}/a..b/..c").candidates
+
+
 # ---- cost ----
 
 
