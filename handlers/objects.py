@@ -14,7 +14,7 @@ from tornado.web import RequestHandler
 from ..codecs import errors
 from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
-from ..proxy.exchange import objects
+from ..proxy.exchange import dry, objects
 from ..proxy.gateway import Gateway
 from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
@@ -61,7 +61,9 @@ class Objects(Serving):
     def _passes(self) -> bool:
         """Whether the body is sent on while it arrives."""
         headers, services = self.request.headers, self.services
-        if not self.takes_body or (headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers):
+        if not self.takes_body or dry.asked(headers):  # a dry run shows it
+            return False
+        if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
             return False
         plain = headers.get("Content-Encoding", "identity").lower() in ("", "identity")
         return plain and services.access.knows(self.credential) and not objects.looks_inside(services, self._place, headers)

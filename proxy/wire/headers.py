@@ -181,7 +181,7 @@ def credential(headers: Mapping[str, str], shape: str) -> str | None:
 
 
 def take_credential(request: HTTPServerRequest, secrets: tuple[str, ...]) -> None:
-    """Remove these members of the query; the first becomes the caller's key, unless a header has one.
+    """Remove these members of the query; the first becomes the caller's key, unless a header has one, or it could stand in none.
 
     secrets: names. Done before anything else reads the request, so that the query can be logged and forwarded.
     """
@@ -195,8 +195,13 @@ def take_credential(request: HTTPServerRequest, secrets: tuple[str, ...]) -> Non
         request.arguments.pop(name, None)
         request.query_arguments.pop(name, None)
     key = next((unquote_plus(piece.partition("=")[2]) for name, piece in found if name == secrets[0]), "")
-    if key and credential(request.headers, "") is None:
+    if key and _is_value(key) and credential(request.headers, "") is None:
         request.headers["X-Goog-Api-Key"] = key
+
+
+def _is_value(text: str) -> bool:
+    """Whether a text can be a header's value."""
+    return text.isprintable() and max(text) <= "\xff"
 
 
 def timeout(headers: Mapping[str, str], most: float | None) -> float | None:

@@ -408,3 +408,15 @@ async def test_draining_and_the_listeners_time() -> None:
                 assert (await caller.head())[0] == 503
             await gateway.until(lambda: gateway.idle)
             assert [line["status"] for line in gateway.lines] == [504, 503]
+
+
+@inside_once
+async def test_a_dry_run_shows_the_body() -> None:
+    with Provider(answer) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            asked = request("/v1/files", {"a": 1}, x_dragoman_dry_run="1", x_dragoman_provider="openai")
+            async with gateway.call(asked) as caller:
+                status, headers = await caller.head()
+                shown = orjson.loads(await caller.body(headers))
+            assert (status, shown["request"]["method"], shown["request"]["body"]) == (200, "POST", {"a": 1})
+            assert not provider.requests
