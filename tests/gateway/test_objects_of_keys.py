@@ -199,7 +199,8 @@ BOTH = "{} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nx-api-key:
 
 @pytest.mark.parametrize("other", ["sk-wrong", "sk-bob"])
 @pytest.mark.parametrize(
-    "asked", ["POST /v1/files", "GET /v1/files/file-1", "POST /v1/messages//batches", "POST /v1/messages", "GET /v1/models", "GET /v1beta/models"]
+    "asked",
+    ["POST /v1/files", "GET /v1/files/file-1", "POST /v1/messages//batches", "POST /v1/messages", "GET /v1/models", "GET /v1beta/models"],
 )
 @inside_once
 async def test_the_key_whose_address_is_checked_is_the_one_that_is_used(asked: str, other: str) -> None:
