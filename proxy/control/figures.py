@@ -56,8 +56,8 @@ async def sums(store: Store, question: Question) -> list[Row]:
     if not pieces:
         return []
     query = _together(pieces, question.by) if len(pieces) > 1 else pieces[0]
-    times = [sa.literal_column(name) for name in question.by if name in TIMES]
-    others = [sa.literal_column(f'"{name}"') for name in question.by if name in COLUMNS]
+    times: list[Any] = [sa.literal_column(name) for name in question.by if name in TIMES]
+    others: list[Any] = [sa.literal_column(f'"{name}"') for name in question.by if name in COLUMNS]
     query = query.order_by(*times, sa.literal_column("cost_nano").desc(), sa.literal_column("requests").desc(), *others)
     async with store.reading() as connection:
         rows = (await connection.execute(query.limit(min(question.most, MOST_GROUPS)))).mappings().all()
@@ -198,7 +198,9 @@ async def _lately(store: Store, query: sa.Select[Any]) -> list[Row]:
 # ---- single exchanges ----
 
 _FILTERS = {**COLUMNS, "request_id": "request_id", "error": "error", "asked": "asked", "operation": "operation"}
-_PARTIAL = {name: sa.literal_column(f"{name} <> ''") for name in ("team", "user_name", "error")}  # the indexes that leave "" out
+_PARTIAL: dict[str, Any] = {
+    name: sa.literal_column(f"{name} <> ''") for name in ("team", "user_name", "error")
+}  # the indexes that leave "" out
 
 
 async def rows(
