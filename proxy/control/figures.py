@@ -110,7 +110,7 @@ def _pieces(question: Question, store: Store) -> list[sa.Select[Any]]:
 def _check_hours(source: _Source, first: int, end: int, oldest: float) -> None:
     """Raises Invalid."""
     most = MOST_HOURS if source.hours is not tables.usage else MOST_HOURS_OF_ROWS
-    if end - first > most:
+    if end - first > most + 1:  # parts of hours at both ends
         together = "" if most == MOST_HOURS else " with user and model or provider"
         raise Invalid(f"by: hour{together} is for at most {most // 24} days")
     if first < oldest:
