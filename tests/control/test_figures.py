@@ -123,6 +123,8 @@ async def test_single_exchanges(control):
             == (await ids(where={"team": "", "key": "b", "user": ""}))[0]
             == ["r5", "r3", "r1"]
         )
+        assert (await ids(where={"key": "a", "provider": "x"}))[0] == (await ids(where={"provider": "x"}))[0] == []
+        assert (await ids(where={"provider": "openai", "key": "b"}))[0] == ["r5", "r3", "r1"]
         assert (await ids(where={"team": "x"}))[0] == (await ids(where={"error": "x"}))[0] == []
         assert (await ids(failed=True))[0] == (await ids(status=500))[0] == ["r3"]
         assert (await ids(status=200, since=NOON + 1, until=NOON + 2))[0] == ["r2"]
