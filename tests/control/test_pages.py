@@ -14,12 +14,16 @@ import pytest
 from dragoman.conf.model import Control, ControlAdmin
 
 from ..conftest import Running, Start, free_port
+from ..gateway.admin import eventually
 from ..gateway.browser import Browser, Page, executable
 from .conftest import section, settings_of
 
 PATH = executable()
 
-pytestmark = pytest.mark.skipif(PATH is None, reason="no Chromium on the path, and DRAGOMAN_BROWSER names none")
+pytestmark = [
+    pytest.mark.skipif(PATH is None, reason="no Chromium on the path, and DRAGOMAN_BROWSER names none"),
+    pytest.mark.timeout(240),  # on a busy machine a browser takes its time
+]
 
 CONFIG = """
 listeners: [{type: model, address: 127.0.0.1, port: PORT}, {type: admin, port: ADMIN}]
@@ -44,8 +48,14 @@ class Team:
         self.http.headers["x-dragoman-csrf"] = self.http.post("/api/session", json={"password": PASSWORD}).json()["session"]["csrf"]
 
     def make(self, name: str, **more: Any) -> str:
-        """A key's secret."""
-        return str(self.http.post("/api/keys", json={"name": name, **more}).raise_for_status().json()["key"])
+        """A key's secret, once the gateway knows it."""
+        key = str(self.http.post("/api/keys", json={"name": name, **more}).raise_for_status().json()["key"])
+        self.wait(key)
+        return key
+
+    def wait(self, key: str) -> None:
+        headers = {"authorization": f"Bearer {key}"}
+        eventually(lambda: httpx.get(f"{self.gateway.url}/v1/models", headers=headers, timeout=20).status_code == 200)
 
     def ask(self, key: str, model: str = "demo/echo", text: str = "Good morning") -> str:
         """What the real SDK gets."""
@@ -130,6 +140,7 @@ def test_the_life_of_a_key(start: Start, browser: Browser, tmp_path: Path, kind:
             assert page.js("location.pathname") == "/usage"
             page.until(f"{TEXT}.includes('Nothing was used in this time')")
             key = made(page)
+            team.wait(key)
             assert page.js("document.querySelector('.sheet').textContent.includes('alice')")
             with team.open(browser, "/usage?since=24h") as usage:
                 assert team.ask(key) == "Good morning"
