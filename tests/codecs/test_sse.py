@@ -133,10 +133,17 @@ def is_whole(data: bytes) -> bool:
         return False
 
 
+def frame_of(lines: list[bytes]) -> Frame:
+    """The frame of an event's lines, or of JSON in its place."""
+    text = b"\n".join(lines)
+    return (b"", text) if text[:1] in (b"{", b"[") and is_whole(text) else event_of(lines)
+
+
 def by_the_letter(stream: bytes) -> tuple[list[Frame], bool]:
     """The frames as the standard has them, and whether something is left over.
 
-    With our two deviations: events without data are left out, and a whole event at the end of the stream is kept.
+    With our three deviations: events without data are left out, a whole event at the end of the stream is kept, and JSON that stands in
+    the place of an event is one.
     """
     frames: list[Frame] = []
     event: list[bytes] = []
@@ -145,12 +152,12 @@ def by_the_letter(stream: bytes) -> tuple[list[Frame], bool]:
         if line:
             event.append(line)
             continue
-        if event_of(event)[1].strip():
-            frames.append(event_of(event))
+        if frame_of(event)[1].strip():
+            frames.append(frame_of(event))
         event = []
     pending = [line for line in [*event, rest] if line]
-    if is_whole(event_of(pending)[1]):
-        return [*frames, event_of(pending)], False
+    if is_whole(frame_of(pending)[1]):
+        return [*frames, frame_of(pending)], False
     return frames, any(line[:1] != b":" for line in pending)
 
 

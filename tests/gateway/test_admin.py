@@ -182,7 +182,7 @@ def test_explain(one: Admin) -> None:
     first, second = told["candidates"]["messages"]
     assert first.startswith("1. openai/falls-back: chat_completions http://127.0.0.1:1/v1/chat/completions; declared, by its bare id;")
     assert "fallback of openai/falls-back" in second
-    assert set(one.get("/explain?model=falls-back").json["candidates"]) == {"chat", "messages", "responses"}
+    assert set(one.get("/explain?model=falls-back").json["candidates"]) == {"chat", "messages", "responses", "gemini"}
     assert "does not exist" in one.get("/explain?model=nobody").json["candidates"]["chat"][0]
     assert "sk-of" not in str(told)
     assert one.get("/explain?shape=none").status == 400

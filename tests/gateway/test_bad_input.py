@@ -257,9 +257,7 @@ def test_wrong_member(port: int, shape: str, upstream: str, member: str, value: 
         "/v1/nothing",
         "/v2/chat/completions",
         "/v1/chat",
-        "/v1/messages/batches",
         "/%00",
-        "/v1/chat/completions/x",
         "/\xff\xfe",
         "//evil.example/x",
         "/v1/../etc/passwd",
@@ -278,6 +276,8 @@ def test_wrong_method(port: int, shape: str, method: str) -> None:
     answer = ask(port, request(PATHS[shape], good(shape, shape), method))
     if (shape, method) == ("responses", "GET"):
         check_refused(answer, shape, 426, "upgrade_required")  # a WebSocket is asked for: the client goes on over HTTP
+    elif (shape, method) == ("chat", "GET"):
+        check_refused(answer, shape, 404, code="model_not_found")  # stored answers, of which no upstream here has a list
     else:
         check_refused(answer, shape, 405)
 

@@ -120,6 +120,9 @@ def _words(value: Any) -> str:
 @pytest.mark.parametrize("recording", FAILED, ids=lambda r: r.name)
 def test_a_recorded_error_is_told_in_the_callers_shape(gateway: httpx.Client, recording: Recording, client: str) -> None:
     answer = _ask(gateway, recording, client, stream=False)
+    if b"DeploymentNotFound" in recording.body or b'"Resource not found"' in recording.body:
+        assert answer.status_code == 502  # of Azure: the operator's configuration names a deployment that there is not
+        return
     if client == recording.shape and recording.status >= 400 and recording.body.lstrip().startswith(b"{"):
         assert (answer.status_code, answer.content) == (recording.status, recording.body)
         return

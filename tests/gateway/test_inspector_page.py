@@ -168,7 +168,7 @@ def test_keys(page: Page, admin: Admin) -> None:
     page.press("Escape")
     page.until("!document.querySelector('#keys').open")
     page.press("e")
-    page.until("document.querySelectorAll('#explained li').length === 3")
+    page.until("document.querySelectorAll('#explained li').length === 4")
     page.press("Escape")
     page.until("!document.querySelector('#explain').open")
 
