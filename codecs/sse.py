@@ -172,8 +172,9 @@ def _parsed(block: bytes) -> Frame:
     """Parse the lines of one event according to the specification."""
     kind = b""
     data = []
-    if block[:1] in (b"{", b"[") and is_whole(block):  # an error that a server puts into its stream as it would answer with it
-        return kind, block
+    bare = block.lstrip(b"\n")
+    if bare[:1] in (b"{", b"[") and is_whole(bare):  # an error that a server puts into its stream as it would answer with it
+        return kind, bare
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
         if name == b"data":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,10 +26,21 @@ sys.modules.setdefault("pkg_resources", _versions)
 pytest_plugins = ["pytest_tornado.plugin"]
 
 
+PORTS, FIRST_PORT = 1000, 13_000  # of each process that runs tests; below the ports that the kernel gives to those who name none
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 19
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody has, and that no other test is given before it is used."""
+    while True:
+        port = FIRST_PORT + _PROCESS * PORTS + secrets.randbelow(PORTS)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Running:
