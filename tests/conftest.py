@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-import secrets
+import random
 import signal
 import socket
 import subprocess
@@ -28,19 +30,17 @@ pytest_plugins = ["pytest_tornado.plugin"]
 
 PORTS, FIRST_PORT = 1000, 13_000  # of each process that runs tests; below the ports that the kernel gives to those who name none
 _PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 19
+_PORTS = itertools.cycle(random.sample(range(FIRST_PORT + _PROCESS * PORTS, FIRST_PORT + (_PROCESS + 1) * PORTS), PORTS))
 
 
 def free_port() -> int:
     """A port that nobody has, and that no other test is given before it is used."""
-    while True:
-        port = FIRST_PORT + _PROCESS * PORTS + secrets.randbelow(PORTS)
-        with socket.socket() as sock:
+    for port in _PORTS:
+        with socket.socket() as sock, contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+            sock.bind(("127.0.0.1", port))
             return port
+    raise AssertionError
 
 
 class Running:

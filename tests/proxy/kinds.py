@@ -19,6 +19,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from ..conftest import free_port
+
 KINDS = ("memory", "sqlite", "postgres", "redis", "cluster")
 
 POSTGRES = os.environ.get("DRAGOMAN_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
@@ -65,11 +67,11 @@ class Cluster:
 
     def __init__(self, program: str) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        self.ports = [_free_port() for _ in range(2)]
+        self.ports = [free_port() for _ in range(2)]
         self._servers = []
         for port in self.ports:
             options = ["--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", "", "--appendonly", "no"]
-            options += ["--cluster-port", str(_free_port()), "--cluster-config-file", f"{self._folder.name}/{port}.conf"]
+            options += ["--cluster-port", str(free_port()), "--cluster-config-file", f"{self._folder.name}/{port}.conf"]
             self._servers.append(subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, cwd=self._folder.name))
         self.url = f"redis://127.0.0.1:{self.ports[0]}"
 
@@ -125,13 +127,6 @@ def stop_cluster() -> None:
     if cluster.cache_info().currsize:
         cluster().stop()
         cluster.cache_clear()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 @contextlib.contextmanager
