@@ -113,7 +113,7 @@ class Splitter:
         payload = begin + _U32.unpack_from(chunk, at + 4)[0]
         raw = chunk[begin:payload]
         if raw != self._raw:
-            self._head = _told(parsed(raw))
+            self._head = _parts_of(parsed(raw))
             self._raw = raw
         return Message(*self._head, chunk[payload:end])
 
@@ -121,7 +121,7 @@ class Splitter:
 _NAMED_BY = {"exception": ":exception-type", "error": ":error-code"}
 
 
-def _told(headers: dict[str, str]) -> tuple[dict[str, str], str, str]:
+def _parts_of(headers: dict[str, str]) -> tuple[dict[str, str], str, str]:
     """The headers, the kind of the message, and its name. Old services leave out the kind."""
     kind = headers.get(":message-type", "event")
     return headers, kind, headers.get(_NAMED_BY.get(kind, ":event-type"), "")

@@ -12,7 +12,7 @@ _TOOLS: dict[str, Any] = {"tools": [_TOOL]}
 _CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Ulm"}'}}
 
 
-def _said(*messages: dict[str, Any]) -> dict[str, Any]:
+def _conversation(*messages: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [*messages, {"role": "user", "content": "Go on"}]}
 
 
@@ -22,14 +22,16 @@ def _part(part: dict[str, Any]) -> Specimen:
 
 def _called(**more: Any) -> Specimen:
     called = {"role": "assistant", "content": None, "tool_calls": [_CALL], **more}
-    return Specimen(_said({"role": "user", "content": "Hi"}, called, {"role": "tool", "tool_call_id": "call_1", "content": "Rain"}), _TOOLS)
+    return Specimen(
+        _conversation({"role": "user", "content": "Hi"}, called, {"role": "tool", "tool_call_id": "call_1", "content": "Rain"}), _TOOLS
+    )
 
 
 SPECIMENS = Specimens(
     {"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
     {
-        "messages[].role=system": Specimen(_said({"role": "system", "content": "Be brief."})),
-        "messages[].role=developer": Specimen(_said({"role": "developer", "content": "Be brief."})),
+        "messages[].role=system": Specimen(_conversation({"role": "system", "content": "Be brief."})),
+        "messages[].role=developer": Specimen(_conversation({"role": "developer", "content": "Be brief."})),
         "messages[].name": Specimen({"messages": [{"role": "user", "content": "Hi", "name": "ann"}]}),
         "messages[].content[].image_url (data)": _part({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}),
         "messages[].content[].image_url (address)": _part({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
@@ -46,7 +48,9 @@ SPECIMENS = Specimens(
         ),
         "messages[].tool_calls": _called(),
         "messages[].reasoning_content": _called(reasoning_content="I look."),
-        "messages[].refusal": Specimen(_said({"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "refusal": "No."})),
+        "messages[].refusal": Specimen(
+            _conversation({"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "refusal": "No."})
+        ),
         "messages (last one of the assistant)": Specimen(
             {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "So"}]}
         ),

@@ -10,62 +10,26 @@ import re
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from .caller import Caller, Writer
+from .caller import Caller, CallerAround
 from .lanes import events_of
 
 _DATA = re.compile(rb"^data:[ ]?([^\r\n]*+)", re.MULTILINE)
 
 
-class ArrayCaller:
+class ArrayCaller(CallerAround):
     """What an exchange sees of a caller (see caller.Caller)."""
 
-    __slots__ = ("_begun", "_caller")
+    __slots__ = ("_begun",)
 
     def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+        super().__init__(caller)
         self._begun = False  # the array's first element was written
-
-    @property
-    def has_head(self) -> bool:
-        return self._caller.has_head
-
-    @property
-    def committed(self) -> bool:
-        return self._caller.committed
-
-    @property
-    def stalled(self) -> bool:
-        return self._caller.stalled
-
-    @property
-    def gone(self) -> bool:
-        return self._caller.gone
-
-    @gone.setter
-    def gone(self, value: bool) -> None:
-        self._caller.gone = value
-
-    @property
-    def aborted(self) -> bool:
-        return self._caller.aborted
-
-    def idle_since(self, now: float) -> float:
-        return self._caller.idle_since(now)
-
-    def abort(self) -> None:
-        self._caller.abort()
-
-    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        await self._caller.answer(status, headers, body)
 
     def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
         return self._caller.start({**headers, "content-type": "application/json"}, self._elements(first), status)
 
     def write(self, data: bytes) -> Awaitable[Any] | None:
         return self._caller.write(self._elements(data))
-
-    def writer(self) -> Writer:
-        return self.write
 
     async def finish(self, last: bytes = b"") -> None:
         elements = self._elements(last)

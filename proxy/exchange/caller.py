@@ -51,6 +51,60 @@ class Caller(Protocol):
     async def finish(self, last: bytes = b"") -> None: ...
 
 
+class CallerAround:
+    """A Caller in front of another, to which it passes everything on. Subclasses override what they see of the answer."""
+
+    __slots__ = ("_caller",)
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    @property
+    def has_head(self) -> bool:
+        return self._caller.has_head
+
+    @property
+    def committed(self) -> bool:
+        return self._caller.committed
+
+    @property
+    def gone(self) -> bool:
+        return self._caller.gone
+
+    @gone.setter
+    def gone(self, gone: bool) -> None:
+        self._caller.gone = gone
+
+    @property
+    def aborted(self) -> bool:
+        return self._caller.aborted
+
+    @property
+    def stalled(self) -> bool:
+        return self._caller.stalled
+
+    def idle_since(self, now: float) -> float:
+        return self._caller.idle_since(now)
+
+    def abort(self) -> None:
+        self._caller.abort()
+
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        await self._caller.answer(status, headers, body)
+
+    def start(self, headers: Mapping[str, str], first: bytes, status: int = 200, length: int | None = None) -> Awaitable[Any] | None:
+        return self._caller.start(headers, first, status, length)
+
+    def write(self, data: bytes) -> Awaitable[Any] | None:
+        return self._caller.write(data)
+
+    def writer(self) -> Writer:
+        return self.write
+
+    async def finish(self, last: bytes = b"") -> None:
+        await self._caller.finish(last)
+
+
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
 
 

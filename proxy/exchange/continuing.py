@@ -41,12 +41,12 @@ def begins(attempt: Attempt) -> Told | None:
     policy = attempt.candidate.provider.retry_policy
     if policy is None or policy.continues == "off" or not attempt.stream or not attempt.asks or exchange.compacting:
         return None
-    if exchange.speaks.stateful and (attempt.same_shape or _kept_there(exchange, attempt.candidate)):
+    if exchange.speaks.stateful and (attempt.same_shape or _stored_there(exchange, attempt.candidate)):
         return None
     return Told()
 
 
-def _kept_there(exchange: Exchange, candidate: Candidate) -> bool:
+def _stored_there(exchange: Exchange, candidate: Candidate) -> bool:
     return exchange.turn is not None and exchange.turn.keeping(candidate) == "upstream"
 
 
@@ -172,7 +172,7 @@ def _may(exchange: Exchange) -> bool:
 def _order(exchange: Exchange, own: Candidate) -> tuple[Candidate, ...]:
     """Who to ask for the rest: those that were not asked yet, then the one that broke off."""
     asked = {attempt.candidate.seed for attempt in exchange.attempts}
-    others = tuple(one for one in exchange.order if one.seed not in asked and not _kept_there(exchange, one))
+    others = tuple(one for one in exchange.order if one.seed not in asked and not _stored_there(exchange, one))
     return (*exchange.services.ejection.ordered(others), own)
 
 

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from base64 import b64encode
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
 from ..wire import bodies
 from ..wire.others import Others
-from .caller import Caller
+from .caller import Caller, CallerAround
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -266,12 +266,11 @@ def _answer(done: Account) -> dict[str, Any]:
     return found
 
 
-class Heard:
+class Heard(CallerAround):
     """A Caller whose answer is also held, up to CONTENT bytes, for hooks of answers. text: what it was sent."""
 
     def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self.has_head = caller.has_head
+        super().__init__(caller)
         self._held = bytearray()
         self.cut = False
 
@@ -283,29 +282,6 @@ class Heard:
         room = CONTENT - len(self._held)
         self._held += data[:room]
         self.cut = self.cut or len(data) > room
-
-    @property
-    def committed(self) -> bool:
-        return self._caller.committed
-
-    @property
-    def gone(self) -> bool:
-        return self._caller.gone
-
-    @gone.setter
-    def gone(self, gone: bool) -> None:
-        self._caller.gone = gone
-
-    @property
-    def aborted(self) -> bool:
-        return self._caller.aborted
-
-    @property
-    def stalled(self) -> bool:
-        return self._caller.stalled
-
-    def idle_since(self, now: float) -> float:
-        return self._caller.idle_since(now)
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self._hear(body)
@@ -319,12 +295,6 @@ class Heard:
         self._hear(data)
         return self._caller.write(data)
 
-    def writer(self) -> Callable[[bytes], Awaitable[Any] | None]:
-        return self.write
-
     async def finish(self, last: bytes = b"") -> None:
         self._hear(last)
         await self._caller.finish(last)
-
-    def abort(self) -> None:
-        self._caller.abort()

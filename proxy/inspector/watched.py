@@ -17,11 +17,11 @@ from ...codecs import errors
 from ...codecs import events as ev
 from ...codecs.sse import Frame, Splitter
 from ...codecs.usage import Usage
+from ..exchange.caller import Caller, CallerAround
 
 if TYPE_CHECKING:
     from ...codecs.shape import Decoder
     from ..exchange.attempt import Attempt
-    from ..exchange.caller import Caller
     from ..wire.upstream import UpstreamRequest
     from .taps import Tap
 
@@ -70,36 +70,13 @@ class Flow:
             self._body.clear()
 
 
-class WatchedCaller:
+class WatchedCaller(CallerAround):
     """A Caller whose answer is reported."""
 
     def __init__(self, caller: Caller, tap: Tap) -> None:
-        self._caller, self._tap = caller, tap
-        self.has_head = caller.has_head
+        super().__init__(caller)
+        self._tap = tap
         self._flow = Flow(tap, "out")
-
-    @property
-    def committed(self) -> bool:
-        return self._caller.committed
-
-    @property
-    def gone(self) -> bool:
-        return self._caller.gone
-
-    @gone.setter
-    def gone(self, gone: bool) -> None:
-        self._caller.gone = gone
-
-    @property
-    def aborted(self) -> bool:
-        return self._caller.aborted
-
-    @property
-    def stalled(self) -> bool:
-        return self._caller.stalled
-
-    def idle_since(self, now: float) -> float:
-        return self._caller.idle_since(now)
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self._tap.head("out", f"HTTP {status}", headers.items())
@@ -115,9 +92,6 @@ class WatchedCaller:
     def write(self, data: bytes) -> Awaitable[Any] | None:
         self._flow.feed(data)
         return self._caller.write(data)
-
-    def writer(self) -> Callable[[bytes], Awaitable[Any] | None]:
-        return self.write
 
     async def finish(self, last: bytes = b"") -> None:
         self._flow.feed(last)

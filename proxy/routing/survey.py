@@ -42,10 +42,10 @@ class _Sent(NamedTuple):
 
 def fields(own: Shape, candidate: Candidate) -> list[Found]:
     """What becomes of the fields of a caller's shape at an upstream, in the order of the API's reference."""
-    return list(_found(own, candidate))
+    return list(_fields_of(own, candidate))
 
 
-def _found(own: Shape, candidate: Candidate) -> Iterator[Found]:
+def _fields_of(own: Shape, candidate: Candidate) -> Iterator[Found]:
     least = own.specimens.least
     for name, (members, beside) in own.specimens.fields.items():
         try:
