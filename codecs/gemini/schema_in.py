@@ -107,7 +107,7 @@ def _enum(node: Json) -> list[Any]:
 def _nullable(node: Json) -> Json:
     if isinstance(node.get("type"), str):
         node["type"] = [node["type"], "null"]
-        if "enum" in node and None not in node["enum"]:
+        if isinstance(node.get("enum"), list) and None not in node["enum"]:
             node["enum"] = [*node["enum"], None]
     elif isinstance(node.get("anyOf"), list):
         node["anyOf"] = [*node["anyOf"], {"type": "null"}]

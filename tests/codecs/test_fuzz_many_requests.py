@@ -15,7 +15,7 @@ from .test_fuzz_requests import CAPABILITIES, SHAPES, carry, told
 
 pytestmark = pytest.mark.slow
 
-REQUIRED = {"model", "messages", "input", "max_tokens"}
+REQUIRED = {"model", "messages", "input", "contents", "max_tokens"}
 WRITTEN = {shape: {key: jsontext.dumps(value) for key, value in body.items()} for shape, body in BODIES.items()}
 
 

@@ -2,7 +2,7 @@
 
     python -m tests.load.provider PORT
 
-It answers in the three shapes by path, streamed when the body says so. How many words an answer has, and how many a second, is
+It answers in each shape by path, streamed when the body or the path says so. How many words an answer has, and how many a second, is
 what the prompt asks for: "Answer in 200 words, 20 a second: …" (without a pace: as fast as they come, BURST words a write, one
 write a stream and turn). It reads nothing else of a request, and serves 127.0.0.1 only.
 """
@@ -136,18 +136,18 @@ class Provider:
             return
         line, body = bytes(received[: received.find(b"\r\n")]), bytes(received[head + 4 : end])
         del received[:end]
-        path = line.split(b" ")[1]
+        path, _, method = line.split(b" ")[1].partition(b"?")[0].partition(b":")
         shape = next((name for name, wire in shapes.WIRES.items() if path.endswith(wire.path.encode())), None)
         if shape is None:
             self._send(connection, _WHOLE_HEAD % 2 + b"{}")
         else:
-            self._answer(connection, shape, body)
+            self._answer(connection, shape, body, method.startswith(b"stream") or _STREAM.search(body) is not None)
 
-    def _answer(self, connection: Connection, shape: str, body: bytes) -> None:
+    def _answer(self, connection: Connection, shape: str, body: bytes, streams: bool) -> None:
         wish = _WISH.search(body, max(0, body.rfind(b"Answer in ")))
         words, rate = (int(wish[1]), float(wish[2] or 0)) if wish else (20, 0.0)
         wire = shapes.WIRES[shape]
-        if not _STREAM.search(body):
+        if not streams:
             answer = shapes.whole(shape, words)
             self._send(connection, _WHOLE_HEAD % len(answer) + answer)
             return

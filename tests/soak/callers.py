@@ -129,7 +129,7 @@ def odd(number: int, chance: random.Random) -> Ask:
         Ask(number, "/healthz", method="GET", lines=none),
         Ask(number, "/healthz", b"x" * 100_000, lines=none, may_be=(413,)),
         Ask(number, "/v1/responses/resp_nothing", method="GET", lines=none, may_be=(404,)),
-        Ask(number, PATHS["chat"], method="GET", lines=none, may_be=(405,)),
+        Ask(number, PATHS["messages"], method="GET", lines=none, may_be=(405,)),
     ]
     return chance.choice(asked)
 
