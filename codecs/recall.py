@@ -30,7 +30,7 @@ class Recall:
     """The note on one answer. domain: the origin of the answer."""
 
     def __init__(self, history: History, domain: str) -> None:
-        self._history = history
+        self._opening = history.opening
         self._domain = domain
         self._steps: list[str | list[str]] = []  # in order: envelopes of reasoning, _TEXT, and calls as [id, form, value]
         self._ids: list[str] = []
@@ -72,7 +72,7 @@ class Recall:
         if not (self._ids and self._wanted):
             return None
         note = jsontext.dumps(self._steps)
-        return (self._history.key(self._ids), note) if len(note) <= LONGEST else None
+        return (_key(self._opening, self._ids), note) if len(note) <= LONGEST else None
 
 
 class History:
@@ -100,7 +100,7 @@ class History:
         self.brings = calls and not self.lacking  # the caller keeps by itself what belongs to calls
 
     @cached_property
-    def _opening(self) -> Any:
+    def opening(self) -> Any:
         """The hash of the beginning of the conversation, which stays the same in all of its requests."""
         first = next((turn for turn in self._request.turns if turn.role == "user"), None)
         text = "" if first is None else digest("\n".join(part.text for part in first.parts if isinstance(part, TextPart)), 32)
@@ -108,9 +108,7 @@ class History:
 
     def key(self, ids: list[str]) -> str:
         """The key of the note on a turn with these call ids."""
-        hashed = self._opening.copy()
-        hashed.update("\n".join(["", *ids]).encode("utf-8", "surrogatepass"))
-        return f"calls_{hashed.hexdigest()[:32]}"
+        return _key(self.opening, ids)
 
     def keys(self) -> list[str]:
         """The keys of the turns in `lacking`."""
@@ -121,6 +119,12 @@ class History:
         for turn, note in zip(self.lacking, notes, strict=True):
             if note is not None:
                 _restore(turn, note, domain)
+
+
+def _key(opening: Any, ids: list[str]) -> str:
+    hashed = opening.copy()
+    hashed.update("\n".join(["", *ids]).encode("utf-8", "surrogatepass"))
+    return f"calls_{hashed.hexdigest()[:32]}"
 
 
 def _restore(turn: Turn, note: bytes, domain: str) -> None:

@@ -38,7 +38,7 @@ class Method(ModelHandler):
         asked = paths.asked(self.request.path)
         assert asked is not None
         operation: Any = counting(SHAPE.name) if asked.method == _COUNT else carried_method(SHAPE.name, asked.method)
-        await self.serve(operation, await self.body())
+        await self.serve(operation)
 
 
 class Predict(CountTokens):
@@ -48,4 +48,4 @@ class Predict(CountTokens):
         if model == _CLAUDES_COUNT:
             await super().post()
         else:
-            await self.serve(asking(self.shape), await self.body(), model=unquote(model or ""))
+            await self.serve(asking(self.shape), model=unquote(model or ""))

@@ -23,6 +23,7 @@ from ..proxy.exchange.refusal import own_headers
 from ..proxy.gateway import Gateway
 from ..proxy.memory.resumable import log_name
 from ..proxy.wire import headers as travel
+from ..proxy.wire.bodies import Passing
 from .base import Handler
 
 
@@ -39,8 +40,8 @@ class Serving(Handler):
         self._client: Client | None = None  # while stored events are sent
         self._task: asyncio.Task[Any] | None = None
 
-    async def serve(self, operation: Operation, body: bytes = b"", **more: Any) -> None:
-        """Answer the request by an Exchange. more: further arguments of Exchange."""
+    async def serve(self, operation: Operation, passing: Passing | None = None, **more: Any) -> None:
+        """Answer the request by an Exchange. passing: its body, if that goes on while it arrives. more: further arguments of Exchange."""
         query = self.query()
         target = self.request.path + query
         client: Caller = Client(self, self.services.config.limits.client_stall)
@@ -51,16 +52,17 @@ class Serving(Handler):
             operation,
             client,
             self.request.headers,
-            body,
+            await self.body() if self.takes_body and passing is None else b"",  # in no variable: it is let go of before the answer ends
             credential=self.credential,
             nonce=self.nonce,
             request_id=self.request_id,
             query=query,
             target=target,
             timeout=travel.timeout(self.request.headers, self.settings.get("timeout")),
+            passing=passing,
+            release=self._incoming.release,
             **more,
         )
-        del body  # the exchange releases its memory as early as possible
         if self._left:
             exchange.leave()
         try:
@@ -104,9 +106,9 @@ class ModelHandler(Serving):
 
     async def post(self, model: str | None = None) -> None:
         """model: its name, where the path says it."""
-        body, last = await self.body(), resuming.last_event(self.request.headers.get("Last-Event-ID"))
+        last = resuming.last_event(self.request.headers.get("Last-Event-ID"))
         if last is None:
-            await self.serve(asking(self.shape), body, model=model)
+            await self.serve(asking(self.shape), model=model)
         else:
             await self._resume(*last)
 

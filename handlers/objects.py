@@ -89,13 +89,13 @@ class Objects(Serving):
             self._passing.end()
             await self._task
         else:
-            await self._carry(await self.body())
+            await self._carry()
 
     post = put = patch = delete = head = get
 
-    async def _carry(self, body: bytes = b"") -> None:
+    async def _carry(self) -> None:
         operation = objects.operation(self._place, self.request.method or "", SHAPES[self.shape])
-        await self.serve(operation, body, path=self._place.path, passing=self._passing)
+        await self.serve(operation, self._passing, path=self._place.path)
 
     def on_finish(self) -> None:
         super().on_finish()

@@ -18,4 +18,4 @@ class Passthrough(ModelHandler):
     shape = USUAL.name
 
     async def post(self, path: str, model: str | None = None) -> None:  # type: ignore[override]
-        await self.serve(carried(path), await self.body(), model=model)
+        await self.serve(carried(path), model=model)

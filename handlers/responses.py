@@ -237,4 +237,4 @@ class Compact(ModelHandler):
     shape = "responses"
 
     async def post(self, model: str | None = None) -> None:
-        await self.serve(COMPACT, await self.body())
+        await self.serve(COMPACT)

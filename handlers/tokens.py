@@ -11,7 +11,7 @@ from .model import ModelHandler
 
 class _Counter(ModelHandler):
     async def post(self, model: str | None = None) -> None:
-        await self.serve(counting(self.shape), await self.body())
+        await self.serve(counting(self.shape))
 
 
 class CountTokens(_Counter):

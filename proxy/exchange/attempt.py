@@ -33,7 +33,7 @@ from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
-from . import continuing, counting, question, summing, upstream_error
+from . import continuing, counting, question, summing, unneeded, upstream_error
 from .kept import storing_lane
 from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, ReframedLane, collected, json_object
 from .raw import RawLane
@@ -84,6 +84,7 @@ class Attempt:
         "lessons",
         "overtaken",
         "owed",
+        "prompt",
         "quiet",
         "raw",
         "recall",
@@ -134,7 +135,8 @@ class Attempt:
         self._done: asyncio.Future[None]  # a stream's lane has ended, or the upstream's call
         self.reply: Reply
         self.asked: Request  # of an answer that is translated
-        self.history: History  # of that
+        self.history: History | None = None  # of that, while it is asked
+        self.prompt: int | None = None  # tokens of what was sent, about; None: that is still there
         self.collects = False  # a whole answer, from an upstream that only streams
         self.lane: BytesLane | EventsLane | RawLane | None = None
         self.committed = False  # some of its answer has been sent to the caller
@@ -217,6 +219,7 @@ class Attempt:
             if self.candidate.source is not None:
                 self.granted = await self.candidate.grant()
             self._prepare(*asked)
+            del asked
             if self.granted is not None and self.granted.signs:
                 await sign(self.request, self.granted, self.candidate)
             self._begun = monotonic()
@@ -409,8 +412,6 @@ class Attempt:
         self._held.clear()
         if (paces := exchange.services.paces) is not None and self.streams:
             paces.began(self.candidate, now - self._begun, len(self.request.body or b""))
-        if self.told is None:
-            exchange.body = b""  # no other attempt will ask for it
         client = exchange.client
         if exchange.cut is not None:
             held = exchange.cut.mark(self) + held
@@ -423,6 +424,8 @@ class Attempt:
         if self.lane is not None and self.request.streaming_callback is not None:
             self._flow = Flow(self.lane, client.writer(), self._lane_ended)
             self.request.streaming_callback = self._flow.feed
+        if self.told is None:
+            unneeded.let_go(exchange)
         return pending
 
     def _claim(self) -> None:
@@ -431,12 +434,9 @@ class Attempt:
             self.exchange.race.claim(self)  # granted: who lost is cancelled before it goes on
 
     def _commit_raw(self, first: bytes) -> Awaitable[Any] | None:
-        kind, length = self.upstream_headers.get("Content-Type"), self.upstream_headers.get("Content-Length", "")
-        headers = self.answer_headers()
-        if kind is None or not kind.startswith("text/event-stream"):
-            headers["content-type"] = kind or "application/octet-stream"
-        else:
-            headers |= travel.SSE_HEADERS
+        kind, length = self.upstream_headers.get("Content-Type", ""), self.upstream_headers.get("Content-Length", "")
+        streams = kind.startswith("text/event-stream")
+        headers = self.answer_headers() | (travel.SSE_HEADERS if streams else {"content-type": kind or "application/octet-stream"})
         self.exchange.status = self.status
         promised = int(length) if length.isdecimal() and self.status not in _BODILESS else None
         return self.exchange.client.start(headers, first, self.status, promised)

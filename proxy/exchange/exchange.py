@@ -109,6 +109,7 @@ class Exchange:
         "query",
         "race",
         "recent",
+        "release",
         "request_id",
         "resumable",
         "route",
@@ -151,6 +152,7 @@ class Exchange:
         recent: Lane | None = None,
         prepares: bool = False,
         passing: bodies.Passing | None = None,
+        release: Callable[[], object] = lambda: None,
     ) -> None:
         """headers: the caller's. credential: in them, as its API has it. nonce: 32 random hex digits of which ids are made.
 
@@ -160,7 +162,7 @@ class Exchange:
         stored record, which no other can stand in for.
         before_answer: awaited when a raw answer is good, before any of it is sent. charges: asked when a raw answer tells of a usage,
         whether this request is to be charged for it although its operation is free.
-        passing: the body, if that is sent on while it arrives; `body` is empty then.
+        passing: the body, if that is sent on while it arrives; `body` is empty then. release: called when the body is not needed any more.
         via: the WebSocket that it came on. recent: the responses that this keeps. prepares: no model is asked: the answer is empty, and
         can be continued.
         """
@@ -214,6 +216,7 @@ class Exchange:
         self.via = via
         self.recent = recent
         self._prepares = prepares
+        self.release = release
         self.trace = None if services.tracer is None else services.tracer.begin(headers)
         self.observer = services.watcher.open(self)  # None: nobody looks
         self.heard = Heard(client) if services.hooks is not None and services.hooks.listens else None

@@ -37,6 +37,7 @@ async def written(attempt: Attempt) -> tuple[str, bytes | None]:
     heavy = _walks(attempt) and bodies.heavy(exchange.body)
     found = await bodies.apart(True, partial(_decoded_question, attempt)) if heavy else _decoded_question(attempt)
     if isinstance(found, list):
+        assert attempt.history is not None
         attempt.history.restore(await exchange.services.state.seals.find(exchange.owner, found), attempt.candidate.domain)
         found = await bodies.apart(True, partial(_question, attempt)) if heavy else _question(attempt)
     return found

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from .attempt import Attempt
 
 _TOKEN = 4  # bytes of text
-# an image, or another file; tried only where a run begins, or each of a run's bytes would begin another try
-_BLOB = re.compile(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{2000,}+")
-_BLOB_TOKENS = 1600
+_OF_FILES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-"  # bytes of an image or another file, in base64
+_FILE = 2000  # bytes of such a run, at least
+_STRIDE = _FILE // 2
+_RUN = re.compile(rb"[A-Za-z0-9+/=_-]{%d,}+" % _STRIDE)
+_FILE_TOKENS = 1600
 
 
 def used(attempt: Attempt) -> Usage | None:
@@ -38,7 +40,7 @@ def _used(attempt: Attempt) -> Usage | None:
         return None
     known = attempt.usage or (lane.usage if lane is not None else None)
     if known is None and not attempt.received and _left_waiting(attempt):
-        return Usage(input=read(attempt.request.body or b""), output=0)
+        return Usage(input=_prompt(attempt), output=0)
     if attempt.status != 200 or (known is not None and (lane is None or (lane.ended and lane.error is None))):
         return known
     if not attempt.received or (attempt.raw and not (lane is not None and lane.events)):
@@ -46,8 +48,8 @@ def _used(attempt: Attempt) -> Usage | None:
     events, least = (lane.events, lane.events) if lane is not None else (1, 0)
     written = max(least, (attempt.received - events * attempt.candidate.speaks.overhead) // _TOKEN)
     if known is None:
-        return Usage(input=read(attempt.request.body or b""), output=written)
-    return replace(known, input=known.input or read(attempt.request.body or b""), output=max(known.output, written), total=None)
+        return Usage(input=_prompt(attempt), output=written)
+    return replace(known, input=known.input or _prompt(attempt), output=max(known.output, written), total=None)
 
 
 def _left_waiting(attempt: Attempt) -> bool:
@@ -57,7 +59,24 @@ def _left_waiting(attempt: Attempt) -> bool:
     return (exchange.client.gone or attempt.overtaken) and sent and attempt.status in (0, 200) and exchange.form_field is None
 
 
+def _prompt(attempt: Attempt) -> int:
+    return read(attempt.request.body or b"") if attempt.prompt is None else attempt.prompt
+
+
 def read(body: bytes) -> int:
-    """Tokens of a request, about."""
-    text, blobs = _BLOB.subn(b"", body)
-    return len(text) // _TOKEN + blobs * _BLOB_TOKENS
+    """Tokens of a request, about.
+
+    A file's run has one of the strides whole, in text the first space ends a stride: most bytes are not looked at.
+    """
+    at = files = length = 0
+    while at + _STRIDE <= len(body):
+        run = _RUN.match(body, at)
+        if run is None:
+            at += _STRIDE
+            continue
+        before = body[max(0, at - _STRIDE) : at]
+        size = run.end() - at + len(before) - len(before.rstrip(_OF_FILES))
+        if size >= _FILE:
+            files, length = files + 1, length + size
+        at = run.end()
+    return (len(body) - length) // _TOKEN + files * _FILE_TOKENS

@@ -204,6 +204,10 @@ class Turn(Expansion):
             return "here" if self._writes else None if self._lane is None else "connection"
         return "upstream" if self._writes or self._names_containers(candidate) else None
 
+    def keeps_input(self, candidate: Candidate) -> bool:
+        """Whether the request's own input is stored with this candidate's answer."""
+        return self.keeping(candidate) in ("here", "connection")
+
     def _names_containers(self, candidate: Candidate) -> bool:
         """Whether the answer may name containers whose owner must be recorded: they outlive an answer that is not stored."""
         return not self._services.lets_through(candidate) and upstream_names.makes_containers(self._body)

@@ -298,6 +298,7 @@ class Session:
             via=Via(opening.request_id, name),
             recent=lane,
             prepares=create.prepares,
+            release=partial(self._bodies.pop, name, None),
         )
         self._exchanges[name] = exchange
         self._bodies[name] = len(create.body)

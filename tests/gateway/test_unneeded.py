@@ -1,0 +1,119 @@
+"""What a request is made of is let go of when its answer has begun: hundreds of agents wait for long answers to requests of a megabyte."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from types import FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+from dragoman.proxy.exchange import spent
+from dragoman.proxy.exchange.exchange import Exchange
+from dragoman.proxy.exchange.services import Services
+from dragoman.proxy.gateway import Gateway
+from dragoman.proxy.routing.router import Candidate
+
+from ..attack.growth import assert_linear
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, stream_head, wait
+from .inside import CONFIG, Inside, inside_once
+from .spoken import SHAPES, SPEECH
+
+LARGE = 300_000  # bytes of a history
+SMALL = 40_000  # what may be left of it: settings, what an encoder holds
+
+_LIVES_ON = (Gateway, Services, Candidate, type, ModuleType, FunctionType, asyncio.AbstractEventLoop)
+
+
+def history(shape: str) -> dict[str, Any]:
+    """A request with many turns, a tool's call and its result, and a tool."""
+    words = [f"{number} said again. " * 50 for number in range(LARGE // 800)]
+    if shape == "responses":
+        turns: list[Any] = [{"type": "message", "role": "user", "content": word} for word in words]
+        call = {"type": "function_call", "call_id": "call_1", "name": "find", "arguments": "{}"}
+        return {"input": [*turns, call, {"type": "function_call_output", "call_id": "call_1", "output": "one"}], "store": False}
+    turns = [{"role": "user", "content": word} for word in words]
+    if shape == "messages":
+        call = {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "find", "input": {}}]}
+        told = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "one"}]}
+        return {"messages": [*turns, call, told], "max_tokens": 100}
+    call = {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "find", "arguments": "{}"}}]}
+    return {"messages": [*turns, call, {"role": "tool", "tool_call_id": "call_1", "content": "one"}]}
+
+
+def held(exchange: Exchange) -> int:
+    """Bytes of the texts that the exchange and its task lead to, but for what lives longer than it and the buffers that are read into."""
+    assert exchange._task is not None
+    waiting, known, size = [exchange, exchange._task.get_coro()], set(), 0
+    while waiting:
+        item = waiting.pop()
+        if id(item) in known or isinstance(item, _LIVES_ON):
+            continue
+        known.add(id(item))
+        if isinstance(item, str | bytes):
+            size += len(item)
+        else:
+            waiting += gc.get_referents(item)
+    return size
+
+
+@pytest.mark.parametrize("client", SHAPES)
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_an_open_stream_holds_no_request(client: str, upstream: str) -> None:
+    gate = Gate()
+    speech = SPEECH[upstream]
+
+    def script(asked: Request) -> list[Step]:
+        said = [*speech.opening, *speech.words]
+        return [stream_head(), *map(chunk, said), wait(gate), *map(chunk, speech.ending), LAST_CHUNK]
+
+    with Provider(script) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.ask(client, f"{upstream}/m", stream=True, **history(client)) as caller:
+            await caller.head()
+            while b"Hel" not in await caller.chunk():
+                pass
+            (exchange,) = gateway.gateway.exchanges
+            left = held(exchange)
+            assert left < SMALL
+            assert gateway.gateway.bodies.kept == 0  # others may send theirs
+            gate.open()
+            while await caller.chunk():
+                pass
+            await gateway.until(lambda: gateway.lines)
+        assert gateway.lines[0]["status"] == 200
+        assert len(provider.requests[0].body) > LARGE
+
+
+# ---- what is charged where an upstream tells of no usage ----
+
+IMAGE = b"A" * 5000
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b"", 0),
+        (b"word " * 4000, 5000),
+        (b"x" * 1999, 499),  # shorter than a file
+        (b"x" * 2000, 1600),
+        (b"x " * 321 + IMAGE, 160 + 1600),
+        (b" " + IMAGE + b" word" * 100, 125 + 1600),
+        (b'"' + IMAGE + b'","' + IMAGE + b'"', 1 + 3200),
+        (b" " * 999 + b"x" * 2000 + b" ", 250 + 1600),  # wherever it begins
+        (b" " * 1001 + b"x" * 2000 + b" ", 250 + 1600),
+    ],
+)
+def test_tokens_of_a_request(body: bytes, tokens: int) -> None:
+    assert spent.read(body) == tokens
+
+
+@pytest.mark.parametrize("pump", ["a", " ", "a" * 999 + " ", "a" * 1999 + " ", "a" * 2000 + " ", "a" * 1000 + " "])
+def test_tokens_are_told_in_linear_time(pump: str) -> None:
+    assert_linear(lambda size: (pump * (size // len(pump) + 1)).encode(), spent.read)
+
+
+def test_a_file_is_found_wherever_it_stands() -> None:
+    for place in range(0, 2100, 7):
+        assert spent.read(b" " * place + b"x" * 2000 + b" " * 40) == (place + 40) // 4 + 1600
