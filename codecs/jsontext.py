@@ -20,7 +20,7 @@ INVALID = "INVALID_JSON"  # Anthropic's convention for arguments that are not va
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_OR_ESCAPE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
-_LONG_NUMBER = re.compile("[0-9]{19}")
+_ROUNDED = 2.0**63
 _HALF = re.compile(rb"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")  # as `dumps` writes it; a literal backslash is two
 
 
@@ -137,14 +137,30 @@ def arguments_to_input(raw: str, truncated: bool = False) -> dict[str, Any]:
 def _first_value(text: str) -> Any:
     """The JSON value at the start of the text; None if there is none. Long integers stay exact."""
     try:
-        if not _LONG_NUMBER.search(text):
-            return loads(text)
+        value = loads(text)
+        if not _is_rounded(value):
+            return value
     except ValueError:
         pass
     try:
         return _PATIENT.raw_decode(text)[0]
     except (ValueError, RecursionError):
         return None
+
+
+def _is_rounded(value: Any) -> bool:
+    """Whether it may hold an integer of more than 64 bits: orjson makes a float of it."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        kind = type(item)
+        if kind is dict:
+            waiting += item.values()
+        elif kind is list:
+            waiting += item
+        elif kind is float and not -_ROUNDED < item < _ROUNDED:
+            return True
+    return False
 
 
 def input_to_arguments(value: Any) -> str:

@@ -197,8 +197,7 @@ def is_whole(data: bytes) -> bool:
 
 # ---- frames out ----
 
-_LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
-_ESCAPED = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
+_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
 
 
 def data_frame(json: bytes) -> bytes:
@@ -214,6 +213,7 @@ def event_frame(type: bytes | str, json: bytes) -> bytes:
 def safe_json(value: Any) -> bytes:
     """Return compact JSON with U+0085, U+2028, U+2029 (line ends for some clients) and lone surrogates escaped."""
     text = jsontext.dumps(value)
-    if text.isascii():
-        return text
-    return _LINE_ENDS.sub(lambda match: _ESCAPED[match[0]], text)
+    if not text.isascii():
+        for end, escaped in _LINE_ENDS:
+            text = text.replace(end, escaped)
+    return text

@@ -94,6 +94,7 @@ class ToolMap:
         self._word_first = word_first
         self._native_namespace = native_namespace
         self._declared: dict[str, Declared] = {}
+        self._wired: dict[tuple[str, str | None], str] = {}  # what `wire` has answered: a history calls the same tools again
         self._allowed: frozenset[str] | None = None
 
     def declare(self, request: Request, tool: Tool) -> str:
@@ -110,9 +111,11 @@ class ToolMap:
 
     def wire(self, name: str, namespace: str | None = None) -> str:
         """The upstream's name of a tool in the history or tool choice, declared or not."""
-        flat = self._flat(name, namespace)
-        if flat != name and flat not in self._declared:
-            self._declared[flat] = Declared(name, "function", namespace)
+        flat = self._wired.get((name, namespace))
+        if flat is None:
+            flat = self._wired[name, namespace] = self._flat(name, namespace)
+            if flat != name and flat not in self._declared:
+                self._declared[flat] = Declared(name, "function", namespace)
         return flat
 
     def _flat(self, name: str, namespace: str | None) -> str:

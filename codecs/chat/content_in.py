@@ -38,6 +38,9 @@ class MessageReader:
 
     def turn(self, message: Any, i: int) -> Turn:
         """Return the hub turn of `message`, the one at index `i`. Raises subclasses of errors.ClientFault."""
+        return _usual_turn(message, i) or self._turn(message, i)
+
+    def _turn(self, message: Any, i: int) -> Turn:
         fields = Fields(message, ("messages", i))
         role = fields.required("role")
         if role in _ASKED:
@@ -167,6 +170,42 @@ class MessageReader:
         decoded = decode(fields, self._ledger)
         fields.report(self._ledger)
         return decoded
+
+
+def _usual_turn(message: Any, i: int) -> Turn | None:
+    """A message that has the usual members with texts and no others, as nearly all of an agent's history; else None."""
+    if type(message) is not dict:
+        return None
+    role, content, size = message.get("role"), message.get("content"), len(message)
+    if type(role) is not str or not (type(content) is str or (content is None and role == "assistant" and size == 3)):
+        return None
+    path = ("messages", i)
+    if role == "tool" and size == 3:
+        id = message.get("tool_call_id")
+        return Turn("tool", [ResultPart(id, content, path)], path) if type(id) is str else None  # type: ignore[arg-type] # it is a str
+    texts: list[Part] = [] if content is None else [TextPart(content, ("messages", i, "content"))]
+    if size == 2 and (role == "assistant" or role in _ASKED):
+        return Turn(role, texts, path, True)
+    calls = message.get("tool_calls")
+    if role != "assistant" or size != 3 or type(calls) is not list:
+        return None
+    for k, call in enumerate(calls):
+        part = _usual_call(call, ("messages", i, "tool_calls", k))
+        if part is None:
+            return None
+        texts.append(part)
+    return Turn(role, texts, path, content is not None and not calls)
+
+
+def _usual_call(call: Any, path: Path) -> CallPart | None:
+    """A function's call that has its usual members and no others; else None."""
+    if type(call) is not dict or len(call) != 3 or call.get("type") != "function":
+        return None
+    id, function = call.get("id"), call.get("function")
+    if type(id) is not str or type(function) is not dict or len(function) != 2:
+        return None
+    name, arguments = function.get("name"), function.get("arguments")
+    return CallPart(id, name, arguments, path) if type(name) is str and type(arguments) is str else None
 
 
 def sealed_of(fields: Fields, ledger: Ledger) -> Sealed | None:

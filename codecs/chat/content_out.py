@@ -137,7 +137,8 @@ class ContentWriter:
         if part.kind == "custom" and not self._tools.emulates(part):
             return {"id": id, "type": "custom", "custom": {"name": name, "input": part.arguments}} | self.sealed(part)
         arguments = dumps({"input": part.arguments}).decode() if part.kind == "custom" else part.arguments
-        return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}} | self.sealed(part)
+        call = {"id": id, "type": "function", "function": {"name": name, "arguments": arguments or "{}"}}
+        return call if part.seal is None else call | self.sealed(part)
 
     def sealed(self, part: CallPart | TextPart) -> Content:
         """The member that returns the seal of a call or text to an upstream that can read it; else empty."""
@@ -152,6 +153,9 @@ class ContentWriter:
     def result(self, part: ResultPart) -> tuple[Content, list[Content]]:
         """The tool message, and the content other than text, which must follow in a user message."""
         id = self._ids.result(part.id)
+        only = part.only_text
+        if only is not None:  # nearly every result
+            return {"role": "tool", "tool_call_id": id, "content": prose.outcome(part, only, self._ledger)}, []
         texts: list[Content] = []
         others: list[Content] = []
         for inner in [TextPart(part.content, part.path)] if isinstance(part.content, str) else part.content:

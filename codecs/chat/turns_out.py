@@ -57,7 +57,7 @@ class _Turns:
             self._assistant(turn)
         else:
             self._user(turn)
-        self._prefill = turn if turn.role == "assistant" and not any(isinstance(part, CallPart) for part in turn.parts[-1:]) else None
+        self._prefill = turn if turn.role == "assistant" and not (turn.parts and type(turn.parts[-1]) is CallPart) else None
 
     def close(self) -> None:
         self._attach([])
@@ -127,8 +127,10 @@ class _Turns:
         extra: Content = {}
         thoughts: list[ReasoningPart] = []
         for part in turn.parts:
-            if isinstance(part, CallPart):
+            if type(part) is CallPart:
                 calls.append(self._writer.call(part))
+            elif type(part) is TextPart and part.cache is None and part.seal is None:
+                text = self._joined(text, part.text, part, before)
             elif isinstance(part, ReasoningPart):
                 thoughts.append(part)
             elif isinstance(part, RefusalPart):
@@ -139,14 +141,15 @@ class _Turns:
                 if isinstance(part, TextPart):
                     extra |= self._writer.sealed(part)
             before = part
-        reasoning = self._writer.reasoning(thoughts, bool(calls))
+        reasoning = self._writer.reasoning(thoughts, bool(calls)) if thoughts else {}
         if text is None and not (calls or refusal or reasoning):
             return
         silent = calls or refusal
         message: dict[str, Any] = {"role": "assistant", "content": text or (None if silent else "")}
         if refusal:
             message["refusal"] = refusal
-        message |= reasoning | extra
+        if reasoning or extra:
+            message |= reasoning | extra
         if calls:
             message["tool_calls"] = calls
         self.messages.append(message)

@@ -59,6 +59,8 @@ def _misplaced(kind: str, role: str, path: Path) -> Malformed:
 
 def decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | None:
     """As decode_content, of one block. None for a block that only tells which of the provider's models has answered."""
+    if (usual := usual_block(block, role, path, ledger)) is not None:
+        return usual
     fields = Fields(block, path)
     kind = fields.required("type")
     if kind in (_OF_USER if role == "assistant" else _OF_ASSISTANT):
@@ -75,6 +77,27 @@ def decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | No
     if kind != "container_upload" and (role == "assistant" or kind.endswith("_tool_result")):
         return ForeignPart(kind, path)
     raise _unsupported(f"content of type {kind[:64]}", path)
+
+
+def usual_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | None:
+    """A block of a frequent type that has its usual members and no others, as nearly all of an agent's history; else None."""
+    if type(block) is not dict:
+        return None
+    kind, size = block.get("type"), len(block)
+    if kind == "text":
+        text = block.get("text")
+        return TextPart(text, path) if size == 2 and type(text) is str else None
+    if kind == "tool_use" and role == "assistant" and size == 4:
+        id, name, given = block.get("id"), block.get("name"), block.get("input")
+        if type(id) is str and type(name) is str and type(given) is dict:
+            return CallPart(id, name, jsontext.input_to_arguments(given), path)
+    elif kind == "tool_result" and role != "assistant" and size == 3:
+        id, content = block.get("tool_use_id"), block.get("content")
+        if type(id) is str and type(content) is list:
+            return ResultPart(id, _in_result(content, (*path, "content"), ledger), path)
+        if type(id) is str and type(content) is str:
+            return ResultPart(id, content, path)
+    return None
 
 
 def _text(fields: Fields, ledger: Ledger) -> TextPart:

@@ -52,8 +52,9 @@ class ContentWriter:
 
     def blocks(self, part: Part) -> list[Block]:
         """The blocks of a part; empty if it has no content. Raises errors.UnsupportedContent for content that cannot be left out."""
-        blocks = _WRITERS[type(part)](self, part)
-        cache: Cache | None = getattr(part, "cache", None)
+        kind = type(part)
+        blocks = _WRITERS[kind](self, part)
+        cache: Cache | None = part.cache if kind in _MARKED else None  # type: ignore[union-attr] # these have one
         if cache is not None:
             if blocks:
                 self.mark(blocks[-1], cache, part.path)
@@ -84,7 +85,8 @@ class ContentWriter:
             self._ledger.adapt(where)
 
     def _text(self, part: TextPart | RefusalPart) -> list[Block]:
-        return [{"type": "text", "text": part.text}] if part.text.strip() else []
+        text = part.text
+        return [{"type": "text", "text": text}] if text and not text.isspace() else []
 
     def _image(self, part: ImagePart) -> list[Block]:
         if part.detail not in ("", "auto", "original"):
@@ -142,17 +144,19 @@ class ContentWriter:
 
     def _result(self, part: ResultPart) -> list[Block]:
         block: Block = {"type": "tool_result", "tool_use_id": self._ids.result(part.id)}
-        if isinstance(part.content, str):
-            content: str | list[Block] = part.content
-        else:
-            content = [block for inner in part.content for block in self._inside_result(inner)]
+        content: str | list[Block] | None = part.only_text
+        if content is None:
+            content = self._inside_result(part.content)
         if content:
-            block["content"] = one_text(content)
+            block["content"] = content
         if part.is_error:
             block["is_error"] = True
         return [block]
 
-    def _inside_result(self, part: Part) -> list[Block]:
+    def _inside_result(self, content: str | list[Any]) -> str | list[Block]:
+        return content if isinstance(content, str) else one_text([block for part in content for block in self._part_of_result(part)])
+
+    def _part_of_result(self, part: Part) -> list[Block]:
         if isinstance(part, TextPart) and part.text.isspace():  # possibly the tool's output
             return [{"type": "text", "text": part.text}]
         try:
@@ -194,6 +198,7 @@ def _unsupported(what: str, path: Path, capability: str) -> UnsupportedContent:
     return UnsupportedContent(f"{what} is not supported by the selected model", param=concrete(path), capability=capability)
 
 
+_MARKED = frozenset({TextPart, ImagePart, DocumentPart, SearchResultPart, CallPart, ResultPart})  # may have a cache breakpoint
 _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {
     TextPart: ContentWriter._text,
     RefusalPart: ContentWriter._text,

@@ -14,7 +14,7 @@ from ..compaction import as_message
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
 from ..request import Part, Request, TextPart, Tool, Turn
-from .content_in import decode_block, decode_content
+from .content_in import decode_block, decode_content, usual_block
 
 _ROLES = frozenset({"user", "assistant", "system"})
 _CHANGES = frozenset({"tool_addition", "tool_removal"})
@@ -29,14 +29,26 @@ class History:
         self._client_tool = client_tool
         self._known = {tool.name: tool for tool in request.tools}
         self._first = len(request.turns)  # the first turn that is a message
+        self._user: int | None = None  # see _last_user
 
-    def add(self, fields: Fields, following: list[Any]) -> None:
-        """Add one message. following: the messages after it. Raises subclasses of errors.ClientFault."""
+    def add(self, messages: list[Any], i: int) -> None:
+        """Add the message at index `i`. Raises subclasses of errors.ClientFault."""
+        message, path = messages[i], ("messages", i)
+        if type(message) is dict and len(message) == 2:  # nothing but role and content, as nearly all have
+            role, content = message.get("role"), message.get("content")
+            if (role == "assistant" or role == "user") and content is not None:
+                parts = self._parts(content, role, ("messages", i, "content"))
+                if parts or not content:
+                    self._request.turns.append(Turn(role, parts, path, isinstance(content, str)))
+                return
+        self._add(Fields(message, path), messages, i)
+
+    def _add(self, fields: Fields, messages: list[Any], i: int) -> None:
         role = fields.required("role")
         if role not in _ROLES:
             raise wrong_type((*fields.path, "role"), "user, assistant or system")
         content, path = fields.take("content"), (*fields.path, "content")
-        settles = role == "system" and self._settings(fields, following)
+        settles = role == "system" and self._settings(fields, messages, i)
         if content is None and not settles:
             raise missing(path)
         if content is None or settles == "cleared":
@@ -47,7 +59,7 @@ class History:
         if parts or not content:
             self._request.turns.append(Turn(role, parts, fields.path, plain=isinstance(content, str)))
 
-    def _settings(self, fields: Fields, following: list[Any]) -> str:
+    def _settings(self, fields: Fields, messages: list[Any], i: int) -> str:
         """Apply a system message's settings. Returns "cleared" if it clears itself, else "set" if it has settings, else ""."""
         settled = ""
         config = fields.inner("output_config")
@@ -59,10 +71,17 @@ class History:
                 self._request.ledger.adapt((*config.path, "effort"))
             config.report(self._request.ledger)
         until = fields.text("clear_at")
-        if until == "next_user_message" and any(isinstance(each, dict) and each.get("role") == "user" for each in following):
+        if until == "next_user_message" and i < self._last_user(messages):
             self._request.ledger.adapt((*fields.path, "clear_at"))
             return "cleared"
         return settled
+
+    def _last_user(self, messages: list[Any]) -> int:
+        """The index of the last user message; -1 if there is none."""
+        if self._user is None:
+            users = [i for i, each in enumerate(messages) if isinstance(each, dict) and each.get("role") == "user"]
+            self._user = users[-1] if users else -1
+        return self._user
 
     def _parts(self, content: Any, role: str, path: Path) -> list[Part]:
         """The message's parts. Applies changes of tools; a compaction block clears everything before it."""
@@ -70,6 +89,9 @@ class History:
             return decode_content(content, role, path, self._request.ledger)
         parts: list[Part] = []
         for i, block in enumerate(content):
+            if (usual := usual_block(block, role, (*path, i), self._request.ledger)) is not None:
+                parts.append(usual)
+                continue
             kind = block.get("type") if isinstance(block, dict) else None
             if role == "system" and kind in _CHANGES:
                 self._change(Fields(block, (*path, i)))

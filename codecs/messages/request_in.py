@@ -85,8 +85,8 @@ def _turns(request: Request, fields: Fields) -> str | None:
     if messages is None:
         raise missing(("messages",))
     history = History(request, client_tool)
-    for i, message in enumerate(messages):
-        history.add(Fields(message, ("messages", i)), messages[i + 1 :])
+    for i in range(len(messages)):
+        history.add(messages, i)
     return history.effort
 
 

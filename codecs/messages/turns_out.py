@@ -66,7 +66,7 @@ def _without_cut_thoughts(parts: list[Part]) -> list[Part]:
     end = len(parts)
     while end and isinstance(part := parts[end - 1], ReasoningPart) and part.form == "text":
         end -= 1
-    return parts[:end]
+    return parts if end == len(parts) else parts[:end]
 
 
 def _places(roles: list[str]) -> list[str]:
@@ -103,6 +103,8 @@ def _append(messages: list[_Message], message: _Message) -> None:
 
 def _results_first(request: Request, message: _Message) -> None:
     """Move results before all other blocks; of several with the same id, only the last remains."""
+    if len(message.blocks) == 1:
+        return
     results: dict[str, tuple[Block, Path]] = {}
     others: list[tuple[Block, Path]] = []
     for block, source in zip(message.blocks, message.sources, strict=True):

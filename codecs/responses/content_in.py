@@ -41,6 +41,8 @@ def decode_content(content: Any, role: str, path: Path, ledger: Ledger) -> list[
 
 
 def _decode_part(part: Any, role: str, path: Path, ledger: Ledger) -> Part:
+    if type(part) is dict and len(part) == 2 and type(text := part.get("text")) is str and part.get("type") in _TEXTS:
+        return TextPart(text, path)  # nearly every part
     fields = Fields(part, path)
     kind = fields.required("type")
     decode = _PARTS.get(kind)
@@ -115,6 +117,8 @@ _PARTS: dict[str, Callable[[Fields, Ledger], Part]] = {
     "input_file": _file,
 }
 
+
+_TEXTS = ("input_text", "output_text", "text")  # a tuple: the value may be anything
 
 # ---- items ----
 

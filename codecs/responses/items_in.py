@@ -48,7 +48,7 @@ def decode_items(request: Request, items: list[tuple[Any, Path]]) -> dict[str, F
     for item, path in items:
         if path == ("input",):  # a plain string is one message
             walk.message("user", [TextPart(item["content"], path)], path, plain=True)
-        else:
+        elif not walk.usual(item, path):
             walk.item(Fields(item, path))
     walk.finish()
     return walk.settings
@@ -82,6 +82,30 @@ class _Walk:
         self._doubled: list[CallPart] = []  # calls whose namespace is their own name
         self._later: list[tuple[Tool, bool]] = []  # tools that items declare, each with whether the model has found it
         self.settings: dict[str, Fields] = {}
+
+    def usual(self, item: Any, path: Path) -> bool:
+        """Add an item of a frequent type that has its usual members and no others, as nearly all of an agent's history; else False."""
+        if type(item) is not dict:
+            return False
+        kind, size = item.get("type"), len(item) - ("id" in item) - ("status" in item)
+        if kind == "message" and size == 3:
+            role, content = item.get("role"), item.get("content")
+            if type(role) is not str or role not in _ROLES or content is None:
+                return False
+            self.message(role, decode_content(content, role, (*path, "content"), self._ledger), path, type(content) is str)
+            return True
+        id = item.get("call_id")
+        if type(id) is not str or not id:
+            return False
+        if kind == "function_call" and size == 4:
+            name, arguments = item.get("name"), item.get("arguments")
+            if type(name) is str and type(arguments) is str:
+                self._call(CallPart(id, name, arguments, path))
+                return True
+        elif kind == "function_call_output" and size == 3 and type(output := item.get("output")) is str:
+            self._answer(ResultPart(id, output, path))
+            return True
+        return False
 
     def item(self, fields: Fields) -> None:
         kind = fields.text("type")
