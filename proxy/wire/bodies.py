@@ -24,6 +24,8 @@ _T = TypeVar("_T")
 
 PIECE = 32 * 1024  # bytes; smaller reads are joined as they arrive
 AT_ONCE = 1024 * 1024  # bytes of a body that is parsed in one iteration of the loop
+SPARSE = 2 * AT_ONCE  # the same, of one with no more than FEW values
+FEW = 100_000
 SHORT = 64 * 1024  # bytes of a body that is always translated in one iteration of the loop
 DENSE = 4000  # opening braces up to which a longer body is, too
 LONG = 256 * 1024  # bytes of a body that never is: to count its braces takes as long as a thread
@@ -246,7 +248,10 @@ def _overloaded() -> errors.Overloaded:
 
 def at_once(body: bytes, most: int) -> bool:
     """Whether splice.scan takes little time for this body, and it holds no more than `most` JSON values."""
-    return len(body) <= AT_ONCE and len(body) <= 2 * most  # a value takes two bytes at least
+    if len(body) <= AT_ONCE:
+        return len(body) <= 2 * most  # a value takes two bytes at least
+    # there are no more values than commas and brackets, even if all of them are outside of strings
+    return len(body) <= SPARSE and body.count(b",") + body.count(b"[") + body.count(b"{") < min(most, FEW)
 
 
 async def scan(body: bytes, most: int) -> splice.Scan:

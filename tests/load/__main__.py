@@ -57,12 +57,14 @@ def _pair(value: tuple[float, float] | None) -> str:
 def rows(workload: Workload, found: dict[str, Measured]) -> Iterator[str]:
     """A workload's table."""
     yield f"\n**{workload.title}**\n"
-    yield f"| | µs a {workload.per} | of a core | {workload.per}s/s | first ms p50/p99 | added ms p50/p99 | MB | kB a stream | errors |"
-    yield "|---" * 9 + "|"
+    per = workload.per
+    yield f"| | µs a {per} | of a core | {per}s/s | first ms p50/p99 | added ms p50/p99 | MB | kB a stream | × JSON | errors |"
+    yield "|---" * 10 + "|"
     for name, one in found.items():
-        pace = one.words_per_s if workload.stream else one.answers_per_s
-        cells = [f"{one.us:,.2f}" if workload.stream else f"{one.us:,.0f}", f"{one.busy:.2f}", f"{pace:,.0f}", _pair(one.first_ms)]
-        cells += [_pair(one.added_ms), f"{one.mb:,.0f}", f"{one.kb:,.0f}", str(one.errors or 0)]
+        pace = one.words_per_s if workload.per == "delta" else one.answers_per_s
+        cells = [f"{one.us:,.2f}" if workload.per == "delta" else f"{one.us:,.0f}", f"{one.busy:.2f}", f"{pace:,.0f}", _pair(one.first_ms)]
+        cells += [_pair(one.added_ms), f"{one.mb:,.0f}", f"{one.kb:,.0f}"]
+        cells += [f"{one.units:.2f}" if one.units else "", str(one.errors or 0)]
         yield f"| {name} | {' | '.join(cells)} |"
 
 

@@ -43,13 +43,16 @@ class Found:
 
 @dataclass(frozen=True)
 class Asked:
-    """request: head and body. terminal: what only a complete stream holds; b"" for a whole answer. paced: words are stamps."""
+    """request: head and body; body: where that begins. terminal: what only a complete stream holds; b"" for a whole answer. paced: words
+    are stamps.
+    """
 
     port: int
     request: bytes
     words: int
     terminal: bytes
     paced: bool = False
+    body: int = 0
 
 
 class _Connection:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dragoman.codecs.registry import SHAPES
 from dragoman.proxy.load import run as load
+from dragoman.proxy.load import shapes as load_shapes
+from dragoman.proxy.wire import http1
 
-from . import drain, servers, shapes
+from . import agents, drain, servers, shapes
 
 PATIENCE = 30.0  # seconds beyond a workload's own time
 
@@ -19,7 +24,8 @@ PATIENCE = 30.0  # seconds beyond a workload's own time
 class Workload:
     """upstream and client: shapes. words: of each answer. rate: words a second and stream; None: as fast as they come.
 
-    seconds: how long answers follow each other; None: one a connection. size: bytes of conversation in each request.
+    seconds: how long answers follow each other; None: one a connection. size: bytes of conversation in each request. rounds: of an
+    agent's history in it; thinks: with its thoughts. beside: how many such requests a second, translated, are made beside it.
     """
 
     title: str
@@ -31,10 +37,13 @@ class Workload:
     connections: int = 16
     seconds: float | None = 2.0
     size: int = 0
+    rounds: int = 0
+    thinks: bool = False
+    beside: int = 0
 
     @property
     def per(self) -> str:
-        return "delta" if self.stream else "answer"
+        return "delta" if self.stream and not self.rounds else "answer"
 
 
 def _direction(upstream: str, client: str) -> Workload:
@@ -44,6 +53,11 @@ def _direction(upstream: str, client: str) -> Workload:
 def _paced(count: int, client: str = "chat") -> Workload:
     title = f"chat → {client}, {count:,} streams at 20/s"
     return Workload(title, "chat", client, words=100, rate=20.0, connections=count, seconds=None)
+
+
+def _agents(upstream: str, client: str, rounds: int = 120, thinks: bool = False) -> Workload:
+    title = f"agent's turn of {rounds} rounds{' with thoughts' if thinks else ''}, {upstream} → {client}, 2 at once"
+    return Workload(title, upstream, client, words=50, connections=2, rounds=rounds, thinks=thinks)
 
 
 WORKLOADS = {
@@ -63,12 +77,23 @@ WORKLOADS = {
     "paced-4000": _paced(4000),
     "body": Workload("chat → chat, 1 MB bodies, 4 at once", stream=False, words=20, connections=4, size=1 << 20),
     "body-messages": Workload("chat → messages, 1 MB bodies, 4 at once", "chat", "messages", False, 20, None, 4, size=1 << 20),
+    "agent-chat": _agents("chat", "chat"),
+    "agent-messages": _agents("messages", "messages"),
+    "agent-messages-over-chat": _agents("chat", "messages"),
+    "agent-responses-over-chat": _agents("chat", "responses"),
+    "agent-chat-over-messages": _agents("messages", "chat"),
+    "agent-thinking-over-chat": _agents("chat", "messages", 200, thinks=True),
+    "agents-open": replace(
+        _agents("chat", "messages", 170), title="a hundred agents' streams with 1 MB each", connections=100, rate=5.0, seconds=None
+    ),
+    "calm": replace(_paced(200), title="200 calm streams at 20/s"),
+    "calm-beside-agents": replace(_paced(200), title="200 calm streams at 20/s beside ten agents' turns a second", beside=10),
 }
 
 
 @dataclass
 class Measured:
-    """One run. us: of CPU for each delta, or for each whole answer. Latencies in milliseconds. kb: memory for each stream."""
+    """One run. us: of CPU for each delta, or for each answer. Latencies in milliseconds. kb: memory for each stream."""
 
     us: float
     answers_per_s: float
@@ -79,11 +104,14 @@ class Measured:
     late: float | None  # share of deltas that came over 100 ms late
     mb: float
     kb: float
+    units: float | None = None  # of an agent's turn: its CPU beside that to parse and write its JSON
     errors: dict[str, int] = field(default_factory=dict)
 
 
 def _asked(workload: Workload, under: servers.Under) -> drain.Asked:
     model = f"{workload.upstream}/load" if under.translates else "load"
+    if workload.rounds:
+        return _agent(workload, under.port, model)
     plan = load.Plan(
         f"http://127.0.0.1:{under.port}",
         workload.client,
@@ -95,6 +123,36 @@ def _asked(workload: Workload, under: servers.Under) -> drain.Asked:
     )
     terminal = shapes.WIRES[workload.client].terminal if workload.stream else b""
     return drain.Asked(under.port, load.target(plan).request, workload.words, terminal, paced=workload.rate is not None)
+
+
+def _agent(workload: Workload, port: int, model: str) -> drain.Asked:
+    shape = SHAPES[workload.client]
+    ask = load_shapes.prompt(workload.words, workload.rate)
+    body = agents.body("thinking" if workload.thinks else shape.name, model, workload.rounds, ask)
+    head = http1.request_head("POST", f"/v1{shape.path}", f"127.0.0.1:{port}", [("Content-Type", "application/json")], len(body))
+    terminal = shapes.WIRES[shape.name].terminal
+    return drain.Asked(port, head + body, workload.words, terminal, paced=workload.rate is not None, body=len(head))
+
+
+@contextmanager
+def _beside(workload: Workload, under: servers.Under) -> Iterator[None]:
+    """So many agents' turns a second, one after the other."""
+    if not workload.beside:
+        yield
+        return
+    turn, over = _agent(_agents("chat", "messages"), under.port, "chat/load"), threading.Event()
+
+    def ask() -> None:
+        while not over.wait(1 / workload.beside):
+            drain.Drain(turn, 1).run(None, 0.0, PATIENCE)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _quantiles(micros: Any) -> tuple[float, float] | None:
@@ -131,14 +189,16 @@ def measure(workload: Workload, under: servers.Under, warm: float = 0.5) -> Meas
     before, peak, cpu = servers.memory_mb(under.pid), _Peak(under.pid), servers.cpu_seconds(under.pid)
     peak.start()
     ramp = min(2.0, workload.connections / 1000) if workload.rate else 0.0
-    found = drain.Drain(asked, workload.connections).run(workload.seconds, ramp, own + ramp + PATIENCE)
+    with _beside(workload, under):
+        found = drain.Drain(asked, workload.connections).run(workload.seconds, ramp, own + ramp + PATIENCE)
     cpu = servers.cpu_seconds(under.pid) - cpu
     mb = peak.stop()
-    return _measured(workload, found, cpu, mb, before)
+    one = _measured(workload, found, cpu, mb, before)
+    return replace(one, units=one.us / agents.unit(asked.request[asked.body :])) if workload.rounds else one
 
 
 def _measured(workload: Workload, found: drain.Found, cpu: float, mb: float, before: float) -> Measured:
-    count = found.words if workload.stream else found.answers
+    count = found.words if workload.per == "delta" else found.answers
     late = sum(age > 100_000 for age in found.added) / len(found.added) if found.added else None
     return Measured(
         us=cpu * 1e6 / max(1, count),
