@@ -19,6 +19,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from hypothesis import HealthCheck, settings
 from packaging.version import parse
 
 # pytest-tornado asks pkg_resources for one function, and setuptools has no pkg_resources any more
@@ -27,6 +28,9 @@ _versions.parse_version = parse  # type: ignore[attr-defined]
 sys.modules.setdefault("pkg_resources", _versions)
 pytest_plugins = ["pytest_tornado.plugin"]
 
+
+settings.register_profile("suite", deadline=None, suppress_health_check=list(HealthCheck))  # nothing fails because the machine is busy
+settings.load_profile("suite")
 
 PORTS, FIRST_PORT = 1000, 13_000  # of each process that runs tests; below the ports that the kernel gives to those who name none
 _PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 19

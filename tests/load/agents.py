@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-_WORDS = "return self.path import { } naïve -> 0.5 assert because tests/test_a.py:12".split() + ["\n    ", '"key":', "\\n", "# why"]
+_WORDS = ["return", "self.path", "import", "{", "}", "naïve", "->", "0.5", "assert", "because", "tests/test_a.py:12", "\n    ", '"key":']
 TOOLS = 25
 
 
