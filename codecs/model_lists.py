@@ -33,7 +33,7 @@ class Page(NamedTuple):
 
 
 def read(body: bytes) -> Page | None:
-    """Read a page of a list; None if it is no list of models."""
+    """Read a page of a list; None if it is not a list of models."""
     try:
         value = jsontext.loads(body)
     except ValueError:

@@ -111,7 +111,7 @@ def _check_single(body: bytes, value: dict[str, Any]) -> Generator[None, None, N
     kept = yield from _counted(value)
     for key, count in written.items():
         if count != kept[key]:
-            raise errors.Malformed(f"`{key}` stands twice in an object of the request body.", param=key)
+            raise errors.Malformed(f"`{key}` occurs twice in an object of the request body.", param=key)
 
 
 def _counted(value: Any) -> Generator[None, None, Counter[str]]:

@@ -109,7 +109,7 @@ def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) ->
     """Return the Scan of a body. value: the parsed body. places: offsets of the values of members of SINGLE. Raises as scan."""
     for key, found in places.items():
         if len(found) > 1:
-            raise errors.Malformed(f"`{key}` stands twice in the request body.", param=key)
+            raise errors.Malformed(f"`{key}` occurs twice in the request body.", param=key)
     if isinstance(value.get("conversation"), dict):
         _check_conversation(body, places["conversation"][0])
     models = places.get("model")

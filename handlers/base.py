@@ -88,7 +88,7 @@ class Handler(RequestHandler):
     def check_not_dry(self) -> None:
         """Raise ClientFault for a dry run of what changes something here."""
         if self.request.method not in _READING and dry.asked(self.request.headers):
-            raise errors.ClientFault("There is no dry run of what the gateway does by itself.", param=dry.HEADER.lower())
+            raise errors.ClientFault("Requests that the gateway answers itself have no dry run.", param=dry.HEADER.lower())
 
     def guard(self) -> None:
         """Raise Forbidden for a web page's request to a gateway without access keys, which is meant for programs only (pages.py), or

@@ -80,7 +80,7 @@ class Provider:
         answer = await self._fetch(facts["token_endpoint"], method="POST", body=urlencode(form), headers=headers, **how)
         token = answer.get("id_token")
         if not isinstance(token, str):
-            raise Refused("the provider gave no ID token")
+            raise Refused("the provider sent no ID token")
         return self._role(await self._claims(token, begun.nonce, answer.get("access_token")))
 
     async def _claims(self, token: str, nonce: str, access_token: object) -> Mapping[str, Any]:
@@ -103,7 +103,7 @@ class Provider:
         except Refused:
             raise
         except Exception as error:  # of joserfc, of Authlib, or of claims of odd types
-            raise Refused(f"the ID token is not good: {type(error).__name__}") from None
+            raise Refused(f"the ID token is invalid: {type(error).__name__}") from None
         if claims.get("nonce") != nonce:
             raise Refused("the ID token is of another sign-in")
         return dict(claims)
@@ -140,7 +140,7 @@ class Provider:
             issuer = self._settings.issuer.rstrip("/")
             facts = await self._fetch(f"{issuer}/.well-known/openid-configuration")
             if str(facts.get("issuer", "")).rstrip("/") != issuer:
-                raise Refused("the provider calls itself another issuer")
+                raise Refused("the provider names another issuer")
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                 if urlsplit(str(facts.get(name))).scheme not in ("https", "http"):
                     raise Refused(f"the provider has no {name}")

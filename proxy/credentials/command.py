@@ -140,7 +140,7 @@ def _end(value: Mapping[str, Any], now: float) -> float | None:
         except ValueError:
             date = None
         if date is None or date.tzinfo is None:
-            raise Fault(f"printed an `{name}` that is no time with its zone")
+            raise Fault(f"printed an `{name}` that is not a time with a zone")
         return date.timestamp()
     return _number(end, name)
 

@@ -609,7 +609,7 @@ class Attempt:
     async def _deliver(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
         """Bring a whole answer's events to the caller, as it asked for them. heavy: as of bodies.apart."""
         if self.exchange.cut is not None:
-            raise errors.Garbled("The upstream answered whole where a stream was to go on.")
+            raise errors.Garbled("The upstream returned a complete answer instead of a stream.")
         if self.stream:
             await self._synthesised(decoded, heavy)
         else:

@@ -199,7 +199,7 @@ class Tokens:
         times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
         for name, value in times.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-                raise Refused(f"its claim {name} is no time")
+                raise Refused(f"its claim {name} is not a time")
         if times["exp"] + SKEW <= now:
             raise Refused("it has expired")
         if times.get("nbf", now) - SKEW > now or times.get("iat", now) - SKEW > now:
@@ -365,7 +365,7 @@ def _text(claims: Mapping[str, Any], path: str) -> str:
     """Raises Refused."""
     found = _claim(claims, path)
     if not isinstance(found, str) or not found or len(found) > LONGEST_NAME or not found.isprintable():
-        raise Refused(f"its claim {path} is no text of 1 to {LONGEST_NAME} printable characters")
+        raise Refused(f"its claim {path} is not a text of 1 to {LONGEST_NAME} printable characters")
     return found
 
 
@@ -374,7 +374,7 @@ def _models(claims: Mapping[str, Any], path: str) -> tuple[str, ...]:
     found = _claim(claims, path)
     listed = found.split() if isinstance(found, str) else found
     if not isinstance(listed, list) or len(listed) > MOST_MODELS or not all(map(_is_pattern, listed)):
-        raise Refused(f"its claim {path} is no list of models")
+        raise Refused(f"its claim {path} is not a list of models")
     return tuple(listed)
 
 

@@ -147,7 +147,7 @@ def refusal(head: http1.Head) -> errors.Refused:
     detail = f"proxy: {head.status} {responses.get(head.status, '')}".rstrip()
     if head.status != 407:
         return errors.Refused("The proxy refused to connect to the upstream.", detail)
-    return errors.Refused("The proxy refused the gateway's login, or wants one.", f"{detail}: the proxy wants a login")
+    return errors.Refused("The proxy requires credentials, or rejected the configured ones.", f"{detail}: the proxy wants a login")
 
 
 async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:

@@ -387,7 +387,7 @@ class _Call:
         if isinstance(error, ssl.SSLError):  # TLS 1.3: the upstream refuses the client's certificate after the handshake
             return errors.Refused("The TLS handshake with the upstream failed.", str(error))
         if error is not None and error.errno == errno.ETIMEDOUT:
-            return errors.Refused("The upstream no longer acknowledged what was sent.", str(error))
+            return errors.Refused("The upstream stopped acknowledging what was sent.", str(error))
         return errors.Refused("The upstream closed the connection without an answer.", str(error or ""))
 
     def _is_stale(self, connection: Connection, error: OSError | None) -> bool:

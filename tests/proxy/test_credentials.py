@@ -329,8 +329,8 @@ def test_what_is_printed(printed: bytes, token: str, ends: float | None) -> None
         (b'{"token": "abc", "expires_in": "soon"}', "no number"),
         (b'{"token": "abc", "expires_in": true}', "no number"),
         (b'{"token": "abc", "expires_in": "1e999"}', "no number"),
-        (b'{"token": "abc", "expiry": "2027-01-15T08:01:00"}', "no time with its zone"),
-        (b'{"token": "abc", "expiry": "tomorrow"}', "no time with its zone"),
+        (b'{"token": "abc", "expiry": "2027-01-15T08:01:00"}', "not a time with a zone"),
+        (b'{"token": "abc", "expiry": "tomorrow"}', "not a time with a zone"),
         (b'{"token": "abc", "expires_at": []}', "no number"),
     ],
 )

@@ -114,7 +114,7 @@ REFUSALS = [
     (
         b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\n\r\n",
         errors.Refused,
-        "The proxy refused the gateway's login, or wants one.",
+        "The proxy requires credentials, or rejected the configured ones.",
         "proxy: 407 Proxy Authentication Required: the proxy wants a login",
     ),
     (ESTABLISHED + b"x", errors.Garbled, MALFORMED, "bytes before the TLS handshake"),
@@ -227,7 +227,7 @@ async def test_a_proxy_that_wants_a_login_of_an_http_request(client):
     with Provider([respond(b"who?", status=407, proxy_authenticate="Basic")]) as proxy:
         refused = await fault(client, UpstreamRequest(f"http://{HOST}/", proxy=at(proxy)))
         assert isinstance(refused, errors.Refused)
-        assert refused.message == "The proxy refused the gateway's login, or wants one."
+        assert refused.message == "The proxy requires credentials, or rejected the configured ones."
         assert refused.detail == f"{HOST}:80 via 127.0.0.1:{proxy.port}: proxy: 407 Proxy Authentication Required: the proxy wants a login"
         await all_closed(proxy)
 
