@@ -149,7 +149,7 @@ class Handler(RequestHandler):
         incoming = self._incoming
         if isinstance(incoming, bodies.Coded):
             await bodies.in_steps(incoming.rest())
-        return incoming.take()
+        return await bodies.apart(incoming.large, incoming.take)
 
     def on_finish(self) -> None:
         self._over()

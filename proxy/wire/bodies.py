@@ -85,9 +85,14 @@ class Incoming:
 
     def take(self) -> bytes:
         """Remove and return the body. It counts against the limit until `release`."""
-        pieces, tail = self._pieces, self._tail
+        pieces, tail = self._pieces, bytes(self._tail)
         self._pieces, self._tail = [], bytearray()
-        return b"".join([*pieces, tail]) if pieces else bytes(tail)
+        return b"".join([*pieces, tail]) if pieces else tail
+
+    @property
+    def large(self) -> bool:
+        """Whether `take` takes long: it lets other threads run meanwhile, since it joins nothing but bytes."""
+        return self._size > SPARSE
 
     def release(self) -> None:
         """Discard the body and stop counting it. May be called repeatedly."""

@@ -252,6 +252,28 @@ def test_no_body_is_dear_to_cut(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert_no_dearer(_tried, uncut, body, 2.5)
 
 
+@inside_once
+async def test_a_large_body_is_put_together_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 MB take 50 ms to copy; Python lets other threads run while it joins bytes, and only those."""
+    threads = []
+    take = bodies.Incoming.take
+
+    def asked(self: bodies.Incoming) -> bytes:
+        assert all(type(piece) is bytes for piece in self._pieces)
+        threads.append(threading.current_thread())
+        return take(self)
+
+    monkeypatch.setattr(bodies.Incoming, "take", asked)
+    large = orjson.dumps({"model": "chat/m", "messages": [{"role": "user", "content": "y" * bodies.SPARSE}]})
+    with Provider([respond({"choices": [], "usage": None})]) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for body in (large, b'{"model":"chat/m","messages":[]}'):
+                async with gateway.call(request("/v1/chat/completions", body)) as caller:
+                    assert (await answered(caller))[0] == 200
+        assert provider.requests[0].json == orjson.loads(large) | {"model": "m"}
+    assert [thread is not threading.main_thread() for thread in threads] == [True, False]
+
+
 def many_parts(count: int) -> bytes:
     content = b",".join([b'{"type":"text","text":"x"}'] * count)
     return b'{"model":"messages/m","messages":[{"role":"user","content":[%b]}]}' % content
