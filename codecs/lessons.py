@@ -103,7 +103,7 @@ class Lesson:
     about: the subject; a later lesson with the same subject replaces this one. text: for people, shown after the upstream's name.
     flags: capabilities that apply from now on, by field. change: applied to every later body. adapts: the member reported when the
     body was changed; "": the member left out. elsewhere: it can only be followed over another API. lasting: whether it is remembered
-    for a while; otherwise it only applies to this request.
+    for a while; otherwise it only applies to this request. member: which is left out, as of `shown`; only: if it has this value.
     """
 
     about: str
@@ -113,6 +113,8 @@ class Lesson:
     adapts: str = ""
     elsewhere: bool = False
     lasting: bool = True
+    member: str = ""
+    only: Any = ANY
 
 
 def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, own: bool, elsewhere: bool) -> Lesson | None:
@@ -124,7 +126,7 @@ def read(table: tuple[Reading, ...], error: GatewayError, sent: bytes, own: bool
     rows = [row for row in table if row.sent in sent and row.refusal.search(words)]
     for row in rows:
         if (elsewhere or not row.elsewhere) and not (own and row.written):
-            return Lesson(row.about, row.text, row.flags, row.change, row.adapts, row.elsewhere, row.lasting)
+            return _of_row(row)
     if rows:
         return None  # recognised, but nothing can be changed
     return _about_member(error, words, sent, own)
@@ -251,6 +253,28 @@ def _each_without(value: Any, steps: Steps, only: Any) -> tuple[Any, Path | None
     return (value, None) if first is None else (items, first)
 
 
+# ---- for another process ----
+
+
+def described(lesson: Lesson) -> dict[str, str]:
+    """A lesson as texts; `recalled` makes it of them again."""
+    found = {"about": lesson.about, "text": lesson.text, "member": lesson.member}
+    return found if lesson.only is ANY else found | {"only": jsontext.dumps(lesson.only).decode()}
+
+
+def recalled(table: tuple[Reading, ...], described: Mapping[str, str]) -> Lesson | None:
+    """The lesson of `described`; None if the shape's table has no such row."""
+    about, text, member = described["about"], described["text"], described["member"]
+    if member:
+        return _leaving(about, text, member, jsontext.loads(described["only"]) if "only" in described else ANY)
+    row = next((row for row in table if row.about == about and row.text == text), None)
+    return row and _of_row(row)
+
+
+def _of_row(row: Reading) -> Lesson:
+    return Lesson(row.about, row.text, row.flags, row.change, row.adapts, row.elsewhere, row.lasting)
+
+
 # ---- which member a refusal names ----
 
 
@@ -265,8 +289,12 @@ def _about_member(error: GatewayError, words: str, sent: bytes, own: bool) -> Le
     name = shown(steps)
     if value_alone:
         value = _at(body, steps)
-        return Lesson(f"{name}={value!r}", f"{name} {value!r} is left out"[:200], change=leave_out(*steps, only=value))
-    return Lesson(name, f"{name} is left out", change=leave_out(*steps))
+        return _leaving(f"{name}={value!r}", f"{name} {value!r} is left out"[:200], name, value)
+    return _leaving(name, f"{name} is left out", name, ANY)
+
+
+def _leaving(about: str, text: str, member: str, only: Any) -> Lesson:
+    return Lesson(about, text, change=leave_out(*steps_to(member), only=only), member=member, only=only)
 
 
 def steps_to(name: str) -> Steps:

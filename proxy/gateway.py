@@ -11,6 +11,7 @@ from collections.abc import Callable
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from ..codecs import lessons
 from ..conf.model import Config
 from .credentials.sources import Credentials
 from .exchange.demo import DemoClient
@@ -30,7 +31,7 @@ from .routing.discovery import Discovery
 from .routing.ejection import Ejection
 from .routing.health import Health
 from .routing.listing import Listing
-from .routing.router import Router
+from .routing.router import Candidate, Router
 from .telemetry.metrics import Metrics
 from .wire import egress
 from .wire.bodies import Bodies
@@ -157,16 +158,20 @@ class Gateway:
         return tokens
 
     def notes(self) -> list[Note]:
-        """Notes on upstreams for operators: mark, model, text, end in seconds since the epoch."""
+        """Notes on upstreams for operators."""
         now, mark, services = time(), self.services.router.mark, self.services
-        failed = "failed recently, tried last"
-        found = [(mark(one.provider), one.model, failed, now + left) for one, left in services.ejection.passed_over()]
+
+        def note(one: Candidate, text: str, left: float, lesson: dict[str, str] | None = None) -> Note:
+            return Note(mark(one.provider), one.model, text, now + left, lesson)
+
+        found = [note(one, "failed recently, tried last", left) for one, left in services.ejection.passed_over()]
         for one, lesson, left in self._lessons.all():
-            found.append((mark(one.provider), one.model, f"learned over {one.speaks.api}: {lesson.text},", now + left))
+            api = one.speaks.api
+            found.append(note(one, f"learned over {api}: {lesson.text},", left, {"api": api} | lessons.described(lesson)))
         for one, pace, left in services.balance.paces():
-            found.append((mark(one.provider), one.model, f"{pace * 1e3:.3g} ms to the first content per token of input, shown", now + left))
+            found.append(note(one, f"{pace * 1e3:.3g} ms to the first content per token of input, shown", left))
         for one, count, left in services.balance.moved():
-            found.append((mark(one.provider), one.model, f"{count} conversations of others moved here, remembered", now + left))
+            found.append(note(one, f"{count} conversations of others moved here, remembered", left))
         return found
 
     @property

@@ -19,6 +19,7 @@ function row(field, api) {
   if (field.into.length && field.outcome !== "refused") parts.push(`in ${field.into.join(", ")}`);
   if (!field.into.length && field.outcome === "carried") parts.push("needs nothing of the upstream");
   if (field.api !== api) parts.push(`over ${field.api}`);
+  if (field.learned.length) parts.push(`learned: ${field.learned.join(", ")}`);
   line.append(element("td", field.field), element("td", field.outcome, field.outcome), element("td", parts.join("; ")));
   return line;
 }
@@ -26,6 +27,7 @@ function row(field, api) {
 function section(shape, upstream, losses) {
   const made = element("section");
   made.append(element("h2", `${shape} → ${upstream.upstream}`), element("p", `${upstream.api}, ${upstream.lane}: ${upstream.why}`));
+  made.append(...upstream.learned.map((text) => element("p", text)));
   const table = element("table"), head = element("tr");
   head.append(element("th", "Field"), element("th", "Outcome"), element("th", "How"));
   table.append(head, ...upstream.fields.filter((one) => !losses || one.outcome !== "carried").map((one) => row(one, upstream.api)));

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Any
 
-from ...codecs import errors
+from ...codecs import errors, lessons
+from ...codecs.lessons import Lesson
 from ...codecs.opening import digest
-from ...codecs.registry import SHAPES
+from ...codecs.registry import SHAPES, of_api
 from ...codecs.shape import Shape
 from ...conf.model import Config
 from ..keys.gate import Gate
@@ -67,7 +68,23 @@ class Admin:
 
         Raises NoCandidate, Missing.
         """
-        return {name: [_surveyed(own, one) for one in self._router.candidates(name, model).candidates] for name, own in SHAPES.items()}
+        learned = self._learned()
+        found: dict[str, list[dict[str, Any]]] = {}
+        for name, own in SHAPES.items():
+            candidates = self._router.candidates(name, model).candidates
+            found[name] = [_surveyed(own, one, learned.get((self._router.mark(one.provider), one.model), [])) for one in candidates]
+        return found
+
+    def _learned(self) -> dict[tuple[str, str], list[Note]]:
+        """What any of the workers learned of an upstream's model, each once: the note that ends last."""
+        now, latest = time(), dict[tuple[str, str, str], Note]()
+        for note in sorted((note for notes in self._told().values() for note in notes), key=lambda note: note.until):
+            if note.lesson is not None and note.until > now:
+                latest[note.mark, note.model, note.text] = note
+        found: dict[tuple[str, str], list[Note]] = {}
+        for note in latest.values():
+            found.setdefault((note.mark, note.model), []).append(note)
+        return found
 
     def models(self) -> list[str]:
         """Model names that `explain` accepts."""
@@ -86,30 +103,43 @@ class Admin:
             upstream["entries"].append(entry.name)
         now = time()
         for worker, notes in sorted(self._told().items()):
-            for mark, model, text, until in notes:
+            for mark, model, text, until, _ in notes:
                 if until > now and mark in entries:
                     note = {"entry": entries[mark].name, "model": model, "text": text, "until": until, "worker": worker}
                     found[entries[mark].provider]["notes"].append(note)
         return list(found.values())
 
 
-def _surveyed(own: Shape, candidate: Candidate) -> dict[str, Any]:
+def _surveyed(own: Shape, candidate: Candidate, notes: list[Note]) -> dict[str, Any]:
+    """notes: with what was learned of the candidate."""
+    learned: dict[str, tuple[Lesson, ...]] = {}
+    for note in notes:
+        assert note.lesson is not None
+        api = note.lesson["api"]
+        lesson = lessons.recalled(of_api(api).lessons, note.lesson)
+        if lesson is not None:
+            learned[api] = (*learned.get(api, ()), lesson)
     return {
         "upstream": candidate.called,
         "api": candidate.speaks.api,
         "lane": "bytes" if candidate.speaks is own else "events",
         "why": candidate.reason,
-        "fields": [found._asdict() for found in survey.fields(own, candidate)],
+        "learned": [f"{note.text} until {_moment(note.until)}" for note in notes],
+        "fields": [found._asdict() for found in survey.fields(own, candidate, learned)],
     }
+
+
+def _moment(until: float) -> str:
+    return f"{datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
 
 
 def _notes(told: dict[int, list[Note]]) -> dict[tuple[str, str], str]:
     """The notes on each candidate for Router.explain, with their end, and the worker if there are several."""
     now, found = time(), dict[tuple[str, str], dict[str, list[str]]]()
     for worker, notes in sorted(told.items()):
-        for mark, model, text, until in notes:
+        for mark, model, text, until, _ in notes:
             if until > now:
-                moment = f"{datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
+                moment = _moment(until)
                 moments = found.setdefault((mark, model), {}).setdefault(text, [])
                 moments.append(f"{moment} by worker {worker}" if worker else moment)
     return {place: "; ".join(f"{text} until {', '.join(moments)}" for text, moments in texts.items()) for place, texts in found.items()}

@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -27,8 +27,17 @@ _UNREAD = 8 << 20  # bytes buffered for the admin process, above which messages 
 _AGAIN = 1.0  # seconds between attempts to connect
 
 
-# Router.mark of an entry, the upstream's model, the text, and its end in seconds since the epoch
-Note = tuple[str, str, str, float]
+class Note(NamedTuple):
+    """mark: of an entry, as of Router.mark. model: the upstream's. until: seconds since the epoch.
+
+    lesson: of what was learned, as of lessons.described, with its `api`.
+    """
+
+    mark: str
+    model: str
+    text: str
+    until: float
+    lesson: dict[str, str] | None = None
 
 
 def _path(folder: str) -> str:
@@ -74,9 +83,9 @@ class Link:
 
     def tell(self) -> None:
         """Send this worker's notes on upstreams, after a change."""
-        self._send({"notes": self._notes()})
+        self._send({"notes": [tuple(note) for note in self._notes()]})
 
-    def _send(self, messages: list[Message] | dict[str, list[Note]]) -> None:
+    def _send(self, messages: list[Message] | dict[str, list[tuple[Any, ...]]]) -> None:
         writer = self._writer
         # on uvloop a write to a transport that has just lost its peer raises
         if writer is not None and not writer.is_closing() and writer.transport.get_write_buffer_size() < _UNREAD:
@@ -121,7 +130,7 @@ class Hub:
             while data := await reader.readline():
                 message = orjson.loads(data)
                 if isinstance(message, dict):
-                    self.notes[number] = message["notes"]
+                    self.notes[number] = [Note(*note) for note in message["notes"]]
                 else:
                     self.ring.take(message)
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,30 +1,35 @@
 """What becomes of each field of a request at an upstream: carried, adapted, dropped or refused.
 
 Each specimen of the caller's shape (`codecs/specimens.py`) is sent through the same decoder, encoder and rules as requests are, with the
-upstream's capabilities and the operator's changes; what the ledger then says, compared with the same request without the field, is the
-answer. What was learned from refusals is not looked at: `explain` tells it.
+upstream's capabilities, what was learned from its refusals, and the operator's changes; what the ledger then says, compared with the same
+request without the field, is the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from ...codecs import edit, errors, jsontext, rules
 from ...codecs.ledger import Entry, Ledger
+from ...codecs.lessons import Lesson, known
 from ...codecs.request import Request
 from ...codecs.shape import Shape
 from .router import Candidate
 
 Outcome = Literal["carried", "adapted", "dropped", "refused"]
+Learned = Mapping[str, tuple[Lesson, ...]]
+"""What was learned of an upstream, by its API."""
+NOTHING: Learned = MappingProxyType({})
 
 
 class Found(NamedTuple):
     """What becomes of one field. told: what was dropped or adapted, as in the headers; or why it is refused.
 
     into: the members of the upstream's body that differ by it; none where the gateway itself does what the field asks for. api: the
-    upstream's, which may be another one for some fields.
+    upstream's, which may be another one for some fields. learned: what makes it so, of what was learned; else it is known for good.
     """
 
     field: str
@@ -32,6 +37,7 @@ class Found(NamedTuple):
     told: list[str]
     into: list[str]
     api: str
+    learned: tuple[str, ...] = ()
 
 
 class _Sent(NamedTuple):
@@ -40,25 +46,29 @@ class _Sent(NamedTuple):
     over: Candidate
 
 
-def fields(own: Shape, candidate: Candidate) -> list[Found]:
+def fields(own: Shape, candidate: Candidate, learned: Learned = NOTHING) -> list[Found]:
     """What becomes of the fields of a caller's shape at an upstream, in the order of the API's reference."""
-    return list(_fields_of(own, candidate))
+    return list(_fields_of(own, candidate, learned))
 
 
-def _fields_of(own: Shape, candidate: Candidate) -> Iterator[Found]:
-    least = own.specimens.least
-    for name, (members, beside) in own.specimens.fields.items():
-        try:
-            before = _sent(own, candidate, {**least, **beside})
-        except errors.ClientFault as error:
-            yield _refused(name, error, candidate)
-            continue
-        try:
-            after = _sent(own, candidate, {**least, **beside, **members})
-        except errors.ClientFault as error:
-            yield _refused(name, error, candidate)
-            continue
-        yield _compared(name, {**least, **beside, **members}, before, after)
+def _fields_of(own: Shape, candidate: Candidate, learned: Learned) -> Iterator[Found]:
+    for name in own.specimens.fields:
+        found = _field(own, candidate, name, learned)
+        if learned and (usual := _field(own, candidate, name, NOTHING)) != found:
+            lessons = [(api, lesson) for api, known in learned.items() for lesson in known]
+            why = [lesson.text for api, lesson in lessons if _field(own, candidate, name, {api: (lesson,)}) != usual]
+            found = found._replace(learned=tuple(why or (lesson.text for _, lesson in lessons)))
+        yield found
+
+
+def _field(own: Shape, candidate: Candidate, name: str, learned: Learned) -> Found:
+    members, beside = own.specimens.fields[name]
+    plain = {**own.specimens.least, **beside}
+    try:
+        before, after = _sent(own, candidate, plain, learned), _sent(own, candidate, plain | members, learned)
+    except errors.ClientFault as error:
+        return _refused(name, error, candidate)
+    return _compared(name, plain | members, before, after)
 
 
 def _refused(name: str, error: errors.ClientFault, candidate: Candidate) -> Found:
@@ -76,17 +86,21 @@ def _new(before: list[Entry], after: list[Entry]) -> list[Entry]:
     return [entry for entry in after if entry not in before]
 
 
-def _sent(own: Shape, candidate: Candidate, body: dict[str, Any]) -> _Sent:
+def _sent(own: Shape, candidate: Candidate, body: dict[str, Any], learned: Learned) -> _Sent:
     """The body that the upstream gets for a caller's body. Raises ClientFault."""
     body = deepcopy(body)
-    over = _over(candidate, own, body)
-    speaks, capabilities = over.speaks, over.capabilities
+    over = _over(candidate, own, body, learned)
+    speaks, lessons = over.speaks, learned.get(over.speaks.api, ())
+    capabilities = known(lessons, over.capabilities)
     if speaks is own:
         request = Request(own.name, over.model, body)
-        value = rules.amended(over.rules, speaks.Draft(body, request, capabilities, own=True))
+        value = rules.follow(lessons, body, request, own=True)
+        carried = rules.for_carried(own.rules, capabilities) if lessons else over.rules
+        value = rules.amended(carried, speaks.Draft(value, request, capabilities, own=True))
     else:
         request = own.decode_request(body)
         value = speaks.encode_request(request, capabilities, over.model).body
+        value = rules.follow(lessons, value, request, own=False)
     edits = over.provider.edits
     if edits is not None:
         found = edit.edited(jsontext.dumps(value), edits.set, edits.remove)
@@ -95,10 +109,11 @@ def _sent(own: Shape, candidate: Candidate, body: dict[str, Any]) -> _Sent:
     return _Sent(value, request.ledger, over)
 
 
-def _over(candidate: Candidate, own: Shape, body: dict[str, Any]) -> Candidate:
+def _over(candidate: Candidate, own: Shape, body: dict[str, Any], learned: Learned) -> Candidate:
     """The first API of the upstream that does not refuse what the body asks, as an exchange chooses it."""
 
     def refuses(one: Candidate) -> bool:
-        return one.speaks.api in one.capabilities.unserved or one.speaks.refuses(body, one.capabilities, one.speaks is own)
+        capabilities = known(learned.get(one.speaks.api, ()), one.capabilities)
+        return one.speaks.api in capabilities.unserved or one.speaks.refuses(body, capabilities, one.speaks is own)
 
     return next((one for one in (candidate, *candidate.others) if not refuses(one)), candidate)

@@ -246,7 +246,7 @@ async def test_latency_leaves_the_slow_one() -> None:
                     await caller.body((await caller.head())[1])
             await gateway.until(lambda: len(gateway.lines) == 20)
             assert {line["chosen_by"] for line in gateway.lines} == {"latency"}
-            told = [text for _, _, text, _ in gateway.gateway.notes()]
+            told = [note.text for note in gateway.gateway.notes()]
             assert sum("ms to the first content per token of input" in text for text in told) == len(told) >= 2
             assert {name for name in "123" if balance.pace(candidates[int(name)])} == set(seen) <= {"1", "2", "3"}
 

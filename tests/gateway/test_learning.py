@@ -10,6 +10,7 @@ import pytest
 
 from dragoman.proxy.exchange import lessons
 from dragoman.proxy.inspector.admin import Admin
+from dragoman.proxy.inspector.links import Note
 from dragoman.proxy.inspector.ring import Ring
 
 from ..scripted import Provider, Request, Steps, respond
@@ -345,6 +346,74 @@ async def test_it_is_told_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
     assert ["temperature" in body for body in up.bodies] == [True, False, True, False]
 
 
+TEACHING: dict[str, tuple[str, Strict, JSON, str, str, str]] = {
+    # the caller's shape, what is refused, a request, the field, what becomes of it, what is learned
+    "member": ("chat", without("temperature"), {"temperature": 0.5}, "temperature", "dropped", "temperature is left out"),
+    "translated": ("messages", without("temperature"), {"temperature": 0.5}, "temperature", "dropped", "temperature is left out"),
+    "value": (
+        "messages",
+        lambda body: (
+            error("Unsupported value: 'reasoning_effort' does not support 'low'.", "reasoning_effort", "unsupported_value")
+            if body.get("reasoning_effort") == "low"
+            else None
+        ),
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        "output_config.effort=low",
+        "dropped",
+        "reasoning_effort 'low' is left out",
+    ),
+    "row": (
+        "chat",
+        lambda body: (
+            error("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.")
+            if "max_tokens" in body
+            else None
+        ),
+        {"max_tokens": 7},
+        "max_tokens",
+        "adapted",
+        "max_tokens is called max_completion_tokens",
+    ),
+    "api": (
+        "chat",
+        lambda body: error("not accessible via this endpoint", None, "unsupported_api_for_model") if "messages" in body else None,
+        {},
+        "seed",
+        "dropped",
+        "the model is not served over chat_completions",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEACHING)
+@inside_once
+async def test_capabilities_tells_it_field_by_field(name: str) -> None:
+    """Also of another process, which is sent the notes as JSON; and until it is forgotten."""
+    client, strict, more, field, outcome, text = TEACHING[name]
+    with Provider(Upstream(strict).script) as provider:
+        async with Inside(TWO, provider) as gateway:
+
+            def told() -> dict[int, list[Note]]:
+                return {1: [Note(*note) for note in orjson.loads(orjson.dumps([*map(tuple, gateway.gateway.notes())]))]}
+
+            admin = Admin(gateway.gateway.config, Ring(lambda *_: None), lambda: b"", told)
+            (before,) = admin.capabilities("up/m")[client]
+            assert (await ask(gateway, client, "up/m", **more))[0] == 200
+            (after,) = admin.capabilities("up/m")[client]
+            (found,) = [one for one in after["fields"] if one["field"] == field]
+            (usual,) = [one for one in before["fields"] if one["field"] == field]
+            assert (found["outcome"], found["learned"]) == (outcome, (text,)), found
+            assert (usual["outcome"] == outcome and usual["api"] == found["api"], usual["learned"]) == (False, ())
+            (note,) = after["learned"]
+            assert note.startswith(f"learned over chat_completions: {text}, until ")
+            assert all(one in before["fields"] for one in after["fields"] if not one["learned"])
+            assert admin.capabilities("up/other")[client][0]["fields"] == before["fields"]
+            learned = gateway.gateway._lessons
+            now = learned._clock()
+            learned._clock = lambda: now + lessons.SECONDS + 1
+            assert admin.capabilities("up/m")[client] == [before]
+
+
 @inside_once
 async def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lessons, "KEPT", 3)
@@ -353,7 +422,7 @@ async def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         async with Inside(CONFIG, provider) as gateway:
             for number in range(6):
                 assert (await ask(gateway, "chat", f"chat/m{number}", temperature=0.5))[0] == 200
-            assert [model for _, model, _, _ in gateway.gateway.notes()] == ["m3", "m4", "m5"]
+            assert [note.model for note in gateway.gateway.notes()] == ["m3", "m4", "m5"]
 
 
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
