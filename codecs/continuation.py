@@ -11,7 +11,9 @@ characters at least; what only looks like it is given out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from .capabilities import Capabilities
 from .compaction import with_spent
@@ -48,6 +50,12 @@ MOST_EVENTS = 1000  # of it, besides pieces of text
 SHORTEST = 16  # characters that a repetition has at least
 TAIL = 4096  # characters at the end of a text in which a repetition may begin
 _TOKEN = 4  # characters
+# what gives an answer a form, or wants a call: members of every API, and of Google's `generationConfig`
+_FORMS = frozenset({
+    "response_format", "text", "output_config", "output_format", "tool_choice", "toolConfig", "logprobs", "top_logprobs", "n",
+    "responseSchema", "responseJsonSchema", "responseMimeType", "responseLogprobs", "candidateCount", "guided_json", "structured_outputs",
+})  # fmt: skip
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"})
 
 _PLAIN = (Start, TextStart, ReasoningStart, Seal, PartStop, Citation, Metered, Ping)
 
@@ -303,6 +311,20 @@ def continuable(request: Request) -> bool:
     return not forced and "output" not in request.settings and not request.include_logprobs and not request.compacts
 
 
+def formed(changes: Iterable[tuple[str, object]]) -> bool:
+    """Whether members that an operator sets, by their paths, make an answer one that may not be continued."""
+    return any(name in _FORMS for path, value in changes if value is not None for name in (*path.split("."), *_names(value)))
+
+
+def _names(value: object) -> Iterable[str]:
+    return value if isinstance(value, dict) else ()
+
+
+def lowered(changes: Iterable[tuple[str, object]], texts: list[str]) -> list[tuple[str, object]]:
+    """These changes, with a limit of tokens that is set less by those of the texts. Raises Unsupported when none are left."""
+    return [(path, _left(value, texts) if path.rpartition(".")[2] in _LIMITS else value) for path, value in changes]
+
+
 def ask(request: Request, texts: list[str], upstream: Shape, capabilities: Capabilities) -> bool:
     """Change a request so that its answer goes on where these texts end. Returns whether it does so exactly, by prefill.
 
@@ -320,9 +342,14 @@ def ask(request: Request, texts: list[str], upstream: Shape, capabilities: Capab
 
 def _limit(request: Request, texts: list[str]) -> None:
     limit = request.settings.get("max_tokens")
-    if limit is None:
-        return
-    left = limit.value - sum(map(len, texts)) // _TOKEN
+    if limit is not None:
+        request.settings["max_tokens"] = Setting(_left(limit.value, texts), limit.path)
+
+
+def _left(limit: Any, texts: list[str]) -> Any:
+    if not isinstance(limit, int):
+        return limit
+    left = limit - sum(map(len, texts)) // _TOKEN
     if left < 1:
         raise Unsupported("the answer has had its tokens", param="max_tokens")
-    request.settings["max_tokens"] = Setting(left, limit.path)
+    return left

@@ -9,6 +9,7 @@ Members of a body, from the request references of OpenAI (chat: store, web_searc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from .request import Request
@@ -23,6 +24,18 @@ def acts(request: Request, stateful: bool) -> bool:
     members = (body.get(name) for name in _MEMBERS if not (stateful and name == "store"))
     return (
         any(value not in (None, False) for value in members) or any(tool.kind not in _CALLERS for tool in request.tools) or _resumes(body)
+    )
+
+
+def added(changes: Iterable[tuple[str, object]]) -> bool:
+    """Whether members that an operator sets, by their paths, do so. Whose a tool is differs by the API: each counts."""
+    heads = ((path.partition(".")[0], path, value) for path, value in changes)
+    return any(
+        head in (*_MEMBERS, "tools")
+        or path.startswith("toolConfig.tools")
+        or (path == "toolConfig" and isinstance(value, dict) and "tools" in value)
+        for head, path, value in heads
+        if value not in (None, False)
     )
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
 
+from ..codecs import continuation, effects
 from ..codecs.registry import USUAL
 from . import aws, checks, clouds, egress, providers, read, schema
 from .document import ConfigError, Document, Path, Problem
@@ -335,9 +336,10 @@ def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
         edits=_edits(row.get("request")),
         **{
             name: row[name]
-            for name in ("http_host", "passthrough_auth", "default", "capabilities", "weight", "health_check", "metadata", "base_model")
+            for name in ("http_host", "passthrough_auth", "default", "weight", "health_check", "metadata", "base_model")
             if name in row
         },
+        capabilities=_flags(row),
     )
 
 
@@ -401,7 +403,14 @@ def _edits(row: Loaded | None) -> Edits | None:
     if not row:
         return None
     removed = frozenset(name.lower() for name in row.get("headers", {}).get("remove", ()))
-    return Edits(tuple(row.get("set", {}).items()), tuple(row.get("remove", ())), removed)
+    changes = tuple(row.get("set", {}).items())
+    return Edits(changes, tuple(row.get("remove", ())), removed, effects.added(changes), continuation.formed(changes))
+
+
+def _flags(row: Loaded) -> dict[str, object]:
+    """The capabilities that an entry says; an upstream that is always sent `store: false` stores no responses."""
+    stored = row.get("request", {}).get("set", {}).get("store")
+    return {**({"r.stateful": False} if stored is False else {}), **row.get("capabilities", {})}
 
 
 def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:

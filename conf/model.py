@@ -203,12 +203,15 @@ class Facts:
 class Edits:
     """The operator's changes of what an upstream is sent, last of all. Paths are as of codecs.edit.
 
-    set: path and value. remove: paths. remove_headers: lower-case names.
+    set: path and value. remove: paths. remove_headers: lower-case names. acts, forms: what is set has effects at the upstream, or makes an
+    answer one that may not be continued; as of codecs.effects and codecs.continuation.
     """
 
     set: tuple[tuple[str, object], ...] = ()
     remove: tuple[str, ...] = ()
     remove_headers: frozenset[str] = frozenset()
+    acts: bool = False
+    forms: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ upstream itself has told in the caller's API has been passed on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,13 @@ def begins(attempt: Attempt) -> Told | None:
         return None
     if exchange.speaks.stateful and (attempt.same_shape or _stored_there(exchange, attempt.candidate)):
         return None
-    return Told()
+    return Told() if _plain(attempt.candidate) else None
+
+
+def _plain(candidate: Candidate) -> bool:
+    """Whether what the operator sets allows an answer to be continued there."""
+    edits = candidate.provider.edits
+    return edits is None or not (edits.acts or edits.forms)
 
 
 def _stored_there(exchange: Exchange, candidate: Candidate) -> bool:
@@ -128,6 +134,10 @@ class Cut:
         request = attempt.asked
         self._exact = continuation.ask(request, self.told.texts(), attempt.candidate.speaks, attempt.capabilities)
 
+    def lowered(self, changes: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
+        """What the operator sets in a request for the rest. Raises Unsupported."""
+        return continuation.lowered(changes, self.told.texts())
+
     def join(self, attempt: Attempt, lane: EventsLane) -> None:
         """Have the answer of an attempt written behind this one."""
         lane.encoder = self._encoder
@@ -172,7 +182,7 @@ def _may(exchange: Exchange) -> bool:
 def _order(exchange: Exchange, own: Candidate) -> tuple[Candidate, ...]:
     """Who to ask for the rest: those that were not asked yet, then the one that broke off."""
     asked = {attempt.candidate.seed for attempt in exchange.attempts}
-    others = tuple(one for one in exchange.order if one.seed not in asked and not _stored_there(exchange, one))
+    others = tuple(one for one in exchange.order if one.seed not in asked and _plain(one) and not _stored_there(exchange, one))
     return (*exchange.services.ejection.ordered(others), own)
 
 

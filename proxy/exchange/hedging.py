@@ -36,7 +36,7 @@ def possible(exchange: Exchange, candidates: tuple[Candidate, ...]) -> bool:
     if not exchange.services.config.routing.hedge_after or len(candidates) < 2 or not exchange.stream:
         return False
     turn = exchange.turn
-    if exchange.operation.lane != "shape" or exchange.compacting:
+    if exchange.operation.lane != "shape" or exchange.compacting or any(candidate.acts for candidate in candidates):
         return False
     return turn is None or (turn.job is None and not any(turn.keeping(candidate) == "upstream" for candidate in candidates))
 

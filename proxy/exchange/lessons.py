@@ -7,6 +7,7 @@ an error's words cannot take anything from other callers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ...codecs.capabilities import Capabilities
 from ...codecs.lessons import Lesson, known
@@ -97,14 +98,16 @@ class Taught:
                     self._lessons.learn(one, lesson)
         self._confirmed = len(self._here)
 
-    def over(self, candidate: Candidate, shape: str, body: dict[str, object]) -> Candidate:
+    def over(self, candidate: Candidate, shape: str, body: dict[str, Any]) -> Candidate:
         """The same upstream over the first API that does not refuse what a caller's body asks; shape: the caller's."""
         apis = (candidate, *candidate.others)
         return next((one for one in apis if not self._refuses(one, shape, body)), candidate)
 
-    def _refuses(self, candidate: Candidate, shape: str, body: dict[str, object]) -> bool:
+    def _refuses(self, candidate: Candidate, shape: str, body: dict[str, Any]) -> bool:
         capabilities = self.capabilities(candidate)
-        return candidate.speaks.api in capabilities.unserved or candidate.speaks.refuses(body, capabilities, candidate.shape == shape)
+        if candidate.speaks.api in capabilities.unserved:
+            return True
+        return candidate.speaks.refuses(candidate.amended(body), capabilities, candidate.shape == shape)
 
 
 def _key(candidate: Candidate) -> Key:

@@ -73,7 +73,8 @@ def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
     if attempt.raw and (not exchange.scan.value or exchange.form_field is not None):
         return body  # it is no JSON
     counts = exchange.operation.lane == "count"  # of a request that is only counted: APIs refuse members that do not matter for it
-    found = edit.edited(body, edits.set, edits.remove, adds=not counts)
+    changes = edits.set if exchange.cut is None else exchange.cut.lowered(edits.set)
+    found = edit.edited(body, changes, edits.remove, adds=not counts)
     lost = len(attempt.ledger.dropped)
     if attempt.same_shape:
         edit.report(found, attempt.ledger, exchange.scan.value, None)
@@ -211,7 +212,8 @@ def _streaming(attempt: Attempt, body: bytes, scan: splice.Scan) -> bytes:
 
 def _must_collect(attempt: Attempt, body: dict[str, Any]) -> bool:
     """Whether a whole answer is to be collected from a stream, since the upstream gives none for this body."""
-    attempt.collects = not attempt.stream and attempt.candidate.speaks.only_streams(body, attempt.capabilities)
+    candidate = attempt.candidate
+    attempt.collects = not attempt.stream and candidate.speaks.only_streams(candidate.amended(body), attempt.capabilities)
     return attempt.collects
 
 

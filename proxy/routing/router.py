@@ -111,6 +111,15 @@ class Candidate:
         """Whether the gateway itself answers (the demo models), without an upstream."""
         return self.provider.interface == "demo"
 
+    @property
+    def acts(self) -> bool:
+        """Whether what the operator adds to each request has effects at the upstream (`request.set`)."""
+        return self.provider.edits is not None and self.provider.edits.acts
+
+    def amended(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A body with the members that the operator sets as a whole, to tell what the upstream will make of it."""
+        return body if self.provider.edits is None else {**body, **dict(self.provider.edits.set)}
+
     async def grant(self) -> Credential | None:
         """The credential of `source` to send, None without a source; waits only when there is no good one.
 

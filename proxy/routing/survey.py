@@ -114,6 +114,6 @@ def _over(candidate: Candidate, own: Shape, body: dict[str, Any], learned: Learn
 
     def refuses(one: Candidate) -> bool:
         capabilities = known(learned.get(one.speaks.api, ()), one.capabilities)
-        return one.speaks.api in capabilities.unserved or one.speaks.refuses(body, capabilities, one.speaks is own)
+        return one.speaks.api in capabilities.unserved or one.speaks.refuses(one.amended(body), capabilities, one.speaks is own)
 
     return next((one for one in (candidate, *candidate.others) if not refuses(one)), candidate)

@@ -271,15 +271,23 @@ LEFT: dict[str, tuple[str, str, dict[str, Any]]] = {  # the caller's shape, the 
     "search": ("messages", "continue: text", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
     "used up": ("messages", "continue: text", {"max_tokens": 1}),
 }
+SET: dict[str, tuple[str, str, dict[str, Any]]] = {  # the API, what the operator sets in each request, what is asked
+    "set store": ("chat", "store: true", {}),
+    "set search": ("messages", "tools: [{type: web_search_20250305, name: s}]", {}),
+    "set json": ("chat", "response_format.type: json_object", {}),
+    "set choice": ("messages", "tool_choice.type: any", {}),
+    "set limit": ("messages", "max_tokens: 1", {"max_tokens": 99}),
+}
 
 
-@pytest.mark.parametrize("name", LEFT)
+@pytest.mark.parametrize("name", [*LEFT, *SET])
 @inside_once
 async def test_what_is_not_continued(name: str) -> None:
-    client, policy, more = LEFT[name]
+    client, policy, more = LEFT.get(name) or (SET[name][0], "continue: text", SET[name][2])
+    entry = f", request: {{set: {{{SET[name][1]}}}}}" if name in SET else ""
     upstreams = Upstreams(bad=cut("closed", "Hello wide"), good=rest())
     with Provider(upstreams) as provider:
-        config, asking = configuration(client, client, policy), {"stream": True} | more
+        config, asking = configuration(client, client, policy, entry), {"stream": True} | more
         async with Inside(config, provider) as gateway, gateway.ask(client, "bad/m", **asking) as caller:
             _, headers = await caller.head()
             said = await caller.body(headers)
@@ -356,12 +364,14 @@ async def test_with_hedging() -> None:
     assert [name for name, _ in upstreams.seen] == ["bad", "good", "good"]
 
 
+@pytest.mark.parametrize(("entry", "left"), [("", 96), (", request: {set: {max_tokens: 50}}", 46)])
 @pytest.mark.parametrize("first", ["chat", "messages"])
 @inside_once
-async def test_a_token_limit_is_what_is_left_of_it(first: str) -> None:
+async def test_a_token_limit_is_what_is_left_of_it(first: str, entry: str, left: int) -> None:
+    """Also of one that the operator sets."""
     upstreams = Upstreams(bad=cut("closed", "Hello wide world"), good=rest())
     with Provider(upstreams) as provider:
         data = request(PATHS["messages"], ASKED["messages"] | {"model": "bad/m", "stream": True})
-        async with Inside(configuration(first, "messages"), provider) as gateway, gateway.call(data) as caller:
+        async with Inside(configuration(first, "messages", entry=entry), provider) as gateway, gateway.call(data) as caller:
             await caller.body((await caller.head())[1])
-    assert upstreams.seen[1][1]["max_tokens"] == 96
+    assert upstreams.seen[1][1]["max_tokens"] == left

@@ -125,15 +125,23 @@ EFFECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "approval": ("responses", {"store": False, "input": [{"type": "mcp_approval_response", "approval_request_id": "a", "approve": True}]}),
     "unread": ("messages", {"messages": [{"role": "user", "content": [{"type": 1}]}]}),
 }
+SET: dict[str, tuple[str, str]] = {  # the API, and what the operator sets in each request
+    "set store": ("chat", "store: true"),
+    "set background": ("responses", "background: true"),
+    "set search": ("chat", "web_search_options.search_context_size: low"),
+    "set plugins": ("chat", "plugins: [{id: web}]"),
+    "set tools": ("messages", "tools: [{type: web_search_20250305, name: web_search}]"),
+}
 
 
-@pytest.mark.parametrize("name", EFFECTS)
+@pytest.mark.parametrize("name", [*EFFECTS, *SET])
 @inside_once
 async def test_what_has_effects_is_asked_once(name: str) -> None:
-    client, more = EFFECTS[name]
+    client, more = EFFECTS.get(name) or (SET[name][0], {"store": False})
+    entry = f", request: {{set: {{{SET[name][1]}}}}}" if name in SET else ""
     gate, seen = Gate(), []  # type: ignore[var-annotated]
     with Provider(split({"bad": lambda speech, streamed: [wait(gate), *well(speech, streamed)], "good": well}, seen)) as provider:
-        async with Inside(configuration(client, client), provider) as gateway:
+        async with Inside(configuration(client, client, entry=entry), provider) as gateway:
             async with gateway.ask(client, "bad/m", **({"stream": True} | more)) as caller:
                 gateway.gateway.loop.call_later(0.2, gate.open)
                 status, headers = await caller.head()

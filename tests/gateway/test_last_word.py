@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..scripted import Provider, Request, Steps, respond
+from ..scripted import LAST_CHUNK, Provider, Request, Steps, chunk, respond, stream_head
 from .inside import Inside, inside_once
 from .sockets import connected
 from .spoken import APIS, ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH
@@ -94,6 +94,32 @@ async def test_raw_operations_and_counts() -> None:
             count = b'{"model":"up/m","messages":[{"role":"user","content":"x","name":"n"}]}'
             assert (await sent(gateway, "/v1/messages/count_tokens", count))[0] == 200
             assert provider.requests[1].body == b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
+
+
+@inside_once
+async def test_a_response_that_is_not_to_be_stored_upstream_is_stored_here() -> None:
+    entry = 'model_providers: [{model: up/m, base_url: "UPSTREAM/v1", apis: [responses], access_key: k, request: {set: {store: false}}}]'
+    with Provider(upstream) as provider:
+        async with Inside(entry, provider) as gateway:
+            _, _, answer = await sent(gateway, "/v1/responses", b'{"model": "up/m", "input": "Hi"}')
+            async with gateway.call(f"GET /v1/responses/{answer['id']} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as caller:
+                status, told = await caller.head()
+                assert (status, json.loads(await caller.body(told))["output"]) == (200, answer["output"])
+            assert [request.json["store"] for request in provider.requests] == [False]
+
+
+@inside_once
+async def test_what_is_set_decides_how_the_upstream_is_asked() -> None:
+    """Over which API, and whether by a stream."""
+    entry = """model_providers: [{model: up/m, base_url: "UPSTREAM/v1", apis: [messages], access_key: k,
+        capabilities: {whole_answers_up_to: 100}, request: {set: {max_tokens: 500}}}]"""
+    speech = SPEECH["messages"]
+    with Provider([stream_head(), *map(chunk, speech.stream), LAST_CHUNK]) as provider:
+        async with Inside(entry, provider) as gateway:
+            body = json.dumps({"model": "up/m", **ASKED["chat"], "max_tokens": 9}).encode()
+            status, _, answer = await sent(gateway, "/v1/chat/completions", body)
+            assert (status, answer["choices"][0]["message"]["content"]) == (200, "Hello world")
+            assert (provider.requests[0].json["stream"], provider.requests[0].json["max_tokens"]) == (True, 500)
 
 
 @inside_once
