@@ -402,7 +402,7 @@ class Exchange:
             if operation.lane in ("shape", "count"):
                 self._rewrite()
             self.stream = bool(self.scan.stream) and operation.lane not in ("count", "compact")
-        if self.stream:
+        if self.stream and not self.dry:
             self.services.metrics.opened()
         if self.services.access.sources and (user := users.said(self.headers, self.scan.value)):
             self.identity = self.services.access.named(self.identity, user)

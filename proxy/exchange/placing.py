@@ -23,7 +23,7 @@ class Placing:
         routing = services.config.routing
         self._session = session(exchange) if routing.affinity == "auto" else None
         self.candidates, self.chosen = services.balance.arranged(
-            exchange.route.ranks, candidates, self._session, routing.balance or "weight"
+            exchange.route.ranks, candidates, self._session, routing.balance or "weight", asks=not exchange.dry
         )
         self._first = self.candidates[0]
 

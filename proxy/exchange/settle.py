@@ -36,7 +36,17 @@ _SETTINGS = (
 
 def settle(exchange: Exchange) -> None:
     """Charge, count, trace and log an exchange that is over, however it ended. To be called once."""
-    shared, done = exchange.services, account(exchange)
+    done = account(exchange)
+    if not exchange.dry:
+        _count(exchange, done)
+    if exchange.services.tell is not None:
+        exchange.services.tell(journal.line(done))
+    if exchange.observer is not None:
+        exchange.observer.ended(done)
+
+
+def _count(exchange: Exchange, done: Account) -> None:
+    shared = exchange.services
     if exchange.identity.limits:
         for call in done.charged:
             shared.quota.settle(exchange.identity, call.usage, call.cost or 0.0)
@@ -45,10 +55,6 @@ def settle(exchange: Exchange) -> None:
         shared.record(done, shared.router.declares)
     if exchange.trace is not None:
         exchange.trace.settle(done)
-    if shared.tell is not None:
-        shared.tell(journal.line(done))
-    if exchange.observer is not None:
-        exchange.observer.ended(done)
     if shared.hooks is not None:
         shared.hooks.after(exchange, done)
 
@@ -87,6 +93,7 @@ def account(exchange: Exchange) -> Account:
         exchange.identity.user,
         "" if exchange.placing is None else exchange.placing.chosen,
         "" if exchange.race is None else exchange.race.outcome,
+        exchange.dry,
     )
 
 

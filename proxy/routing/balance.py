@@ -47,11 +47,12 @@ class Balance:
         self._busy: dict[bytes, int] = {}
 
     def arranged(
-        self, ranks: Mapping[bytes, int], candidates: tuple[Candidate, ...], session: bytes | None, how: str
+        self, ranks: Mapping[bytes, int], candidates: tuple[Candidate, ...], session: bytes | None, how: str, asks: bool = True
     ) -> tuple[tuple[Candidate, ...], str]:
         """The candidates in the order to try, and what chose the first: `affinity`, `moved`, or `how`; "" if there was no choice.
 
         ranks: each candidate's place, by its seed. session: a digest; None without affinity. how: `weight`, `latency` or `least_busy`.
+        asks: false for a request that is not sent.
         """
         places: dict[int, list[Candidate]] = {}
         for candidate in candidates:
@@ -61,7 +62,7 @@ class Balance:
         for rank in sorted(places):
             place = places[rank]
             if len(place) > 1:
-                by = self._order(place, session, how)
+                by = self._order(place, session, how, asks)
                 if not found:
                     chosen = by
             found += place
@@ -86,11 +87,11 @@ class Balance:
                 found[candidate.seed] = candidate, count + 1, max(left, end - now)
         return list(found.values())
 
-    def _order(self, place: list[Candidate], session: bytes | None, how: str) -> str:
+    def _order(self, place: list[Candidate], session: bytes | None, how: str, asks: bool) -> str:
         """Sort a place, the first choice first; returns what chose it."""
         if session is not None:
             place.sort(key=lambda candidate: _draw_of(session, candidate), reverse=True)
-            return self._affine(place, session)
+            return self._affine(place, session, asks)
         draw = self._draw.random
         if how == "least_busy":
             place.sort(key=lambda candidate: (self._busy.get(candidate.seed, 0) / (candidate.provider.weight or 1), draw()))
@@ -98,19 +99,22 @@ class Balance:
         place.sort(key=lambda candidate: draw() ** (1 / (candidate.provider.weight or 1)), reverse=True)
         if how == "latency" and self.pace(place[1]) < self.pace(place[0]):
             place[0], place[1] = place[1], place[0]
-        if how == "latency" and (known := self._paces.get(place[0].seed)) is not None:
+        if asks and how == "latency" and (known := self._paces.get(place[0].seed)) is not None:
             known.asked(self._clock())
         return how
 
-    def _affine(self, place: list[Candidate], session: bytes) -> str:
+    def _affine(self, place: list[Candidate], session: bytes, asks: bool) -> str:
         """The candidate at which the conversation has been since its own failed comes first."""
-        known = self._moved.pop(session, None)
-        if known is None or known[1] < self._clock():
+        known = self._moved.get(session)
+        if known is None:
             return AFFINITY
         at = next((n for n, candidate in enumerate(place) if candidate.seed == known[0].seed), 0)
-        if not at:
+        if known[1] < self._clock() or not at:
+            del self._moved[session]
             return AFFINITY
-        self._moved[session] = known[0], self._clock() + MOVED_FOR
+        if asks:
+            del self._moved[session]
+            self._moved[session] = known[0], self._clock() + MOVED_FOR
         place.insert(0, place.pop(at))
         return ELSEWHERE
 

@@ -108,6 +108,7 @@ class Account(NamedTuple):
     user: str = ""  # within its key
     chosen: str = ""  # what chose among several candidates at one place: `affinity`, `moved`, or a balance
     hedge: str = ""  # where a second call was made beside the first: whose content came first, `first`, `second` or `none`
+    dry: bool = False  # nothing was sent: it is logged, and counts nowhere else
 
     @property
     def last(self) -> Call | None:

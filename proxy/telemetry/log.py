@@ -35,6 +35,8 @@ def line(account: Account) -> dict[str, Any]:
         "stream": account.stream,
         "ms_total": _ms(account.ended - account.begun),
     }
+    if account.dry:
+        found["dry_run"] = True
     if account.compaction:
         found["compaction"] = account.compaction
     if account.chosen:

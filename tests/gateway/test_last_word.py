@@ -223,6 +223,46 @@ async def test_a_dry_run_is_checked_as_a_request_is() -> None:
             assert not gateway.gateway.services.ejection.passed_over()
 
 
+COUNTED = """
+model_providers:
+  - {model: up/m, name: one, base_url: "UPSTREAM/v1", apis: [chat_completions], access_key: k}
+  - {model: up/m, name: two, base_url: "UPSTREAM/v1", apis: [chat_completions], access_key: k}
+prices: {"*": {input: 1000000, output: 1000000}}
+access_keys: [{key: sk-all, name: all, budget: {usd: 1000, per: day}}]
+routing: {affinity: off, balance: latency}
+"""
+
+
+@inside_once
+async def test_a_dry_run_is_marked_and_counts_nowhere() -> None:
+    """Refused or not, streamed or not: the log alone tells of it, and later requests are placed as if it had not been."""
+
+    def counted(gateway: Inside) -> list[bytes]:
+        return [line for line in gateway.gateway.metrics.text().splitlines() if not line.startswith(b"process_")]
+
+    with Provider(upstream) as provider:
+        async with Inside(COUNTED, provider) as gateway:
+            services = gateway.gateway.services
+            first, _ = services.router.candidates("chat", "up/m").candidates
+            services.balance.began(first, 1.0, 4)
+            services.balance._paces[first.seed].at -= 60.0  # it would be asked again, to find out
+            before, pace = counted(gateway), services.balance._paces[first.seed]
+            asked = pace._asked
+            for model, stream in (("up/m", False), ("up/m", True), ("no/m", True)):
+                body = json.dumps({"model": model, **ASKED["chat"], "stream": stream}).encode()
+                await sent(gateway, PATHS["chat"], body, X_Dragoman_Dry_Run="1", Authorization="Bearer sk-all")
+            await gateway.until(lambda: len(gateway.lines) == 3)
+            assert counted(gateway) == before
+            assert (pace._asked, len(services.balance._paces)) == (asked, 1)
+            assert [(line["dry_run"], line["status"]) for line in gateway.lines] == [(True, 200), (True, 200), (True, 404)]
+            assert not any("tokens" in line or "cost" in line or "attempts" in line for line in gateway.lines)
+            body = json.dumps({"model": "up/m", **ASKED["chat"]}).encode()
+            await sent(gateway, PATHS["chat"], body, Authorization="Bearer sk-all")
+            await gateway.until(lambda: len(gateway.lines) == 4)
+            assert "dry_run" not in gateway.lines[3]
+            assert counted(gateway) != before
+
+
 STATE = """
 listeners: [{type: model, address: 127.0.0.1}]
 model_providers: [{model: up/m, base_url: "UPSTREAM/v1", apis: [chat_completions], token_command: [no-such-program]}]
