@@ -7,7 +7,7 @@ import contextlib
 import json
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from time import time
 from typing import Any
@@ -19,12 +19,20 @@ from dragoman.proxy.exchange import resuming
 from dragoman.proxy.memory import resumable
 from dragoman.proxy.memory.stores.memory import MemoryStore
 
+from ..proxy.kinds import cluster, postgres, redis, stop_cluster
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, close, respond, stream_head, until_closed, wait
+from .gemini_stage import HI
 from .inside import Caller, Inside, inside, inside_once
 from .spoken import APIS, ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH
 from .wire import request
 
 _ID = re.compile(rb"^id: ([0-9a-f]{32}):(\d+)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    yield
+    stop_cluster()
 
 
 def configuration(api: str, store: Path | None = None, keys: str = "") -> str:
@@ -318,40 +326,109 @@ async def test_too_many_are_not_resumable_and_served(monkeypatch: pytest.MonkeyP
             assert 0 < gateway.gateway.state.streams.bytes < 4000
 
 
+GEMINI = "/v1beta/models/up%2Fm:streamGenerateContent?alt=sse"
+
+
+@contextlib.contextmanager
+def state(kind: str, folder: Path) -> Iterator[str]:
+    """The section `state_storage` for entries that several gateways share."""
+    if kind == "sqlite":
+        yield f"state_storage: {{type: sqlite, path: {folder / 'state'}}}"
+        return
+    with postgres() if kind == "postgres" else redis() if kind == "redis" else contextlib.nullcontext(cluster().url) as address:
+        yield f'state_storage: {{type: {"postgres" if kind == "postgres" else "redis"}, {"connection_string" if kind == "postgres" else "url"}: "{address}"}}'
+
+
+class Reader:
+    """A caller that leaves after a few events and comes back. events: the data of each that it has, in order."""
+
+    def __init__(self, shape: str, draw: random.Random) -> None:
+        self.shape, self._draw = shape, draw
+        self.events: list[bytes] = []
+        self.token = ""
+        self.resumed = 0
+
+    def _asking(self, **headers: str) -> bytes:
+        if self.shape == "gemini":
+            return request(GEMINI, HI, **headers)
+        return request(PATHS[self.shape], {"model": "up/m", "stream": True, **ASKED[self.shape]}, **headers)
+
+    async def begin(self, gateway: Inside) -> None:
+        async with gateway.call(self._asking(x_dragoman_resume="1")) as caller:
+            self.token = (await caller.head())[1]["x-dragoman-resume"]
+            await self._some(caller)
+
+    async def go_on(self, gateway: Inside) -> None:
+        """By the last event's id, its place, or its number."""
+        self.resumed += 1
+        data = self._asking(last_event_id=f"{self.token}:{len(self.events) - 1}")
+        if self.shape == "responses" and self._draw.random() < 0.5:
+            begun = json.loads(self.events[0].partition(b"data: ")[2])
+            path = f"/v1/responses/{begun['response']['id']}?stream=true&starting_after={len(self.events) - 1}"
+            data = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        async with gateway.call(data) as caller:
+            assert (await caller.head())[0] == 200
+            await self._some(caller)
+
+    async def _some(self, caller: Caller) -> None:
+        most, said = self._draw.randint(1, 5), b""
+        while said.count(b"\n\n") < most and (piece := await caller.chunk()):
+            said += piece
+        for block in said.split(b"\n\n")[:-1]:
+            if most and not block.startswith(b":"):
+                line, _, rest = block.partition(b"\n")
+                if line.startswith(b"id: "):
+                    assert line == f"id: {self.token}:{len(self.events)}".encode()
+                self.events.append(rest if line.startswith(b"id: ") else block)
+                most -= 1
+
+    @property
+    def over(self) -> bool:
+        end = {"chat": b"[DONE]", "messages": b'"message_stop"', "responses": b'"response.completed"', "gemini": b'"finishReason":"STOP"'}
+        return end[self.shape] in self.events[-1]
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis", "cluster"])
 @inside
-async def test_a_thousand_resumes_lose_and_double_nothing(tmp_path: Path) -> None:
-    """Callers that leave after each few events and come back at the other replica."""
-    config, draw = configuration("chat", tmp_path / "state"), random.Random(5)
-    words = [f" word{number}" for number in range(60)]
-    resumed = 0
+async def test_a_thousand_resumes_lose_and_double_nothing(kind: str, tmp_path: Path) -> None:
+    """Callers of each API that leave after a few events and come back at the other replica: while the answer goes on, and after its end."""
+    draw, words = random.Random(5), [f" word{number}" for number in range(60)]
+    resumed: dict[str, int] = {}
 
     async def one(gateways: list[Inside], shape: str) -> None:
-        nonlocal resumed
-        found: list[tuple[bytes, int, bytes]] = []
-        async with asking(gateways[0], shape) as caller:
-            await caller.head()
-            found += await some(caller, words[draw.randint(0, 4)].encode())
-        while not any(b"[DONE]" in data or b"message_stop" in data for _, _, data in found):
-            resumed += 1
-            async with again(gateways[resumed % 2], shape, b"%b:%d" % found[-1][:2]) as caller:
-                await caller.head()
-                said = b""
-                while said.count(b"\nid: ") + said.startswith(b"id: ") < 5 and (piece := await caller.chunk()):
-                    said += piece
-                found += events(said)[: draw.randint(1, 5)]
-        assert [number for _, number, _ in found] == list(range(len(found)))
-        text = b"".join(data for _, _, data in found)
-        assert re.findall(r" word\d+", text.decode()) == words
+        reader = Reader(shape, draw)
+        await reader.begin(gateways[0])
+        while not reader.over:
+            await reader.go_on(gateways[(reader.resumed + 1) % 2])
+        assert re.findall(r" word\d+", b"".join(filter(is_delta, reader.events)).decode()) == words
+        if shape == "responses":
+            numbers = [json.loads(data.partition(b"data: ")[2])["sequence_number"] for data in reader.events]
+            assert numbers == list(range(len(numbers)))
+        resumed[shape] = resumed.get(shape, 0) + reader.resumed
 
     gates: list[Gate] = []
-    with Provider(lambda request: script(*words[:5], gate=gates[-1], after=tuple(words[5:]))(request)) as provider:
+    with (
+        Provider(lambda request: script(*words[:5], gate=gates[-1], after=tuple(words[5:]))(request)) as provider,
+        state(kind, tmp_path) as section,
+    ):
+        config = configuration("chat") + "\n" + section
         async with Inside(config, provider) as gateway, Inside(config, provider) as other:
-            for shape in ("chat", "messages") * 6:
+            for shape in ("chat", "messages", "responses", "gemini") * 3:
                 gates.append(Gate())
                 gateway.gateway.loop.call_later(0.2, gates[-1].open)  # when some have come back
                 await asyncio.gather(*(one([gateway, other], shape) for _ in range(5)))
-    assert resumed >= 1000
+            await gateway.until(lambda: gateway.idle and other.idle)
+            assert len(provider.requests) == 60
+            streams = gateway.gateway.state.streams
+            assert (len(streams._logs), len(streams._ended)) == (0, 60)
+    print(f"{kind}: {resumed}")
+    assert sum(resumed.values()) >= 1000
+
+
+def is_delta(event: bytes) -> bool:
+    """Whether an event has a piece of the text, not the text so far."""
+    return not re.search(rb'"type":"response\.(?!output_text\.delta)', event)
 
 
 @inside_once
