@@ -3,7 +3,8 @@
 Strategy: the caller's side is wrapped. What goes to the caller goes to a log, too (memory/resumable.py), each event with its number, and to
 the caller with an `id` line. When the caller has gone, the answer goes on for GOES_ON seconds, and as long as somebody reads the log.
 A caller comes back by the same request with `Last-Event-ID`, at any replica: the log is read then, and no upstream is asked.
-Where SDKs fail at `id` lines, events have their numbers without them: the caller counts.
+Where SDKs fail at `id` lines, events have their numbers without them: the caller counts. Over a WebSocket the responses have ids and numbers
+of their own, and a caller reads on over HTTP.
 
 Without the header nothing of this runs.
 """
@@ -36,18 +37,20 @@ _ID = re.compile(r"([0-9a-f]{32}):([0-9]{1,9})")
 
 
 def asked(exchange: Exchange) -> bool:
-    """Whether the caller wants its stream to be resumable, and it can be: a stream of events over HTTP."""
+    """Whether the caller wants its stream to be resumable, and it can be: a stream of events."""
     if not exchange.stream or exchange.headers.get(HEADER, "").strip() != "1":
         return False
     job = exchange.turn is not None and exchange.turn.job is not None
     events = exchange.speaks.framing.content_type.startswith("text/event-stream") and not exchange.speaks.array(exchange.target)
-    return events and not job and exchange.operation.lane == "shape" and exchange.via is None
+    return events and not job and exchange.operation.lane == "shape"
 
 
 async def begin(exchange: Exchange) -> None:
     """Wrap the caller's side of an exchange; nothing happens where the log cannot be written."""
     turn = exchange.turn
     id = None if turn is None or any(turn.keeping(candidate) == "upstream" for candidate in exchange.route.candidates) else turn.id
+    if id is None and exchange.via is not None:
+        return  # nothing names it
     found = await exchange.services.state.streams.begin(exchange.owner, id)
     if found is not None and not exchange.client.gone:
         exchange.resumable = Resumable(exchange, *found)
@@ -67,7 +70,7 @@ class Resumable:
         self.committed = exchange.client.committed
         self.stalled = False
         self._token, self._log = token, log
-        self._counts = exchange.speaks.framing.only_data  # the caller itself
+        self._counts = exchange.speaks.framing.only_data or exchange.via is not None  # the caller itself
         self._give_up = exchange.give_up
         self._ended = False  # the whole answer is in the log
         self._waiting: asyncio.Task[None] | None = None

@@ -13,6 +13,7 @@ from time import time
 from typing import Any
 
 import pytest
+from wsproto.events import CloseConnection
 
 from dragoman.codecs import errors
 from dragoman.proxy.exchange import resuming
@@ -23,6 +24,7 @@ from ..proxy.kinds import cluster, postgres, redis, stop_cluster
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, close, respond, stream_head, until_closed, wait
 from .gemini_stage import HI
 from .inside import Caller, Inside, inside, inside_once
+from .sockets import connected
 from .spoken import APIS, ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH
 from .wire import request
 
@@ -290,6 +292,44 @@ async def test_a_response_by_its_id_and_number(upstream: str, tmp_path: Path) ->
             numbers = [event["sequence_number"] for event in [*data, *more]]
             assert numbers == list(range(len(numbers)))
             assert more[-1]["response"]["output"][0]["content"][0]["text"] == "Hello world"
+
+
+@pytest.mark.parametrize("leaves", ["reset", "closed", "Close"])
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+@inside_once
+async def test_a_response_over_a_websocket(upstream: str, leaves: str, tmp_path: Path) -> None:
+    """Read on over HTTP, at any replica; two lanes are two streams."""
+    gate = Gate()
+    config = configuration(upstream, tmp_path / "state", KEYS).replace("access_key: k", "access_key: k, capabilities: {r.stateful: false}")
+    key = {"authorization": "Bearer sk-one"}
+    with Provider(script("Hello", gate=gate)) as provider:
+        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
+            first: dict[str, list[Any]] = {"a": [], "b": []}
+            async with connected(gateway, X_Dragoman_Resume="1", **key) as socket:
+                for lane in first:
+                    socket.create(model="up/m", input="Hi", stream_id=lane)
+                while not all(any("Hello" in str(event) for event in found) for found in first.values()):
+                    event = await socket.event()
+                    first[event["stream_id"]].append(event)
+                if leaves == "Close":
+                    socket.say(CloseConnection(1000))
+                    assert await socket.closed() == 1000
+                else:
+                    socket.caller.leave(reset=leaves == "reset")
+            await gateway.until(lambda: not gateway.gateway.live.sockets)
+            gate.open()
+            for found in first.values():
+                path = f"/v1/responses/{found[0]['response']['id']}?stream=true&starting_after={found[-1]['sequence_number']}"
+                async with other.call(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-one\r\n\r\n".encode()) as caller:
+                    _, headers = await caller.head()
+                    said = await caller.body(headers)
+                more = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
+                numbers = [event["sequence_number"] for event in [*found, *more]]
+                assert numbers == list(range(len(numbers)))
+                assert more[-1]["response"]["output"][0]["content"][0]["text"] == "Hello world"
+            await gateway.until(lambda: gateway.idle and len(gateway.lines) == 3)
+            assert ["error" in line for line in gateway.lines] == [False] * 3
+    assert len(provider.requests) == 2
 
 
 @inside_once
