@@ -25,6 +25,7 @@ from .stores.guard import patience, task_apart
 log = logging.getLogger("dragoman")
 
 RING = 4 * 1024 * 1024  # bytes of the newest events of a stream
+AHEAD = 2.0  # seconds that a caller may be ahead of the store
 KEPT = 120.0  # seconds that a log is stored after its end
 MOST = 1000  # logs of one worker, those that are over included
 MOST_BYTES = 256 * 1024 * 1024  # of them together
@@ -197,12 +198,22 @@ class Streams:
             await self.store.delete(name)
 
     async def check(self, name: str, after: int) -> None:
-        """Raise NotFound unless the events above `after` are stored."""
+        """Raise NotFound unless there is this event and those above it are stored."""
         with patience():
             (found,) = await self.store.get([name], "of")
             page = await self.store.read(name, -1, 1)
-        if found is None or (page and page[0][0] > after + 1):
-            raise errors.NotFound("The events after this one are no longer stored.")
+            if found is None or (page and page[0][0] > after + 1):
+                raise errors.NotFound("The events after this one are no longer stored.")
+            if after >= 0 and not await self._has(name, after):
+                raise errors.NotFound("There is no such event.")
+
+    async def _has(self, name: str, number: int) -> bool:
+        """Whether a stream has or had an event of this number. A caller may have it a moment before it is stored."""
+        waited = 0.0
+        while not (page := await self.store.read(name, number - 1, 1)) and waited < AHEAD:
+            await asyncio.sleep(POLL)
+            waited += POLL
+        return bool(page) and (page[0][0] > number or page[0][1] not in _ENDS)
 
     async def follow(self, name: str, after: int) -> AsyncIterator[list[tuple[int, bytes]]]:
         """Yield the events numbered above `after`, several at a time; an empty list now and then while there are none.

@@ -64,7 +64,7 @@ async def asking(gateway: Inside, shape: str, key: str | None = None, **more: An
 
 @contextlib.asynccontextmanager
 async def again(gateway: Inside, shape: str, last: bytes, key: str | None = None) -> AsyncIterator[Caller]:
-    headers = {"last_event_id": last.decode()} | ({} if key is None else {"authorization": f"Bearer {key}"})
+    headers = {"last_event_id": last.decode("latin-1")} | ({} if key is None else {"authorization": f"Bearer {key}"})
     async with gateway.call(request(PATHS[shape], {"model": "up/m", "stream": True, **ASKED[shape]}, **headers)) as caller:
         yield caller
 
@@ -168,15 +168,55 @@ async def test_only_the_key_that_began_it() -> None:
     assert len(provider.requests) == 1
 
 
+TOKEN = b"0" * 32
+FOREIGN = (
+    *(b"17", b"x:1", b"-1", b"", b":", b"{}", b"null", b"\xff\xfe", b"a" * 5000, TOKEN, TOKEN + b":", TOKEN + b":x", TOKEN + b":-1"),
+    *(TOKEN + b":+1", TOKEN + b":1.0", TOKEN + b":12345678901", TOKEN + b":1" * 2000, TOKEN + b":1:1", b"O" + TOKEN[1:] + b":1"),
+    "०".encode() + TOKEN[1:] + b":1",
+)
+
+
 @inside_once
 async def test_an_id_of_another_kind_is_none_of_ours() -> None:
     with Provider(script("Hello", gate=None)) as provider:
         async with Inside(configuration("chat"), provider) as gateway:
-            for last in (b"17", b"x:1", b"0" * 32, b"0" * 32 + b":x", b"0" * 32 + b":12345678901"):
+            for last in FOREIGN:
                 async with again(gateway, "chat", last) as caller:
                     status, headers = await caller.head()
                     assert (status, b"Hello" in await caller.body(headers)) == (200, True)
-    assert len(provider.requests) == 5
+    assert len(provider.requests) == len(FOREIGN)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+@inside_once
+async def test_an_event_that_there_is_not(runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stream that is over, and of one that runs; nothing waits for it, and no upstream is asked."""
+    monkeypatch.setattr(resumable, "AHEAD", 0.2)
+    gate = Gate()
+    with Provider(script("Hello", gate=gate if runs else None)) as provider:
+        async with Inside(configuration("chat"), provider) as gateway:
+            async with asking(gateway, "responses") as begun:
+                _, headers = await begun.head()
+                token = headers["x-dragoman-resume"]
+                first = await some(begun, b"Hello" if runs else b"response.completed")
+                id = json.loads(first[0][2].partition(b"data: ")[2])["response"]["id"]
+                if not runs:
+                    await gateway.until(lambda: gateway.idle)
+                last, found = first[-1][1], []
+                for number in (last + 1, last + 2, 999_999_999):
+                    async with again(gateway, "responses", f"{token}:{number}".encode()) as caller:
+                        found.append((await caller.head())[0])
+                for number in (last + 1, 999_999_999_999_999):
+                    ask = f"GET /v1/responses/{id}?stream=true&starting_after={number} HTTP/1.1\r\nHost: x\r\n\r\n"
+                    async with gateway.call(ask.encode()) as caller:
+                        found.append((await caller.head())[0])
+                assert found == [404] * 5
+                async with again(gateway, "responses", f"{token}:{last}".encode()) as caller:
+                    gate.open()
+                    status, headers = await caller.head()
+                    assert (status, b"response.completed" in await caller.body(headers)) == (200, runs)
+            await gateway.until(lambda: gateway.idle)
+    assert len(provider.requests) == 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
