@@ -50,7 +50,7 @@ from .hedging import Race
 from .hooks import Heard
 from .lessons import Taught
 from .operation import Operation
-from .placing import Placing
+from .placing import Placing, fitting, least_tokens
 from .refusal import own_headers, refusal
 from .resuming import Resumable
 from .services import Services
@@ -65,7 +65,7 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 
 _ASKS_STREAM = re.compile(r"[?&]stream=true(?:&|$)", re.IGNORECASE)
 _NOTHING = splice.Scan({}, None, None, None)
-_ALONE = Route((), {}, {}, ())
+_ALONE = Route((), {}, {}, (), {})
 
 
 class Exchange:
@@ -123,6 +123,7 @@ class Exchange:
         "summary",
         "target",
         "taught",
+        "tokens",
         "trace",
         "turn",
         "via",
@@ -192,6 +193,7 @@ class Exchange:
         self.route = _ALONE
         self._fit: dict[bytes, Candidate] = {}  # who can serve it, where others stand in for some causes of failure
         self.placing: Placing | None = None  # None: there was nothing to choose
+        self.tokens = 0  # that it surely has, where that may be too many for a candidate
         self.order: tuple[Candidate, ...] = ()  # the candidates in the order to try
         self.cut: Cut | None = None  # an answer that broke off after its first content, and goes on
         self.resumable: Resumable | None = None  # its stream can be resumed
@@ -344,6 +346,8 @@ class Exchange:
                 candidates = await self._continued(candidates)
             else:
                 candidates = allowed(self.services, self.shape, self.scan.value, candidates)
+        if self.route.windows and operation.lane != "count":
+            self.tokens = await least_tokens(self)
         if self.dry:
             self._quieten()
             await dry.answer(self, self._in_order(candidates))
@@ -448,6 +452,8 @@ class Exchange:
         if route.ranks and len(candidates) > 1:
             self.placing = Placing(self, candidates)
             candidates = self.placing.candidates
+        if self.tokens:
+            candidates = fitting(self, candidates)
         return self.services.ejection.ordered(candidates, tries=not self.dry)
 
     async def _try(self, candidate: Candidate, failed: list[tuple[Candidate, errors.GatewayError]]) -> bool:

@@ -1,15 +1,23 @@
-"""The order in which a request tries its candidates, where several stand at one place: by its conversation, else by the balance."""
+"""The order in which a request tries its candidates, where several stand at one place: by its conversation, else by the balance.
+
+And whom a request is surely too long for, so that those who stand in for that are asked at once (`retry_policy.on_context_window`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ...codecs.opening import digest, opening
-from ..routing.router import Candidate
+from ..routing.router import TOO_LONG, Candidate
+from ..wire import bodies
 from ..wire.headers import SESSIONS
+from .spent import read
 
 if TYPE_CHECKING:
     from .exchange import Exchange
+
+
+SURELY = 2  # times fewer tokens than are usual of so many bytes
 
 
 class Placing:
@@ -31,6 +39,28 @@ class Placing:
         """This candidate answered: the conversation stays there."""
         if self._session is not None:
             self._exchange.services.balance.answered(self._session, self._first, candidate, self._exchange.route.ranks)
+
+
+async def least_tokens(exchange: Exchange) -> int:
+    """The tokens that a request surely has; 0 if they are too few to matter. What it continues of stored responses is not counted."""
+    body = exchange.body
+    if len(body) // 4 // SURELY <= min(exchange.route.windows.values()):
+        return 0
+    return await bodies.apart(bodies.heavy(body), lambda: read(body)) // SURELY
+
+
+def fitting(exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates, with those that stand in for it in the place of one for which the request is too long."""
+
+    def takes(one: Candidate) -> bool:
+        return exchange.tokens <= exchange.route.windows.get(one.seed, exchange.tokens)
+
+    found: dict[bytes, Candidate] = {}
+    for candidate in candidates:
+        others = () if takes(candidate) else tuple(filter(takes, exchange.instead(candidate, TOO_LONG)))
+        for one in others or (candidate,):
+            found.setdefault(one.seed, one)
+    return tuple(found.values())
 
 
 def session(exchange: Exchange) -> bytes | None:

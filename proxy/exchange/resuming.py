@@ -3,8 +3,8 @@
 Strategy: the caller's side is wrapped. What goes to the caller goes to a log, too (memory/resumable.py), each event with its number, and to
 the caller with an `id` line. When the caller has gone, the answer goes on for GOES_ON seconds, and as long as somebody reads the log.
 A caller comes back by the same request with `Last-Event-ID`, at any replica: the log is read then, and no upstream is asked.
-Where SDKs fail at `id` lines, events have their numbers without them: the caller counts. Over a WebSocket the responses have ids and numbers
-of their own, and a caller reads on over HTTP.
+Where SDKs fail at `id` lines, events have their numbers without them: the caller counts. Over a WebSocket the responses have ids and
+numbers of their own, and a caller reads on over HTTP.
 
 Without the header nothing of this runs.
 """

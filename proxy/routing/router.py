@@ -32,6 +32,7 @@ from ..wire.egress import Contexts
 LONGEST_NAME = 256  # characters
 _STEPS = frozenset({".", ".."})  # parts of a path that a server takes away, with what is before them
 REFUSED = "content_policy"  # the kind of error by which a provider's policy refuses
+TOO_LONG = "context_too_long"
 REMEMBERED = 1024  # cached plans for names that are not declared
 NO_FACTS = Facts()
 Lists = Callable[[bytes], Mapping[str, Mapping[str, object]]]
@@ -181,6 +182,8 @@ class Route:
     """Who stands in for a candidate, by its seed and the kind of error; mostly empty."""
     spare: tuple[Candidate, ...]
     """The candidates of `instead` that are not among `candidates`."""
+    windows: Mapping[bytes, int]
+    """Tokens of input that a candidate takes, by its seed: of those for which others stand in if it is too long, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,9 @@ class _Plan:
         candidates = tuple(candidate for place in places for candidate in place)
         own = {candidate.seed for candidate in candidates}
         spare = {candidate.seed: candidate for others in instead.values() for candidate in others if candidate.seed not in own}
-        return cls(places, Route(candidates, MappingProxyType(ranks), instead, tuple(spare.values())))
+        known = {one.seed: _window(one) for one in (*candidates, *spare.values()) if (one.seed, TOO_LONG) in instead}
+        windows = MappingProxyType({seed: tokens for seed, tokens in known.items() if tokens})
+        return cls(places, Route(candidates, MappingProxyType(ranks), instead, tuple(spare.values()), windows))
 
 
 class Router:
@@ -348,7 +353,11 @@ class Router:
                 shared = f"; shares this place {self._choice}" if len(place) > 1 else ""
                 note = notes.get((self.mark(candidate.provider), candidate.model))
                 hedged = f"; {hedge}" if hedge and len(plan.route.candidates) > 1 else ""
-                lines.append(f"{number}. {described(candidate, shared=len(place) > 1)}{shared}{hedged}" + (f"; {note}" if note else ""))
+                window = plan.route.windows.get(candidate.seed)
+                most = f"; what surely has more than {window} tokens is not sent to it" if window else ""
+                lines.append(
+                    f"{number}. {described(candidate, shared=len(place) > 1)}{shared}{most}{hedged}" + (f"; {note}" if note else "")
+                )
         for number, candidate in enumerate(plan.route.spare, len(plan.places) + 1):
             note = notes.get((self.mark(candidate.provider), candidate.model))
             lines.append(f"{number}. {described(candidate)}" + (f"; {note}" if note else ""))
@@ -533,6 +542,12 @@ def described(candidate: Candidate, *, shared: bool = False) -> str:
     return f"{candidate.called}{share}: {'; '.join(parts)}"
 
 
+def _window(candidate: Candidate) -> int:
+    """Tokens of input that a candidate's model takes; 0 if that is not known."""
+    known = facts.of(candidate.provider, clouds.known_model(candidate.provider, candidate.model), {})
+    return known.max_input_tokens or known.context_window or 0
+
+
 def _edits(edits: Edits) -> str:
     """The operator's changes of a request, without the values."""
     changes = {"sets": [path for path, _ in edits.set], "removes": edits.remove, "removes the headers": sorted(edits.remove_headers)}
@@ -542,7 +557,7 @@ def _edits(edits: Edits) -> str:
 def _causes(policy: RetryPolicy) -> tuple[tuple[str, tuple[str, ...], str], ...]:
     """The kinds of errors for which a policy names other models, the models, and the cause in words."""
     return (
-        ("context_too_long", policy.on_context_window, "too long for"),
+        (TOO_LONG, policy.on_context_window, "too long for"),
         (REFUSED, policy.on_refusal, "refused by the policy of"),
     )
 

@@ -12,17 +12,21 @@ from dragoman.conf import ConfigError
 
 from ..scripted import LAST_CHUNK, Provider, Request, Step, Steps, chunk, respond, sse, stream_head
 from .inside import Inside, inside_once
-from .spoken import APIS, SHAPE_AT, SHAPES, SPEECH
+from .spoken import APIS, PATHS, SHAPE_AT, SHAPES, SPEECH
+from .wire import request
 
 Answer = Callable[[str, bool], Steps]
 
 
-def config(policy: str, api: str = "chat") -> str:
+def config(policy: str, api: str = "chat", facts: str = "") -> str:
+    """facts: of the first one and of `a`."""
+    known = f", metadata: {{{facts}}}" if facts else ""
     entries = [
         f'  - {{model: up/m, base_url: "UPSTREAM/{name}", apis: [{APIS[api]}], access_key: k {more}}}'
-        for name, more in (("first", f", retry_policy: {{max_attempts: 1, {policy}}}"), ("second", ""))
+        for name, more in (("first", f"{known}, retry_policy: {{max_attempts: 1, {policy}}}"), ("second", ""))
     ]
-    entries += [f'  - {{model: up/{name}, base_url: "UPSTREAM/{name}", apis: [chat_completions], access_key: k}}' for name in ("a", "b")]
+    for name, more in (("a", known), ("b", "")):
+        entries.append(f'  - {{model: up/{name}, base_url: "UPSTREAM/{name}", apis: [chat_completions], access_key: k {more}}}')
     return "\n".join(["model_providers:", *entries, "model_aliases: {other: {target: up/b}}"])
 
 
@@ -98,6 +102,40 @@ async def test_what_is_too_long_goes_to_who_takes_it(shape: str, api: str, strea
             await gateway.until(lambda: gateway.lines)
             assert gateway.lines[0]["attempts"] == 3
     assert script.asked == ["first", "a", "b"]
+
+
+LENGTHS: dict[str, tuple[int, str, list[str], str]] = {  # words, the first one's metadata, who is asked, by whom it is answered
+    "short": (10, "max_input_tokens: 1000", ["first"], "up/m"),
+    "perhaps": (1500, "max_input_tokens: 1000", ["first"], "up/m"),
+    "too long": (9000, "max_input_tokens: 1000", ["b"], "up/b"),
+    "of both": (9000, "context_window: 1000", ["b"], "up/b"),
+    "takes it": (9000, "context_window: 1000, max_input_tokens: 100000", ["first"], "up/m"),
+    "unknown": (9000, "max_output_tokens: 5", ["first"], "up/m"),
+    "a picture": (-9000, "max_input_tokens: 3000", ["first"], "up/m"),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", LENGTHS)
+@inside_once
+async def test_what_is_surely_too_long_is_not_asked_of_who_cannot_take_it(name: str, stream: bool) -> None:
+    """By what is known of the model (`metadata`): twice as long as it would usually be. `a` takes no more than the first."""
+    words, facts, asked, upstream = LENGTHS[name]
+    text = "Word " * words if words > 0 else "A" * -4 * words  # a picture is one long run
+    script = Upstreams()
+    with Provider(script) as provider:
+        async with Inside(config("on_context_window: [up/a, other]", facts=facts), provider) as gateway:
+            more = {"messages": [{"role": "user", "content": text}], "stream": stream}
+            async with gateway.ask("chat", "up/m", **more) as caller:
+                _, headers = await caller.head()
+                await caller.body(headers)
+            assert (headers["x-dragoman-upstream"], script.asked) == (upstream, asked)
+            told = "what surely has more than" in gateway.gateway.router.explain("chat", "up/m")[0]
+            assert told == (name != "unknown")
+            data = request(PATHS["chat"], {"model": "up/m", **more}, X_Dragoman_Dry_Run="1")
+            async with gateway.call(data) as caller:
+                _, headers = await caller.head()
+                assert headers["x-dragoman-upstream"] == upstream
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])

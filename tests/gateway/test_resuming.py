@@ -415,8 +415,12 @@ def state(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"state_storage: {{type: sqlite, path: {folder / 'state'}}}"
         return
-    with postgres() if kind == "postgres" else redis() if kind == "redis" else contextlib.nullcontext(cluster().url) as address:
-        yield f'state_storage: {{type: {"postgres" if kind == "postgres" else "redis"}, {"connection_string" if kind == "postgres" else "url"}: "{address}"}}'
+    if kind == "postgres":
+        with postgres() as address:
+            yield f'state_storage: {{type: postgres, connection_string: "{address}"}}'
+    else:
+        with redis() if kind == "redis" else contextlib.nullcontext(cluster().url) as address:
+            yield f"state_storage: {{type: redis, url: {address}}}"
 
 
 class Reader:
