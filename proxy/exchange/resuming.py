@@ -34,6 +34,7 @@ GOES_ON = 60.0  # seconds that an answer goes on without its caller
 LOOK = 5.0  # seconds between two looks whether somebody reads on
 
 _ID = re.compile(r"([0-9a-f]{32}):([0-9]{1,9})")
+_ID_LINE = re.compile(rb"^id(?::[^\r\n]*)?\r?\n", re.MULTILINE)
 
 
 def asked(exchange: Exchange) -> bool:
@@ -145,16 +146,20 @@ class Resumable:
 
     def _numbered(self, data: bytes) -> tuple[bytes, Awaitable[None] | None]:
         """Whole events with their ids, for the caller, and what is to be awaited before the next are written down."""
-        if not data or self._log.lost:
+        if not data:
             return data, None
-        out, events, number = [], [], self._log.next
+        out, events, number, lost = [], [], self._log.next, self._log.lost
         for event in events_of(data):
-            if event.startswith(b":") or not event.strip():
+            if self._counts:
                 out.append(event)
-                continue
-            out += (event,) if self._counts else (_line(self._token, number), event)
-            events.append(event)
-            number += 1
+            elif event.startswith(b":") or not event.strip():
+                out.append(_comment(event))
+            else:
+                event = _without_id(event)
+                out += (event,) if lost else (_line(self._token, number), event)
+            if not lost and event.strip() and not event.startswith(b":"):
+                events.append(event)
+                number += 1
         return b"".join(out), self._log.add(events) if events else None
 
     def _sent(self, sending: Awaitable[Any] | None, stored: Awaitable[None] | None) -> Awaitable[Any] | None:
@@ -169,6 +174,17 @@ class Resumable:
             pass  # it has left, which `left` is told of
         if stored is not None:
             await stored
+
+
+def _comment(event: bytes) -> bytes:
+    """A comment as a line before the next event: to SDKs a blank line behind it is another event, once they have had an id."""
+    comment = event.strip(b"\r\n")
+    return comment + b"\n" if comment else b""
+
+
+def _without_id(event: bytes) -> bytes:
+    """An event without ids of the upstream's own: the last one in an event counts."""
+    return _ID_LINE.sub(b"", event) if event.startswith(b"id") or b"\nid" in event else event
 
 
 def _line(token: str, number: int) -> bytes:
@@ -189,9 +205,10 @@ async def resume(streams: Streams, caller: Client, headers: Mapping[str, str], f
     await streams.check(name, after)
     headers = {**headers, **SSE_HEADERS} | ({HEADER.lower(): token} if token else {})
     ids = bool(token) and not framing.only_data
+    quiet = _comment(framing.keep_alive) if ids else framing.keep_alive
     try:
         async for events in streams.follow(name, after):
-            data = b"".join([(_line(token, number) if ids else b"") + raw for number, raw in events]) or framing.keep_alive
+            data = b"".join([(_line(token, number) if ids else b"") + raw for number, raw in events]) or quiet
             await drained(caller.write(data) if caller.committed else caller.start(headers, data))
             if caller.gone:
                 return

@@ -25,7 +25,7 @@ from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, 
 from .gemini_stage import HI
 from .inside import Caller, Inside, inside, inside_once
 from .sockets import connected
-from .spoken import APIS, ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH
+from .spoken import APIS, ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH, Judges, Outcome
 from .wire import request
 
 _ID = re.compile(rb"^id: ([0-9a-f]{32}):(\d+)$", re.MULTILINE)
@@ -73,8 +73,11 @@ def events(said: bytes) -> list[tuple[bytes, int, bytes]]:
     """The token, the number and the rest of each event; comments are left out."""
     found = []
     for block in said.split(b"\n\n")[:-1]:
-        if not block.startswith(b":"):
-            line, _, rest = block.partition(b"\n")
+        lines = block.split(b"\n")
+        while lines and lines[0].startswith(b":"):  # comments stand before an event
+            del lines[0]
+        if lines:
+            line, rest = lines[0], b"\n".join(lines[1:])
             match = _ID.fullmatch(line)
             assert match is not None, block
             found.append((match[1], int(match[2]), rest))
@@ -131,6 +134,34 @@ async def test_nothing_is_numbered_without_the_header(shape: str) -> None:
             _, headers = await caller.head()
             assert b"\nid:" not in b"\n" + await caller.body(headers)
             assert "x-dragoman-resume" not in headers
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_comments_and_the_upstreams_own_ids(shape: str) -> None:
+    """OpenAI's SDKs take a comment for an event once they have had an id; and of two ids in an event the last one counts."""
+
+    def answer(request: Request) -> Steps:
+        speech = SPEECH[shape]
+        own = [b"id: 7\n" + event.rstrip(b"\n") + b"\nid\n\n" for event in speech.stream]
+        return [stream_head(), *(chunk(event + b": busy\n\n") for event in own), LAST_CHUNK]
+
+    with Provider(answer) as provider:
+        async with Inside(configuration(shape).replace("}", ", capabilities: {r.stateful: false}}"), provider) as gateway:
+            judges = Judges(f"http://127.0.0.1:{gateway.port}")
+            try:
+                more = {"extra_headers": {"x-dragoman-resume": "1"}} | ({"extra_body": {"store": False}} if shape == "responses" else {})
+                assert await asyncio.to_thread(judges.ask, shape, "up/m", streamed=True, **more) == Outcome("Hello world")
+            finally:
+                judges.close()
+            async with asking(gateway, shape, **({"store": False} if shape == "responses" else {})) as caller:
+                _, headers = await caller.head()
+                whole = events(await caller.body(headers))
+            assert [number for _, number, _ in whole] == list(range(len(whole)))
+            assert not any(re.search(rb"^id|^:", data, re.MULTILINE) for _, _, data in whole)
+            async with again(gateway, shape, b"%b:0" % whole[0][0]) as caller:
+                _, headers = await caller.head()
+                assert events(await caller.body(headers)) == whole[1:]
 
 
 @pytest.mark.parametrize("shape", ["chat", "messages"])
