@@ -1,4 +1,6 @@
-"""What hedging gains and costs, in virtual time: the whole gateway but its sockets, with upstreams that answer after a drawn time."""
+"""What affinity and hedging gain and cost, in virtual time: the whole gateway but its sockets, with upstreams that answer after a drawn
+time, or that keep prompts in a cache.
+"""
 
 import asyncio
 import random
@@ -6,6 +8,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 
 from dragoman import conf
@@ -14,6 +17,7 @@ from dragoman.proxy.exchange.operation import asking
 from dragoman.proxy.gateway import Gateway
 
 from ..gateway.spoken import ASKED, SPEECH
+from ..scripted import sse
 
 REQUESTS = 2000
 EVERY = 0.05  # seconds between two requests
@@ -143,6 +147,101 @@ SLOW = {
 }
 
 
+CONVERSATIONS, TURNS, PAUSE = 200, 20, 240.0  # seconds between two turns
+CACHED_FOR = 300.0  # seconds that a provider keeps a prompt since it was read last
+FOUR = """
+model_providers:
+  - {model: up/m, name: a, base_url: "http://a/v1", access_key: k, weight: 1, health_check: off}
+  - {model: up/m, name: b, base_url: "http://b/v1", access_key: k, weight: 1, health_check: off}
+  - {model: up/m, name: c, base_url: "http://c/v1", access_key: k, weight: 1, health_check: off}
+  - {model: up/m, name: d, base_url: "http://d/v1", access_key: k, weight: 1, health_check: off}
+routing: {affinity: AFFINITY}
+"""
+
+
+class Caches(Upstreams):
+    """Each reads the longest beginning of a prompt that it has kept, and tells so. broken: who answers with an error."""
+
+    def __init__(self, loop):
+        super().__init__(loop, lambda host: 0.3)
+        self.kept = {}
+        self.broken = ""
+        self.read = 0
+
+    def answer(self, request, answer):
+        host, messages = request.url.split("/")[2], orjson.loads(request.body)["messages"]
+        if host == self.broken:
+            request.on_headers(500, HTTPHeaders())
+            answer.set_result(HTTPResponse(HTTPRequest("http://x/"), 500, HTTPHeaders()))
+            return
+        now, kept = self.loop.time(), self.kept.setdefault(host, {})
+        known = [end for end in range(len(messages), 0, -1) if kept.get(orjson.dumps(messages[:end]), 0.0) > now]
+        for end in (*known[:1], len(messages)):
+            kept[orjson.dumps(messages[:end])] = now + CACHED_FOR
+        read = tokens(messages[: known[0]]) if known else 0
+        usage = {"prompt_tokens": tokens(messages), "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": read}}
+        *said, done = SPEECH["chat"].stream
+        request.on_headers(200, HTTPHeaders({"Content-Type": "text/event-stream"}))
+        request.streaming_callback(b"".join([*said, sse({"id": "c", "choices": [], "usage": usage}), done]))
+        answer.set_result(None)
+
+
+def tokens(messages):
+    return len(orjson.dumps(messages)) // 4
+
+
+def share_read(monkeypatch, affinity):
+    """The share of the tokens of each prompt's turns before that was read from a cache, by the gateways' metrics."""
+    loop, draw = VirtualLoop(), random.Random(3)
+    for module in (attempt, exchange, hedging):
+        monkeypatch.setattr(module, "monotonic", loop.time)
+    talks = [[{"role": "system", "content": "Be brief. " * draw.randint(20, 400)}] for _ in range(CONVERSATIONS)]
+
+    async def main():
+        config = conf.loads(FOUR.replace("AFFINITY", affinity), environ={})
+        gateways = [Gateway(config), Gateway(config)]
+        up = Caches(loop)
+        cacheable = 0
+
+        async def turn(talk, gateway):
+            nonlocal cacheable
+            cacheable += tokens(talk) if len(talk) > 1 else 0
+            talk += [{"role": "user", "content": f"{draw.random()} " * draw.randint(1, 60)}]
+            body = orjson.dumps({"model": "up/m", "stream": True, "messages": talk})
+            caller = Caller(loop)
+            served = replace(gateway.services, upstream=up)
+            await exchange.Exchange(
+                served, asking("chat"), caller, HTTPHeaders(), body, credential=None, nonce="0" * 32, request_id="r"
+            ).run()
+            assert caller.body.count(b"[DONE]") == 1
+            await asyncio.sleep(1)
+
+        for number in range(TURNS):
+            up.broken = "b" if 8 <= number < 12 else ""  # its conversations go to others, and stay there
+            if number == 15:
+                gateways[0].adopt(config)
+            await asyncio.gather(*(turn(talk, gateways[draw.randint(0, 1)]) for talk in talks))
+            await asyncio.sleep(PAUSE)
+        read = sum(gateway.metrics.registry.get_sample_value("dragoman_tokens_total", {"kind": "cached"}) for gateway in gateways)
+        asked = {host: up.asked.count(host) for host in "abcd"}
+        for gateway in gateways:
+            await gateway.close()
+        return read / cacheable, asked
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(main())
+
+
+@pytest.mark.slow
+def test_prompts_are_read_from_caches(monkeypatch):
+    """200 conversations of twenty turns over four candidates and two gateways; one candidate fails for a while, one gateway is reloaded."""
+    (with_it, asked), (without, _) = share_read(monkeypatch, "auto"), share_read(monkeypatch, "off")
+    print(f"read from cache: {with_it:.1%} with affinity, {without:.1%} without; requests by candidate {asked}")
+    assert with_it >= 0.95
+    assert without < 0.30
+    assert min(asked.values()) > CONVERSATIONS * TURNS / 10
+
+
 @pytest.mark.parametrize("name", SLOW)
 def test_a_candidate_that_is_ten_times_slower_is_not_felt(monkeypatch, name):
     draw = random.Random(7)
@@ -150,3 +249,4 @@ def test_a_candidate_that_is_ten_times_slower_is_not_felt(monkeypatch, name):
     waited, asked = run(monkeypatch, "500ms", lambda host: fast(draw) if host == "fast" else SLOW[name](draw))
     assert p99(waited) <= 1.3 * p99(alone), p99(waited) / p99(alone)
     assert asked <= 1.05 * REQUESTS, asked / REQUESTS
+    print(f"{name}: p99 {p99(waited) / p99(alone):.2f} times the fast one's, {asked / REQUESTS - 1:.1%} more requests")
