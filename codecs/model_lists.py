@@ -15,11 +15,14 @@ from urllib.parse import quote
 from . import jsontext
 
 MOST = 2000  # models of one upstream
+BRACKETS = 50 * MOST  # objects and lists in a page: to parse more takes too long
+LONGEST = 2000  # characters of what names the next page
 
 Known = dict[str, object]
 """What a list says of a model, by the names of conf.model.Facts."""
 
 _ID = re.compile(r"[!-~]{1,200}")
+_STEPS = frozenset({"", ".", ".."})  # of no path that a request could have
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T.*)?", re.DOTALL)
 _MODALITIES = {"text": "text", "image": "image", "audio": "audio", "video": "video", "pdf": "pdf", "file": "pdf"}
 _LIFECYCLES = frozenset({"active", "deprecated", "retired"})
@@ -33,7 +36,9 @@ class Page(NamedTuple):
 
 
 def read(body: bytes) -> Page | None:
-    """Read a page of a list; None if it is not a list of models."""
+    """Read a page of a list; None if it is not a list of models, or too large."""
+    if body.count(b"{") + body.count(b"[") > BRACKETS:
+        return None
     try:
         value = jsontext.loads(body)
     except ValueError:
@@ -55,15 +60,14 @@ def _id(item: Mapping[str, Any]) -> str:
         id = item.get(name)
         if isinstance(id, str):
             id = id.removeprefix("models/")
-            return id if _ID.fullmatch(id) else ""
+            return id if _ID.fullmatch(id) and _STEPS.isdisjoint(id.split("/")) else ""
     return ""
 
 
 def _more(value: Mapping[str, Any]) -> str:
     last, token = value.get("last_id"), value.get("nextPageToken")
-    if value.get("has_more") is True and isinstance(last, str) and last:
-        return f"?after_id={quote(last, safe='')}"
-    return f"?pageToken={quote(token, safe='')}" if isinstance(token, str) and token else ""
+    name, place = ("after_id", last) if value.get("has_more") is True and last else ("pageToken", token)
+    return f"?{name}={quote(place, safe='')}" if isinstance(place, str) and 0 < len(place) <= LONGEST and place.isprintable() else ""
 
 
 def _known(item: Mapping[str, Any]) -> Known:

@@ -26,7 +26,7 @@ log = logging.getLogger("dragoman")
 EVERY = 600.0  # seconds between two readings, a tenth more or less: replicas do not ask together
 PATIENCE = 10.0  # seconds for one page
 PAGES = 20
-LARGEST = 16 << 20  # bytes of a page
+LARGEST = 4 << 20  # bytes of a page
 
 
 def _look_up(provider: Provider, models: Mapping[str, Known]) -> None:

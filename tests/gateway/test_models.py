@@ -12,10 +12,11 @@ import yaml
 
 from dragoman import conf
 from dragoman.conf import facts
+from dragoman.proxy.routing import discovery
 
 from ..conftest import Start
 from ..proxies import HOST, Authority, tunnel
-from ..scripted import Provider, Request, Steps, close, respond
+from ..scripted import Provider, Request, Steps, close, respond, until_closed
 from .inside import Inside, inside_once
 
 LISTS = """
@@ -111,11 +112,24 @@ async def test_models_of_wildcards() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [[respond({"error": {"message": "No."}}, 401)], [respond(b"<html>")], [close], [respond({"data": {}})]],
-    ids=["401", "html", "closed", "no list"],
+    [
+        [respond({"error": {"message": "No."}}, 401)],
+        [respond(b"<html>")],
+        [close],
+        [respond({"data": {}})],
+        [respond(b"[" + b"[[]]," * 400_000 + b"0]")],  # would take half a second
+        [respond(b"[" + b"0," * (2 << 20) + b"0]")],
+        [respond(b"[" * 50_000)],
+        [respond({"data": [], "has_more": True, "last_id": "x" * 100_000})],
+        [respond({"data": ["x", None, {"id": "../m"}, {"id": "a\nb"}, {"id": ""}, {"id": "x" * 300}, {"id": {}}], "nextPageToken": 7})],
+        [respond(b'{"data": []}')[:-1], until_closed],
+    ],
+    ids=["401", "html", "closed", "no list", "dense", "large", "deep", "a long place", "garbage", "slow"],
 )
 @inside_once
-async def test_an_upstream_without_a_list_costs_its_list_alone(answer: Steps) -> None:
+async def test_an_upstream_without_a_list_costs_its_list_alone(answer: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "PATIENCE", 0.5)
+
     def script(request: Request) -> Steps:
         return answer if request.target.startswith("/openai") else lists(request)
 
@@ -128,8 +142,6 @@ async def test_an_upstream_without_a_list_costs_its_list_alone(answer: Steps) ->
 
 @inside_once
 async def test_a_list_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dragoman.proxy.routing import discovery
-
     monkeypatch.setattr(discovery, "EVERY", 0.02)
     answers: list[Steps] = [[respond({"data": [{"id": "one"}]})], [respond({}, 500)], [respond({"data": [{"id": "two"}]})]]
 
