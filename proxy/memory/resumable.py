@@ -14,7 +14,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable
-from time import time
+from time import monotonic, time
 
 from ...codecs import errors
 from .background import BEAT, LEASE, ORPHAN_CHECK, PAGE, POLL, SILENCE, WAITING, WHILE_RUNNING
@@ -178,10 +178,10 @@ class Streams:
 
     def over(self, name: str, size: int) -> None:
         if self._logs.pop(name, None) is not None:
-            self._ended.append((time() + KEPT, size))
+            self._ended.append((monotonic() + KEPT, size))
 
     def _forget(self) -> None:
-        now = time()
+        now = monotonic()
         while self._ended and self._ended[0][0] < now:
             self.bytes -= self._ended.popleft()[1]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dragoman import conf
 from dragoman.codecs.continuation import INSTRUCTION
 
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, close, reset, respond, sse, stream_head, until_closed, wait
@@ -345,6 +346,21 @@ async def test_time_is_over_while_the_rest_is_awaited(client: str) -> None:
             assert (found.text, found.type is not None) == ("Hello", True)
             await provider.seen(lambda: provider.connections[1].closed_by == "peer")
             await gateway.until(lambda: gateway.idle)
+
+
+@inside_once
+async def test_a_reload_in_the_middle() -> None:
+    gate = Gate()
+    with Provider(Upstreams(bad=cut("closed", gate=gate), good=rest())) as provider:
+        async with Inside(configuration("chat", "messages"), provider) as gateway:
+
+            def heard(text: str) -> None:
+                gone = conf.loads("model_providers: [{model: demo/*}]", environ={})
+                gateway.gateway.loop.call_soon_threadsafe(lambda: (gateway.gateway.adopt(gone), gate.open()))
+
+            assert await judged(gateway, "chat", heard=lambda text: heard(text) if text == "Hello" else None) == Outcome("Hello world")
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+            assert gateway.lines[0]["continued"] == 1
 
 
 @inside_once

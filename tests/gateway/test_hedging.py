@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from dragoman import conf
+
 from ..scripted import LAST_CHUNK, Gate, Provider, Step, Steps, chunk, close, respond, until_closed, wait
 from .inside import Inside, inside_once
 from .spoken import APIS, ASKED, PATHS, SHAPES
@@ -164,6 +166,24 @@ async def test_a_response_that_the_gateway_stores_is_stored_once(upstream: str) 
                 status, headers = await caller.head()
                 stored = json.loads(await caller.body(headers))
     assert (status, stored["output"]) == (200, last["response"]["output"])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@inside_once
+async def test_a_reload_in_the_middle(when: str) -> None:
+    """Neither who is asked nor who is cancelled changes: before the second one is asked, and after."""
+    gate, gone = Gate(), conf.loads("model_providers: [{model: demo/*}]", environ={})
+    count = 1 if when == "before" else 2
+    with Provider(split({"bad": SILENT["no-content"], "good": lambda speech, streamed: [wait(gate), *well(speech, streamed)]})) as provider:
+        async with Inside(configuration("chat", "messages"), provider) as gateway, gateway.ask("chat", "bad/m", stream=True) as caller:
+            await provider.seen(lambda: len(provider.requests) >= count)
+            gateway.gateway.adopt(gone)
+            gate.open()
+            status, headers = await caller.head()
+            said = await caller.body(headers)
+            await provider.seen(lambda: provider.connections[0].closed_by == "peer")
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+            assert (status, said.count(b"Hello"), said.count(b"[DONE]"), gateway.lines[0]["hedge"]) == (200, 1, 1, "second")
 
 
 # ---- faults ----

@@ -9,12 +9,13 @@ import random
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from time import time
+from time import monotonic
 from typing import Any
 
 import pytest
 from wsproto.events import CloseConnection
 
+from dragoman import conf
 from dragoman.codecs import errors
 from dragoman.proxy.exchange import resuming
 from dragoman.proxy.memory import resumable
@@ -205,6 +206,36 @@ FOREIGN = (
     *(TOKEN + b":+1", TOKEN + b":1.0", TOKEN + b":12345678901", TOKEN + b":1" * 2000, TOKEN + b":1:1", b"O" + TOKEN[1:] + b":1"),
     "०".encode() + TOKEN[1:] + b":1",
 )
+
+
+@inside_once
+async def test_a_key_that_is_revoked_meanwhile(tmp_path: Path) -> None:
+    """And a reload that leaves nothing of the configuration: what was begun ends, for who reads on already; nobody else comes in."""
+    gate, gone = Gate(), conf.loads("model_providers: [{model: demo/*}]\naccess_keys: [{key: sk-two, name: two}]", environ={})
+    config = configuration("chat", tmp_path / "state", KEYS)
+    with Provider(script("Hello", gate=gate)) as provider:
+        async with Inside(config, provider) as gateway, Inside(config, provider) as other:
+            async with asking(gateway, "messages", "sk-one") as caller:
+                await caller.head()
+                first = await some(caller, b"Hello")
+                caller.leave()
+            token, last, _ = first[-1]
+            async with again(other, "messages", b"%b:%d" % (token, last - 1), "sk-one") as reader:
+                await reader.head()
+                said = await reader.until(b"Hello")
+                for one in (gateway, other):
+                    one.gateway.adopt(gone)
+                async with again(other, "messages", b"%b:0" % token, "sk-one") as caller:
+                    assert (await caller.head())[0] == 401
+                async with again(other, "messages", b"%b:0" % token, "sk-two") as caller:
+                    assert (await caller.head())[0] == 404
+                gate.open()
+                said += await reader.until(b"message_stop")
+            await gateway.until(lambda: gateway.idle and gateway.lines)
+            assert (gateway.lines[0]["status"], "error" in gateway.lines[0], gateway.lines[0]["key"]) == (200, False, "one")
+    found = events(said)
+    assert [number for _, number, _ in found] == list(range(last, last + len(found)))
+    assert len(provider.requests) == 1
 
 
 @inside_once
@@ -569,6 +600,7 @@ async def test_what_a_lost_log_could_not_write_counts_no_longer() -> None:
     await log.end(True)
     assert log.lost
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resumable, "time", lambda: time() + 2 * resumable.KEPT)
+        patch.setattr(resumable, "time", lambda: 0.0)  # whatever the clock says, time goes by
+        patch.setattr(resumable, "monotonic", lambda: monotonic() + 2 * resumable.KEPT)
         streams._forget()
     assert streams.bytes == 0
