@@ -8,12 +8,15 @@ whole, one with an error is a beginning of the whole, no text comes twice, and n
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 from typing import Any
 
 import orjson
 import pytest
 
 from dragoman.codecs.continuation import INSTRUCTION
+from dragoman.proxy.exchange import resuming
 
 from ..scripted import Provider, Request, Steps, respond
 from .inside import Inside, inside_once
@@ -134,3 +137,100 @@ async def test_faults(client: str, pair: tuple[str, str], streamed: bool, sound:
             finally:
                 judges.close()
         await provider.seen(lambda: all(connection.closed_by for connection in provider.connections))
+
+
+# ---- many at once ----
+
+STORM = 600
+TEXTS = {
+    "chat": lambda event: "".join(choice["delta"].get("content") or "" for choice in event.get("choices", [])),
+    "messages": lambda event: event["delta"].get("text", "") if event["type"] == "content_block_delta" else "",
+    "responses": lambda event: event["delta"] if event["type"] == "response.output_text.delta" else "",
+}
+ENDS = {"chat": b"data: [DONE]", "messages": b"event: message_stop", "responses": b"event: response.completed"}
+
+
+class Storm:
+    """Callers that leave and come back, of upstreams that have any fault at any time."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.names = [name for name, fault in FAULTS.items() if fault.streamed is not None and "large" not in name]
+        self.outcomes: Counter[str] = Counter()
+
+    def __call__(self, request: Request) -> Steps:
+        shape = SHAPE_AT[f"/v1/{request.target.partition('/v1/')[2]}"]
+        name = "none" if self.draw.random() < 0.4 else self.draw.choice(self.names)
+        if INSTRUCTION.encode() in request.body:
+            if name == "none" or "before" in name:
+                return text_answer(shape, MORE).steps(True)
+            return [respond({"error": {"message": "No."}}, 500)]
+        return FAULTS[name].script(SPEECH[shape], True)
+
+    async def one(self, gateway: Inside) -> None:
+        shape = self.draw.choice(SHAPES)
+        body = {"model": "up/m", "stream": True, **ASKED[shape]}
+        found: list[tuple[bytes, int, bytes]] = []
+        data = request(PATHS[shape], body, X_Dragoman_Resume="1", X_Dragoman_Session=str(self.draw.randint(0, 50)))
+        for _ in range(9):
+            async with gateway.call(data) as caller:
+                status, headers = await caller.head()
+                if status != 200:
+                    assert not found, (status, found)
+                    self.outcomes["refused"] += 1
+                    await caller.body(headers)
+                    return
+                leaves, said = self.draw.random() < 0.6, b""
+                try:
+                    while piece := await caller.chunk():
+                        said += piece
+                        if leaves and self.draw.random() < 0.3:
+                            caller.leave(reset=self.draw.random() < 0.5)
+                            break
+                    else:
+                        leaves = False
+                except (asyncio.IncompleteReadError, ValueError, ConnectionError):
+                    self.outcomes["cut"] += 1
+                    return
+                found += events(said)
+                if not leaves:
+                    break
+                if not found or self.draw.random() < 0.2:
+                    self.outcomes["left"] += 1
+                    return
+                data = request(PATHS[shape], body, Last_Event_ID=f"{found[-1][0].decode()}:{found[-1][1]}")
+        assert [number for _, number, _ in found] == list(range(len(found)))
+        datas = [line[6:] for _, _, event in found for line in event.splitlines() if line.startswith(b"data: {")]
+        text = "".join(TEXTS[shape](orjson.loads(one)) for one in datas)
+        if any(event.startswith(ENDS[shape]) for _, _, event in found) and not any(b'"error":{' in one for one in datas):
+            assert text in (TEXT, TEXT + MORE), (shape, found)
+            self.outcomes["whole"] += 1
+        else:
+            assert (TEXT + MORE).startswith(text), (shape, found)
+            assert any(b"error" in one for one in datas), (shape, found)
+            self.outcomes["failed"] += 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS)
+@inside_once
+async def test_a_storm(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left behind: no call, no task, no log that is written, no lost count of bytes."""
+    monkeypatch.setattr(resuming, "GOES_ON", 0.3)
+    monkeypatch.setattr(resuming, "LOOK", 0.1)
+    LISTENING.begin()
+    LISTENING.hear(TEXT)  # faults do not wait
+    storm = Storm(11)
+    with Provider(storm) as provider:
+        async with Inside(configuration(*pair), provider) as gateway:
+            before = len(asyncio.all_tasks())
+            for _ in range(STORM // 30):
+                await asyncio.gather(*(storm.one(gateway) for _ in range(30)))
+            await gateway.until(lambda: gateway.idle and len(gateway.lines) == STORM)
+            await gateway.until(lambda: not gateway.gateway.upstream._calls and len(asyncio.all_tasks()) <= before)
+            streams = gateway.gateway.state.streams
+            assert not streams._logs
+            assert streams.bytes == sum(size for _, size in streams._ended)
+            assert b"dragoman_streams_open 0.0" in gateway.gateway.metrics.text()
+    print(pair, dict(storm.outcomes))
+    assert storm.outcomes["whole"] > STORM / 4
