@@ -683,6 +683,8 @@ class Attempt:
             found["x-dragoman-dropped"] = self.ledger.header(self.ledger.dropped, body)
         if self.ledger.adapted:
             found["x-dragoman-adapted"] = self.ledger.header(self.ledger.adapted, body)
+        if self.told is not None:
+            found["x-dragoman-continue"] = "text"
         if self.unsaid.labels and not exchange.stream:
             found["x-dragoman-response-dropped"] = self.unsaid.header()
         upstream_id = travel.upstream_request_id(self.upstream_headers)

@@ -127,7 +127,7 @@ async def test_what_the_caller_sees(client: str) -> None:
         async with Inside(configuration("chat", "messages"), provider) as gateway, gateway.ask(client, "bad/m", stream=True) as caller:
             _, headers = await caller.head()
             said = await caller.body(headers)
-    assert headers["x-dragoman-upstream"] == "bad/m"
+    assert (headers["x-dragoman-upstream"], headers["x-dragoman-continue"]) == ("bad/m", "text")
     assert said.index(b"Hello") < said.index(b": continued by good/m\n\n") < said.index(b" world")
     data = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
     if client == "chat":
@@ -293,6 +293,8 @@ async def test_what_is_not_continued(name: str) -> None:
             _, headers = await caller.head()
             said = await caller.body(headers)
     assert (b"Hello wide" in said, b"error" in said, b" world" in said) == (True, True, False)
+    known = name == "off" or (name in SET and name != "set limit")  # what a request says is looked at when its answer has broken off
+    assert ("x-dragoman-continue" in headers) == (not known)
     assert len(upstreams.seen) == 1
 
 
