@@ -50,7 +50,7 @@ from .hedging import Race
 from .hooks import Heard
 from .lessons import Taught
 from .operation import Operation
-from .placing import Placing, fitting, least_tokens
+from .placing import LONG, Placing, fitting, least_tokens
 from .refusal import own_headers, refusal
 from .resuming import Resumable
 from .services import Services
@@ -65,7 +65,7 @@ _AT_ONCE = frozenset({429, 500, 502, 503, 504, 529})  # without a retry_policy: 
 
 _ASKS_STREAM = re.compile(r"[?&]stream=true(?:&|$)", re.IGNORECASE)
 _NOTHING = splice.Scan({}, None, None, None)
-_ALONE = Route((), {}, {}, (), {})
+_ALONE = Route((), {}, {}, (), {}, 0)
 
 
 class Exchange:
@@ -191,7 +191,7 @@ class Exchange:
         self.taught = Taught(services.lessons)  # what its upstreams are known to refuse
         self.attempts: list[Attempt] = []
         self.route = _ALONE
-        self._fit: dict[bytes, Candidate] = {}  # who can serve it, where others stand in for some causes of failure
+        self._fit: tuple[Candidate, ...] = ()  # who can serve it, where others stand in for some causes of failure
         self.placing: Placing | None = None  # None: there was nothing to choose
         self.tokens = 0  # that it surely has, where that may be too many for a candidate
         self.order: tuple[Candidate, ...] = ()  # the candidates in the order to try
@@ -346,8 +346,8 @@ class Exchange:
                 candidates = await self._continued(candidates)
             else:
                 candidates = allowed(self.services, self.shape, self.scan.value, candidates)
-        if self.route.windows and operation.lane != "count":
-            self.tokens = await least_tokens(self)
+        if self.route.window and len(self.body) > self.route.window * LONG and operation.lane != "count":
+            self.tokens = await least_tokens(self.body)
         if self.dry:
             self._quieten()
             await dry.answer(self, self._in_order(candidates))
@@ -446,9 +446,10 @@ class Exchange:
         """The candidates in the order to try."""
         route = self.route
         if route.instead:
-            self._fit = {candidate.seed: candidate for candidate in candidates}
-            spare = {candidate.seed for candidate in route.spare}
-            candidates = tuple(candidate for candidate in candidates if candidate.seed not in spare) or candidates
+            self._fit = candidates
+            if route.spare:
+                spare = {candidate.seed for candidate in route.spare}
+                candidates = tuple([candidate for candidate in candidates if candidate.seed not in spare]) or candidates
         if route.ranks and len(candidates) > 1:
             self.placing = Placing(self, candidates)
             candidates = self.placing.candidates
@@ -508,8 +509,8 @@ class Exchange:
         found = self.route.instead.get((candidate.seed, kind), ())
         if not found:
             return ()
-        asked = {attempt.candidate.seed for attempt in self.attempts}
-        return tuple(self._fit[one.seed] for one in found if one.seed in self._fit and one.seed not in asked)
+        asked, fit = {attempt.candidate.seed for attempt in self.attempts}, {candidate.seed: candidate for candidate in self._fit}
+        return tuple(fit[one.seed] for one in found if one.seed in fit and one.seed not in asked)
 
     async def _count(self, candidates: tuple[Candidate, ...]) -> None:
         """Count tokens: by the first candidate that can be asked, unless one that cannot stands before it."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 
-SURELY = 2  # times fewer tokens than are usual of so many bytes
+LONG = 8  # bytes of a token at most, twice as many as are usual
 
 
 class Placing:
@@ -41,12 +41,9 @@ class Placing:
             self._exchange.services.balance.answered(self._session, self._first, candidate, self._exchange.route.ranks)
 
 
-async def least_tokens(exchange: Exchange) -> int:
-    """The tokens that a request surely has; 0 if they are too few to matter. What it continues of stored responses is not counted."""
-    body = exchange.body
-    if len(body) // 4 // SURELY <= min(exchange.route.windows.values()):
-        return 0
-    return await bodies.apart(bodies.heavy(body), lambda: read(body)) // SURELY
+async def least_tokens(body: bytes) -> int:
+    """The tokens that a request surely has. What it continues of stored responses is not counted."""
+    return await bodies.apart(bodies.heavy(body), lambda: read(body)) // 2
 
 
 def fitting(exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

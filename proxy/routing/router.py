@@ -184,6 +184,8 @@ class Route:
     """The candidates of `instead` that are not among `candidates`."""
     windows: Mapping[bytes, int]
     """Tokens of input that a candidate takes, by its seed: of those for which others stand in if it is too long, as far as it is known."""
+    window: int
+    """The least of these; 0 without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,8 @@ class _Plan:
         spare = {candidate.seed: candidate for others in instead.values() for candidate in others if candidate.seed not in own}
         known = {one.seed: _window(one) for one in (*candidates, *spare.values()) if (one.seed, TOO_LONG) in instead}
         windows = MappingProxyType({seed: tokens for seed, tokens in known.items() if tokens})
-        return cls(places, Route(candidates, MappingProxyType(ranks), instead, tuple(spare.values()), windows))
+        least = min(windows.values(), default=0)
+        return cls(places, Route(candidates, MappingProxyType(ranks), instead, tuple(spare.values()), windows, least))
 
 
 class Router:
