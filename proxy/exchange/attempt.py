@@ -410,7 +410,7 @@ class Attempt:
         self.times["first"] = now = monotonic()
         held = b"".join(self._held)
         self._held.clear()
-        if (paces := exchange.services.paces) is not None and self.streams:
+        if exchange.placing is not None and (paces := exchange.services.paces) is not None and self.streams:
             paces.began(self.candidate, now - self._begun, len(self.request.body or b""))
         client = exchange.client
         if exchange.cut is not None:

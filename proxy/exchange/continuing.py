@@ -49,7 +49,7 @@ def begins(attempt: Attempt) -> Told | None:
 def _plain(candidate: Candidate) -> bool:
     """Whether what the operator sets allows an answer to be continued there."""
     edits = candidate.provider.edits
-    return edits is None or not (edits.acts or edits.forms)
+    return edits is None or not (candidate.acts or edits.forms)
 
 
 def _stored_there(exchange: Exchange, candidate: Candidate) -> bool:

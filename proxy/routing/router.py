@@ -114,8 +114,11 @@ class Candidate:
 
     @property
     def acts(self) -> bool:
-        """Whether what the operator adds to each request has effects at the upstream (`request.set`)."""
-        return self.provider.edits is not None and self.provider.edits.acts
+        """Whether what the operator makes of each request has effects at the upstream (`request`). Where `store` is removed responses are
+        stored.
+        """
+        edits = self.provider.edits
+        return edits is not None and (edits.acts or (self.speaks.stateful and "store" in edits.remove))
 
     def amended(self, body: dict[str, Any]) -> dict[str, Any]:
         """A body with the members that the operator sets as a whole, to tell what the upstream will make of it."""

@@ -127,20 +127,21 @@ EFFECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "approval": ("responses", {"store": False, "input": [{"type": "mcp_approval_response", "approval_request_id": "a", "approve": True}]}),
     "unread": ("messages", {"messages": [{"role": "user", "content": [{"type": 1}]}]}),
 }
-SET: dict[str, tuple[str, str]] = {  # the API, and what the operator sets in each request
-    "set store": ("chat", "store: true"),
-    "set background": ("responses", "background: true"),
-    "set search": ("chat", "web_search_options.search_context_size: low"),
-    "set plugins": ("chat", "plugins: [{id: web}]"),
-    "set tools": ("messages", "tools: [{type: web_search_20250305, name: web_search}]"),
+CHANGED: dict[str, tuple[str, str]] = {  # the API, and what the operator changes of each request
+    "set store": ("chat", "set: {store: true}"),
+    "set background": ("responses", "set: {background: true}"),
+    "set search": ("chat", "set: {web_search_options.search_context_size: low}"),
+    "set plugins": ("chat", "set: {plugins: [{id: web}]}"),
+    "set tools": ("messages", "set: {tools: [{type: web_search_20250305, name: web_search}]}"),
+    "remove store": ("responses", "remove: [store]"),
 }
 
 
-@pytest.mark.parametrize("name", [*EFFECTS, *SET])
+@pytest.mark.parametrize("name", [*EFFECTS, *CHANGED])
 @inside_once
 async def test_what_has_effects_is_asked_once(name: str) -> None:
-    client, more = EFFECTS.get(name) or (SET[name][0], {"store": False})
-    entry = f", request: {{set: {{{SET[name][1]}}}}}" if name in SET else ""
+    client, more = EFFECTS.get(name) or (CHANGED[name][0], {"store": False})
+    entry = f", request: {{{CHANGED[name][1]}}}" if name in CHANGED else ""
     gate, seen = Gate(), []  # type: ignore[var-annotated]
     with Provider(split({"bad": lambda speech, streamed: [wait(gate), *well(speech, streamed)], "good": well}, seen)) as provider:
         async with Inside(configuration(client, client, entry=entry), provider) as gateway:

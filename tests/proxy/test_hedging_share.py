@@ -3,7 +3,9 @@ time, or that keep prompts in a cache.
 """
 
 import asyncio
+import io
 import random
+import sys
 from dataclasses import replace
 
 import orjson
@@ -146,6 +148,107 @@ SLOW = {
     "at its worst": lambda draw: fast(draw) * (10 if draw.random() < 0.04 else 1),
 }
 
+
+# ---- what requests cost that use none of it ----
+
+ALONE = """
+model_providers:
+  - {model: plain/m, base_url: "http://plain/v1", access_key: k}
+"""
+BESIDE = (
+    ALONE
+    + """
+  - model: up/m
+    name: a
+    base_url: "http://a/v1"
+    access_key: k
+    weight: 1
+    health_check: request
+    timeouts: {first_content: 5s}
+    metadata: {context_window: 1000}
+    request: {set: {service_tier: flex}, remove: [user], headers: {remove: [x-a]}}
+    retry_policy: {continue: text, fallback_models: [up/b], on_context_window: [up/b], on_refusal: [up/b]}
+  - {model: up/m, name: b, base_url: "http://b/v1", access_key: k, weight: 2}
+  - {model: up/b, base_url: "http://b/v1", access_key: k}
+routing: {affinity: auto, balance: BALANCE, hedge_after: 1s}
+"""
+)
+
+
+class Answering(Upstreams):
+    """Whole answers, and streams of so many more deltas."""
+
+    def __init__(self, loop, deltas):
+        super().__init__(loop, lambda host: 0.0)
+        self.deltas = deltas
+
+    def answer(self, request, answer):
+        if b'"stream":true' not in request.body:
+            kind = HTTPHeaders({"Content-Type": "application/json"})
+            request.on_headers(200, kind)
+            body = io.BytesIO(orjson.dumps(SPEECH["chat"].whole))
+            answer.set_result(HTTPResponse(HTTPRequest("http://x/"), 200, kind, body))
+            return
+        request.on_headers(200, HTTPHeaders({"Content-Type": "text/event-stream"}))
+        speech = SPEECH["chat"]
+        for event in (*speech.opening, *speech.words, *[speech.word(" and")] * self.deltas, b"".join(speech.ending)):
+            request.streaming_callback(event)
+        answer.set_result(None)
+
+
+class Whole(Caller):
+    async def answer(self, status, headers, body):
+        assert status == 200
+
+
+def bytecodes(config, shape, stream, deltas=0):
+    """How many one request takes, on average."""
+    loop, count, times = VirtualLoop(), 0, 10
+
+    def trace(frame, event, arg):
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    async def main():
+        gateway = Gateway(conf.loads(config, environ={}))
+        served = replace(gateway.services, upstream=Answering(loop, deltas))
+        body = orjson.dumps({"model": "plain/m", "stream": stream} | ASKED[shape])
+
+        async def one():
+            await exchange.Exchange(
+                served, asking(shape), Whole(loop), HTTPHeaders(), body, credential=None, nonce="0" * 32, request_id="r"
+            ).run()
+
+        for _ in range(5):  # what is worked out once
+            await one()
+        sys.settrace(trace)
+        for _ in range(times):
+            await one()
+        sys.settrace(None)
+        await gateway.close()
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+    return count / times
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="another tracer counts already")
+@pytest.mark.parametrize(("shape", "balance"), [("chat", "latency"), ("messages", "latency"), ("chat", "least_busy")])
+def test_a_request_that_uses_none_of_it_pays_nothing_for_it(shape, balance):
+    """Neither of a whole answer, nor at a stream's beginning and end, nor of its deltas; the sockets' own cost is left out."""
+    with_it = BESIDE.replace("BALANCE", balance)
+    for stream in (False, True):
+        alone, beside = bytecodes(ALONE, shape, stream), bytecodes(with_it, shape, stream)
+        print(f"{shape}, {balance}, {'stream' if stream else 'whole'}: {alone:.0f} bytecodes, {beside - alone:+.0f}")
+        assert beside <= 1.01 * alone
+    deltas = bytecodes(ALONE, shape, True, 40) - alone, bytecodes(with_it, shape, True, 40) - beside
+    print(f"{deltas[0] / 40:.1f} for a delta, {deltas[1] / 40:.1f}")
+    assert deltas[1] <= 1.01 * deltas[0]
+
+
+# ---- caches ----
 
 CONVERSATIONS, TURNS, PAUSE = 200, 20, 240.0  # seconds between two turns
 CACHED_FOR = 300.0  # seconds that a provider keeps a prompt since it was read last
