@@ -322,7 +322,13 @@ def _names(value: object) -> Iterable[str]:
 
 def lowered(changes: Iterable[tuple[str, object]], texts: list[str]) -> list[tuple[str, object]]:
     """These changes, with a limit of tokens that is set less by those of the texts. Raises Unsupported when none are left."""
-    return [(path, _left(value, texts) if path.rpartition(".")[2] in _LIMITS else value) for path, value in changes]
+    return [(path, _lowered(path.rpartition(".")[2], value, texts)) for path, value in changes]
+
+
+def _lowered(name: str, value: object, texts: list[str]) -> object:
+    if isinstance(value, dict):
+        return {inner: _lowered(inner, limit, texts) for inner, limit in value.items()}
+    return _left(value, texts) if name in _LIMITS else value
 
 
 def ask(request: Request, texts: list[str], upstream: Shape, capabilities: Capabilities) -> bool:

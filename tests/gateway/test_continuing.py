@@ -382,7 +382,9 @@ async def test_with_hedging() -> None:
     assert [name for name, _ in upstreams.seen] == ["bad", "good", "good"]
 
 
-@pytest.mark.parametrize(("entry", "left"), [("", 96), (", request: {set: {max_tokens: 50}}", 46)])
+@pytest.mark.parametrize(
+    ("entry", "left"), [("", 96), (", request: {set: {max_tokens: 50}}", 46), (", request: {set: {config: {maxTokens: 50}}}", 96)]
+)
 @pytest.mark.parametrize("first", ["chat", "messages"])
 @inside_once
 async def test_a_token_limit_is_what_is_left_of_it(first: str, entry: str, left: int) -> None:
@@ -393,3 +395,4 @@ async def test_a_token_limit_is_what_is_left_of_it(first: str, entry: str, left:
         async with Inside(configuration(first, "messages", entry=entry), provider) as gateway, gateway.call(data) as caller:
             await caller.body((await caller.head())[1])
     assert upstreams.seen[1][1]["max_tokens"] == left
+    assert upstreams.seen[1][1].get("config", {"maxTokens": 46}) == {"maxTokens": 46}
