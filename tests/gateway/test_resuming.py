@@ -24,11 +24,12 @@ from dragoman.proxy.memory.stores.memory import MemoryStore
 from ..proxy.kinds import cluster, postgres, redis, stop_cluster
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, close, respond, stream_head, until_closed, wait
 from .gemini_stage import HI
-from .inside import Caller, Inside, inside, inside_once
+from .inside import Caller, Inside, inside_once
 from .sockets import connected
 from .spoken import APIS, ASKED, PATHS, SHAPE_AT, SHAPES, SPEECH, Judges, Outcome
 from .wire import request
 
+_COMMENTS = re.compile(rb"\A(?::[^\n]*(?:\n|\Z))+")  # before an event
 _ID = re.compile(rb"^id: ([0-9a-f]{32}):(\d+)$", re.MULTILINE)
 
 
@@ -74,11 +75,9 @@ def events(said: bytes) -> list[tuple[bytes, int, bytes]]:
     """The token, the number and the rest of each event; comments are left out."""
     found = []
     for block in said.split(b"\n\n")[:-1]:
-        lines = block.split(b"\n")
-        while lines and lines[0].startswith(b":"):  # comments stand before an event
-            del lines[0]
-        if lines:
-            line, rest = lines[0], b"\n".join(lines[1:])
+        event = _COMMENTS.sub(b"", block)
+        if event:
+            line, _, rest = event.partition(b"\n")
             match = _ID.fullmatch(line)
             assert match is not None, block
             found.append((match[1], int(match[2]), rest))
@@ -521,11 +520,12 @@ class Reader:
         while said.count(b"\n\n") < most and (piece := await caller.chunk()):
             said += piece
         for block in said.split(b"\n\n")[:-1]:
-            if most and not block.startswith(b":"):
-                line, _, rest = block.partition(b"\n")
+            event = _COMMENTS.sub(b"", block)
+            if most and event:
+                line, _, rest = event.partition(b"\n")
                 if line.startswith(b"id: "):
                     assert line == f"id: {self.token}:{len(self.events)}".encode()
-                self.events.append(rest if line.startswith(b"id: ") else block)
+                self.events.append(rest if line.startswith(b"id: ") else event)
                 most -= 1
 
     @property
@@ -536,7 +536,7 @@ class Reader:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis", "cluster"])
-@inside
+@inside_once
 async def test_a_thousand_resumes_lose_and_double_nothing(kind: str, tmp_path: Path) -> None:
     """Callers of each API that leave after a few events and come back at the other replica: while the answer goes on, and after its end."""
     draw, words = random.Random(5), [f" word{number}" for number in range(60)]
