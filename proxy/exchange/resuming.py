@@ -34,7 +34,7 @@ GOES_ON = 60.0  # seconds that an answer goes on without its caller
 LOOK = 5.0  # seconds between two looks whether somebody reads on
 
 _ID = re.compile(r"([0-9a-f]{32}):([0-9]{1,9})")
-_ID_LINE = re.compile(rb"^id(?::[^\r\n]*)?\r?\n", re.MULTILINE)
+_ID_LINE = re.compile(rb"(?:\A|(?<=[\r\n]))id(?::[^\r\n]*+)?+(?:\r\n?|\n)")
 
 
 def asked(exchange: Exchange) -> bool:
@@ -184,7 +184,7 @@ def _comment(event: bytes) -> bytes:
 
 def _without_id(event: bytes) -> bytes:
     """An event without ids of the upstream's own: the last one in an event counts."""
-    return _ID_LINE.sub(b"", event) if event.startswith(b"id") or b"\nid" in event else event
+    return _ID_LINE.sub(b"", event) if event.startswith(b"id") or b"\nid" in event or b"\rid" in event else event
 
 
 def _line(token: str, number: int) -> bytes:

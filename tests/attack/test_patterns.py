@@ -155,6 +155,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/wire/http1.py:_LENGTH": ("fullmatch", []),
     "proxy/wire/http1.py:_HOST": ("fullmatch", [("[", ":", ""), ("a:", "0", "x")]),
     "proxy/wire/http1.py:_CHUNK_LINE": ("match", [("1", " ", "x"), ("1;", " ", "\0"), ("1", "\t", "")]),
+    "proxy/exchange/resuming.py:_ID_LINE": ("sub", [("", "\rid", ""), ("", "id:", ""), ("", "\nid:a", "")]),
     "proxy/exchange/resuming.py:_ID": ("fullmatch", [("", "a", ":1"), ("a" * 32 + ":", "1", "x")]),
     "proxy/wire/http1.py:_PLAIN_LINE": ("findall", [("a:", " ", "\0"), ("", "a: \0\n", ""), ("", "a", ""), ("a:", "\t ", "\r\r")]),
 }
