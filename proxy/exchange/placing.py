@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 
+_SESSIONS = frozenset(SESSIONS)  # as HTTPHeaders writes names
 LONG = 8  # bytes of a token at most, twice as many as are usual
 
 
@@ -62,10 +63,11 @@ def fitting(exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Cand
 
 def session(exchange: Exchange) -> bytes | None:
     """What tells the conversation of a request from others; None where nothing does, and for what is no conversation."""
-    for name in SESSIONS:
-        value = exchange.headers.get(name)
-        if value:
-            return digest("session", value)
+    if not _SESSIONS.isdisjoint(exchange.headers):
+        for name in SESSIONS:
+            value = exchange.headers.get(name)
+            if value:
+                return digest("session", value)
     if exchange.operation.lane == "raw":
         return None
     body, state = exchange.scan.value, exchange.state

@@ -154,7 +154,7 @@ class Metrics:
             "dragoman_usage_rows_lost", "Exchanges whose usage did not reach the control store and never will.", registry=registry
         )
         # the library's own lookup of a child costs more than counting
-        self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
+        self._requests, self._tokens, self._choices = cache(self.requests.labels), cache(self.tokens.labels), cache(self.choices.labels)
         self.streams.set(0)  # a dead worker of this number may have left some open
         self.websockets.set(0)
 
@@ -188,7 +188,7 @@ class Metrics:
         if account.client_left:
             self.disconnects.inc()
         if account.chosen:
-            self.choices.labels(account.chosen).inc()
+            self._choices(account.chosen).inc()
         if account.hedge:
             self.hedges.labels(account.hedge).inc()
         if account.compaction:
