@@ -36,7 +36,7 @@ class Ask:
     """One request. shape: in which its answer is read, "" for bytes. lines: how many lines of the log it may leave.
 
     may_be: statuses below 500 that its own doing explains. harmed: a worker was killed meanwhile. left: the caller did not wait.
-    over: nothing more is heard. final: a background response that has ended.
+    slow: the caller reads slowly. over: nothing more is heard. final: a background response that has ended.
     """
 
     number: int
@@ -51,6 +51,7 @@ class Ask:
     may_be: tuple[int, ...] = ()
     harmed: bool = False
     left: bool = False
+    slow: bool = False
     over: bool = False
     heard: Heard = field(default_factory=Heard)
     final: Any = None
@@ -207,7 +208,7 @@ class Callers:
 
     async def ask(self, asked: Ask, manner: Manner, kept: Connection | None) -> Connection | None:
         """Ask, on the kept connection if there is one that fits. Fills in what was heard; returns the connection if it can be kept."""
-        connection = kept
+        connection, asked.slow = kept, bool(manner.slow)
         try:
             async with asyncio.timeout(PATIENCE):
                 if connection is not None and connection.tls != manner.tls:

@@ -248,7 +248,7 @@ class Soak:
             else:
                 assert len(asked.seen) in asked.lines or asked.harmed, "a request without its line of the log"
                 lost = asked.harmed and line is None
-                found = judge(asked.heard, asked.shape, asked.stream, attempts, line, asked.may_be, lost)
+                found = judge(asked.heard, asked.shape, asked.stream, attempts, line, asked.may_be, lost, asked.slow)
                 assert found != NONE, "no answer"
         except (AssertionError, ValueError, LookupError, TypeError) as error:
             told = [(played.fault, played.status, played.content is not None) for played in attempts]
