@@ -58,7 +58,7 @@ class ContentWriter:
         self._ledger = request.ledger
         self._tools = tools
         self._ids = CallIds(IDS)
-        self._names: dict[str, str] = {}  # the upstream's name of a call's tool, by the caller's id of the call
+        self._names: dict[str, str] = {}  # the upstream's name of a call's tool, by the call's id here
 
     def pieces(self, part: Part) -> list[Piece]:
         """The parts of a part that is no result; empty if it has no content. Raises errors.UnsupportedContent."""
@@ -119,10 +119,10 @@ class ContentWriter:
 
     def _call(self, part: CallPart) -> list[Piece]:
         name = self._tools.wire(part.name, part.namespace)
-        self._names[part.id] = name
         custom = self._tools.emulates(part)
         args = {"input": part.arguments} if custom else arguments_to_input(part.arguments)
         id = self._ids.call(part.id)
+        self._names[id] = name
         call: Piece = {"name": name, "args": args}
         if self._capabilities.g_call_ids and id:
             call = {"id": id} | call
@@ -152,7 +152,7 @@ class ContentWriter:
             self._ledger.adapt(part.path)
             behind.insert(0, {"text": f"Image output of tool call {id}:"})
         response = {"error" if part.is_error else "output": "\n".join(texts)}
-        found: Piece = {"name": self._names.get(part.id, "unknown"), "response": response}
+        found: Piece = {"name": self._names.get(id, "unknown"), "response": response}
         if self._capabilities.g_call_ids and id:
             found = {"id": id} | found
         return {"functionResponse": found | ({"parts": inside} if inside else {})}, behind

@@ -137,8 +137,9 @@ class _Settings:
             found, key = schema_out.to_json(output.schema, output.path), "responseJsonSchema"
         else:
             found, key = schema_out.to_classic(output.schema, output.path, self._capabilities.g_integer_enums), "responseSchema"
-        self._config[key] = found.schema or output.schema
-        if found.adapted:
+        if found.schema is not None:
+            self._config[key] = found.schema
+        if found.adapted or found.schema is None:
             self._ledger.adapt(output.path)
 
     # ---- thinking ----

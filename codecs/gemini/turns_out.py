@@ -31,7 +31,7 @@ class _Content:
 class _Between:
     """What stands between two turns of the model."""
 
-    results: dict[str, tuple[ResultPart, Path]] = field(default_factory=dict)
+    results: list[tuple[ResultPart, Path]] = field(default_factory=list)
     media: list[Piece] = field(default_factory=list)
     users: list[_Content] = field(default_factory=list)
 
@@ -50,7 +50,7 @@ class _Turns:
         self._system: list[Piece] = []
         self._contents: list[_Content] = []
         self._between = _Between()
-        self._order: dict[str, int] = {}  # the caller's ids of the last turn's calls
+        self._order: dict[str, list[int]] = {}  # the places of the last turn's calls, by the caller's ids, which need not differ
 
     def write(self) -> dict[str, Any]:
         for turn in self._request.turns:
@@ -89,6 +89,8 @@ class _Turns:
         )
         pieces: list[Piece] = []
         path = turn.path
+        if last is None or last.role != "model":
+            self._order = {}
         for part in turn.parts:
             if isinstance(part, ReasoningPart) and sealed and self._is_own(part):
                 continue  # what it says is in the signature
@@ -96,7 +98,7 @@ class _Turns:
             if isinstance(part, CallPart):
                 if not any("functionCall" in piece for piece in pieces):
                     path = part.path
-                self._order.setdefault(part.id, len(self._order))
+                self._order.setdefault(part.id, []).append(sum(map(len, self._order.values())))
             pieces += found
         if not pieces:
             return
@@ -105,7 +107,6 @@ class _Turns:
                 last.path = path
             last.pieces += pieces
         else:
-            self._order = {part.id: number for number, part in enumerate(turn.parts) if isinstance(part, CallPart)}
             self._contents.append(_Content("model", pieces, path))
 
     def _is_own(self, part: ReasoningPart) -> bool:
@@ -118,23 +119,33 @@ class _Turns:
         pieces: list[Piece] = []
         for part in turn.parts:
             if isinstance(part, ResultPart):
-                if pieces or between.users or between.results.pop(part.id, None) is not None:
+                if self._supersedes(part) or pieces or between.users:
                     self._ledger.adapt(turn.path)
-                between.results[part.id] = (part, turn.path)
+                between.results.append((part, turn.path))
             else:
                 pieces += self._writer.pieces(part)
         if pieces:
             between.users.append(_Content("user", pieces, turn.path))
 
+    def _supersedes(self, result: ResultPart) -> bool:
+        """Whether all calls of its id have a result; then the last one is removed."""
+        results = self._between.results
+        same = [number for number, (part, _) in enumerate(results) if part.id == result.id]
+        if len(same) < max(1, len(self._order.get(result.id, ()))):
+            return False
+        del results[same[-1]]
+        return True
+
     def _flush(self) -> None:
         """Write what stands between the last turn of the model and the next one."""
         between, self._between = self._between, _Between()
-        results = list(between.results.values())
-        ordered = sorted(results, key=lambda result: self._order.get(result[0].id, len(self._order)))
-        if ordered != results:
+        results, places = between.results, {id: iter(places) for id, places in self._order.items()}
+        order = [next(places.get(part.id, iter(())), len(results)) for part, _ in results]
+        if order != sorted(order):
             self._ledger.adapt(results[0][1])
         pieces: list[Piece] = []
-        for part, _ in ordered:
+        for number in sorted(range(len(results)), key=order.__getitem__):
+            part, _ = results[number]
             piece, behind = self._writer.result(part)
             pieces.append(piece)
             between.media += behind
