@@ -1,8 +1,9 @@
-"""Answers as providers send them, in the three shapes: each streamed event by event and, the same, whole.
+"""Answers as providers send them, in four shapes: each streamed event by event and, the same, whole.
 
 completion({"content": "Hi"}, finish="stop")                       chat: deltas
 message(said("Hi"), called("toolu_1", "f", '{"a":', "1}"))         messages: blocks with their pieces
 response(spoken("Hi"), function("call_1", "f", "{}"))              responses: items with their pieces
+generated({"text": "Hi"}, {"functionCall": {"name": "f"}})         gemini: parts, each in a chunk of its own
 """
 
 from __future__ import annotations
@@ -218,6 +219,26 @@ def response(*items: Item, usage: JSON | None = None, status: str = "completed",
 
 
 # ---- the same words in each ----
+
+
+# ---- gemini ----
+
+_GENERATED = {"modelVersion": "m", "responseId": "r1"}
+GENERATED_USAGE = {"promptTokenCount": 12, "candidatesTokenCount": 7, "totalTokenCount": 19}
+
+
+def generated(*parts: JSON, finish: str = "STOP") -> Answer:
+    """A text's signature stands on it in the whole answer, and on an empty text of its own in the last chunk of a stream."""
+    chunks = [{"candidates": [{"content": {"role": "model", "parts": [_unsigned(part)]}, "index": 0}], **_GENERATED} for part in parts]
+    signed = [{"text": "", "thoughtSignature": part["thoughtSignature"]} for part in parts if _unsigned(part) != part]
+    last = {"content": {"role": "model", "parts": signed or [{"text": ""}]}, "finishReason": finish, "index": 0}
+    chunks.append({"candidates": [last], "usageMetadata": GENERATED_USAGE, **_GENERATED})
+    whole = chunks[-1] | {"candidates": [last | {"content": {"role": "model", "parts": list(parts)}}]}
+    return Answer([sse(chunk).replace(b"\n", b"\r\n") for chunk in chunks], whole)
+
+
+def _unsigned(part: JSON) -> JSON:
+    return {"text": part["text"]} if "text" in part and "thoughtSignature" in part else part
 
 
 def text_answer(shape: str, *pieces: str) -> Answer:

@@ -16,6 +16,7 @@ JSON = dict[str, Any]
 SCHEMA: JSON = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 CLOSED = SCHEMA | {"additionalProperties": False}
 SYSTEM = "You are a careful agent."
+GEMINI_CLI = "gemini-cli"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class Caller:
     headers: dict[str, str] = field(default_factory=dict)
 
     def begin(self, model: str) -> JSON:
-        return {"model": model, **copy.deepcopy(self.first)}
+        body = {"model": model, **copy.deepcopy(self.first)}
+        if self.name == GEMINI_CLI and "gemini-2.0" in model:
+            del body["generationConfig"]["thinkingConfig"]  # it knows which models think
+        return body
 
     def go_on(self, body: JSON, answer: JSON) -> bool:
         """Append the answer and what the caller says next; false when nothing was called."""
@@ -134,10 +138,46 @@ _CODEX: JSON = {
     ],
 }
 
+# ---- gemini ----
+
+
+def _gemini_go_on(caller: Caller, body: JSON, answer: JSON) -> bool:
+    content = answer["candidates"][0]["content"]
+    parts = _of_gemini_cli(content["parts"]) if caller.name == GEMINI_CLI else content["parts"]
+    calls = [part["functionCall"] for part in parts if "functionCall" in part]
+    results: list[JSON] = [
+        {"functionResponse": {key: call[key] for key in ("id", "name") if key in call} | {"response": {"output": "sunny"}}}
+        for call in calls
+    ]
+    body["contents"] += [content | {"parts": parts}, {"role": "user", "parts": results or [{"text": "And tomorrow?"}]}]
+    return bool(calls)
+
+
+def _of_gemini_cli(parts: list[JSON]) -> list[JSON]:
+    """It forgets the thoughts, keeps adjacent texts as one with the first one's signature, and says of an unsigned call that it may be."""
+    kept: list[JSON] = []
+    for part in (copy.deepcopy(part) for part in parts if not part.get("thought")):
+        if kept and "text" in part and "text" in kept[-1]:
+            kept[-1] = part | kept[-1] | {"text": kept[-1]["text"] + part["text"]}
+        else:
+            kept.append(part)
+    first = next((part for part in kept if "functionCall" in part), {})
+    first.setdefault("thoughtSignature", "skip_thought_signature_validator")
+    return kept
+
+
+def _declaration(name: str) -> JSON:
+    return {"name": name, "description": "Looks something up.", "parametersJsonSchema": SCHEMA}
+
+
+_CLASSIC = {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}, "required": ["a"]}
+
+
 _GO_ON: dict[str, Callable[[Caller, JSON, JSON], bool]] = {
     "chat": _chat_go_on,
     "messages": _messages_go_on,
     "responses": _responses_go_on,
+    "gemini": _gemini_go_on,
 }
 
 CALLERS = [
@@ -261,6 +301,29 @@ CALLERS = [
                 "type": "json_schema",
                 "json_schema": {"name": "weather", "strict": True, "schema": CLOSED},
             },
+        },
+        turns=2,
+    ),
+    Caller(
+        GEMINI_CLI,
+        "gemini",
+        {
+            "stream": True,
+            "systemInstruction": {"role": "user", "parts": [{"text": SYSTEM}]},
+            "contents": [{"role": "user", "parts": [{"text": "Is it sunny?"}]}],
+            "tools": [{"functionDeclarations": [_declaration("weather"), _declaration("places")]}],
+            "generationConfig": {"temperature": 1, "topP": 0.95, "topK": 64, "thinkingConfig": {"includeThoughts": True}},
+        },
+        headers={"x-goog-api-client": "google-genai-sdk/1.30.0 gl-node/v22"},
+    ),
+    Caller(
+        "google-genai, a function that must be called",
+        "gemini",
+        {
+            "contents": [{"role": "user", "parts": [{"text": "Is it sunny?"}]}],
+            "tools": [{"functionDeclarations": [{"name": "weather", "description": "d", "parameters": _CLASSIC}, _declaration("places")]}],
+            "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["weather"]}},
+            "generationConfig": {"temperature": 0.2, "maxOutputTokens": 8192, "stopSequences": ["END"], "seed": 7},
         },
         turns=2,
     ),

@@ -10,7 +10,9 @@ from a refusal leaves one entry.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +23,7 @@ from ..scripted import Request, Steps, respond
 from .rules import JSON, Asked, Rule, load
 
 SHAPE_OF = {"/chat/completions": "chat", "/messages": "messages", "/responses": "responses"}
+GENERATES = re.compile(r".*/models/(?P<model>[^?]+):(?:generateContent|(?P<streams>streamGenerateContent)\?alt=sse)")
 THOUGHT = "The tool knows."
 TEXT = "It is sunny."
 
@@ -52,17 +55,24 @@ class Double:
         self._turns = 0
 
     def script(self, request: Request) -> Steps:
-        shape = next((shape for path, shape in SHAPE_OF.items() if request.target.partition("?")[0].endswith(path)), None)
-        if shape is None:
+        asked = self._read(request)
+        if asked is None:
             return [respond({"error": {"message": "no such path"}}, 404)]
-        asked = Asked(shape, orjson.loads(request.body), request.headers, self.options)
         self.asked.append(asked)
         rule = self._violated(asked)
         if rule is not None:
             self.violations.append((rule.id, asked))
             status, headers, body = self.provider.refusal(rule, asked)
             return [respond(body, status, content_type="application/json", **headers)]
-        return self._answer(asked).steps(asked.body.get("stream") is True)
+        return self._answer(asked).steps(asked.streams)
+
+    def _read(self, request: Request) -> Asked | None:
+        """None for a path that there is not."""
+        if (generates := GENERATES.fullmatch(request.target)) is not None:
+            named, streamed = generates["model"], generates["streams"] is not None
+            return Asked("gemini", orjson.loads(request.body), request.headers, self.options, named, streamed)
+        shape = next((shape for path, shape in SHAPE_OF.items() if request.target.partition("?")[0].endswith(path)), None)
+        return None if shape is None else Asked(shape, orjson.loads(request.body), request.headers, self.options)
 
     def _violated(self, asked: Asked) -> Rule | None:
         for rule in self.provider.rules:
@@ -95,14 +105,13 @@ class Double:
     def _answer(self, asked: Asked) -> up.Answer:
         thinks = self.provider.thinks(asked) or "gemini-3" in asked.model  # it cannot do without
         calls = self._calls(asked)
-        answer: dict[str, Any] = {"chat": self._chat, "messages": self._messages, "responses": self._responses}
+        answer: dict[str, Any] = {"chat": self._chat, "messages": self._messages, "responses": self._responses, "gemini": self._gemini}
         told: up.Answer = answer[asked.shape](asked, thinks, calls)
         return told
 
     def _calls(self, asked: Asked) -> list[tuple[str, str]]:
         """Id and name of the tools that the model calls: two in its first turn, one in its second, then none."""
-        names = [name for tool in asked.body.get("tools") or () if (name := tool.get("name") or (tool.get("function") or {}).get("name"))]
-        done = _results(asked)
+        names, done = _names(asked), _results(asked)
         if not names or done >= 3 or asked.body.get("tool_choice") in ("none", {"type": "none"}):
             return []
         count = 2 if done == 0 and asked.body.get("parallel_tool_calls") is not False else 1
@@ -150,6 +159,19 @@ class Double:
         items += [up.function(id, name, ARGUMENTS, id=f"fc_{id}") for id, name in calls] or [up.spoken(TEXT)]
         return up.response(*items)
 
+    def _gemini(self, asked: Asked, thinks: bool, calls: list[tuple[str, str]]) -> up.Answer:
+        shows = (asked.body.get("generationConfig") or {}).get("thinkingConfig", {}).get("includeThoughts")
+        parts: list[JSON] = [{"text": THOUGHT, "thought": True}] if thinks and shows else []
+        nameless = any(rule.id == "GV03" and rule.names(asked.model) for rule in self.provider.rules)
+        for id, name in calls:
+            call = {"name": name, "args": orjson.loads(ARGUMENTS)}
+            parts.append({"functionCall": call if nameless else {"id": id[-8:]} | call})
+        if not calls:
+            parts.append({"text": TEXT})
+        if thinks:  # the first call, or the text
+            parts[-len(calls) or -1]["thoughtSignature"] = base64.b64encode(self._mint("sig", asked).encode()).decode()
+        return up.generated(*parts)
+
 
 ARGUMENTS = '{"a": "x"}'
 
@@ -172,8 +194,20 @@ def _unmarked(value: Any) -> Any:
     return [_unmarked(inner) for inner in value] if isinstance(value, list) else value
 
 
+def _names(asked: Asked) -> list[str]:
+    """The names of the tools that may be called."""
+    tools = asked.body.get("tools") or ()
+    if asked.shape != "gemini":
+        return [name for tool in tools if (name := tool.get("name") or (tool.get("function") or {}).get("name"))]
+    config = (asked.body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    names = [each["name"] for tool in tools for each in tool.get("functionDeclarations") or () if config.get("mode") != "NONE"]
+    return config.get("allowedFunctionNames") or names
+
+
 def _results(asked: Asked) -> int:
     """How many tool results have come since the last time a person spoke."""
+    if asked.shape == "gemini":
+        return sum("functionResponse" in part for content in asked.body["contents"] for part in content["parts"])
     if asked.shape == "responses":
         items = asked.body.get("input")
         return sum(str(item.get("type", "")).endswith("call_output") for item in items) if isinstance(items, list) else 0

@@ -18,7 +18,7 @@ def events(data: bytes) -> list[JSON]:
 
 def fold(shape: str, data: bytes) -> JSON:
     """The answer. Raises AssertionError when the stream ended in a failure, or without its end."""
-    return {"chat": _chat, "messages": _messages, "responses": _responses}[shape](events(data))
+    return {"chat": _chat, "messages": _messages, "responses": _responses, "gemini": _gemini}[shape](events(data))
 
 
 def _chat(chunks: Iterable[JSON]) -> JSON:
@@ -85,3 +85,16 @@ def _responses(found: Iterable[JSON]) -> JSON:
     assert last["type"] in ("response.completed", "response.incomplete"), last
     response: JSON = last["response"]
     return response
+
+
+def _gemini(chunks: Iterable[JSON]) -> JSON:
+    """The parts of all chunks, as the chats of Google's SDK keep them."""
+    parts: list[JSON] = []
+    finish = None
+    for chunk in chunks:
+        assert "error" not in chunk, chunk
+        (candidate,) = chunk["candidates"]
+        parts += candidate["content"]["parts"]
+        finish = candidate.get("finishReason") or finish
+    assert finish, "the stream ended without its end"
+    return {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": finish}]}

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from dragoman.codecs.registry import SHAPES
 from dragoman.conf.providers import known
 
-from ..gateway.spoken import APIS, PATHS
+from ..gateway.spoken import PATHS
 from ..scripted import Provider
 from .callers import CALLERS, JSON, Caller
 from .double import Double
@@ -39,6 +40,9 @@ MODELS: Models = [
     ("azure_openai", "azure_openai/gpt-5.5"),
     ("gemini", "gemini/gemini-3.8-flash"),
     ("gemini", "gemini/gemini-2.5-pro"),
+    *(("google", f"google/gemini-{name}") for name in ("3.8-flash", "3-pro-preview", "2.5-pro", "2.0-flash", "4-argon")),
+    ("google_vertex", "vertex/google/gemini-3.8-flash"),
+    ("google_vertex", "vertex/google/gemini-2.5-flash"),
     ("deepseek", "deepseek/deepseek-v4-flash"),
     ("deepseek", "deepseek/deepseek-chat"),
     ("moonshotai", "moonshotai/kimi-k2.6"),
@@ -81,6 +85,7 @@ MODELS: Models = [
 
 
 # known by their hosts: their doubles stand behind an address of their own
+BASES = {"google_vertex": "/v1/publishers/google"}  # where it is another one
 BY_HOST = {"openai", "azure_openai", "chatgpt", "copilot", "cohere", "databricks", "snowflake", "cloudflare"}
 
 
@@ -114,12 +119,13 @@ def configuration(models: Models, urls: dict[str, str]) -> str:
     lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", "model_providers:"]
     for provider, model in models:
         row = known().get(model.partition("/")[0])
-        played = [APIS[shape] for shape in load(provider).shapes if shape in APIS]  # by the double
-        apis = ", ".join([api for api in row.apis if api in APIS.values()] or played if row else played)
+        played = [SHAPES[shape].api for shape in load(provider).shapes if shape in SHAPES]  # by the double
+        apis = ", ".join([api for api in row.apis if api in played] or played if row else played)
         host = f", http_host: {load(provider).hosts[0].replace('*', 'x')}" if provider in BY_HOST else ""
+        path = BASES.get(provider, "/v1")
         interface = "" if row else ", provider_interface: openai"
         lines.append(
-            f'  - {{model: "{model}", base_url: "{urls[provider]}/v1", access_key: sk-upstream-key, apis: [{apis}]{host}{interface}}}'
+            f'  - {{model: "{model}", base_url: "{urls[provider]}{path}", access_key: sk-upstream-key, apis: [{apis}]{host}{interface}}}'
         )
     return "\n".join(lines)
 
@@ -159,7 +165,11 @@ class Driver:
 
     def _ask(self, caller: Caller, body: JSON, cell: Cell, sent: Callable[[], bool]) -> JSON | None:
         """The whole answer; None when there was an error, which is noted in the cell."""
-        answer = self._http.post(PATHS[caller.shape], json=body, headers=caller.headers)
+        path, sent_body = PATHS.get(caller.shape), body
+        if path is None:  # the model and whether to stream stand in it
+            sent_body = {name: value for name, value in body.items() if name not in ("model", "stream")}
+            path = f"/v1beta/models/{body['model']}:" + ("streamGenerateContent?alt=sse" if body.get("stream") else "generateContent")
+        answer = self._http.post(path, json=sent_body, headers=caller.headers)
         cell.lanes.add(answer.headers.get("x-dragoman-lane", ""))
         for told in ("x-dragoman-dropped", "x-dragoman-adapted"):
             cell.reported |= {name.partition("=")[0] for name in answer.headers.get(told, "").split(",") if name}

@@ -352,6 +352,87 @@ def converse_results_alone(body: JSON, model: str, thinking: bool) -> bool:
     return all(not _has(one, "toolResult") or all("toolResult" in block for block in _blocks(one)) for one in _messages(body))
 
 
+# ---- gemini ----
+
+_HOLDS = {"text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode"}
+_HOLDS |= {"codeExecutionResult", "toolCall", "toolResponse"}
+
+
+def _contents(body: JSON) -> list[JSON]:
+    return [one for one in body.get("contents") or () if isinstance(one, dict)]
+
+
+def _holding(content: JSON, name: str) -> list[JSON]:
+    return [part for part in content.get("parts") or () if name in part]
+
+
+def _turns_of(body: JSON) -> list[JSON]:
+    """The contents, adjacent ones of the model as one."""
+    turns: list[JSON] = []
+    for content in _contents(body):
+        if turns and content.get("role") == "model" == turns[-1].get("role"):
+            turns[-1] = turns[-1] | {"parts": [*turns[-1]["parts"], *content["parts"]]}
+        else:
+            turns.append(content)
+    return turns
+
+
+def whole_contents(body: JSON, model: str, thinking: bool) -> bool:
+    contents = _contents(body)
+    parts = [part for content in contents for part in content.get("parts") or ()]
+    filled = bool(contents) and all(content.get("parts") and content.get("role", "user") in ("user", "model") for content in contents)
+    return filled and all(len(_HOLDS & part.keys()) == (part.keys() != {"thoughtSignature"}) for part in parts)
+
+
+def google_pairs(body: JSON, model: str, thinking: bool) -> bool:
+    open_calls, turns = 0, _turns_of(body)
+    for number, turn in enumerate(turns):
+        results = len(_holding(turn, "functionResponse"))
+        if results != open_calls or (results and results != len(turn["parts"])):
+            return False
+        open_calls = len(_holding(turn, "functionCall"))
+        if open_calls and (number == 0 or turn.get("role") != "model"):
+            return False
+    return True
+
+
+def google_signatures(body: JSON, model: str, thinking: bool) -> bool:
+    turns = _turns_of(body)
+    asked = (n for n, one in enumerate(turns) if one.get("role") != "model" and not _holding(one, "functionResponse"))
+    firsts = (_holding(one, "functionCall")[:1] for one in turns[max(asked, default=-1) + 1 :])
+    return all(part.get("thoughtSignature") for first in firsts for part in first)
+
+
+def google_choice(body: JSON, model: str, thinking: bool) -> bool:
+    config = (body.get("toolConfig") or {}).get("functionCallingConfig")
+    declared = {each["name"] for tool in body.get("tools") or () for each in tool.get("functionDeclarations") or ()}
+    names = set((config or {}).get("allowedFunctionNames") or ())
+    return config is None or (bool(declared) and names <= declared and (not names or config.get("mode") in ("ANY", "VALIDATED")))
+
+
+def google_parameters(body: JSON, model: str, thinking: bool) -> bool:
+    declared = [each for tool in body.get("tools") or () for each in tool.get("functionDeclarations") or ()]
+    schemas = [each["parametersJsonSchema"] for each in declared if "parametersJsonSchema" in each]
+    return not any(schema.get("type", "object") == "object" and schema.keys() <= _NOTHING for schema in schemas)
+
+
+_NOTHING = {"type", "title", "description", "required"}  # of an object of which nothing else is known
+
+
+def google_results(body: JSON, model: str, thinking: bool) -> bool:
+    results = [part["functionResponse"].get("response") for one in _contents(body) for part in _holding(one, "functionResponse")]
+    return '"$ref":' not in json.dumps(results)
+
+
+def google_last_is_user(body: JSON, model: str, thinking: bool) -> bool:
+    return all(content.get("role") != "model" for content in _contents(body)[-1:])
+
+
+def google_output(body: JSON, model: str, thinking: bool) -> bool:
+    config = body.get("generationConfig") or {}
+    return not ("responseSchema" in config or "responseJsonSchema" in config) or config.get("responseMimeType") == "application/json"
+
+
 def remembered_by_the_double(body: JSON, model: str, thinking: bool) -> bool:
     return True
 
@@ -365,5 +446,7 @@ BY_NAME: dict[str, Callable[[JSON, str, bool], bool]] = {
         llama_grammar, responses_pairs, reasoning_followed, choice_in_tools, budget, thinking_before_tool, image_limits, cache_order,
         cache_place, non_empty, trailing_space, anthropic_pairs, mid_system, strict_caps, tools_when_history, results_alone,
         toolconfig_with_history, converse_non_empty, converse_roles, converse_results_alone,
+        whole_contents, google_pairs, google_signatures, google_choice, google_parameters, google_results,
+        google_last_is_user, google_output,
     )
 } | {"prefix_bound": remembered_by_the_double}  # fmt: skip

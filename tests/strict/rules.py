@@ -36,16 +36,23 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as a provider sees it. options: the double's switches that are on."""
+    """A request as a provider sees it. options: the double's switches that are on. named, streamed: the model and whether to stream,
+    where the path says so."""
 
     shape: str
     body: JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     options: frozenset[str] = frozenset()
+    named: str = ""
+    streamed: bool = False
 
     @property
     def model(self) -> str:
-        return str(self.body.get("model", ""))
+        return self.named or str(self.body.get("model", ""))
+
+    @property
+    def streams(self) -> bool:
+        return self.streamed or self.body.get("stream") is True
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,10 @@ class Provider:
 
 @cache
 def load(id: str) -> Provider:
-    """The provider of this file in providers/."""
+    """The provider of this file in providers/. It may have the rules of another one, too: `rules_of`, `but` for those that it has not."""
     data = yaml.safe_load((PROVIDERS / f"{id}.yaml").read_text())
-    rules = tuple(
+    shared = load(data["rules_of"]).rules if "rules_of" in data else ()
+    rules = tuple(rule for rule in shared if rule.id not in data["but"]) + tuple(
         Rule(
             rule["id"],
             rule["shape"],
@@ -157,7 +165,7 @@ def _holds(condition: JSON, provider: Provider, asked: Asked) -> bool:
     if "thinking" in condition:
         return provider.thinks(asked) is condition["thinking"]
     if "stream" in condition:
-        return (asked.body.get("stream") is True) is condition["stream"]
+        return asked.streams is condition["stream"]
     if "shape" in condition:
         return bool(asked.shape == condition["shape"])
     values = [value for value in find(asked.body, condition["path"]) if value is not None]
@@ -211,6 +219,7 @@ _TESTS: dict[str, Any] = {
     "matches": lambda value, pattern: isinstance(value, str) and re.search(pattern, value) is not None,
     "not_matches": lambda value, pattern: not (isinstance(value, str) and re.search(pattern, value)),
     "min": lambda value, least: not isinstance(value, int | float) or value >= least,
+    "within": lambda value, ranges: any(least <= value <= most for least, most in ranges),
     "max": lambda value, most: not isinstance(value, int | float) or value <= most,
     "min_length": lambda value, least: len(value) >= least,
     "max_length": lambda value, most: len(value) <= most,
@@ -250,7 +259,7 @@ _CHECKS: dict[str, Any] = {
     "uniform": lambda test, asked, _: len({repr(one.get(test["key"]) or test["default"]) for one in _values(asked, test["at"])}) <= 1,
     "schema": lambda test, asked, _: all(schema_fits(schema, test) for schema in _values(asked, test["at"])),
     "issued": lambda test, asked, _: all(
-        isinstance(value, str) and value.startswith(test["prefix"]) for value in _values(asked, test["at"])
+        isinstance(value, str) and (value.startswith(test["prefix"]) or value in test.get("or", ())) for value in _values(asked, test["at"])
     ),
     "max_by_model": lambda test, asked, _: _max_by_model(test, asked),
     "header": lambda test, asked, _: _header(test, asked),
@@ -359,8 +368,8 @@ def _minimax(answer: JSON, status: int) -> JSON:
     return {"type": "error", "error": error, "request_id": "1"}
 
 
-def _google(answer: JSON, status: int) -> list[JSON]:
-    return [{"error": {"code": status, "message": answer["message"], "status": "INVALID_ARGUMENT", "details": []}}]
+def _google(answer: JSON, status: int) -> JSON:
+    return {"error": {"code": status, "message": answer["message"], "status": "INVALID_ARGUMENT", "details": []}}
 
 
 def _anthropic(answer: JSON, status: int) -> JSON:
@@ -386,7 +395,8 @@ _ERRORS: dict[str, Any] = {
     "openai_code": _coded,
     "code_number": _coded,
     "anthropic": _anthropic,
-    "google_array": _google,
+    "google": _google,
+    "google_array": lambda answer, status: [_google(answer, status)],
     "detail": lambda answer, status: {"detail": ": ".join(filter(None, (answer["message"], answer["param"])))},
     "zai": lambda answer, status: {"error": {"code": answer.get("code", "1210"), "message": answer["message"]}},
     "dashscope": _dashscope,

@@ -16,7 +16,7 @@ def schema_fits(schema: Any, rule: dict[str, Any]) -> bool:
     forbid: keywords anywhere. root_forbid, root_type: of the root alone. closed: `additionalProperties: false` on every object.
     all_required: every property is. object_needs_properties, array_needs_items. ref_prefix: how a `$ref` begins; it names something
     that exists. ref_alone: nothing beside `$ref` (true), or none of these. no_bool: no bare boolean. type_list: false forbids a list
-    of types. no_type_beside_anyof: at the root.
+    of types. no_type_beside_anyof: at the root. only: the keywords that there are. no_empty_properties, nothing_beside_anyof.
     """
     if not isinstance(schema, dict):
         return not rule.get("no_bool")
@@ -36,10 +36,13 @@ def _one_fits(schema: Any, root: dict[str, Any], rule: dict[str, Any]) -> bool:
     is_object = schema.get("type") == "object" or properties is not None
     return not (
         any(key in schema for key in rule.get("forbid", ()))
+        or ("only" in rule and not schema.keys() <= set(rule["only"]))
+        or (rule.get("no_empty_properties") and properties == {})
+        or (rule.get("nothing_beside_anyof") and "anyOf" in schema and len(schema) > 1)
         or (rule.get("closed") and is_object and schema.get("additionalProperties") is not False)
         or (rule.get("all_required") and set(properties or ()) - set(schema.get("required", ())))
         or (rule.get("object_needs_properties") and schema.get("type") == "object" and not isinstance(properties, dict))
-        or (rule.get("array_needs_items") and schema.get("type") == "array" and "items" not in schema)
+        or (rule.get("array_needs_items") and schema.get("type") in ("array", "ARRAY") and "items" not in schema)
         or (rule.get("type_list") is False and isinstance(schema.get("type"), list))
         or ("$ref" in schema and not _reference_fits(schema, root, rule))
     )

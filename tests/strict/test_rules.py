@@ -15,6 +15,7 @@ MINIMAL: dict[str, JSON] = {
     "responses": {"input": [{"type": "message", "role": "user", "content": "hi"}]},
     "converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
     "invoke": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2048, "anthropic_version": "bedrock-2023-05-31"},
+    "gemini": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
 }
 OWN: dict[str, JSON] = {"vertex_claude": {"anthropic_version": "vertex-2023-10-16", "model": None}}
 RULES = [pytest.param(provider, rule, id=rule.id) for provider in everyone() for rule in provider.rules if rule.breaks is not None]
@@ -41,10 +42,10 @@ def _conditions(when: Any) -> set[str]:
 
 def request(provider: Provider, shape: str, patch: JSON, options: frozenset[str] = frozenset(), model: str | None = None) -> Asked:
     body = {"model": model or provider.example, **MINIMAL[shape], **provider.base, **OWN.get(provider.id, {})} | _repeated(patch)
-    if shape == "invoke":
-        body.pop("model", None)
-    headers = body.pop("_headers", {})
-    return Asked(shape, {key: value for key, value in body.items() if value is not None and key[0] != "_"}, headers, options)
+    named = str(body.pop("model", "")) if shape in ("invoke", "gemini") else ""
+    headers, streamed = body.pop("_headers", {}), body.pop("_stream", False)
+    body = {key: value for key, value in body.items() if value is not None and key[0] != "_"}
+    return Asked(shape, body, headers, options, named, streamed)
 
 
 def _model(provider: Provider, rule: Rule) -> str:
