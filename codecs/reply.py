@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .dialect import OPENAI, Dialect
@@ -11,12 +13,15 @@ from .recall import Recall
 from .request import Request
 from .tools import ToolMap
 
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
 
 class Encoded(NamedTuple):
-    """An encoded request: the upstream's body, and the tool names needed to decode its answer."""
+    """An encoded request: the upstream's body, the tool names needed to decode its answer, and headers for what the body cannot say."""
 
     body: dict[str, Any]
     tools: ToolMap
+    headers: Mapping[str, str] = _NO_HEADERS
 
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -58,6 +63,7 @@ class Reply:
     echo_model: str | None = None  # the alias requested by the caller; None: the upstream's name is passed on
     domain: str = ""  # the origin of the reasoning: the upstream's reasoning_domain
     upstream: str = ""  # the shape of the upstream
+    tier: str = ""  # the service tier that the upstream names in a header
     request_id: str = ""
     nonce: str = "0" * 32  # 32 random hex digits, for ids that cannot be derived
     asks: int = 0  # tokens of the request, about: for a stream that tells them before its upstream has counted

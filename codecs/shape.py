@@ -254,6 +254,8 @@ class Shape:
     refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
     """(body, capabilities, own) → whether an upstream of this shape refuses the caller's body, so that another of its APIs must be used.
     own: whether the body is of this shape; in a body of another shape only the members common to all shapes are read."""
+    tier_header: str = ""
+    """The header of an answer that names its service tier, where the body may not; "" if there is none."""
     reasons: Callable[[Body, Capabilities], bool] = _never
     """(body, capabilities) → whether the model reasons when it is sent this body, as far as its settings tell."""
     token_limits: tuple[str, ...] = ()

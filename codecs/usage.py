@@ -195,8 +195,11 @@ def from_messages(usage: dict[str, Any]) -> Usage:
 _GOOGLE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
 
 
-def from_gemini(usage: dict[str, Any]) -> Usage:
-    """Convert `usageMetadata`. What Google's own tools read counts apart from the prompt, and thoughts apart from the candidates."""
+def from_gemini(usage: dict[str, Any], tier: str = "") -> Usage:
+    """Convert `usageMetadata`. What Google's own tools read counts apart from the prompt, and thoughts apart from the candidates.
+
+    tier: what the answer's header says, for a usage that does not.
+    """
     thoughts = _maybe(usage, "thoughtsTokenCount")
     total = count(usage.get("totalTokenCount"))
     found = Usage(
@@ -204,7 +207,7 @@ def from_gemini(usage: dict[str, Any]) -> Usage:
         output=count(usage.get("candidatesTokenCount")) + (thoughts or 0),
         cache_read=_maybe(usage, "cachedContentTokenCount"),
         reasoning=thoughts,
-        tier=_GOOGLE_TIERS.get(str(usage.get("serviceTier")).lower()),
+        tier=_GOOGLE_TIERS.get(str(usage.get("serviceTier") or tier).lower()),
     )
     if usage.get("promptTokenCount") is None:
         found.input = max(0, total - found.output)

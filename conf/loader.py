@@ -351,6 +351,7 @@ def _base_url(written: str | None, interface: providers.Known) -> str:
 
 
 _OPENAI_PATH = "/openai"  # of Google's OpenAI-compatible API
+_GOOGLE_PATH = "/publishers/google"  # of its own at Vertex AI
 
 
 def _apis(interface: providers.Known, own: providers.Known | None, moved: str | None) -> Any:
@@ -358,9 +359,11 @@ def _apis(interface: providers.Known, own: providers.Known | None, moved: str | 
 
     An unknown provider with OpenAI's interface is assumed to serve Chat Completions only. A server that replaces Anthropic at another
     address (moved) is assumed to serve Chat Completions too; one that replaces Google, that alone if its path says so or if it replaces
-    Vertex AI.
+    Vertex AI by a path of its own.
     """
-    if moved is not None and (moved.endswith(_OPENAI_PATH) or (interface.cloud == "gcp" and not interface.carriers)):
+    path = urlsplit(moved or "").path
+    other = interface.cloud == "gcp" and not interface.carriers and path and not path.endswith(_GOOGLE_PATH)
+    if moved is not None and (path.endswith(_OPENAI_PATH) or other):
         return (USUAL.api,)
     if own is None and interface.name == "openai":
         return (USUAL.api,)

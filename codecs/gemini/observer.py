@@ -27,7 +27,7 @@ class Observer:
     content: whether content was seen. proof: whether a whole answer is complete. error: the provider's error inside the stream.
     """
 
-    __slots__ = ("_blocked", "_called", "_finish", "_skipped", "_usage", "_vertex", "content", "error", "proof")
+    __slots__ = ("_blocked", "_called", "_finish", "_skipped", "_tier", "_usage", "_vertex", "content", "error", "proof")
 
     bare = 0  # this shape has no events with usage only
 
@@ -36,6 +36,7 @@ class Observer:
         self.proof = False
         self.error: errors.GatewayError | None = None
         self._usage: dict[str, Any] = {}
+        self._tier = reply.tier
         self._finish: Any = None
         self._blocked = False
         self._called = False
@@ -48,7 +49,7 @@ class Observer:
             data = self._skipped.rstrip(b"\r\n").rpartition(b"\n")[2].removeprefix(b"data: ")
             self._skipped = b""
             self._count(_object(data))
-        return from_gemini(self._usage) if self._usage else None
+        return from_gemini(self._usage, self._tier) if self._usage else None
 
     @property
     def stop(self) -> str | None:

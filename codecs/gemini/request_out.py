@@ -26,6 +26,7 @@ _MOST_STOPS = 5
 _JSON = "application/json"
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}  # those of Google's OpenAI endpoint; above: the maximum
 _TIERS = ("flex", "priority")
+_TIER_HEADER = "x-vertex-ai-llm-shared-request-type"  # of Vertex AI, which takes no member for it
 
 # a caller of this API means what it writes; the table's `leave_out` is of Google's OpenAI-compatible API
 RULES: tuple[rules.Rule[Any], ...] = tuple(replace(rule, of="written") for rule in rules.LEAVE_OUT)
@@ -50,15 +51,16 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     written = tools.write()  # first, because the history uses the names given to tools here
     body = write_turns(request, capabilities, ContentWriter(request, capabilities, names))
     body |= written
-    _Settings(request, capabilities, body).write()
+    settings = _Settings(request, capabilities, body)
+    settings.write()
     request.ignore((*request.habits.endpoint, "cache", "prompt_cache_options", "prompt_cache_retention"))
     rules.apply(RULES, rules.Draft(body, request, capabilities))
     request.close()
-    return Encoded(body, names)
+    return Encoded(body, names, settings.headers)
 
 
 class _Settings:
-    """Encodes the settings of one request into its body."""
+    """Encodes the settings of one request into its body. headers: those that say what it cannot."""
 
     def __init__(self, request: Request, capabilities: Capabilities, body: dict[str, Any]) -> None:
         self._request = request
@@ -66,6 +68,7 @@ class _Settings:
         self._capabilities = capabilities
         self._body = body
         self._config: dict[str, Any] = {}
+        self.headers: dict[str, str] = {}
 
     def write(self) -> None:
         self._limit()
@@ -207,8 +210,9 @@ class _Settings:
     def _account(self) -> None:
         setting = self._request.settings.get("service_tier")
         if setting is not None:
-            if setting.value in _TIERS and self._capabilities.g_server == "developer":
-                self._body["serviceTier"] = self._request.take("service_tier")
+            if setting.value in _TIERS:
+                where = self._body if self._capabilities.g_server == "developer" else self.headers
+                where["serviceTier" if where is self._body else _TIER_HEADER] = self._request.take("service_tier")
             elif setting.value in ("auto", "default"):
                 self._request.take("service_tier")
         for name, usual in (("store", False), ("presence_penalty", 0), ("frequency_penalty", 0)):

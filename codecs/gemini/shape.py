@@ -67,6 +67,7 @@ SHAPE = Shape(
     scrub=scrub,
     marks=(b"ZGdyMS57",),
     lessons=LESSONS,
+    tier_header="x-gemini-service-tier",
     framing=DATA_LINES,
     errors=errors_out.GOOGLE,
     limits=errors_out.LIMITS,

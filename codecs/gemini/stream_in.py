@@ -93,6 +93,7 @@ class StreamDecoder:
         "_sealed",
         "_spoke",
         "_started",
+        "_tier",
         "_tools",
         "_unsaid",
         "_vertex",
@@ -103,6 +104,7 @@ class StreamDecoder:
         self.ended = False
         self._tools = reply.tools
         self._unsaid = reply.unsaid
+        self._tier = reply.tier
         self._started = False
         self._parts = 0  # hub parts
         self._places = 0  # parts of the upstream
@@ -131,7 +133,7 @@ class StreamDecoder:
     @property
     def usage(self) -> Usage | None:
         """The usage reported so far; None before the first report."""
-        return from_gemini(self._known) if self._known else None
+        return from_gemini(self._known, self._tier) if self._known else None
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""

@@ -122,7 +122,7 @@ class Attempt:
         self.stream = exchange.stream and not self.quiet
         self.granted: Credential | None = None  # what the candidate's source gave
         self.denied = False  # the upstream did not know that
-        self.carried: dict[str, str] = {}  # headers that the candidate's carrier asks for
+        self.carried: dict[str, str] = {}  # headers that the encoder or the candidate's carrier asks for
         self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
@@ -292,6 +292,8 @@ class Attempt:
             if 200 <= status < 300:
                 self._open_raw(headers)
             return
+        if self.asks and (tier := self.candidate.speaks.tier_header):
+            self.reply.tier = headers.get(tier, "")
         if status != 200 or not self.streams:
             return
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -309,8 +311,7 @@ class Attempt:
         kind, operation = headers.get("Content-Type", ""), self.exchange.operation
         whole = operation.claims is not None and kind.startswith("application/json")
         self.lane = RawLane(kind.startswith("text/event-stream"), operation.metered, whole)
-        before = self.exchange.before_answer
-        if before is not None:
+        if (before := self.exchange.before_answer) is not None:
             self.lane.claimed = asyncio.ensure_future(before())
             self.lane.claimed.add_done_callback(seen)
         self.request.streaming_callback = self._on_chunk
@@ -687,8 +688,7 @@ class Attempt:
             found["x-dragoman-continue"] = "text"
         if self.unsaid.labels and not exchange.stream:
             found["x-dragoman-response-dropped"] = self.unsaid.header()
-        upstream_id = travel.upstream_request_id(self.upstream_headers)
-        if upstream_id:
+        if upstream_id := travel.upstream_request_id(self.upstream_headers):
             found["x-dragoman-upstream-request-id"] = upstream_id
         now, begun = monotonic(), self._begun
         upstream = self.times.get("headers", now) - begun

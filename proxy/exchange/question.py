@@ -119,7 +119,8 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
         _report_left_out(attempt, attempt.ledger)
     found = candidate.speaks.headers(attempt.capabilities) | found
     if candidate.carrier is not None:
-        found = {name: value for name, value in found.items() if candidate.carrier.forwards(name)} | attempt.carried
+        found = {name: value for name, value in found.items() if candidate.carrier.forwards(name)}
+    found |= attempt.carried
     if "anthropic-beta" in found and (candidate.betas is not None or not attempt.capabilities.m_betas):
         _pass_betas(attempt, found)
     if attempt.capabilities.image_header and not attempt.raw and _IMAGE.search(body or b""):
@@ -248,7 +249,7 @@ def _translated(attempt: Attempt) -> bytes:
     _report_left_out(attempt, request.ledger)
     encoded = candidate.speaks.encode_request(request, attempt.capabilities, candidate.model)
     value = rules.follow(attempt.lessons, encoded.body, request, own=False)
-    attempt.ledger, attempt.warms = request.ledger, request.warms
+    attempt.ledger, attempt.warms, attempt.carried = request.ledger, request.warms, dict(encoded.headers)
     if exchange.strict:
         lost = attempt.ledger.first_dropped(exchange.scan.value)
         if lost is not None:
@@ -274,7 +275,7 @@ def _parcel(attempt: Attempt, carrier: Carrier, value: dict[str, Any]) -> Parcel
     if attempt.candidate.shape == attempt.exchange.shape:
         asked |= travel.forwarded_up(attempt.exchange.headers.get_all(), own_credential=attempt.candidate.provider.passthrough_auth)
     found = carrier.parcel(value, asked, _betas(attempt), attempt.candidate.provider.bedrock, attempt.streams)
-    attempt.carried = found.headers
+    attempt.carried |= found.headers
     for name in found.held_back:
         attempt.ledger.drop((f"header:{name}",))
     return found

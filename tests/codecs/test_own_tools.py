@@ -34,7 +34,8 @@ def decoded(**fields: Any) -> Request:
 
 
 def over(upstream: str, request: Request) -> tuple[JSON, ToolMap]:
-    return SHAPES[upstream].encode_request(request, Capabilities(), "up")
+    encoded = SHAPES[upstream].encode_request(request, Capabilities(), "up")
+    return encoded.body, encoded.tools
 
 
 def report(request: Request) -> tuple[str, str]:

@@ -380,3 +380,28 @@ async def test_the_tokens_of_a_request() -> None:
     assert first.target == "/v1beta/models/gemini-3-flash:countTokens"
     assert first.json == {"generateContentRequest": {"model": "models/gemini-3-flash", "contents": contents}}
     assert second.json == {"contents": contents}
+
+
+@inside_once
+async def test_the_service_tier_on_vertex_is_a_header() -> None:
+    """Up and, where the usage does not name it, down; the body would be refused with it."""
+    answer = generated({"text": "Hi"}, finish="STOP", usageMetadata=USAGE)
+
+    def script(request: Request) -> Steps:
+        head = {"x_gemini_service_tier": "priority"}
+        if ":stream" in request.target:
+            return [stream_head(**head), chunk(sse(answer)), END]
+        return [respond(answer, **head)]
+
+    with Provider(script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for model in ("vertex/google/gemini-3-flash", "gemini/gemini-3-flash"):
+                for stream in (False, True):
+                    body = asking("chat", [HI], stream, model, service_tier="priority", stream_options={"include_usage": True})
+                    status, headers, told = await ask(gateway, "chat", body)
+                    assert (status, "x-dragoman-dropped" in headers) == (200, False)
+                    found = [each.get("service_tier") for each in (events(told) if stream else [json.loads(told)])]
+                    assert found[-1] == "priority"
+    name = "x-vertex-ai-llm-shared-request-type"
+    said = [(sent.headers.get(name), sent.json.get("serviceTier")) for sent in provider.requests]
+    assert said == [*[("priority", None)] * 2, *[(None, "priority")] * 2]

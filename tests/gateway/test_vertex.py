@@ -1,4 +1,7 @@
-"""Claude and Mistral on Vertex AI: their own APIs behind Google's door. C31 to C33 are acceptance tests of the work on clouds."""
+"""Google's models, Claude and Mistral on Vertex AI: their own APIs behind Google's door.
+
+C31 to C33 are acceptance tests of the work on clouds, G29 one of that on Google's API.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +61,19 @@ def config(model: str, more: str = "") -> str:
     return f"listeners: [{{type: model, address: 127.0.0.1}}]\nmodel_providers:\n  - {entry}\n"
 
 
+GEMINI = config("vertex/google/gemini-3.8-flash")
 CLAUDE, MISTRAL = config("vertex/claude-sonnet-5-5"), config("vertex/mistral-medium-3")
 
 
+GENERATED = {
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "Hello."}]}, "finishReason": "STOP", "index": 0}],
+    "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 2, "totalTokenCount": 3},
+}
+
+
 def answer(request: Request) -> Steps:
+    if "publishers/google" in request.target:
+        return stream(sse(GENERATED)) if "stream" in request.target else [respond(GENERATED)]
     if "count-tokens" in request.target:
         return [respond({"input_tokens": 7})]
     if "stream" in request.target:
@@ -85,6 +97,7 @@ MODELS = {
     "claude-sonnet-4-5@20250929": "publishers/anthropic/models/claude-sonnet-4-5@20250929:rawPredict",
     "mistral-medium-3": "publishers/mistralai/models/mistral-medium-3:rawPredict",
     "meta/llama-4-maverick-maas": "endpoints/openapi/chat/completions",
+    "google/gemini-3.8-flash": "publishers/google/models/gemini-3.8-flash:generateContent",
 }
 
 
@@ -230,3 +243,51 @@ async def test_the_sdk_assembles_what_vertexs_own_does(tmp_path: Path) -> None:
             assert found[0] == found[1]
             assert provider.requests[0].target == provider.requests[1].target
             assert provider.requests[0].json == provider.requests[1].json
+
+
+REFUSED = {"error": {"code": 401, "message": "Request had invalid authentication credentials.", "status": "UNAUTHENTICATED"}}
+
+
+@inside_once
+async def test_g29_google_s_models(tmp_path: Path) -> None:
+    """In its own API and in another one: one token for all requests, a new one when it is refused, and the request once more."""
+    refused: list[str] = []
+
+    def steps(request: Request) -> Steps:
+        if request.headers["authorization"] in refused:
+            return [respond(REFUSED, 401)]
+        return answer(request)
+
+    with Tokens() as tokens, Provider(steps) as provider:
+        async with Inside(GEMINI, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            model, contents = "vertex/google/gemini-3.8-flash", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+            own = f"/v1beta1/projects/x/locations/y/publishers/google/models/{model}:streamGenerateContent?alt=sse"
+            asks = [asked(gateway, own, contents, x_goog_api_key="own") for _ in range(10)]
+            asks += [asked(gateway, "/v1/messages", ASKED | {"model": model}) for _ in range(10)]
+            assert {status for status, _, _ in await asyncio.gather(*asks)} == {200}
+            assert {sent.target.rpartition("/")[2] for sent in provider.requests} == {
+                "gemini-3.8-flash:streamGenerateContent?alt=sse",
+                "gemini-3.8-flash:generateContent",
+            }
+            assert {sent.target.rpartition("/")[0] for sent in provider.requests} == {f"{PREFIX}/google/models"}
+            assert {sent.headers["authorization"] for sent in provider.requests} == {"Bearer tok-1"}
+            assert not any("x-goog-api-key" in sent.headers for sent in provider.requests)
+            assert len(tokens.asked) == 1
+            refused.append("Bearer tok-1")
+            for path, body in ((own, contents), ("/v1/messages", ASKED | {"model": model})):
+                assert (await asked(gateway, path, body))[0] == 200
+            assert [sent.headers["authorization"][-1] for sent in provider.requests[20:]] == ["1", "2", "2"]
+            assert len(tokens.asked) == 2
+
+
+@inside_once
+async def test_g29_a_key_without_a_project() -> None:
+    """Vertex AI's express mode."""
+    entry = "{model: express/gemini-3.8-flash, base_url: UPSTREAM/v1/publishers/google, provider_interface: gemini, access_key: AIza-x}"
+    with Provider(answer) as provider:
+        async with Inside(f"listeners: [{{type: model, address: 127.0.0.1}}]\nmodel_providers:\n  - {entry}\n", provider) as gateway:
+            status, _, told = await asked(gateway, "/v1/messages", ASKED | {"model": "express/gemini-3.8-flash"})
+            assert (status, orjson.loads(told)["content"]) == (200, [{"type": "text", "text": "Hello."}])
+    (sent,) = provider.requests
+    assert sent.target == "/v1/publishers/google/models/gemini-3.8-flash:generateContent"
+    assert (sent.headers["x-goog-api-key"], "authorization" in sent.headers) == ("AIza-x", False)
