@@ -70,7 +70,7 @@ class Double:
         """None for a path that there is not."""
         if (generates := GENERATES.fullmatch(request.target)) is not None:
             named, streamed = generates["model"], generates["streams"] is not None
-            return Asked("gemini", orjson.loads(request.body), request.headers, self.options, named, streamed)
+            return Asked("gemini", spelled(orjson.loads(request.body)), request.headers, self.options, named, streamed)
         shape = next((shape for path, shape in SHAPE_OF.items() if request.target.partition("?")[0].endswith(path)), None)
         return None if shape is None else Asked(shape, orjson.loads(request.body), request.headers, self.options)
 
@@ -171,6 +171,17 @@ class Double:
         if thinks:  # the first call, or the text
             parts[-len(calls) or -1]["thoughtSignature"] = base64.b64encode(self._mint("sig", asked).encode()).decode()
         return up.generated(*parts)
+
+
+DATA = {"args", "response", "parametersJsonSchema", "responseJsonSchema", "labels"}
+
+
+def spelled(value: Any) -> Any:
+    """A body of Google's with its members in camelCase, which SDKs mix with another spelling; what is data keeps its names."""
+    if isinstance(value, dict):
+        named = {re.sub(r"(?<=[a-z])_([a-z])", lambda match: match[1].upper(), name): inner for name, inner in value.items()}
+        return {name: inner if name in DATA else spelled(inner) for name, inner in named.items()}
+    return [spelled(inner) for inner in value] if isinstance(value, list) else value
 
 
 ARGUMENTS = '{"a": "x"}'
