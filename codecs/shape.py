@@ -226,6 +226,8 @@ class Shape:
     """How requests of this API travel, if not as JSON to `url` with server-sent events back; see `carriers.py`."""
     place: Callable[[str, str], str] = _place
     """(path of another operation, model) → the path, relative to the base URL, with the model's name where it stands in the path."""
+    join: Callable[[str, str], str] = str.__add__
+    """(base URL, path of another operation) → its URL."""
     headers: Callable[[Capabilities], dict[str, str]] = _no_headers
     """Headers that an upstream requires, unless the caller sends its own."""
     credentials: tuple[str, ...] = ("authorization", "x-api-key", "api-key", "x-goog-api-key")

@@ -31,6 +31,7 @@ class Serving(Handler):
     """A handler whose request may reach an upstream."""
 
     changes = False
+    client_class: ClassVar[type[Client]] = Client
     _left = False  # the caller closed its connection
 
     def initialize(self, gateway: Gateway) -> None:
@@ -44,7 +45,7 @@ class Serving(Handler):
         """Answer the request by an Exchange. passing: its body, if that goes on while it arrives. more: further arguments of Exchange."""
         query = self.query()
         target = self.request.path + query
-        client: Caller = Client(self, self.services.config.limits.client_stall)
+        client: Caller = self.client_class(self, self.services.config.limits.client_stall)
         if SHAPES[self.shape].array(target):
             client = ArrayCaller(client)
         self._exchange = exchange = Exchange(

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
+from tornado.httputil import HTTPServerRequest
+
 from ..codecs import errors, jsontext
 from ..codecs.gemini.shape import SHAPE as GOOGLE
 from ..proxy.gateway import Gateway
@@ -97,17 +99,21 @@ def _last(token: str) -> str | None:
         return None
 
 
+def asks_google(request: HTTPServerRequest) -> bool:
+    """Whether the caller speaks Google's API, by its key or the version, where a path is also another API's. Its key is still there."""
+    keyed = any(name in request.query_arguments for name in GOOGLE.secrets)
+    sdk = "x-goog-api-key" in request.headers or "x-goog-api-client" in request.headers
+    return keyed or sdk or _GOOGLES_VERSION.match(request.path) is not None
+
+
 class _Guarded(Handler):
     """google: whether the caller reads Google's form."""
 
     secrets = GOOGLE.secrets
 
     def initialize(self, gateway: Gateway) -> None:
-        keyed = any(name in self.request.query_arguments for name in self.secrets)
+        self.google = asks_google(self.request)
         super().initialize(gateway)
-        headers = self.request.headers
-        sdk = "x-goog-api-key" in headers or "x-goog-api-client" in headers
-        self.google = keyed or sdk or _GOOGLES_VERSION.match(self.request.path) is not None
         if self.google:
             self.shape = GOOGLE.name  # type: ignore[misc] # of this request's errors
 

@@ -7,26 +7,44 @@ be read first (proxy/exchange/objects.py), and where it is compressed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from urllib.parse import quote, urlsplit
 
 from tornado.web import RequestHandler
 
 from ..codecs import errors
+from ..codecs.gemini.shape import SHAPE as GOOGLE
 from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..proxy.exchange import dry, objects
+from ..proxy.exchange.caller import Client
 from ..proxy.gateway import Gateway
 from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
 from ..proxy.wire.inbound import Inbound
 from .base import Handler
 from .model import ModelHandler, Serving
+from .models import asks_google
 
 UNBOUNDED = 1 << 62  # bytes
 _ASKED = frozenset(shape.path[1:] for shape in SHAPES.values())  # a model answers there; see Completions
 _BELOW = ("", "/{id}", "/{id}/{part}", "/{id}/{part}/{part_id}", "/{id}/{part}/{part_id}/{operation}")
-SHOWN = tuple(f"/{name}{below}" for name in objects.COLLECTIONS for below in _BELOW if below or name not in _ASKED)
+SHOWN = (
+    *(f"{objects.shown(name)}{below}" for name in objects.COLLECTIONS for below in _BELOW if below or name not in _ASKED),
+    "/upload/v1beta/files",
+)
 """The paths, with their variable parts in braces."""
+
+_UPLOAD_URL = "x-goog-upload-url"
+
+
+class _Sending(Client):
+    """Where an upload goes on is a URL of the gateway's, like that where it began. Google's SDKs send no key there: it is in the URL."""
+
+    def _set(self, status: int, headers: Mapping[str, str]) -> None:
+        if _UPLOAD_URL in headers:
+            headers = {**headers, _UPLOAD_URL: self._handler.here(headers[_UPLOAD_URL])}  # type: ignore[attr-defined]
+        super()._set(status, headers)
 
 
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
@@ -35,7 +53,11 @@ _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
 class Objects(Serving):
     """One path of a collection, or below one."""
 
+    secrets = GOOGLE.secrets
+    client_class = _Sending
+
     def initialize(self, gateway: Gateway) -> None:
+        self._google = asks_google(self.request)
         self.takes_body = self.request.method not in _WITHOUT_BODY  # type: ignore[misc]
         super().initialize(gateway)
         self._passing: bodies.Passing | None = None
@@ -44,7 +66,7 @@ class Objects(Serving):
     def prepare(self) -> None:
         """Raises what Handler.prepare does, and NotFound."""
         try:
-            self._place = objects.place(self.path_kwargs["path"])
+            self._place = objects.place(self.path_kwargs["path"], self._google)
         except errors.NotFound:
             self.guard()
             raise
@@ -82,6 +104,14 @@ class Objects(Serving):
             super().data_received(chunk)
             return None
         return self._passing.feed(chunk)
+
+    def here(self, url: str) -> str:
+        """An upstream's URL of an upload as one of the gateway's."""
+        request, gate, found = self.request, self.services.gate, urlsplit(url)
+        secure = request.protocol == "https" or (gate is not None and self._source(gate).secure)
+        key = "" if self.services.access.open or self.credential is None else f"&{self.secrets[0]}={quote(self.credential, safe='')}"
+        pairs = [pair for pair in found.query.split("&") if pair.partition("=")[0] not in self.secrets]
+        return f"{'https' if secure else 'http'}://{request.host}{request.path}?{'&'.join(pairs)}{key}"
 
     async def get(self, path: str) -> None:
         """Called when the body is complete."""

@@ -53,7 +53,7 @@ def routes() -> list[Route]:
         Route(_V1 + paths.METHODS, gemini.Method, ("/v1beta/models/{model}:{method}",)),
         Route(_V1 + models.ONE, models.ModelInfo, ("/v1/models/{model}", "/v1beta/models/{model}")),
         Route(_V1 + passthrough.PATHS, passthrough.Passthrough, tuple(f"/v1{path}" for path in passthrough.SHOWN)),
-        Route(_V1 + OBJECTS, objects.Objects, tuple(f"/v1{path}" for path in objects.SHOWN)),
+        Route(_V1 + OBJECTS, objects.Objects, objects.SHOWN),
         *(
             Route(_DEPLOYMENT + _pattern(shape), _handler(shape), (f"{_DEPLOYED}{shape.path}",))
             for shape in SHAPES.values()

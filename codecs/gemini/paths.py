@@ -29,6 +29,13 @@ CLAUDE = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}publishers/++anthropic/++models/
 LISTED = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}publishers/++google/++models/*"
 """The same of the list of models on Vertex AI."""
 
+STORED = ("files", "cachedContents", "batches", "fileSearchStores", "operations", "interactions", "tunedModels")
+"""Collections of what Google stores for an account, below the version."""
+UPLOAD, VERSION = "upload", r"v1(?:beta1?|alpha)?"
+"""What stands before the version of an upload; a pattern of versions."""
+OBJECTS = rf"(?:{UPLOAD}/+)?(?:{VERSION}/+)?(?:{'|'.join(STORED)})(?::[A-Za-z]{{1,64}})?"
+"""A pattern of the paths of collections, with the method of one behind a colon."""
+
 _PATH = re.compile(
     r"/++(?:(?:openai|anthropic|v1(?:beta1?|alpha)?)/++)*"
     rf"{_PROJECT}(?:publishers/++(?P<publisher>[^/]++)/++)?{_KINDS}(?P<name>.+):(?P<method>[A-Za-z]{{1,64}})/*"
@@ -91,6 +98,15 @@ def url(base: str, model: str, stream: bool, query: str) -> str:
 def place(path: str, model: str) -> str:
     """A path with the model's name in it."""
     return path.replace("{model}", quote(model, safe="/:@"))
+
+
+def join(base: str, path: str) -> str:
+    """The URL of a path below the version; an upload's has its own prefix, before that."""
+    prefix = f"/{UPLOAD}/"
+    if not path.startswith(prefix):
+        return base + path
+    root, slash, version = base.rpartition("/")
+    return f"{root}{prefix}{version}{slash}{path.removeprefix(prefix)}"
 
 
 def streams_array(target: str) -> bool:

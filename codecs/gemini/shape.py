@@ -11,7 +11,7 @@ from . import errors_out, facts
 from .errors_in import decode_error
 from .lessons import LESSONS
 from .observer import Observer
-from .paths import GENERATING, SECRETS, base, place, read, rename, streams_array, url
+from .paths import GENERATING, SECRETS, base, join, place, read, rename, streams_array, url
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import RULES, encode_request, reasons
@@ -53,6 +53,7 @@ SHAPE = Shape(
     base=base,
     url=url,
     place=place,
+    join=join,
     array=streams_array,
     cuts=True,
     secrets=SECRETS,

@@ -16,6 +16,8 @@ from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext
 from ...codecs.capabilities import Capabilities
+from ...codecs.gemini import paths
+from ...codecs.gemini.shape import SHAPE as GOOGLE
 from ...codecs.registry import SHAPES, USUAL
 from ...codecs.shape import Shape
 from ..memory import upstream_names
@@ -41,6 +43,9 @@ class Collection(NamedTuple):
     alone: str = ""
 
 
+_UNKNOWN_OWNERS = "the gateway does not note whose they are"
+_VERSION = "v1beta/"  # before the names of Google's collections here, whatever version a caller writes
+
 COLLECTIONS = {
     "files": Collection(forms=True),
     "uploads": Collection(forms=True),
@@ -49,11 +54,12 @@ COLLECTIONS = {
     "messages/batches": Collection(),
     "batches": Collection(alone="the gateway does not see what the requests of a batch's file name"),
     "skills": Collection(alone="they are the account's, for all who use it"),
-    "chat/completions": Collection(alone="the gateway does not note whose they are"),
+    "chat/completions": Collection(alone=_UNKNOWN_OWNERS),
+    **{_VERSION + name: Collection(alone=_UNKNOWN_OWNERS) for name in paths.STORED},
 }
 
-_NAMES = "|".join(name.replace("/", "/+") for name in COLLECTIONS)
-PATHS = rf"(?P<path>(?:{_NAMES})(?:/.*)?)"
+_NAMES = "|".join(name.replace("/", "/+") for name in COLLECTIONS if not name.startswith(_VERSION))
+PATHS = rf"(?P<path>(?:{_NAMES}|{paths.OBJECTS})(?:/.*)?)"
 """A pattern of all paths behind /v1."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:~-]{0,255}")  # no parser of paths changes it
@@ -67,14 +73,22 @@ _REPEATED = frozenset({"GET", "HEAD"})
 
 
 class Place(NamedTuple):
-    """Where an object is. rest: what follows the collection."""
+    """Where an object is. rest: what follows the collection. before, method: of Google's paths, what stands before the collection, and
+    behind it after a colon.
+    """
 
     collection: str
     rest: tuple[str, ...]
+    before: str = ""
+    method: str = ""
 
     @property
     def path(self) -> str:
-        return "/".join(("", self.collection, *self.rest))
+        return "/".join((self.before, self.collection.removeprefix(_VERSION) + self.method, *self.rest))
+
+    @property
+    def of_google(self) -> bool:
+        return self.collection.startswith(_VERSION)
 
     @property
     def route(self) -> str:
@@ -87,18 +101,43 @@ class Place(NamedTuple):
         return len(self.rest) <= 1 or self.rest[-1] == "complete"
 
 
-def place(path: str) -> Place:
-    """Read a path behind /v1. Raises NotFound for one that may mean something else to an upstream."""
-    parts = [part for part in path.split("/") if part]
+def shown(collection: str) -> str:
+    """The path of a collection."""
+    return f"/{collection}" if collection.startswith(_VERSION) else f"/v1/{collection}"
+
+
+def place(path: str, google: bool = False) -> Place:
+    """Read a path behind /v1. Raises NotFound for one that may mean something else to an upstream.
+
+    google: the caller speaks Google's API; some paths are in this alone.
+    """
+    parts = tuple(part for part in path.split("/") if part)
+    if (found := _of_google(parts, google)) is not None:
+        return found
     for size in (1, 2):
-        name, rest = "/".join(parts[:size]), tuple(parts[size:])
+        name, rest = "/".join(parts[:size]), parts[size:]
         if name in COLLECTIONS and len(rest) <= DEEPEST and all(map(_SEGMENT.fullmatch, rest)):
             return Place(name, rest)
     raise errors.NotFound(f"/{path[:200]} is not served here.")
 
 
+def _of_google(parts: tuple[str, ...], google: bool) -> Place | None:
+    """upload/VERSION/COLLECTION:method/… as Google has it; None for what is another API's, or nobody's."""
+    uploads = parts[:1] == (paths.UPLOAD,)
+    versioned = re.fullmatch(paths.VERSION, "".join(parts[uploads : uploads + 1])) is not None
+    rest = parts[uploads + versioned :]
+    name, colon, method = (rest[0] if rest else "").partition(":")
+    if name not in paths.STORED or not (google or uploads or versioned or colon or name not in COLLECTIONS):
+        return None
+    if len(rest) > DEEPEST + 1 or not all(map(_SEGMENT.fullmatch, rest)):
+        return None
+    return Place(_VERSION + name, rest[1:], f"/{paths.UPLOAD}" if uploads else "", colon + method)
+
+
 def shape_of(place: Place, headers: HTTPHeaders) -> Shape:
     """The API whose caller asks: by the path, else by a header that only this API's callers send."""
+    if place.of_google:
+        return GOOGLE
     for shape in SHAPES.values():
         if place.collection.startswith(f"{shape.path[1:]}/") or any(name in headers for name in shape.headers(Capabilities())):
             return shape
@@ -147,7 +186,7 @@ def _apart(services: Services) -> bool:
 
 async def upstreams(exchange: Exchange) -> tuple[Candidate, ...]:
     """The one upstream that the request goes to. Raises ClientFault and NoCandidate."""
-    asked = place(exchange.path)
+    asked = place(exchange.path, exchange.shape == GOOGLE.name)
     candidate = _chosen(exchange, asked)
     if exchange.operation.counted and exchange.identity.wants_prices:
         raise errors.Forbidden("The budget of this API key allows nothing without a price, and stored objects have none.")
@@ -158,13 +197,14 @@ async def upstreams(exchange: Exchange) -> tuple[Candidate, ...]:
 
 def _chosen(exchange: Exchange, asked: Place) -> Candidate:
     services, named = exchange.services, exchange.headers.get(HEADER, "").strip()
-    accounts = services.router.accounts()
+    accounts = [one for one in services.router.accounts() if not asked.of_google or _is_googles(one)]
     if named:
         found = [one for one in accounts if one.provider.name == named] or [one for one in accounts if one.provider.provider == named]
         if not found:
-            raise errors.NoCandidate(f"There is no provider `{named[:100]}` here.", param=HEADER.lower())
+            which = "called over Google's API" if asked.of_google else "here"
+            raise errors.NoCandidate(f"There is no provider `{named[:100]}` {which}.", param=HEADER.lower())
     else:
-        found = [one for one in accounts if asked.collection in one.stores]
+        found = [one for one in accounts if asked.of_google or asked.collection in one.stores]
         found = [one for one in found if one.speaks.errors is exchange.speaks.errors] or found  # of the caller's vendor
         if not found:
             raise errors.NoCandidate(f"No provider here is known to have /{asked.collection}: name one in `{HEADER.lower()}`.")
@@ -179,6 +219,11 @@ def _chosen(exchange: Exchange, asked: Place) -> Candidate:
             f"Several providers have /{asked.collection}: name one of {names} in `{HEADER.lower()}`.", param=HEADER.lower()
         )
     return within[0]
+
+
+def _is_googles(candidate: Candidate) -> bool:
+    """Whether it is Google's own API, which Vertex AI has with other objects."""
+    return candidate.shape == GOOGLE.name and candidate.capabilities.g_server == "developer"
 
 
 async def _check_owner(exchange: Exchange, asked: Place) -> None:

@@ -91,7 +91,7 @@ class Candidate:
     def beside(self, path: str, query: str = "", *, of_model: bool = False) -> str:
         """The URL of another path than the API's own. query: the caller's. of_model: the upstream may have the model in the path."""
         before = self.carrier.beside.replace("{model}", quote(self.model, safe="")) if of_model and self.carrier is not None else ""
-        return self.base_url + before + path + self._query(query)
+        return self.speaks.join(self.base_url + before, path) + self._query(query)
 
     def _query(self, query: str) -> str:
         """A caller's query with the entry's own in the place of what is its to say."""

@@ -36,7 +36,7 @@ _AS_HEADERS = frozenset(name.title() for name in _REPORTED)
 _DOWN = re.compile(
     r"(?:retry-after(?:-ms)?|x-should-retry|x-ratelimit-[a-z-]+|anthropic-(?!organization)[a-z-]+|openai-(?:processing-ms|version|model)"
     r"|content-(?:disposition|range)|accept-ranges|x-codex-[a-z-]+|x-models-etag|x-reasoning-included|x-dragoman-estimate"
-    r"|x-gemini-service-tier)"
+    r"|x-gemini-service-tier|x-goog-upload-[a-z-]+)"
 )
 # of these, the ones that tell how much the account behind the credential has left
 _USE_OF_ACCOUNT = re.compile(r"anthropic-ratelimit-unified-[a-z-]+|x-codex-(?!turn-state|safety-|websocket-)[a-z-]+")
@@ -117,7 +117,8 @@ def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) ->
 
 def asked_of_objects(headers: Mapping[str, str]) -> dict[str, str]:
     """Of a request for something stored, what says which form or which part of it is wanted. headers: HTTPHeaders."""
-    return {name.lower(): headers[name] for name in ("Accept", "Range", "If-Range") if name in headers}
+    found = {name.lower(): headers[name] for name in ("Accept", "Range", "If-Range") if name in headers}
+    return found | {name.lower(): value for name, value in headers.items() if name.startswith("X-Goog-Upload-")}
 
 
 def left_out(headers: Mapping[str, str], *, same_shape: bool, own_credential: bool) -> list[str]:
