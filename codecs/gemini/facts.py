@@ -45,6 +45,7 @@ DEVELOPER_NUMBERS = _NUMBERS | {
 VERTEX_NUMBERS = _NUMBERS | {6: "BLOCKLIST", 7: "PROHIBITED_CONTENT", 8: "SPII", 9: "MALFORMED_FUNCTION_CALL"}
 
 NOT_FINISHED = ("", "FINISH_REASON_UNSPECIFIED")
+NOT_BLOCKED = (None, "", 0, "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
 
 DUMMY = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 """base64 of `skip_thought_signature_validator`: in place of a signature it switches off the check of a call's signature."""

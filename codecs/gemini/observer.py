@@ -14,7 +14,7 @@ from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_gemini
 from .errors_in import error_of, is_error
-from .facts import DEVELOPER_NUMBERS, FAILURES, NOT_FINISHED, VERTEX_NUMBERS
+from .facts import DEVELOPER_NUMBERS, FAILURES, NOT_BLOCKED, NOT_FINISHED, VERTEX_NUMBERS
 
 _OPENING = b"data: {"
 _SPECIAL = (b'"finishReason"', b'"error"', b'"functionCall"', b'"promptFeedback"')
@@ -59,6 +59,8 @@ class Observer:
         numbers = VERTEX_NUMBERS if self._vertex else DEVELOPER_NUMBERS
         word = numbers.get(self._finish, "") if isinstance(self._finish, int) else str(self._finish)
         reason = "" if word in FAILURES else quirks.ending(word)
+        if reason == "end" and self._blocked:
+            return "filter"
         if reason in ("end", "tool"):
             return "tool" if self._called else "end"
         return UNKNOWN if reason in ("", quirks.FAILED) else reason
@@ -99,18 +101,20 @@ class Observer:
         self._count(value)
         self._vertex = self._vertex or "createTime" in value
         feedback = value.get("promptFeedback")
-        self._blocked = self._blocked or (isinstance(feedback, dict) and bool(feedback.get("blockReason")))
+        self._blocked = self._blocked or (isinstance(feedback, dict) and feedback.get("blockReason") not in NOT_BLOCKED)
         candidates = value.get("candidates")
         for candidate in candidates if isinstance(candidates, list) else []:
             if isinstance(candidate, dict) and not candidate.get("index"):
                 self._see_candidate(candidate)
+                break
 
     def _see_candidate(self, candidate: dict[str, Any]) -> None:
         content = candidate.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else []:
             if isinstance(part, dict):
-                self._called = self._called or "functionCall" in part
+                call = part.get("functionCall")
+                self._called = self._called or (isinstance(call, dict) and "name" in call)
                 self.content = self.content or any(value for key, value in part.items() if key != "thought")
         finish = candidate.get("finishReason")
         if finish not in (None, 0, *NOT_FINISHED):

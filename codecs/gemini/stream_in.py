@@ -38,7 +38,7 @@ from ..sse import Frame
 from ..tools import Declared, ToolText, not_allowed
 from ..usage import Usage, from_gemini
 from .errors_in import error_of, is_error
-from .facts import DEVELOPER_NUMBERS, FAILURES, NOT_FINISHED, VERTEX_NUMBERS
+from .facts import DEVELOPER_NUMBERS, FAILURES, NOT_BLOCKED, NOT_FINISHED, VERTEX_NUMBERS
 from .grounding import sources
 from .partial import PartialArguments, Unplaceable
 
@@ -51,6 +51,8 @@ _SPECIAL = frozenset({"error", "promptFeedback"})
 _OF_ORDINARY = frozenset({"content", "index", "safetyRatings", "role", "avgLogprobs", "tokenCount"})
 # members of a part that do not say what kind it is
 _BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata", "audioTranscription"})
+_OF_THOUGHT = _BESIDE | {"text"}
+_ENDS_CALL = frozenset({"willContinue", "partialArgs"})  # all that the end of a call has
 _LIMITS = ("max", "limit")  # an unknown finish reason with such a word says that a limit was reached
 _TO_STANDARD = str.maketrans("-_", "+/")
 
@@ -204,12 +206,11 @@ class StreamDecoder:
         if isinstance(usage, dict):
             self._known.update((key, count) for key, count in usage.items() if count is not None)
         feedback = value.get("promptFeedback")
-        if isinstance(feedback, dict) and feedback.get("blockReason"):
+        if isinstance(feedback, dict) and feedback.get("blockReason") not in NOT_BLOCKED:
             self._blocked = feedback
-        candidates = value.get("candidates")
-        for candidate in candidates if isinstance(candidates, list) else []:
-            if isinstance(candidate, dict) and not candidate.get("index") and not self.ended:
-                self._candidate(candidate, events)
+        candidate = next((each for each in _dicts(value.get("candidates")) if not each.get("index")), None)
+        if candidate is not None:
+            self._candidate(candidate, events)
         return events
 
     def _start(self, value: dict[str, Any]) -> list[Event]:
@@ -220,9 +221,12 @@ class StreamDecoder:
 
     def _candidate(self, candidate: dict[str, Any], events: list[Event]) -> None:
         self._beside(candidate)
-        content = candidate.get("content")
-        parts = content.get("parts") if isinstance(content, dict) else None
-        for part in parts if isinstance(parts, list) else []:
+        content = candidate.get("content") or {}
+        parts = (content.get("parts") or []) if isinstance(content, dict) else content
+        if not isinstance(parts, list):
+            events += self._garbled("content that is not a list of parts")
+            return
+        for part in parts:
             if isinstance(part, dict) and not self.ended:
                 self._one(part, events)
             self._places += 1
@@ -247,22 +251,26 @@ class StreamDecoder:
     # ---- parts ----
 
     def _one(self, part: dict[str, Any], events: list[Event]) -> None:
+        """A part holds one thing; where it has a call beside a text, both are taken: a call must not get lost."""
         signature = _signature(part)
-        if part.get("thought") is True and isinstance(part.get("text", ""), str):
+        text, call = part.get("text"), part.get("functionCall")
+        if part.get("thought") is True and _OF_THOUGHT.issuperset(part) and isinstance(text or "", str):
             self._pending = signature or self._pending
-            if part.get("text"):
-                self._think(part["text"], events)
+            if text:
+                self._think(text, events)
             return
         if self._pending and not signature:
             signature = self._pending
         self._pending = ""
-        if isinstance(text := part.get("text"), str):
-            self._write(text, signature, events)
-        elif isinstance(call := part.get("functionCall"), dict):
+        if isinstance(call, dict):
+            if isinstance(text, str) and text:
+                self._write(text, "", events)
             self._called(call, signature, events)
+        elif isinstance(text, str):
+            self._write(text, signature, events)
         elif signature and _BESIDE.issuperset(part):
             self._write("", signature, events)
-        else:
+        elif any(value is not None for key, value in part.items() if key not in _BESIDE):
             self._other(part, events)
 
     def _think(self, text: str, events: list[Event]) -> None:
@@ -320,9 +328,11 @@ class StreamDecoder:
         self._after_opaque = self._after_opaque or self._spoke
         self._close(events)
         self._finish_call(events)
-        data = part.get("inlineData")
+        data = part.get("inlineData") if part.get("thought") is not True else None
         if isinstance(data, dict) and _str(data, "mimeType").startswith("image/") and _str(data, "data"):
             events.append(Media(data["mimeType"], data["data"], label))
+            if "thoughtSignature" in part:
+                self._unsaid.add(f"content.parts[{self._places}]:thoughtSignature")
             return
         self._opaque = self._opaque or kind
         events.append(Opaque(label))
@@ -336,7 +346,7 @@ class StreamDecoder:
         if name:
             self._begin_call(name, call, signature, events)
         elif self._call is None:
-            if call and not (goes_on or pieces):
+            if goes_on or pieces or not _ENDS_CALL.issuperset(call):
                 events += self._garbled("a tool call without a name")
             return
         current = self._call
@@ -360,10 +370,14 @@ class StreamDecoder:
         if self._tools.refuses(name):
             events += self._fault(not_allowed())
             return
+        args = _arguments(call.get("args"))
+        if args is None:
+            events += self._garbled("a tool call whose arguments are not an object")
+            return
         declared = self._tools.restore(name)
         part, self._parts = self._parts, self._parts + 1
         self._calls += 1
-        self._call = _Call(part, declared, call.get("args"))
+        self._call = _Call(part, declared, args)
         seal = Seal(part, "google", signature) if signature else None
         events.append(ToolStart(part, _str(call, "id"), declared.name, declared.kind, declared.namespace, seal))
 
@@ -393,6 +407,8 @@ class StreamDecoder:
         self._finish_call(events)
         if self.ended:
             return events
+        pending, self._pending = self._pending, ""
+        self._write("", pending, events)
         self._cite(events)
         self._close(events)
         stop, error = self._stop()
@@ -405,11 +421,11 @@ class StreamDecoder:
         return [*events, stop]
 
     def _stop(self) -> tuple[Stop, errors.GatewayError | None]:
-        if self._finish is None and self._blocked is not None:
-            reason = str(self._blocked["blockReason"])[:_LONGEST_LABEL]
-            return Stop("filter", explanation=_str(self._blocked, "blockReasonMessage") or reason), None
         word = self._word()
         reason = quirks.FAILED if word in FAILURES else quirks.ending(word)
+        if self._blocked is not None and (self._finish is None or reason == "end"):
+            reason = str(self._blocked["blockReason"])[:_LONGEST_LABEL]
+            return Stop("filter", explanation=_str(self._blocked, "blockReasonMessage") or reason), None
         if reason == quirks.FAILED:
             return Stop(UNKNOWN), _unusable(word, self._note)
         if reason in ("end", "tool"):
@@ -488,6 +504,16 @@ def _entry(chosen: dict[str, Any]) -> dict[str, Any]:
     token, probability = _str(chosen, "token"), chosen.get("logProbability")
     logprob = probability if isinstance(probability, int | float) and not isinstance(probability, bool) else 0
     return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "replace"))}
+
+
+def _arguments(args: Any) -> dict[str, Any] | None:
+    """A call's arguments, which some servers of this API write as text; None if they are no object."""
+    if isinstance(args, str) and args:
+        try:
+            args = jsontext.loads(args)
+        except ValueError:
+            return None
+    return args if isinstance(args, dict) else None if args else {}
 
 
 def _seconds(text: Any) -> int:

@@ -201,6 +201,13 @@ def test_g14_a_blocked_prompt() -> None:
         ([chunk(text("x")), {"error": {"message": "m", "status": "INTERNAL"}}], "server"),
         ([chunk(text("x")), [{"error": {"code": 400, "message": "m"}}]], "bad_request"),
         ([chunk({"functionCall": {"args": {}}}, finish="STOP")], "bad_gateway"),
+        ([chunk({"functionCall": {"partialArgs": [{"jsonPath": "$.a", "numberValue": 1}]}}, finish="STOP")], "bad_gateway"),
+        ([chunk(called("f", args=[1]), finish="STOP")], "bad_gateway"),
+        ([chunk(called("f", args='{"x":'), finish="STOP")], "bad_gateway"),
+        ([{"candidates": [{"content": "x", "finishReason": "STOP"}]}], "bad_gateway"),
+        ([{"candidates": [{"content": {"parts": {"text": "x"}}, "finishReason": "STOP"}]}], "bad_gateway"),
+        ([{"candidates": [{"index": 1, "content": {"parts": [text("x")]}, "finishReason": "STOP"}]}], "bad_gateway"),
+        ([{"promptFeedback": {"blockReason": "BLOCK_REASON_UNSPECIFIED"}}], "bad_gateway"),
     ],
 )
 def test_g15_streams_that_fail(chunks: list[Any], kind: str) -> None:
@@ -337,6 +344,55 @@ def test_what_cannot_be_told_is_reported() -> None:
     assert labels == ["content.parts[1]:inlineData", "content.parts[2]:toolCall", "content.parts[3]:of_tomorrow"]
     only = decoded(chunk({"executableCode": {"code": "1"}}, finish="STOP"))
     assert isinstance(only[-1], ev.Fault)
+
+
+CALL = {"functionCall": {"name": "f", "args": {"x": 1}}}
+ODD: dict[str, tuple[list[JSON], list[Any]]] = {
+    "a call beside a text": ([chunk(text("a") | CALL, finish="STOP")], ["a", "f", '{"x":1}', "tool"]),
+    "a call beside an empty text": ([chunk(text("") | CALL, finish="STOP")], ["f", '{"x":1}', "tool"]),
+    "a call that is a thought": ([chunk({"thought": True} | CALL, finish="STOP")], ["f", '{"x":1}', "tool"]),
+    "arguments as text": ([chunk(called("f", args='{"x": 1}'), finish="STOP")], ["f", '{"x":1}', "tool"]),
+    "the end of no call": ([chunk(text("a")), chunk({"functionCall": {"willContinue": False}}, finish="STOP")], ["a", "end"]),
+    "a null text": ([chunk({"text": None}, text("a"), finish="STOP")], ["a", "end"]),
+    "a thought's signature at the end": (
+        [chunk(text("a")), chunk(text("t", thought=True, thoughtSignature="AAAA"), finish="STOP")],
+        ["a", "t", "AAAA", "end"],
+    ),
+    "two first candidates": (
+        [{"candidates": [chunk(text(words), finish="STOP")["candidates"][0] | {"index": None} for words in "ab"]}],
+        ["a", "end"],
+    ),
+    "a prompt that is blocked after all": (
+        [chunk(text("a"), finish="STOP"), {"promptFeedback": {"blockReason": "SAFETY"}}],
+        ["a", "filter"],
+    ),
+    "a prompt that is blocked midway": ([chunk(text("a")), {"promptFeedback": {"blockReason": "SAFETY"}}], ["a", "filter"]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_answers(name: str) -> None:
+    """Nothing gets lost, and what is no success is not told as one; the observer of carried bytes sees the same end."""
+    chunks, wanted = ODD[name]
+    found: list[Any] = []
+    for event in decoded(*chunks):
+        if isinstance(event, ev.Text | ev.Reasoning | ev.Arguments):
+            found.append(event.text)
+        elif isinstance(event, ev.ToolStart | ev.Seal | ev.Stop):
+            found.append(event.name if isinstance(event, ev.ToolStart) else event.value if isinstance(event, ev.Seal) else event.reason)
+    assert found == wanted
+    observer = GEMINI.Observer(reply())
+    for each in chunks:
+        observer.feed((b"", json.dumps(each).encode()))
+    assert (observer.completed(True), observer.stop) == (True, wanted[-1])
+
+
+def test_images_of_thoughts_are_not_shown() -> None:
+    data = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    given = reply()
+    events = decoded(chunk(data | {"thought": True}, data | {"thoughtSignature": "AAAA"}, finish="STOP"), told=given)
+    assert [type(event) for event in events if isinstance(event, ev.Media | ev.Opaque)] == [ev.Opaque, ev.Media]
+    assert given.unsaid.labels == ["content.parts[1]:thoughtSignature"]
 
 
 def test_images() -> None:
