@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Citation
+from ..logprobs import spelt_out
 
 
 class Grounding:
@@ -56,11 +57,13 @@ def _size(text: str) -> int:
 
 def logprobs_result(entries: list[Any]) -> dict[str, Any]:
     """The OpenAI shapes' token entries as Google has them."""
-    found = [entry for entry in entries if isinstance(entry, dict)]
-    tops = [[_chosen(top) for top in entry.get("top_logprobs") or [] if isinstance(top, dict)] for entry in found]
+    found = spelt_out(entries)
+    tops = [[_chosen(top) for top in entry["top_logprobs"]] for entry in found]
     result: dict[str, Any] = {"chosenCandidates": [_chosen(entry) for entry in found]}
     return {"topCandidates": [{"candidates": top} for top in tops]} | result if any(tops) else result
 
 
 def _chosen(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"token": entry.get("token", ""), "logProbability": entry.get("logprob")}
+    token, probability = entry.get("token"), entry.get("logprob")
+    known = isinstance(probability, int | float) and not isinstance(probability, bool)
+    return {"token": token if isinstance(token, str) else "", "logProbability": probability if known else None}

@@ -215,6 +215,14 @@ def test_log_probabilities() -> None:
     }
 
 
+def test_log_probabilities_that_are_none() -> None:
+    odd = [{"token": 5, "logprob": "x", "top_logprobs": True}, "x", {"top_logprobs": [1, {"token": "y", "logprob": -1}]}]
+    last = streamed([START, ev.TextStart(0), ev.Text(0, "x", odd), ev.PartStop(0), STOP])[-1]
+    found = types.GenerateContentResponse.model_validate(last).candidates[0].logprobs_result  # type: ignore[index]
+    assert [each.token for each in found.chosen_candidates] == ["", ""]  # type: ignore[union-attr]
+    assert last["candidates"][0]["logprobsResult"]["topCandidates"][1] == {"candidates": [{"token": "y", "logProbability": -1}]}
+
+
 def test_line_ends_of_javascript_are_escaped() -> None:
     encoder = StreamEncoder(reply())
     encoder.feed([START, ev.TextStart(0), ev.Text(0, "a")])
