@@ -1,11 +1,12 @@
 """What a model seals comes back to it: several turns of tools over strict doubles, from callers that bring it and from those that do not.
 
-The doubles stand for Google's endpoint (signatures on calls), OpenRouter (details of a format of its own), Anthropic (signatures) and
+The doubles stand for both of Google's APIs (signatures on calls), OpenRouter (details of a format of its own), Anthropic (signatures) and
 OpenAI (encrypted items). A caller that forgets sends back what its users see: texts, calls and results.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -13,17 +14,20 @@ from typing import Any
 import httpx
 import pytest
 
+from dragoman.codecs.registry import SHAPES
+
 from ..conftest import Running, Start
 from ..scripted import Provider, Request, Steps, respond
 from ..strict.double import Double
 from ..strict.folding import fold
-from .spoken import APIS, PATHS
+from .spoken import PATHS
 from .upstreams import called, completion, message, said, text_answer, thought
 
 JSON = dict[str, Any]
 
 MODELS = {
     "gemini": ("gemini-3.8-flash", "chat"),
+    "google": ("gemini-3.8-flash", "gemini"),
     "openrouter": ("google/gemini-3.7-flash", "chat"),
     "anthropic": ("claude-opus-4-6", "messages"),
     "openai": ("gpt-5", "responses"),
@@ -83,13 +87,14 @@ def place(start_session: Start) -> Iterator[Place]:
         Provider(unsigned) as plain,
         Provider(another_account) as other,
         running["gemini"],
+        running["google"],
         running["openrouter"],
         running["anthropic"],
         running["openai"],
     ):
         for id, (model, upstream) in MODELS.items():
             host = "http_host: api.openai.com, " if id == "openai" else ""
-            where = f'base_url: "{running[id].url}/v1", access_key: sk-upstream-key, apis: [{APIS[upstream]}]'
+            where = f'base_url: "{running[id].url}/v1", access_key: sk-upstream-key, apis: [{SHAPES[upstream].api}]'
             lines.append(f'  - {{model: "{id}/{model}", {host}{where}}}')
         lines.append(f'  - {{model: "vllm/q", base_url: "{plain.url}/v1", apis: [messages]}}')
         lines.append(f'  - {{model: "sglang/q", base_url: "{plain.url}/v1/other", apis: [messages]}}')
@@ -146,7 +151,8 @@ def go_on(shape: str, body: JSON, answer: JSON, forgets: bool) -> int:
 
 def minted(double: Double, since: int, until: int) -> list[str]:
     """The opaque values that the double has given out between two of its answers."""
-    return [value for value in double._prefixes if since < int(value[-4:]) <= until]
+    found = [value for value in double._prefixes if since < int(value[-4:]) <= until]
+    return [base64.b64encode(value.encode()).decode() for value in found] if double.provider.id == "google" else found
 
 
 @pytest.mark.parametrize("forgets", [False, True], ids=["brings", "forgets"])
