@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from . import jsontext, schema
-from .request import OutputFormat, Request, Tool
+from .request import OutputFormat, Request, ResultPart, TextPart, Tool, Turn
 
 # other operations with a model, some of which upstreams of OpenAI's family serve
 OPERATIONS = re.compile(r"/(?:embeddings|completions|moderations|rerank|images/[a-z]+|audio/[a-z]+)")
@@ -47,6 +47,28 @@ def output_format(request: Request, output: OutputFormat, required: bool = False
     if output.description is not None:
         written["description"] = output.description
     return written
+
+
+_IN_JSON = "Answer in JSON."
+
+
+def name_json(request: Request) -> None:
+    """Say that JSON is wanted, if nothing does: without the word both APIs refuse `json_object`, which needs none in the caller's.
+
+    It stands in the first turn of a user, so that the beginning of a conversation stays as it is while that grows.
+    """
+    setting = request.settings.get("output")
+    if setting is None or setting.value.kind != "json_object" or not request.habits.silent_json:
+        return
+    texts = (part.text for turn in request.turns for part in turn.parts if isinstance(part, TextPart))
+    if any("json" in text.lower() for text in texts):
+        return
+    request.ledger.adapt(setting.value.path)
+    for number, turn in enumerate(request.turns):
+        if turn.role == "user" and not any(isinstance(part, ResultPart) for part in turn.parts):
+            added = TextPart(_IN_JSON, turn.path)
+            request.turns[number] = Turn(turn.role, [*turn.parts, added], turn.path)
+            return
 
 
 def _name_of(given: dict[str, Any] | None) -> str:

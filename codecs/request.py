@@ -252,6 +252,7 @@ class Habits:
     hides_thinking: bool = False  # callers can request an answer without any reasoning
     seals_text: bool = False  # reasoning that is only text is bound to its origin; in other shapes it is not
     results_inside: bool = False  # tool results and user content are in one turn
+    silent_json: bool = False  # JSON may be asked for without a word of it in the conversation
     system_inside: str = "system"  # the role of a system turn among the others, in other APIs
 
 

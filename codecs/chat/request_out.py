@@ -30,6 +30,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     """
     if request.defers:
         deferral.settle(request)
+    openai.name_json(request)
     names = ToolMap(native_custom=capabilities.c_custom_tools, letter_first=capabilities.c_letter_names)
     body: dict[str, Any] = {"model": model}
     limit = request.take("max_tokens")

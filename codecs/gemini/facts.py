@@ -13,7 +13,7 @@ API = "gemini"
 
 IDS = IdForm("call_")
 
-HABITS = Habits(turns_at="contents", cache_mark="", open_schemas=True, seals_text=True, results_inside=True)
+HABITS = Habits(turns_at="contents", cache_mark="", open_schemas=True, seals_text=True, results_inside=True, silent_json=True)
 
 # neutral reason -> finishReason
 REASONS = {

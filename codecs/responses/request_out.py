@@ -34,6 +34,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     """
     if request.defers:
         deferral.settle(request, capabilities.r_tool_search)
+    openai.name_json(request)
     names = ToolMap()
     tools = ToolsWriter(request, names)
     tools.write_tools()

@@ -16,6 +16,7 @@ from dragoman.codecs.gemini.schema_in import from_classic, lowered
 from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.request import CallPart, ImagePart, ReasoningPart, Request, ResultPart, TextPart
 from dragoman.codecs.splice import scan
+from dragoman.conf import providers
 
 HI: list[dict[str, Any]] = [{"role": "user", "parts": [{"text": "Hi"}]}]
 
@@ -122,6 +123,50 @@ def test_G25_google_s_own_tools() -> None:
         ("hosted", "urlContext", {}),
         ("hosted", "codeExecution", {}),
     ]
+
+
+TO_OTHERS = [  # thinkingConfig; a messages model that adapts its thinking, and one with budgets; the OpenAI shapes
+    ({"thinkingBudget": 0}, {"thinking": {"type": "disabled"}}, {}, {"effort": "none"}),
+    ({"thinkingBudget": -1}, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled", "budget_tokens": 8192}}, None),
+    (
+        {"thinkingLevel": "HIGH"},
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
+        {"thinking": {"type": "enabled", "budget_tokens": 16384}},
+        {"effort": "high"},
+    ),
+    (
+        {"thinkingLevel": "high", "includeThoughts": True},
+        {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
+        {"thinking": {"type": "enabled", "budget_tokens": 16384}},
+        {"effort": "high", "summary": "auto"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "adaptive", "budget", "openai"), TO_OTHERS)
+def test_G26_thinking_of_other_models(config: Any, adaptive: Any, budget: Any, openai: Any) -> None:
+    for model, wanted in (("claude-opus-4-6", adaptive), ("claude-sonnet-4-5", budget)):
+        can = Capabilities.from_flags(providers.capabilities("anthropic", "", model, {}))
+        body = SHAPES["messages"].encode_request(decoded(generationConfig={"thinkingConfig": config}), can, model).body
+        assert {key: value for key, value in body.items() if key in ("thinking", "output_config")} == wanted
+    assert written(decoded(generationConfig={"thinkingConfig": config}), "responses").get("reasoning") == openai
+    body = written(decoded(generationConfig={"thinkingConfig": config}), "chat", c_effort_values=("none", "low", "medium", "high"))
+    assert body.get("reasoning_effort") == (openai or {}).get("effort")
+
+
+@pytest.mark.parametrize("shape", ["chat", "responses"])
+def test_openai_s_apis_are_told_of_json_in_words(shape: str) -> None:
+    """They refuse it otherwise; Google's callers need no words. The first turn has them, so that what was sent before stays as it is."""
+    config = {"responseMimeType": "application/json"}
+    member = {"chat": "messages", "responses": "input"}[shape]
+    request = decoded(HI[0], model({"text": "{}"}), user({"text": "And now?"}), generationConfig=config)
+    first, *_, last = written(request, shape)[member]
+    assert [part["text"] for part in first["content"]] == ["Hi", "Answer in JSON."]
+    assert "And now?" in str(last["content"])
+    assert request.ledger.names(request.ledger.adapted, {}) == ["generationConfig.responseMimeType"]
+    request = decoded(user({"text": "Some JSON, please"}), generationConfig=config)
+    assert written(request, shape)[member][0]["content"] == "Some JSON, please"
+    assert not request.ledger.adapted
 
 
 # ---- G23: schemas ----
