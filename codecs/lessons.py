@@ -34,7 +34,10 @@ ANY: Any = object()  # any value
 ESSENTIAL = frozenset({
     "model", "messages", "input", "system", "instructions", "prompt", "tools", "functions", "tool_choice", "function_call",
     "response_format", "text.format", "output_config.format", "n", "stream", "previous_response_id", "conversation", "container",
-    "mcp_servers", "background", "modalities", "audio", "web_search_options", "contents",
+    "mcp_servers", "background", "modalities", "audio", "web_search_options", "contents", "systemInstruction", "cachedContent",
+    "toolConfig.functionCallingConfig", "generationConfig.responseMimeType", "generationConfig.responseSchema",
+    "generationConfig.responseJsonSchema", "generationConfig.responseFormat", "generationConfig.responseModalities",
+    "generationConfig.candidateCount",
 })  # fmt: skip
 # values equal to the default, which can be left out nevertheless
 IDLE: Mapping[str, tuple[Any, ...]] = {
@@ -52,6 +55,7 @@ SPARE = frozenset({
     "system.cache_control", "tools.cache_control", "tools.strict", "tools.function.strict", "tools.defer_loading",
     "tools.eager_input_streaming", "tools.input_examples", "tools.allowed_callers", "input.status", "input.id", "input.phase",
     "input.content.annotations", "input.content.logprobs", "input.content.detail", "input.content.prompt_cache_breakpoint",
+    "contents.parts.functionCall.id", "contents.parts.functionResponse.id",
 })  # fmt: skip
 
 _LONGEST = 2000  # characters of an error that are read
@@ -71,6 +75,7 @@ _PLACE = re.compile(r"(?:body\.)?([A-Za-z_]\w*(?:[.\[][\w\]]+)*): ")
 _WORD = re.compile(r"[A-Za-z_][\w.]*")
 _STEP = re.compile(r"\[\]|[^.\[\]]+")
 _CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
+_CAMEL = re.compile(r"_([a-z0-9])")
 _INTRODUCES = re.compile(
     r"(?:parameters?|arguments?|fields?|members?|property|properties|keys?|names?|inputs?)(?:\(s\))?[^\w.]{1,4}\Z", re.IGNORECASE
 )
@@ -346,7 +351,7 @@ def _resolved(place: str, body: Body) -> Steps | None:
             steps.append(EACH)
         if token.isdecimal():
             continue
-        for name in (token, _CAPITAL.sub(r"\1_\2", token).lower()):
+        for name in (token, _CAPITAL.sub(r"\1_\2", token).lower(), _CAMEL.sub(lambda match: match[1].upper(), token)):
             if found := [node[name] for node in nodes if isinstance(node, dict) and name in node]:
                 nodes = found
                 steps.append(name)

@@ -53,6 +53,7 @@ _NO_KEY = "API key not valid"
 _TOO_LONG = re.compile(r"input token count .{0,40}exceeds|exceeds the maximum number of (?:input )?tokens", re.IGNORECASE)
 _WAIT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 _WAIT_IN_WORDS = re.compile(r"retry in ([0-9]{1,9}(?:\.[0-9]{1,9})?)s", re.IGNORECASE)
+_UNKNOWN_NAME = re.compile(r"""Unknown name "(\w{1,64})"(?: at '([\w.\[\]]{1,256})')?""")
 _LONGEST_SCAN = 20_000
 
 
@@ -88,6 +89,7 @@ def error_of(value: dict[str, Any], status: int | None = None) -> Answered:
     return Answered(
         message or "The upstream reported an error.",
         kind=kind,
+        param=_member(message),
         code="model_not_found" if kind == "not_found" and "model" in message[:_LONGEST_SCAN].lower() else None,
         retry_after=None if kind == "billing" else _wait(details, message),
         should_retry=False if kind == "billing" or (kind == "rate_limit" and _per_day(details)) else None,
@@ -118,6 +120,12 @@ def _kind(error: dict[str, Any], message: str, details: list[dict[str, Any]], st
         if _TOO_LONG.search(message[:_LONGEST_SCAN]):
             return "context_too_long"
     return kind
+
+
+def _member(message: str) -> str | None:
+    """The member that Google does not know, with its path, which is in snake_case."""
+    found = _UNKNOWN_NAME.search(message[:_LONGEST_SCAN])
+    return None if found is None else f"{found[2]}.{found[1]}" if found[2] else found[1]
 
 
 def _wait(details: list[dict[str, Any]], message: str) -> float | None:

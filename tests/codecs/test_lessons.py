@@ -50,7 +50,18 @@ MESSAGES: JSON = {
     "thinking": {"type": "adaptive", "display": "summarized"},
     "top_k": 5,
 }
-BODIES = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
+GEMINI: JSON = {
+    "systemInstruction": {"parts": [{"text": "Be."}]},
+    "contents": [
+        {"role": "user", "parts": [{"text": "Hi"}]},
+        {"role": "model", "parts": [{"functionCall": {"id": "c", "name": "f"}}]},
+    ],
+    "tools": [{"functionDeclarations": [{"name": "f"}]}],
+    "toolConfig": {"functionCallingConfig": {"mode": "ANY"}, "includeServerSideToolInvocations": True},
+    "generationConfig": {"responseMimeType": "application/json", "thinkingConfig": {"thinkingLevel": "LOW", "includeThoughts": True}},
+    "serviceTier": "flex",
+}
+BODIES = {"chat": CHAT, "responses": RESPONSES, "messages": MESSAGES, "gemini": GEMINI}
 
 
 def openai(message: str, param: str | None = None, code: str | None = None) -> JSON:
@@ -59,6 +70,12 @@ def openai(message: str, param: str | None = None, code: str | None = None) -> J
 
 def anthropic(message: str) -> JSON:
     return {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+
+
+def google(name: str, place: str = "") -> JSON:
+    at = f" at '{place}'" if place else ""
+    message = f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
+    return {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}
 
 
 def extra(*loc: str | int) -> JSON:
@@ -98,7 +115,15 @@ MEMBERS: list[tuple[str, Any, str | None]] = [
     ("messages", anthropic("system.0.cache_control.scope: Extra inputs are not permitted"), None),  # its parent could be
     ("messages", anthropic("tools.0.custom.strict: Extra inputs are not permitted"), "tools[].strict"),
     ("messages", anthropic("tools.0.custom.eager_input_streaming: Extra inputs are not permitted"), "tools[].eager_input_streaming"),
+    ("gemini", google("serviceTier"), "serviceTier"),
+    ("gemini", google("id", "contents[1].parts[0].function_call"), "contents[].parts[].functionCall.id"),
+    ("gemini", google("includeServerSideToolInvocations", "tool_config"), "toolConfig.includeServerSideToolInvocations"),
+    ("gemini", google("thinkingLevel", "generation_config.thinking_config"), "generationConfig.thinkingConfig.thinkingLevel"),
     # what the request is about
+    ("gemini", google("systemInstruction"), None),
+    ("gemini", google("toolConfig"), None),
+    ("gemini", google("responseMimeType", "generation_config"), None),
+    ("gemini", google("args", "contents[1].parts[0].function_call"), None),
     ("chat", openai("Unsupported parameter", "tools", "unsupported_parameter"), None),
     ("chat", openai("tools are not supported by this model"), None),
     ("chat", openai("Unsupported parameter", "tool_choice", "unsupported_parameter"), None),

@@ -47,43 +47,41 @@ CARRIED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CARRIED)
 @inside_once
-async def test_carried(name: str) -> None:
-    method, path, target = CARRIED[name]
-    headers = {} if "key=" in path else OF_GOOGLE
-    body = b'{"name":"x"}' if method in ("POST", "PATCH") else b""
+async def test_carried() -> None:
     with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.call(request(path, body, method, **headers)) as caller:
-            status, received = await caller.head()
-            got = orjson.loads(await caller.body(received))
-            assert (status, got) == (200, {"asked": f"{method} {target}", "key": "AIza-upstream"})
-            assert (received["x-dragoman-upstream"], received["x-dragoman-lane"]) == ("gemini/*", "raw")
+        async with Inside(CONFIG, provider) as gateway:
+            for method, path, target in CARRIED.values():
+                headers = {} if "key=" in path else OF_GOOGLE
+                body = b'{"name":"x"}' if method in ("POST", "PATCH") else b""
+                async with gateway.call(request(path, body, method, **headers)) as caller:
+                    status, received = await caller.head()
+                    got = orjson.loads(await caller.body(received))
+                assert (status, got) == (200, {"asked": f"{method} {target}", "key": "AIza-upstream"})
+                assert (received["x-dragoman-upstream"], received["x-dragoman-lane"]) == ("gemini/*", "raw")
             await gateway.until(lambda: gateway.idle)
             assert "secret" not in str(gateway.lines)
 
 
-ELSEWHERE = {
+ELSEWHERE: dict[str, tuple[str, dict[str, str], str | None]] = {
     "another API's files": ("/v1/files", {"authorization": "Bearer x"}, "/v1/files"),
-    "of another provider": ("/v1beta/files", {"x_dragoman_provider": "openai"}, 404),
-    "no such path": ("/v1beta/files/%2E%2E/models", {}, 404),
-    "no collection": ("/v1beta/corpora", {}, 404),
+    "of another provider": ("/v1beta/files", {"x_dragoman_provider": "openai"}, None),
+    "no such path": ("/v1beta/files/%2E%2E/models", {}, None),
+    "no collection": ("/v1beta/corpora", {}, None),
 }
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
 @inside_once
-async def test_what_goes_elsewhere(name: str) -> None:
-    path, headers, found = ELSEWHERE[name]
+async def test_what_goes_elsewhere() -> None:
     with Provider(answer) as provider:
-        async with Inside(CONFIG, provider) as gateway, gateway.call(request(path, b"", "GET", **headers)) as caller:
-            status, received = await caller.head()
-            told = orjson.loads(await caller.body(received))
-    if found == 404:
-        assert (status, told["error"]["code"] in (404, None)) == (404, True)
-        assert not provider.requests
-    else:
-        assert told["asked"] == f"GET {found}"
+        async with Inside(CONFIG, provider) as gateway:
+            for path, headers, found in ELSEWHERE.values():
+                async with gateway.call(request(path, b"", "GET", **headers)) as caller:
+                    status, received = await caller.head()
+                    told = orjson.loads(await caller.body(received))
+                assert status == (200 if found else 404)
+                assert told.get("asked") == (f"GET {found}" if found else None)
+    assert len(provider.requests) == 1
 
 
 KEYS = "access_keys: [{key: one-key-0000000, name: one}%s]\n"
@@ -128,7 +126,7 @@ class Drive:
 async def test_the_sdk_uploads(keys: str) -> None:
     """It sends no key with the pieces: where there are keys, the URL has it."""
     drive = Drive()
-    data = b"0123456789" * 900_000  # two pieces
+    data = b"0123456789" * (900_000 if keys else 9)  # in two pieces, or one
     with Provider(drive.script) as provider:
         drive.url = provider.url
         async with Inside(keys + CONFIG, provider) as gateway:
