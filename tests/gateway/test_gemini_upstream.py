@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from dragoman.codecs.gemini.facts import DUMMY
 
 from ..codecs import grammar
 from ..scripted import Provider, Request, Steps, chunk, close, respond, sse, stream_head
+from ..strict.double import Double
 from .inside import Inside, inside_once
 
 JSON = dict[str, Any]
@@ -53,6 +54,18 @@ def answering(*chunks: JSON | bytes, end: bytes = END, one_byte: bool = False) -
     return script
 
 
+GOOGLE = Double("google")
+VIOLATED: list[str | None] = []
+
+
+@pytest.fixture(autouse=True)
+def strict() -> Iterator[None]:
+    """No request is one that Google refuses, but for signatures, which are made up here."""
+    VIOLATED.clear()
+    yield
+    assert set(VIOLATED) <= {None, "GG06"}
+
+
 class Upstream:
     """Plays the scripts in turn; the last one again and again."""
 
@@ -60,6 +73,7 @@ class Upstream:
         self._scripts = list(scripts)
 
     def __call__(self, request: Request) -> Steps:
+        VIOLATED.append(GOOGLE.refuses(request))
         return (self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0])(request)
 
 
@@ -240,7 +254,7 @@ async def test_g06_a_refused_signature(times: int) -> None:
 @inside_once
 async def test_g13_an_unusable_answer() -> None:
     bad = answering(generated({"text": "x"}, finish="MALFORMED_FUNCTION_CALL"))
-    with Provider(bad) as provider:
+    with Provider(Upstream(bad)) as provider:
         async with Inside(CONFIG, provider) as gateway:
             for shape in SHAPES:
                 status, _, told = await ask(gateway, shape, asking(shape, [HI], False))
@@ -257,7 +271,7 @@ async def test_g14_a_blocked_prompt() -> None:
         streams = ":streamGenerateContent" in request.target
         return [stream_head(), chunk(sse(blocked)), END] if streams else [respond(blocked)]
 
-    with Provider(script) as provider:
+    with Provider(Upstream(script)) as provider:
         async with Inside(CONFIG, provider) as gateway:
             for stream in (False, True):
                 found = {}
@@ -285,7 +299,7 @@ RAW = b'{\n  "error": {\n    "code": 503,\n    "message": "The model is overload
 )
 @inside_once
 async def test_g15_streams_that_fail(tail: bytes, end: bytes, code: str) -> None:
-    with Provider(answering(generated({"text": "x"}), *([tail] if tail else []), end=end)) as provider:
+    with Provider(Upstream(answering(generated({"text": "x"}), *([tail] if tail else []), end=end))) as provider:
         async with Inside(CONFIG, provider) as gateway:
             for shape in SHAPES:
                 status, _, told = await ask(gateway, shape, asking(shape, [HI], True))
@@ -297,7 +311,7 @@ async def test_g15_streams_that_fail(tail: bytes, end: bytes, code: str) -> None
 @pytest.mark.parametrize("shape", SHAPES)
 @inside_once
 async def test_a_finish_reason_proves_the_answer_even_if_the_connection_breaks(shape: str) -> None:
-    with Provider(answering(generated({"text": "All"}, finish="STOP", usageMetadata=USAGE), end=b"")) as provider:
+    with Provider(Upstream(answering(generated({"text": "All"}, finish="STOP", usageMetadata=USAGE), end=b""))) as provider:
         async with Inside(CONFIG, provider) as gateway:
             _, _, told = await ask(gateway, shape, asking(shape, [HI], True))
             assert GRAMMARS[shape](told) == "done"
@@ -308,7 +322,7 @@ async def test_g19_one_byte_at_a_time() -> None:
     signature = "QUFB" * 2000
     call = {"functionCall": {"id": "a", "name": "f", "args": {"x": 1}}, "thoughtSignature": signature}
     script = answering(b"\r\n\r\n", generated({"text": "é😀\u2028"}), b"\r\n", generated(call, finish="STOP"), one_byte=True)
-    with Provider(script) as provider:
+    with Provider(Upstream(script)) as provider:
         async with Inside(CONFIG, provider) as gateway:
             _, _, told = await ask(gateway, "chat", asking("chat", [HI], True))
     message = answer_of("chat", told, True)["choices"][0]["message"]
@@ -393,7 +407,7 @@ async def test_the_service_tier_on_vertex_is_a_header() -> None:
             return [stream_head(**head), chunk(sse(answer)), END]
         return [respond(answer, **head)]
 
-    with Provider(script) as provider:
+    with Provider(Upstream(script)) as provider:
         async with Inside(CONFIG, provider) as gateway:
             for model in ("vertex/google/gemini-3-flash", "gemini/gemini-3-flash"):
                 for stream in (False, True):

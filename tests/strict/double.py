@@ -54,6 +54,12 @@ class Double:
         self._prefixes: dict[str, str] = {}  # a signature, and what stood before the turn that it was given in
         self._turns = 0
 
+    def refuses(self, request: Request) -> str | None:
+        """The rule that a request violates; None for one that is answered."""
+        asked = self._read(request)
+        rule = None if asked is None else self._violated(asked)
+        return None if rule is None else rule.id
+
     def script(self, request: Request) -> Steps:
         asked = self._read(request)
         if asked is None:
