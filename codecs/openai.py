@@ -55,19 +55,18 @@ _IN_JSON = "Answer in JSON."
 def name_json(request: Request) -> None:
     """Say that JSON is wanted, if nothing does: without the word both APIs refuse `json_object`, which needs none in the caller's.
 
-    It stands in the first turn of a user, so that the beginning of a conversation stays as it is while that grows.
+    It stands in the first turn of a user, and nothing behind that is looked at, so that the beginning stays as it is while the
+    conversation grows.
     """
     setting = request.settings.get("output")
     if setting is None or setting.value.kind != "json_object" or not request.habits.silent_json:
         return
-    texts = (part.text for turn in request.turns for part in turn.parts if isinstance(part, TextPart))
-    if any("json" in text.lower() for text in texts):
-        return
-    request.ledger.adapt(setting.value.path)
     for number, turn in enumerate(request.turns):
+        if any(isinstance(part, TextPart) and "json" in part.text.lower() for part in turn.parts):
+            return
         if turn.role == "user" and not any(isinstance(part, ResultPart) for part in turn.parts):
-            added = TextPart(_IN_JSON, turn.path)
-            request.turns[number] = Turn(turn.role, [*turn.parts, added], turn.path)
+            request.ledger.adapt(setting.value.path)
+            request.turns[number] = Turn(turn.role, [*turn.parts, TextPart(_IN_JSON, turn.path)], turn.path)
             return
 
 

@@ -6,6 +6,7 @@ the conversation. What an envelope holds stands before the part that it came on,
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,7 +59,7 @@ class Contents:
         self._ledger = ledger
         self._calls = 0  # so far
         self._results = 0  # without a call
-        self._open: list[CallPart] = []  # of the latest turn with calls, without a result so far
+        self._open = _Open([])
 
     def instruction(self, content: Message) -> list[TextPart]:
         """The texts of `systemInstruction`. Raises UnsupportedContent for anything else."""
@@ -170,17 +171,39 @@ class Contents:
     def opens(self, calls: list[CallPart]) -> None:
         """A turn with these calls; results belong to them from here on."""
         if calls:
-            self._open = list(calls)
+            self._open = _Open(calls)
 
     def _answered(self, id: str, name: str) -> str:
         """The id of the call that a result belongs to."""
-        for fits in (lambda call: bool(id) and call.id == id, lambda call: call.name == name, lambda call: True):
-            found = next(filter(fits, self._open), None)
-            if found is not None:
-                self._open.remove(found)
-                return found.id
+        found = self._open.take(id, name)
+        if found is not None:
+            return found.id
         self._results += 1
         return id or IDS.prefix + digest(f"g:result {self._results}:{name}", 24)
+
+
+class _Open:
+    """The calls of the latest turn that has some, as long as they have no result."""
+
+    def __init__(self, calls: list[CallPart]) -> None:
+        self._calls = calls
+        self._left = set(range(len(calls)))
+        self._in_order = deque(range(len(calls)))
+        self._by_id: defaultdict[str, deque[int]] = defaultdict(deque)
+        self._by_name: defaultdict[str, deque[int]] = defaultdict(deque)
+        for number, call in enumerate(calls):
+            self._by_id[call.id].append(number)
+            self._by_name[call.name].append(number)
+
+    def take(self, id: str, name: str) -> CallPart | None:
+        """The first one of this id, else of this name, else of all; each only once."""
+        for numbers in (self._by_id.get(id) if id else None, self._by_name.get(name), self._in_order):
+            while numbers:
+                number = numbers.popleft()
+                if number in self._left:
+                    self._left.remove(number)
+                    return self._calls[number]
+        return None
 
 
 class _Answer:

@@ -140,7 +140,8 @@ class ToolsWriter:
         elif names and self._capabilities.g_validated:
             self._mode("VALIDATED", names)
         else:
-            self.declarations = [each for each in self.declarations if each["name"] in names]
+            kept = frozenset(names)
+            self.declarations = [each for each in self.declarations if each["name"] in kept]
             self._ledger.adapt(choice.path)
         if not any(name.startswith("web_search") for name in choice.names):
             self._searches = []
@@ -148,7 +149,8 @@ class ToolsWriter:
 
     def _named(self, names: tuple[str, ...]) -> list[str]:
         """The upstream's names of the declared functions that the caller calls so."""
-        return [each["name"] for each in self.declarations if each["name"] in names or self._map.restore(each["name"]).name in names]
+        known = frozenset(names)
+        return [each["name"] for each in self.declarations if each["name"] in known or self._map.restore(each["name"]).name in known]
 
     def _mode(self, mode: str, names: list[str] | None = None) -> None:
         config: dict[str, Any] = {"mode": mode}

@@ -25,6 +25,7 @@ class _Content:
     role: str
     pieces: list[Piece]
     path: Path  # of its turn, or of its first call
+    calls: bool = False
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class _Between:
     """What stands between two turns of the model."""
 
     results: list[tuple[ResultPart, Path]] = field(default_factory=list)
+    places: dict[str, list[int]] = field(default_factory=dict)  # in `results`, by id
     media: list[Piece] = field(default_factory=list)
     users: list[_Content] = field(default_factory=list)
 
@@ -51,6 +53,7 @@ class _Turns:
         self._contents: list[_Content] = []
         self._between = _Between()
         self._order: dict[str, list[int]] = {}  # the places of the last turn's calls, by the caller's ids, which need not differ
+        self._called = 0  # so far
 
     def write(self) -> dict[str, Any]:
         for turn in self._request.turns:
@@ -88,7 +91,7 @@ class _Turns:
             for part in turn.parts
         )
         pieces: list[Piece] = []
-        path = turn.path
+        path, calls = turn.path, False
         if last is None or last.role != "model":
             self._order = {}
         for part in turn.parts:
@@ -96,18 +99,17 @@ class _Turns:
                 continue  # what it says is in the signature
             found = self._writer.pieces(part)
             if isinstance(part, CallPart):
-                if not any("functionCall" in piece for piece in pieces):
-                    path = part.path
-                self._order.setdefault(part.id, []).append(sum(map(len, self._order.values())))
+                path, calls = path if calls else part.path, True
+                self._order.setdefault(part.id, []).append(self._called)
+                self._called += 1
             pieces += found
         if not pieces:
             return
         if last is not None and last.role == "model":
-            if not any("functionCall" in piece for piece in last.pieces):
-                last.path = path
+            last.path, last.calls = last.path if last.calls else path, last.calls or calls
             last.pieces += pieces
         else:
-            self._contents.append(_Content("model", pieces, path))
+            self._contents.append(_Content("model", pieces, path, calls))
 
     def _is_own(self, part: ReasoningPart) -> bool:
         """Whether reasoning may be that which a signature of this service holds."""
@@ -119,28 +121,28 @@ class _Turns:
         pieces: list[Piece] = []
         for part in turn.parts:
             if isinstance(part, ResultPart):
-                if self._supersedes(part) or pieces or between.users:
+                if self._add(part, turn.path) or pieces or between.users:
                     self._ledger.adapt(turn.path)
-                between.results.append((part, turn.path))
             else:
                 pieces += self._writer.pieces(part)
         if pieces:
             between.users.append(_Content("user", pieces, turn.path))
 
-    def _supersedes(self, result: ResultPart) -> bool:
-        """Whether all calls of its id have a result; then the last one is removed."""
-        results = self._between.results
-        same = [number for number, (part, _) in enumerate(results) if part.id == result.id]
-        if len(same) < max(1, len(self._order.get(result.id, ()))):
+    def _add(self, result: ResultPart, path: Path) -> bool:
+        """Whether it takes the place of the last one of its id, because all calls of that have a result."""
+        between = self._between
+        places = between.places.setdefault(result.id, [])
+        if len(places) < max(1, len(self._order.get(result.id, ()))):
+            places.append(len(between.results))
+            between.results.append((result, path))
             return False
-        del results[same[-1]]
+        between.results[places[-1]] = (result, path)
         return True
 
     def _flush(self) -> None:
         """Write what stands between the last turn of the model and the next one."""
         between, self._between = self._between, _Between()
-        results, places = between.results, {id: iter(places) for id, places in self._order.items()}
-        order = [next(places.get(part.id, iter(())), len(results)) for part, _ in results]
+        results, order = between.results, self._places(between)
         if order != sorted(order):
             self._ledger.adapt(results[0][1])
         pieces: list[Piece] = []
@@ -155,6 +157,14 @@ class _Turns:
         if between.media:
             self._contents.append(_Content("user", between.media, results[0][1]))
         self._contents += between.users
+
+    def _places(self, between: _Between) -> list[int]:
+        """For each result the place of its call; behind all of them for one without a call."""
+        found = [self._called] * len(between.results)
+        for id, numbers in between.places.items():
+            for number, place in zip(numbers, self._order.get(id, ()), strict=False):
+                found[number] = place
+        return found
 
     def _sign(self) -> None:
         if self._capabilities.g_signatures != "required":

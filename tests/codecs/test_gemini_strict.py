@@ -5,6 +5,7 @@ Every field of each API, typical callers, and histories and schemas as odd as ag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.specimens import PDF, PNG
 from dragoman.conf import providers
 
+from ..attack.growth import assert_linear
 from ..strict.callers import CALLERS
 from ..strict.rules import Asked, load
 
@@ -210,3 +212,32 @@ def test_results_of_calls_that_cannot_be_told_apart() -> None:
         found = [part["functionResponse"] for part in contents[2]["parts"]]
         assert [(each["name"], each["response"]["output"]) for each in found] == [("f0", "a"), ("f1", "c")]
         assert [each.get("id") for each in found] == [part["functionCall"].get("id") for part in contents[1]["parts"]]
+
+
+def _adjacent(size: int) -> JSON:
+    return chat(HI, *(calls(str(n)) for n in range(size)), *(result(str(n)) for n in range(size)))[1]
+
+
+def _one_turn(size: int) -> JSON:
+    said = {"role": "assistant", "content": [{"type": "text", "text": "t"}] * size}
+    return chat(HI, said | {"tool_calls": calls(*("1" * size))["tool_calls"]}, *[result("1")] * size)[1]
+
+
+def _many_tools(size: int) -> JSON:
+    tools = [function(f"f{n}") for n in range(size)]
+    allowed = {"mode": "auto", "tools": tools}
+    return chat(tools=tools, tool_choice={"type": "allowed_tools", "allowed_tools": allowed})[1]
+
+
+@pytest.mark.parametrize("make", [_adjacent, _one_turn, _many_tools])
+def test_what_it_costs_grows_as_the_request_does(make: Callable[[int], JSON]) -> None:
+    assert_linear(make, lambda body: encoded("google", "gemini-3.8-flash", "chat", body), 200)
+
+
+def test_what_it_costs_to_pair_results() -> None:
+    def make(size: int) -> JSON:
+        model = [{"functionCall": {"name": f"f{n}"}} for n in range(size)]
+        user = [{"functionResponse": {"name": f"f{size - 1 - n}", "response": {}}} for n in range(size)]
+        return {"contents": [{"role": "model", "parts": model}, {"role": "user", "parts": user}]}
+
+    assert_linear(make, SHAPES["gemini"].decode_request, 200)
