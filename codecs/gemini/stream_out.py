@@ -209,6 +209,8 @@ class _Parts:
 
     def _let_go(self, reason: str = "") -> None:
         """Write the calls that are whole, up to the first that is not. reason: why the answer ended, "" as long as it has not."""
+        if not reason and not next(iter(self._calls.values())).stopped:
+            return
         for part, call in list(self._calls.items()):
             raw = "".join(call.pieces)
             args = _object(raw)
