@@ -20,11 +20,13 @@ from .specimens import SPECIMENS
 from .stream_in import StreamDecoder, decode_response
 from .stream_out import Collector, StreamEncoder
 
+_COUNTED = ("contents", "systemInstruction", "tools")  # by Vertex AI, which refuses the rest
+
 
 def _counted(body: dict[str, Any], model: str, capabilities: Capabilities) -> dict[str, Any]:
     """The body that asks for the tokens of a request."""
     if capabilities.g_server == "vertex":
-        return body
+        return {name: value for name, value in body.items() if name in _COUNTED}
     return {"generateContentRequest": {"model": f"models/{model}", **body}}
 
 

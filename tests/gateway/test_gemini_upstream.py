@@ -384,16 +384,19 @@ async def test_the_tokens_of_a_request() -> None:
     with Provider(lambda request: [respond({"totalTokens": 31})]) as provider:
         async with Inside(CONFIG, provider) as gateway:
             for model in ("gemini/gemini-3-flash", "vertex/google/gemini-3-flash"):
-                data = json.dumps({"model": model, "messages": [HI]}).encode()
+                tools = [{"name": "f", "input_schema": {"type": "object"}}]
+                asked = {"model": model, "messages": [HI], "tools": tools, "tool_choice": {"type": "any"}}
+                data = json.dumps(asked).encode()
                 head = f"POST /v1/messages/count_tokens HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
                 async with gateway.call(head.encode() + data) as caller:
                     status, headers = await caller.head()
                     assert (status, json.loads(await caller.body(headers))) == (200, {"input_tokens": 31})
-    contents = [{"role": "user", "parts": [{"text": "hi"}]}]
+    counted = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "tools": [{"functionDeclarations": [{"name": "f"}]}]}
     first, second = provider.requests
     assert first.target == "/v1beta/models/gemini-3-flash:countTokens"
-    assert first.json == {"generateContentRequest": {"model": "models/gemini-3-flash", "contents": contents}}
-    assert second.json == {"contents": contents}
+    config = {"functionCallingConfig": {"mode": "ANY"}}
+    assert first.json == {"generateContentRequest": {"model": "models/gemini-3-flash", "toolConfig": config, **counted}}
+    assert second.json == counted  # Vertex AI's has no other members
 
 
 @inside_once
