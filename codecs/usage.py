@@ -277,8 +277,11 @@ def to_messages(usage: Usage) -> dict[str, Any]:
 
 
 def to_gemini(usage: Usage) -> dict[str, Any]:
-    """The gemini shape's `usageMetadata`. Source: google-genai 3.6.1, GenerateContentResponseUsageMetadata."""
-    reasoning = usage.reasoning or 0
+    """The gemini shape's `usageMetadata`. Source: google-genai 3.6.1, GenerateContentResponseUsageMetadata.
+
+    Its counts make up the total. An upstream that counts reasoning with another tokenizer may name more of it than the whole output has.
+    """
+    reasoning = min(usage.reasoning or 0, usage.output)
     out = {"promptTokenCount": usage.input}
     if usage.cache_read:
         out["cachedContentTokenCount"] = usage.cache_read

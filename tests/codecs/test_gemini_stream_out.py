@@ -179,6 +179,8 @@ def test_G17_usage() -> None:
         "thoughtsTokenCount": 20,
         "totalTokenCount": 1180,
     }
+    more = to_gemini(Usage(61, 10, reasoning=96))  # as Vercel's gateway counts
+    assert (more["candidatesTokenCount"], more["thoughtsTokenCount"], more["totalTokenCount"]) == (0, 10, 71)
     assert "usageMetadata" not in streamed([START, STOP])[-1]
     assert streamed([START, ev.Metered(Usage(1, 2)), STOP])[-1]["usageMetadata"]["totalTokenCount"] == 3
 
