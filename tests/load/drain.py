@@ -1,7 +1,8 @@
 """The client of the workloads: keeps connections busy and judges every answer, at a fraction of what a gateway spends on it.
 
 One thread, epoll, no parsing: an answer is whole when it is a 200, holds what only a complete answer of its shape holds, and has
-exactly the words that were asked for (see shapes.py). Each read of a paced stream is timed by the stamps in it.
+exactly the words that were asked for (see shapes.py). Each read of a paced stream is timed by the stamps in it. Over a WebSocket the
+request is a message, and an answer ends with the frame that holds its terminal event.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Asked:
-    """request: head and body; body: where that begins. terminal: what only a complete stream holds; b"" for a whole answer. paced: words
-    are stamps.
+    """request: head and body, or a message's frame; body: where the body begins. terminal: what only a complete stream holds; b"" for a
+    whole answer. paced: words are stamps. upgrade: the head that asks a new connection for a WebSocket; b"" for HTTP.
     """
 
     port: int
@@ -53,6 +54,7 @@ class Asked:
     terminal: bytes
     paced: bool = False
     body: int = 0
+    upgrade: bytes = b""
 
 
 class _Connection:
@@ -64,7 +66,10 @@ class _Connection:
         self.size = 0  # bytes so far
         self.begun = 0.0
         self.heard = False  # a word
+        self.timed = 0  # words whose age was taken; some shapes repeat the text at the end
         self.sent = 0
+        self.frames = False  # it is a WebSocket by now
+        self.ending = False  # the terminal event has begun to come
 
 
 class Drain:
@@ -111,9 +116,9 @@ class Drain:
 
     def _begin(self, connection: _Connection) -> None:
         connection.pieces.clear()
-        connection.head_size = connection.size = connection.sent = 0
+        connection.head_size = connection.size = connection.sent = connection.timed = 0
         connection.length = None
-        connection.heard = False
+        connection.heard = connection.ending = False
         connection.begun = monotonic()
         self._open += 1
         if connection.sock is None:
@@ -131,14 +136,15 @@ class Drain:
     def _send(self, connection: _Connection) -> None:
         assert connection.sock is not None
         before = connection.sent
+        data = self._asked.request if connection.frames or not self._asked.upgrade else self._asked.upgrade
         try:
-            connection.sent += connection.sock.send(memoryview(self._asked.request)[before:])
+            connection.sent += connection.sock.send(memoryview(data)[before:])
         except BlockingIOError:
             pass
         except OSError:
             self._over(connection, "cut")
             return
-        left = connection.sent < len(self._asked.request)
+        left = connection.sent < len(data)
         if left or before:
             self._epoll.modify(connection.sock, select.EPOLLIN | (select.EPOLLOUT if left else 0))
 
@@ -163,14 +169,22 @@ class Drain:
         connection.size += len(data)
         if self._asked.paced:
             now = monotonic_ns() // 1000
-            for stamp in _STAMP.findall(data):
+            stamps = _STAMP.findall(data)[: self._asked.words - connection.timed]
+            connection.timed += len(stamps)
+            for stamp in stamps:
                 age = (now - int(stamp)) % shapes.MODULUS
                 if age < 10**9:
                     self.found.added.append(age)
         if not connection.heard and b"@" in data:
             connection.heard = True
             self.found.first.append(round((monotonic() - connection.begun) * 1e6))
+        if connection.frames:
+            self._message(connection, data)
+            return
         if not connection.head_size and not self._read_head(connection):
+            return
+        if self._asked.upgrade:
+            self._upgraded(connection)
             return
         if connection.length is None:
             over = data.endswith(b"0\r\n\r\n") or (len(data) < 5 and b"".join(connection.pieces).endswith(b"0\r\n\r\n"))
@@ -188,6 +202,22 @@ class Drain:
         connection.head_size = end + 4
         connection.length = int(length[1]) if length else None
         return True
+
+    def _message(self, connection: _Connection, data: bytes) -> None:
+        """A read of a WebSocket's; the last message is the one that holds the terminal event."""
+        connection.ending = connection.ending or self._asked.terminal in b"".join((*connection.pieces[-2:-1], data))
+        if connection.ending and _ends_with_a_frame(whole := b"".join(connection.pieces)):
+            self._over(connection, self._wrong(whole))
+
+    def _upgraded(self, connection: _Connection) -> None:
+        status = _STATUS.match(connection.pieces[0])
+        if status is None or status[1] != b"101":
+            self._over(connection, f"status {status[1].decode() if status else '?'}")
+            return
+        connection.frames = True
+        connection.sent = 0
+        connection.pieces.clear()
+        self._send(connection)
 
     def _judge(self, connection: _Connection) -> str | None:
         """The kind of error; None for a whole answer."""
@@ -226,3 +256,14 @@ class Drain:
             del self._by_fd[connection.sock.fileno()]
             connection.sock.close()
             connection.sock = None
+            connection.frames = False
+
+
+def _ends_with_a_frame(data: bytes) -> bool:
+    """Whether the last of a server's frames is whole."""
+    at = 0
+    while at + 2 <= len(data):
+        extra = {126: 2, 127: 8}.get(data[at + 1], 0)
+        size = int.from_bytes(data[at + 2 : at + 2 + extra], "big") if extra else data[at + 1]
+        at += 2 + extra + size
+    return at == len(data)

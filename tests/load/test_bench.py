@@ -19,7 +19,7 @@ import pytest
 from dragoman.proxy.load import run as load
 
 from . import drain, servers, shapes
-from .workloads import WORKLOADS, measure, median
+from .workloads import WORKLOADS, Measured, measure, median
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +50,23 @@ def test_a_request_and_an_event_cost_no_more_than_in_a_plain_relay(upstream: int
     ratios = {name: both["dragoman"] / both["relay"] for name, both in found.items()}
     print({name: f"{ratio:.2f}" for name, ratio in ratios.items()})
     assert {name: ratio for name, ratio in ratios.items() if ratio > MOST[name]} == {}
+
+
+@pytest.mark.skipif(not FULL, reason="tox -e bench measures it: seconds of 1,000 streams")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("lane", ["paced-responses", "paced-carried"])
+def test_a_delta_over_a_websocket_costs_no_more_than_over_http(lane: str, upstream: int) -> None:
+    """And a connection with its stream takes at most 40 kB."""
+    found: dict[str, list[Measured]] = {}
+    for name in (lane, f"{lane}-ws") * RUNS:
+        with servers.under_test("dragoman", upstream, 0) as process:
+            measure(replace(WORKLOADS[name], connections=50, words=20), process)  # what the first streams load counts for none
+            found.setdefault(name, []).append(measure(WORKLOADS[name], process))
+    http, websocket = map(median, found.values())
+    print(f"{lane}: {http.us:.2f} µs a delta, {http.kb:.0f} kB a stream; over WebSockets {websocket.us:.2f} µs, {websocket.kb:.0f} kB")
+    assert http.errors == websocket.errors == {}
+    assert websocket.us <= 1.1 * http.us
+    assert websocket.kb <= 40
 
 
 @contextlib.contextmanager

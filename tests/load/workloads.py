@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from dragoman.codecs.registry import SHAPES
 from dragoman.proxy.load import run as load
 from dragoman.proxy.load import shapes as load_shapes
 from dragoman.proxy.wire import http1
 
+from ..gateway.sockets import upgrade
+from ..proxy import frames_corpus
 from . import agents, drain, servers, shapes
 
 PATIENCE = 30.0  # seconds beyond a workload's own time
@@ -26,6 +30,7 @@ class Workload:
 
     seconds: how long answers follow each other; None: one a connection. size: bytes of conversation in each request. rounds: of an
     agent's history in it; thinks: with its thoughts. beside: how many such requests a second, translated, are made beside it.
+    websocket: each connection is one, and its requests are messages.
     """
 
     title: str
@@ -40,6 +45,7 @@ class Workload:
     rounds: int = 0
     thinks: bool = False
     beside: int = 0
+    websocket: bool = False
 
     @property
     def per(self) -> str:
@@ -50,9 +56,9 @@ def _direction(upstream: str, client: str) -> Workload:
     return Workload(f"{upstream} → {client}, unpaced, 16 streams", upstream, client)
 
 
-def _paced(count: int, client: str = "chat") -> Workload:
-    title = f"chat → {client}, {count:,} streams at 20/s"
-    return Workload(title, "chat", client, words=100, rate=20.0, connections=count, seconds=None)
+def _paced(count: int, client: str = "chat", upstream: str = "chat", websocket: bool = False) -> Workload:
+    title = f"{upstream} → {client}{' over WebSockets' if websocket else ''}, {count:,} streams at 20/s"
+    return Workload(title, upstream, client, words=100, rate=20.0, connections=count, seconds=None, websocket=websocket)
 
 
 def _agents(upstream: str, client: str, rounds: int = 120, thinks: bool = False) -> Workload:
@@ -73,6 +79,10 @@ WORKLOADS = {
     "responses-messages": _direction("responses", "messages"),
     "paced": _paced(1000),
     "paced-messages": _paced(1000, "messages"),
+    "paced-responses": _paced(1000, "responses"),
+    "paced-responses-ws": _paced(1000, "responses", websocket=True),
+    "paced-carried": _paced(1000, "responses", "responses"),
+    "paced-carried-ws": _paced(1000, "responses", "responses", websocket=True),
     "paced-2000": _paced(2000),
     "paced-4000": _paced(4000),
     "body": Workload("chat → chat, 1 MB bodies, 4 at once", stream=False, words=20, connections=4, size=1 << 20),
@@ -122,7 +132,15 @@ def _asked(workload: Workload, under: servers.Under) -> drain.Asked:
         whole=not workload.stream,
     )
     terminal = shapes.WIRES[workload.client].terminal if workload.stream else b""
-    return drain.Asked(under.port, load.target(plan).request, workload.words, terminal, paced=workload.rate is not None)
+    asked = drain.Asked(under.port, load.target(plan).request, workload.words, terminal, paced=workload.rate is not None)
+    return _over_websocket(asked) if workload.websocket else asked
+
+
+def _over_websocket(asked: drain.Asked) -> drain.Asked:
+    """The same, as a message whose response is kept by the connection alone."""
+    body = orjson.loads(asked.request.partition(b"\r\n\r\n")[2])
+    message = orjson.dumps({"type": "response.create", "store": False} | body)
+    return replace(asked, request=frames_corpus.text(message), upgrade=upgrade())
 
 
 def _agent(workload: Workload, port: int, model: str) -> drain.Asked:
