@@ -169,8 +169,8 @@ def decode_reasoning(fields: Fields, ledger: Ledger) -> ReasoningPart | None:
 
     The gateway's own members of a stored item take precedence over the content that its caller received.
     """
-    fields.ignore("status")
     id, path = fields.text("id") or "", fields.path
+    fields.ignore_all(BOOKKEEPING)
     summary = list(_texts(fields.items("summary"), "summary_text"))
     text = "\n\n".join(_texts(fields.items("content"), "reasoning_text"))
     encrypted = fields.text("encrypted_content") or ""

@@ -258,8 +258,11 @@ def test_what_codex_notes_on_its_items_is_nobodys(upstream: str) -> None:
     note = {"internal_chat_message_metadata_passthrough": {"a": 1}}
     items = [
         note | {"role": "user", "content": "q"},
+        note | {"type": "reasoning", "id": "rs_1", "summary": [], "content": None, "encrypted_content": None},
         note | {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "agent": "a"},
         note | {"type": "function_call_output", "call_id": "c", "namespace": "n", "name": "f", "output": "r"},
+        note | {"type": "local_shell_call", "id": "l", "call_id": "d", "action": {"type": "exec", "command": ["ls"], "env": {}}},
+        note | {"type": "local_shell_call_output", "id": "d", "output": "r"},
     ]
     carried = Carried("responses", upstream, {"model": "m", "input": items, "client_metadata": {"a": "b"}})
     assert (carried.dropped, carried.adapted) == ([""], [""])
