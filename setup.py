@@ -17,6 +17,7 @@ AZURE = ["azure-identity>=1.25"]
 CONTROL = ["sqlalchemy[asyncio]>=2.0.36,<3", "alembic>=1.14,<2", "aiosqlite>=0.20", "authlib>=1.4,<2", *POSTGRES]
 JWT = ["PyJWT[crypto]>=2.11,<3"]
 AWS = ["botocore>=1.40"]
+SEAL = ["cryptography>=44"]
 OTEL = ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-http>=1.30,<2"]
 
 
@@ -64,6 +65,7 @@ setup(
         "azure": AZURE,
         "jwt": JWT,
         "aws": AWS,
+        "seal": SEAL,
         "test": [
             *POSTGRES,
             *REDIS,
@@ -74,6 +76,7 @@ setup(
             *AZURE,
             *JWT,
             *AWS,
+            *SEAL,
             "pytest>=9,<10",
             "pytest-tornado==0.8.1",
             "helm-python-sdk>=0.2.2,<0.3; sys_platform == 'linux' and platform_machine == 'x86_64'",  # renders docker/helm

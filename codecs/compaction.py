@@ -5,7 +5,8 @@ request: the same instructions, tools and history, so that the prompt cache is r
 summary in an envelope, which any replica can open without a store, and which stands in every later request for what was before it.
 
 The envelope is `dgc1.` and base64url of JSON. It holds what the caller said or was answered, and takes the place of a user's words when
-it comes back: so it is neither signed nor secret. A hash tells one that was damaged.
+it comes back: so it is neither signed nor secret. A hash tells one that was damaged. Operators who must not show summaries have them
+encrypted: `dgc2.` and base64url of what the process's lock made of the same JSON. What is not encrypted is read all the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from . import jsontext
 from .errors import NoSummary
@@ -25,8 +26,7 @@ from .shape import Decoder
 from .sse import Frame
 from .usage import Usage, added, count
 
-ENVELOPE = "dgc1."
-_ENVELOPES = (ENVELOPE, "dgc2.")  # what a gateway of another version made is damaged, and no other provider's either
+ENVELOPE, LOCKED = "dgc1.", "dgc2."
 LONGEST = 262_144  # bytes of a summary
 LONGEST_ENVELOPE = 10_485_760  # characters
 FIRST_LINE = "Summary of the conversation so far, made by the model when older messages were removed:"
@@ -53,14 +53,34 @@ _ANSWERS_FORM = ("output", "stop", "logprobs", "top_logprobs", "max_tokens")
 # ---- the envelope ----
 
 
+class Lock(Protocol):
+    """Encrypts envelopes."""
+
+    def close(self, inside: bytes) -> bytes: ...
+    def open(self, closed: bytes) -> bytes | None:
+        """None for what it did not close, or what was changed since."""
+
+
+_locks: list[Lock] = []  # that of this process, if it has one
+
+
+def lock_with(lock: Lock | None) -> None:
+    """From now on, use this lock; without one, envelopes are not encrypted."""
+    _locks[:] = [] if lock is None else [lock]
+
+
 def seal(summary: str, model: str, made: int, tokens: int) -> str:
     """A summary as the caller keeps it. model: as the caller named it. made: seconds since the epoch. tokens: that it stands for."""
     inside = {"k": _KIND, "s": summary, "m": model, "t": made, "n": tokens, "h": _hash(summary)}
-    return ENVELOPE + base64.urlsafe_b64encode(jsontext.dumps(inside)).rstrip(b"=").decode()
+    data, prefix = jsontext.dumps(inside), ENVELOPE
+    for lock in _locks:
+        data, prefix = lock.close(data), LOCKED
+    return prefix + base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def is_sealed(text: Any) -> bool:
-    return isinstance(text, str) and text.startswith(_ENVELOPES)
+    """Whether it is an envelope of a gateway's: one that cannot be read is damaged, and no other provider's either."""
+    return isinstance(text, str) and text.startswith((ENVELOPE, LOCKED))
 
 
 def unseal(text: str) -> str | None:
@@ -76,10 +96,13 @@ def stands_for(text: str) -> int:
 
 def _inside(text: str) -> dict[str, Any] | None:
     raw = text[len(ENVELOPE) :]
-    if len(text) > LONGEST_ENVELOPE or not text.startswith(ENVELOPE) or not raw.isascii():
+    if len(text) > LONGEST_ENVELOPE or not is_sealed(text) or not raw.isascii():
         return None
     try:
-        inside = jsontext.loads(base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True))
+        data: bytes | None = base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+        if text.startswith(LOCKED):
+            data = next((lock.open(data) for lock in _locks if data), None)
+        inside = jsontext.loads(data or b"")
     except (ValueError, binascii.Error):
         return None
     if not isinstance(inside, dict) or inside.get("k") != _KIND:

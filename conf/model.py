@@ -418,12 +418,14 @@ class Egress:
 class Compaction:
     """How a model is asked to sum up a conversation.
 
-    automatic: also where a request's `context_management` asks for it. max_output: tokens that it may write for that.
+    automatic: also where a request's `context_management` asks for it. max_output: tokens that it may write for that. seal_key: what
+    encrypts the summary; the second key only decrypts.
     """
 
     automatic: bool = False
     prompt: str = PROMPT
     max_output: int = 16_384
+    seal_key: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ an environment variable, and `${file:/path}` by what is in the file; `$$` is a d
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import math
 import os
@@ -137,6 +139,23 @@ def caller_key(value: Any) -> str:
     if isinstance(result, Unset):
         raise ValueError(f"the environment variable {result.variable} is not set")
     return result
+
+
+def aes_keys(value: Any) -> tuple[bytes, ...]:
+    """One key of 32 bytes, or two: the second is an older one."""
+    keys = value if isinstance(value, list) else [value]
+    if not 1 <= len(keys) <= 2:
+        raise ValueError("must be one key, or a list of the new one and the old one")
+    return tuple(map(_aes_key, keys))
+
+
+def _aes_key(value: Any) -> bytes:
+    text = expanded(value).strip()
+    with contextlib.suppress(ValueError):
+        key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+        if len(key) == 32:
+            return key
+    raise ValueError("must be 32 bytes, in base64 or as 64 hexadecimal digits: `openssl rand -base64 32` makes such a key")
 
 
 def command(value: Any) -> tuple[str, ...]:

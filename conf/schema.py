@@ -424,6 +424,7 @@ class Compaction(Section):
     automatic = Value(read.boolean)
     prompt = Value(read.text)
     max_output = Value(read.whole(256, 10_000_000))
+    seal_key = Value(read.aes_keys)
 
 
 class Cors(Section):

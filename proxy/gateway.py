@@ -11,10 +11,11 @@ from collections.abc import Callable
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from ..codecs import lessons
+from ..codecs import compaction, lessons
 from ..conf.model import Config
 from .credentials.sources import Credentials
 from .exchange.demo import DemoClient
+from .exchange.envelopes import Keys
 from .exchange.exchange import Exchange
 from .exchange.hooks import Hooks, Load
 from .exchange.lessons import Lessons
@@ -99,6 +100,7 @@ class Gateway:
         self.upstream.renew()
         if self._health is not None:
             self._health.close()
+        compaction.lock_with(Keys(config.compaction.seal_key) if config.compaction.seal_key else None)
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.credentials.adopt(config)
         others = Others(self.upstream, config.egress, contexts)

@@ -23,6 +23,7 @@ from tornado.netutil import bind_sockets
 from ...conf import ConfigError
 from ...conf.model import Config, Listener, StateStorage
 from ..credentials import sources
+from ..exchange import envelopes
 from ..memory import stores
 from ..wire import egress
 from .server import BACKLOG
@@ -246,6 +247,8 @@ def _lacking(config: Config) -> Iterator[str]:
     yield from sources.lacking(config)
     if config.jwt is not None and not all(map(find_spec, ("jwt", "cryptography"))):
         yield "jwt needs: pip install 'dragoman[jwt]'"
+    if config.compaction.seal_key and not all(map(find_spec, envelopes.PACKAGES)):
+        yield "compaction.seal_key needs: pip install 'dragoman[seal]'"
 
 
 def faults(config: Config) -> tuple[list[str], list[str]]:

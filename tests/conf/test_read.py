@@ -29,6 +29,23 @@ def test_what_is_no_duration(written):
         read.duration(written)
 
 
+OLD, NEW = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ff" * 32
+
+
+@pytest.mark.parametrize(
+    ("written", "keys"),
+    [(OLD, (bytes(range(32)),)), ([NEW, OLD], (b"\xff" * 32, bytes(range(32)))), ("$K", (b"\xff" * 32,))],
+)
+def test_keys_that_encrypt(written, keys):
+    assert reads(read.aes_keys, written, {"K": NEW + "\n"}) == keys
+
+
+@pytest.mark.parametrize("written", ["", "$NONE", "ff" * 16, OLD[:-4], OLD.replace("A", "!", 1), [], [OLD, OLD, OLD], [1], 7, None])
+def test_what_cannot_encrypt(written):
+    with pytest.raises(ValueError, match=r"must (not )?be|is not set"):
+        reads(read.aes_keys, written)
+
+
 @pytest.mark.parametrize(
     ("written", "count"),
     [("64MB", 64 * 2**20), ("1kB", 1024), ("1KiB", 1024), ("0.5 GB", 2**29), ("10b", 10), (4096, 4096)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -354,6 +355,38 @@ async def test_a_damaged_one_reaches_no_upstream(config: str) -> None:
                 status, _, answer = await asked(gateway, "responses", path, input=[A, damaged, C])
                 assert (status, answer["error"]["code"]) == (400, "invalid_encrypted_content")
     assert not up.asked
+
+
+OLD, NEW = "00" * 32, "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo="
+
+
+def locked(*keys: str) -> str:
+    return f"{CONFIG}\ncompaction: {{seal_key: [{', '.join(repr(key) for key in keys)}]}}\n"
+
+
+@inside_once
+async def test_a_summary_that_its_caller_cannot_read() -> None:
+    """Replicas with the key open it, after a rotation too; one without it gives it to no upstream."""
+    up = Upstream()
+    kept: list[JSON] = []
+    with Provider(up) as provider:
+        for config in (locked(OLD), CONFIG):
+            async with Inside(config, provider) as gateway:
+                kept.append((await asked(gateway, "chat", input=[A, TRIGGER]))[2]["output"][0])
+        first, plain = kept
+        assert first["encrypted_content"].startswith("dgc2.")
+        assert b'"S"' not in base64.urlsafe_b64decode(first["encrypted_content"][5:] + "==")
+        changed = first | {"encrypted_content": first["encrypted_content"][:-3] + "AAA"}
+        for config, item, status in (
+            (locked(OLD), first, 200), (locked(NEW, OLD), first, 200), (locked(NEW), plain, 200),
+            (locked(OLD), changed, 400), (locked(NEW), first, 400), (CONFIG, first, 400),
+        ):  # fmt: skip
+            up.asked.clear()
+            async with Inside(config, provider) as gateway:
+                for upstream in ("messages", "responses"):
+                    assert (await asked(gateway, upstream, input=[A, item, C]))[0] == status
+            sent = [text for shape, body in zip(("messages", "responses"), up.asked, strict=False) for _, text in texts(shape, body)]
+            assert sum(compaction.as_message("S") in text for text in sent) == len(up.asked) == (2 if status == 200 else 0)
 
 
 # ---- the endpoint ----
