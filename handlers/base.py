@@ -25,7 +25,7 @@ from ..proxy.wire import headers as travel
 from ..proxy.wire.bodies import Incoming
 from ..proxy.wire.http1 import Fields
 from ..proxy.wire.inbound import Inbound
-from ..proxy.wire.networks import UNKNOWN, Source
+from ..proxy.wire.networks import Source
 from ..proxy.wire.pages import Hosts
 
 log = logging.getLogger("dragoman")
@@ -129,13 +129,9 @@ class Handler(RequestHandler):
 
     def guard_address(self) -> Source:
         """Of `guard`, what concerns addresses alone. Raises Forbidden."""
-        services = self.services
-        gate = services.place_gate if services.gate is None and services.access.located else services.gate
-        if gate is None:
-            return UNKNOWN
-        source = self._source(gate)
-        gate.check_key(self.request.headers, self.shape, source)
-        return source
+        connection: Inbound = self.request.connection  # type: ignore[assignment]
+        peer, allowed = connection.context.remote_ip, self.settings["allow_from"]
+        return self.services.check_place(peer, self.request.headers, allowed, self.shape)
 
     def data_received(self, chunk: bytes) -> None:
         try:

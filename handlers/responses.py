@@ -82,7 +82,13 @@ class Create(ModelHandler):
         limits, config = self.services.config.limits, self.services.config.websocket
         settings = self.settings
         opening = Opening(
-            travel.without_beta(self.request.headers, BETA), self.request_id, self._key, lambda: settings.get("timeout"), model
+            headers=travel.without_beta(self.request.headers, BETA),
+            request_id=self.request_id,
+            key=self._key,
+            peer=connection.context.remote_ip,
+            allowed=lambda: settings["allow_from"],
+            timeout=lambda: settings.get("timeout"),
+            model=model,
         )
         headers = own_headers(self.request_id) | {
             "upgrade": "websocket",

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tornado.httputil import HTTPHeaders
+
 from ...codecs import errors, model_names, splice
 from ...codecs.ids import digest
 from ...conf.model import Config
@@ -25,6 +27,7 @@ from ..routing.router import Candidate, Router
 from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
 from ..wire import bodies
+from ..wire.networks import UNKNOWN, Networks, Source
 from ..wire.others import Others
 from ..wire.upstream import UpstreamClient
 from .demo import DemoClient
@@ -104,6 +107,15 @@ class Services:
             error = errors.Overloaded("The gateway accepts no more requests at the moment.")
             error.retry_after = 1
             raise error
+
+    def check_place(self, peer: str, headers: HTTPHeaders, allowed: Networks, shape: str) -> Source:
+        """Where a request comes from. Raises Forbidden for an address that may not use the listener, or the caller's key. See Gate."""
+        gate = self.place_gate if self.gate is None and self.access.located else self.gate
+        if gate is None:
+            return UNKNOWN
+        source = gate.source(peer, headers, allowed)
+        gate.check_key(headers, shape, source)
+        return source
 
     def check_model(self, identity: Identity, model: str | None) -> None:
         """Raises Forbidden when the caller may not use the model; None means the default model, if there is one."""

@@ -34,6 +34,7 @@ from ..telemetry.metrics import Metrics
 from ..wire import bodies, websocket
 from ..wire import headers as travel
 from ..wire.inbound import READ_SIZE, Inbound
+from ..wire.networks import Networks
 from ..wire.socket import Stream
 from . import messages
 from .caller import Caller
@@ -59,6 +60,7 @@ IDLE = Ending("idle", websocket.AWAY, "nothing was asked for a while")
 AGE = Ending("age", websocket.AWAY, "the connection has reached its greatest age")
 DRAIN = Ending("drain", websocket.RESTART, "the gateway is shutting down")
 KEY = Ending("key", websocket.POLICY, "the access key is not valid any more")
+PLACE = Ending("key", websocket.POLICY, "your address is not served any more")
 BUG = Ending("bug", websocket.BUG, "internal error")
 FULL = Ending("size", websocket.TOO_BIG, "the gateway holds too many request bodies")
 
@@ -79,11 +81,16 @@ class House(Protocol):
 
 
 class Opening(NamedTuple):
-    """The upgrade. timeout: seconds for a whole response, as the listener's configuration is at that time. model: the path's."""
+    """The upgrade. peer: the address of the connection's other side. model: the path's.
+
+    allowed, timeout: the networks that the listener serves, and seconds for a whole response, as they are configured at that time.
+    """
 
     headers: HTTPHeaders
     request_id: str
     key: str  # its name
+    peer: str
+    allowed: Callable[[], Networks]
     timeout: Callable[[], float | None]
     model: str | None = None
 
@@ -253,6 +260,7 @@ class Session:
     def _enter(self, message: _Waiting) -> None:
         """Begin the message's response, or let it wait. Raises GatewayError."""
         name = message.stream_id
+        self._check_place()
         if self._due in _REFUSALS:
             raise _REFUSALS[self._due]()
         if name is not None and name not in self._names:
@@ -268,6 +276,16 @@ class Session:
             raise _too_many()
         self._waiting.append(message)
         self._waiting_bytes += size
+
+    def _check_place(self) -> None:
+        """The networks that are served, or where the key may be used, can have changed: then nothing else begins."""
+        opening = self._opening
+        try:
+            self._house.services.check_place(opening.peer, opening.headers, opening.allowed(), "responses")
+        except errors.Forbidden:
+            self._end(PLACE)
+        except errors.Unauthorized:
+            pass  # so is the message's own request
 
     def _may_begin(self, name: str | None) -> bool:
         return name not in self._exchanges and len(self._exchanges) < self._settings.in_flight
@@ -329,6 +347,8 @@ class Session:
 
     def _settle(self) -> None:
         """Begin what can begin now; close if that is due and nothing is under way."""
+        if self._waiting:
+            self._check_place()
         if self._reason:
             return
         begun = set()
@@ -490,7 +510,11 @@ def _too_old() -> errors.GatewayError:
     return messages.Limit(text, code="websocket_connection_limit_reached")
 
 
-_REFUSALS: dict[Ending | None, Callable[[], errors.GatewayError]] = {AGE: _too_old, DRAIN: _draining}
+def _elsewhere() -> errors.GatewayError:
+    return errors.Forbidden("Your address is not served any more.")
+
+
+_REFUSALS: dict[Ending | None, Callable[[], errors.GatewayError]] = {AGE: _too_old, DRAIN: _draining, PLACE: _elsewhere}
 
 _ON: dict[type, Callable[[Session, Any], None]] = {
     websocket.Text: Session._text,

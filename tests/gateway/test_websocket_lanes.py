@@ -250,6 +250,30 @@ async def test_a_key_that_is_gone() -> None:
             assert value(gateway, "websockets_closed_total", reason="key") == 1
 
 
+@pytest.mark.parametrize("reloaded", [f"{KEYS}\nallow_from: [10.0.0.0/8]", KEYS.replace("alice}", "alice, allow_from: [10.0.0.0/8]}")])
+@inside_once
+async def test_an_address_that_is_served_no_more(reloaded: str) -> None:
+    """By the gateway, or with this key: the next create is refused, and what waits; what is under way ends."""
+    upstream = Gated()
+    with Provider(upstream) as provider:
+        async with Inside(CONFIG + KEYS, provider) as gateway, connected(gateway, **ALICE) as socket:
+            socket.create(model="chat/m", input="w-1")
+            await until_delta(socket)
+            socket.create(model="chat/m", input="w-2")
+            gateway.gateway.adopt(conf.loads((CONFIG + reloaded).replace("UPSTREAM", provider.url), environ={}))
+            socket.create(model="chat/m", input="w-3", stream_id="b")
+            refused: set[tuple[Any, ...]] = set()
+            while len(refused) < 2:
+                event = await socket.event()  # one of them may be the rest of the words
+                if event["type"] == "error":
+                    refused.add((event["status"], event["error"]["code"], event.get("stream_id")))
+            assert refused == {(403, "permission_denied", None), (403, "permission_denied", "b")}
+            upstream.open("w-1")
+            assert kinds([event async for event in of_lane(socket, None)])[-1] == "completed"
+            assert await socket.closed() == 1008
+            assert len(provider.requests) == 1
+
+
 @inside_once
 async def test_a_reload_counts_for_the_next_message() -> None:
     upstream = Gated()
