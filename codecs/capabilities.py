@@ -22,6 +22,7 @@ class Capabilities:
     owns_key: bool = True  # the gateway's own credential is used: the upstream's 401, 402 and 403 concern the operator
     echo_model: Literal["alias", "upstream"] = "alias"  # `model` in answers: the name requested by the caller, or the upstream's
     reasoning_domain: str = ""  # the origin of opaque reasoning that this upstream can read; default: the provider's name
+    region: str = ""  # where it processes requests, in the words of callers' `inference_geo`
     schema_subset: tuple[str, ...] = ()  # restrictions on tools' schemas: see subsets.RESTRICTIONS
     leave_out: tuple[str, ...] = ()  # members of a body that the upstream refuses
     openai_host: bool = False  # api.openai.com or Azure: supports OpenAI's own extensions

@@ -348,12 +348,18 @@ class Request:
         for name in names:
             self.settings.pop(name, None)
 
-    def close(self) -> None:
-        """Report every setting that nobody took. Raises errors.Unsupported for one that the caller relies on."""
+    def close(self, region: str = "") -> None:
+        """Report every setting that nobody took. Raises errors.Unsupported for one that the caller relies on.
+
+        region: where the upstream processes requests; "" if that is not known.
+        """
         for name, setting in self.settings.items():
             if name == "moderation" and _blocks(setting.value):
                 raise Unsupported("moderation that blocks is not supported by the selected model", param="moderation")
-            self.ledger.drop(setting.path)
+            if name == "inference_geo" and setting.value != region:
+                raise Unsupported("inference_geo: the selected model is not known to run in that region", param="inference_geo")
+            if name != "inference_geo":
+                self.ledger.drop(setting.path)
         self.settings.clear()
 
 

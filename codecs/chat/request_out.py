@@ -46,7 +46,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
         body["stream_options"] = {"include_usage": True}
     request.ignore(request.habits.endpoint)
     rules.apply(rules_out.RULES, rules_out.ChatDraft(body, request, capabilities))
-    request.close()
+    request.close(capabilities.region)
     return Encoded(body, names)
 
 

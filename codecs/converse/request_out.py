@@ -58,7 +58,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     request.ignore((*request.habits.endpoint, "safety_identifier"))
     if not content.marked and retention is not None:
         request.ledger.drop(retention.path)
-    request.close()
+    request.close(capabilities.region)
     return Encoded(body, names)
 
 

@@ -55,7 +55,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     settings.write()
     request.ignore((*request.habits.endpoint, "cache", "prompt_cache_options", "prompt_cache_retention"))
     rules.apply(RULES, rules.Draft(body, request, capabilities))
-    request.close()
+    request.close(capabilities.region)
     return Encoded(body, names, settings.headers)
 
 

@@ -55,8 +55,8 @@ def _refuse(request: Request, fields: Fields) -> None:
         request.ledger.drop(("thread",))
     if fields.take("compaction") not in (None, {}):
         raise Unsupported("compaction is not supported by the selected model", param="compaction")
-    if fields.text("inference_geo") not in (None, "global"):
-        raise Unsupported("inference_geo is not supported by the selected model", param="inference_geo")
+    if (geo := fields.text("inference_geo")) != "global":
+        request.set("inference_geo", geo)
 
 
 def _limits(request: Request, fields: Fields) -> None:

@@ -62,7 +62,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     request.ignore(request.habits.endpoint)
     lifetimes = {block["cache_control"].get("ttl") for block, _ in content.marked if "cache_control" in block}
     rules.apply(rules_out.RULES, rules_out.MessagesDraft(body, request, capabilities, mixed_marks=len(lifetimes) > 1))
-    request.close()
+    request.close(capabilities.region)
     return Encoded(body, names)
 
 

@@ -66,7 +66,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
         if obfuscation is not None:
             body["stream_options"] = {"include_obfuscation": obfuscation}
     rules.apply(rules_out.RULES, rules_out.ResponsesDraft(body, request, capabilities))
-    request.close()
+    request.close(capabilities.region)
     return Encoded(body, names)
 
 

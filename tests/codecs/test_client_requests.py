@@ -289,6 +289,17 @@ def test_nothing_vanishes_without_a_word(caller: str, fields: JSON, name: str) -
         assert name in carried.dropped + carried.adapted
 
 
+@pytest.mark.parametrize("upstream", sorted(SHAPES.keys() - {"messages"}))
+def test_where_a_request_is_processed_is_no_hint(upstream: str) -> None:
+    body = of_messages(HI) | {"inference_geo": "us"}
+    assert Carried("messages", upstream, body, region="us").dropped == [""]
+    assert Carried("messages", upstream, body | {"inference_geo": "global"}).dropped == [""]
+    for flags in ({}, {"region": "eu"}):
+        with pytest.raises(errors.Unsupported, match="inference_geo") as caught:
+            Carried("messages", upstream, body, **flags)
+        assert caught.value.param == "inference_geo"
+
+
 def test_what_a_namespace_says_is_said_of_its_tools() -> None:
     group = {"type": "namespace", "name": "crm", "description": "Never write.", "tools": [FUNCTION | {"description": "Gets one."}]}
     for upstream in ("chat", "messages"):

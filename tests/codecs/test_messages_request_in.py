@@ -358,7 +358,6 @@ NO_FILE = {"type": "file", "file_id": "f"}
         ({"thinking": {"type": "deep"}}, errors.Malformed, "thinking.type"),
         ({"output_config": {"format": {"type": "json_schema"}}}, errors.Missing, "output_config.format.schema"),
         ({"metadata": {"user_id": 5}}, errors.WrongType, "metadata.user_id"),
-        ({"inference_geo": "us"}, errors.Unsupported, "inference_geo"),
         ({"safeguards": {"a": 1}}, errors.Unsupported, "safeguards"),
         ({"thread": {"type": "continue", "id": "t"}}, errors.Unsupported, "thread"),
         ({"compaction": {"type": "enabled"}}, errors.Unsupported, "compaction"),
