@@ -27,7 +27,12 @@ model_providers:
   - {model: mock/*, base_url: "URL/v1", access_key: secret, apis: [API]}
 """
 # upstream API -> the path of its calls
-PATHS = {"chat_completions": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+PATHS = {
+    "chat_completions": "/v1/chat/completions",
+    "messages": "/v1/messages",
+    "responses": "/v1/responses",
+    "gemini": "/v1/models/m:streamGenerateContent",
+}
 
 
 def _chat(tool: tuple[str, dict[str, Any]] | None, read: int = 7) -> list[Any]:
@@ -77,34 +82,52 @@ def _responses(tool: tuple[str, dict[str, Any]] | None, read: int = 7) -> list[A
     return [sse(event, event["type"]) for event in events]
 
 
-ANSWERS = {"chat_completions": _chat, "messages": _messages, "responses": _responses}
+def _gemini(tool: tuple[str, dict[str, Any]] | None, read: int = 7) -> list[Any]:
+    part: dict[str, Any] = {"text": SAID}
+    if tool is not None:
+        part = {"functionCall": {"name": tool[0], "args": tool[1]}, "thoughtSignature": "c2ln"}
+    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+    usage = {"promptTokenCount": read, "candidatesTokenCount": 5, "totalTokenCount": read + 5}
+    return [sse({"candidates": [candidate], "usageMetadata": usage, "modelVersion": "m", "responseId": "r_1"})]
+
+
+ANSWERS = {"chat_completions": _chat, "messages": _messages, "responses": _responses, "gemini": _gemini}
+
+
+SCHEMAS = ("parameters", "input_schema", "parametersJsonSchema")
 
 
 def _tools(body: dict[str, Any]) -> dict[str, Any]:
     """The schemas of a request's tools by name, whatever its shape."""
     found = {}
     for tool in body.get("tools") or []:
-        inner = tool.get("function", tool)
-        found[inner.get("name")] = inner.get("parameters") or inner.get("input_schema") or {}
+        for inner in tool.get("functionDeclarations", [tool.get("function", tool)]):
+            found[inner.get("name")] = next((inner[key] for key in SCHEMAS if inner.get(key)), {})
+    return found
+
+
+def _history(body: dict[str, Any]) -> list[Any]:
+    """The conversation of a request, whatever its shape."""
+    found: list[Any] = body.get("messages") or body.get("input") or body["contents"]
     return found
 
 
 class Model:
-    """Calls a shell once, then says what that printed. read: the tokens that its call tells to have read."""
+    """Calls a shell, then says what that printed. read: the tokens that its calls tell to have read. calls: how many there are."""
 
-    def __init__(self, api: str, call: Callable[[dict[str, Any]], tuple[str, dict[str, Any]]], read: int = 7) -> None:
-        self._api, self._call, self._read = api, call, read
+    def __init__(self, api: str, call: Callable[[dict[str, Any]], tuple[str, dict[str, Any]]], read: int = 7, calls: int = 1) -> None:
+        self._api, self._call, self._read, self._calls = api, call, read, calls
         self.asked: list[dict[str, Any]] = []
 
     def __call__(self, request: Request) -> list[Any]:
         assert request.target.partition("?")[0] == PATHS[self._api]
-        assert "secret" in request.headers.get("authorization", "") + request.headers.get("x-api-key", "")
+        assert any("secret" in request.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key"))
         body = request.json
         tools = _tools(body)
         if not tools:  # a title for the session
             return self._said(None)
         self.asked.append(body)
-        return self._said(self._call(tools) if len(self.asked) == 1 else None)
+        return self._said(self._call(tools) if len(self.asked) <= self._calls else None)
 
     def _said(self, tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
         return [stream_head(), *map(chunk, ANSWERS[self._api](tool, 7 if tool is None else self._read)), LAST_CHUNK]
@@ -170,7 +193,30 @@ def test_codex(start: Start, tmp_path: Path, api: str) -> None:
         command = [codex, "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Go"]
         said = _run(command, tmp_path, {"DRAGOMAN_KEY": "k", "CODEX_HOME": str(config.parent)})
     assert f'"text":"{SAID}"' in said
-    assert SAID in json.dumps(model.asked[1]["messages" if api != "responses" else "input"][-1])
+    assert SAID in json.dumps(_history(model.asked[1])[-1])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("api", PATHS)
+def test_codex_by_its_defaults(start: Start, tmp_path: Path, api: str) -> None:
+    """All turns over one WebSocket, and nothing over HTTP."""
+    codex = _found("codex")
+    model = Model(api, _codex_call, calls=10)
+    with Provider(model) as provider:
+        gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
+        config = tmp_path / ".codex" / "config.toml"
+        config.parent.mkdir()
+        config.write_text(f'model = "mock/m"\nopenai_base_url = "{gateway.url}/v1"\n')
+        config.with_name("auth.json").write_text('{"OPENAI_API_KEY": "k"}')
+        command = [codex, "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Go"]
+        said = _run(command, tmp_path, {"CODEX_HOME": str(config.parent)})
+        gateway.stop()
+    assert f'"text":"{SAID}"' in said
+    assert json.dumps(_history(model.asked[-1])).count(f"{SAID}\\n") == 10
+    lines = [json.loads(line) for line in gateway.log().splitlines() if line.startswith("{")]
+    done = [line for line in lines if line.get("operation") == "responses"]
+    assert {line["transport"] for line in done} == {"websocket"}
+    assert len({line["connection"] for line in done}) == 1
 
 
 @pytest.mark.timeout(120)
@@ -217,7 +263,7 @@ def test_codex_compacts(start: Start, tmp_path: Path, api: str) -> None:
         said = _run(command, tmp_path, {"CODEX_HOME": str(config.parent)})
     assert f'"text":"{SAID}"' in said
     first, summary, last = model.asked
-    asked, told = ((body["messages"] if api != "responses" else body["input"])[-1] for body in (summary, last))
+    asked, told = (_history(body)[-1] for body in (summary, last))
     assert summary["tools"] == first["tools"]
     assert json.dumps(compaction.PROMPT) in json.dumps(asked)
     assert json.dumps(compaction.as_message(SAID)) in json.dumps(told)
