@@ -107,6 +107,8 @@ def _plain(value: Any) -> str:
 
 def _readable(value: Any) -> Any:
     if isinstance(value, dict):
+        if value.get("type") == "text" and isinstance(value.get("data"), str):  # the source of a fetched document that is plain text
+            return value["data"]
         return {key: _readable(inner) for key, inner in value.items() if key not in _SEALED_MEMBERS}
     return [_readable(inner) for inner in value] if isinstance(value, list) else value
 

@@ -126,6 +126,8 @@ def test_what_a_user_says(content: dict[str, Any], part: Part, lost: list[str]) 
 
 
 THINKING = {"type": "thinking", "thinking": "plan", "signature": "SIG"}
+PAGE = {"type": "text", "media_type": "text/plain", "data": "Words."}
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
 REDACTED = {"type": "redacted_thinking", "data": "RED"}
 THOUGHT = (*AT, "thinking")
 
@@ -155,6 +157,14 @@ THOUGHT = (*AT, "thinking")
         (
             {"type": "web_search_tool_result", "content": [{"title": "t", "url": "u", "encrypted_content": "E"}]},
             TextPart('[web_search result: [{"title":"t","url":"u"}]]', AT, apart=True),
+        ),
+        (
+            {"type": "web_fetch_tool_result", "content": {"url": "u", "content": {"type": "document", "source": PAGE}}},
+            TextPart('[web_fetch result: {"url":"u","content":{"source":"Words."}}]', AT, apart=True),
+        ),
+        (
+            {"type": "web_fetch_tool_result", "content": {"url": "u", "content": {"type": "document", "source": PDF}}},
+            TextPart('[web_fetch result: {"url":"u","content":{"source":{"media_type":"application/pdf"}}}]', AT, apart=True),
         ),
         ({"type": "of_tomorrow"}, ForeignPart("of_tomorrow", AT)),
     ],
