@@ -526,7 +526,10 @@ class StreamDecoder:
         elif item.kind == _SEARCH:
             yield _search(item, dict_of(whole, "action"))
         elif item.kind == _COMPACTION:
-            yield _compaction(item, text_of(whole, "encrypted_content"))
+            found = _compaction(item, text_of(whole, "encrypted_content"))
+            if isinstance(found, Opaque):
+                self._hosted = self._hosted or item.kind
+            yield found
         if self._open is item:
             yield from self._leave()
         item.done = True

@@ -157,13 +157,14 @@ def test_a_pause_is_no_end(caller: str) -> None:
 
 
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "s"}
+ALONE = ("shell_call", "apply_patch_call", "tool_search_call", "program", "program_output", "mcp_approval_request", "compaction")
 HOSTED = [
     ("messages", message("end_turn", content=[{"type": "mcp_tool_listing", "tools": []}])),
     ("messages", message("end_turn", content=[THOUGHT, {"type": "container_upload", "file_id": "f"}])),
     ("messages", message("pause_turn", content=[{"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}])),
     *(
         ("responses", response("completed") | {"output": [{"type": "reasoning", "id": "rs_1", "summary": []}, {"type": kind, "id": "i_1"}]})
-        for kind in ("shell_call", "apply_patch_call", "tool_search_call", "program", "program_output", "mcp_approval_request")
+        for kind in ALONE
     ),
 ]
 
