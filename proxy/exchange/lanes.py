@@ -272,6 +272,9 @@ class NativeLane(BytesLane):
         self._kept_back = 0  # events in it
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._between and (self._claim is None or self.claimed is not None) and (count := self.observer.repeats(chunk)):
+            self.events += count
+            return chunk  # as in the base: no call more for a delta
         out = super().feed(chunk)
         if self._claim is not None and self.claimed is None and out:
             self._look(out, self._claim)
