@@ -215,6 +215,36 @@ def measure(workload: Workload, under: servers.Under, warm: float = 0.5) -> Meas
     return replace(one, units=one.us / agents.unit(asked.request[asked.body :])) if workload.rounds else one
 
 
+@dataclass
+class Steady:
+    """Paced streams while all of them run. us: of CPU for each delta; kb: of memory for each stream."""
+
+    us: float
+    kb: float
+    errors: dict[str, int]
+
+
+def steady(workload: Workload, under: servers.Under, ramp: float = 2.0) -> Steady:
+    """One run after a short one that warms: what beginnings and ends cost counts for none. ramp: seconds in which the streams begin."""
+    assert workload.rate is not None
+    drain.Drain(_asked(replace(workload, words=20), under), 50).run(None, 0.1, PATIENCE)
+    drained, samples, over = drain.Drain(_asked(workload, under), workload.connections), [], threading.Event()
+    own, begun, before = workload.words / workload.rate, time.monotonic(), servers.memory_mb(under.pid)
+
+    def look() -> None:
+        while not over.wait(0.25):
+            if ramp + 1 < time.monotonic() - begun < own - 0.5:
+                samples.append((servers.cpu_seconds(under.pid), len(drained.found.added), servers.memory_mb(under.pid)))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    found = drained.run(None, ramp, own + ramp + PATIENCE)
+    over.set()
+    thread.join()
+    (cpu, words, _), (cpu_then, words_then, mb) = samples[0], samples[-1]
+    return Steady((cpu_then - cpu) * 1e6 / (words_then - words), (mb - before) * 1024 / workload.connections, dict(found.errors))
+
+
 def _measured(workload: Workload, found: drain.Found, cpu: float, mb: float, before: float) -> Measured:
     count = found.words if workload.per == "delta" else found.answers
     late = sum(age > 100_000 for age in found.added) / len(found.added) if found.added else None
