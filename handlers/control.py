@@ -72,7 +72,7 @@ class ApiHandler(AdminHandler):
         assert self.session is not None
         return self.session
 
-    def said(self) -> dict[str, Any]:
+    def body_object(self) -> dict[str, Any]:
         """The body's object; {} without a body. Raises HTTPError."""
         if not self.request.body:
             return {}
@@ -143,13 +143,13 @@ class SessionInfo(_SignIn):
         self.tell({"session": None if session is None else self.shown(session), "ways": ways})
 
     async def post(self) -> None:
-        said = self.said()
+        body = self.body_object()
         ways: dict[str, Callable[[str, str], Awaitable[Session | None]]] = {"password": self.desk.by_password, "key": self.desk.by_key}
-        way = next((name for name in ways if isinstance(said.get(name), str)), None)
-        if way is None or len(said) > 1:
+        way = next((name for name in ways if isinstance(body.get(name), str)), None)
+        if way is None or len(body) > 1:
             raise HTTPError(400, reason="send either password or key")
         try:
-            session = await ways[way](said[way], self.address)
+            session = await ways[way](body[way], self.address)
         except Wait as wait:
             self.refuse(429, "too many failed: wait and try again", **{"Retry-After": str(math.ceil(wait.seconds))})
         if session is None:
@@ -226,9 +226,9 @@ class Keys(ApiHandler):
         self.tell({"keys": await _with_spent(self, keys)})
 
     async def post(self) -> None:
-        said = self.said()
-        name = said.pop("name", None)
-        key, secret = await self.desk.registry.create_key(name, said, self.actor)
+        body = self.body_object()
+        name = body.pop("name", None)
+        key, secret = await self.desk.registry.create_key(name, body, self.actor)
         self.set_status(201)
         self.tell({**key, "key": secret.text})
 
@@ -245,7 +245,7 @@ class Key(ApiHandler):
         self.tell((await _with_spent(self, [await self.desk.registry.key(name)]))[0])
 
     async def patch(self, name: str) -> None:
-        self.tell(await self.desk.registry.change_key(unquote(name), self.said(), self.actor))
+        self.tell(await self.desk.registry.change_key(unquote(name), self.body_object(), self.actor))
 
     async def delete(self, name: str) -> None:
         self.tell(await self.desk.registry.revoke_key(unquote(name), self.actor))
@@ -255,9 +255,9 @@ class Rotate(ApiHandler):
     """POST {overlap: seconds}: a new secret, shown this once."""
 
     async def post(self, name: str) -> None:
-        said = self.said()
-        overlap = said.pop("overlap", DAY)
-        if said or isinstance(overlap, bool) or not isinstance(overlap, int | float) or not 0 <= overlap <= 366 * DAY:
+        body = self.body_object()
+        overlap = body.pop("overlap", DAY)
+        if body or isinstance(overlap, bool) or not isinstance(overlap, int | float) or not 0 <= overlap <= 366 * DAY:
             raise records.Invalid("overlap", "must be seconds, at most a year")
         key, secret = await self.desk.registry.rotate_key(unquote(name), float(overlap), self.actor)
         self.tell({**key, "key": secret.text})
@@ -288,7 +288,7 @@ class Team(ApiHandler):
     """PUT {limits}: make or change a team. DELETE it."""
 
     async def put(self, name: str) -> None:
-        await self.desk.registry.set_team(unquote(name), self.said(), self.actor)
+        await self.desk.registry.set_team(unquote(name), self.body_object(), self.actor)
         self.tell({"name": unquote(name)})
 
     async def delete(self, name: str) -> None:
@@ -300,7 +300,7 @@ class TeamUser(ApiHandler):
     """PUT {limits}, DELETE: a user of a team; `-` stands for keys without one."""
 
     async def put(self, team: str, user: str) -> None:
-        await self.desk.registry.set_user(*self._place(team, user), self.said(), self.actor)
+        await self.desk.registry.set_user(*self._place(team, user), self.body_object(), self.actor)
         self.tell({"name": unquote(user)})
 
     async def delete(self, team: str, user: str) -> None:

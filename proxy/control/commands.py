@@ -60,7 +60,7 @@ def _keys(given: Namespace, config: Config) -> Coroutine[Any, Any, int]:
 
 
 async def _create(given: Namespace, registry: Registry) -> int:
-    key, secret = await registry.create_key(given.name, _said(given), _actor())
+    key, secret = await registry.create_key(given.name, _options(given), _actor())
     _once(given, key, secret.text)
     return 0
 
@@ -91,7 +91,7 @@ async def _list(given: Namespace, registry: Registry) -> int:
 _ACTIONS = {"create": _create, "list": _list, "rotate": _rotate, "revoke": _revoke}
 
 
-def _said(given: Namespace) -> Row:
+def _options(given: Namespace) -> Row:
     """What the options say of a new key."""
     options = {
         "team": given.team,

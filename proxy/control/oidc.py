@@ -121,8 +121,8 @@ class Provider:
 
     def _role(self, claims: Mapping[str, Any]) -> tuple[Role, str]:
         settings = self._settings
-        said = claims.get(settings.claim)
-        values = {value for value in (said if isinstance(said, list) else [said]) if isinstance(value, str)}
+        claim = claims.get(settings.claim)
+        values = {value for value in (claim if isinstance(claim, list) else [claim]) if isinstance(value, str)}
         if settings.claim == "email" and claims.get("email_verified") is False:
             raise Refused("the e-mail address is not verified")
         name = next((claims[one] for one in ("email", "preferred_username", "sub") if isinstance(claims.get(one), str)), "")

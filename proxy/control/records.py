@@ -35,7 +35,7 @@ Line = Mapping[Any, Any]  # a row as SQLAlchemy returns it
 
 
 class Invalid(ValueError):
-    """Something that an operator said is wrong. param: which member."""
+    """A value that an operator gave is wrong. param: which member."""
 
     def __init__(self, param: str, message: str) -> None:
         super().__init__(f"{param}: {message}")
@@ -69,31 +69,31 @@ def name(value: object, param: str = "name") -> str:
     return value
 
 
-def key_fields(said: Mapping[str, Any]) -> Row:
-    """The columns of a key for what is said of it; what is not said is not there. Raises Invalid."""
-    row = limit_fields(said, _KEY_FIELDS)
+def key_fields(fields: Mapping[str, Any]) -> Row:
+    """The columns of a key for these members; a member that is missing changes nothing. Raises Invalid."""
+    row = limit_fields(fields, _KEY_FIELDS)
     for field, column in (("team", "team"), ("user", "user_name")):
-        if field in said:
-            row[column] = name(said[field], field) if said[field] else ""
+        if field in fields:
+            row[column] = name(fields[field], field) if fields[field] else ""
     for field in _LISTS:
-        if field in said:
-            row[field] = orjson.dumps(_list(field, said[field])).decode()
-    if "expires_at" in said:
-        row["expires_at"] = _moment(said["expires_at"])
+        if field in fields:
+            row[field] = orjson.dumps(_list(field, fields[field])).decode()
+    if "expires_at" in fields:
+        row["expires_at"] = _moment(fields["expires_at"])
     return row
 
 
-def limit_fields(said: Mapping[str, Any], known: frozenset[str] = frozenset(LIMITS)) -> Row:
+def limit_fields(fields: Mapping[str, Any], known: frozenset[str] = frozenset(LIMITS)) -> Row:
     """The columns of limits and the budget; None removes one. Raises Invalid."""
-    for field in said:
+    for field in fields:
         if field not in known:
             raise Invalid(str(field)[:64], f"is not known; known are {', '.join(sorted(known))}")
     row: Row = {}
     for field in LIMITS[:2]:
-        if field in said:
-            row[field] = _count(field, said[field])
-    if "budget" in said:
-        found = budget(said["budget"])
+        if field in fields:
+            row[field] = _count(field, fields[field])
+    if "budget" in fields:
+        found = budget(fields["budget"])
         row |= {
             "budget_usd": found and found.usd,
             "budget_per": found and found.per,

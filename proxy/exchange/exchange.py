@@ -408,7 +408,7 @@ class Exchange:
             self.stream = bool(self.scan.stream) and operation.lane not in ("count", "compact")
         if self.stream and not self.dry:
             self.services.metrics.opened()
-        if self.services.access.sources and (user := users.said(self.headers, self.scan.value)):
+        if self.services.access.sources and (user := users.user_of(self.headers, self.scan.value)):
             self.identity = self.services.access.named(self.identity, user)
         if operation.model == "required" and self.scan.model is None:
             raise errors.Missing("`model` is required.", param="model")

@@ -14,7 +14,7 @@ _SESSION = "_session_"  # Claude Code's `metadata.user_id` goes on with the sess
 _ACCOUNTS = ("account_uuid", "device_id")  # newer versions send an object as text
 
 
-def said(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
+def user_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
     """The user's name; "" when the request says none. headers: case-insensitive."""
     found: object = headers.get(HEADER) or body.get("user")
     if not found:

@@ -143,4 +143,4 @@ async def test_what_was_read_last_serves_without_the_store(control, caplog):
     ],
 )
 def test_where_a_request_says_it(headers, body, user):
-    assert users.said(headers, body) == user
+    assert users.user_of(headers, body) == user
