@@ -11,9 +11,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +23,34 @@ DEFAULT_FILE = "dragoman.yaml"
 LOG_FORMATS = ("json", "text")
 
 
-def parser() -> argparse.ArgumentParser:
-    from ..codecs.registry import SHAPES
-    from ..codecs.shape import names
+class _Shapes:
+    """The names of the callers' shapes, imported when they are looked at: most commands need none of them."""
 
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)
+
+    def __iter__(self) -> Iterator[str]:
+        from ..codecs.registry import SHAPES
+
+        return iter(SHAPES)
+
+
+SHAPES = _Shapes()
+
+
+class _Version(argparse.Action):
+    """Prints the version, whose look-up imports much."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"dragoman {version('dragoman')}")
+        parser.exit()
+
+
+def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="dragoman", description="A gateway for language-model APIs: any client to any model.")
-    top.add_argument("--version", action="version", version=f"dragoman {version('dragoman')}")
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="run the gateway in the foreground")
     _add_place(serve, "to listen on")
@@ -45,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     probe.add_argument("--pid", type=_whole(1, 2**31), help="of a running `dragoman serve`, whose arguments are used")
     probe.add_argument("--ready", action="store_true", help="check that it accepts new requests")
     translate = commands.add_parser("translate", help="turn a request, a response or a recorded stream into another shape, offline")
-    translate.add_argument("--from", dest="source", required=True, choices=SHAPES, metavar="SHAPE", help=", ".join(SHAPES))
+    translate.add_argument("--from", dest="source", required=True, choices=SHAPES, metavar="SHAPE", help="%(choices)s")
     translate.add_argument("--to", dest="target", required=True, choices=SHAPES, metavar="SHAPE", help="the same")
     translate.add_argument("file", nargs="?", metavar="FILE", help="default: standard input")
     _add_keys(commands.add_parser("keys", help="create, list, rotate or revoke keys of the control store"))
@@ -53,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     other = commands.add_parser("import", help="turn another gateway's configuration into a Dragoman one, on standard output")
     other.add_argument("kind", choices=("litellm",), metavar="KIND", help="litellm: a configuration of the LiteLLM proxy")
     other.add_argument("file", metavar="FILE")
-    _add_load(commands.add_parser("load", help=f"load test of any endpoint of the shapes {names(SHAPES.values())}"))
+    _add_load(commands.add_parser("load", help="load test of any endpoint that callers use"))
     return top
 
 
@@ -98,11 +119,11 @@ def _add_store(command: argparse.ArgumentParser) -> None:
 
 
 def _add_load(load: argparse.ArgumentParser) -> None:
-    from ..codecs.registry import SHAPES, USUAL
-
     load.description = "Keeps N streams open for a while and reports the results. Exit code 1 when an answer was incomplete."
     load.add_argument("url", metavar="URL", help="of the server, as http://localhost:12000; its /v1; or the path itself")
-    load.add_argument("--shape", choices=SHAPES, help=f"of the requests ({USUAL.name}, or what the URL's path says)")
+    load.add_argument(
+        "--shape", choices=SHAPES, metavar="SHAPE", help="of the requests: %(choices)s (what the URL's path says, else the first)"
+    )
     load.add_argument("--model", default="demo/echo", help="demo/echo")
     load.add_argument("--streams", type=_whole(1, 10**8), default=10, metavar="N", help="kept open at once (10)")
     load.add_argument("--rate", type=_positive, metavar="EVENTS/S", help="of each stream, on average; default: as fast as possible")
@@ -261,16 +282,16 @@ def _probe(given: argparse.Namespace) -> int:
 
 def _control(given: argparse.Namespace) -> int:
     from .. import conf
-    from .process import start
+    from .control import lacking
 
     try:
         config = conf.load(given.config, os.environ)
-        if config.control is None:
-            print(f"dragoman {given.command}: {given.config} has no section `control`", file=sys.stderr)
-            return 2
-        start.have_control()
     except conf.ConfigError as error:
         print(error, file=sys.stderr)
+        return 2
+    fault = f"{given.config} has no section `control`" if config.control is None else lacking()
+    if fault:
+        print(f"dragoman {given.command}: {fault}", file=sys.stderr)
         return 2
     from .control import commands
 

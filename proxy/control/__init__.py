@@ -1,5 +1,14 @@
-"""The control store: keys, teams, users, usage and audit at run time. Nothing here is imported without `control` in the configuration."""
+"""The control store: keys, teams, users, usage and audit at run time. Nothing in it is imported without `control` in the configuration."""
 
 import logging
+from importlib.util import find_spec
 
 logging.getLogger("alembic").setLevel(logging.WARNING)  # before it is imported: it says a lot then
+
+
+def lacking() -> str:
+    """What the extra `control` lacks to be used; "" when all of it is installed."""
+    for package in ("sqlalchemy", "alembic", "aiosqlite", "authlib", "psycopg"):
+        if find_spec(package) is None:
+            return f"control needs the package {package}: pip install 'dragoman[control]'"
+    return ""

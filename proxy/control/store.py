@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -40,6 +37,7 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY}")
 
 _LOCK = 0x647261676F6D6374  # the advisory lock of a migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_VERSIONS = sorted(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("v[0-9]*.py"))
 
 
 class Unusable(ConfigError):
@@ -228,16 +226,15 @@ def address(control: Control) -> str:
 def migrate(control: Control) -> None:
     """Bring the tables up to date. Blocks; one process at a time does it. Raises Away, Unusable."""
     engine = _blocking(control)
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.set_main_option("path_separator", "os")
     try:
+        with engine.connect() as connection:
+            if _version(connection) == _VERSIONS[-1]:
+                return
         with _locked(control), engine.connect() as connection, connection.begin():
             if control.store == "postgres":
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            _check_version(connection, config)
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            _version(connection)
+            _upgrade(connection)
     except (SQLAlchemyError, OSError) as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         raise Away(redact(f"{type(cause).__name__}: {cause}".strip().partition("\n")[0], control.connection_string or "")) from None
@@ -245,14 +242,26 @@ def migrate(control: Control) -> None:
         engine.dispose()
 
 
-def _check_version(connection: sa.Connection, config: AlembicConfig) -> None:
-    """Raises Unusable for tables of a later version than this program knows."""
+def _upgrade(connection: sa.Connection) -> None:
+    """Alembic is imported here: tables are seldom changed, and it is half of what the store imports."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _version(connection: sa.Connection) -> str | None:
+    """The version of the tables, None where there are none. Raises Unusable for a later one than this program knows."""
     if not sa.inspect(connection).has_table("dragoman_control_version"):
-        return
-    rows = connection.exec_driver_sql("SELECT version_num FROM dragoman_control_version").all()
-    known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
-    if unknown := [row[0] for row in rows if row[0] not in known]:
-        raise Unusable(f"its tables have version {unknown[0]}, which this version of Dragoman does not know")
+        return None
+    version: str | None = connection.exec_driver_sql("SELECT max(version_num) FROM dragoman_control_version").scalar()
+    if version is not None and version not in _VERSIONS:
+        raise Unusable(f"its tables have version {version}, which this version of Dragoman does not know")
+    return version
 
 
 def _blocking(control: Control) -> sa.Engine:

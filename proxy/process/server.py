@@ -20,7 +20,6 @@ from ..wire.socket import Stream
 
 log = logging.getLogger("dragoman")
 
-BACKLOG = 4096
 ACCEPTS_PER_TURN = 256
 MOST_CONNECTIONS = 20_000  # per worker: an idle connection takes about 10 KB
 UNSENT = 256 * 1024  # bytes that the kernel buffers for a caller besides those in flight

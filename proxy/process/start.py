@@ -22,14 +22,15 @@ from tornado.netutil import bind_sockets
 
 from ...conf import ConfigError
 from ...conf.model import Config, Listener, StateStorage
+from .. import control
 from ..credentials import sources
 from ..exchange import envelopes
 from ..memory import stores
 from ..wire import egress
-from .server import BACKLOG
 
 log = logging.getLogger("dragoman")
 
+BACKLOG = 4096  # connections that wait for `accept`
 THREAD_SECONDS = 1.0  # for a thread to end
 
 Sockets = dict[int, list[socket.socket]]
@@ -141,7 +142,8 @@ def _prepare_control(config: Config) -> None:
     """Bring its tables up to date. Raises ConfigError when it cannot be used. A server that does not answer is no error."""
     if config.control is None:
         return
-    have_control()
+    if fault := control.lacking():
+        raise Unusable(fault)
     from ..control.control import make_folder
     from ..control.store import Away, migrate
 
@@ -152,13 +154,6 @@ def _prepare_control(config: Config) -> None:
         if config.control.store == "sqlite":
             raise Unusable(f"control: {config.control.path}: {error}") from None
         log.error("the control store does not answer: %s", error)
-
-
-def have_control() -> None:
-    """Raises ConfigError when the extra is not installed."""
-    for package in ("sqlalchemy", "alembic", "aiosqlite", "authlib", "psycopg"):
-        if find_spec(package) is None:
-            raise Unusable(f"control needs the package {package}: pip install 'dragoman[control]'")
 
 
 # ---- certificates ----
@@ -256,7 +251,7 @@ def faults(config: Config) -> tuple[list[str], list[str]]:
     wrong = list(_lacking(config))
     wrong += [fault for fault in (_store_fault(config.state_storage), *map(_tls_fault, config.listeners)) if fault]
     wrong += egress.faults(config)
-    if config.control is not None and (fault := _control_fault()):
+    if config.control is not None and (fault := control.lacking()):
         wrong.append(fault)
     busy: list[str] = []
     for listener in config.listeners:
@@ -268,14 +263,6 @@ def faults(config: Config) -> tuple[list[str], list[str]]:
         except ConfigError as error:
             wrong.append(str(error))
     return wrong, busy
-
-
-def _control_fault() -> str | None:
-    try:
-        have_control()
-    except ConfigError as error:
-        return str(error)
-    return None
 
 
 def _tls_fault(listener: Listener) -> str | None:
