@@ -244,12 +244,7 @@ def _control(config: Config, counters: Counters, metrics: Metrics) -> Control | 
         return None
     from .control.control import Control
 
-    return Control(config.control, counters, lambda rows, why: _usage_lost(metrics, rows, why))
-
-
-def _usage_lost(metrics: Metrics, rows: int, why: str) -> None:
-    metrics.usage_lost.inc(rows)
-    log.error("%d rows of usage are lost: %s", rows, why)
+    return Control(config.control, counters, metrics)
 
 
 def _counters(config: Config, here: LocalCounters) -> Counters:

@@ -21,10 +21,11 @@ from ...conf.model import Config
 from ...conf.model import Control as Settings
 from ..keys.quota import Counters
 from ..telemetry.account import Account
+from ..telemetry.metrics import Metrics
 from . import budgets, tables, watch
 from .directory import Directory
 from .store import Away, Store, Unusable, migrate
-from .usage import DAY, Lost, Recorder
+from .usage import DAY, Recorder
 
 log = logging.getLogger("dragoman")
 
@@ -40,14 +41,15 @@ BATCHES = 30 * DAY  # seconds that the id of a batch is remembered
 class Control:
     """Create it inside the loop that uses it, and `open` it before requests come."""
 
-    def __init__(self, settings: Settings, counters: Counters, lost: Lost) -> None:
-        """counters: of limits. lost: see usage.py. Raises Unusable."""
+    def __init__(self, settings: Settings, counters: Counters, metrics: Metrics) -> None:
+        """counters: of limits. Raises Unusable."""
         make_folder(settings.folder)
         self.settings = settings
         self.directory = Directory(settings.folder)
         self._counters = counters
         self.store = Store(settings)
-        self._recorder = Recorder(self.store, settings.folder, settings.spool, lost)
+        self._metrics = metrics
+        self._recorder = Recorder(self.store, settings.folder, settings.spool, metrics)
         self.stale = True  # the store does not answer: what it held last is served
         self._opened = asyncio.Event()
         self._look = asyncio.Event()  # at what budgets have spent
@@ -60,11 +62,6 @@ class Control:
     @property
     def record(self) -> Callable[[Account, Callable[[str], bool]], None]:
         return self._recorder.record
-
-    @property
-    def waiting(self) -> int:
-        """Batches of usage that are not in the store yet."""
-        return self._recorder.waiting
 
     @property
     def note(self) -> str:
@@ -87,6 +84,7 @@ class Control:
             pass
         if self.directory.read_at is None:
             self.directory.load()
+            self._metrics.control_away.set(1)
             log.error("%s", self.note)
 
     async def close(self) -> None:
@@ -121,6 +119,7 @@ class Control:
         if self.stale and self._opened.is_set():
             log.warning("the control store answers again")
         self.stale = False
+        self._metrics.control_away.set(0)
         await asyncio.to_thread(self.directory.save)
         if not self._opened.is_set():
             await budgets.raise_counts(self.store, self.directory.limited, self._counters)
@@ -141,6 +140,7 @@ class Control:
             self.directory.load()
         if not self.stale or not self._opened.is_set():
             self.stale = True
+            self._metrics.control_away.set(1)
             log.error("%s (%s)", self.note, why)
         self._opened.set()
 

@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from time import time
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from sqlalchemy import TableClause
@@ -22,6 +22,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from ...codecs.usage import Usage
 from ..keys.quota import MOST_NANO, MOST_TOKENS, NANO
 from ..telemetry.account import LEFT, Account
+from ..telemetry.metrics import Metrics
 from . import spool, tables
 from .store import Away, Store
 
@@ -43,12 +44,6 @@ _REFUSED = (IntegrityError, DataError, sqlite3.IntegrityError, sqlite3.DataError
 _UNREADABLE = (*_REFUSED, ValueError, TypeError, IndexError, KeyError)
 
 Row = tuple[Any, ...]
-
-
-class Lost(Protocol):
-    """Called with a number of rows that had to be given up, and why."""
-
-    def __call__(self, rows: int, why: str) -> None: ...
 
 
 def row_of(account: Account, model: str, user: str) -> Row:
@@ -100,10 +95,9 @@ def _tokens(usage: Usage) -> tuple[int, ...]:
 class Recorder:
     """Takes accounts and writes them into the store."""
 
-    def __init__(self, store: Store, folder: str, most: int, lost: Lost) -> None:
+    def __init__(self, store: Store, folder: str, most: int, metrics: Metrics) -> None:
         """folder, most: of the spool; most in bytes."""
-        self._store, self._folder = store, folder
-        self._lost = lost
+        self._store, self._folder, self._metrics = store, folder, metrics
         self._spool = spool.Spool(folder, most)
         self._rows: list[Row] = []
         self._users: set[tuple[int, str, str]] = set()  # hour, key and user
@@ -114,11 +108,6 @@ class Recorder:
         loop = asyncio.get_running_loop()
         self._ticking = loop.create_task(self._tick())
         self._sending = loop.create_task(self._send_all())
-
-    @property
-    def waiting(self) -> int:
-        """Batches that the store does not have yet."""
-        return len(self._spool)
 
     # ---- within a request ----
 
@@ -166,6 +155,7 @@ class Recorder:
             data = orjson.dumps([[_representable(value) for value in row] for row in rows])
         data = secrets.token_hex(12).encode() + _BETWEEN + data
         if self._spool.append(data):
+            self._waits()
             self._wake.set()
         else:
             self._lost(len(rows), "the spool is full or cannot be written")
@@ -176,7 +166,7 @@ class Recorder:
                 await self._send_left()
                 while len(self._spool):
                     await self._send(self._spool.first())
-                    self._spool.drop_first()
+                    self._drop_first()
                 self._answers()
             except Away as error:
                 self._does_not(str(error))
@@ -188,7 +178,7 @@ class Recorder:
                 log.error("a batch of usage cannot be read or written: %s", type(error).__name__)
                 self._lost(1, "a batch was unreadable")
                 if len(self._spool):
-                    self._spool.drop_first()
+                    self._drop_first()
                 continue
             if self._closing:
                 return
@@ -218,6 +208,18 @@ class Recorder:
                 one.remove()
             finally:
                 one.close()
+
+    def _drop_first(self) -> None:
+        self._spool.drop_first()
+        self._waits()
+
+    def _waits(self) -> None:
+        self._metrics.usage_waiting.set(len(self._spool))
+
+    def _lost(self, rows: int, why: str) -> None:
+        """This many rows have to be given up."""
+        self._metrics.usage_lost.inc(rows)
+        log.error("%d rows of usage are lost: %s", rows, why)
 
     def _answers(self) -> None:
         if self._away:

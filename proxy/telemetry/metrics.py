@@ -153,10 +153,22 @@ class Metrics:
         self.usage_lost = Counter(
             "dragoman_usage_rows_lost", "Exchanges whose usage did not reach the control store and never will.", registry=registry
         )
+        self.usage_waiting = Gauge(
+            "dragoman_usage_batches_waiting",
+            "Batches of usage that the control store does not have yet.",
+            registry=registry,
+            multiprocess_mode="sum",
+        )
+        self.control_away = Gauge(
+            "dragoman_control_away",
+            "Workers whose control store does not answer, so that they use the keys that they read last.",
+            registry=registry,
+            multiprocess_mode="sum",
+        )
         # the library's own lookup of a child costs more than counting
         self._requests, self._tokens, self._choices = cache(self.requests.labels), cache(self.tokens.labels), cache(self.choices.labels)
-        self.streams.set(0)  # a dead worker of this number may have left some open
-        self.websockets.set(0)
+        for gauge in (self.streams, self.websockets, self.usage_waiting, self.control_away):
+            gauge.set(0)  # a dead worker of this number may have left another value
 
     def opened(self) -> None:
         """A stream begins; `settled` must follow."""

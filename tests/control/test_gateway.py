@@ -215,6 +215,8 @@ async def test_a_server_that_restarts_under_load_fails_no_request(server, caplog
         _, secret = await registry.create_key("alice", {"budget": {"usd": 100}}, ME)
         with caplog.at_level(logging.CRITICAL):
             async with gateway(through(server, relay)) as asking:
+                metrics = asking.gateway.gateway.metrics
+                away, waiting = metrics.control_away, metrics.usage_waiting
                 statuses: list[int] = []
                 going = True
 
@@ -229,6 +231,7 @@ async def test_a_server_that_restarts_under_load_fails_no_request(server, caplog
                     relay.cut()
                     count = len(statuses)
                     await until(lambda count=count: len(statuses) > count + 20)
+                    await until(lambda: (away._value.get(), waiting._value.get() > 0) == (1, True))
                     relay.mend()
                     await until(lambda: not asking.gateway.gateway.control.stale, 20.0)
                 going = False
@@ -237,7 +240,7 @@ async def test_a_server_that_restarts_under_load_fails_no_request(server, caplog
                 counted = "SELECT sum(requests), sum(cost_nano) FROM dragoman_days"
                 await until(lambda: _is(store, counted, (len(statuses), len(statuses) * 4_000_000)), 20.0)
                 assert await _is(store, "SELECT count(*), 0 FROM dragoman_usage", (len(statuses), 0))
-                assert asking.gateway.gateway.metrics.usage_lost._value.get() == 0
+                assert [metric._value.get() for metric in (metrics.usage_lost, waiting, away)] == [0, 0, 0]
 
 
 @looped
@@ -255,6 +258,7 @@ async def test_a_start_without_the_store_uses_the_keys_known_last(server, caplog
                 ready = await asking.http.get("/readyz")
                 assert ready.status_code == 200
                 assert "the control store does not answer; its keys are used as of 20" in ready.json()["control"]
+                assert asking.gateway.gateway.metrics.control_away._value.get() == 1
                 await registry.revoke_key("alice", ME)
                 relay.mend()
 

@@ -19,6 +19,7 @@ from dragoman.proxy.control.spool import Spool, left
 from dragoman.proxy.control.store import Away, Store
 from dragoman.proxy.control.usage import Recorder, write
 from dragoman.proxy.telemetry.account import failure
+from dragoman.proxy.telemetry.metrics import Metrics
 
 from .using import NOON, TARGET, account, looped, opened, rows, until
 
@@ -34,10 +35,10 @@ def _quick(monkeypatch):
 
 @asynccontextmanager
 async def recording(control, store, most=1 << 20):
-    """A recorder, and what it lost."""
-    lost = []
-    recorder = Recorder(store, control.folder, most, lambda count, why: lost.append((count, why)))
-    recorder.lost = lost
+    """A recorder, and what its metrics show."""
+    metrics = Metrics()
+    recorder = Recorder(store, control.folder, most, metrics)
+    recorder.lost, recorder.waiting = metrics.usage_lost._value.get, metrics.usage_waiting._value.get
     try:
         yield recorder
     finally:
@@ -64,7 +65,7 @@ async def test_rows_and_their_sums(control):
             recorder.record(account(calls=[], status=404, model="made-up"), declared)
             recorder.record(account(status=404, target=TARGET._replace(upstream="openai/made-up", model="made-up")), declared)
             recorder.record(account(key=""), declared)
-        assert recorder.lost == []
+        assert recorder.lost() == 0
         assert sorted(await rows(store, f"{USED}, hour - {int(NOON // 3600)} FROM dragoman_hours")) == [
             ("k", "", "", "", 1, 1, 0, 0, 0, 0, 500, 0, 0, 0),
             ("k", "", "openai", "", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 0),
@@ -101,7 +102,7 @@ async def test_odd_texts_and_numbers(control):
         async with recording(control, store) as recorder:
             recorder.record(account(user="a\0b\ud800", model="x" * 10_000, tokens=(2**70, -5), cost=1e30), declared)
             recorder.record(account(user="it's \\u0000; DROP TABLE x --", cost=float("inf")), declared)
-        assert recorder.lost == []
+        assert recorder.lost() == 0
         assert await rows(store, "SELECT count(*) FROM dragoman_usage") == [(2,)]
         assert (await rows(store, "SELECT max(input), max(cost_nano) FROM dragoman_usage")) == [(10**12, 10**15)]
 
@@ -147,9 +148,9 @@ async def test_a_store_that_is_away_gets_everything_later(control, caplog):
         async with recording(control, fickle) as recorder:
             for number in range(3):
                 recorder.record(account(request_id=f"req_{number}"), declared)
-                await until(lambda number=number: recorder.waiting == number + 1)
+                await until(lambda number=number: recorder.waiting() == number + 1)
             fickle.away, fickle.doubt = False, True
-            await until(lambda: recorder.waiting == 0)
+            await until(lambda: recorder.waiting() == 0)
             assert await rows(store, "SELECT requests FROM dragoman_days") == [(3,)]
             assert [line.levelname for line in caplog.records if "usage is" in line.message] == ["WARNING"] * 2
         assert left_in(control) == []
@@ -161,13 +162,13 @@ async def test_a_full_spool_says_what_it_loses(control):
         fickle = Fickle(store)
         async with recording(control, fickle, most=400) as recorder:
             recorder.record(account(), declared)
-            await until(lambda: recorder.waiting)
+            await until(lambda: recorder.waiting())
             for _ in range(5):
                 recorder.record(account(), declared)
-            await until(lambda: recorder.lost)
-            assert recorder.lost == [(5, "the spool is full or cannot be written")]
+            await until(lambda: recorder.lost())
+            assert recorder.lost() == 5
             fickle.away = False
-            await until(lambda: not recorder.waiting)
+            await until(lambda: not recorder.waiting())
             recorder.record(account(), declared)
         assert await rows(store, "SELECT requests FROM dragoman_days") == [(2,)]
 
@@ -184,7 +185,7 @@ async def test_the_next_process_sends_what_a_dead_one_left(control, caplog):
         with caplog.at_level(logging.CRITICAL):
             async with recording(control, store) as recorder:
                 await until(lambda: not file.exists())
-        assert recorder.lost == [(1, "a batch was unreadable")] * 3
+        assert recorder.lost() == 3
         assert await rows(store, "SELECT requests FROM dragoman_days") == [(1,)]
 
 
@@ -195,8 +196,8 @@ async def test_a_batch_that_the_store_refuses_does_not_stop_the_others(control, 
             async with recording(control, store) as recorder:
                 recorder._spool.append(b"id\t" + orjson.dumps([[*usage.row_of(account(), "gpt", "")[:13], None, *range(10)]]))
                 recorder.record(account(), declared)
-                await until(lambda: recorder.lost)
-        assert recorder.lost == [(1, "a batch was unreadable")]
+                await until(lambda: recorder.lost())
+        assert recorder.lost() == 1
         assert await rows(store, "SELECT requests FROM dragoman_days") == [(1,)]
 
 

@@ -266,6 +266,6 @@ def test_every_metric_of_requests_is_driven_here() -> None:
     made -= {"log_dropped", "renewals", "expiry", "probes"}  # of the process, not of a request; see test_credentials.py, test_health.py
     made -= {"hedges", "continued", "resumes"}  # driven in test_hedging.py, test_continuing.py, test_resuming.py
     made -= {"hooks", "hook_seconds"}  # see test_hooks.py
-    made -= {"usage_lost"}  # of the control store
+    made -= {"usage_lost", "usage_waiting", "control_away"}  # of the control store, in tests/control
     made -= {"websockets", "websockets_closed", "websocket_refused", "websocket_evicted"}  # of connections: in test_websocket_lanes
     assert len(moved | {f"dragoman_{name}" for name in here}) == len(made) == 15
