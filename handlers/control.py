@@ -316,7 +316,7 @@ class TeamUser(ApiHandler):
 
 
 class Usage(ApiHandler):
-    """GET ?since&until&by&key&team&user&model&provider&limit&format: sums. format=csv for a spreadsheet."""
+    """GET ?since&until&by&key&team&user&model&provider&order&top&limit&format: sums. format=csv for a spreadsheet."""
 
     reads = _EVERYBODY
 
@@ -325,8 +325,12 @@ class Usage(ApiHandler):
         since = self.number("since", until - 30 * DAY) or 0.0
         by = tuple(filter(None, self.get_query_argument("by", "").split(",")))
         most = int(self.number("limit", 1000) or 0)
-        question = figures.Question(since, until, by, self.filters(figures.COLUMNS), max(1, most))
-        rows = await figures.sums(self.desk.store, question)
+        order = self.get_query_argument("order", "cost")
+        question = figures.Question(since, until, by, self.filters(figures.COLUMNS), max(1, most), order)
+        if top := int(self.number("top", 0) or 0):
+            rows = await figures.series(self.desk.store, question, max(1, top))
+        else:
+            rows = await figures.sums(self.desk.store, question)
         if self.get_query_argument("format", "json") != "csv":
             self.tell({"since": since, "until": until, "by": by, "rows": rows})
             return

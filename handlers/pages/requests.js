@@ -36,7 +36,7 @@ export async function show(root, session) {
   }
 
   function draw(before) {
-    if (!rows.length) return list.replaceChildren(nothing());
+    if (!rows.length) return list.replaceChildren(before ? further(before) : nothing());
     const own = session.role === "key";
     list.replaceChildren(
       table("Requests", [
@@ -53,6 +53,11 @@ export async function show(root, session) {
     );
     if (before) list.append(element("p", "", button("Older", () => load(before).catch(failed))));
     return undefined;
+  }
+
+  // one search looks at so many requests and no more
+  function further(before) {
+    return empty("No request matches among the newest ones.", "Older ones were not searched yet.", button("Search older", () => load(before).catch(failed), { kind: "main" }));
   }
 
   function nothing() {

@@ -88,8 +88,8 @@ export async function show(root, session) {
     const when = step() === DAY ? "day" : "hour";
     const by = [state.by, state.and].filter(Boolean).join(",");
     const common = { since: since(), ...wanted() };
-    const [sums, over] = await Promise.all([read("/api/usage", { ...common, by }), read("/api/usage", { ...common, by: `${state.by},${when}`, limit: 10000 })]);
-    if (sums.rows.length === 1000) announce("Only the 1,000 rows that cost most are shown; the CSV has all.");
+    const [sums, over] = await Promise.all([read("/api/usage", { ...common, by, order: state.show }), read("/api/usage", { ...common, by: `${state.by},${when}`, order: state.show, top: HUES - 1 })]);
+    if (sums.rows.length === 1000) announce(`Only the 1,000 largest rows are shown; the CSV has 10,000.`);
     draw(sums.rows, over.rows, when);
     resting = performance.now() + PART * (performance.now() - begun);
   }
@@ -179,18 +179,15 @@ export function figure(label, value, more = "") {
   return element("div", "", element("dt", "", label), element("dd", "", value), more ? element("dd", "more", more) : null);
 }
 
-// the largest groups, and all others as one; for each time of them a sum, else 0
+// the largest groups, and all others as one, whose name is null; for each time of them a sum, else 0
 function stacks(rows, when, value) {
   const by = Object.keys(rows[0] ?? {}).find((name) => name !== when);
   const sums = new Map();
   for (const row of rows) sums.set(row[by], (sums.get(row[by]) ?? 0) + value(row));
-  const names = [...sums.keys()].sort((one, other) => sums.get(other) - sums.get(one));
-  const shown = names.slice(0, names.length > HUES ? HUES - 1 : HUES);
+  const names = [...sums.keys()].sort((one, other) => (one === null) - (other === null) || sums.get(other) - sums.get(one));
   const moments = [...new Set(rows.map((row) => row[when]))].sort((one, other) => one - other);
-  const lists = new Map(shown.map((name) => [name, moments.map(() => 0)]));
-  const others = names.length > shown.length ? moments.map(() => 0) : null;
-  for (const row of rows) (lists.get(row[by]) ?? others)[moments.indexOf(row[when])] += value(row);
-  const series = shown.map((name, at) => ({ label: name || "none", hue: `--hue-${at + 1}` }));
-  if (others) series.push({ label: `${names.length - shown.length} others`, hue: "--faint" });
-  return [series, [moments, ...lists.values(), ...(others ? [others] : [])]];
+  const lists = new Map(names.map((name) => [name, moments.map(() => 0)]));
+  for (const row of rows) lists.get(row[by])[moments.indexOf(row[when])] += value(row);
+  const series = names.map((name, at) => (name === null ? { label: "others", hue: "--faint" } : { label: name || "none", hue: `--hue-${at + 1}` }));
+  return [series, [moments, ...lists.values()]];
 }

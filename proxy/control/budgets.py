@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from time import time
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,6 +15,7 @@ from ..keys.identity import Limited
 from ..keys.quota import Counters, period
 from . import tables
 from .store import Store
+from .units import units_of
 from .usage import DAY, HOUR
 
 _PLACES = {"key": ("key_name",), "team": ("team",), "user": ("team", "user_name")}
@@ -56,13 +56,15 @@ def _place(one: Limited) -> tuple[str, ...]:
 
 
 async def _sums(store: Store, per: str, kind: str) -> dict[tuple[str, ...], int]:
-    hours, days = (tables.user_hours, tables.user_days) if kind == "user" else (tables.hours, tables.days)
-    table, when, size = (hours, "hour", HOUR) if per == "hour" else (days, "day", DAY)
-    begins = int(_begins(per, time())) // size
-    columns: list[Any] = [table.c[name] for name in _PLACES[kind]]
-    query = sa.select(*columns, sa.func.sum(table.c.cost_nano)).where(table.c[when] >= begins).group_by(*columns)
-    async with store.reading() as connection:
-        rows = (await connection.execute(query)).all()
+    now = time()
+    table = {"key": tables.key_sums, "team": tables.team_sums, "user": tables.user_sums}[kind]
+    units = units_of(table, int(_begins(per, now)) // HOUR, int(now) // HOUR + 1, now, tables.UNITS[-1])
+    names = _PLACES[kind]
+    parts = [sa.select(*(table.c[name] for name in (*names, "cost_nano"))).where(one) for one in units]
+    sums = sa.union_all(*parts).subquery()
+    columns = [sums.c[name] for name in names]
+    async with store.adding_up() as connection:
+        rows = (await connection.execute(sa.select(*columns, sa.func.sum(sums.c.cost_nano)).group_by(*columns))).all()
     return {tuple(row[:-1]): int(row[-1]) for row in rows}
 
 

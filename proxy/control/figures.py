@@ -1,33 +1,39 @@
-"""What was used: sums by any dimensions, and the single exchanges.
+"""What was used: sums by any dimensions, and the single exchanges. Each question reads a bounded number of rows.
 
-Sums come from the tables of sums: whole days from those by the day, the parts of days at both ends from those by the hour. So a question
-about months costs by the number of sums, not of requests. Only users and models together have no sums by the hour, of which there would be
-as many as requests; there the rows stand in, as long as they are held.
+Sums come from the smallest table of sums that has what is asked for, and from few units of time (units.py), so that a question about
+months costs by the number of keys or users, not of requests. Over time only the largest groups are asked for one by one (`series`). Users
+with models have no sums by the hour: for a day at most the usage itself is added up, as long as it is held.
+
+A search for single exchanges reads SEARCHED of them at once, along one index, and says where to go on.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from time import time
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..keys.quota import NANO
 from ..telemetry.account import LEFT
 from . import tables
 from .records import Line
 from .store import Store
-from .usage import COUNTED, DAY, HOUR, number_of
+from .units import units_of
+from .usage import COUNTED, DAY, HOUR, hour_of
 
 COLUMNS = {"key": "key_name", "team": "team", "user": "user_name", "model": "model", "provider": "provider"}
 TIMES = ("hour", "day")
 BY = (*COLUMNS, *TIMES)
+ORDERS = {"cost": ("cost_nano",), "tokens": ("input", "output"), "requests": ("requests",), "errors": ("errors",)}
 MOST_GROUPS = 10_000
 MOST_ROWS = 1000
-MOST_HOURS = 35 * 24  # of one question by the hour
-MOST_HOURS_OF_ROWS = 3 * 24  # where rows are added up for it
+MOST_TOP = 20
+MOST_HOURS = 3 * 24  # of one question by the hour
+MOST_HOURS_OF_ROWS = 24  # where rows are added up
+SEARCHED = 20_000  # exchanges that one search reads
 _DAY_HOURS = DAY // HOUR
 
 Row = dict[str, Any]
@@ -38,123 +44,136 @@ class Invalid(ValueError):
 
 
 class Question(NamedTuple):
-    """since, until: seconds since the epoch, widened to whole hours. by: of BY. where: values by names of COLUMNS."""
+    """since, until: seconds since the epoch, widened to whole hours. by: of BY. where: values by names of COLUMNS. order: of ORDERS."""
 
     since: float
     until: float
     by: tuple[str, ...] = ()
-    where: Mapping[str, str] = {}
+    where: Mapping[str, str | tuple[str, ...]] = {}
     most: int = 1000
+    order: str = "cost"
+
+
+class Span(NamedTuple):
+    """Hours since the epoch, and the table that is asked for them: the usage itself, or one of sums. longest: unit of the sums."""
+
+    first: int
+    end: int
+    table: sa.TableClause
+    longest: int
 
 
 async def sums(store: Store, question: Question) -> list[Row]:
-    """The sums, in order of time, else of cost. Raises Away, Invalid."""
+    """The sums, in order of time, else the largest first. Raises Away, Invalid."""
+    span = _span(question, store)
+    async with store.adding_up() as connection:
+        return [_shown(row, question.by) for row in await _asked(connection, store, question, span)]
+
+
+async def series(store: Store, question: Question, top: int) -> list[Row]:
+    """The sums over time of the largest groups, and of all others as one, whose name is None. Raises as `sums`.
+
+    question: by one of COLUMNS and one of TIMES.
+    """
+    names, times = ([name for name in question.by if name in some] for some in (COLUMNS, TIMES))
+    if (len(names), len(times)) != (1, 1):
+        raise Invalid(f"top: goes with `by` of one of {', '.join(COLUMNS)} and one of {', '.join(TIMES)}")
+    (name,), (when,) = names, times
+    span = _span(question, store)
+    whole = question._replace(most=MOST_GROUPS)
+    async with store.adding_up() as connection:
+        largest = question._replace(by=(name,), most=min(top, MOST_TOP))
+        leaders = tuple(row[name] for row in await _asked(connection, store, largest, span._replace(longest=tables.UNITS[-1])))
+        shown = await _asked(connection, store, whole._replace(where={**question.where, name: leaders}), span)
+        together = await _asked(connection, store, whole._replace(by=(when,)), span._replace(table=_of_all(span, question)))
+    if len(shown) == MOST_GROUPS:
+        raise Invalid(f"by: {when} is for fewer of them")
+    others = {row[when]: {**row, name: None} for row in together}
+    for row in shown:
+        for count in tables.COUNTS:
+            others[row[when]][count] -= row[count]
+    return [_shown(row, question.by) for row in (*shown, *(row for row in others.values() if row["requests"]))]
+
+
+def _of_all(span: Span, question: Question) -> sa.TableClause:
+    """The table for the sums of all groups: the smallest one, unless only that of the groups has what is asked for."""
+    table = _table(set(question.where))
+    return table if span.table is not tables.usage and table is not tables.user_model_sums else span.table
+
+
+def _table(names: set[str]) -> sa.TableClause:
+    """The smallest that has all these dimensions."""
+    wanted = {COLUMNS[name] for name in names if name in COLUMNS}
+    return next(table for table in tables.SUMS if wanted <= set(table.c.keys()))
+
+
+def _span(question: Question, store: Store) -> Span:
+    """What to read. Raises Invalid."""
     for name in question.by:
         if name not in BY:
             raise Invalid(f"by: {name[:40]!r} is not one of {', '.join(BY)}")
-    pieces = _pieces(question, store)
-    if not pieces:
-        return []
-    query = _together(pieces, question.by) if len(pieces) > 1 else pieces[0]
-    times: list[Any] = [sa.literal_column(name) for name in question.by if name in TIMES]
-    others: list[Any] = [sa.literal_column(f'"{name}"') for name in question.by if name in COLUMNS]
-    query = query.order_by(*times, sa.literal_column("cost_nano").desc(), sa.literal_column("requests").desc(), *others)
-    async with store.reading() as connection:
-        rows = (await connection.execute(query.limit(min(question.most, MOST_GROUPS)))).mappings().all()
-    return [_shown(row, question.by) for row in rows if row["requests"]]
-
-
-class _Source(NamedTuple):
-    """Tables that have what a question needs. hours is the usage itself where there are no such sums."""
-
-    hours: sa.TableClause
-    days: sa.TableClause
-
-
-_WITHOUT_USERS = _Source(tables.hours, tables.days)
-_USERS = _Source(tables.user_hours, tables.user_days)
-_USERS_AND_MODELS = _Source(tables.usage, tables.user_model_days)
-
-
-def _source(question: Question) -> _Source:
-    names = {*question.by, *question.where}
-    if "user" not in names:
-        return _WITHOUT_USERS
-    return _USERS_AND_MODELS if names & {"model", "provider"} else _USERS
-
-
-def _pieces(question: Question, store: Store) -> list[sa.Select[Any]]:
-    """Selects of sums that cover the time, without overlap."""
-    source, now = _source(question), time()
+    if question.order not in ORDERS:
+        raise Invalid(f"order: {question.order[:40]!r} is not one of {', '.join(ORDERS)}")
     first, end = int(question.since // HOUR), -int(-question.until // HOUR)
-    if end <= first:
+    table = _table({*question.by, *question.where})
+    longest = next((length for name, length in (("hour", 1), ("day", _DAY_HOURS)) if name in question.by), tables.UNITS[-1])
+    if table is tables.user_model_sums:
+        held = first >= (time() - store.control.retention) / HOUR
+        if held and end - first <= MOST_HOURS_OF_ROWS + 1:  # parts of hours at both ends
+            return Span(first, end, tables.usage, longest)
+        if longest == 1:
+            raise Invalid("by: hour with user and model or provider is for one day, whose requests are still held (retention)")
+        return Span(first - first % _DAY_HOURS, end + -end % _DAY_HOURS, table, longest)
+    if longest == 1 and end - first > MOST_HOURS + 1:
+        raise Invalid(f"by: hour is for at most {MOST_HOURS // 24} days")
+    return Span(first, end, table, longest)
+
+
+async def _asked(connection: AsyncConnection, store: Store, question: Question, span: Span) -> list[Row]:
+    parts = _parts(store, question, span)
+    if not parts:
         return []
-    oldest = (now - store.control.retention) / HOUR if source.hours is tables.usage else -math.inf
-    if "hour" in question.by:
-        _check_hours(source, first, end, oldest)
-        return [_hours(store, source, first, end, question)]
-    if first < oldest:
-        first -= first % _DAY_HOURS
-    if end < oldest or end * HOUR >= now:  # nothing is later than now, so the whole day is what there is of it
-        end += -end % _DAY_HOURS
-    first_day, end_day = -(-first // _DAY_HOURS), end // _DAY_HOURS
-    if first_day >= end_day:
-        return [_hours(store, source, first, end, question)]
-    parts = ((first, first_day * _DAY_HOURS), (end_day * _DAY_HOURS, end))
-    return [
-        _piece(source.days, source.days.c.day, (first_day, end_day), {"day": "day"}, question),
-        *(_hours(store, source, low, high, question) for low, high in parts if low < high),
-    ]
+    inner = sa.union_all(*parts).subquery()
+    groups = [inner.c[name] for name in question.by]
+    total = {name: sa.func.sum(inner.c[name]).label(name) for name in tables.COUNTS}
+    largest: Any = sum(sa.func.sum(inner.c[name]) for name in ORDERS[question.order])
+    times = [inner.c[name] for name in question.by if name in TIMES]
+    others = [inner.c[name] for name in question.by if name in COLUMNS]
+    query = sa.select(*groups, *total.values()).group_by(*groups) if groups else sa.select(*total.values())
+    query = query.order_by(*times, sa.desc(largest), total["requests"].desc(), *others).limit(min(question.most, MOST_GROUPS))
+    rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+    for row in rows:
+        row |= {name: int(row[name] or 0) for name in tables.COUNTS}
+    return [row for row in rows if row["requests"]]
 
 
-def _check_hours(source: _Source, first: int, end: int, oldest: float) -> None:
-    """Raises Invalid."""
-    most = MOST_HOURS if source.hours is not tables.usage else MOST_HOURS_OF_ROWS
-    if end - first > most + 1:  # parts of hours at both ends
-        together = "" if most == MOST_HOURS else " with user and model or provider"
-        raise Invalid(f"by: hour{together} is for at most {most // 24} days")
-    if first < oldest:
-        raise Invalid("by: hour with user and model or provider is for the time whose requests are held (retention)")
+def _parts(store: Store, question: Question, span: Span) -> list[sa.Select[Any]]:
+    """Queries for the columns that are added up, without overlap."""
+    table = span.table
+    if table is tables.usage:
+        hour = hour_of(store.postgres)
+        times = {"hour": hour, "day": f"{hour} / {_DAY_HOURS}"}
+        counts: list[Any] = [sa.literal_column(text).label(name) for name, text in COUNTED.items()]
+        conditions = [sa.and_(table.c.time >= span.first * HOUR, table.c.time < span.end * HOUR)] if span.first < span.end else []
+    else:
+        times = {"hour": "number", "day": f"number / ({_DAY_HOURS} / hours)"}
+        counts = [table.c[name] for name in tables.COUNTS]
+        conditions = units_of(table, span.first, span.end, time(), span.longest)
+    columns: list[Any] = [sa.literal_column(times[name]).label(name) for name in question.by if name in times]
+    columns += [table.c[COLUMNS[name]].label(name) for name in question.by if name not in times]
+    where = [table.c[COLUMNS[name]].in_([value] if isinstance(value, str) else value) for name, value in question.where.items()]
+    return [sa.select(*columns, *counts).where(condition, *where) for condition in conditions]
 
 
-def _hours(store: Store, source: _Source, first: int, end: int, question: Question) -> sa.Select[Any]:
-    if source.hours is not tables.usage:
-        return _piece(source.hours, source.hours.c.hour, (first, end), {"hour": "hour", "day": f"hour / {_DAY_HOURS}"}, question)
-    numbers = {name: number_of(store.postgres, size) for name, size in (("hour", HOUR), ("day", DAY))}
-    return _piece(tables.usage, tables.usage.c.time, (first * HOUR, end * HOUR), numbers, question)
-
-
-def _piece(
-    table: sa.TableClause, when: sa.ColumnClause[Any], span: tuple[int, int], numbers: Mapping[str, str], question: Question
-) -> sa.Select[Any]:
-    """numbers: how the number of the hour and of the day are read from the columns."""
-    columns = [
-        (table.c[COLUMNS[name]] if name in COLUMNS else sa.literal_column(numbers[name], sa.Integer)).label(name) for name in question.by
-    ]
-    counted = COUNTED if table is tables.usage else {name: f"sum({name})" for name in tables.COUNTS}
-    query = sa.select(*columns, *(sa.literal_column(text).label(name) for name, text in counted.items())).select_from(table)
-    query = query.where(when >= span[0], when < span[1])
-    query = query.where(*(table.c[COLUMNS[name]] == value for name, value in question.where.items()))
-    return query.group_by(*map(sa.literal_column, map(str, range(1, len(columns) + 1)))) if columns else query
-
-
-def _together(pieces: Sequence[sa.Select[Any]], by: Sequence[str]) -> sa.Select[Any]:
-    inner = sa.union_all(*pieces).subquery()
-    groups = [inner.c[name] for name in by]
-    total = [sa.func.sum(inner.c[name]).label(name) for name in tables.COUNTS]
-    return sa.select(*groups, *total).group_by(*groups) if groups else sa.select(*total)
-
-
-def _shown(row: Line, by: Sequence[str]) -> Row:
+def _shown(row: Row, by: tuple[str, ...]) -> Row:
     found: Row = {}
     for name in by:
         found[name] = row[name] * (HOUR if name == "hour" else DAY) if name in TIMES else row[name]
-    counts = {name: int(row[name] or 0) for name in tables.COUNTS}
-    found |= {name: counts[name] for name in ("requests", "errors", "input", "output", "cached", "cache_write", "reasoning")}
-    found["cost_usd"] = counts["cost_nano"] / NANO
-    found["unpriced"] = counts["unpriced"]
-    found["ms_total"] = round(counts["ms_total"] / counts["requests"], 1) if counts["requests"] else None
-    found["ms_first"] = round(counts["ms_first"] / counts["firsts"], 1) if counts["firsts"] else None
+    found |= {name: row[name] for name in ("requests", "errors", "input", "output", "cached", "cache_write", "reasoning")}
+    found["cost_usd"] = row["cost_nano"] / NANO
+    found["unpriced"] = row["unpriced"]
+    found["ms_total"] = round(row["ms_total"] / row["requests"], 1)
+    found["ms_first"] = round(row["ms_first"] / row["firsts"], 1) if row["firsts"] else None
     return found
 
 
@@ -197,10 +216,10 @@ async def _lately(store: Store, query: sa.Select[Any]) -> list[Row]:
 
 # ---- single exchanges ----
 
-_FILTERS = {**COLUMNS, "request_id": "request_id", "error": "error", "asked": "asked", "operation": "operation"}
-_PARTIAL: dict[str, Any] = {
-    name: sa.literal_column(f"{name} <> ''") for name in ("team", "user_name", "error")
-}  # the indexes that leave "" out
+_FILTERS = {**COLUMNS, "request_id": "request_id", "error": "error", "asked": "asked", "operation": "operation", "status": "status"}
+# filters that an index goes through by time, the most selective ones first; some indexes leave "" out
+_INDEXED = (("request_id",), ("error",), ("user",), ("key", "model"), ("key",), ("team",), ("failed",), ("model",))
+_PARTIAL = ("error", "user", "team")
 
 
 async def rows(
@@ -214,44 +233,57 @@ async def rows(
     before: str = "",
     most: int = 100,
 ) -> tuple[list[Row], str]:
-    """The newest exchanges first, and what `before` is for those behind them; "" when there are none.
+    """The newest exchanges first, and what `before` is for those behind them, if there may be some; else "".
 
     where: values by names of _FILTERS. failed: only those with a status of 400 or more. Raises Away, Invalid.
     """
-    columns = tables.usage.c
-    most = min(most, MOST_ROWS)
-    query = sa.select(tables.usage).order_by(columns.time.desc(), columns.id.desc()).limit(most + 1)
-    query = query.where(*(columns[_FILTERS[name]] == value for name, value in where.items()))
-    query = query.where(*(_PARTIAL[_FILTERS[name]] for name, value in where.items() if value and _FILTERS[name] in _PARTIAL))
-    if since is not None:
-        query = query.where(columns.time >= since)
-    if until is not None:
-        query = query.where(columns.time < until)
+    columns, most = tables.usage.c, min(most, MOST_ROWS)
+    wanted: dict[str, Any] = {**where, **({} if status is None else {"status": status})}
     if failed or (status is not None and status >= 400):
-        query = query.where(sa.literal_column("status") >= sa.literal_column("400"))  # so that the index of failures fits
-    if status is not None:
-        query = query.where(columns.status == status)
+        wanted["failed"] = True
+    along = next((names for names in _INDEXED if all(wanted.get(name) for name in names)), ())
+    conditions = [_is(name, wanted.pop(name)) for name in along]
+    conditions += [columns[_FILTERS[name]] != sa.literal_column("''") for name in along if name in _PARTIAL]
+    conditions += _between(since, until, before)
+    query = sa.select(tables.usage).where(*conditions, *(_is(name, value, sought=False) for name, value in wanted.items()))
+    async with store.reading() as connection:
+        end = None
+        if wanted:
+            window = sa.select(columns.time).where(*conditions).order_by(columns.time.desc()).offset(SEARCHED - 1).limit(1)
+            end = (await connection.execute(window)).scalar()
+        if end is not None:
+            query = query.where(columns.time >= end)
+        query = query.order_by(columns.time.desc(), columns.id.desc()).limit(most + 1)
+        found = [_row(row) for row in (await connection.execute(query)).mappings()]
+    if len(found) > most:
+        end, id = found[most - 1]["time"], found[most - 1]["id"]
+    else:
+        id = 0  # all that ended then were searched
+    return found[:most], "" if end is None else f"{end!r}:{id}"
+
+
+def _is(name: str, value: Any, sought: bool = True) -> sa.ColumnElement[bool]:
+    """A filter. sought: an index may be used; not for a second filter, whose index could lead through all rows to find none."""
+    if name == "failed":
+        return sa.literal_column("status" if sought else "status + 0") >= sa.literal_column("400")
+    column: sa.ColumnElement[Any] = tables.usage.c[_FILTERS[name]]
+    if not sought:
+        column = sa.func.coalesce(column, sa.literal_column("0" if name == "status" else "''"))
+    condition: sa.ColumnElement[bool] = column == value
+    return condition
+
+
+def _between(since: float | None, until: float | None, before: str) -> Iterator[sa.ColumnElement[bool]]:
+    """Raises Invalid."""
+    columns = tables.usage.c
+    if since is not None:
+        yield columns.time >= since
+    if until is not None:
+        yield columns.time < until
     if before:
         time, id = _cursor(before)
-        query = query.where(columns.time <= time, sa.or_(columns.time < time, columns.id < id))
-    async with store.reading() as connection:
-        if (last := _last_day(where)) is not None:
-            day = (await connection.execute(last)).scalar()
-            if day is None:
-                return [], ""
-            query = query.where(columns.time < (day + 1) * DAY)
-        found = [_row(row) for row in (await connection.execute(query)).mappings()]
-    more = found[:most]
-    return more, f"{more[-1]['time']!r}:{more[-1]['id']}" if len(found) > most else ""
-
-
-def _last_day(where: Mapping[str, str]) -> sa.Select[Any] | None:
-    """What asks the sums for the last day of such rows, where no index has them: all rows would be read to find that there are none."""
-    names = {name: value for name, value in where.items() if name in COLUMNS}
-    if "request_id" in where or (len(names) < 2 and "provider" not in names):
-        return None
-    days = _source(Question(0, 0, (), names)).days
-    return sa.select(sa.func.max(days.c.day)).where(*(days.c[COLUMNS[name]] == value for name, value in names.items()))
+        yield columns.time <= time
+        yield sa.or_(columns.time < time, columns.id < id)
 
 
 def _cursor(text: str) -> tuple[float, int]:

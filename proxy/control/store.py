@@ -35,6 +35,9 @@ CHANNEL = "dragoman_control"  # of PostgreSQL's notifications
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY}")
 
+# of one transaction: else many groups are sorted on disk, and what is compiled for a query costs more than the query
+_MEMORY = "SELECT set_config('work_mem', '32MB', true), set_config('jit', 'off', true)"
+
 _LOCK = 0x647261676F6D6374  # the advisory lock of a migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSIONS = sorted(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("v[0-9]*.py"))
@@ -66,6 +69,14 @@ class Store:
     async def reading(self, seconds: float = PATIENCE) -> AsyncIterator[AsyncConnection]:
         """A connection that reads. Raises Away."""
         async with self._transaction(seconds, write=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def adding_up(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that reads, and has memory for many sums. Raises Away."""
+        async with self.reading() as connection:
+            if self.postgres:
+                await connection.exec_driver_sql(_MEMORY)
             yield connection
 
     @asynccontextmanager
@@ -242,7 +253,7 @@ def migrate(control: Control) -> None:
         engine.dispose()
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _upgrade(connection: sa.Connection, version: str = "head") -> None:
     """Alembic is imported here: tables are seldom changed, and it is half of what the store imports."""
     from alembic import command
     from alembic.config import Config
@@ -251,7 +262,7 @@ def _upgrade(connection: sa.Connection) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, version)
 
 
 def _version(connection: sa.Connection) -> str | None:

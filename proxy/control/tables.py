@@ -1,12 +1,13 @@
-"""The tables as queries name them; migrations/versions makes them.
+"""The tables as queries name them; the modules of migrations/versions make them.
 
-Sums are kept apart by what a question needs. Users are many: with them there are nearly as many sums by the hour as requests, so the sums
-that most questions add up are without, and users have sums of their own, with the model only by the day.
+Usage is added up while it is written, for each unit of time: an hour, a day, eight days and 64 days, so that any time is covered by few
+units. Sums are kept apart by what a question needs: those of users are many, so those without are smaller by far, and users have none by
+the hour together with models, of which there would be as many as requests.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import column, table
+from sqlalchemy import TableClause, column, table
 
 LIMITS = ("requests_per_minute", "tokens_per_minute", "budget_usd", "budget_per", "budget_unpriced")
 KEY = (
@@ -17,9 +18,9 @@ USAGE = (
     "time", "request_id", "key_name", "team", "user_name", "operation", "shape", "asked", "provider", "model", "api", "lane", "error",
     "status", "stream", "attempts", "input", "output", "cached", "cache_write", "reasoning", "ms_total", "cost_nano", "ms_first",
 )  # fmt: skip
-MODELS = ("key_name", "team", "provider", "model")
-USERS = ("key_name", "team", "user_name")
-USER_MODELS = (*USERS, "provider", "model")
+UNITS = (1, 24, 8 * 24, 64 * 24)  # of sums, in hours
+MODEL = ("provider", "model")
+USER = ("key_name", "team", "user_name")
 COUNTS = (
     "requests", "errors", "input", "output", "cached", "cache_write", "reasoning", "cost_nano", "unpriced", "ms_total", "ms_first",
     "firsts",
@@ -31,9 +32,17 @@ users = table("dragoman_users", *map(column, ("team", "name", *LIMITS, "created_
 changes = table("dragoman_changes", column("id"), column("number"))
 audit = table("dragoman_audit", *map(column, ("id", "time", "who", "role", "how", "action", "subject", "detail", "address")))
 usage = table("dragoman_usage", column("id"), *map(column, USAGE))
-hours = table("dragoman_hours", column("hour"), *map(column, (*MODELS, *COUNTS)))
-days = table("dragoman_days", column("day"), *map(column, (*MODELS, *COUNTS)))
-user_hours = table("dragoman_user_hours", column("hour"), *map(column, (*USERS, *COUNTS)))
-user_days = table("dragoman_user_days", column("day"), *map(column, (*USERS, *COUNTS)))
-user_model_days = table("dragoman_user_model_days", column("day"), *map(column, (*USER_MODELS, *COUNTS)))
 batches = table("dragoman_batches", column("id"), column("time"))
+
+
+def _sums(name: str, *dimensions: str) -> TableClause:
+    """hours: of the unit. number: of units since the epoch."""
+    return table(name, *map(column, ("hours", "number", *dimensions, *COUNTS)))
+
+
+team_sums = _sums("dragoman_team_sums", "team", *MODEL)
+key_sums = _sums("dragoman_key_sums", "key_name", "team", *MODEL)
+user_sums = _sums("dragoman_user_sums", *USER)
+user_model_sums = _sums("dragoman_user_model_sums", *USER, *MODEL)
+SUMS = {team_sums: UNITS, key_sums: UNITS, user_sums: UNITS, user_model_sums: UNITS[1:]}
+"""The units of each; the smaller tables come first."""

@@ -1,4 +1,4 @@
-"""Usage: one row for each exchange, and the sums by hour and by day, from the exchange's account to the store.
+"""Usage: one row for each exchange, and the sums of these for units of time (tables.py), from the exchange's account to the store.
 
 `Recorder.record` runs within a request and only appends a row. Each second what has gathered becomes a batch, which goes to the spool
 (spool.py) and from there to the store, which also adds it up. A batch has an id, which the store remembers: one whose fate is unknown,
@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import time
 from typing import Any
 
@@ -256,50 +256,60 @@ _TYPES = {"time": "float8", **dict.fromkeys(tables.USAGE[13:16], "int"), **dict.
 _COLUMNS = ", ".join(tables.USAGE)
 _PARTS = ", ".join(f"(r->>{n})::{_TYPES.get(name, 'text')} AS {name}" for n, name in enumerate(tables.USAGE))
 _TOKENS = ("input", "output", "cached", "cache_write", "reasoning")
-_USED = " + ".join(_TOKENS)
-COUNTED = {  # tables.COUNTS of rows
-    "requests": "count(*)",
-    "errors": f"sum(CASE WHEN status <> {LEFT} AND (status >= 400 OR error <> '') THEN 1 ELSE 0 END)",
-    **{name: f"sum({name})" for name in _TOKENS},
-    "cost_nano": "coalesce(sum(cost_nano), 0)",
-    "unpriced": f"sum(CASE WHEN cost_nano IS NULL AND {_USED} > 0 THEN 1 ELSE 0 END)",
-    "ms_total": "sum(ms_total)",
-    "ms_first": "coalesce(sum(ms_first), 0)",
-    "firsts": "count(ms_first)",
+COUNTED = {  # what a row adds to tables.COUNTS
+    "requests": "1",
+    "errors": f"CASE WHEN status <> {LEFT} AND (status >= 400 OR error <> '') THEN 1 ELSE 0 END",
+    **{name: name for name in _TOKENS},
+    "cost_nano": "coalesce(cost_nano, 0)",
+    "unpriced": f"CASE WHEN cost_nano IS NULL AND {' + '.join(_TOKENS)} > 0 THEN 1 ELSE 0 END",
+    "ms_total": "ms_total",
+    "ms_first": "coalesce(ms_first, 0)",
+    "firsts": "CASE WHEN ms_first IS NULL THEN 0 ELSE 1 END",
 }
+_FINEST = ("hour", *tables.USER, *tables.MODEL)
 
 
-def number_of(postgres: bool, size: int) -> str:
-    """The number of a row's hour or day, of `size` seconds."""
-    return f"CAST(floor(time / {size}) AS integer)" if postgres else f"CAST(time / {size} AS integer)"
+def hour_of(postgres: bool) -> str:
+    """The number of a row's hour."""
+    return f"CAST(floor(time / {HOUR}) AS integer)" if postgres else f"CAST(time / {HOUR} AS integer)"
 
 
-def _sums(table: TableClause, source: str, postgres: bool) -> str:
-    """A statement that adds rows up."""
-    when, *dimensions = (name for name in table.c.keys() if name not in tables.COUNTS)  # noqa: SIM118
-    key, by = ", ".join((when, *dimensions)), ", ".join(("1", *dimensions))
-    values = ", ".join((number_of(postgres, HOUR if when == "hour" else DAY), *dimensions, *COUNTED.values()))
+def _grouped(source: str, postgres: bool) -> str:
+    """A query that adds rows up as finely as any sums need it, so that each row is looked at once."""
+    sums = ", ".join(f"sum({text}) AS {name}" for name, text in COUNTED.items())
+    by = ", ".join(_FINEST[1:])
+    return f"SELECT {hour_of(postgres)} AS hour, {by}, {sums} FROM {source} GROUP BY 1, {by}"
+
+
+def _sums(table: TableClause, units: Sequence[int]) -> str:
+    """A statement that adds `grouped` to a table of sums, in all units of time."""
+    dimensions = [name for name in table.c.keys() if name not in (*tables.COUNTS, "hours", "number")]  # noqa: SIM118
+    key, by = ", ".join(("hours", "number", *dimensions)), ", ".join(("1", "2", *dimensions))
+    values = ", ".join(("hours", "hour / hours", *dimensions, *(f"sum({name})" for name in COUNTED)))
+    each = " UNION ALL SELECT ".join(map(str, units[1:]))
     added = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in COUNTED)
     return (
         f"INSERT INTO {table.name} ({key}, {', '.join(COUNTED)})"
-        f" SELECT {values} {source} GROUP BY {by} ORDER BY {by}"  # everyone locks sums in this order
+        f" SELECT {values} FROM grouped, (SELECT {units[0]} AS hours UNION ALL SELECT {each}) AS units"
+        f" GROUP BY {by} ORDER BY {by}"  # everyone locks sums in this order
         f" ON CONFLICT ({key}) DO UPDATE SET {added}"
     )
 
 
-_TABLES = (tables.hours, tables.days, tables.user_hours, tables.user_days, tables.user_model_days)
-_ADDED = [_sums(table, "FROM batch", True) for table in _TABLES]
+_ADD = tuple(_sums(table, units) for table, units in tables.SUMS.items())
 _POSTGRES = (
     "WITH once AS (INSERT INTO dragoman_batches (id, time) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING id),"
     f" batch AS MATERIALIZED (SELECT {_PARTS} FROM once, jsonb_array_elements(%s::jsonb) AS r),"
     f" rows AS (INSERT INTO dragoman_usage ({_COLUMNS}) SELECT {_COLUMNS} FROM batch),"
-    f" {', '.join(f'sums{n} AS ({statement})' for n, statement in enumerate(_ADDED[1:]))}"
-    f" {_ADDED[0]}"
+    f" grouped AS MATERIALIZED ({_grouped('batch', True)}),"
+    f" {', '.join(f'sums{n} AS ({statement})' for n, statement in enumerate(_ADD[1:]))}"
+    f" {_ADD[0]}"
 )
 _ONCE = "INSERT INTO dragoman_batches (id, time) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _FROM_JSON = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(tables.USAGE)))
 _INSERT = f"INSERT INTO dragoman_usage ({_COLUMNS}) SELECT {_FROM_JSON} FROM json_each(?)"
-_ADD = tuple(_sums(table, "FROM dragoman_usage WHERE id > ?", False) for table in _TABLES)
+_TEMPORARY = f"CREATE TEMP TABLE IF NOT EXISTS grouped ({', '.join((*_FINEST, *COUNTED))})"
+_GROUP = f"INSERT INTO grouped {_grouped('dragoman_usage WHERE id > ?', False)}"
 
 
 async def write(store: Store, id: str, rows: bytes) -> None:
@@ -322,8 +332,11 @@ def _write(connection: sqlite3.Connection, id: str, rows: bytes) -> None:
         if connection.execute(_ONCE, (id, time())).rowcount:
             (before,) = connection.execute("SELECT coalesce(max(id), 0) FROM dragoman_usage").fetchone()
             connection.execute(_INSERT, (text,))
+            connection.execute(_TEMPORARY)
+            connection.execute(_GROUP, (before,))
             for statement in _ADD:
-                connection.execute(statement, (before,))
+                connection.execute(statement)
+            connection.execute("DELETE FROM grouped")
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 
 import orjson
 import pytest
 
 from dragoman.conf.model import Budget
-from dragoman.proxy.control import budgets, figures, usage
+from dragoman.proxy.control import budgets, figures, tables, usage
 from dragoman.proxy.control.figures import Invalid, Question
+from dragoman.proxy.control.units import cover
 from dragoman.proxy.control.usage import write
 from dragoman.proxy.keys.identity import Limited
 from dragoman.proxy.keys.quota import LocalCounters
@@ -64,7 +67,7 @@ async def test_sums(control, monkeypatch):
 
 @looped
 async def test_sums_of_users_with_models(control, monkeypatch):
-    """Parts of days come from the rows, as long as they are held."""
+    """By the hour for a day, whose rows are added up as long as they are held; else whole days."""
     now = NOON + 2 * DAY
     monkeypatch.setattr(figures, "time", lambda: now)
     async with opened(control) as (store, _):
@@ -81,18 +84,19 @@ async def test_sums_of_users_with_models(control, monkeypatch):
             found = await figures.sums(store, Question(since, until, by, where))
             return [(*(row[name] for name in by), row["requests"], row["cost_usd"]) for row in found]
 
-        assert await of("user", "model") == [("u", "claude", 2, 0.004), ("v", "gpt", 1, 0.001), ("u", "gpt", 1, 0)]
-        assert await of("user", "model", since=NOON) == [("u", "claude", 2, 0.004), ("u", "gpt", 2, 0.001), ("v", "gpt", 1, 0.001)]
-        assert await of("provider", user="u") == [("anthropic", 2, 0.004), ("openai", 1, 0)]
+        whole = [("u", "claude", 2, 0.004), ("u", "gpt", 2, 0.001), ("v", "gpt", 1, 0.001)]
+        assert await of("user", "model") == await of("user", "model", since=NOON) == whole
+        assert await of("user", "model", until=NOON + 7200) == whole[:1]
+        assert await of("provider", user="u", until=NOON + 7200) == [("anthropic", 2, 0.004)]
         midnight = NOON - NOON % DAY
-        assert await of("day", "user", model="gpt") == [(midnight + DAY, "v", 1, 0.001), (midnight + 2 * DAY, "u", 1, 0)]
+        assert await of("day", "user", model="gpt", since=NOON + DAY) == [(midnight + DAY, "v", 1, 0.001), (midnight + 2 * DAY, "u", 1, 0)]
         assert await of("day", user="u", model="claude") == [(midnight, 2, 0.004)]
-        assert await of("hour", "model", user="u") == [(NOON + 3600, "claude", 2, 0.004), (now - 3600, "gpt", 1, 0)]
-        assert await of("hour", "user", since=NOON - 30 * DAY, until=NOON + 3600) == [(NOON, "u", 1, 0.001)]
+        assert await of("hour", "model", user="u", until=NOON + 7200) == [(NOON + 3600, "claude", 2, 0.004)]
+        assert await of("hour", "user", until=NOON + 3600, since=NOON - DAY) == [(NOON, "u", 1, 0.001)]
         (one,) = await figures.sums(store, Question(NOON, NOON + 7200, (), {"user": "u", "model": "claude"}))
         assert (one["errors"], one["input"], one["ms_total"], one["ms_first"], one["unpriced"]) == (1, 20, 500.0, 200.0, 0)
-        with pytest.raises(Invalid, match="at most 3 days"):
-            await of("hour", "model", since=NOON - 2 * DAY, user="u")
+        with pytest.raises(Invalid, match="for one day"):
+            await of("hour", "model", user="u")
         now += store.control.retention
         assert await of("user", "model", until=NOON + 7200) == [("u", "claude", 2, 0.004), ("u", "gpt", 1, 0.001)]  # the whole day
         assert await of("user", until=NOON + 7200) == [("u", 2, 0.004)]
@@ -100,8 +104,59 @@ async def test_sums_of_users_with_models(control, monkeypatch):
             await of("hour", "model", until=NOON + 7200, user="u")
 
 
+def test_units_cover_a_time_once_and_are_few():
+    rng = random.Random(1)
+    for _ in range(100):
+        first = rng.randrange(400_000, 500_000)
+        end = first + rng.choice((0, 1, 23, 24, 191, 400, 2160, 8760)) + rng.randrange(30)
+        spans = cover(first, end, tables.UNITS)
+        assert [hour for unit, low, high in spans for hour in range(low * unit, high * unit)] == list(range(first, end))
+        assert sum(high - low for _, low, high in spans) <= 2 * (23 + 7 + 7) + (end - first) // tables.UNITS[-1]
+
+
 @looped
-async def test_single_exchanges(control):
+async def test_sums_of_any_time_are_those_of_its_requests(control, monkeypatch):
+    """Against the requests themselves, added up here."""
+    rng = random.Random(7)
+    monkeypatch.setattr(figures, "time", lambda: NOON + 200 * DAY)
+    names = ("key", "team", "user", "model", "provider")
+    each = []
+    for _ in range(400):
+        target = rng.choice((TARGET, OTHER))
+        one = {"key": rng.choice("abc"), "team": rng.choice(("", "t")), "user": rng.choice(("", "u", "v")), "model": target.model}
+        at = NOON + rng.randrange(200 * 24) * 3600 + rng.choice((0, 1800.5, 3599.9))
+        each.append((at, {**one, "provider": target.provider}, account(time=at, target=target, **{n: one[n] for n in names[:3]})))
+    async with opened(control) as (store, _):
+        await filled(store, *(one for *_, one in each))
+        for _ in range(40):
+            by = tuple(rng.sample(names, rng.randrange(3))) + rng.choice(((), (), ("day",)))
+            where = {name: rng.choice(("a", "t", "u", "gpt", "openai", "")) for name in rng.sample(names, rng.randrange(2))}
+            since = NOON + rng.randrange(150 * 24) * 3600
+            until = since + rng.choice((1, 24, 30, 24 * 9, 24 * 70, 24 * 150)) * 3600
+            if "user" in (*by, *where) and {"model", "provider"} & {*by, *where}:
+                since, until = since - since % DAY, until + -until % DAY
+            wanted = Counter(
+                tuple((at // DAY * DAY) if name == "day" else one[name] for name in by)
+                for at, one, _ in each
+                if since <= at < until and all(one[name] == value for name, value in where.items())
+            )
+            question = Question(since, until, by, where)
+            found = await figures.sums(store, question)
+            assert {tuple(row[name] for name in by): row["requests"] for row in found} == wanted, question
+            if len(by) == 2 and by[1] == "day":
+                over = await figures.series(store, question, 2)
+                shown = {row[by[0]] for row in over} - {None}
+                assert len(shown) == min(2, len({name for name, _ in wanted}))
+                for day in {day for _, day in wanted}:
+                    others = sum(count for (name, when), count in wanted.items() if when == day and name not in shown)
+                    assert sum(row["requests"] for row in over if row["day"] == day and row[by[0]] is None) == others
+        for wrong in (Question(0, NOON, ("day",)), Question(0, NOON, ("key", "team")), Question(0, NOON, ("key",), order="age")):
+            with pytest.raises(Invalid):
+                await figures.series(store, wrong, 3)
+
+
+@looped
+async def test_single_exchanges(control, monkeypatch):
     async with opened(control) as (store, _):
         each = [account(request_id=f"r{n}", time=NOON + n // 2, key="ab"[n % 2], status=(200, 500)[n == 3]) for n in range(7)]
         await filled(store, *each)
@@ -128,6 +183,14 @@ async def test_single_exchanges(control):
         assert (await ids(where={"team": "x"}))[0] == (await ids(where={"error": "x"}))[0] == []
         assert (await ids(failed=True))[0] == (await ids(status=500))[0] == ["r3"]
         assert (await ids(status=200, since=NOON + 1, until=NOON + 2))[0] == ["r2"]
+        monkeypatch.setattr(figures, "SEARCHED", 3)  # at once; where to go on is said though nothing is found
+        assert await ids(where={"provider": "x"}) == ([], f"{NOON + 2!r}:0")
+        assert await ids(where={"provider": "openai"}, most=9) == (["r6", "r5", "r4"], f"{NOON + 2!r}:0")
+        assert await ids(where={"provider": "openai"}, before=f"{NOON + 2!r}:0") == (["r3", "r2", "r1", "r0"], f"{NOON!r}:0")
+        assert await ids(where={"key": "b", "provider": "x"}) == ([], f"{NOON!r}:0")
+        assert await ids(where={"key": "a", "team": "x"}, before=f"{NOON + 1!r}:0") == ([], "")
+        assert await ids(status=500) == (["r3"], "")
+        assert await ids(status=201) == ([], f"{NOON + 2!r}:0")
         (row,) = (await figures.rows(store, {"request_id": "r2"}))[0]
         assert (row["key"], row["user"], row["cost_usd"], row["stream"]) == ("a", "", 0.001, False)
         with pytest.raises(Invalid):

@@ -67,9 +67,7 @@ async def test_a_key_lives_while_the_gateway_runs(control):
         _, secret = await registry.create_key("alice", {"team": "ml"}, ME)
         await until(lambda: asking.is_known(secret.text))
         assert await asking.status(secret.text, x_dragoman_user="bob") == 200
-        counted = (
-            "SELECT sum(requests), sum(cost_nano) FROM dragoman_user_days WHERE team = 'ml' AND user_name = 'bob' AND key_name = 'alice'"
-        )
+        counted = "SELECT sum(requests), sum(cost_nano) FROM dragoman_user_sums WHERE hours = 24 AND user_name = 'bob'"
         await until(lambda: _is(store, counted, (1, 4_000_000)))
         await registry.change_key("alice", {"models": ["other"]}, ME)
 
@@ -109,7 +107,7 @@ async def test_budgets_survive_a_restart(control):
         async with gateway(control) as asking:
             statuses = [await asking.status(secret.text) for _ in range(4)]
             assert statuses == [200, 200, 200, 429], "each costs 0.004"
-        assert await _is(store, "SELECT sum(requests), sum(cost_nano) FROM dragoman_days", (4, 12_000_000))
+        assert await _is(store, "SELECT sum(requests), sum(cost_nano) FROM dragoman_team_sums WHERE hours = 24", (4, 12_000_000))
         async with gateway(control) as asking:
             assert await asking.status(secret.text) == 429
             await registry.change_key("alice", {"budget": {"usd": 0.02, "per": "month"}}, ME)
@@ -237,7 +235,7 @@ async def test_a_server_that_restarts_under_load_fails_no_request(server, caplog
                 going = False
                 await asyncio.gather(*callers)
                 assert set(statuses) == {200}
-                counted = "SELECT sum(requests), sum(cost_nano) FROM dragoman_days"
+                counted = "SELECT sum(requests), sum(cost_nano) FROM dragoman_team_sums WHERE hours = 24"
                 await until(lambda: _is(store, counted, (len(statuses), len(statuses) * 4_000_000)), 20.0)
                 assert await _is(store, "SELECT count(*), 0 FROM dragoman_usage", (len(statuses), 0))
                 assert [metric._value.get() for metric in (metrics.usage_lost, waiting, away)] == [0, 0, 0]

@@ -285,6 +285,7 @@ def test_from_a_bar_to_a_request_and_its_wires(quiet: Browser, team: Team) -> No
         inspector.until("document.querySelector('#state')?.dataset.state === 'live' && !document.querySelector('#team').hidden")
         team.ask(team.key, "demo/think")
         inspector.until("document.querySelectorAll('#rows li').length === 1")
+        eventually(lambda: len(team.http.get("/api/usage/requests", params={"asked": "demo/think"}).json()["requests"]) == 1)
         page.call("Page.navigate", url=f"{team.http.base_url}/requests")
         page.until(f"location.pathname === '/requests' && {READY} && {TEXT}.includes('demo/think')")
         page.click("#page button.id")

@@ -13,13 +13,14 @@ import threading
 import pytest
 
 from dragoman.conf.model import Control
-from dragoman.proxy.control import records
+from dragoman.proxy.control import figures, records, tables
+from dragoman.proxy.control import store as module
 from dragoman.proxy.control.records import Invalid
 from dragoman.proxy.control.registry import Missing, Registry, Taken
 from dragoman.proxy.control.store import Store, Unusable, migrate
 
 from .conftest import settings_of
-from .using import ME, looped, opened, rows
+from .using import ME, NOON, looped, opened, rows
 
 
 def test_tables_are_made_once_by_whoever_comes_first(settings):
@@ -57,6 +58,40 @@ def test_tables_of_a_later_version_are_left_alone(tmp_path):
     connection.close()
     with pytest.raises(Unusable, match="version 9999"):
         migrate(control)
+
+
+def test_sums_of_an_older_version_stay(settings):
+    """Of the version before the present one, with its data."""
+    counts = ", ".join(f"{number} AS {name}" for number, name in enumerate(tables.COUNTS, 1))
+    key, model, day = "'k' AS key_name, 't' AS team", "'p' AS provider, 'm' AS model", int(NOON // 86400)
+    by_model, by_user = f"{key}, {model}", f"{key}, 'u' AS user_name"
+    engine = module._blocking(settings)
+    with engine.begin() as connection:
+        module._upgrade(connection, "0001")
+        for name, when, dimensions in (
+            ("hours", f"{day * 24} AS hour", by_model),
+            ("days", f"{day} AS day", by_model),
+            ("days", f"{day - 8} AS day", by_model),
+            ("user_hours", f"{day * 24} AS hour", by_user),
+            ("user_days", f"{day} AS day", by_user),
+            ("user_model_days", f"{day} AS day", f"{by_user}, {model}"),
+        ):
+            text = f"SELECT {when}, {dimensions}, {counts}"
+            columns = ", ".join(part.rpartition(" AS ")[2] for part in text.removeprefix("SELECT ").split(", "))
+            connection.exec_driver_sql(f"INSERT INTO dragoman_{name} ({columns}) {text}")
+    engine.dispose()
+    migrate(settings)
+
+    async def main():
+        async with opened(settings) as (store, _):
+            for by, count in (("team",), 2), (("key",), 2), (("user",), 1), (("user", "model"), 1):
+                (row,) = await figures.sums(store, figures.Question(NOON - 9 * 86400, NOON + 86400 * 60, by))
+                assert (row["requests"], row["errors"], row["cost_usd"], row["ms_first"]) == (count, 2 * count, count * 8 / 1e9, 0.9)
+            (row,) = await figures.sums(store, figures.Question(day * 86400, day * 86400 + 3600, ("key", "hour")))
+            assert (row["key"], row["hour"], row["requests"]) == ("k", day * 86400, 1)
+            assert [len(await rows(store, f"SELECT 1 FROM {table.name} WHERE hours > 1")) for table in tables.SUMS] == [5, 5, 3, 3]
+
+    asyncio.run(main())
 
 
 @looped

@@ -66,7 +66,7 @@ async def test_rows_and_their_sums(control):
             recorder.record(account(status=404, target=TARGET._replace(upstream="openai/made-up", model="made-up")), declared)
             recorder.record(account(key=""), declared)
         assert recorder.lost() == 0
-        assert sorted(await rows(store, f"{USED}, hour - {int(NOON // 3600)} FROM dragoman_hours")) == [
+        assert sorted(await rows(store, f"{USED}, number - {int(NOON // 3600)} FROM dragoman_key_sums WHERE hours = 1")) == [
             ("k", "", "", "", 1, 1, 0, 0, 0, 0, 500, 0, 0, 0),
             ("k", "", "openai", "", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 0),
             ("k", "", "openai", "gpt", 1, 0, 10, 5, 0, 1, 500, 200, 1, 1),
@@ -74,14 +74,19 @@ async def test_rows_and_their_sums(control):
             ("k", "", "openai", "gpt", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 24),
             ("k", "t", "openai", "gpt", 2, 0, 11, 7, 3_000_000, 0, 1000, 400, 2, 0),
         ]  # fmt: skip
-        assert sorted(await rows(store, f"{USED}, day - {int(NOON // 86400)} FROM dragoman_days"))[2:4] == [
+        assert sorted(await rows(store, f"{USED}, number - {int(NOON // 86400)} FROM dragoman_key_sums WHERE hours = 24"))[2:4] == [
             ("k", "", "openai", "gpt", 1, 1, 10, 5, 1_000_000, 0, 500, 200, 1, 1),
             ("k", "", "openai", "gpt", 2, 0, 20, 10, 1_000_000, 1, 1000, 400, 2, 0),
         ]  # fmt: skip
-        by_user = "SELECT team, user_name, sum(requests), sum(cost_nano) FROM {} GROUP BY team, user_name ORDER BY team"
-        for table in ("dragoman_user_hours", "dragoman_user_days", "dragoman_user_model_days"):
-            assert await rows(store, by_user.format(table)) == [("", "", 5, 3_000_000), ("t", "u", 2, 3_000_000)]
-        assert await rows(store, "SELECT count(*) FROM dragoman_user_model_days") == [(5,)]
+        in_all = "SELECT hours, team, sum(requests), sum(cost_nano) FROM {} WHERE hours > {} GROUP BY hours, team ORDER BY hours, team"
+        each = [("", 5, 3_000_000), ("t", 2, 3_000_000)]
+        for table, shortest in (("team", 0), ("key", 0), ("user", 0), ("user_model", 1)):
+            found = await rows(store, in_all.format(f"dragoman_{table}_sums", shortest))
+            assert found == [(hours, *one) for hours in (1, 24, 192, 1536) if hours > shortest for one in each]
+        assert await rows(store, "SELECT user_name, sum(requests) FROM dragoman_user_sums WHERE hours = 1536 GROUP BY 1 ORDER BY 1") == [
+            ("", 5), ("u", 2),
+        ]  # fmt: skip
+        assert await rows(store, "SELECT count(*) FROM dragoman_user_model_sums WHERE hours = 24") == [(5,)]
         assert await rows(store, "SELECT count(*) FROM dragoman_usage") == [(7,)]
         first = "SELECT request_id, asked, api, lane, status, stream, attempts, input, cost_nano, ms_first FROM dragoman_usage"
         assert (await rows(store, f"{first} ORDER BY id"))[:1] == [("req_1", "openai/gpt", "chat", "bytes", 200, 0, 1, 10, 1_000_000, 200)]
@@ -93,7 +98,7 @@ async def test_a_batch_that_is_sent_twice_counts_once(control):
     async with opened(control) as (store, _):
         for id in ("a", "a", "b"):
             await write(store, id, data)
-        assert await rows(store, "SELECT requests FROM dragoman_days") == [(2,)]
+        assert await rows(store, "SELECT requests FROM dragoman_team_sums WHERE hours = 24") == [(2,)]
 
 
 @looped
@@ -115,7 +120,9 @@ async def test_users_that_callers_make_up_are_bounded(control, monkeypatch):
             for hour in (0, 1):
                 for user in ("a", "b", "a", "c", "d"):
                     recorder.record(account(user=user, time=NOON + hour * 3600), declared)
-        found = await rows(store, "SELECT user_name, sum(requests) FROM dragoman_user_hours GROUP BY user_name ORDER BY user_name")
+        found = await rows(
+            store, "SELECT user_name, sum(requests) FROM dragoman_user_sums WHERE hours = 1 GROUP BY user_name ORDER BY user_name"
+        )
         assert [(name, int(count)) for name, count in found] == [("a", 4), ("b", 2), ("other", 4)]
 
 
@@ -151,7 +158,7 @@ async def test_a_store_that_is_away_gets_everything_later(control, caplog):
                 await until(lambda number=number: recorder.waiting() == number + 1)
             fickle.away, fickle.doubt = False, True
             await until(lambda: recorder.waiting() == 0)
-            assert await rows(store, "SELECT requests FROM dragoman_days") == [(3,)]
+            assert await rows(store, "SELECT requests FROM dragoman_team_sums WHERE hours = 24") == [(3,)]
             assert [line.levelname for line in caplog.records if "usage is" in line.message] == ["WARNING"] * 2
         assert left_in(control) == []
 
@@ -170,7 +177,7 @@ async def test_a_full_spool_says_what_it_loses(control):
             fickle.away = False
             await until(lambda: not recorder.waiting())
             recorder.record(account(), declared)
-        assert await rows(store, "SELECT requests FROM dragoman_days") == [(2,)]
+        assert await rows(store, "SELECT requests FROM dragoman_team_sums WHERE hours = 24") == [(2,)]
 
 
 @looped
@@ -186,7 +193,7 @@ async def test_the_next_process_sends_what_a_dead_one_left(control, caplog):
             async with recording(control, store) as recorder:
                 await until(lambda: not file.exists())
         assert recorder.lost() == 3
-        assert await rows(store, "SELECT requests FROM dragoman_days") == [(1,)]
+        assert await rows(store, "SELECT requests FROM dragoman_team_sums WHERE hours = 24") == [(1,)]
 
 
 @looped
@@ -198,7 +205,7 @@ async def test_a_batch_that_the_store_refuses_does_not_stop_the_others(control, 
                 recorder.record(account(), declared)
                 await until(lambda: recorder.lost())
         assert recorder.lost() == 1
-        assert await rows(store, "SELECT requests FROM dragoman_days") == [(1,)]
+        assert await rows(store, "SELECT requests FROM dragoman_team_sums WHERE hours = 24") == [(1,)]
 
 
 def test_a_spool_in_a_folder_that_cannot_be_written_is_memory(tmp_path, caplog, monkeypatch):

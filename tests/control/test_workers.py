@@ -129,7 +129,7 @@ def test_what_a_killed_worker_had_gathered_is_not_lost(control, start: Start) ->
 
     async def counted() -> Any:
         async with opened(control) as (store, _):
-            return await rows(store, "SELECT sum(requests), sum(cost_nano) FROM dragoman_days")
+            return await rows(store, "SELECT sum(requests), sum(cost_nano) FROM dragoman_team_sums WHERE hours = 24")
 
     ((requests, nano),) = asyncio.run(counted())
     assert (int(requests), int(nano)) == (7, 20_000_000)
