@@ -328,11 +328,12 @@ class Usage(ApiHandler):
         order = self.get_query_argument("order", "cost")
         question = figures.Question(since, until, by, self.filters(figures.COLUMNS), max(1, most), order)
         if top := int(self.number("top", 0) or 0):
-            rows = await figures.series(self.desk.store, question, max(1, top))
+            rows, more = await figures.series(self.desk.store, question, max(1, top)), False
         else:
             rows = await figures.sums(self.desk.store, question)
+            more = len(rows) >= min(question.most, figures.MOST_GROUPS)
         if self.get_query_argument("format", "json") != "csv":
-            self.tell({"since": since, "until": until, "by": by, "rows": rows})
+            self.tell({"since": since, "until": until, "by": by, "rows": rows, "more": more})
             return
         names = (*by, *(name for name in rows[0] if name not in by)) if rows else by
         out = io.StringIO()

@@ -21,6 +21,7 @@ from .records import Invalid, Row
 from .registry import Actor, Missing, Registry, Taken
 from .store import Away, Store, Unusable, migrate
 
+PATIENCE = 120.0  # seconds for sums of many keys and days
 _SHOWN = ("name", "shown", "state", "team", "user", "models", "limits", "expires", "created")
 _USED = ("requests", "errors", "input", "output", "cached", "cache_write", "reasoning", "cost_usd")
 
@@ -143,7 +144,9 @@ def _usage(given: Namespace, config: Config) -> Coroutine[Any, Any, int]:
 
 
 async def _figures(given: Namespace, store: Store, question: figures.Question) -> int:
-    rows = await figures.sums(store, question)
+    rows = await figures.sums(store, question, PATIENCE)
+    if len(rows) == figures.MOST_GROUPS:
+        print(f"dragoman usage: these are the first {len(rows):,} sums; choose a shorter time, or less --by", file=sys.stderr)
     for row in rows:
         for name in figures.TIMES:
             if name in row:

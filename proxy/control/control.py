@@ -82,10 +82,8 @@ class Control:
                 await self._opened.wait()
         except TimeoutError:
             pass
-        if self.directory.read_at is None:
-            self.directory.load()
-            self._metrics.control_away.set(1)
-            log.error("%s", self.note)
+        if not self._opened.is_set():
+            self._is_away("it did not answer in time")
 
     async def close(self) -> None:
         for task in self._tasks:

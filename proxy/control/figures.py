@@ -20,7 +20,7 @@ from ..keys.quota import NANO
 from ..telemetry.account import LEFT
 from . import tables
 from .records import Line
-from .store import Store
+from .store import PATIENCE, Store
 from .units import units_of
 from .usage import COUNTED, DAY, HOUR, hour_of
 
@@ -63,10 +63,10 @@ class Span(NamedTuple):
     longest: int
 
 
-async def sums(store: Store, question: Question) -> list[Row]:
-    """The sums, in order of time, else the largest first. Raises Away, Invalid."""
+async def sums(store: Store, question: Question, seconds: float = PATIENCE) -> list[Row]:
+    """The sums, in order of time, else the largest first. Raises Away (after these seconds), Invalid."""
     span = _span(question, store)
-    async with store.adding_up() as connection:
+    async with store.adding_up(seconds) as connection:
         return [_shown(row, question.by) for row in await _asked(connection, store, question, span)]
 
 

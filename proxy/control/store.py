@@ -72,9 +72,9 @@ class Store:
             yield connection
 
     @asynccontextmanager
-    async def adding_up(self) -> AsyncIterator[AsyncConnection]:
+    async def adding_up(self, seconds: float = PATIENCE) -> AsyncIterator[AsyncConnection]:
         """A connection that reads, and has memory for many sums. Raises Away."""
-        async with self.reading() as connection:
+        async with self.reading(seconds) as connection:
             if self.postgres:
                 await connection.exec_driver_sql(_MEMORY)
             yield connection

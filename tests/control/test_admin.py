@@ -239,7 +239,13 @@ async def test_teams_usage_and_the_rest_by_the_api(control):
         assert (teams["ml"]["spent_usd"], teams["ml"]["users"][0]["name"], teams[""]["users"][0]["spent_usd"]) == (0.001, "b@x", 0.0)
         found = (await http.get("/api/usage?by=user,key&team=ml")).json()
         assert [(row["user"], row["key"], row["requests"], row["cost_usd"]) for row in found["rows"]] == [("=b@x", "k", 1, 0.001)]
-        assert (await http.get("/api/usage?by=key&team=none")).json()["rows"] == []
+        none = (await http.get("/api/usage?by=key&team=none")).json()
+        assert (none["rows"], none["more"]) == ([], False)
+        over = (await http.get("/api/usage?by=user,day&top=1&order=tokens&limit=1")).json()
+        assert ([row["user"] for row in over["rows"]], over["more"]) == (["=b@x"], False)
+        assert (await http.get("/api/usage?by=user&limit=1")).json()["more"]
+        for wrong in ("by=user&top=1", "by=user,day&top=x", "by=user&order=age"):
+            assert (await http.get(f"/api/usage?{wrong}")).status_code == 400
         table = await http.get("/api/usage?by=user,model&format=csv")
         assert table.headers["content-type"].startswith("text/csv")
         assert table.text.splitlines()[:2] == [

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from dragoman.proxy import cli
-from dragoman.proxy.control import usage
+from dragoman.proxy.control import figures, usage
 
 from .conftest import section
 from .using import account, opened
@@ -64,7 +64,7 @@ def test_keys(run):
         assert (code, out, told.startswith("dragoman keys: "), message in told) == (2, "", True, True), told
 
 
-def test_usage(run, control):
+def test_usage(run, control, monkeypatch):
     async def fill():
         async with opened(control) as (store, _):
             now = time.time()
@@ -82,6 +82,9 @@ def test_usage(run, control):
     assert [(row["key"], row["requests"], row["day"]) for row in rows] == [("a", 2, today), ("b", 1, today)]
     assert run("usage", "--by", "model", "--csv")[1].splitlines()[1] == "gpt,3,0,30,15,0,0,0,0.003"
     assert "\x1b" not in run("usage", "--by", "user")[1]
+    monkeypatch.setattr(figures, "MOST_GROUPS", 1)
+    code, out, told = run("usage", "--by", "key", "--json")
+    assert (code, len(json.loads(out)), "the first 1 sums" in told) == (0, 1, True)
     assert run("usage", "--since", "2020-01-01", "--until", "2020-02-01", "--json")[1] == "[]\n"
     assert run("usage", "--since", "2020-01-01T12:00:00+02:00", "--by", "hour")[0] == 2
     for words in (("--by", "colour"), ("--since", "yesterday")):

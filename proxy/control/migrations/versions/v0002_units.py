@@ -42,6 +42,10 @@ def upgrade() -> None:
             op.execute(_filled(name, dimensions, days, str(unit), f"day * {DAY} / {unit}"))
         if "user_name" in dimensions:
             op.create_index(f"{name}_user", name, ["user_name", "hours", "number"])
+    # in the order of a search: with the status in it, SQLite took the index of all
+    op.drop_index("dragoman_usage_failed", "dragoman_usage")
+    failed = sa.text("status >= 400")
+    op.create_index("dragoman_usage_failed", "dragoman_usage", ["time"], postgresql_where=failed, sqlite_where=failed)
     for table in sorted({table for _, *both in TABLES.values() for table in both if table}):
         op.drop_table(table)
 
