@@ -306,8 +306,9 @@ _POSTGRES = (
     f" {_ADD[0]}"
 )
 _ONCE = "INSERT INTO dragoman_batches (id, time) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_FROM_JSON = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(len(tables.USAGE)))
-_INSERT = f"INSERT INTO dragoman_usage ({_COLUMNS}) SELECT {_FROM_JSON} FROM json_each(?)"
+_INSERT = f"INSERT INTO dragoman_usage ({_COLUMNS}) VALUES "
+_VALUES = f"({', '.join('?' * len(tables.USAGE))})"
+_AT_ONCE = (100, 10, 1)  # rows of one statement
 _TEMPORARY = f"CREATE TEMP TABLE IF NOT EXISTS grouped ({', '.join((*_FINEST, *COUNTED))})"
 _GROUP = f"INSERT INTO grouped {_grouped('dragoman_usage WHERE id > ?', False)}"
 
@@ -325,13 +326,15 @@ async def write(store: Store, id: str, rows: bytes) -> None:
 
 
 def _write(connection: sqlite3.Connection, id: str, rows: bytes) -> None:
-    """Few statements, each over all rows: the driver releases the interpreter for each step, and to get it back costs more than a row."""
-    text = rows.decode()
+    """Few statements, each for many rows: the driver releases the interpreter for each, and to get it back costs more than a row."""
+    lines = orjson.loads(rows)
+    if any(len(line) != len(tables.USAGE) for line in lines):
+        raise ValueError("rows of another form")
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.execute(_ONCE, (id, time())).rowcount:
             (before,) = connection.execute("SELECT coalesce(max(id), 0) FROM dragoman_usage").fetchone()
-            connection.execute(_INSERT, (text,))
+            _insert(connection, lines)
             connection.execute(_TEMPORARY)
             connection.execute(_GROUP, (before,))
             for statement in _ADD:
@@ -341,3 +344,16 @@ def _write(connection: sqlite3.Connection, id: str, rows: bytes) -> None:
     except BaseException:
         connection.rollback()
         raise
+
+
+def _insert(connection: sqlite3.Connection, lines: list[list[Any]]) -> None:
+    """Raises ValueError for a value that no column can hold."""
+    at = 0
+    for count in _AT_ONCE:
+        statement = _INSERT + ", ".join([_VALUES] * count)
+        while len(lines) - at >= count:
+            try:
+                connection.execute(statement, [value for line in lines[at : at + count] for value in line])
+            except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+                raise ValueError("a value of another form") from None
+            at += count

@@ -188,11 +188,12 @@ async def test_the_next_process_sends_what_a_dead_one_left(control, caplog):
             recorder.record(account(), declared)
         (file,) = left_in(control)
         good = file.read_bytes()
-        file.write_bytes(good + b"no batch\n" + b"id\t[[1]]\n" + b"id\t[[1,2" + b"\n" + good[:-20])  # the last one was cut
+        odd = (b"no batch", b"id\t[[1]]", b"id\t" + orjson.dumps([[{}] * 24]), b"id\t[[1,2")
+        file.write_bytes(good + b"".join(line + b"\n" for line in odd) + good[:-20])  # the last one was cut
         with caplog.at_level(logging.CRITICAL):
             async with recording(control, store) as recorder:
                 await until(lambda: not file.exists())
-        assert recorder.lost() == 3
+        assert recorder.lost() == 4
         assert await rows(store, "SELECT requests FROM dragoman_team_sums WHERE hours = 24") == [(1,)]
 
 
