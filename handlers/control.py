@@ -45,6 +45,11 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 class ApiHandler(AdminHandler):
     """Answers with JSON, errors too."""
 
+    async def prepare(self) -> None:
+        await super().prepare()
+        if "%00" in (self.request.uri or ""):
+            raise HTTPError(400, reason="no name has a NUL character")  # PostgreSQL's texts cannot hold one
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
         code = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
@@ -161,7 +166,7 @@ class SessionInfo(_SignIn):
         session = await self.current()
         if session is not None:
             self.check_csrf(session)
-            self.desk.sessions.end(session)
+            await self.desk.end(session)
         self.clear_cookie(COOKIE, path="/")
         self.tell({"session": None})
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Mapping
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from ..keys.identity import Limited
 from ..keys.quota import NANO
 from . import budgets, passwords, records, tables
 from .registry import Actor, Registry
-from .sessions import Role, Session, Sessions, Throttle
+from .sessions import ENDED, Role, Session, Sessions, Throttle
 from .store import Away, Store
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("dragoman")
 
 HIDDEN = "***"
+LOOK = 5.0  # seconds until it is asked again whether a session was ended
+BRIEF = 1.0  # seconds for the answer
 _LONGEST_CREDENTIAL = 1024  # characters
 
 
@@ -51,6 +53,7 @@ class Desk:
         self.sessions = Sessions(self.settings.admin)
         self.oidc = None if self.settings.admin.oidc is None else _provider(self.settings.admin.oidc)
         self._throttle = Throttle()
+        self._looked: dict[str, float] = {}  # ids of sessions, and when it was asked whether they were ended
         self._trying = asyncio.Semaphore(2)  # hashing takes processor and memory
         self.adopt(config)
 
@@ -101,8 +104,40 @@ class Desk:
         await self.note(Actor("", "", "api", address), "login.refused", why)
 
     async def still(self, session: Session) -> bool:
-        """Whether a session counts: a key holder's key may have been revoked. Raises Away."""
+        """Whether a session counts: it may have been ended on another replica, or its key revoked. Raises Away for a key holder's."""
+        try:
+            if await self._was_ended(session):
+                return False
+        except Away:
+            if session.role == "key":
+                raise
         return session.role != "key" or await self._holder(session.sha256) is not None
+
+    async def _was_ended(self, session: Session) -> bool:
+        """Raises Away; then the next look is later, so that pages do not wait for each of their files."""
+        now = monotonic()
+        if now - self._looked.get(session.id, -LOOK) < LOOK:
+            return False
+        if len(self._looked) >= ENDED:
+            self._looked.clear()
+        self._looked[session.id] = now
+        async with self.store.reading(BRIEF) as connection:
+            found = (await connection.execute(sa.select(tables.ended.c.id).where(tables.ended.c.id == session.id))).first()
+        if found is not None:
+            self.sessions.end(session)
+        return found is not None
+
+    async def end(self, session: Session) -> None:
+        """End a session here and on all replicas; there within LOOK seconds."""
+        self.sessions.end(session)
+        try:
+            async with self.store.writing() as connection:
+                await connection.execute(
+                    sa.delete(tables.ended).where(sa.or_(tables.ended.c.until < time(), tables.ended.c.id == session.id))
+                )
+                await connection.execute(sa.insert(tables.ended).values(id=session.id, until=session.until))
+        except Away as error:
+            log.warning("a session is ended on this replica only, until it is over: %s", error)
 
     def may_try(self, address: str) -> None:
         """Raises Wait."""

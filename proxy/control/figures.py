@@ -289,9 +289,12 @@ def _between(since: float | None, until: float | None, before: str) -> Iterator[
 def _cursor(text: str) -> tuple[float, int]:
     time, _, id = text[:64].partition(":")
     try:
-        return float(time), int(id)
+        found = float(time), int(id)
     except ValueError:
-        raise Invalid("before: is not of an answer before") from None
+        found = 0.0, -1
+    if not 0 <= found[1] < 2**63:
+        raise Invalid("before: is not of an answer before")
+    return found
 
 
 def _row(row: Line) -> Row:

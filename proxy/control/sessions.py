@@ -1,7 +1,8 @@
 """Who is signed in to the admin listener: a signed cookie, without a table; and how often one may try.
 
 A session is signed with a secret that is derived from the configuration's own (the password's hash, the client's secret), so all replicas
-and the next start accept it, and another password ends all. A session that is ended early is remembered by the process that ended it.
+and the next start accept it, and another password, or other members of the roles, end all. Sessions that are ended early stand in the
+store (desk.py), and are remembered here.
 """
 
 from __future__ import annotations
@@ -63,8 +64,10 @@ class Sessions:
             filter(None, (settings.password, settings.password_sha256, settings.oidc.client_secret if settings.oidc else None))
         )
         secret = material.encode() or secrets.token_bytes(32)
+        oidc = settings.oidc
+        roles = "" if oidc is None else repr((oidc.issuer, oidc.claim, oidc.admins, oidc.viewers))
         # slow, so that a cookie is no quick way to guess the password
-        self._secret = hashlib.scrypt(secret, salt=b"dragoman admin sessions", n=1 << 14, r=8, p=1, dklen=32)
+        self._secret = hashlib.scrypt(secret, salt=b"dragoman admin sessions" + roles.encode(), n=1 << 14, r=8, p=1, dklen=32)
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, role: Role, name: str, sha256: str = "") -> Session:

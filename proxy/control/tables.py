@@ -33,6 +33,7 @@ changes = table("dragoman_changes", column("id"), column("number"))
 audit = table("dragoman_audit", *map(column, ("id", "time", "who", "role", "how", "action", "subject", "detail", "address")))
 usage = table("dragoman_usage", column("id"), *map(column, USAGE))
 batches = table("dragoman_batches", column("id"), column("time"))
+ended = table("dragoman_ended", column("id"), column("until"))
 
 
 def _sums(name: str, *dimensions: str) -> TableClause:

@@ -177,6 +177,7 @@ async def test_the_end_of_a_session(file, monkeypatch):
         assert await sees(http, cookie)
     async with desk(file) as other:  # the same configuration: another replica, or the next start
         assert await sees(other, cookie)
+        assert not await sees(other, ended)
         later = time.time() + 13 * 3600
         monkeypatch.setattr(sessions, "time", lambda: later)
         assert not await sees(other, cookie)
@@ -244,6 +245,8 @@ async def test_teams_usage_and_the_rest_by_the_api(control):
         over = (await http.get("/api/usage?by=user,day&top=1&order=tokens&limit=1")).json()
         assert ([row["user"] for row in over["rows"]], over["more"]) == (["=b@x"], False)
         assert (await http.get("/api/usage?by=user&limit=1")).json()["more"]
+        for path in ("keys/%00", "usage?key=a%00", "usage/requests?before=1:99999999999999999999"):
+            assert (await http.get(f"/api/{path}")).status_code == 400
         for wrong in ("by=user&top=1", "by=user,day&top=x", "by=user&order=age"):
             assert (await http.get(f"/api/usage?{wrong}")).status_code == 400
         table = await http.get("/api/usage?by=user,model&format=csv")

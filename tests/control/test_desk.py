@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dragoman import conf
+from dragoman.conf.model import ControlAdmin, Oidc
 from dragoman.proxy.control.desk import Desk, Wait
-from dragoman.proxy.control.sessions import FREE_TRIES
+from dragoman.proxy.control.sessions import FREE_TRIES, Sessions
 
 from .using import looped
 
@@ -34,3 +36,11 @@ async def test_tries_at_the_same_time_are_no_more_than_one_after_the_other(tmp_p
             await desk.by_password("right-password", "192.0.2.1")
     finally:
         await desk.close()
+
+
+def test_other_members_of_the_roles_end_all_sessions() -> None:
+    oidc = Oidc("https://idp.example", "dragoman", client_secret="secret", admins=("ann", "bob"))
+    sessions = Sessions(ControlAdmin(oidc=oidc))
+    cookie = sessions.write(sessions.begin("admin", "bob"))
+    assert Sessions(ControlAdmin(oidc=oidc)).read(cookie) is not None
+    assert Sessions(ControlAdmin(oidc=replace(oidc, admins=("ann",)))).read(cookie) is None

@@ -1,4 +1,4 @@
-"""Sums for units of time: of 8 and 64 days too, and by teams and models alone."""
+"""Sums for units of time: of 8 and 64 days too, and by teams and models alone; and sessions that were ended."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def upgrade() -> None:
     op.drop_index("dragoman_usage_failed", "dragoman_usage")
     failed = sa.text("status >= 400")
     op.create_index("dragoman_usage_failed", "dragoman_usage", ["time"], postgresql_where=failed, sqlite_where=failed)
+    op.create_table("dragoman_ended", sa.Column("id", sa.Text(), primary_key=True), sa.Column("until", sa.Double(), nullable=False))
     for table in sorted({table for _, *both in TABLES.values() for table in both if table}):
         op.drop_table(table)
 
