@@ -7,6 +7,7 @@ import { element, set } from "./kit.js";
 export const HUES = 8; // --hue-1 to --hue-8 of pages.css
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const DAYS = [1, 2, 4, 7, 14, 28, 56].map((days) => days * 86400); // between two labels
 const FONT = "11px system-ui, sans-serif";
 const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
 const local = (seconds) => new Date(seconds * 1000);
@@ -36,7 +37,7 @@ export class Chart {
 
   // data: times in seconds, and one list for each series
   show(data, series = this.what.series, label = this.what.name) {
-    this.same = this.plot && series.length === this.what.series.length && series.every((one, at) => one.label === this.what.series[at].label);
+    this.same = this.plot && this.days === this.what.days && series.length === this.what.series.length && series.every((one, at) => one.label === this.what.series[at].label);
     this.what.series = series;
     this.data = data;
     this.canvas.setAttribute("aria-label", label);
@@ -68,6 +69,7 @@ export class Chart {
     if (!width) return;
     this.plot?.destroy();
     const { series, stacked, format, range, days, height = 200 } = this.what;
+    this.days = days;
     const bars = stacked && uPlot.paths.bars({ size: [0.86, 48], align: 1 });
     const lines = series.map((one) => {
       const hue = colour(one.hue);
@@ -85,7 +87,7 @@ export class Chart {
         cursor: { y: false, drag: { x: false, y: false }, points: { show: !stacked, size: 7 } },
         scales: { x: { time: true, ...(range ? { range } : {}) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
         axes: [
-          { ...axis, grid: { show: false }, values: (plot, ...more) => times({ days }, ...more), size: 26 },
+          { ...axis, grid: { show: false }, values: (plot, ...more) => times({ days }, ...more), size: 26, ...(days ? { incrs: DAYS } : {}) },
           { ...axis, size: 62, values: (_, splits) => splits.map((value) => format(value)) },
         ],
         series: [{}, ...(stacked ? lines.reverse() : lines)],

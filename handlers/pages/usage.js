@@ -89,14 +89,14 @@ export async function show(root, session) {
     const by = [state.by, state.and].filter(Boolean).join(",");
     const common = { since: since(), ...wanted() };
     const [sums, over] = await Promise.all([read("/api/usage", { ...common, by, order: state.show }), read("/api/usage", { ...common, by: `${state.by},${when}`, order: state.show, top: HUES - 1 })]);
-    if (sums.rows.length === 1000) announce(`Only the 1,000 largest rows are shown; the CSV has 10,000.`);
+    if (sums.rows.length === 1000) announce("Only the 1,000 largest rows are shown; the CSV has 10,000.");
     draw(sums.rows, over.rows, when);
     resting = performance.now() + PART * (performance.now() - begun);
   }
 
   function draw(rows, over, when) {
     const [name, value, format] = MEASURES[state.show];
-    const sum = (read) => rows.reduce((all, row) => all + (read(row) ?? 0), 0);
+    const sum = (read) => over.reduce((all, row) => all + (read(row) ?? 0), 0); // of all, also where the table has the largest alone
     const all = sum(value);
     chart.node.hidden = !rows.length;
     totals.replaceChildren(
