@@ -19,7 +19,7 @@ export async function show(root, session) {
   function span() {
     if (state.request_id && !state.since) return {};
     const since = state.since ?? USUAL;
-    if (!(since in RANGES)) return { since, until: state.until }; // moments, as a chart's bar says them
+    if (!Object.hasOwn(RANGES, since)) return { since, until: state.until }; // moments, as a chart's bar says them
     const [, length] = RANGES[since];
     return length === null ? {} : { since: Date.now() / 1000 - length };
   }

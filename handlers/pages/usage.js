@@ -20,10 +20,10 @@ export async function show(root, session) {
   const own = session.role === "key";
   const dimensions = own ? ["model", "provider", "user"] : BY;
   const state = { since: "7d", by: dimensions[0], and: "", show: "cost", ...query() };
-  if (!RANGES[state.since]) state.since = "7d";
+  if (!Object.hasOwn(RANGES, state.since)) state.since = "7d";
   if (!dimensions.includes(state.by)) state.by = dimensions[0];
   if (!dimensions.includes(state.and) || state.and === state.by) state.and = "";
-  if (!MEASURES[state.show]) state.show = "cost";
+  if (!Object.hasOwn(MEASURES, state.show)) state.show = "cost";
 
   const controls = element("form", "controls");
   const totals = element("dl", "figures");

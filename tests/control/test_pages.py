@@ -260,6 +260,9 @@ def test_from_a_bar_to_a_request_and_its_wires(quiet: Browser, team: Team) -> No
     """Usage leads to requests, a request to what the inspector has of it, while somebody watches there."""
     with team.open(quiet, "/usage?since=24h&by=key&and=model&show=requests") as page:
         page.until("document.querySelector('.plot canvas')")
+        team.go(page, "/usage?since=toString&by=__proto__&and=constructor&show=valueOf")  # none of these is a choice
+        assert page.js("document.querySelector('.chart').textContent").startswith("Cost by key, by day")
+        team.go(page, "/usage?since=24h&by=key&and=model&show=requests")
         assert page.js("document.querySelector('.chart').textContent").startswith("Requests by key, by hour")
         assert page.js("document.querySelector('.controls a[download]').textContent") == "CSV"
         table = page.js("fetch(document.querySelector('.controls a[download]').href).then((answer) => answer.text())")
