@@ -25,6 +25,7 @@ from dragoman.proxy.app import make_admin_app
 from dragoman.proxy.control import figures, passwords, sessions, usage
 from dragoman.proxy.control.desk import Desk, shown
 from dragoman.proxy.inspector.admin import Admin
+from dragoman.proxy.inspector.links import Note
 from dragoman.proxy.inspector.ring import Ring
 from dragoman.proxy.process.server import Acceptor, Server
 from dragoman.proxy.telemetry.account import Failure
@@ -314,8 +315,8 @@ def test_what_is_noted_of_upstreams():
     config = conf.loads(CONFIG, environ={})
     later = time.time() + 60
     notes = {
-        1: [("openai/gpt#0", "gpt", "passed over", later), ("gone#0", "x", "passed over", later)],
-        2: [("demo/*#0", "echo", "over", 1.0)],
+        1: [Note("openai/gpt#0", "gpt", "passed over", later, None), Note("gone#0", "x", "passed over", later, None)],
+        2: [Note("demo/*#0", "echo", "over", 1.0, None)],
     }
     admin = Admin(config, Ring(lambda looking, content: None), lambda: b"", lambda: notes)
     note = {"entry": "openai/gpt", "model": "gpt", "text": "passed over", "until": later, "worker": 1}
