@@ -298,6 +298,8 @@ class Shape:
     """Whether the body of an answer can be a list of a stream's chunks, which `decode_response` accepts."""
     model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in a complete answer."""
+    last_event: bytes = b""
+    """The event that ends a stream. A complete answer that lacks it is given it, in an API whose SDKs fail without it."""
     stream_model_at: tuple[str, ...] = ("model",)
     """The path of the model's name in the data of an event."""
     counts_first: bool = False

@@ -78,6 +78,7 @@ SHAPE = Shape(
     limits=limits.ANTHROPIC,
     is_error=_is_error,
     bears="content",
+    last_event=b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
     stream_model_at=("message", "model"),
     counts_first=True,
     overhead=120,

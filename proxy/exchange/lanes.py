@@ -93,6 +93,7 @@ class BytesLane:
         self.error: errors.GatewayError | None = None
         self.events = 0
         self._owed = False  # a failure that the upstream did not tell the client itself
+        self._lacks_end = False  # the answer is complete, but its last event did not come
 
     @property
     def answer(self) -> BytesLane:
@@ -231,6 +232,7 @@ class BytesLane:
         self.error = self.error or self.observer.error
         if self.error is None and not self.observer.completed(clean):
             self.break_off(errors.Truncated(INTERRUPTED))
+        self._lacks_end = self.error is None and not self.observer.proof
         if not last:
             return b""  # at most the beginning of an event
         if not rest.endswith(_BLANK_LINES):
@@ -246,7 +248,7 @@ class BytesLane:
     def close(self) -> bytes:
         """What ends the client's stream: nothing when the upstream said it itself."""
         if not self._owed or self.error is None:
-            return self._end
+            return (self._shape.last_event if self._lacks_end else b"") + self._end
         self._reply.given = self.events + self._shift
         return self._shape.framing.join(self._shape.Encoder(self._reply).feed([ev.Fault(self.error)])) + self._end
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dragoman.codecs import errors
 from dragoman.codecs.reply import MAX_ANSWER, Reply
 from dragoman.codecs.request import Request
-from dragoman.proxy.exchange.lanes import _EVENT, EventsLane, events_of
+from dragoman.proxy.exchange.lanes import _EVENT, BytesLane, EventsLane, events_of
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,22 @@ def test_pings_toward_a_caller_whose_api_has_them() -> None:
     assert lane.keep_alive() == b": keep-alive\n\n"
     lane.feed(b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n')
     assert lane.keep_alive() == PING
+
+
+END = b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}\n\n'
+LAST = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(("came", "given"), [(END, LAST), (END + LAST, b""), (b"", None)])
+def test_the_last_event_of_a_complete_answer_is_not_missed(came: bytes, given: bytes | None, clean: bool) -> None:
+    """Anthropic's JavaScript SDK fails without it. What is not complete has no end but a failure."""
+    lane = BytesLane(Reply(Request("messages", "m", {}, True)), "messages", 1 << 20)
+    assert lane.feed(START + came) == START + came
+    if not lane.ended:
+        assert lane.finish(clean) == b""
+    told = lane.close()
+    assert told == given if given is not None else b'"type":"error"' in told and LAST not in told
 
 
 def delta(text: str) -> bytes:
