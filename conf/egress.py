@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from . import read
 from .document import Path
-from .model import Certificates, ClientCert, Egress, Exemption, Provider, Proxy
+from .model import Certificates, ClientCert, Egress, Exemption, Provider, Proxies, Proxy, TokenCommand
 
 NONE, ENV = "none", "env"
 VARIABLES = {"https": ("HTTPS_PROXY", "https_proxy"), "http": ("HTTP_PROXY", "http_proxy")}  # the first that is set and not empty
@@ -119,6 +119,7 @@ def applied(
             _check_link_local(entry, section)
             certificates = _certificates(row, section)
             chosen, passed_over = _chosen(entry, row, section, exempt, environ)
+            beside = _beside(entry, row, section, exempt, environ)
         except Wrong as error:
             own = error.key in row or error.key not in section
             wrong[(*path, error.key) if own else ("egress", error.key)] = str(error)
@@ -127,22 +128,33 @@ def applied(
             unused.append(((*path, "proxy"), f"is not used: {passed_over}"))
         if entry.base_url.startswith("http://"):
             unused += [((*path, key), "is not used: base_url is http") for key in ("ca_file", "client_cert") if key in row]
-        found.append(replace(entry, proxy=chosen, certificates=certificates))
+        found.append(replace(entry, proxy=chosen, certificates=certificates, egress=beside))
     return tuple(found), list(wrong.items()), unused
 
 
 def of_others(loaded: Loaded, environ: Mapping[str, str]) -> tuple[Egress, list[tuple[Path, str]]]:
     """The section as it holds for what stands in no entry; and the problems."""
     section = loaded.get("egress", {})
-    own, exempt = section.get("proxy", ENV), (*section.get("no_proxy", ()), *_exempt_by(environ))
+    exempt = (*section.get("no_proxy", ()), *_exempt_by(environ))
     try:
-        proxies = {
-            scheme: _from_environment(scheme, environ) if own == ENV else own if isinstance(own, Proxy) else None for scheme in VARIABLES
-        }
-        found = Egress(proxies=proxies, exempt=exempt, certificates=_certificates({}, section))
+        return Egress(proxies=_proxies({}, section, environ), exempt=exempt, certificates=_certificates({}, section)), []
     except Wrong as error:
         return Egress(), [(("egress", error.key if error.key in _KEYS else "proxy"), str(error))]
-    return found, []
+
+
+def _beside(entry: Provider, row: Loaded, section: Loaded, exempt: tuple[Exemption, ...], environ: Mapping[str, str]) -> Egress:
+    """How the services are reached that give an entry's credential: as its upstream is. A program goes its own way."""
+    own = Egress(**{key: section[key] for key in ("credential_timeout",) if key in section})
+    if entry.way is None or isinstance(entry.way, TokenCommand):
+        return own
+    return replace(own, proxies=_proxies(row, section, environ), exempt=exempt, certificates=_certificates(row, section))
+
+
+def _proxies(row: Loaded, section: Loaded, environ: Mapping[str, str]) -> Proxies:
+    own = next((chosen for chosen in (row.get("proxy", ENV), section.get("proxy", ENV)) if chosen != ENV), ENV)
+    if own == ENV:
+        return Proxies(**{scheme: _from_environment(scheme, environ) for scheme in VARIABLES})
+    return Proxies(own, own) if isinstance(own, Proxy) else Proxies()
 
 
 def proxy_of(egress: Egress, url: str) -> Proxy | None:
@@ -150,7 +162,7 @@ def proxy_of(egress: Egress, url: str) -> Proxy | None:
     host, address, port = _place(url)
     if _is_here(host, address) or any(one.fits(host, address, port) for one in egress.exempt):
         return None
-    return egress.proxies.get(urlsplit(url).scheme)
+    return getattr(egress.proxies, urlsplit(url).scheme, None)
 
 
 _KEYS = ("proxy", "ca_file", "ca_only", "client_cert")

@@ -109,6 +109,42 @@ class Certificates:
     client_cert: ClientCert | None = None
 
 
+class Exemption(NamedTuple):
+    """One item of a no_proxy list: a name with its subdomains, or a block of addresses. Both None: everything. port: None for any."""
+
+    name: str | None
+    block: IPv4Network | IPv6Network | None
+    port: int | None
+
+    def fits(self, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
+        if self.port not in (None, port):
+            return False
+        if self.block is not None:
+            return address is not None and address in self.block
+        return self.name is None or host == self.name or host.endswith(f".{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """By the scheme of what is asked."""
+
+    https: Proxy | None = None
+    http: Proxy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """How what stands in no `base_url` is reached: hooks, identity providers, and the services that give an entry's credential.
+
+    conf/egress.py says which proxy an address has. credential_timeout: of getting a credential that ends.
+    """
+
+    credential_timeout: float = 10.0
+    proxies: Proxies = Proxies()
+    exempt: tuple[Exemption, ...] = ()
+    certificates: Certificates = Certificates()
+
+
 @dataclass(frozen=True, slots=True)
 class TokenCommand:
     """A program that prints a bearer token. argv: it and its arguments."""
@@ -249,6 +285,7 @@ class Provider:
     responses: Responses = Responses()
     proxy: Proxy | None = None  # as chosen by conf/egress.py
     certificates: Certificates = Certificates()
+    egress: Egress = Egress()  # to the services that give its credential
     health_check: Literal["models", "request", "off"] = "models"
     discover: bool = False  # its list of models is read
     metadata: Mapping[str, object] = field(default_factory=dict)  # fields of Facts that the file says
@@ -383,35 +420,6 @@ class WebSocket:
     queued: int = 64
     memory: int = 32 * 1024 * 1024
     memory_total: int = 512 * 1024 * 1024
-
-
-class Exemption(NamedTuple):
-    """One item of a no_proxy list: a name with its subdomains, or a block of addresses. Both None: everything. port: None for any."""
-
-    name: str | None
-    block: IPv4Network | IPv6Network | None
-    port: int | None
-
-    def fits(self, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
-        if self.port not in (None, port):
-            return False
-        if self.block is not None:
-            return address is not None and address in self.block
-        return self.name is None or host == self.name or host.endswith(f".{self.name}")
-
-
-@dataclass(frozen=True, slots=True)
-class Egress:
-    """How upstreams are reached. credential_timeout: of getting a credential that ends.
-
-    The rest is for what stands in no entry, hooks and identity providers; conf/egress.py says which proxy an address has.
-    proxies: by scheme.
-    """
-
-    credential_timeout: float = 10.0
-    proxies: Mapping[str, Proxy | None] = field(default_factory=dict)
-    exempt: tuple[Exemption, ...] = ()
-    certificates: Certificates = Certificates()
 
 
 @dataclass(frozen=True, slots=True)

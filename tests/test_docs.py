@@ -18,7 +18,7 @@ from dragoman.codecs import schema as json_schema
 from dragoman.conf import flags, loader, providers, schema
 from dragoman.handlers import base
 from dragoman.proxy import cli
-from dragoman.proxy.credentials import command, source
+from dragoman.proxy.credentials import program, source
 from dragoman.proxy.exchange import attempt, hooks, resuming
 from dragoman.proxy.inspector import ring, taps
 from dragoman.proxy.keys import quota, quota_redis
@@ -130,7 +130,7 @@ FIXED = {
     "connections that are kept unused": "1,024 to one upstream, each for 50 s",
     "the age of a connection": f"{pool.OLDEST / 60:g} minutes",
     "bytes that the other side does not acknowledge": f"{pool.UNACKNOWLEDGED:g} s",
-    "what a `token_command` prints": kb(command.MOST),
+    "what a `token_command` prints": kb(program.MOST),
     "a credential that could not be had": f"{source.NEGATIVE:g} s",
     "an upstream that failed is passed over": f"{ejection.FIRST:g} to {ejection.LONGEST:g} s",
     "probes of upstreams that failed": f"{health.MOST} at once, each {health.PATIENCE:g} s",

@@ -1,7 +1,6 @@
 """Google's credentials, by google-auth (extra dragoman[gcp]): a service account's file, a workload identity, the metadata server…
 
-google-auth is imported when the first credential is asked for, in its thread. The text of its errors is not used: it can hold what was
-sent. Its objects must not be renewed by two threads at once; a Source asks one at a time.
+The text of its errors is not used: it can hold what was sent. Runs in apart.py's process.
 """
 
 from __future__ import annotations
@@ -10,15 +9,16 @@ import json
 from datetime import UTC
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ...conf.model import Google
-from .source import Credential, Fault, bearer
+from .credential import Fault
+
+if TYPE_CHECKING:
+    from ...conf.model import Google
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 PROBE = 1.0  # seconds for the question whether there is a metadata server, which the library asks three times
-PACKAGES = ("google.auth", "requests")
 
 
 class _Bounded:
@@ -33,52 +33,44 @@ class _Bounded:
         return self._plain(url, *given, **named | {"timeout": min(named.get("timeout") or most, most)})
 
 
-class GoogleGiver:
-    """Giver. timeout: seconds for each of the library's calls."""
+def authorities() -> str:
+    """The file of those that the library trusts."""
+    return str(import_module("certifi").where())
 
-    def __init__(self, way: Google, timeout: float) -> None:
-        self.name = way.text
-        self._way, self._timeout = way, timeout
-        self._credentials: Any = None
 
-    def get(self) -> Credential:
-        exceptions, transport = import_module("google.auth.exceptions"), import_module("google.auth.transport.requests")
-        request = _Bounded(transport.Request(), self._timeout)
-        try:
-            if self._credentials is None:
-                self._credentials = self._load(request)
-            self._credentials.refresh(request)
-        except exceptions.DefaultCredentialsError:
-            where = self._way.credentials_file and "gcp.credentials_file cannot be used"
-            raise Fault(where or "no credentials were found (environment, gcloud, metadata server)", missing=True) from None
-        except exceptions.TransportError:
+def get(way: Google, timeout: float) -> dict[str, Any]:
+    """timeout: seconds for each of the library's calls. Raises Fault."""
+    exceptions, transport = import_module("google.auth.exceptions"), import_module("google.auth.transport.requests")
+    request = _Bounded(transport.Request(), timeout)
+    try:
+        found = _loaded(way, request)
+        found.refresh(request)
+    except exceptions.DefaultCredentialsError:
+        where = way.credentials_file and "gcp.credentials_file cannot be used"
+        raise Fault(where or "no credentials were found (environment, gcloud, metadata server)", missing=True) from None
+    except exceptions.TransportError:
+        raise Fault("the token service cannot be reached", passing=True) from None
+    except (KeyError, TypeError, ValueError):
+        raise Fault("its file cannot be used", missing=True) from None
+    except exceptions.GoogleAuthError as error:
+        if isinstance(error.__cause__, exceptions.TransportError):  # of the metadata server
             raise Fault("the token service cannot be reached", passing=True) from None
-        except (KeyError, TypeError, ValueError):
-            raise Fault("its file cannot be used", missing=True) from None
-        except exceptions.GoogleAuthError as error:
-            if isinstance(error.__cause__, exceptions.TransportError):  # of the metadata server
-                raise Fault("the token service cannot be reached", passing=True) from None
-            self._credentials = None  # its file may be another by the next time
-            raise Fault("the token service refused", passing=bool(error.retryable)) from None
-        finally:
-            request.session.close()
-        expiry = self._credentials.expiry  # UTC, without a zone
-        return bearer(self._credentials.token, None if expiry is None else expiry.replace(tzinfo=UTC).timestamp())
+        raise Fault("the token service refused", passing=bool(error.retryable)) from None
+    expiry = found.expiry  # UTC, without a zone
+    return {"token": found.token, "ends": None if expiry is None else expiry.replace(tzinfo=UTC).timestamp(), "renew_at": None}
 
-    def close(self) -> None:
-        """Its calls end by their timeouts."""
 
-    def _load(self, request: Any) -> Any:
-        auth = import_module("google.auth")
-        if self._way.credentials_file is None:
-            found, _ = auth.default(scopes=[SCOPE], request=request)
-        else:
-            try:
-                info = json.loads(Path(self._way.credentials_file).read_bytes())
-            except (OSError, ValueError):
-                raise Fault("gcp.credentials_file cannot be read", missing=True) from None
-            found, _ = auth.load_credentials_from_dict(info, scopes=[SCOPE], request=request)
-        if self._way.impersonate:
-            impersonated = import_module("google.auth.impersonated_credentials")
-            found = impersonated.Credentials(found, self._way.impersonate, [SCOPE])
-        return found
+def _loaded(way: Google, request: Any) -> Any:
+    auth = import_module("google.auth")
+    if way.credentials_file is None:
+        found, _ = auth.default(scopes=[SCOPE], request=request)
+    else:
+        try:
+            info = json.loads(Path(way.credentials_file).read_bytes())
+        except (OSError, ValueError):
+            raise Fault("gcp.credentials_file cannot be read", missing=True) from None
+        found, _ = auth.load_credentials_from_dict(info, scopes=[SCOPE], request=request)
+    if way.impersonate:
+        impersonated = import_module("google.auth.impersonated_credentials")
+        found = impersonated.Credentials(found, way.impersonate, [SCOPE])
+    return found

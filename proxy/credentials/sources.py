@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from typing import TypeGuard
 
-from ...conf.model import Aws, Config, Google, Provider, TokenCommand, Way
-from . import aws, azure, gcp
+from ...conf.model import Aws, Config, Egress, Provider, TokenCommand, Way
+from . import aws
 from .command import Command
-from .source import Fault, Giver, Source, Told
+from .credential import Fault
+from .library import ROWS, Library
+from .source import Giver, Source, Told
 
-_QUIET = ("google", "azure", "msal", "urllib3", "botocore")  # loggers: what these libraries log can hold what was sent
 
-
-def giver(way: Way, timeout: float) -> Giver:
-    """What gets credentials in this way. timeout: seconds, of the command or of each call."""
+def giver(way: Way, egress: Egress) -> Giver:
+    """What gets credentials in this way."""
     if isinstance(way, TokenCommand):
-        return Command(way, timeout)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    if isinstance(way, Aws):
-        return aws.AwsGiver(way, timeout)
-    return gcp.GoogleGiver(way, timeout) if isinstance(way, Google) else azure.EntraGiver(way, timeout)
+        return Command(way, egress.credential_timeout)
+    return aws.Written(way) if _written(way) else Library(way, egress)
 
 
-def _needs(way: Way | None) -> tuple[str, tuple[str, ...]]:
-    """The extra that a way needs, and its packages."""
-    if way is None or isinstance(way, TokenCommand):
-        return "", ()
-    if isinstance(way, Aws):
-        return "aws", () if way.access_key_id and not way.role_arn else aws.PACKAGES
-    return ("gcp", gcp.PACKAGES) if isinstance(way, Google) else ("azure", azure.PACKAGES)
+def _written(way: Way) -> TypeGuard[Aws]:
+    """Whether the keys are those of the entry itself."""
+    return isinstance(way, Aws) and bool(way.access_key_id) and not way.role_arn
 
 
 def lacking(config: Config) -> Iterator[str]:
     """A message for each entry whose way needs a package that is not installed."""
     for index, entry in enumerate(config.model_providers):
         way = entry.way
-        extra, packages = _needs(way)
-        if way is not None and not all(map(_installed, packages)):
-            yield f"model_providers[{index}]: {way.text} needs: pip install 'dragoman[{extra}]'"
+        if way is None or isinstance(way, TokenCommand) or _written(way):
+            continue
+        row = ROWS[type(way)]
+        if not all(map(_installed, row.packages)):
+            yield f"model_providers[{index}]: {way.text} needs: pip install 'dragoman[{row.extra}]'"
 
 
 def _installed(package: str) -> bool:
@@ -56,27 +50,25 @@ class Credentials:
 
     def __init__(self, told: Told = lambda *_: None) -> None:
         self._told = told
-        self._sources: dict[tuple[Way, float], Source] = {}
-        self._patience = 0.0
+        self._sources: dict[tuple[Way, Egress], Source] = {}
 
     def adopt(self, config: Config) -> None:
         """Make the sources of a configuration, and begin to get their first credentials. Call inside the running loop.
 
         Requests in progress keep those that they began with.
         """
-        self._patience = config.egress.credential_timeout
-        wanted = {(entry.way, self._patience): entry for entry in reversed(config.model_providers) if entry.way is not None}
+        wanted = {(entry.way, entry.egress): entry for entry in reversed(config.model_providers) if entry.way is not None}
         known, self._sources = self._sources, {}
         for key, entry in wanted.items():
             source = known.get(key)
             if source is None:
-                source = Source(giver(*key), entry.name, self._patience, self._told)
+                source = Source(giver(*key), entry.name, entry.egress.credential_timeout, self._told)
                 source.warm()
             self._sources[key] = source
 
     def of(self, provider: Provider) -> Source | None:
         """Where the credential of an entry comes from; None: it has none that ends."""
-        return None if provider.way is None else self._sources[provider.way, self._patience]
+        return None if provider.way is None else self._sources[provider.way, provider.egress]
 
     def close(self) -> None:
         for source in self._sources.values():
@@ -85,12 +77,12 @@ class Credentials:
 
 def tried(config: Config) -> Iterator[tuple[str, str, bool]]:
     """Ask each way once, one after the other: whose it is, what came of it, and whether that is a credential. Blocks."""
-    seen: set[Way] = set()
+    seen: set[tuple[Way, Egress]] = set()
     for entry in config.model_providers:
-        if entry.way is None or entry.way in seen:
+        if entry.way is None or (entry.way, entry.egress) in seen:
             continue
-        seen.add(entry.way)
-        yield entry.name, *_outcome(giver(entry.way, config.egress.credential_timeout))
+        seen.add((entry.way, entry.egress))
+        yield entry.name, *_outcome(giver(entry.way, entry.egress))
 
 
 def _outcome(giver: Giver) -> tuple[str, bool]:

@@ -25,7 +25,7 @@ from ...codecs.reply import Reply, Unsaid
 from ...codecs.request import Request
 from ...codecs.shape import Collector
 from ...codecs.usage import Usage
-from ..credentials.source import Credential
+from ..credentials.credential import Credential
 from ..memory.expansion import compacts
 from ..routing.router import REFUSED, Candidate
 from ..routing.signing import sign

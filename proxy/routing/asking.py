@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..credentials.source import Credential
+from ..credentials.credential import Credential
 from ..wire.upstream import UpstreamClient, UpstreamRequest
 from .router import Candidate
 from .signing import sign

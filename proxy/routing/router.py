@@ -26,7 +26,8 @@ from ...codecs.shape import Shape
 from ...conf import clouds, facts, providers
 from ...conf.catalog import Catalog, Entry, Match
 from ...conf.model import Aws, Config, Edits, Facts, Price, Provider, RetryPolicy
-from ..credentials.source import Credential, Fault, Source
+from ..credentials.credential import Credential, Fault
+from ..credentials.source import Source
 from ..wire.egress import Contexts
 
 LONGEST_NAME = 256  # characters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from urllib.parse import urlsplit
 
-from ..credentials.source import Credential
+from ..credentials.credential import Credential
 from ..wire import bodies
 from ..wire.upstream import UpstreamRequest
 from .router import Candidate

@@ -66,7 +66,7 @@ def certificate(folder: Path) -> Path:
     return file
 
 
-def service_account(folder: Path, tokens: Provider, **more: Any) -> Path:
+def service_account(folder: Path, tokens: Provider | str, **more: Any) -> Path:
     """The file of a service account whose tokens the double gives."""
     file = folder / "service-account.json"
     account = {
@@ -75,7 +75,7 @@ def service_account(folder: Path, tokens: Provider, **more: Any) -> Path:
         "private_key_id": "k",
         "private_key": _key(),
         "client_email": "sa@p.iam.gserviceaccount.com",
-        "token_uri": f"{tokens.url}/token",
+        "token_uri": f"{tokens if isinstance(tokens, str) else tokens.url}/token",
     }
     file.write_text(json.dumps(account | more))
     return file

@@ -18,9 +18,8 @@ import pytest
 
 from dragoman import conf
 from dragoman.conf.model import Aws
-from dragoman.proxy.credentials import sources
-from dragoman.proxy.credentials.aws import AwsGiver
-from dragoman.proxy.credentials.source import Fault
+from dragoman.proxy.credentials import chain, sources
+from dragoman.proxy.credentials.credential import Fault
 
 from ..scripted import Request, Steps, respond
 from .aws import KEY_ID, SECRET, Bedrock, chunk_of, streamed
@@ -152,7 +151,6 @@ async def test_c14_sso(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.mkdir(parents=True)
     token = {"startUrl": "https://s", "region": "us-east-1", "accessToken": "sso-token", "expiresAt": "2199-01-01T00:00:00Z"}
     (cache / f"{sha1(b'https://s').hexdigest()}.json").write_text(json.dumps(token))
-    monkeypatch.setattr("botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR", str(cache))
     with AwsServices() as services, Bedrock(answers, keys=services.issued) as up:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SSO", services.url)
         assert (await used(config(", profile: p"), up))[0][0] == 200
@@ -198,7 +196,7 @@ async def test_c15_the_next_candidate_answers_instead(alone: Path) -> None:
 
 def fault(way: Aws) -> Fault:
     with pytest.raises(Fault) as caught:
-        AwsGiver(way, 1).get()
+        chain.get(way, 1)
     return caught.value
 
 
@@ -252,8 +250,8 @@ def test_c16_static_keys_need_no_botocore() -> None:
     program = (
         "import sys; sys.modules['botocore'] = None\n"
         "from dragoman.conf.model import Aws\n"
-        "from dragoman.proxy.credentials.aws import AwsGiver\n"
-        "found = AwsGiver(Aws('us-east-1', access_key_id='a', secret_access_key='s'), 1).get()\n"
+        "from dragoman.proxy.credentials.aws import Written\n"
+        "found = Written(Aws('us-east-1', access_key_id='a', secret_access_key='s')).get()\n"
         "print(sorted(found.sign('POST', '/', {'host': 'h'}, b'', ('us-east-1', 'bedrock'))))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -262,10 +260,12 @@ def test_c16_static_keys_need_no_botocore() -> None:
 
 # ---- renewal (C12, C13) ----
 
+ASSUMES = f', access_key_id: {KEY_ID}, secret_access_key: {SECRET}, role_arn: "{ROLE}"'
+
 
 @inside_once
 async def test_c12_a_slow_service_stops_nobody(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fifty requests wait for one answer of the metadata service; those of another entry go on meanwhile."""
+    """Fifty requests wait for one answer of the token service; those of another entry go on meanwhile."""
     gate = threading.Event()
 
     def slow(request: Request) -> Steps:
@@ -275,9 +275,8 @@ async def test_c12_a_slow_service_stops_nobody(alone: Path, monkeypatch: pytest.
 
     other = f'  - {{model: bedrock/{MODEL}, name: other, base_url: "UPSTREAM", access_key: key}}\n'
     with AwsServices(broken=slow) as services, Bedrock(answers, keys=services.issued) as up:
-        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{services.url}/creds")
-        monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.TIMEOUT_SECONDS", 30)
-        async with Inside(config(more=other), up) as gateway:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", services.url)
+        async with Inside(config(ASSUMES, f"{other}egress: {{credential_timeout: 30s}}\n"), up) as gateway:
             waiting = [asyncio.ensure_future(ask(gateway, "messages", asked())) for _ in range(50)]
             await services.seen(lambda: len(services.asked) == 1)
             for _ in range(3):
@@ -286,7 +285,7 @@ async def test_c12_a_slow_service_stops_nobody(alone: Path, monkeypatch: pytest.
             assert not any(one.done() for one in waiting)
             gate.set()
             assert {found[0] for found in await asyncio.gather(*waiting)} == {200}
-    assert services.asked == ["container"] * 2  # the second: the double itself, as it answers
+    assert services.asked == ["AssumeRole"] * 2  # the second: the double itself, as it answers
 
 
 @inside_once
@@ -311,9 +310,8 @@ async def test_c13_a_credential_renewed_often_under_many_streams_fails_no_reques
 @inside_once
 async def test_c13_a_service_that_is_down_before_the_end_costs_nothing(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with AwsServices(life=3) as services, Bedrock(answers, keys=services.issued) as up:
-        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{services.url}/creds")
-        monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.RETRY_ATTEMPTS", 1)
-        async with Inside(config(), up) as gateway:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", services.url)
+        async with Inside(config(ASSUMES), up) as gateway:
             source = gateway.gateway.router.candidates("messages", "c").candidates[0].source
             assert (await ask(gateway, "messages", asked()))[0] == 200
             services.broken = lambda _: [respond(b"", 500)]
@@ -323,8 +321,7 @@ async def test_c13_a_service_that_is_down_before_the_end_costs_nothing(alone: Pa
             status, _, body = await ask(gateway, "chat", asked("chat"))
     assert status == 502
     assert orjson.loads(body)["error"]["code"] == "upstream_auth_failed"
-    assert b"its provider `custom-process` failed" not in body
-    assert b"The gateway has no credential for c: aws: default chain: " in body
+    assert b"The gateway has no credential for c: aws: assume-role: AssumeRole was refused" in body
 
 
 @inside_once

@@ -17,10 +17,9 @@ import pytest
 from dragoman import conf
 from dragoman.conf import clouds
 from dragoman.conf.model import Entra, Google
-from dragoman.proxy.credentials import sources
-from dragoman.proxy.credentials.azure import EntraGiver
-from dragoman.proxy.credentials.gcp import GoogleGiver
-from dragoman.proxy.credentials.source import Fault
+from dragoman.proxy.credentials import azure as entra
+from dragoman.proxy.credentials import gcp, sources
+from dragoman.proxy.credentials.credential import Fault
 from dragoman.proxy.process import start
 
 from ..scripted import Provider, Request, Steps, respond
@@ -44,12 +43,10 @@ def azure(section: str = "{credential: managed_identity}", more: str = "") -> st
 @pytest.fixture
 def nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No credential of this machine, and no metadata server."""
-    import google.auth.compute_engine._metadata as metadata
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = f"127.0.0.1:{free.getsockname()[1]}"
-    monkeypatch.setattr(metadata, "_GCE_METADATA_HOST", nowhere)
+    monkeypatch.setenv("GCE_METADATA_HOST", nowhere)
     monkeypatch.setenv("GCE_METADATA_IP", nowhere)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"):
@@ -75,10 +72,8 @@ async def test_a_service_account(tmp_path: Path) -> None:
 
 @inside_once
 async def test_the_metadata_server(monkeypatch: pytest.MonkeyPatch, nothing_around: None) -> None:
-    import google.auth.compute_engine._metadata as metadata
-
     with Tokens() as tokens, Provider(answers) as provider:
-        monkeypatch.setattr(metadata, "_GCE_METADATA_HOST", f"127.0.0.1:{tokens.port}")
+        monkeypatch.setenv("GCE_METADATA_HOST", f"127.0.0.1:{tokens.port}")
         monkeypatch.setenv("GCE_METADATA_IP", f"127.0.0.1:{tokens.port}")
         async with Inside(google(), provider) as gateway:
             assert (await asked(gateway, "vertex/google/g"))[0] == 200
@@ -127,11 +122,11 @@ def test_a_key_that_is_replaced_in_its_file(tmp_path: Path) -> None:
         return [respond({"access_token": "tok", "expires_in": 60})] if new else [respond(REFUSED, 400)]
 
     with Tokens(broken=knows_the_new_one) as tokens:
-        giver = GoogleGiver(Google(str(service_account(tmp_path, tokens))), 20)
+        way = Google(str(service_account(tmp_path, tokens)))
         with pytest.raises(Fault, match="refused"):
-            giver.get()
+            gcp.get(way, 20)
         service_account(tmp_path, tokens, client_email="new@p")
-        assert giver.get().token == "tok"
+        assert gcp.get(way, 20)["token"] == "tok"
 
 
 @inside_once
@@ -258,7 +253,7 @@ def test_the_library_takes_what_each_kind_is_given(kind: str, tmp_path: Path, mo
     }
     needs, takes = clouds.KINDS[kind]
     way = Entra(kind, clouds.AZURE_SCOPE, **{key: values[key] for key in (*needs, *takes)})
-    made = EntraGiver(way, 5.0)._made(azure.identity)
+    made = entra.made(way, 5.0, azure.identity)
     assert hasattr(made, "get_token_info")
     assert "secret" not in repr(way).replace("client_secret", "")
 
@@ -282,7 +277,9 @@ def test_a_package_that_is_not_installed_ends_the_start(monkeypatch: pytest.Monk
 
 
 def test_the_libraries_are_imported_when_they_are_needed() -> None:
-    program = "import sys, dragoman.proxy.gateway, dragoman.proxy.cli; print({'azure.identity', 'google.auth'} & set(sys.modules))"
+    program = (
+        "import sys, dragoman.proxy.gateway, dragoman.proxy.cli; print({'azure.identity', 'google.auth', 'botocore'} & set(sys.modules))"
+    )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
 

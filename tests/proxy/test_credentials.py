@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from dragoman.conf.model import TokenCommand
-from dragoman.proxy.credentials import command, source
+from dragoman.proxy.credentials import command, credential
 from dragoman.proxy.credentials.command import Command, read
-from dragoman.proxy.credentials.source import Credential, Fault, Source, bearer
+from dragoman.proxy.credentials.credential import Credential, Fault, bearer
+from dragoman.proxy.credentials.source import Source
 
 START = 1_800_000_000.0
 HOUR = 3600.0
@@ -283,7 +284,7 @@ def _no_thread(*_: object) -> None:
     raise RuntimeError("can't start new thread")
 
 
-@pytest.mark.parametrize("token", ["", None, 7, "a b", "a\r\nx: y", "a\x00", "é", "x" * (source.LONGEST + 1)])
+@pytest.mark.parametrize("token", ["", None, 7, "a b", "a\r\nx: y", "a\x00", "é", "x" * (credential.LONGEST + 1)])
 def test_what_cannot_stand_in_a_header_is_no_token(token: object) -> None:
     with pytest.raises(Fault):
         bearer(token, None)
@@ -398,7 +399,7 @@ def test_closing_ends_the_program() -> None:
 
     thread = threading.Thread(target=get)
     thread.start()
-    while giver._process is None:
+    while giver._program._process is None:
         threading.Event().wait(0.001)
     giver.close()
     thread.join(20)

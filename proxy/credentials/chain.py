@@ -1,0 +1,109 @@
+"""AWS's credentials by botocore (extra dragoman[aws]): its chain, and the roles that are assumed with what it finds.
+
+Each time a session of its own looks through the chain (environment, profile, web identity, SSO, files, container, instance), because
+files and roles may have changed. The text of botocore's errors is not used: it can hold what was sent. Runs in apart.py's process.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from .credential import Fault
+
+if TYPE_CHECKING:
+    from ...conf.model import Aws
+
+READ_AGAIN = 300.0  # seconds after which files without an end are read again
+_WORD = re.compile(r"[\w.-]{1,64}")
+_CODE = re.compile(r"[A-Za-z.]{1,64}")
+
+Given = dict[str, Any]
+
+
+def authorities() -> str:
+    """The file of those that the library trusts."""
+    return str(import_module("botocore.httpsession").where())
+
+
+def get(way: Aws, timeout: float) -> Given:
+    """timeout: seconds for each of the library's calls. Raises Fault."""
+    exceptions = import_module("botocore.exceptions")
+    try:
+        return _assumed(way, timeout) if way.role_arn else _of_chain(way, timeout)
+    except Fault:
+        raise
+    except exceptions.ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        said = f" ({code})" if _CODE.fullmatch(code) else ""
+        raise Fault(f"{_word(error.operation_name) or 'the token service'} was refused{said}", passing=_passes(error)) from None
+    except exceptions.ProfileNotFound:
+        raise Fault("its profile is not in the files of AWS", missing=True) from None
+    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
+        raise Fault(f"the token service cannot be reached ({type(error).__name__})", passing=True) from None
+    except (exceptions.SSOError, exceptions.TokenRetrievalError):
+        raise Fault("the SSO session has ended, or is not there: `aws sso login` begins one") from None
+    except exceptions.CredentialRetrievalError as error:
+        raise Fault(f"its provider `{_word(error.kwargs.get('provider'))}` failed") from None
+    except (exceptions.BotoCoreError, OSError, ValueError) as error:
+        raise Fault(f"its configuration cannot be used ({type(error).__name__})", missing=True) from None
+
+
+def _given(key_id: str, secret: str, token: str | None, ends: float | None, renew_at: float | None) -> Given:
+    return {"key_id": key_id, "secret": secret, "token": token or "", "ends": ends, "renew_at": renew_at}
+
+
+def _session(way: Aws, timeout: float) -> Any:
+    session = import_module("botocore.session").Session(profile=way.profile)
+    config = import_module("botocore.config").Config
+    session.set_default_client_config(
+        config(region_name=way.region, connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": 2})
+    )
+    if way.access_key_id:
+        session.set_credentials(way.access_key_id, way.secret_access_key, way.session_token)
+    return session
+
+
+def _of_chain(way: Aws, timeout: float) -> Given:
+    found = _session(way, timeout).get_credentials()
+    if found is None:
+        raise Fault("no AWS credentials were found (environment, profile, container, instance)", missing=True)
+    frozen, ends = found.get_frozen_credentials(), getattr(found, "_expiry_time", None)
+    if isinstance(ends, datetime):
+        return _given(frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp(), None)
+    return _given(frozen.access_key, frozen.secret_key, frozen.token, None, time() + READ_AGAIN)
+
+
+def _assumed(way: Aws, timeout: float) -> Given:
+    """The keys of a role."""
+    session = _session(way, timeout)
+    asked: dict[str, Any] = {"RoleArn": way.role_arn, "RoleSessionName": way.session_name, "DurationSeconds": int(way.duration)}
+    if way.web_identity_token_file is not None:
+        try:
+            asked["WebIdentityToken"] = Path(way.web_identity_token_file).read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            raise Fault("aws.web_identity_token_file cannot be read", missing=True) from None
+        unsigned = import_module("botocore.config").Config(signature_version=import_module("botocore").UNSIGNED)
+        answer = session.create_client("sts", region_name=way.region, config=unsigned).assume_role_with_web_identity(**asked)
+    else:
+        if session.get_credentials() is None:
+            raise Fault("no AWS credentials were found to assume aws.role_arn with", missing=True)
+        if way.external_id:
+            asked["ExternalId"] = way.external_id
+        answer = session.create_client("sts", region_name=way.region).assume_role(**asked)
+    keys = answer["Credentials"]
+    return _given(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"].timestamp(), None)
+
+
+def _word(text: object) -> str:
+    return text if isinstance(text, str) and _WORD.fullmatch(text) else ""
+
+
+def _passes(error: Any) -> bool:
+    """Whether the service may answer otherwise soon."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return isinstance(status, int) and (status == 429 or status >= 500)

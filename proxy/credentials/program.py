@@ -1,0 +1,108 @@
+"""A program whose output is wanted: started without a shell, bounded in time and output.
+
+It has a session of its own, which ends with it: what it leaves running is killed. What it writes to standard error is thrown away, as
+it may hold secrets.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from time import monotonic
+
+from .credential import Fault
+
+MOST = 64 * 1024  # bytes of output
+LOOK = 0.05  # seconds between two looks whether the program has ended
+
+
+class Program:
+    """Runs one program, once at a time. subject: of the sentences that say what went wrong, with a blank behind it.
+
+    surroundings: makes its environment; None: that of this process.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], timeout: float, subject: str = "", surroundings: Callable[[], Mapping[str, str]] | None = None
+    ) -> None:
+        self._argv, self._timeout, self._subject, self._surroundings = argv, timeout, subject, surroundings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    def output(self, given: bytes = b"") -> bytes:
+        """What it prints. given: what it can read, less than fits into a pipe. Blocks. Raises Fault."""
+        if self._closed:
+            raise self._fault("was ended with the gateway")
+        deadline = monotonic() + self._timeout
+        try:
+            process = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.PIPE if given else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=self._surroundings and self._surroundings(),
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise self._fault(f"cannot be started: {reason or 'its arguments are not usable'}", missing=True) from None
+        self._process = process
+        try:
+            with process:
+                try:
+                    if process.stdin is not None:
+                        with suppress(BrokenPipeError), process.stdin as pipe:
+                            pipe.write(given)
+                    found = self._read(process, deadline)
+                    code = process.wait(max(0.0, deadline - monotonic()))
+                except subprocess.TimeoutExpired:
+                    raise self._fault(f"did not end within {self._timeout:g} s", passing=True) from None
+                finally:
+                    _kill(process)  # also what it has left running in its session
+        finally:
+            self._process = None
+        if self._closed:
+            raise self._fault("was ended with the gateway")
+        if code:
+            raise self._fault(f"ended with status {code}" if code > 0 else f"was ended by signal {-code}")
+        return found
+
+    def close(self) -> None:
+        """End it, and start it no more. Called from another thread."""
+        self._closed = True
+        if (process := self._process) is not None:
+            _kill(process)
+
+    def _read(self, process: subprocess.Popen[bytes], deadline: float) -> bytes:
+        """What it prints, until it closes its output or ends. Raises Fault, TimeoutExpired."""
+        assert process.stdout is not None
+        out, found = process.stdout.fileno(), b""
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(out, select.POLLIN)
+        while True:
+            left = deadline - monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            ended = process.poll() is not None  # before the look: what it printed last is seen
+            if not poll.poll(0 if ended else min(left, LOOK) * 1e3):
+                if ended:  # something that it started has its output still
+                    return found
+                continue
+            piece = os.read(out, MOST)
+            if not piece:
+                return found
+            found += piece
+            if len(found) > MOST:
+                raise self._fault(f"printed more than {MOST >> 10} kB")
+
+    def _fault(self, what: str, *, missing: bool = False, passing: bool = False) -> Fault:
+        return Fault(self._subject + what, missing=missing, passing=passing)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
