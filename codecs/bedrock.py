@@ -198,7 +198,7 @@ FAILURE = b"exception:"
 # ---- what an entry asks for in every request ----
 
 
-def headers_of(settings: Mapping[str, Any], stream: bool) -> tuple[dict[str, Any], dict[str, str]]:
+def headers_of(settings: Mapping[str, Any], stream: bool, body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Of InvokeModel: as headers."""
     guardrail = settings.get("guardrail", {})
     found = {
@@ -212,17 +212,20 @@ def headers_of(settings: Mapping[str, Any], stream: bool) -> tuple[dict[str, Any
     return {}, {name: value for name, value in found.items() if value is not None}
 
 
+MOST_METADATA = 16  # of one request
 _GUARDRAIL = {"id": "guardrailIdentifier", "version": "guardrailVersion", "trace": "trace", "stream_mode": "streamProcessingMode"}
 
 
-def members_of(settings: Mapping[str, Any], stream: bool) -> tuple[dict[str, Any], dict[str, str]]:
+def members_of(settings: Mapping[str, Any], stream: bool, body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Of Converse: as members of the body."""
     found: dict[str, Any] = {}
     guardrail = settings.get("guardrail")
     if guardrail:
         found["guardrailConfig"] = {_GUARDRAIL[key]: value for key, value in guardrail.items() if stream or key != "stream_mode"}
     if "request_metadata" in settings:
-        found["requestMetadata"] = settings["request_metadata"]
+        own = settings["request_metadata"]
+        rest = [pair for pair in body.get("requestMetadata", {}).items() if pair[0] not in own]  # the caller's
+        found["requestMetadata"] = own | dict(rest[: MOST_METADATA - len(own)])
     if "project" in settings:
         found["projectIdentifier"] = settings["project"]
     return found, {}
@@ -238,6 +241,7 @@ COUNT = CountForm(
     lambda model: not model.startswith(_GEOGRAPHIES),
     lambda body: b'{"input":{"invokeModel":{"body":"%b"}}}' % b64encode(body),
     "inputTokens",
+    re.compile(r"The provided model doesn.t support counting tokens"),
 )
 
 EVENTS = Framing(CONTENT_TYPE, partial(Splitter, read=_event))

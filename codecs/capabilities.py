@@ -126,6 +126,10 @@ class Capabilities:
     v_blank_text: bool = False
     v_json_results: bool = False  # tool results that are JSON objects are sent as such
     v_max_output: int = 0  # tokens; 0: unknown
+    v_audio: bool = False
+    v_video: bool = False
+    v_s3: bool = False  # reads files at `s3://` by itself
+    v_request_metadata: bool = False  # the caller's metadata and user are sent as the request's
 
     g_server: Literal["developer", "vertex"] = "developer"  # which of Google's services: they differ in a few members
     g_thinking: Literal["none", "budget", "level"] = "none"

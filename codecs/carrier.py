@@ -48,13 +48,14 @@ class Framing(NamedTuple):
 class CountForm(NamedTuple):
     """How tokens are counted. path: as of Carrier.whole. counts: whether it is done for a model of this id.
 
-    write: the body that asks, made of the body that would be sent. member: of the answer.
+    write: the body that asks, made of the body that would be sent. member: of the answer. lacking: of a refusal: the model has no count.
     """
 
     path: str
     counts: Callable[[str], bool]
     write: Callable[[bytes], bytes]
     member: str
+    lacking: re.Pattern[str]
 
 
 class Parcel(NamedTuple):
@@ -104,8 +105,8 @@ class Carrier:
     tier_header: str = ""
     accept_header: str = ""
     """Of a stream: a header that says in what form what is framed is to come: JSON."""
-    settings: Callable[[Mapping[str, Any], bool], tuple[Body, dict[str, str]]] | None = None
-    """(what the entry says, whether a stream is asked for) → members and headers of every request; None: there is nothing to say."""
+    settings: Callable[[Mapping[str, Any], bool, Body], tuple[Body, dict[str, str]]] | None = None
+    """(what the entry says, whether a stream is asked for, the body) → members and headers of every request; None: none."""
     framing: Framing | None = None
     """None: server-sent events."""
     count: CountForm | None = None
@@ -160,7 +161,7 @@ class Carrier:
             sent[self.tier_header] = tier
             leaves.add("service_tier")
         if settings and self.settings is not None:
-            members, more = self.settings(settings, stream)
+            members, more = self.settings(settings, stream, value)
             joins |= members
             sent |= more
             leaves |= members.keys()

@@ -13,6 +13,7 @@ from configparser import Error as ConfigError
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..codecs.bedrock import MOST_METADATA
 from . import read
 from .document import Path
 from .model import Aws
@@ -199,6 +200,9 @@ def halves(section: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for key, other in needs:
         if key in section and other not in section:
             yield (other,), f"is missing: {key} needs it"
+    metadata = section.get("request_metadata")
+    if isinstance(metadata, dict) and len(metadata) > MOST_METADATA:
+        yield ("request_metadata",), f"must have at most {MOST_METADATA} names"
     if "access_key_id" in section and "profile" in section:
         yield ("profile",), "is not used: aws.access_key_id is there"
     if "web_identity_token_file" in section:

@@ -412,8 +412,10 @@ def _edits(row: Loaded | None) -> Edits | None:
 
 def _flags(row: Loaded) -> dict[str, object]:
     """The capabilities that an entry says; an upstream that is always sent `store: false` stores no responses."""
-    stored = row.get("request", {}).get("set", {}).get("store")
-    return {**({"r.stateful": False} if stored is False else {}), **row.get("capabilities", {})}
+    found = {"r.stateful": False} if row.get("request", {}).get("set", {}).get("store") is False else {}
+    if "metadata_from_caller" in row.get("aws", {}):
+        found["v.request_metadata"] = row["aws"]["metadata_from_caller"]
+    return {**found, **row.get("capabilities", {})}
 
 
 def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:

@@ -206,6 +206,7 @@ class Guardrail(Section):
 class AwsSection(Section):
     guardrail = nested(Guardrail)
     request_metadata = Table(Value(read.header_text))
+    metadata_from_caller = Value(read.boolean)
     project = Value(read.header_text)
     region = Value(read.aws_region)
     endpoint = Value(read.one_of(*aws.ENDPOINTS))

@@ -49,6 +49,33 @@ _DOCUMENTS = {
     "text/plain": "txt",
     "text/markdown": "md",
 }
+_AUDIO = {
+    media.MP3: "mp3",
+    media.WAV: "wav",
+    **{f"audio/{form}": form for form in ("aac", "flac", "m4a", "mp4", "ogg", "opus", "pcm", "webm")},
+}
+_VIDEO = {
+    "video/3gpp": "three_gp",
+    "video/mp4": "mp4",
+    "video/mpeg": "mpeg",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+    "video/x-flv": "flv",
+    "video/x-matroska": "mkv",
+    "video/x-ms-wmv": "wmv",
+}
+# by the ending of a file's name, where that alone says what it is: the block and its format
+_ENDINGS = {
+    **{form: ("audio", form) for form in _AUDIO.values()},
+    **{form: ("document", form) for form in _DOCUMENTS.values()},
+    **{form: ("image", form) for form in _IMAGES.values()},
+    **{form: ("video", form) for form in _VIDEO.values()},
+    "jpg": ("image", "jpeg"),
+    "mpg": ("video", "mpeg"),
+    "3gp": ("video", "three_gp"),
+}
+_S3 = "s3://"
+_BUCKET = re.compile(r"s3://[a-z0-9][.a-z0-9-]{1,61}[a-z0-9]/.{1,960}")
 _TEXTUAL = frozenset({"csv", "txt"})
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9()\[\]-]+")
 _LONGEST_NAME = 200
@@ -109,12 +136,16 @@ class ContentWriter:
         if part.detail not in ("", "auto", "original"):
             self._ledger.drop((*part.path, *self._request.habits.image_detail_at))
         if not part.data:
-            raise _unsupported("an image by URL", part.path)
+            return [self._at_s3(part.url, part.path, "an image by URL")]
         return [_inline_image(part.media_type, part.data, part.path)]
 
     def _document(self, part: DocumentPart) -> list[Block]:
         if part.data and part.media_type.startswith("image/"):
             return [_inline_image(part.media_type, part.data, part.path)]
+        if part.data and part.media_type.startswith(("audio/", "video/")):
+            return [self._recorded(part.media_type, part.data, part.path)]
+        if part.url:
+            return [self._at_s3(part.url, part.path, "this kind of file", part.title)]
         form, source = self._source(part)
         block: Block = {"format": form, "name": self._name(part.title), "source": source}
         if part.context:
@@ -202,7 +233,7 @@ class ContentWriter:
                 inside.append(block)
                 continue
             self._ledger.adapt(part.path)
-            if not any(name in block for name in ("image", "document")):
+            if not any(name in block for name in ("image", "document", "video", "audio")):
                 inside.append({"text": str(next(iter(block)))})
                 continue
             moved.append(block)
@@ -230,7 +261,34 @@ class ContentWriter:
         return "image" in block and takes in ("image", "image_and_text", "all")
 
     def _audio(self, part: AudioPart) -> list[Block]:
-        raise _unsupported("audio", part.path)
+        return [self._recorded(part.media_type, part.data, part.path)]
+
+    def _recorded(self, media_type: str, data: str, path: Path) -> Block:
+        """Sound or moving pictures."""
+        name = media_type.partition("/")[0]
+        form = (_AUDIO if name == "audio" else _VIDEO).get(media_type)
+        if not self._takes(name):
+            raise _unsupported(name, path)
+        if form is None:
+            raise _unsupported(f"{name} of type {media_type[:64]}", path)
+        return {name: {"format": form, "source": {"bytes": data}}}
+
+    def _takes(self, name: str) -> bool:
+        return {"audio": self._can.v_audio, "video": self._can.v_video}.get(name, True)
+
+    def _at_s3(self, url: str, path: Path, what: str, title: str = "") -> Block:
+        """A file that the service reads by itself. what: that it is, for who cannot send it."""
+        if not (self._can.v_s3 and url.startswith(_S3)):
+            raise _unsupported(what, path)
+        name, form = _ENDINGS.get(url.rpartition(".")[2].lower(), ("", ""))
+        if not name or not _BUCKET.fullmatch(url):
+            raise _unsupported("a file at S3 whose name does not tell its type", path)
+        if not self._takes(name):
+            raise _unsupported(name, path)
+        block: Block = {"format": form, "source": {"s3Location": {"uri": url}}}
+        if name == "document":
+            block["name"] = self._name(title or url)
+        return {name: block}
 
     def _foreign(self, part: ForeignPart) -> list[Block]:
         self._ledger.drop(part.path, part.label)

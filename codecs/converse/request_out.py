@@ -6,10 +6,12 @@ What a family of models takes is in the capabilities `v.*`; Claude's own setting
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .. import deferral, jsontext, subsets
 from .. import schema as schemas
+from ..bedrock import MOST_METADATA
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
@@ -25,6 +27,8 @@ _DEFAULT_LIMIT = 32_000
 _UNKNOWN_LIMIT = 4096
 _LEAST_BUDGET = 1024
 _DEFAULT_BUDGET = 8192
+_NOT_METADATA = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,.-]")
+_LONGEST_METADATA = 256  # characters of a name or a value
 _TIERS = frozenset({"priority", "default", "flex", "reserved"})
 # where a family's effort stands in `additionalModelRequestFields`
 _EFFORT_AT = {
@@ -55,6 +59,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     settings = _Settings(request, capabilities, body, tools)
     settings.write()
     _cache(request, capabilities, body, content)
+    if capabilities.v_request_metadata:
+        _metadata(request, body)
     request.ignore((*request.habits.endpoint, "safety_identifier"))
     if not content.marked and retention is not None:
         request.ledger.drop(retention.path)
@@ -76,6 +82,26 @@ def _limit(request: Request, capabilities: Capabilities) -> int:
         request.ledger.adapt(setting.path, most)
         return most
     return limit
+
+
+def _metadata(request: Request, body: dict[str, Any]) -> None:
+    """The caller's metadata and user, as the service takes them."""
+    user, metadata = request.take_setting("safety_identifier"), request.take_setting("metadata")
+    found: dict[str, str] = {}
+    for setting, values in ((user, {"user": user and user.value}), (metadata, {} if metadata is None else metadata.value)):
+        if setting is None:
+            continue
+        texts = [(name, value if isinstance(value, str) else jsontext.dumps(value).decode()) for name, value in values.items()]
+        cleaned = {name: text for name, text in ((_cleaned(name), _cleaned(text)) for name, text in texts) if name}
+        found |= dict(list(cleaned.items())[: MOST_METADATA - len(found)])
+        if any(found.get(name) != text for name, text in texts):
+            request.ledger.adapt(setting.path)
+    if found:
+        body["requestMetadata"] = found
+
+
+def _cleaned(text: str) -> str:
+    return _NOT_METADATA.sub("", text)[:_LONGEST_METADATA]
 
 
 def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], content: ContentWriter) -> None:

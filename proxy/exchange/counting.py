@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...codecs import errors, estimate, jsontext
 from ...codecs.betas import NO_BETAS
 from ...codecs.carrier import Carrier
+from ...codecs.lessons import Lesson
 from ...codecs.request import Request
 from ...codecs.shape import TokenCount
 from ..routing.router import Candidate
@@ -28,12 +29,21 @@ def native(shape: str, candidate: Candidate) -> bool:
     return own and candidate.shape == shape and count_of(candidate) is not None
 
 
-def askable(shape: str, candidate: Candidate) -> bool:
+def askable(exchange: Exchange, candidate: Candidate) -> bool:
     """Whether an upstream can be asked about the caller's request in a form of its own; the estimate stands in for its failures."""
     count, carrier = count_of(candidate), candidate.carrier
     if carrier is not None:
-        return count is not None and carrier.count is not None and carrier.count.counts(candidate.model)
-    return candidate.shape != shape and count is not None and count.leaves is not None
+        able = count is not None and carrier.count is not None and carrier.count.counts(candidate.model)
+        return able and getattr(exchange.taught.capabilities(candidate), count.flag)  # type: ignore[union-attr]
+    return candidate.shape != exchange.shape and count is not None and count.leaves is not None
+
+
+def refused(exchange: Exchange, candidate: Candidate, error: errors.GatewayError) -> None:
+    """An upstream did not count. That a model has no count is believed for a while; what is wrong with a body is that body's alone."""
+    count, carrier = count_of(candidate), candidate.carrier
+    form = None if carrier is None else carrier.count
+    if count is not None and form is not None and form.lacking.match(error.message):
+        exchange.services.lessons.learn(candidate, Lesson("count of tokens", "it counts no tokens of this model", {count.flag: False}))
 
 
 def question(exchange: Exchange, candidate: Candidate) -> tuple[str, bytes]:

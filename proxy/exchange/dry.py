@@ -59,7 +59,7 @@ def _first(exchange: Exchange, candidates: tuple[Candidate, ...]) -> Candidate |
     if exchange.operation.lane != "count":
         return candidates[0]
     first = candidates[0]
-    return first if counting.native(exchange.shape, first) or counting.askable(exchange.shape, first) else None
+    return first if counting.native(exchange.shape, first) or counting.askable(exchange, first) else None
 
 
 def _shown(exchange: Exchange, attempt: Attempt, lane: str, url: str, body: bytes | None) -> bytes:

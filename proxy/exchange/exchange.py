@@ -518,12 +518,13 @@ class Exchange:
         for candidate in self._in_order(candidates):
             counts = counting.native(self.shape, candidate)
             try:
-                asked = counts or counting.askable(self.shape, candidate)
+                asked = counts or counting.askable(self, candidate)
                 if asked and await self._try(candidate, failed):
                     return
-            except errors.GatewayError:
+            except errors.GatewayError as error:
                 if counts or self.client.committed:
                     raise
+                counting.refused(self, candidate, error)
             if not counts:
                 headers = self.own_headers() | {"x-dragoman-upstream": candidate.name, "x-dragoman-estimate": "true"}
                 body = counting.answer(self, await bodies.apart(bodies.heavy(self.body), partial(counting.estimated, self)))

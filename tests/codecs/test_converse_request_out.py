@@ -179,14 +179,74 @@ RESPONSES: JSON = {
 }  # fmt: skip
 
 
+EVERYTHING = CONVERSATION | {
+    "tool_choice": {"type": "tool", "name": "weather"},
+    "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}},
+}
+
+
 @pytest.mark.parametrize("model", FAMILIES)
-@pytest.mark.parametrize(("caller", "body"), [("messages", CONVERSATION), ("chat", CHAT), ("responses", RESPONSES)])
+@pytest.mark.parametrize(
+    ("caller", "body"), [("messages", CONVERSATION), ("messages", EVERYTHING), ("chat", CHAT), ("responses", RESPONSES)]
+)
 def test_c18_every_family_takes_what_it_is_sent(model: str, caller: str, body: JSON) -> None:
     found, _, _ = sent(model, caller, body)
     assert found["inferenceConfig"]["maxTokens"] > 0
     assert found["system"]
     results = [block["toolResult"] for message in found["messages"] for block in message["content"] if "toolResult" in block]
     assert all(result["content"] for result in results)
+
+
+ALL = "choice reasoning marks output strict status image document"
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [
+        (FAMILIES[0], ALL),
+        ("us.anthropic.claude-opus-4-1-20250805-v1:0", ALL.replace(" output strict", "")),
+        (FAMILIES[1], ALL.replace("choice ", "")),  # refuses a forced choice
+        (FAMILIES[3], "choice marks status image"),
+        (FAMILIES[4], "status image document"),
+        ("mistral.mistral-7b-instruct-v0:2", "status document"),
+        (FAMILIES[5], "output strict status document"),
+        ("mistral.voxtral-small-24b-2507", "output strict status document"),
+        (FAMILIES[6], "status image"),
+        (FAMILIES[7], "status image"),
+        (FAMILIES[8], "output strict status"),
+        (FAMILIES[9], "output strict status image"),
+        (FAMILIES[10], "choice output strict status image"),
+        (FAMILIES[11], "choice output strict status"),
+        (FAMILIES[12], "choice status image"),
+        (FAMILIES[13], "status"),
+        (FAMILIES[14], "status"),
+        (FAMILIES[15], "output strict status image"),
+        (FAMILIES[16], "image"),
+        (FAMILIES[17], "status image"),
+        (FAMILIES[18], "status image"),
+        (FAMILIES[19], "status image"),
+    ],
+)
+def test_c18_what_each_family_keeps(model: str, kept: str) -> None:
+    """Of a conversation that has everything. image, document: within a tool's result."""
+    pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}
+    *turns, last = EVERYTHING["messages"]
+    error, result, *rest = last["content"]
+    content = [error, result | {"content": [*result["content"], pdf]}, *rest]
+    found, _, _ = sent(model, "messages", EVERYTHING | {"messages": [*turns, last | {"content": content}]})
+    results = blocks(found, "toolResult")
+    inside = {name for block in results[1]["content"] for name in block}
+    has = {
+        "choice": "toolChoice" in found["toolConfig"],
+        "reasoning": bool(blocks(found, "reasoningContent")),
+        "marks": "cachePoint" in str(found),
+        "output": "outputConfig" in found,
+        "strict": any(tool.get("toolSpec", {}).get("strict") for tool in found["toolConfig"]["tools"]),
+        "status": results[0].get("status") == "error",
+        "image": "image" in inside,
+        "document": "document" in inside,
+    }
+    assert " ".join(name for name, value in has.items() if value) == kept
 
 
 BUDGET: JSON = {"thinking": {"type": "enabled", "budget_tokens": 2048}}
@@ -340,6 +400,92 @@ def test_at_most_four_cache_points_the_last_ones() -> None:
 def test_content_that_cannot_be_sent(content: JSON, words: str) -> None:
     with pytest.raises(errors.UnsupportedContent, match=words):
         sent(FAMILIES[0], "messages", {"max_tokens": 5, "messages": [{"role": "user", "content": [content]}]})
+
+
+def chat_file(name: str, kind: str) -> JSON:
+    return {"type": "file", "file": {"filename": name, "file_data": f"data:{kind};base64,AAAA"}}
+
+
+def sound(form: str) -> JSON:
+    return {"type": "input_audio", "input_audio": {"format": form, "data": "AAAA"}}
+
+
+def image_at(url: str) -> JSON:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+BYTES = {"bytes": "AAAA"}
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "block"),
+    [
+        (sound("mp3"), "audio", {"format": "mp3", "source": BYTES}),
+        (sound("WAV"), "audio", {"format": "wav", "source": BYTES}),
+        (chat_file("a.flac", "audio/flac"), "audio", {"format": "flac", "source": BYTES}),
+        (chat_file("a.mp4", "video/mp4"), "video", {"format": "mp4", "source": BYTES}),
+        (chat_file("a.3gp", "video/3gpp"), "video", {"format": "three_gp", "source": BYTES}),
+        (image_at("s3://bucket/a b.JPG"), "image", {"format": "jpeg", "source": {"s3Location": {"uri": "s3://bucket/a b.JPG"}}}),
+        (image_at("s3://bucket/x.mov"), "video", {"format": "mov", "source": {"s3Location": {"uri": "s3://bucket/x.mov"}}}),
+    ],
+)
+def test_sound_and_moving_pictures(part: JSON, name: str, block: JSON) -> None:
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}, part]}]}
+    found, dropped, adapted = sent(FAMILIES[3], "chat", body)
+    assert (blocks(found, name), dropped, adapted) == ([block], [], [])
+    for other in (FAMILIES[0], FAMILIES[4]):
+        with pytest.raises(errors.UnsupportedContent, match="not supported by the selected model"):
+            sent(other, "chat", body)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "s3://bucket/x.exe", "s3://B/x.png", "s3:///x.png", f"s3://bucket/{'x' * 1000}.png"])
+def test_a_file_at_s3_that_tells_no_type(url: str) -> None:
+    with pytest.raises(errors.UnsupportedContent, match="at S3"):
+        sent(FAMILIES[3], "chat", {"messages": [{"role": "user", "content": [image_at(url)]}]})
+
+
+def test_files_at_s3_of_other_callers() -> None:
+    source = {"type": "url", "url": "s3://bucket/dir/c.d.pdf"}
+    body = {
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": [{"type": "document", "source": source}, {"type": "text", "text": "q"}]}],
+    }
+    found, _, _ = sent(FAMILIES[3], "messages", body)
+    wanted = {"format": "pdf", "name": "c d pdf", "source": {"s3Location": {"uri": source["url"]}}}
+    assert blocks(found, "document") == [wanted]
+    parts = [{"type": "input_file", "file_url": source["url"], "filename": "n"}, {"type": "input_image", "image_url": "s3://bucket/x.png"}]
+    found, _, _ = sent(FAMILIES[3], "responses", {"input": [{"role": "user", "content": parts}]})
+    assert blocks(found, "document") == [wanted | {"name": "n"}]
+    assert blocks(found, "image") == [{"format": "png", "source": {"s3Location": {"uri": "s3://bucket/x.png"}}}]
+
+
+def test_moving_pictures_in_a_result_stand_behind_it() -> None:
+    video = {"type": "document", "source": {"type": "base64", "media_type": "video/mp4", "data": "AAAA"}}
+    call = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "c", "content": [video]}
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    found, _, _ = sent(FAMILIES[3], "messages", {"max_tokens": 5, "messages": turns, "tools": [{"name": "f", "input_schema": {}}]})
+    first, second = found["messages"][-1]["content"]
+    assert first["toolResult"]["content"] == [{"text": "[video 1]"}]
+    assert second == {"video": {"format": "mp4", "source": BYTES}}
+
+
+@pytest.mark.parametrize(
+    ("caller", "more", "wanted", "reported"),
+    [
+        ("chat", {"metadata": {"team": "a", "n": "é<b>"}, "user": "u-1"}, {"user": "u-1", "team": "a", "n": "b"}, ["metadata"]),
+        ("chat", {"metadata": {str(n): "v" for n in range(20)}}, {str(n): "v" for n in range(16)}, ["metadata"]),
+        ("messages", {"max_tokens": 5, "metadata": {"user_id": "u" * 300}}, {"user": "u" * 256}, ["metadata.user_id"]),
+        ("chat", {"metadata": {"é": "v"}}, None, ["metadata"]),
+    ],
+)
+def test_metadata_of_the_caller(caller: str, more: JSON, wanted: JSON | None, reported: list[str]) -> None:
+    body = {"messages": [{"role": "user", "content": "q"}]} | more
+    found, dropped, adapted = sent(FAMILIES[3], caller, body, v_request_metadata=True)
+    assert (found.get("requestMetadata"), dropped, adapted) == (wanted, [], reported)
+    found, dropped, _ = sent(FAMILIES[3], caller, body)
+    assert "requestMetadata" not in found
+    assert dropped == [name for name in reported if name == "metadata"]
 
 
 def test_an_answer_begun_by_the_caller() -> None:

@@ -167,6 +167,10 @@ def test_the_region_of_a_profile(tmp_path: Path) -> None:
         ),
         (f"{CLAUDE}, aws: {{region: us-east-1, external_id: e}}", ["aws.role_arn: is missing: external_id needs it"]),
         (f"{CLAUDE}, aws: {{region: us-east-1}}, headers: {{X-Amz-Date: d}}", ["headers.X-Amz-Date: is a header of the signature"]),
+        (
+            f"{CLAUDE}, aws: {{region: us-east-1, request_metadata: {dict.fromkeys(map(str, range(17)), 'v')}}}",
+            ["aws.request_metadata: must have at most 16 names"],
+        ),
         (f"{CLAUDE}, aws: {{region: us-east-1, endpoint: mantle}}", ["aws.endpoint: must be one of runtime, runtime-fips"]),
         (
             "model: claude_aws/*, aws: {region: us-east-1}",

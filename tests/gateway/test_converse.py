@@ -82,14 +82,14 @@ async def test_every_caller_is_answered(shape: str, stream: bool) -> None:
 @inside_once
 async def test_guardrails_of_an_entry_are_members(stream: bool) -> None:
     answers = Answers()
-    text = config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}")
+    text = config().replace(KEYS, f"{KEYS}, {IN_REQUESTS}, metadata_from_caller: true")
     with Bedrock(answers) as up:
         async with Inside(text, up) as gateway:
-            await ask(gateway, "chat", asked("chat", stream=stream))
+            await ask(gateway, "chat", asked("chat", stream=stream, user="u", metadata={"team": "not a", "n": "1"}))
     sent = answers.seen[0].json
     mode = {"streamProcessingMode": "async"} if stream else {}
     assert sent["guardrailConfig"] == {"guardrailIdentifier": "gr1", "guardrailVersion": "3", "trace": "enabled"} | mode
-    assert (sent["requestMetadata"], sent["projectIdentifier"]) == ({"team": "a"}, "p1")
+    assert (sent["requestMetadata"], sent["projectIdentifier"]) == ({"team": "a", "user": "u", "n": "1"}, "p1")
 
 
 FINISH = {
