@@ -102,6 +102,7 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
     if document.problems:
         raise ConfigError(document.problems)
     entries, wrong, unused = egress.applied(entries, loaded, environ)
+    entries = tuple(_with_families(entry, row, environ) for entry, row in zip(entries, loaded["model_providers"], strict=False))
     others = Egress()
     if not wrong and ("jwt" in loaded or "hooks" in loaded):
         others, wrong = egress.of_others(loaded, environ)
@@ -299,11 +300,21 @@ def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
     return tuple(found)
 
 
-def _provider(row: Loaded, environ: Mapping[str, str]) -> Provider:
+def _with_families(entry: Provider, row: Loaded, environ: Mapping[str, str]) -> Provider:
+    """A wildcard with what it is for models that are at other addresses, or have other APIs, unless the operator says both."""
+    if not entry.wildcard or "apis" in row or urlsplit(row.get("base_url", "")).path:
+        return entry
+    shared = {name: getattr(entry, name) for name in ("proxy", "certificates", "egress")}
+    families = providers.known()[entry.interface].families
+    return replace(entry, families=tuple((one.of_family, replace(_provider(row, environ, one), **shared)) for one in families))
+
+
+def _provider(row: Loaded, environ: Mapping[str, str], family: providers.Known | None = None) -> Provider:
+    """family: of the models that it is for; None: as the model's id says."""
     prefix, _, model_id = row["model"].partition("/")
     own = providers.known().get(prefix)
     chosen = row.get("provider_interface")
-    interface = (providers.known()[chosen] if chosen else own or providers.known()["openai"]).family(model_id)
+    interface = family or (providers.known()[chosen] if chosen else own or providers.known()["openai"]).family(model_id)
     base_url = clouds.address(_base_url(row.get("base_url"), interface), row, environ)
     compatible = bool(interface.carriers) and clouds.compatible(row)
     way, variable = clouds.way(row, interface, compatible, base_url, environ)

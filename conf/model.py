@@ -290,6 +290,7 @@ class Provider:
     discover: bool = False  # its list of models is read
     metadata: Mapping[str, object] = field(default_factory=dict)  # fields of Facts that the file says
     edits: Edits | None = None
+    families: tuple[tuple[tuple[str, ...], Provider], ...] = ()  # of a wildcard: patterns of models, and what it is for these
 
     @property
     def wildcard(self) -> bool:

@@ -75,7 +75,7 @@ class Known:
 
     def family(self, model_id: str) -> Known:
         """What is known of a model's own family, or of all others."""
-        return next((row for row in self.families if _pattern(row.of_family).match(model_id)), self)
+        return next((row for row in self.families if is_of(model_id, row.of_family)), self)
 
     def recognises(self, model_id: str) -> bool:
         """Whether a bare model id matches the patterns of this provider's models."""
@@ -224,6 +224,11 @@ def _together(one: Any, other: Any) -> tuple[str, ...]:
 def fits(model: str, patterns: tuple[str, ...]) -> bool:
     """Whether a model's name, or the part after its last slash, matches one of the patterns (`*`, `?`, `[...]`)."""
     return bool(patterns) and _fits(_pattern(patterns), model)
+
+
+def is_of(model_id: str, family: tuple[str, ...]) -> bool:
+    """Whether a model's id matches one of a family's patterns."""
+    return bool(_pattern(family).match(model_id))
 
 
 def _fits(pattern: re.Pattern[str], model: str) -> bool:

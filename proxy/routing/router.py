@@ -266,7 +266,8 @@ class Router:
     def mark(self, provider: Provider) -> str:
         """A unique identifier of an entry, the same in every process with this configuration."""
         same = [entry for entry in self._entries if entry.name == provider.name]
-        return f"{provider.name}#{next((n for n, entry in enumerate(same) if entry is provider), 0)}"
+        number = next((n for n, entry in enumerate(same) if any(one is provider for one in _itself(entry))), 0)
+        return f"{provider.name}#{number}"
 
     def replaceable(self, candidate: Candidate) -> bool:
         """Whether there are others for some request that this entry serves, so that passing it over has an effect."""
@@ -437,7 +438,7 @@ class Router:
         return [(candidate,) for candidate in found]
 
     def _candidate(self, shape: str, asked: str | None, index: int, model_id: str, why: str) -> Candidate:
-        provider = self._entries[index]
+        provider = self._entry(index, model_id)
         capabilities = self.capabilities_of(index, model_id)
         (upstream, because), *others = _spoken(SHAPES[shape], provider, capabilities)
         # a provider's prefix does not rename the model: the caller then sees the upstream's `model` unchanged
@@ -469,6 +470,11 @@ class Router:
         ]
         also = [replace(one, others=tuple(other for other in plain if other is not one)) for one in plain[1:]]
         return replace(first, others=tuple(also))
+
+    def _entry(self, index: int, model_id: str) -> Provider:
+        """An entry as it is for a model."""
+        entry = self._entries[index]
+        return next((other for family, other in entry.families if providers.is_of(model_id, family)), entry)
 
     def _seed(self, index: int, model_id: str) -> bytes:
         return hashlib.blake2b(f"{self._marks[index]}\0{model_id}".encode(), digest_size=16).digest()
@@ -506,7 +512,7 @@ def check_lines(config: Config) -> list[str]:
     """
     router = Router(config)
     rows = []
-    for index, entry in enumerate(config.model_providers):
+    for index, entry, name in ((index, *row) for index, one in enumerate(config.model_providers) for row in _checked(one)):
         callers: dict[Shape, list[str]] = {}
         capabilities = router.capabilities_of(index, entry.model_id)
         for own in SHAPES.values():
@@ -517,7 +523,7 @@ def check_lines(config: Config) -> list[str]:
         state = _key_state(entry)
         for shape, names in callers.items():
             way = _way(entry, _endpoint(shape, entry, entry.model_id, capabilities))
-            rows.append((entry.name, entry.provider, shape.api, way, state, f"callers: {', '.join(names)}"))
+            rows.append((name, entry.provider, shape.api, way, state, f"callers: {', '.join(names)}"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
     for alias, target in config.model_aliases.items():
@@ -528,6 +534,13 @@ def check_lines(config: Config) -> list[str]:
         if len(route.candidates) > 1 or route.spare:
             lines += [f"{name} goes to", *(f"  {line}" for line in router.explain(USUAL.name, name))]
     return lines
+
+
+def _checked(entry: Provider) -> Iterator[tuple[Provider, str]]:
+    """What `check` tells of an entry, each under its name."""
+    yield entry, entry.name
+    for family, other in entry.families:
+        yield other, f"{entry.name} ({', '.join(family)})"
 
 
 def _nobody(asked: str) -> NoCandidate:
@@ -576,6 +589,11 @@ def _marks(entries: tuple[Provider, ...]) -> Iterator[str]:
         key = (entry.name, entry.model, entry.base_url)
         seen[key] = number = seen.get(key, 0) + 1
         yield "\0".join((*key, str(number)))
+
+
+def _itself(entry: Provider) -> tuple[Provider, ...]:
+    """An entry, and what it is for families of models."""
+    return (entry, *(other for _, other in entry.families))
 
 
 def _names(entry: Provider) -> Iterator[str]:

@@ -78,7 +78,7 @@ def answer(request: Request) -> Steps:
         return [respond({"input_tokens": 7})]
     if "stream" in request.target:
         return stream(*EVENTS)
-    return [respond(CHAT if "mistralai" in request.target else MESSAGE)]
+    return [respond(MESSAGE if "anthropic" in request.target else CHAT)]
 
 
 async def asked(gateway: Inside, path: str, body: Any, **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -104,9 +104,33 @@ MODELS = {
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("location", ADDRESSES)
 def test_c31_c33_addresses(location: str, model: str) -> None:
-    text = f"model_providers: [{{model: vertex/{model}, gcp: {{project: p, location: {location}}}}}]"
-    (candidate,) = Router(conf.loads(text, environ={})).candidates("messages", f"vertex/{model}").candidates
-    assert candidate.url == f"{ADDRESSES[location]}/v1/projects/p/locations/{location}/{MODELS[model]}"
+    for entry in (model, "*"):
+        text = f"model_providers: [{{model: 'vertex/{entry}', gcp: {{project: p, location: {location}}}, proxy: 'http://p:1'}}]"
+        router = Router(conf.loads(text, environ={}))
+        (candidate,) = router.candidates("messages", f"vertex/{model}").candidates
+        assert candidate.url == f"{ADDRESSES[location]}/v1/projects/p/locations/{location}/{MODELS[model]}"
+        assert candidate.provider.proxy is not None
+        assert router.mark(candidate.provider) == f"vertex/{entry}#0"
+
+
+@pytest.mark.parametrize("more", ["apis: [chat_completions]", "base_url: 'https://h/v1'"])
+def test_a_wildcard_of_which_the_operator_says_what_it_is(more: str) -> None:
+    text = f"model_providers: [{{model: 'vertex/*', gcp: {{project: p}}, {more}}}]"
+    (candidate,) = Router(conf.loads(text, environ={})).candidates("messages", "vertex/claude-sonnet-5-5").candidates
+    assert candidate.url.endswith("/chat/completions")
+
+
+@inside_once
+async def test_a_wildcard_reaches_each_vendor_by_its_own_api(tmp_path: Path) -> None:
+    entry = CLAUDE.replace("claude-sonnet-5-5", "*")
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(entry, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            for model in MODELS:
+                path = "/v1/messages" if "claude" in model else "/v1/chat/completions"
+                assert (await asked(gateway, path, ASKED | {"model": f"vertex/{model}"}, anthropic_beta="unknown-1"))[0] == 200
+    assert [request.target.rpartition("/locations/")[2].partition("/")[2] for request in provider.requests] == list(MODELS.values())
+    assert {request.headers["authorization"] for request in provider.requests} == {"Bearer tok-1"}
+    assert "anthropic_version" in provider.requests[0].json
 
 
 @inside_once
