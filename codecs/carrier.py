@@ -61,8 +61,8 @@ class CountForm(NamedTuple):
 class Parcel(NamedTuple):
     """What a carrier changes of one request.
 
-    leaves: members of the body that do not travel. joins: members that it gets. headers: to send besides. held_back: names of the
-    caller's headers of which something does not travel.
+    leaves: members of the body that do not travel. joins: members that it gets. headers: to send besides. held_back: values of the
+    caller's `anthropic-beta` that do not travel.
     """
 
     leaves: frozenset[str]
@@ -142,17 +142,16 @@ class Carrier:
         headers: the caller's, and those that the API asks for. betas: which of them the upstream takes. settings: of the entry.
         """
         leaves, joins, sent = set(self.leaves), dict[str, Any](), dict[str, str]()
-        held_back: tuple[str, ...] = ()
+        held_back: list[str] = []
         if self.version:
             if "anthropic_version" not in value:
                 joins["anthropic_version"] = _version(headers.get("anthropic-version", ""), self.version)
             own = value.get("anthropic_beta")
-            passed, held = split(headers.get("anthropic-beta", ""), betas)
+            passed, held_back = split(headers.get("anthropic-beta", ""), betas)
             if passed:
                 before = own if isinstance(own, list) else []
                 joins["anthropic_beta"] = [*before, *(beta for beta in passed if beta not in before)]
                 leaves.add("anthropic_beta")
-            held_back = ("anthropic-beta",) if held else ()
             profile = headers.get("anthropic-user-profile-id")
             if profile and "user_profile_id" not in value:
                 joins["user_profile_id"] = profile
@@ -165,7 +164,7 @@ class Carrier:
             joins |= members
             sent |= more
             leaves |= members.keys()
-        return Parcel(frozenset(leaves), joins, sent, held_back)
+        return Parcel(frozenset(leaves), joins, sent, tuple(held_back))
 
 
 def _version(asked: str, otherwise: str) -> str:
@@ -173,10 +172,10 @@ def _version(asked: str, otherwise: str) -> str:
     return asked if _DATE.fullmatch(asked) and asked >= SHARED_VERSION else otherwise
 
 
-def split(header: str, betas: Betas | None) -> tuple[list[str], bool]:
-    """The values of an `anthropic-beta` header that an upstream takes, and whether there are others. betas: None for all."""
+def split(header: str, betas: Betas | None) -> tuple[list[str], list[str]]:
+    """The values of an `anthropic-beta` header that an upstream takes, and the others. betas: None for all."""
     asked = [value for value in map(str.strip, header.split(",")) if value]
     if betas is None:
-        return asked, False
+        return asked, []
     passed = list(dict.fromkeys(name for value in asked if (name := betas.passed(value)) is not None))
-    return passed, any(betas.passed(value) is None for value in asked)
+    return passed, [value for value in asked if betas.passed(value) is None]

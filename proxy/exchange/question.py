@@ -6,6 +6,7 @@ The functions set what the attempt needs to read the answer: its reply, the ledg
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from .raw import carried
 if TYPE_CHECKING:
     from .attempt import Attempt
 
+_LONGEST_BETA = 100  # characters that are shown
 _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
 
 
@@ -276,8 +278,7 @@ def _parcel(attempt: Attempt, carrier: Carrier, value: dict[str, Any]) -> Parcel
         asked |= travel.forwarded_up(attempt.exchange.headers.get_all(), own_credential=attempt.candidate.provider.passthrough_auth)
     found = carrier.parcel(value, asked, _betas(attempt), attempt.candidate.provider.bedrock, attempt.streams)
     attempt.carried |= found.headers
-    for name in found.held_back:
-        attempt.ledger.drop((f"header:{name}",))
+    _hold_back(attempt, found.held_back)
     return found
 
 
@@ -300,8 +301,18 @@ def _pass_betas(attempt: Attempt, headers: dict[str, str]) -> None:
     passed, held_back = split(headers.pop("anthropic-beta"), _betas(attempt))
     if passed:
         headers["anthropic-beta"] = ",".join(passed)
-    if held_back:
-        attempt.ledger.drop(("header:anthropic-beta",))
+    _hold_back(attempt, held_back)
+
+
+def _hold_back(attempt: Attempt, betas: Sequence[str]) -> None:
+    """Report betas that the upstream is not sent. Raises Unsupported where the caller wants nothing left out."""
+    if not betas:
+        return
+    asked = [value.strip() for value in attempt.exchange.headers.get("anthropic-beta", "").split(",")]
+    lost = next((value for value in betas if value in asked), None)  # not one that the gateway itself would add
+    if attempt.exchange.strict and lost is not None:
+        raise errors.Unsupported(f"The beta `{lost[:_LONGEST_BETA]}` cannot be carried to the selected model.")
+    attempt.ledger.drop(("header:anthropic-beta",))
 
 
 def _accept(carrier: Carrier | None) -> dict[str, str]:

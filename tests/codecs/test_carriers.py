@@ -59,18 +59,18 @@ def test_what_leaves_and_what_joins(headers: dict[str, str], body: bytes, carrie
 @pytest.mark.parametrize(
     ("header", "passed", "held"),
     [
-        ("", [], False),
-        ("effort-2025-11-24", ["effort-2025-11-24"], False),
-        ("effort-2025-11-24,effort-2025-11-24, ,compact-2026-09-01", ["effort-2025-11-24", "compact-2026-09-01"], False),
-        ("effort-2025-11-2, compact-2025-01-01", [], True),
+        ("", [], []),
+        ("effort-2025-11-24", ["effort-2025-11-24"], []),
+        ("effort-2025-11-24,effort-2025-11-24, ,compact-2026-09-01", ["effort-2025-11-24", "compact-2026-09-01"], []),
+        ("effort-2025-11-2, compact-2025-01-01", [], ["effort-2025-11-2", "compact-2025-01-01"]),
     ],
 )
-def test_which_betas_pass(header: str, passed: list[str], held: bool) -> None:
+def test_which_betas_pass(header: str, passed: list[str], held: list[str]) -> None:
     assert split(header, BETAS) == (passed, held)
 
 
 def test_without_patterns_all_betas_pass() -> None:
-    assert split("a,b", None) == (["a", "b"], False)
+    assert split("a,b", None) == (["a", "b"], [])
 
 
 def test_headers_of_the_api_become_members_only_where_the_cloud_has_a_version_of_its_own() -> None:

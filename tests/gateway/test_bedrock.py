@@ -387,6 +387,19 @@ async def test_c17_betas_that_bedrock_does_not_know_are_held_back() -> None:
     assert headers["x-dragoman-dropped"] == "header:anthropic-beta"
 
 
+@pytest.mark.parametrize(("provider", "service"), [("bedrock", "bedrock"), ("bedrock_mantle", "bedrock-mantle")])
+@inside_once
+async def test_c17_a_caller_who_wants_nothing_left_out_is_told_which_beta_is(provider: str, service: str) -> None:
+    answers = Answers()
+    with Bedrock(answers, service=service) as up:
+        async with Inside(config().replace("bedrock/", f"{provider}/"), up) as gateway:
+            for betas, wanted in (("effort-2025-11-24", 200), ("effort-2025-11-24, files-api-2025-04-14", 400)):
+                status, _, body = await ask(gateway, "messages", asked(), anthropic_beta=betas, x_dragoman_strict="1")
+                assert status == wanted
+    assert orjson.loads(body)["error"]["message"] == "The beta `files-api-2025-04-14` cannot be carried to the selected model."
+    assert (len(answers.seen), up.wrong) == (1, [])
+
+
 @inside_once
 async def test_c17_a_beta_that_is_refused_is_left_out_from_then_on() -> None:
     seen: list[Request] = []
