@@ -38,8 +38,10 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
             return found
     except Fault as fault:
         return {"fault": fault.message, "missing": fault.missing, "passing": fault.passing}
-    except Exception as error:  # its text can hold what was sent
-        return {"fault": type(error).__name__, "missing": False, "passing": False}
+    except ImportError:
+        return {"fault": "its library cannot be imported", "missing": True, "passing": False}
+    except Exception as error:  # libraries take answers for what they should be. Its text can hold what was sent
+        return {"fault": f"what its service answered makes no sense ({type(error).__name__})", "missing": False, "passing": True}
 
 
 def _trusted(files: ExitStack, module: Any, ca_file: str, alone: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,9 @@ from .credential import Credential, Fault
 SKEW = 240.0  # seconds by which two clocks may differ before ours is corrected
 _ENDED = frozenset({"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"})
 _SIGNATURES = frozenset({"InvalidSignatureException", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "ExpiredTokenException"})
+
+
+_KEY_ID = re.compile(r"\w{1,128}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -71,9 +75,13 @@ def error_type(headers: Mapping[str, str]) -> str:
 
 def keys(clock: Clock, given: Mapping[str, Any]) -> Keys:
     """What the chain gave. Raises Fault."""
-    for text in (given["key_id"], given["secret"], given["token"]):
-        if not text.isascii() or not text.isprintable():
+    if not (isinstance(given["key_id"], str) and _KEY_ID.fullmatch(given["key_id"])):
+        raise Fault("the answer holds no key, or one with an id that is none")
+    for text in (given["secret"], given["token"]):
+        if not isinstance(text, str) or not text.isascii() or not text.isprintable():
             raise Fault("the keys are not of printable ASCII")
+    if not given["secret"]:
+        raise Fault("the answer holds no secret")
     return Keys(given["token"], given["ends"], given["renew_at"], given["key_id"], given["secret"], clock)
 
 

@@ -44,7 +44,11 @@ def get(way: Entra, timeout: float) -> dict[str, Any]:
     """timeout: seconds for each of the library's calls. Raises Fault."""
     identity, core = import_module("azure.identity"), import_module("azure.core.exceptions")
     try:
-        found = made(way, timeout, identity).get_token_info(way.scope)
+        credential = made(way, timeout, identity)
+    except (ValueError, OSError) as error:  # what was configured, or a file of it
+        raise Fault(f"its configuration cannot be used ({type(error).__name__})", missing=True) from None
+    try:
+        found = credential.get_token_info(way.scope)
     except identity.CredentialUnavailableError:  # also of a managed identity whose service refuses: the library does not tell
         raise Fault("there is none here, or its service refused", missing=True) from None
     except core.ClientAuthenticationError:
@@ -53,8 +57,6 @@ def get(way: Entra, timeout: float) -> dict[str, Any]:
         raise Fault("the token service refused, or failed") from None
     except core.AzureError:
         raise Fault("the token service cannot be reached, or failed", passing=True) from None
-    except (ValueError, OSError) as error:  # what was configured, or a file of it
-        raise Fault(f"its configuration cannot be used ({type(error).__name__})", missing=True) from None
     return {"token": found.token, "ends": found.expires_on, "renew_at": found.refresh_on}
 
 

@@ -10,7 +10,6 @@ import re
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING, Any
 
 from .credential import Fault
@@ -18,7 +17,7 @@ from .credential import Fault
 if TYPE_CHECKING:
     from ...conf.model import Aws
 
-READ_AGAIN = 300.0  # seconds after which files without an end are read again
+_SERVICES = frozenset({"container-role", "iam-role"})  # providers that may answer otherwise soon
 _WORD = re.compile(r"[\w.-]{1,64}")
 _CODE = re.compile(r"[A-Za-z.]{1,64}")
 
@@ -48,13 +47,14 @@ def get(way: Aws, timeout: float) -> Given:
     except (exceptions.SSOError, exceptions.TokenRetrievalError):
         raise Fault("the SSO session has ended, or is not there: `aws sso login` begins one") from None
     except exceptions.CredentialRetrievalError as error:
-        raise Fault(f"its provider `{_word(error.kwargs.get('provider'))}` failed") from None
-    except (exceptions.BotoCoreError, OSError, ValueError) as error:
+        provider = _word(error.kwargs.get("provider"))
+        raise Fault(f"its provider `{provider}` failed", passing=provider in _SERVICES) from None
+    except (exceptions.BotoCoreError, OSError) as error:
         raise Fault(f"its configuration cannot be used ({type(error).__name__})", missing=True) from None
 
 
-def _given(key_id: str, secret: str, token: str | None, ends: float | None, renew_at: float | None) -> Given:
-    return {"key_id": key_id, "secret": secret, "token": token or "", "ends": ends, "renew_at": renew_at}
+def _given(key_id: str, secret: str, token: str | None, ends: float | None) -> Given:
+    return {"key_id": key_id, "secret": secret, "token": token or "", "ends": ends, "renew_at": None}
 
 
 def _session(way: Aws, timeout: float) -> Any:
@@ -74,8 +74,8 @@ def _of_chain(way: Aws, timeout: float) -> Given:
         raise Fault("no AWS credentials were found (environment, profile, container, instance)", missing=True)
     frozen, ends = found.get_frozen_credentials(), getattr(found, "_expiry_time", None)
     if isinstance(ends, datetime):
-        return _given(frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp(), None)
-    return _given(frozen.access_key, frozen.secret_key, frozen.token, None, time() + READ_AGAIN)
+        return _given(frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp())
+    return _given(frozen.access_key, frozen.secret_key, frozen.token, None)
 
 
 def _assumed(way: Aws, timeout: float) -> Given:
@@ -96,7 +96,7 @@ def _assumed(way: Aws, timeout: float) -> Given:
             asked["ExternalId"] = way.external_id
         answer = session.create_client("sts", region_name=way.region).assume_role(**asked)
     keys = answer["Credentials"]
-    return _given(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"].timestamp(), None)
+    return _given(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"].timestamp())
 
 
 def _word(text: object) -> str:

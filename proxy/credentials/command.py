@@ -15,10 +15,8 @@ from typing import Any
 
 from ...codecs import jsontext
 from ...conf.model import TokenCommand
-from .credential import Credential, Fault, bearer
+from .credential import PLAIN_LIFE, Credential, Fault, bearer
 from .program import Program
-
-PLAIN_LIFE = 300.0  # seconds after which a token without an end is asked for anew
 
 TOKENS = ("access_token", "accessToken", "token")
 ENDS = ("expires_on", "expires_at", "expiry", "expiration")

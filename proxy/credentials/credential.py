@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 UNAUTHORIZED = 401  # the status of an upstream that does not know a credential, or any more
+PLAIN_LIFE = 300.0  # seconds after which one without an end is asked for anew
 LONGEST = 16 * 1024  # characters of a token
 
 
@@ -34,6 +35,10 @@ class Credential:
 
     signs: ClassVar[bool] = False
     """Whether each request is signed, instead of bearing the token."""
+
+    def ended(self, now: float) -> bool:
+        """now: seconds since the epoch."""
+        return self.ends is not None and self.ends <= now
 
     @property
     def headers(self) -> dict[str, str]:

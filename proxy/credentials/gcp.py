@@ -43,15 +43,16 @@ def get(way: Google, timeout: float) -> dict[str, Any]:
     exceptions, transport = import_module("google.auth.exceptions"), import_module("google.auth.transport.requests")
     request = _Bounded(transport.Request(), timeout)
     try:
-        found = _loaded(way, request)
+        try:
+            found = _loaded(way, request)
+        except (KeyError, TypeError, ValueError):
+            raise Fault("its file cannot be used", missing=True) from None
         found.refresh(request)
     except exceptions.DefaultCredentialsError:
         where = way.credentials_file and "gcp.credentials_file cannot be used"
         raise Fault(where or "no credentials were found (environment, gcloud, metadata server)", missing=True) from None
     except exceptions.TransportError:
         raise Fault("the token service cannot be reached", passing=True) from None
-    except (KeyError, TypeError, ValueError):
-        raise Fault("its file cannot be used", missing=True) from None
     except exceptions.GoogleAuthError as error:
         if isinstance(error.__cause__, exceptions.TransportError):  # of the metadata server
             raise Fault("the token service cannot be reached", passing=True) from None

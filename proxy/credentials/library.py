@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
+from time import time
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ...codecs import jsontext
 from ...conf.model import Aws, Egress, Entra, Exemption, Google, Proxy
 from . import aws
-from .credential import Credential, Fault, bearer
+from .credential import PLAIN_LIFE, Credential, Fault, bearer
 from .program import Program
 
 CALLS = 6  # a library asks several services, one after the other, and some of them again
@@ -56,7 +57,7 @@ class Library:
             "ca_file": trusted.ca_file,
             "ca_only": trusted.ca_only,
         }
-        self._made: Callable[[Mapping[str, Any]], Credential] = partial(aws.keys, aws.Clock()) if isinstance(way, Aws) else _bearer
+        self._made = made(way)
         self._program = Program(_ARGV, CALLS * egress.credential_timeout, "its process ", partial(surroundings, egress))
 
     def get(self) -> Credential:
@@ -64,12 +65,23 @@ class Library:
             found = jsontext.loads(self._program.output(json.dumps(self._asked).encode()))
         except ValueError:
             raise Fault("its process did not answer") from None
-        if "fault" in found:
-            raise Fault(found["fault"], missing=found["missing"], passing=found["passing"])
         return self._made(found)
 
     def close(self) -> None:
         self._program.close()
+
+
+def made(way: Aws | Google | Entra) -> Callable[[dict[str, Any]], Credential]:
+    """Makes credentials of a process's answers. They raise Fault."""
+    return partial(_credential, partial(aws.keys, aws.Clock()) if isinstance(way, Aws) else _bearer)
+
+
+def _credential(read: Callable[[Mapping[str, Any]], Credential], answer: dict[str, Any]) -> Credential:
+    if "fault" in answer:
+        raise Fault(answer["fault"], missing=answer["missing"], passing=answer["passing"])
+    if answer["ends"] is None and answer["renew_at"] is None:  # files may change
+        answer["renew_at"] = time() + PLAIN_LIFE
+    return read(answer)
 
 
 def _bearer(given: Mapping[str, Any]) -> Credential:

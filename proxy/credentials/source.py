@@ -155,13 +155,13 @@ class Source:
         except Fault as fault:
             found = Fault(f"{self.name}: {fault.message}", missing=fault.missing, passing=fault.passing)
         except Exception as error:  # of a library: its text can hold what was sent
-            found = Fault(f"{self.name}: {type(error).__name__}")
+            found = Fault(f"{self.name}: failed ({type(error).__name__})")
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(partial(self._came, found, monotonic() - self._begun))
 
     def _came(self, found: Credential | Fault, seconds: float) -> None:
         now = self._clock()
-        if isinstance(found, Credential) and found.ends is not None and found.ends <= now:
+        if isinstance(found, Credential) and found.ended(now):
             found = Fault(f"{self.name}: the credential that came has ended already")
         if isinstance(found, Credential):
             self._hold(found, now)

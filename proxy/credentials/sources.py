@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from time import time
 from typing import TypeGuard
 
 from ...conf.model import Aws, Config, Egress, Provider, TokenCommand, Way
@@ -90,8 +91,10 @@ def _outcome(giver: Giver) -> tuple[str, bool]:
         found = giver.get()
     except Fault as fault:
         return f"{giver.name}: {fault.message}", False
-    except Exception as error:  # of a library: its text can hold what was sent
-        return f"{giver.name}: {type(error).__name__}", False
+    except Exception as error:  # its text can hold what was sent
+        return f"{giver.name}: failed ({type(error).__name__})", False
+    if found.ended(time()):
+        return f"{giver.name}: what came has ended already", False
     if found.ends is None:
         return f"{giver.name}: good, it does not say until when", True
     return f"{giver.name}: good until {datetime.fromtimestamp(found.ends, UTC):%Y-%m-%d %H:%M:%S} UTC", True

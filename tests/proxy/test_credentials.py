@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dragoman.conf.model import TokenCommand
-from dragoman.proxy.credentials import command, credential
+from dragoman.proxy.credentials import credential
 from dragoman.proxy.credentials.command import Command, read
 from dragoman.proxy.credentials.credential import Credential, Fault, bearer
 from dragoman.proxy.credentials.source import Source
@@ -235,7 +235,7 @@ async def test_what_a_library_says_is_not_repeated(stage: Stage) -> None:
             await stage.source.fresh()
     finally:
         logging.getLogger("dragoman").removeHandler(handler)
-    assert caught.value.message == "service: RuntimeError"
+    assert caught.value.message == "service: failed (RuntimeError)"
     assert [record.getMessage().partition(" after ")[0] for record in seen] == ["credential of up/m could not be had"]
     assert "hunter2" not in str(seen)
     assert "hunter2" not in repr(Credential("hunter2hunter2", None))
@@ -311,7 +311,7 @@ def test_what_cannot_stand_in_a_header_is_no_token(token: object) -> None:
 def test_what_is_printed(printed: bytes, token: str, ends: float | None) -> None:
     found = read(printed, START)
     assert (found.token, found.ends) == (token, ends)
-    assert found.renew_at == (START + command.PLAIN_LIFE if ends is None else None)
+    assert found.renew_at == (START + credential.PLAIN_LIFE if ends is None else None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import pytest
 
 from dragoman import conf
 from dragoman.conf.model import Aws, Certificates, Egress, Entra, Exemption, Google, Proxies, Proxy
-from dragoman.proxy.credentials import library
+from dragoman.proxy.credentials import apart, library, sources
 from dragoman.proxy.credentials.credential import Fault
 from dragoman.proxy.credentials.library import Library
 
 from ..gateway.aws_services import ROLE, AwsServices
 from ..gateway.clouds import Tokens, service_account
 from ..proxies import HOST, Authority, tunnel
-from ..scripted import Provider
+from ..scripted import Provider, respond
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,69 @@ SERVICES = {
     "IDENTITY_HEADER": "identity-header-secret",
     "HTTPS_PROXY": "http://127.0.0.1:1",  # which the configuration replaces
 }
+
+
+# ---- services that answer nonsense ----
+
+KEY = {"AccessKeyId": "ASIA1", "SecretAccessKey": "s", "Token": "t", "Expiration": "2199-01-01T00:00:00Z"}
+TOKEN = {"access_token": "tok", "token_type": "Bearer", "expires_in": 60, "expires_on": "7226582400"}
+NONSENSE = "what its service answered makes no sense"
+NO_KEY = "the answer holds no key, or one with an id that is none"
+
+ANSWERS: list[tuple[str, Any, str]] = [
+    ("container", b"null", NONSENSE),
+    ("container", KEY | {"Expiration": "2001-01-01T00:00:00Z"}, NONSENSE),
+    ("container", {"AccessKeyId": "ASIA1"}, NONSENSE),
+    ("container", KEY | {"Expiration": "soon"}, NONSENSE),
+    ("container", KEY | {"AccessKeyId": None}, NO_KEY),
+    ("container", KEY | {"AccessKeyId": 5}, NO_KEY),
+    ("container", KEY | {"AccessKeyId": ""}, NO_KEY),
+    ("container", KEY | {"AccessKeyId": "A/b, Signature=0"}, NO_KEY),
+    ("container", KEY | {"SecretAccessKey": ""}, "the answer holds no secret"),
+    ("container", KEY | {"Token": "a\nb"}, "the keys are not of printable ASCII"),
+    ("AssumeRole", b"", NONSENSE),
+    ("AssumeRole", b"<AssumeRoleResponse><AssumeRoleResult/></AssumeRoleResponse>", NONSENSE),
+    ("google", b"", NONSENSE),
+    ("google", b"[]", NONSENSE),
+    ("google", b"[" * 5000, NONSENSE),
+    ("google", TOKEN | {"expires_in": "soon"}, NONSENSE),
+    ("google", {"expires_in": 60}, "the token service refused"),
+    ("google", TOKEN | {"access_token": None}, "the answer holds no token"),
+    ("google", TOKEN | {"access_token": "a\nb"}, "the token is not one of printable ASCII, or too long"),
+    ("azure", b"null", NONSENSE),
+    ("azure", TOKEN | {"expires_on": "soon"}, NONSENSE),
+    ("azure", TOKEN | {"access_token": 7}, "the answer holds no token"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:The load_credentials_from_dict method:DeprecationWarning")
+@pytest.mark.parametrize(("service", "body", "told"), ANSWERS)
+def test_an_answer_that_makes_no_sense(service: str, body: Any, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for in this process, as it is in its own."""
+    with Provider([respond(body)]) as up:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{up.url}/creds")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", up.url)
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{up.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "identity-header-secret")
+        ways: dict[str, Any] = {
+            "container": lambda: Aws("us-east-1"),
+            "google": lambda: Google(str(service_account(tmp_path, up))),
+        }
+        way = ways.get(service, lambda: CLOUDS["aws" if service == "AssumeRole" else "azure"](tmp_path))()
+        asked = {"module": library.ROWS[type(way)].module, "way": asdict(way), "timeout": 5, "ca_file": None, "ca_only": False}
+        found = apart.answer(asked)
+    with pytest.raises(Fault) as caught:
+        library.made(way)(found)
+    assert caught.value.message.partition(" (")[0] == told
+    assert (caught.value.passing, caught.value.missing) == (told == NONSENSE, False)
+
+
+def test_what_has_ended_is_not_good() -> None:
+    """`check --credentials` asks no Source."""
+    ended = "2001-01-01T00:00:00Z"
+    program = json.dumps(["echo", json.dumps({"token": "t", "expiry": ended})])
+    config = conf.loads(f"model_providers: [{{model: m/*, base_url: 'https://h/v1', token_command: {program}}}]", environ={})
+    assert list(sources.tried(config)) == [("m/*", "token_command echo: what came has ended already", False)]
 
 
 def test_an_authority_that_is_not_there(tmp_path: Path) -> None:
