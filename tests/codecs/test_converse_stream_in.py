@@ -24,6 +24,7 @@ from dragoman.codecs.reply import Reply, Unsaid
 from dragoman.codecs.request import Request
 from dragoman.codecs.usage import Usage
 
+from ..gateway.aws import event as sent
 from .fuzzing import damaged, fuzz
 
 JSON = dict[str, Any]
@@ -179,6 +180,42 @@ def test_the_end_comes_with_the_usage_or_the_end_of_the_stream() -> None:
 )
 def test_c23_exceptions_in_a_stream(frames: tuple[tuple[str, JSON], ...], kind: str) -> None:
     assert fault(*frames).kind == kind
+
+
+STREAM = [
+    START,
+    *(delta(0, reasoningContent={"text": "hm"}), delta(0, reasoningContent={"signature": "S"}), stop(0)),
+    *(delta(1, text="H"), delta(1, text="i"), stop(1)),
+    *(call(2), delta(2, toolUse={"input": '{"a":'}), delta(2, toolUse={"input": "1}"}), stop(2)),
+    *ends("tool_use"),
+]
+
+
+@pytest.mark.parametrize("at", range(len(STREAM)))
+def test_c23_an_exception_at_any_place_is_the_end(at: int) -> None:
+    broken = [*STREAM[:at], ("exception:throttlingException", {"message": "m"}), *STREAM[at:]]
+    assert [type(event) for event in decode(*broken) if isinstance(event, ev.Fault | ev.Stop)] == [ev.Fault]
+    assert fault(*broken).kind == "rate_limit"
+
+
+def test_c24_a_stream_that_is_cut_at_any_byte_or_damaged_is_not_complete() -> None:
+    frames = [sent(name, value) for name, value in STREAM]
+    data, proof = b"".join(frames), len(b"".join(frames[:-1]))  # behind messageStop
+    for cut in range(len(data) + 1):
+        assert _ending(data[:cut]) is (ev.Stop if cut >= proof else ev.Fault)
+    for at in range(proof):
+        assert _ending(data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :]) is ev.Fault
+
+
+def _ending(data: bytes) -> type[ev.Event]:
+    """What a stream that came in one read, and is over, ends with."""
+    splitter, decoder = EVENTS.Splitter(1 << 20, Unsaid()), StreamDecoder(reply())
+    try:
+        frames = splitter.feed(data)
+    except errors.Garbled:
+        return ev.Fault
+    found = [event for frame in frames for event in decoder.feed(frame)]
+    return type([*found, *decoder.finish(True)][-1])
 
 
 @pytest.mark.parametrize(

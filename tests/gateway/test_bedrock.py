@@ -233,6 +233,7 @@ FAULTS = {
     "cut": (chunk_of(RAW[3])[:-20], b"ended before"),
     "crc": (chunk_of(RAW[3])[:-1] + b"\0", b"damaged"),
     "length": (b"\xff" * 40, b"damaged"),
+    "oversize": (chunk_of(b"x" * (1 << 20)), b"damaged or too long"),
     "early": (b"", b"ended before"),
     "exception": (exception("modelStreamErrorException", "It broke."), b"It broke."),
     "error": (frame({":message-type": "error", ":error-code": "InternalFailure", ":error-message": "It broke."}, b""), b"It broke."),
@@ -247,13 +248,15 @@ async def test_c23_c24_a_stream_that_fails_says_so_in_the_callers_api(shape: str
     gate = Gate()
     begun = [stream_head(content_type=EVENT_STREAM), chunk(b"".join(map(chunk_of, RAW[:3])))]
     with Bedrock(lambda _: [*begun, wait(gate), *([chunk(rest)] if rest else []), LAST_CHUNK]) as up:
-        async with Inside(config(), up) as gateway, gateway.ask(shape, "c", stream=True) as caller:
-            status, _ = await caller.head()
-            answer = await caller.until(b'"H"')
-            gate.open()
-            while piece := await caller.chunk():
-                answer += piece
-        assert len(up.connections) == 1
+        async with Inside(f"limits: {{max_event: 1MB}}\n{config()}", up) as gateway:
+            async with gateway.ask(shape, "c", stream=True) as caller:
+                status, _ = await caller.head()
+                answer = await caller.until(b'"H"')
+                gate.open()
+                while piece := await caller.chunk():
+                    answer += piece
+            await ask(gateway, shape, asked(shape, stream=True))
+        assert len(up.connections) == 2 or b"damaged" not in words, "what was damaged is not used again"
     assert status == 200
     assert b"error" in answer
     assert words in answer

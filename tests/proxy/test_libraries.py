@@ -33,8 +33,7 @@ CLOUDS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("alone", [False, True], ids=["beside", "alone"])
-@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize(("cloud", "alone"), [("aws", False), ("gcp", True), ("azure", False)])
 def test_a_library_goes_by_the_proxy_and_trusts_the_authority(
     cloud: str, alone: bool, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
