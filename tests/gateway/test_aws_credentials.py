@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 
 from dragoman import conf
 from dragoman.conf.model import Aws
+from dragoman.proxy.cli import main
 from dragoman.proxy.credentials import chain, sources
 from dragoman.proxy.credentials.credential import Fault
 
@@ -318,8 +320,8 @@ async def test_c13_a_service_that_is_down_before_the_end_costs_nothing(alone: Pa
             while source.ready() is not None:  # the soft time begins in between, and a renewal fails
                 assert (await ask(gateway, "messages", asked()))[0] == 200
                 await asyncio.sleep(0.05)
-            status, _, body = await ask(gateway, "chat", asked("chat"))
-    assert status == 502
+            status, headers, body = await ask(gateway, "chat", asked("chat"))
+    assert (status, headers["x-should-retry"]) == (502, "true")
     assert orjson.loads(body)["error"]["code"] == "upstream_auth_failed"
     assert b"The gateway has no credential for c: aws: assume-role: AssumeRole was refused" in body
 
@@ -341,10 +343,30 @@ async def test_c11_an_ended_session_is_replaced_once(alone: Path, monkeypatch: p
 # ---- ends ----
 
 
-def test_check_says_which_way_an_entry_has() -> None:
-    from dragoman.proxy.routing.router import check_lines
+def test_c01_check_says_which_way_an_entry_has_and_asks_nobody(
+    alone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("check asks somebody")
 
-    text = "model_providers: [{model: bedrock/anthropic.claude-opus-5, aws: {region: us-east-1}}]"
-    (line,) = check_lines(conf.loads(text, environ={}))
-    assert "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.claude-opus-5/invoke" in line
-    assert "aws: default chain" in line
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    file = alone / "dragoman.yaml"
+    entries = ("bedrock/anthropic.claude-opus-5", "bedrock/us.amazon.nova-2-lite-v1:0", "bedrock_mantle/openai.gpt-5.5")
+    file.write_text(
+        "listeners: [{type: model, address: 127.0.0.1, port: 0}]\nmodel_providers:\n"
+        + "".join(f"  - model: {entry}\n" for entry in entries)
+    )
+    assert main(["check", str(file)]) == 2
+    assert "model_providers[0].aws.region: is missing: " in capsys.readouterr().err
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    assert main(["check", str(file)]) == 0
+    out = capsys.readouterr().out
+    for url in (
+        "messages           https://bedrock-runtime.us-west-2.amazonaws.com/model/anthropic.claude-opus-5/invoke",
+        "converse           https://bedrock-runtime.us-west-2.amazonaws.com/model/us.amazon.nova-2-lite-v1%3A0/converse",
+        "responses          https://bedrock-mantle.us-west-2.api.aws/openai/v1/responses",
+    ):
+        assert " ".join(url.split()) in " ".join(out.split())
+    assert out.count("aws: default chain") == len(out.splitlines())

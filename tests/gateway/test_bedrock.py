@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from base64 import b64decode
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,8 @@ from urllib.parse import unquote
 import anthropic
 import orjson
 import pytest
+
+from dragoman.proxy.credentials import sigv4
 
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, stream_head, until_closed, wait
 from .aws import KEY_ID, SECRET, Bedrock, chunk_of, event, exception, frame, refused, streamed
@@ -155,11 +158,14 @@ async def test_c09_what_a_proxy_may_change_is_not_signed() -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with Bedrock(answers) as up:
         async with Inside(config(), up) as gateway:
-            status, _, _ = await ask(gateway, "messages", asked(), traceparent=trace, user_agent="me/1")
+            told = {"traceparent": trace, "user_agent": "me/1", "x_request_id": "mine-1"}
+            status, _, _ = await ask(gateway, "messages", asked(), **told)
     assert (status, up.wrong) == (200, [])
     sent = answers.seen[0].headers
     assert sent["user-agent"] == "me/1"
     assert sent["traceparent"] == trace
+    on_the_way = {"user-agent": "proxy", "traceparent": f"{trace[:-2]}00", "tracestate": "a=b", "connection": "close", "via": "1.1 proxy"}
+    assert up.verify(replace(answers.seen[0], headers=sent | on_the_way | {"x-request-id": "other", "expect": "100-continue"})) == ""
     signed = sent["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
     assert signed == "accept;content-type;host;x-amz-content-sha256;x-amz-date"
 
@@ -172,14 +178,21 @@ async def test_c08_one_changed_byte_is_refused() -> None:
             await ask(gateway, "messages", asked())
         sent = answers.seen[0]
         assert up.verify(sent) == ""
-        for changed in (
-            replace(sent, body=sent.body[:-2] + b" }"),
-            replace(sent, target=sent.target.replace("%3A0", "%3A1")),
-            replace(sent, headers=sent.headers | {"accept": "text/plain"}),
-            replace(sent, headers=sent.headers | {"x-amz-content-sha256": "0" * 64}),
-            replace(sent, method="PUT"),
-        ):
-            assert up.verify(changed) != ""
+        flipped = [replace(sent, body=other.encode()) for other in _flipped(sent.body.decode())]
+        flipped += [replace(sent, target=other) for other in _flipped(sent.target)]
+        for name in sigv4.signed(sent.headers):
+            flipped += [replace(sent, headers=sent.headers | {name: other}) for other in _flipped(sent.headers[name])]
+        for changed in (*flipped, replace(sent, method="PUT")):
+            try:
+                assert up.verify(changed) != ""
+            except ValueError:  # a date that is none
+                assert changed.headers["x-amz-date"] != sent.headers["x-amz-date"]
+
+
+def _flipped(text: str) -> Iterator[str]:
+    """A text with one bit of one byte changed, for each byte."""
+    for at, letter in enumerate(text):
+        yield text[:at] + chr(ord(letter) ^ 1) + text[at + 1 :]
 
 
 @inside_once
