@@ -96,6 +96,7 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
         document.note(path, message)
     if not document.problems:
         entries = tuple(_provider(row, environ) for row in loaded["model_providers"])
+        entries = tuple(_mounted(entry, row) for entry, row in zip(entries, document.data["model_providers"], strict=True))
         clouded = clouds.problems(entries, loaded["model_providers"], environ)
         for path, message in (*_same_callers(loaded.get("access_keys", [])), *clouded):
             document.note(path, message)
@@ -298,6 +299,12 @@ def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
     if not any(listener.type == "model" for listener in found):
         found.insert(0, Listener())
     return tuple(found)
+
+
+def _mounted(entry: Provider, written: Mapping[str, Any]) -> Provider:
+    """An entry with the file of its key, if it has one. written: as it is in the file, where nothing is expanded."""
+    file = read.file_of(written.get("access_key"))
+    return entry if file is None or entry.passthrough_auth else replace(entry, access_key_file=file)
 
 
 def _with_families(entry: Provider, row: Loaded, environ: Mapping[str, str]) -> Provider:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, NamedTuple
 
@@ -262,6 +262,7 @@ class Provider:
     base_url: str  # with the path prefix, without a trailing slash
     apis: tuple[Api, ...]
     access_key: str | None = field(default=None, repr=False)
+    access_key_file: str | None = None  # that it is taken from
     access_key_missing: str | None = None  # the environment variable that access_key names, if it is not set
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     http_host: str | None = None
@@ -295,6 +296,11 @@ class Provider:
     @property
     def wildcard(self) -> bool:
         return self.model_id == "*"
+
+    def with_key(self, key: str) -> Provider:
+        """The same with another key."""
+        families = tuple((family, replace(other, access_key=key)) for family, other in self.families)
+        return replace(self, access_key=key, families=families)
 
 
 @dataclass(frozen=True, slots=True)

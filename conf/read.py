@@ -93,6 +93,12 @@ def expand(value: Any) -> str | Unset:
     return Unset(missing[0]) if missing else expanded
 
 
+def file_of(value: Any) -> str | None:
+    """The file that a text is taken from as a whole; None if it is not."""
+    match = _VARIABLE.fullmatch(value) if isinstance(value, str) else None
+    return match[2] if match else None
+
+
 def _content(file: str) -> str:
     """The text of a mounted secret without its last line ending. Raises ValueError, whose message names the file."""
     if not file.startswith("/"):

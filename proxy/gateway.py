@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import time
 from typing import TYPE_CHECKING, Any
 
 from ..codecs import compaction, lessons
+from ..conf import ConfigError
 from ..conf.model import Config
+from .credentials.mounted import Mounted
 from .credentials.sources import Credentials
 from .exchange.demo import DemoClient
 from .exchange.envelopes import Keys
@@ -70,6 +73,7 @@ class Gateway:
         self.inspector = Inspector(number)
         self.tracer = _tracer(config)  # None: tracing is off
         self.credentials = Credentials(self.metrics.renewed)
+        self._mounted = Mounted(self._rotated)
         self.upstream = UpstreamClient(force_instance=True, max_idle=1024)
         self.ready = True  # whether /readyz answers 200
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl, config.state_storage.reasoning_ttl)
@@ -103,6 +107,8 @@ class Gateway:
         compaction.lock_with(Keys(config.compaction.seal_key) if config.compaction.seal_key else None)
         self.bodies.most = max(config.limits.max_body, config.limits.max_bodies)
         self.credentials.adopt(config)
+        entries = config.model_providers
+        self._mounted.adopt({entry.access_key_file: entry.access_key for entry in entries if entry.access_key_file and entry.access_key})
         others = Others(self.upstream, config.egress, contexts)
         self._tokens = self._tokens_of(config, others)
         sources = (None if self.control is None else self.control.directory, self._tokens)
@@ -141,6 +147,17 @@ class Gateway:
         self._discovery.adopt(router)
         self._health = Health(router, self.services.ejection, self.upstream, self.metrics.probed)
         self.on_notes()
+
+    def _rotated(self, keys: Mapping[str, str]) -> None:
+        """Use new keys from now on. keys: by the file."""
+        found = ((entry, keys.get(entry.access_key_file or "")) for entry in self.config.model_providers)
+        entries = tuple(entry if key is None else entry.with_key(key) for entry, key in found)
+        try:
+            self.adopt(replace(self.config, model_providers=entries))
+        except ConfigError as error:  # of certificates
+            log.error("new keys were not taken: %s", error)
+        else:
+            log.info("new keys were taken from %s", ", ".join(sorted(keys)))
 
     def _tokens_of(self, config: Config, others: Others) -> Tokens | None:
         """The tokens of the issuer, with its keys where that is as it was."""
@@ -216,6 +233,7 @@ class Gateway:
         await self._told.close(CLOSING)
         self.upstream.close()
         self.credentials.close()
+        self._mounted.close()
         if self.control is not None:
             await self.control.close()
         if self._tokens is not None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from dragoman.proxy.credentials import mounted
+
 from ..scripted import LAST_CHUNK, Provider, Request, Steps, chunk, respond, sse, stream_head
 from .inside import Inside, inside, inside_once
 from .test_metrics import whole, word
@@ -308,6 +310,41 @@ async def test_the_inspector_does_not_show_it(program: Program) -> None:
     assert "authorization: " in str(told)
     assert "bad Bearer ***" in str(told)
     assert "secret" not in str(told)
+
+
+# ---- keys in files ----
+
+MOUNTED = """
+model_providers:
+  - {model: up/m, base_url: "UPSTREAM/v1", access_key: "${file:FILE}", apis: [chat_completions]}
+  - {model: other/*, base_url: "UPSTREAM/v1", access_key: "${file:FILE}", apis: [messages]}
+"""
+
+
+@inside_once
+async def test_a_key_in_a_file_is_read_again_when_the_file_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(mounted, "PAUSE", 0.01)
+    file = tmp_path / "key"
+    file.write_text("sk-one\n")
+    with Provider(answers) as provider:
+        async with Inside(MOUNTED, provider, FILE=str(file)) as gateway:
+            assert (await asked(gateway))[0] == 200
+            for away in (file.unlink, lambda: file.write_text(""), lambda: file.write_bytes(b"\xff"), lambda: file.write_text("a\nb")):
+                before = caplog.text.count("access_key is as before")
+                away()
+                await gateway.until(lambda before=before: caplog.text.count("access_key is as before") > before)
+                assert (await asked(gateway))[0] == 200
+            new = tmp_path / "new"
+            new.write_text("sk-two\n")
+            new.rename(file)  # as mounted secrets are replaced
+            await gateway.until(lambda: f"new keys were taken from {file}" in caplog.text)
+            assert (await asked(gateway))[0] == 200
+            await asked(gateway, "other/x", "messages")
+    assert authorizations(provider) == [*["Bearer sk-one"] * 5, *["Bearer sk-two"] * 2]
+    assert "sk-" not in caplog.text
 
 
 class Ticking:
