@@ -18,6 +18,7 @@ import pytest
 
 from dragoman.proxy.credentials import sigv4
 
+from ..proxies import HOST
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, stream_head, until_closed, wait
 from .aws import KEY_ID, SECRET, Bedrock, chunk_of, event, exception, frame, refused, streamed
 from .inside import Inside, inside_once
@@ -168,6 +169,19 @@ async def test_c09_what_a_proxy_may_change_is_not_signed() -> None:
     assert up.verify(replace(answers.seen[0], headers=sent | on_the_way | {"x-request-id": "other", "expect": "100-continue"})) == ""
     signed = sent["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
     assert signed == "accept;content-type;host;x-amz-content-sha256;x-amz-date"
+
+
+@inside_once
+async def test_c38_a_proxy_is_not_signed() -> None:
+    """It is asked by the whole URL, with its login; the upstream gets the path."""
+    answers = Answers()
+    double = Bedrock(answers)
+    with Provider(lambda one: double._script(replace(one, target=one.target.removeprefix(f"http://{HOST}")))) as proxy:
+        text = config(f'proxy: "http://me:p@127.0.0.1:{proxy.port}"').replace("UPSTREAM", f"http://{HOST}")
+        async with Inside(text) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked())
+    assert (status, double.wrong, proxy.requests[0].target) == (200, [], f"http://{HOST}{PATH}")
+    assert "proxy-authorization" in proxy.requests[0].headers
 
 
 @inside_once
