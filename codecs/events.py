@@ -151,6 +151,7 @@ class Opaque:
     """Upstream content that no other shape can express: reported, not carried."""
 
     label: str  # a path in the upstream's answer, e.g. content[2]:server_tool_use
+    within: bool = False  # a text, which goes on behind it: else what follows stands apart
 
 
 @dataclass(slots=True)

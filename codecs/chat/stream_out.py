@@ -166,7 +166,7 @@ class _Message:
         """Ignore an event that this shape does not represent."""
 
     def _opaque(self, event: Opaque | Search | Compaction) -> None:
-        self._unsaid = True
+        self._unsaid = self._unsaid or not (isinstance(event, Opaque) and event.within)
         self._reply.unsaid.add(event.label)
 
     def _text_start(self, event: TextStart) -> None:

@@ -282,7 +282,8 @@ class StreamDecoder:
         web = _dict(_dict(citation, "location"), "web")
         url = _str(web, "url")
         if not url.startswith(("https://", "http://")):
-            return [Opaque(f"content[{block.index}].citations:{next(iter(_dict(citation, 'location')), 'document')[:_LONGEST_LABEL]}")]
+            kind = next(iter(_dict(citation, "location")), "document")[:_LONGEST_LABEL]
+            return [Opaque(f"content[{block.index}].citations:{kind}", within=True)]
         sources = citation.get("sourceContent")
         cited = "".join(_str(one, "text") for one in sources if isinstance(one, dict)) if isinstance(sources, list) else ""
         return [Citation(block.part, url, _str(citation, "title") or _str(web, "domain"), cited_text=cited)]

@@ -306,7 +306,7 @@ class StreamDecoder:
         kind = _str(citation, "type")[:_LONGEST_LABEL]
         url = _str(citation, _CITED_URL.get(kind, ""))
         if not url.startswith(("https://", "http://")):
-            return [Opaque(f"content[{block.index}].citations:{kind}")]
+            return [Opaque(f"content[{block.index}].citations:{kind}", within=True)]
         return [Citation(block.part, url, _str(citation, "title"), cited_text=_str(citation, "cited_text"))]
 
     def _signature(self, block: _Block, delta: dict[str, Any]) -> list[Event]:

@@ -611,7 +611,7 @@ class StreamEncoder:
         """Ignored: keeping the stream alive is up to the code that serialises frames."""
 
     def _opaque(self, event: Opaque | Search) -> None:
-        self._apart = True
+        self._apart = self._apart or not (isinstance(event, Opaque) and event.within)
         self._reply.unsaid.add(event.label)
 
 

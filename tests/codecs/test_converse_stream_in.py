@@ -138,7 +138,7 @@ def test_a_server_tool_is_reported() -> None:
     assert [event for event in events if isinstance(event, ev.Opaque)] == [
         ev.Opaque("content[0]:server_tool_use"),
         ev.Opaque("content[1]:toolResult"),
-        ev.Opaque("content[2].citations:documentChunk"),
+        ev.Opaque("content[2].citations:documentChunk", within=True),
     ]
     assert ev.Citation(0, "https://h/x", "T", cited_text="c") in events
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.codecs import errors, machine, messages, sse
+from dragoman.codecs import chat, errors, machine, messages, sse
 from dragoman.codecs import events as ev
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request, Tool
@@ -328,10 +328,19 @@ def test_citations() -> None:
     assert events[2:7] == [
         ev.Citation(0, "https://a", "A", cited_text="c"),
         ev.Citation(0, "http://b", "", cited_text="d"),
-        ev.Opaque("content[0].citations:page_location"),
-        ev.Opaque("content[0].citations:search_result_location"),
+        ev.Opaque("content[0].citations:page_location", within=True),
+        ev.Opaque("content[0].citations:search_result_location", within=True),
         ev.Text(0, "x"),
     ]
+
+
+def test_citations_that_are_not_carried_do_not_part_a_text() -> None:
+    own = reply()
+    decoder, encoder = messages.StreamDecoder(own), chat.StreamEncoder(own)
+    page = {"type": "page_location", "document_index": 0}
+    values = [START, start(0, "text", text="a "), delta(0, "citations_delta", citation=page), stop(0), start(1, "text", text="b"), stop(1)]
+    frames = [data for value in (*values, *ending()) for _, data in encoder.feed(decoder.feed(frame(value)))]
+    assert (b'"content":"b"' in b"".join(frames), own.unsaid.labels) == (True, ["content[0].citations:page_location"])
 
 
 def test_what_only_this_shape_has_is_one_opaque_each() -> None:

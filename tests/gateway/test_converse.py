@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
+import anthropic
+import botocore.session
+import openai
 import orjson
 import pytest
+from botocore.eventstream import EventStreamBuffer
+from botocore.parsers import EventStreamJSONParser
 
 from ..scripted import LAST_CHUNK, Gate, Request, Steps, chunk, respond, stream_head, wait
 from .aws import KEY_ID, SECRET, Bedrock, event, exception, refused, streamed
@@ -290,6 +298,79 @@ async def test_c20_signatures_return_byte_for_byte_to_chat_callers() -> None:
     assert (status, up.wrong) == (200, [])
     sent = [block["reasoningContent"] for block in answers.seen[1].json["messages"][1]["content"] if "reasoningContent" in block]
     assert sent == THOUGHTS
+
+
+# ---- recordings, with the vendors' SDKs as judges (C19) ----
+
+CORPUS = Path(os.environ.get("DRAGOMAN_CORPUS", "/nowhere")) / "recordings" / "bedrock" / "stream"
+RECORDED = [path.read_bytes() for path in sorted(CORPUS.glob("*/response.eventstream")) if b"messageStart" in path.read_bytes()][::3]
+
+
+def _by_botocore(data: bytes) -> tuple[str, list[str], int, int]:
+    """The text, the arguments of each call, and the tokens in and out that a stream says."""
+    shape = botocore.session.Session().get_service_model("bedrock-runtime").operation_model("ConverseStream").get_event_stream_output()
+    buffer, parser = EventStreamBuffer(), EventStreamJSONParser()
+    buffer.add_data(data)
+    text, calls, usage = "", dict[int, str](), dict[str, int]()
+    for one in buffer:
+        parsed = parser.parse(one.to_response_dict(), shape)
+        piece = parsed.get("contentBlockDelta", {})
+        text += piece.get("delta", {}).get("text", "")
+        if "toolUse" in piece.get("delta", {}):
+            index = piece["contentBlockIndex"]
+            calls[index] = calls.get(index, "") + piece["delta"]["toolUse"]["input"]
+        usage |= parsed.get("metadata", {}).get("usage", {})
+    read = usage["inputTokens"] + usage.get("cacheReadInputTokens", 0) + usage.get("cacheWriteInputTokens", 0)
+    return text, [json.dumps(json.loads(one)) for one in calls.values()], read, usage["outputTokens"]
+
+
+@pytest.mark.skipif(not RECORDED, reason="DRAGOMAN_CORPUS names no folder of recordings")
+@inside_once
+async def test_c19_the_sdks_read_what_botocore_does() -> None:
+    wanted, current = [_by_botocore(data) for data in RECORDED], [b""]
+    with Bedrock(lambda _: streamed(current[0])) as up:
+        async with Inside(config(CLAUDE, ", apis: [converse]"), up) as gateway:
+            base = f"http://127.0.0.1:{gateway.port}"
+            open_ai = openai.AsyncOpenAI(api_key="k", base_url=f"{base}/v1", max_retries=0)
+            async with open_ai, anthropic.AsyncAnthropic(api_key="k", base_url=base, max_retries=0) as messages:
+                for current[0], one in zip(RECORDED, wanted, strict=True):
+                    assert await _of_chat(open_ai) == one
+                    assert await _of_responses(open_ai) == one
+                    assert await _of_messages(messages) == one
+    assert up.wrong == []
+
+
+async def _of_chat(client: openai.AsyncOpenAI) -> tuple[str, list[str], int, int]:
+    text, calls, usage = "", dict[int, str](), None
+    asked_for: Any = {"messages": [{"role": "user", "content": "q"}], "stream_options": {"include_usage": True}}
+    async for part in await client.chat.completions.create(model="c", stream=True, **asked_for):
+        usage = part.usage or usage
+        for choice in part.choices:
+            text += choice.delta.content or ""
+            for call in choice.delta.tool_calls or ():
+                calls[call.index] = calls.get(call.index, "") + (call.function.arguments if call.function else "")
+    assert usage is not None
+    return text, [json.dumps(json.loads(one)) for one in calls.values()], usage.prompt_tokens, usage.completion_tokens
+
+
+async def _of_responses(client: openai.AsyncOpenAI) -> tuple[str, list[str], int, int]:
+    async for part in await client.responses.create(model="c", input="q", stream=True):
+        last = part
+    assert last.type in ("response.completed", "response.incomplete")
+    found = last.response
+    calls = [json.dumps(json.loads(item.arguments)) for item in found.output if item.type == "function_call"]
+    assert found.usage is not None
+    return found.output_text, calls, found.usage.input_tokens, found.usage.output_tokens
+
+
+async def _of_messages(client: anthropic.AsyncAnthropic) -> tuple[str, list[str], int, int]:
+    async with client.messages.stream(model="c", max_tokens=9, messages=[{"role": "user", "content": "q"}]) as stream:
+        found = await stream.get_final_message()
+    text = "".join(block.text for block in found.content if block.type == "text")
+    calls = [json.dumps(block.input) for block in found.content if block.type == "tool_use"]
+    usage = found.usage
+    read = usage.input_tokens + (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+    return text, calls, read, usage.output_tokens
 
 
 @inside_once
