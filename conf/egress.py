@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from . import read
 from .document import Path
-from .model import Certificates, ClientCert, Egress, Exemption, Provider, Proxies, Proxy, TokenCommand
+from .model import Aws, Certificates, ClientCert, Egress, Exemption, Provider, Proxies, Proxy, TokenCommand
 
 NONE, ENV = "none", "env"
 VARIABLES = {"https": ("HTTPS_PROXY", "https_proxy"), "http": ("HTTP_PROXY", "http_proxy")}  # the first that is set and not empty
@@ -124,10 +124,12 @@ def applied(
             own = error.key in row or error.key not in section
             wrong[(*path, error.key) if own else ("egress", error.key)] = str(error)
             continue
-        if passed_over and isinstance(row.get("proxy"), Proxy):
+        asks = _asks(entry)  # by the same way
+        if passed_over and isinstance(row.get("proxy"), Proxy) and not asks:
             unused.append(((*path, "proxy"), f"is not used: {passed_over}"))
         if entry.base_url.startswith("http://"):
-            unused += [((*path, key), "is not used: base_url is http") for key in ("ca_file", "client_cert") if key in row]
+            keys = ("client_cert",) if asks else ("ca_file", "client_cert")
+            unused += [((*path, key), "is not used: base_url is http") for key in keys if key in row]
         found.append(replace(entry, proxy=chosen, certificates=certificates, egress=beside))
     return tuple(found), list(wrong.items()), unused
 
@@ -145,9 +147,15 @@ def of_others(loaded: Loaded, environ: Mapping[str, str]) -> tuple[Egress, list[
 def _beside(entry: Provider, row: Loaded, section: Loaded, exempt: tuple[Exemption, ...], environ: Mapping[str, str]) -> Egress:
     """How the services are reached that give an entry's credential: as its upstream is. A program goes its own way."""
     own = Egress(**{key: section[key] for key in ("credential_timeout",) if key in section})
-    if entry.way is None or isinstance(entry.way, TokenCommand):
+    if not _asks(entry):
         return own
     return replace(own, proxies=_proxies(row, section, environ), exempt=exempt, certificates=_certificates(row, section))
+
+
+def _asks(entry: Provider) -> bool:
+    """Whether a library of the gateway's asks somebody for an entry's credential."""
+    way = entry.way
+    return way is not None and not isinstance(way, TokenCommand) and not (isinstance(way, Aws) and way.whole)
 
 
 def _proxies(row: Loaded, section: Loaded, environ: Mapping[str, str]) -> Proxies:

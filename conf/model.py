@@ -207,6 +207,11 @@ class Aws:
     web_identity_token_file: str | None = None
 
     @property
+    def whole(self) -> bool:
+        """Whether these are the keys, so that nobody is asked for others."""
+        return bool(self.access_key_id) and not self.role_arn
+
+    @property
     def text(self) -> str:
         """For people."""
         if self.role_arn:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from time import time
-from typing import TypeGuard
 
 from ...conf.model import Aws, Config, Egress, Provider, TokenCommand, Way
 from . import aws
@@ -20,19 +19,14 @@ def giver(way: Way, egress: Egress) -> Giver:
     """What gets credentials in this way."""
     if isinstance(way, TokenCommand):
         return Command(way, egress.credential_timeout)
-    return aws.Written(way) if _written(way) else Library(way, egress)
-
-
-def _written(way: Way) -> TypeGuard[Aws]:
-    """Whether the keys are those of the entry itself."""
-    return isinstance(way, Aws) and bool(way.access_key_id) and not way.role_arn
+    return aws.Written(way) if isinstance(way, Aws) and way.whole else Library(way, egress)
 
 
 def lacking(config: Config) -> Iterator[str]:
     """A message for each entry whose way needs a package that is not installed."""
     for index, entry in enumerate(config.model_providers):
         way = entry.way
-        if way is None or isinstance(way, TokenCommand) or _written(way):
+        if way is None or isinstance(way, TokenCommand) or (isinstance(way, Aws) and way.whole):
             continue
         row = ROWS[type(way)]
         if not all(map(_installed, row.packages)):

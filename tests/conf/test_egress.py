@@ -156,11 +156,17 @@ def test_what_is_written_and_not_used_is_told():
     text = """model_providers:
   - {model: my/a, base_url: "http://localhost:1/v1", proxy: "http://one", ca_file: /a}
   - {model: my/b, base_url: "https://b.example/v1", proxy: "http://one", ca_file: /a}
+  - {model: my/c, base_url: "http://localhost:1/v1", proxy: "http://one", ca_file: /a, gcp: {project: p}}
+  - {model: my/d, base_url: "http://localhost:1/v1", proxy: "http://one", aws: {region: us-east-1, access_key_id: a, secret_access_key: s}}
 """
-    assert loads(text, {"NO_PROXY": "b.example"}).warnings == (
-        "model_providers[0].proxy: is not used: loopback, link-local addresses and metadata services are always reached directly",
+    here = "proxy: is not used: loopback, link-local addresses and metadata services are always reached directly"
+    found = loads(text, {"NO_PROXY": "b.example"})
+    assert [entry.egress.proxies.https for entry in found.model_providers[2:]] == [Proxy("one", 80), None]
+    assert found.warnings == (
+        f"model_providers[0].{here}",
         "model_providers[0].ca_file: is not used: base_url is http",
         "model_providers[1].proxy: is not used: its host is in egress.no_proxy or NO_PROXY",
+        f"model_providers[3].{here}",
     )
 
 
