@@ -207,7 +207,7 @@ def _vertex_models(data: Data) -> Found:
         row = known.get(interface) if isinstance(interface, str) else None
         section = item.get("gcp")
         shared = not isinstance(section, dict) or section.get("endpoint", "openapi") == "openapi"
-        others = row is not None and row.cloud == "gcp" and row.family(entry.model_id) is row
+        others = row is not None and row.cloud == "gcp" and bool(row.families) and row.family(entry.model_id) is row
         if row and others and shared and "base_url" not in item and "/" not in entry.model_id and entry.model_id != "*":
             wanted = f"{entry.provider}/PUBLISHER/MODEL, as {entry.provider}/google/gemini-3-flash"
             yield ("model_providers", index, "model"), f"must be {wanted}: {row.name} is called by its OpenAI-compatible API"

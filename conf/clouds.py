@@ -39,10 +39,14 @@ AZURE_SCOPE = "https://cognitiveservices.azure.com/.default"
 FOUNDRY_SCOPE = "https://ai.azure.com/.default"
 
 # environment variables that Google's and Anthropic's own tools read
-PROJECTS = ("GOOGLE_CLOUD_PROJECT", "ANTHROPIC_VERTEX_PROJECT_ID")
+PROJECTS = ("GOOGLE_CLOUD_PROJECT", "ANTHROPIC_VERTEX_PROJECT_ID", "ANTHROPIC_GOOGLE_CLOUD_PROJECT")
 LOCATIONS = ("GOOGLE_CLOUD_LOCATION", "CLOUD_ML_REGION")
+CLAUDE_LOCATIONS = ("ANTHROPIC_GOOGLE_CLOUD_LOCATION",)
+WORKSPACES = ("ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID",)
 _REGIONLESS = ("us", "eu")  # locations that span several regions
 _HOST, _PROJECT, _LOCATION, _ENDPOINT = "{gcp.host}", "{gcp.project}", "{gcp.location}", "{gcp.endpoint}"
+_NAMING = (*PROJECTS, *LOCATIONS, *CLAUDE_LOCATIONS, *WORKSPACES)
+_WORKSPACE, _CLAUDE_LOCATION = "{gcp.workspace_id}", "{claude.location}"
 _UNFIT = "{}"
 
 _RESOURCE = "{foundry.resource}"
@@ -146,6 +150,8 @@ def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
         _LOCATION: location,
         _PROJECT: section.get("project") or _named_in(environ, PROJECTS, _PROJECT),
         _ENDPOINT: section.get("endpoint", "openapi"),
+        _WORKSPACE: section.get("workspace_id") or _named_in(environ, WORKSPACES, _WORKSPACE),
+        _CLAUDE_LOCATION: section.get("location") or _named_in(environ, CLAUDE_LOCATIONS, "global"),
     }
     for name, value in parts.items():
         template = template.replace(name, value)
@@ -183,8 +189,10 @@ def problems(entries: tuple[Provider, ...], rows: Sequence[Row], environ: Mappin
             yield from ((path + below, said) for below, said in aws.problems(rows[index], service, signs, entry.base_url, environ))
         if _PROJECT in entry.base_url:
             yield (*path, "gcp", "project"), f"is missing, and the environment has none of {', '.join(PROJECTS)}"
+        elif _WORKSPACE in entry.base_url:
+            yield (*path, "gcp", "workspace_id"), f"is missing, and the environment has no {WORKSPACES[0]}"
         elif _UNFIT in entry.base_url and providers.known()[entry.interface].cloud == "gcp":
-            yield (*path, "gcp"), f"what the environment says in {', '.join((*PROJECTS, *LOCATIONS))} is no project or location"
+            yield (*path, "gcp"), f"what the environment says in {', '.join(_NAMING)} is no part of a URL"
         elif _RESOURCE in entry.base_url:
             yield (*path, "foundry", "resource"), f"is missing, as is base_url, and the environment has no {RESOURCE}"
         if entry.deployment is not None and entry.wildcard:

@@ -380,7 +380,8 @@ def _apis(interface: providers.Known, own: providers.Known | None, moved: str | 
     Vertex AI by a path of its own.
     """
     path = urlsplit(moved or "").path
-    other = interface.cloud == "gcp" and not interface.carriers and path and not path.endswith(_GOOGLE_PATH)
+    google = interface.cloud == "gcp" and USUAL.api in interface.apis and not interface.carriers
+    other = google and path and not path.endswith(_GOOGLE_PATH)
     if moved is not None and (path.endswith(_OPENAI_PATH) or other):
         return (USUAL.api,)
     if own is None and interface.name == "openai":

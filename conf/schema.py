@@ -194,6 +194,7 @@ class Gcp(Section):
     impersonate = Value(read.expanded)
     quota_project = Value(read.google_name)
     endpoint = Value(read.google_name)
+    workspace_id = Value(read.google_name)
 
 
 class Guardrail(Section):

@@ -145,6 +145,27 @@ def test_the_address_of_vertex(gcp: str, environ: dict[str, str], url: str) -> N
     assert (found.base_url, found.warnings if hasattr(found, "warnings") else ()) == (url, ())
 
 
+CLAUDE_ON_GCP = "https://claude.googleapis.com/v1/projects/p/locations/global/workspaces/w/invoke/v1"
+
+
+@pytest.mark.parametrize(
+    ("gcp", "environ", "url"),
+    [
+        ("{project: p, workspace_id: w}", {"GOOGLE_CLOUD_LOCATION": "eu"}, CLAUDE_ON_GCP),
+        ("{}", {"ANTHROPIC_GOOGLE_CLOUD_PROJECT": "p", "ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID": "w"}, CLAUDE_ON_GCP),
+        ("{project: p, workspace_id: w, location: eu}", {}, CLAUDE_ON_GCP.replace("global", "eu")),
+    ],
+)
+def test_the_address_of_claude_on_google_cloud(gcp: str, environ: dict[str, str], url: str) -> None:
+    found = entry(f"model: claude_gcp/claude-haiku-5-5, gcp: {gcp}", **environ)
+    assert (found.base_url, found.apis, found.way) == (url, ("messages",), Google())
+
+
+def test_claude_on_google_cloud_needs_a_workspace() -> None:
+    with pytest.raises(conf.ConfigError, match=r"gcp.workspace_id: is missing, and the environment has no ANTHROPIC_GOOGLE_CLOUD"):
+        entry("model: claude_gcp/*, gcp: {project: p}")
+
+
 def test_the_rules_of_gemini_hold_behind_vertex() -> None:
     """And those of the model alone: other publishers have none of them."""
     at = entry(f"{GEMINI}, gcp: {{project: p}}")

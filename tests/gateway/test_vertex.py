@@ -315,3 +315,30 @@ async def test_g29_a_key_without_a_project() -> None:
     (sent,) = provider.requests
     assert sent.target == "/v1/publishers/google/models/gemini-3.8-flash:generateContent"
     assert (sent.headers["x-goog-api-key"], "authorization" in sent.headers) == ("AIza-x", False)
+
+
+def of_claude(request: Request) -> Steps:
+    return [respond({"input_tokens": 7})] if request.target.endswith("count_tokens") else stream(*EVENTS)
+
+
+@inside_once
+async def test_claude_on_google_cloud_is_called_as_its_sdk_does(tmp_path: Path) -> None:
+    entry = "{model: claude_gcp/*, base_url: UPSTREAM, gcp: {project: p, workspace_id: w, credentials_file: FILE}}"
+    path = "/v1/projects/p/locations/global/workspaces/w/invoke"
+    with Tokens() as tokens, Provider(of_claude) as provider:
+        async with Inside(f"model_providers: [{entry}]", provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            direct = anthropic.AsyncAnthropicGoogleCloud(base_url=provider.url + path, token_provider=lambda: "tok-1")
+            usual = anthropic.AsyncAnthropic(base_url=f"http://127.0.0.1:{gateway.port}", api_key="own")
+            for client, model in ((direct, "claude-haiku-5-5"), (usual, "claude_gcp/claude-haiku-5-5")):
+                async with client:
+                    async with client.messages.stream(model=model, **ASKED, extra_headers={"anthropic-beta": "any-1"}) as streamed:
+                        assert (await streamed.get_final_message()).content[0].text == "Hello."
+                    counted = await client.messages.count_tokens(model=model, messages=ASKED["messages"])
+                    assert counted.input_tokens == 7
+    theirs, ours = provider.requests[:2], provider.requests[2:]
+    assert [one.target for one in ours] == [f"{path}/v1/messages", f"{path}/v1/messages/count_tokens"]
+    for one, other in zip(theirs, ours, strict=True):
+        assert one.target.partition("?")[0] == other.target.partition("?")[0]
+        assert one.json == other.json
+        for name in ("authorization", "anthropic-version", "anthropic-beta"):
+            assert one.headers.get(name) == other.headers.get(name)
