@@ -88,7 +88,7 @@ class Objects(Serving):
         if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
             return False
         plain = headers.get("Content-Encoding", "identity").lower() in ("", "identity")
-        return plain and services.access.knows(self.credential) and not objects.looks_inside(services, self._place, headers)
+        return plain and services.access.knows(self.credential) and not objects.holds(services, self._place, headers, SHAPES[self.shape])
 
     def _begin(self) -> None:
         """Send the request on now. Only the time between two reads of its body is bounded."""

@@ -20,6 +20,7 @@ from ...codecs.gemini import paths
 from ...codecs.gemini.shape import SHAPE as GOOGLE
 from ...codecs.registry import SHAPES, USUAL
 from ...codecs.shape import Shape
+from ...conf.model import Aws
 from ..memory import upstream_names
 from ..memory.records import Native
 from ..routing.router import Candidate
@@ -165,9 +166,11 @@ def _operation(collection: str, route: str, method: str, shape: str, shown: bool
     )
 
 
-def looks_inside(services: Services, place: Place, headers: HTTPHeaders) -> bool:
-    """Whether a body must be read before it is sent on."""
+def holds(services: Services, place: Place, headers: HTTPHeaders, shape: Shape) -> bool:
+    """Whether a body must be whole before it is sent on: because it is read, or signed."""
     if services.hooks is not None and services.hooks.reads:
+        return True
+    if any(isinstance(one.provider.way, Aws) for one in _fitting(services, place, headers, shape)):
         return True
     return _apart(services) and not _is_form(place, headers)
 
@@ -195,19 +198,24 @@ async def upstreams(exchange: Exchange) -> tuple[Candidate, ...]:
     return (candidate,)
 
 
-def _chosen(exchange: Exchange, asked: Place) -> Candidate:
-    services, named = exchange.services, exchange.headers.get(HEADER, "").strip()
-    accounts = [one for one in services.router.accounts() if not asked.of_google or _is_googles(one)]
+def _fitting(services: Services, asked: Place, headers: HTTPHeaders, shape: Shape) -> list[Candidate]:
+    """The upstreams that a request may mean."""
+    accounts, named = services.router.accounts(), headers.get(HEADER, "").strip()
+    accounts = tuple(one for one in accounts if not asked.of_google or _is_googles(one))
     if named:
-        found = [one for one in accounts if one.provider.name == named] or [one for one in accounts if one.provider.provider == named]
-        if not found:
-            which = "called over Google's API" if asked.of_google else "here"
-            raise errors.NoCandidate(f"There is no provider `{named[:100]}` {which}.", param=HEADER.lower())
-    else:
-        found = [one for one in accounts if asked.of_google or asked.collection in one.stores]
-        found = [one for one in found if one.speaks.errors is exchange.speaks.errors] or found  # of the caller's vendor
-        if not found:
-            raise errors.NoCandidate(f"No provider here is known to have /{asked.collection}: name one in `{HEADER.lower()}`.")
+        return [one for one in accounts if one.provider.name == named] or [one for one in accounts if one.provider.provider == named]
+    found = [one for one in accounts if asked.of_google or asked.collection in one.stores]
+    return [one for one in found if one.speaks.errors is shape.errors] or found  # of the caller's vendor
+
+
+def _chosen(exchange: Exchange, asked: Place) -> Candidate:
+    named = exchange.headers.get(HEADER, "").strip()
+    found = _fitting(exchange.services, asked, exchange.headers, exchange.speaks)
+    if not found and named:
+        which = "called over Google's API" if asked.of_google else "here"
+        raise errors.NoCandidate(f"There is no provider `{named[:100]}` {which}.", param=HEADER.lower())
+    if not found:
+        raise errors.NoCandidate(f"No provider here is known to have /{asked.collection}: name one in `{HEADER.lower()}`.")
     within = [one for one in found if exchange.identity.reaches(one.provider.provider)]
     if not within:
         raise errors.Forbidden(f"This API key may not use every model of `{found[0].provider.provider}`, and therefore not its objects.")

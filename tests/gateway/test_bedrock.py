@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
@@ -513,6 +514,40 @@ async def test_c30_the_claude_platform_is_signed_for_itself_and_names_the_worksp
     assert sent.headers["anthropic-workspace-id"] == "w-1"
     assert sent.headers["anthropic-beta"] == "any"
     assert sent.headers["authorization"].startswith("AWS4")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@inside_once
+async def test_stored_objects_of_the_claude_platform_are_signed_with_their_bodies(chunked: bool) -> None:
+    seen: list[Request] = []
+
+    def script(one: Request) -> Steps:
+        seen.append(one)
+        return [respond({"id": "file_1"})]
+
+    text = f'model_providers: [{{model: claude_aws/*, discover: false, base_url: "UPSTREAM/v1", aws: {{{KEYS}, workspace_id: w-1}}}}]'
+    form = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 100_000 + b"\r\n--B--\r\n"
+    more = {"content_type": "multipart/form-data; boundary=B", "anthropic_version": "2023-06-01", "anthropic_beta": "files-api-2025-04-14"}
+    with Bedrock(script, service="aws-external-anthropic") as up:
+        async with Inside(text, up) as gateway:
+            upload = request("/v1/files?beta=true", form, **more)
+            if chunked:
+                head, _, _ = upload.partition(b"\r\n\r\n")
+                head = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", head, flags=re.IGNORECASE)
+                upload = head + b"\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(form), form)
+            for data in (upload, request("/v1/files/file_1", b"", "GET", **more), request("/v1/files/file_1", b"", "DELETE", **more)):
+                async with gateway.call(data) as caller:
+                    status, headers = await caller.head()
+                    assert (status, await caller.body(headers)) == (200, b'{"id":"file_1"}')
+    assert up.wrong == []
+    assert [(one.method, one.target) for one in seen] == [
+        ("POST", "/v1/files?beta=true"),
+        ("GET", "/v1/files/file_1"),
+        ("DELETE", "/v1/files/file_1"),
+    ]
+    assert seen[0].body == form
+    assert {one.headers["anthropic-workspace-id"] for one in seen} == {"w-1"}
+    assert {one.headers["anthropic-beta"] for one in seen} == {"files-api-2025-04-14"}
 
 
 @pytest.mark.parametrize(

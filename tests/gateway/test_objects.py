@@ -151,6 +151,8 @@ model_providers:
   - {model: groq/*, discover: false, base_url: UPSTREAM/b/v1, access_key: sk-b}
   - {model: acme/*, discover: false, base_url: UPSTREAM/c/v1, access_key: sk-c}
 """
+KEYS = "{region: us-east-1, access_key_id: a, secret_access_key: s, workspace_id: w}"
+SIGNED = f"  - {{model: claude_aws/*, discover: false, base_url: UPSTREAM/d/v1, aws: {KEYS}}}\n"
 CHOSEN: dict[str, tuple[str, str, dict[str, str], int, str]] = {
     "only-one-has-it": (TWO, "containers", {}, 200, "/a/"),
     "several-have-it": (TWO, "files", {}, 400, "first, groq/*"),
@@ -166,6 +168,15 @@ CHOSEN: dict[str, tuple[str, str, dict[str, str], int, str]] = {
     ),
     "nobody": (TWO, "messages/batches", {}, 404, "No provider here is known to have /messages/batches"),
     "no-such-provider": (TWO, "files", {"x_dragoman_provider": "nobody"}, 404, "There is no provider `nobody` here."),
+    "signed": (TWO + SIGNED, "files", {"x_dragoman_provider": "claude_aws"}, 200, "/d/"),
+    "the-only-one-that-has-it": (TWO + SIGNED, "messages/batches", {}, 200, "/d/"),
+    "models-alone": (
+        TWO + SIGNED.replace("claude_aws/*", "bedrock/anthropic.claude-opus-5"),
+        "files",
+        {"x_dragoman_provider": "bedrock"},
+        404,
+        "There is no provider `bedrock` here.",
+    ),
     "of-the-callers-vendor": (CONFIG, "files", ANTHROPIC, 200, "/ant/"),
 }
 
