@@ -126,6 +126,7 @@ class Capabilities:
     v_blank_text: bool = False
     v_json_results: bool = False  # tool results that are JSON objects are sent as such
     v_max_output: int = 0  # tokens; 0: unknown
+    v_web_search: str = ""  # the system tool that searches the web
     v_audio: bool = False
     v_video: bool = False
     v_s3: bool = False  # reads files at `s3://` by itself

@@ -7,11 +7,13 @@ from typing import Any
 from .. import schema as schemas
 from .. import subsets
 from ..capabilities import Capabilities
+from ..ledger import Path
 from ..request import Request, Tool, ToolChoice
 from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
 from .content_out import Block, ContentWriter
 
 _MOST_STRICT = 20  # tools of one request, of Claude
+_RESTRICTS = frozenset({"allowed_domains", "blocked_domains"})  # wishes without which a search is another
 UNUSED = "unused"  # the name of a tool that stands for none
 
 
@@ -39,13 +41,30 @@ class ToolsWriter:
     def write_tools(self) -> None:
         """Write the tools. Raises errors.Malformed for duplicate tool names."""
         for tool in self._request.tools:
-            if tool.kind not in ("function", "custom"):
+            if tool.kind == "web_search" and self._can.v_web_search and not tool.search.keys() & _RESTRICTS:
+                at = self._request.habits.search_at
+                self._search({(*tool.path, *at.get(name, (name,))): value for name, value in tool.search.items()})
+            elif tool.kind not in ("function", "custom"):
                 self._dropped.append(tool)
                 self._request.ledger.drop(tool.path, tool.label or tool.kind)
-                continue
-            self._tools.append({"toolSpec": self._spec(tool)})
-            if tool.cache is not None and self._can.v_cache_tools:
-                self._content.mark(self._tools, tool.cache, tool.path)
+            else:
+                self._tools.append({"toolSpec": self._spec(tool)})
+                if tool.cache is not None and self._can.v_cache_tools:
+                    self._content.mark(self._tools, tool.cache, tool.path)
+        options = self._request.settings.get("web_search_options")  # of the chat shape
+        if options is not None and self._can.v_web_search:
+            self._request.take("web_search_options")
+            members = options.value.items() if isinstance(options.value, dict) else ()
+            self._search({(*options.path, name): value for name, value in members})
+
+    def _search(self, wishes: dict[Path, Any]) -> None:
+        """Offer the service's own search of the web, which takes no wishes. wishes: by their paths."""
+        tool = {"systemTool": {"name": self._can.v_web_search}}
+        if tool not in self._tools:
+            self._tools.append(tool)
+        for path, value in wishes.items():
+            if value not in (None, [], "medium"):
+                self._request.ledger.drop(path)
 
     def write_stub(self, used: bool) -> None:
         """Declare a tool where the history holds calls and no tool is offered: Converse requires one. used: it holds calls."""

@@ -414,6 +414,35 @@ def image_at(url: str) -> JSON:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("caller", "body", "lost"),
+    [
+        ("messages", {"max_tokens": 5, "tools": [SEARCH]}, []),
+        ("messages", {"max_tokens": 5, "tools": [SEARCH | {"max_uses": 2}]}, ["tools[*].max_uses"]),
+        ("chat", {"web_search_options": {"search_context_size": "high"}}, ["web_search_options.search_context_size"]),
+        ("responses", {"tools": [{"type": "web_search"}, {"type": "web_search_preview"}]}, []),
+    ],
+)
+def test_a_search_is_novas_own(caller: str, body: JSON, lost: list[str]) -> None:
+    turns = {"input": "q"} if caller == "responses" else {"messages": [{"role": "user", "content": "q"}]}
+    found, dropped, _ = sent(FAMILIES[3], caller, turns | body)
+    assert found["toolConfig"] == {"tools": [{"systemTool": {"name": "nova_grounding"}}]}
+    assert dropped == lost
+    found, dropped, _ = sent("us.amazon.nova-pro-v1:0", caller, turns | body)
+    assert "toolConfig" not in found
+    assert dropped
+
+
+def test_a_search_of_some_domains_is_not_one_of_all() -> None:
+    body = {"max_tokens": 5, "messages": [{"role": "user", "content": "q"}], "tools": [SEARCH | {"allowed_domains": ["a.test"]}]}
+    found, dropped, _ = sent(FAMILIES[3], "messages", body)
+    assert "toolConfig" not in found
+    assert dropped == ["tools[*]:web_search_20250305"]
+
+
 BYTES = {"bytes": "AAAA"}
 
 
