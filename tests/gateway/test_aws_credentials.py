@@ -303,6 +303,7 @@ async def test_c13_a_credential_renewed_often_under_many_streams_fails_no_reques
                     status, _, body = await ask(gateway, "messages", asked(stream=True))
                     assert b"message_stop" in body
                     statuses.append(status)
+                    await asyncio.sleep(0.1)  # the machine has others
 
             await asyncio.gather(*(caller() for _ in range(20)))
     assert set(statuses) == {200}
