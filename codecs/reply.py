@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -78,6 +78,7 @@ class Reply:
     unsaid: Unsaid = field(default_factory=Unsaid)
     # approximate limit in bytes of a streamed answer buffered for its end, which repeats it (see `lanes.Extent`)
     max_answer: int = MAX_ANSWER
+    settled: Callable[[], object] = lambda: None  # called by a decoder whose answer is complete, but for a usage that may follow
     recall: Recall | None = None  # records what the next request needs of this answer; None: not needed
     # responses clients: how the answer is told, and whether an upstream's objects get the members that they lack
     dialect: Dialect = OPENAI

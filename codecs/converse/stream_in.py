@@ -211,6 +211,7 @@ class StreamDecoder:
         fields = _dict(value, "additionalModelResponseFields")
         if isinstance(fields.get("stop_sequence"), str):
             self._sequence = fields["stop_sequence"]
+        self._reply.settled()
         return []
 
     def _metadata(self, value: dict[str, Any]) -> list[Event]:

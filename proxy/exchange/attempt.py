@@ -37,7 +37,7 @@ from . import continuing, counting, question, summing, unneeded, upstream_error
 from .kept import storing_lane
 from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, ReframedLane, collected, json_object
 from .raw import RawLane
-from .waiting import drained, seen, succeeded
+from .waiting import SETTLING, drained, seen, succeeded
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -205,8 +205,7 @@ class Attempt:
 
     def _keep_seals(self) -> None:
         """The answer is whole: keep what belongs to its tool calls."""
-        note = None if self.recall is None else self.recall.note()
-        if note is not None:
+        if self.recall is not None and (note := self.recall.note()) is not None:
             self.exchange.services.state.seals.keep(self.exchange.owner, *note)
 
     # ---- down ----
@@ -226,12 +225,13 @@ class Attempt:
             if self.warms:
                 return await self._deliver(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)
             self.times["sent"] = self._begun
-            upstream = exchange.services.upstream_for(self.candidate)
-            if self._observer is not None:
-                upstream = self._observer.upstream(upstream)
+            plain = exchange.services.upstream_for(self.candidate)
+            upstream = plain if self._observer is None else self._observer.upstream(plain)
             if waits := self.streams or self.raw:
                 self._done = self._loop.create_future()
             fetch = upstream.fetch(self.request)
+            if self.streams and self.asks:
+                self.reply.settled = partial(self._loop.call_later, SETTLING, fetch.cancel)
             patience = self.candidate.provider.timeouts.first_content
             timer = None if patience is None or not self.streams else self._loop.call_later(patience, self._late)
             try:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
+SETTLING = 2.0  # seconds that the usage of an answer that is complete may take
+
 
 async def drained(pending: Awaitable[Any] | None) -> None:
     """Await a write that was not taken at once."""

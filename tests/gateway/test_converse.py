@@ -15,7 +15,9 @@ import pytest
 from botocore.eventstream import EventStreamBuffer
 from botocore.parsers import EventStreamJSONParser
 
-from ..scripted import LAST_CHUNK, Gate, Request, Steps, chunk, respond, stream_head, wait
+from dragoman.proxy.exchange import attempt
+
+from ..scripted import LAST_CHUNK, Gate, Request, Steps, chunk, respond, stream_head, until_closed, wait
 from .aws import KEY_ID, SECRET, Bedrock, event, exception, refused, streamed
 from .inside import Inside, inside_once
 from .spoken import SHAPES
@@ -153,6 +155,19 @@ async def test_c22_failures_are_not_told_as_complete(reason: str, shape: str, st
     assert b"error" in answer
     for complete in (b"message_stop", b"response.completed", b'"finish_reason":"'):
         assert complete not in answer
+
+
+@pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
+@inside_once
+async def test_an_answer_without_its_usage_is_complete(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upstream says no more behind its stop reason, and does not end."""
+    monkeypatch.setattr(attempt, "SETTLING", 0.01)
+    said = chunk(START + delta(0, text="Hi") + stop(0) + ends()[0])
+    with Bedrock(lambda _: [stream_head(content_type=EVENT_STREAM), said, until_closed]) as up:
+        async with Inside(config(), up) as gateway:
+            status, _, answer = await ask(gateway, shape, asked(shape, stream=True))
+    assert (status, b"error" in answer.replace(b'"error":null', b"")) == (200, False)
+    assert {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}[shape] in answer
 
 
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
