@@ -109,7 +109,7 @@ async def test_answers_of_an_http_upstream_behind_a_proxy(authority: Authority, 
 FAILURES: dict[str, tuple[list[Step], str, str]] = {
     "no login": (
         [b"HTTP/1.1 407 No\r\n\r\n", close],
-        "The proxy refused the gateway's login",
+        "The proxy requires credentials, or rejected the configured ones.",
         "407 Proxy Authentication Required: the proxy wants a login",
     ),
     "forbidden": ([b"HTTP/1.1 403 Forbidden\r\n\r\n", close], "The proxy refused to connect to the upstream", "403 Forbidden"),
