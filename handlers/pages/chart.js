@@ -21,12 +21,12 @@ function times(chart, splits, _axis, _space, step) {
   });
 }
 
-// what: {name, height, format(value), series: [{label, hue, fill, dash}], stacked, days, range(): [low, high], choose(index)}
+// what: {name, label (where it has no name of its own), height, format(value), series: [{label, hue, fill, dash}], stacked, days, range(): [low, high], choose(index)}
 export class Chart {
   constructor(what) {
     this.what = what;
     this.data = [[]];
-    this.canvas = set(element("div", "plot"), { role: "img", "aria-label": what.name });
+    this.canvas = set(element("div", "plot"), { role: "img", "aria-label": what.name || what.label });
     this.tip = element("p", "tip", " ");
     this.key = element("p", "key");
     this.node = element("figure", "chart", element("figcaption", "", element("span", "", what.name), this.tip), this.canvas, this.key);

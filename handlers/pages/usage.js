@@ -27,7 +27,7 @@ export async function show(root, session) {
 
   const controls = element("form", "controls");
   const totals = element("dl", "figures");
-  const chart = new Chart({ name: "", height: 240, stacked: true, series: [], format: (value) => MEASURES[state.show][2](value), range: () => span(), choose });
+  const chart = new Chart({ name: "", label: "Usage", height: 240, stacked: true, series: [], format: (value) => MEASURES[state.show][2](value), range: () => span(), choose });
   const sheet = element("div", "");
   root.append(controls, totals, chart.node, sheet);
 

@@ -160,7 +160,8 @@ def test_what_is_written_stands_where_it_is_said(body: bytes, name: str) -> None
         assert streamed == splice.ask_stream(changed, scan._replace(stream_at=None))
     text, again = splice.written(scan.value)
     assert text == jsontext.dumps(scan.value)
-    assert again == splice.scan(text)._replace(stream_at=None)
+    assert again._replace(value={}) == splice.scan(text)._replace(stream_at=None, value={})
+    assert again.value == scan.value  # integers beyond 64 bits too, which orjson would read as floats
 
 
 # ---- borders ----
