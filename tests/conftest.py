@@ -29,7 +29,9 @@ sys.modules.setdefault("pkg_resources", _versions)
 pytest_plugins = ["pytest_tornado.plugin"]
 
 
-settings.register_profile("suite", deadline=None, suppress_health_check=list(HealthCheck))  # nothing fails because the machine is busy
+# the same examples in every run, and no limits of time: nothing fails by chance, or because the machine is busy; `tox -e long` draws others
+_LONG = "DRAGOMAN_FUZZ" in os.environ
+settings.register_profile("suite", deadline=None, derandomize=not _LONG, suppress_health_check=list(HealthCheck))
 settings.load_profile("suite")
 
 PORTS, FIRST_PORT = 1000, 13_000  # of each process that runs tests; below the ports that the kernel gives to those who name none

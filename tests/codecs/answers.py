@@ -91,7 +91,10 @@ def eventful(draw: st.DrawFn) -> list[ev.Event]:
         elif kind == "refusal":
             events.append(ev.Refusal(draw(words)))
         elif kind == "summary":
-            events += [*draw(st.sampled_from([[], [ev.Compacting()]])), ev.Compaction(draw(words), 3, "x")]
+            events += [
+                *draw(st.sampled_from([[], [ev.Compacting()]])),
+                ev.Compaction(draw(words.filter(str.strip)), 3, "x"),
+            ]  # decoders take no other
         elif kind == "ping":
             events.append(ev.Ping())
         elif calls:

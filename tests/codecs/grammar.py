@@ -152,7 +152,7 @@ def responses(data: bytes) -> str:
         assert response["output"] == [items.done[index] for index in sorted(items.done)]
         assert sorted(items.done) == list(range(len(items.done)))
         incomplete = [index for index, item in items.done.items() if item.get("status") == "incomplete"]
-        assert incomplete in ([], [len(items.done) - 1])
+        assert len(incomplete) <= 1  # not always the last: a model may think on within a call, which is closed behind that
         assert not incomplete or response["status"] == "incomplete"
     return end
 
