@@ -160,8 +160,10 @@ class ResultPart:
     def only_text(self) -> str | None:
         """The content if it is one text, and nothing else is to be written; else None."""
         content = self.content
-        if self.cache is not None or type(content) is str:
-            return content if self.cache is None else None  # type: ignore[return-value] # it is a str then
+        if self.cache is not None:
+            return None
+        if isinstance(content, str):
+            return content
         if len(content) == 1 and type(part := content[0]) is TextPart and part.cache is None:
             return part.text
         return None

@@ -53,7 +53,7 @@ def get(way: Aws, timeout: float) -> Given:
         raise Fault(f"its configuration cannot be used ({type(error).__name__})", missing=True) from None
 
 
-def _given(key_id: str, secret: str, token: str | None, ends: float | None) -> Given:
+def _fields(key_id: str, secret: str, token: str | None, ends: float | None) -> Given:
     return {"key_id": key_id, "secret": secret, "token": token or "", "ends": ends, "renew_at": None}
 
 
@@ -74,8 +74,8 @@ def _of_chain(way: Aws, timeout: float) -> Given:
         raise Fault("no AWS credentials were found (environment, profile, container, instance)", missing=True)
     frozen, ends = found.get_frozen_credentials(), getattr(found, "_expiry_time", None)
     if isinstance(ends, datetime):
-        return _given(frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp())
-    return _given(frozen.access_key, frozen.secret_key, frozen.token, None)
+        return _fields(frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp())
+    return _fields(frozen.access_key, frozen.secret_key, frozen.token, None)
 
 
 def _assumed(way: Aws, timeout: float) -> Given:
@@ -96,7 +96,7 @@ def _assumed(way: Aws, timeout: float) -> Given:
             asked["ExternalId"] = way.external_id
         answer = session.create_client("sts", region_name=way.region).assume_role(**asked)
     keys = answer["Credentials"]
-    return _given(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"].timestamp())
+    return _fields(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"].timestamp())
 
 
 def _word(text: object) -> str:
