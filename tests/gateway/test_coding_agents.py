@@ -267,3 +267,95 @@ def test_codex_compacts(start: Start, tmp_path: Path, api: str) -> None:
     assert summary["tools"] == first["tools"]
     assert json.dumps(compaction.PROMPT) in json.dumps(asked)
     assert json.dumps(compaction.as_message(SAID)) in json.dumps(told)
+
+
+# ---- gemini-cli: five turns, each with reasoning that its provider wants back ----
+
+
+def _thinking_chat(turn: int, tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+    details = [{"type": "reasoning.encrypted", "data": f"seal{turn}", "format": "x-v1", "index": 0}]
+    base = {"id": f"chatcmpl-{turn}", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    delta = {"role": "assistant", "content": None, "reasoning_content": f"think {turn}", "reasoning_details": details}
+    first = sse(base | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    said = _chat(tool)
+    return [first, *(one.replace(b"call_1", b"call_%d" % turn) for one in said)]
+
+
+def _thinking_messages(turn: int, tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+    start, *rest = _messages(tool)
+    block = [
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": f"think {turn}"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": f"seal{turn}"}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    moved = [one.replace(b'"index":0', b'"index":1').replace(b"toolu_1", b"toolu_%d" % turn) for one in rest]
+    return [start, *(sse(event, event["type"]) for event in block), *moved]
+
+
+def _thinking_responses(turn: int, tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+    created, added, done, completed = _responses(tool)
+    item = {"id": f"rs_{turn}", "type": "reasoning", "summary": [], "encrypted_content": f"seal{turn}"}
+    events = [
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+    ]
+    moved = [one.replace(b'"output_index":0', b'"output_index":1').replace(b"call_1", b"call_%d" % turn) for one in (added, done)]
+    last = completed.replace(b'"output":[', b'"output":[' + json.dumps(item).encode() + b",").replace(b"call_1", b"call_%d" % turn)
+    return [created, *(sse(event, str(event["type"])) for event in events), *moved, last]
+
+
+def _thinking_gemini(turn: int, tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
+    said = _gemini(tool)[0].replace(b"c2ln", b"c2VhbD%d=" % turn).replace(b'"functionCall":{', b'"functionCall":{"id":"id_%d",' % turn)
+    thought = {"content": {"role": "model", "parts": [{"text": f"think {turn}", "thought": True}]}, "index": 0}
+    return [sse({"candidates": [thought], "modelVersion": "m", "responseId": f"r_{turn}"}), said]
+
+
+THINKING = {
+    "chat_completions": (_thinking_chat, "seal{}"),
+    "messages": (_thinking_messages, "seal{}"),
+    "responses": (_thinking_responses, "seal{}"),
+    "gemini": (_thinking_gemini, "c2VhbD{}="),
+}
+TURNS = 5
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("api", PATHS)
+def test_gemini_cli(start: Start, tmp_path: Path, api: str) -> None:
+    """A loop of five calls. Each request has all results so far, and what the provider sealed with each call."""
+    gemini = _found("gemini")
+    answer, seal = THINKING[api]
+    asked: list[dict[str, Any]] = []
+
+    def model(request: Request) -> list[Any]:
+        assert request.target.partition("?")[0] == PATHS[api]
+        asked.append(request.json)
+        turn = len(asked)
+        assert "run_shell_command" in _tools(request.json)
+        call = ("run_shell_command", {"command": f"echo said-{turn}", "description": "Say it"}) if turn <= TURNS else None
+        return [stream_head(), *map(chunk, answer(turn, call)), LAST_CHUNK]
+
+    settings = tmp_path / ".gemini" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+        "privacy": {"usageStatisticsEnabled": False},
+        "general": {"disableAutoUpdate": True},
+    }))  # fmt: skip
+    with Provider(model) as provider:
+        gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
+        said = _run(
+            [gemini, "-p", "Go", "-m", "mock/m", "--yolo", "--output-format", "json"],
+            tmp_path,
+            {"GEMINI_API_KEY": "k", "GOOGLE_GEMINI_BASE_URL": gateway.url, "GEMINI_CLI_TRUST_WORKSPACE": "true"},
+        )
+        assert not provider.failures
+    found = json.loads(said[said.index("{") :])
+    assert found["response"] == SAID
+    assert (found["stats"]["tools"]["totalSuccess"], found["stats"]["tools"]["totalFail"]) == (TURNS, 0)
+    assert len(asked) == TURNS + 1
+    for number, body in enumerate(asked, 1):
+        history = json.dumps(_history(body))
+        for turn in range(1, TURNS + 1):
+            assert (f"said-{turn}" in history, seal.format(turn) in history) == (turn < number,) * 2
