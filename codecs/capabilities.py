@@ -150,6 +150,7 @@ class Capabilities:
     g_prefill: bool = False  # continues a last turn of the model
     g_logprobs: bool = False  # in whole answers
     g_max_output: int = 0  # tokens; 0: no known limit
+    g_continuation: bool = False  # gives a long answer in several, each asked for with the token of the one before
     g_count_tokens: bool = True
     g_safety: tuple[str, ...] = ()  # CATEGORY=THRESHOLD, for callers of other APIs
 

@@ -60,12 +60,17 @@ ENDINGS = {
 _FILTERS = re.compile("safety|prohibited|block|recitation|armor")
 _FAILURES = re.compile("malformed|unexpected|missing|too_many|error|fail")
 _PARTS = ((_FILTERS, "filter"), (_FAILURES, FAILED))
+# words of Google's for answers that broke off, spelt as Google does: elsewhere they mean nothing of the kind
+_OF_GOOGLE = frozenset({"OTHER", "NO_IMAGE", "IMAGE_OTHER"})
 _LONGEST = 100  # characters
 
 
 def ending(word: str) -> str:
     """The neutral reason for an upstream's finish reason; FAILED for a failure, "" if it is unknown."""
-    word = word.partition(":")[0].strip().lower().replace("-", "_")
+    word = word.partition(":")[0].strip()
+    if word in _OF_GOOGLE:
+        return FAILED
+    word = word.lower().replace("-", "_")
     found = ENDINGS.get(word)
     if found is None:
         found = next((reason for part, reason in _PARTS if part.search(word, 0, _LONGEST)), "")

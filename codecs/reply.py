@@ -79,6 +79,10 @@ class Reply:
     # approximate limit in bytes of a streamed answer buffered for its end, which repeats it (see `lanes.Extent`)
     max_answer: int = MAX_ANSWER
     settled: Callable[[], object] = lambda: None  # called by a decoder whose answer is complete, but for a usage that may follow
+    # of an answer that its upstream gives in several: what the last one says to ask for the next one with, "" if it is over (set by the
+    # decoder); and how many were asked for after the first
+    rest: str = ""
+    followed: int = 0
     recall: Recall | None = None  # records what the next request needs of this answer; None: not needed
     # responses clients: how the answer is told, and whether an upstream's objects get the members that they lack
     dialect: Dialect = OPENAI

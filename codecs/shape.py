@@ -122,6 +122,18 @@ class TokenCount(NamedTuple):
     wrapped: Callable[[Body, str, Capabilities], Body] = lambda body, model, capabilities: body
 
 
+class Following(NamedTuple):
+    """How an answer is asked for that the upstream gives in several: the same request, with what the answer before ended with.
+
+    flag: the capability that says whether an upstream does so. member: of the request, for `token`: (complete answer) → what it ends
+    with, "" if it is the last one. Of a stream, the decoder puts it into `Reply.rest`.
+    """
+
+    flag: str
+    member: str
+    token: Callable[[Body], str]
+
+
 class UsageOnDemand(NamedTuple):
     """How a stream with usage is requested, in a shape whose streams have no usage by default.
 
@@ -273,6 +285,8 @@ class Shape:
 
     dialects: Mapping[str, Dialect] = field(default_factory=dict)
     """By their names in the configuration, the usual one first; empty: there is nothing to choose."""
+    follows: Following | None = None
+    """None: an answer is always one. A list of lists is what `decode_response` takes several answers as."""
     filled: Callable[[Body, Reply], Body] = _as_it_came
     """(a whole answer, or what an event shows of it; reply) → the same with the members that every answer has, itself where none lacks."""
     framing: Framing

@@ -20,7 +20,7 @@ REASONS = {
     "end": "STOP",
     "stop_sequence": "STOP",
     "tool": "STOP",
-    "pause": "MAX_TOKENS",
+    "pause": "STOP",
     "length": "MAX_TOKENS",
     "context": "MAX_TOKENS",
     "filter": "SAFETY",
@@ -29,9 +29,6 @@ REASONS = {
 
 STREAM, WHOLE = "streamGenerateContent", "generateContent"
 """The methods of a model, after the last colon of the path."""
-
-# finishReason of answers that broke off, in addition to quirks.ENDINGS: in other APIs these words have no such meaning
-FAILURES = frozenset({"OTHER", "NO_IMAGE", "IMAGE_OTHER"})
 
 # finishReason as a number: the same in both services, then those of the Developer API and of Vertex AI
 _NUMBERS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER"}
@@ -43,6 +40,9 @@ DEVELOPER_NUMBERS = _NUMBERS | {
     10: "MALFORMED_FUNCTION_CALL",
 }
 VERTEX_NUMBERS = _NUMBERS | {6: "BLOCKLIST", 7: "PROHIBITED_CONTENT", 8: "SPII", 9: "MALFORMED_FUNCTION_CALL"}
+
+CONTINUED = "CONTINUATION"
+"""The finish reason of an answer that goes on in another one."""
 
 NOT_FINISHED = ("", "FINISH_REASON_UNSPECIFIED")
 NOT_BLOCKED = (None, "", 0, "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")

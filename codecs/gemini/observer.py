@@ -14,7 +14,7 @@ from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_gemini
 from .errors_in import error_of, is_error
-from .facts import DEVELOPER_NUMBERS, FAILURES, NOT_BLOCKED, NOT_FINISHED, VERTEX_NUMBERS
+from .facts import DEVELOPER_NUMBERS, NOT_BLOCKED, NOT_FINISHED, VERTEX_NUMBERS
 
 _OPENING = b"data: {"
 _SPECIAL = (b'"finishReason"', b'"error"', b'"functionCall"', b'"promptFeedback"')
@@ -58,7 +58,7 @@ class Observer:
             return "filter" if self._blocked else None
         numbers = VERTEX_NUMBERS if self._vertex else DEVELOPER_NUMBERS
         word = numbers.get(self._finish, "") if isinstance(self._finish, int) else str(self._finish)
-        reason = "" if word in FAILURES else quirks.ending(word)
+        reason = quirks.ending(word)
         if reason == "end" and self._blocked:
             return "filter"
         if reason in ("end", "tool"):

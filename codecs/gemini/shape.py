@@ -6,7 +6,7 @@ from typing import Any
 
 from ..capabilities import Capabilities
 from ..framing import DATA_LINES
-from ..shape import Shape, TokenCount
+from ..shape import Following, Shape, TokenCount
 from . import errors_out, facts
 from .errors_in import decode_error
 from .lessons import LESSONS
@@ -17,7 +17,7 @@ from .request_in import decode_request
 from .request_out import RULES, encode_request, reasons
 from .scrub import scrub
 from .specimens import SPECIMENS
-from .stream_in import StreamDecoder, decode_response
+from .stream_in import StreamDecoder, decode_response, token
 from .stream_out import Collector, StreamEncoder
 
 _COUNTED = ("contents", "systemInstruction", "tools")  # by Vertex AI, which refuses the rest
@@ -78,6 +78,7 @@ SHAPE = Shape(
     bears="candidates",
     bears_instead="promptFeedback",
     lists=True,
+    follows=Following("g_continuation", "continuationToken", token),
     model_at=("modelVersion",),
     stream_model_at=("modelVersion",),
     overhead=200,

@@ -3,7 +3,9 @@
 A stream is a series of answers with new parts each, without names or a last event: the transport's end completes it, if a finish reason
 came before. A finish reason ends nothing by itself: parts and other finish reasons may follow, the last one counts. A complete answer
 has the same form as one chunk and takes the same path.
-A part with a signature keeps it: it is never joined with another one. Source: see the package; section "Streaming" of Google's guide.
+A part with a signature keeps it: it is never joined with another one.
+A long answer may come as several ones, each asked for with the token of the one before (`CONTINUATION`): they are decoded as one, and
+what they used is added up. Source: see the package; section "Streaming" of Google's guide.
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ from ..events import (
 from ..reply import Reply
 from ..sse import Frame
 from ..tools import Declared, ToolText, not_allowed
-from ..usage import Usage, from_gemini
+from ..usage import Usage, added, from_gemini
 from .errors_in import error_of, is_error
-from .facts import DEVELOPER_NUMBERS, FAILURES, NOT_BLOCKED, NOT_FINISHED, VERTEX_NUMBERS
+from .facts import CONTINUED, DEVELOPER_NUMBERS, NOT_BLOCKED, NOT_FINISHED, VERTEX_NUMBERS
 from .grounding import sources
 from .partial import PartialArguments, Unplaceable
 
@@ -79,6 +81,7 @@ class StreamDecoder:
         "_calls",
         "_citations",
         "_finish",
+        "_followed",
         "_grounding",
         "_joiner",
         "_kind",
@@ -91,8 +94,10 @@ class StreamDecoder:
         "_pending",
         "_places",
         "_plain",
+        "_reply",
         "_said",
         "_sealed",
+        "_spent",
         "_spoke",
         "_started",
         "_tier",
@@ -106,6 +111,9 @@ class StreamDecoder:
         self.ended = False
         self._tools = reply.tools
         self._unsaid = reply.unsaid
+        self._reply = reply
+        self._followed = reply.followed  # answers after the first, so far
+        self._spent: Usage | None = None  # by the answers before this one
         self._tier = reply.tier
         self._started = False
         self._parts = 0  # hub parts
@@ -135,7 +143,10 @@ class StreamDecoder:
     @property
     def usage(self) -> Usage | None:
         """The usage reported so far; None before the first report."""
-        return from_gemini(self._known, self._tier) if self._known else None
+        usage = from_gemini(self._known, self._tier) if self._known else None
+        if self._spent is None:
+            return usage
+        return self._spent if usage is None else added(self._spent, usage)
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
@@ -195,12 +206,17 @@ class StreamDecoder:
         if isinstance(value, list):  # the array of a stream that is no event stream
             events: list[Event] = []
             for each in value:
+                if isinstance(each, list) and self._started:  # the answers to several requests
+                    self._follow()
                 events += [] if self.ended else self._frame(each)
             return events
         if not isinstance(value, dict):
             return self._garbled("an event that is not a JSON object")
         if is_error(value):
             return self._fault(error_of(value))
+        if self._reply.followed != self._followed:
+            self._followed = self._reply.followed
+            self._follow()
         events = [] if self._started else self._start(value)
         usage = value.get("usageMetadata")
         if isinstance(usage, dict):
@@ -219,6 +235,12 @@ class StreamDecoder:
         self._vertex = created is not None
         return [Start(_str(value, "responseId"), _str(value, "modelVersion"), _seconds(created))]
 
+    def _follow(self) -> None:
+        """What comes from here on is the next answer, which goes on where the last one ended."""
+        self._spent, self._known = self.usage, {}
+        self._finish, self._note, self._reply.rest = None, "", ""
+        self._plain = self._kind == _TEXT and not self._sealed and self._joiner is None
+
     def _candidate(self, candidate: dict[str, Any], events: list[Event]) -> None:
         self._beside(candidate)
         content = candidate.get("content") or {}
@@ -234,6 +256,8 @@ class StreamDecoder:
         if finish not in (None, 0, *NOT_FINISHED):
             self._finish = finish
             self._note = _str(candidate, "finishMessage")
+            self._reply.rest = _rest(candidate)
+            self._plain = self._plain and not self._reply.rest
 
     def _beside(self, candidate: dict[str, Any]) -> None:
         """Keep what is told of the answer as a whole: the last sources of ranges, all citations."""
@@ -422,7 +446,7 @@ class StreamDecoder:
 
     def _stop(self) -> tuple[Stop, errors.GatewayError | None]:
         word = self._word()
-        reason = quirks.FAILED if word in FAILURES else quirks.ending(word)
+        reason = quirks.ending(word)
         if self._blocked is not None and (self._finish is None or reason == "end"):
             reason = str(self._blocked["blockReason"])[:_LONGEST_LABEL]
             return Stop("filter", explanation=_str(self._blocked, "blockReasonMessage") or reason), None
@@ -473,6 +497,15 @@ class StreamDecoder:
 def decode_response(body: Any, reply: Reply) -> list[Event]:
     """Decode a complete answer into the events of a stream. Never raises: an invalid answer becomes one Fault."""
     return StreamDecoder(reply).whole(body)
+
+
+def token(answer: dict[str, Any]) -> str:
+    """What a complete answer says to ask for its continuation with; "" if it is over."""
+    return next((_rest(each) for each in _dicts(answer.get("candidates")) if not each.get("index")), "")
+
+
+def _rest(candidate: dict[str, Any]) -> str:
+    return _str(candidate, "continuationToken") if candidate.get("finishReason") == CONTINUED else ""
 
 
 def _unusable(word: str, note: str) -> errors.GatewayError:

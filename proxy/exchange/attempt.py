@@ -33,7 +33,7 @@ from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
-from . import continuing, counting, question, summing, unneeded, upstream_error
+from . import continuing, counting, following, question, summing, unneeded, upstream_error
 from .kept import storing_lane
 from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, ReframedLane, collected, json_object
 from .raw import RawLane
@@ -57,56 +57,12 @@ class Attempt:
     """Made, run once, and read for the log line: status, lane, usage, times."""
 
     __slots__ = (
-        "_before",
-        "_begun",
-        "_body",
-        "_done",
-        "_flow",
-        "_held",
-        "_loop",
-        "_observer",
-        "asked",
-        "asks",
-        "candidate",
-        "capabilities",
-        "carried",
-        "collects",
-        "committed",
-        "continued",
-        "denied",
-        "error",
-        "exchange",
-        "granted",
-        "history",
-        "lane",
-        "learned",
-        "ledger",
-        "lessons",
-        "overtaken",
-        "owed",
-        "prompt",
-        "quiet",
-        "raw",
-        "recall",
-        "refusal",
-        "reply",
-        "request",
-        "rewrites",
-        "rewritten",
-        "same_shape",
-        "span",
-        "status",
-        "stop",
-        "stream",
-        "sums",
-        "times",
-        "told",
-        "unsaid",
-        "upstream_headers",
-        "usage",
-        "warms",
+        "_before", "_begun", "_body", "_done", "_flow", "_held", "_loop", "_observer", "asked", "asks", "candidate", "capabilities",
+        "carried", "collects", "committed", "continued", "denied", "error", "exchange", "granted", "history", "lane", "learned", "ledger",
+        "lessons", "overtaken", "owed", "prompt", "quiet", "raw", "recall", "refusal", "reply", "request", "rewrites", "rewritten",
+        "same_shape", "span", "status", "stop", "stream", "sums", "times", "told", "unsaid", "upstream_headers", "usage", "warms",
         "withhold",
-    )
+    )  # fmt: skip
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
         operation = exchange.operation
@@ -212,7 +168,6 @@ class Attempt:
 
     async def run(self) -> None:
         """Bring the answer to the caller. Raises GatewayError while another attempt could still take over."""
-        exchange = self.exchange
         try:
             asked = await question.written(self)
             if self.candidate.source is not None:
@@ -225,11 +180,9 @@ class Attempt:
             if self.warms:
                 return await self._deliver(lambda: [Start("", "", 0), Metered(Usage()), Stop(self.warms)], False)
             self.times["sent"] = self._begun
-            plain = exchange.services.upstream_for(self.candidate)
-            upstream = plain if self._observer is None else self._observer.upstream(plain)
             if waits := self.streams or self.raw:
                 self._done = self._loop.create_future()
-            fetch = upstream.fetch(self.request)
+            fetch = following.fetch(self)
             if self.streams and self.asks:
                 self.reply.settled = partial(self._loop.call_later, SETTLING, fetch.cancel)
             patience = self.candidate.provider.timeouts.first_content
@@ -260,6 +213,16 @@ class Attempt:
             self.times["end"] = monotonic()
             if self._observer is not None:
                 self._observer.ended()
+
+    def upstream(self) -> Any:
+        """The client for one call."""
+        plain = self.exchange.services.upstream_for(self.candidate)
+        return plain if self._observer is None else self._observer.upstream(plain)
+
+    @property
+    def receive(self) -> Callable[[bytes], Awaitable[Any] | None]:
+        """What takes the reads of a stream that has begun."""
+        return self._on_chunk if self._flow is None else self._flow.feed
 
     def _let_go(self, fetch: asyncio.Future[Any]) -> None:
         """Nothing more is wanted of the upstream's call."""

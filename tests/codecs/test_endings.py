@@ -58,6 +58,7 @@ ENDS = {
     "length": {"chat": "length", "messages": "max_tokens", "responses": "max_output_tokens", "gemini": "MAX_TOKENS"},
     "context": {"chat": "length", "messages": "model_context_window_exceeded", "responses": "max_output_tokens", "gemini": "MAX_TOKENS"},
     "filter": {"chat": "content_filter", "messages": "refusal", "responses": "content_filter", "gemini": "SAFETY"},
+    "pause": {"chat": "length", "messages": "pause_turn", "responses": "max_output_tokens", "gemini": "STOP"},
     "failed": dict.fromkeys(SHAPES, "failed"),
 }
 FINISHES = {
@@ -70,7 +71,7 @@ FINISHES = {
     ],
     "failed": [
         "error", "abort", "network_error", "insufficient_system_resource", "function_call_filter: MALFORMED_FUNCTION_CALL",
-        "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "malformed_model_output", "malformed_tool_use", "cancelled",
+        "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "OTHER", "IMAGE_OTHER", "malformed_model_output", "malformed_tool_use", "cancelled",
     ],
 }  # fmt: skip
 
@@ -149,10 +150,10 @@ def test_the_log_of_a_carried_answer_says_it_too(upstream: str, word: str, stop:
     assert observer.stop == stop
 
 
-@pytest.mark.parametrize("caller", ["chat", "responses"])
+@pytest.mark.parametrize("caller", ["chat", "responses", "gemini"])
 def test_a_pause_is_no_end(caller: str) -> None:
-    """There is more to come, and a caller of another API has no way to ask for it."""
-    assert told("messages", caller, message("pause_turn")) == (ENDS["length"][caller], ["stop_reason:pause_turn"])
+    """There is more to come, and a caller of another API has no way to ask for it. Google's has no word for it either, but STOP."""
+    assert told("messages", caller, message("pause_turn")) == (ENDS["pause"][caller], ["stop_reason:pause_turn"])
     assert told("messages", caller, message("pause_turn", content=[]))[0] == "failed"
 
 
@@ -177,7 +178,7 @@ def test_an_answer_of_which_nothing_can_be_told_is_no_empty_one(caller: str, ups
         words: list[Any] = [{"type": "text", "text": "a"}] if upstream == "messages" else response("completed")["output"]
         key = "content" if upstream == "messages" else "output"
         end, labels = told(upstream, caller, body | {key: [*body[key], *words]})
-        assert end == ENDS["length" if body.get("stop_reason") == "pause_turn" else "done"][caller]
+        assert end == ENDS["pause" if body.get("stop_reason") == "pause_turn" else "done"][caller]
         assert labels
 
 

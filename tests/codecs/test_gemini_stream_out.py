@@ -146,7 +146,7 @@ def test_reasoning_at_the_end() -> None:
     [
         (ev.Stop("end"), "STOP", None),
         (ev.Stop("stop_sequence", "x"), "STOP", None),
-        (ev.Stop("pause"), "MAX_TOKENS", None),  # it is not over, and may have nothing to show
+        (ev.Stop("pause"), "STOP", None),  # with a text: without one it is the upstream's fault
         (ev.Stop("length"), "MAX_TOKENS", None),
         (ev.Stop("context"), "MAX_TOKENS", None),
         (ev.Stop("filter"), "SAFETY", None),
