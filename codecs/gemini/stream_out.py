@@ -64,6 +64,7 @@ class _Call:
     id: str
     name: str
     signature: str  # for its part; "" if there is none
+    custom: bool  # of a tool whose input is free text
     pieces: list[str] = field(default_factory=list)
     stopped: bool = False
 
@@ -121,6 +122,8 @@ class _Parts:
         self._begin(tail(event.id, self._reply.nonce), model)
 
     def _reasoning_start(self, event: ReasoningStart) -> None:
+        if self._calls:
+            self._let_go(goes_on=True)
         if self._run is None:
             self._run = Run(self._reply.domain)
         self._run.begin()
@@ -163,6 +166,8 @@ class _Parts:
         return "" if run is None else run.signature()
 
     def _text_start(self, event: TextStart) -> None:
+        if self._calls:
+            self._let_go(goes_on=True)
         if self._reply.recall is not None:
             self._reply.recall.spoke()
         self._grounding.text_of(event.part)
@@ -200,27 +205,31 @@ class _Parts:
             if signature:
                 self._emit({"text": "", "thoughtSignature": signature})
             signature = event.seal.value
-        self._calls[event.part] = _Call(id, event.name, signature)
+        self._calls[event.part] = _Call(id, event.name, signature, event.kind == "custom")
 
     def _arguments(self, event: Arguments) -> None:
         call = self._calls.get(event.part)
         if call is not None:
             call.pieces.append(event.text)
 
-    def _let_go(self, reason: str = "") -> None:
-        """Write the calls that are whole, up to the first that is not. reason: why the answer ended, "" as long as it has not."""
+    def _let_go(self, reason: str = "", goes_on: bool = False) -> None:
+        """Write the calls that are whole, up to the first that is not.
+
+        reason: why the answer ended, "" as long as it has not. goes_on: something follows, so that what has stopped was not cut off.
+        """
         if not reason and not next(iter(self._calls.values())).stopped:
             return
         for part, call in list(self._calls.items()):
             raw = "".join(call.pieces)
-            args = _object(raw)
-            if not reason and (args is None or not call.stopped):
+            args = {"input": raw} if call.custom and call.stopped else _object(raw)
+            if not reason and not (call.stopped and (goes_on or args is not None)):
                 return
             del self._calls[part]
             if args is None and reason in _CUT:
                 self._reply.unsaid.add("tool_call:incomplete")
                 continue
-            said: dict[str, Any] = {"functionCall": {"id": call.id, "name": call.name, "args": jsontext.arguments_to_input(raw)}}
+            args = jsontext.arguments_to_input(raw) if args is None else args
+            said: dict[str, Any] = {"functionCall": {"id": call.id, "name": call.name, "args": args}}
             self._emit(said | {"thoughtSignature": call.signature} if call.signature else said)
 
     def _meter(self, event: Metered) -> None:

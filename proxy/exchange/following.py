@@ -30,13 +30,14 @@ def fetch(attempt: Attempt) -> asyncio.Future[HTTPResponse]:
     """The upstream's call, or all of them as one. Raises and fails as UpstreamClient.fetch does."""
     follows = attempt.candidate.speaks.follows
     if follows is None or attempt.same_shape or not (attempt.asks and getattr(attempt.capabilities, follows.flag)):
-        return attempt.upstream().fetch(attempt.request)
+        only: asyncio.Future[HTTPResponse] = attempt.upstream().fetch(attempt.request)
+        return only
     return asyncio.ensure_future(_all(attempt, follows))
 
 
 async def _all(attempt: Attempt, follows: Following) -> HTTPResponse:
     request = attempt.request
-    response = await attempt.upstream().fetch(request)
+    response: HTTPResponse = await attempt.upstream().fetch(request)
     if attempt.status != 200 or (attempt.lane is None and attempt.streams):
         return response
     asked = request.body or b""

@@ -71,7 +71,8 @@ FINISHES = {
     ],
     "failed": [
         "error", "abort", "network_error", "insufficient_system_resource", "function_call_filter: MALFORMED_FUNCTION_CALL",
-        "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "OTHER", "IMAGE_OTHER", "malformed_model_output", "malformed_tool_use", "cancelled",
+        "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "malformed_model_output", "malformed_tool_use", "cancelled",
+        "OTHER", "IMAGE_OTHER",
     ],
 }  # fmt: skip
 

@@ -90,6 +90,19 @@ def test_G12_calls_without_whole_arguments(reason: str, kept: list[str]) -> None
     assert [part["functionCall"]["id"] for part in whole(events)["candidates"][0]["content"]["parts"]] == kept
 
 
+def test_a_call_without_arguments_stays_before_what_follows_it() -> None:
+    events = [START, *tool(0, "a"), *text(1, "x"), *tool(2, "b"), ev.Stop("length")]
+    names = [next(iter(part)) for part in parts(streamed(events))]
+    assert names == ["functionCall", "text", "text"]  # the last one may have been cut off
+    assert [next(iter(part)) for part in whole(events)["candidates"][0]["content"]["parts"]] == names[:2]
+
+
+def test_free_text_of_a_tool_that_the_caller_did_not_declare() -> None:
+    events = [START, ev.ToolStart(0, "a", "sql", "custom"), ev.Arguments(0, "SELECT 1"), ev.PartStop(0), STOP]
+    for found in (parts(streamed(events)), whole(events)["candidates"][0]["content"]["parts"]):
+        assert found[0]["functionCall"]["args"] == {"input": "SELECT 1"}
+
+
 def test_calls_always_have_ids() -> None:
     found = parts(streamed([START, *tool(0, "", "{}"), *tool(1, "", "{}"), STOP]))
     assert len({part["functionCall"]["id"] for part in found[:-1]}) == 2
