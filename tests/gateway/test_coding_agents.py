@@ -5,6 +5,7 @@ They are programs of their own and not installed by this repository: each test s
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -306,18 +307,24 @@ def _thinking_responses(turn: int, tool: tuple[str, dict[str, Any]] | None) -> l
 
 
 def _thinking_gemini(turn: int, tool: tuple[str, dict[str, Any]] | None) -> list[Any]:
-    said = _gemini(tool)[0].replace(b"c2ln", b"c2VhbD%d=" % turn).replace(b'"functionCall":{', b'"functionCall":{"id":"id_%d",' % turn)
+    said = (
+        _gemini(tool)[0]
+        .replace(b"c2ln", SIGNATURES[turn - 1].encode())
+        .replace(b'"functionCall":{', b'"functionCall":{"id":"id_%d",' % turn)
+    )
     thought = {"content": {"role": "model", "parts": [{"text": f"think {turn}", "thought": True}]}, "index": 0}
     return [sse({"candidates": [thought], "modelVersion": "m", "responseId": f"r_{turn}"}), said]
 
 
-THINKING = {
-    "chat_completions": (_thinking_chat, "seal{}"),
-    "messages": (_thinking_messages, "seal{}"),
-    "responses": (_thinking_responses, "seal{}"),
-    "gemini": (_thinking_gemini, "c2VhbD{}="),
-}
 TURNS = 5
+SEALS = [f"seal{turn}" for turn in range(1, TURNS + 2)]
+SIGNATURES = [base64.b64encode(seal.encode()).decode() for seal in SEALS]
+THINKING = {
+    "chat_completions": (_thinking_chat, SEALS),
+    "messages": (_thinking_messages, SEALS),
+    "responses": (_thinking_responses, SEALS),
+    "gemini": (_thinking_gemini, SIGNATURES),
+}
 
 
 @pytest.mark.timeout(120)
@@ -325,7 +332,7 @@ TURNS = 5
 def test_gemini_cli(start: Start, tmp_path: Path, api: str) -> None:
     """A loop of five calls. Each request has all results so far, and what the provider sealed with each call."""
     gemini = _found("gemini")
-    answer, seal = THINKING[api]
+    answer, seals = THINKING[api]
     asked: list[dict[str, Any]] = []
 
     def model(request: Request) -> list[Any]:
@@ -358,4 +365,4 @@ def test_gemini_cli(start: Start, tmp_path: Path, api: str) -> None:
     for number, body in enumerate(asked, 1):
         history = json.dumps(_history(body))
         for turn in range(1, TURNS + 1):
-            assert (f"said-{turn}" in history, seal.format(turn) in history) == (turn < number,) * 2
+            assert (f"said-{turn}" in history, seals[turn - 1] in history) == (turn < number,) * 2
