@@ -7,13 +7,16 @@ Source: GroundingMetadata, Segment and CitationSource in the protos of the Gener
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import islice
 from typing import Any, NamedTuple
 
 _MOST = 1000  # sources of one answer
+_PAIRS = 5 * _MOST  # of a range and a source that are looked at, for those that are repeated
 _LONGEST = 1_000_000  # characters of a text whose ranges are read
+_SEARCHED = 20 * _LONGEST  # characters that are looked through for texts that are not in their ranges
+_BLOCK = 4096  # bytes
+_INNER = bytes(range(0x80, 0xC0))  # bytes that begin no character
 
 
 class Source(NamedTuple):
@@ -28,7 +31,7 @@ class Source(NamedTuple):
 def sources(text: str, grounding: dict[str, Any], citations: list[Any]) -> list[Source]:
     """text: the answer's, joined. grounding: groundingMetadata. citations: those of citationMetadata."""
     reading = _Ranges(text)
-    found = dict.fromkeys((*_grounded(reading, grounding), *_cited(reading, citations)))
+    found = dict.fromkeys((*islice(_grounded(reading, grounding), _PAIRS), *_cited(reading, citations)))
     return list(found)[:_MOST]
 
 
@@ -64,22 +67,40 @@ class _Ranges:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        long = len(text) > _LONGEST
-        self._ends = None if long or text.isascii() else list(accumulate(len(each.encode("utf-8", "replace")) for each in text))
-        self._bytes = -1 if long else self._ends[-1] if self._ends else len(text)
+        self._data = b"" if len(text) > _LONGEST else text.encode("utf-8", "replace")
+        self._plain = len(self._data) == len(text)
+        self._before = [0]  # characters before each block, as far as it was needed
+        self._left = _SEARCHED
 
     def of(self, segment: dict[str, Any]) -> tuple[int | None, int | None]:
         """The range of a segment; (None, None) for all of the text."""
         begin, end, said = segment.get("startIndex", 0), segment.get("endIndex"), _text(segment, "text")
         if type(begin) is int and type(end) is int and 0 <= begin < end:
             first, last = self._point(begin), self._point(end)
-            if end <= self._bytes and (not said or self._text[first:last] == said):
+            if end <= len(self._data) and (not said or self._text[first:last] == said):
                 return first, last
-        at = self._text.find(said) if said and self._bytes >= 0 else -1
+        at = self._find(said) if said and self._data else -1
         return (None, None) if at < 0 else (at, at + len(said))
 
+    def _find(self, said: str) -> int:
+        self._left -= len(self._text)
+        return self._text.find(said) if self._left >= 0 else -1
+
     def _point(self, byte: int) -> int:
-        return byte if self._ends is None else bisect_right(self._ends, byte)
+        """The number of whole characters before a byte."""
+        if self._plain or byte >= len(self._data):
+            return min(byte, len(self._text))
+        block, before = byte // _BLOCK, self._before
+        while len(before) <= block:
+            begin = (len(before) - 1) * _BLOCK
+            before.append(before[-1] + _begun(self._data[begin : begin + _BLOCK]))
+        inside = 0x80 <= self._data[byte] < 0xC0
+        return before[block] + _begun(self._data[block * _BLOCK : byte]) - inside
+
+
+def _begun(data: bytes) -> int:
+    """The number of characters that begin in these bytes."""
+    return len(data.translate(None, _INNER))
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -11,6 +11,10 @@ from typing import Any
 from ..events import Citation
 from ..logprobs import spelt_out
 
+_MOST = 1000  # ranges of one answer
+_REPEATED = 1_000_000  # characters of the text that ranges repeat, all together
+_BLOCK = 4096  # characters
+
 
 class Grounding:
     """Collects the citations of one answer, and its text to find them in."""
@@ -25,30 +29,47 @@ class Grounding:
         self.pieces = self._texts.setdefault(part, [])
 
     def metadata(self) -> dict[str, Any] | None:
-        """The member of the last chunk; None without citations."""
+        """The member of the last chunk; None without citations. Of an upstream that cites without end, the first ones."""
         if not self.citations:
             return None
-        begins, text_of = self._places()
+        left = _REPEATED
+        begin = 0
+        texts: dict[int, tuple[int, _Sizes]] = {}
+        for part, pieces in self._texts.items():
+            texts[part] = begin, (sizes := _Sizes("".join(pieces)))
+            begin += sizes.of(len(sizes.text))
+        none = 0, _Sizes("")
         chunks: dict[str, dict[str, Any]] = {}
         numbers: dict[str, int] = {}
         supports = []
-        for citation in self.citations:
+        for citation in self.citations[:_MOST]:
             chunks.setdefault(citation.url, {"web": {"uri": citation.url, "title": citation.title}})
             number = numbers.setdefault(citation.url, len(numbers))
-            text, begin = text_of.get(citation.part, ""), begins.get(citation.part, 0)
+            begin, sizes = texts.get(citation.part, none)
             start = citation.start or 0
-            end = len(text) if citation.end is None else citation.end
-            segment = {"startIndex": begin + _size(text[:start]), "endIndex": begin + _size(text[:end]), "text": text[start:end]}
-            supports.append({"segment": segment, "groundingChunkIndices": [number]})
+            end = len(sizes.text) if citation.end is None else citation.end
+            segment: dict[str, Any] = {"startIndex": begin + sizes.of(start), "endIndex": begin + sizes.of(end)}
+            said = sizes.text[start:end]
+            left -= len(said)
+            supports.append({"segment": segment | ({"text": said} if left >= 0 else {}), "groundingChunkIndices": [number]})
         return {"groundingChunks": list(chunks.values()), "groundingSupports": supports}
 
-    def _places(self) -> tuple[dict[int, int], dict[int, str]]:
-        """Where each text begins in the answer's bytes, and the texts."""
-        begins, texts, size = {}, {}, 0
-        for part, pieces in self._texts.items():
-            begins[part], texts[part] = size, "".join(pieces)
-            size += _size(texts[part])
-        return begins, texts
+
+class _Sizes:
+    """The sizes of a text's beginnings in bytes, found by those of its blocks."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._before = [0]  # bytes before each block, as far as it was needed
+
+    def of(self, point: int) -> int:
+        """Of the first `point` characters."""
+        point = min(max(point, 0), len(self.text))
+        block, before = point // _BLOCK, self._before
+        while len(before) <= block:
+            begin = (len(before) - 1) * _BLOCK
+            before.append(before[-1] + _size(self.text[begin : begin + _BLOCK]))
+        return before[block] + _size(self.text[block * _BLOCK : point])
 
 
 def _size(text: str) -> int:
