@@ -62,7 +62,7 @@ class _Settings:
     def write(self) -> None:
         self._reasoning()
         self._output()
-        self._carry("temperature", "top_p", "presence_penalty", "frequency_penalty")
+        self._carry("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed")
         if self._capabilities.c_top_k:
             self._carry("top_k")
         self._stop()

@@ -38,15 +38,13 @@ _KINDS = (
     *("text", "inlineData", "fileData", "functionCall", "functionResponse"),
     *("executableCode", "codeExecutionResult", "toolCall", "toolResponse"),
 )
-_ONLY_THERE = (
-    "gs://",
-    "https://generativelanguage.googleapis.com/",
-    "https://www.youtube.com/",
-    "https://youtube.com/",
-    "https://youtu.be/",
-)
+_VIDEOS = ("youtube.com", "youtu.be")  # hosts of pages that Google reads as videos
+_FILES_OF_GOOGLE = ".googleapis.com"  # of its APIs, below `/files/`; what is stored in its buckets may be public
+_OWN_HOST = "generativelanguage.googleapis.com"
 _BESIDE = ("videoMetadata", "mediaResolution", "partMetadata", "audioTranscription")  # members of a part that say how to read it
 _EXTENSIONS = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "pdf": media.PDF}
+
+_LONGEST_LABEL = 64
 
 Content = TextPart | ImagePart | DocumentPart
 File = ImagePart | DocumentPart | AudioPart
@@ -60,6 +58,7 @@ class Contents:
         self._calls = 0  # so far
         self._results = 0  # without a call
         self._open = _Open([])
+        self._earlier: dict[str, CallPart] = {}  # of other turns, by their ids: calls without a result
 
     def instruction(self, content: Message) -> list[TextPart]:
         """The texts of `systemInstruction`. Raises UnsupportedContent for anything else."""
@@ -171,10 +170,13 @@ class Contents:
     def opens(self, calls: list[CallPart]) -> None:
         """A turn with these calls; results belong to them from here on."""
         if calls:
+            self._earlier |= {call.id: call for call in self._open.left()}
             self._open = _Open(calls)
 
     def _answered(self, id: str, name: str) -> str:
         """The id of the call that a result belongs to."""
+        if id in self._earlier and not self._open.has(id):
+            return self._earlier.pop(id).id
         found = self._open.take(id, name)
         if found is not None:
             return found.id
@@ -194,6 +196,12 @@ class _Open:
         for number, call in enumerate(calls):
             self._by_id[call.id].append(number)
             self._by_name[call.name].append(number)
+
+    def has(self, id: str) -> bool:
+        return any(number in self._left for number in self._by_id.get(id, ()))
+
+    def left(self) -> list[CallPart]:
+        return [self._calls[number] for number in sorted(self._left)]
 
     def take(self, id: str, name: str) -> CallPart | None:
         """The first one of this id, else of this name, else of all; each only once."""
@@ -226,7 +234,7 @@ class _Answer:
         self._contents.opens([part for part in self.parts if isinstance(part, CallPart)])
 
     def _read(self, part: Message) -> None:
-        kind = _kind(part)
+        kind = _kind(part, "model")
         thought, signature = part.flag("thought"), part.text("thoughtSignature") or ""
         sealed = envelope(signature)
         text = part.text("text") or "" if kind in ("", "text") else ""
@@ -249,7 +257,7 @@ class _Answer:
             self._text(part, text, google, fresh=sealed is not None)
         else:
             part.take(kind)
-            self.parts.append(ForeignPart(kind, part.path))
+            self.parts.append(ForeignPart(kind[:_LONGEST_LABEL], part.path))
             self._joins = False
 
     def _enveloped(self, sealed: str, part: Message) -> None:
@@ -292,13 +300,18 @@ class _Answer:
 # ---- parts ----
 
 
-def _kind(part: Message) -> str:
-    """What a part holds; "" if nothing but a signature. Raises Malformed for two of them, UnsupportedContent for an unknown one."""
+def _kind(part: Message, role: str = "user") -> str:
+    """What a part holds; "" if nothing but a signature. Raises Malformed for two of them.
+
+    An unknown one is what a model of Google's said, or raises UnsupportedContent: it could be what the user asks about.
+    """
     kinds = [kind for kind in _KINDS if kind in part]
     if len(kinds) > 1:
         raise _two(kinds, part.path)
     unknown = [key for key in part.rest if key not in (*_KINDS, "thought", "thoughtSignature", *_BESIDE)]
     if not kinds and unknown:
+        if role == "model":
+            return unknown[0]
         raise _unsupported(f"a part with {unknown[0][:64]}", part.path)
     return kinds[0] if kinds else ""
 
@@ -335,9 +348,10 @@ def _inline(fields: Message) -> File:
 
 def _by_url(fields: Message) -> File:
     url = fields.required("fileUri")
-    if not url.startswith(("https://", "http://")) or url.startswith(_ONLY_THERE):
+    path = _public(url)
+    if path is None:
         raise _unsupported("a file that only Google can read", fields.path)
-    extension = urlsplit(url).path.rpartition(".")[2].lower()
+    extension = path.rpartition(".")[2].lower()
     kind = media.media_type(fields.text("mimeType") or "") or _EXTENSIONS.get(extension, "image/jpeg")
     title = fields.text("displayName") or ""
     if kind.startswith("image/"):
@@ -345,6 +359,20 @@ def _by_url(fields: Message) -> File:
     if kind == media.PDF or kind.startswith("text/"):
         return DocumentPart(fields.path, media_type=kind, url=url, title=title)
     raise _unsupported(f"fileData of type {kind[:64]}", fields.path)
+
+
+def _public(url: str) -> str | None:
+    """The path of a URL that anyone can read; None for others."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not host or host == _OWN_HOST:
+        return None
+    if host.removeprefix("www.").removeprefix("m.") in _VIDEOS or (host.endswith(_FILES_OF_GOOGLE) and "/files/" in parts.path):
+        return None
+    return parts.path
 
 
 _FILES: dict[str, Callable[[Message], File]] = {"inlineData": _inline, "fileData": _by_url}

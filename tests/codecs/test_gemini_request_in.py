@@ -254,6 +254,13 @@ def test_ids_are_the_same_in_every_request() -> None:
     assert all(len(id) == 29 and id.startswith("call_") for id in after)
 
 
+def test_a_late_result_of_an_earlier_call() -> None:
+    """By its id: the one without an id belongs to the latest call of its name."""
+    late = user(result("f", {"output": "2"}), result("f", {"output": "1"}, id="a"))
+    request = decoded(HI[0], model(call("f", id="a")), HI[0], model(call("f", id="b")), late)
+    assert pairs(request) == (["a", "b"], ["b", "a"])
+
+
 def test_a_result_without_a_call() -> None:
     assert pairs(decoded(HI[0], user(result("f", id="x"))))[1] == ["x"]
 
@@ -339,9 +346,24 @@ def test_chunks_that_an_sdk_keeps_as_contents_are_one_turn() -> None:
 
 
 def test_what_only_google_runs_is_reported() -> None:
-    request = decoded(HI[0], model({"executableCode": {"code": "1", "language": "PYTHON"}}, {"text": "x"}), HI[0])
+    said = model({"executableCode": {"code": "1", "language": "PYTHON"}}, {"text": "x"}, {"ofTomorrow": {}})
+    request = decoded(HI[0], said, HI[0])
     written(request, "chat")
-    assert request.ledger.names(request.ledger.dropped, request.body) == ["contents[*].parts[*]:executableCode"]
+    assert request.ledger.names(request.ledger.dropped, request.body) == [
+        "contents[*].parts[*]:executableCode",
+        "contents[*].parts[*]:ofTomorrow",
+    ]
+
+
+def test_a_seed_is_one_of_chat() -> None:
+    request = decode_request({"contents": HI, "generationConfig": {"seed": 7}})
+    assert written(request, "chat")["seed"] == 7
+    assert not request.ledger.dropped
+
+
+def test_a_public_file_of_a_bucket() -> None:
+    request = decoded(user({"fileData": {"fileUri": "https://storage.googleapis.com/bucket/a.png"}}))
+    assert isinstance(request.turns[0].parts[0], ImagePart)
 
 
 # ---- refusals ----
@@ -352,7 +374,10 @@ def test_what_only_google_runs_is_reported() -> None:
     [
         {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}},
         {"fileData": {"fileUri": "https://www.youtube.com/watch?v=1"}},
+        {"fileData": {"fileUri": "https://m.youtube.com/watch?v=1"}},
         {"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/1"}},
+        {"fileData": {"fileUri": "https://us-central1-aiplatform.googleapis.com/v1/projects/p/files/1"}},
+        {"fileData": {"fileUri": "https://[::1/a.png"}},
         {"someday": {}},
         {"functionCall": {"name": "f"}},
     ],
