@@ -15,6 +15,7 @@ from ..sse import Frame
 from ..usage import Usage, from_gemini
 from .errors_in import error_of, is_error
 from .facts import DEVELOPER_NUMBERS, NOT_BLOCKED, NOT_FINISHED, VERTEX_NUMBERS
+from .likeness import NOTHING, alike, around
 
 _OPENING = b"data: {"
 _SPECIAL = (b'"finishReason"', b'"error"', b'"functionCall"', b'"promptFeedback"')
@@ -27,7 +28,7 @@ class Observer:
     content: whether content was seen. proof: whether a whole answer is complete. error: the provider's error inside the stream.
     """
 
-    __slots__ = ("_blocked", "_called", "_finish", "_skipped", "_tier", "_usage", "_vertex", "content", "error", "proof")
+    __slots__ = ("_blocked", "_called", "_finish", "_like", "_skipped", "_tier", "_usage", "_vertex", "content", "error", "proof")
 
     bare = 0  # this shape has no events with usage only
 
@@ -42,6 +43,7 @@ class Observer:
         self._called = False
         self._vertex = False
         self._skipped = b""  # the last read or frame of plain deltas, if its usage was not read
+        self._like = NOTHING  # the last read of one
 
     @property
     def usage(self) -> Usage | None:
@@ -75,6 +77,9 @@ class Observer:
 
     def repeats(self, chunk: bytes) -> int:
         """The number of plain deltas that `chunk` consists of; 0 if it contains anything else. They need not be fed."""
+        if alike(chunk, self._like):
+            self._skipped = chunk
+            return 1
         end = b"\r\n\r\n" if chunk[-4:] == b"\r\n\r\n" else b"\n\n"
         if not (chunk.startswith(_OPENING) and chunk.endswith(b"}" + end)) or any(mark in chunk for mark in _SPECIAL):
             return 0
@@ -82,6 +87,7 @@ class Observer:
         if chunk.count(b"\n") != 2 * count or chunk.count(b"\r") != (2 * count if len(end) == 4 else 0):
             return 0
         self._skipped = chunk
+        self._like = around(chunk) if count == 1 else NOTHING
         return count
 
     def completed(self, clean: bool) -> bool:

@@ -42,6 +42,7 @@ from ..usage import Usage, added, from_gemini
 from .errors_in import error_of, is_error
 from .facts import CONTINUED, DEVELOPER_NUMBERS, NOT_BLOCKED, NOT_FINISHED, VERTEX_NUMBERS
 from .grounding import sources
+from .likeness import DIGITS, NOTHING, USAGE, around
 from .partial import PartialArguments, Unplaceable
 
 INTERRUPTED = "The upstream closed the stream before the answer was complete."
@@ -83,10 +84,13 @@ class StreamDecoder:
         "_finish",
         "_followed",
         "_grounding",
+        "_head",
         "_joiner",
         "_kind",
         "_known",
+        "_length",
         "_logprobs",
+        "_middle",
         "_note",
         "_opaque",
         "_part",
@@ -100,8 +104,10 @@ class StreamDecoder:
         "_spent",
         "_spoke",
         "_started",
+        "_tail",
         "_tier",
         "_tools",
+        "_unread",
         "_unsaid",
         "_vertex",
         "ended",
@@ -121,6 +127,8 @@ class StreamDecoder:
         self._kind = ""  # of the open part: _TEXT, _THOUGHT, or none
         self._part = -1  # its number
         self._plain = False  # an unsigned text is open
+        self._length, self._head, self._middle, self._tail = NOTHING  # what surrounded the last piece of it
+        self._unread = b""  # the last piece's frame, if its usage was not read
         self._sealed = False  # the open text has a signature
         self._after_opaque = False  # the next text continues one that was interrupted
         self._pending = ""  # a thought's signature, for the next part
@@ -143,6 +151,7 @@ class StreamDecoder:
     @property
     def usage(self) -> Usage | None:
         """The usage reported so far; None before the first report."""
+        self._read_usage()
         usage = from_gemini(self._known, self._tier) if self._known else None
         if self._spent is None:
             return usage
@@ -154,6 +163,16 @@ class StreamDecoder:
             return []
         data = frame[1]
         try:
+            if self._plain and data.startswith(self._head):  # like the last piece but for its text and usage: nearly always
+                end = data.find(b'"', self._length)
+                at = data.find(USAGE, end)
+                if data[end:at] == self._middle and data[at:].translate(None, DIGITS) == self._tail:
+                    text = orjson.loads(data[self._length - 1 : end + 1])
+                    if text:
+                        self._unread = data
+                        self._places += 1
+                        self._said.append(text)
+                        return [Text(self._part, text)]
             value = orjson.loads(data)
         except orjson.JSONDecodeError:
             return self._patient(data)
@@ -170,6 +189,8 @@ class StreamDecoder:
                             usage = value.get("usageMetadata")
                             if type(usage) is dict:
                                 self._known.update(usage)
+                                self._unread = b""
+                            self._length, self._head, self._middle, self._tail = around(data)
                             self._places += 1
                             self._said.append(text)
                             return [Text(self._part, text)]
@@ -214,6 +235,8 @@ class StreamDecoder:
             return self._garbled("an event that is not a JSON object")
         if is_error(value):
             return self._fault(error_of(value))
+        if self._unread:
+            self._read_usage()
         if self._reply.followed != self._followed:
             self._followed = self._reply.followed
             self._follow()
@@ -228,6 +251,16 @@ class StreamDecoder:
         if candidate is not None:
             self._candidate(candidate, events)
         return events
+
+    def _read_usage(self) -> None:
+        """Read the usage of the pieces that were not parsed: the last one's counts."""
+        data, self._unread = self._unread, b""
+        try:
+            usage = jsontext.loads(data).get("usageMetadata") if data else None
+        except ValueError:
+            return
+        if isinstance(usage, dict):
+            self._known.update((key, count) for key, count in usage.items() if count is not None)
 
     def _start(self, value: dict[str, Any]) -> list[Event]:
         self._started = True
