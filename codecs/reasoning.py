@@ -15,7 +15,7 @@ from . import jsontext
 from .capabilities import EFFORTS
 from .events import Seal
 from .ledger import Path
-from .request import CallPart, Part, ReasoningPart, Request, Sealed, TextPart, Thinking
+from .request import CallPart, ReasoningPart, Request, Sealed, TextPart, Thinking
 
 ENVELOPE = "dgr1."
 
@@ -64,24 +64,33 @@ _CARRIERS = ("carrier", "trailer")
 
 
 def hand_over(request: Request) -> None:
-    """Move the seals of carriers to the calls that follow, or to the texts before; a carrier without one remains: encoders report it."""
+    """Move the seals of carriers to the next calls, or to the last texts before them; one that finds none remains: encoders report it.
+
+    Callers may move reasoning away from what it belongs to, to the beginning of the turn for instance.
+    """
     for turn in request.turns:
         for part in turn.parts:
             if isinstance(part, ReasoningPart) and part.form in _CARRIERS:
                 break
         else:
             continue
-        parts: list[Part] = []
+        waiting: list[ReasoningPart] = []  # carriers, for the next calls
+        text: TextPart | None = None  # the last one
+        used: set[int] = set()
         for part in turn.parts:
-            before = parts[-1] if parts else None
-            if isinstance(part, CallPart) and isinstance(before, ReasoningPart) and before.form == "carrier":
-                parts.pop()
-                part.seal = before.sealed
-            elif isinstance(part, ReasoningPart) and part.form == "trailer" and isinstance(before, TextPart) and before.seal is None:
-                before.seal = part.sealed
-                continue
-            parts.append(part)
-        turn.parts = parts
+            if isinstance(part, TextPart):
+                text = part
+            elif isinstance(part, CallPart):
+                if waiting and part.seal is None:
+                    carrier = waiting.pop(0)
+                    part.seal = carrier.sealed
+                    used.add(id(carrier))
+            elif isinstance(part, ReasoningPart) and part.form == "carrier":
+                waiting.append(part)
+            elif isinstance(part, ReasoningPart) and part.form == "trailer" and text is not None and text.seal is None:
+                text.seal = part.sealed
+                used.add(id(part))
+        turn.parts = [part for part in turn.parts if id(part) not in used]
 
 
 def is_sealed(text: Any) -> bool:

@@ -116,7 +116,7 @@ class ReasoningPart:
     "openai": id, encrypted and summary of a reasoning item; domain: its origin (only that account can read it);
     "text": plain text of an upstream without seals; domain: its origin (only binding in the messages shape);
     "details": blocks are entries of a chat upstream's `reasoning_details`, verbatim; domain: their origin;
-    "foreign": not usable by any upstream; text may be set;
+    "foreign": not usable by any upstream; text may be set; with `sealed`, this is of the call with `id`;
     "carrier": `sealed` belongs to the call that follows, "trailer": to the text before it (see reasoning.hand_over).
     """
 

@@ -4,9 +4,9 @@ Source: WHATWG HTML, "Server-sent events", 9.2.6 Interpreting an event stream. `
 data are not returned, and a complete last event is returned even if the stream ends without its blank line.
 
 Strategy: most reads consist of a few complete blocks of `data: …` or `event: …`, `data: …` with LF line ends, which one regular
-expression splits. Other reads are split at b"\\n\\n", and blocks of that form are sliced, not parsed. CR, if there is any, is first
-replaced by LF. Bytes are never decoded here: JSON may contain raw U+2028 and U+0085, which are line ends for `str.splitlines` but not
-in this protocol.
+expression splits, or of one `data: …` with CRLF. Other reads are split at b"\\n\\n", and blocks of that form are sliced, not parsed. CR,
+if there is any, is first replaced by LF. Bytes are never decoded here: JSON may contain raw U+2028 and U+0085, which are line ends for
+`str.splitlines` but not in this protocol.
 """
 
 from __future__ import annotations
@@ -142,6 +142,9 @@ _NAMED = re.compile(rb"^event: ([^\n]++)\ndata: (\S[^\n]*+)\n\n", re.MULTILINE)
 def _usual(chunk: bytes) -> list[Frame]:
     """The frames of a read that only consists of such events; empty for any other read."""
     if chunk[-2:] != b"\n\n" or b"\r" in chunk:
+        end = len(chunk) - 4  # one event with CRLF, as Google sends them
+        if chunk[end:] == b"\r\n\r\n" and chunk[:6] == b"data: " and chunk.find(b"\r") == end and chunk.find(b"\n") == end + 1:
+            return [(b"", chunk[6:end])] if chunk[6:7].strip() else []
         return []
     first, end = chunk.find(b"\n"), len(chunk) - 2
     if chunk[:6] == b"data: ":

@@ -13,10 +13,10 @@ from typing import Any
 from .. import quirks
 from ..fields import Fields
 from ..ledger import Path
-from ..request import Part, ReasoningPart, TextPart
+from ..request import Part, ReasoningPart, Sealed, TextPart
 from ..scrub import DOMAIN, LAYOUT
 
-ANTHROPIC, OPENAI = "anthropic-claude-v1", "openai-responses-v1"
+ANTHROPIC, OPENAI, GOOGLE = "anthropic-claude-v1", "openai-responses-v1", "google-gemini-v1"
 
 _TOKEN = re.compile(r"([rtu])(\d{1,9})")
 
@@ -88,7 +88,10 @@ def _detail(entry: dict[str, Any], path: Path) -> ReasoningPart:
         if isinstance(entry.get("summary"), str):
             part.summary.append(entry["summary"])
         return part
-    return ReasoningPart(path, "foreign", text)
+    found = ReasoningPart(path, "foreign", text)
+    if kind == "reasoning.encrypted" and data and form == GOOGLE and isinstance(entry.get("id"), str):
+        found.id, found.sealed = entry["id"], Sealed("google", data, path)  # of the call with this id
+    return found
 
 
 def _blocks(blocks: list[Any], path: Path) -> list[Thought]:

@@ -36,6 +36,15 @@ def is_dummy(text: str) -> bool:
     return text.strip() in _DUMMIES or standard(text) in _DUMMIES
 
 
+def is_signature(text: str) -> bool:
+    """Whether it is base64 at all: Google refuses what is not."""
+    try:
+        base64.b64decode(standard(text), validate=True)
+    except ValueError:
+        return False
+    return True
+
+
 def is_ours(text: Any) -> bool:
     """Whether a signature is an envelope of the gateway's."""
     return isinstance(text, str) and text.lstrip().startswith("ZGdyMS57")

@@ -14,6 +14,7 @@ from ..capabilities import Capabilities
 from ..errors import Malformed, Unsupported
 from ..ledger import Path, concrete
 from ..request import CallPart, ReasoningPart, Request, ResultPart, TextPart, Turn
+from .carrier import is_signature
 from .content_out import ContentWriter, Piece, sign_first_call
 
 CONTINUES = "(conversation continues)"
@@ -84,6 +85,7 @@ class _Turns:
         """A turn of the model; adjacent ones are one content."""
         self._flush()
         last = self._contents[-1] if self._contents else None
+        adopted = self._adopt(turn)
         sealed = any(
             isinstance(part, TextPart | CallPart)
             and part.seal is not None
@@ -95,7 +97,7 @@ class _Turns:
         if last is None or last.role != "model":
             self._order = {}
         for part in turn.parts:
-            if isinstance(part, ReasoningPart) and sealed and self._is_own(part):
+            if isinstance(part, ReasoningPart) and sealed and (self._is_own(part) or any(part is one for one in adopted)):
                 continue  # what it says is in the signature
             found = self._writer.pieces(part)
             if isinstance(part, CallPart):
@@ -110,6 +112,18 @@ class _Turns:
             last.pieces += pieces
         else:
             self._contents.append(_Content("model", pieces, path, calls))
+
+    def _adopt(self, turn: Turn) -> list[ReasoningPart]:
+        """Give calls the signatures that another gateway told beside them; the parts in which it did."""
+        found: list[ReasoningPart] = []
+        for part in turn.parts:
+            if not isinstance(part, ReasoningPart) or part.form != "foreign" or part.sealed is None or not is_signature(part.sealed.value):
+                continue
+            for call in turn.parts:
+                if isinstance(call, CallPart) and call.seal is None and call.id == part.id:
+                    call.seal = part.sealed
+                    found.append(part)
+        return found
 
     def _is_own(self, part: ReasoningPart) -> bool:
         """Whether reasoning may be that which a signature of this service holds."""

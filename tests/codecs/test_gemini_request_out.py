@@ -139,6 +139,28 @@ def test_g05_a_texts_signature_comes_back() -> None:
     assert (found["contents"][1]["parts"], lost) == ([{"text": "Hello", "thoughtSignature": "BBBB"}], [])
 
 
+def test_a_caller_that_moves_its_thinking_to_the_beginning() -> None:
+    carriers = [
+        {"type": "thinking", "thinking": "", "signature": seal_call("gemini", Seal(0, "google", seal))} for seal in ("AAAA", "BBBB")
+    ]
+    said = [{"type": "text", "text": "Hello"}, *({"type": "tool_use", "id": id, "name": "f", "input": {}} for id in "ab")]
+    found, lost, _ = written("messages", {"max_tokens": 9, "messages": [HI, {"role": "assistant", "content": [*carriers, *said]}, HI]})
+    assert [part.get("thoughtSignature") for part in found["contents"][1]["parts"]] == [None, "AAAA", "BBBB"]
+    assert lost == []
+
+
+@pytest.mark.parametrize(("data", "sent", "is_lost"), [("AAAA", "AAAA", False), ("no base64", DUMMY, True)])
+def test_a_signature_among_openrouters_details(data: str, sent: str, is_lost: bool) -> None:
+    details = [
+        {"type": "reasoning.text", "text": "plan", "format": "google-gemini-v1", "index": 0},
+        {"type": "reasoning.encrypted", "data": data, "id": "a1", "format": "google-gemini-v1", "index": 1},
+    ]
+    said = {"role": "assistant", "content": None, "tool_calls": [call("a1")], "reasoning": "plan", "reasoning_details": details}
+    found, lost, _ = written("chat", {"messages": [HI, said, {"role": "tool", "tool_call_id": "a1", "content": "42"}]})
+    assert [part["thoughtSignature"] for part in found["contents"][1]["parts"]] == [sent]
+    assert bool(lost) == is_lost
+
+
 def test_another_providers_reasoning_is_not_sent() -> None:
     sealed = seal_item("openai", "rs", "E", [])
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed}
