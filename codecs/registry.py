@@ -64,8 +64,7 @@ def in_order(own: Shape, served: tuple[str, ...], last: Callable[[Shape], bool] 
 
     last: whether a shape comes after all others, because the model does not accept everything there.
     """
-    order = {name: number - len(own.prefers) for number, name in enumerate(own.prefers)}
-    return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), order.get(shape.name, shape.rank)))
+    return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), shape.rank))
 
 
 for _shape in (CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE):

@@ -203,8 +203,6 @@ class Shape:
     """Such paths as a document writes them, with `{model}` in the place of its name."""
     rank: int
     """Of an upstream's APIs other than the caller's, the one with the lowest rank is used."""
-    prefers: tuple[str, ...] = ()
-    """Names of the shapes that callers of this one are translated to before all others, whatever their rank."""
 
     # ---- translation ----
 

@@ -41,7 +41,6 @@ SHAPE = Shape(
     route=GENERATING,
     shown=("/v1beta/models/{model}:generateContent", "/v1beta/models/{model}:streamGenerateContent"),
     rank=3,
-    prefers=("messages", "responses"),  # these have parts, and keep reasoning in order
     decode_request=decode_request,
     encode_request=encode_request,
     decode_response=decode_response,

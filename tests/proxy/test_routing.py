@@ -88,7 +88,7 @@ def test_the_table_of_what_to_speak_instead():
         ("chat", "y"): "messages",
         ("messages", "y"): "messages",
         ("responses", "y"): "messages",
-        ("gemini", "x"): "responses",
+        ("gemini", "x"): "chat",
         ("gemini", "y"): "messages",
     }
 
@@ -447,9 +447,9 @@ def test_check_lines():
     )
     assert check_lines(config) == [
         "openai/gpt-4o  openai     chat_completions  https://api.openai.com/v1/chat/completions       "
-        "key set              callers: chat, messages (translated)",
+        "key set              callers: chat, messages (translated), gemini (translated)",
         "openai/gpt-4o  openai     responses         https://api.openai.com/v1/responses              "
-        "key set              callers: responses, gemini (translated)",
+        "key set              callers: responses",
         "anthropic/*    anthropic  messages          https://api.anthropic.com/v1/messages            "
         "key not set ($NOPE)  callers: chat (translated), messages, responses (translated), gemini (translated)",
         "groq/x         groq       chat_completions  https://api.groq.com/openai/v1/chat/completions  "
