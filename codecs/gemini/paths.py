@@ -31,15 +31,18 @@ LISTED = rf"(?:v1(?:beta1?|alpha)/++)?{_PROJECT}publishers/++google/++models/*"
 
 STORED = ("files", "cachedContents", "batches", "fileSearchStores", "operations", "interactions", "tunedModels")
 """Collections of what Google stores for an account, below the version."""
+OF_PROJECT = ("cachedContents", "operations")
+"""Those of them that Vertex AI has, for a project and a location."""
 UPLOAD, VERSION = "upload", r"v1(?:beta1?|alpha)?"
 """What stands before the version of an upload; a pattern of versions."""
-OBJECTS = rf"(?:{UPLOAD}/+)?(?:{VERSION}/+)?(?:{'|'.join(STORED)})(?::[A-Za-z]{{1,64}})?"
+OBJECTS = rf"(?:{UPLOAD}/+)?(?:{VERSION}/+)?{_PROJECT}(?:{'|'.join(STORED)})(?::[A-Za-z]{{1,64}})?"
 """A pattern of the paths of collections, with the method of one behind a colon."""
 
 _PATH = re.compile(
     r"/++(?:(?:openai|anthropic|v1(?:beta1?|alpha)?)/++)*"
     rf"{_PROJECT}(?:publishers/++(?P<publisher>[^/]++)/++)?{_KINDS}(?P<name>.+):(?P<method>[A-Za-z]{{1,64}})/*"
 )
+_OF_PROJECT = re.compile(r"^/projects/[^/]+/locations/[^/]+")
 _RESOURCE = re.compile(r"(?:.*/)?(?:models|endpoints)/(.+)")
 _PUBLISHER = "/publishers/google"
 _STREAMED = "streamGenerateContent"
@@ -101,7 +104,10 @@ def place(path: str, model: str) -> str:
 
 
 def join(base: str, path: str) -> str:
-    """The URL of a path below the version; an upload's has its own prefix, before that."""
+    """The URL of a path below the version; an upload's has its own prefix, before that. On Vertex AI objects are not a publisher's."""
+    if base.endswith(_PUBLISHER) and not path.startswith("/models"):
+        base = base.removesuffix(_PUBLISHER)
+        path = _OF_PROJECT.sub("", path, count=1) if "/projects/" in base else path
     prefix = f"/{UPLOAD}/"
     if not path.startswith(prefix):
         return base + path

@@ -9,6 +9,7 @@ because a batch names models in a file that the gateway does not read.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,6 +89,11 @@ class Place(NamedTuple):
         return "/".join((self.before, self.collection.removeprefix(_VERSION) + self.method, *self.rest))
 
     @property
+    def of_project(self) -> bool:
+        """Whether the path names a project, as Vertex AI's do. Which one is asked is the upstream's to say."""
+        return self.before.startswith("/projects/")
+
+    @property
     def of_google(self) -> bool:
         return self.collection.startswith(_VERSION)
 
@@ -123,16 +129,19 @@ def place(path: str, google: bool = False) -> Place:
 
 
 def _of_google(parts: tuple[str, ...], google: bool) -> Place | None:
-    """upload/VERSION/COLLECTION:method/… as Google has it; None for what is another API's, or nobody's."""
+    """upload/VERSION/COLLECTION:method/… as Google has it, or Vertex AI's; None for what is another API's, or nobody's."""
     uploads = parts[:1] == (paths.UPLOAD,)
     versioned = re.fullmatch(paths.VERSION, "".join(parts[uploads : uploads + 1])) is not None
     rest = parts[uploads + versioned :]
+    before = [paths.UPLOAD] if uploads else []
+    if len(rest) > 4 and (rest[0], rest[2]) == ("projects", "locations") and not uploads and rest[4].partition(":")[0] in paths.OF_PROJECT:
+        before, rest, google = list(rest[:4]), rest[4:], True
     name, colon, method = (rest[0] if rest else "").partition(":")
     if name not in paths.STORED or not (google or uploads or versioned or colon or name not in COLLECTIONS):
         return None
-    if len(rest) > DEEPEST + 1 or not all(map(_SEGMENT.fullmatch, rest)):
+    if len(rest) > DEEPEST + 1 or not all(map(_SEGMENT.fullmatch, (*before, *rest))):
         return None
-    return Place(_VERSION + name, rest[1:], f"/{paths.UPLOAD}" if uploads else "", colon + method)
+    return Place(_VERSION + name, rest[1:], "".join(f"/{part}" for part in before), colon + method)
 
 
 def shape_of(place: Place, headers: HTTPHeaders) -> Shape:
@@ -201,7 +210,8 @@ async def upstreams(exchange: Exchange) -> tuple[Candidate, ...]:
 def _fitting(services: Services, asked: Place, headers: HTTPHeaders, shape: Shape) -> list[Candidate]:
     """The upstreams that a request may mean."""
     accounts, named = services.router.accounts(), headers.get(HEADER, "").strip()
-    accounts = tuple(one for one in accounts if not asked.of_google or _is_googles(one))
+    if asked.of_google:
+        accounts = _googles(accounts, asked, bool(named))
     if named:
         return [one for one in accounts if one.provider.name == named] or [one for one in accounts if one.provider.provider == named]
     found = [one for one in accounts if asked.of_google or asked.collection in one.stores]
@@ -229,9 +239,18 @@ def _chosen(exchange: Exchange, asked: Place) -> Candidate:
     return within[0]
 
 
-def _is_googles(candidate: Candidate) -> bool:
-    """Whether it is Google's own API, which Vertex AI has with other objects."""
-    return candidate.shape == GOOGLE.name and candidate.capabilities.g_server == "developer"
+def _googles(accounts: tuple[Candidate, ...], asked: Place, named: bool) -> tuple[Candidate, ...]:
+    """Those of Google's own API; of Vertex AI for a path of its own, and where it has the same objects and is named, or alone."""
+    cloud = tuple(replace(one, shape=GOOGLE.name, carrier=None) for one in accounts if _is_vertex(one))
+    if asked.of_project:
+        return cloud
+    own = tuple(one for one in accounts if one.shape == GOOGLE.name and one.capabilities.g_server == "developer")
+    shared = asked.collection.removeprefix(_VERSION) in paths.OF_PROJECT and not asked.before
+    return own + cloud if shared and (named or not own) else own
+
+
+def _is_vertex(candidate: Candidate) -> bool:
+    return GOOGLE.api in candidate.provider.apis and candidate.capabilities.g_server == "vertex"
 
 
 async def _check_owner(exchange: Exchange, asked: Place) -> None:

@@ -124,6 +124,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
         "fullmatch",
         [("/v1beta/models/", "a:", "!"), ("/models/", "/", ""), ("/", "v1/", ""), ("/projects/", "a/", ""), ("/models/a:b", "/", "!")],
     ),
+    "codecs/gemini/paths.py:_OF_PROJECT": ("sub", [("/projects/", "a", ""), ("/projects/a/locations/", "a", "")]),
     "codecs/gemini/paths.py:_RESOURCE": ("fullmatch", [("", "models/", ""), ("", "/models", "")]),
     "codecs/gemini/protojson.py:_SNAKE": ("fullmatch", [("a", "_a", "!"), ("a", "_a", "_"), ("a", "a0", "!")]),
     "codecs/gemini/protojson.py:_STEP": ("sub", [("", "_a", "")]),

@@ -84,6 +84,49 @@ async def test_what_goes_elsewhere() -> None:
     assert len(provider.requests) == 1
 
 
+VERTEX = """
+listeners: [{type: model, address: 127.0.0.1}]
+model_providers:
+  - {model: vertex/google/g, name: cloud, base_url: UPSTREAM/v1/projects/p/locations/eu/publishers/google, access_key: ya29.token}
+"""
+DEVELOPER = "  - {model: gemini/*, discover: false, base_url: UPSTREAM/v1beta, access_key: AIza-upstream}\n"
+CACHED = "/v1/projects/p/locations/eu/cachedContents"
+OF_VERTEX = {
+    "the SDK's": ("POST", "/v1beta1/projects/mine/locations/us/cachedContents", {}, CACHED),
+    "its name": ("PATCH", f"{CACHED}/1?updateMask=ttl", {}, f"{CACHED}/1?updateMask=ttl"),
+    "an operation": ("GET", "/v1/projects/p/locations/eu/operations/o1", {}, "/v1/projects/p/locations/eu/operations/o1"),
+    "by name": ("GET", "/v1beta/cachedContents/1", {"x_dragoman_provider": "cloud"}, f"{CACHED}/1"),
+    "alone": ("GET", "/v1beta/cachedContents", {}, CACHED),
+    "what it has not": ("GET", "/v1/projects/p/locations/eu/files", {}, None),
+    "files": ("GET", "/v1beta/files", {}, None),
+    "no project": ("GET", "/v1/projects/%2E%2E/locations/eu/cachedContents", {}, None),
+}
+
+
+@pytest.mark.parametrize("beside", ["", DEVELOPER])
+@pytest.mark.parametrize("asked", OF_VERTEX)
+@inside_once
+async def test_of_vertex(asked: str, beside: str) -> None:
+    """The project and the location are the entry's, whatever the caller's are. Paths without one are Google's own API's first."""
+    method, path, headers, target = OF_VERTEX[asked]
+    if beside and asked in ("alone", "files"):
+        target = path
+    with Provider(answer) as provider:
+        async with Inside(VERTEX + beside, provider) as gateway:
+            body = b'{"model":"x"}' if method in ("POST", "PATCH") else b""
+            async with gateway.call(request(path, body, method, **headers)) as caller:
+                status, received = await caller.head()
+                told = orjson.loads(await caller.body(received))
+        if target is None:
+            assert (status, len(provider.requests)) == (404, 0)
+        else:
+            assert (status, told["asked"]) == (200, f"{method} {target}")
+            (sent,) = provider.requests
+            credential = ("x-goog-api-key", "AIza-upstream") if beside and target == path and "projects" not in path else None
+            name, value = credential or ("authorization", "Bearer ya29.token")
+            assert sent.headers[name] == value
+
+
 KEYS = "access_keys: [{key: one-key-0000000, name: one}%s]\n"
 TWO = KEYS % ", {key: two-key-0000000, name: two}"
 
