@@ -144,7 +144,7 @@ class ContentWriter:
             for piece in self._inside(inner):
                 if "text" in piece:
                     texts.append(piece["text"])
-                elif self._capabilities.g_result_media and _fits(piece):
+                elif self._capabilities.g_result_media and self._fits(piece):
                     inside.append(piece)
                 else:
                     behind.append(piece)
@@ -156,6 +156,13 @@ class ContentWriter:
         if self._capabilities.g_call_ids and id:
             found = {"id": id} | found
         return {"functionResponse": found | ({"parts": inside} if inside else {})}, behind
+
+    def _fits(self, piece: Piece) -> bool:
+        """Whether a file can stand inside a result: inline, or at Vertex AI in one of Google's buckets."""
+        stored = piece.get("fileData", {})
+        if self._capabilities.g_server == "vertex" and stored.get("fileUri", "").startswith("gs://"):
+            return stored["mimeType"] in _IN_RESULTS
+        return piece.get("inlineData", {}).get("mimeType") in _IN_RESULTS
 
     def _inside(self, part: Part) -> list[Piece]:
         try:
@@ -172,10 +179,6 @@ def sign_first_call(pieces: list[Piece]) -> bool:
         return False
     first["thoughtSignature"] = DUMMY
     return True
-
-
-def _fits(piece: Piece) -> bool:
-    return piece.get("inlineData", {}).get("mimeType") in _IN_RESULTS
 
 
 def _inline(media_type: str, data: str, path: Path) -> Piece:

@@ -314,6 +314,23 @@ def test_g24_results() -> None:
     assert found["contents"][3:] == [media, users]
 
 
+@pytest.mark.parametrize(("server", "inside"), [("vertex", True), ("developer", False)])
+def test_g24_a_file_of_a_bucket(server: str, inside: bool) -> None:
+    """Only Vertex AI reads it inside a result."""
+    source = {"type": "image", "source": {"type": "url", "url": "gs://bucket/a.png"}}
+    use = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    turns = [HI, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result_of("a", [source])]}]
+    found, _, _ = written("messages", {"max_tokens": 9, "messages": turns}, Capabilities(g_server=server))  # type: ignore[arg-type]
+    file = {"fileData": {"fileUri": "gs://bucket/a.png", "mimeType": "image/png"}}
+    response = found["contents"][2]["parts"][0]["functionResponse"]
+    assert response.get("parts", []) == ([file] if inside else [])
+    assert (file in found["contents"][-1]["parts"]) != inside
+
+
+def result_of(id: str, content: Any) -> JSON:
+    return {"type": "tool_result", "tool_use_id": id, "content": content}
+
+
 def test_g24_an_error_and_text_beside_results() -> None:
     use = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
     result = {"type": "tool_result", "tool_use_id": "a", "content": "no", "is_error": True}
