@@ -20,7 +20,7 @@ REASONS = {
     "end": "STOP",
     "stop_sequence": "STOP",
     "tool": "STOP",
-    "pause": "STOP",
+    "pause": "STOP",  # as Google has no word for it
     "length": "MAX_TOKENS",
     "context": "MAX_TOKENS",
     "filter": "SAFETY",

@@ -468,6 +468,15 @@ def test_g26_budgets(thinking: JSON, model: str, config: JSON) -> None:
     assert found["generationConfig"]["thinkingConfig"] == config
 
 
+@pytest.mark.parametrize(("provider", "config"), [("vertex", {"thinkingBudget": 0}), ("gemini", {"thinkingLevel": "LOW"})])
+@pytest.mark.parametrize("model", ["gemini-3.1-pro-preview", "google/gemini-3.1-pro-preview"])
+def test_g26_a_model_that_one_server_lets_be_switched_off(provider: str, config: JSON, model: str) -> None:
+    base = "https://aiplatform.googleapis.com/v1/projects/p/locations/global/publishers/google"
+    can = Capabilities.from_flags(known(provider, base if provider == "vertex" else "https://x/v1beta", model, {}))
+    found, _, _ = written("chat", {"messages": [HI], "reasoning_effort": "none"}, can)
+    assert found["generationConfig"]["thinkingConfig"] == config
+
+
 def test_a_model_that_does_not_think() -> None:
     found, lost, _ = written("chat", {"messages": [HI], "reasoning_effort": "high"}, "gemini-2.0-flash")
     assert ("generationConfig" in found, lost) == (False, ["reasoning_effort"])
