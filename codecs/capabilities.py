@@ -70,6 +70,13 @@ class Capabilities:
     c_image_urls: bool = True  # otherwise only data URLs
     c_reasoning_required: bool = False  # in every assistant message
     c_max_output: int = 0  # tokens; 0: no known limit
+    c_max_tools: int = 0  # 0: no known limit
+    c_max_images: int = 0  # in one request; 0: no known limit
+    c_prefill: Literal["any", "prefix", "none"] = "any"  # a last message of the assistant; prefix: marked by that member
+    c_user_required: bool = False  # refuses a conversation without a message of the user
+    c_max_temperature: int = 0  # 0: no known limit
+    c_odd_arguments: bool = True  # supports arguments of earlier calls that are no JSON object
+    c_output_subset: tuple[str, ...] = ()  # as schema_subset, of the schema of the answer
     c_json_object: bool = True
     c_json_with_tools: bool = True
 

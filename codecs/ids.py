@@ -13,13 +13,12 @@ _NOT_ID = re.compile(r"[^A-Za-z0-9_-]")
 class IdForm(NamedTuple):
     """The tool call ids that an API accepts.
 
-    prefix: of ids created here. pattern: of accepted ids; None: any. longest: the maximum length in characters accepted by the API's own
-    vendor; None: any.
+    prefix: of ids created here. pattern: of accepted ids; None: any. vendor: of those accepted by the API's own vendor, if it is stricter.
     """
 
     prefix: str
     pattern: re.Pattern[str] | None = None
-    longest: int | None = None
+    vendor: re.Pattern[str] | None = None
 
 
 def digest(text: str, length: int) -> str:
@@ -40,8 +39,8 @@ class CallIds:
 
     def __init__(self, form: IdForm, own_vendor: bool = False) -> None:
         """own_vendor: the upstream is the API's own vendor."""
-        self._prefix, self._pattern, longest = form
-        self._longest = longest if own_vendor else None
+        self._prefix = form.prefix
+        self._pattern = form.vendor if own_vendor and form.vendor else form.pattern
         self._calls: dict[str, int] = {}
         self._results: dict[str, int] = {}
 
@@ -56,8 +55,6 @@ class CallIds:
         if ordinal > 1 and (seen is self._calls or ordinal <= self._calls.get(id, 1)):
             return self._prefix + digest(f"{id}#{ordinal}", 24)
         if self._pattern is not None and not self._pattern.fullmatch(id):
-            return self._prefix + digest(id, 24)
-        if self._longest is not None and len(id) > self._longest:
             return self._prefix + digest(id, 24)
         return id
 

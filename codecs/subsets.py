@@ -18,7 +18,7 @@ from .schema import DEPTH
 Schema = dict[str, Any]
 
 # the restrictions available to the tables
-RESTRICTIONS = ("complete", "no_root_union", "refs_in_defs", "bare_refs", "no_refs", "no_booleans")
+RESTRICTIONS = ("complete", "no_root_union", "refs_in_defs", "bare_refs", "no_refs", "no_booleans", "no_item_counts", "small_grammar")
 
 _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 _MEMBERS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
@@ -26,6 +26,8 @@ _LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
 _UNIONS = ("anyOf", "oneOf")
 _AT_ROOT = frozenset({*_UNIONS, "allOf"})
 _ANNOTATIONS = frozenset({"description", "title", "default", "examples"})
+_COUNTS = ("minItems", "maxItems")
+_LONGEST = 2000  # `maxLength` from which on llama.cpp refuses to make a grammar
 
 
 def completed(schema: Schema) -> Schema:
@@ -63,6 +65,10 @@ def restricted(schema: Schema, restrictions: tuple[str, ...]) -> Schema:
         schema = _mapped(schema, _bare_ref, DEPTH)
     if "no_booleans" in restrictions:
         schema = _mapped(schema, _no_boolean, DEPTH)
+    if "no_item_counts" in restrictions:
+        schema = _mapped(schema, _uncounted, DEPTH)
+    if "small_grammar" in restrictions:
+        schema = _mapped(schema, _small, DEPTH)
     return given if schema is given or schema == given else schema
 
 
@@ -192,3 +198,25 @@ def _inlined(node: Any, root: Schema, depth: int, within: tuple[str, ...]) -> An
 
 def _no_boolean(node: Any) -> Any:
     return {} if node is True else {"not": {}} if node is False else node
+
+
+# ---- bounds ----
+
+
+def _uncounted(node: Any) -> Any:
+    if not isinstance(node, dict) or node.keys().isdisjoint(_COUNTS):
+        return node
+    return {key: value for key, value in node.items() if key not in _COUNTS}
+
+
+def _small(node: Any) -> Any:
+    """Remove bounds of texts that would make a grammar too large, and patterns with classes of characters, which it cannot express."""
+    if not isinstance(node, dict):
+        return node
+    pattern, longest = node.get("pattern"), node.get("maxLength")
+    refused = []
+    if isinstance(pattern, str) and "\\" in pattern:
+        refused.append("pattern")
+    if isinstance(longest, int) and longest >= _LONGEST:
+        refused.append("maxLength")
+    return {key: value for key, value in node.items() if key not in refused} if refused else node

@@ -58,6 +58,7 @@ _BY_TYPE: dict[Any, read.Reader] = {bool: read.boolean, int: read.whole(1, 10_00
 _BY_NAME: dict[str, read.Reader] = {
     "m.web_search": _tool_type,
     "schema_subset": _restrictions,
+    "c.output_subset": _restrictions,
     "leave_out": _members,
     "r.tools": _members,
     "unserved": _apis,

@@ -25,6 +25,7 @@ _AZURE_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservic
 
 OPENAI_HOST_FLAGS: dict[str, object] = {
     "openai_host": True,
+    "c.max_tools": 128,  # "array too long. Expected an array with maximum length 128"
     "schema_subset": ("complete",),
     "c.max_tokens_field": "max_completion_tokens",
     "c.developer_role": True,

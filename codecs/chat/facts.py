@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from ..ids import IdForm
 from ..request import Habits
 
 NAME = "chat"
 
-IDS = IdForm("call_", longest=40)
+IDS = IdForm("call_", vendor=re.compile(".{1,40}", re.DOTALL))  # "string too long: maximum length 40"
 
 # neutral reason -> finish_reason
 REASONS = {

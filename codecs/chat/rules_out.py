@@ -11,9 +11,10 @@ from typing import Any
 
 from .. import subsets
 from ..capabilities import EFFORTS, Capabilities
-from ..errors import Unsupported
+from ..errors import Malformed, Unsupported
 from ..ids import digest
-from ..ledger import Path
+from ..jsontext import arguments_to_input, dumps, loads
+from ..ledger import Path, concrete
 from ..reasoning import nearest
 from ..request import Request
 from ..rules import LEAVE_OUT, Draft, Rule, whole
@@ -24,7 +25,11 @@ Message = dict[str, Any]
 SWITCHES: dict[str, dict[str, Any]] = {"thinking": {"thinking": {"type": "disabled"}}, "enable_thinking": {"enable_thinking": False}}
 FILLER = " "  # replaces reasoning that a provider requires and that is lost; some refuse an empty text
 NO_OUTPUT = "(no output)"
+LEAST_TOP_P = 0.01
+CONTINUES = "(conversation continues)"  # before an answer with which a conversation begins
+NO_IMAGE = {"type": "text", "text": "[image: left out, because the selected model accepts fewer images]"}
 _LIMITS = ("max_tokens", "max_completion_tokens")
+_INSTRUCTS = ("system", "developer")
 _SAMPLING = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}}  # and the defaults
 # the signature of calls that no Gemini model made; source: Google's documentation, "Thought signatures"
 NO_SIGNATURE = "skip_thought_signature_validator"
@@ -70,7 +75,7 @@ def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
     switched_off = body.get("thinking") == {"type": "disabled"} or body.get("enable_thinking") is False
     if when in ("never", "always"):
         return when == "always"
-    if switched_off or effort == "none":
+    if switched_off or (effort == "none" and (capabilities.c_thinking_switch == "none" or "none" in capabilities.c_effort_values)):
         return False
     return when == "unless_off" or effort is not None
 
@@ -131,6 +136,8 @@ def choose_tool(draft: ChatDraft) -> None:
     if draft.reasons and draft.capabilities.c_tool_choice_reasoning != "any":
         takes = draft.capabilities.c_tool_choice_reasoning
     chosen = draft.body.get("tool_choice")
+    if takes != "any" and isinstance(chosen, dict) and chosen.get("type") == "allowed_tools":
+        chosen = _offer_allowed(draft, chosen)
     named = isinstance(chosen, dict) and chosen.get("type") in ("function", "custom")
     if takes == "any" or chosen in (None, "auto", "none") or not (named or chosen == "required"):
         return
@@ -143,6 +150,17 @@ def choose_tool(draft: ChatDraft) -> None:
         draft.body["tools"] = offered
     draft.body["tool_choice"] = "auto" if takes == "auto" else "required"
     draft.adapt("tool_choice", draft.body["tool_choice"])
+
+
+def _offer_allowed(draft: ChatDraft, chosen: dict[str, Any]) -> Any:
+    """Offer only the tools that a choice allows, and return the choice among them."""
+    allowed = chosen.get("allowed_tools")
+    among, mode = (allowed.get("tools"), allowed.get("mode")) if isinstance(allowed, dict) else (None, None)
+    names = {(tool.get("type"), repr(_name(tool, str(tool.get("type"))))) for tool in among or () if isinstance(tool, dict)}
+    draft.body["tools"] = [tool for tool in draft.all_of("tools") if (tool.get("type"), repr(_name(tool, str(tool.get("type"))))) in names]
+    draft.body["tool_choice"] = "required" if mode == "required" else "auto"
+    draft.adapt("tool_choice", draft.body["tool_choice"])
+    return draft.body["tool_choice"]
 
 
 def call_without_reasoning(draft: ChatDraft) -> None:
@@ -172,6 +190,17 @@ def _switch_off(draft: ChatDraft) -> bool:
     return True
 
 
+def leave_out_nothing(draft: ChatDraft) -> None:
+    """No list of tools rather than an empty one, which many refuse."""
+    draft.leave_default("tools", [])
+
+
+def bound_tools(draft: ChatDraft) -> None:
+    most = draft.capabilities.c_max_tools
+    if len(draft.all_of("tools")) > most:
+        raise Unsupported(f"the selected model supports at most {most} tools", param="tools")
+
+
 # ---- settings ----
 
 
@@ -198,17 +227,20 @@ def fit_effort(draft: ChatDraft) -> None:
     asked, takes = draft.body.get("reasoning_effort"), draft.capabilities.c_effort_values
     if asked in takes or asked not in EFFORTS:
         return
-    if asked == "none" and draft.capabilities.c_thinking_switch != "none":
-        del draft.body["reasoning_effort"]
-        draft.body.update(SWITCHES[draft.capabilities.c_thinking_switch])
-        draft.adapt("reasoning_effort")
-        return
     sent = None if asked == "none" else nearest(asked, takes)
     if sent is None:
         draft.drop("reasoning_effort")
         return
     draft.body["reasoning_effort"] = sent
     draft.adapt("reasoning_effort", sent)
+
+
+def switch_off(draft: ChatDraft) -> None:
+    """No effort at all, by the member that switches reasoning off."""
+    if draft.body.get("reasoning_effort") == "none" and "none" not in draft.capabilities.c_effort_values:
+        del draft.body["reasoning_effort"]
+        draft.body.update(SWITCHES[draft.capabilities.c_thinking_switch])
+        draft.adapt("reasoning_effort")
 
 
 def leave_out_sampling(draft: ChatDraft) -> None:
@@ -220,6 +252,29 @@ def leave_out_sampling(draft: ChatDraft) -> None:
     if draft.reasons:
         draft.drop("logprobs")
         draft.drop("top_logprobs")
+
+
+def limit_temperature(draft: ChatDraft) -> None:
+    """The highest temperature, and no top_p of 0, of hosts that refuse what OpenAI takes."""
+    most, temperature, top_p = draft.capabilities.c_max_temperature, draft.body.get("temperature"), draft.body.get("top_p")
+    if isinstance(temperature, int | float) and temperature > most:
+        draft.body["temperature"] = most
+        draft.adapt("temperature", most)
+    if isinstance(top_p, int | float) and top_p < LEAST_TOP_P:
+        draft.body["top_p"] = LEAST_TOP_P
+        draft.adapt("top_p", LEAST_TOP_P)
+
+
+def restrict_output(draft: ChatDraft) -> None:
+    form = draft.body.get("response_format")
+    named = form.get("json_schema") if isinstance(form, dict) else None
+    schema = named.get("schema") if isinstance(named, dict) else None
+    if not isinstance(form, dict) or not isinstance(named, dict) or not isinstance(schema, dict):
+        return
+    restricted = subsets.restricted(schema, draft.capabilities.c_output_subset)
+    if restricted is not schema:
+        draft.body["response_format"] = form | {"json_schema": named | {"schema": restricted}}
+        draft.adapt("output", member="response_format")
 
 
 def name_any_object(draft: ChatDraft) -> None:
@@ -264,6 +319,12 @@ def flatten_content(draft: ChatDraft) -> None:
         draft.moved()
 
 
+def rename_developers(draft: ChatDraft) -> None:
+    """The role `system` for `developer`, which other vendors than OpenAI do not know."""
+    if draft.each_message(lambda one: one | {"role": "system"} if one.get("role") == "developer" else one):
+        draft.moved()
+
+
 def join_systems(draft: ChatDraft) -> None:
     """One system message, at the beginning; an encoder has written it so."""
     messages = draft.messages
@@ -285,7 +346,10 @@ def leave_out_empty_messages(draft: ChatDraft) -> None:
                 continue
             message = message | {"content": NO_OUTPUT}
         kept.append(message)
-    if kept and any(new is not old for new, old in zip_longest(kept, before)):
+    if before and not kept:
+        root = str(draft.history[0])
+        raise Malformed(f"{root}: at least one message is required", code="invalid_value", param=root)
+    if any(new is not old for new, old in zip_longest(kept, before)):
         draft.body["messages"] = kept
         if draft.own or len(kept) != len(before):
             draft.moved()
@@ -349,6 +413,85 @@ def alternate_roles(draft: ChatDraft) -> None:
         draft.moved()
 
 
+def speak_as_user(draft: ChatDraft) -> None:
+    """Make the last instructions the user's message if nobody else has spoken; before a first answer a user's message is inserted."""
+    messages = draft.messages
+    begins = next((n for n, message in enumerate(messages) if message.get("role") not in _INSTRUCTS), None)
+    if begins is None and messages:
+        draft.body["messages"] = [*messages[:-1], messages[-1] | {"role": "user"}]
+    elif begins is not None and messages[begins].get("role") == "assistant":
+        draft.body["messages"] = [*messages[:begins], {"role": "user", "content": CONTINUES}, *messages[begins:]]
+    else:
+        return
+    draft.moved()
+
+
+def mark_prefill(draft: ChatDraft) -> None:
+    """Mark a last message of the assistant as the beginning of the answer. Raises Unsupported where it has to be the user's."""
+    messages = draft.messages
+    last = messages[-1] if messages else {}
+    if last.get("role") != "assistant" or last.get("tool_calls") or last.get("prefix") is True:
+        return
+    if not last.get("content"):
+        draft.body["messages"] = messages[:-1]
+    elif draft.capabilities.c_prefill == "prefix":
+        draft.body["messages"] = [*messages[:-1], last | {"prefix": True}]
+    else:
+        turn = draft.request.turns[-1].path if draft.request.turns else ("messages", len(messages) - 1)
+        raise Unsupported("this model does not accept assistant prefill", param=concrete(turn))
+    draft.moved()
+
+
+def leave_out_old_images(draft: ChatDraft) -> None:
+    """Replace all but the newest images by notes: the conversation goes on, and all later requests would repeat them."""
+    most = draft.capabilities.c_max_images
+    images = [part for message in draft.messages for part in _parts(message) if part.get("type") == "image_url"]
+    old = {id(image) for image in images[: max(len(images) - most, 0)]}
+    if not old:
+        return
+
+    def noted(message: Message) -> Message:
+        if not any(id(part) in old for part in _parts(message)):
+            return message
+        return message | {"content": [dict(NO_IMAGE) if id(part) in old else part for part in message["content"]]}
+
+    draft.each_message(noted)
+    draft.moved()
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    content = message.get("content")
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+
+
+def whole_arguments(draft: ChatDraft) -> None:
+    """Arguments of earlier calls as JSON objects: an object with the text of what is none."""
+
+    def whole(call: Any) -> Any:
+        function = call.get("function") if isinstance(call, dict) else None
+        text = function.get("arguments") if isinstance(function, dict) else None
+        if not isinstance(function, dict) or not isinstance(text, str) or _is_object(text):
+            return call
+        return call | {"function": function | {"arguments": dumps(arguments_to_input(text)).decode()}}
+
+    def changed(message: Message) -> Message:
+        calls = message.get("tool_calls")
+        after = [whole(call) for call in calls] if isinstance(calls, list) else []
+        if all(new is old for new, old in zip(after, calls or (), strict=True)):
+            return message
+        return message | {"tool_calls": after}
+
+    if draft.each_message(changed):
+        draft.moved()
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(loads(text), dict)
+    except ValueError:
+        return False
+
+
 def shorten_call_ids(draft: ChatDraft) -> None:
     """Map call ids to nine letters and digits, as Mistral requires. The mapping is deterministic."""
 
@@ -383,12 +526,21 @@ def give_reasoning_back(draft: ChatDraft) -> None:
 
 
 def stand_in_signatures(draft: ChatDraft) -> None:
-    """Give calls without a Gemini signature Google's placeholder, in every turn, so that prompt prefixes stay the same."""
+    """Give calls without a Gemini signature Google's placeholder, in every turn, so that prompt prefixes stay the same.
+
+    It stands where the upstream has signatures: at the call, or among the details of the reasoning (OpenRouter).
+    """
+    among = draft.capabilities.c_reasoning_in == "reasoning_details"
 
     def signed(message: Message) -> Message:
         calls = message.get("tool_calls")
         first = calls[0] if isinstance(calls, list) and calls else None
-        if not isinstance(calls, list) or not isinstance(first, dict) or "extra_content" in first:
+        if not isinstance(calls, list) or not isinstance(first, dict):
+            return message
+        if among:
+            entry = {"type": "reasoning.encrypted", "data": NO_SIGNATURE, "id": first.get("id"), "format": "google-gemini-v1", "index": 0}
+            return message if message.get("reasoning_details") else message | {"reasoning_details": [entry]}
+        if "extra_content" in first:
             return message
         return message | {"tool_calls": [first | {"extra_content": {"google": {"thought_signature": NO_SIGNATURE}}}, *calls[1:]]}
 
@@ -399,27 +551,37 @@ def stand_in_signatures(draft: ChatDraft) -> None:
 RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: any(member in can.leave_out for member in _LIMITS), rename_limit),
     *LEAVE_OUT,
+    Rule(lambda can: not can.c_tools or can.c_max_tools > 0 or can.c_call_ids == "nine", leave_out_nothing, of="carried"),
     Rule(lambda can: not can.c_tools, refuse_tools, walks=True),
+    Rule(lambda can: can.c_max_tools > 0, bound_tools),
     Rule(lambda can: "complete" in can.schema_subset, complete_schemas, of="written"),
     # OpenAI's own callers know it, and an agent's tools are many: see `lessons.MISSING_PROPERTIES`
     Rule(lambda can: "complete" in can.schema_subset and not can.openai_host, complete_schemas, of="carried", walks=True),
     Rule(lambda can: any(one != "complete" for one in can.schema_subset), restrict_schemas, walks=True),
     Rule(lambda can: not can.c_mixed_strict, unify_strict, walks=True),
-    # first, because it may switch reasoning off, which later rules depend on
+    # first, because they may switch reasoning off, which later rules depend on
+    Rule(lambda can: can.c_thinking_switch != "none", switch_off, of="carried"),
     Rule(lambda can: can.c_tool_choice != "any" or can.c_tool_choice_reasoning != "any", choose_tool),
     Rule(lambda can: True, fit_effort, of="carried", rests_on="c_effort_values"),
     Rule(lambda can: can.openai_host and not can.c_tools_beside_reasoning, call_without_reasoning),
     Rule(lambda can: can.c_sampling != "full", leave_out_sampling),
     Rule(lambda can: can.c_max_output > 0, limit_output),
+    Rule(lambda can: can.c_max_temperature > 0, limit_temperature),
+    Rule(lambda can: bool(can.c_output_subset), restrict_output),
     Rule(lambda can: not can.c_json_object, name_any_object),
     Rule(lambda can: not can.c_json_schema, leave_out_schema, of="carried"),
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
+    Rule(lambda can: not can.c_developer_role, rename_developers, of="carried", rests_on="c_developer_role", walks=True),
     Rule(lambda can: can.c_single_system, join_systems, of="carried", walks=True),
+    Rule(lambda can: can.c_user_required, speak_as_user),
+    Rule(lambda can: can.c_prefill != "any", mark_prefill),
+    Rule(lambda can: can.c_max_images > 0, leave_out_old_images, walks=True),
     Rule(lambda can: not can.c_user_after_tool, move_user_before_results_end, walks=True),
     Rule(lambda can: can.c_alternate, alternate_roles, walks=True),
     Rule(lambda can: not can.c_content_parts, flatten_content, of="carried", walks=True),
     Rule(lambda can: not can.c_null_content, fill_content, walks=True),
     Rule(lambda can: not can.c_empty_content, leave_out_empty_messages, walks=True),
+    Rule(lambda can: not can.c_odd_arguments, whole_arguments, walks=True),
     Rule(lambda can: can.c_call_ids == "nine", shorten_call_ids, walks=True),
     Rule(lambda can: can.c_reasoning_required or can.c_reasoning_required_with_tools, give_reasoning_back, walks=True),
     Rule(lambda can: can.c_signed_calls, stand_in_signatures, walks=True),

@@ -2,7 +2,7 @@
 
 A chat message contains one text and its tool calls; the results must follow immediately, one text message each. Other orders are
 rearranged, without inventing content: images of a result follow in a user message, and a result that comes later is moved up to its
-calls. Source: OpenAI API reference, "Create chat completion"; providers refuse every other order.
+calls; of several for one call the last remains. Source: OpenAI API reference, "Create chat completion"; providers refuse every other order.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class _Turns:
         self._capabilities = capabilities
         self._writer = writer
         self._answers: int | None = None  # index of the next tool message: after the last calls and their results
+        self._results: dict[str, Content] = {}  # those tool messages by call id
         self._attached: list[Content] = []  # of the results so far, for the next user message
         self._prefill: Turn | None = None  # the last turn if it is the beginning of an answer
 
@@ -101,12 +102,17 @@ class _Turns:
 
     def _result(self, part: ResultPart, turn: Turn) -> None:
         message, attached = self._writer.result(part)
+        self._attached += attached
+        before = self._results.setdefault(message["tool_call_id"], message)
+        if before is not message:  # of several with the same id, only the last remains
+            before["content"] = message["content"]
+            self._ledger.adapt(turn.path)
+            return
         where = len(self.messages) if self._answers is None else self._answers
         if where != len(self.messages):
             self._ledger.adapt((self._habits.turns_at,) if self._habits.one_list else turn.path)
         self.messages.insert(where, message)
         self._answers = where + 1
-        self._attached += attached
 
     def _attach(self, said: list[Content]) -> None:
         """Add a user message with the attachments of earlier results and this content."""
@@ -154,6 +160,7 @@ class _Turns:
             message["tool_calls"] = calls
         self.messages.append(message)
         self._answers = len(self.messages) if calls else None
+        self._results = {}
 
     def _joined(self, text: str | None, more: str, part: Part, before: Part | None) -> str:
         """Join two texts of one message; separate parts stay separated by a blank line."""

@@ -147,9 +147,13 @@ class ContentWriter:
         content: str | list[Block] | None = part.only_text
         if content is None:
             content = self._inside_result(part.content)
+        failed = part.is_error
+        if failed and isinstance(content, list) and any(inner["type"] != "text" for inner in content):
+            self._ledger.adapt((*part.path, "is_error"))  # refused beside anything but text
+            content, failed = [{"type": "text", "text": "Error:"}, *content], False
         if content:
             block["content"] = content
-        if part.is_error:
+        if failed:
             block["is_error"] = True
         return [block]
 

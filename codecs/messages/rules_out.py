@@ -18,6 +18,7 @@ _THOUGHTS = ("thinking", "redacted_thinking")
 _LEAST_TOP_P = 0.95  # the lowest top_p allowed while the model thinks
 LEAST_BUDGET = 1024  # tokens
 _EFFORTS_OF_THOUGHT = ("xhigh", "max")  # only allowed with thinking
+_LOOSELY = {"prefix_mismatch_behavior": "drop_block"}
 
 
 @dataclass(slots=True)
@@ -88,6 +89,43 @@ def prefill_without_thinking(draft: MessagesDraft) -> None:
     last = messages[-1] if isinstance(messages, list) and messages else None
     if isinstance(last, dict) and last.get("role") == "assistant" and draft.thinks:
         draft.stop_thinking()
+
+
+def declare_called_tools(draft: MessagesDraft) -> None:
+    """Declare the tools of a history of calls, and forbid calls: it is refused without tools. So is a choice of none."""
+    if draft.body.get("tools"):
+        return
+    blocks = (block for message in draft.all_of("messages") for block in _blocks(message))
+    called = (block.get("name") for block in blocks if isinstance(block, dict) and block.get("type") == "tool_use")
+    names = dict.fromkeys(name for name in called if isinstance(name, str))
+    if names:
+        draft.body["tools"] = [{"name": name, "input_schema": {"type": "object"}} for name in names]
+        draft.body["tool_choice"] = {"type": "none"}
+        draft.request.ledger.adapt(("tools",))
+    else:
+        draft.drop("tool_choice")
+
+
+def lift_systems(draft: MessagesDraft) -> None:
+    """Move messages of the system into `system`, of a caller that does not know which model is asked."""
+    messages = draft.body.get("messages")
+    roles = [message.get("role") if isinstance(message, dict) else None for message in messages] if isinstance(messages, list) else []
+    if not isinstance(messages, list) or "system" not in roles:
+        return
+    lifted = [block for message in messages if isinstance(message, dict) and message.get("role") == "system" for block in _written(message)]
+    rest = [message for message, role in zip(messages, roles, strict=True) if role != "system"]
+    if not rest:  # only instructions: they become the user's message
+        draft.body["messages"] = [{"role": "user", "content": lifted}]
+    else:
+        draft.body["messages"] = rest
+        draft.body["system"] = [*_written({"content": draft.body.get("system")}), *lifted]
+    draft.moved()
+
+
+def _written(message: dict[str, Any]) -> list[Any]:
+    """The blocks of a message, one of its text."""
+    content = message.get("content")
+    return [{"type": "text", "text": content}] if isinstance(content, str) and content else _blocks(message)
 
 
 # ---- thinking and effort of a caller that speaks this API; an encoder writes them as the model has them ----
@@ -177,11 +215,12 @@ def bind_loosely(draft: MessagesDraft) -> None:
     """
     thought = any(block.get("type") in _THOUGHTS for message in draft.body["messages"] for block in _blocks(message))
     if thought and draft.thinks:
-        draft.body["thinking"] = draft.body.get("thinking", {"type": "adaptive"}) | {"block_binding": "drop_block"}
+        draft.body["thinking"] = draft.body.get("thinking", {"type": "adaptive"}) | {"block_binding": dict(_LOOSELY)}
 
 
-def _blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
-    return message["content"] if isinstance(message["content"], list) else []
+def _blocks(message: dict[str, Any]) -> list[Any]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
 
 
 def sample_beside_thinking(draft: MessagesDraft) -> None:
@@ -237,7 +276,9 @@ def _marks(value: Any) -> Iterator[dict[str, Any]]:
 RULES: tuple[Rule[MessagesDraft], ...] = (
     *LEAVE_OUT,
     Rule(lambda can: bool(can.schema_subset), restrict_schemas),
+    Rule(lambda can: can.m_tools_required_with_history, declare_called_tools, of="carried", walks=True),
     Rule(lambda can: not can.m_forced_tools, choose_tool),
+    Rule(lambda can: not can.m_mid_system, lift_systems, of="carried", rests_on="m_thinking"),
     Rule(lambda can: True, fit_thinking, of="carried", rests_on="m_thinking"),
     Rule(lambda can: can.m_thinking != "none", force_without_thinking, rests_on="m_thinking"),
     Rule(lambda can: can.m_thinking != "none", prefill_without_thinking, rests_on="m_thinking"),

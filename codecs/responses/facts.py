@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from ..ids import IdForm
 from ..request import Habits
 
 NAME = "responses"
 
-IDS = IdForm("call_", longest=64)
+IDS = IdForm("call_", vendor=re.compile("[a-zA-Z0-9_-]{1,64}"))
 
 # neutral reason -> status, and the reason of an incomplete response
 REASONS: dict[str, tuple[str, str | None]] = {

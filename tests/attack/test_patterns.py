@@ -17,8 +17,10 @@ import pytest
 
 from dragoman.codecs import splice
 from dragoman.codecs.chat import errors_in
+from dragoman.codecs.chat import facts as chat_facts
 from dragoman.codecs.converse import content_out
 from dragoman.codecs.messages import facts
+from dragoman.codecs.responses import facts as responses_facts
 from dragoman.conf import providers
 from dragoman.proxy.app import routes
 
@@ -227,6 +229,8 @@ TRUSTED = {
     "codecs/responses/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
     "codecs/chat/errors_in.py:_BLAMING": "see test_words_that_blame",
     "codecs/messages/facts.py:IDS": "see test_call_ids",
+    "codecs/chat/facts.py:IDS": "see test_call_ids",
+    "codecs/responses/facts.py:IDS": "see test_call_ids",
     "codecs/converse/content_out.py:IDS": "see test_call_ids",
 }
 _CALLS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
@@ -299,6 +303,9 @@ def test_keys() -> None:
 
 
 def test_call_ids() -> None:
+    for form in (chat_facts.IDS, responses_facts.IDS):
+        assert form.vendor is not None
+        _check(form.vendor, "fullmatch", [("", "a", "!")])
     assert facts.IDS.pattern is not None
     _check(facts.IDS.pattern, "fullmatch", [("", "a", "!")])
     assert content_out.IDS.pattern is not None

@@ -108,7 +108,7 @@ def test_thinking_stops_within_calls_whose_thoughts_are_gone(said: list[Any], mo
     assert rewritten(body, m_thinking="manual")["thinking"] == thinking
 
 
-BOUND = {"type": "adaptive", "block_binding": "drop_block"}
+BOUND = {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,8 @@ def _function(name: str, **more: Any) -> JSON:
 
 def _responses_go_on(caller: Caller, body: JSON, answer: JSON) -> bool:
     calls = [item for item in answer["output"] if item["type"] == "function_call"]
+    if isinstance(body["input"], str):
+        body["input"] = [{"role": "user", "content": body["input"]}]
     body["input"] += answer["output"]
     body["input"] += [{"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"} for call in calls]
     if caller.name == COMPACTS and not calls and not _compacted(body):

@@ -196,7 +196,7 @@ ARGUMENTS = '{"a": "x"}'
 def _loose(asked: Asked) -> bool:
     """Whether a thinking block that belongs to another prefix is to be left out, not refused."""
     controls = "thinking-binding-controls-2026-08-01" in asked.headers.get("anthropic-beta", "")
-    return controls and (asked.body.get("thinking") or {}).get("block_binding") == "drop_block"
+    return controls and (asked.body.get("thinking") or {}).get("block_binding") == {"prefix_mismatch_behavior": "drop_block"}
 
 
 def _prefix(body: JSON, number: int) -> str:
@@ -215,7 +215,10 @@ def _names(asked: Asked) -> list[str]:
     """The names of the tools that may be called."""
     tools = asked.body.get("tools") or ()
     if asked.shape != "gemini":
-        return [name for tool in tools if (name := tool.get("name") or (tool.get("function") or {}).get("name"))]
+        names = [name for tool in tools if (name := tool.get("name") or (tool.get("function") or {}).get("name"))]
+        choice = asked.body.get("tool_choice")
+        allowed = choice.get("allowed_tools", choice).get("tools") if isinstance(choice, dict) else None
+        return names if allowed is None else [tool.get("name") or tool["function"]["name"] for tool in allowed]
     config = (asked.body.get("toolConfig") or {}).get("functionCallingConfig") or {}
     names = [each["name"] for tool in tools for each in tool.get("functionDeclarations") or () if config.get("mode") != "NONE"]
     return config.get("allowedFunctionNames") or names

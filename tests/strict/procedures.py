@@ -185,7 +185,7 @@ def responses_pairs(body: JSON, model: str, thinking: bool) -> bool:
 
 def reasoning_followed(body: JSON, model: str, thinking: bool) -> bool:
     items = _input(body)
-    for item, after in zip(items, [*items[1:], {}], strict=True):
+    for item, after in zip(items, [*items[1:], {}], strict=False):
         if item.get("type") == "reasoning" and item.get("id"):
             kind = str(after.get("type", "message" if after.get("role") else ""))
             spoken = kind == "message" and after.get("role") == "assistant"

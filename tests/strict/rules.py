@@ -323,6 +323,8 @@ def _plain(value: Any) -> str:
 
 def member(check: JSON, asked: Asked, thinking: bool) -> str | None:
     """Where the first member stands that a check refuses: messages[0].name; None where it is about no single one."""
+    if "any_of" in check:
+        check = {"all": check["any_of"]}
     for kind, told in check.items():
         if passes({kind: told}, asked, thinking):
             continue

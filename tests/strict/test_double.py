@@ -161,7 +161,7 @@ def test_a_thought_belongs_to_its_prefix(change: JSON) -> None:
         changed["messages"] = [*change["messages"], *again["messages"][1:]]
     assert asked(double, "messages", changed)[0] == 400
     assert [rule for rule, _ in double.violations] == ["AN16"]
-    loose = changed | {"thinking": {"type": "adaptive", "block_binding": "drop_block"}}
+    loose = changed | {"thinking": {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}}
     assert asked(double, "messages", loose)[0] == 400  # the beta is not asked for
     assert asked(double, "messages", loose, anthropic_beta="thinking-binding-controls-2026-08-01")[0] == 200
 
