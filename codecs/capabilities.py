@@ -79,6 +79,7 @@ class Capabilities:
     c_output_subset: tuple[str, ...] = ()  # as schema_subset, of the schema of the answer
     c_json_object: bool = True
     c_json_with_tools: bool = True
+    c_json_streams: bool = True  # supports structured output in a stream
 
     m_version: str = "2023-06-01"
     m_sampling: Literal["full", "temperature_or_top_p", "none"] = "temperature_or_top_p"

@@ -298,6 +298,11 @@ def leave_out_output_beside_tools(draft: ChatDraft) -> None:
         draft.drop("response_format")
 
 
+def leave_out_output_in_streams(draft: ChatDraft) -> None:
+    if draft.body.get("stream") is True:
+        draft.drop("response_format")
+
+
 # ---- messages ----
 
 
@@ -571,6 +576,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: not can.c_json_object, name_any_object),
     Rule(lambda can: not can.c_json_schema, leave_out_schema, of="carried"),
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
+    Rule(lambda can: not can.c_json_streams, leave_out_output_in_streams),
     Rule(lambda can: not can.c_developer_role, rename_developers, of="carried", rests_on="c_developer_role", walks=True),
     Rule(lambda can: can.c_single_system, join_systems, of="carried", walks=True),
     Rule(lambda can: can.c_user_required, speak_as_user),

@@ -136,6 +136,8 @@ CARRIED: list[tuple[str, JSON, JSON, JSON, str, str]] = [
         "response_format",
     ),
     ("chat", {"c.max_tools": 2}, {"tools": []}, {"tools": None}, "", ""),
+    ("chat", {"c.json_streams": False}, {"response_format": FORM, "stream": True}, {"response_format": None}, "response_format", ""),
+    ("chat", {"c.json_streams": False}, {"response_format": FORM}, {}, "", ""),
     (
         "chat",
         {"c.developer_role": False},

@@ -162,6 +162,20 @@ class Driver:
         cell.rules = [rule for rule, _ in double.violations[before:]]
         return cell
 
+    def play_in_turn(self, caller: Caller, models: list[tuple[Double, str]]) -> Cell:
+        """One conversation, each of its requests to the next of these models."""
+        cell, body = Cell(), caller.begin(models[0][1])
+        for double, model in models:
+            body["model"] = model
+            before, asked = len(double.violations), len(double.asked)
+            answer = self._ask(caller, body, cell, lambda double=double, asked=asked: len(double.asked) > asked)
+            cell.rules += [f"{rule} at {model}" for rule, _ in double.violations[before:]]
+            if answer is None:
+                break
+            cell.turns += 1
+            caller.go_on(body, answer)
+        return cell
+
     def _ask(self, caller: Caller, body: JSON, cell: Cell, sent: Callable[[], bool]) -> JSON | None:
         """The whole answer; None when there was an error, which is noted in the cell."""
         path, sent_body = PATHS.get(caller.shape), body
@@ -187,11 +201,9 @@ class Driver:
 class Matrix:
     """cells: what came of each caller (by name) towards each model."""
 
-    def __init__(self, models: Models, url: str, found: dict[str, Double]) -> None:
-        driver = Driver(url)
+    def __init__(self, models: Models, driver: Driver, found: dict[str, Double]) -> None:
         self._models = models
         self.cells = {(model, caller.name): driver.play(caller, model, found[id]) for id, model in models for caller in CALLERS}
-        driver.close()
 
     def table(self) -> str:
         width = max(len(model) for _, model in self._models)
@@ -220,8 +232,9 @@ class Matrix:
         return {f"{caller} > {model}": cell.refused for (model, caller), cell in self.cells.items() if cell.refused}
 
 
-def played(models: Models = MODELS, options: Mapping[str, Iterable[str]] = NO_OPTIONS) -> Matrix:
-    """The matrix of these models, played against a gateway of its own. options: of the doubles, by provider."""
+@contextlib.contextmanager
+def driving(models: Models, options: Mapping[str, Iterable[str]] = NO_OPTIONS) -> Iterator[tuple[Driver, dict[str, Double]]]:
+    """A gateway of one's own before the doubles of these models, and what plays callers against it."""
     from ..conftest import Running, free_port
 
     with doubles(models, options) as (found, urls), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
@@ -229,10 +242,18 @@ def played(models: Models = MODELS, options: Mapping[str, Iterable[str]] = NO_OP
         file.write(configuration(models, urls).replace("PORT", str(port)))
         file.flush()
         gateway = Running([file.name], port)
+        driver = Driver(gateway.url)
         try:
-            return Matrix(models, gateway.url, found)
+            yield driver, found
         finally:
+            driver.close()
             gateway.close()
+
+
+def played(models: Models = MODELS, options: Mapping[str, Iterable[str]] = NO_OPTIONS) -> Matrix:
+    """The matrix of these models, played against a gateway of its own. options: of the doubles, by provider."""
+    with driving(models, options) as (driver, found):
+        return Matrix(models, driver, found)
 
 
 def main() -> None:
