@@ -83,6 +83,7 @@ def test_a_sample() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_greater_sample(shape: str) -> None:
     assert found(2, (shape,)) == {}
