@@ -27,6 +27,7 @@ class History:
         self.effort: str | None = None
         self._request = request
         self._client_tool = client_tool
+        self._offered = list(request.tools)
         self._known = {tool.name: tool for tool in request.tools}
         self._first = len(request.turns)  # the first turn that is a message
         self._user: int | None = None  # see _last_user
@@ -105,17 +106,24 @@ class History:
         return parts
 
     def _compacted(self, fields: Fields) -> None:
-        """Replace the turns before a compaction block by its summary."""
+        """Replace the turns before a compaction block by its summary, and their changes of tools by those that it sums up."""
         summary = fields.text("content")
         if not summary:
             raise invalid((*fields.path, "content"), "a compaction without a summary cannot be continued here")
         self._request.ledger.adapt(fields.path)
+        changes = fields.items("tool_changes")
+        if changes is not None:
+            self._request.tools[:] = self._offered
+            for i, change in enumerate(changes):
+                self._change(Fields(change, (*fields.path, "tool_changes", i)))
         self._request.turns[self._first :] = [Turn("user", [TextPart(as_message(summary), fields.path)], fields.path)]
 
     # ---- tools ----
 
     def _change(self, fields: Fields) -> None:
         kind = fields.required("type")
+        if kind not in _CHANGES:
+            raise invalid((*fields.path, "type"), "must be tool_addition or tool_removal")
         fields.ignore("cache_control")
         what = fields.inner("tool")
         if what is None:

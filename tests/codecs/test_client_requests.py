@@ -179,6 +179,53 @@ def test_a_compaction_stands_for_what_was_before(upstream: str, role: str) -> No
     assert carried.dropped == [""]
 
 
+OTHER = {"name": "other", "input_schema": {"type": "object"}}
+
+
+def changes(*found: JSON) -> list[JSON]:
+    return [block for message in found for block in message["content"]]
+
+
+@pytest.mark.parametrize("upstream", ["chat", "responses"])
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        (None, ["read"]),  # the change before it stands in the history
+        ([], ["read", "other"]),
+        (changes(change("tool_removal", type="tool_reference", name="read")), ["other"]),
+        (
+            changes(
+                change("tool_removal", type="tool_reference", name="read"),
+                change("tool_addition", type="tool_definition", definition={"name": "new", "input_schema": {"type": "object"}}),
+            ),
+            ["other", "new"],
+        ),
+        (changes(change("tool_removal", type="mcp_toolset_reference", server_name="s")), ["read", "other"]),
+    ],
+)
+def test_the_tools_behind_a_compaction(upstream: str, told: list[JSON] | None, names: list[str]) -> None:
+    """What it says of the changes that it sums up leads from the request's tools to those at its end."""
+    block = {"type": "compaction", "content": "We build X.", "signature": "s", "tool_changes": told}
+    before = change("tool_removal", type="tool_reference", name="other")
+    summary = {"role": "assistant", "content": [block]}
+    carried = Carried("messages", upstream, of_messages(HI, before, summary, HI, tools=[TOOL, OTHER]))
+    assert [tool.get("function", tool)["name"] for tool in carried.body.get("tools", [])] == names
+
+
+@pytest.mark.parametrize(
+    ("told", "param"),
+    [
+        ("x", ""), ([7], "[0]"), ([{}], "[0].type"), ([{"type": "text"}], "[0].type"),
+        (changes(change("tool_removal", type="tool_reference", name="gone")), "[0].tool.name"),
+    ],
+)  # fmt: skip
+def test_changes_that_a_compaction_cannot_have(told: Any, param: str) -> None:
+    block = {"type": "compaction", "content": "We build X.", "tool_changes": told}
+    with pytest.raises(errors.ClientFault) as caught:
+        Carried("messages", "chat", of_messages({"role": "assistant", "content": [block]}, HI, tools=[TOOL]))
+    assert caught.value.param == f"messages[0].content[0].tool_changes{param}"
+
+
 # ---- searches ----
 
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
