@@ -276,6 +276,8 @@ class Shape:
     """Paths of other operations of upstreams of this family, which are passed on unchanged."""
     count: TokenCount | None = None
     upstream_names: UpstreamNames = _NO_NAMES
+    region_at: str = ""
+    """The member of a request that says where it must be processed, "global" for anywhere; "" if there is none."""
     stateful: bool = False
     """Whether the API stores responses and conversations; if an upstream does not, the gateway does."""
 

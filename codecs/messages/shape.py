@@ -72,6 +72,7 @@ SHAPE = Shape(
     token_limits=("max_tokens",),
     count=TokenCount("/messages/count_tokens", "m_count_tokens", least={"max_tokens": 1}, leaves=_NOT_COUNTED),
     upstream_names=UpstreamNames(("messages", "system", "container"), frozenset({"file_id", "container"})),
+    region_at="inference_geo",
     framing=NAMED,
     ping=(b"ping", b'{"type": "ping"}'),
     errors=errors.ANTHROPIC,

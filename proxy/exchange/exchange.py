@@ -50,7 +50,7 @@ from .hedging import Race
 from .hooks import Heard
 from .lessons import Taught
 from .operation import Operation
-from .placing import LONG, Placing, fitting, least_tokens
+from .placing import LONG, Placing, fitting, in_region, least_tokens
 from .refusal import own_headers, refusal
 from .resuming import Resumable
 from .services import Services
@@ -345,7 +345,7 @@ class Exchange:
             if self.speaks.stateful:
                 candidates = await self._continued(candidates)
             else:
-                candidates = allowed(self.services, self.shape, self.scan.value, candidates)
+                candidates = in_region(self, allowed(self.services, self.shape, self.scan.value, candidates))
         if self.route.window and len(self.body) > self.route.window * LONG and operation.lane != "count":
             self.tokens = await least_tokens(self.body)
         if self.dry:

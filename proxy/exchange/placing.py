@@ -61,6 +61,19 @@ def fitting(exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Cand
     return tuple(found.values())
 
 
+def in_region(exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates that process requests where this one must be processed, or are told so in their own API.
+
+    If there is none, all of them: the first refuses it.
+    """
+    member = exchange.speaks.region_at
+    wanted = exchange.scan.value.get(member) if member else None
+    if wanted in (None, "global"):
+        return candidates
+    able = tuple([one for one in candidates if one.shape == exchange.shape or one.capabilities.region == wanted])
+    return able or candidates
+
+
 def session(exchange: Exchange) -> bytes | None:
     """What tells the conversation of a request from others; None where nothing does, and for what is no conversation."""
     if not _SESSIONS.isdisjoint(exchange.headers):

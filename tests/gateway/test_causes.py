@@ -253,3 +253,37 @@ async def test_an_account_that_is_used_up(own: bool, streamed: bool) -> None:
 def test_a_model_that_there_is_not(key: str) -> None:
     with pytest.raises(ConfigError, match=f"retry_policy.{key}"):
         conf.loads(config(f"{key}: [nobody]").replace("UPSTREAM", "http://h"), environ={})
+
+
+PLACES = """\
+model_providers:
+  - {model: up/m, base_url: "UPSTREAM/nowhere", apis: [chat_completions], access_key: k}
+  - {model: up/m, base_url: "UPSTREAM/eu", apis: [chat_completions], access_key: k, capabilities: {region: eu}}
+  - {model: up/m, base_url: "UPSTREAM/us", apis: [chat_completions], access_key: k, capabilities: {region: us}}
+  - {model: up/m, base_url: "UPSTREAM/own", apis: [messages], access_key: k}
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "place", "asked", "status"),
+    [
+        (PLACES, "us", ["us", "own"], 500),
+        (PLACES, "global", ["nowhere", "eu", "us", "own"], 500),
+        (PLACES, None, ["nowhere", "eu", "us", "own"], 500),
+        (PLACES.partition('  - {model: up/m, base_url: "UPSTREAM/own"')[0], "moon", [], 400),
+    ],
+)
+@inside_once
+async def test_a_request_stays_in_its_region(config: str, place: str | None, asked: list[str], status: int) -> None:
+    """Every candidate of the region is asked, and one of its own API, which is told; no other, whatever fails."""
+    seen: list[str] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request.target.split("/")[1])
+        return [respond({"error": {"message": "Down.", "type": "server_error"}}, 500)]
+
+    body = {"model": "up/m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "inference_geo": place}
+    with Provider(script) as provider:
+        async with Inside(config, provider) as gateway, gateway.call(request("/v1/messages", body)) as caller:
+            assert (await caller.head())[0] == status
+    assert list(dict.fromkeys(seen)) == asked
