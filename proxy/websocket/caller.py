@@ -96,6 +96,8 @@ class Caller:
 
     def write(self, data: bytes) -> Awaitable[Any] | None:
         """Complete events. One more delta of the kind before, as nearly every read brings, is not looked at any closer."""
+        if not data.isascii():
+            data = _utf8(data)
         if data.startswith(self._begin) and not self.gone:
             begun, length = self._begun, len(data)
             if data.find(b"\n", begun) == length - 2 and data[-3] == _BRACE and length < FRAMED:
@@ -190,6 +192,15 @@ class Caller:
                 frame = self._in_lane(frame)
         self._ended = self.failed = True
         self._connection.send(websocket.text(frame))
+
+
+def _utf8(data: bytes) -> bytes:
+    """The same, with U+FFFD for bytes that are not UTF-8: a message with one of them would end the connection."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode(errors="replace").encode()
+    return data
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -237,6 +237,7 @@ class Session:
 
     async def _take(self, data: bytes) -> None:
         stream_id: str | None = None
+        previous: Any = None
         try:
             scan = await bodies.scan(data, self._house.services.config.limits.max_values)
             if self._reason:
@@ -245,11 +246,13 @@ class Session:
             if messages.kind(scan.value) == messages.STEER:
                 self._say(websocket.text(messages.not_steered(scan.value)))
                 return
+            previous = scan.value.get("previous_response_id")
             create = await bodies.apart(len(data) > bodies.AT_ONCE, partial(messages.create, data, scan))
             if not self._reason:
                 self._enter(_Waiting(stream_id, create))
         except errors.GatewayError as error:
             self._refuse(error, stream_id)
+            self._memory.failed(stream_id, previous)
         except Exception as error:
             log.exception("a message on %s failed", self._opening.request_id)
             errors.forget(error)

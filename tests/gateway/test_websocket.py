@@ -250,6 +250,33 @@ async def quiet_but(socket: Socket, kind: str) -> bool:
     return True
 
 
+@pytest.mark.parametrize("lane", [{}, {"stream_id": "a"}], ids=["", "lane"])
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_what_is_no_utf_8(upstream: str, at_once: bool, store: bool, lane: dict[str, str]) -> None:
+    """One byte of an upstream would end the connection, and the responses of all lanes."""
+    speech = SPEECH[upstream]
+    wrong = [speech.word(text).replace(b"?", b"\xff\xe2\x82") for text in ("a?", "b?", "\N{PILE OF POO}")]
+    gates = [Gate() for _ in wrong]
+    paced = [step for word, gate in zip(wrong, gates, strict=True) for step in (wait(gate), chunk(word))]
+    steps = [chunk(b"".join(wrong))] if at_once else paced
+    whole = [stream_head(), *map(chunk, [*speech.opening, *speech.words]), *steps, *map(chunk, speech.ending), LAST_CHUNK]
+    with Provider(whole) as provider:
+        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+            socket.create(model=f"{upstream}/m", input="hi", store=store, **lane)
+            told: list[dict[str, Any]] = []
+            for text in ("world", "a", "b"):
+                while not at_once and text not in str(told):
+                    told.append(await socket.event())
+                gates.pop(0).open()
+            told += await socket.response()
+            said = "".join(event["delta"] for event in told if "delta" in event)
+            assert said == "Hello worlda\ufffd\ufffdb\ufffd\ufffd\N{PILE OF POO}"
+            assert kinds(told)[-1] == "completed"
+
+
 # ---- errors ----
 
 

@@ -202,6 +202,28 @@ async def test_what_fails_is_given_up(store: bool, end: str) -> None:
             assert evicted == 1
 
 
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ({"type": "response.create", "model": "chat/m", "input": "two", "background": True}, False),
+        ({"type": "response.create", "model": "chat/m", "input": "two", "generate": 1}, False),
+        ({"type": "response.create", "model": "chat/m", "input": "two", "background": True, "stream_id": "b"}, True),
+        ({"type": "response.steer", "input": "two"}, True),
+        ({"type": "response.inject"}, True),
+    ],
+)
+@inside_once
+async def test_what_is_refused_at_once_is_given_up_too(message: dict[str, Any], found: bool) -> None:
+    """WS-16: whatever the error is about, if it is a create's, of the same lane."""
+    with Provider(answers("chat")) as provider:
+        async with Inside(PLAIN, provider) as gateway, connected(gateway) as socket:
+            first = await asked(socket, model="chat/m", input="one", store=False)
+            socket.text(orjson.dumps(message | {"previous_response_id": first["id"]}).decode())
+            assert (await socket.event())["type"] in ("error", "response.steer.failed")
+            events = await socket.ask(model="chat/m", input="three", store=False, previous_response_id=first["id"])
+            assert (events[-1]["type"] == "response.completed") is found
+
+
 @inside_once
 async def test_a_fork_that_fails_keeps_its_parent() -> None:
     """R12."""
