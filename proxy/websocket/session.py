@@ -171,6 +171,7 @@ class Session:
         if self._looking is not None:
             self._looking.cancel()
         self._memory.close()
+        self._reader.end()
         self._count()
         house = self._house
         house.live.sockets.discard(self)

@@ -212,10 +212,11 @@ class Reader:
 
     def _fail(self, found: list[Event], code: int, reason: str) -> int:
         found.append(Fault(code, reason))
-        self._end()
+        self.end()
         return -1
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Read nothing more; a message that is not complete is forgotten."""
         self.ended = True
         self._head = b""
         self._message = bytearray()
@@ -261,7 +262,7 @@ class Reader:
     def _close(self, payload: bytes, found: list[Event]) -> None:
         if not payload:
             found.append(Closed(None))
-            self._end()
+            self.end()
             return
         code = int.from_bytes(payload[:2], "big")
         if len(payload) == 1 or not is_code(code):
@@ -273,4 +274,4 @@ class Reader:
             self._fail(found, NOT_UTF8, "the reason of a Close is not UTF-8")
             return
         found.append(Closed(code))
-        self._end()
+        self.end()

@@ -676,6 +676,19 @@ async def test_bodies_are_counted() -> None:
             await gateway.until(lambda: gateway.gateway.bodies.kept == 0)
 
 
+@pytest.mark.parametrize("reset", [True, False])
+@inside_once
+async def test_half_a_message_is_not_counted_for_ever(reset: bool) -> None:
+    """Its caller has left: otherwise a few of them would have every request refused."""
+    async with Inside(CONFIG, UPSTREAM=NOBODY) as gateway:
+        async with connected(gateway) as socket:
+            socket.caller.writer.write(frame(1, b"x" * 90_000)[:50_000])
+            await gateway.until(lambda: gateway.gateway.bodies.kept > 40_000)
+            socket.caller.leave(reset=reset)
+        await gateway.until(lambda: not gateway.gateway.live.sockets and gateway.lines)
+        assert gateway.gateway.bodies.kept == 0
+
+
 @inside_once
 async def test_a_full_server_closes_idle_ones_first() -> None:
     """A connection with a response under way is not closed for another's sake."""
