@@ -154,6 +154,8 @@ class Session:
             if self._discarded > DISCARDED:
                 self.stream.pause()
         if self._reader.ended:
+            if self._reason == "protocol" and websocket.begins_close(data):
+                self.stream.close()
             return
         for event in self._reader.feed(data):
             _ON[type(event)](self, event)

@@ -30,6 +30,7 @@ NOT_UTF8, POLICY, TOO_BIG, BUG, RESTART = 1007, 1008, 1009, 1011, 1012
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _LAST, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
+_CLOSE_HEAD = bytes((_LAST | _CLOSE,))
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _UTF8 = codecs.getincrementaldecoder("utf-8")
 
@@ -78,6 +79,11 @@ def _head(opcode: int, size: int) -> bytes:
     if size < 126:
         return bytes((opcode, size))
     return b"%c\x7e%b" % (opcode, size.to_bytes(2, "big")) if size < 65536 else b"%c\x7f%b" % (opcode, size.to_bytes(8, "big"))
+
+
+def begins_close(data: bytes) -> bool:
+    """Whether these bytes look like the beginning of a Close: behind a violation nothing is read that would tell for sure."""
+    return data[:1] == _CLOSE_HEAD
 
 
 def text_head(size: int) -> bytes:
