@@ -171,6 +171,7 @@ def test_an_instruction_that_clears_itself() -> None:
 @pytest.mark.parametrize("upstream", ["chat", "responses"])
 @pytest.mark.parametrize("role", ["assistant", "user"])
 def test_a_compaction_stands_for_what_was_before(upstream: str, role: str) -> None:
+    """R33."""
     summary = {"role": role, "content": [{"type": "compaction", "content": "We build X."}, {"type": "text", "text": "Go on."}]}
     carried = Carried("messages", upstream, of_messages(HI, HELLO, summary, HI, system="S"))
     assert "We build X." in carried.text

@@ -60,6 +60,7 @@ def test_the_envelope(summary: str) -> None:
 
 
 def test_what_it_holds() -> None:
+    """R28."""
     inside = orjson.loads(base64.urlsafe_b64decode(compaction.seal("S", "alias", 5, 9)[5:] + "=="))
     assert inside == {"k": "s", "s": "S", "m": "alias", "t": 5, "n": 9, "h": hashlib.sha256(b"S").hexdigest()[:16]}
 
@@ -84,10 +85,11 @@ _GOOD = {"k": "s", "s": "S", "h": hashlib.sha256(b"S").hexdigest()[:16]}
         compaction.seal("a" * (compaction.LONGEST + 1), "m", 7, 9),
         "dgc1." + "A" * compaction.LONGEST_ENVELOPE,
         "dgc2.abc",
-        "dgc1." + envelope(_GOOD)[5:].replace("y", "z", 1),
+        "dgc1." + envelope(_GOOD)[5:].replace("y", "z", 1),  # one byte is changed
     ],
 )
 def test_damaged(text: str) -> None:
+    """R31."""
     assert compaction.is_sealed(text)
     assert compaction.unseal(text) is None
     with pytest.raises(errors.ClientFault) as caught:
@@ -127,7 +129,7 @@ HISTORIES: list[tuple[list[Item], list[Item]]] = [
 
 @pytest.mark.parametrize(("items", "sent"), HISTORIES)
 def test_a_summary_in_the_input(items: list[Item], sent: list[Item]) -> None:
-    """Over every API the same, also over its own."""
+    """R29: over every API the same, also over its own."""
     turns = [(turn.role, "".join(part.text for part in turn.parts)) for turn in decoded(*items).turns]  # type: ignore[union-attr]
     wanted = [(item["role"], item["content"]) for item in sent]
     assert turns == wanted

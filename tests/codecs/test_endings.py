@@ -117,6 +117,7 @@ def test_a_messages_server_speaks_the_same_words(caller: str, end: str) -> None:
     ],
 )
 def test_responses(caller: str, status: str, why: str | None, end: str, label: str) -> None:
+    """R39."""
     assert told("responses", caller, response(status, why)) == (ENDS[end][caller], [label] if label else [])
 
 

@@ -33,6 +33,9 @@ PROMPT = Compaction().prompt
 PRICED = CONFIG + '\nprices: {"*": {input: 1, output: 2}}'
 NATIVE = PRICED.replace("apis: [responses]", "apis: [responses], capabilities: {r.compact: true}")
 OWN = {"type": "compaction", "id": "cmp_up", "encrypted_content": "gAAAAA"}
+SUMMARY = "S" * 40
+CHANGED = compaction.seal(SUMMARY, "m", 7, 9)  # with one byte that is another
+CHANGED = CHANGED[:30] + ("A" if CHANGED[30] != "A" else "B") + CHANGED[31:]
 COMPACTED = {
     "id": "resp_up", "object": "response.compaction", "created_at": 1, "output": [OWN], "usage": {"input_tokens": 30, "output_tokens": 4},
 }  # fmt: skip
@@ -98,6 +101,7 @@ async def asked(gateway: Inside, upstream: str, path: str = "/v1/responses", **f
 @pytest.mark.parametrize("upstream", SHAPES)
 @inside_once
 async def test_a_trigger_streamed(upstream: str) -> None:
+    """R28."""
     up = Upstream()
     with Provider(up) as provider:
         async with Inside(PRICED, provider) as gateway:
@@ -145,6 +149,23 @@ async def test_a_trigger_whole_and_the_next_request(upstream: str) -> None:
         assert texts(upstream, sent) == flat
         assert "dgc1." not in orjson.dumps(sent).decode()
         assert "previous_response_id" not in sent
+
+
+@pytest.mark.parametrize("upstream", [*SHAPES, "native"])
+@inside_once
+async def test_a_summary_in_the_middle(upstream: str) -> None:
+    """R29."""
+    item = {"type": "compaction", "encrypted_content": compaction.seal("S", "m", 7, 9)}
+    up, shape = Upstream(), "responses" if upstream == "native" else upstream
+    with Provider(up) as provider:
+        async with Inside(NATIVE if upstream == "native" else CONFIG, provider) as gateway:
+            assert (await asked(gateway, shape, input=[A, B, item, C]))[0] == 200
+    (sent,) = up.asked
+    summary = compaction.as_message("S")
+    flat = [("user", f"A|{summary}|C")] if shape == "messages" else [("user", "A"), ("user", summary), ("user", "C")]
+    if shape == "responses":
+        assert "dgc1." not in str(sent)
+    assert texts(shape, sent) == flat
 
 
 @inside_once
@@ -233,6 +254,7 @@ def cut(shape: str) -> Answer:
 @pytest.mark.parametrize("upstream", ["chat", "messages"])
 @inside_once
 async def test_half_a_summary_is_none(upstream: str) -> None:
+    """R31."""
     with Provider(Upstream(cut)) as provider:
         async with Inside(CONFIG, provider) as gateway:
             status, _, answer = await asked(gateway, upstream, input=[A, TRIGGER])
@@ -245,6 +267,7 @@ async def test_half_a_summary_is_none(upstream: str) -> None:
 
 @inside_once
 async def test_half_a_summary_is_none_in_a_stream_that_has_begun() -> None:
+    """R31."""
     gate, pieces = Gate(), cut("chat").events
     with Provider([stream_head(), *map(chunk, pieces[:2]), wait(gate), *map(chunk, pieces[2:]), LAST_CHUNK]) as provider:
         async with Inside(CONFIG, provider) as gateway:
@@ -332,10 +355,12 @@ async def test_too_long_for_the_model() -> None:
         ({"input": [A, CALL, TRIGGER]}, None, "input"),
         ({"input": [A, OWN, C]}, "unsupported_content", "input[1]"),
         ({"input": [A, OWN | {"encrypted_content": "dgc1.AAAA"}, C]}, "invalid_encrypted_content", "input[1].encrypted_content"),
+        ({"input": [A, OWN | {"encrypted_content": CHANGED}, C]}, "invalid_encrypted_content", "input[1].encrypted_content"),
     ],
 )
 @inside_once
 async def test_refused(upstream: str, fields: JSON, code: str | None, param: str) -> None:
+    """R31."""
     up = Upstream()
     with Provider(up) as provider:
         async with Inside(CONFIG, provider) as gateway:
@@ -395,6 +420,7 @@ async def test_a_summary_that_its_caller_cannot_read() -> None:
 @pytest.mark.parametrize("upstream", SHAPES)
 @inside_once
 async def test_the_endpoint(upstream: str) -> None:
+    """R30."""
     up = Upstream()
     with Provider(up) as provider:
         async with Inside(PRICED, provider) as gateway:
@@ -423,6 +449,7 @@ async def test_the_endpoint(upstream: str) -> None:
 @pytest.mark.parametrize("given", [{}, {"input": [C]}])
 @inside_once
 async def test_the_endpoint_over_what_is_stored(upstream: str, given: JSON) -> None:
+    """R30."""
     up = Upstream(partial(says, "B"))
     config = PRICED.replace("apis: [responses]", "apis: [responses], capabilities: {r.stateful: false}")
     with Provider(up) as provider:
@@ -449,6 +476,7 @@ async def test_the_endpoint_over_what_is_stored(upstream: str, given: JSON) -> N
 )
 @inside_once
 async def test_what_the_endpoint_refuses(body: JSON, code: str | None, param: str) -> None:
+    """R31."""
     up = Upstream()
     with Provider(up) as provider:
         async with Inside(CONFIG, provider) as gateway, gateway.call(request("/v1/responses/compact", body)) as caller:
@@ -485,6 +513,7 @@ async def test_an_upstream_that_only_streams() -> None:
 
 @inside_once
 async def test_a_native_compaction_is_carried() -> None:
+    """R30."""
     up = Upstream()
     with Provider(up) as provider:
         async with Inside(NATIVE, provider) as gateway:
@@ -504,7 +533,7 @@ async def test_a_native_compaction_is_carried() -> None:
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"])
 @inside_once
 async def test_no_upstream_gets_what_is_ours(path: str) -> None:
-    """Not even one that compacts by itself, nor in a long body."""
+    """R29: not even one that compacts by itself, nor in a long body."""
     item = {"type": "compaction", "encrypted_content": compaction.seal("S", "m", 7, 9)}
     up = Upstream(*[[respond({"input_tokens": 9})] if path.endswith("tokens") else partial(says, "B")] * 2)
     with Provider(up) as provider:
@@ -573,7 +602,7 @@ AUTOMATIC = PRICED + "\ncompaction: {automatic: true}"
 @pytest.mark.parametrize("upstream", SHAPES)
 @inside_once
 async def test_a_long_input_is_compacted_first(upstream: str, stream: bool) -> None:
-    """The summary stands before the answer, which is to the compacted input; what both used is counted together."""
+    """R32: the summary stands before the answer, which is to the compacted input; what both used is counted together."""
     up = Upstream(partial(says, "S"), partial(says, "Yes."))
     items = [LONG, B, CALL, OUTPUT]
     with Provider(up) as provider:
@@ -616,6 +645,7 @@ async def test_a_long_input_is_compacted_first(upstream: str, stream: bool) -> N
 )
 @inside_once
 async def test_other_inputs_are_not(config: str, fields: JSON) -> None:
+    """R32."""
     up = Upstream()
     with Provider(up) as provider:
         async with Inside(config, provider) as gateway:
@@ -751,7 +781,7 @@ async def test_a_caller_that_leaves_ends_the_summary() -> None:
 
 @inside_once
 async def test_what_an_anthropic_compaction_used_is_counted() -> None:
-    """Carried as it came, and over another API."""
+    """R33: carried as it came, and over another API."""
     usage = {"input_tokens": 0, "output_tokens": 0, "iterations": [{"type": "compaction", "input_tokens": 1000, "output_tokens": 50}]}
     block = {"type": "compaction", "content": "SUM", "signature": "x"}
     answer = message().whole | {"content": [block], "stop_reason": "compaction", "usage": usage}
@@ -767,9 +797,30 @@ async def test_what_an_anthropic_compaction_used_is_counted() -> None:
                 if shape == "chat":
                     assert told["usage"]["total_tokens"] == 1050
             await gateway.until(lambda: len(gateway.lines) == 3)
+            value = partial(gateway.gateway.metrics.registry.get_sample_value, "dragoman_tokens_total")
+            assert [value({"kind": kind}) for kind in ("input", "output")] == [3000, 150]
     for line in gateway.lines:
         assert line["tokens"] == {"input": 1000, "output": 50, "cached": 0}
         assert line["cost"] == pytest.approx(1100e-6)
+
+
+@inside_once
+async def test_a_messages_callers_compactions() -> None:
+    """R33: what its history holds is read; one that it asks for is refused."""
+    up = Upstream()
+    block = {"type": "compaction", "content": "SUM", "signature": "x"}
+    turns = [A, {"role": "assistant", "content": [block]}, {"role": "user", "content": "hi"}]
+    body: JSON = {"model": "chat/m", "max_tokens": 9, "messages": [{"role": turn["role"], "content": turn["content"]} for turn in turns]}
+    statuses = []
+    with Provider(up) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            for more in ({}, {"compaction": {"type": "summarize"}}):
+                async with gateway.call(request("/v1/messages", body | more)) as caller:
+                    status, headers = await caller.head()
+                    statuses.append((status, orjson.loads(await caller.body(headers)).get("error", {}).get("message")))
+    assert statuses == [(200, None), (400, "compaction is not supported by the selected model")]
+    (sent,) = up.asked
+    assert texts("chat", sent) == [("user", compaction.as_message("SUM")), ("user", "hi")]
 
 
 # ---- judges ----

@@ -190,7 +190,7 @@ def test_a_drain_waits_for_a_stored_stream(start: Start, provider: Provider, hel
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_drain_closes_websockets(start: Start, provider: Provider, held: Held, workers: str) -> None:
-    """The idle one at once, the other when its response has ended: both with 1012."""
+    """R20: the idle one at once, the other when its response has ended: both with 1012."""
     gateway = start(configured(provider), "--workers", workers)
     with (
         connect(f"ws://127.0.0.1:{gateway.port}/v1/responses") as idle,

@@ -14,8 +14,9 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from ..codecs.grammar import GRAMMARS, events_of
-from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, sse, stream, stream_head, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, close, respond, sse, stream, stream_head, wait
 from .inside import Inside, inside_once
+from .sockets import ENDS, connected, quiet
 from .spoken import SHAPE_AT
 from .upstreams import Answer, called, chat_chunk, completion, message, opened, said, thought
 from .wire import request
@@ -192,6 +193,7 @@ async def ask(gateway: Inside, upstream: str, headers: dict[str, str] | None = N
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 @inside_once
 async def test_every_object_and_event(upstream: str, tools: list[JSON], store: bool) -> None:
+    """R34 and R35."""
     more: JSON = {"store": store} | ({"tools": tools} if tools else {})
     with Provider(answering(TEXTS)) as provider:
         async with Inside(CONFIG, provider, RESPONSES=OPEN) as gateway:
@@ -290,6 +292,7 @@ THINKING = {
 @pytest.mark.parametrize("upstream", THINKING)
 @inside_once
 async def test_raw_reasoning_is_called_as_the_caller_knows_it(upstream: str) -> None:
+    """R36."""
     with Provider(answering(THINKING)) as provider:
         async with Inside(CONFIG, provider, RESPONSES="") as gateway:
             usual = await ask(gateway, upstream, stream=True)
@@ -317,6 +320,7 @@ BREAKING: dict[str, list[bytes]] = {
 @pytest.mark.parametrize("asked", [True, False])
 @inside_once
 async def test_the_order_in_which_a_failure_is_told(upstream: str, asked: bool) -> None:
+    """R36."""
     headers = LATEST if asked else {}
     with Provider(lambda _: stream(*BREAKING[upstream])) as provider:
         async with Inside(CONFIG, provider, RESPONSES="") as gateway:
@@ -328,6 +332,63 @@ async def test_the_order_in_which_a_failure_is_told(upstream: str, asked: bool) 
     assert failed["response"]["error"]["code"] == "server_error"
     assert error["error"]["type"] == "server_error"
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
+
+
+@pytest.mark.parametrize("ends", ["well", "broken"])
+@pytest.mark.parametrize("upstream", ["chat", "messages", "responses", "kept"])
+@inside_once
+async def test_the_dialect_over_a_websocket(upstream: str, ends: str) -> None:
+    """R36: its events, but no end mark, and no `error` behind response.created."""
+    shape = "responses" if upstream == "kept" else upstream
+    answer = {**THINKING, "responses": SPARSE_TEXT}[shape]
+    pieces = [chunk(event) for event in answer.events[: -1 if ends == "well" else -2]]
+    last = [*map(chunk, answer.events[-1:]), LAST_CHUNK] if ends == "well" else [close]
+    gate = Gate()
+    with Provider(lambda _: [stream_head(), *pieces, wait(gate), *last]) as provider:
+        async with Inside(CONFIG, provider, RESPONSES="") as gateway, connected(gateway, **LATEST) as socket:
+            socket.create(model=f"{upstream}/m", input="q", store=upstream == "kept")
+            texts = [await socket.message()]
+            while '.delta"' not in texts[-1] or "reasoning" in texts[-1]:
+                texts.append(await socket.message())
+            gate.open()
+            while not any(end in texts[-1] for end in ENDS):
+                texts.append(await socket.message())
+            assert await quiet(socket)
+    assert not any("[DONE]" in text for text in texts)
+    kinds = [orjson.loads(text)["type"] for text in texts]
+    assert kinds[-1] == ("response.completed" if ends == "well" else "response.failed")
+    assert "error" not in kinds
+    if upstream in THINKING:
+        assert "response.reasoning.delta" in kinds
+        assert "response.reasoning_text.delta" not in kinds
+
+
+DOCUMENT = "data:application/pdf;base64,JVBERi0xLjQ="
+FILE = {"type": "input_file", "filename": "a.pdf", "file_data": DOCUMENT}
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+@inside_once
+async def test_a_call_goes_round(upstream: str) -> None:
+    """R34: a streamed call, its output with the history and by the id of its response, and a file."""
+    with Provider(answering(TEXTS)) as provider:
+        files = CONFIG.replace("apis: [chat_completions]", "apis: [chat_completions], capabilities: {c.file_parts: true}")
+        async with Inside(files, provider, RESPONSES=OPEN) as gateway:
+            asked: JSON = {"role": "user", "content": [{"type": "input_text", "text": "q"}, FILE]}
+            first = check_stream(await ask(gateway, upstream, input=[asked], tools=TOOLS, stream=True))[-1]["response"]
+            (call,) = first["output"]
+            output = {"type": "function_call_output", "call_id": call["call_id"], "output": "4"}
+            ways: list[JSON] = [{"input": [asked, call, output]}]
+            if upstream != "responses":  # one that keeps its responses knows them
+                ways.append({"input": [output], "previous_response_id": first["id"]})
+            for way in ways:
+                whole = orjson.loads(await ask(gateway, upstream, **way))
+                check_response(whole)
+                assert whole["output"][0]["content"][0]["text"] == "Hi"
+                assert whole["previous_response_id"] == way.get("previous_response_id")
+            sent = [asked.body.decode() for asked in provider.requests]
+    assert all("JVBERi0xLjQ=" in body for body in sent)
+    assert all(call["call_id"] in body and '"4"' in body for body in sent[1:])
 
 
 REFUSAL = {

@@ -196,7 +196,7 @@ PROGRESS = "\nkeep_alive: {stream: 30ms, begin_after: 60ms, progress: 100ms}"
 @pytest.mark.parametrize("upstream", SHAPES)
 @inside_once
 async def test_progress(upstream: str, place: str, asked: dict[str, Any], native: bool) -> None:
-    """Callers of the Responses API are sent an event after a long silence, and every event has its own number."""
+    """R18: callers of the Responses API are sent an event after a long silence, and every event has its own number."""
     gate = Gate()
     speech = SPEECH[upstream]
     opening = [piece.replace(b'"sequence_number":4', b'"sequence_number":5') if b" world" in piece else piece for piece in speech.words]

@@ -398,7 +398,7 @@ async def test_a_caller_that_leaves(upstream: str, how: str) -> None:
             assert [connection.closed_by for connection in provider.connections] == ["peer", "peer"]
             await gateway.until(lambda: len(gateway.lines) == 3)
             responses = [line for line in gateway.lines if line["operation"] == "responses"]
-            assert [line["client_left"] for line in responses] == [True, True]
+            assert [(line["client_left"], line["transport"]) for line in responses] == [(True, "websocket")] * 2
             assert value(gateway, "client_disconnects_total") == 2
             assert value(gateway, "websockets_closed_total", reason="caller") == 1
             assert gateway.idle
@@ -407,14 +407,15 @@ async def test_a_caller_that_leaves(upstream: str, how: str) -> None:
 
 @inside_once
 async def test_a_caller_that_leaves_before_an_answer() -> None:
-    """As over HTTP: 499."""
+    """R15: as over HTTP, 499."""
     with Provider([wait(None)]) as provider:
         async with Inside(CONFIG, provider) as gateway:
             async with connected(gateway) as socket:
                 socket.create(model="chat/m", input="hi")
                 await provider.seen(lambda: provider.requests)
             await gateway.until(lambda: len(gateway.lines) == 2)
-            assert {line["status"] for line in gateway.lines} == {101, 499}
+            assert {(line["status"], line["transport"]) for line in gateway.lines} == {(101, "websocket"), (499, "websocket")}
+            assert value(gateway, "client_disconnects_total") == 1
 
 
 @inside
@@ -609,6 +610,8 @@ async def test_a_caller_that_does_not_read() -> None:
             (session,) = gateway.gateway.live.sockets
             await gateway.until(lambda: session.stream.writing())  # type: ignore[attr-defined]
             sent = provider.connections[0].sent
+            (waiting,) = session.stream._waiting  # type: ignore[attr-defined]
+            assert len(waiting[0]) < 1 << 20  # of one read of the upstream
             async with connected(gateway) as other:
                 assert kinds(await other.ask(model="chat/m", input="hi", generate=False))[-1] == "completed"
             assert provider.connections[0].sent < 400 * 60_000

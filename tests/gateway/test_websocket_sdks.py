@@ -1,4 +1,4 @@
-"""The vendors' clients over a WebSocket: openai-python's responses.connect(), and the agents SDK where it is installed (R26)."""
+"""The vendors' clients over a WebSocket: openai-python's responses.connect(), and the agents SDK where it is installed (R26, R37)."""
 
 from __future__ import annotations
 
@@ -94,3 +94,43 @@ async def test_a_run_of_the_agents_sdk(upstream: str) -> None:
                 await chosen.close()
             assert len({line["connection"] for line in gateway.lines if line["operation"] == "responses"}) == 1
             assert all(line["transport"] == "websocket" for line in gateway.lines)
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+@inside_once
+async def test_tools_that_the_agents_sdk_runs(upstream: str) -> None:
+    """R37: calls of a shell and of a patch, and their outputs."""
+    agents = pytest.importorskip("agents")
+    from agents.models.openai_responses import OpenAIResponsesWSModel
+
+    ran: list[Any] = []
+
+    async def shell(request: Any) -> str:
+        ran.append(request.data.action.commands)
+        return "a.txt"
+
+    class Editor:
+        def update_file(self, operation: Any) -> Any:
+            ran.append((operation.path, operation.diff))
+            return agents.ApplyPatchResult(status="completed", output="Done.")
+
+        create_file = delete_file = update_file
+
+    agents.set_tracing_disabled(True)
+    patch = '{"operation":{"type":"update_file","path":"a.txt","diff":"@@\\n-a\\n+b\\n"}}'
+    turns = Upstream(
+        tool_answer(upstream, "shell", '{"commands":["ls"]}'),
+        tool_answer(upstream, "apply_patch", patch, id="call_2"),
+        text_answer(upstream, "Patched."),
+    )
+    with Provider(turns) as provider:
+        async with Inside(config(upstream), provider) as gateway, client_of(gateway) as client:
+            chosen = OpenAIResponsesWSModel(model=model(upstream), openai_client=client)
+            tools = [agents.ShellTool(executor=shell), agents.ApplyPatchTool(editor=Editor())]
+            result = await agents.Runner.run(agents.Agent(name="a", model=chosen, tools=tools), "Go.")
+            assert result.final_output == "Patched."
+            await chosen.close()
+    assert ran == [["ls"], ("a.txt", "@@\n-a\n+b\n")]
+    last = provider.requests[-1].body
+    assert b"a.txt" in last
+    assert b"Done." in last
