@@ -9,7 +9,9 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ from typing import Any
 import pytest
 
 from dragoman.codecs import compaction
-from tests.conftest import Start
-from tests.scripted import LAST_CHUNK, Provider, Request, chunk, sse, stream_head
+from tests.conftest import Running, Start
+from tests.scripted import LAST_CHUNK, Gate, Provider, Request, chunk, sse, stream_head, until_closed, wait
 
 SAID = "the-dragoman-was-here"
 COMMAND = f"echo {SAID}"
@@ -134,11 +136,14 @@ class Model:
         return [stream_head(), *map(chunk, ANSWERS[self._api](tool, 7 if tool is None else self._read)), LAST_CHUNK]
 
 
-def _run(command: list[str], home: Path, environ: dict[str, str]) -> str:
+def _environ(home: Path, environ: dict[str, str]) -> dict[str, str]:
     clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
+    return clean | {"HOME": str(home), "NO_COLOR": "1"} | environ
+
+
+def _run(command: list[str], home: Path, environ: dict[str, str]) -> str:
     ran = subprocess.run(
-        command, capture_output=True, text=True, timeout=90, check=False, cwd=home, stdin=subprocess.DEVNULL,
-        env=clean | {"HOME": str(home), "NO_COLOR": "1"} | environ,
+        command, capture_output=True, text=True, timeout=90, check=False, cwd=home, stdin=subprocess.DEVNULL, env=_environ(home, environ)
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
@@ -197,27 +202,98 @@ def test_codex(start: Start, tmp_path: Path, api: str) -> None:
     assert SAID in json.dumps(_history(model.asked[1])[-1])
 
 
+RUNS = [(api, 10, True) for api in PATHS]
+EXEC = ("exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
+
+
+def _by_its_defaults(home: Path, url: str, *more: str) -> dict[str, str]:
+    """Write what makes Codex ask the gateway in the provider that it has built in; returns its environment."""
+    config = home / ".codex" / "config.toml"
+    config.parent.mkdir()
+    config.write_text("\n".join([f'model = "mock/m"\nopenai_base_url = "{url}/v1"', *more, ""]))
+    config.with_name("auth.json").write_text('{"OPENAI_API_KEY": "k"}')
+    return {"CODEX_HOME": str(config.parent)}
+
+
+def _lines(gateway: Running) -> list[dict[str, Any]]:
+    """What the gateway logged of responses, in the order in which they ended."""
+    lines = [json.loads(line) for line in gateway.log().splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("operation") == "responses"]
+
+
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("api", PATHS)
-def test_codex_by_its_defaults(start: Start, tmp_path: Path, api: str) -> None:
-    """All turns over one WebSocket, and nothing over HTTP."""
+@pytest.mark.parametrize(("api", "calls", "websocket"), [("chat_completions", 1, False), ("chat_completions", 1, True), *RUNS])
+def test_codex_by_its_defaults(start: Start, tmp_path: Path, api: str, calls: int, websocket: bool) -> None:
+    """R25: all turns over one WebSocket, and nothing over HTTP; or all over HTTP, after one attempt, where WebSockets are not served."""
     codex = _found("codex")
-    model = Model(api, _codex_call, calls=10)
+    model = Model(api, _codex_call, calls=calls)
     with Provider(model) as provider:
-        gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
-        config = tmp_path / ".codex" / "config.toml"
-        config.parent.mkdir()
-        config.write_text(f'model = "mock/m"\nopenai_base_url = "{gateway.url}/v1"\n')
-        config.with_name("auth.json").write_text('{"OPENAI_API_KEY": "k"}')
-        command = [codex, "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Go"]
-        said = _run(command, tmp_path, {"CODEX_HOME": str(config.parent)})
+        served = "" if websocket else "websocket: {enabled: false}\n"
+        gateway = start(served + CONFIG.replace("URL", provider.url).replace("API", api))
+        said = _run([codex, *EXEC, "Go"], tmp_path, _by_its_defaults(tmp_path, gateway.url))
         gateway.stop()
     assert f'"text":"{SAID}"' in said
-    assert json.dumps(_history(model.asked[-1])).count(f"{SAID}\\n") == 10
-    lines = [json.loads(line) for line in gateway.log().splitlines() if line.startswith("{")]
-    done = [line for line in lines if line.get("operation") == "responses"]
+    assert json.dumps(_history(model.asked[-1])).count(f"{SAID}\\n") == calls
+    done = _lines(gateway)
+    assert {line.get("transport") for line in done} == {"websocket" if websocket else None}
+    assert len({line.get("connection") for line in done}) == 1
+    assert len(done) == calls + 1 + websocket  # over a WebSocket it begins with one that asks no model
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("api", PATHS)
+def test_codex_is_interrupted(start: Start, tmp_path: Path, api: str) -> None:
+    """In mid-answer: its upstream is left. Then the same session goes on, again over a WebSocket alone."""
+    codex = _found("codex")
+    model = Model(api, _codex_call, calls=0)
+
+    def script(request: Request) -> list[Any]:
+        steps = model(request)
+        return [*steps[: -2 if len(steps) > 3 else -1], until_closed] if len(model.asked) == 1 else steps
+
+    with Provider(script) as provider:
+        gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
+        environ = _environ(tmp_path, _by_its_defaults(tmp_path, gateway.url))
+        with subprocess.Popen([codex, *EXEC, "Go"], cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
+            provider.wait_for(lambda: provider.connections and provider.connections[0].sent > 100, 60)
+            running.send_signal(signal.SIGINT)
+            running.communicate(timeout=60)
+        provider.wait_for(lambda: provider.connections[0].closed_by == "peer")
+        said = _run([codex, *EXEC, "resume", "--last", "And now?"], tmp_path, environ)
+        gateway.stop()
+    assert f'"text":"{SAID}"' in said
+    assert "And now?" in json.dumps(_history(model.asked[-1])[-1])
+    done = _lines(gateway)
     assert {line["transport"] for line in done} == {"websocket"}
-    assert len({line["connection"] for line in done}) == 1
+    assert [line.get("client_left", False) for line in done] == [False, True, *[False] * (len(done) - 2)]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("websocket", [True, False])
+def test_codex_waits_for_a_silent_upstream(start: Start, tmp_path: Path, websocket: bool) -> None:
+    """R18: for longer than it waits for the next event."""
+    codex = _found("codex")
+    model, gate = Model("messages", _codex_call, calls=0), Gate()
+
+    def script(request: Request) -> list[Any]:
+        head, start, *rest = model(request)
+        return [head, start, wait(gate), *rest]
+
+    with Provider(script) as provider:
+        served = "" if websocket else "websocket: {enabled: false}\n"
+        served += "keep_alive: {stream: 200ms, begin_after: 300ms, progress: 700ms}\n"
+        gateway = start(served + CONFIG.replace("URL", provider.url).replace("API", "messages"))
+        own = f'[model_providers.own]\nname = "Own"\nbase_url = "{gateway.url}/v1"\nwire_api = "responses"'
+        own += f"\nsupports_websockets = {str(websocket).lower()}\nstream_idle_timeout_ms = 2500\nstream_max_retries = 0"
+        environ = _by_its_defaults(tmp_path, gateway.url, 'model_provider = "own"', own)
+        timer = threading.Timer(6, gate.open)
+        timer.start()
+        said = _run([codex, *EXEC, "Go"], tmp_path, environ)
+        timer.join()
+        gateway.stop()
+    assert f'"text":"{SAID}"' in said
+    assert len(model.asked) == 1
+    assert {line.get("transport") for line in _lines(gateway)} == {"websocket" if websocket else None}
 
 
 @pytest.mark.timeout(120)
@@ -246,28 +322,25 @@ def test_codex_reads_the_models(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("websocket", [True, False])
 @pytest.mark.parametrize("api", PATHS)
-def test_codex_compacts(start: Start, tmp_path: Path, api: str) -> None:
-    """A session that has become too long goes on with the summary that its own model writes."""
+def test_codex_compacts(start: Start, tmp_path: Path, api: str, websocket: bool) -> None:
+    """R27: a session that has become too long goes on with the summary that its own model writes."""
     codex = _found("codex")
     model = Model(api, _codex_call, read=400_000)
     with Provider(model) as provider:
-        gateway = start(CONFIG.replace("URL", provider.url).replace("API", api))
-        config = tmp_path / ".codex" / "config.toml"
-        config.parent.mkdir()
-        config.write_text(
-            f'model = "mock/m"\nopenai_base_url = "{gateway.url}/v1"\n'
-            "model_auto_compact_token_limit = 20000\nmodel_context_window = 1000000\n"
-        )
-        config.with_name("auth.json").write_text('{"OPENAI_API_KEY": "k"}')
-        command = [codex, "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Go"]
-        said = _run(command, tmp_path, {"CODEX_HOME": str(config.parent)})
+        served = "" if websocket else "websocket: {enabled: false}\n"
+        gateway = start(served + CONFIG.replace("URL", provider.url).replace("API", api))
+        limits = ("model_auto_compact_token_limit = 20000", "model_context_window = 1000000")
+        said = _run([codex, *EXEC, "Go"], tmp_path, _by_its_defaults(tmp_path, gateway.url, *limits))
+        gateway.stop()
     assert f'"text":"{SAID}"' in said
     first, summary, last = model.asked
     asked, told = (_history(body)[-1] for body in (summary, last))
     assert summary["tools"] == first["tools"]
     assert json.dumps(compaction.PROMPT) in json.dumps(asked)
     assert json.dumps(compaction.as_message(SAID)) in json.dumps(told)
+    assert {line.get("transport") for line in _lines(gateway)} == {"websocket" if websocket else None}
 
 
 # ---- gemini-cli: five turns, each with reasoning that its provider wants back ----
