@@ -9,6 +9,7 @@ from ..chat.errors_in import decode_error  # both shapes have the same form of e
 from .collector import Collector
 from .compaction import TRIGGER, asked, foreign, nothing_to_compact, question, threshold, users
 from .envelope import error_event, failed, failure, filled, prepared, response_object
+from .items_in import check_outputs
 from .observer import Observer
 from .request_in import check_request, decode_request
 from .request_out import encode_request
@@ -24,6 +25,7 @@ __all__ = [
     "StreamDecoder",
     "StreamEncoder",
     "asked",
+    "check_outputs",
     "check_request",
     "decode_error",
     "decode_request",

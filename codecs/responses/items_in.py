@@ -34,6 +34,26 @@ class Unpaired(ClientFault):
     """A call without its output, or an output without its call."""
 
 
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_ANSWERS = frozenset({"function_call_output", "custom_tool_call_output"})
+_MORE = frozenset({"item_reference", "compaction", "compaction_summary", "context_compaction"})  # items that stand for others
+
+
+def check_outputs(items: list[Any]) -> None:
+    """Raise Unpaired for an output of which there is no call, in an input that is complete."""
+    found = [item for item in items if isinstance(item, dict) and isinstance(item.get("type"), str)]
+    if any(item["type"] in _MORE for item in found):
+        return
+    calls = {id for item in found if item["type"] in _CALLS and isinstance(id := item.get("call_id"), str)}
+    for item in found:
+        if item["type"] in _ANSWERS and isinstance(id := item.get("call_id"), str) and id not in calls:
+            raise _without_call(id)
+
+
+def _without_call(id: str) -> Unpaired:
+    return Unpaired(f"No tool call found for function call output with call_id {id[:256]}.", param="input")
+
+
 def decode_items(request: Request, items: list[tuple[Any, Path]]) -> dict[str, Fields]:
     """Add the turns of the items, each given with its path, to the request. Raises subclasses of errors.ClientFault.
 
@@ -169,7 +189,7 @@ class _Walk:
     def _answer(self, result: ResultPart) -> None:
         calls = self._calls.get(result.id)
         if calls is None:
-            raise Unpaired(f"No tool call found for function call output with call_id {result.id[:256]}.", param="input")
+            raise _without_call(result.id)
         call = next((call for call in calls if call.result is None), calls[-1])
         group, turn = call.group, call.group.results
         if turn is None:

@@ -157,7 +157,10 @@ class Expansion:
         return self._stored + input_items.resolved(input_items.own_input(self._body), self._referenced, strict=False)
 
     def inlined(self, candidate: Candidate, ledger: Ledger) -> Item | None:
-        """The body with the input expanded, for an upstream of the same shape; None when the request needs no expansion."""
+        """The body with the input expanded, for an upstream of the same shape; None when the request needs no expansion.
+
+        Raises ClientFault for what the upstream would refuse if it had the items itself: some take an output without its call.
+        """
         if not (self._continues or self._referenced):
             return None
         body, domain = dict(self._body), candidate.domain
@@ -168,6 +171,8 @@ class Expansion:
         referenced = {id: None if item is None else input_items.plain(item, domain) for id, item in self._referenced.items()}
         own = input_items.resolved(input_items.own_input(self._body), referenced, strict=False)
         body["input"] = [plain for item in self._stored if (plain := input_items.plain(item, domain)) is not None] + own
+        if self._continues:
+            responses.check_outputs(body["input"])
         return body
 
 

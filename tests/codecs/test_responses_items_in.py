@@ -269,3 +269,26 @@ def test_an_output_that_answers_no_call() -> None:
     parts = [{"type": "input_text", "text": "one"}, {"type": "input_image", "image_url": "https://x/y.png"}]
     request = decode(input=[{"type": "custom_tool_call_output", "call_id": None, "output": parts}])
     assert [type(part) for part in request.turns[0].parts] == [TextPart, TextPart, ImagePart]
+
+
+@pytest.mark.parametrize(
+    ("items", "missing"),
+    [
+        ([], None),
+        ([{"type": "function_call_output", "call_id": "x", "output": "4"}], "x"),
+        ([{"type": "custom_tool_call_output", "call_id": "x", "output": "4"}], "x"),
+        ([{"type": "function_call", "call_id": "x"}, {"type": "function_call_output", "call_id": "x"}], None),
+        ([{"type": "function_call", "call_id": "x"}, {"type": "function_call_output", "call_id": "y"}], "y"),
+        ([{"type": "function_call_output", "call_id": "x"}, {"type": "function_call", "call_id": "x"}], None),
+        ([{"type": "item_reference", "id": "fc_1"}, {"type": "function_call_output", "call_id": "x"}], None),
+        ([{"type": "compaction", "encrypted_content": "gAAA"}, {"type": "function_call_output", "call_id": "x"}], None),
+        ([{"type": "mcp_approval_response", "call_id": "x"}, {"type": "of_tomorrow_output", "call_id": "x"}], None),
+        (["x", 7, None, {"type": ["function_call_output"]}, {"type": "function_call_output", "call_id": [7]}], None),
+    ],
+)
+def test_outputs_of_a_whole_input(items: list[Any], missing: str | None) -> None:
+    if missing is None:
+        responses.check_outputs(items)
+        return
+    with pytest.raises(errors.ClientFault, match=f"No tool call found for function call output with call_id {missing}\\."):
+        responses.check_outputs(items)

@@ -17,7 +17,7 @@ from .inside import CONFIG, Inside, inside, inside_once
 from .sockets import Socket, connected, quiet
 from .spoken import SHAPES
 from .test_websocket import answers, kinds, not_found
-from .upstreams import Answer, called, function, message, reasoned, response, text_answer, thought
+from .upstreams import Answer, called, function, message, reasoned, response, text_answer, thought, tool_answer
 from .wire import request as http
 
 NATIVE = CONFIG  # its upstream of the Responses API keeps its own responses
@@ -203,6 +203,28 @@ async def test_what_fails_is_given_up(store: bool, end: str) -> None:
                 assert events[-1]["error"] == not_found(first["id"])
             evicted = gateway.gateway.metrics.registry.get_sample_value("dragoman_websocket_evicted_total", {"cause": "failed"})
             assert evicted == 1
+
+
+@pytest.mark.parametrize("upstream", [*SHAPES, "native"])
+@inside_once
+async def test_an_output_without_its_call(upstream: str) -> None:
+    """R07 and R34: it reaches no upstream, also not one of the same API that would take it."""
+    shape = "responses" if upstream == "native" else upstream
+    call = tool_answer(shape, "f", "{}")
+    with Provider(Upstream(call, text_answer(shape, "4"), call)) as provider:
+        async with Inside(NATIVE if upstream == "native" else PLAIN, provider) as gateway, connected(gateway) as socket:
+            for call_id, types in (("call_1", ["response.completed"]), ("call_x", ["error"])):
+                first = await asked(socket, model=f"{shape}/m", input="2+2?", tools=[TOOL], store=False)
+                output = {"type": "function_call_output", "call_id": call_id, "output": "4"}
+                more = {"input": [output], "previous_response_id": first["id"], "store": False}
+                events = await socket.ask(model=f"{shape}/m", **more)
+                assert [event["type"] for event in events[-1:]] == types
+            assert (events[-1]["status"], events[-1]["error"]["param"]) == (400, "input")
+            assert events[-1]["error"]["message"] == "No tool call found for function call output with call_id call_x."
+            assert len(provider.requests) == 3
+            if upstream != "native":  # one that stores responses is asked whether it knows one
+                (event,) = await socket.ask(model=f"{shape}/m", **more)
+                assert event["error"] == not_found(first["id"])
 
 
 @pytest.mark.parametrize(
