@@ -100,7 +100,7 @@ class Socket:
         assert isinstance(found, dict)
         if found["type"] == "error":
             assert type(found["status"]) is int
-            assert found["error"].keys() == {"type", "code", "message", "param"}
+            assert found["error"].keys() - {"resets_at"} == {"type", "code", "message", "param"}
         return found
 
     async def response(self) -> list[dict[str, Any]]:

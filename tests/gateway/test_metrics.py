@@ -267,5 +267,5 @@ def test_every_metric_of_requests_is_driven_here() -> None:
     made -= {"hedges", "continued", "resumes"}  # driven in test_hedging.py, test_continuing.py, test_resuming.py
     made -= {"hooks", "hook_seconds"}  # see test_hooks.py
     made -= {"usage_lost", "usage_waiting", "control_away"}  # of the control store, in tests/control
-    made -= {"websockets", "websockets_closed", "websocket_refused", "websocket_evicted"}  # of connections: in test_websocket_lanes
+    made -= {"websockets", "websockets_closed", "websocket_refused", "websocket_evicted"}  # of connections: in test_websocket*.py
     assert len(moved | {f"dragoman_{name}" for name in here}) == len(made) == 15
