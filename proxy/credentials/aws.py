@@ -6,19 +6,25 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, ClassVar
 
+from ...codecs import jsontext
 from ...conf.model import Aws
 from . import sigv4
-from .credential import Credential, Fault
+from .credential import UNAUTHORIZED, Answer, Credential, Fault
 
 SKEW = 240.0  # seconds by which two clocks may differ before ours is corrected
 _ENDED = frozenset({"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"})
 _SIGNATURES = frozenset({"InvalidSignatureException", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "ExpiredTokenException"})
+_STATUSES = (400, 401, 403)  # of these errors
+_UNKNOWN = _ENDED | _SIGNATURES | {"MissingAuthenticationToken", "MissingAuthenticationTokenException"}
 
 
+_LONGEST = 16 * 1024  # bytes of an error that are read
+_NOW = re.compile(r"\((\d{8}T\d{6}Z) [-+] \d{1,4} min\.\)")  # "… is now earlier than 20261129T115500Z (20261129T120000Z - 5 min.)"
 _KEY_ID = re.compile(r"\w{1,128}", re.ASCII)
 
 
@@ -47,15 +53,17 @@ class Keys(Credential):
     def secrets(self) -> tuple[str, ...]:
         return self.secret, self.token
 
-    def refused(self, status: int, headers: Mapping[str, str]) -> bool:
-        return status in (400, 401, 403) and error_type(headers) in _ENDED
+    def refused(self, answer: Answer) -> bool:
+        return answer.status == UNAUTHORIZED or (answer.status in _STATUSES and error_type(answer) in _ENDED)
 
-    def corrected(self, status: int, headers: Mapping[str, str]) -> bool:
-        if status != 403 or error_type(headers) not in _SIGNATURES:
+    def unknown(self, answer: Answer) -> bool:
+        return self.refused(answer) or (answer.status in _STATUSES and error_type(answer) in _UNKNOWN)
+
+    def corrected(self, answer: Answer) -> bool:
+        if answer.status != 403 or error_type(answer) not in _SIGNATURES:
             return False
-        try:
-            theirs = parsedate_to_datetime(headers.get("date", "")).timestamp()
-        except (TypeError, ValueError):
+        theirs = _time_of(answer)
+        if theirs is None:
             return False
         offset = theirs - time()
         if abs(offset - self.clock.offset) < SKEW:
@@ -68,9 +76,31 @@ class Keys(Credential):
         return sigv4.authorization(method, target, headers, hashlib.sha256(body).hexdigest(), keys, *place, time() + self.clock.offset)
 
 
-def error_type(headers: Mapping[str, str]) -> str:
-    """The name of an error in an answer's headers; "" without one."""
-    return headers.get("x-amzn-errortype", "").partition(":")[0].rpartition("#")[2]
+def error_type(answer: Answer) -> str:
+    """The name of an error, by its header, else by the body's `__type`; "" without one."""
+    name = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
+    return (name or _member(answer.body, "__type")).rpartition("#")[2]
+
+
+def _time_of(answer: Answer) -> float | None:
+    """What the service's clock says, in seconds since the epoch: as the message tells it, else when the answer was made."""
+    told = _NOW.search(_member(answer.body, "message") or _member(answer.body, "Message"))
+    try:
+        if told is not None:
+            return datetime.strptime(f"{told[1]}+0000", "%Y%m%dT%H%M%SZ%z").timestamp()
+        return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+def _member(body: bytes, name: str) -> str:
+    """A text of the body; "" without it."""
+    try:
+        value = jsontext.loads(body[:_LONGEST])
+    except ValueError:
+        return ""
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def keys(clock: Clock, given: Mapping[str, Any]) -> Keys:

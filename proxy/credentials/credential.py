@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 UNAUTHORIZED = 401  # the status of an upstream that does not know a credential, or any more
 PLAIN_LIFE = 300.0  # seconds after which one without an end is asked for anew
@@ -20,6 +20,14 @@ class Fault(Exception):
     def __init__(self, message: str, *, missing: bool = False, passing: bool = False) -> None:
         super().__init__(message)
         self.message, self.missing, self.passing = message, missing, passing
+
+
+class Answer(NamedTuple):
+    """An upstream's, in which it may say that it does not know a credential. headers: without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,11 +58,15 @@ class Credential:
         """What must not be shown in an upstream's error."""
         return (self.token,)
 
-    def refused(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Whether an answer says that the upstream does not know this credential, or any more. headers: without regard to case."""
-        return status == UNAUTHORIZED
+    def refused(self, answer: Answer) -> bool:
+        """Whether the upstream says that it does not know this credential, or any more."""
+        return answer.status == UNAUTHORIZED
 
-    def corrected(self, status: int, headers: Mapping[str, str]) -> bool:
+    def unknown(self, answer: Answer) -> bool:
+        """The same, or that the upstream cannot verify it: not that it lacks a permission."""
+        return self.refused(answer)
+
+    def corrected(self, answer: Answer) -> bool:
         """Whether an answer showed what was wrong with a signature, so that the next one is better."""
         return False
 

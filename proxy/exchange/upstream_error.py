@@ -38,8 +38,10 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
     if error.retry_after is None:
         error.retry_after = limits.retry_after(attempt.upstream_headers, time())
     managed = attempt.candidate.capabilities.owns_key and not attempt.candidate.provider.passthrough_auth
-    if grants.mended(attempt):
+    if grants.mended(attempt, body):
         attempt.learned = attempt.exchange.passing is None  # to ask again with another; a body that has gone cannot be sent again
+    if (refused := grants.refused(attempt, body)) is not None:
+        return refused
     if managed and (attempt.status in _OPERATORS_FAULT or error.code == "insufficient_quota" or error.kind == "auth"):
         return errors.Answered(
             "The gateway's credential was refused by the upstream.",

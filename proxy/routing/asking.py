@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..credentials.credential import Credential
+from ..credentials.credential import Answer, Credential
 from ..wire.upstream import UpstreamClient, UpstreamRequest
 from .router import Candidate
 from .signing import sign
@@ -45,6 +45,7 @@ async def asked(
     if granted is not None and granted.signs:
         await sign(request, granted, candidate)
     response = await upstream.fetch(request)
-    if granted is not None and candidate.source is not None and granted.refused(response.code, response.headers):
+    answer = Answer(response.code, response.headers, response.body)
+    if granted is not None and candidate.source is not None and granted.refused(answer):
         candidate.source.refused(granted)
     return response.code, response.body

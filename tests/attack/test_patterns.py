@@ -59,6 +59,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "conf/aws.py:_TELLING": ("fullmatch", []),
     "conf/aws.py:_VERSION": ("sub", [("", "-v1", ""), ("-v", "1", "x"), ("", "-v1:1:", "")]),
     "proxy/credentials/aws.py:_KEY_ID": ("fullmatch", []),
+    "proxy/credentials/aws.py:_NOW": ("search", [("", "(20261129T120000Z ", ""), ("(", "1", "")]),
     "codecs/converse/content_out.py:_BUCKET": ("fullmatch", [("s3://", "a", ""), ("s3://a", "./", ""), ("s3://", "-", "/")]),
     "codecs/converse/request_out.py:_NOT_METADATA": ("sub", []),
     "codecs/gemini/errors_in.py:_UNKNOWN_NAME": (

@@ -337,8 +337,24 @@ async def test_c11_an_ended_session_is_replaced_once(alone: Path, monkeypatch: p
             assert (await ask(gateway, "messages", asked()))[0] == 200
             assert (up.wrong, len(services.asked)) == (["the key is unknown"], 2)
             services.issued.clear()  # and again: this credential is as good as it gets
-            status, headers, _ = await ask(gateway, "messages", asked())
-            assert (status, headers["x-should-retry"]) == (403, "false")
+            status, headers, body = await ask(gateway, "chat", asked("chat"))
+            assert (status, headers["x-should-retry"]) == (502, "false")
+    error = orjson.loads(body)["error"]
+    assert error["code"] == "upstream_auth_failed"
+    assert error["message"] == "The gateway's credential for c was refused by the upstream (aws: default chain)."
+
+
+@inside_once
+async def test_c11_the_next_candidate_is_asked_when_a_session_stays_ended(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: dict[str, str | tuple[str, str]] = {KEY_ID: SECRET}
+    with AwsServices() as services, Bedrock(answers, keys=keys) as up:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{services.url}/creds")
+        static = f", access_key_id: {KEY_ID}, secret_access_key: {SECRET}"
+        second = config(static).partition("\n")[2]
+        async with Inside(config() + second, up) as gateway:
+            status, _, _ = await ask(gateway, "messages", asked())
+    assert (status, up.wrong, len(services.asked)) == (200, ["the key is unknown"] * 2, 2)
+    assert up.used == [KEY_ID]
 
 
 # ---- ends ----

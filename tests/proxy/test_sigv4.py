@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +18,20 @@ from hypothesis import strategies as st
 
 from dragoman.codecs.carriers import CARRIERS
 from dragoman.proxy.credentials import sigv4
+from dragoman.proxy.credentials.aws import Clock, Keys
+from dragoman.proxy.credentials.credential import Answer
 
 # AWS, "Signature Version 4 test suite": the key, region, service and time of every case
 KEY = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "")
 TIME = datetime(2015, 8, 30, 12, 36, tzinfo=UTC).timestamp()
 EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+@contextmanager
+def time_machine(now: float) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dragoman.proxy.credentials.aws.time", lambda: now)
+        yield
 
 
 def by_botocore(
@@ -103,3 +115,62 @@ def test_what_is_not_signed() -> None:
         "",
     )
     assert sigv4.signed(names) == ["accept", "content-type", "host", "x-amz-date", "x-amzn-a"]
+
+
+# ---- what an upstream says of a signature or a key (C10, C11) ----
+
+TOLD = "Signature expired: 20261129T114500Z is now earlier than 20261129T115500Z (20261129T120000Z - 5 min.)"
+EARLY = "Signature not yet current: 20261129T121500Z is still later than 20261129T120500Z (20261129T120000Z + 5 min.)"
+NOON = datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp()
+
+
+def an_answer(name: str, message: str, status: int = 403, *, headers: bool = True, **more: str) -> Answer:
+    body = {"message": message} | ({} if headers else {"__type": f"com.amazon.coral.service#{name}"})
+    return Answer(status, ({"x-amzn-errortype": f"{name}:http://x/"} if headers else {}) | more, json.dumps(body).encode())
+
+
+def some_keys() -> Keys:
+    return Keys("", None, None, "AKIDEXAMPLE", "secret", Clock())
+
+
+@pytest.mark.parametrize("headers", [True, False], ids=["header", "body"])
+@pytest.mark.parametrize("message", [TOLD, EARLY])
+def test_c10_the_clock_is_that_of_the_message(message: str, headers: bool) -> None:
+    """Not that of `date`, which a proxy may have written."""
+    given = some_keys()
+    for count in (True, False):
+        with time_machine(NOON - 900):
+            told = an_answer("InvalidSignatureException", message, headers=headers, date="Sun, 29 Nov 2026 11:45:00 GMT")
+            assert given.corrected(told) is count
+    assert given.clock.offset == 900
+
+
+@pytest.mark.parametrize(
+    ("date", "offset"),
+    [("Sun, 29 Nov 2026 12:05:00 GMT", 300), ("Sun, 29 Nov 2026 12:03:00 GMT", None), ("soon", None), ("", None)],
+)
+def test_c10_without_times_in_the_message_it_is_that_of_the_answer(date: str, offset: float | None) -> None:
+    given = some_keys()
+    with time_machine(NOON):
+        assert given.corrected(an_answer("SignatureDoesNotMatch", "It does not match.", date=date)) is (offset is not None)
+    assert given.clock.offset == (offset or 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused", "unknown"),
+    [
+        (an_answer("ExpiredTokenException", "x"), True, True),
+        (an_answer("ExpiredTokenException", "x", headers=False), True, True),
+        (an_answer("ExpiredToken", "x", 400), True, True),
+        (an_answer("UnrecognizedClientException", "x"), True, True),
+        (an_answer("", "x", 401), True, True),
+        (an_answer("InvalidSignatureException", "x"), False, True),
+        (an_answer("MissingAuthenticationToken", "x", headers=False), False, True),
+        (an_answer("AccessDeniedException", "x"), False, False),
+        (an_answer("ExpiredTokenException", "x", 500), False, False),
+        (Answer(403, {}, b"<html>"), False, False),
+        (Answer(403, {}, b"[]"), False, False),
+    ],
+)
+def test_c11_what_says_that_a_key_is_not_known(answer: Answer, refused: bool, unknown: bool) -> None:
+    assert (some_keys().refused(answer), some_keys().unknown(answer)) == (refused, unknown)
