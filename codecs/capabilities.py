@@ -121,7 +121,10 @@ class Capabilities:
     v_beside_results: Literal["all", "none"] = "all"  # content beside tool results in one message
     v_result_media: Literal["none", "image", "image_and_text", "document", "all"] = "image"  # inside tool results
     v_reasoning_in: Literal["none", "signed", "text"] = "none"
-    v_reasoning: Literal["none", "thinking", "reasoning_effort", "reasoning.effort", "reasoning_config"] = "none"  # thinking: of Claude
+    v_reasoning: Literal["none", "thinking", "reasoning_effort", "reasoning.effort", "reasoning_config", "reasoningConfig"] = "none"
+    # thinking: of Claude. reasoningConfig: of Nova
+    v_effort_in: Literal["fields", "output_config"] = "fields"  # where Claude's effort stands
+    v_betas: tuple[str, ...] = ()  # patterns of the values of `anthropic-beta` that are sent
     v_effort_values: tuple[str, ...] = ()
     v_structured_outputs: bool = False  # and strict tools
     v_sampling: bool = True
@@ -135,6 +138,7 @@ class Capabilities:
     v_json_results: bool = False  # tool results that are JSON objects are sent as such
     v_max_output: int = 0  # tokens; 0: unknown
     v_web_search: str = ""  # the system tool that searches the web
+    v_code: str = ""  # the one that runs code
     v_audio: bool = False
     v_video: bool = False
     v_s3: bool = False  # reads files at `s3://` by itself

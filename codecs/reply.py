@@ -34,12 +34,14 @@ class Unsaid:
     """Upstream content that could not be sent to the client: its number, and the first distinct labels (see events.Opaque).
 
     Encoders add what they are given as Opaque; decoders add what they do not know at all. category: of a refusal, one word of the
-    upstream's, for the log; "" when it gave none. It stands here also where the client is told it.
+    upstream's, for the log; "" when it gave none. It stands here also where the client is told it. routed: the model to which the upstream
+    gave the request, likewise.
     """
 
     count: int = 0
     labels: list[str] = field(default_factory=list)
     category: str = ""
+    routed: str = ""
 
     def add(self, label: str) -> None:
         self.count += 1

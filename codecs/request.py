@@ -231,6 +231,17 @@ class ToolChoice:
     required: bool = False
 
 
+@dataclass(slots=True)
+class ToolChanges:
+    """Changes of the tools within the conversation, for upstreams that know such. `Request.tools` are those at its end.
+
+    tools: all that there ever are, the first ones first. made: (whether it is added, the tool, the path of the change), in order.
+    """
+
+    tools: list[Tool]
+    made: list[tuple[bool, Tool, Path]] = field(default_factory=list)
+
+
 # ---- settings ----
 
 
@@ -318,6 +329,7 @@ class Request:
     own_tools: dict[str, str] = field(default_factory=dict)  # responses: functions that are tools of its own, see responses/own_tools.py
     self_named: set[str] = field(default_factory=set)  # responses: tools whose calls have their own name as namespace
     warms: str = ""  # only the provider's cache is to be prepared: the reason to stop for of an answer that says nothing
+    changes: ToolChanges | None = None  # messages: of `tools`, where there are any
     defers: bool = False  # some of its tools are deferred, or the provider is asked to search them
     compacts: bool = False  # responses: the answer is a summary of the conversation (see compaction.py), as one item
     users: list[dict[str, Any]] | None = None  # responses: the messages that a compaction that is asked for by itself gives back

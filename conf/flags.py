@@ -61,6 +61,7 @@ _BY_NAME: dict[str, read.Reader] = {
     "c.output_subset": _restrictions,
     "leave_out": _members,
     "r.tools": _members,
+    "v.betas": _members,
     "unserved": _apis,
     "g.budget_min": read.whole(0, 1_000_000),
     "g.safety": _safety,

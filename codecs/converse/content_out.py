@@ -76,6 +76,7 @@ _ENDINGS = {
 }
 _S3 = "s3://"
 _BUCKET = re.compile(r"s3://[a-z0-9][.a-z0-9-]{1,61}[a-z0-9]/.{1,960}")
+_PDF = {"format": "pdf"}
 _TEXTUAL = frozenset({"csv", "txt"})
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9()\[\]-]+")
 _LONGEST_NAME = 200
@@ -114,13 +115,19 @@ class ContentWriter:
         if "reasoningContent" in blocks[-1]:
             self._ledger.drop(where)
             return
+        place = _behind(blocks)
+        if not place or "cachePoint" in blocks[place - 1]:  # what stands before is marked, or nothing does
+            self._ledger.drop(where)
+            return
         point: Block = {"cachePoint": {"type": "default"}}
         if cache.long or self._long_cache:
             if self._can.v_cache_long:
                 point["cachePoint"]["ttl"] = "1h"
             elif path:
                 self._ledger.adapt(where)
-        blocks.append(point)
+        if path and place < len(blocks):
+            self._ledger.adapt(where)
+        blocks.insert(place, point)
         self.marked.append((point, where))
 
     def text(self, text: str) -> list[Block]:
@@ -293,6 +300,14 @@ class ContentWriter:
     def _foreign(self, part: ForeignPart) -> list[Block]:
         self._ledger.drop(part.path, part.label)
         return []
+
+
+def _behind(blocks: list[Block]) -> int:
+    """Where a cache point can stand: not directly behind a document that is no PDF."""
+    place = len(blocks)
+    while place and blocks[place - 1].get("document", _PDF)["format"] != "pdf":
+        place -= 1
+    return place
 
 
 def _reasoning_block(block: Block) -> Block:

@@ -29,6 +29,7 @@ _LEAST_BUDGET = 1024
 _DEFAULT_BUDGET = 8192
 _NOT_METADATA = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,.-]")
 _LONGEST_METADATA = 256  # characters of a name or a value
+_HIGH = "high"  # Nova's effort with which it takes neither a limit of tokens nor sampling
 _TIERS = frozenset({"priority", "default", "flex", "reserved"})
 # where a family's effort stands in `additionalModelRequestFields`
 _EFFORT_AT = {
@@ -43,6 +44,9 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
     """
+    changes = request.changes if capabilities.m_mid_system and capabilities.v_system_inside else None
+    if changes is not None:
+        request.tools[:] = changes.tools
     if request.defers:
         deferral.settle(request, False)
     retention = request.take_setting("prompt_cache_retention")
@@ -51,7 +55,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     tools = ToolsWriter(request, capabilities, names, content)
     tools.write_tools()
     tools.write_choice()
-    body = write_turns(request, capabilities, content)
+    body = write_turns(request, capabilities, content, () if changes is None else tools.changes(changes))
     tools.write_stub(bool(content.calls))
     body["inferenceConfig"] = {"maxTokens": _limit(request, capabilities)}
     if config := tools.config():
@@ -157,6 +161,8 @@ class _Settings:
             self._body["toolConfig"].pop("toolChoice", None)
             if "tool_choice" in self._fields:
                 self._fields["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
+        if not self._config:
+            del self._body["inferenceConfig"]
         if self._fields:
             self._body["additionalModelRequestFields"] = self._fields
 
@@ -173,6 +179,9 @@ class _Settings:
 
     def _efforts(self, thinking: Thinking) -> None:
         """The effort of a family with a member of its own."""
+        if self._can.v_reasoning == "reasoningConfig":
+            self._novas(thinking)
+            return
         member = _EFFORT_AT.get(self._can.v_reasoning)
         if member is None:
             if thinking.level != "off":
@@ -184,6 +193,23 @@ class _Settings:
             for name in reversed(member):
                 inner = {name: inner}
             self._fields |= inner
+
+    def _novas(self, thinking: Thinking) -> None:
+        """Off is the default. What the caller limits is worth more than the highest effort, which takes no limit."""
+        if thinking.level == "off":
+            return
+        limited = "max_tokens" in self._request.taken or not self._request.settings.keys().isdisjoint(("temperature", "top_p", "top_k"))
+        allowed = tuple(effort for effort in self._can.v_effort_values if not (limited and effort == _HIGH))
+        if thinking.level == "adaptive" and thinking.effort is None:
+            effort = nearest("medium", allowed)
+            self._ledger.adapt(thinking.path, effort)
+        else:
+            effort = openai_effort(self._request, thinking, allowed)
+        if effort is None:
+            return
+        self._fields["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": effort}
+        if effort == _HIGH:
+            del self._config["maxTokens"]
 
     def _claudes(self, thinking: Thinking) -> None:
         mode = self._can.m_thinking
@@ -211,7 +237,10 @@ class _Settings:
         if sent is None:
             self._ledger.drop(thinking.path)
             return
-        self._fields["output_config"] = {"effort": sent}
+        if self._can.v_effort_in == "output_config":
+            self._body["outputConfig"] = {"effort": sent}
+        else:
+            self._fields["output_config"] = {"effort": sent}
         if sent != effort or adapted:
             self._ledger.adapt(thinking.path, sent)
 
@@ -255,7 +284,8 @@ class _Settings:
             value = getattr(output, name)
             if value:
                 inner[name] = value
-        self._body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": inner}}}
+        config: dict[str, Any] = self._body.setdefault("outputConfig", {})
+        config["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": inner}}
 
     def _sampling(self) -> None:
         takes_both = self._can.m_sampling == "full" if self._claude else True

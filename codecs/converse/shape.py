@@ -51,6 +51,7 @@ SHAPE = Shape(
     bears="output",
     bears_a=dict,
     overhead=200,
+    betas_at=("additionalModelRequestFields", "anthropic_beta"),
     # of callers
     decode_request=_no_caller,
     Encoder=_no_caller,

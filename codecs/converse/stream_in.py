@@ -39,6 +39,7 @@ from ..usage import Usage, count
 
 _MALFORMED = "The model's output was malformed."
 _MOST_OPEN = 256  # blocks open at the same time
+_LONGEST_ID = 256  # characters of a model's
 _LONGEST_LABEL = 64
 _REASONS = {
     "end_turn": "end",
@@ -220,6 +221,7 @@ class StreamDecoder:
             self._usage = usage_of(usage, _str(_dict(value, "serviceTier"), "type"))
         if "trace" in value:
             self._unsaid.add("trace")
+            self._unsaid.routed = _str(_dict(_dict(value, "trace"), "promptRouter"), "invokedModelId")[:_LONGEST_ID]
         return [] if self._reason is None else self._end()
 
     # ---- blocks ----

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .. import schema as schemas
 from .. import subsets
 from ..capabilities import Capabilities
 from ..ledger import Path
-from ..request import Request, Tool, ToolChoice
+from ..request import Request, Tool, ToolChanges, ToolChoice
 from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
 from .content_out import Block, ContentWriter
 
 _MOST_STRICT = 20  # tools of one request, of Claude
 _RESTRICTS = frozenset({"allowed_domains", "blocked_domains"})  # wishes without which a search is another
+_CODE = re.compile(r"code_interpreter|code_execution_\d{8}|codeExecution")  # the type of a tool that runs code, in the callers' APIs
 UNUSED = "unused"  # the name of a tool that stands for none
 
 
@@ -32,6 +34,13 @@ class ToolsWriter:
         self._content = writer
         self._strict = 0
 
+    def changes(self, changes: ToolChanges) -> list[tuple[Path, Block]]:
+        """The blocks that tell changes of the tools within the conversation, each with the path of the change."""
+        return [(path, {"toolAddition" if added else "toolRemoval": {"tool": self._reference(tool)}}) for added, tool, path in changes.made]
+
+    def _reference(self, tool: Tool) -> Block:
+        return {"type": "tool_reference", "name": self._map.wire(tool.name, tool.namespace)}
+
     def config(self) -> dict[str, Any]:
         """`toolConfig`; empty if there is no tool."""
         if not self._tools:
@@ -44,6 +53,8 @@ class ToolsWriter:
             if tool.kind == "web_search" and self._can.v_web_search and not tool.search.keys() & _RESTRICTS:
                 at = self._request.habits.search_at
                 self._search({(*tool.path, *at.get(name, (name,))): value for name, value in tool.search.items()})
+            elif tool.kind == "hosted" and self._can.v_code and _CODE.fullmatch(tool.label):
+                self._offer(self._can.v_code)
             elif tool.kind not in ("function", "custom"):
                 self._dropped.append(tool)
                 self._request.ledger.drop(tool.path, tool.label or tool.kind)
@@ -59,12 +70,16 @@ class ToolsWriter:
 
     def _search(self, wishes: dict[Path, Any]) -> None:
         """Offer the service's own search of the web, which takes no wishes. wishes: by their paths."""
-        tool = {"systemTool": {"name": self._can.v_web_search}}
-        if tool not in self._tools:
-            self._tools.append(tool)
+        self._offer(self._can.v_web_search)
         for path, value in wishes.items():
             if value not in (None, [], "medium"):
                 self._request.ledger.drop(path)
+
+    def _offer(self, name: str) -> None:
+        """Offer a tool of the service's own."""
+        tool = {"systemTool": {"name": name}}
+        if tool not in self._tools:
+            self._tools.append(tool)
 
     def write_stub(self, used: bool) -> None:
         """Declare a tool where the history holds calls and no tool is offered: Converse requires one. used: it holds calls."""

@@ -6,6 +6,7 @@ and no text is blank. Other orders are rearranged. Some models take nothing besi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +28,23 @@ class _Message:
     source: Path
 
 
-def write_turns(request: Request, capabilities: Capabilities, writer: ContentWriter) -> dict[str, Any]:
-    """Return `system`, if there is any, and `messages`. Raises subclasses of errors.ClientFault."""
+def write_turns(
+    request: Request, capabilities: Capabilities, writer: ContentWriter, changes: Sequence[tuple[Path, Block]] = ()
+) -> dict[str, Any]:
+    """Return `system`, if there is any, and `messages`. Raises subclasses of errors.ClientFault.
+
+    changes: blocks of system messages of their own, each with the path of what it comes from.
+    """
+    waiting = list(changes)
     system: list[Block] = []
     messages: list[_Message] = []
     leading = True
     last_system: Path = ()
     for turn in request.turns:
+        while waiting and _number(waiting[0][0]) <= _number(turn.path):
+            path, block = waiting.pop(0)
+            _place(request, capabilities, messages, _Message("system", [block], path))
+            leading = False
         role = _ROLES[turn.role]
         if role == "system" and leading:
             last_system = turn.path
@@ -49,6 +60,8 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
             if blocks:
                 request.ledger.adapt(turn.path)
         _place(request, capabilities, messages, _Message(role, blocks, turn.path))
+    for path, block in waiting:
+        _place(request, capabilities, messages, _Message("system", [block], path))
     if not messages and system:  # only instructions: they become the user's message
         request.ledger.adapt(last_system)
         messages.append(_Message("user", system, last_system))
@@ -64,6 +77,11 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
     body: dict[str, Any] = {"system": system} if system else {}
     body["messages"] = [{"role": message.role, "content": message.blocks} for message in messages]
     return body
+
+
+def _number(path: Path) -> int:
+    """The place of a message among the caller's; -1 for what is none of them."""
+    return path[1] if len(path) > 1 and isinstance(path[1], int) else -1
 
 
 def _without_cut_thoughts(parts: list[Part]) -> list[Part]:

@@ -98,8 +98,8 @@ class ContentWriter:
             return [piece for inner in prose.document_parts(part, self._ledger) for piece in self.pieces(inner)]
         if part.context:
             self._ledger.drop((*part.path, "context"))
-        if part.data and part.media_type == media.PDF:
-            return [{"inlineData": {"mimeType": media.PDF, "data": part.data}}]
+        if part.data and (part.media_type == media.PDF or part.media_type.startswith(("audio/", "video/"))):
+            return [{"inlineData": {"mimeType": part.media_type, "data": part.data}}]
         if part.data and part.media_type.startswith("image/"):
             return [_inline(part.media_type, part.data, part.path)]
         if part.url:

@@ -13,7 +13,7 @@ from typing import Any
 from ..compaction import as_message
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
-from ..request import Part, Request, TextPart, Tool, Turn
+from ..request import Part, Request, TextPart, Tool, ToolChanges, Turn
 from .content_in import decode_block, decode_content, usual_block
 
 _ROLES = frozenset({"user", "assistant", "system"})
@@ -116,6 +116,7 @@ class History:
             self._request.tools[:] = self._offered
             for i, change in enumerate(changes):
                 self._change(Fields(change, (*fields.path, "tool_changes", i)))
+        self._request.changes = None  # what they come to are the first tools of what follows
         self._request.turns[self._first :] = [Turn("user", [TextPart(as_message(summary), fields.path)], fields.path)]
 
     # ---- tools ----
@@ -133,6 +134,12 @@ class History:
             self._request.ledger.drop(what.path)
             return
         tool = self._named(what)
+        if self._request.changes is None:
+            self._request.changes = ToolChanges(list(self._request.tools))
+        changes = self._request.changes
+        if tool not in changes.tools:
+            changes.tools.append(tool)
+        changes.made.append((kind == "tool_addition", tool, fields.path))
         others = [known for known in self._request.tools if known.name != tool.name]
         if kind == "tool_removal":
             self._request.tools[:] = others

@@ -84,6 +84,8 @@ class ContentWriter:
             return [self._marked(self._image(image), part.cache, part.path)]
         if part.text is not None or part.parts is not None:
             return [written for inner in prose.document_parts(part, self._ledger) for written in self.content(inner)]
+        if part.media_type.startswith(("audio/", "video/")):
+            raise _unsupported(f"a file of type {part.media_type[:64]}", part.path)
         file: Content = {"type": "input_file"}
         if part.data:
             file["filename"] = part.title or ("document.pdf" if part.media_type == media.PDF else "document")

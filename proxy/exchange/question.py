@@ -103,11 +103,12 @@ def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
     return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else "", attempt.capabilities), body
 
 
-def _report_left_out(attempt: Attempt, ledger: Ledger) -> None:
-    """What of the caller's headers and path does not reach the upstream."""
+def _report_left_out(attempt: Attempt, ledger: Ledger, said: str = "") -> None:
+    """What of the caller's headers and path does not reach the upstream. said: a header that the body says."""
     own = attempt.candidate.provider.passthrough_auth
     for name in travel.left_out(attempt.exchange.headers, same_shape=attempt.same_shape, own_credential=own):
-        ledger.drop((f"header:{name}",))
+        if name != said:
+            ledger.drop((f"header:{name}",))
     for path in attempt.exchange.left_out:
         ledger.drop(path)
 
@@ -250,8 +251,12 @@ def _decode(attempt: Attempt) -> list[str]:
 
 def _translated(attempt: Attempt) -> bytes:
     exchange, candidate, request = attempt.exchange, attempt.candidate, attempt.asked
-    _report_left_out(attempt, request.ledger)
+    betas = _betas_in_body(attempt, request.ledger) if "anthropic-beta" in exchange.headers else []
+    _report_left_out(attempt, request.ledger, "anthropic-beta" if betas else "")
     encoded = candidate.speaks.encode_request(request, attempt.capabilities, candidate.model)
+    if betas:
+        member, inner = candidate.speaks.betas_at
+        encoded.body.setdefault(member, {})[inner] = betas
     value = rules.follow(attempt.lessons, encoded.body, request, own=False)
     attempt.ledger, attempt.warms, attempt.carried = request.ledger, request.warms, dict(encoded.headers)
     if exchange.strict:
@@ -296,6 +301,17 @@ def _count_by_carrier(attempt: Attempt, carrier: Carrier) -> tuple[str, bytes]:
 def _betas(attempt: Attempt) -> Betas | None:
     """The values of `anthropic-beta` that the upstream takes."""
     return attempt.candidate.betas if attempt.capabilities.m_betas else NO_BETAS
+
+
+def _betas_in_body(attempt: Attempt, ledger: Ledger) -> list[str]:
+    """The values of the caller's `anthropic-beta` that a translated body says; where it says some, the others are reported."""
+    patterns = attempt.capabilities.v_betas if attempt.candidate.speaks.betas_at else ()
+    if not patterns:
+        return []
+    passed, held_back = split(attempt.exchange.headers["anthropic-beta"], Betas(patterns))
+    if passed and held_back:
+        ledger.drop(("header:anthropic-beta",))
+    return passed
 
 
 def _pass_betas(attempt: Attempt, headers: dict[str, str]) -> None:

@@ -133,6 +133,7 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         attempt.span,
         attempt.overtaken,
         attempt.continued,
+        attempt.unsaid.routed,
     )
 
 

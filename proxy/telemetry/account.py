@@ -71,6 +71,7 @@ class Call(NamedTuple):
     span: int  # the id of the call's span; 0: not traced
     overtaken: bool = False  # the first content came from another call, and this one was cancelled
     continued: bool = False  # it broke off after its first content, and a later call went on with it
+    routed: str = ""  # the model to which the upstream gave the request
 
 
 class Via(NamedTuple):

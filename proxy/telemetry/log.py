@@ -117,6 +117,8 @@ def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
         found["stop"] = last.stop
     if last.category:
         found["stop_category"] = last.category
+    if last.routed:
+        found["routed_model"] = last.routed
     if last.dropped:
         found["dropped"] = last.dropped[:NAMES]
     if last.adapted:

@@ -62,6 +62,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/credentials/aws.py:_NOW": ("search", [("", "(20261129T120000Z ", ""), ("(", "1", "")]),
     "codecs/converse/content_out.py:_BUCKET": ("fullmatch", [("s3://", "a", ""), ("s3://a", "./", ""), ("s3://", "-", "/")]),
     "codecs/converse/request_out.py:_NOT_METADATA": ("sub", []),
+    "codecs/converse/tools_out.py:_CODE": ("fullmatch", []),
     "codecs/gemini/errors_in.py:_UNKNOWN_NAME": (
         "search",
         [("", 'Unknown name "a" at ', ""), ('Unknown name "', "a", ""), ("", 'Unknown name "', "")],

@@ -329,7 +329,7 @@ def test_a_history_of_calls_needs_a_tool() -> None:
         (FAMILIES[1], "messages", ADAPTIVE, ADAPTIVE),
         (FAMILIES[1], "chat", {"reasoning_effort": "none"}, {"output_config": {"effort": "low"}}),
         (FAMILIES[2], "chat", {"reasoning_effort": "high"}, {}),
-        (FAMILIES[3], "chat", {"reasoning_effort": "high"}, {}),
+        ("us.amazon.nova-pro-v1:0", "chat", {"reasoning_effort": "high"}, {}),
         ("deepseek.v3.2", "chat", {"reasoning_effort": "low"}, {"reasoning_effort": "high"}),
         ("deepseek.v3.2", "chat", {"reasoning_effort": "none"}, {"reasoning_effort": "none"}),
         ("qwen.qwen3-32b-v1:0", "chat", {"reasoning_effort": "medium"}, {"reasoning_config": "low"}),
@@ -414,6 +414,121 @@ def image_at(url: str) -> JSON:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
+def of_nova(effort: str) -> JSON:
+    return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
+
+
+@pytest.mark.parametrize(
+    ("caller", "asked", "fields", "config", "adapted"),
+    [
+        ("chat", {"reasoning_effort": "low"}, of_nova("low"), {"maxTokens": 4096}, []),
+        ("chat", {"reasoning_effort": "high"}, of_nova("high"), None, []),
+        ("chat", {"reasoning_effort": "xhigh"}, of_nova("high"), None, ["reasoning_effort=high"]),
+        ("chat", {"reasoning_effort": "high", "max_tokens": 9}, of_nova("medium"), {"maxTokens": 9}, ["reasoning_effort=medium"]),
+        (
+            "chat",
+            {"reasoning_effort": "high", "temperature": 0.5},
+            of_nova("medium"),
+            {"maxTokens": 4096, "temperature": 0.5},
+            ["reasoning_effort=medium"],
+        ),
+        ("chat", {"reasoning_effort": "none"}, {}, {"maxTokens": 4096}, []),
+        ("messages", {"thinking": {"type": "adaptive"}}, of_nova("medium"), {"maxTokens": 9000}, ["thinking=medium"]),
+    ],
+)
+def test_reasoning_of_nova(caller: str, asked: JSON, fields: JSON, config: JSON | None, adapted: list[str]) -> None:
+    """With the highest effort Nova takes neither a limit of tokens nor sampling."""
+    plain: dict[str, JSON] = {
+        "messages": {"max_tokens": 9000, "messages": [{"role": "user", "content": "q"}]},
+        "chat": {"messages": [{"role": "user", "content": "q"}]},
+    }
+    found, dropped, told = sent(FAMILIES[3], caller, plain[caller] | asked)
+    assert (found.get("additionalModelRequestFields", {}), found.get("inferenceConfig")) == (fields, config)
+    assert (dropped, told) == ([], adapted)
+
+
+def test_where_the_effort_of_claude_stands() -> None:
+    body = {"messages": [{"role": "user", "content": "q"}], "reasoning_effort": "high"}
+    schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}
+    found, _, _ = sent(FAMILIES[1], "chat", body | {"response_format": schema}, v_effort_in="output_config", v_structured_outputs=True)
+    assert found["outputConfig"]["effort"] == "high"
+    assert found["outputConfig"]["textFormat"]["type"] == "json_schema"
+    assert "output_config" not in found["additionalModelRequestFields"]
+
+
+@pytest.mark.parametrize(
+    ("caller", "tool", "lost"),
+    [
+        ("messages", {"type": "code_execution_20250825", "name": "code_execution"}, "tools[*]:code_execution_20250825"),
+        ("responses", {"type": "code_interpreter", "container": {"type": "auto"}}, "tools[*]:code_interpreter"),
+        ("gemini", {"codeExecution": {}}, "tools[*]:codeExecution"),
+    ],
+)
+def test_code_is_run_by_nova_s_own_tool(caller: str, tool: JSON, lost: str) -> None:
+    turns: dict[str, JSON] = {
+        "messages": {"max_tokens": 5, "messages": [{"role": "user", "content": "q"}]},
+        "responses": {"input": "q"},
+        "gemini": {"contents": [{"parts": [{"text": "q"}]}]},
+    }
+    found, dropped, _ = sent(FAMILIES[3], caller, turns[caller] | {"tools": [tool, tool]})
+    assert (found["toolConfig"], dropped) == ({"tools": [{"systemTool": {"name": "nova_code_interpreter"}}]}, [])
+    for model, flags in (("us.amazon.nova-pro-v1:0", {}), (FAMILIES[3], {"v_code": ""})):
+        found, dropped, _ = sent(model, caller, turns[caller] | {"tools": [tool]}, **flags)
+        assert "toolConfig" not in found
+        assert dropped == [lost]
+
+
+def changed(kind: str, **tool: Any) -> JSON:
+    return {"role": "system", "content": [{"type": kind, "tool": tool}]}
+
+
+def test_changes_of_tools_within_the_conversation() -> None:
+    """As they are, where system messages are; else the tools are those at the end."""
+    body = {
+        "max_tokens": 5,
+        "system": "s",
+        "tools": [{"name": name, "input_schema": {"type": "object"}} for name in ("a", "b")],
+        "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "r"},
+            {"role": "user", "content": "q"},
+            changed("tool_removal", type="tool_reference", name="a"),
+            changed("tool_addition", type="tool_definition", definition={"name": "new.one", "input_schema": {"type": "object"}}),
+            {"role": "assistant", "content": "r"},
+            {"role": "user", "content": "q"},
+        ],
+    }
+    found, _, adapted = sent("us.anthropic.claude-opus-5", "messages", body, v_system_inside=True, m_mid_system=True)
+    name = found["toolConfig"]["tools"][2]["toolSpec"]["name"]
+    assert [tool["toolSpec"]["name"] for tool in found["toolConfig"]["tools"]] == ["a", "b", name]
+    assert [message["role"] for message in found["messages"]] == ["user", "assistant", "user", "system", "assistant", "user"]
+    assert found["messages"][3]["content"] == [
+        {"toolRemoval": {"tool": {"type": "tool_reference", "name": "a"}}},
+        {"toolAddition": {"tool": {"type": "tool_reference", "name": name}}},
+    ]
+    assert found["system"] == [{"text": "s"}]
+    found, _, again = sent("us.anthropic.claude-opus-5", "messages", body, m_mid_system=False)
+    assert [tool["toolSpec"]["name"] for tool in found["toolConfig"]["tools"]] == ["b", name]
+    assert "system" not in [message["role"] for message in found["messages"]]
+    assert adapted == again == ["messages[*].content[*]", "messages[*].content[*].tool.definition"]
+
+
+def test_a_cache_point_does_not_stand_behind_a_text_file() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    text = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "t"}} | mark
+    pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}} | mark
+    point = {"cachePoint": {"type": "default"}}
+    for parts, wanted, told in (
+        ([{"type": "text", "text": "q"}, text], ["text", point, "document"], (["messages[*].content[*].cache_control"], [])),
+        ([{"type": "text", "text": "q"}, pdf], ["text", "document", point], ([], [])),
+        ([text, {"type": "text", "text": "q"}], ["document", "text"], ([], ["messages[*].content[*].cache_control"])),
+    ):
+        body = {"max_tokens": 5, "messages": [{"role": "user", "content": parts}]}
+        found, dropped, adapted = sent(FAMILIES[1], "messages", body)
+        assert [block if "cachePoint" in block else next(iter(block)) for block in found["messages"][0]["content"]] == wanted
+        assert (adapted, dropped) == told
+
+
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 
 
@@ -486,6 +601,19 @@ def test_files_at_s3_of_other_callers() -> None:
     found, _, _ = sent(FAMILIES[3], "responses", {"input": [{"role": "user", "content": parts}]})
     assert blocks(found, "document") == [wanted | {"name": "n"}]
     assert blocks(found, "image") == [{"format": "png", "source": {"s3Location": {"uri": "s3://bucket/x.png"}}}]
+
+
+def test_inline_files_of_googles_callers() -> None:
+    parts = [{"inlineData": {"mimeType": kind, "data": "AAAA"}} for kind in ("video/webm", "audio/wav")]
+    found, dropped, adapted = sent(FAMILIES[3], "gemini", {"contents": [{"role": "user", "parts": [*parts, {"text": "q"}]}]})
+    assert found["messages"][0]["content"] == [
+        {"video": {"format": "webm", "source": BYTES}},
+        {"audio": {"format": "wav", "source": BYTES}},
+        {"text": "q"},
+    ]
+    assert (dropped, adapted) == ([], [])
+    with pytest.raises(errors.UnsupportedContent, match="video is not supported by the selected model"):
+        sent(FAMILIES[4], "gemini", {"contents": [{"role": "user", "parts": parts}]})
 
 
 def test_moving_pictures_in_a_result_stand_behind_it() -> None:

@@ -369,10 +369,23 @@ def test_a_public_file_of_a_bucket() -> None:
 # ---- refusals ----
 
 
+@pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
+def test_moving_pictures_for_who_cannot_see_them(shape: str) -> None:
+    with pytest.raises(errors.UnsupportedContent) as raised:
+        written(decoded(user({"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}})), shape)
+    assert raised.value.param == "contents[0].parts[0].inlineData"
+
+
+def test_moving_pictures_for_google() -> None:
+    """As a request of this API that is written anew."""
+    part = {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}}
+    assert written(decoded(user(part)), "gemini")["contents"] == [user(part)]
+
+
 @pytest.mark.parametrize(
     "part",
     [
-        {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}},
+        {"inlineData": {"mimeType": "application/zip", "data": "AAAA"}},
         {"fileData": {"fileUri": "https://www.youtube.com/watch?v=1"}},
         {"fileData": {"fileUri": "https://m.youtube.com/watch?v=1"}},
         {"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/1"}},

@@ -102,6 +102,45 @@ async def test_guardrails_of_an_entry_are_members(stream: bool) -> None:
     assert (sent["requestMetadata"], sent["projectIdentifier"]) == ({"team": "a", "user": "u", "n": "1"}, "p1")
 
 
+BETAS = "context-1m-2025-08-07, oauth-2025-04-20,thinking-binding-controls-2026-08-01"
+
+
+@pytest.mark.parametrize(
+    ("model", "betas", "sent", "dropped"),
+    [
+        (CLAUDE, BETAS, ["context-1m-2025-08-07", "thinking-binding-controls-2026-08-01"], True),
+        (CLAUDE, "context-1m-2025-08-07", ["context-1m-2025-08-07"], False),
+        (CLAUDE, "oauth-2025-04-20", None, True),
+        (NOVA, BETAS, None, True),
+    ],
+)
+@inside_once
+async def test_betas_of_claude_are_a_field_of_the_model(model: str, betas: str, sent: list[str] | None, dropped: bool) -> None:
+    answers = Answers()
+    with Bedrock(answers) as up:
+        async with Inside(config(model, ", apis: [converse]"), up) as gateway:
+            status, headers, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas)
+            assert (status, up.wrong) == (200, [])
+            assert headers.get("x-dragoman-dropped") == ("header:anthropic-beta" if dropped else None)
+            status, _, _ = await ask(gateway, "messages", asked(), anthropic_beta=betas, x_dragoman_strict="1")
+            assert status == (400 if dropped else 200)
+    assert answers.seen[0].json.get("additionalModelRequestFields", {}).get("anthropic_beta") == sent
+    assert "anthropic-beta" not in answers.seen[0].headers
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@inside_once
+async def test_the_log_names_the_model_that_a_prompt_router_chose(stream: bool) -> None:
+    trace = {"promptRouter": {"invokedModelId": "arn:aws:bedrock:us-east-1::foundation-model/x"}}
+    answers = Answers(START, delta(0, text="Hi"), stop(0), ends()[0], event("metadata", {"usage": USAGE, "trace": trace}))
+    answers.body |= {"trace": trace}
+    with Bedrock(answers) as up:
+        async with Inside(config(), up) as gateway:
+            await ask(gateway, "chat", asked("chat", stream=stream))
+            (line,) = gateway.lines
+    assert line["routed_model"] == "arn:aws:bedrock:us-east-1::foundation-model/x"
+
+
 FINISH = {
     "end_turn": ("stop", "end_turn", "completed"),
     "stop_sequence": ("stop", "stop_sequence", "completed"),
