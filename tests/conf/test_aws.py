@@ -135,7 +135,7 @@ def test_a_key_of_the_environment_comes_before_the_chain(model: str, variable: s
     assert (named.access_key, named.way) == (None, Aws("eu-central-1", profile="p"))
 
 
-def test_secrets_are_not_shown() -> None:
+def test_c40_secrets_are_not_shown() -> None:
     found = entry(f"{CLAUDE}, aws: {{access_key_id: id, secret_access_key: hidden-1, session_token: hidden-2}}", **REGION)
     assert "hidden" not in repr(found)
 

@@ -98,12 +98,12 @@ FOR_OTHER_PROGRAMS = [("api.example", "<local>;http://x/,[::1,a:b,10.0.0.0/99,a:
 
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
 @pytest.mark.parametrize(("host", "listed", "fits"), NO_PROXY + FOR_OTHER_PROGRAMS)
-def test_no_proxy_of_the_environment(variable, host, listed, fits):
+def test_c38_no_proxy_of_the_environment(variable, host, listed, fits):
     assert entry(f"https://{host}/v1", ENVIRON | {variable: listed}).proxy == (None if fits else PROXY)
 
 
 @pytest.mark.parametrize(("host", "listed", "fits"), NO_PROXY)
-def test_no_proxy_of_the_file(host, listed, fits):
+def test_c38_no_proxy_of_the_file(host, listed, fits):
     items = [one for one in listed.replace(",", " ").split(" ") if one]
     for environ, more in ((ENVIRON, ""), ({}, ", proxy: 'http://proxy.corp:3128'")):
         assert entry(f"https://{host}/v1", environ, f"{{no_proxy: {items}}}", more).proxy == (None if fits else PROXY)
@@ -113,7 +113,7 @@ def test_no_proxy_of_the_file(host, listed, fits):
     "host",
     ["localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.9.9.9", "127.1", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]"],
 )
-def test_loopback_is_always_direct(host):
+def test_c38_loopback_is_always_direct(host):
     for scheme in ("http", "https"):
         assert entry(f"{scheme}://{host}:8000/v1", {"ALL_PROXY": "http://one"}, "{proxy: 'http://two'}").proxy is None
         assert entry(f"{scheme}://{host}:8000/v1", {}, more=", proxy: 'http://two'").proxy is None
@@ -137,7 +137,7 @@ METADATA = [
 
 
 @pytest.mark.parametrize("host", METADATA)
-def test_metadata_services_are_no_upstreams(host):
+def test_c38_metadata_services_are_no_upstreams(host):
     url = f"http://{host}/v1"
     wrong = "is a link-local address or a metadata service: egress.allow_link_local permits it"
     text = f"model_providers: [{{model: my/m, base_url: '{url}'}}]\n"
@@ -241,7 +241,7 @@ def test_mistakes_in_no_proxy(item):
     assert line == f"c.yaml:2:21: egress.no_proxy[0]: {expected}"
 
 
-def test_no_login_is_shown():
+def test_c40_no_login_is_shown():
     shown = repr(
         entry("https://api.example", {}, "{proxy: 'http://user:hidden@proxy', client_cert: {cert: a, key: b, key_password: hidden}}")
     )

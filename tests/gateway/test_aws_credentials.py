@@ -224,7 +224,7 @@ def test_each_step_says_why_it_failed(alone: Path, monkeypatch: pytest.MonkeyPat
 
 
 @inside_once
-async def test_a_role_that_is_refused_is_a_failure_and_no_secret_is_told(
+async def test_c40_a_role_that_is_refused_is_a_failure_and_no_secret_is_told(
     alone: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = f", access_key_id: {KEY_ID}, secret_access_key: {SECRET}"

@@ -57,7 +57,7 @@ def nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @inside_once
-async def test_a_service_account(tmp_path: Path) -> None:
+async def test_c31_a_service_account(tmp_path: Path) -> None:
     """One token for a hundred requests at once, and for every entry with the same file."""
     with Tokens() as tokens, Provider(answers) as provider:
         config = google(credentials_file=str(service_account(tmp_path, tokens)), quota_project="payer")
@@ -100,7 +100,7 @@ def refuses(_: Request) -> Steps:
 
 
 @inside_once
-async def test_google_refuses(tmp_path: Path, caplog: Any, capfd: Any) -> None:
+async def test_c40_google_refuses(tmp_path: Path, caplog: Any, capfd: Any) -> None:
     with Tokens(broken=refuses) as tokens, Provider(answers) as provider:
         async with Inside(google(credentials_file=str(service_account(tmp_path, tokens))), provider) as gateway:
             status, headers, body = await asked(gateway, "vertex/google/g")
@@ -185,7 +185,7 @@ def identity(monkeypatch: pytest.MonkeyPatch, nothing_around: None) -> Any:
 
 
 @inside_once
-async def test_a_managed_identity(identity: Any) -> None:
+async def test_c36_a_managed_identity(identity: Any) -> None:
     with Tokens() as tokens, Provider(answers) as provider:
         identity(tokens)
         async with Inside(azure("{client_id: uami}"), provider) as gateway:
@@ -219,7 +219,7 @@ async def test_the_default_credentials_of_azure(identity: Any) -> None:
         (b"AADSTS7000215: secret-assertion", "failed", "the token service cannot be reached, or failed"),
     ],
 )
-async def test_entra_refuses_and_the_next_candidate_answers(
+async def test_c36_entra_refuses_and_the_next_candidate_answers(
     identity: Any, caplog: Any, capfd: Any, answer: Any, code: str, said: str
 ) -> None:
     def script(_: Request) -> Steps:

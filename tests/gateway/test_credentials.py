@@ -281,7 +281,7 @@ async def test_a_request_is_sent_again_once_however_often_there_is_another_token
 
 
 @inside_once
-async def test_an_upstream_that_repeats_the_token_in_a_stream_does_not_tell_it(program: Program) -> None:
+async def test_c40_an_upstream_that_repeats_the_token_in_a_stream_does_not_tell_it(program: Program) -> None:
     program.says("tok-secret-token")
 
     def script(request: Request) -> Steps:
@@ -295,7 +295,7 @@ async def test_an_upstream_that_repeats_the_token_in_a_stream_does_not_tell_it(p
 
 
 @inside_once
-async def test_the_inspector_does_not_show_it(program: Program) -> None:
+async def test_c40_the_inspector_does_not_show_it(program: Program) -> None:
     program.says("tok-secret-token")
     told: list[Any] = []
 
@@ -322,7 +322,7 @@ model_providers:
 
 
 @inside_once
-async def test_a_key_in_a_file_is_read_again_when_the_file_has_changed(
+async def test_c40_a_key_in_a_file_is_read_again_when_the_file_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

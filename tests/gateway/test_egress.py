@@ -73,7 +73,7 @@ def speaking(shape: str) -> Callable[[Request], Steps]:
 
 @inside
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_answers_through_a_tunnel(authority: Authority, shape: str) -> None:
+async def test_c38_answers_through_a_tunnel(authority: Authority, shape: str) -> None:
     """With a login for the proxy, an authority of its own, and a certificate of the gateway's."""
     with Provider(speaking(shape), tls=authority.demanding) as upstream, Provider(tunnel(upstream.port, LOGIN)) as proxy:
         async with Inside(configured(authority, proxy, shape)) as gateway:
@@ -95,7 +95,7 @@ async def test_answers_through_a_tunnel(authority: Authority, shape: str) -> Non
 
 @inside_once
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_answers_of_an_http_upstream_behind_a_proxy(authority: Authority, shape: str) -> None:
+async def test_c38_answers_of_an_http_upstream_behind_a_proxy(authority: Authority, shape: str) -> None:
     with Provider(speaking(shape)) as proxy:
         async with Inside(configured(authority, proxy, shape, SCHEME="http")) as gateway, gateway.ask("chat", "up/m") as caller:
             assert (await told(caller))[0] == 200
@@ -125,7 +125,7 @@ FAILURES: dict[str, tuple[list[Step], str, str]] = {
 @inside_once
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_a_failure_on_the_way_is_a_502_that_names_the_step(authority: Authority, failure: str, shape: str) -> None:
+async def test_c38_a_failure_on_the_way_is_a_502_that_names_the_step(authority: Authority, failure: str, shape: str) -> None:
     steps, message, detail = FAILURES[failure]
     with Provider(steps) as proxy:
         async with Inside(configured(authority, proxy)) as gateway:
@@ -159,7 +159,7 @@ async def test_a_proxy_that_hangs_is_a_504(authority: Authority, shape: str) -> 
 
 @inside_once
 @pytest.mark.parametrize("who", ["upstream", "gateway"])
-async def test_certificates_that_the_other_side_does_not_accept(authority: Authority, other: Authority, who: str) -> None:
+async def test_c39_certificates_that_the_other_side_does_not_accept(authority: Authority, other: Authority, who: str) -> None:
     """Either the upstream is of a strange authority, or the gateway's own certificate is."""
     with Provider([respond()], tls=authority.demanding) as upstream, Provider(tunnel(upstream.port, LOGIN)) as proxy:
         changed = {"AUTHORITY": other.ca_file} if who == "upstream" else {"CERT": other.client[0], "PRIVATE": other.client[1]}
@@ -183,7 +183,7 @@ async def test_another_candidate_takes_over(authority: Authority) -> None:
 
 
 @inside_once
-async def test_a_proxys_page_that_repeats_its_login(authority: Authority) -> None:
+async def test_c40_a_proxys_page_that_repeats_its_login(authority: Authority) -> None:
     """Of an http upstream: the proxy's own errors come as if they were the upstream's."""
     page = f"{LOGIN} hidden%20p%40ss {basic(LOGIN)} {KEY}"
     with Provider([respond({"error": {"message": page, "type": "odd"}}, 400)]) as proxy:
@@ -199,7 +199,7 @@ async def test_a_proxys_page_that_repeats_its_login(authority: Authority) -> Non
 
 
 @inside_once
-async def test_the_inspector_shows_no_login(authority: Authority) -> None:
+async def test_c40_the_inspector_shows_no_login(authority: Authority) -> None:
     page = f"{LOGIN} {basic(LOGIN)} {KEY}"
     shown: list[bytes] = []
     with Provider([respond({"error": {"message": page, "type": "odd"}}, 400)]) as proxy:
@@ -217,7 +217,7 @@ async def test_the_inspector_shows_no_login(authority: Authority) -> None:
 
 
 @inside_once
-async def test_a_reload_reads_the_certificates_again(authority: Authority, other: Authority, tmp_path: Path) -> None:
+async def test_c39_a_reload_reads_the_certificates_again(authority: Authority, other: Authority, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     shutil.copy(other.ca_file, file)
     with Provider(speaking("chat"), tls=authority.server) as upstream, Provider(tunnel(upstream.port, LOGIN)) as proxy:
@@ -246,7 +246,7 @@ async def test_a_reload_reads_the_certificates_again(authority: Authority, other
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_mounted_secrets_are_read_again_at_a_reload(start: Start, tmp_path: Path, workers: str) -> None:
+def test_c40_mounted_secrets_are_read_again_at_a_reload(start: Start, tmp_path: Path, workers: str) -> None:
     file = tmp_path / "key"
     file.write_text("sk-one\n")
     config = """

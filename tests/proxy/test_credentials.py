@@ -85,7 +85,7 @@ def run(test: Callable[[Stage], Any]) -> Callable[[], None]:
 
 
 @run
-async def test_a_hundred_requests_are_one_question(stage: Stage) -> None:
+async def test_c12_a_hundred_requests_are_one_question(stage: Stage) -> None:
     waiting = [asyncio.create_task(stage.source.fresh()) for _ in range(100)]
     await stage.until(lambda: stage.service.asked)
     stage.service.give("one")
@@ -94,7 +94,7 @@ async def test_a_hundred_requests_are_one_question(stage: Stage) -> None:
 
 
 @run
-async def test_in_the_soft_window_nobody_waits_and_one_asks(stage: Stage) -> None:
+async def test_c13_in_the_soft_window_nobody_waits_and_one_asks(stage: Stage) -> None:
     stage.service.give("old")
     await stage.source.fresh()
     stage.now += 0.7 * HOUR
@@ -112,7 +112,7 @@ async def test_in_the_soft_window_nobody_waits_and_one_asks(stage: Stage) -> Non
 
 
 @run
-async def test_in_the_hard_window_requests_wait(stage: Stage) -> None:
+async def test_c13_in_the_hard_window_requests_wait(stage: Stage) -> None:
     stage.service.give("old")
     await stage.source.fresh()
     stage.now = START + HOUR - 59
@@ -124,7 +124,7 @@ async def test_in_the_hard_window_requests_wait(stage: Stage) -> None:
 
 
 @run
-async def test_the_old_one_is_used_until_its_end_while_the_service_is_down(stage: Stage) -> None:
+async def test_c13_the_old_one_is_used_until_its_end_while_the_service_is_down(stage: Stage) -> None:
     stage.service.give("old")
     await stage.source.fresh()
     stage.now = START + 0.89 * HOUR
@@ -209,7 +209,7 @@ async def test_a_life_without_an_end(stage: Stage) -> None:
 
 
 @run
-async def test_a_giver_that_says_when_it_has_another(stage: Stage) -> None:
+async def test_c36_a_giver_that_says_when_it_has_another(stage: Stage) -> None:
     stage.service.give("one", START + HOUR, renew_at=START + 0.5 * HOUR)
     await stage.source.fresh()
     stage.now = START + 0.5 * HOUR - 1
@@ -224,7 +224,7 @@ async def test_a_giver_that_says_when_it_has_another(stage: Stage) -> None:
 
 
 @run
-async def test_what_a_library_says_is_not_repeated(stage: Stage) -> None:
+async def test_c40_what_a_library_says_is_not_repeated(stage: Stage) -> None:
     seen: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = seen.append  # type: ignore[method-assign]

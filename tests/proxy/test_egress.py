@@ -45,7 +45,7 @@ def asked(trust, proxy, login=None, **more):
 
 @looped
 @pytest.mark.parametrize("login", [None, LOGIN])
-async def test_an_https_upstream_through_a_tunnel(client, authority, trust, login):
+async def test_c38_an_https_upstream_through_a_tunnel(client, authority, trust, login):
     names = []
     authority.server.sni_callback = lambda sock, name, context: names.append(name)
     with Provider(stream(sse("a")), tls=authority.server) as upstream, Provider(tunnel(upstream.port, login)) as proxy:
@@ -72,7 +72,7 @@ async def test_a_port_and_an_address_are_connected_to_as_they_are_written(client
 
 @looped
 @pytest.mark.parametrize("every", [1, 7])
-async def test_the_proxys_answer_in_small_pieces(client, authority, trust, every):
+async def test_c38_the_proxys_answer_in_small_pieces(client, authority, trust, every):
     with Provider([respond(b"x")], tls=authority.server) as upstream, Provider(tunnel(upstream.port, every=every)) as proxy:
         assert (await client.fetch(asked(trust, proxy))).body == b"x"
 
@@ -91,7 +91,7 @@ async def test_informational_answers_and_other_2xx(client, authority, trust):
 
 
 @looped
-async def test_an_answer_that_is_cut_at_any_byte(client, trust):
+async def test_c38_an_answer_that_is_cut_at_any_byte(client, trust):
     cuts = iter(range(len(ESTABLISHED)))
     with Provider(lambda request: [ESTABLISHED[: next(cuts)], close]) as proxy:
         for _ in range(len(ESTABLISHED)):
@@ -128,7 +128,7 @@ REFUSALS = [
 @looped
 @pytest.mark.parametrize("every", [1, 1 << 16])
 @pytest.mark.parametrize(("answer", "kind", "message", "detail"), REFUSALS)
-async def test_a_proxy_that_does_not_open_the_tunnel(client, trust, answer, kind, message, detail, every):
+async def test_c38_a_proxy_that_does_not_open_the_tunnel(client, trust, answer, kind, message, detail, every):
     if every == 1 and answer.startswith(ESTABLISHED):  # the byte behind it may come when the handshake has begun
         kind, message = errors.UpstreamFault, None
     with Provider([send(answer, every), until_closed]) as proxy:
@@ -209,7 +209,7 @@ async def test_a_call_that_is_cancelled_while_the_proxy_thinks(client, trust):
 
 @looped
 @pytest.mark.parametrize("login", [None, LOGIN])
-async def test_an_http_upstream_through_a_proxy(client, login):
+async def test_c38_an_http_upstream_through_a_proxy(client, login):
     with Provider([respond(b"x")]) as proxy:
         for _ in range(2):
             headers = {"Proxy-Authorization": "Basic b3RoZXI=", "x-api-key": "k"}
@@ -254,7 +254,7 @@ async def test_an_upstreams_own_407_is_its_answer(client, authority, trust):
 
 
 @looped
-async def test_connections_are_not_shared_between_ways(client, authority, trust):
+async def test_c39_connections_are_not_shared_between_ways(client, authority, trust):
     """The same upstream through two proxies, with two logins, directly, and with another context: each has its own connection."""
     with (
         Provider([respond(b"x")], tls=authority.server) as upstream,
@@ -281,7 +281,7 @@ async def test_an_equal_proxy_of_a_later_configuration_shares_connections(client
 
 
 @looped
-async def test_renewed_certificates_end_idle_tls_connections(client, authority, trust):
+async def test_c39_renewed_certificates_end_idle_tls_connections(client, authority, trust):
     gate = Gate()
 
     def script(request):
@@ -308,7 +308,7 @@ async def test_renewed_certificates_end_idle_tls_connections(client, authority, 
 
 
 @looped
-async def test_private_authorities(client, authority, other, monkeypatch):
+async def test_c39_private_authorities(client, authority, other, monkeypatch):
     with Provider([respond(b"x")], tls=authority.server) as upstream:
         url = f"https://localhost:{upstream.port}/"
         for only in (True, False):
@@ -326,7 +326,7 @@ async def test_private_authorities(client, authority, other, monkeypatch):
 
 @looped
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_client_certificates(client, authority, other, version):
+async def test_c39_client_certificates(client, authority, other, version):
     authority.demanding.maximum_version = version
     with Provider([respond(b"x")], tls=authority.demanding) as upstream, Provider(tunnel(upstream.port)) as proxy:
         url = f"https://{HOST}/"
@@ -370,7 +370,7 @@ def test_files_that_cannot_be_used_are_named(authority, other, tmp_path, only):
         assert str(caught.value).startswith(message)
 
 
-def test_verification_is_always_on(authority):
+def test_c39_verification_is_always_on(authority):
     for certificates in (Certificates(), authority.trusted(), authority.trusted(proves=True, only=False)):
         context = egress.context(certificates)
         assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
