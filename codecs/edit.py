@@ -100,20 +100,24 @@ def _removals(body: bytes, place: int, steps: tuple[str, ...], path: Path, remov
 def _settings(
     body: bytes, place: int, steps: tuple[str, ...], value: object, path: Path, replaced: list[Path], adds: bool
 ) -> Iterator[_Change]:
-    """The changes that set the member of the object at `place` to which the steps lead."""
+    """The changes that set the member of the object at `place` to which the steps lead; of a list that is missing there are none."""
     name, *rest = steps
+    if name == EACH:
+        for number, start in enumerate(_elements(body, place)):
+            yield from _settings(body, start, tuple(rest), value, (*path, number), replaced, adds)
+        return
     path = (*path, name)
     members = list(_members(body, place))
     found = [member for member in members if member.name == name]
     for member in found:
-        if rest and _is_object(body, member.start):
+        if rest and (rest[0] == EACH or _is_object(body, member.start)):
             yield from _settings(body, member.start, tuple(rest), value, path, replaced, adds)
         elif adds or not rest:
             text = _text(rest, value)
             if body[member.start : member.end] != text:
                 replaced.append(path)
                 yield _Change(member.start, member.end, text)
-    if not found and adds:
+    if not found and adds and EACH not in rest and _is_object(body, place):
         brace = value_end(body, place) - 1
         yield _Change(brace, brace, (b"," if members else b"") + jsontext.dumps(name) + b":" + _text(rest, value))
 

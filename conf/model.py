@@ -254,6 +254,11 @@ class Edits:
     acts: bool = False
     forms: bool = False
 
+    @property
+    def of_body(self) -> bool:
+        """Whether anything of a body is changed."""
+        return bool(self.set or self.remove)
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:

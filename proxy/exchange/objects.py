@@ -38,11 +38,12 @@ DEEPEST = 6  # parts of a path behind its collection
 
 class Collection(NamedTuple):
     """forms: multipart forms that upload to it cannot name other objects. alone: why it is only for callers that are one team; "":
-    its objects are told apart by their ids.
+    its objects are told apart by their ids. requests: as of Operation.
     """
 
     forms: bool = False
     alone: str = ""
+    requests: str = ""
 
 
 _UNKNOWN_OWNERS = "the gateway does not note whose they are"
@@ -53,7 +54,7 @@ COLLECTIONS = {
     "uploads": Collection(forms=True),
     "containers": Collection(),
     "vector_stores": Collection(),
-    "messages/batches": Collection(),
+    "messages/batches": Collection(requests="requests[].params"),
     "batches": Collection(alone="the gateway does not see what the requests of a batch's file name"),
     "skills": Collection(alone="they are the account's, for all who use it"),
     "chat/completions": Collection(alone=_UNKNOWN_OWNERS),
@@ -172,20 +173,29 @@ def _operation(collection: str, route: str, method: str, shape: str, shown: bool
         metered=False,
         upstreams=upstreams,
         claims=claims if shown and method in ("GET", "POST") else None,
+        requests=COLLECTIONS[collection].requests,
     )
 
 
 def holds(services: Services, place: Place, headers: HTTPHeaders, shape: Shape) -> bool:
-    """Whether a body must be whole before it is sent on: because it is read, or signed."""
+    """Whether a body must be whole before it is sent on: because it is read, signed, or changed."""
     if services.hooks is not None and services.hooks.reads:
         return True
-    if any(isinstance(one.provider.way, Aws) for one in _fitting(services, place, headers, shape)):
+    fitting = _fitting(services, place, headers, shape)
+    if any(isinstance(one.provider.way, Aws) for one in fitting):
+        return True
+    if is_json(headers) and any(one.provider.edits is not None and one.provider.edits.of_body for one in fitting):
         return True
     return _apart(services) and not _is_form(place, headers)
 
 
 def _is_form(place: Place, headers: HTTPHeaders) -> bool:
     return COLLECTIONS[place.collection].forms and headers.get("Content-Type", "").lower().startswith("multipart/form-data")
+
+
+def is_json(headers: HTTPHeaders) -> bool:
+    """Whether a request's body is JSON, as far as it says."""
+    return headers.get("Content-Type", "application/json").lower().startswith("application/json")
 
 
 def _apart(services: Services) -> bool:
@@ -271,7 +281,7 @@ async def _named(exchange: Exchange, asked: Place) -> dict[str, str | None]:
     """The objects that the body names, each with its member. Raises Malformed, and ClientFault for a body that cannot be read."""
     if not exchange.body:
         return {}
-    if not exchange.headers.get("Content-Type", "application/json").lower().startswith("application/json"):
+    if not is_json(exchange.headers):
         raise errors.ClientFault(f"A body for /{asked.collection} must be JSON here.", kind="unsupported_media")
     scan = await bodies.scan(exchange.body, exchange.services.config.limits.max_values)
     return upstream_names.used_anywhere(scan.value)

@@ -38,7 +38,7 @@ class Operation:
     body may be a multipart form. fits: which candidates can do it, None for all; unfit: the error when none can, made of the model's
     name. counted: whether the limits of the caller's key apply. retried: whether the same upstream may be asked twice. metered: whether
     a usage in the answer is this request's. upstreams: finds the candidates instead of the model's name. claims: awaited with the whole
-    of an answer that is JSON, before any of it is sent.
+    of an answer that is JSON, before any of it is sent. requests: of something stored, the path of requests for answers in its body.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Operation:
     metered: bool = True
     upstreams: Callable[[Exchange], Awaitable[tuple[Candidate, ...]]] | None = None
     claims: Callable[[Exchange, Candidate, bytes], Awaitable[None]] | None = None
+    requests: str = ""
 
 
 @lru_cache(64)

@@ -21,7 +21,7 @@ from ...codecs.request import Request
 from ...conf.model import Edits
 from ..wire import bodies
 from ..wire import headers as travel
-from . import counting, summing
+from . import counting, objects, summing
 from .dialects import in_dialect
 from .lanes import EventsLane
 from .raw import carried
@@ -72,6 +72,8 @@ def _question(attempt: Attempt) -> tuple[str, bytes | None]:
 def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
     """The body as the operator wants it (`request`), in every lane; what takes something of the caller's request is reported."""
     exchange = attempt.exchange
+    if exchange.operation.upstreams is not None:
+        return _edited_object(attempt, body, edits)
     if attempt.raw and (not exchange.scan.value or exchange.form_field is not None):
         return body  # it is no JSON
     counts = exchange.operation.lane == "count"  # of a request that is only counted: APIs refuse members that do not matter for it
@@ -84,6 +86,24 @@ def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
         edit.report(found, attempt.ledger, exchange.scan.value, partial(rules.asked_at, attempt.asked))
     if exchange.strict and len(attempt.ledger.dropped) > lost:
         raise _lost(attempt.ledger.first_dropped(exchange.scan.value) or "the request")
+    return found.body
+
+
+def _edited_object(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
+    """The same of something stored: what its own members say is changed, and requests for answers in it as those that come alone."""
+    exchange = attempt.exchange
+    try:
+        value = jsontext.loads(body) if objects.is_json(exchange.headers) else None
+    except ValueError:
+        return body  # the upstream's to judge
+    if not isinstance(value, dict):
+        return body
+    before = f"{exchange.operation.requests}." if exchange.operation.requests else ""
+    changes = [(before + path, setting) for path, setting in edits.set]
+    found = edit.edited(body, changes, [before + path for path in edits.remove], adds=bool(before))
+    edit.report(found, attempt.ledger, value, None)
+    if exchange.strict and attempt.ledger.dropped:
+        raise _lost(attempt.ledger.first_dropped(value) or "the request")
     return found.body
 
 

@@ -12,9 +12,10 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tornado.netutil import bind_sockets
 from dragoman import conf
 from dragoman.proxy.app import ModelApplication
 from dragoman.proxy.gateway import Gateway
+from dragoman.proxy.keys import secrets
 from dragoman.proxy.process.server import Acceptor, Server
 
 from ..proxy.loops import LOOPS
@@ -76,6 +78,8 @@ class Inside:
         self.lines: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Inside:
+        self._logged = _Logged()
+        logging.getLogger("dragoman").addHandler(self._logged)
         self.gateway = Gateway(self._config, self.lines.append)
         await self.gateway.open()
         limit = self._config.limits.max_body
@@ -90,11 +94,25 @@ class Inside:
         self._acceptor = Acceptor(sock, self.server, self._tls[0], 20_000)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        given = list(self._secrets())
+        metrics = self.gateway.metrics.text().decode() if self.gateway.credentials._sources else ""
+        told = "\n".join((*map(str, self.lines), *self._logged.messages, metrics))
+        logging.getLogger("dragoman").removeHandler(self._logged)
         self._acceptor.stop()
         await self.server.close_all_connections()
         await self.gateway.close()
         await asyncio.sleep(0)
+        if kind is None:  # C40, of every test that has a gateway within its loop
+            assert not [secret for secret in given if secret in told], "a credential stands in the log or the metrics"
+
+    def _secrets(self) -> Iterator[str]:
+        """The operator's credentials, those of the configuration and those that were got."""
+        sources = self.gateway.credentials._sources.values()
+        held = [secret for source in sources if source._held is not None for secret in source._held.secrets]
+        for secret in (*held, *(one for entry in self.gateway.config.model_providers for one in secrets.of(entry))):
+            if len(secret) >= secrets.SHORTEST and not secret.isalpha():  # no ordinary word
+                yield secret
 
     @contextlib.asynccontextmanager
     async def ask(self, shape: str, model: str, **more: Any) -> AsyncIterator[Caller]:
@@ -124,6 +142,17 @@ class Inside:
     def idle(self) -> bool:
         """Whether nothing is served any more."""
         return not self.gateway.exchanges and not self.gateway.serving
+
+
+class _Logged(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
 
 
 def descriptors() -> int:

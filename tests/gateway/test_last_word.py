@@ -96,6 +96,63 @@ async def test_raw_operations_and_counts() -> None:
             assert provider.requests[1].body == b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
 
 
+OBJECTS = """
+listeners: [{type: model, address: 127.0.0.1}]
+model_providers:
+  - model: anthropic/*
+    discover: false
+    base_url: "UPSTREAM/v1"
+    access_key: sk-upstream-secret
+    request: {set: {service_tier: standard_only, thinking.type: disabled, metadata: {a: b}}, remove: [user, "messages[].name"]}
+"""
+BATCH = (
+    b'{"requests": [{"custom_id":"1","params":{"model":"m","user":"u","thinking":{"type":"adaptive"},'
+    b'"messages":[{"name":"n","role":"user"}]}},'
+    b' {"custom_id":"2","params":{}}],"user":"v"}'
+)
+IN_BATCH = "requests[*].params"
+BATCH_EDITED = (
+    b'{"requests": [{"custom_id":"1","params":{"model":"m","thinking":{"type":"disabled"},"messages":[{"role":"user"}]'
+    b',"service_tier":"standard_only","metadata":{"a":"b"}}},'
+    b' {"custom_id":"2","params":{"service_tier":"standard_only","thinking":{"type":"disabled"},"metadata":{"a":"b"}}}],"user":"v"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "sent_body", "dropped", "adapted"),
+    [
+        ("messages/batches", BATCH, BATCH_EDITED, f"{IN_BATCH}.user,{IN_BATCH}.messages[*].name", f"{IN_BATCH}.thinking.type"),
+        ("messages/batches", b'{"requests": 1}', b'{"requests": 1}', None, None),
+        ("messages/batches", b'{"requests": ', b'{"requests": ', None, None),
+        ("messages/batches", b"[1]", b"[1]", None, None),
+        ("skills", b'{"user": 1, "x": 2}', b'{"x": 2}', "user", None),
+        ("skills", b'{"metadata":{"c":"d"}}', b'{"metadata":{"a":"b"}}', None, "metadata"),
+        ("skills", b'{ "x" : 1.0 }', b'{ "x" : 1.0 }', None, None),
+    ],
+)  # fmt: skip
+@inside_once
+async def test_stored_objects(path: str, body: bytes, sent_body: bytes, dropped: str | None, adapted: str | None) -> None:
+    """What is there is changed, and nothing added but to the requests of a batch."""
+    with Provider([respond({"id": "x"})]) as provider:
+        async with Inside(OBJECTS, provider) as gateway:
+            status, told, _ = await sent(gateway, f"/v1/{path}", body, anthropic_version="2023-06-01")
+            assert (status, provider.requests[0].body) == (200, sent_body)
+            assert (told.get("x-dragoman-dropped"), told.get("x-dragoman-adapted")) == (dropped, adapted)
+            strict, _, _ = await sent(gateway, f"/v1/{path}", body, anthropic_version="2023-06-01", x_dragoman_strict="1")
+            assert strict == (400 if dropped else 200)
+
+
+@inside_once
+async def test_files_stay_as_they_are() -> None:
+    form = b'--b\r\nContent-Disposition: form-data; name="user"\r\n\r\nu\r\n--b--\r\n'
+    with Provider([respond({"id": "x"})]) as provider:
+        async with Inside(OBJECTS, provider) as gateway:
+            status, _, _ = await sent(
+                gateway, "/v1/files", form, anthropic_version="2023-06-01", content_type="multipart/form-data; boundary=b"
+            )
+    assert (status, provider.requests[0].body) == (200, form)
+
+
 @inside_once
 async def test_a_response_that_is_not_to_be_stored_upstream_is_stored_here() -> None:
     entry = 'model_providers: [{model: up/m, base_url: "UPSTREAM/v1", apis: [responses], access_key: k, request: {set: {store: false}}}]'
