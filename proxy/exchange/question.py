@@ -149,7 +149,10 @@ def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
     if attempt.capabilities.image_header and not attempt.raw and _IMAGE.search(body or b""):
         found[attempt.capabilities.image_header] = "true"
     if attempt.raw:
-        found["content-type"] = exchange.headers.get("Content-Type", "application/json")
+        if (kind := exchange.headers.get("Content-Type")) is not None:
+            found["content-type"] = kind
+        elif not (body or exchange.passing):
+            del found["content-type"]  # of what is not there
         if exchange.operation.upstreams is not None:
             found |= travel.asked_of_objects(exchange.headers)
     else:

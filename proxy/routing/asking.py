@@ -10,7 +10,8 @@ from ..wire.upstream import UpstreamClient, UpstreamRequest
 from .router import Candidate
 from .signing import sign
 
-_HEADERS = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
+_OF_BODY = {"content-type": "application/json"}
 
 
 async def asked(
@@ -32,7 +33,12 @@ async def asked(
     request = UpstreamRequest(
         url,
         "GET" if body is None else "POST",
-        candidate.without_removed(candidate.speaks.headers(candidate.capabilities) | _HEADERS | candidate.headers(granted=granted)),
+        candidate.without_removed(
+            candidate.speaks.headers(candidate.capabilities)
+            | _HEADERS
+            | ({} if body is None else _OF_BODY)
+            | candidate.headers(granted=granted)
+        ),
         body,
         connect_timeout=min(timeouts.connect, patience),
         first_byte_timeout=min(timeouts.first_byte, patience),
