@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 UNAUTHORIZED = 401  # the status of an upstream that does not know a credential, or any more
 PLAIN_LIFE = 300.0  # seconds after which one without an end is asked for anew
+LATEST = 253_402_300_800.0  # the end of the year 9999, in seconds since the epoch: no token ends later
 LONGEST = 16 * 1024  # characters of a token
 
 
@@ -84,4 +85,6 @@ def bearer(token: object, ends: float | None, renew_at: float | None = None) -> 
         raise Fault("the answer holds no token")
     if len(token) > LONGEST or not token.isascii() or not token.isprintable() or " " in token:
         raise Fault("the token is not one of printable ASCII, or too long")
+    if ends is not None and not ends < LATEST:
+        raise Fault("the token's end is no time")
     return Credential(token, ends, renew_at)

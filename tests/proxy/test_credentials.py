@@ -333,6 +333,7 @@ def test_what_is_printed(printed: bytes, token: str, ends: float | None) -> None
         (b'{"token": "abc", "expiry": "2027-01-15T08:01:00"}', "not a time with a zone"),
         (b'{"token": "abc", "expiry": "tomorrow"}', "not a time with a zone"),
         (b'{"token": "abc", "expires_at": []}', "no number"),
+        (b'{"token": "abc", "expires_in": 1e30}', "end is no time"),
     ],
 )
 def test_what_is_no_credential(printed: bytes, said: str) -> None:

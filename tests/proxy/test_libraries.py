@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -166,3 +168,15 @@ def test_a_program_of_the_operators_keeps_its_environment() -> None:
         "model_providers: [{model: m/*, base_url: 'https://h/v1', token_command: t}]\negress: {proxy: 'http://q:2', credential_timeout: 3s}"
     )
     assert conf.loads(text, environ={}).model_providers[0].egress == Egress(3)
+
+
+def test_a_service_s_answer_without_an_end_does_not_take_the_memory() -> None:
+    """botocore reads a metadata service's answer to its end, however long it is."""
+    program = (
+        "from dragoman.proxy.credentials import apart\n"
+        "apart.MEMORY, apart.answer = 100 << 20, lambda asked: len(bytes(asked))\n"
+        "apart.main()"
+    )
+    for size, printed in ((1 << 20, str(1 << 20)), (200 << 20, "")):
+        run = subprocess.run([sys.executable, "-c", program], input=str(size), capture_output=True, text=True, check=False)
+        assert (run.stdout, "MemoryError" in run.stderr) == (printed, not printed)
