@@ -31,6 +31,7 @@ class Capabilities:
     whole_answers_up_to: int = 0  # max. output tokens of a complete answer (a stream above it); 0: no known limit
     phase: bool = False  # responses callers are told which texts are commentary and which the final answer, although nobody asked
     detour: bool = False  # served at the other of two paths that its provider has
+    misplaced: bool = False  # a refusal said so: it is not at the path that `detour` says
     image_header: str = ""  # a header that requests with images need, with the value "true"
 
     c_max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

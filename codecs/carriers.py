@@ -41,7 +41,7 @@ _ROWS = (
     # OpenAI's newer models are behind /openai/v1, all others behind /v1; the wrong one says so
     Carrier(name="mantle_messages", whole="/anthropic/v1/messages"),
     Carrier(name="mantle_responses", whole="/openai/v1/responses", detour="/v1/responses"),
-    Carrier(name="mantle_chat", whole="/v1/chat/completions"),
+    Carrier(name="mantle_chat", whole="/openai/v1/chat/completions", detour="/v1/chat/completions"),
     # Azure OpenAI's dated versions: the path names the deployment
     Carrier(
         name="azure_deployment",

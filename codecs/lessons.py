@@ -150,7 +150,7 @@ OTHER_ROUTE = Reading(
     "path",
     re.compile(r"isn.t supported on this route", re.IGNORECASE),
     "the model is served at the provider's other path",
-    flags={"detour": True},
+    flags={"misplaced": True},
 )
 """Bedrock's mantle has OpenAI's models at one path and all others at another."""
 

@@ -27,6 +27,7 @@ BEARERS = {
     "aws-external-anthropic": "ANTHROPIC_AWS_API_KEY",
 }
 WORKSPACE = "ANTHROPIC_AWS_WORKSPACE_ID"
+LONGEST_MODEL = 2048  # characters of an id
 WORKSPACES = "aws-external-anthropic"  # the service that has them
 
 # by the beginning of a region: what its hosts end with. Source: openai 3.57, providers/bedrock
@@ -180,8 +181,11 @@ def problems(row: Row, service: str, signs: bool, base_url: str, environ: Mappin
     for name in row.get("headers", {}) if signs else ():
         if name.lower() in SIGNED:
             yield ("headers", name), "is a header of the signature"
-    if row["model"].partition("/")[2] in (".", ".."):
+    model = row["model"].partition("/")[2]
+    if model in (".", "..") or model.startswith(";"):
         yield ("model",), "names no model"
+    if len(model) > LONGEST_MODEL:
+        yield ("model",), f"is longer than {LONGEST_MODEL} characters"
     if service == WORKSPACES and not headers(row, service, environ):
         yield ("aws", "workspace_id"), f"is missing, and the environment has no {WORKSPACE}"
 

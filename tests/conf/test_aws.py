@@ -76,6 +76,10 @@ def test_arns_that_say_nothing(kind: str) -> None:
             f"{CLAUDE}, base_url: 'https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com'",
             "https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com",
         ),
+        ("model: bedrock/openai.gpt-5.5", "https://bedrock-mantle.eu-central-1.api.aws"),
+        ("model: bedrock/us.openai.gpt-5.4-cyber", "https://bedrock-mantle.eu-central-1.api.aws"),
+        ("model: bedrock/openai.gpt-5.6-luna", "https://bedrock-runtime.eu-central-1.amazonaws.com"),
+        ("model: bedrock/openai.gpt-oss-120b-1:0", "https://bedrock-runtime.eu-central-1.amazonaws.com"),
         ("model: bedrock_mantle/openai.gpt-5.5", "https://bedrock-mantle.eu-central-1.api.aws"),
         ("model: claude_aws/*, aws: {workspace_id: w}", "https://aws-external-anthropic.eu-central-1.api.aws/v1"),
     ],
@@ -177,6 +181,8 @@ def test_the_region_of_a_profile(tmp_path: Path) -> None:
             ["aws.workspace_id: is missing, and the environment has no ANTHROPIC_AWS_WORKSPACE_ID"],
         ),
         ("model: 'bedrock/..', aws: {region: us-east-1}", ["model: names no model"]),
+        ("model: 'bedrock/;x', aws: {region: us-east-1}", ["model: names no model"]),
+        (f"model: 'bedrock/{'x' * 2049}', aws: {{region: us-east-1}}", ["model: is longer than 2048 characters"]),
     ],
 )
 def test_c01_c02_c30_what_is_refused(text: str, told: list[str]) -> None:

@@ -26,7 +26,7 @@ from ..proxies import HOST
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, stream_head, until_closed, wait
 from .aws import KEY_ID, SECRET, Bedrock, chunk_of, event, exception, frame, refused, streamed
 from .inside import Inside, inside_once
-from .spoken import ASKED, PATHS
+from .spoken import ASKED, PATHS, SPEECH
 from .wire import request
 
 CORPUS = os.environ.get("DRAGOMAN_CORPUS", "")
@@ -578,6 +578,7 @@ async def test_stored_objects_of_the_claude_platform_are_signed_with_their_bodie
         ("openai.gpt-oss-120b", "responses", "/v1/responses"),
         ("openai.gpt-oss-120b", "chat", "/v1/chat/completions"),
         ("mistral.voxtral-mini-3b-2507", "chat", "/v1/chat/completions"),
+        ("qwen.qwen3-32b", "responses", "/v1/responses"),
         ("anthropic.claude-haiku-4-5", "messages", "/anthropic/v1/messages"),
     ],
 )
@@ -601,23 +602,34 @@ async def test_c29_where_models_of_the_mantle_are(model: str, shape: str, path: 
         assert seen[0].headers["anthropic-beta"] == "web-search-2025-03-05"
 
 
+@pytest.mark.parametrize(
+    ("entry", "shape", "paths"),
+    [
+        ("bedrock_mantle/openai.gpt-9", "responses", ("/openai/v1/responses", "/v1/responses")),
+        ("bedrock_mantle/qwen.qwen9", "responses", ("/v1/responses", "/openai/v1/responses")),
+        ("bedrock_mantle/openai.gpt-oss-9", "chat", ("/v1/chat/completions", "/openai/v1/chat/completions")),
+        ("bedrock/openai.gpt-5.5", "responses", ("/openai/v1/responses", "/v1/responses")),
+        ("bedrock/*", "responses", ("/openai/v1/responses", "/v1/responses")),
+    ],
+)
 @inside_once
-async def test_c29_the_other_path_is_tried_once_and_remembered() -> None:
+async def test_c29_the_other_path_is_tried_once_and_remembered(entry: str, shape: str, paths: tuple[str, str]) -> None:
     seen: list[str] = []
 
     def script(request: Request) -> Steps:
         seen.append(request.target)
-        if request.target.startswith("/openai/"):
+        if request.target == paths[0]:
             return [respond({"error": {"message": "model `m` isn't supported on this route", "type": "invalid_request_error"}}, 400)]
-        return [respond({"id": "1", "object": "response", "status": "completed", "output": [], "model": "m"})]
+        return [respond(SPEECH[shape].whole)]
 
-    text = f'model_providers: [{{model: "bedrock_mantle/openai.gpt-9", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}]'
+    text = f'model_providers: [{{model: "{entry}", base_url: "UPSTREAM", discover: false, aws: {{{KEYS}}}}}]'
     with Bedrock(script, service="bedrock-mantle") as up:
         async with Inside(text, up) as gateway:
             for _ in range(2):
-                status, _, _ = await ask(gateway, "responses", asked("responses", store=False))
+                model = "bedrock/openai.gpt-5.5" if entry == "bedrock/*" else entry
+                status, _, _ = await ask(gateway, shape, asked(shape) | {"model": model, "store": False})
                 assert status == 200
-    assert seen == ["/openai/v1/responses", "/v1/responses", "/v1/responses"]
+    assert (up.wrong, seen) == ([], [*paths, paths[1]])
 
 
 # ---- the caller leaves (C27) ----
