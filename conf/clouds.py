@@ -5,8 +5,11 @@ Nothing is asked here: which way an entry's credential is got is decided from th
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
+from pathlib import Path as File
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -43,6 +46,8 @@ PROJECTS = ("GOOGLE_CLOUD_PROJECT", "ANTHROPIC_VERTEX_PROJECT_ID", "ANTHROPIC_GO
 LOCATIONS = ("GOOGLE_CLOUD_LOCATION", "CLOUD_ML_REGION")
 CLAUDE_LOCATIONS = ("ANTHROPIC_GOOGLE_CLOUD_LOCATION",)
 WORKSPACES = ("ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID",)
+CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"  # the file that Google's libraries read
+_LONGEST_FILE = 64 * 1024  # bytes
 _REGIONLESS = ("us", "eu")  # locations that span several regions
 _HOST, _PROJECT, _LOCATION, _ENDPOINT = "{gcp.host}", "{gcp.project}", "{gcp.location}", "{gcp.endpoint}"
 _NAMING = (*PROJECTS, *LOCATIONS, *CLAUDE_LOCATIONS, *WORKSPACES)
@@ -144,24 +149,35 @@ def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
     resource = row.get("foundry", {}).get("resource") or environ.get(RESOURCE, "")
     template = template.replace(_RESOURCE, resource if read.is_resource(resource) else _RESOURCE)
     section = row.get("gcp", {})
-    location = section.get("location") or _named_in(environ, LOCATIONS, "global")
+    location = section.get("location") or _named_in(environ, LOCATIONS, "global", read.LOCATION)
     parts = {
         _HOST: _host(location),
         _LOCATION: location,
-        _PROJECT: section.get("project") or _named_in(environ, PROJECTS, _PROJECT),
+        _PROJECT: section.get("project") or _named_in(environ, PROJECTS, _project_of_file(section, environ)),
         _ENDPOINT: section.get("endpoint", "openapi"),
         _WORKSPACE: section.get("workspace_id") or _named_in(environ, WORKSPACES, _WORKSPACE),
-        _CLAUDE_LOCATION: section.get("location") or _named_in(environ, CLAUDE_LOCATIONS, "global"),
+        _CLAUDE_LOCATION: section.get("location") or _named_in(environ, CLAUDE_LOCATIONS, "global", read.LOCATION),
     }
     for name, value in parts.items():
         template = template.replace(name, value)
     return template
 
 
-def _named_in(environ: Mapping[str, str], variables: tuple[str, ...], otherwise: str) -> str:
+def _named_in(environ: Mapping[str, str], variables: tuple[str, ...], otherwise: str, form: re.Pattern[str] = read.GOOGLE_NAME) -> str:
     """What the first of these variables says that is set, or _UNFIT where that cannot be a part of a URL."""
     found = next((environ[name] for name in variables if environ.get(name)), otherwise)
-    return found if found == otherwise or read.GOOGLE_NAME.fullmatch(found) else _UNFIT
+    return found if found == otherwise or form.fullmatch(found) else _UNFIT
+
+
+def _project_of_file(section: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """The project of the account that a file of credentials is of; _PROJECT where none says it."""
+    file = section.get("credentials_file") or environ.get(CREDENTIALS)
+    try:
+        value = json.loads(File(file).read_bytes()[:_LONGEST_FILE]) if file else None
+    except (OSError, ValueError):  # what is wrong with it is told when it is used
+        return _PROJECT
+    found = value.get("project_id") if isinstance(value, dict) else None
+    return found if isinstance(found, str) and read.GOOGLE_NAME.fullmatch(found) else _PROJECT
 
 
 def _host(location: str) -> str:
@@ -188,7 +204,8 @@ def problems(entries: tuple[Provider, ...], rows: Sequence[Row], environ: Mappin
             signs, service = isinstance(entry.way, Aws), "" if entry.carriers == {} and known.carriers else known.service
             yield from ((path + below, said) for below, said in aws.problems(rows[index], service, signs, entry.base_url, environ))
         if _PROJECT in entry.base_url:
-            yield (*path, "gcp", "project"), f"is missing, and the environment has none of {', '.join(PROJECTS)}"
+            none = f"the environment has none of {', '.join(PROJECTS)}"
+            yield (*path, "gcp", "project"), f"is missing, {none}, and no file of credentials says it"
         elif _WORKSPACE in entry.base_url:
             yield (*path, "gcp", "workspace_id"), f"is missing, and the environment has no {WORKSPACES[0]}"
         elif _UNFIT in entry.base_url and providers.known()[entry.interface].cloud == "gcp":
@@ -198,9 +215,13 @@ def problems(entries: tuple[Provider, ...], rows: Sequence[Row], environ: Mappin
         if entry.deployment is not None and entry.wildcard:
             yield (*path, "azure", "deployment"), "is one model's: name it in `model`"
         parts = urlsplit(entry.base_url)
-        bears = entry.way is not None and not isinstance(entry.way, Aws)  # a signature is good for one request
-        if entry.way is not None and bears and parts.scheme == "http" and not _loopback(parts.hostname or ""):
+        if parts.scheme != "http" or _loopback(parts.hostname or ""):
+            continue
+        if entry.way is not None and not isinstance(entry.way, Aws):  # a signature is good for one request
             yield (*path, "base_url"), f"must begin with https://: {entry.way.text} gives a token that anyone on the way could read"
+        elif known.cloud == "aws" and entry.access_key and "access_key" not in rows[index] and not entry.passthrough_auth:
+            variable = aws.BEARERS[known.service]
+            yield (*path, "base_url"), f"must begin with https://: anyone on the way could read the token of {variable}"
 
 
 def _loopback(host: str) -> bool:

@@ -46,6 +46,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _NETWORK = "must be a network such as 10.0.0.0/8 or 2001:db8::/32, or an address"
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|preview")
 _RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
+LOCATION = re.compile(r"[a-z0-9-]{1,63}")
 GOOGLE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
 _DAY = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?")
 _RESERVED = frozenset({"model", "stream"})  # members of a body that decide how the answer is read
@@ -179,8 +180,16 @@ def command(value: Any) -> tuple[str, ...]:
     return found
 
 
+def location(value: Any) -> str:
+    """A location of Google's, which becomes a part of a host's name."""
+    result = expanded(value)
+    if not LOCATION.fullmatch(result):
+        raise ValueError("must be small letters, digits and -, as europe-west4")
+    return result
+
+
 def google_name(value: Any) -> str:
-    """A project, a location or an endpoint of Google Cloud: it becomes a part of a URL."""
+    """A project or an endpoint of Google Cloud: it becomes a part of a URL."""
     result = expanded(value)
     if not GOOGLE_NAME.fullmatch(result):
         raise ValueError("must be letters, digits and any of - _ . :")

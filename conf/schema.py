@@ -189,7 +189,7 @@ class Egress(Leaving):
 
 class Gcp(Section):
     project = Value(read.google_name)
-    location = Value(read.google_name)
+    location = Value(read.location)
     credentials_file = Value(read.expanded)
     impersonate = Value(read.expanded)
     quota_project = Value(read.google_name)

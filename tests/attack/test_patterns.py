@@ -198,6 +198,7 @@ TRUSTED = {
     "conf/read.py:_SCHEME": "the operator's file",
     "proxy/keys/secrets.py:_SCHEME": "the operator's file",
     "conf/read.py:GOOGLE_NAME": "the operator's file",
+    "conf/read.py:LOCATION": "the operator's file",
     "conf/read.py:re.fullmatch": "the operator's file",
     "conf/read.py:re.search": "the operator's file",
     "conf/providers.py:_pattern": "see test_name_patterns",

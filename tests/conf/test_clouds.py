@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dragoman import conf
@@ -94,9 +96,10 @@ def test_the_way_of_an_entry(text: str, way: object) -> None:
             ["base_url: must begin with https://: token_command t gives"],
         ),
         ("model: my/m, base_url: 'http://h', gcp: {}", ["base_url: must begin with https://: gcp: default credentials"]),
-        (GEMINI, ["gcp.project: is missing, and the environment has none of GOOGLE_CLOUD_PROJECT"]),
+        (GEMINI, ["gcp.project: is missing, the environment has none of GOOGLE_CLOUD_PROJECT"]),
         (f"{GEMINI}, gcp: {{project: 'p/../q'}}", ["gcp.project: must be letters, digits"]),
-        (f"{GEMINI}, gcp: {{project: p, location: us-east5.evil.com/}}", ["gcp.location: must be letters, digits"]),
+        (f"{GEMINI}, gcp: {{project: p, location: us-east5.evil.com/}}", ["gcp.location: must be small letters, digits"]),
+        (f"{GEMINI}, gcp: {{project: p, location: us.}}", ["gcp.location: must be small letters, digits"]),
         ("model: vertex/gemini-3-flash, gcp: {project: p}", ["model: must be vertex/PUBLISHER/MODEL"]),
     ],
 )
@@ -110,6 +113,44 @@ def test_what_is_refused(text: str, found: list[str]) -> None:
 def test_a_project_of_the_environment_that_is_none(project: str) -> None:
     (told,) = problems(GEMINI, GOOGLE_CLOUD_PROJECT=project)
     assert told.startswith("gcp: what the environment says in GOOGLE_CLOUD_PROJECT, ")
+
+
+@pytest.mark.parametrize("location", ["US", "a.b", "a/b"])
+def test_a_location_of_the_environment_that_is_none(location: str) -> None:
+    (told,) = problems(f"{GEMINI}, gcp: {{project: p}}", GOOGLE_CLOUD_LOCATION=location)
+    assert told.startswith("gcp: what the environment says in GOOGLE_CLOUD_PROJECT, ")
+
+
+@pytest.mark.parametrize(
+    ("text", "project"),
+    [
+        ('{"type": "service_account", "project_id": "of-file"}', "of-file"),
+        ('{"project_id": "a/b"}', None),
+        ('{"project_id": 1}', None),
+        ("[]", None),
+        ("{", None),
+        (None, None),
+    ],
+)
+def test_the_project_of_a_file_of_credentials(text: str | None, project: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "sa.json"
+    if text is not None:
+        file.write_text(text)
+    for section, environ in ((f"{{credentials_file: '{file}'}}", {}), ("{}", {"GOOGLE_APPLICATION_CREDENTIALS": str(file)})):
+        if project is None:
+            (told,) = problems(f"{GEMINI}, gcp: {section}", **environ)
+            assert told.startswith("gcp.project: is missing")
+            continue
+        assert f"/projects/{project}/" in entry(f"{GEMINI}, gcp: {section}", **environ).base_url
+        assert "/projects/g/" in entry(f"{GEMINI}, gcp: {section}", **environ, GOOGLE_CLOUD_PROJECT="g").base_url
+
+
+@pytest.mark.parametrize(("host", "refused"), [("vpc.internal", True), ("127.0.0.1", False)])
+def test_the_token_of_the_environment_is_not_sent_in_the_open(host: str, refused: bool) -> None:
+    text = f"model: bedrock/amazon.nova-pro-v1:0, base_url: 'http://{host}', aws: {{region: us-east-1}}"
+    told = problems(text, AWS_BEARER_TOKEN_BEDROCK="t") if refused else [entry(text, AWS_BEARER_TOKEN_BEDROCK="t").access_key]
+    wanted = "base_url: must begin with https://: anyone on the way could read the token of AWS_BEARER_TOKEN_BEDROCK"
+    assert told == [wanted if refused else "t"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
