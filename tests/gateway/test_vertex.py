@@ -19,6 +19,7 @@ from dragoman.proxy.routing.router import Router
 from ..scripted import Provider, Request, Steps, respond, sse, stream
 from .clouds import Tokens, service_account
 from .inside import Inside, inside_once
+from .spoken import SPEECH
 from .wire import request
 
 # google-auth 2.63 warns of what it calls itself
@@ -76,6 +77,8 @@ def answer(request: Request) -> Steps:
         return stream(sse(GENERATED)) if "stream" in request.target else [respond(GENERATED)]
     if "count-tokens" in request.target:
         return [respond({"input_tokens": 7})]
+    if request.target.endswith("/responses"):
+        return [respond(SPEECH["responses"].whole)]
     if "stream" in request.target:
         return stream(*EVENTS)
     return [respond(MESSAGE if "anthropic" in request.target else CHAT)]
@@ -97,6 +100,9 @@ MODELS = {
     "claude-sonnet-4-5@20250929": "publishers/anthropic/models/claude-sonnet-4-5@20250929:rawPredict",
     "mistral-medium-3": "publishers/mistralai/models/mistral-medium-3:rawPredict",
     "meta/llama-4-maverick-maas": "endpoints/openapi/chat/completions",
+    "gpt-6-luna": "publishers/openai/v1/responses",
+    "openai/gpt-5.5": "publishers/openai/v1/responses",
+    "openai/gpt-oss-120b-maas": "endpoints/openapi/chat/completions",
     "google/gemini-3.8-flash": "publishers/google/models/gemini-3.8-flash:generateContent",
 }
 
