@@ -294,8 +294,9 @@ class Router:
         for index, entry in by_default:
             known = providers.known()[entry.interface]
             account = (entry.provider, entry.base_url, entry.access_key, entry.way, entry.passthrough_auth, entry.headers, entry.proxy)
-            if account in seen or entry.interface == "demo" or (isinstance(entry.way, Aws) and not known.stores):
-                continue  # models alone are called there
+            models_alone = not known.stores and (isinstance(entry.way, Aws) or (known.cloud == "aws" and bool(entry.carriers)))
+            if account in seen or entry.interface == "demo" or models_alone:
+                continue
             seen.add(account)
             own = of_api(known.apis[0] if known.apis[0] in entry.apis else entry.apis[0])
             found = self._candidate(own.name, None, index, "*", "the account is asked, not a model")

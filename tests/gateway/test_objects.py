@@ -177,6 +177,13 @@ CHOSEN: dict[str, tuple[str, str, dict[str, str], int, str]] = {
         404,
         "There is no provider `bedrock` here.",
     ),
+    "models-alone-by-a-key": (
+        f"{TWO}  - {{model: bedrock/anthropic.claude-opus-5, base_url: UPSTREAM/e, access_key: k, aws: {{region: us-east-1}}}}",
+        "files",
+        {"x_dragoman_provider": "bedrock"},
+        404,
+        "There is no provider `bedrock` here.",
+    ),
     "of-the-callers-vendor": (CONFIG, "files", ANTHROPIC, 200, "/ant/"),
 }
 
