@@ -15,7 +15,7 @@ from . import jsontext
 from .capabilities import EFFORTS
 from .events import Seal
 from .ledger import Path
-from .request import CallPart, ReasoningPart, Request, Sealed, TextPart, Thinking
+from .request import CallPart, Habits, ReasoningPart, Request, Sealed, TextPart, Thinking
 
 ENVELOPE = "dgr1."
 
@@ -165,6 +165,13 @@ def nearest(effort: str, allowed: tuple[str, ...]) -> str | None:
     below = [e for e in EFFORTS[:rank] if e in allowed and e != "none"]
     above = [e for e in EFFORTS[rank:] if e in allowed]
     return below[-1] if below else above[0] if above else None
+
+
+def display(habits: Habits, thinking: Thinking) -> dict[str, str]:
+    """The member of Claude's `thinking` that says what is shown of it; empty where the caller leaves that to the model."""
+    if habits.shows_thinking or thinking.show == "summary":
+        return {"display": "summarized"}
+    return {"display": "omitted"} if habits.hides_thinking and thinking.show == "hide" else {}
 
 
 def effort_of_budget(tokens: int) -> str:

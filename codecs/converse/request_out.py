@@ -15,7 +15,7 @@ from ..bedrock import MOST_METADATA
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
-from ..reasoning import budget_of_effort, effort_of_budget, nearest, openai_effort
+from ..reasoning import budget_of_effort, display, effort_of_budget, nearest, openai_effort
 from ..reply import Encoded
 from ..request import Cache, OutputFormat, Request, Thinking
 from ..tools import ToolMap
@@ -226,7 +226,7 @@ class _Settings:
                 self._fields["thinking"] = {"type": "disabled"}
         else:
             self._thinks = True
-            self._fields["thinking"] = {"type": "adaptive"}
+            self._fields["thinking"] = {"type": "adaptive"} | display(self._request.habits, thinking)
             if thinking.level == "budget":
                 self._effort(thinking, effort_of_budget(thinking.budget or 0), adapted=True)
             elif thinking.effort is not None:

@@ -15,7 +15,7 @@ from .. import schema as schemas
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
-from ..reasoning import budget_of_effort, effort_of_budget, nearest
+from ..reasoning import budget_of_effort, display, effort_of_budget, nearest
 from ..reply import Encoded
 from ..request import Cache, OutputFormat, Part, ReasoningPart, Request, Setting, Thinking
 from ..tools import ToolMap
@@ -183,18 +183,12 @@ class _Settings:
             self._adaptive(thinking)
 
     def _adaptive(self, thinking: Thinking) -> None:
-        self._body["thinking"] = {"type": "adaptive"} | self._display(thinking)
+        self._body["thinking"] = {"type": "adaptive"} | display(self._request.habits, thinking)
         if thinking.level == "budget":
             effort = effort_of_budget(thinking.budget or 0)
             self._effort(thinking, effort, adapted=True)
         elif thinking.effort is not None:
             self._effort(thinking, thinking.effort)
-
-    def _display(self, thinking: Thinking) -> dict[str, str]:
-        habits = self._request.habits
-        if habits.shows_thinking or thinking.show == "summary":
-            return {"display": "summarized"}
-        return {"display": "omitted"} if habits.hides_thinking and thinking.show == "hide" else {}
 
     def _effort(self, thinking: Thinking, effort: str, adapted: bool = False) -> None:
         wanted = "low" if effort == "minimal" else effort

@@ -250,6 +250,8 @@ def test_c18_what_each_family_keeps(model: str, kept: str) -> None:
 
 
 BUDGET: JSON = {"thinking": {"type": "enabled", "budget_tokens": 2048}}
+SHOWN: JSON = {"type": "adaptive", "display": "summarized"}
+HIGH: JSON = {"effort": "high"}
 ADAPTIVE: JSON = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}
 
 
@@ -327,6 +329,8 @@ def test_a_history_of_calls_needs_a_tool() -> None:
     [
         (FAMILIES[0], "messages", BUDGET, BUDGET),
         (FAMILIES[1], "messages", ADAPTIVE, ADAPTIVE),
+        (FAMILIES[1], "messages", {"thinking": SHOWN}, {"thinking": SHOWN}),
+        (FAMILIES[1], "responses", {"reasoning": {"effort": "high", "summary": "auto"}}, {"thinking": SHOWN, "output_config": HIGH}),
         (FAMILIES[1], "chat", {"reasoning_effort": "none"}, {"output_config": {"effort": "low"}}),
         (FAMILIES[2], "chat", {"reasoning_effort": "high"}, {}),
         ("us.amazon.nova-pro-v1:0", "chat", {"reasoning_effort": "high"}, {}),
