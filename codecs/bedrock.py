@@ -236,6 +236,14 @@ def members_of(settings: Mapping[str, Any], stream: bool, body: Mapping[str, Any
 # an id with one answers "The provided model doesn't support counting tokens."
 _GEOGRAPHIES = ("us.", "eu.", "apac.", "jp.", "au.", "ca.", "in.", "global.", "us-gov.", "arn:")
 
+_COUNTED = frozenset({"messages", "system", "toolConfig", "additionalModelRequestFields"})  # of Converse
+
+
+def _count_of_converse(body: bytes) -> bytes:
+    counted = {name: value for name, value in jsontext.loads(body).items() if name in _COUNTED}
+    return jsontext.dumps({"input": {"converse": counted}})
+
+
 COUNT = CountForm(
     "/model/{model}/count-tokens",
     lambda model: not model.startswith(_GEOGRAPHIES),
@@ -243,6 +251,7 @@ COUNT = CountForm(
     "inputTokens",
     re.compile(r"The provided model doesn.t support counting tokens"),
 )
+COUNT_OF_CONVERSE = COUNT._replace(write=_count_of_converse)
 
 EVENTS = Framing(CONTENT_TYPE, partial(Splitter, read=_event))
 CHUNKS = Framing(CONTENT_TYPE, partial(Splitter, read=_chunk))

@@ -137,6 +137,7 @@ class Capabilities:
     v_status: bool = True  # accepts the status of a tool result
     v_blank_text: bool = False
     v_json_results: bool = False  # tool results that are JSON objects are sent as such
+    v_count_tokens: bool = True  # for models whose id names no geography
     v_max_output: int = 0  # tokens; 0: unknown
     v_web_search: str = ""  # the system tool that searches the web
     v_code: str = ""  # the one that runs code
@@ -166,6 +167,11 @@ class Capabilities:
     g_continuation: bool = False  # gives a long answer in several, each asked for with the token of the one before
     g_count_tokens: bool = True
     g_safety: tuple[str, ...] = ()  # CATEGORY=THRESHOLD, for callers of other APIs
+
+    @property
+    def at_detour(self) -> bool:
+        """Whether the model is at the other of two paths."""
+        return self.detour != self.misplaced
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any]) -> Capabilities:

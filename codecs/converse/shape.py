@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from .. import errors, limits
-from ..bedrock import EVENTS, decode_error, members_of, read_error
+from ..bedrock import COUNT_OF_CONVERSE, EVENTS, decode_error, members_of, read_error
 from ..carrier import Carrier
 from ..framing import DATA_ONLY
 from ..lessons import not_served
 from ..probe import Probe
-from ..shape import Shape
+from ..shape import Shape, TokenCount
 from .request_out import encode_request
 from .stream_in import StreamDecoder, decode_response
 
@@ -38,8 +38,10 @@ SHAPE = Shape(
         leaves=frozenset({"stream"}),
         settings=members_of,
         framing=EVENTS,
+        count=COUNT_OF_CONVERSE,
         read_error=read_error,
     ),
+    count=TokenCount("/count-tokens", "v_count_tokens", leaves=()),
     encode_request=encode_request,
     decode_response=decode_response,
     decode_error=decode_error,

@@ -86,7 +86,7 @@ class Candidate:
     def endpoint(self, stream: bool, query: str, capabilities: Capabilities | None = None) -> str:
         """The URL of a request. query: the caller's, with its question mark, or "". capabilities: as far as they are learned."""
         if self.carrier is not None:
-            return self.carrier.url(self.base_url, self.model, stream, _detour(capabilities or self.capabilities)) + self._query("")
+            return self.carrier.url(self.base_url, self.model, stream, (capabilities or self.capabilities).at_detour) + self._query("")
         return self.speaks.endpoint(self.provider.base_url, self.model, stream, self._query(query))
 
     def beside(self, path: str, query: str = "", *, of_model: bool = False) -> str:
@@ -647,10 +647,6 @@ def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ..
     return tuple(found)
 
 
-def _detour(capabilities: Capabilities) -> bool:
-    return capabilities.detour != capabilities.misplaced
-
-
 def _carrier(shape: Shape, provider: Provider) -> Carrier | None:
     """How an API travels to the upstreams of an entry, if not as at its own vendor."""
     name = provider.carriers.get(shape.api)
@@ -661,7 +657,7 @@ def _endpoint(shape: Shape, provider: Provider, model_id: str, capabilities: Cap
     """The URL of a request for a complete answer."""
     carrier = _carrier(shape, provider)
     base, model, query = provider.base_url, provider.deployment or model_id, f"?{provider.query}" if provider.query else ""
-    return shape.endpoint(base, model, query=query) if carrier is None else carrier.url(base, model, False, _detour(capabilities)) + query
+    return shape.endpoint(base, model, query=query) if carrier is None else carrier.url(base, model, False, capabilities.at_detour) + query
 
 
 _OF_ONE_API = ("x-api-key", "x-goog-api-key")  # the other APIs of such a provider take bearer tokens

@@ -427,6 +427,35 @@ async def _of_messages(client: anthropic.AsyncAnthropic) -> tuple[str, list[str]
     return text, calls, read, usage.output_tokens
 
 
+@pytest.mark.parametrize(
+    ("answer", "counted", "questions"),
+    [
+        (respond({"inputTokens": 42}), 42, 2),
+        (refused(400, "ValidationException", "The provided model doesn't support counting tokens.")[0], None, 1),  # remembered
+    ],
+)
+@inside_once
+async def test_c28_tokens_are_counted_without_a_geography(answer: bytes, counted: int | None, questions: int) -> None:
+    seen: list[Request] = []
+
+    def script(request: Request) -> Steps:
+        seen.append(request)
+        return [answer]
+
+    with Bedrock(script) as up:
+        async with Inside(config(NOVA.removeprefix("us.")), up) as gateway:
+            body = {"model": "c", "system": "s", "messages": [{"role": "user", "content": "count me"}]}
+            for _ in range(2):
+                async with gateway.call(request("/v1/messages/count_tokens", body)) as caller:
+                    status, headers = await caller.head()
+                    found = orjson.loads(await caller.body(headers))["input_tokens"]
+                assert (status, up.wrong, "x-dragoman-estimate" in headers) == (200, [], counted is None)
+                assert found == counted or (counted is None and found > 0)
+    assert [one.target for one in seen] == ["/model/amazon.nova-2-lite-v1%3A0/count-tokens"] * questions
+    said = {"messages": [{"role": "user", "content": [{"text": "count me"}]}], "system": [{"text": "s"}]}
+    assert seen[0].json == {"input": {"converse": said}}
+
+
 @inside_once
 async def test_c28_tokens_are_estimated() -> None:
     with Bedrock(Answers()) as up:
@@ -437,3 +466,20 @@ async def test_c28_tokens_are_estimated() -> None:
                 counted = orjson.loads(await caller.body(headers))
     assert (status, headers["x-dragoman-estimate"], up.requests) == (200, "true", [])
     assert counted["input_tokens"] > 0
+
+
+# ---- the caller leaves (C27) ----
+
+
+@inside_once
+async def test_c27_the_upstream_is_let_go_when_the_caller_leaves() -> None:
+    begun = [stream_head(content_type=EVENT_STREAM), chunk(START), chunk(delta(0, text="Hello")), until_closed]
+    with Bedrock(lambda _: begun) as up:
+        async with Inside(config(), up) as gateway:
+            async with gateway.ask("chat", "c", stream=True) as caller:
+                await caller.head()
+                await caller.until(b"Hello")
+                caller.leave()
+                await gateway.until(lambda: gateway.idle)
+            await up.seen(lambda: up.connections[0].closed_by == "peer")
+    assert up.wrong == []
