@@ -39,6 +39,11 @@ EVERYWHERE = [
     "/v1/responses/compact",
     "/v1/conversations",
     "/openai/deployments/m/chat/completions",
+    "/v1beta/models/nobody:generateContent",
+    "/v1beta/models/nobody:countTokens",
+    "/v1/files",
+    "/v1/messages/batches",
+    "/v1/vector_stores",
 ]
 
 
@@ -119,7 +124,7 @@ async def test_other_codings_are_refused(path: str, coding: str) -> None:
         value = orjson.loads(await caller.body(headers))
         assert status == 415
         assert headers["accept-encoding"] == ", ".join(codings.accepted())
-        assert value["error"]["type"] == "invalid_request_error"
+        assert (value["error"].get("type") or value["error"]["status"]).lower() in ("invalid_request_error", "invalid_argument")
         assert len(str(value)) < 1000
         assert not gateway.gateway.bodies.kept
 
