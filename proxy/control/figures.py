@@ -218,7 +218,7 @@ async def _lately(store: Store, query: sa.Select[Any]) -> list[Row]:
 
 _FILTERS = {**COLUMNS, "request_id": "request_id", "error": "error", "asked": "asked", "operation": "operation", "status": "status"}
 # filters that an index goes through by time, the most selective ones first; some indexes leave "" out
-_INDEXED = (("request_id",), ("error",), ("user",), ("key", "model"), ("key",), ("team",), ("failed",), ("model",))
+_INDEXED = (("request_id",), ("error",), ("user",), ("key",), ("team",), ("failed",), ("model",))
 _PARTIAL = ("error", "user", "team")
 
 
