@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from time import time
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,28 +22,35 @@ from .usage import DAY, HOUR
 _PLACES = {"key": ("key_name",), "team": ("team",), "user": ("team", "user_name")}
 
 
-async def spent(store: Store, limited: Iterable[Limited]) -> dict[Limited, int]:
-    """Billionths of a dollar that each has spent in the current period of its budget. Raises Away."""
+class Spent(NamedTuple):
+    """Billionths of a dollar, and the number of the budget's period (quota.Period) that they were spent in."""
+
+    nano: int
+    number: int
+
+
+async def spent(store: Store, limited: Iterable[Limited]) -> dict[Limited, Spent]:
+    """What each has spent in the current period of its budget. Raises Away."""
     wanted: dict[tuple[str, str], list[Limited]] = {}
     for one in limited:
         if one.budget is not None:
             wanted.setdefault((one.budget.per, _kind(one)), []).append(one)
-    found: dict[Limited, int] = {}
+    found: dict[Limited, Spent] = {}
     for (per, kind), members in wanted.items():
         number = period(per, time()).number
         sums = await _sums(store, per, kind)
         if period(per, time()).number != number:
             continue  # they are of the period before
         for one in members:
-            found[one] = sums.get(_place(one), 0)
+            found[one] = Spent(sums.get(_place(one), 0), number)
     return found
 
 
 async def raise_counts(store: Store, limited: Iterable[Limited], counters: Counters) -> None:
     """Raises Away."""
-    for one, nano in (await spent(store, limited)).items():
+    for one, (nano, number) in (await spent(store, limited)).items():
         if nano:
-            await counters.at_least(one, nano)
+            await counters.at_least(one, nano, number)
 
 
 def _kind(one: Limited) -> str:

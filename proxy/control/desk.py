@@ -183,7 +183,7 @@ class Desk:
         limited = [
             Limited(name, budget=records.budget(shown["budget"])) for name, shown in wanted.items() if shown.get("budget") is not None
         ]
-        return {one.name: nano / NANO for one, nano in (await budgets.spent(self.store, limited)).items()}
+        return {one.name: spent.nano / NANO for one, spent in (await budgets.spent(self.store, limited)).items()}
 
     # ---- the configuration ----
 

@@ -74,8 +74,11 @@ class Counters(Protocol):
     def settle(self, key: Limited, tokens: int, nano: int) -> None:
         """Add the usage of a response. nano: billionths of a dollar."""
 
-    async def at_least(self, key: Limited, nano: int) -> None:
-        """Count what was spent in the current period of its budget as `nano` billionths of a dollar, unless more is counted already."""
+    async def at_least(self, key: Limited, nano: int, number: int) -> None:
+        """Count what was spent in one period of its budget as `nano` billionths of a dollar, unless more is counted already.
+
+        number: of that period. By now another one may have begun, which must not inherit it.
+        """
 
     async def close(self) -> None: ...
 
@@ -300,7 +303,9 @@ class LocalCounters:
             if key.budget is not None:
                 self._cells[at + _SPENT] = min(GREATEST, self._spent(at, key) + nano)
 
-    async def at_least(self, key: Limited, nano: int) -> None:
+    async def at_least(self, key: Limited, nano: int, number: int) -> None:
+        if key.budget is None or period(key.budget.per, self._calendar()).number != number:
+            return
         with self._locked():
             at = self._slot(key.name)
             self._cells[at + _SPENT] = min(GREATEST, max(self._spent(at, key), nano))

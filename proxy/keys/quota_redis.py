@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from ...codecs import errors
+from ...conf.model import Budget
 from ..memory.stores.redis import RedisStore
 from ..wire.breaker import Breaker
 from .identity import Limited
@@ -31,6 +32,7 @@ PAUSE = 2.0  # seconds between two attempts to send usage
 UNSURE = 8  # unacknowledged amounts, after which no new ones are sent
 UNPAID = 15.0  # seconds after which all workers have sent what they owed
 REMEMBERED = 600  # seconds in which a repeated amount is recognised
+SKEW = 3600.0  # seconds by which clocks may differ
 SLOW = 1.0  # seconds, after which a reply is slow
 SLOW_FOR = 5.0  # seconds with slow replies only, after which the breaker opens
 
@@ -175,16 +177,15 @@ class RedisCounters:
         if self._paying is None or self._paying.done():
             self._paying = asyncio.get_running_loop().create_task(self._pay())
 
-    async def at_least(self, key: Limited, nano: int) -> None:
-        await self._here.at_least(key, nano)
+    async def at_least(self, key: Limited, nano: int, number: int) -> None:
+        await self._here.at_least(key, nano, number)
         now = asyncio.get_running_loop().time()
         if self._breaker.open or self._owed or self._unsure:
             self._owing_at = now
         if key.budget is None or now - self._owing_at < UNPAID or self._raised.get(key.name) == nano:
             return  # the sum may hold what is still to be sent; or nothing was added to it
-        ends = int(period(key.budget.per, time.time()).ends.timestamp() * 1000)
         try:
-            await self._breaker.attempt(self._store.script(_AT_LEAST, [_keys(key)[1]], nano, ends), PATIENCE)
+            await self._breaker.attempt(self._store.script(_AT_LEAST, [_spent(key, number)], nano, _until(key.budget)), PATIENCE)
         except (errors.GatewayError, TimeoutError) as error:
             self._breaker.trip(getattr(error, "detail", "") or str(error))
         else:
@@ -212,9 +213,9 @@ class RedisCounters:
     async def _send(self, owed: _Owed) -> None:
         key = owed.key
         amounts = (owed.tokens if key.tokens_per_minute is not None else 0, owed.nano if key.budget is not None else 0)
-        ends = int(period(key.budget.per, time.time()).ends.timestamp() * 1000) if key.budget else 0
+        until = _until(key.budget) if key.budget else 0
         minute, spent = _keys(key)
-        await self._store.script(_SETTLE, [minute, spent, f"{minute}:last"], *amounts, ends, self._worker, owed.token)
+        await self._store.script(_SETTLE, [minute, spent, f"{minute}:last"], *amounts, until, self._worker, owed.token)
 
     async def close(self) -> None:
         """Wait up to PATIENCE for Redis to accept the remaining usage, then close."""
@@ -228,6 +229,19 @@ class RedisCounters:
 
 
 def _keys(key: Limited) -> list[str]:
-    base = f"dragoman:{{quota:{quote(key.name, safe='')}}}"
-    per = key.budget.per if key.budget else "month"
-    return [f"{base}:minute", f"{base}:{per}{period(per, time.time()).number}"]
+    number = period(key.budget.per if key.budget else "month", time.time()).number
+    return [f"{_base(key)}:minute", _spent(key, number)]
+
+
+def _base(key: Limited) -> str:
+    return f"dragoman:{{quota:{quote(key.name, safe='')}}}"
+
+
+def _spent(key: Limited, number: int) -> str:
+    """The key of what is spent in the period of this number."""
+    return f"{_base(key)}:{key.budget.per if key.budget else 'month'}{number}"
+
+
+def _until(budget: Budget) -> int:
+    """When Redis may forget what is spent in this period, in milliseconds since the epoch: its clock may be ahead of this machine's."""
+    return int((period(budget.per, time.time()).ends.timestamp() + SKEW) * 1000)

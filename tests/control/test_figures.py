@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 
 import orjson
@@ -15,7 +16,7 @@ from dragoman.proxy.control.figures import Invalid, Question
 from dragoman.proxy.control.units import cover
 from dragoman.proxy.control.usage import write
 from dragoman.proxy.keys.identity import Limited
-from dragoman.proxy.keys.quota import LocalCounters
+from dragoman.proxy.keys.quota import LocalCounters, period
 
 from .using import NOON, TARGET, account, looped, opened
 
@@ -234,12 +235,25 @@ async def test_counts_are_raised_to_what_the_store_has(control, monkeypatch):
             account(key="a", team="t", time=NOON - DAY, cost=0.5),
             account(key="b", time=NOON - 10, cost=0.125),
         )
-        found = {one.name: nano for one, nano in (await budgets.spent(store, limited)).items()}
+        found = {one.name: spent.nano for one, spent in (await budgets.spent(store, limited)).items()}
         assert found == {"a": 250_000_000, "b": 0, "team\0t": 750_000_000, "user\0t\0u": 250_000_000, "user\0\0u": 0}
         counters.settle(limited[2], 0, 900_000_000)
         await budgets.raise_counts(store, limited, counters)
         spent = [(await counters.admit(one)).spent for one in limited]
         assert spent == [250_000_000, 0, 900_000_000, 250_000_000, 0, 0]
+
+
+@looped
+async def test_a_period_does_not_inherit_what_the_one_before_has_spent(control, monkeypatch):
+    """It begins between the question and the counts."""
+    one = Limited("a", budget=Budget(1, "hour"))
+    monkeypatch.setattr(budgets, "time", lambda: NOON - 1)
+    counters = LocalCounters(calendar=lambda: NOON)
+    async with opened(control) as (store, _):
+        await filled(store, account(key="a", time=NOON - 10, cost=2.0))
+        await budgets.raise_counts(store, [one], counters)
+    standing = await counters.admit(one)
+    assert (standing.admitted, standing.spent) == (True, 0)
 
 
 def test_two_processes_raise_redis_once():
@@ -249,16 +263,18 @@ def test_two_processes_raise_redis_once():
 
     from ..proxy.kinds import redis
 
-    one = Limited(f"key-{secrets.token_hex(6)}", budget=Budget(1, "day"))
+    one = Limited(f"key-{secrets.token_hex(6)}", budget=Budget(1, "month"))
+    number = period("month", time.time()).number
 
     async def main(url):
         first, second = RedisCounters(url, LocalCounters()), RedisCounters(url, LocalCounters())
         try:
             for counters, nano in ((first, 500), (second, 400), (second, 700)):
-                await counters.at_least(one, nano)
+                await counters.at_least(one, nano, number)
+            await second.at_least(one, 900, number - 1)  # what the month before has spent is not this month's
             assert (await first.admit(one)).spent == 700
             first.settle(one, 0, 50)
-            await first.at_least(one, 10_000)  # it may hold the 50
+            await first.at_least(one, 10_000, number)  # it may hold the 50
             await first._paying
             assert (await second.admit(one)).spent == 750
         finally:
