@@ -12,6 +12,7 @@ import hmac
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import ip_network
 from time import time
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,7 @@ import orjson
 from tornado.web import create_signed_value, decode_signed_value
 
 from ...conf.model import ControlAdmin
+from ..wire import networks
 
 Role = Literal["admin", "viewer", "key"]
 
@@ -28,6 +30,7 @@ FREE_TRIES = 3  # failures before an address has to wait
 LONGEST_WAIT = 300.0  # seconds
 FORGOTTEN = 900.0  # seconds after which failures do not count any more
 ADDRESSES = 10_000
+_DOUBLED = 10  # times at most: LONGEST_WAIT is reached by then
 
 _DAY = 86400
 
@@ -113,18 +116,27 @@ class Throttle:
 
     def wait(self, address: str) -> float:
         """Seconds until this address may try again; 0 when it may now."""
-        count, last = self._failures.get(address, (0, 0.0))
-        since = time() - last
+        count, last = self._failures.get(_household(address), (0, 0.0))
+        since = max(0.0, time() - last)  # a clock that was set back keeps nobody out
         if since > FORGOTTEN or count < FREE_TRIES:
             return 0.0
-        return max(0.0, min(LONGEST_WAIT, 2.0 ** (count - FREE_TRIES)) - since)
+        return max(0.0, min(LONGEST_WAIT, 2.0 ** min(count - FREE_TRIES, _DOUBLED)) - since)
 
     def failed(self, address: str) -> None:
-        count, last = self._failures.pop(address, (0, 0.0))
+        place = _household(address)
+        count, last = self._failures.pop(place, (0, 0.0))
         now = time()
-        self._failures[address] = (1 if now - last > FORGOTTEN else count + 1, now)
+        self._failures[place] = (1 if now - last > FORGOTTEN else count + 1, now)
         if len(self._failures) > ADDRESSES:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
-        self._failures.pop(address, None)
+        self._failures.pop(_household(address), None)
+
+
+def _household(text: str) -> str:
+    """Who counts as one: an IPv4 address, or a network of 64 bits, all of whose addresses one machine may use."""
+    found = networks.address(text)
+    if found is None or found.version == 4:
+        return text if found is None else str(found)
+    return str(ip_network((int(found), 64), strict=False))
