@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import hmac
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +24,7 @@ from dragoman import conf
 from dragoman.conf.model import Control
 from dragoman.proxy.app import make_admin_app
 from dragoman.proxy.control import figures, passwords, sessions, usage
+from dragoman.proxy.control import oidc as oidc_of_store
 from dragoman.proxy.control.desk import Desk, shown
 from dragoman.proxy.inspector.admin import Admin
 from dragoman.proxy.inspector.links import Note
@@ -420,6 +422,8 @@ class Issuer:
     def __init__(self) -> None:
         self.claims: dict[str, Any] = {}
         self.key, self.nonce, self.asked = ISSUER_KEY, "", []
+        self.keys: dict[str, Any] = {"keys": [ISSUER_KEY.as_dict(private=False)]}
+        self.forged: Callable[[dict[str, Any]], str] | None = None  # makes the token in the place of the key
         self.provider: Provider
 
     @property
@@ -432,15 +436,18 @@ class Issuer:
             facts = {"issuer": self.url, "authorization_endpoint": f"{self.url}/authorize?x=1", "token_endpoint": f"{self.url}/token"}
             return [respond(facts | {"jwks_uri": f"{self.url}/keys", "id_token_signing_alg_values_supported": ["RS256"]})]
         if path == "/keys":
-            return [respond({"keys": [ISSUER_KEY.as_dict(private=False)]})]
+            return [respond(self.keys)]
         assert path == "/token"
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
         self.asked.append((form, request.headers.get("authorization")))
         good = {"iss": self.url, "aud": "c", "sub": "s", "exp": int(time.time()) + 60, "iat": int(time.time()), "nonce": self.nonce}
         claims = {k: v for k, v in (good | {"email": "ann@example.com"} | self.claims).items() if v is not None}
-        return [
-            respond({"access_token": "a", "token_type": "Bearer", "id_token": jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.key)})
-        ]
+        return [respond({"access_token": "a", "token_type": "Bearer", "id_token": self.token(claims)})]
+
+    def token(self, claims: dict[str, Any]) -> str:
+        if self.forged is not None:
+            return self.forged(claims)
+        return jwt.encode({"alg": "RS256", "kid": self.key.as_dict()["kid"]}, claims, self.key)
 
 
 async def through(http: httpx.AsyncClient, issuer: Issuer, **query: str) -> httpx.Response:
@@ -526,6 +533,53 @@ async def test_tokens_that_sign_nobody_in(file, issuer, monkeypatch):
         lines = await registry.audit(action="login.refused", most=1000)
         assert len(lines) == len(BAD_TOKENS) + 4
         assert not re.search("eyJ|the-code", str(lines))
+
+
+def base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def unsigned(claims: dict[str, Any], algorithm: str = "none", sign: Callable[[bytes], bytes] = lambda _: b"") -> str:
+    """A token that says how it is signed, and is signed otherwise."""
+    head = {"alg": algorithm, "kid": "one"}
+    text = b".".join(base64url(json.dumps(part).encode()) for part in (head, claims))
+    return (text + b"." + base64url(sign(text))).decode()
+
+
+def by_the_public_key(claims: dict[str, Any]) -> str:
+    """What everybody knows of the key, taken for a secret."""
+    return unsigned(claims, "HS256", lambda text: hmac.digest(ISSUER_KEY.as_pem(private=False), text, "sha256"))
+
+
+@pytest.mark.parametrize("forged", [unsigned, lambda claims: unsigned(claims, "RS256"), by_the_public_key, lambda _: "a.b.c", lambda _: ""])
+@looped
+async def test_forged_tokens_sign_nobody_in(file, issuer, forged):
+    async with desk(file, oidc(issuer)) as http:
+        issuer.forged = forged
+        assert (await through(http, issuer)).status_code == 403
+        issuer.forged = None
+        assert (await through(http, issuer)).status_code == 200
+
+
+@looped
+async def test_another_key_of_the_provider_is_read_once_a_minute(file, issuer, monkeypatch):
+    other = RSAKey.generate_key(2048, parameters={"kid": "two"})
+    monkeypatch.setattr(sessions, "FREE_TRIES", 1000)
+    async with desk(file, oidc(issuer)) as http:
+        assert (await through(http, issuer)).status_code == 200
+        issuer.key, issuer.keys = other, {"keys": [other.as_dict(private=False)]}
+        assert (await through(http, issuer)).status_code == 403, "a moment ago they were read"
+        now = time.monotonic() + 61
+        monkeypatch.setattr(oidc_of_store, "monotonic", lambda: now)
+        assert (await through(http, issuer)).status_code == 200
+        issuer.key = ISSUER_KEY
+        assert (await through(http, issuer)).status_code == 403, "a key that is gone"
+        now += 61
+        issuer.keys = {"keys": "none"}
+        assert (await through(http, issuer)).status_code == 403
+        now += 61
+        issuer.keys = {"keys": [ISSUER_KEY.as_dict(private=False)]}
+        assert (await through(http, issuer)).status_code == 200
 
 
 @looped
