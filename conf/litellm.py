@@ -9,6 +9,7 @@ Secrets of the file stay as they stand there: `os.environ/NAME` becomes `$NAME`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ Row = dict[str, Any]
 
 PORT = 4000  # LiteLLM's own, so that callers find the gateway where the proxy was
 _ENVIRON = "os.environ/"
+_AZURE_PATH = re.compile(r"(?<=[^:/])/(?:openai(?:/.*)?)?\Z")  # behind the host of an address of Azure OpenAI
 
 # LiteLLM's name of a provider, where Dragoman has another
 PREFIXES = {
@@ -75,6 +77,7 @@ HINTS = {
     "temperature": "`request.set` of the entry would replace what callers say, LiteLLM's value is only a default",
     "top_p": "`request.set` of the entry would replace what callers say, LiteLLM's value is only a default",
     "max_tokens": "`request.set` of the entry would replace what callers say, LiteLLM's value is only a default",
+    "extra_body": "`request.set` of the entry adds members to its requests, and replaces what callers say of them",
     "max_budget": "budgets are of callers' keys (access_keys)",
     "budget_duration": "budgets are of callers' keys (access_keys)",
 }
@@ -121,11 +124,14 @@ class _Work:
         self._timeout: Any = None
         self._retries: int | None = None
         self._admin = False
+        self._unused: dict[str, Path] = {}  # where credentials stand that no model has asked for
 
     def run(self) -> Row:
         credentials = self._credentials()
         for index, row in enumerate(self._rows("model_list")):
             self._model(row, ("model_list", index), credentials)
+        for path in self._unused.values():
+            self._name(path, "no model uses it")
         for section in ("litellm_settings", "router_settings", "general_settings"):
             values = self._data.get(section)
             if values is not None and not isinstance(values, dict):
@@ -145,14 +151,25 @@ class _Work:
     # ---- models ----
 
     def _rows(self, key: str) -> list[Row]:
+        """The rows of a list; one that is no mapping is empty, so that each keeps its place."""
         rows = self._data.get(key)
         if rows is not None and not isinstance(rows, list):
             self._name((key,), "is no list")
-        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
     def _credentials(self) -> dict[str, Row]:
-        rows = self._rows("credential_list")
-        return {str(row.get("credential_name")): row.get("credential_values") or {} for row in rows}
+        found: dict[str, Row] = {}
+        for index, row in enumerate(self._rows("credential_list")):
+            values = row.get("credential_values")
+            if not isinstance(row.get("credential_name"), str) or not isinstance(values, dict):
+                self._name(("credential_list", index), "has no credential_name, or no credential_values")
+                continue
+            found[row["credential_name"]] = values
+            self._unused[row["credential_name"]] = ("credential_list", index)
+            for key in row:
+                if key not in ("credential_name", "credential_values", "credential_info"):  # the last is for people
+                    self._name(("credential_list", index, key), "")
+        return found
 
     def _model(self, row: Row, path: Path, credentials: Mapping[str, Row]) -> None:
         name, params = row.get("model_name"), row.get("litellm_params")
@@ -162,15 +179,21 @@ class _Work:
         below = (*path, "litellm_params")
         params = dict(params)
         shared = params.pop("litellm_credential_name", None)
-        params = credentials.get(str(shared), {}) | params
-        entry = self._entry(name, params, below)
+        if shared is not None and shared not in credentials:
+            self._name((*below, "litellm_credential_name"), "is none of credential_list")
+        self._unused.pop(shared, None)
+        params = credentials.get(shared, {}) | params
+        entry = self._entry(name, params, path)
         if entry is None:
             return
         for key, value in params.items():
             problem = self._read(entry, key, value)
             if problem is not None:
                 self._name((*below, key), problem or HINTS.get(key, ""))
-        for key, value in (row.get("model_info") or {}).items():
+        about = row.get("model_info")
+        if about is not None and not isinstance(about, dict):
+            self._name((*path, "model_info"), "is no mapping")
+        for key, value in about.items() if isinstance(about, dict) else ():
             if key != "id" and not self._priced(entry, key, value):
                 self._name((*path, "model_info", key), "")
         for key in row:
@@ -179,16 +202,18 @@ class _Work:
         self._entries.append({name: value for name, value in entry.items() if value is not None})
         self._names.append(name)
 
-    def _entry(self, name: str, params: Row, path: Path) -> Row | None:
-        """The entry's model, name and address; None when there is nobody to ask."""
+    def _entry(self, name: str, params: Row, place: Path) -> Row | None:
+        """The entry's model, name and address; None when there is nobody to ask. place: of the row."""
+        path = (*place, "litellm_params")
         model = params.pop("model")
         own = params.pop("custom_llm_provider", None)
-        base = _value(params.pop("api_base", None) or params.pop("base_url", None))
-        params.pop("base_url", None)
+        base = _value(params.pop("api_base" if "api_base" in params else "base_url", None))
         prefix, model_id = _split(model, own)
-        region = params.pop("aws_region_name", None)
+        if not model_id:
+            self._name((*path, "model"), "names no model")
+            return None
         if prefix == "azure_openai" and base is not None:
-            base = base.partition("/openai")[0]
+            base = _AZURE_PATH.sub("", base)
             params.pop("api_version", None)  # its v1 API has none
         known = providers.known().get(prefix)
         if prefix == "vertex" and "/" not in model_id:
@@ -203,11 +228,13 @@ class _Work:
         if model_id == "*" and "/" in name and name != entry["model"]:
             entry |= {"model": name, "provider_interface": prefix} if known else {"model": name}
             base = base or (known.base_url if known else None)
-        elif model_id != "*" and name != entry["model"]:
+        elif name != entry["model"] and model_id == "*":
+            self._name((*place, "model_name"), f"the entry is asked as {entry['model']}, and by bare names known to be of its provider")
+        elif name != entry["model"]:
             entry["name"] = name
         entry["base_url"] = base
-        if prefix == "bedrock" and region is not None:
-            entry["aws"] = {"region": _value(region)}
+        if prefix == "bedrock" and "aws_region_name" in params:
+            entry["aws"] = {"region": _value(params.pop("aws_region_name"))}
         if known is not None and known.name == "openai" and base is not None and urlsplit(base).hostname != "api.openai.com":
             entry["apis"] = ["chat_completions"]  # what servers of OpenAI's form have in common
         return entry
@@ -240,8 +267,11 @@ class _Work:
 
     def fall_back(self, key: str, value: Any) -> str | None:
         missing = []
-        for row in value if isinstance(value, list) else [value]:
-            for name, targets in row.items() if isinstance(row, dict) else ():
+        rows = value if isinstance(value, list) else [value]
+        if not all(isinstance(row, dict) and all(isinstance(targets, list) for targets in row.values()) for row in rows):
+            return "is no list of a model's name and a list of others"
+        for row in rows:
+            for name, targets in row.items():
                 found = [entry for entry, own in zip(self._entries, self._names, strict=True) if name in (own, "*")]
                 usable = [target for target in targets if isinstance(target, str) and self._serves(target)]
                 missing += [str(target) for target in targets if target not in usable] + ([] if found else [name])
@@ -320,7 +350,13 @@ class _Work:
         return f"{', '.join(left)}: {HINTS['callbacks']}" if left else None
 
     def tokens(self, value: Any) -> str | None:
+        if self._data["general_settings"].get("enable_jwt_auth") is not True:
+            return "is not in force without enable_jwt_auth"
         settings = value if isinstance(value, dict) else {}
+        issuers = settings.get("issuers")
+        if isinstance(issuers, list) and len(issuers) == 1 and isinstance(issuers[0], dict):
+            own = {"public_key_url" if key == "jwks_url" else key: one for key, one in issuers[0].items()}
+            settings = own | {key: one for key, one in settings.items() if key != "issuers"}
         discovery = "/.well-known/openid-configuration"
         url = _value(settings.get("public_key_url")) or ""
         issuer = _value(settings.get("issuer")) or url.removesuffix(discovery) * url.endswith(discovery)
@@ -376,7 +412,7 @@ def _split(model: str, own: Any) -> tuple[str, str]:
 def _text(key: str) -> Callable[[Row, Any], str | None]:
     def read(entry: Row, value: Any) -> str | None:
         entry[key] = _value(value)
-        return None
+        return "is no text" if entry[key] is None and value is not None else None
 
     return read
 
@@ -392,8 +428,7 @@ def _within(section: str, key: str) -> Callable[[Row, Any], str | None]:
 
 def _header(name: str) -> Callable[[Row, Any], str | None]:
     def read(entry: Row, value: Any) -> str | None:
-        entry.setdefault("headers", {})[name] = _value(value)
-        return None
+        return _headers(entry, {name: value})
 
     return read
 
@@ -401,8 +436,10 @@ def _header(name: str) -> Callable[[Row, Any], str | None]:
 def _headers(entry: Row, value: Any) -> str | None:
     if not isinstance(value, dict):
         return "is no mapping"
-    entry.setdefault("headers", {}).update({str(name): _value(one) for name, one in value.items()})
-    return None
+    texts = {str(name): text for name, one in value.items() if (text := _value(one)) is not None}
+    if texts:
+        entry.setdefault("headers", {}).update(texts)
+    return "is no text" if len(texts) < len(value) else None
 
 
 def _attempts(entry: Row, value: Any) -> str | None:

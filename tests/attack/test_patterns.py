@@ -180,6 +180,7 @@ TRUSTED = {
     "codecs/betas.py:Betas": "patterns of the operator's file, as of conf/providers.py:_pattern",
     "codecs/lessons.py:OTHER_ROUTE": "see _LONGEST there",
     "conf/aws.py:_IN_HOST": "the operator's file",
+    "conf/litellm.py:_AZURE_PATH": "the operator's file",
     "conf/read.py:AWS_REGION": "the operator's file",
     "conf/read.py:_API_VERSION": "the operator's file",
     "conf/read.py:_RESOURCE": "the operator's file",

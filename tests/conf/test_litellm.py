@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,33 @@ general_settings:
     team_id_jwt_field: department
     roles_jwt_field: groups
 """
+ODDITIES = """
+credential_list:
+  - {credential_name: spare, credential_values: {api_key: a}, credential_info: {description: unused}}
+  - {credential_name: half}
+  - nothing
+model_list:
+  - model_name: gpt-4
+    litellm_params:
+      model: azure/chat
+      api_base: https://openai-gpt-4.openai.azure.com/
+      base_url: https://another.example
+      api_version: "2024-10-21"
+      aws_region_name: eu-west-1
+  - {model_name: orgs, litellm_params: {model: openai/m, organization: [org-1, org-2], extra_headers: {a: 1, b: [2]}, api_key: [k]}}
+  - {model_name: picture, litellm_params: {model: azure/, api_base: https://x.openai.azure.com}}
+  - {model_name: "all-*", litellm_params: {model: mistral/*, litellm_credential_name: nobody}}
+  - {model_name: "*", litellm_params: {model: "*"}, model_info: text}
+  - a text
+litellm_settings:
+  fallbacks: nothing
+  context_window_fallbacks: [{gpt-4: orgs}]
+general_settings:
+  enable_jwt_auth: true
+  litellm_jwtauth:
+    issuers: [{issuer: https://idp.example, jwks_url: https://idp.example/keys, audience: gateway}]
+    user_id_jwt_field: sub
+"""
 ENVIRON = dict.fromkeys(
     (
         "OPENAI_API_KEY",
@@ -118,7 +147,7 @@ ENVIRON = dict.fromkeys(
     ),
     "k",
 )
-CASES = {"simple": SIMPLE, "balanced": BALANCED, "wildcards": WILDCARDS, "clouds": CLOUDS}
+CASES = {"simple": SIMPLE, "balanced": BALANCED, "wildcards": WILDCARDS, "clouds": CLOUDS, "oddities": ODDITIES}
 
 
 def imported(text: str) -> tuple[dict[str, Any], list[str]]:
@@ -212,6 +241,7 @@ def test_wildcards() -> None:
     assert made["limits"] == {"max_body": "32MB", "max_streams": 50}
     assert made["allow_from"] == ["10.0.0.1"]
     assert [note.split(": ")[1] for note in notes] == [
+        "model_list[0].model_name",
         "model_list[2].litellm_params.tpm",
         "model_list[4].litellm_params.model",
         "general_settings.alerting",
@@ -244,6 +274,99 @@ def test_clouds() -> None:
         "general_settings.database_url",
         "general_settings.litellm_jwtauth",
     ]
+
+
+def test_tokens_that_are_not_in_force_are_not_imported() -> None:
+    made, notes = imported(CLOUDS.replace("enable_jwt_auth: true", "enable_jwt_auth: false"))
+    assert "jwt" not in made
+    assert "enable_jwt_auth" in notes[-1]
+
+
+def test_oddities() -> None:
+    made, notes = imported(ODDITIES)
+    gpt, orgs, mistral, openai = made["model_providers"]
+    assert gpt == {"model": "azure_openai/chat", "name": "gpt-4", "base_url": "https://openai-gpt-4.openai.azure.com"}
+    assert orgs == {"model": "openai/m", "name": "orgs", "headers": {"a": "1"}}
+    assert (mistral, openai) == ({"model": "mistral/*"}, {"model": "openai/*"})
+    assert made["jwt"] == {
+        "issuer": "https://idp.example",
+        "audience": "gateway",
+        "jwks_url": "https://idp.example/keys",
+        "claims": {"name": "sub", "user": "sub"},
+    }
+    assert [note.split(": ")[1] for note in notes] == [
+        "credential_list[0]",
+        "credential_list[1]",
+        "credential_list[2]",
+        "model_list[0].litellm_params.base_url",
+        "model_list[0].litellm_params.aws_region_name",
+        "model_list[1].litellm_params.organization",
+        "model_list[1].litellm_params.extra_headers",
+        "model_list[1].litellm_params.api_key",
+        "model_list[2].litellm_params.model",
+        "model_list[3].model_name",
+        "model_list[3].litellm_params.litellm_credential_name",
+        "model_list[4].model_name",
+        "model_list[4].model_info",
+        "model_list[5]",
+        "litellm_settings.fallbacks",
+        "litellm_settings.context_window_fallbacks",
+    ]
+
+
+ADDRESSES = {
+    "https://openai-eu.openai.azure.com/": "https://openai-eu.openai.azure.com",
+    "https://openai-eu.openai.azure.com": "https://openai-eu.openai.azure.com",
+    "https://eu.openai.azure.com/openai": "https://eu.openai.azure.com",
+    "https://eu.openai.azure.com/openai/v1/": "https://eu.openai.azure.com",
+    "https://eu.openai.azure.com/openai/deployments/d/chat/completions?api-version=x": "https://eu.openai.azure.com",
+    "https://proxy.example/openai-eu": "https://proxy.example/openai-eu",
+    "os.environ/AZURE_BASE": "${AZURE_BASE}",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses_of_azure(address: str) -> None:
+    made, notes = imported(f"model_list: [{{model_name: m, litellm_params: {{model: azure/m, api_base: '{address}'}}}}]")
+    assert (made["model_providers"][0]["base_url"], notes) == (ADDRESSES[address], [])
+
+
+# what concerns people or LiteLLM alone, by section and key
+UNSAID = {("model_list", "id"), ("model_list", "api_version"), ("credential_list", "credential_info"), *litellm.QUIET}
+
+QUIET_SECTIONS = ("litellm_settings", "model_list[0].model_info")  # of some of them: all that is in them
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places(one, (*path, key))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_is_left_out_in_silence(name: str) -> None:
+    """What can be removed without a difference stands below something that is named, or need not be said."""
+
+    def outcome(data: Any) -> tuple[str, list[str]]:
+        try:
+            made, notes = litellm.converted(yaml.safe_dump(data), "c.yaml")
+        except conf.ConfigError as error:
+            return str(error), []
+        return made, [note.partition(": ")[2] for note in notes]
+
+    data = yaml.safe_load(CASES[name])
+    whole = outcome(data)
+    named = [note.partition(": ")[0] for note in whole[1]]
+    named += [one.removesuffix(".litellm_params.model") for one in named]  # an entry that is left out
+    for path in places(data):
+        less = within = copy.deepcopy(data)
+        for key in path[:-1]:
+            within = within[key]
+        del within[path[-1]]
+        spelled = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)[1:]
+        above = any(spelled == one or spelled.startswith((f"{one}.", f"{one}[")) for one in named)
+        unsaid = any((path[0], key) in UNSAID for key in path)
+        assert outcome(less) != whole or above or unsaid or spelled in QUIET_SECTIONS, spelled
 
 
 def test_a_literal_key_of_callers_is_not_repeated() -> None:
