@@ -18,6 +18,7 @@ from dragoman.proxy.control import usage
 from dragoman.proxy.control.store import migrate
 
 from ..gateway.inside import Inside
+from ..gateway.sockets import connected
 from ..proxy.kinds import postgres
 from .conftest import section
 from .using import ME, looped, opened, rows, until
@@ -82,6 +83,34 @@ async def test_a_key_lives_while_the_gateway_runs(control):
 
         await until(refused, 5.0)
         assert (await asking.http.get("/readyz")).json() == {"status": "ok"}
+
+
+@looped
+async def test_a_key_is_revoked_while_its_answers_come(control):
+    """What was admitted comes to its end and is counted; the connection begins nothing else."""
+    async with opened(control) as (store, registry), gateway(control) as asking:
+        _, secret = await registry.create_key("alice", {}, ME)
+        await until(lambda: asking.is_known(secret.text))
+        key = {"authorization": f"Bearer {secret.text}"}
+        async with connected(asking.gateway, **key) as socket:
+            slow = ASKED | {"model": "demo/slow", "stream": True}
+            async with asking.http.stream("POST", "/v1/chat/completions", json=slow, headers=key) as answer:
+                lines = answer.aiter_lines()
+                while "content" not in await anext(lines):
+                    pass
+                await registry.revoke_key("alice", ME)
+
+                async def refused():
+                    return await asking.status(secret.text) == 401
+
+                await until(refused, 5.0)
+                assert [line async for line in lines if line][-1] == "data: [DONE]"
+            socket.create(model="demo/echo", input="Hi")
+            (event,) = await socket.response()
+            assert (event["status"], event["error"]["code"]) == (401, "invalid_api_key")
+            assert await socket.closed() == 1008
+        slow_ones = "SELECT count(*), sum(output) FROM dragoman_usage WHERE model = 'slow' AND status = 200 AND error = ''"
+        await until(lambda: _is(store, slow_ones, (1, 2)))
 
 
 async def _is(store, query, row):

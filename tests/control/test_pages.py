@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import openai
@@ -218,6 +219,28 @@ def test_all_pages_fit_their_window(quiet: Browser, team: Team, dark: bool, widt
 
 NAMELESS = """[...document.querySelectorAll('a, button, input, select, table, [role=meter], [role=img]')].filter((one) =>
   !(one.textContent.trim() || one.ariaLabel || one.title || one.labels?.length)).map((one) => one.outerHTML)"""
+
+
+MARKUP = "<img src=x onerror=parent.hit=1><script>parent.hit=1</script>"
+
+
+def test_names_that_callers_make_up_are_text(quiet: Browser, team: Team) -> None:
+    """Models and users of requests, tags of keys, and what somebody wrote in a page's address."""
+    made = team.make("tagged", tags=[MARKUP])
+    who = {"x-dragoman-user": MARKUP}
+    with openai.OpenAI(base_url=f"{team.gateway.url}/v1", api_key=made, max_retries=0, default_headers=who) as client:
+        client.chat.completions.create(model="demo/echo", messages=[{"role": "user", "content": MARKUP}])
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(model=MARKUP, messages=[{"role": "user", "content": MARKUP}])
+    used = {"by": "user", "key": "tagged"}
+    eventually(lambda: [row["requests"] for row in team.http.get("/api/usage", params=used).json()["rows"]] == [2])
+    pages = ("usage?by=user&and=key", "requests", "requests?failed=true", "keys", "teams", "audit", f"requests?user={quote(MARKUP)}")
+    shown = []
+    for page, path in team.walk(quiet, pages):
+        assert page.js("document.querySelectorAll('#page img, #page script').length") == 0, path
+        assert not page.js("'hit' in window"), path
+        shown.append(page.js(f"{TEXT}.includes('<img src=x')"))
+    assert shown[:3] == [True, True, True]
 
 
 def test_a_viewer_sees_nothing_that_changes_something(quiet: Browser, team: Team) -> None:
