@@ -14,7 +14,10 @@ from ...codecs.shape import TokenCount
 from ..routing.router import Candidate
 
 if TYPE_CHECKING:
+    from .attempt import Attempt
     from .exchange import Exchange
+
+_NO_PATH = frozenset({405, 501})
 
 
 def count_of(candidate: Candidate) -> TokenCount | None:
@@ -44,6 +47,12 @@ def refused(exchange: Exchange, candidate: Candidate, error: errors.GatewayError
     form = None if carrier is None else carrier.count
     if count is not None and form is not None and form.lacking.match(error.message):
         exchange.services.lessons.learn(candidate, Lesson("count of tokens", "it counts no tokens of this model", {count.flag: False}))
+
+
+def lacks(attempt: Attempt) -> bool:
+    """Whether an upstream that failed has no such path: 405, Claude Code's 501 `not_supported`, or a 404 that is no error of the API."""
+    shown = attempt.refusal
+    return attempt.status in _NO_PATH or (attempt.status == 404 and (shown is None or b'"error"' not in shown[2]))
 
 
 def question(exchange: Exchange, candidate: Candidate) -> tuple[str, bytes]:

@@ -522,9 +522,10 @@ class Exchange:
                 if asked and await self._try(candidate, failed):
                     return
             except errors.GatewayError as error:
-                if counts or self.client.committed:
+                if self.client.committed or (counts and not counting.lacks(self.attempts[-1])):
                     raise
                 counting.refused(self, candidate, error)
+                counts = False
             if not counts:
                 headers = self.own_headers() | {"x-dragoman-upstream": candidate.name, "x-dragoman-estimate": "true"}
                 body = counting.answer(self, await bodies.apart(bodies.heavy(self.body), partial(counting.estimated, self)))

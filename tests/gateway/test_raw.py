@@ -469,6 +469,35 @@ async def test_a_responses_upstream_is_asked_first(answer: bytes) -> None:
             assert gateway.lines[0]["status"] == 200
 
 
+ABSENT = [
+    respond({"type": "error", "error": {"type": "not_supported", "message": "no count"}}, 501),
+    respond(b"", 405),
+    respond({"detail": "Not Found"}, 404),
+    respond(b"<h1>Not Found</h1>", 404, content_type="text/html"),
+]
+UNKNOWN = respond({"type": "error", "error": {"type": "not_found_error", "message": "model: m"}}, 404)
+
+
+@pytest.mark.parametrize("answer", ABSENT, ids=["not supported", "no method", "no path", "a page"])
+@inside_once
+async def test_an_upstream_without_a_count_is_estimated(answer: bytes) -> None:
+    """Its own callers' API, and no such path."""
+    with Provider([answer]) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.call(ASKED["count_tokens"].request()) as caller:
+            status, headers = await caller.head()
+            assert (status, headers["x-dragoman-estimate"]) == (200, "true")
+            assert orjson.loads(await caller.body(headers))["input_tokens"] > 0
+            assert provider.requests[0].target == "/v1/messages/count_tokens"
+
+
+@inside_once
+async def test_a_model_that_the_counting_upstream_does_not_know() -> None:
+    with Provider([UNKNOWN]) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.call(ASKED["count_tokens"].request()) as caller:
+            status, headers = await caller.head()
+            assert (status, "x-dragoman-estimate" in headers) == (404, False)
+
+
 # ---- the end of the process ----
 
 
