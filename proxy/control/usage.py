@@ -56,8 +56,12 @@ def row_of(account: Account, model: str, user: str) -> Row:
             *(0, 0, 0, 0, 0, int((account.ended - begun) * 1000 + 0.5), None, None),
         )
     last = calls[-1]
-    target, first = last.target, account.first
-    usage, cost, _ = account.spent()
+    target, first = last.target, last.first
+    if len(calls) == 1:
+        usage, cost = last.usage, last.cost
+    else:
+        first = account.first
+        usage, cost, _ = account.spent()
     return (
         account.time,
         account.request_id,
