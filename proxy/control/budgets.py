@@ -65,7 +65,7 @@ def _place(one: Limited) -> tuple[str, ...]:
 
 async def _sums(store: Store, per: str, kind: str) -> dict[tuple[str, ...], int]:
     now = time()
-    table = {"key": tables.key_sums, "team": tables.team_sums, "user": tables.user_sums}[kind]
+    table = {"key": tables.holder_sums, "team": tables.team_sums, "user": tables.user_sums}[kind]
     units = units_of(table, int(_begins(per, now)) // HOUR, int(now) // HOUR + 1, now, tables.UNITS[-1])
     names = _PLACES[kind]
     parts = [sa.select(*(table.c[name] for name in (*names, "cost_nano"))).where(one) for one in units]

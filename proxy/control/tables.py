@@ -1,8 +1,9 @@
 """The tables as queries name them; the modules of migrations/versions make them.
 
 Usage is added up while it is written, for each unit of time: an hour, a day, eight days and 64 days, so that any time is covered by few
-units. Sums are kept apart by what a question needs: those of users are many, so those without are smaller by far, and users have none by
-the hour together with models, of which there would be as many as requests.
+units. Sums are kept apart by what a question needs: those of users are many, so those without are smaller by far, as are those of keys
+without their models, which budgets ask for all the time. Users have none by the hour together with models, of which there would be as many
+as requests.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def _sums(name: str, *dimensions: str) -> TableClause:
 
 
 team_sums = _sums("dragoman_team_sums", "team", *MODEL)
+holder_sums = _sums("dragoman_holder_sums", "key_name", "team")
 key_sums = _sums("dragoman_key_sums", "key_name", "team", *MODEL)
 user_sums = _sums("dragoman_user_sums", *USER)
 user_model_sums = _sums("dragoman_user_model_sums", *USER, *MODEL)
-SUMS = {team_sums: UNITS, key_sums: UNITS, user_sums: UNITS, user_model_sums: UNITS[1:]}
+SUMS = {team_sums: UNITS, holder_sums: UNITS, key_sums: UNITS, user_sums: UNITS, user_model_sums: UNITS[1:]}
 """The units of each; the smaller tables come first."""
