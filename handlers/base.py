@@ -1,19 +1,20 @@
 """The base of all handlers: bounded bodies, errors in the caller's shape; no HTML, no Server header, no ETag.
 
-A body is received in chunks (stream_request_body); `prepare` runs before the first one, so that a request refused there is never
-buffered. A handler that takes no body drops the chunks, and refuses a body of more than IGNORED bytes. A compressed body is decoded
-as it arrives; whoever takes one gets it plain.
+A body is received in chunks; `prepare` runs before the first one (dispatch.py), so that a request refused there is never buffered.
+A handler that takes no body drops the chunks, and refuses a body of more than IGNORED bytes. A compressed body is decoded as it
+arrives; whoever takes one gets it plain.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from string import ascii_letters, digits, punctuation
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from tornado.web import Finish, HTTPError, RequestHandler, stream_request_body
+from tornado.web import Finish, HTTPError, RequestHandler
 
 from ..codecs import errors, jsontext
 from ..proxy.exchange import dry
@@ -37,7 +38,6 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
-@stream_request_body
 class Handler(RequestHandler):
     """A RequestHandler of the gateway. shape: the form of errors; "shared" is understood by both vendors' SDKs."""
 
@@ -47,6 +47,7 @@ class Handler(RequestHandler):
     changes: ClassVar[bool] = True  # what it does besides reading is done here, not by an upstream
     cors: Mapping[str, str] = {}
     gateway: Gateway
+    running: asyncio.Task[None] | None = None  # answers the request; the loop itself has weak references only
 
     def initialize(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -59,12 +60,46 @@ class Handler(RequestHandler):
         self.request_id = travel.request_id(self.request.headers.get("X-Request-Id"), self.nonce)
         gateway.live.serving.add(self)
 
-    def _execute(self, transforms: Any, *args: bytes, **kwargs: bytes) -> Coroutine[Any, Any, None]:
-        """Overridden to wait for the keys of an identity provider, where the caller's token needs them, before anything else is done."""
+    def begin(self, arguments: Sequence[bytes], named: Mapping[str, bytes]) -> Awaitable[None] | None:
+        """Called with the head, before the body is received; waits for the keys of an identity provider where the caller's token needs
+        them. arguments, named: what the pattern of its path holds.
+        """
+        self._transforms = []
         tokens = self.services.tokens
         pending = None if tokens is None else tokens.pending(travel.credential(self.request.headers, self.shape))
-        going_on = super()._execute(transforms, *args, **kwargs)
-        return going_on if pending is None else _after(pending, going_on)
+        if pending is not None:
+            return self._begin_after(pending, arguments, named)
+        self._begin(arguments, named)
+        return None
+
+    async def _begin_after(self, pending: Awaitable[None], arguments: Sequence[bytes], named: Mapping[str, bytes]) -> None:
+        await pending
+        self._begin(arguments, named)
+
+    def _begin(self, arguments: Sequence[bytes], named: Mapping[str, bytes]) -> None:
+        try:
+            if self.request.method not in self.SUPPORTED_METHODS:
+                raise HTTPError(405)
+            self.path_args = [self.decode_argument(value) for value in arguments]
+            self.path_kwargs = {name: self.decode_argument(value, name) for name, value in named.items()}
+            self.prepare()
+        except Exception as error:
+            self._handle_request_exception(error)
+
+    async def run(self) -> None:
+        """Called when the body is complete, unless the request has been answered: answer it."""
+        try:
+            waits = getattr(self, (self.request.method or "").lower())(*self.path_args, **self.path_kwargs)
+            if waits is not None:
+                await waits
+            if self._auto_finish and not self._finished:
+                self.finish()
+        except asyncio.CancelledError:
+            if not self._finished:
+                self.send_error(500)
+            raise
+        except Exception as error:
+            self._handle_request_exception(error)
 
     def clear(self) -> None:
         """Overridden to set no default headers: answers are not pages, and the connection writes the date."""
@@ -133,12 +168,12 @@ class Handler(RequestHandler):
         peer, allowed = connection.context.remote_ip, self.settings["allow_from"]
         return self.services.check_place(peer, self.request.headers, allowed, self.shape)
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         try:
             self._incoming.feed(chunk)
         except errors.GatewayError as error:
             self.refuse(error)
-            super().on_connection_close()  # release the request's coroutine, which waits for the rest of the body
+        return None
 
     async def body(self) -> bytes:
         """Return the complete body and drop the reference to it. Raises TooLarge, Overloaded, Malformed for a compressed one."""
@@ -151,7 +186,6 @@ class Handler(RequestHandler):
         self._over()
 
     def on_connection_close(self) -> None:
-        super().on_connection_close()
         self._over()
 
     def _over(self) -> None:
@@ -205,11 +239,6 @@ class Handler(RequestHandler):
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not isinstance(value, errors.GatewayError | HTTPError):
             log.error("request %s failed: %s %s", self.request_id, self.request.method, self.request.path, exc_info=value)
-
-
-async def _after(pending: Awaitable[None], going_on: Coroutine[Any, Any, None]) -> None:
-    await pending
-    await going_on
 
 
 class NotFound(Handler):

@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from urllib.parse import quote, urlsplit
 
-from tornado.web import RequestHandler
-
 from ..codecs import errors
 from ..codecs.gemini.shape import SHAPE as GOOGLE
 from ..codecs.registry import SHAPES
@@ -75,7 +73,7 @@ class Objects(Serving):
         self.credential = travel.credential(self.request.headers, self.shape)
         self.guard()
         if self._passes():
-            self._begin()
+            self._send_on()
         else:
             super().prepare()
             self._incoming.drops = not (self.takes_body and self.services.access.knows(self.credential))
@@ -90,7 +88,7 @@ class Objects(Serving):
         plain = headers.get("Content-Encoding", "identity").lower() in ("", "identity")
         return plain and services.access.knows(self.credential) and not objects.holds(services, self._place, headers, SHAPES[self.shape])
 
-    def _begin(self) -> None:
+    def _send_on(self) -> None:
         """Send the request on now. Only the time between two reads of its body is bounded."""
         connection: Inbound = self.request.connection  # type: ignore[assignment]
         connection.set_max_body_size(UNBOUNDED)
@@ -99,10 +97,9 @@ class Objects(Serving):
         self._passing = bodies.Passing(None if length is None else int(length))
         self._task = asyncio.ensure_future(self._carry())
 
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:  # type: ignore[override]
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._passing is None:
-            super().data_received(chunk)
-            return None
+            return super().data_received(chunk)
         return self._passing.feed(chunk)
 
     def here(self, url: str) -> str:
@@ -126,11 +123,6 @@ class Objects(Serving):
     async def _carry(self) -> None:
         operation = objects.operation(self._place, self.request.method or "", SHAPES[self.shape])
         await self.serve(operation, self._passing, path=self._place.path)
-
-    def on_finish(self) -> None:
-        super().on_finish()
-        if self._passing is not None:
-            RequestHandler.on_connection_close(self)  # answered before the body's end: release the request's coroutine, which waits for it
 
 
 class Completions(ModelHandler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 from ..codecs.gemini import paths
@@ -13,7 +13,7 @@ from ..codecs.registry import SHAPES
 from ..codecs.shape import Shape
 from ..conf.model import Listener
 from ..handlers import admin as admin_pages
-from ..handlers import base, conversations, gemini, model, models, objects, openapi, passthrough, responses, status, tokens, usage
+from ..handlers import base, conversations, dispatch, gemini, model, models, objects, openapi, passthrough, responses, status, tokens, usage
 from ..handlers.openapi import Route
 from .exchange.objects import PATHS as OBJECTS
 from .gateway import Gateway
@@ -109,6 +109,20 @@ class ModelApplication(Application):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
         usual = self._usual.get(request.path)
         return super().find_handler(request) if usual is None else self.get_handler_delegate(request, usual, self._shared)
+
+    def get_handler_delegate(  # type: ignore[override]
+        self,
+        request: HTTPServerRequest,
+        target_class: type[RequestHandler],
+        target_kwargs: dict[str, Any] | None = None,
+        path_args: list[bytes] | None = None,
+        path_kwargs: dict[str, bytes] | None = None,
+    ) -> HTTPMessageDelegate:
+        assert issubclass(target_class, base.Handler)
+        return dispatch.Dispatch(self, request, target_class, target_kwargs or {}, path_args or (), path_kwargs or {})
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        return dispatch.Reception(self, request_conn)
 
 
 def make_admin_app(admin: Admin, listener: Listener, desk: Desk | None = None) -> Application:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import socket
 from typing import Any
 
@@ -27,7 +28,7 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask, _websocket_mask_python
-from tornado.web import Application, RequestHandler, stream_request_body
+from tornado.web import Application, RequestHandler
 
 from dragoman.proxy.wire.http1 import parse_headers
 
@@ -60,15 +61,9 @@ class Connection(HTTPConnection):
         return future
 
 
-@stream_request_body
-class Base(RequestHandler):
-    def data_received(self, chunk: bytes) -> None:
-        self.pieces = [*getattr(self, "pieces", []), chunk]
-
-
-class Handler(Base):
+class Handler(RequestHandler):
     async def post(self) -> None:
-        self.finish(b"".join(self.pieces))
+        self.finish(self.request.body)
 
 
 def begin(handler: type[RequestHandler], connection: Connection, method: str = "POST") -> tuple[HTTPMessageDelegate, Any]:
@@ -94,16 +89,15 @@ def test_the_server() -> None:
 
 
 def test_the_delegate() -> None:
-    """wire/inbound.Inbound: of a handler that takes its body in pieces, headers_received gives a Future, data_received None."""
+    """wire/inbound.Inbound, of an admin listener: the body is the delegate's at once; an answer is told in these calls."""
 
     async def main() -> None:
         connection = Connection()
         delegate, ready = begin(Handler, connection)
-        assert asyncio.isfuture(ready)
-        await ready
-        assert connection.calls == ["close_callback True"]
+        assert ready is None
         assert delegate.data_received(b"a") is None
         assert delegate.data_received(b"b") is None
+        assert connection.calls == []
         delegate.finish()
         while "finish" not in connection.calls:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -113,22 +107,6 @@ def test_the_delegate() -> None:
         line, headers, chunk = connection.head
         assert isinstance(line, ResponseStartLine)
         assert (line.code, headers["Content-Length"], chunk) == (200, "2", b"ab")
-
-    asyncio.run(main())
-
-
-def test_a_caller_who_leaves_ends_the_coroutine() -> None:
-    """handlers/base.Handler.data_received: on_connection_close resolves what waits for the body, and `post` is not called."""
-
-    async def main() -> None:
-        connection = Connection()
-        delegate, ready = begin(Handler, connection)
-        await ready
-        before = asyncio.all_tasks()
-        delegate.on_connection_close()
-        await asyncio.wait([*before - {asyncio.current_task()}, asyncio.ensure_future(asyncio.sleep(0))])
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert "write_headers" not in connection.calls
 
     asyncio.run(main())
 
@@ -157,18 +135,23 @@ def test_a_flush_is_a_future() -> None:
 
 
 def test_the_handlers_own_names() -> None:
-    """handlers/base.Handler.clear sets these four; write_error reads _reason; a subclass inherits stream_request_body."""
+    """handlers/base.Handler.clear sets these four; write_error reads _reason."""
     source = inspect.getsource(RequestHandler.clear)
     for name in ("_headers", "_write_buffer", "_status_code", "_reason"):
         assert f"self.{name}" in source
     assert "self.clear()" in inspect.getsource(RequestHandler.__init__)
-    assert Handler._stream_request_body is True  # type: ignore[attr-defined]
 
 
-def test_a_request_begins_with_one_coroutine() -> None:
-    """handlers/base.py, Handler._execute: awaited first, it delays `prepare`, and with it the body."""
-    assert inspect.iscoroutinefunction(RequestHandler._execute)
-    assert list(inspect.signature(RequestHandler._execute).parameters) == ["self", "transforms", "args", "kwargs"]
+def test_what_runs_a_handler() -> None:
+    """handlers/base.Handler.begin and run do what RequestHandler._execute does, with these names of its own; nothing else is done there."""
+    source = inspect.getsource(RequestHandler._execute)
+    used = set(re.findall(r"self\.(\w+)", source))
+    ours = {"SUPPORTED_METHODS", "_transforms", "path_args", "path_kwargs", "decode_argument", "prepare", "request", "finish", "send_error"}
+    ours |= {"_auto_finish", "_finished", "_handle_request_exception"}
+    assert used - ours == {"__class__", "_prepared_future", "_cross_origin_protection", "data_received"}  # the last in a comment
+    assert "SUPPORTED_METHODS" in vars(RequestHandler)
+    protection = set(re.findall(r'settings.get\("(\w+)"\)', inspect.getsource(RequestHandler._cross_origin_protection)))
+    assert protection == {"xsrf_cookies", "cross_origin_protection"}  # which the listeners' applications do not set: pages.py, gate.py
 
 
 def test_the_headers() -> None:
@@ -194,9 +177,11 @@ def test_the_request() -> None:
 
 
 def test_the_application() -> None:
-    """app.ModelApplication: find_handler is overridden, get_handler_delegate called."""
+    """app.ModelApplication: find_handler, get_handler_delegate and start_request are overridden; the router calls the second of them."""
     assert list(inspect.signature(Application.find_handler).parameters)[:2] == ["self", "request"]
-    assert list(inspect.signature(Application.get_handler_delegate).parameters)[:4] == ["self", "request", "target_class", "target_kwargs"]
+    found = list(inspect.signature(Application.get_handler_delegate).parameters)
+    assert found == ["self", "request", "target_class", "target_kwargs", "path_args", "path_kwargs"]
+    assert list(inspect.signature(Application.start_request).parameters) == ["self", "server_conn", "request_conn"]
 
 
 def test_the_client() -> None:
@@ -232,30 +217,6 @@ def test_headers_are_lists_by_normal_name() -> None:
     assert (ours.get("X-ONE"), ours.get("content-type"), "x-two" in ours, ours["x-two"]) == ("4", None, True, "3")
 
 
-def test_a_request_that_is_never_answered() -> None:
-    """handlers/responses.Create.get: a handler that clears _auto_finish is not finished by Tornado, and nothing is written for it."""
-
-    async def main() -> None:
-        connection = Connection()
-
-        class Upgraded(Base):
-            def get(self) -> None:
-                self._auto_finish = False
-                connection.calls.append("get")
-
-        delegate, ready = begin(Upgraded, connection, "GET")
-        await ready
-        delegate.finish()
-        while "get" not in connection.calls:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert connection.calls[-1] == "get"
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    asyncio.run(main())
-
-
 def test_the_mask() -> None:
     """wire/websocket unmasks by Tornado's function, which is the one in C: the other takes fifty times as long."""
     data = bytes(range(256)) * 3 + b"abc"
@@ -268,32 +229,3 @@ def test_methods_that_a_handler_does_not_have() -> None:
     """handlers/openapi.methods: they are all the same function."""
     methods = [getattr(RequestHandler, name) for name in ("get", "post", "put", "patch", "delete")]
     assert set(methods) == {RequestHandler._unimplemented_method}
-
-
-def test_a_body_that_is_taken_while_it_arrives() -> None:
-    """handlers/objects: what data_received returns reaches the connection; a finished handler is released before the body's end."""
-
-    async def main() -> None:
-        connection = Connection()
-
-        @stream_request_body
-        class Early(RequestHandler):
-            def data_received(self, chunk: bytes) -> asyncio.Future[None]:  # type: ignore[override]
-                self.finish(b"early")
-                return asyncio.get_running_loop().create_future()
-
-            def on_finish(self) -> None:
-                RequestHandler.on_connection_close(self)
-
-            def post(self) -> None:
-                raise AssertionError("the body is not complete")
-
-        delegate, ready = begin(Early, connection)
-        await ready
-        assert isinstance(delegate.data_received(b"x"), asyncio.Future)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert connection.calls[-1] == "finish"
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    asyncio.run(main())
