@@ -16,7 +16,7 @@ parser that ignores case accepts `Model` as `model`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -289,10 +289,20 @@ def replace_members(body: bytes, key: str, holders: Callable[[dict[str, Any]], I
 
 # ---- changing ----
 
+LARGE = 4 * 1024 * 1024  # bytes; to copy more takes so long that it is to be done apart
+_PIECE = 512 * 1024
+
 
 def _replaced(body: bytes, span: Span, text: bytes) -> bytes:
-    view = memoryview(body)  # the body may be large: it is copied only once
-    return b"".join((view[: span[0]], text, view[span[1] :]))
+    if len(body) <= LARGE:
+        view = memoryview(body)  # copied only once
+        return b"".join((view[: span[0]], text, view[span[1] :]))
+    # twice, but others run meanwhile where this is not the loop's thread: between two pieces, and while bytes objects are joined
+    return b"".join((*_pieces(body, 0, span[0]), text, *_pieces(body, span[1], len(body))))
+
+
+def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
+    return (body[at : min(at + _PIECE, end)] for at in range(start, end, _PIECE))
 
 
 def _appended(body: bytes, member: bytes, scan: Scan) -> bytes:

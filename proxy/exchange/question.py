@@ -36,7 +36,7 @@ _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
 async def written(attempt: Attempt) -> tuple[str, bytes | None]:
     """The URL to ask, and the body. Heavy work is done apart. Raises ClientFault for what cannot be expressed."""
     exchange = attempt.exchange
-    heavy = _walks(attempt) and bodies.heavy(exchange.body)
+    heavy = len(exchange.body) > splice.LARGE or (_walks(attempt) and bodies.heavy(exchange.body))
     found = await bodies.apart(True, partial(_decoded_question, attempt)) if heavy else _decoded_question(attempt)
     if isinstance(found, list):
         assert attempt.history is not None
@@ -269,7 +269,7 @@ def _decode(attempt: Attempt) -> list[str]:
     attempt.history = history = History(attempt.asked)
     if not history.brings:
         attempt.recall = Recall(history, candidate.domain)
-    return history.keys()
+    return history.keys() if exchange.services.state.seals.may_hold(exchange.owner) else []
 
 
 def _translated(attempt: Attempt) -> bytes:

@@ -15,6 +15,7 @@ from ...codecs import errors
 from .records import entry_name, share
 from .stores import Entry, Store
 from .stores.guard import patience, task_apart
+from .stores.memory import MemoryStore
 
 log = logging.getLogger("dragoman")
 
@@ -29,6 +30,7 @@ class Seals:
 
     def __init__(self, store: Store, ttl: float) -> None:
         self._store = store
+        self._own = store if isinstance(store, MemoryStore) else None  # which nobody else writes to
         self._ttl = ttl
         self._pending: dict[str, bytes] = {}
         self._writes: set[asyncio.Task[None]] = set()
@@ -43,7 +45,7 @@ class Seals:
             return
         name = entry_name(owner, key)
         self._pending[name] = note
-        task = task_apart(self._write(Entry(name, {_PART: note}, time() + self._ttl, owner=f"{share(owner)}/calls")))
+        task = task_apart(self._write(Entry(name, {_PART: note}, time() + self._ttl, owner=_share(owner))))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
@@ -54,6 +56,10 @@ class Seals:
             log.warning("the reasoning of a tool call was not stored: %s", error.detail or error.message)
         finally:
             self._pending.pop(entry.name, None)
+
+    def may_hold(self, owner: str) -> bool:
+        """Whether there can be a note of this owner's. Most agents' answers have none, and to look for each of 120 calls is dear."""
+        return self.enabled and (self._own is None or bool(self._pending) or self._own.has_any(_share(owner)))
 
     async def find(self, owner: str, keys: list[str]) -> list[bytes | None]:
         """The note of each key; None where there is none."""
@@ -73,3 +79,7 @@ class Seals:
         """Wait for what is being written."""
         if self._writes:
             await asyncio.wait(self._writes)
+
+
+def _share(owner: str) -> str:
+    return f"{share(owner)}/calls"

@@ -112,6 +112,17 @@ def test_a_body_is_read_and_only_its_model_changes(body: bytes, model: str | Non
     assert splice.replace_model(body, scan, "new") == changed
 
 
+@pytest.mark.parametrize("filling", range(0, 501, 100))
+@pytest.mark.parametrize("first", [True, False])
+def test_a_large_body_is_changed_as_a_small_one(monkeypatch: pytest.MonkeyPatch, filling: int, first: bool) -> None:
+    """It is copied in pieces, and the model may stand in any of them, or in two."""
+    model, text = b'"model":"m"', b'"user":"' + b"x" * (4000 + filling) + b'"'
+    body = b"{" + b",".join((model, text) if first else (text, model)) + b"}"
+    monkeypatch.setattr(splice, "LARGE", 1000)
+    monkeypatch.setattr(splice, "_PIECE", 101)
+    assert splice.replace_model(body, splice.scan(body), "another") == body.replace(b'"m"', b'"another"')
+
+
 @pytest.mark.parametrize(("body", "error", "param"), REFUSED)
 def test_a_body_that_parsers_may_take_differently_is_refused(body: bytes, error: type[errors.ClientFault], param: str | None) -> None:
     with pytest.raises(errors.ClientFault) as refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,21 @@ def test_a_note_is_found_before_and_after_it_is_written() -> None:
         await seals.close()
         assert await Seals(store, 60).find("alice", ["calls_2", "calls_1"]) == [None, b"[1]"]
         assert await Seals(store, 60).find("bob", ["calls_1"]) == [None]
+
+    asyncio.run(run())
+
+
+def test_who_has_no_note_is_known_of_a_store_of_ones_own_only() -> None:
+    async def run() -> None:
+        own = Seals(MemoryStore(100), 60)
+        assert not own.may_hold("alice")
+        own.keep("alice", "calls_1", b"[1]")
+        assert own.may_hold("alice")  # it is being written
+        await own.close()
+        assert (own.may_hold("alice"), own.may_hold("bob")) == (True, False)
+        shared: Any = object()  # a store that other processes write to; it is not asked
+        assert Seals(shared, 60).may_hold("bob")
+        assert not Seals(shared, 0).may_hold("alice")
 
     asyncio.run(run())
 

@@ -72,6 +72,10 @@ class MemoryStore:
         entries = [self._find(name) for name in names]
         return [None if stored is None else stored.parts.get(part) for stored in entries]
 
+    def has_any(self, owner: str) -> bool:
+        """Whether there is an entry of this owner, though it may have expired."""
+        return owner in self._shares
+
     async def resolve(self, aliases: Sequence[str]) -> list[str | None]:
         return [name if (name := self._aliases.get(alias)) and self._find(name) else None for alias in aliases]
 
