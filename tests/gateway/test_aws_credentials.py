@@ -26,8 +26,8 @@ from dragoman.proxy.credentials.credential import Fault
 from ..scripted import Request, Steps, respond
 from .aws import KEY_ID, SECRET, Bedrock, chunk_of, streamed
 from .aws_services import ROLE, AwsServices, denied
+from .bedrock import MESSAGE, MODEL, RAW, ask, asked
 from .inside import Inside, inside_once
-from .test_bedrock import MESSAGE, MODEL, RAW, ask, asked
 
 
 def config(aws: str = "", more: str = "") -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,70 +24,11 @@ from dragoman.proxy.credentials.aws import Keys
 from ..proxies import HOST
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, stream_head, until_closed, wait
 from .aws import KEY_ID, SECRET, Bedrock, chunk_of, event, exception, frame, refused, streamed
+from .bedrock import ARN, CONFIG, EVENT_STREAM, EVENTS, IN_REQUESTS, KEYS, MESSAGE, MODEL, PATH, RAW, Answers, ask, asked, config
 from .inside import Inside, inside_once
-from .spoken import ASKED, PATHS, SPEECH
 from .wire import request
 
 CORPUS = os.environ.get("DRAGOMAN_CORPUS", "")
-MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-PATH = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke"
-KEYS = f"region: us-east-1, access_key_id: {KEY_ID}, secret_access_key: {SECRET}"
-CONFIG = f"""
-model_providers:
-  - {{model: "bedrock/{MODEL}", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}MORE}}
-"""
-EVENT_STREAM = "application/vnd.amazon.eventstream"
-ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
-
-MESSAGE = {
-    "id": "msg_bdrk_01",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-sonnet-4-5-20250929",
-    "content": [{"type": "text", "text": "Hi"}],
-    "stop_reason": "end_turn",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 3, "output_tokens": 2},
-}
-EVENTS: list[dict[str, Any]] = [
-    {"type": "message_start", "message": MESSAGE | {"content": [], "stop_reason": None}},
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "H"}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "i"}},
-    {"type": "content_block_stop", "index": 0},
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 2}},
-    {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3, "outputTokenCount": 2}},
-]
-RAW = [orjson.dumps(one) for one in EVENTS]
-
-
-class Answers:
-    """Answers as Bedrock does, and keeps the requests."""
-
-    def __init__(self, *frames: bytes) -> None:
-        self.seen: list[Request] = []
-        self.frames = frames or tuple(map(chunk_of, RAW))
-
-    def __call__(self, request: Request) -> Steps:
-        self.seen.append(request)
-        return streamed(*self.frames) if request.target.endswith("-stream") else [respond(MESSAGE, x_amzn_requestid="req-1")]
-
-
-async def ask(gateway: Inside, shape: str, body: Any, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    async with gateway.call(request(PATHS[shape], body, **headers)) as caller:
-        status, found = await caller.head()
-        return status, found, await caller.body(found)
-
-
-def asked(shape: str = "messages", **more: Any) -> dict[str, Any]:
-    return {"model": "c", **ASKED[shape], **more}
-
-
-def config(more: str = "", **words: str) -> str:
-    text = CONFIG.replace("MORE", f", {more}" if more else "")
-    for word, value in words.items():
-        text = text.replace(word, value)
-    return text
 
 
 # ---- the request (C03, C05, C06, C07, C09) ----
@@ -404,8 +344,6 @@ async def test_c25_what_another_upstream_may_answer_goes_there_at_once(status: i
 
 # ---- what an entry asks for in every request ----
 
-IN_REQUESTS = 'guardrail: {id: gr1, version: "3", trace: enabled, stream_mode: async}, request_metadata: {team: a}, project: p1'
-
 
 @inside_once
 async def test_guardrails_of_an_entry_are_headers_of_invoke_model() -> None:
@@ -515,121 +453,6 @@ async def test_c11_a_key_that_has_ended_is_asked_for_once() -> None:
             status, _, _ = await ask(gateway, "messages", asked())
     assert status == 200
     assert up.wrong == ["the key is unknown"] * 2
-
-
-# ---- other places (C29, C30) ----
-
-
-@inside_once
-async def test_c30_the_claude_platform_is_signed_for_itself_and_names_the_workspace() -> None:
-    answers = Answers()
-    text = f'model_providers: [{{model: claude_aws/claude-x, base_url: "UPSTREAM/v1", aws: {{{KEYS}, workspace_id: w-1}}}}]'
-    with Bedrock(answers, service="aws-external-anthropic") as up:
-        async with Inside(text, up) as gateway:
-            status, _, _ = await ask(gateway, "messages", asked() | {"model": "claude_aws/claude-x"}, anthropic_beta="any")
-    assert (status, up.wrong) == (200, [])
-    sent = answers.seen[0]
-    assert sent.target == "/v1/messages"
-    assert sent.json["model"] == "claude-x"
-    assert sent.headers["anthropic-workspace-id"] == "w-1"
-    assert sent.headers["anthropic-beta"] == "any"
-    assert sent.headers["authorization"].startswith("AWS4")
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-@inside_once
-async def test_stored_objects_of_the_claude_platform_are_signed_with_their_bodies(chunked: bool) -> None:
-    seen: list[Request] = []
-
-    def script(one: Request) -> Steps:
-        seen.append(one)
-        return [respond({"id": "file_1"})]
-
-    text = f'model_providers: [{{model: claude_aws/*, discover: false, base_url: "UPSTREAM/v1", aws: {{{KEYS}, workspace_id: w-1}}}}]'
-    form = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 100_000 + b"\r\n--B--\r\n"
-    more = {"content_type": "multipart/form-data; boundary=B", "anthropic_version": "2023-06-01", "anthropic_beta": "files-api-2025-04-14"}
-    with Bedrock(script, service="aws-external-anthropic") as up:
-        async with Inside(text, up) as gateway:
-            upload = request("/v1/files?beta=true", form, **more)
-            if chunked:
-                head, _, _ = upload.partition(b"\r\n\r\n")
-                head = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", head, flags=re.IGNORECASE)
-                upload = head + b"\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(form), form)
-            for data in (upload, request("/v1/files/file_1", b"", "GET", **more), request("/v1/files/file_1", b"", "DELETE", **more)):
-                async with gateway.call(data) as caller:
-                    status, headers = await caller.head()
-                    assert (status, await caller.body(headers)) == (200, b'{"id":"file_1"}')
-    assert up.wrong == []
-    assert [(one.method, one.target) for one in seen] == [
-        ("POST", "/v1/files?beta=true"),
-        ("GET", "/v1/files/file_1"),
-        ("DELETE", "/v1/files/file_1"),
-    ]
-    assert seen[0].body == form
-    assert {one.headers["anthropic-workspace-id"] for one in seen} == {"w-1"}
-    assert {one.headers["anthropic-beta"] for one in seen} == {"files-api-2025-04-14"}
-
-
-@pytest.mark.parametrize(
-    ("model", "shape", "path"),
-    [
-        ("openai.gpt-5.5", "responses", "/openai/v1/responses"),
-        ("openai.gpt-5.6-luna", "chat", "/openai/v1/responses"),
-        ("openai.gpt-oss-120b", "responses", "/v1/responses"),
-        ("openai.gpt-oss-120b", "chat", "/v1/chat/completions"),
-        ("mistral.voxtral-mini-3b-2507", "chat", "/v1/chat/completions"),
-        ("qwen.qwen3-32b", "responses", "/v1/responses"),
-        ("anthropic.claude-haiku-4-5", "messages", "/anthropic/v1/messages"),
-    ],
-)
-@inside_once
-async def test_c29_where_models_of_the_mantle_are(model: str, shape: str, path: str) -> None:
-    seen: list[Request] = []
-
-    def script(request: Request) -> Steps:
-        seen.append(request)
-        return refused(400, "X", "no more")
-
-    text = f'model_providers: [{{model: "bedrock_mantle/{model}", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}]'
-    with Bedrock(script, service="bedrock-mantle") as up:
-        async with Inside(text, up) as gateway:
-            await ask(gateway, shape, asked(shape), anthropic_beta="web-search-2025-03-05,nope")
-    assert up.wrong == []
-    assert seen[0].target == path
-    assert seen[0].json["model"] == model
-    if shape == "messages":
-        assert seen[0].headers["anthropic-version"] == "2023-06-01"
-        assert seen[0].headers["anthropic-beta"] == "web-search-2025-03-05"
-
-
-@pytest.mark.parametrize(
-    ("entry", "shape", "paths"),
-    [
-        ("bedrock_mantle/openai.gpt-9", "responses", ("/openai/v1/responses", "/v1/responses")),
-        ("bedrock_mantle/qwen.qwen9", "responses", ("/v1/responses", "/openai/v1/responses")),
-        ("bedrock_mantle/openai.gpt-oss-9", "chat", ("/v1/chat/completions", "/openai/v1/chat/completions")),
-        ("bedrock/openai.gpt-5.5", "responses", ("/openai/v1/responses", "/v1/responses")),
-        ("bedrock/*", "responses", ("/openai/v1/responses", "/v1/responses")),
-    ],
-)
-@inside_once
-async def test_c29_the_other_path_is_tried_once_and_remembered(entry: str, shape: str, paths: tuple[str, str]) -> None:
-    seen: list[str] = []
-
-    def script(request: Request) -> Steps:
-        seen.append(request.target)
-        if request.target == paths[0]:
-            return [respond({"error": {"message": "model `m` isn't supported on this route", "type": "invalid_request_error"}}, 400)]
-        return [respond(SPEECH[shape].whole)]
-
-    text = f'model_providers: [{{model: "{entry}", base_url: "UPSTREAM", discover: false, aws: {{{KEYS}}}}}]'
-    with Bedrock(script, service="bedrock-mantle") as up:
-        async with Inside(text, up) as gateway:
-            for _ in range(2):
-                model = "bedrock/openai.gpt-5.5" if entry == "bedrock/*" else entry
-                status, _, _ = await ask(gateway, shape, asked(shape) | {"model": model, "store": False})
-                assert status == 200
-    assert (up.wrong, seen) == ([], [*paths, paths[1]])
 
 
 # ---- the caller leaves (C27) ----

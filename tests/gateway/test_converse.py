@@ -19,9 +19,9 @@ from dragoman.proxy.exchange import attempt
 
 from ..scripted import LAST_CHUNK, Gate, Request, Steps, chunk, respond, stream_head, until_closed, wait
 from .aws import KEY_ID, SECRET, Bedrock, event, exception, refused, streamed
+from .bedrock import EVENT_STREAM, IN_REQUESTS, ask, asked
 from .inside import Inside, inside_once
 from .spoken import SHAPES
-from .test_bedrock import EVENT_STREAM, IN_REQUESTS, ask, asked
 from .wire import request
 
 JSON = dict[str, Any]
