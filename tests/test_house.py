@@ -114,6 +114,11 @@ def test_modules_can_be_read(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST
 
 
+def test_tests_can_be_read() -> None:
+    found = [path.name for path in (HOUSE / "tests").rglob("*.py") if len(path.read_text().splitlines()) > LONGEST]
+    assert not found
+
+
 def test_all_packages_ship() -> None:
     """What setup.py finds is what is there."""
     for package in (dragoman.codecs, dragoman.proxy):
