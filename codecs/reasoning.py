@@ -185,6 +185,26 @@ def budget_of_effort(effort: str) -> int:
     return _BUDGETS.get(effort, 8192)
 
 
+_UNTOLD_BUDGET = 8192  # tokens, of thinking whose extent is left to the model
+
+
+def claude_budget(thinking: Thinking) -> int:
+    """Tokens that a Claude model of a fixed budget is to think at most, as asked for."""
+    if thinking.level == "budget":
+        return thinking.budget or 0
+    return _UNTOLD_BUDGET if thinking.level == "adaptive" else budget_of_effort(thinking.effort or "medium")
+
+
+def claude_effort(request: Request, thinking: Thinking, effort: str, allowed: tuple[str, ...], adapted: bool) -> str | None:
+    """The effort to send to a Claude model that accepts `allowed`; changes and losses are reported. adapted: `effort` is one already."""
+    sent = nearest("low" if effort == "minimal" else effort, allowed)
+    if sent is None:
+        request.ledger.drop(thinking.path)
+    elif sent != effort or adapted:
+        request.ledger.adapt(thinking.path, sent)
+    return sent
+
+
 def openai_effort(request: Request, thinking: Thinking, allowed: tuple[str, ...]) -> str | None:
     """The effort to send to an OpenAI-shaped upstream that accepts `allowed`; changes and losses are reported in the ledger."""
     if thinking.level == "adaptive" and thinking.effort is None:

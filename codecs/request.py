@@ -353,6 +353,16 @@ class Request:
             self.taken[name] = setting.path
         return setting
 
+    def take_stops(self) -> list[str]:
+        """The stop sequences, each once, for APIs that refuse blank ones: these are reported."""
+        setting = self.take_setting("stop")
+        if setting is None:
+            return []
+        stops = [setting.value] if isinstance(setting.value, str) else setting.value
+        if any(not stop.strip() for stop in stops):
+            self.ledger.drop(setting.path)
+        return list(dict.fromkeys(stop for stop in stops if stop.strip()))
+
     def path_of(self, name: str) -> Path:
         """The path in the client's body of a setting that was taken."""
         return self.taken.get(name, (name,))

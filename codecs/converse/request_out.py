@@ -15,7 +15,7 @@ from ..bedrock import MOST_METADATA
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
-from ..reasoning import budget_of_effort, display, effort_of_budget, nearest, openai_effort
+from ..reasoning import claude_budget, claude_effort, display, effort_of_budget, nearest, openai_effort
 from ..reply import Encoded
 from ..request import Cache, OutputFormat, Request, Thinking
 from ..tools import ToolMap
@@ -26,7 +26,6 @@ from .turns_out import write_turns
 _DEFAULT_LIMIT = 32_000
 _UNKNOWN_LIMIT = 4096
 _LEAST_BUDGET = 1024
-_DEFAULT_BUDGET = 8192
 _NOT_METADATA = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,.-]")
 _LONGEST_METADATA = 256  # characters of a name or a value
 _HIGH = "high"  # Nova's effort with which it takes neither a limit of tokens nor sampling
@@ -233,24 +232,19 @@ class _Settings:
                 self._effort(thinking, thinking.effort)
 
     def _effort(self, thinking: Thinking, effort: str, adapted: bool = False) -> None:
-        sent = nearest("low" if effort == "minimal" else effort, self._can.m_effort_values)
+        sent = claude_effort(self._request, thinking, effort, self._can.m_effort_values, adapted)
         if sent is None:
-            self._ledger.drop(thinking.path)
             return
         if self._can.v_effort_in == "output_config":
             self._body["outputConfig"] = {"effort": sent}
         else:
             self._fields["output_config"] = {"effort": sent}
-        if sent != effort or adapted:
-            self._ledger.adapt(thinking.path, sent)
 
     def _budget(self, thinking: Thinking) -> None:
         """A budget within the token limit; none where that is too small for both, or a tool is forced."""
         if thinking.level == "off":
             return
-        wanted = _DEFAULT_BUDGET if thinking.level == "adaptive" else budget_of_effort(thinking.effort or "medium")
-        if thinking.level == "budget":
-            wanted = thinking.budget or 0
+        wanted = claude_budget(thinking)
         if "max_tokens" not in self._request.taken:
             self._config["maxTokens"] = min(self._can.m_max_output, 8192 + wanted)
         budget = min(wanted, self._config["maxTokens"] - 1024)
@@ -308,13 +302,7 @@ class _Settings:
         self._fields |= {"top_k": top_k} if self._can.v_top_k == "top_k" else {"inferenceConfig": {"topK": top_k}}
 
     def _stop(self) -> None:
-        setting = self._request.take_setting("stop")
-        if setting is None:
-            return
-        stops = [setting.value] if isinstance(setting.value, str) else setting.value
-        kept = list(dict.fromkeys(stop for stop in stops if stop.strip()))
-        if any(not stop.strip() for stop in stops):
-            self._ledger.drop(setting.path)
+        kept = self._request.take_stops()
         if kept:
             self._config["stopSequences"] = kept
             if self._claude:

@@ -15,7 +15,7 @@ from .. import schema as schemas
 from ..capabilities import Capabilities
 from ..errors import Malformed
 from ..ledger import concrete
-from ..reasoning import budget_of_effort, display, effort_of_budget, nearest
+from ..reasoning import claude_budget, claude_effort, display, effort_of_budget
 from ..reply import Encoded
 from ..request import Cache, OutputFormat, Part, ReasoningPart, Request, Setting, Thinking
 from ..tools import ToolMap
@@ -25,7 +25,6 @@ from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
 _DEFAULT_LIMIT = 32_000
-_DEFAULT_BUDGET = 8192
 _MOST_BREAKPOINTS = 4
 _LONGEST_USER = 256
 _NO_SAMPLING_SINCE = "2026-10-21"  # the API version that refuses temperature, top_p and top_k
@@ -191,14 +190,9 @@ class _Settings:
             self._effort(thinking, thinking.effort)
 
     def _effort(self, thinking: Thinking, effort: str, adapted: bool = False) -> None:
-        wanted = "low" if effort == "minimal" else effort
-        sent = nearest(wanted, self._capabilities.m_effort_values)
-        if sent is None:
-            self._ledger.drop(thinking.path)
-            return
-        self._config["effort"] = sent
-        if sent != effort or adapted:
-            self._ledger.adapt(thinking.path, sent)
+        sent = claude_effort(self._request, thinking, effort, self._capabilities.m_effort_values, adapted)
+        if sent is not None:
+            self._config["effort"] = sent
 
     def _budget(self, thinking: Thinking) -> None:
         """Set the thinking budget, for models that only think within a part of their token limit, in tokens."""
@@ -207,9 +201,7 @@ class _Settings:
         if self._body.get("tool_choice", {}).get("type") in ("any", "tool"):
             self._ledger.adapt(thinking.path)
             return
-        wanted = _DEFAULT_BUDGET if thinking.level == "adaptive" else budget_of_effort(thinking.effort or "medium")
-        if thinking.level == "budget":
-            wanted = thinking.budget or 0
+        wanted = claude_budget(thinking)
         if "max_tokens" not in self._request.settings:
             self._body["max_tokens"] = min(self._capabilities.m_max_output, 8192 + wanted)
         budget = min(wanted, self._body["max_tokens"] - 1024)
@@ -271,13 +263,7 @@ class _Settings:
             self._request.take("top_p")
 
     def _stop(self) -> None:
-        setting = self._request.take_setting("stop")
-        if setting is None:
-            return
-        stops = [setting.value] if isinstance(setting.value, str) else setting.value
-        kept = list(dict.fromkeys(stop for stop in stops if stop.strip()))
-        if any(not stop.strip() for stop in stops):
-            self._ledger.drop(setting.path)
+        kept = self._request.take_stops()
         if kept:
             self._body["stop_sequences"] = kept
 
