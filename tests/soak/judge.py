@@ -35,6 +35,9 @@ class Heard:
         return self.ended and self.headers is not None and not {"content-length", "transfer-encoding"}.isdisjoint(self.headers)
 
 
+NO_SUCH_PATH = (404, 405, 501)  # an upstream's answer where it cannot count tokens
+
+
 def outcome(heard: Heard, shape: str, stream: bool) -> tuple[str, Content | None]:
     """How it ended for the caller, and what it holds if it looks whole. shape: "" for what is not looked into."""
     if not heard.status:
@@ -71,7 +74,9 @@ def judge(
     found, content = outcome(heard, shape, stream)
     if lost and found != WHOLE:
         return found
-    if found == WHOLE:
+    if found == WHOLE and heard.headers is not None and "x-dragoman-estimate" in heard.headers:
+        assert any(attempt.status in NO_SUCH_PATH for attempt in attempts), "it is an estimate, and the upstream might have counted"
+    elif found == WHOLE:
         assert content in [attempt.content for attempt in attempts], "it looks whole, and the upstream sent no such answer whole"
         assert line is None or "error" not in line, "the log knows of an error that the caller does not see"
     elif found in (FAILED, CUT):
