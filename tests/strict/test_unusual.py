@@ -74,7 +74,7 @@ def found(each: int, shapes: tuple[str, ...] = SHAPES, every: int = 1) -> dict[K
     with driving(EVERY) as (driver, doubles):
         keys = itertools.islice(sample(each, shapes), 0, None, every)
         cells = {key: cell for id, key in keys if (cell := play(driver, doubles[id], key)) is not None}
-    assert sum("events" in cell.lanes for cell in cells.values()) > len(cells) / 3
+    assert sum("events" in cell.lanes for cell in cells.values()) > len(cells) / 5  # of chat callers a quarter is translated
     return {key: told for key, cell in cells.items() if (told := wrong(key, cell))}
 
 
