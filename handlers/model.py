@@ -39,7 +39,6 @@ class Serving(Handler):
         self.credential = travel.credential(self.request.headers, self.shape)
         self._exchange: Exchange | None = None
         self._client: Client | None = None  # while stored events are sent
-        self._task: asyncio.Task[Any] | None = None
 
     async def serve(self, operation: Operation, passing: Passing | None = None, **more: Any) -> None:
         """Answer the request by an Exchange. passing: its body, if that goes on while it arrives. more: further arguments of Exchange."""
@@ -74,7 +73,6 @@ class Serving(Handler):
     async def follow(self, sending: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
         """Send stored events to the caller. sending: to a Client."""
         self._client = client = Client(self, self.services.config.limits.client_stall)
-        self._task = asyncio.current_task()
         try:
             await sending(client)
         except asyncio.CancelledError:
@@ -85,9 +83,9 @@ class Serving(Handler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self._left = True
-        if self._client is not None and self._task is not None and not self._client.aborted:
+        if self._client is not None and self.running is not None and not self._client.aborted:
             self._client.gone = True
-            self._task.cancel()
+            self.running.cancel()
         if self._exchange is not None:
             self._exchange.leave()
 
