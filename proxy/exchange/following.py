@@ -43,10 +43,11 @@ async def _all(attempt: Attempt, follows: Following) -> HTTPResponse:
     asked = request.body or b""
     bodies = [response.body]
     rest = _rest(attempt, follows, bodies[-1])
+    value = jsontext.loads(asked) if rest else {}
     while rest and len(bodies) <= MOST:
         if attempt.lane is not None and (pending := attempt.receive(b"\n\n")) is not None:  # an event that lacks its blank line is over
             await pending
-        request.body = splice.exchanged(asked, jsontext.loads(asked), (), {follows.member: rest})
+        request.body = splice.exchanged(asked, value, (), {follows.member: rest})
         found = await _next(attempt)
         if found is None:
             break
