@@ -37,10 +37,10 @@ def fetch(attempt: Attempt) -> asyncio.Future[HTTPResponse]:
 
 async def _all(attempt: Attempt, follows: Following) -> HTTPResponse:
     request = attempt.request
+    asked = request.body or b""  # before the answer: it is let go of when that begins (unneeded.py)
     response: HTTPResponse = await attempt.upstream().fetch(request)
     if attempt.status != 200 or (attempt.lane is None and attempt.streams):
         return response
-    asked = request.body or b""
     bodies = [response.body]
     rest = _rest(attempt, follows, bodies[-1])
     value = jsontext.loads(asked) if rest else {}

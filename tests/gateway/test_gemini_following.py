@@ -50,13 +50,15 @@ class Google:
         return [body.get("continuationToken") for body in self.asked]
 
 
-async def played(shape: str, stream: bool, *answers: Any, flag: str = "true", **more: Any) -> tuple[int, bytes, Google]:
+async def played(
+    shape: str, stream: bool, *answers: Any, flag: str = "true", question: str = "hi", **more: Any
+) -> tuple[int, bytes, Google]:
     google = Google(*answers)
     with Provider(google) as provider:
         async with Inside(FOLLOWED.replace("FLAG", flag), provider) as gateway:
             if shape == "chat" and stream:
                 more["stream_options"] = {"include_usage": True}
-            status, _, told = await ask(gateway, shape, asking(shape, [{"role": "user", "content": "hi"}], stream, **more))
+            status, _, told = await ask(gateway, shape, asking(shape, [{"role": "user", "content": question}], stream, **more))
         assert not provider.failures
     return status, told, google
 
@@ -152,3 +154,12 @@ async def test_a_call_in_the_next_answer() -> None:
     assert found["finish_reason"] == "tool_calls"
     assert json.loads(found["message"]["tool_calls"][0]["function"]["arguments"]) == {"x": 1}
     assert found["message"]["content"] == "One"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@inside_once
+async def test_a_large_request_is_repeated_whole_although_its_answer_has_begun(shape: str) -> None:
+    """What is large of a request is let go of with the first content of its answer."""
+    status, told, google = await played(shape, True, answering(part("One, ", "t1")), answering(part("two.")), question="word " * 8000)
+    assert (status, told_of(shape, told, True)[:2]) == (200, ("One, two.", DONE[shape]))
+    assert google.asked[1] == google.asked[0] | {"continuationToken": "t1"}
