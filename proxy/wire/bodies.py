@@ -256,7 +256,7 @@ def at_once(body: bytes, most: int) -> bool:
     if len(body) <= AT_ONCE:
         return len(body) <= 2 * most  # a value takes two bytes at least
     # there are no more values than commas and brackets, even if all of them are outside of strings
-    return len(body) <= SPARSE and body.count(b",") + body.count(b"[") + body.count(b"{") < min(most, FEW)
+    return len(body) <= SPARSE and sum(_number(body, byte) for byte in (b",", b"[", b"{")) < min(most, FEW)
 
 
 async def scan(body: bytes, most: int) -> splice.Scan:
@@ -269,7 +269,12 @@ def heavy(body: bytes) -> bool:
 
     An object takes up to 12 us to translate: 64 kB of the shortest, or DENSE of them, block the loop for less than 50 ms.
     """
-    return len(body) > SHORT and (len(body) > LONG or body.count(b"{") > DENSE)
+    return len(body) > SHORT and (len(body) > LONG or _number(body, b"{") > DENSE)
+
+
+def _number(body: bytes, byte: bytes) -> int:
+    """How often it is there. CPython's `count` compares byte by byte; `replace` searches with memchr: a fifth of the time in a prompt."""
+    return len(body) - len(body.replace(byte, b""))
 
 
 def trimmed(body: bytes) -> bytes:
