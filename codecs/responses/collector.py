@@ -17,7 +17,7 @@ class Collector:
 
     def __init__(self, reply: Reply) -> None:
         self.error: GatewayError | None = None
-        self._encoder = StreamEncoder(reply)
+        self._encoder = StreamEncoder(reply, whole=True)
 
     @property
     def response(self) -> _Value | None:

@@ -48,7 +48,7 @@ from ..logprobs import spelt_out
 from ..reply import Reply
 from ..sse import Frame, safe_json
 from ..usage import Usage, to_responses
-from .envelope import failed, failure, item_id, response_object
+from .envelope import failed, failure, item_id, response_object, write_tools
 from .facts import IDS, NAME, REASONS
 from .open_items import Call, Message, Thinking
 from .own_tools import OWN, OwnTool
@@ -85,7 +85,9 @@ class StreamEncoder:
     needs back and the item may not contain: Anthropic's blocks, OpenAI's reasoning item (as the only element), or plain text.
     """
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, whole: bool = False) -> None:
+        """whole: nobody reads the frames, only `response`."""
+        self._whole_only = whole
         self.response: _Value | None = None
         self.raw_reasoning: dict[int, list[_Value] | str] = {}
         self._reply = reply
@@ -210,6 +212,8 @@ class StreamEncoder:
         self._upstream_id = event.id
         announced = self._reply.announced
         self._head = response_object(self._reply, "in_progress", event.model, 0 if announced else event.created)
+        if not self._whole_only:
+            write_tools(self._head)
         if not announced:
             self._emit("response.created", response=self._head)
         self._emit("response.in_progress", response=self._head)

@@ -23,9 +23,14 @@ def let_go(exchange: Exchange) -> None:
     exchange.body = b""
     for attempt in exchange.attempts:
         _let_go_of_sent(attempt)
-    body, turn = exchange.scan.value, exchange.turn
-    for name, value in body.items():
-        if isinstance(value, list) and (turn is None or (name == "input" and not turn.keeps_input(exchange.attempts[-1].candidate))):
+    body, turn, last = exchange.scan.value, exchange.turn, exchange.attempts[-1]
+    gone = set(body)
+    if turn is not None:
+        gone = set() if last.same_shape else {"tools"}  # the encoder has what it shows of them
+        if not turn.keeps_input(last.candidate):
+            gone.add("input")
+    for name in gone:
+        if isinstance(body.get(name), list):
             body[name] = []  # in the one object that everything refers to; the place of a name in it is still needed
     exchange.release()
 
