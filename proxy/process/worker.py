@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dragoman")
 
+SWITCH = 0.001  # seconds that a thread's Python code may keep the loop waiting, if nothing in C holds the lock; Python's own are 5 ms
 LOOK = 0.05  # seconds between two checks whether everything has ended
 TELLING = 2.0  # seconds for streams to send their error at the end of the drain
 SETTLING = 0.5  # seconds for aborted requests to write their log lines
@@ -101,6 +103,7 @@ class Process:
         gc.collect()
         gc.freeze()  # objects made at start-up live for ever; a full collection with thousands of streams takes 0.2 s
         gc.set_threshold(50_000, 50, 100)
+        sys.setswitchinterval(SWITCH)
         if self._orders is not None:
             with suppress(OSError):
                 self._orders.send(SERVING)

@@ -283,7 +283,7 @@ def trimmed(body: bytes) -> bytes:
 
 
 async def apart(heavy: bool, work: Callable[[], _T]) -> _T:
-    """Return `work()`. Heavy work runs in a thread, so that the loop runs every 5 ms."""
+    """Return `work()`. Heavy work runs in a thread, so that the loop runs every millisecond (`worker.SWITCH`)."""
     if not heavy:
         return work()
     return await asyncio.get_running_loop().run_in_executor(_apart, work)
