@@ -206,10 +206,10 @@ def _vertex_models(data: Data) -> Found:
         interface = item.get("provider_interface", entry.provider)
         row = known.get(interface) if isinstance(interface, str) else None
         section = item.get("gcp")
-        shared = not isinstance(section, dict) or section.get("endpoint", "openapi") == "openapi"
+        shared = not isinstance(section, dict) or not clouds.own_endpoint(item)
         others = row is not None and row.cloud == "gcp" and bool(row.families) and row.family(entry.model_id) is row
         if row and others and shared and "base_url" not in item and "/" not in entry.model_id and entry.model_id != "*":
-            wanted = f"{entry.provider}/PUBLISHER/MODEL, as {entry.provider}/google/gemini-3-flash"
+            wanted = f"{entry.provider}/PUBLISHER/MODEL, as {entry.provider}/meta/llama-4-maverick-maas"
             yield ("model_providers", index, "model"), f"must be {wanted}: {row.name} is called by its OpenAI-compatible API"
 
 

@@ -49,7 +49,9 @@ WORKSPACES = ("ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID",)
 CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"  # the file that Google's libraries read
 _LONGEST_FILE = 64 * 1024  # bytes
 _REGIONLESS = ("us", "eu")  # locations that span several regions
-_HOST, _PROJECT, _LOCATION, _ENDPOINT = "{gcp.host}", "{gcp.project}", "{gcp.location}", "{gcp.endpoint}"
+PROJECT = "{gcp.project}"  # stays in an address whose project only the credentials say
+_SHARED = "openapi"  # the endpoint of everyone's models
+_HOST, _LOCATION, _ENDPOINT = "{gcp.host}", "{gcp.location}", "{gcp.endpoint}"
 _NAMING = (*PROJECTS, *LOCATIONS, *CLAUDE_LOCATIONS, *WORKSPACES)
 _WORKSPACE, _CLAUDE_LOCATION = "{gcp.workspace_id}", "{claude.location}"
 _UNFIT = "{}"
@@ -78,6 +80,11 @@ def compatible(row: Row) -> bool:
     return urlsplit(row.get("base_url", "")).path.endswith("/v1")
 
 
+def own_endpoint(row: Row) -> bool:
+    """Whether an entry is an endpoint of the operator's own on Vertex AI: whatever its model, it is called there."""
+    return row.get("gcp", {}).get("endpoint", _SHARED) != _SHARED
+
+
 def signing(row: Row, interface: providers.Known, environ: Mapping[str, str]) -> tuple[str, str]:
     """The region and the service of signatures."""
     if "aws" not in row and interface.cloud != "aws":
@@ -87,7 +94,7 @@ def signing(row: Row, interface: providers.Known, environ: Mapping[str, str]) ->
 
 def known_model(entry: Provider, model_id: str) -> str:
     """The name of a model in tables: its `base_model`, and on AWS without what stands around the vendor's own name."""
-    name = entry.base_model or model_id
+    name = entry.base_model or entry.full_name(model_id)
     return aws.known_model(name) if providers.known()[entry.interface].cloud == "aws" else name
 
 
@@ -153,8 +160,8 @@ def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
     parts = {
         _HOST: _host(location),
         _LOCATION: location,
-        _PROJECT: section.get("project") or _named_in(environ, PROJECTS, _project_of_file(section, environ)),
-        _ENDPOINT: section.get("endpoint", "openapi"),
+        PROJECT: section.get("project") or _named_in(environ, PROJECTS, _project_of_file(section, environ)),
+        _ENDPOINT: section.get("endpoint", _SHARED),
         _WORKSPACE: section.get("workspace_id") or _named_in(environ, WORKSPACES, _WORKSPACE),
         _CLAUDE_LOCATION: section.get("location") or _named_in(environ, CLAUDE_LOCATIONS, "global", read.LOCATION),
     }
@@ -170,14 +177,14 @@ def _named_in(environ: Mapping[str, str], variables: tuple[str, ...], otherwise:
 
 
 def _project_of_file(section: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """The project of the account that a file of credentials is of; _PROJECT where none says it."""
+    """The project of the account that a file of credentials is of; PROJECT where none says it."""
     file = section.get("credentials_file") or environ.get(CREDENTIALS)
     try:
         value = json.loads(File(file).read_bytes()[:_LONGEST_FILE]) if file else None
     except (OSError, ValueError):  # what is wrong with it is told when it is used
-        return _PROJECT
+        return PROJECT
     found = value.get("project_id") if isinstance(value, dict) else None
-    return found if isinstance(found, str) and read.GOOGLE_NAME.fullmatch(found) else _PROJECT
+    return found if isinstance(found, str) and read.GOOGLE_NAME.fullmatch(found) else PROJECT
 
 
 def _host(location: str) -> str:
@@ -203,7 +210,7 @@ def problems(entries: tuple[Provider, ...], rows: Sequence[Row], environ: Mappin
         if known.cloud == "aws" or isinstance(entry.way, Aws):
             signs, service = isinstance(entry.way, Aws), "" if entry.carriers == {} and known.carriers else known.service
             yield from ((path + below, said) for below, said in aws.problems(rows[index], service, signs, entry.base_url, environ))
-        if _PROJECT in entry.base_url:
+        if PROJECT in entry.base_url and not isinstance(entry.way, Google):  # whose credentials may say it, when they are got
             none = f"the environment has none of {', '.join(PROJECTS)}"
             yield (*path, "gcp", "project"), f"is missing, {none}, and no file of credentials says it"
         elif _WORKSPACE in entry.base_url:

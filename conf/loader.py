@@ -309,7 +309,7 @@ def _mounted(entry: Provider, written: Mapping[str, Any]) -> Provider:
 
 def _with_families(entry: Provider, row: Loaded, environ: Mapping[str, str]) -> Provider:
     """A wildcard with what it is for models that are at other addresses, or have other APIs, unless the operator says both."""
-    if not entry.wildcard or "apis" in row or urlsplit(row.get("base_url", "")).path:
+    if not entry.wildcard or "apis" in row or urlsplit(row.get("base_url", "")).path or clouds.own_endpoint(row):
         return entry
     shared = {name: getattr(entry, name) for name in ("proxy", "certificates", "egress")}
     families = providers.known()[entry.interface].families
@@ -321,7 +321,8 @@ def _provider(row: Loaded, environ: Mapping[str, str], family: providers.Known |
     prefix, _, model_id = row["model"].partition("/")
     own = providers.known().get(prefix)
     chosen = row.get("provider_interface")
-    interface = family or (providers.known()[chosen] if chosen else own or providers.known()["openai"]).family(model_id)
+    every = providers.known()[chosen] if chosen else own or providers.known()["openai"]
+    interface = family or (every if clouds.own_endpoint(row) else every.family(model_id))
     base_url = clouds.address(_base_url(row.get("base_url"), interface), row, environ)
     compatible = bool(interface.carriers) and clouds.compatible(row)
     way, variable = clouds.way(row, interface, compatible, base_url, environ)
@@ -336,6 +337,7 @@ def _provider(row: Loaded, environ: Mapping[str, str], family: providers.Known |
         name=row.get("name", row["model"]),
         interface=interface.name,
         **place,
+        named="" if urlsplit(row.get("base_url", "")).path else interface.named,
         own_base_url="base_url" in row,
         apis=tuple(row["apis"]) if "apis" in row else (USUAL.api,) if compatible else _apis(interface, own, row.get("base_url")),
         apis_in_order="apis" in row,

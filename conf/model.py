@@ -280,6 +280,7 @@ class Provider:
     auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "both-keys"] = "bearer"
     query: str | None = None  # of every URL, "" for none: callers do not choose the version of the API; None: the callers' alone
     deployment: str | None = None  # the upstream's name of the model, where it differs from model_id
+    named: str = ""  # the upstream's names of models, with {model} for the last part of their ids; "": as the ids
     carriers: Mapping[Api, str] = field(default_factory=dict)  # by API, a name in codecs.carriers, where the API travels in its own way
     anthropic_beta: tuple[str, ...] | None = None  # patterns of the values of `anthropic-beta` that it takes; None: all
     way: Way | None = None  # instead of access_key: a credential that ends
@@ -306,6 +307,14 @@ class Provider:
     @property
     def wildcard(self) -> bool:
         return self.model_id == "*"
+
+    def full_name(self, model_id: str) -> str:
+        """The vendor's name of a model."""
+        return self.named.replace("{model}", model_id.rpartition("/")[2]) if self.named else model_id
+
+    def called(self, model_id: str) -> str:
+        """The upstream's name of a model."""
+        return self.deployment or self.full_name(model_id)
 
     def with_key(self, key: str) -> Provider:
         """The same with another key."""

@@ -57,6 +57,7 @@ class Known:
     unknown_as: str | None = None  # the model whose rules hold for names that say nothing
     families: tuple[Known, ...] = ()  # of models that are at other addresses, or have other APIs
     of_family: tuple[str, ...] = ()  # patterns of the models of a family
+    named: str = ""  # what these are called there, with {model} for the last part of their ids; "": as the id
     stores: tuple[str, ...] = ()  # collections of objects that it stores for an account
     cloud: Literal["gcp", "aws"] | None = None  # whose credentials an entry without a key has
     service: str = ""  # of AWS: the name in signatures

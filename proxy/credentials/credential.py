@@ -35,12 +35,14 @@ class Answer(NamedTuple):
 class Credential:
     """What a request is sent with. ends, renew_at: seconds since the epoch; renew_at: from when the giver has another one.
 
-    An `ends` of None is unknown: the credential is used until it is refused, and renewed after `renew_at`.
+    An `ends` of None is unknown: the credential is used until it is refused, and renewed after `renew_at`. project: of Google Cloud, to
+    which the credential belongs, if its giver says one.
     """
 
     token: str = field(repr=False)
     ends: float | None
     renew_at: float | None = None
+    project: str | None = field(default=None, kw_only=True)
 
     signs: ClassVar[bool] = False
     """Whether each request is signed, instead of bearing the token."""
@@ -79,7 +81,7 @@ class Credential:
         raise NotImplementedError
 
 
-def bearer(token: object, ends: float | None, renew_at: float | None = None) -> Credential:
+def bearer(token: object, ends: float | None, renew_at: float | None = None, project: str | None = None) -> Credential:
     """Raises Fault for what cannot stand in a header."""
     if not isinstance(token, str) or not token:
         raise Fault("the answer holds no token")
@@ -87,4 +89,4 @@ def bearer(token: object, ends: float | None, renew_at: float | None = None) -> 
         raise Fault("the token is not one of printable ASCII, or too long")
     if ends is not None and not ends < LATEST:
         raise Fault("the token's end is no time")
-    return Credential(token, ends, renew_at)
+    return Credential(token, ends, renew_at, project=project)

@@ -44,7 +44,7 @@ def get(way: Google, timeout: float) -> dict[str, Any]:
     request = _Bounded(transport.Request(), timeout)
     try:
         try:
-            found = _loaded(way, request)
+            found, project = _loaded(way, request)
         except (KeyError, TypeError, ValueError):
             raise Fault("its file cannot be used", missing=True) from None
         found.refresh(request)
@@ -58,20 +58,22 @@ def get(way: Google, timeout: float) -> dict[str, Any]:
             raise Fault("the token service cannot be reached", passing=True) from None
         raise Fault("the token service refused", passing=bool(error.retryable)) from None
     expiry = found.expiry  # UTC, without a zone
-    return {"token": found.token, "ends": None if expiry is None else expiry.replace(tzinfo=UTC).timestamp(), "renew_at": None}
+    ends = None if expiry is None else expiry.replace(tzinfo=UTC).timestamp()
+    return {"token": found.token, "ends": ends, "renew_at": None, "project": project}
 
 
-def _loaded(way: Google, request: Any) -> Any:
+def _loaded(way: Google, request: Any) -> tuple[Any, str | None]:
+    """The library's credentials, and the project that they belong to, if they say one."""
     auth = import_module("google.auth")
     if way.credentials_file is None:
-        found, _ = auth.default(scopes=[SCOPE], request=request)
+        found, project = auth.default(scopes=[SCOPE], request=request)
     else:
         try:
             info = json.loads(Path(way.credentials_file).read_bytes())
         except (OSError, ValueError):
             raise Fault("gcp.credentials_file cannot be read", missing=True) from None
-        found, _ = auth.load_credentials_from_dict(info, scopes=[SCOPE], request=request)
+        found, project = auth.load_credentials_from_dict(info, scopes=[SCOPE], request=request)
     if way.impersonate:
         impersonated = import_module("google.auth.impersonated_credentials")
         found = impersonated.Credentials(found, way.impersonate, [SCOPE])
-    return found
+    return found, project

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ...codecs import jsontext
 from ...conf.model import Aws, Egress, Entra, Exemption, Google, Proxy
+from ...conf.read import GOOGLE_NAME
 from . import aws
 from .credential import PLAIN_LIFE, Credential, Fault, bearer
 from .program import Program
@@ -85,7 +86,9 @@ def _credential(read: Callable[[Mapping[str, Any]], Credential], answer: dict[st
 
 
 def _bearer(given: Mapping[str, Any]) -> Credential:
-    return bearer(given["token"], given["ends"], given["renew_at"])
+    project = given.get("project")
+    named = isinstance(project, str) and GOOGLE_NAME.fullmatch(project) is not None  # it becomes a part of a URL
+    return bearer(given["token"], given["ends"], given["renew_at"], project if named else None)
 
 
 def surroundings(egress: Egress) -> dict[str, str]:

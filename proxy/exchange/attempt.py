@@ -28,7 +28,7 @@ from ...codecs.usage import Usage
 from ..credentials.credential import Credential
 from ..memory.expansion import compacts
 from ..routing.router import REFUSED, Candidate
-from ..routing.signing import sign
+from ..routing.signing import located, sign
 from ..wire import bodies
 from ..wire import headers as travel
 from ..wire.http1 import Fields
@@ -139,7 +139,7 @@ class Attempt:
         exchange, candidate = self.exchange, self.candidate
         timeouts = candidate.provider.timeouts
         self.request = UpstreamRequest(
-            url,
+            located(url, self.granted, candidate),
             exchange.operation.method,
             question.headers(self, body),
             body,

@@ -8,7 +8,7 @@ from typing import Any
 from ..credentials.credential import Answer, Credential
 from ..wire.upstream import UpstreamClient, UpstreamRequest
 from .router import Candidate
-from .signing import sign
+from .signing import located, sign
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
 _OF_BODY = {"content-type": "application/json"}
@@ -31,7 +31,7 @@ async def asked(
     timeouts = candidate.provider.timeouts
     granted: Credential | None = await candidate.grant()
     request = UpstreamRequest(
-        url,
+        located(url, granted, candidate),
         "GET" if body is None else "POST",
         candidate.without_removed(
             candidate.speaks.headers(candidate.capabilities)

@@ -239,7 +239,7 @@ class Router:
         self.default = next((p.model for p in self._entries if p.default), None)
         self._capabilities: dict[tuple[int, str], Capabilities] = {}
         self._marks = list(_marks(self._entries))
-        self._declared = {f"{p.provider}/{p.deployment or p.model_id}" for p in self._entries if not p.wildcard}
+        self._declared = {f"{p.provider}/{p.called(p.model_id)}" for p in self._entries if not p.wildcard}
         self._declared |= {name for p in self._entries if p.wildcard for name in _names(p)}
         self._together: set[int] = set()
         self._accounts: tuple[Candidate, ...] | None = None  # once they are asked for
@@ -446,7 +446,7 @@ class Router:
         renamed = asked is not None and asked not in (model_id, f"{provider.provider}/{model_id}")
         first = Candidate(
             provider=provider,
-            model=provider.deployment or model_id,
+            model=provider.called(model_id),
             shape=upstream.name,
             url=_endpoint(upstream, provider, model_id, capabilities),
             capabilities=capabilities,
@@ -482,7 +482,7 @@ class Router:
 
     def capabilities_of(self, index: int, model_id: str) -> Capabilities:
         """The capabilities of a model of an entry. index: of the entry in the file."""
-        provider = self._entries[index]
+        provider = self._entry(index, model_id)
         known = self._capabilities.get((index, model_id))
         if known is None:
             flags: dict[str, object] = {
@@ -656,7 +656,7 @@ def _carrier(shape: Shape, provider: Provider) -> Carrier | None:
 def _endpoint(shape: Shape, provider: Provider, model_id: str, capabilities: Capabilities) -> str:
     """The URL of a request for a complete answer."""
     carrier = _carrier(shape, provider)
-    base, model, query = provider.base_url, provider.deployment or model_id, f"?{provider.query}" if provider.query else ""
+    base, model, query = provider.base_url, provider.called(model_id), f"?{provider.query}" if provider.query else ""
     return shape.endpoint(base, model, query=query) if carrier is None else carrier.url(base, model, False, capabilities.at_detour) + query
 
 

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from dragoman import conf
+from dragoman.conf import clouds
 from dragoman.proxy.routing.router import Router
 
 from ..scripted import Provider, Request, Steps, respond, sse, stream
@@ -104,6 +105,9 @@ MODELS = {
     "openai/gpt-5.5": "publishers/openai/v1/responses",
     "openai/gpt-oss-120b-maas": "endpoints/openapi/chat/completions",
     "google/gemini-3.8-flash": "publishers/google/models/gemini-3.8-flash:generateContent",
+    "gemini-3.8-flash": "publishers/google/models/gemini-3.8-flash:generateContent",
+    "anthropic/claude-sonnet-5-5": "publishers/anthropic/models/claude-sonnet-5-5:rawPredict",
+    "mistralai/mistral-medium-3": "publishers/mistralai/models/mistral-medium-3:rawPredict",
 }
 
 
@@ -117,6 +121,13 @@ def test_c31_c33_addresses(location: str, model: str) -> None:
         assert candidate.url == f"{ADDRESSES[location]}/v1/projects/p/locations/{location}/{MODELS[model]}"
         assert candidate.provider.proxy is not None
         assert router.mark(candidate.provider) == f"vertex/{entry}#0"
+
+
+def test_an_endpoint_of_one_s_own_is_called_whatever_its_model() -> None:
+    for entry in ("mistral-7b", "*"):
+        text = f"model_providers: [{{model: 'vertex/{entry}', gcp: {{project: p, endpoint: '7'}}}}]"
+        (candidate,) = Router(conf.loads(text, environ={})).candidates("chat", "vertex/mistral-7b").candidates
+        assert candidate.url.endswith("/locations/global/endpoints/7/chat/completions")
 
 
 @pytest.mark.parametrize("more", ["apis: [chat_completions]", "base_url: 'https://h/v1'"])
@@ -216,6 +227,51 @@ async def test_an_unknown_beta_that_a_pattern_let_through_is_learned(tmp_path: P
                 status, _, _ = await asked(gateway, "/v1/messages", ASKED | {"model": "claude-sonnet-5-5"}, anthropic_beta="thinking-x")
                 assert status == 200
             assert ["anthropic_beta" in sent.json for sent in provider.requests] == [True, False, False]
+
+
+@pytest.fixture
+def no_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing in the environment says a project."""
+    for name in (*clouds.PROJECTS, "GOOGLE_APPLICATION_CREDENTIALS", "GCLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+
+
+OF_CREDENTIALS = config("vertex/*").replace("project: p, ", "")
+
+
+@inside_once
+async def test_the_project_that_the_metadata_server_says(monkeypatch: pytest.MonkeyPatch, no_project: None) -> None:
+    """It is asked for with the first token, and once for every model."""
+    entry = OF_CREDENTIALS.replace(", credentials_file: FILE", "")
+    with Tokens() as tokens, Provider(answer) as provider:
+        monkeypatch.setenv("GCE_METADATA_HOST", f"127.0.0.1:{tokens.port}")
+        monkeypatch.setenv("GCE_METADATA_IP", f"127.0.0.1:{tokens.port}")
+        async with Inside(entry, provider) as gateway:
+            for model in MODELS:
+                status, _, told = await asked(gateway, "/v1/messages", ASKED | {"model": f"vertex/{model}"})
+                assert status == 200, told
+            counted = ASKED | {"model": "vertex/anthropic/claude-sonnet-5-5"}
+            assert (await asked(gateway, "/v1/messages/count_tokens", counted))[0] == 200
+            dry = await asked(gateway, "/v1/messages", counted, x_dragoman_dry_run="1")
+    before = "/v1/projects/metadata-project/locations/eu/"
+    *answers, count = provider.requests
+    assert [request.target for request in answers] == [before + place for place in MODELS.values()]
+    assert count.target == f"{before}publishers/anthropic/models/count-tokens:rawPredict"
+    assert count.json["model"] == "claude-sonnet-5-5"
+    assert [request.target for request in tokens.requests].count("/computeMetadata/v1/project/project-id") == 1
+    assert b"/projects/{gcp.project}/" in dry[2], "no credential is fetched for a dry run"
+
+
+@pytest.mark.parametrize("project", [None, "a/../b"])
+@inside_once
+async def test_credentials_that_belong_to_no_project(project: str | None, tmp_path: Path, no_project: None) -> None:
+    with Tokens() as tokens, Provider(answer) as provider:
+        file = service_account(tmp_path, tokens, project_id=project)
+        async with Inside(OF_CREDENTIALS, provider, FILE=str(file)) as gateway:
+            status, headers, told = await asked(gateway, "/v1/messages", ASKED | {"model": "vertex/claude-sonnet-5-5"})
+    assert (status, headers["x-should-retry"], provider.requests) == (502, "false", [])
+    assert "no project for vertex/*: gcp.project is missing" in orjson.loads(told)["error"]["message"]
 
 
 EXHAUSTED = {"error": {"code": 429, "message": "Quota exceeded for aiplatform.googleapis.com", "status": "RESOURCE_EXHAUSTED"}}
