@@ -27,6 +27,7 @@ class Capabilities:
     leave_out: tuple[str, ...] = ()  # members of a body that the upstream refuses
     openai_host: bool = False  # api.openai.com or Azure: supports OpenAI's own extensions
     unserved: tuple[str, ...] = ()  # the upstream's APIs that do not serve this model
+    preferred: tuple[str, ...] = ()  # those that callers of other APIs are brought to before the rest, in order
     whole_answers: Literal["any", "unless_reasoning", "never"] = "any"  # complete answers supported; else a stream is requested
     whole_answers_up_to: int = 0  # max. output tokens of a complete answer (a stream above it); 0: no known limit
     phase: bool = False  # responses callers are told which texts are commentary and which the final answer, although nobody asked
@@ -111,6 +112,7 @@ class Capabilities:
     r_compact: bool = False  # compacts by itself: the trigger, the endpoint, `context_management`
     r_effort_values: tuple[str, ...] = EFFORTS  # empty: not a reasoning model
     r_sampling: Literal["full", "unless_reasoning"] = "full"  # temperature, top_p, top_logprobs
+    r_required_tools: bool = True  # supports tool_choice required
     r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # asked: if an effort is set
     r_instructions_required: bool = False  # requires instructions and refuses system messages
     r_fast_tier: bool = False

@@ -59,12 +59,15 @@ def of_api(api: str) -> Shape:
     raise KeyError(api)
 
 
-def in_order(own: Shape, served: tuple[str, ...], last: Callable[[Shape], bool] = lambda shape: False) -> list[Shape]:
+def in_order(
+    own: Shape, served: tuple[str, ...], last: Callable[[Shape], bool] = lambda shape: False, preferred: tuple[str, ...] = ()
+) -> list[Shape]:
     """Return the shapes of an upstream that serves these APIs, for callers of `own`: that one first, the others by rank.
 
-    last: whether a shape comes after all others, because the model does not accept everything there.
+    last: whether a shape comes after all others, because the model does not accept everything there. preferred: APIs before the others.
     """
-    return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), shape.rank))
+    order = {api: place - len(preferred) for place, api in enumerate(preferred)}
+    return sorted(map(of_api, served), key=lambda shape: (shape is not own, last(shape), order.get(shape.api, 0), shape.rank))
 
 
 for _shape in (CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE):

@@ -63,6 +63,7 @@ _BY_NAME: dict[str, read.Reader] = {
     "r.tools": _members,
     "v.betas": _members,
     "unserved": _apis,
+    "preferred": _apis,
     "g.budget_min": read.whole(0, 1_000_000),
     "g.safety": _safety,
 }

@@ -29,6 +29,14 @@ def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
     return capabilities.r_reasons == "unless_off" or effort is not None
 
 
+def refuses(body: dict[str, Any], capabilities: Capabilities, own: bool) -> bool:
+    """Whether this API refuses the body: a call that is required, of a model that takes that over another API."""
+    if capabilities.r_required_tools:
+        return False
+    choice = body.get("tool_choice")
+    return choice == "required" or (isinstance(choice, dict) and choice.get("type") == "any")  # of messages callers
+
+
 def fit_effort(draft: ResponsesDraft) -> None:
     """The nearest effort that the model takes, of a model that does not reason none; an encoder has asked that before."""
     asked, takes = draft.body.get("reasoning"), draft.capabilities.r_effort_values

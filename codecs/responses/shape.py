@@ -16,7 +16,7 @@ from .observer import Observer
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
-from .rules_out import RULES, ResponsesDraft, reasons
+from .rules_out import RULES, ResponsesDraft, reasons, refuses
 from .scrub import scrub
 from .specimens import SPECIMENS
 from .stream_in import StreamDecoder, decode_response
@@ -47,6 +47,7 @@ SHAPE = Shape(
     rules=RULES,
     Draft=ResponsesDraft,
     reasons=reasons,
+    refuses=refuses,
     token_limits=("max_output_tokens",),
     operations=openai.OPERATIONS,
     count=TokenCount(

@@ -616,22 +616,25 @@ def _spoken(own: Shape, provider: Provider, capabilities: Capabilities) -> list[
         shapes = [of_api(api) for api in served]
         shapes.sort(key=lambda shape: shape is not own)
     else:
-        shapes = in_order(own, served, lambda shape: shape.refuses(HAS_TOOLS, capabilities, False))
-    return [(shape, _why(own, shape, first=shape is shapes[0], served=served, provider=provider, last=shapes[-1])) for shape in shapes]
+        shapes = in_order(own, served, lambda shape: shape.refuses(HAS_TOOLS, capabilities, False), capabilities.preferred)
+    preferred = () if provider.apis_in_order else capabilities.preferred
+    return [(shape, _why(own, shape, shapes, served, provider, preferred)) for shape in shapes]
 
 
 HAS_TOOLS: dict[str, Any] = {"tools": [{}]}  # the members of a body with tools, in any shape
 
 
-def _why(own: Shape, shape: Shape, *, first: bool, served: tuple[str, ...], provider: Provider, last: Shape) -> str:
-    if not first:
+def _why(own: Shape, shape: Shape, shapes: list[Shape], served: tuple[str, ...], provider: Provider, preferred: tuple[str, ...]) -> str:
+    if shape is not shapes[0]:
         return f"{shape.api} is used for what is refused over the API before it"
     if shape is own:
         return f"it serves {own.api}, nothing is translated"
     if own.api in provider.apis and own.api not in served:
         return f"the model is not served over {own.api}, {shape.api} is the first over which it is"
-    if not provider.apis_in_order and shape.rank > last.rank:
-        return f"it does not serve {own.api}, {shape.api} takes what the model refuses over {last.api}"
+    if shape.api in preferred:
+        return f"it does not serve {own.api}, {shape.api} is preferred for the model"
+    if not provider.apis_in_order and shape.rank > shapes[-1].rank:
+        return f"it does not serve {own.api}, {shape.api} takes what the model refuses over {shapes[-1].api}"
     return f"it does not serve {own.api}, {shape.api} is the first that it serves"
 
 

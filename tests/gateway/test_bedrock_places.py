@@ -64,6 +64,12 @@ async def test_stored_objects_of_the_claude_platform_are_signed_with_their_bodie
     assert {one.headers["anthropic-beta"] for one in seen} == {"files-api-2025-04-14"}
 
 
+TOOLS = {
+    "messages": {"name": "f", "input_schema": {"type": "object", "properties": {}}},
+    "responses": {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}},
+}
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "path"),
     [
@@ -71,6 +77,9 @@ async def test_stored_objects_of_the_claude_platform_are_signed_with_their_bodie
         ("openai.gpt-5.6-luna", "chat", "/openai/v1/responses"),
         ("openai.gpt-oss-120b", "responses", "/v1/responses"),
         ("openai.gpt-oss-120b", "chat", "/v1/chat/completions"),
+        ("openai.gpt-oss-120b", "messages", "/v1/responses"),
+        ("openai.gpt-oss-120b", "messages any", "/v1/chat/completions"),
+        ("openai.gpt-oss-120b", "responses required", "/v1/chat/completions"),
         ("mistral.voxtral-mini-3b-2507", "chat", "/v1/chat/completions"),
         ("qwen.qwen3-32b", "responses", "/v1/responses"),
         ("anthropic.claude-haiku-4-5", "messages", "/anthropic/v1/messages"),
@@ -79,6 +88,8 @@ async def test_stored_objects_of_the_claude_platform_are_signed_with_their_bodie
 @inside_once
 async def test_c29_where_models_of_the_mantle_are(model: str, shape: str, path: str) -> None:
     seen: list[Request] = []
+    shape, _, must = shape.partition(" ")
+    more = {"tools": [TOOLS[shape]], "tool_choice": {"type": must} if shape == "messages" else must} if must else {}
 
     def script(request: Request) -> Steps:
         seen.append(request)
@@ -87,11 +98,11 @@ async def test_c29_where_models_of_the_mantle_are(model: str, shape: str, path: 
     text = f'model_providers: [{{model: "bedrock_mantle/{model}", name: c, base_url: "UPSTREAM", aws: {{{KEYS}}}}}]'
     with Bedrock(script, service="bedrock-mantle") as up:
         async with Inside(text, up) as gateway:
-            await ask(gateway, shape, asked(shape), anthropic_beta="web-search-2025-03-05,nope")
+            await ask(gateway, shape, asked(shape) | more, anthropic_beta="web-search-2025-03-05,nope")
     assert up.wrong == []
     assert seen[0].target == path
     assert seen[0].json["model"] == model
-    if shape == "messages":
+    if path.endswith("/messages"):
         assert seen[0].headers["anthropic-version"] == "2023-06-01"
         assert seen[0].headers["anthropic-beta"] == "web-search-2025-03-05"
 
