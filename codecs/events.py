@@ -96,16 +96,29 @@ class Refusal:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A place in a document or a search result of the request. kind: as a citation of the Messages API has it. See passages.py."""
+
+    kind: str
+    index: int
+    start: int
+    end: int
+    source: str = ""  # of a search result
+
+
 @dataclass(slots=True)
 class Citation:
     """A source for a range of a text part, sent while that part is open."""
 
     part: int
-    url: str
+    url: str  # "" if it is no web page: then there is a passage
     title: str
     start: int | None = None  # offset in the part's text in code points; None: the entire part
     end: int | None = None
     cited_text: str = ""
+    passage: Passage | None = None
+    label: str = ""  # as in Opaque, for callers whose API has web pages alone; only without a url
 
 
 @dataclass(slots=True)

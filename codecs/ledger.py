@@ -76,6 +76,10 @@ class Ledger:
     dropped: list[Entry] = field(default_factory=list)
     adapted: list[Entry] = field(default_factory=list)
 
+    def carried(self, path: Path) -> None:
+        """Take back a report: an encoder carries what a decoder reported, since most cannot."""
+        self.dropped = [entry for entry in self.dropped if entry.path != path]
+
     def drop(self, path: Path, label: str = "") -> None:
         if path[:1] != (STORED,):
             self.dropped.append(Entry(path, label))

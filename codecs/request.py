@@ -50,6 +50,7 @@ class TextPart:
     seal: Sealed | None = None
     apart: bool = False  # not to be joined with adjacent texts
     loads: tuple[str, ...] = ()  # names of tools that it says are available from here on
+    citations: tuple[dict[str, Any], ...] = ()  # in an answer of the history, as the Messages API has them
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ class DocumentPart:
     title: str = ""  # or file name
     context: str = ""
     cache: Cache | None = None
+    cites: bool = False  # the answer is to cite it
 
 
 @dataclass(slots=True)
@@ -97,6 +99,8 @@ class SearchResultPart:
     title: str
     text: str
     cache: Cache | None = None
+    cites: bool = False  # the answer is to cite it
+    texts: tuple[str, ...] = field(default=(), compare=False)  # the blocks whose lines `text` has
 
 
 @dataclass(slots=True)

@@ -190,7 +190,10 @@ class _Message:
         self._say({"content": text}, event.logprobs)
 
     def _cite(self, event: Citation) -> None:
-        self._citations.append(event)
+        if event.url:
+            self._citations.append(event)
+        else:
+            self._reply.unsaid.add(event.label)
 
     def _text_stop(self) -> None:
         self._next_text = self._text_part = -1

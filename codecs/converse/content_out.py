@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import media, prose
+from .. import media, passages, prose
 from ..capabilities import Capabilities
 from ..errors import UnsupportedContent
 from ..ids import CallIds, IdForm
@@ -77,6 +77,7 @@ _ENDINGS = {
 _S3 = "s3://"
 _BUCKET = re.compile(r"s3://[a-z0-9][.a-z0-9-]{1,61}[a-z0-9]/.{1,960}")
 _PDF = {"format": "pdf"}
+_CITABLE = frozenset({"pdf", "txt"})
 _TEXTUAL = frozenset({"csv", "txt"})
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9()\[\]-]+")
 _LONGEST_NAME = 200
@@ -136,7 +137,14 @@ class ContentWriter:
             return [{"text": text}]
         return []
 
-    def _text(self, part: TextPart | RefusalPart) -> list[Block]:
+    def _text(self, part: TextPart) -> list[Block]:
+        if part.citations and part.text.strip() and self._can.v_reasoning == "thinking":
+            citations = [cited for citation in part.citations if (cited := passages.to_converse(citation)) is not None]
+            if citations:
+                return [{"citationsContent": {"content": [{"text": part.text}], "citations": citations}}]
+        return self.text(part.text)
+
+    def _refusal(self, part: RefusalPart) -> list[Block]:
         return self.text(part.text)
 
     def _image(self, part: ImagePart) -> list[Block]:
@@ -157,7 +165,15 @@ class ContentWriter:
         block: Block = {"format": form, "name": self._name(part.title), "source": source}
         if part.context:
             block["context"] = part.context
+        if part.cites and form in _CITABLE:
+            self._cited(block, part.path)
         return [{"document": block}]
+
+    def _cited(self, block: Block, path: Path) -> None:
+        """Ask for citations of a document or a search result, of models that cite."""
+        if self._can.v_reasoning == "thinking":
+            block["citations"] = {"enabled": True}
+            self._ledger.carried((*path, "citations"))
 
     def _source(self, part: DocumentPart) -> tuple[str, dict[str, Any]]:
         if part.data:
@@ -192,7 +208,10 @@ class ContentWriter:
     def _search_result(self, part: SearchResultPart) -> list[Block]:
         if self._can.v_reasoning != "thinking":
             return self._text(prose.search_result(part, self._ledger))
-        return [{"searchResult": {"source": part.source, "title": part.title, "content": [{"text": part.text}]}}]
+        block: Block = {"source": part.source, "title": part.title, "content": [{"text": text} for text in part.texts if text.strip()] or [{"text": BLANK}]}
+        if part.cites:
+            self._cited(block, part.path)
+        return [{"searchResult": block}]
 
     def _reasoning(self, part: ReasoningPart) -> list[Block]:
         """Signed reasoning goes back to where it came from; a model that reads no other gets no other."""
@@ -329,7 +348,7 @@ def _unsupported(what: str, path: Path) -> UnsupportedContent:
 
 _WRITERS: dict[type, Callable[[ContentWriter, Any], list[Block]]] = {
     TextPart: ContentWriter._text,
-    RefusalPart: ContentWriter._text,
+    RefusalPart: ContentWriter._refusal,
     ImagePart: ContentWriter._image,
     DocumentPart: ContentWriter._document,
     AudioPart: ContentWriter._audio,

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from .. import bedrock, errors, jsontext, quirks
+from .. import bedrock, errors, jsontext, passages, quirks
 from ..endings import UNKNOWN, empty_answer
 from ..events import (
     Arguments,
@@ -284,12 +284,18 @@ class StreamDecoder:
         citation = _dict(delta, "citation")
         web = _dict(_dict(citation, "location"), "web")
         url = _str(web, "url")
+        kind = next(iter(_dict(citation, "location")), "document")[:_LONGEST_LABEL]
+        label, passage = f"content[{block.index}].citations:{kind}", passages.of_converse(citation)
+        if passage is not None and not url:
+            url = passage.source
         if not url.startswith(("https://", "http://")):
-            kind = next(iter(_dict(citation, "location")), "document")[:_LONGEST_LABEL]
-            return [Opaque(f"content[{block.index}].citations:{kind}", within=True)]
+            if passage is None:
+                return [Opaque(label, within=True)]
+            url = ""
         sources = citation.get("sourceContent")
         cited = "".join(_str(one, "text") for one in sources if isinstance(one, dict)) if isinstance(sources, list) else ""
-        return [Citation(block.part, url, _str(citation, "title") or _str(web, "domain"), cited_text=cited)]
+        title = _str(citation, "title") or _str(web, "domain")
+        return [Citation(block.part, url, title, cited_text=cited, passage=passage, label="" if url else label)]
 
     def _close(self, block: _Block) -> list[Event]:
         del self._blocks[block.index]

@@ -193,7 +193,10 @@ class _Parts:
         self._emit({"inlineData": {"mimeType": event.media_type, "data": event.data}})
 
     def _cite(self, event: Citation) -> None:
-        self._grounding.citations.append(event)
+        if event.url:
+            self._grounding.citations.append(event)
+        else:
+            self._reply.unsaid.add(event.label)
 
     def _tool_start(self, event: ToolStart) -> None:
         id = self._ids.call(event.id, self._id, self._count)

@@ -101,8 +101,9 @@ def usual_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | Non
 
 
 def _text(fields: Fields, ledger: Ledger) -> TextPart:
-    fields.ignore("citations")
-    return TextPart(fields.required("text"), fields.path, cache_of(fields, ledger))
+    cited = fields.take("citations")
+    citations = tuple(one for one in cited if isinstance(one, dict)) if isinstance(cited, list) else ()
+    return TextPart(fields.required("text"), fields.path, cache_of(fields, ledger), citations=citations)
 
 
 def _image(fields: Fields, ledger: Ledger) -> ImagePart:
@@ -121,7 +122,7 @@ def _image(fields: Fields, ledger: Ledger) -> ImagePart:
 def _document(fields: Fields, ledger: Ledger) -> DocumentPart:
     path = fields.path
     part = DocumentPart(path, title=fields.text("title") or "", context=fields.text("context") or "", cache=cache_of(fields, ledger))
-    _drop_citations(fields, ledger)
+    part.cites = _cites(fields, ledger)
     source, kind = _source(fields, ledger)
     if kind == "url":
         part.url = source.required("url")
@@ -154,14 +155,17 @@ def _inline(source: Fields) -> media.Inline:
     return media.Inline(kind, data)
 
 
-def _drop_citations(fields: Fields, ledger: Ledger) -> None:
+def _cites(fields: Fields, ledger: Ledger) -> bool:
+    """Whether citations of a block are asked for, which is reported: an encoder that carries it takes the report back."""
     citations = fields.members("citations")
-    if citations is not None and citations.get("enabled"):
+    enabled = citations is not None and citations.get("enabled") is True
+    if enabled:
         ledger.drop((*fields.path, "citations"))
+    return enabled
 
 
 def _search_result(fields: Fields, ledger: Ledger) -> SearchResultPart:
-    _drop_citations(fields, ledger)
+    cites = _cites(fields, ledger)
     texts = _parts(fields.take("content"), (*fields.path, "content"), ledger, _IN_SEARCH_RESULT, (TextPart,))
     return SearchResultPart(
         fields.path,
@@ -169,6 +173,8 @@ def _search_result(fields: Fields, ledger: Ledger) -> SearchResultPart:
         title=fields.required("title"),
         text="\n".join(text.text for text in texts),
         cache=cache_of(fields, ledger),
+        cites=cites,
+        texts=tuple(text.text for text in texts),
     )
 
 

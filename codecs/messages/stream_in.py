@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from .. import compaction, errors, jsontext, quirks
+from .. import compaction, errors, jsontext, passages, quirks
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, empty_answer, failed
 from ..events import (
@@ -305,9 +305,13 @@ class StreamDecoder:
         citation = _dict(delta, "citation")
         kind = _str(citation, "type")[:_LONGEST_LABEL]
         url = _str(citation, _CITED_URL.get(kind, ""))
+        label, passage = f"content[{block.index}].citations:{kind}", passages.of_messages(citation)
         if not url.startswith(("https://", "http://")):
-            return [Opaque(f"content[{block.index}].citations:{kind}", within=True)]
-        return [Citation(block.part, url, _str(citation, "title"), cited_text=_str(citation, "cited_text"))]
+            if passage is None:
+                return [Opaque(label, within=True)]
+            url = ""
+        title = _str(citation, "title") or _str(citation, "document_title")
+        return [Citation(block.part, url, title, cited_text=_str(citation, "cited_text"), passage=passage, label="" if url else label)]
 
     def _signature(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
         signature = _str(delta, "signature")

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from .. import jsontext
+from .. import jsontext, passages
 from ..errors import GatewayError
 from ..events import (
     Arguments,
@@ -399,10 +399,13 @@ class _Blocks:
         self._pieces = block.pieces
 
     def _cite(self, block: _Block, event: Citation) -> None:
-        self._cited[event.url] = event.title or event.url
+        if event.url:
+            self._cited[event.url] = event.title or event.url
         if not block.started:
             block.citations.append(event)
             return
+        if event.passage is not None:
+            return self._extra("citations_delta", "citation", passages.to_messages(event.passage, event.title, event.cited_text))
         cited = event.cited_text or "".join(block.pieces)[event.start : event.end]
         citation = {"type": "web_search_result_location", "url": event.url, "title": event.title, "cited_text": cited}
         self._extra("citations_delta", "citation", citation | {"encrypted_index": ENVELOPE})

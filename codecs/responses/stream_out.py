@@ -319,7 +319,10 @@ class StreamEncoder:
         self._out.append(self._piece(self._message_part("refusal"), event.text))
 
     def _citation(self, event: Citation) -> None:
-        self._citations.append(event)
+        if event.url:
+            self._citations.append(event)
+        else:
+            self._reply.unsaid.add(event.label)
 
     def _message_part(self, kind: str) -> Message:
         """The message with an open part of this kind, opened if necessary."""

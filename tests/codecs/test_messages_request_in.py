@@ -83,7 +83,7 @@ AT = ("messages", 0, "content", 0)
         ),
         (
             {"type": "document", "source": {"type": "url", "url": "https://h/d.pdf"}, "context": "C", "citations": {"enabled": True}},
-            DocumentPart(AT, url="https://h/d.pdf", context="C"),
+            DocumentPart(AT, url="https://h/d.pdf", context="C", cites=True),
             ["messages[*].content[*].citations"],
         ),
         (
