@@ -274,10 +274,14 @@ class NotFound(ClientFault):
 
 
 class UpstreamFault(GatewayError):
-    """sent: whether the upstream may have read the request; False if repeating it is safe."""
+    """sent: whether the upstream may have read the request; False if repeating it is safe.
+
+    again: whether the same upstream may answer another time.
+    """
 
     kind = "bad_gateway"
     sent = True
+    again = True
 
 
 class Refused(UpstreamFault):
@@ -338,11 +342,10 @@ class NoSummary(UpstreamFault):
 class Answered(UpstreamFault):
     """An error sent by the provider, with its kind, message, code and param. The message may quote the request.
 
-    elsewhere: another upstream may answer, whatever the status. again: the same one may, if the operator's policy wants that.
+    elsewhere: another upstream may answer, whatever the status.
     """
 
     elsewhere = False
-    again = True
 
     @property
     def logged(self) -> str:

@@ -25,6 +25,7 @@ from .resolver import Address
 from .socket import NOT_READY
 
 DELAY = 0.25  # seconds, RFC 8305's "Connection Attempt Delay"
+_FOR_NOW = frozenset({408, 425, 429})  # refusals of a request that would be answered at another time
 MAX_PROXY_HEAD = 16 * 1024  # bytes of a proxy's answer to CONNECT
 
 
@@ -144,10 +145,12 @@ def _malformed(detail: str) -> errors.Garbled:
 
 def refusal(head: http1.Head) -> errors.Refused:
     """The fault for a proxy's own answer that is no success. Its words are not told: they may repeat the login."""
-    detail = f"proxy: {head.status} {responses.get(head.status, '')}".rstrip()
-    if head.status != 407:
-        return errors.Refused("The proxy refused to connect to the upstream.", detail)
-    return errors.Refused("The proxy requires credentials, or rejected the configured ones.", f"{detail}: the proxy wants a login")
+    detail, message = f"proxy: {head.status} {responses.get(head.status, '')}".rstrip(), "The proxy refused to connect to the upstream."
+    if head.status == 407:
+        detail, message = f"{detail}: the proxy wants a login", "The proxy requires credentials, or rejected the configured ones."
+    found = errors.Refused(message, detail)
+    found.again = head.status >= 500 or head.status in _FOR_NOW
+    return found
 
 
 async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:

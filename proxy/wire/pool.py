@@ -280,7 +280,9 @@ class Pool:
         except TimeoutError as error:
             raise errors.Timeout("connect", f"The {peer} could not be reached in time.", doing) from error
         except (OSError, ValueError) as error:  # ValueError: not a host name
-            raise errors.Refused(failed, str(error)) from error
+            refused = errors.Refused(failed, str(error))
+            refused.again = not isinstance(error, ValueError)  # which a certificate's error is, too
+            raise refused from error
         connection = Connection(origin, sock, self)
         self._connections.add(connection)
         return connection

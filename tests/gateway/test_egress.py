@@ -122,6 +122,9 @@ FAILURES: dict[str, tuple[list[Step], str, str]] = {
 }
 
 
+ONCE = {"no login", "forbidden", "a repeated login"} | {"no HTTP", "bytes before TLS"}  # and what is no answer of a proxy
+
+
 @inside_once
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("failure", FAILURES)
@@ -135,6 +138,7 @@ async def test_c38_a_failure_on_the_way_is_a_502_that_names_the_step(authority: 
                 assert status == 502
                 assert message in body["error"]["message"]
                 assert "127.0.0.1" not in str(body)
+            assert len(proxy.requests) == (2 if failure in ONCE else 4), "what another attempt finds as it is, is not attempted"
             await gateway.until(lambda: len(gateway.lines) == 2)
             metrics = gateway.gateway.metrics.text().decode()
         for line in gateway.lines:
@@ -171,6 +175,15 @@ async def test_c39_certificates_that_the_other_side_does_not_accept(authority: A
         expected = "certificate verify failed" if who == "upstream" else "alert"
         assert expected in gateway.lines[0]["error_detail"].lower()
     assert not upstream.requests
+
+
+@inside_once
+async def test_a_login_is_not_asked_for_again_whatever_the_policy(authority: Authority) -> None:
+    policy = "    retry_policy: {max_attempts: 3, backoff: {base: 1ms, max: 1ms}}\n"
+    with Provider([respond(b"who?", status=407)]) as proxy:
+        async with Inside(configured(authority, proxy, SCHEME="http") + policy) as gateway, gateway.ask("chat", "up/m") as caller:
+            assert (await told(caller))[0] == 502
+    assert len(proxy.requests) == 1
 
 
 @inside_once
