@@ -1,7 +1,8 @@
 """A program whose output is wanted: started without a shell, bounded in time and output.
 
-It has a session of its own, which ends with it: what it leaves running is killed. What it writes to standard error is thrown away, as
-it may hold secrets.
+It has a session of its own, which ends with it: what it leaves running is killed. Of one that is ended before it ends by itself the
+processes that it has started are killed as well, in whatever sessions they are (Linux); only who has left their parent, by a second fork,
+goes on. What it writes to standard error is thrown away, as it may hold secrets.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from glob import glob
 from time import monotonic
 
 from .credential import Fault
@@ -104,5 +106,19 @@ class Program:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
+    family = _descendants(process.pid) if process.returncode is None else []  # as long as they have their parents
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    for pid in family:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have. Nothing where the system does not tell."""
+    found = [pid]
+    for parent in found:  # which grows
+        for file in glob(f"/proc/{parent}/task/*/children"):
+            with suppress(OSError), open(file) as told:
+                found += map(int, told.read().split())
+    return found[1:]

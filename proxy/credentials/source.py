@@ -8,7 +8,8 @@ the renewal. Nothing runs by time: a source that nobody uses renews nothing. A f
 thousand requests are one question.
 
 A giver bounds its own time. Should it hang all the same, its thread is left alone, requests are refused meanwhile, and what it brings
-late is used: a second thread would hang as well.
+late is used: a second thread would hang as well. The sources of a worker share Turns, so that a start or a common end of many
+credentials does not begin as many processes; what takes longer than a request would wait keeps no other from its turn.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncio
 import logging
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -34,6 +36,7 @@ JITTER = 0.1  # of the time to the soft one, so that workers do not all ask at o
 PAUSES = (5.0, 15.0, 45.0, 60.0)  # seconds between failed renewals of a credential that is still good
 NEGATIVE = 5.0  # seconds for which a failure is the answer
 REFUSED = 60.0  # seconds between two credentials thrown away because an upstream refused them
+AT_ONCE = 4  # renewals
 TELLING = 60.0  # seconds between two log lines about failures
 
 
@@ -53,11 +56,39 @@ Told = Callable[[str, str, float | None], None]
 """Is told of each renewal: the source's label; "ok", "missing" or "failed"; the end of a credential if it is known."""
 
 
+class Turns:
+    """Begins renewals, so many at once, the others in the order in which they are wanted. Everything runs in the event loop."""
+
+    def __init__(self, free: int = AT_ONCE) -> None:
+        self._free = free
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def take(self, begin: Callable[[], None]) -> None:
+        """Call this when there is a turn; whoever got one gives it back."""
+        if self._free:
+            self._free -= 1
+            begin()
+        else:
+            self._waiting.append(begin)
+
+    def hurry(self, begin: Callable[[], None]) -> None:
+        """A request waits for this one: it comes before those that are only made ready."""
+        if begin in self._waiting:
+            self._waiting.remove(begin)
+            self._waiting.appendleft(begin)
+
+    def give(self) -> None:
+        self._free += 1
+        if self._waiting:
+            self._free -= 1
+            self._waiting.popleft()()
+
+
 class Source:
     """One giver's credential. Everything but the giver runs in the event loop.
 
     label: of whose credential it is, for the log and the metrics. patience: seconds that a request waits. clock: seconds since the epoch,
-    by which credentials end. pace: seconds that never go back, for pauses.
+    by which credentials end. pace: seconds that never go back, for pauses. turns: shared with the other sources.
     """
 
     def __init__(
@@ -68,9 +99,12 @@ class Source:
         told: Told = lambda *_: None,
         clock: Callable[[], float] = time,
         pace: Callable[[], float] = monotonic,
+        turns: Turns | None = None,
     ) -> None:
         self.label = label
         self._giver, self._patience, self._told, self._clock, self._pace = giver, patience, told, clock, pace
+        self._turns = turns or Turns()
+        self._turn: asyncio.TimerHandle | None = None  # while the renewal has one
         self._held: Credential | None = None
         self._soft = self._hard = 0.0  # by the clock
         self._under_way: asyncio.Future[Credential | Fault] | None = None
@@ -105,6 +139,7 @@ class Source:
         if under_way is None:
             assert self._fault is not None
             raise _again(self._fault)
+        self._turns.hurry(self._start)
         left = self._begun + self._patience - monotonic()
         if left > 0 or under_way.done():
             with suppress(TimeoutError):
@@ -138,14 +173,25 @@ class Source:
     # ---- a renewal ----
 
     def _renew(self) -> None:
-        loop = asyncio.get_running_loop()
         self._begun = monotonic()
+        self._under_way = asyncio.get_running_loop().create_future()
+        self._turns.take(self._start)
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._turn = loop.call_later(self._patience, self._give_turn)
+        if self._closed:
+            return self._came(Fault(f"{self.name}: was ended with the gateway"), 0.0)
         try:
             threading.Thread(target=self._work, args=(loop,), name=f"credential of {self.label}", daemon=True).start()
         except RuntimeError:  # the system has no thread left
             self._came(Fault(f"{self.name}: no thread can be started", passing=True), 0.0)
-        else:
-            self._under_way = loop.create_future()
+
+    def _give_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+            self._turns.give()
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """In the thread."""
@@ -160,6 +206,7 @@ class Source:
             loop.call_soon_threadsafe(partial(self._came, found, monotonic() - self._begun))
 
     def _came(self, found: Credential | Fault, seconds: float) -> None:
+        self._give_turn()
         now = self._clock()
         if isinstance(found, Credential) and found.ended(now):
             found = Fault(f"{self.name}: the credential that came has ended already")

@@ -12,7 +12,7 @@ from . import aws
 from .command import Command
 from .credential import Fault
 from .library import ROWS, Library
-from .source import Giver, Source, Told
+from .source import Giver, Source, Told, Turns
 
 
 def giver(way: Way, egress: Egress) -> Giver:
@@ -45,6 +45,7 @@ class Credentials:
 
     def __init__(self, told: Told = lambda *_: None) -> None:
         self._told = told
+        self._turns = Turns()
         self._sources: dict[tuple[Way, Egress], Source] = {}
 
     def adopt(self, config: Config) -> None:
@@ -57,7 +58,7 @@ class Credentials:
         for key, entry in wanted.items():
             source = known.get(key)
             if source is None:
-                source = Source(giver(*key), entry.name, entry.egress.credential_timeout, self._told)
+                source = Source(giver(*key), entry.name, entry.egress.credential_timeout, self._told, turns=self._turns)
                 source.warm()
             self._sources[key] = source
 

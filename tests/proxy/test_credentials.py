@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from dragoman.conf.model import TokenCommand
 from dragoman.proxy.credentials import credential
 from dragoman.proxy.credentials.command import Command, read
 from dragoman.proxy.credentials.credential import Credential, Fault, bearer
-from dragoman.proxy.credentials.source import Source
+from dragoman.proxy.credentials.source import AT_ONCE, Source, Turns
 
 START = 1_800_000_000.0
 HOUR = 3600.0
@@ -57,11 +58,13 @@ class Service:
 class Stage:
     """A source, its service and a clock that stands still."""
 
-    def __init__(self, patience: float = 20.0) -> None:
+    def __init__(self, patience: float = 20.0, turns: Turns | None = None) -> None:
         self.now = START
         self.service = Service()
         self.told: list[tuple[str, str, float | None]] = []
-        self.source = Source(self.service, "up/m", patience, lambda *told: self.told.append(told), lambda: self.now, lambda: self.now)
+        self.source = Source(
+            self.service, "up/m", patience, lambda *told: self.told.append(told), lambda: self.now, lambda: self.now, turns
+        )
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
@@ -91,6 +94,45 @@ async def test_c12_a_hundred_requests_are_one_question(stage: Stage) -> None:
     stage.service.give("one")
     assert {found.token for found in await asyncio.gather(*waiting)} == {"one"}
     assert stage.service.asked == 1
+
+
+def test_many_sources_take_turns() -> None:
+    """A start gets so many credentials at once; one that a request waits for comes before the others."""
+
+    async def play() -> None:
+        turns = Turns()
+        stages = [Stage(turns=turns) for _ in range(AT_ONCE + 3)]
+        for stage in stages:
+            stage.source.warm()
+        *first, fifth, sixth, last = stages
+        await first[0].until(lambda: all(stage.service.asked for stage in first))
+        wanted = asyncio.create_task(last.source.fresh())
+        await asyncio.sleep(0)
+        assert [stage.service.asked for stage in (fifth, sixth, last)] == [0, 0, 0]
+        first[1].service.give()
+        await last.until(lambda: last.service.asked)
+        assert (fifth.service.asked, sixth.service.asked) == (0, 0)
+        last.service.give("wanted")
+        assert (await wanted).token == "wanted"
+        for stage in (*first, fifth, sixth):
+            stage.service.give()
+            await stage.settled(1)
+
+    asyncio.run(play())
+
+
+def test_one_that_hangs_keeps_nobody_from_its_turn() -> None:
+    async def play() -> None:
+        turns = Turns(1)
+        hangs, other = Stage(0.05, turns), Stage(20.0, turns)
+        hangs.source.warm()
+        other.service.give("other")
+        assert (await other.source.fresh()).token == "other"
+        hangs.service.give("late")
+        await hangs.settled(1)
+        assert hangs.token() == "late"
+
+    asyncio.run(play())
 
 
 @run
@@ -372,9 +414,24 @@ def test_a_program_that_gives_nothing(giver: Command, said: str, missing: bool, 
 
 
 def test_what_it_leaves_running_is_ended_and_not_waited_for() -> None:
-    token = sh("sleep 60 & echo $!").get().token
+    _wait_until_gone(int(sh("sleep 60 & echo $!").get().token))
+
+
+def test_what_it_has_started_in_another_session_ends_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    giver = sh(f"setsid sh -c 'echo $$ >{file}.new; mv {file}.new {file}; exec sleep 60' & wait")
+    thread = threading.Thread(target=lambda: pytest.raises(Fault, giver.get))
+    thread.start()
+    while not file.exists():
+        threading.Event().wait(0.001)
+    giver.close()
+    thread.join(20)
+    _wait_until_gone(int(file.read_text()))
+
+
+def _wait_until_gone(pid: int) -> None:
     for _ in range(2000):
-        if _gone(int(token)):
+        if _gone(pid):
             return
         threading.Event().wait(0.005)
     pytest.fail("it still runs")
