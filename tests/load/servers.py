@@ -87,12 +87,17 @@ def provider(core: int | None = None) -> Iterator[tuple[int, int]]:
         process.stdout.close()
 
 
-def commands(name: str, port: int, upstream: int, folder: Path, other: int | None = None) -> list[str]:
-    """How something under test is started. other: the provider of the messages shape. Raises LookupError without its program."""
+def commands(name: str, port: int, upstream: int, folder: Path, other: int | None = None, entries: str = "") -> list[str]:
+    """How something under test is started. other: the provider of the messages shape. entries: more of the gateway's `model_providers`,
+    with UPSTREAM for the provider's URL.
+
+    Raises LookupError without its program.
+    """
     if name.startswith("dragoman"):
         config = folder / "gateway.yaml"
-        text = _GATEWAY + (_TRACING if name == "dragoman-traced" else "")
-        config.write_text(text.format(port=port, upstream=upstream, other=other or upstream))
+        ports = {"port": port, "upstream": upstream, "other": other or upstream}
+        traced = _TRACING.format(**ports) if name == "dragoman-traced" else ""
+        config.write_text(_GATEWAY.format(**ports) + entries.replace("UPSTREAM", f"http://127.0.0.1:{upstream}") + traced)
         start = _PROGRAMS.get(name, ["-m", "dragoman.proxy"])
         workers = ["--workers", name.removeprefix("dragoman-x")] if name.startswith("dragoman-x") else []
         return [sys.executable, *start, "serve", str(config), *workers]
@@ -109,14 +114,15 @@ NAMES = ("dragoman", "dragoman-asyncio", "relay", "nginx")  # what is measured u
 
 
 @contextlib.contextmanager
-def under_test(name: str, upstream: int, core: int | None = None, other: int | None = None) -> Iterator[Under]:
+def under_test(name: str, upstream: int, core: int | None = None, other: int | None = None, entries: str = "") -> Iterator[Under]:
     """One of NAMES, dragoman-xN (N workers), dragoman-silent or dragoman-traced, before the provider at this port.
 
     dragoman-silent counts, logs and traces nothing; dragoman-traced traces every request, with the provider as collector.
+    entries: as of commands().
     """
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        command = commands(name, port, upstream, Path(folder), other)
+        command = commands(name, port, upstream, Path(folder), other, entries)
         clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
         with open(Path(folder) / "log", "w+") as log:
             process = subprocess.Popen([*pinned(core), *command], stderr=log, stdout=log, cwd=ROOT, env=clean)

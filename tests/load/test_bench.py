@@ -13,11 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from dragoman.proxy.load import run as load
 
+from ..gateway import clouds
 from . import drain, servers, shapes
 from .workloads import WORKLOADS, Steady, measure, median, steady
 
@@ -66,6 +68,43 @@ def test_a_delta_over_a_websocket_costs_no_more_than_over_http(lane: str, upstre
     assert not any(run.errors for runs in found.values() for run in runs)
     assert websocket[0] <= 1.1 * http[0]
     assert websocket[1] <= 40
+
+
+HELD = 500  # streams, each of two seconds, one after the other
+LIFE = 12  # seconds of a credential, which is renewed from its half on: every six seconds, ten times as often as each minute
+_RENEWED = """
+  - {model: renewed/*, provider_interface: openai, apis: [chat_completions], base_url: UPSTREAM, gcp: {credentials_file: "FILE"}}
+"""
+
+
+def _late(port: int, model: str) -> float:
+    """The longest that any delta was on its way in a run of HELD streams, in ms."""
+    words, seconds = 40, 30.0
+    request = load.target(load.Plan(f"http://127.0.0.1:{port}", "chat", model, rate=20.0, words=words)).request
+    asked = drain.Asked(port, request, words, shapes.WIRES["chat"].terminal, paced=True)
+    found = drain.Drain(asked, HELD).run(seconds, 2.0, 60)
+    assert not found.errors, found.errors
+    return max(found.added) / 1e3
+
+
+@pytest.mark.skipif(not FULL, reason="tox -e bench measures it: minutes of 500 streams")
+@pytest.mark.timeout(600)
+def test_the_renewal_of_a_credential_delays_no_delta(upstream: int, tmp_path: Path) -> None:
+    """By more than 20 ms, and no request fails. The same load at an entry with a key, in turns; of each the quietest run counts."""
+    pytest.importorskip("google.auth")
+    found: dict[str, list[float]] = {"chat/load": [], "renewed/load": []}
+    with clouds.Tokens(LIFE) as tokens:
+        entries = _RENEWED.replace("FILE", str(clouds.service_account(tmp_path, tokens)))
+        with servers.under_test("dragoman", upstream, 0, entries=entries) as process:
+            for model in [*found] * RUNS:
+                found[model].append(_late(process.port, model))
+        renewals = len(tokens.asked)
+    alone, renewed = map(min, found.values())
+    print(
+        f"{HELD} streams at 20/s: the latest delta {alone:.1f} ms, beside a credential that is renewed {renewed:.1f} ms ({renewals} times)"
+    )
+    assert renewals >= 4 * RUNS
+    assert renewed - alone < 20
 
 
 @contextlib.contextmanager
