@@ -101,11 +101,11 @@ def error_of(name: str, value: dict[str, Any], status: int | None = None) -> err
     row = _NAMES.get(plain) or _BY_STATUS.get(status or 500) or _Row("bad_request" if 400 <= (status or 500) < 500 else "server")
     if row.kind == "bad_request":
         row = next((found for words, found in _VALIDATION if words.search(message[:_LONGEST])), row)
-    kind = row.kind
+    kind, original = row.kind, 0
     if plain == "ServiceUnavailable" and "throttled" in message:
         kind = "rate_limit"
-    if kind == "bad_gateway" and isinstance(original := value.get("originalStatusCode"), int):
-        kind = _of_original(original)
+    if kind == "bad_gateway" and isinstance(told := value.get("originalStatusCode"), int) and 400 <= told <= 599:
+        kind, original = _of_original(told), told
     if row.operators:
         return errors.Answered(
             "The gateway's credential was refused by the upstream.",
@@ -116,7 +116,8 @@ def error_of(name: str, value: dict[str, Any], status: int | None = None) -> err
         )
     found = errors.Answered(message, _HINT if row is _VALIDATION[2][1] else "", kind=kind)
     found.elsewhere = row.elsewhere
-    found.again = plain not in _ONCE and "tokens per day" not in message
+    found.again = plain not in _ONCE and "tokens per day" not in message and not 400 <= original < 500
+    found.original = original
     return found
 
 
@@ -125,7 +126,7 @@ def _of_original(status: int) -> str:
     row = _BY_STATUS.get(status)
     if row is not None and not row.operators:
         return row.kind
-    return "bad_request" if 400 <= status < 500 else "server" if status >= 500 else "bad_gateway"
+    return "bad_request" if status < 500 else "server"
 
 
 def _plain(name: str) -> str:

@@ -342,10 +342,12 @@ class NoSummary(UpstreamFault):
 class Answered(UpstreamFault):
     """An error sent by the provider, with its kind, message, code and param. The message may quote the request.
 
-    elsewhere: another upstream may answer, whatever the status.
+    elsewhere: another upstream may answer, whatever the status. original: the status that the upstream itself got from the model's server,
+    by which policies judge, where it says one; 0: none.
     """
 
     elsewhere = False
+    original = 0
 
     @property
     def logged(self) -> str:

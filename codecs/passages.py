@@ -19,7 +19,7 @@ class _Form(NamedTuple):
     of: str
     unit: str
     name: str
-    index: str
+    place: str
 
 
 # by the type of a messages citation
@@ -56,7 +56,7 @@ def of_converse(citation: Value) -> Passage | None:
     for name, place in location.items() if isinstance(location, dict) else ():
         if name in _TYPES and isinstance(place, dict):
             kind = _TYPES[name]
-            return _passage(kind, (place.get(_FORMS[kind].index), place.get("start"), place.get("end")), citation.get("source"))
+            return _passage(kind, (place.get(_FORMS[kind].place), place.get("start"), place.get("end")), citation.get("source"))
     return None
 
 
@@ -70,7 +70,7 @@ def to_converse(citation: Value) -> Value | None:
     found: Value = {name: text for name, text in texts.items() if isinstance(text, str)}
     if isinstance(cited := citation.get("cited_text"), str) and cited:
         found["sourceContent"] = [{"text": cited}]
-    return found | {"location": {form.name: {form.index: passage.index, "start": passage.start, "end": passage.end}}}
+    return found | {"location": {form.name: {form.place: passage.index, "start": passage.start, "end": passage.end}}}
 
 
 def _passage(kind: str, place: tuple[Any, Any, Any], source: Any) -> Passage | None:

@@ -82,7 +82,7 @@ def compatible(row: Row) -> bool:
 
 def own_endpoint(row: Row) -> bool:
     """Whether an entry is an endpoint of the operator's own on Vertex AI: whatever its model, it is called there."""
-    return row.get("gcp", {}).get("endpoint", _SHARED) != _SHARED
+    return bool(row.get("gcp", {}).get("endpoint", _SHARED) != _SHARED)
 
 
 def signing(row: Row, interface: providers.Known, environ: Mapping[str, str]) -> tuple[str, str]:

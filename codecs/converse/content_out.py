@@ -208,7 +208,8 @@ class ContentWriter:
     def _search_result(self, part: SearchResultPart) -> list[Block]:
         if self._can.v_reasoning != "thinking":
             return self._text(prose.search_result(part, self._ledger))
-        block: Block = {"source": part.source, "title": part.title, "content": [{"text": text} for text in part.texts if text.strip()] or [{"text": BLANK}]}
+        texts = [{"text": text} for text in part.texts if text.strip()]
+        block: Block = {"source": part.source, "title": part.title, "content": texts or [{"text": BLANK}]}
         if part.cites:
             self._cited(block, part.path)
         return [{"searchResult": block}]

@@ -405,10 +405,12 @@ class _Blocks:
             block.citations.append(event)
             return
         if event.passage is not None:
-            return self._extra("citations_delta", "citation", passages.to_messages(event.passage, event.title, event.cited_text))
-        cited = event.cited_text or "".join(block.pieces)[event.start : event.end]
-        citation = {"type": "web_search_result_location", "url": event.url, "title": event.title, "cited_text": cited}
-        self._extra("citations_delta", "citation", citation | {"encrypted_index": ENVELOPE})
+            citation = passages.to_messages(event.passage, event.title, event.cited_text)
+        else:
+            cited = event.cited_text or "".join(block.pieces)[event.start : event.end]
+            citation = {"type": "web_search_result_location", "url": event.url, "title": event.title, "cited_text": cited}
+            citation["encrypted_index"] = ENVELOPE
+        self._extra("citations_delta", "citation", citation)
 
     def _keep_seal(self, block: _Block, event: Seal) -> None:
         if block.kind == "text" and event.form == "google" and self._thinks:

@@ -50,6 +50,8 @@ def pause(error: errors.GatewayError, status: int, number: int, policy: Any) -> 
         return None  # the time was set for another candidate to take over
     if error.kind == "billing" or (isinstance(error, errors.UpstreamFault) and not error.again):
         return None  # a second attempt finds the account, the login, the certificate as it is
+    if isinstance(error, errors.Answered):
+        status = error.original or status
     unread = isinstance(error, errors.UpstreamFault) and not error.sent
     if policy is None:
         return 0.0 if unread and isinstance(error, errors.Refused) else None

@@ -177,7 +177,7 @@ TRUSTED = {
     "handlers/team.py:re.findall": "the gateway's own metrics",
     "codecs/limits.py:_STEP": "only what _DURATION has matched: no run of digits is longer than 25",
     "codecs/bedrock.py:_VALIDATION": "at most 20,000 characters, of which none is looked at more than 80 times",
-    "codecs/betas.py:Betas": "patterns of the operator's file, as of conf/providers.py:_pattern",
+    "codecs/betas.py:_any": "patterns of the operator's file, as of conf/providers.py:_pattern",
     "codecs/lessons.py:OTHER_ROUTE": "see _LONGEST there",
     "conf/aws.py:_IN_HOST": "the operator's file",
     "conf/litellm.py:_AZURE_PATH": "the operator's file",

@@ -10,7 +10,7 @@ from dragoman.codecs.carrier import Carrier, split
 from dragoman.codecs.carriers import CARRIERS
 
 VERTEX = CARRIERS["vertex_raw"]
-BETAS = Betas(["effort-2025-11-24", "compact-2026-*", "old-tools=new-tools"])
+BETAS = Betas(["effort-2025-11-24", "compact-2026-*", "old-tools=new-tools", "!compact-2026-09-02"])
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,7 @@ def test_what_leaves_and_what_joins(headers: dict[str, str], body: bytes, carrie
         ("", [], []),
         ("effort-2025-11-24", ["effort-2025-11-24"], []),
         ("effort-2025-11-24,effort-2025-11-24, ,compact-2026-09-01", ["effort-2025-11-24", "compact-2026-09-01"], []),
+        ("compact-2026-09-02,compact-2026-10-01", ["compact-2026-10-01"], ["compact-2026-09-02"]),
         ("effort-2025-11-2, compact-2025-01-01", [], ["effort-2025-11-2", "compact-2025-01-01"]),
     ],
 )

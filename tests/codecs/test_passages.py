@@ -24,27 +24,52 @@ ON = {"enabled": True}
 CLAUDE, NOVA = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us.amazon.nova-2-lite-v1:0"
 CITATIONS: list[tuple[JSON, JSON]] = [
     (
-        {"type": "char_location", "cited_text": "c", "document_index": 1, "document_title": "t", "start_char_index": 0, "end_char_index": 3},
+        {
+            "type": "char_location",
+            "cited_text": "c",
+            "document_index": 1,
+            "document_title": "t",
+            "start_char_index": 0,
+            "end_char_index": 3,
+        },
         {"title": "t", "sourceContent": [{"text": "c"}], "location": {"documentChar": {"documentIndex": 1, "start": 0, "end": 3}}},
     ),
     (
-        {"type": "page_location", "cited_text": "c", "document_index": 0, "document_title": "t", "start_page_number": 1, "end_page_number": 2},
+        {
+            "type": "page_location",
+            "cited_text": "c",
+            "document_index": 0,
+            "document_title": "t",
+            "start_page_number": 1,
+            "end_page_number": 2,
+        },
         {"title": "t", "sourceContent": [{"text": "c"}], "location": {"documentPage": {"documentIndex": 0, "start": 1, "end": 2}}},
     ),
     (
         {
-            **{"type": "content_block_location", "cited_text": "c", "document_index": 2, "document_title": "t"},
-            **{"start_block_index": 1, "end_block_index": 2},
+            "type": "content_block_location",
+            "cited_text": "c",
+            "document_index": 2,
+            "document_title": "t",
+            "start_block_index": 1,
+            "end_block_index": 2,
         },
         {"title": "t", "sourceContent": [{"text": "c"}], "location": {"documentChunk": {"documentIndex": 2, "start": 1, "end": 2}}},
     ),
     (
         {
-            **{"type": "search_result_location", "cited_text": "c", "search_result_index": 0, "source": "kb/7", "title": "t"},
-            **{"start_block_index": 1, "end_block_index": 2},
+            "type": "search_result_location",
+            "cited_text": "c",
+            "search_result_index": 0,
+            "source": "kb/7",
+            "title": "t",
+            "start_block_index": 1,
+            "end_block_index": 2,
         },
         {
-            **{"title": "t", "source": "kb/7", "sourceContent": [{"text": "c"}]},
+            "title": "t",
+            "source": "kb/7",
+            "sourceContent": [{"text": "c"}],
             "location": {"searchResultLocation": {"searchResultIndex": 0, "start": 1, "end": 2}},
         },
     ),
@@ -60,7 +85,10 @@ ASKED: JSON = {
                 {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "x"}]}, "citations": ON},
                 {"type": "document", "source": {"type": "base64", "media_type": "text/csv", "data": "YSxi"}, "citations": ON},
                 {
-                    **{"type": "search_result", "source": "kb/7", "title": "t", "citations": ON},
+                    "type": "search_result",
+                    "source": "kb/7",
+                    "title": "t",
+                    "citations": ON,
                     "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
                 },
                 {"type": "text", "text": "Cite."},
@@ -71,7 +99,11 @@ ASKED: JSON = {
             "content": [
                 {"type": "text", "text": "It says "},
                 {"type": "text", "text": "so.", "citations": [cited for cited, _ in CITATIONS]},
-                {"type": "text", "text": " Or not.", "citations": [{"type": "web_search_result_location", "url": "https://h"}, {"type": "x"}]},
+                {
+                    "type": "text",
+                    "text": " Or not.",
+                    "citations": [{"type": "web_search_result_location", "url": "https://h"}, {"type": "x"}],
+                },
             ],
         },
         {"role": "user", "content": "And?"},

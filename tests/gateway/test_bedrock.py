@@ -342,6 +342,16 @@ async def test_c25_what_another_upstream_may_answer_goes_there_at_once(status: i
     assert (code, len([one for one in up.requests if "haiku" not in one.target])) == (200, 1)
 
 
+@pytest.mark.parametrize(("original", "asked_times"), [(500, 3), (529, 3), (400, 1), (None, 1), ("500", 1)])
+@inside_once
+async def test_c25_the_status_of_the_model_s_own_server_decides(original: Any, asked_times: int) -> None:
+    body = {"message": "Odd", "originalStatusCode": original}
+    with Bedrock(lambda _: [respond(body, 424, x_amzn_errortype="ModelErrorException")]) as up:
+        async with Inside(config("retry_policy: {max_attempts: 3, backoff: {base: 1ms}}"), up) as gateway:
+            await ask(gateway, "messages", asked())
+    assert len(up.requests) == asked_times
+
+
 # ---- what an entry asks for in every request ----
 
 

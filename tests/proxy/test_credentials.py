@@ -420,7 +420,12 @@ def test_what_it_leaves_running_is_ended_and_not_waited_for() -> None:
 def test_what_it_has_started_in_another_session_ends_with_it(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     giver = sh(f"setsid sh -c 'echo $$ >{file}.new; mv {file}.new {file}; exec sleep 60' & wait")
-    thread = threading.Thread(target=lambda: pytest.raises(Fault, giver.get))
+
+    def get() -> None:
+        with pytest.raises(Fault):
+            giver.get()
+
+    thread = threading.Thread(target=get)
     thread.start()
     while not file.exists():
         threading.Event().wait(0.001)
