@@ -93,6 +93,7 @@ class Capabilities:
     m_prefill: bool = False
     m_max_output: int = 8192
     m_web_search: str = "web_search_20250305"  # the tool type to send; empty: not supported
+    m_refused_tools: tuple[str, ...] = ()  # the beginnings of the types of tools that are left out
     m_tool_search: bool = False  # its own search of deferred tools
     m_first_user_required: bool = True
     m_count_tokens: bool = True

@@ -61,6 +61,7 @@ _BY_NAME: dict[str, read.Reader] = {
     "c.output_subset": _restrictions,
     "leave_out": _members,
     "r.tools": _members,
+    "m.refused_tools": _members,
     "v.betas": _members,
     "unserved": _apis,
     "preferred": _apis,

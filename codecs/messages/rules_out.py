@@ -91,6 +91,25 @@ def prefill_without_thinking(draft: MessagesDraft) -> None:
         draft.stop_thinking()
 
 
+def leave_out_tools(draft: MessagesDraft) -> None:
+    """Tools of types that this upstream does not have, and a choice of one."""
+    tools, refused = draft.body.get("tools"), draft.capabilities.m_refused_tools
+    if not isinstance(tools, list):
+        return
+    gone = {place: tool for place, tool in enumerate(tools) if isinstance(tool, dict) and str(tool.get("type")).startswith(refused)}
+    if not gone:
+        return
+    for place, tool in gone.items():
+        draft.request.ledger.drop(("tools", place), str(tool["type"])[:64])
+    left = [tool for place, tool in enumerate(tools) if place not in gone]
+    if not left or draft.member("tool_choice").get("name") in [tool.get("name") for tool in gone.values()]:
+        draft.drop("tool_choice")
+    if left:
+        draft.body["tools"] = left
+    else:
+        del draft.body["tools"]
+
+
 def declare_called_tools(draft: MessagesDraft) -> None:
     """Declare the tools of a history of calls, and forbid calls: it is refused without tools. So is a choice of none."""
     if draft.body.get("tools"):
@@ -276,6 +295,7 @@ def _marks(value: Any) -> Iterator[dict[str, Any]]:
 RULES: tuple[Rule[MessagesDraft], ...] = (
     *LEAVE_OUT,
     Rule(lambda can: bool(can.schema_subset), restrict_schemas),
+    Rule(lambda can: bool(can.m_refused_tools), leave_out_tools, of="carried"),
     Rule(lambda can: can.m_tools_required_with_history, declare_called_tools, of="carried", walks=True),
     Rule(lambda can: not can.m_forced_tools, choose_tool),
     Rule(lambda can: not can.m_mid_system, lift_systems, of="carried", rests_on="m_thinking"),

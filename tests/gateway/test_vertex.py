@@ -299,6 +299,18 @@ async def test_what_vertex_does_not_take_is_left_out(tmp_path: Path) -> None:
             status, headers, _ = await asked(gateway, "/v1/messages", body)
             assert (status, headers["x-dragoman-dropped"]) == (200, "mcp_servers")
             assert "mcp_servers" not in provider.requests[0].json
+            own = {"name": "f", "input_schema": {"type": "object"}}
+            code = {"type": "code_execution_20250825", "name": "code_execution"}
+            chosen = {"type": "tool", "name": "code_execution"}
+            for tools, sent, dropped in (
+                ([own, code], [own], "tools[*]:code_execution_20250825,tool_choice"),
+                ([code, {"type": "mcp_toolset"}], None, "tools[*]:code_execution_20250825,tools[*]:mcp_toolset,tool_choice"),
+            ):
+                body = ASKED | {"model": "claude-sonnet-5-5", "tools": tools, "tool_choice": chosen}
+                status, headers, _ = await asked(gateway, "/v1/messages", body)
+                assert (status, headers["x-dragoman-dropped"]) == (200, dropped)
+                assert provider.requests[-1].json.get("tools") == sent
+                assert "tool_choice" not in provider.requests[-1].json
 
 
 @inside_once
