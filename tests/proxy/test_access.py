@@ -112,3 +112,25 @@ def test_without_keys_in_the_file_a_source_closes_the_gateway():
         access.admit(None)
     with pytest.raises(errors.Unauthorized, match="has expired"):
         access.admit("theirs")
+
+
+class Counted(str):
+    """A credential that counts how often it is hashed."""
+
+    hashed = 0
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        self.hashed += 1
+        return super().encode(encoding, errors)
+
+
+def test_a_request_hashes_its_credential_once():
+    access = Access((key("one", "a"), key("two", "b")))
+    one, two, wrong = Counted("one"), Counted("two"), Counted("wrong")
+    assert access.knows(one)
+    assert access.admit(one).name == "a"
+    assert access.knows(two)
+    assert access.admit(two).name == "b"
+    assert not access.knows(wrong)
+    assert access.admit(one).name == "a"
+    assert (one.hashed, two.hashed, wrong.hashed) == (2, 1, 1)
