@@ -21,9 +21,9 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from ...codecs.usage import Usage
 from ..keys.quota import MOST_NANO, MOST_TOKENS, NANO
-from ..telemetry.account import LEFT, Account
+from ..telemetry.account import LEFT, Account, Target
 from ..telemetry.metrics import Metrics
-from . import spool, tables
+from . import batch_sqlite, spool, tables
 from .store import Away, Store
 
 log = logging.getLogger("dragoman")
@@ -47,21 +47,25 @@ Row = tuple[Any, ...]
 
 
 def row_of(account: Account, model: str, user: str) -> Row:
-    """The columns of tables.USAGE. model: that answered, or that was asked last. user: the account's, or what stands for it."""
+    """The columns of tables.USAGE. model: that answered, or that was asked last. user: the account's, or what stands for it.
+
+    One expression, without unpacking and further calls, as it is made for each request: those cost as much as all the rest.
+    """
     calls, error, begun = account.calls, account.error, account.begun
-    if not calls:
-        return (
-            *(account.time, account.request_id, account.key, account.team, user, account.operation, account.shape),
-            *(account.model, "", "", "", "", "" if error is None else error.name, account.status, int(account.stream), 0),
-            *(0, 0, 0, 0, 0, int((account.ended - begun) * 1000 + 0.5), None, None),
-        )
-    last = calls[-1]
-    target, first = last.target, last.first
-    if len(calls) == 1:
-        usage, cost = last.usage, last.cost
+    if calls:
+        last = calls[-1]
+        target, lane, first, usage, cost = last.target, last.lane, last.first, last.usage, last.cost
+        if len(calls) > 1:
+            first = account.first
+            usage, cost, _ = account.spent()
     else:
-        first = account.first
-        usage, cost, _ = account.spent()
+        target, lane, first, usage, cost = _NOBODY, "", None, None, None
+    if usage is None:
+        usage = _NOTHING
+    read, written, reasoning = usage.cache_read or 0, usage.cache_write or 0, usage.reasoning or 0
+    if usage.input + usage.output + read + written + reasoning > MOST_TOKENS:
+        usage = Usage(min(usage.input, MOST_TOKENS), min(usage.output, MOST_TOKENS))
+        read, written, reasoning = min(read, MOST_TOKENS), min(written, MOST_TOKENS), min(reasoning, MOST_TOKENS)
     return (
         account.time,
         account.request_id,
@@ -74,26 +78,25 @@ def row_of(account: Account, model: str, user: str) -> Row:
         target.provider,
         model,
         target.shape,
-        last.lane,
+        lane,
         "" if error is None else error.name[:_SHOWN],
         account.status,
         1 if account.stream else 0,
         len(calls),
-        *(_NO_TOKENS if usage is None else _tokens(usage)),
+        usage.input,
+        usage.output,
+        read,
+        written,
+        reasoning,
         int((account.ended - begun) * 1000 + 0.5),
-        None if cost is None else int(min(cost * NANO, MOST_NANO) + 0.5),
+        None if cost is None else int(cost * NANO + 0.5) if cost < _MOST_COST else MOST_NANO,
         None if first is None else int((first - begun) * 1000 + 0.5),
     )
 
 
-_NO_TOKENS = (0, 0, 0, 0, 0)
-
-
-def _tokens(usage: Usage) -> tuple[int, ...]:
-    read, written, reasoning = usage.cache_read or 0, usage.cache_write or 0, usage.reasoning or 0
-    if usage.input + usage.output + read + written + reasoning <= MOST_TOKENS:
-        return usage.input, usage.output, read, written, reasoning
-    return tuple(min(count, MOST_TOKENS) for count in (usage.input, usage.output, read, written, reasoning))
+_NOTHING = Usage()
+_NOBODY = Target("", "", "", "", "", "", 0, "", "")  # no upstream was asked
+_MOST_COST = MOST_NANO / NANO
 
 
 class Recorder:
@@ -104,6 +107,7 @@ class Recorder:
         self._store, self._folder, self._metrics = store, folder, metrics
         self._spool = spool.Spool(folder, most)
         self._rows: list[Row] = []
+        self._newest: tuple[bytes, Sequence[Row]] = b"", ()  # for SQLite, the batch that was appended last, and its rows
         self._users: set[tuple[int, str, str]] = set()  # hour, key and user
         self._users_of: dict[tuple[int, str], int] = {}
         self._wake = asyncio.Event()
@@ -117,15 +121,18 @@ class Recorder:
 
     def record(self, account: Account, declared: Callable[[str], bool]) -> None:
         """Take one account. declared: whether a model's name is the operator's own, or what callers make up."""
-        if not account.key:
+        key, user, calls = account.key, account.user, account.calls
+        if not key:
             return  # of a caller that was not let in
         if len(self._rows) >= MOST_ROWS:
             self._lost(1, "too many in one second")
             return
-        user, calls = account.user, account.calls
-        target = calls[-1].target if calls else None
-        model = target.model[:_SHOWN] if target is not None and (account.status < 400 or declared(target.upstream)) else ""
-        self._rows.append(row_of(account, model, user and self._known(int(account.time) // HOUR, account.key, user)))
+        model = ""
+        if calls:
+            target = calls[-1].target
+            if account.status < 400 or declared(target.upstream):
+                model = target.model[:_SHOWN]
+        self._rows.append(row_of(account, model, user and self._known(int(account.time) // HOUR, key, user)))
 
     def _known(self, hour: int, key: str, user: str) -> str:
         """The user's name, or what stands for it: callers choose names, and sums are kept for ever."""
@@ -156,9 +163,11 @@ class Recorder:
         try:
             data = orjson.dumps(rows)
         except TypeError:  # a lone surrogate, in a name that a caller or an upstream made up
-            data = orjson.dumps([[_representable(value) for value in row] for row in rows])
+            rows = [tuple(_representable(value) for value in row) for row in rows]
+            data = orjson.dumps(rows)
         data = secrets.token_hex(12).encode() + _BETWEEN + data
         if self._spool.append(data):
+            self._newest = (b"", ()) if self._store.postgres else (data, rows)
             self._waits()
             self._wake.set()
         else:
@@ -194,7 +203,8 @@ class Recorder:
         id, between, rows = data.partition(_BETWEEN)
         if not between:
             raise ValueError("a batch without an id")
-        await write(self._store, id.decode(), rows)
+        newest, parsed = self._newest
+        await write(self._store, id.decode(), parsed if data is newest else rows)
 
     async def _send_left(self) -> None:
         """What dead processes left behind. Raises Away."""
@@ -214,6 +224,7 @@ class Recorder:
                 one.close()
 
     def _drop_first(self) -> None:
+        self._newest = b"", ()
         self._spool.drop_first()
         self._waits()
 
@@ -309,55 +320,18 @@ _POSTGRES = (
     f" {', '.join(f'sums{n} AS ({statement})' for n, statement in enumerate(_ADD[1:]))}"
     f" {_ADD[0]}"
 )
-_ONCE = "INSERT INTO dragoman_batches (id, time) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_INSERT = f"INSERT INTO dragoman_usage ({_COLUMNS}) VALUES "
-_VALUES = f"({', '.join('?' * len(tables.USAGE))})"
-_AT_ONCE = (100, 10, 1)  # rows of one statement
-_TEMPORARY = f"CREATE TEMP TABLE IF NOT EXISTS grouped ({', '.join((*_FINEST, *COUNTED))})"
-_GROUP = f"INSERT INTO grouped {_grouped('dragoman_usage WHERE id > ?', False)}"
 
 
-async def write(store: Store, id: str, rows: bytes) -> None:
-    """One batch, once. rows: JSON, a list of lists of the columns of tables.USAGE. Raises Away, and one of _UNREADABLE.
+async def write(store: Store, id: str, rows: bytes | Sequence[Row]) -> None:
+    """One batch, once. rows: lists of the columns of tables.USAGE, or their JSON. Raises Away, and one of _UNREADABLE.
 
     Once a second, so it does without what other transactions have: one statement for PostgreSQL, one turn of a thread for SQLite.
     """
     if store.postgres:
-        text = rows.decode().replace("\\u0000", "\\ufffd")  # which PostgreSQL's texts cannot hold
+        data = rows if isinstance(rows, bytes) else orjson.dumps(rows)
+        text = data.decode().replace("\\u0000", "\\ufffd")  # which PostgreSQL's texts cannot hold
         await store.one_statement(_POSTGRES, (id, time(), text))
     else:
-        await store.in_thread(lambda connection: _write(connection, id, rows))
-
-
-def _write(connection: sqlite3.Connection, id: str, rows: bytes) -> None:
-    """Few statements, each for many rows: the driver releases the interpreter for each, and to get it back costs more than a row."""
-    lines = orjson.loads(rows)
-    if any(len(line) != len(tables.USAGE) for line in lines):
-        raise ValueError("rows of another form")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if connection.execute(_ONCE, (id, time())).rowcount:
-            (before,) = connection.execute("SELECT coalesce(max(id), 0) FROM dragoman_usage").fetchone()
-            _insert(connection, lines)
-            connection.execute(_TEMPORARY)
-            connection.execute(_GROUP, (before,))
-            for statement in _ADD:
-                connection.execute(statement)
-            connection.execute("DELETE FROM grouped")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
-
-
-def _insert(connection: sqlite3.Connection, lines: list[list[Any]]) -> None:
-    """Raises ValueError for a value that no column can hold."""
-    at = 0
-    for count in _AT_ONCE:
-        statement = _INSERT + ", ".join([_VALUES] * count)
-        while len(lines) - at >= count:
-            try:
-                connection.execute(statement, [value for line in lines[at : at + count] for value in line])
-            except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
-                raise ValueError("a value of another form") from None
-            at += count
+        await store.in_thread(
+            lambda connection: batch_sqlite.write(connection, id, orjson.loads(rows) if isinstance(rows, bytes) else rows)
+        )

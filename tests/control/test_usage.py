@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -14,17 +15,17 @@ import orjson
 import pytest
 
 from dragoman.codecs import errors
-from dragoman.proxy.control import spool, usage
+from dragoman.proxy.control import spool, tables, usage
 from dragoman.proxy.control.spool import Spool, left
 from dragoman.proxy.control.store import Away, Store
-from dragoman.proxy.control.usage import Recorder, write
+from dragoman.proxy.control.usage import COUNTED, Recorder, hour_of, write
 from dragoman.proxy.telemetry.account import failure
 from dragoman.proxy.telemetry.metrics import Metrics
 
 from .using import NOON, TARGET, account, looped, opened, rows, until
 
-COUNTED = "requests, errors, input, output, cost_nano, unpriced, ms_total, ms_first, firsts"
-USED = f"SELECT key_name, team, provider, model, {COUNTED}"
+SUMMED = "requests, errors, input, output, cost_nano, unpriced, ms_total, ms_first, firsts"
+USED = f"SELECT key_name, team, provider, model, {SUMMED}"
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +100,37 @@ async def test_a_batch_that_is_sent_twice_counts_once(control):
         for id in ("a", "a", "b"):
             await write(store, id, data)
         assert await rows(store, "SELECT requests FROM dragoman_team_sums WHERE hours = 24") == [(2,)]
+
+
+@looped
+async def test_sums_are_what_the_rows_add_up_to(control):
+    """SQLite's are worked out in Python, PostgreSQL's in SQL: both are compared with what SQL makes of the rows."""
+    choices = itertools.product(("k", "l"), ("", "u"), (200, 404, 499, 529), (None, 0.25), (0, 3))
+    accounts = [
+        account(
+            time=NOON + hours * 3600 + 0.5,
+            key=key,
+            user=user,
+            team=user and "t",
+            status=status,
+            cost=cost,
+            tokens=(hours, 2 * hours),
+            error=failure(errors.Overloaded("full")) if status == 529 or cost is None else None,
+        )
+        for key, user, status, cost, hours in choices
+    ]
+    lines = [usage.row_of(one, "gpt" if number % 3 else "o4", one.user) for number, one in enumerate(accounts)]
+    async with opened(control) as (store, _):
+        for at in (0, 7, 30):
+            await write(store, f"batch {at}", lines[at : {0: 7, 7: 30, 30: None}[at]])
+        counts = ", ".join(f"sum({text})" for text in COUNTED.values())
+        for table, units in tables.SUMS.items():
+            names = ", ".join(name for name in table.c.keys() if name not in ("hours", "number", *tables.COUNTS))  # noqa: SIM118
+            for unit in units:
+                number = f"{hour_of(store.postgres)} / {unit}"
+                wanted = await rows(store, f"SELECT {unit}, {number}, {names}, {counts} FROM dragoman_usage GROUP BY {number}, {names}")
+                found = await rows(store, f"SELECT hours, number, {names}, {', '.join(COUNTED)} FROM {table.name} WHERE hours = {unit}")
+                assert sorted(found) == sorted(wanted)
 
 
 @looped
