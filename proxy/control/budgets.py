@@ -68,7 +68,10 @@ async def _sums(store: Store, per: str, kind: str) -> dict[tuple[str, ...], int]
     table = {"key": tables.holder_sums, "team": tables.team_sums, "user": tables.user_sums}[kind]
     units = units_of(table, int(_begins(per, now)) // HOUR, int(now) // HOUR + 1, now, tables.UNITS[-1])
     names = _PLACES[kind]
-    parts = [sa.select(*(table.c[name] for name in (*names, "cost_nano"))).where(one) for one in units]
+    parts = [
+        sa.select(*(table.c[name] for name in names), (table.c.cost_nano * part.sign).label("cost_nano")).where(part.condition)
+        for part in units
+    ]
     sums = sa.union_all(*parts).subquery()
     columns = [sums.c[name] for name in names]
     async with store.adding_up() as connection:

@@ -21,7 +21,7 @@ from ..telemetry.account import LEFT
 from . import tables
 from .records import Line
 from .store import PATIENCE, Store
-from .units import units_of
+from .units import Part, units_of
 from .usage import COUNTED, DAY, HOUR, hour_of
 
 COLUMNS = {"key": "key_name", "team": "team", "user": "user_name", "model": "model", "provider": "provider"}
@@ -135,11 +135,13 @@ async def _asked(connection: AsyncConnection, store: Store, question: Question, 
         return []
     inner = sa.union_all(*parts).subquery()
     groups = [inner.c[name] for name in question.by]
-    total = {name: sa.func.sum(inner.c[name]).label(name) for name in tables.COUNTS}
-    largest: Any = sum(sa.func.sum(inner.c[name]) for name in ORDERS[question.order])
+    total = {name: _sum(inner.c[name], store.postgres).label(name) for name in tables.COUNTS}
+    largest: Any = sum(_sum(inner.c[name], store.postgres) for name in ORDERS[question.order])
     times = [inner.c[name] for name in question.by if name in TIMES]
     others = [inner.c[name] for name in question.by if name in COLUMNS]
-    query = sa.select(*groups, *total.values()).group_by(*groups) if groups else sa.select(*total.values())
+    query = sa.select(*groups, *total.values())
+    if groups:
+        query = query.group_by(*groups).having(total["requests"].element > 0)  # nothing is left of some
     query = query.order_by(*times, sa.desc(largest), total["requests"].desc(), *others).limit(min(question.most, MOST_GROUPS))
     rows = [dict(row) for row in (await connection.execute(query)).mappings()]
     for row in rows:
@@ -147,22 +149,29 @@ async def _asked(connection: AsyncConnection, store: Store, question: Question, 
     return [row for row in rows if row["requests"]]
 
 
+def _sum(count: sa.ColumnElement[Any], postgres: bool) -> sa.Function[Any]:
+    """PostgreSQL adds up large integers as decimals, which costs more than all else; doubles are exact up to 9 million dollars."""
+    return sa.func.sum(sa.cast(count, sa.Double) if postgres else count)
+
+
 def _parts(store: Store, question: Question, span: Span) -> list[sa.Select[Any]]:
-    """Queries for the columns that are added up, without overlap."""
+    """Queries for the columns that are added up."""
     table = span.table
     if table is tables.usage:
         hour = hour_of(store.postgres)
         times = {"hour": hour, "day": f"{hour} / {_DAY_HOURS}"}
-        counts: list[Any] = [sa.literal_column(text).label(name) for name, text in COUNTED.items()]
-        conditions = [sa.and_(table.c.time >= span.first * HOUR, table.c.time < span.end * HOUR)] if span.first < span.end else []
+        counts: dict[str, Any] = {name: sa.literal_column(text) for name, text in COUNTED.items()}
+        between = sa.and_(table.c.time >= span.first * HOUR, table.c.time < span.end * HOUR)
+        parts = [Part(between, 1)] if span.first < span.end else []
     else:
         times = {"hour": "number", "day": f"number / ({_DAY_HOURS} / hours)"}
-        counts = [table.c[name] for name in tables.COUNTS]
-        conditions = units_of(table, span.first, span.end, time(), span.longest)
+        counts = {name: table.c[name] for name in tables.COUNTS}
+        parts = units_of(table, span.first, span.end, time(), span.longest)
     columns: list[Any] = [sa.literal_column(times[name]).label(name) for name in question.by if name in times]
     columns += [table.c[COLUMNS[name]].label(name) for name in question.by if name not in times]
     where = [table.c[COLUMNS[name]].in_([value] if isinstance(value, str) else value) for name, value in question.where.items()]
-    return [sa.select(*columns, *counts).where(condition, *where) for condition in conditions]
+    signed = {sign: [(count if sign > 0 else -count).label(name) for name, count in counts.items()] for sign in (1, -1)}
+    return [sa.select(*columns, *signed[part.sign]).where(part.condition, *where) for part in parts]
 
 
 def _shown(row: Row, by: tuple[str, ...]) -> Row:

@@ -1,33 +1,62 @@
-"""Which units of the sums (tables.py) cover a time: few, however long it is."""
+"""Which units of the sums (tables.py) cover a time: few, however long it is.
+
+A unit that reaches beyond the time is read too, and what it has too much is subtracted, where that is less than to read the time's part
+of it: seven days of eight are eight less one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from . import tables
 
-Span = tuple[int, int, int]
-"""The length of a unit in hours, and the numbers of the first unit and of the one behind the last."""
+
+class Span(NamedTuple):
+    """hours: the length of a unit. first, end: the numbers of the first unit and of the one behind the last. sign: 1, or -1 to subtract."""
+
+    hours: int
+    first: int
+    end: int
+    sign: int = 1
+
+
+class Part(NamedTuple):
+    """Rows of a table of sums: to be added, or (sign -1) to be subtracted."""
+
+    condition: sa.ColumnElement[bool]
+    sign: int
 
 
 def cover(first: int, end: int, units: Sequence[int]) -> list[Span]:
-    """Units that cover the hours from `first` up to `end`, the longest that fit. Both are whole units of the shortest.
+    """The fewest units whose sum is that of the hours from `first` up to `end`. Both are whole units of the shortest.
 
     units: lengths in hours, each a multiple of the one before.
     """
     if first >= end:
         return []
     *shorter, longest = units
-    low, high = -(-first // longest), end // longest
-    if low >= high:
-        return cover(first, end, shorter)
-    return [*cover(first, low * longest, shorter), (longest, low, high), *cover(high * longest, end, shorter)]
+    if not shorter:
+        return [Span(longest, first // longest, end // longest)]
+    found = [cover(first, end, shorter)] if end - first < 2 * longest else []
+    for low in {first // longest, -(-first // longest)}:
+        for high in {end // longest, -(-end // longest)}:
+            if low < high:
+                found.append([*_from(first, low * longest, shorter), Span(longest, low, high), *_from(high * longest, end, shorter)])
+    return min(found, key=lambda spans: sum(span.end - span.first for span in spans))
 
 
-def units_of(table: sa.TableClause, first: int, end: int, now: float, longest: int) -> list[sa.ColumnElement[bool]]:
-    """Conditions, without overlap, for the sums of these hours. longest: that a unit may be.
+def _from(first: int, end: int, units: Sequence[int]) -> list[Span]:
+    """The same, where the end may come first: to be subtracted then."""
+    if first <= end:
+        return cover(first, end, units)
+    return [span._replace(sign=-span.sign) for span in cover(end, first, units)]
+
+
+def units_of(table: sa.TableClause, first: int, end: int, now: float, longest: int) -> list[Part]:
+    """The sums of these hours. longest: that a unit may be.
 
     A time that ends now ends with its longest unit: nothing is later than now, so that unit holds what there is of it.
     """
@@ -35,4 +64,7 @@ def units_of(table: sa.TableClause, first: int, end: int, now: float, longest: i
     if end * 3600 >= now:
         end += -end % units[-1]
     # one by one, so that an index that goes on with the key or the user is searched for each
-    return [sa.and_(table.c.hours == unit, table.c.number.in_(range(low, high))) for unit, low, high in cover(first, end, units)]
+    return [
+        Part(sa.and_(table.c.hours == span.hours, table.c.number.in_(range(span.first, span.end))), span.sign)
+        for span in cover(first, end, units)
+    ]
