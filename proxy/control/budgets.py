@@ -7,6 +7,7 @@ The store's sums lag behind the counts of a running gateway by about a second, s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from time import time
 from typing import NamedTuple
 
@@ -66,7 +67,9 @@ def _place(one: Limited) -> tuple[str, ...]:
 async def _sums(store: Store, per: str, kind: str) -> dict[tuple[str, ...], int]:
     now = time()
     table = {"key": tables.holder_sums, "team": tables.team_sums, "user": tables.user_sums}[kind]
-    units = units_of(table, int(_begins(per, now)) // HOUR, int(now) // HOUR + 1, now, tables.UNITS[-1])
+    # up to the period's end, and no further: replicas whose clocks are ahead write into hours that have not begun here
+    ends = int(period(per, now).ends.timestamp()) // HOUR
+    units = units_of(table, int(_begins(per, now)) // HOUR, ends, inf, tables.UNITS[-1])
     names = _PLACES[kind]
     parts = [
         sa.select(*(table.c[name] for name in names), (table.c.cost_nano * part.sign).label("cost_nano")).where(part.condition)

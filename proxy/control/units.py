@@ -56,7 +56,7 @@ def _from(first: int, end: int, units: Sequence[int]) -> list[Span]:
 
 
 def units_of(table: sa.TableClause, first: int, end: int, now: float, longest: int) -> list[Part]:
-    """The sums of these hours. longest: that a unit may be.
+    """The sums of these hours. longest: that a unit may be. now: seconds since the epoch; infinite for exactly these hours.
 
     A time that ends now ends with its longest unit: nothing is later than now, so that unit holds what there is of it.
     """

@@ -121,7 +121,7 @@ class RedisCounters:
         self._slow_since: float | None = None  # loop time
         self._owed: dict[str, _Owed] = {}  # usage that was not sent yet, by the key's name
         self._unsure: dict[str, _Owed] = {}  # usage that was sent and not acknowledged, by the key's name
-        self._raised: dict[str, int] = {}  # billionths of a dollar, by the key's name
+        self._raised: dict[str, tuple[int, int]] = {}  # billionths of a dollar and their period, by the key's name
         self._owing_at = float("-inf")  # loop time when something was owed last, as `at_least` saw it
         self._worker = secrets.token_hex(8)
         self._paying: asyncio.Task[None] | None = None
@@ -182,14 +182,14 @@ class RedisCounters:
         now = asyncio.get_running_loop().time()
         if self._breaker.open or self._owed or self._unsure:
             self._owing_at = now
-        if key.budget is None or now - self._owing_at < UNPAID or self._raised.get(key.name) == nano:
+        if key.budget is None or now - self._owing_at < UNPAID or self._raised.get(key.name) == (nano, number):
             return  # the sum may hold what is still to be sent; or nothing was added to it
         try:
             await self._breaker.attempt(self._store.script(_AT_LEAST, [_spent(key, number)], nano, _until(key.budget)), PATIENCE)
         except (errors.GatewayError, TimeoutError) as error:
             self._breaker.trip(getattr(error, "detail", "") or str(error))
         else:
-            self._raised[key.name] = nano
+            self._raised[key.name] = nano, number
 
     async def _pay(self) -> None:
         """Send the usage until none is left; usage of a key that arrives meanwhile is added up.

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -16,7 +17,7 @@ from dragoman.proxy.control.figures import Invalid, Question
 from dragoman.proxy.control.units import cover
 from dragoman.proxy.control.usage import write
 from dragoman.proxy.keys.identity import Limited
-from dragoman.proxy.keys.quota import LocalCounters, period
+from dragoman.proxy.keys.quota import NANO, LocalCounters, period
 
 from .using import NOON, TARGET, account, looped, opened
 
@@ -215,8 +216,6 @@ async def test_single_exchanges(control, monkeypatch):
     ],
 )
 def test_when_a_period_began(per, now, begins):
-    from datetime import UTC, datetime
-
     moments = [datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() for text in (now, begins)]
     assert budgets._begins(per, moments[0]) == moments[1]
 
@@ -248,6 +247,34 @@ async def test_counts_are_raised_to_what_the_store_has(control, monkeypatch):
         assert spent == [250_000_000, 0, 900_000_000, 250_000_000, 0, 0]
 
 
+@pytest.mark.parametrize("per", ["hour", "day", "week", "month"])
+@looped
+async def test_replicas_whose_clocks_differ_count_each_dollar_in_one_period(control, monkeypatch, per):
+    """Two gateways with counts of their own on one store, one of them three seconds ahead, around the end of all four periods.
+
+    A request costs a dollar a second in each. What one counts is the sum of its period in the store, whoever was in it when.
+    """
+    one = Limited("k", budget=Budget(1000, per))
+    midnight = datetime(2026, 6, 1, tzinfo=UTC).timestamp()  # a Monday's
+    clocks = {"behind": 0.0, "ahead": 3.0}
+    now = dict.fromkeys(clocks, midnight - 60)
+    counters = {name: LocalCounters(calendar=lambda name=name: now[name]) for name in clocks}
+    rows_of = Counter()
+    async with opened(control) as (store, _):
+        for second in range(-6, 7):
+            for name, ahead in clocks.items():
+                now[name] = midnight + second + ahead + 0.5
+                await write(store, f"{name} {second}", [usage.row_of(account(time=now[name], cost=1.0), "gpt", "")])
+                counters[name].settle(one, 10, NANO)
+                rows_of[period(per, now[name]).number] += 1
+            for name in clocks:
+                monkeypatch.setattr(budgets, "time", lambda name=name: now[name])
+                await budgets.raise_counts(store, [one], counters[name])
+                spent = (await counters[name].look(one)).spent
+                assert spent == rows_of[period(per, now[name]).number] * NANO, (second, name)
+    assert sorted(rows_of.values()) == [9, 17]
+
+
 @looped
 async def test_a_period_does_not_inherit_what_the_one_before_has_spent(control, monkeypatch):
     """It begins between the question and the counts."""
@@ -264,7 +291,7 @@ async def test_a_period_does_not_inherit_what_the_one_before_has_spent(control, 
 def test_two_processes_raise_redis_once():
     import secrets
 
-    from dragoman.proxy.keys.quota_redis import RedisCounters
+    from dragoman.proxy.keys.quota_redis import RedisCounters, _spent
 
     from ..proxy.kinds import redis
 
@@ -276,6 +303,8 @@ def test_two_processes_raise_redis_once():
         try:
             for counters, nano in ((first, 500), (second, 400), (second, 700)):
                 await counters.at_least(one, nano, number)
+            await second.at_least(one, 700, number + 1)  # as much as in the month before
+            assert await second._store.script("return redis.call('GET', KEYS[1])", [_spent(one, number + 1)]) == b"700"
             await second.at_least(one, 900, number - 1)  # what the month before has spent is not this month's
             assert (await first.admit(one)).spent == 700
             first.settle(one, 0, 50)

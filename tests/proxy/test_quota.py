@@ -3,7 +3,8 @@
 import asyncio
 import os
 import secrets
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,7 +13,7 @@ from dragoman.codecs.usage import Usage
 from dragoman.conf.model import AccessKey, Budget, Config, StateStorage
 from dragoman.proxy.keys import quota, quota_redis
 from dragoman.proxy.keys.identity import Identity, Limited, only_limits
-from dragoman.proxy.keys.quota import LocalCounters, Quota
+from dragoman.proxy.keys.quota import NANO, LocalCounters, Quota
 
 from .kinds import cluster, redis, stop_cluster
 
@@ -64,6 +65,49 @@ def test_periods(per, begins, ends):
     assert quota.period(per, after.timestamp() - 1) == found
     assert quota.period(per, after.timestamp()).number != found.number
     assert quota.period(per, first.timestamp() - 1).number != found.number
+
+
+@pytest.fixture(params=["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
+def zone(request, monkeypatch):
+    """The machine's time zone. Summer time begins and ends at other moments in each, on Lord Howe Island by half an hour."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["2026-03-29 01:00", "2026-10-25 01:00", "2026-03-08 07:00", "2026-11-01 06:00", "2026-04-04 15:00", "2026-10-03 15:30"],
+)
+@pytest.mark.parametrize("per", ["hour", "day", "week", "month"])
+def test_summer_time_changes_no_period(zone, per, change, monkeypatch):
+    """Periods are those of UTC, each as long as any other, at the moments when a zone's clock is changed and around."""
+    budgets = pytest.importorskip("dragoman.proxy.control.budgets", reason="needs dragoman[control]")
+    lengths = {"hour": [1], "day": [24], "week": [7 * 24], "month": [days * 24 for days in (28, 30, 31)]}[per]
+    moment = datetime.fromisoformat(change).replace(tzinfo=UTC).timestamp()
+    limited = key(budget=Budget(1, per))
+    calendar = Clock()
+    monkeypatch.setattr(quota.time, "time", calendar)
+    before = None
+    for seconds in (-90000, -7200, -3601, -1, 0, 1, 1799, 1800, 3599, 3600, 7200, 90000):
+        calendar.now = now = moment + seconds
+        found = quota.period(per, now)
+        ends = found.ends.timestamp()
+        assert found.ends.utcoffset() == timedelta(0)
+        assert 0 < ends - now <= lengths[-1] * 3600
+        begins = budgets._begins(per, now)
+        assert begins <= now
+        assert (ends - begins) / 3600 in lengths
+        assert quota.period(per, begins) == quota.period(per, ends - 1) == found
+        assert quota.period(per, ends).number != found.number != quota.period(per, begins - 1).number
+        assert before is None or (found.number == before[0]) == (now < before[1])
+        before = found.number, ends
+        error = quota._refusal(limited, quota.Standing(0.0, (), 2 * NANO))
+        assert error.resets_at == ends
+        assert error.retry_after == ends - now
+        assert f"resets at {found.ends:%Y-%m-%d %H:%M} UTC" in error.message
 
 
 def test_a_year_ends_in_its_last_month():
