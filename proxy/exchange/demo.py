@@ -5,7 +5,7 @@ the client is the product itself: other client shapes are translated, streams ar
 
 echo    streams the last user message back, word by word; where structured output is asked for, an instance of the schema that holds it
 tool    calls the tool that it must call, else the first that it was given, with arguments as its schema has them; else says that it was
-        given none
+        given none. After results it says them, whatever an agent adds behind them: a second call would have no end
 think   reasons first
 slow    paces its words
 error   fails in the middle
@@ -32,6 +32,7 @@ from ..wire.upstream import UpstreamRequest
 MODELS = ("echo", "tool", "think", "slow", "error")
 ARGUMENT = "demo"  # what strings of arguments hold: nothing that does harm where a tool is run
 SLOW = 0.1  # seconds between two words of demo/slow
+_OLD = "function_call"  # the kind of a call to one of `functions`, which came before `tools`, and the member that it is
 _WORD = re.compile(r"\S+\s*|\s+")
 
 
@@ -95,10 +96,23 @@ def _last_user_text(asked: dict[str, Any]) -> str:
     return next((text for text in reversed(texts) if text), "(nothing was said)")
 
 
+def _result(asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The last result since the model spoke last; None when it has been given none."""
+    for message in reversed(_messages(asked)):
+        if message.get("role") in ("tool", "function"):
+            return message
+        if message.get("role") == "assistant":
+            break
+    return None
+
+
 def _tool(asked: dict[str, Any]) -> dict[str, Any] | None:
     """The tool to call: the one that must be called, else the first."""
-    choice = asked.get("tool_choice")
-    tools = [tool for tool in asked.get("tools") or () if isinstance(tool, dict) and _named(tool)]
+    choice, declared = asked.get("tool_choice"), asked.get("tools")
+    if not declared and isinstance(functions := asked.get("functions"), list):
+        choice, declared = asked.get(_OLD), [{"type": _OLD, _OLD: one} for one in functions]
+        choice = {"type": _OLD, _OLD: choice} if isinstance(choice, dict) else choice
+    tools = [tool for tool in declared or () if isinstance(tool, dict) and _named(tool)]
     if choice == "none" or not tools:
         return None
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
@@ -113,15 +127,17 @@ def _named(tool: dict[str, Any]) -> str:
     return str(inner.get("name") or "") if isinstance(inner, dict) else ""
 
 
-def _call(tool: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The beginning of a call, and its text."""
+def _call(tool: dict[str, Any]) -> list[dict[str, Any]]:
+    """The deltas of a call: its beginning, and its text."""
     kind = tool["type"]
     if kind == "custom":
         key, text = "input", ARGUMENT
     else:
         key, text = "arguments", jsontext.dumps(instance(tool[kind].get("parameters") or {"type": "object"}, ARGUMENT)).decode()
+    if kind == _OLD:
+        return [{_OLD: {"name": _named(tool), key: ""}}, {_OLD: {key: text}}]
     begun = {"index": 0, "id": f"call_{nonce(12)}", "type": kind, kind: {"name": _named(tool), key: ""}}
-    return begun, {"index": 0, kind: {key: text}}
+    return [{"tool_calls": [begun]}, {"tool_calls": [{"index": 0, kind: {key: text}}]}]
 
 
 def _structured(asked: dict[str, Any], text: str) -> str:
@@ -149,13 +165,13 @@ def _answer(asked: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
     if model == "think":
         deltas = _words("The caller sent a message. I will repeat it.", "reasoning_content") + _words(text)
     elif model == "tool":
-        tool = _tool(asked)
-        answered = any(m.get("role") == "tool" for m in _messages(asked)[-1:])
-        if tool is None or answered:
-            said = _text(_messages(asked)[-1].get("content")) if answered else ""
-            deltas = _words(f"The tool said: {said}" if answered else "I was given no tool to call.")
+        tool, result = _tool(asked), _result(asked)
+        if result is not None:
+            deltas = _words(f"The tool said: {_text(result.get('content'))}")
+        elif tool is None:
+            deltas = _words("I was given no tool to call.")
         else:
-            deltas = [{"tool_calls": [piece]} for piece in _call(tool)]
+            deltas = _call(tool)
     elif model == "error":
         deltas = _words(text)[: max(1, len(_words(text)) // 2)]
     else:
@@ -169,7 +185,7 @@ def _usage(asked: dict[str, Any], count: int) -> dict[str, int]:
 
 
 def _finish(deltas: list[dict[str, Any]]) -> str:
-    return "tool_calls" if any("tool_calls" in delta for delta in deltas) else "stop"
+    return next((member for delta in deltas for member in ("tool_calls", _OLD) if member in delta), "stop")
 
 
 async def _frames(asked: dict[str, Any]) -> AsyncIterator[bytes]:
@@ -209,9 +225,12 @@ def _whole(asked: dict[str, Any], deltas: list[dict[str, Any]]) -> dict[str, Any
     reasoning = "".join(d.get("reasoning_content", "") for d in deltas)
     if reasoning:
         message["reasoning_content"] = reasoning
-    if _finish(deltas) == "tool_calls":
+    finish = _finish(deltas)
+    if finish == _OLD:
+        message[_OLD] = deltas[0][_OLD] | deltas[1][_OLD]
+    elif finish == "tool_calls":
         begun, rest = (delta["tool_calls"][0] for delta in deltas)
         kind = begun["type"]
         message["tool_calls"] = [{"id": begun["id"], "type": kind, kind: begun[kind] | rest[kind]}]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(deltas)}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return _envelope(asked, "chat.completion") | {"choices": [choice], "usage": _usage(asked, len(deltas))}

@@ -101,6 +101,47 @@ async def test_custom_tools_are_seen() -> None:
     assert (item["type"], item["name"], item["input"]) == ("custom_tool_call", "patch", "demo")
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@inside_once
+async def test_functions_of_the_older_form_are_called(stream: bool) -> None:
+    asked = {"functions": [{"name": "other"}, {"name": "weather", "parameters": SCHEMA}], "function_call": {"name": "weather"}}
+    answer = await ask("chat", "demo/tool", stream, **asked)
+    if stream:
+        assert b'"finish_reason":"function_call"' in answer
+        assert orjson.dumps(orjson.dumps(FILLED).decode()) in answer
+        return
+    choice = orjson.loads(answer)["choices"][0]
+    call = choice["message"]["function_call"]
+    assert (choice["finish_reason"], call["name"], orjson.loads(call["arguments"])) == ("function_call", "weather", FILLED)
+    said = [{"role": "assistant", "content": None, "function_call": call}, {"role": "function", "name": "weather", "content": "sunny"}]
+    assert b"The tool said: sunny" in await ask("chat", "demo/tool", **asked, messages=[*HI, *said])
+
+
+BEHIND: list[tuple[str, list[dict[str, Any]]]] = [
+    ("a reminder", [{"type": "text", "text": "<system-reminder>Go on.</system-reminder>"}]),
+    ("nothing", []),
+]
+
+
+@pytest.mark.parametrize(("name", "behind"), BEHIND, ids=[name for name, _ in BEHIND])
+@pytest.mark.parametrize("system", [False, True])
+@inside_once
+async def test_an_agents_loop_ends(name: str, behind: list[dict[str, Any]], system: bool) -> None:
+    """Coding agents add reminders behind the results of tools: a call again and again would never end."""
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "sunny"}
+    messages: list[dict[str, Any]] = [
+        *HI,
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "weather", "input": FILLED}]},
+        {"role": "user", "content": [result, *behind]},
+        *([{"role": "system", "content": "Be brief."}] if system else []),
+    ]
+    answer = orjson.loads(await ask("messages", "demo/tool", tools=tools("messages", "weather"), messages=messages))
+    assert (answer["stop_reason"], answer["content"][0]["text"]) == ("end_turn", "The tool said: sunny")
+    messages += [{"role": "assistant", "content": answer["content"]}, {"role": "user", "content": "And tomorrow?"}]
+    answer = orjson.loads(await ask("messages", "demo/tool", tools=tools("messages", "weather"), messages=messages))
+    assert answer["stop_reason"] == "tool_use"
+
+
 FORMATS: dict[str, dict[str, Any]] = {
     "chat": {"response_format": {"type": "json_schema", "json_schema": {"name": "o", "schema": SCHEMA}}},
     "messages": {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
