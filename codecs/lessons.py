@@ -38,11 +38,14 @@ ESSENTIAL = frozenset({
     "toolConfig.functionCallingConfig", "generationConfig.responseMimeType", "generationConfig.responseSchema",
     "generationConfig.responseJsonSchema", "generationConfig.responseFormat", "generationConfig.responseModalities",
     "generationConfig.candidateCount",
+    # what a caller has allowed or forbidden: to go on without it is the caller's decision (Claude Code's, of `safeguards`)
+    "safeguards", "thread", "inference_geo", "moderation", "multi_agent", "safetySettings", "safety_settings",
 })  # fmt: skip
 # values equal to the default, which can be left out nevertheless
 IDLE: Mapping[str, tuple[Any, ...]] = {
     "tool_choice": ("auto", {"type": "auto"}),
     "function_call": ("auto",),
+    "inference_geo": ("global",),
     "n": (1,),
     "modalities": (["text"],),
 }

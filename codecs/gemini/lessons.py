@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from ..ledger import Path
-from ..lessons import Body, Reading
+from ..lessons import Body, Reading, without
 from .facts import DUMMY
+from .rules_out import place_of_thinking
 
 _SIGNATURES = ("thoughtSignature", "thought_signature")
 _CALLS = ("functionCall", "function_call")
@@ -42,10 +43,21 @@ def _bare(content: Any) -> Any:
     return content if kept == parts or not kept else content | {"parts": kept}
 
 
+def _without_thinking(body: Body) -> tuple[Body, Path | None]:
+    return without(body, place_of_thinking(body))
+
+
 _SIGNATURE = re.compile(r"thought[ _]signature", re.IGNORECASE)
 _JSON_SCHEMA = re.compile(r"(?:parameters|response)_?json_?schema", re.IGNORECASE)
 
 LESSONS = (
+    Reading(
+        "thinking",
+        re.compile(r"\bthinking (?:mode )?is not (?:enabled|supported)", re.IGNORECASE),
+        "nothing is said of thinking",
+        flags={"g_thinking": "none"},
+        change=_without_thinking,
+    ),
     Reading(
         "reasoning",
         _SIGNATURE,

@@ -6,7 +6,6 @@ Nothing is sent that is not in Google's reference: an unknown member is refused.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from .. import deferral, rules
@@ -17,19 +16,15 @@ from ..reasoning import effort_of_budget, nearest
 from ..reply import Encoded
 from ..request import OutputFormat, Request, Thinking
 from ..tools import ToolMap
-from . import schema_out
+from . import rules_out, schema_out
 from .content_out import ContentWriter
 from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
 _MOST_STOPS = 5
 _JSON = "application/json"
-_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}  # those of Google's OpenAI endpoint; above: the maximum
 _TIERS = ("flex", "priority")
 _TIER_HEADER = "x-vertex-ai-llm-shared-request-type"  # of Vertex AI, which takes no member for it
-
-# a caller of this API means what it writes; the table's `leave_out` is of Google's OpenAI-compatible API
-RULES: tuple[rules.Rule[Any], ...] = tuple(replace(rule, of="written") for rule in rules.LEAVE_OUT)
 
 
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
@@ -54,7 +49,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     settings = _Settings(request, capabilities, body)
     settings.write()
     request.ignore((*request.habits.endpoint, "cache", "prompt_cache_options", "prompt_cache_retention"))
-    rules.apply(RULES, rules.Draft(body, request, capabilities))
+    rules.apply(rules_out.RULES, rules.Draft(body, request, capabilities))
     request.close(capabilities.region)
     return Encoded(body, names, settings.headers)
 
@@ -173,17 +168,19 @@ class _Settings:
         return thinking.show == "summary" or habits.shows_thinking or (habits.hides_thinking and thinking.show == "default")
 
     def _budget(self, thinking: Thinking) -> dict[str, Any]:
-        least, most = self._capabilities.g_budget_min, self._capabilities.g_budget_max
+        can = self._capabilities
         if thinking.level == "off":
-            if self._capabilities.g_budget_off:
-                return {"thinkingBudget": 0}
-            self._ledger.adapt(thinking.path, least)
-            return {"thinkingBudget": least}
+            sent = rules_out.fitted(0, can)
+            if sent:
+                self._ledger.adapt(thinking.path, sent)
+            return {"thinkingBudget": sent}
         if thinking.level == "adaptive" and thinking.effort is None:
             return {"thinkingBudget": -1}
-        wanted = thinking.budget or 0 if thinking.level == "budget" else _BUDGETS.get(thinking.effort or "medium", most)
-        sent = min(max(wanted, least), most)
-        if sent != wanted and thinking.level == "budget":
+        if thinking.level != "budget":
+            return {"thinkingBudget": rules_out.budget_of(thinking.effort or "medium", can)}
+        wanted = thinking.budget or 0
+        sent = rules_out.fitted(wanted, can)
+        if sent != wanted:
             self._ledger.adapt(thinking.path, sent)
         return {"thinkingBudget": sent}
 

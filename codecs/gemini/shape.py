@@ -14,7 +14,8 @@ from .observer import Observer
 from .paths import GENERATING, SECRETS, base, join, place, read, rename, streams_array, url
 from .probe import PROBE
 from .request_in import decode_request
-from .request_out import RULES, encode_request, reasons
+from .request_out import encode_request, reasons
+from .rules_out import RULES
 from .scrub import scrub
 from .specimens import SPECIMENS
 from .stream_in import StreamDecoder, decode_response, token

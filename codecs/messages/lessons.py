@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from .. import jsontext
@@ -11,6 +12,7 @@ from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, not_served
 from .rules_out import calls_without_thought, short_marks
 
 _THOUGHTS = ("thinking", "redacted_thinking")
+_MOST_MARKS = 4
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
@@ -50,8 +52,128 @@ def _long_marks(body: Body) -> tuple[Body, Path | None]:
     return body, ("messages",)
 
 
+# ---- what an agent writes now and then: one mark too many, a mark or a block of nothing ----
+
+
+def _fewer_marks(body: Body) -> tuple[Body, Path | None]:
+    """A body whose marks are at places that can have one, and at most four: the last ones, as the longest prefix is worth most."""
+    marked = [block for name in ("tools", "system", "messages") for block in _marked(body.get(name))]
+    sound = [block for block in marked if block.get("type") not in _THOUGHTS and block.get("text") != ""]
+    room = _MOST_MARKS - (body.get("cache_control") is not None)
+    kept = {id(block) for block in sound[max(0, len(sound) - room) :]}
+    over = {id(block) for block in marked} - kept
+
+    def unmarked(value: Any) -> Any:
+        if isinstance(value, list):
+            return [unmarked(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        found = {name: member for name, member in value.items() if name != "cache_control" or id(value) not in over}
+        return found | {"content": unmarked(found["content"])} if isinstance(found.get("content"), list) else found
+
+    if not over:
+        return body, None
+    return body | {name: unmarked(body[name]) for name in ("tools", "system", "messages") if name in body}, ("messages",)
+
+
+def _marked(value: Any) -> Iterator[dict[str, Any]]:
+    """The blocks with a mark, in order."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _marked(one)
+    elif isinstance(value, dict):
+        yield from _marked(value.get("content"))
+        if value.get("cache_control") is not None:
+            yield value
+
+
+def _without_blanks(body: Body) -> tuple[Body, Path | None]:
+    """A body without texts of nothing but white space, and without messages that hold nothing else.
+
+    Unchanged where the last message would be another's: what is to be answered is missing, and the caller has to say it.
+    """
+    system, messages = body.get("system"), body.get("messages")
+    if not isinstance(messages, list):
+        return body, None
+    kept = [one for message in messages if not _is_blank(one := _filled(message))]
+    filled = {"messages": kept} | ({"system": _filled_blocks(system)} if isinstance(system, list) else {})
+    if not kept or _role(kept[-1]) != _role(messages[-1]) or all(body[name] == value for name, value in filled.items()):
+        return body, None
+    return {name: filled.get(name, value) for name, value in body.items() if name != "system" or filled.get(name, value)}, ("messages",)
+
+
+def _filled(message: Any) -> Any:
+    """A message, or a result, without its blank texts."""
+    content = message.get("content") if isinstance(message, dict) else None
+    return message | {"content": _filled_blocks(content)} if isinstance(content, list) else message
+
+
+def _filled_blocks(blocks: list[Any]) -> list[Any]:
+    """The blocks without blank texts; the mark of one ends the same prefix at the block before."""
+    kept: list[Any] = []
+    for block in map(_filled, blocks):
+        if not (isinstance(block, dict) and block.get("type") == "text" and _blank(block.get("text"))):
+            kept.append(block)
+        elif "cache_control" in block and kept and isinstance(kept[-1], dict) and kept[-1].get("type") not in _THOUGHTS:
+            kept[-1] = {"cache_control": block["cache_control"]} | kept[-1]
+    return kept
+
+
+def _is_blank(message: Any) -> bool:
+    content = message.get("content") if isinstance(message, dict) else message
+    return content == [] or _blank(content)
+
+
+def _blank(text: Any) -> bool:
+    return isinstance(text, str) and not text.strip()
+
+
+def _role(message: Any) -> Any:
+    return message.get("role") if isinstance(message, dict) else None
+
+
+def _without_last_space(body: Body) -> tuple[Body, Path | None]:
+    """A body whose answer so far does not end in white space."""
+    messages = body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    content = last.get("content") if isinstance(last, dict) else None
+    if isinstance(content, str):
+        cut: Any = content.rstrip()
+    elif isinstance(content, list) and content and isinstance(content[-1], dict) and isinstance(content[-1].get("text"), str):
+        cut = [*content[:-1], content[-1] | {"text": content[-1]["text"].rstrip()}]
+    else:
+        return body, None
+    return (body, None) if cut == content else (body | {"messages": [*messages[:-1], last | {"content": cut}]}, ("messages",))  # type: ignore[index,operator]
+
+
 LESSONS = (
     not_served("messages"),
+    Reading(
+        "marks",
+        re.compile(
+            r"(?:maximum|at most|four|\b4\b).{0,40}cache_control|cache_control.{0,40}(?:maximum|at most)"
+            r"|cache_control.{0,40}\b(?:empty|thinking)\b|thinking\.cache_control",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        "at most four cache marks are sent, and none on an empty text or on thinking",
+        sent=b'"cache_control"',
+        change=_fewer_marks,
+        adapts="messages",
+    ),
+    Reading(
+        "blanks",
+        re.compile(r"non-empty|non-whitespace|\bis empty\b|must not be empty", re.IGNORECASE),
+        "empty texts are left out",
+        change=_without_blanks,
+        adapts="messages",
+    ),
+    Reading(
+        "last space",
+        re.compile(r"(?:trailing|ends? with) white ?space", re.IGNORECASE),
+        "the answer so far ends without white space",
+        change=_without_last_space,
+        adapts="messages",
+    ),
     Reading(
         "thinking",
         re.compile(

@@ -264,6 +264,116 @@ def test_a_long_cache_mark_after_a_short_one() -> None:
     assert found.change(changed) == (changed, None)
 
 
+def text(said: str, **more: Any) -> JSON:
+    return {"type": "text", "text": said, **more}
+
+
+def said(*turns: Any) -> list[JSON]:
+    """Turns of a user and an assistant, one after the other."""
+    return [{"role": ("user", "assistant")[number % 2], "content": content} for number, content in enumerate(turns)]
+
+
+THOUGHT: JSON = {"type": "thinking", "thinking": "Hm.", "signature": "sig"}
+FIVE = {
+    "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"cache_control": {"type": "string"}}}} | MARK],
+    "system": [text("a", **MARK)],
+    "messages": said(
+        [text("b", **MARK), text("c", **MARK)], "d", [{"type": "tool_result", "tool_use_id": "t", "content": [text("e", **MARK)]}]
+    ),
+}
+# what the upstream says, members of the body, what of them goes up instead
+OFTEN: list[tuple[str, JSON, JSON]] = [
+    (
+        "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+        FIVE,
+        FIVE | {"tools": [{name: value for name, value in FIVE["tools"][0].items() if name != "cache_control"}]},
+    ),
+    (
+        "messages.0.content.0.text: cache_control cannot be set for empty text blocks",
+        {"messages": said([text("", **MARK), text("b", **MARK)])},
+        {"messages": said([text(""), text("b", **MARK)])},
+    ),
+    (
+        "messages.1.content.0.thinking.cache_control: Extra inputs are not permitted",
+        {"messages": said("a", [THOUGHT | MARK, text("b", **MARK)], "c")},
+        {"messages": said("a", [THOUGHT, text("b", **MARK)], "c")},
+    ),
+    (
+        "messages: text content blocks must be non-empty",
+        {"system": [text(""), text("s")], "messages": said([text("a"), text(" ", **LONG)], [THOUGHT, text("", **MARK)], [text("c")])},
+        {"system": [text("s")], "messages": said([text("a", **LONG)], [THOUGHT], [text("c")])},
+    ),
+    (
+        "messages.1: all messages must have non-empty content except for the optional final assistant message",
+        {"messages": [*said("a", "", "b", [text("\n")]), *said("c")]},
+        {"messages": [*said("a"), *said("b"), *said("c")]},
+    ),
+    (
+        "messages: text content blocks must contain non-whitespace text",
+        {"messages": said([{"type": "tool_result", "tool_use_id": "t", "content": [text("")]}, text("a")])},
+        {"messages": said([{"type": "tool_result", "tool_use_id": "t", "content": []}, text("a")])},
+    ),
+    (
+        "messages: final assistant content cannot end with trailing whitespace",
+        {"messages": said("a", [text("b \n")])},
+        {"messages": said("a", [text("b")])},
+    ),
+    ("messages: final assistant content cannot end with trailing whitespace", {"messages": said("a", "b ")}, {"messages": said("a", "b")}),
+]
+
+
+@pytest.mark.parametrize(("refusal", "more", "instead"), OFTEN)
+def test_what_agents_send_now_and_then(refusal: str, more: JSON, instead: JSON) -> None:
+    """Marks and texts of nothing; what is sent instead breaks the rule no more, and the caller's body stays as it was."""
+    body = MESSAGES | {"system": "s"} | more
+    found = taught("messages", anthropic(refusal), own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    before = jsontext.dumps(body)
+    changed, path = found.change(body)
+    assert (changed, path, found.adapts) == (body | instead, ("messages",), "messages")
+    assert jsontext.dumps(body) == before
+    assert found.change(changed) == (changed, None)
+
+
+@pytest.mark.parametrize("messages", [said(""), said("a", "b", ""), said("a", "b", [text(" ")])])
+def test_nothing_to_answer_is_the_callers(messages: list[JSON]) -> None:
+    """Without its last message the conversation would be another one."""
+    body = MESSAGES | {"messages": messages}
+    found = taught("messages", anthropic("messages: text content blocks must be non-empty"), own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    assert found.change(body) == (body, None)
+
+
+def test_thinking_that_a_model_of_google_does_not_know() -> None:
+    refusal = {"error": {"code": 400, "message": "Thinking is not enabled for models/gemini-2.0-flash", "status": "INVALID_ARGUMENT"}}
+    body = GEMINI | {"generation_config": {"thinking_config": {"include_thoughts": True}, "topK": 5}}
+    del body["generationConfig"]
+    found = taught("gemini", refusal, own=True, body=body)
+    assert found is not None
+    assert found.change is not None
+    assert found.flags == {"g_thinking": "none"}
+    assert found.change(body) == (body | {"generation_config": {"topK": 5}}, ("generation_config", "thinking_config"))
+
+
+ALLOWED: list[tuple[str, str, JSON]] = [
+    ("messages", "safeguards", {"safeguards": {"a": 1}}),
+    ("messages", "inference_geo", {"inference_geo": "eu"}),
+    ("messages", "thread", {"thread": {"type": "continue", "id": "t"}}),
+    ("responses", "moderation", {"moderation": {"policy": {"input": {"mode": "block"}}}}),
+    ("gemini", "safetySettings", {"safetySettings": [{"category": "C", "threshold": "BLOCK_NONE"}]}),
+]
+
+
+@pytest.mark.parametrize(("shape", "member", "more"), ALLOWED)
+def test_what_a_caller_allows_or_forbids_is_not_left_out(shape: str, member: str, more: JSON) -> None:
+    """Where an answer is made, and what may be in it: whether to go on without that is the caller's decision."""
+    refusal = google(member) if shape == "gemini" else anthropic(f"{member}: Extra inputs are not permitted")
+    assert taught(shape, refusal, own=True, body=BODIES[shape] | more) is None
+    assert taught("messages", anthropic("inference_geo: Extra inputs are not permitted"), body=MESSAGES | {"inference_geo": "global"})
+
+
 def test_thoughts_of_a_turn_that_are_gone() -> None:
     refusal = "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`."
     turn = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": THOUGHTS[1:]}, RESULT]

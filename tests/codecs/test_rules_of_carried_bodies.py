@@ -38,6 +38,10 @@ def amended(shape: str, flags: JSON, body: JSON) -> tuple[JSON, str, str]:
     return after, ledger.header(ledger.dropped, body), ledger.header(ledger.adapted, body)
 
 
+LEVELS: JSON = {"g.thinking": "level", "g.thinking_levels": ["low", "high"]}
+BUDGETS: JSON = {"g.thinking": "budget", "g.budget_min": 128, "g.budget_max": 32_768}
+THINKING = "generationConfig.thinkingConfig"
+
 # shape, flags, what the caller sends, what of it goes up otherwise (None: nothing), dropped, adapted
 ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
     ("chat", {"leave_out": ["user", "n"]}, {"user": "u", "n": 2}, {"user": None, "n": None}, "user,n", ""),
@@ -187,6 +191,32 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
         {"instructions": "Be.\n\nDo.", "input": [USER]},
         "",
         "input",
+    ),
+    *(
+        ("gemini", flags, {"generationConfig": {"topK": 5, "thinkingConfig": asked}},
+         {} if sent is None else {"generationConfig": {"topK": 5, "thinkingConfig": sent}}, "", told)
+        for flags, asked, sent, told in (
+            (LEVELS, {"thinkingLevel": "MINIMAL"}, {"thinkingLevel": "LOW"}, f"{THINKING}=LOW"),
+            (LEVELS, {"thinkingLevel": "low"}, None, ""),
+            (LEVELS, {"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}, None, ""),
+            (LEVELS, {"thinkingBudget": 100}, None, ""),
+            (BUDGETS, {"thinkingBudget": 0}, {"thinkingBudget": 128}, f"{THINKING}=128"),
+            (BUDGETS, {"thinkingBudget": -1}, None, ""),
+            (BUDGETS, {"thinkingBudget": 50_000}, {"thinkingBudget": 32_768}, f"{THINKING}=32768"),
+            (BUDGETS | {"g.budget_off": True}, {"thinkingBudget": 0}, None, ""),
+            (BUDGETS, {"thinkingLevel": "MEDIUM"}, {"thinkingBudget": 8192}, f"{THINKING}=8192"),
+            (BUDGETS, {"thinkingLevel": "LOW", "thinkingBudget": 512}, {"thinkingBudget": 512}, f"{THINKING}=512"),
+            ({}, {"thinkingLevel": "MINIMAL"}, None, ""),
+            ({"g.thinking": "none"}, {"thinkingLevel": "MINIMAL"}, None, ""),
+        )
+    ),
+    (
+        "gemini",
+        BUDGETS,
+        {"generation_config": {"thinking_config": {"thinking_level": "HIGH"}}},
+        {"generation_config": {"thinking_config": {"thinkingBudget": 24_576}}},
+        "",
+        "generation_config.thinking_config=24576",
     ),
 ]  # fmt: skip
 

@@ -198,8 +198,9 @@ async def test_c32_betas_and_counting(tmp_path: Path) -> None:
         async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
             betas = {"anthropic_beta": "files-api-2025-04-14,context-1m-2025-08-07", "anthropic_version": "2026-10-21"}
             body = ASKED | {"model": "claude-sonnet-5-5"}
-            status, headers, _ = await asked(gateway, "/v1/messages", body, **betas)
-            assert (status, headers["x-dragoman-dropped"]) == (200, "header:anthropic-beta")
+            status, headers, _ = await asked(gateway, "/v1/messages", body | {"tags": {"team": "x"}}, **betas)
+            assert (status, headers["x-dragoman-dropped"]) == (200, "tags,header:anthropic-beta")
+            assert "tags" not in provider.requests[0].json
             status, _, told = await asked(gateway, "/v1/messages/count_tokens", body | {"anthropic_beta": ["x"]}, **betas)
             assert (status, orjson.loads(told)) == (200, {"input_tokens": 7})
             message, count = provider.requests

@@ -1,0 +1,89 @@
+"""Rules for what a gemini upstream refuses; codecs/rules.py applies them.
+
+A caller of this API means what it writes. Of its body only the settings of thinking are looked at: they differ from model to model, and
+callers that know a model by another name cannot know them. Source: Google, "Thinking", November 2026, and recorded
+refusals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .. import rules
+from ..capabilities import EFFORTS, Capabilities
+from ..reasoning import nearest
+from ..rules import Draft, Rule, whole
+
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}  # those of Google's OpenAI endpoint; above: the maximum
+_CONFIG = ("generationConfig", "generation_config")
+_THINKING = ("thinkingConfig", "thinking_config")
+_BUDGET = ("thinkingBudget", "thinking_budget")
+_LEVEL = ("thinkingLevel", "thinking_level")
+_DYNAMIC = -1
+
+
+def fitted(budget: int, capabilities: Capabilities) -> int:
+    """The nearest budget that the model takes; 0 switches thinking off where that can be done."""
+    least, most = capabilities.g_budget_min, capabilities.g_budget_max
+    return 0 if budget == 0 and capabilities.g_budget_off else min(max(budget, least), most)
+
+
+def budget_of(effort: str, capabilities: Capabilities) -> int:
+    return fitted(BUDGETS.get(effort, capabilities.g_budget_max), capabilities)
+
+
+def fit_thinking(draft: Draft) -> None:
+    """A budget for a model that has no levels, and a budget or a level that the model takes."""
+    outer, inner = place_of_thinking(draft.body)
+    config = draft.body.get(outer)
+    thinking = config.get(inner) if isinstance(config, dict) else None
+    if not isinstance(config, dict) or not isinstance(thinking, dict):
+        return
+    budget, level = _spelled(thinking, _BUDGET), _spelled(thinking, _LEVEL)
+    by_budget = draft.capabilities.g_thinking == "budget"
+    sent = (_to_budget if by_budget else _to_level)(thinking, budget, level, draft.capabilities)
+    if sent is not thinking:
+        draft.body[outer] = config | {inner: sent}
+        draft.request.ledger.adapt((outer, inner), sent.get(budget if by_budget else level))
+
+
+def place_of_thinking(body: dict[str, Any]) -> tuple[str, str]:
+    """Where the settings of thinking stand."""
+    outer = _spelled(body, _CONFIG)
+    config = body.get(outer)
+    return outer, _spelled(config, _THINKING) if isinstance(config, dict) else _THINKING[0]
+
+
+def _to_budget(thinking: dict[str, Any], budget: str, level: str, can: Capabilities) -> dict[str, Any]:
+    asked, wanted = _effort(thinking.get(level)), thinking.get(budget)
+    if level in thinking:
+        rest = {name: value for name, value in thinking.items() if name != level}
+        return rest if wanted is not None or asked is None else rest | {budget: budget_of(asked, can)}
+    if not whole(wanted) or wanted <= _DYNAMIC or fitted(wanted, can) == wanted:
+        return thinking
+    return thinking | {budget: fitted(wanted, can)}
+
+
+def _to_level(thinking: dict[str, Any], budget: str, level: str, can: Capabilities) -> dict[str, Any]:
+    asked = _effort(thinking.get(level))
+    sent = None if asked is None else nearest(asked, can.g_thinking_levels)
+    return thinking if sent in (None, asked) else thinking | {level: str(sent).upper()}
+
+
+def _effort(level: object) -> str | None:
+    """A level as the effort that it is; None of what is none."""
+    return level.lower() if isinstance(level, str) and level.lower() in EFFORTS else None
+
+
+def _spelled(message: dict[str, Any], names: tuple[str, str]) -> str:
+    """A member's name as it is spelled in this message."""
+    return names[1] if names[1] in message and names[0] not in message else names[0]
+
+
+RULES: tuple[Rule[Draft], ...] = (
+    # the table's `leave_out` is of Google's OpenAI-compatible API
+    *(replace(rule, of="written") for rule in rules.LEAVE_OUT),
+    # of models that do not think some refuse all settings of it: see `lessons.py`
+    Rule(lambda can: can.g_thinking != "none", fit_thinking, of="carried", rests_on="g_thinking"),
+)
