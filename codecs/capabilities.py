@@ -68,6 +68,8 @@ class Capabilities:
     c_alternate: bool = False  # user and assistant messages must alternate
     c_null_content: bool = True  # supports null content next to tool calls
     c_empty_content: bool = True
+    c_functions: bool = True  # supports `functions` and `function_call`, the older form of tools
+    c_system_parts: bool = True  # supports system messages whose content is a list
     c_images: bool = True
     c_image_urls: bool = True  # otherwise only data URLs
     c_reasoning_required: bool = False  # in every assistant message
@@ -115,6 +117,7 @@ class Capabilities:
     r_sampling: Literal["full", "unless_reasoning"] = "full"  # temperature, top_p, top_logprobs
     r_required_tools: bool = True  # supports tool_choice required
     r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # asked: if an effort is set
+    r_empty_content: bool = True
     r_instructions_required: bool = False  # requires instructions and refuses system messages
     r_fast_tier: bool = False
     r_tool_search: bool = False  # as m_tool_search

@@ -266,6 +266,8 @@ class Shape:
     refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
     """(body, capabilities, own) → whether an upstream of this shape refuses the caller's body, so that another of its APIs must be used.
     own: whether the body is of this shape; in a body of another shape only the members common to all shapes are read."""
+    translates: Callable[[Body, Capabilities], bool] | None = None
+    """(body, capabilities) → whether a body of this shape is translated for an upstream of this shape, which does not know its form."""
     betas_at: tuple[str, ...] = ()
     """The member of the body, and the one in it, that say values of `anthropic-beta`; empty: there is none."""
     tier_header: str = ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..ids import CallIds, in_form, with_id
 from ..ledger import Path
 from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, leave_out, not_served, rename, setting
+from .facts import IDS
 from .rules_out import NO_SIGNATURE
 
 _THOUGHTS = ("reasoning_details", "reasoning_content", "reasoning", "extra_content")
@@ -49,6 +51,28 @@ def _bare(message: Any) -> Any:
             for number, (call, sealed) in enumerate(zip(calls, signed, strict=True))
         ]
     return bare if any(signed) or len(bare) != len(message) else message
+
+
+def _fitting_ids(body: Body) -> tuple[Body, Path | None]:
+    """Ids of calls that are too long, as other providers give them."""
+
+    def changed(message: dict[str, Any], ids: CallIds) -> dict[str, Any]:
+        calls = message.get("tool_calls")
+        if isinstance(calls, list):
+            after = [with_id(call, "id", ids.call) if isinstance(call, dict) else call for call in calls]
+            if any(new is not old for new, old in zip(after, calls, strict=True)):
+                message = message | {"tool_calls": after}
+        return with_id(message, "tool_call_id", ids.result)
+
+    messages, first = in_form(IDS, body.get("messages"), changed)
+    return (body, None) if first is None else (body | {"messages": messages}, ("messages", first))
+
+
+def _adaptive(body: Body) -> tuple[Body, Path | None]:
+    thinking = body.get("thinking")
+    if not isinstance(thinking, dict) or thinking.get("type") != "enabled":
+        return body, None
+    return body | {"thinking": {"type": "adaptive"}}, ("thinking", "type")
 
 
 _REFUSED_SEAL = re.compile(r"(?:corrupted|invalid) thought.signature|invalid `?signature`?|invalid_encrypted_content", re.IGNORECASE)
@@ -153,12 +177,27 @@ LESSONS = (
         written=True,
     ),
     Reading(
+        "ids",
+        re.compile(r"tool_call(?:s|_id)\b.{0,40}\btoo long|\bid too long", re.IGNORECASE),
+        "longer ids of calls are replaced",
+        sent=b'"tool_call_id"',
+        change=_fitting_ids,
+        adapts="messages",
+    ),
+    Reading(
+        "thinking type",
+        re.compile(r"invalid thinking\.type", re.IGNORECASE),
+        "thinking is adaptive",
+        sent=b'"thinking"',
+        change=_adaptive,
+        adapts="thinking",
+    ),
+    Reading(
         "content",
         re.compile(r"\bcontent\b.{0,60}\b(?:null|None|nil|a string|valid string)\b"),
         "content is never null",
-        sent=b'"content":null',
+        sent=b'"content"',
         flags={"c_null_content": False},
-        written=True,
     ),
     ONLY_STREAMS,
     OTHER_ROUTE,

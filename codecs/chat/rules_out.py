@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import subsets
 from ..capabilities import EFFORTS, Capabilities
-from ..errors import Malformed, Unsupported
+from ..errors import Malformed, Unsupported, UnsupportedContent
 from ..ids import digest
 from ..jsontext import arguments_to_input, dumps, loads
 from ..ledger import Path, concrete
@@ -87,11 +87,25 @@ def refuses(body: dict[str, Any], capabilities: Capabilities, own: bool) -> bool
     return not own or reasons(body, capabilities)
 
 
+def translates(body: dict[str, Any], capabilities: Capabilities) -> bool:
+    """Whether a caller's body is translated although the upstream speaks its API: with tools in a form that it is known not to take."""
+    if not capabilities.c_functions and body.get("functions"):
+        return True
+    if capabilities.c_custom_tools or "c_custom_tools" not in capabilities.known:
+        return False
+    tools = body.get("tools")
+    return isinstance(tools, list) and any(isinstance(tool, dict) and tool.get("type") == "custom" for tool in tools)
+
+
 # ---- tools ----
 
 
 def refuse_tools(draft: ChatDraft) -> None:
-    if draft.body.get("tools") or any(message.get("tool_calls") or message.get("role") == "tool" for message in draft.messages):
+    if (
+        draft.body.get("tools")
+        or draft.body.get("functions")
+        or any(message.get("tool_calls") or message.get("role") == "tool" for message in draft.messages)
+    ):
         raise Unsupported("tools are not supported by the selected model", param="tools")
 
 
@@ -138,6 +152,8 @@ def choose_tool(draft: ChatDraft) -> None:
     chosen = draft.body.get("tool_choice")
     if takes != "any" and isinstance(chosen, dict) and chosen.get("type") == "allowed_tools":
         chosen = _offer_allowed(draft, chosen)
+    if chosen is None:
+        draft.body.pop("tool_choice", None)  # null says nothing
     named = isinstance(chosen, dict) and chosen.get("type") in ("function", "custom")
     if takes == "any" or chosen in (None, "auto", "none") or not (named or chosen == "required"):
         return
@@ -306,6 +322,34 @@ def leave_out_output_in_streams(draft: ChatDraft) -> None:
 # ---- messages ----
 
 
+def refuse_images(draft: ChatDraft) -> None:
+    """Of a caller that speaks this API; an encoder refuses them as well. Raises UnsupportedContent."""
+    for place, message in enumerate(draft.messages):
+        for number, part in enumerate(_parts(message)):
+            image = part.get("image_url")
+            if part.get("type") != "image_url" or (draft.capabilities.c_images and _is_inline(image)):
+                continue
+            what = "an image by its URL" if draft.capabilities.c_images else "an image"
+            path = concrete(("messages", place, "content", number))
+            raise UnsupportedContent(f"{what} is not supported by the selected model", param=path, capability="image_block")
+
+
+def _is_inline(image: Any) -> bool:
+    url = image.get("url") if isinstance(image, dict) else image
+    return not isinstance(url, str) or url.startswith("data:")
+
+
+def flatten_systems(draft: ChatDraft) -> None:
+    """Instructions as one text."""
+
+    def flat(message: Message) -> Message:
+        texts = _texts(message) if message.get("role") in _INSTRUCTS and isinstance(message.get("content"), list) else None
+        return message if texts is None else message | {"content": "\n\n".join(texts)}
+
+    if draft.each_message(flat):
+        draft.moved()
+
+
 def fill_content(draft: ChatDraft) -> None:
     """Replace null content, as OpenAI has it next to tool calls and others refuse, by an empty text."""
     if draft.each_message(lambda one: one if one.get("content") is not None else one | {"content": ""}) and draft.own:
@@ -346,7 +390,7 @@ def leave_out_empty_messages(draft: ChatDraft) -> None:
     before = draft.messages
     kept: list[Message] = []
     for message in before:
-        if message.get("content") in ("", None) and not message.get("tool_calls"):
+        if message.get("content") in ("", None, []) and not message.get("tool_calls"):
             if message.get("role") != "tool":
                 continue
             message = message | {"content": NO_OUTPUT}
@@ -581,10 +625,13 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: can.c_single_system, join_systems, of="carried", walks=True),
     Rule(lambda can: can.c_user_required, speak_as_user),
     Rule(lambda can: can.c_prefill != "any", mark_prefill),
+    Rule(lambda can: not can.c_images, refuse_images, of="carried", rests_on="c_images", walks=True),
+    Rule(lambda can: can.c_images and not can.c_image_urls, refuse_images, of="carried", rests_on="c_image_urls", walks=True),
     Rule(lambda can: can.c_max_images > 0, leave_out_old_images, walks=True),
     Rule(lambda can: not can.c_user_after_tool, move_user_before_results_end, walks=True),
     Rule(lambda can: can.c_alternate, alternate_roles, walks=True),
     Rule(lambda can: not can.c_content_parts, flatten_content, of="carried", walks=True),
+    Rule(lambda can: not can.c_system_parts, flatten_systems, of="carried", walks=True),
     Rule(lambda can: not can.c_null_content, fill_content, walks=True),
     Rule(lambda can: not can.c_empty_content, leave_out_empty_messages, walks=True),
     Rule(lambda can: not can.c_odd_arguments, whole_arguments, walks=True),

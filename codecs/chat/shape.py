@@ -19,7 +19,7 @@ from .observer import Observer
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
-from .rules_out import RULES, ChatDraft, reasons, refuses
+from .rules_out import RULES, ChatDraft, reasons, refuses, translates
 from .scrub import scrub
 from .specimens import SPECIMENS
 from .stream_in import StreamDecoder, decode_response
@@ -73,6 +73,7 @@ SHAPE = Shape(
     usage_on_demand=UsageOnDemand("stream_options", _asks_usage, add_include_usage, _is_usage),
     lessons=LESSONS,
     rules=RULES,
+    translates=translates,
     Draft=ChatDraft,
     refuses=refuses,
     reasons=reasons,

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ..ledger import Path
-from ..lessons import Body, Reading, without
+from ..lessons import Body, Change, Reading, without
 from .facts import DUMMY
 from .rules_out import place_of_thinking
 
@@ -50,7 +50,33 @@ def _without_thinking(body: Body) -> tuple[Body, Path | None]:
 _SIGNATURE = re.compile(r"thought[ _]signature", re.IGNORECASE)
 _JSON_SCHEMA = re.compile(r"(?:parameters|response)_?json_?schema", re.IGNORECASE)
 
+
+def _leaving(*members: str) -> Change:
+    """Settings by both spellings."""
+
+    def changed(body: Body) -> tuple[Body, Path | None]:
+        first: Path | None = None
+        for steps in [(outer, member) for outer in ("generationConfig", "generation_config") for member in members]:
+            body, path = without(body, steps)
+            first = first or path
+        return body, first
+
+    return changed
+
+
 LESSONS = (
+    Reading(
+        "penalties",
+        re.compile(r"\bpenalty is not (?:enabled|supported)", re.IGNORECASE),
+        "penalties are left out",
+        change=_leaving("presencePenalty", "presence_penalty", "frequencyPenalty", "frequency_penalty"),
+    ),
+    Reading(
+        "logprobs",
+        re.compile(r"\blogprobs (?:is|are) not (?:enabled|supported)", re.IGNORECASE),
+        "logprobs are left out",
+        change=_leaving("responseLogprobs", "response_logprobs", "logprobs"),
+    ),
     Reading(
         "thinking",
         re.compile(r"\bthinking (?:mode )?is not (?:enabled|supported)", re.IGNORECASE),

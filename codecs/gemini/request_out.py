@@ -21,7 +21,6 @@ from .content_out import ContentWriter
 from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
-_MOST_STOPS = 5
 _JSON = "application/json"
 _TIERS = ("flex", "priority")
 _TIER_HEADER = "x-vertex-ai-llm-shared-request-type"  # of Vertex AI, which takes no member for it
@@ -107,9 +106,9 @@ class _Settings:
         if setting is None:
             return
         stops = [setting.value] if isinstance(setting.value, str) else setting.value
-        if len(stops) > _MOST_STOPS:
+        if len(stops) > rules_out.MOST_STOPS:
             self._ledger.drop(setting.path)
-        self._config["stopSequences"] = stops[:_MOST_STOPS]
+        self._config["stopSequences"] = stops[: rules_out.MOST_STOPS]
 
     def _logprobs(self) -> None:
         """Only of whole answers: "LogProbs is not supported in streaming mode"."""

@@ -1,7 +1,7 @@
 """Rules for what a gemini upstream refuses; codecs/rules.py applies them.
 
-A caller of this API means what it writes. Of its body only the settings of thinking are looked at: they differ from model to model, and
-callers that know a model by another name cannot know them. Source: Google, "Thinking", November 2026, and recorded
+A caller of this API means what it writes. Of its body only settings are looked at: they differ from model to model, and callers that know a
+model by another name cannot know them. Source: Google, "Thinking", November 2026, and recorded
 refusals.
 """
 
@@ -20,7 +20,13 @@ _CONFIG = ("generationConfig", "generation_config")
 _THINKING = ("thinkingConfig", "thinking_config")
 _BUDGET = ("thinkingBudget", "thinking_budget")
 _LEVEL = ("thinkingLevel", "thinking_level")
+_LIMIT = ("maxOutputTokens", "max_output_tokens")
+_STOP = ("stopSequences", "stop_sequences")
+_FUNCTIONS = frozenset({"functionDeclarations", "function_declarations"})
+_MIME = ("responseMimeType", "response_mime_type")
+_OUTPUT = frozenset({*_MIME, "responseSchema", "response_schema", "responseJsonSchema", "response_json_schema", "_responseJsonSchema"})
 _DYNAMIC = -1
+MOST_STOPS = 5
 
 
 def fitted(budget: int, capabilities: Capabilities) -> int:
@@ -46,6 +52,36 @@ def fit_thinking(draft: Draft) -> None:
     if sent is not thinking:
         draft.body[outer] = config | {inner: sent}
         draft.request.ledger.adapt((outer, inner), sent.get(budget if by_budget else level))
+
+
+def fit_settings(draft: Draft) -> None:
+    """The token limit and the number of stop sequences that are taken."""
+    outer, most = _spelled(draft.body, _CONFIG), draft.capabilities.g_max_output
+    config = draft.body.get(outer)
+    if isinstance(config, dict):
+        limit, stop = _spelled(config, _LIMIT), _spelled(config, _STOP)
+        if most and whole(config.get(limit)) and config[limit] > most:
+            draft.body[outer] = config = config | {limit: most}
+            draft.request.ledger.adapt((outer, limit), most)
+        if isinstance(config.get(stop), list) and len(config[stop]) > MOST_STOPS:
+            draft.body[outer] = config | {stop: config[stop][:MOST_STOPS]}
+            draft.request.ledger.drop((outer, stop))
+
+
+def leave_out_output_beside_functions(draft: Draft) -> None:
+    """As an encoder does: the functions are what an agent cannot do without."""
+    outer, tools = _spelled(draft.body, _CONFIG), draft.body.get("tools")
+    config = draft.body.get(outer)
+    if (
+        not isinstance(config, dict)
+        or not isinstance(tools, list)
+        or not any(isinstance(one, dict) and _FUNCTIONS & one.keys() for one in tools)
+    ):
+        return
+    mime = _spelled(config, _MIME)
+    if config.get(mime) == "application/json":
+        draft.body[outer] = {name: value for name, value in config.items() if name not in _OUTPUT}
+        draft.request.ledger.drop((outer, mime))
 
 
 def place_of_thinking(body: dict[str, Any]) -> tuple[str, str]:
@@ -84,6 +120,8 @@ def _spelled(message: dict[str, Any], names: tuple[str, str]) -> str:
 RULES: tuple[Rule[Draft], ...] = (
     # the table's `leave_out` is of Google's OpenAI-compatible API
     *(replace(rule, of="written") for rule in rules.LEAVE_OUT),
+    Rule(lambda can: True, fit_settings, of="carried", rests_on="g_thinking"),
+    Rule(lambda can: not can.g_tools_mixed, leave_out_output_beside_functions, of="carried"),
     # of models that do not think some refuse all settings of it: see `lessons.py`
     Rule(lambda can: can.g_thinking != "none", fit_thinking, of="carried", rests_on="g_thinking"),
 )

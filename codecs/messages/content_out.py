@@ -30,6 +30,7 @@ from ..tools import ToolMap
 from .facts import HABITS, IDS
 
 Block = dict[str, Any]
+FAILED: Block = {"type": "text", "text": "Error:"}  # before what a failed tool gave, where that is not text alone
 
 
 class ContentWriter:
@@ -150,7 +151,7 @@ class ContentWriter:
         failed = part.is_error
         if failed and isinstance(content, list) and any(inner["type"] != "text" for inner in content):
             self._ledger.adapt((*part.path, "is_error"))  # refused beside anything but text
-            content, failed = [{"type": "text", "text": "Error:"}, *content], False
+            content, failed = [dict(FAILED), *content], False
         if content:
             block["content"] = content
         if failed:

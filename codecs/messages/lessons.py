@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from .. import jsontext
+from ..ids import CallIds, in_form, with_id
 from ..ledger import Path
 from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, not_served
-from .rules_out import calls_without_thought, short_marks
+from ..rules import whole
+from .content_out import FAILED
+from .facts import IDS
+from .rules_out import LEAST_BUDGET, calls_without_thought, short_marks, thinking_within
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 _MOST_MARKS = 4
@@ -146,8 +151,112 @@ def _without_last_space(body: Body) -> tuple[Body, Path | None]:
     return (body, None) if cut == content else (body | {"messages": [*messages[:-1], last | {"content": cut}]}, ("messages",))  # type: ignore[index,operator]
 
 
+def _results_first(body: Body) -> tuple[Body, Path | None]:
+    """A body in whose messages the results of tools stand before all else."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return body, None
+    after = [message | {"content": sorted(message["content"], key=_no_result)} if _mixed(message) else message for message in messages]
+    first = next((place for place, message in enumerate(messages) if _mixed(message)), None)
+    return (body, None) if first is None else (body | {"messages": after}, ("messages", first))
+
+
+def _no_result(block: Any) -> bool:
+    return not (isinstance(block, dict) and block.get("type") == "tool_result")
+
+
+def _mixed(message: Any) -> bool:
+    content = message.get("content") if isinstance(message, dict) else None
+    return isinstance(content, list) and any(_no_result(one) and not _no_result(two) for one, two in pairwise(content))
+
+
+def _fitting_ids(body: Body) -> tuple[Body, Path | None]:
+    """Ids of calls in the form of this API, and each once, as other providers do not give them."""
+
+    def changed(message: dict[str, Any], ids: CallIds) -> Any:
+        return _with_blocks(
+            message, lambda one: with_id(with_id(one, "id", ids.call), "tool_use_id", ids.result) if _is_of_tool(one) else one
+        )
+
+    messages, first = in_form(IDS, body.get("messages"), changed)
+    return (body, None) if first is None else (body | {"messages": messages}, ("messages", first))
+
+
+def _is_of_tool(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") in ("tool_use", "tool_result")
+
+
+def _fitting_budget(body: Body) -> tuple[Body, Path | None]:
+    """Thinking with a budget within the token limit, or none where that is too small for both."""
+    thinking = body.get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    if not isinstance(thinking, dict) or not whole(budget):
+        return body, None
+    sent = thinking_within(max(budget, LEAST_BUDGET), body.get("max_tokens"))
+    sent = thinking | sent if sent["type"] == "enabled" else sent
+    return (body, None) if sent == thinking else (body | {"thinking": sent}, ("thinking",))
+
+
+def _mixed_errors(body: Body) -> tuple[Body, Path | None]:
+    """Results of failed tools with more than text, as results that say so."""
+
+    def told(block: Any) -> Any:
+        content = block.get("content") if isinstance(block, dict) and block.get("is_error") is True else None
+        if not isinstance(content, list) or all(isinstance(one, dict) and one.get("type") == "text" for one in content):
+            return block
+        return {name: value for name, value in block.items() if name != "is_error"} | {"content": [FAILED, *content]}
+
+    messages = body.get("messages")
+    after = [_with_blocks(message, told) for message in messages] if isinstance(messages, list) else []
+    first = next((place for place, message in enumerate(after) if message is not messages[place]), None)
+    return (body, None) if first is None else (body | {"messages": after}, ("messages", first))
+
+
+def _with_blocks(message: Any, change: Callable[[Any], Any]) -> Any:
+    """A message with changed blocks; the same object where nothing changes."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return message
+    after = [change(block) for block in content]
+    return message if all(new is old for new, old in zip(after, content, strict=True)) else message | {"content": after}
+
+
 LESSONS = (
     not_served("messages"),
+    Reading(
+        "results",
+        re.compile(r"without `?tool_result`?.{0,10}(?:immediately|right) after", re.IGNORECASE),
+        "the results of tools stand before all else in a message",
+        sent=b'"tool_result"',
+        change=_results_first,
+        adapts="messages",
+    ),
+    Reading(
+        "ids",
+        re.compile(r"\btool_use(?:\.id|_id)\b.{0,40}pattern|`?tool_use`? ids must be unique", re.IGNORECASE),
+        "ids of calls have this API's form",
+        sent=b'"tool_use"',
+        change=_fitting_ids,
+        adapts="messages",
+    ),
+    Reading(
+        "budget",
+        re.compile(
+            r"\bbudget(?:_tokens)?\b.{0,60}(?:greater|at least|does not fit)|greater than .{0,20}budget_tokens", re.IGNORECASE | re.DOTALL
+        ),
+        "the budget for thinking is within the token limit",
+        sent=b'"budget_tokens"',
+        change=_fitting_budget,
+        adapts="thinking",
+    ),
+    Reading(
+        "errors",
+        re.compile(r"is_error|error result takes text only", re.IGNORECASE),
+        "results of failed tools say so where they hold more than text",
+        sent=b'"is_error"',
+        change=_mixed_errors,
+        adapts="messages",
+    ),
     Reading(
         "marks",
         re.compile(
@@ -183,6 +292,16 @@ LESSONS = (
         sent=b'"tool_use"',
         change=_without_thinking,
         adapts="thinking",
+        lasting=False,
+    ),
+    Reading(
+        "system",
+        re.compile(
+            r"role.{0,3}system\b.{0,80}(?:misplaced|must|only|follow|unexpected|not allowed|two in a row)", re.IGNORECASE | re.DOTALL
+        ),
+        "messages of the system stand before all others",
+        sent=b'"system"',
+        flags={"m_mid_system": False},
         lasting=False,
     ),
     Reading(

@@ -173,10 +173,16 @@ def fit_thinking(draft: MessagesDraft) -> None:
 
 
 def _give_budget(draft: MessagesDraft, wanted: int) -> None:
+    """Thinking with a budget; none where the turn that goes on began without thoughts, which the API refuses then."""
+    draft.body["thinking"] = thinking_within(wanted, draft.body.get("max_tokens"))
+    if calls_without_thought(draft.body):
+        draft.body["thinking"] = {"type": "disabled"}
+
+
+def thinking_within(wanted: int, limit: object) -> dict[str, Any]:
     """Thinking within a budget of the token limit; none at all where that is too small for both."""
-    limit = draft.body.get("max_tokens")
     budget = min(wanted, limit - LEAST_BUDGET) if whole(limit) else wanted
-    draft.body["thinking"] = {"type": "enabled", "budget_tokens": budget} if budget >= LEAST_BUDGET else {"type": "disabled"}
+    return {"type": "enabled", "budget_tokens": budget} if budget >= LEAST_BUDGET else {"type": "disabled"}
 
 
 def fit_effort(draft: MessagesDraft) -> None:

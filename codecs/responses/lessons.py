@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from ..ids import CallIds, in_form, with_id
 from ..ledger import Path
-from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, leave_out, not_served
+from ..lessons import EACH, MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, leave_out, not_served, without
+from .facts import IDS
 
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
@@ -15,6 +18,33 @@ def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
         return body, None
     kept = [item for item in items if not (isinstance(item, dict) and item.get("type") == "reasoning")]
     return (body, None) if len(kept) == len(items) else (body | {"input": kept}, ("input",))
+
+
+def _without_loose_reasoning(body: Body) -> tuple[Body, Path | None]:
+    """Remove earlier reasoning and the ids by which items are bound to it: a caller has cut its history between the two."""
+    without_it, _ = _without_reasoning(body)
+    items = without_it.get("input")
+    bare, first = without(items, (EACH, "id")) if isinstance(items, list) else (items, None)
+    return (without_it, None if without_it is body else ("input",)) if first is None else (without_it | {"input": bare}, ("input",))
+
+
+def _without_nulls(body: Body) -> tuple[Body, Path | None]:
+    """Remove members of items that are null, as SDKs write down what an answer did not say."""
+    items = body.get("input")
+    if not isinstance(items, list):
+        return body, None
+    bare = [{name: value for name, value in item.items() if value is not None} if isinstance(item, dict) else item for item in items]
+    return (body, None) if bare == items else (body | {"input": bare}, ("input",))
+
+
+def _fitting_ids(body: Body) -> tuple[Body, Path | None]:
+    """Ids of calls in the form of this API, as other providers do not give them."""
+
+    def changed(item: dict[str, Any], ids: CallIds) -> dict[str, Any]:
+        return with_id(item, "call_id", ids.result if str(item.get("type")).endswith("_output") else ids.call)
+
+    items, first = in_form(IDS, body.get("input"), changed)
+    return (body, None) if first is None else (body | {"input": items}, ("input", first))
 
 
 LESSONS = (
@@ -35,6 +65,31 @@ LESSONS = (
         change=_without_reasoning,
         adapts="reasoning",
         lasting=False,
+    ),
+    Reading(
+        "reasoning",
+        re.compile(r"without its (?:required )?(?:following item|'reasoning' item)", re.IGNORECASE),
+        "earlier reasoning is left out",
+        sent=b'"reasoning"',
+        change=_without_loose_reasoning,
+        adapts="reasoning",
+        lasting=False,
+    ),
+    Reading(
+        "nulls",
+        re.compile(r"input\[\d+\]\.\w+.{0,120}\bnull\b|invalid type for status", re.IGNORECASE | re.DOTALL),
+        "members of items that are null are left out",
+        sent=b"null",
+        change=_without_nulls,
+        adapts="input",
+    ),
+    Reading(
+        "ids",
+        re.compile(r"\bcall_id\b.{0,60}(?:too long|pattern|does not fit|invalid)|invalid.{0,40}\bcall_id\b", re.IGNORECASE | re.DOTALL),
+        "ids of calls have this API's form",
+        sent=b'"call_id"',
+        change=_fitting_ids,
+        adapts="input",
     ),
     MISSING_PROPERTIES,
     ONLY_STREAMS,

@@ -149,6 +149,24 @@ def _texts_of(item: dict[str, Any]) -> list[str] | None:
     return [text for text in texts if isinstance(text, str)]
 
 
+def leave_out_empty_messages(draft: ResponsesDraft) -> None:
+    """Messages of nothing, unless nothing else is there; an encoder writes none."""
+    items = draft.body.get("input")
+    kept = [item for item in items if not _is_empty(item)] if isinstance(items, list) else []
+    if kept and isinstance(items, list) and len(kept) != len(items):
+        draft.body["input"] = kept
+        draft.moved()
+
+
+def _is_empty(item: Any) -> bool:
+    if not isinstance(item, dict) or item.get("type", "message") != "message":
+        return False
+    content = item.get("content")
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text", part) if isinstance(part, dict) else part for part in parts]
+    return all(text in ("", None) for text in texts)
+
+
 RULES: tuple[Rule[ResponsesDraft], ...] = (
     *LEAVE_OUT,
     Rule(lambda can: any(can.schema_subset), adjust_schemas, of="written"),
@@ -159,5 +177,6 @@ RULES: tuple[Rule[ResponsesDraft], ...] = (
     Rule(lambda can: can.openai_host, raise_limit, of="carried"),
     Rule(lambda can: can.r_sampling != "full", leave_out_sampling),
     Rule(lambda can: bool(can.r_tools), leave_out_tools, of="carried"),
+    Rule(lambda can: not can.r_empty_content, leave_out_empty_messages, of="carried", walks=True),
     Rule(lambda can: can.r_instructions_required, require_instructions, walks=True),
 )

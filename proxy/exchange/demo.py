@@ -112,7 +112,7 @@ def _tool(asked: dict[str, Any]) -> dict[str, Any] | None:
     if not declared and isinstance(functions := asked.get("functions"), list):
         choice, declared = asked.get(_OLD), [{"type": _OLD, _OLD: one} for one in functions]
         choice = {"type": _OLD, _OLD: choice} if isinstance(choice, dict) else choice
-    tools = [tool for tool in declared or () if isinstance(tool, dict) and _named(tool)]
+    tools: list[dict[str, Any]] = [tool for tool in declared or () if isinstance(tool, dict) and _named(tool)]
     if choice == "none" or not tools:
         return None
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":

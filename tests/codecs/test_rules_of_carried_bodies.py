@@ -38,6 +38,14 @@ def amended(shape: str, flags: JSON, body: JSON) -> tuple[JSON, str, str]:
     return after, ledger.header(ledger.dropped, body), ledger.header(ledger.adapted, body)
 
 
+PARTS = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+NO_TEXT, IMAGE = {"type": "input_text", "text": ""}, {"type": "input_image", "image_url": "u"}
+AS_JSON = {"responseMimeType": "application/json"}
+REASONED = {"type": "reasoning", "id": "rs_1", "summary": []}
+UNTHOUGHT = [
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]},
+]
 LEVELS: JSON = {"g.thinking": "level", "g.thinking_levels": ["low", "high"]}
 BUDGETS: JSON = {"g.thinking": "budget", "g.budget_min": 128, "g.budget_max": 32_768}
 THINKING = "generationConfig.thinkingConfig"
@@ -218,6 +226,46 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
         "",
         "generation_config.thinking_config=24576",
     ),
+    ("chat", {"c.system_parts": False}, {"messages": [{"role": "system", "content": [{"type": "text", "text": "Be."}]}, PARTS]},
+     {"messages": [{"role": "system", "content": "Be."}, PARTS]}, "", "messages"),
+    ("chat", {"c.empty_content": False}, {"messages": [USER, CALLED, RESULT | {"content": []}]},
+     {"messages": [USER, CALLED, RESULT | {"content": "(no output)"}]}, "", "messages"),
+    ("chat", {"c.tool_choice": "required"}, {"tools": [function()], "tool_choice": None}, {"tool_choice": None}, "", ""),
+    (
+        "responses",
+        {"r.empty_content": False},
+        {"input": [USER, {"role": "assistant", "content": ""}, {"role": "user", "content": [NO_TEXT]}, REASONED]},
+        {"input": [USER, REASONED]},
+        "",
+        "input",
+    ),
+    ("responses", {"r.empty_content": False}, {"input": [{"role": "user", "content": ""}]}, {}, "", ""),
+    ("responses", {"r.empty_content": False}, {"input": [{"role": "user", "content": [IMAGE]}]}, {}, "", ""),
+    (
+        "messages",
+        {"m.thinking": "manual"},
+        {"max_tokens": 9000, "thinking": {"type": "adaptive"}, "messages": [USER, *UNTHOUGHT]},
+        {"thinking": {"type": "disabled"}},
+        "",
+        "thinking",
+    ),
+    (
+        "gemini",
+        {"g.thinking": "level", "g.max_output": 100},
+        {"generationConfig": {"maxOutputTokens": 500, "stopSequences": [*"ABCDEF"]}},
+        {"generationConfig": {"maxOutputTokens": 100, "stopSequences": [*"ABCDE"]}},
+        "generationConfig.stopSequences",
+        "generationConfig.maxOutputTokens=100",
+    ),
+    (
+        "gemini",
+        {"g.tools_mixed": False},
+        {"tools": [{"function_declarations": []}], "generationConfig": AS_JSON | {"responseSchema": {}, "topK": 1}},
+        {"generationConfig": {"topK": 1}},
+        "generationConfig.responseMimeType",
+        "",
+    ),
+    ("gemini", {"g.tools_mixed": False}, {"generationConfig": AS_JSON}, {}, "", ""),
 ]  # fmt: skip
 
 
@@ -245,3 +293,23 @@ def test_tools_are_refused_by_name(body: JSON) -> None:
     with pytest.raises(errors.Unsupported, match="tools are not supported") as refused:
         amended("chat", {"c.tools": False}, body)
     assert refused.value.param == "tools"
+
+
+@pytest.mark.parametrize(
+    ("flags", "url", "param"),
+    [
+        ({"c.images": False}, "data:image/png;base64,aa", "messages[1].content[1]"),
+        ({"c.image_urls": False}, "https://h/a.png", "messages[1].content[1]"),
+        ({"c.image_urls": False}, "data:image/png;base64,aa", None),
+        ({}, "https://h/a.png", None),
+    ],
+)
+def test_images_that_a_model_does_not_take_are_refused_by_name(flags: JSON, url: str, param: str | None) -> None:
+    image = {"type": "image_url", "image_url": {"url": url}}
+    body = {"messages": [USER, {"role": "user", "content": [{"type": "text", "text": "What?"}, image]}]}
+    if param is None:
+        assert amended("chat", flags, body) == (body, "", "")
+        return
+    with pytest.raises(errors.UnsupportedContent) as raised:
+        amended("chat", flags, body)
+    assert raised.value.param == param

@@ -10,7 +10,7 @@ import pytest
 from ..scripted import Provider, Request, Steps, respond
 from .inside import CONFIG, Inside, inside_once
 from .spoken import ASKED, PATHS, SHAPE_AT, SHAPES
-from .upstreams import text_answer
+from .upstreams import text_answer, tool_answer
 from .wire import request
 
 JSON = dict[str, Any]
@@ -129,3 +129,42 @@ model_providers:
             assert status == 200
             assert "x-dragoman-dropped" not in headers
     assert [one.get("user") for one in sent] == [None, "u"]
+
+
+OLD = {
+    "functions": [{"name": "weather", "parameters": {"type": "object", "properties": {}}}],
+    "function_call": {"name": "weather"},
+    "messages": [
+        {"role": "user", "content": "Sunny?"},
+        {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}},
+        {"role": "function", "name": "weather", "content": "no"},
+        {"role": "user", "content": "And now?"},
+    ],
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@inside_once
+async def test_functions_of_the_older_form_become_tools(stream: bool) -> None:
+    """For an upstream that knows tools alone; its calls come back in the form that the caller knows."""
+    sent: list[JSON] = []
+
+    def script(request: Request) -> Steps:
+        sent.append(request.json)
+        return tool_answer("chat", "weather", "{}").steps(stream)
+
+    config = CONFIG.replace("access_key: sk-upstream", "access_key: sk-upstream, capabilities: {c.functions: false}")
+    with Provider(script) as provider:
+        async with Inside(config, provider) as gateway:
+            status, headers, answer = await ask(gateway, "chat", orjson.dumps(OLD | {"model": "chat/m", "stream": stream}))
+            assert (status, headers["x-dragoman-lane"]) == (200, "events")
+            assert b'"finish_reason":"function_call"' in answer
+            assert b'"function_call":{"' in answer
+            assert b"tool_calls" not in answer
+            body = orjson.dumps(ASKED["chat"] | {"model": "chat/m", "stream": stream})
+            assert (await ask(gateway, "chat", body))[1]["x-dragoman-lane"] == "bytes"
+    asked = sent[0]
+    assert not {"functions", "function_call"} & asked.keys()
+    assert asked["tool_choice"] == {"type": "function", "function": {"name": "weather"}}
+    assert [message["role"] for message in asked["messages"]] == ["user", "assistant", "tool", "user"]
+    assert asked["messages"][1]["tool_calls"][0]["id"] == asked["messages"][2]["tool_call_id"]

@@ -130,10 +130,12 @@ def configuration(models: Models, urls: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def doubles(models: Models, options: Mapping[str, Iterable[str]]) -> Iterator[tuple[dict[str, Double], dict[str, str]]]:
+def doubles(
+    models: Models, options: Mapping[str, Iterable[str]], kind: type[Double] = Double
+) -> Iterator[tuple[dict[str, Double], dict[str, str]]]:
     """The double and the URL of each of these models' providers. options: switches by provider."""
     with contextlib.ExitStack() as stack:
-        found = {provider: Double(provider, options.get(provider, ())) for provider, _ in models}
+        found = {provider: kind(provider, options.get(provider, ())) for provider, _ in models}
         urls = {provider: stack.enter_context(Provider(double.script)).url for provider, double in found.items()}
         yield found, urls
 
@@ -233,13 +235,18 @@ class Matrix:
 
 
 @contextlib.contextmanager
-def driving(models: Models, options: Mapping[str, Iterable[str]] = NO_OPTIONS) -> Iterator[tuple[Driver, dict[str, Double]]]:
+def driving(
+    models: Models,
+    options: Mapping[str, Iterable[str]] = NO_OPTIONS,
+    kind: type[Double] = Double,
+    configured: Callable[[Models, dict[str, str]], str] = configuration,
+) -> Iterator[tuple[Driver, dict[str, Double]]]:
     """A gateway of one's own before the doubles of these models, and what plays callers against it."""
     from ..conftest import Running, free_port
 
-    with doubles(models, options) as (found, urls), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+    with doubles(models, options, kind) as (found, urls), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         port = free_port()
-        file.write(configuration(models, urls).replace("PORT", str(port)))
+        file.write(configured(models, urls).replace("PORT", str(port)))
         file.flush()
         gateway = Running([file.name], port)
         driver = Driver(gateway.url)

@@ -61,7 +61,8 @@ def tool_pairs(body: JSON, model: str, thinking: bool) -> bool:
 
 
 def content_or_calls(body: JSON, model: str, thinking: bool) -> bool:
-    return all(one.get("content") is not None or one.get("tool_calls") for one in _messages(body))
+    """Calls of both forms and refusals stand without content, as OpenAI's own answers have them."""
+    return all(any(one.get(name) is not None for name in ("content", "tool_calls", "function_call", "refusal")) for one in _messages(body))
 
 
 def content_or_calls_text(body: JSON, model: str, thinking: bool) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from .callers import CALLERS, Caller
+from .clouds import CONVERSED, INVOKED, ON_VERTEX, Behind, configuration
 from .double import Double
 from .matrix import MODELS, Cell, Driver, Models, driving
 from .situations import SHAPES, written
@@ -87,6 +88,29 @@ def test_a_sample() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_greater_sample(shape: str) -> None:
     assert found(2, (shape,)) == {}
+
+
+BEHIND_CLOUDS = [*INVOKED[2:3], *CONVERSED[:3], *CONVERSED[-3:-2], *ON_VERTEX[1:2]]
+# may be a tool that is deferred, or not: refused once, sent without
+LEARNED_THERE = {"BR12"}
+
+
+def test_a_sample_behind_clouds() -> None:
+    """Claude by Bedrock's InvokeModel and on Vertex AI, and models of several vendors by Converse."""
+    with driving(BEHIND_CLOUDS, kind=Behind, configured=configuration) as (driver, doubles):
+        turn = itertools.cycle([(id, model, streamed) for streamed in (False, True) for id, model in BEHIND_CLOUDS])
+        cells = {}
+        for name, shape in itertools.islice(itertools.product(UNUSUAL, SHAPES), 0, None, 13):
+            id, model, streamed = next(turn)
+            key = (name, shape, model, streamed)
+            if (cell := play(driver, doubles[id], key)) is not None:
+                cells[key] = cell
+        for (id, model), caller in zip(BEHIND_CLOUDS, CALLERS, strict=False):
+            cell = driver.play(caller, model, doubles[id])
+            assert cell.failed == ""
+            assert {*cell.rules} <= LEARNED_THERE
+    assert len(cells) > 50
+    assert {key: told for key, cell in cells.items() if (told := wrong(key, cell))} == {}
 
 
 IN_TURN = [
