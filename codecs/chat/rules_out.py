@@ -625,7 +625,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: can.c_single_system, join_systems, of="carried", walks=True),
     Rule(lambda can: can.c_user_required, speak_as_user),
     Rule(lambda can: can.c_prefill != "any", mark_prefill),
-    Rule(lambda can: not can.c_images, refuse_images, of="carried", rests_on="c_images", walks=True),
+    Rule(lambda can: not can.c_images and can.c_content_parts, refuse_images, of="carried", rests_on="c_images", walks=True),
     Rule(lambda can: can.c_images and not can.c_image_urls, refuse_images, of="carried", rests_on="c_image_urls", walks=True),
     Rule(lambda can: can.c_max_images > 0, leave_out_old_images, walks=True),
     Rule(lambda can: not can.c_user_after_tool, move_user_before_results_end, walks=True),
