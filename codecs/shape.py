@@ -183,6 +183,10 @@ def _goes_not_on(capabilities: Capabilities) -> bool:
     return False
 
 
+def _translates_nothing(body: Body, capabilities: Capabilities) -> bool:
+    return False
+
+
 def _refuses_nothing(body: Body, capabilities: Capabilities, own: bool) -> bool:
     return False
 
@@ -266,7 +270,7 @@ class Shape:
     refuses: Callable[[Body, Capabilities, bool], bool] = _refuses_nothing
     """(body, capabilities, own) → whether an upstream of this shape refuses the caller's body, so that another of its APIs must be used.
     own: whether the body is of this shape; in a body of another shape only the members common to all shapes are read."""
-    translates: Callable[[Body, Capabilities], bool] | None = None
+    translates: Callable[[Body, Capabilities], bool] = _translates_nothing
     """(body, capabilities) → whether a body of this shape is translated for an upstream of this shape, which does not know its form."""
     betas_at: tuple[str, ...] = ()
     """The member of the body, and the one in it, that say values of `anthropic-beta`; empty: there is none."""

@@ -207,7 +207,9 @@ def _mixed_errors(body: Body) -> tuple[Body, Path | None]:
         return {name: value for name, value in block.items() if name != "is_error"} | {"content": [FAILED, *content]}
 
     messages = body.get("messages")
-    after = [_with_blocks(message, told) for message in messages] if isinstance(messages, list) else []
+    if not isinstance(messages, list):
+        return body, None
+    after = [_with_blocks(message, told) for message in messages]
     first = next((place for place, message in enumerate(after) if message is not messages[place]), None)
     return (body, None) if first is None else (body | {"messages": after}, ("messages", first))
 

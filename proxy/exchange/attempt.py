@@ -82,12 +82,8 @@ class Attempt:
         self.rewrites = self.sums or exchange.summary is not None
         self.lessons = exchange.taught.of(candidate) if self.asks else ()
         self.capabilities = lessons.known(self.lessons, candidate.capabilities) if self.lessons else candidate.capabilities
-        translates = candidate.speaks.translates
-        self.same_shape = self.raw or (
-            candidate.shape == exchange.shape
-            and exchange.cut is None
-            and (translates is None or not translates(exchange.scan.value, self.capabilities))
-        )
+        own = candidate.shape == exchange.shape and exchange.cut is None
+        self.same_shape = self.raw or (own and not candidate.speaks.translates(exchange.scan.value, self.capabilities))
         self.ledger = Ledger()
         self.unsaid = Unsaid()
         self.times: dict[str, float] = {}  # monotonic seconds: sent, headers, first, end

@@ -92,7 +92,8 @@ def _sent(own: Shape, candidate: Candidate, body: dict[str, Any], learned: Learn
     over = _over(candidate, own, body, learned)
     speaks, lessons = over.speaks, learned.get(over.speaks.api, ())
     capabilities = known(lessons, over.capabilities)
-    if speaks is own:
+    as_it_is = speaks is own and not own.translates(body, capabilities)
+    if as_it_is:
         request = Request(own.name, over.model, body)
         value = rules.follow(lessons, body, request, own=True)
         carried = rules.for_carried(own.rules, capabilities) if lessons else over.rules
@@ -104,7 +105,7 @@ def _sent(own: Shape, candidate: Candidate, body: dict[str, Any], learned: Learn
     edits = over.provider.edits
     if edits is not None:
         found = edit.edited(jsontext.dumps(value), edits.set, edits.remove)
-        edit.report(found, request.ledger, body, None if speaks is own else lambda head: rules.asked_at(request, head))
+        edit.report(found, request.ledger, body, None if as_it_is else lambda head: rules.asked_at(request, head))
         value = jsontext.loads(found.body)
     return _Sent(value, request.ledger, over)
 

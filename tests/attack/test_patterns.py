@@ -231,6 +231,7 @@ TRUSTED = {
     "codecs/chat/lessons.py:_TOOLS_BESIDE_REASONING": "see _LONGEST in codecs/lessons.py",
     "codecs/messages/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
     "codecs/responses/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
+    "codecs/gemini/lessons.py:LESSONS": "see _LONGEST in codecs/lessons.py",
     "codecs/chat/errors_in.py:_BLAMING": "see test_words_that_blame",
     "codecs/messages/facts.py:IDS": "see test_call_ids",
     "codecs/chat/facts.py:IDS": "see test_call_ids",
