@@ -98,7 +98,7 @@ def _last_user_text(asked: dict[str, Any]) -> str:
 
 def _result(asked: dict[str, Any]) -> dict[str, Any] | None:
     """The last result since the model spoke last; None when it has been given none."""
-    for message in reversed(_messages(asked)):
+    for message in _messages(asked)[::-1]:
         if message.get("role") in ("tool", "function"):
             return message
         if message.get("role") == "assistant":
