@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, not_served
 from ..rules import whole
 from .content_out import FAILED
 from .facts import IDS
-from .rules_out import LEAST_BUDGET, calls_without_thought, short_marks, thinking_within
+from .rules_out import DEPTH, LEAST_BUDGET, calls_without_thought, marked, short_marks, thinking_within
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 _MOST_MARKS = 4
@@ -62,34 +62,23 @@ def _long_marks(body: Body) -> tuple[Body, Path | None]:
 
 def _fewer_marks(body: Body) -> tuple[Body, Path | None]:
     """A body whose marks are at places that can have one, and at most four: the last ones, as the longest prefix is worth most."""
-    marked = [block for name in ("tools", "system", "messages") for block in _marked(body.get(name))]
-    sound = [block for block in marked if block.get("type") not in _THOUGHTS and block.get("text") != ""]
+    blocks = marked(body)
+    sound = [block for block in blocks if block.get("type") not in _THOUGHTS and block.get("text") != ""]
     room = _MOST_MARKS - (body.get("cache_control") is not None)
     kept = {id(block) for block in sound[max(0, len(sound) - room) :]}
-    over = {id(block) for block in marked} - kept
+    over = {id(block) for block in blocks} - kept
 
-    def unmarked(value: Any) -> Any:
+    def unmarked(value: Any, depth: int = DEPTH) -> Any:
         if isinstance(value, list):
-            return [unmarked(one) for one in value]
+            return [unmarked(one, depth) if isinstance(one, dict) else one for one in value]
         if not isinstance(value, dict):
             return value
         found = {name: member for name, member in value.items() if name != "cache_control" or id(value) not in over}
-        return found | {"content": unmarked(found["content"])} if isinstance(found.get("content"), list) else found
+        return found | {"content": unmarked(found["content"], depth - 1)} if depth and isinstance(found.get("content"), list) else found
 
     if not over:
         return body, None
     return body | {name: unmarked(body[name]) for name in ("tools", "system", "messages") if name in body}, ("messages",)
-
-
-def _marked(value: Any) -> Iterator[dict[str, Any]]:
-    """The blocks with a mark, in order."""
-    if isinstance(value, list):
-        for one in value:
-            yield from _marked(one)
-    elif isinstance(value, dict):
-        yield from _marked(value.get("content"))
-        if value.get("cache_control") is not None:
-            yield value
 
 
 def _without_blanks(body: Body) -> tuple[Body, Path | None]:
@@ -107,16 +96,17 @@ def _without_blanks(body: Body) -> tuple[Body, Path | None]:
     return {name: filled.get(name, value) for name, value in body.items() if name != "system" or filled.get(name, value)}, ("messages",)
 
 
-def _filled(message: Any) -> Any:
+def _filled(message: Any, depth: int = DEPTH) -> Any:
     """A message, or a result, without its blank texts."""
-    content = message.get("content") if isinstance(message, dict) else None
-    return message | {"content": _filled_blocks(content)} if isinstance(content, list) else message
+    content = message.get("content") if depth and isinstance(message, dict) else None
+    return message | {"content": _filled_blocks(content, depth - 1)} if isinstance(content, list) else message
 
 
-def _filled_blocks(blocks: list[Any]) -> list[Any]:
+def _filled_blocks(blocks: list[Any], depth: int = 1) -> list[Any]:
     """The blocks without blank texts; the mark of one ends the same prefix at the block before."""
     kept: list[Any] = []
-    for block in map(_filled, blocks):
+    for block in blocks:
+        block = _filled(block, depth)
         if not (isinstance(block, dict) and block.get("type") == "text" and _blank(block.get("text"))):
             kept.append(block)
         elif "cache_control" in block and kept and isinstance(kept[-1], dict) and kept[-1].get("type") not in _THOUGHTS:

@@ -16,6 +16,7 @@ from ..rules import LEAVE_OUT, Draft, Rule, whole
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 _LEAST_TOP_P = 0.95  # the lowest top_p allowed while the model thinks
+DEPTH = 2  # of `content`: a message's and a result's
 LEAST_BUDGET = 1024  # tokens
 _EFFORTS_OF_THOUGHT = ("xhigh", "max")  # only allowed with thinking
 _LOOSELY = {"prefix_mismatch_behavior": "drop_block"}
@@ -282,20 +283,23 @@ def order_lifetimes(draft: MessagesDraft) -> None:
 
 def short_marks(body: dict[str, Any]) -> list[dict[str, Any]]:
     """Cache marks that live too short to stand before a long one."""
-    marks = [mark for name in ("tools", "system", "messages") for mark in _marks(body.get(name))]
+    marks = [block["cache_control"] for block in marked(body) if isinstance(block["cache_control"], dict)]
     last = max((n for n, mark in enumerate(marks) if mark.get("ttl") == "1h"), default=0)
     return [mark for mark in marks[:last] if mark.get("ttl") != "1h"]
 
 
-def _marks(value: Any) -> Iterator[dict[str, Any]]:
-    """The cache breakpoints, in order."""
-    if isinstance(value, list):
-        for one in value:
-            yield from _marks(one)
-    elif isinstance(value, dict):
-        yield from _marks(value.get("content"))
-        if isinstance(value.get("cache_control"), dict):
-            yield value["cache_control"]
+def marked(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The blocks that end a cached prefix, in order."""
+    return [block for name in ("tools", "system", "messages") for block in _marked(body.get(name), DEPTH)]
+
+
+def _marked(blocks: Any, depth: int) -> Iterator[dict[str, Any]]:
+    for block in blocks if isinstance(blocks, list) else ():
+        if isinstance(block, dict):
+            if depth:
+                yield from _marked(block.get("content"), depth - 1)
+            if block.get("cache_control") is not None:
+                yield block
 
 
 RULES: tuple[Rule[MessagesDraft], ...] = (

@@ -8,6 +8,7 @@ import pytest
 
 from dragoman.codecs import jsontext
 from dragoman.codecs.ids import digest
+from dragoman.codecs.registry import SHAPES
 
 from .test_lessons import BODIES, GEMINI, JSON, LONG, MARK, MESSAGES, anthropic, google, openai, taught
 
@@ -249,3 +250,17 @@ def test_a_result_that_is_missing_is_the_callers() -> None:
     assert found is not None
     assert found.change is not None
     assert found.change(body) == (body, None)
+
+
+@pytest.mark.parametrize("member", ["content", "parts", "output"])
+@pytest.mark.parametrize(
+    ("shape", "name"), [("chat", "messages"), ("messages", "messages"), ("responses", "input"), ("gemini", "contents")]
+)
+def test_histories_may_be_as_deep_as_can_be_read(shape: str, name: str, member: str) -> None:
+    deep: Any = {"type": "text", "text": "", "cache_control": {"type": "ephemeral"}}
+    for _ in range(500):  # orjson reads 1,024 levels
+        deep = {"type": "tool_result", "is_error": True, member: [deep]}
+    body = {name: [{"role": "user", member: [deep]}]}
+    for lesson in SHAPES[shape].lessons:
+        if lesson.change is not None:
+            lesson.change(body)
