@@ -501,13 +501,13 @@ def test_settings() -> None:
     }
     found, lost, changed = written("chat", {"messages": [HI], **settings}, "gemini-2.5-flash")
     assert found["generationConfig"] == {
-        "maxOutputTokens": 65535,
+        "maxOutputTokens": 65536,
         "temperature": 0.5,
         "topP": 0.9,
         "seed": 7,
         "stopSequences": ["1", "2", "3", "4"],
     }
-    assert (found["serviceTier"], changed) == ("flex", ["max_tokens=65535"])
+    assert (found["serviceTier"], changed) == ("flex", ["max_tokens=65536"])
     assert sorted(lost) == ["logit_bias", "logprobs", "presence_penalty", "user"]
     found, lost, _ = written("chat", {"messages": [HI], "temperature": 0.5}, "gemini-3.6-flash")
     assert ("generationConfig" in found, lost) == (False, ["temperature"])
