@@ -190,7 +190,7 @@ def _fitting_budget(body: Body) -> tuple[Body, Path | None]:
 def _mixed_errors(body: Body) -> tuple[Body, Path | None]:
     """Results of failed tools with more than text, as results that say so."""
 
-    def told(block: Any) -> Any:
+    def as_content(block: Any) -> Any:
         content = block.get("content") if isinstance(block, dict) and block.get("is_error") is True else None
         if not isinstance(content, list) or all(isinstance(one, dict) and one.get("type") == "text" for one in content):
             return block
@@ -199,7 +199,7 @@ def _mixed_errors(body: Body) -> tuple[Body, Path | None]:
     messages = body.get("messages")
     if not isinstance(messages, list):
         return body, None
-    after = [_with_blocks(message, told) for message in messages]
+    after = [_with_blocks(message, as_content) for message in messages]
     first = next((place for place, message in enumerate(after) if message is not messages[place]), None)
     return (body, None) if first is None else (body | {"messages": after}, ("messages", first))
 
