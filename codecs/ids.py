@@ -60,19 +60,6 @@ class CallIds:
         return id
 
 
-def in_form(form: IdForm, entries: Any, changes: Callable[[dict[str, Any], CallIds], dict[str, Any]]) -> tuple[Any, int | None]:
-    """A caller's messages or items with ids of calls that the API takes, and the place of the first that changed.
-
-    changes: returns one of them with other ids, or the same object.
-    """
-    if not isinstance(entries, list):
-        return entries, None
-    ids = CallIds(form, own_vendor=True)
-    after = [changes(one, ids) if isinstance(one, dict) else one for one in entries]
-    first = next((place for place, (new, old) in enumerate(zip(after, entries, strict=True)) if new is not old), None)
-    return (entries, None) if first is None else (after, first)
-
-
 def with_id(entry: dict[str, Any], member: str, use: Callable[[str], str]) -> dict[str, Any]:
     """An object with another id at this member; the same object if it needs none."""
     id = entry.get(member)

@@ -158,17 +158,23 @@ OTHER_ROUTE = Reading(
 """Bedrock's mantle has OpenAI's models at one path and all others at another."""
 
 
+def each(body: Body, member: str, change: Callable[[dict[str, Any]], Any]) -> tuple[Body, Path | None]:
+    """The body with the objects of a list changed, and the place of the first. change: returns what it does not change as it is."""
+    before = body.get(member)
+    if not isinstance(before, list):
+        return body, None
+    after = [change(one) if isinstance(one, dict) else one for one in before]
+    first = next((place for place, (new, old) in enumerate(zip(after, before, strict=True)) if new is not old), None)
+    return (body, None) if first is None else (body | {member: after}, (member, first))
+
+
 def _complete_tools(body: Body) -> tuple[Body, Path | None]:
     """A body whose tools' schemas say what an object or an array has at least."""
-    if not isinstance(body.get("tools"), list):
-        return body, None
-    tools = [_complete_tool(tool) for tool in body["tools"]]
-    first = next((number for number, (new, old) in enumerate(zip(tools, body["tools"], strict=True)) if new is not old), None)
-    return (body, None) if first is None else (body | {"tools": tools}, ("tools", first))
+    return each(body, "tools", _complete_tool)
 
 
-def _complete_tool(tool: Any) -> Any:
-    if not isinstance(tool, dict) or tool.get("type") != "function":
+def _complete_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if tool.get("type") != "function":
         return tool
     if isinstance(tool.get("function"), dict):
         function = subsets.with_parameters(tool["function"])

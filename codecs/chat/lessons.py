@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..ids import CallIds, in_form, with_id
+from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, leave_out, not_served, rename, setting
+from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, leave_out, not_served, rename, setting
 from .facts import IDS
 from .rules_out import NO_SIGNATURE
 
@@ -27,19 +27,12 @@ def _no_developer(body: Body) -> tuple[Body, Path | None]:
 
 def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
     """Remove earlier reasoning from the history; a Google signature is replaced by the placeholder for calls without one."""
-    messages: list[Any] = []
-    first: Path | None = None
-    for number, message in enumerate(body.get("messages") or ()):
-        bare = _bare(message)
-        if bare is not message:
-            first = first or ("messages", number)
-        messages.append(bare)
-    return (body, None) if first is None else (body | {"messages": messages}, first)
+    return each(body, "messages", _bare)
 
 
-def _bare(message: Any) -> Any:
+def _bare(message: dict[str, Any]) -> dict[str, Any]:
     """The message without reasoning; the same object if it has none."""
-    if not isinstance(message, dict) or message.get("role") != "assistant":
+    if message.get("role") != "assistant":
         return message
     bare = {name: value for name, value in message.items() if name not in _THOUGHTS}
     calls: list[Any] = message["tool_calls"] if isinstance(message.get("tool_calls"), list) else []
@@ -55,17 +48,13 @@ def _bare(message: Any) -> Any:
 
 def _fitting_ids(body: Body) -> tuple[Body, Path | None]:
     """Ids of calls that are too long, as other providers give them."""
+    ids = CallIds(IDS, own_vendor=True)
 
-    def changed(message: dict[str, Any], ids: CallIds) -> dict[str, Any]:
-        calls = message.get("tool_calls")
-        if isinstance(calls, list):
-            after = [with_id(call, "id", ids.call) if isinstance(call, dict) else call for call in calls]
-            if any(new is not old for new, old in zip(after, calls, strict=True)):
-                message = message | {"tool_calls": after}
+    def changed(message: dict[str, Any]) -> dict[str, Any]:
+        message, _ = each(message, "tool_calls", lambda call: with_id(call, "id", ids.call))
         return with_id(message, "tool_call_id", ids.result)
 
-    messages, first = in_form(IDS, body.get("messages"), changed)
-    return (body, None) if first is None else (body | {"messages": messages}, ("messages", first))
+    return each(body, "messages", changed)
 
 
 def _adaptive(body: Body) -> tuple[Body, Path | None]:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ..ledger import Path
-from ..lessons import Body, Change, Reading, without
+from ..lessons import Body, Change, Reading, each, without
 from .facts import DUMMY
 from .rules_out import place_of_thinking
 
@@ -16,20 +16,12 @@ _CALLS = ("functionCall", "function_call")
 
 def _without_signatures(body: Body) -> tuple[Body, Path | None]:
     """Remove the signatures of the history; the first call of each content gets the stand-in that switches the check off."""
-    contents = body.get("contents")
-    changed: list[Any] = []
-    first: Path | None = None
-    for number, content in enumerate(contents if isinstance(contents, list) else ()):
-        bare = _bare(content)
-        if bare is not content:
-            first = first or ("contents", number)
-        changed.append(bare)
-    return (body, None) if first is None else (body | {"contents": changed}, first)
+    return each(body, "contents", _bare)
 
 
-def _bare(content: Any) -> Any:
+def _bare(content: dict[str, Any]) -> dict[str, Any]:
     """The content without signatures; the same object if there is nothing to change."""
-    parts = content.get("parts") if isinstance(content, dict) else None
+    parts = content.get("parts")
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         return content
     call = next((number for number, part in enumerate(parts) if not part.keys().isdisjoint(_CALLS)), -1)

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from .. import jsontext
-from ..ids import CallIds, in_form, with_id
+from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, not_served
+from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, not_served
 from ..rules import whole
 from .content_out import FAILED
 from .facts import IDS
@@ -143,12 +143,7 @@ def _without_last_space(body: Body) -> tuple[Body, Path | None]:
 
 def _results_first(body: Body) -> tuple[Body, Path | None]:
     """A body in whose messages the results of tools stand before all else."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return body, None
-    after = [message | {"content": sorted(message["content"], key=_no_result)} if _mixed(message) else message for message in messages]
-    first = next((place for place, message in enumerate(messages) if _mixed(message)), None)
-    return (body, None) if first is None else (body | {"messages": after}, ("messages", first))
+    return each(body, "messages", lambda one: one | {"content": sorted(one["content"], key=_no_result)} if _mixed(one) else one)
 
 
 def _no_result(block: Any) -> bool:
@@ -162,18 +157,16 @@ def _mixed(message: Any) -> bool:
 
 def _fitting_ids(body: Body) -> tuple[Body, Path | None]:
     """Ids of calls in the form of this API, and each once, as other providers do not give them."""
+    ids = CallIds(IDS, own_vendor=True)
 
-    def changed(message: dict[str, Any], ids: CallIds) -> Any:
-        return _with_blocks(
-            message, lambda one: with_id(with_id(one, "id", ids.call), "tool_use_id", ids.result) if _is_of_tool(one) else one
-        )
+    def fitting(block: dict[str, Any]) -> dict[str, Any]:
+        return with_id(with_id(block, "id", ids.call), "tool_use_id", ids.result) if _is_of_tool(block) else block
 
-    messages, first = in_form(IDS, body.get("messages"), changed)
-    return (body, None) if first is None else (body | {"messages": messages}, ("messages", first))
+    return _each_block(body, fitting)
 
 
-def _is_of_tool(block: Any) -> bool:
-    return isinstance(block, dict) and block.get("type") in ("tool_use", "tool_result")
+def _is_of_tool(block: dict[str, Any]) -> bool:
+    return block.get("type") in ("tool_use", "tool_result")
 
 
 def _fitting_budget(body: Body) -> tuple[Body, Path | None]:
@@ -190,27 +183,18 @@ def _fitting_budget(body: Body) -> tuple[Body, Path | None]:
 def _mixed_errors(body: Body) -> tuple[Body, Path | None]:
     """Results of failed tools with more than text, as results that say so."""
 
-    def as_content(block: Any) -> Any:
-        content = block.get("content") if isinstance(block, dict) and block.get("is_error") is True else None
+    def as_content(block: dict[str, Any]) -> dict[str, Any]:
+        content = block.get("content") if block.get("is_error") is True else None
         if not isinstance(content, list) or all(isinstance(one, dict) and one.get("type") == "text" for one in content):
             return block
         return {name: value for name, value in block.items() if name != "is_error"} | {"content": [FAILED, *content]}
 
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return body, None
-    after = [_with_blocks(message, as_content) for message in messages]
-    first = next((place for place, message in enumerate(after) if message is not messages[place]), None)
-    return (body, None) if first is None else (body | {"messages": after}, ("messages", first))
+    return _each_block(body, as_content)
 
 
-def _with_blocks(message: Any, change: Callable[[Any], Any]) -> Any:
-    """A message with changed blocks; the same object where nothing changes."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list):
-        return message
-    after = [change(block) for block in content]
-    return message if all(new is old for new, old in zip(after, content, strict=True)) else message | {"content": after}
+def _each_block(body: Body, change: Callable[[dict[str, Any]], dict[str, Any]]) -> tuple[Body, Path | None]:
+    """The body with the blocks of its messages changed; see `each`."""
+    return each(body, "messages", lambda message: each(message, "content", change)[0])
 
 
 LESSONS = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..ids import CallIds, in_form, with_id
+from ..ids import CallIds, with_id
 from ..ledger import Path
-from ..lessons import EACH, MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, leave_out, not_served, without
+from ..lessons import EACH, MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, leave_out, not_served, without
 from .facts import IDS
 
 
@@ -39,12 +39,12 @@ def _without_nulls(body: Body) -> tuple[Body, Path | None]:
 
 def _fitting_ids(body: Body) -> tuple[Body, Path | None]:
     """Ids of calls in the form of this API, as other providers do not give them."""
+    ids = CallIds(IDS, own_vendor=True)
 
-    def changed(item: dict[str, Any], ids: CallIds) -> dict[str, Any]:
+    def changed(item: dict[str, Any]) -> dict[str, Any]:
         return with_id(item, "call_id", ids.result if str(item.get("type")).endswith("_output") else ids.call)
 
-    items, first = in_form(IDS, body.get("input"), changed)
-    return (body, None) if first is None else (body | {"input": items}, ("input", first))
+    return each(body, "input", changed)
 
 
 LESSONS = (
