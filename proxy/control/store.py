@@ -24,16 +24,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from ...conf import ConfigError
 from ...conf.model import Control
 from ..memory.stores.redaction import misplaced, redact
+from ..memory.stores.sqlite import prepare
 
 T = TypeVar("T")
 
 CONNECTIONS = 4  # of one process, at most
 PATIENCE = 5.0  # seconds for a transaction
 CONNECT = 5  # seconds to open a connection
-BUSY = 5000  # milliseconds that a write waits for another process's (sqlite)
+BUSY = 5.0  # seconds that a write waits for another process's (sqlite)
 CHANNEL = "dragoman_control"  # of PostgreSQL's notifications
-
-PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY}")
 
 # of one transaction: else many groups are sorted on disk, and what is compiled for a query costs more than the query
 _MEMORY = "SELECT set_config('work_mem', '32MB', true), set_config('jit', 'off', true)"
@@ -143,9 +142,8 @@ class _Thread:
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._connection is None:
-            self._connection = sqlite3.connect(self._path, timeout=BUSY / 1000, isolation_level=None)
-            for pragma in PRAGMAS:
-                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
+            prepare(self._connection.execute, BUSY, BUSY)
         return work(self._connection)
 
     def _close(self) -> None:
@@ -174,7 +172,7 @@ def _postgres(control: Control) -> AsyncEngine:
 def _sqlite(control: Control) -> AsyncEngine:
     create_file(control)
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{control.path}", pool_size=CONNECTIONS, max_overflow=0, connect_args={"timeout": BUSY / 1000}
+        f"sqlite+aiosqlite:///{control.path}", pool_size=CONNECTIONS, max_overflow=0, connect_args={"timeout": BUSY}
     )
     _prepare_sqlite(engine.sync_engine)
     return engine
@@ -187,8 +185,7 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None  # the driver begins no transactions
         cursor = connection.cursor()
-        for pragma in PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
+        prepare(cursor.execute, BUSY, BUSY)
         cursor.close()
 
     @sa.event.listens_for(engine, "begin")
@@ -282,7 +279,7 @@ def _blocking(control: Control) -> sa.Engine:
         conninfo = address(control)
         return sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=sa.NullPool)
     create_file(control)
-    engine = sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(control.path or "", timeout=BUSY / 1000), poolclass=sa.NullPool)
+    engine = sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(control.path or "", timeout=BUSY), poolclass=sa.NullPool)
     _prepare_sqlite(engine)
     return engine
 

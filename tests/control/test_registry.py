@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +19,7 @@ from dragoman.proxy.control import store as module
 from dragoman.proxy.control.records import Invalid
 from dragoman.proxy.control.registry import Missing, Registry, Taken
 from dragoman.proxy.control.store import Store, Unusable, migrate
+from dragoman.proxy.memory.stores import sqlite
 
 from .conftest import settings_of
 from .using import ME, NOON, looped, opened, rows
@@ -46,6 +48,25 @@ def test_tables_are_made_once_by_whoever_comes_first(settings):
             assert await rows(store, "SELECT number FROM dragoman_changes") == [(1,)]
 
     asyncio.run(main())
+
+
+def _new_state(folder):
+    sqlite._open(str(folder / "state.db")).close()
+
+
+def _new_control(folder):
+    engine = module._blocking(Control("sqlite", str(folder), path=str(folder / "c.db")))
+    engine.connect().close()
+
+
+@pytest.mark.parametrize("connect", [_new_state, _new_control])
+def test_a_new_file_is_opened_by_many_at_the_same_time(connect, tmp_path):
+    """Without a second try a quarter of the rounds fail: SQLite does not wait while two change to WAL mode."""
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(30):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            assert list(pool.map(connect, [folder] * 8)) == [None] * 8
 
 
 def test_tables_of_a_later_version_are_left_alone(tmp_path):

@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from time import time
+from time import monotonic, sleep, time
 from typing import Any, TypeVar
 
 from . import Entry, Shares, Unusable, driver_errors
@@ -27,6 +27,7 @@ log = logging.getLogger("dragoman")
 
 BUSY = 0.5  # seconds that a call waits for another worker's write
 BUSY_AT_START = 10.0  # seconds that opening waits for a worker that migrates the tables
+AGAIN = 0.01  # seconds until a mode that was refused is asked for again
 PURGE_EVERY = 300.0  # seconds between removals of expired entries
 OLDEST = (3, 35, 0)  # SQLite version that supports RETURNING
 AT_ONCE = 500  # names in one statement
@@ -222,13 +223,30 @@ def _open(path: str) -> sqlite3.Connection:
     try:
         base.execute("PRAGMA foreign_keys = ON")
         _migrate(base)
-        base.execute("PRAGMA journal_mode = WAL")
-        base.execute("PRAGMA synchronous = NORMAL")
-        base.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+        prepare(base.execute, BUSY, BUSY_AT_START)
     except BaseException:
         base.close()
         raise
     return base
+
+
+def prepare(execute: Callable[[str], object], busy: float, patience: float) -> None:
+    """Set what every connection to a file has; `execute` is its own. Blocks, at most `patience` seconds. Raises OperationalError.
+
+    busy: seconds that a call on it waits for another process's write. SQLite does not wait where two connections change a new file to
+    WAL mode at the same time: one of them is refused at once (https://www.sqlite.org/c3ref/busy_handler.html), so it asks again.
+    """
+    ends = monotonic() + patience
+    while True:
+        try:
+            execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if not _is_away(error) or monotonic() > ends:
+                raise
+            sleep(AGAIN)
+    execute("PRAGMA synchronous = NORMAL")
+    execute(f"PRAGMA busy_timeout = {int(busy * 1000)}")
 
 
 def _make_private(path: str) -> None:
