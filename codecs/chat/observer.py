@@ -6,12 +6,12 @@ from typing import Any
 
 from .. import errors, jsontext
 from ..endings import UNKNOWN, reason_of
+from ..likeness import CONTENT, NOTHING, around
 from ..reply import Reply
 from ..sse import Frame
 from ..usage import Usage, from_chat, merged
 from .anything import dicts_of, str_of, usage_of
 from .errors_in import error_of, is_error
-from .likeness import NOTHING, around
 
 
 class Observer:
@@ -82,7 +82,7 @@ class Observer:
             and b'"error"' not in data
             and data[:1] == b"{"
         ):
-            self._length, self._head, self._tail = around(data)
+            self._length, self._head, self._tail = around(data, CONTENT)
             self._event = (self._length + 6, b"data: " + self._head, self._tail + b"\n\n")
             self._quotes = self._head.count(b'"') + self._tail.count(b'"')
             return

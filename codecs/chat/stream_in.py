@@ -40,6 +40,7 @@ from ..events import (
     ToolStart,
 )
 from ..jsontext import SurrogateJoiner
+from ..likeness import CONTENT, NOTHING, around
 from ..reply import Reply
 from ..sse import Frame
 from ..tools import ToolText, not_allowed
@@ -47,7 +48,6 @@ from ..usage import Usage, from_chat, merged
 from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
 from .details_in import ANTHROPIC, Entry, Verbatim, entry_text, entry_value, is_shared, seals, with_opaque
 from .errors_in import error_of, is_error
-from .likeness import NOTHING, around
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
@@ -107,9 +107,9 @@ class StreamDecoder:
     """Decodes the frames of one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
     __slots__ = (
-        "_before", "_calls", "_cited", "_finish", "_foreign", "_head", "_joining", "_late", "_length", "_lost", "_newest", "_open",
-        "_parts", "_past", "_said", "_sequence", "_slots", "_sources", "_spoken", "_started", "_tail", "_thought", "_tier", "_tools",
-        "_unfinished", "_unsaid", "_usage", "_whole", "ended",
+        "_before", "_calls", "_cited", "_finish", "_foreign", "_joining", "_late", "_lost", "_newest", "_open",
+        "_parts", "_past", "_said", "_sequence", "_slots", "_sources", "_spoken", "_started", "_thought", "_tier", "_tools",
+        "_unfinished", "_unsaid", "_usage", "_usual", "_whole", "ended",
     )  # fmt: skip
 
     def __init__(self, reply: Reply) -> None:
@@ -125,7 +125,7 @@ class StreamDecoder:
         self._unfinished: list[_Slot] = []  # those whose part is open
         self._calls = 0
         self._joining = False
-        self._length, self._head, self._tail = NOTHING  # of the last ordinary delta
+        self._usual: tuple[_Open, int, bytes, bytes] | None = None  # the open text, and what is around its last piece
         self._thought = Telling()
         self._spoken = False  # reasoning was sent as a string, so details only repeat it
         self._past: set[tuple[str, int]] = set()  # details entries whose part is over
@@ -153,17 +153,25 @@ class StreamDecoder:
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
-        if self.ended:
-            return []
         name, data = frame
-        opened = self._open
-        end = data.find(b'"', self._length)
-        try:
-            if data[end:] == self._tail and opened is not None and opened.kind is Text and data.startswith(self._head) and not name:
-                text = orjson.loads(data[self._length - 1 : end + 1])
-                if text and not self._joining:
+        usual = self._usual
+        if usual is not None:
+            opened, start, head, tail = usual
+            end = data.find(b'"', start)
+            if data[end:] == tail and data.startswith(head) and not name:
+                try:
+                    text = orjson.loads(data[start - 1 : end + 1])
+                except ValueError:
+                    return self._unparsed(frame)
+                if text:
                     opened.length += len(text)
                     return [Text(opened.part, text)]
+        if self.ended:
+            return []
+        if data == _DONE:
+            return self._unparsed(frame)
+        opened = self._open
+        try:
             chunk = orjson.loads(data)
         except ValueError:
             return self._unparsed(frame)
@@ -185,7 +193,8 @@ class StreamDecoder:
                     and _SPECIAL.isdisjoint(chunk)
                     and _SPECIAL.isdisjoint(choice)
                 ):
-                    self._length, self._head, self._tail = around(data)
+                    surroundings = around(data, CONTENT)
+                    self._usual = None if surroundings is NOTHING else (opened, *surroundings)
                     opened.length += len(text)
                     return [Text(opened.part, text)]
         return self._chunk(name, chunk)
@@ -217,7 +226,7 @@ class StreamDecoder:
 
     def _unparsed(self, frame: Frame) -> list[Event]:
         data = frame[1].strip()
-        if data == b"[DONE]":
+        if data == _DONE:
             if self._finish is None and not self._said:
                 return self._fault(errors.Truncated(INTERRUPTED, "[DONE] without an answer"))
             return self._end()
@@ -225,7 +234,7 @@ class StreamDecoder:
             chunk = jsontext.loads(data)
         except ValueError:
             return self._garbled("an event that is not JSON")
-        self._joining = True
+        self._joining, self._usual = True, None
         return self._chunk(frame[0], chunk)
 
     def _chunk(self, name: bytes, chunk: Any) -> list[Event]:
@@ -376,7 +385,7 @@ class StreamDecoder:
         opened = self._open
         if opened is None:
             return
-        self._open = None
+        self._open = self._usual = None
         rest = opened.joiner.finish()
         if opened.kind is Reasoning:
             rest += self._thought.finish()
@@ -664,7 +673,7 @@ class StreamDecoder:
         return self._fault(errors.Garbled(f"The upstream sent {what}."))
 
     def _fault(self, error: errors.GatewayError) -> list[Event]:
-        self.ended = True
+        self.ended, self._usual = True, None
         return [Fault(error)]
 
 
@@ -673,5 +682,6 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
     return StreamDecoder(reply).whole(body)
 
 
+_DONE = b"[DONE]"
 # members of a chunk or choice that exclude the common case
 _SPECIAL = frozenset({"error", "x_groq"})

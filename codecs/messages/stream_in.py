@@ -38,6 +38,7 @@ from ..events import (
     TextStart,
     ToolStart,
 )
+from ..likeness import NOTHING, around
 from ..reply import Reply
 from ..sse import Frame, named_alike
 from ..tools import ToolText, not_allowed
@@ -51,6 +52,7 @@ _DELTAS: dict[str, tuple[str, str, _Delta]] = {
     "thinking": ("thinking_delta", "thinking", Reasoning),
     "tool_use": ("input_json_delta", "partial_json", Arguments),
 }
+_KEYS = {"text": b'"text":"', "thinking": b'"thinking":"'}  # where the text of such a delta begins
 _COMPACTION = "compaction"
 _MOST_OPEN = 256  # blocks open at the same time; the reference allows one
 _LONGEST_LABEL = 64
@@ -86,6 +88,7 @@ class StreamDecoder:
         self._unsaid = reply.unsaid
         self._blocks: dict[int, _Block] = {}
         self._current: _Block | None = None  # the block of the last delta or start
+        self._usual: tuple[_Block, int, bytes, bytes] | None = None  # the current block, and what is around its last piece
         self._started = False
         self._parts = 0
         self._calls = 0
@@ -103,22 +106,37 @@ class StreamDecoder:
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events of one frame. Never raises: an invalid frame becomes a Fault."""
+        data = frame[1]
+        usual = self._usual
+        if usual is not None:
+            block, start, head, tail = usual
+            end = data.find(b'"', start)
+            if data[end:] == tail and data.startswith(head):
+                try:
+                    text = orjson.loads(data[start - 1 : end + 1])
+                except ValueError:
+                    return self._patient(frame)
+                if text:
+                    return [block.make(block.part, text)]
         if self.ended:
             return []
-        data = frame[1]
         try:
             value = orjson.loads(data)
         except orjson.JSONDecodeError:
             return self._patient(frame)
         # the common case: the next piece of the same block as before
-        block = self._current
-        if block is not None and block.plain and type(value) is dict and value.get("index") == block.index:
+        current = self._current
+        if current is not None and current.plain and type(value) is dict and value.get("index") == current.index:
             delta = value.get("delta")
-            if type(delta) is dict and delta.get("type") == block.delta:
-                text = delta.get(block.key)
+            if type(delta) is dict and delta.get("type") == current.delta:
+                text = delta.get(current.key)
                 if type(text) is str and text and value.get("type") == "content_block_delta":
-                    block.filled = True
-                    return [block.make(block.part, text)]
+                    current.filled = True
+                    if current.kind != "tool_use":  # whose pieces have quotes in them
+                        surroundings = around(data, _KEYS[current.key])
+                        self._usual = None if surroundings is NOTHING else (current, *surroundings)
+                    return [current.make(current.part, text)]
+        self._usual = None
         return self._frame(frame[0], value)
 
     def finish(self, clean: bool) -> list[Event]:
@@ -141,6 +159,7 @@ class StreamDecoder:
 
     def _patient(self, frame: Frame) -> list[Event]:
         """Read a frame that orjson rejects: lone surrogates, long numbers, the OpenAI shapes' [DONE], or invalid JSON."""
+        self._usual = None
         if frame[1].strip() == b"[DONE]":
             return []
         try:

@@ -488,19 +488,20 @@ class StreamEncoder(_Blocks):
                 if kind is not Arguments or "}" not in said:
                     self._pieces.append(said)
                     value = orjson.dumps(said) if said.isascii() else safe_json(said)
-                    return [(_DELTA, b"".join((self._prefix, value, b"}}")))]
+                    return [(_DELTA, self._prefix + value + b"}}")]
         out = self._out = []
+        next_kind, next_part, pieces, prefix = self._next_kind, self._next_part, self._pieces, self._prefix
         for event in events:
             kind = type(event)
-            if kind is self._next_kind and event.part == self._next_part:
+            if kind is next_kind and event.part == next_part:
                 text: str = event.text
                 if kind is not Arguments or "}" not in text:
-                    self._pieces.append(text)
-                    value = orjson.dumps(text) if text.isascii() else safe_json(text)
-                    out.append((_DELTA, b"".join((self._prefix, value, b"}}"))))
+                    pieces.append(text)
+                    out.append((_DELTA, prefix + (orjson.dumps(text) if text.isascii() else safe_json(text)) + b"}}"))
                     continue
             if not self.ended:
                 _ON[kind](self, event)
+                next_kind, next_part, pieces, prefix = self._next_kind, self._next_part, self._pieces, self._prefix
         self._out = []  # else they stay in memory until the next piece that is not one of the usual
         return out
 

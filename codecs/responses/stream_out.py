@@ -149,13 +149,22 @@ class StreamEncoder:
                 thinking = self._thinking
                 if thinking is not None and thinking.pieces:
                     return [self._piece(thinking, event.text)]
-        self._out = []
+        out = self._out = []
+        message = self._message
         for event in events:
-            if self.response is None:
+            if type(event) is Text and message is not None and message.kind == "output_text" and not self._logprobs:
+                text = event.text
+                message.pieces.append(text)
+                number = self._sequence
+                self._sequence = number + 1
+                name, data = message.frame
+                out.append((name, data % (number, orjson.dumps(text) if text.isascii() else safe_json(text))))
+            elif self.response is None:
                 if self._cut is not None and type(event) not in _LEAVE_CUT:
                     self._close_call(self._cut, "completed")
                 _ON[type(event)](self, event)
-        out, self._out = self._out, []  # else they stay in memory until the next piece that is not one of the usual
+                message = self._message
+        self._out = []  # else they stay in memory until the next piece that is not one of the usual
         return out
 
     def progress(self) -> list[Frame]:

@@ -436,7 +436,8 @@ class EventsLane:
     def note(self, found: list[ev.Event]) -> list[ev.Event]:
         """The events without their end, which is kept for `close`."""
         self.ended = True
-        for event in [event for event in found if type(event) in _ENDS]:
+        ends = [event for event in found if type(event) in _ENDS]
+        for event in ends:
             if isinstance(event, ev.Metered):
                 self._metered = event.usage
                 self._closing.append(event)
@@ -445,7 +446,8 @@ class EventsLane:
                 self._closing.append(event)
             elif isinstance(event, ev.Fault):
                 self.error = event.error
-        return [event for event in found if type(event) not in _ENDS]
+        first = len(found) - len(ends)
+        return found[:first] if found[first:] == ends else [event for event in found if type(event) not in _ENDS]
 
     def finish(self, clean: bool) -> bytes:
         """The upstream's stream is over; the decoder judges whether it was whole."""
