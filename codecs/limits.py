@@ -15,6 +15,7 @@ from math import ceil
 from typing import NamedTuple
 
 _OF_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
+_READ = (*_OF_LIMITS, "retry-after", "x-should-retry")
 _LONGEST = 64  # characters of a value that is parsed
 _FAMILIES = ("requests", "tokens")
 _COUNTS = ("limit", "remaining")
@@ -73,6 +74,8 @@ class LimitForm(NamedTuple):
 def answer_headers(upstream: LimitForm, caller: LimitForm, headers: Mapping[str, str], now: float) -> dict[str, str]:
     """Translate the upstream's rate-limit and retry headers for a caller of another shape. now: seconds since the epoch."""
     given = _lowered(headers)
+    if not given:
+        return {}
     found = _retry_headers(given, caller, now)
     if upstream is caller:
         return found | _openai(given, now)
@@ -97,9 +100,9 @@ def replaced(found: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers with lower-case names, without values that must not be sent on."""
-    lowered = ((name.lower(), value.strip()) for name, value in headers.items())
-    return {name: value for name, value in lowered if 0 < len(value) <= _LONGEST and value.isprintable()}
+    """Of the headers those that are read here, with lower-case names, without values that must not be sent on."""
+    lowered = {lower: headers[name].strip() for name in headers if (lower := name.lower()).startswith(_READ)}
+    return {name: value for name, value in lowered.items() if 0 < len(value) <= _LONGEST and value.isprintable()}
 
 
 def _retry_headers(given: Mapping[str, str], caller: LimitForm, now: float) -> dict[str, str]:

@@ -155,9 +155,24 @@ class Rule(Generic[D]):
 
 def apply(rules: tuple[Rule[D], ...], draft: D) -> None:
     """Apply the rules to the body. Raises subclasses of errors.ClientFault for what has no equivalent at the upstream."""
-    for rule in rules:
-        if rule.of != "carried" and rule.holds(draft.capabilities):
-            rule.act(draft)
+    for rule in _for_written(rules, draft.capabilities):
+        rule.act(draft)
+
+
+_MOST_CHOSEN = 1024
+_chosen: dict[tuple[int, int], tuple[Capabilities, tuple[Rule[Any], ...]]] = {}  # by identity: their objects are kept, so it lasts
+
+
+def _for_written(rules: tuple[Rule[D], ...], capabilities: Capabilities) -> tuple[Rule[D], ...]:
+    """The rules that an upstream has for bodies that an encoder has written: found once, since an upstream's capabilities last."""
+    key = id(rules), id(capabilities)
+    found = _chosen.get(key)
+    if found is None:
+        if len(_chosen) >= _MOST_CHOSEN:
+            _chosen.clear()
+        chosen = tuple(rule for rule in rules if rule.of != "carried" and rule.holds(capabilities))
+        found = _chosen[key] = capabilities, chosen
+    return found[1]
 
 
 def for_carried(rules: tuple[Rule[Any], ...], capabilities: Capabilities) -> tuple[Rule[Any], ...]:

@@ -16,11 +16,13 @@ def choice_of(chunk: dict[str, Any]) -> dict[str, Any] | None:
 
 def usage_of(chunk: dict[str, Any], choice: dict[str, Any] | None) -> dict[str, Any] | None:
     """The usage object of a chunk, or None. Groq also sends it in `x_groq`, Moonshot in the choice."""
-    for holder in (chunk, chunk.get("x_groq"), choice):
-        usage = holder.get("usage") if isinstance(holder, dict) else None
-        if isinstance(usage, dict) and usage:
-            return usage
-    return None
+    usage = chunk.get("usage")
+    if not (usage and isinstance(usage, dict)) and "x_groq" in chunk:
+        groq = chunk["x_groq"]
+        usage = groq.get("usage") if isinstance(groq, dict) else None
+    if not (usage and isinstance(usage, dict)) and choice is not None:
+        usage = choice.get("usage")
+    return usage if usage and isinstance(usage, dict) else None
 
 
 def seconds_of(value: Any) -> int:

@@ -156,7 +156,7 @@ class StreamDecoder:
         name, data = frame
         usual = self._usual
         if usual is not None:
-            opened, start, head, tail = usual
+            plain, start, head, tail = usual
             end = data.find(b'"', start)
             if data[end:] == tail and data.startswith(head) and not name:
                 try:
@@ -164,8 +164,8 @@ class StreamDecoder:
                 except ValueError:
                     return self._unparsed(frame)
                 if text:
-                    opened.length += len(text)
-                    return [Text(opened.part, text)]
+                    plain.length += len(text)
+                    return [Text(plain.part, text)]
         if self.ended:
             return []
         if data == _DONE:
@@ -282,6 +282,8 @@ class StreamDecoder:
 
     def _beside(self, chunk: dict[str, Any]) -> None:
         """Read the members outside of the choices: store the sources of the text, report unknown members."""
+        if chunk.keys() <= quirks.BESIDE_CHOICES:  # none of SOURCES is among them
+            return
         for key, value in chunk.items():
             if key in quirks.SOURCES and isinstance(value, list):
                 self._sources[key] = value
@@ -407,6 +409,8 @@ class StreamDecoder:
 
     def _reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
         """Read reasoning: a string, details, or both with the same text, in which case the string is used."""
+        if _REASONING.isdisjoint(delta):
+            return
         string = next((text for key in quirks.REASONING_FIELDS if (text := str_of(delta, key))), "")
         details = list(dicts_of(delta.get("reasoning_details")))
         speaking = [entry for entry in details if entry_text(entry)]
@@ -683,5 +687,6 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 
 
 _DONE = b"[DONE]"
+_REASONING = frozenset({*quirks.REASONING_FIELDS, "reasoning_details"})
 # members of a chunk or choice that exclude the common case
 _SPECIAL = frozenset({"error", "x_groq"})

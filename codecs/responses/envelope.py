@@ -60,7 +60,7 @@ _PREFIXES = {
 def response_object(reply: Reply, status: str = "in_progress", model: str = "", created: int = 0) -> dict[str, Any]:
     """A response without output. status: queued, in_progress, …; model, created: the upstream's ("" and 0 if unknown)."""
     body = reply.request.body
-    echo = {key: default if body.get(key) is None else body[key] for key, default in _ECHOES.items()}
+    echo = _ECHOES | {key: body[key] for key in _ECHOES.keys() & body.keys() if body[key] is not None}
     tools = echo["tools"]
     echo["tools"] = [_tool(tool) for tool in tools] if isinstance(tools, list) else []
     return {

@@ -57,6 +57,13 @@ def events_of(whole: bytes) -> list[bytes]:
     return [*found, rest] if rest else found
 
 
+def _end_of_events(text: bytes) -> int:
+    """The place behind the last blank line; 0 without one."""
+    marks = _BLANK_LINES if b"\r" in text else _BLANK_LINES[:1]
+    found = ((text.rfind(mark), len(mark)) for mark in marks)
+    return max((place + length for place, length in found if place >= 0), default=0)
+
+
 def _with_data(event: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """An event's bytes with the text of each `data` line changed."""
     lines = event.splitlines(keepends=True)
@@ -123,10 +130,14 @@ class BytesLane:
 
     def feed(self, chunk: bytes) -> bytes:
         """Raises Garbled for an event over the limit."""
-        observer = self.observer
-        if self._between and (count := observer.repeats(chunk)):
+        if self._between and (count := self.observer.repeats(chunk)):
             self.events += count
             return chunk
+        return self._read(chunk)
+
+    def _read(self, chunk: bytes) -> bytes:
+        """As `feed`, of what is not only pieces of text."""
+        observer = self.observer
         feed = observer.feed
         frames = self._splitter.feed(chunk)
         for frame in frames:
@@ -156,7 +167,7 @@ class BytesLane:
         if self._splitter.boundary:
             end = len(text)
         else:
-            end = max((text.rfind(mark) + len(mark) for mark in _BLANK_LINES if mark in text), default=0)
+            end = _end_of_events(text)
         if end <= overlap:
             self._rest += chunk
             return b""
@@ -277,16 +288,18 @@ class NativeLane(BytesLane):
         if self._between and (self._claim is None or self.claimed is not None) and (count := self.observer.repeats(chunk)):
             self.events += count
             return chunk  # as in the base: no call more for a delta
-        out = super().feed(chunk)
+        out = self._read(chunk)
         if self._claim is not None and self.claimed is None and out:
             self._look(out, self._claim)
         if not self.ended:
             return out
-        events = events_of(out)
-        going = next((n for n, event in enumerate(events) if _TERMINAL.search(event)), len(events))
-        self._last = b"".join(events[going:])
-        self._kept_back = len(events) - going
-        return b"".join(events[:going])
+        ending = _TERMINAL.search(out)
+        if ending is None:
+            return out
+        going = _end_of_events(out[: ending.start()])
+        self._last = out[going:]
+        self._kept_back = len(events_of(self._last))
+        return out[:going]
 
     def _look(self, events: bytes, claim: Callable[[str], asyncio.Future[None]]) -> None:
         for line in _DATA.findall(events):

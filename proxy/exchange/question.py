@@ -267,7 +267,7 @@ def _decode(attempt: Attempt) -> list[str]:
     if not exchange.services.state.seals.enabled or not candidate.speaks.recalls(attempt.capabilities):
         return []
     attempt.history = history = History(attempt.asked)
-    if not history.brings:
+    if attempt.asked.tools and not history.brings:  # without tools no call comes that something would belong to
         attempt.recall = Recall(history, candidate.domain)
     return history.keys() if exchange.services.state.seals.may_hold(exchange.owner) else []
 

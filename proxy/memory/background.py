@@ -22,7 +22,7 @@ from ..wire.headers import SSE_HEADERS
 from .ports import Caller
 from .records import FINAL, Item, Native, Record, Records, entry_name, share
 from .stores import Entry, Store
-from .stores.guard import patience, task_apart
+from .stores.guard import Patience, task_apart
 
 log = logging.getLogger("dragoman")
 
@@ -192,7 +192,7 @@ class Job:
             self._weight -= self._sizes.popleft()
         self._next += len(batch)
         first = self._next - len(self._sizes)
-        with patience(insist=True):
+        with Patience(insist=True):
             number = await self._background.store.append(self._name, batch, time() + WHILE_RUNNING, first)
         if number is None:
             self.stop()  # the log is gone: the job was cancelled
@@ -268,7 +268,7 @@ class Background:
 
     async def _snapshot(self, owner: str, id: str) -> responses.Snapshot:
         snapshot, after = responses.Snapshot(), -1
-        with patience():
+        with Patience():
             while page := await self.store.read(events_name(owner, id), after, PAGE):
                 snapshot.feed(raw for _, raw in page)
                 after = page[-1][0]

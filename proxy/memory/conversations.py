@@ -11,7 +11,7 @@ from typing import Any
 from ...codecs import errors, jsontext
 from .records import WEIGHT_LIMIT, Item, entry_name, known, named, share, too_long
 from .stores import Entry, Store
-from .stores.guard import patience
+from .stores.guard import Patience
 
 LEASE = 30.0  # seconds that a conversation stays locked after its gateway has died
 RENEW = 10.0  # seconds between renewals of the lock
@@ -64,7 +64,7 @@ class Conversations:
         """All items with their numbers, oldest first. Raises ClientFault (context_too_long) above WEIGHT_LIMIT."""
         name, items = entry_name(owner, id), list[tuple[int, Item]]()
         weight, after = 0, -1
-        with patience():
+        with Patience():
             while page := await self._store.read(name, after, _PAGE):
                 weight += sum(len(raw) for _, raw in page)
                 if weight > WEIGHT_LIMIT:

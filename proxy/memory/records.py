@@ -194,7 +194,8 @@ class Records:
         record.weight = record.above + len(input) + len(output)
         rest = {name: getattr(record, name) for name in _HEAD}
         head = b'{"input":%b,"output":%b,%b' % (input, output, jsontext.dumps(rest)[1:])
-        response = {key: value for key, value in record.response.items() if key != "output"}
+        response = dict(record.response)
+        response.pop("output", None)
         parts = {"head": head, "object": jsontext.dumps(response)}
         own = entry_name(owner, record.id)
         aliases = tuple(entry_name(owner, item["id"]) for item in record.output if known(item.get("id")))

@@ -20,7 +20,7 @@ from ...codecs import errors
 from .background import BEAT, LEASE, ORPHAN_CHECK, PAGE, POLL, SILENCE, WAITING, WHILE_RUNNING
 from .records import entry_name, share
 from .stores import Entry, Store
-from .stores.guard import patience, task_apart
+from .stores.guard import Patience, task_apart
 
 log = logging.getLogger("dragoman")
 
@@ -68,7 +68,7 @@ class Log:
 
     async def begin(self, owner: str, aliases: tuple[str, ...]) -> None:
         store = self._streams.store
-        with patience():
+        with Patience():
             await store.lease(self._name, self._holder, LEASE)
             await store.put(Entry(self._name, {"of": b""}, time() + WHILE_RUNNING, aliases, share(owner)))
         self._beat = task_apart(self._renew())
@@ -132,7 +132,7 @@ class Log:
                     self._streams.bytes -= size
                 self._written += len(batch)
                 first = self._written - len(self._sizes)
-                with patience():
+                with Patience():
                     number = await self._streams.store.append(self._name, batch, time() + WHILE_RUNNING, first)
                 if number is None:
                     self._lose()
@@ -187,7 +187,7 @@ class Streams:
 
     async def of_response(self, owner: str, id: str) -> str | None:
         """The name of the log of a response's stream, if there is one."""
-        with patience():
+        with Patience():
             (name,) = await self.store.resolve([alias(owner, id)])
         return name
 
@@ -199,7 +199,7 @@ class Streams:
 
     async def check(self, name: str, after: int) -> None:
         """Raise NotFound unless there is this event and those above it are stored."""
-        with patience():
+        with Patience():
             (found,) = await self.store.get([name], "of")
             page = await self.store.read(name, -1, 1)
             if found is None or (page and page[0][0] > after + 1):

@@ -14,7 +14,7 @@ from time import time
 from ...codecs import errors
 from .records import entry_name, share
 from .stores import Entry, Store
-from .stores.guard import patience, task_apart
+from .stores.guard import Patience, task_apart
 from .stores.memory import MemoryStore
 
 log = logging.getLogger("dragoman")
@@ -69,7 +69,7 @@ class Seals:
         found: dict[str, bytes | None] = dict(self._pending)
         if asked:
             try:
-                with patience(PATIENCE):
+                with Patience(PATIENCE):
                     found |= zip(asked, await self._store.get(asked, _PART), strict=True)
             except errors.GatewayError as error:
                 log.warning("the reasoning of earlier tool calls could not be read: %s", error.detail or error.message)

@@ -34,7 +34,7 @@ from .records import Item, Native, Record, Records, continued, named
 from .resumable import Streams
 from .seals import Seals
 from .stores import Store
-from .stores.guard import Guard, patience, task_apart
+from .stores.guard import Guard, Patience, task_apart
 
 log = logging.getLogger("dragoman")
 
@@ -60,7 +60,7 @@ class State:
         Raises ClientFault; raises GatewayError when an answer could not be stored.
         """
         turn = exchange.turn = Turn(exchange)
-        with patience():
+        with Patience():
             return await (turn.look(candidates) if exchange.dry else turn.begin(candidates))
 
     async def ensure_writable(self) -> None:
@@ -76,7 +76,7 @@ class State:
 
     async def find(self, owner: str, id: str) -> Record | Native | None:
         """The record for GET, with its response object; marked failed when the gateway that ran it has died."""
-        with patience():
+        with Patience():
             record = await self.records.whole(owner, id)
             return await self.background.settled(owner, record) if isinstance(record, Record) else record
 
@@ -272,7 +272,7 @@ class Turn(Expansion):
     async def _remember(self, id: str, candidate: Candidate, names: set[str] | None = None) -> None:
         router = self._exchange.services.router
         record = Native(router.mark(candidate.provider), self._exchange.scan.model, self._in_background)
-        with patience(insist=True):
+        with Patience(insist=True):
             await self._state.records.claim(self._owner, id, record, names or ())
 
     async def _remember_names(self, response: Item | None, candidate: Candidate) -> None:
@@ -288,7 +288,7 @@ class Turn(Expansion):
         answer = lane.answer
         response: Item | None = getattr(answer, "response", None)
         try:
-            with patience(insist=True):
+            with Patience(insist=True):
                 if self.keeping(candidate) == "upstream":
                     if self._claim is not None:
                         await self._claim
@@ -340,7 +340,7 @@ class Turn(Expansion):
 
     async def _ensure(self, writing: Coroutine[Any, Any, None]) -> None:
         try:
-            with patience(insist=True):
+            with Patience(insist=True):
                 await writing
         except errors.GatewayError:
             self._state.doubt()
@@ -355,7 +355,7 @@ class Turn(Expansion):
         frames = encoder.feed([Fault(error)])
         assert encoder.response is not None
         try:
-            with patience(insist=True):
+            with Patience(insist=True):
                 await self._store(encoder.response, {}, None)
             self.job.write(STATEFUL.framing.join(frames))
         except errors.GatewayError as trouble:
@@ -423,7 +423,7 @@ class Turn(Expansion):
 
     async def release(self) -> None:
         """Release what the exchange holds, when it has ended."""
-        if self._claim is not None:
+        if self._claim is not None and not self._claim.done():
             await asyncio.wait([self._claim])
         await self._leave()
         if self.job is not None:

@@ -151,6 +151,9 @@ class Fields(HTTPHeaders):
             return default
         return values[0] if len(values) == 1 else ",".join(values)
 
+    def get_all(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, values in self._as_list.items() for value in values]
+
 
 # an unambiguous header line; the quantifiers are possessive because blanks match two parts of it
 _PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\x20-\x7e\t\x80-\xff]*+)\r?$", re.MULTILINE)

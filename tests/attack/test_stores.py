@@ -23,7 +23,7 @@ from dragoman.proxy.keys.identity import Identity, Limited
 from dragoman.proxy.keys.quota import LocalCounters, Quota
 from dragoman.proxy.memory import stores
 from dragoman.proxy.memory.stores import Away, Entry
-from dragoman.proxy.memory.stores.guard import Guard, patience
+from dragoman.proxy.memory.stores.guard import Guard, Patience
 
 from ..conftest import Start
 from ..gateway.spoken import SPEECH
@@ -234,7 +234,7 @@ def test_who_waits_is_released_when_the_server_is_known_not_to_answer(server: Se
             server.freeze()
             try:
                 late = asyncio.create_task(store.get(["x"], "a"))
-                with patience(0.2), pytest.raises(Away):
+                with Patience(0.2), pytest.raises(Away):
                     await store.get(["x"], "a")
                 assert not store.breaker.open, "who had less than half of the time proves nothing"
                 store.breaker.trip("as another call found")
@@ -252,7 +252,7 @@ def test_one_request_waits_once_for_all_its_calls(server: Server, run: Any) -> N
         async with Address(server.port) as address, opened(server, LONG, address.port) as store:
             await store.put(entry())
             address.delay = 0.3
-            with patience(1.0):
+            with Patience(1.0):
                 found = [await _outcome(store.get(["x"], "a")) for _ in range(10)]
             assert found.count([None]) <= 3
             assert isinstance(found[-1], Away)

@@ -25,6 +25,7 @@ from .wire import Wire, request
 
 ALICE, BOB = "alice-key-000000", "bob-key-00000000"
 KEY = "sk-upstream"
+SILENT = 3600  # seconds that an upstream may be silent: as long as the tests that use one stage take
 PAIRS = [(client, upstream) for client in SHAPES for upstream in SHAPES]
 TRANSLATED = [(client, upstream) for client, upstream in PAIRS if client != upstream]
 
@@ -43,7 +44,8 @@ def configuration(upstream: str) -> str:
     for shape in SHAPES:
         shared = f'base_url: "{upstream}/v1", apis: [{APIS[shape]}], provider_interface: openai'
         lines += [
-            f'  - {{model: "{shape}/*", {shared}, access_key: {KEY}, capabilities: {{reasoning_domain: {shape}-home}}}}',
+            f'  - {{model: "{shape}/*", {shared}, access_key: {KEY}, timeouts: {{idle: {SILENT}}},'
+            f" capabilities: {{reasoning_domain: {shape}-home}}}}",
             f'  - {{model: "{shape}/bare-{shape}", {shared}, access_key: {KEY}}}',
             f'  - {{model: "{shape}-own/*", {shared}, passthrough_auth: true}}',
         ]

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextvars import ContextVar, Token, copy_context
 from typing import Any, TypeVar
 
 from ...wire.breaker import Breaker
@@ -26,31 +25,28 @@ LONGEST_PAUSE = 0.4
 
 
 class Patience:
-    """left: seconds that one request may still wait for the store. insist: also wait for an open breaker to close."""
+    """Limits the total time that the calls in a `with` block wait. In a nested block the outer one's settings apply.
+
+    left: seconds that may still be waited for the store; None: its own `timeout`. insist: also wait for an open breaker to close.
+    """
+
+    __slots__ = ("_token", "insist", "left")
 
     def __init__(self, seconds: float | None = None, insist: bool = False) -> None:
-        """seconds: None for the store's own `timeout`."""
         self.left = seconds
         self.insist = insist
+        self._token: Token[Patience | None] | None = None
+
+    def __enter__(self) -> None:
+        if _patience.get() is None:
+            self._token = _patience.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _patience.reset(self._token)
 
 
 _patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
-
-
-@contextmanager
-def patience(seconds: float | None = None, insist: bool = False) -> Iterator[None]:
-    """Limit the total time that the calls in this block wait. In a nested block the outer one's settings apply.
-
-    seconds: None for the store's own `timeout`.
-    """
-    if _patience.get() is not None:
-        yield
-        return
-    token = _patience.set(Patience(seconds, insist))
-    try:
-        yield
-    finally:
-        _patience.reset(token)
 
 
 def task_apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -61,7 +57,7 @@ def task_apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 
 class Guard:
-    """timeout: seconds that a request waits for the store at most; outside a `patience` block, the limit of each call."""
+    """timeout: seconds that a request waits for the store at most; outside a `Patience` block, the limit of each call."""
 
     def __init__(self, store: Store, timeout: float) -> None:
         self.store = store
