@@ -31,16 +31,44 @@ DENSE = 4000  # opening braces up to which a longer body is, too
 LONG = 256 * 1024  # bytes of a body that never is: to count its braces takes as long as a thread
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 PIECES = 4  # of a compressed body that are decoded in one iteration of the loop
+FREED = 8 * 1024 * 1024  # bytes of bodies after which the heap is trimmed
+TRIM_AFTER = 2.0  # seconds: their requests have gone to their upstreams by then
 MEMBERS = 1000  # of one compressed body: each costs as much as some kB of text, and may hold nothing
 _apart = ThreadPoolExecutor(2, "translation")  # starts its threads on first use, hence after the fork
 
 
 class Bodies:
-    """The bytes of request bodies that one worker holds. most: the limit."""
+    """The bytes of request bodies that one worker holds. most: the limit.
+
+    What many large bodies leave behind in the C library's heap is given back to the system: else a worker keeps the size of its busiest
+    moment, up to a megabyte for each stream that such a request began.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.kept = 0
+        self._freed = 0  # bytes, since the heap was trimmed
+        self._trimming = False
+
+    def free(self, size: int) -> None:
+        """A body of this many bytes is not held any more."""
+        self.kept -= size
+        self._freed += size
+        if self._freed >= FREED and not self._trimming:
+            self._trimming = True
+            asyncio.get_running_loop().call_later(TRIM_AFTER, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming, self._freed = False, 0
+        _apart.submit(trim_heap)  # some milliseconds, in which other threads run
+
+
+def trim_heap() -> bool:
+    """Whether the C library gave memory back to the system; only glibc has a function for it (malloc_trim(3))."""
+    import ctypes  # here, since few processes need it
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim is not None and bool(trim(0))
 
 
 class Incoming:
@@ -97,7 +125,7 @@ class Incoming:
     def release(self) -> None:
         """Discard the body and stop counting it. May be called repeatedly."""
         if self._size:
-            self._bodies.kept -= self._size
+            self._bodies.free(self._size)
             self._size = 0
             self._pieces, self._tail = [], bytearray()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import platform
+import subprocess
+import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -14,6 +17,7 @@ from dragoman.proxy.exchange.exchange import Exchange
 from dragoman.proxy.exchange.services import Services
 from dragoman.proxy.gateway import Gateway
 from dragoman.proxy.routing.router import Candidate
+from dragoman.proxy.wire import bodies
 
 from ..attack.growth import assert_linear
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, stream_head, wait
@@ -127,3 +131,43 @@ def test_tokens_are_told_in_linear_time(pump: str) -> None:
 def test_a_file_is_found_wherever_it_stands() -> None:
     for place in range(0, 2100, 7):
         assert spent.read(b" " * place + b"x" * 2000 + b" " * 40) == (place + 40) // 4 + 1600
+
+
+# ---- the heap ----
+
+
+@inside_once
+async def test_the_heap_is_trimmed_after_many_large_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed: list[int] = []
+    monkeypatch.setattr(bodies, "FREED", 3_000_000)
+    monkeypatch.setattr(bodies, "TRIM_AFTER", 0.0)
+    monkeypatch.setattr(bodies, "trim_heap", lambda: trimmed.append(held.kept))
+    held = bodies.Bodies(1 << 30)
+    for times in (2, 3, 2):  # seven megabytes: five are enough for once, the other two are not yet for a second time
+        for _ in range(times):
+            body = bodies.Incoming(held, 1 << 20)
+            body.feed(bytes(1_000_000))
+            body.release()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.wrap_future(bodies._apart.submit(int))  # what was asked for before has been done
+    assert trimmed == [0]
+
+
+TRIM = """
+from dragoman.proxy.wire.bodies import trim_heap
+def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096
+texts = [bytes(50_000) for _ in range(2000)]
+kept = texts[::50]
+del texts
+before = resident()
+print(trim_heap(), before - resident(), len(kept))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a function for it")
+def test_a_trimmed_heap_is_smaller() -> None:
+    done = subprocess.run([sys.executable, "-c", TRIM], capture_output=True, text=True, check=True, cwd="/")
+    gave, freed, _ = done.stdout.split()
+    assert gave == "True"
+    assert int(freed) > 50_000_000  # of 100 MB, between those that are kept
