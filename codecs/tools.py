@@ -146,12 +146,13 @@ class ToolMap:
 
 
 class ToolText:
-    """The argument text of one call for the client: unchanged, or extracted from an emulated tool's `{"input": …}`."""
+    """The argument text of one call for the client: unchanged (`plain`), or extracted from an emulated tool's `{"input": …}`."""
 
-    __slots__ = ("_unwrap",)
+    __slots__ = ("_unwrap", "plain")
 
     def __init__(self, declared: Declared) -> None:
         self._unwrap = InputUnwrapper() if declared.emulated else None
+        self.plain = self._unwrap is None
 
     def feed(self, text: str) -> str:
         return text if self._unwrap is None else self._unwrap.feed(text)

@@ -175,28 +175,37 @@ class StreamDecoder:
             chunk = orjson.loads(data)
         except ValueError:
             return self._unparsed(frame)
-        # the common case: a further piece of the open text and nothing else
-        if opened is not None and opened.kind is Text and type(chunk) is dict and not self._joining:
+        # the common cases: a further piece of the open text, or of a call's arguments, and nothing else
+        if type(chunk) is dict and not self._joining:
             choices = chunk.get("choices")
             if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
                 choice = choices[0]
                 delta = choice.get("delta")
                 if (
                     type(delta) is dict
-                    and (len(delta) == 1 or (len(delta) == 2 and "role" in delta))
-                    and type(text := delta.get("content")) is str
-                    and text
                     and choice.get("finish_reason") is None
                     and choice.get("logprobs") is None
                     and choice.get("index", 0) == 0
                     and chunk.get("usage") is None
+                    and not name
                     and _SPECIAL.isdisjoint(chunk)
                     and _SPECIAL.isdisjoint(choice)
                 ):
-                    surroundings = around(data, CONTENT)
-                    self._usual = None if surroundings is NOTHING else (opened, *surroundings)
-                    opened.length += len(text)
-                    return [Text(opened.part, text)]
+                    if "tool_calls" in delta:
+                        further = self._further_arguments(delta)
+                        if further is not None:
+                            return [further]
+                    elif (
+                        opened is not None
+                        and opened.kind is Text
+                        and (len(delta) == 1 or (len(delta) == 2 and "role" in delta))
+                        and type(text := delta.get("content")) is str
+                        and text
+                    ):
+                        surroundings = around(data, CONTENT)
+                        self._usual = None if surroundings is NOTHING else (opened, *surroundings)
+                        opened.length += len(text)
+                        return [Text(opened.part, text)]
         return self._chunk(name, chunk)
 
     def finish(self, clean: bool) -> list[Event]:
@@ -572,6 +581,24 @@ class StreamDecoder:
         if slot.part >= 0 and slot.held:
             self._argue(slot, events)
 
+    def _further_arguments(self, delta: dict[str, Any]) -> Arguments | None:
+        """The event of a piece that continues the arguments of one open call as it is; None for everything else."""
+        calls = delta["tool_calls"]
+        if len(delta) > 1 or type(calls) is not list or len(calls) != 1 or type(calls[0]) is not dict:
+            return None
+        entry = calls[0]
+        index, inner = entry.get("index"), entry.get("function")
+        if type(index) is not int or type(inner) is not dict or len(inner) != 1 or not entry.keys() <= _CONTINUES:
+            return None
+        slot, text = self._newest.get(index), inner.get("arguments")
+        if slot is None or type(text) is not str or not text or text[0] == "{" or entry.get("type", "function") != "function":
+            return None
+        if slot.part < 0 or slot.over or slot.custom or slot.held or not slot.json.plain or slot.text is None or not slot.text.plain:
+            return None
+        slot.json.pieces.append(text)
+        slot.json.plain = text[-1] != "}"
+        return Arguments(slot.part, text)
+
     def _signature(self, extra: Any, timely: bool, label: str) -> str:
         """Google's thought signature; "" if there is none, or if its part is already closed."""
         google = extra.get("google") if isinstance(extra, dict) else None
@@ -687,6 +714,7 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 
 
 _DONE = b"[DONE]"
+_CONTINUES = frozenset({"index", "type", "function"})  # the members of an entry that may continue a call
 _REASONING = frozenset({*quirks.REASONING_FIELDS, "reasoning_details"})
 # members of a chunk or choice that exclude the common case
 _SPECIAL = frozenset({"error", "x_groq"})

@@ -74,3 +74,23 @@ def test_around() -> None:
     assert around(b'{"content":"a","b":1}', CONTENT) == (12, b'{"content":"', b'","b":1}')
     for other in (b'{"content":"a\\"b"}', b'{"content":null}', b'{"content":"a","x":{"content":"b"}}', b"{}", b""):
         assert around(other, CONTENT) == NOTHING
+
+
+ENTRIES = st.builds(
+    lambda index, arguments, more: {"index": index, "function": {"arguments": arguments}} | more,
+    st.sampled_from([0, 0, 0, 1, None, True]),
+    st.sampled_from(['{"a":', '"b', '"', "}", '{"a":"b"}', "null", "", " ", "\u00e9", '"}', None, {"a": 1}]),
+    st.sampled_from([{}, {}, {}, {"type": "function"}, {"id": "i"}, {"id": "k", "type": "custom"}, {"extra_content": {}}]),
+)
+OPENINGS = st.sampled_from([0, 1]).map(lambda index: {"index": index, "id": f"i{index}", "function": {"name": "f", "arguments": ""}})
+
+
+@given(st.lists(st.lists(ENTRIES | OPENINGS, min_size=1, max_size=2), max_size=12))
+def test_the_short_way_of_arguments_tells_the_same(calls: list[list[dict[str, Any]]]) -> None:
+    """A delta that says something else besides, even nothing, goes the long way."""
+    first = chunk({"tool_calls": [{"index": 0, "id": "i", "function": {"name": "f", "arguments": '{"x'}}]})
+    last = chunk({}, finish_reason="tool_calls")
+    both = [[first, *(chunk({"tool_calls": entries} | more) for entries in calls), last] for more in ({}, {"content": None})]
+    short, long = (chat.StreamDecoder(Reply(Request("chat", "m", {}, True))) for _ in range(2))
+    assert told(short, both[0], SPACED, True) == told(long, both[1], SPACED, True)
+    assert repr(short.finish(True)) == repr(long.finish(True))
