@@ -152,17 +152,20 @@ class StreamEncoder:
         out = self._out = []
         message = self._message
         for event in events:
-            if type(event) is Text and message is not None and message.kind == "output_text" and not self._logprobs:
+            kind = type(event)
+            if kind is Text and message is not None and message.kind == "output_text" and not self._logprobs:
                 text = event.text
                 message.pieces.append(text)
                 number = self._sequence
                 self._sequence = number + 1
                 name, data = message.frame
                 out.append((name, data % (number, orjson.dumps(text) if text.isascii() else safe_json(text))))
+            elif kind is Arguments and self._cut is None and (call := self._calls.get(event.part)) is not None:
+                out.append(self._piece(call, event.text))
             elif self.response is None:
-                if self._cut is not None and type(event) not in _LEAVE_CUT:
+                if self._cut is not None and kind not in _LEAVE_CUT:
                     self._close_call(self._cut, "completed")
-                _ON[type(event)](self, event)
+                _ON[kind](self, event)
                 message = self._message
         self._out = []  # else they stay in memory until the next piece that is not one of the usual
         return out
