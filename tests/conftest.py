@@ -49,6 +49,13 @@ def free_port() -> int:
     raise AssertionError
 
 
+def refusing_socket() -> socket.socket:
+    """Of a port that refuses connections as long as this is open: nobody else can be given it meanwhile."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
 class Running:
     """A gateway process. url: its root. log(): what it wrote to stderr so far."""
 

@@ -1,7 +1,7 @@
 """Decode a chat upstream's answer, streamed or complete, into hub events.
 
 Chat completions have no explicit parts: the keys of a delta identify the part, and one chunk may contain several. The decoder keeps
-at most one open text or reasoning part (`_open`) and one slot per tool call. A slot becomes a part when its name is known. The part
+at most one open text or reasoning part (`_open`) and one slot per tool call. A slot (calls_in.py) becomes a part when its name is known. The part
 ends when other content starts and its arguments are complete, because callers run a tool call as soon as its part ends.
 The finish_reason does not end the answer: usage and, with some providers, further deltas follow it. The answer ends with [DONE], or
 with the end of the stream after a finish_reason.
@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from .. import errors, jsontext, quirks
-from ..arguments import ArgumentText, Telling
+from ..arguments import Telling
 from ..endings import UNKNOWN, failed, reason_of
 from ..events import (
     Arguments,
@@ -46,12 +46,12 @@ from ..sse import Frame
 from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_chat, merged
 from .anything import choice_of, dicts_of, seconds_of, str_of, texts_of, usage_of
+from .calls_in import Slot, Slots
 from .details_in import ANTHROPIC, Entry, Verbatim, entry_text, entry_value, is_shared, seals, with_opaque
 from .errors_in import error_of, is_error
 
 INTERRUPTED = "The upstream's stream ended before the answer was complete."
 
-_MOST_CALLS = 1024
 _MOST_LABELS, _LONGEST_LABEL = 64, 64
 _MOST_SOURCES = 256
 _CALLS = frozenset({"function", "custom", ""})  # types of calls
@@ -73,24 +73,6 @@ _KNOWN = frozenset(
 
 
 @dataclass(slots=True)
-class _Slot:
-    """One tool call being received. part: its hub part, -1 before it has one. held: argument text received until then."""
-
-    index: int | None
-    id: str = ""
-    name: str = ""
-    custom: bool = False
-    part: int = -1
-    held: str = ""
-    signature: str = ""  # Google's
-    json: ArgumentText = field(default_factory=ArgumentText)  # of a function
-    whole: bool = False  # no further pieces are expected
-    over: bool = False  # its part is closed
-    text: ToolText | None = None
-    joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
-
-
-@dataclass(slots=True)
 class _Open:
     """The open text or reasoning part. length: its text so far, in code points."""
 
@@ -107,7 +89,7 @@ class StreamDecoder:
     """Decodes the frames of one answer. ended: Stop or Fault was returned; later frames are ignored."""
 
     __slots__ = (
-        "_before", "_calls", "_cited", "_finish", "_foreign", "_joining", "_late", "_lost", "_newest", "_open",
+        "_before", "_calls", "_cited", "_finish", "_foreign", "_joining", "_late", "_lost", "_open",
         "_parts", "_past", "_said", "_sequence", "_slots", "_sources", "_spoken", "_started", "_thought", "_tier", "_tools",
         "_unfinished", "_unsaid", "_usage", "_usual", "_whole", "ended",
     )  # fmt: skip
@@ -120,9 +102,8 @@ class StreamDecoder:
         self._parts = 0
         self._open: _Open | None = None
         self._before = 0  # code points in the text parts before the open one
-        self._slots: list[_Slot] = []
-        self._newest: dict[int | None, _Slot] = {}  # by index
-        self._unfinished: list[_Slot] = []  # those whose part is open
+        self._slots = Slots()
+        self._unfinished: list[Slot] = []  # those whose part is open
         self._calls = 0
         self._joining = False
         self._usual: tuple[_Open, int, bytes, bytes] | None = None  # the open text, and what is around its last piece
@@ -192,7 +173,7 @@ class StreamDecoder:
                     and _SPECIAL.isdisjoint(choice)
                 ):
                     if "tool_calls" in delta:
-                        further = self._further_arguments(delta)
+                        further = self._slots.continued(delta)
                         if further is not None:
                             return [further]
                     elif (
@@ -332,7 +313,7 @@ class StreamDecoder:
             self._report("choices[0].message.audio", events)
         whole = "delta" not in choice
         for entry in dicts_of(delta.get("tool_calls")):
-            self._call(entry, len(self._slots) if whole else None, events)
+            self._call(entry, len(self._slots.all) if whole else None, events)
         call = delta.get("function_call")
         if isinstance(call, dict) and any(call.values()):
             self._call({"index": 0, "function": call}, None, events)
@@ -555,7 +536,7 @@ class StreamDecoder:
         inner = inner if isinstance(inner, dict) else {}
         name, id = str_of(inner, "name"), str_of(entry, "id")
         text = jsontext.argument_text(inner.get("input" if custom else "arguments"))
-        slot = self._slot(entry.get("index") if position is None else position, id, name if text else "")
+        slot = self._slots.find(entry.get("index") if position is None else position, id, name if text else "")
         if slot is None:
             events += self._garbled("too many tool calls")
             return
@@ -581,24 +562,6 @@ class StreamDecoder:
         if slot.part >= 0 and slot.held:
             self._argue(slot, events)
 
-    def _further_arguments(self, delta: dict[str, Any]) -> Arguments | None:
-        """The event of a piece that continues the arguments of one open call as it is; None for everything else."""
-        calls = delta["tool_calls"]
-        if len(delta) > 1 or type(calls) is not list or len(calls) != 1 or type(calls[0]) is not dict:
-            return None
-        entry = calls[0]
-        index, inner = entry.get("index"), entry.get("function")
-        if type(index) is not int or type(inner) is not dict or len(inner) != 1 or not entry.keys() <= _CONTINUES:
-            return None
-        slot, text = self._newest.get(index), inner.get("arguments")
-        if slot is None or type(text) is not str or not text or text[0] == "{" or entry.get("type", "function") != "function":
-            return None
-        if slot.part < 0 or slot.over or slot.custom or slot.held or not slot.json.plain or slot.text is None or not slot.text.plain:
-            return None
-        slot.json.pieces.append(text)
-        slot.json.plain = text[-1] != "}"
-        return Arguments(slot.part, text)
-
     def _signature(self, extra: Any, timely: bool, label: str) -> str:
         """Google's thought signature; "" if there is none, or if its part is already closed."""
         google = extra.get("google") if isinstance(extra, dict) else None
@@ -607,27 +570,7 @@ class StreamDecoder:
             self._ignore(label)
         return signature if timely else ""
 
-    def _slot(self, index: Any, id: str, name: str) -> _Slot | None:
-        """The slot of an entry; None if there are too many. name: the entry's, "" if it has no arguments."""
-        if isinstance(index, bool) or not isinstance(index, int):
-            slot = self._unnumbered(id, name)
-            index = None
-        else:
-            slot = self._newest.get(index)
-            if slot is not None and ((id and slot.id and id != slot.id) or (not id and name and slot.json.complete())):
-                slot = None  # some servers number every call 0
-        if slot is None and len(self._slots) < _MOST_CALLS:
-            self._newest[index] = slot = _Slot(index)
-            self._slots.append(slot)
-        return slot
-
-    def _unnumbered(self, id: str, name: str) -> _Slot | None:
-        if id:
-            return next((slot for slot in self._slots if slot.id == id), None)
-        newest = self._slots[-1] if self._slots else None
-        return None if newest is not None and name and newest.name else newest
-
-    def _open_call(self, slot: _Slot, events: list[Event]) -> None:
+    def _open_call(self, slot: Slot, events: list[Event]) -> None:
         self._close(events)
         self._close_whole_calls(events)
         if self._tools.refuses(slot.name):
@@ -642,7 +585,7 @@ class StreamDecoder:
         seal = Seal(slot.part, "google", slot.signature) if slot.signature else None
         events.append(ToolStart(slot.part, slot.id, declared.name, kind, declared.namespace, seal))
 
-    def _argue(self, slot: _Slot, events: list[Event]) -> None:
+    def _argue(self, slot: Slot, events: list[Event]) -> None:
         text, slot.held = slot.held, ""
         if self._joining:
             text = slot.joiner.feed(text)
@@ -656,7 +599,7 @@ class StreamDecoder:
             if slot.whole or (not slot.custom and slot.json.complete()):
                 self._close_call(slot, events)
 
-    def _close_call(self, slot: _Slot, events: list[Event]) -> None:
+    def _close_call(self, slot: Slot, events: list[Event]) -> None:
         slot.over = True
         self._unfinished.remove(slot)
         slot.held += slot.json.finish()
@@ -677,7 +620,7 @@ class StreamDecoder:
             events.append(self._start({}))
         self._cite_sources(events)
         self._close(events)
-        for slot in self._slots:
+        for slot in self._slots.all:
             if slot.part < 0 and slot.name:
                 self._open_call(slot, events)
             elif slot.part < 0 and slot.held:
@@ -714,7 +657,6 @@ def decode_response(body: dict[str, Any], reply: Reply) -> list[Event]:
 
 
 _DONE = b"[DONE]"
-_CONTINUES = frozenset({"index", "type", "function"})  # the members of an entry that may continue a call
 _REASONING = frozenset({*quirks.REASONING_FIELDS, "reasoning_details"})
 # members of a chunk or choice that exclude the common case
 _SPECIAL = frozenset({"error", "x_groq"})

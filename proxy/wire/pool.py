@@ -32,12 +32,12 @@ from ...conf.model import Proxy
 from . import http1
 from .connect import connect, secure, tunnel
 from .resolver import LookUp, Resolver, system_look_up
-from .socket import NOT_READY
+from .socket import NOT_READY, QUICK, Records
 
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that no data stays inside OpenSSL
 CHECK_SECONDS = 0.1  # between two checks of connections that the loop may no longer report, see Pool
 FEW, LOOKS = 100, 10  # connections per check: FEW, or a LOOKS-th of all if that is more (all at once would delay every stream)
-HURRIED, REST, QUICK = 4, 0.001, 0.0015  # reads, seconds (the clock of a loop on libuv has a resolution of one millisecond)
+HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has a resolution of one millisecond)
 CHECK_READS = 64  # reads of one connection per check
 MOST_OPENING = 256  # connections to one origin that are being opened
 OLDEST = 600.0  # seconds
@@ -91,7 +91,8 @@ class Connection:
         self._pool = pool
         self._buffer = pool.buffer
         self._socket = sock
-        self._receive, self._send = self._socket.recv_into, self._socket.send
+        self._receive = Records(sock).receive if isinstance(sock, ssl.SSLSocket) else sock.recv_into
+        self._send = sock.send
         self._fd = self._socket.fileno()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)

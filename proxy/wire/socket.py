@@ -25,6 +25,46 @@ TCP_CLOSE = 7  # the first byte of TCP_INFO after a reset by the peer
 NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+RECORD = 16 * 1024  # bytes of a TLS record, at most
+QUICK = 0.0015  # seconds between two reads after which more records are expected
+
+
+class Records:
+    """Reads a TLS socket as one reads another: all records that are there and fit, as soon as reads come in quick succession.
+
+    A read of it gives one record, and providers send each event in one. To look for another one that is not there costs as much as
+    reading it, so after a pause nothing but the first is read.
+    """
+
+    __slots__ = ("_error", "_last", "_receive")
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._receive = sock.recv_into
+        self._last = 0.0  # when something was read, in monotonic seconds
+        self._error: OSError | None = None  # what came after the bytes that were given out
+
+    def receive(self, buffer: memoryview) -> int:
+        """As socket.recv_into."""
+        if self._error is not None:
+            raise self._error
+        count = self._receive(buffer)
+        last, self._last = self._last, monotonic()
+        if self._last - last > QUICK and count < RECORD:
+            return count
+        while count and len(buffer) - count >= RECORD:
+            try:
+                more = self._receive(buffer[count:])
+            except NOT_READY:
+                break
+            except OSError as error:
+                self._error = error.with_traceback(None)
+                break
+            if not more:
+                break  # the next read finds the end again
+            count += more
+        return count
+
+
 class Stream:
     """Create it inside the running loop, with a non-blocking socket; an SSLSocket must not have done its handshake yet."""
 
@@ -47,7 +87,8 @@ class Stream:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self.receive, self.send = sock.recv_into, sock.send  # the socket's own
+        self.receive = Records(sock).receive if isinstance(sock, ssl.SSLSocket) else sock.recv_into
+        self.send = sock.send
         self.error: OSError | None = None  # the error that closed the stream, if any
         self._fd = sock.fileno()
         self._loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from ..conftest import Start, free_port
+from ..conftest import Start, refusing_socket
 from ..scripted import Provider
 from .talk import KINDS, Said, Talk, config, storage
 
@@ -67,8 +67,8 @@ def ended(client: openai.OpenAI, streamed: bool) -> None:
 @pytest.mark.parametrize("kind", UNREACHABLE)
 def test_a_store_that_does_not_answer(start: Start, kind: str, streamed: bool) -> None:
     talk = Talk()
-    with Provider(talk.script) as provider:
-        gateway = start(config(provider, f"state_storage: {UNREACHABLE[kind](free_port())}"))
+    with Provider(talk.script) as provider, refusing_socket() as store:
+        gateway = start(config(provider, f"state_storage: {UNREACHABLE[kind](store.getsockname()[1])}"))
         with caller(gateway.url) as client:
             talk.says(Said(text="Lost."))
             with pytest.raises(openai.APIError) as caught:

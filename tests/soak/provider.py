@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from ..conftest import free_port
+from ..conftest import refusing_socket
 from .faults import CLOSE, HANG, RESET, Played, play
 
 MARK = "ask-%d-"  # what a caller writes into its request
@@ -32,12 +32,17 @@ class Provider:
     busy: int = 0
     port: int = 0
     rude_port: int = 0
-    closed_port: int = field(default_factory=free_port)
+    closed: socket.socket = field(default_factory=refusing_socket)
 
     def __post_init__(self) -> None:
         self._writers: set[asyncio.StreamWriter] = set()
         self._idle: set[asyncio.StreamWriter] = set()
         self._servers: list[asyncio.Server] = []
+
+    @property
+    def closed_port(self) -> int:
+        port: int = self.closed.getsockname()[1]
+        return port
 
     async def __aenter__(self) -> Provider:
         for serve in (self._serve, self._slam):
@@ -46,6 +51,7 @@ class Provider:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.closed.close()
         for server in self._servers:
             server.close()
         for writer in list(self._writers):
