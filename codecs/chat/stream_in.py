@@ -1,8 +1,8 @@
 """Decode a chat upstream's answer, streamed or complete, into hub events.
 
 Chat completions have no explicit parts: the keys of a delta identify the part, and one chunk may contain several. The decoder keeps
-at most one open text or reasoning part (`_open`) and one slot per tool call. A slot (calls_in.py) becomes a part when its name is known. The part
-ends when other content starts and its arguments are complete, because callers run a tool call as soon as its part ends.
+at most one open text or reasoning part (`_open`) and one slot per tool call (calls_in.py). A slot becomes a part when its name is known.
+The part ends when other content starts and its arguments are complete, because callers run a tool call as soon as its part ends.
 The finish_reason does not end the answer: usage and, with some providers, further deltas follow it. The answer ends with [DONE], or
 with the end of the stream after a finish_reason.
 
