@@ -88,6 +88,7 @@ class Capabilities:
     m_version: str = "2023-06-01"
     m_sampling: Literal["full", "temperature_or_top_p", "none"] = "temperature_or_top_p"
     m_thinking: Literal["none", "manual", "both", "adaptive", "adaptive_always"] = "adaptive"
+    m_between_tools: bool = False  # thinking can be switched off but for that between calls of tools
     m_effort_values: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
     m_structured_outputs: bool = True
     m_strict_tools: bool = True

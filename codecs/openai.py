@@ -70,6 +70,27 @@ def name_json(request: Request) -> None:
             return
 
 
+def saying_json(messages: Any, kind: str) -> list[Any] | None:
+    """Messages of a caller's own body with the note of `name_json`; None where one speaks of JSON, or none is a user's.
+
+    kind: the type of a part that is a text.
+    """
+    found = messages if isinstance(messages, list) else []
+    first = next((n for n, one in enumerate(found) if isinstance(one, dict) and one.get("role") == "user" and one.get("content")), None)
+    if first is None or any("json" in text.lower() for message in found for text in _texts(message)):
+        return None
+    content = found[first]["content"]
+    said: Any = f"{content}\n\n{_IN_JSON}" if isinstance(content, str) else [*content, {"type": kind, "text": _IN_JSON}]
+    return [*found[:first], found[first] | {"content": said}, *found[first + 1 :]]
+
+
+def _texts(message: Any) -> list[str]:
+    content = message.get("content") if isinstance(message, dict) else None
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return [text for text in texts if isinstance(text, str)]
+
+
 def _name_of(given: dict[str, Any] | None) -> str:
     title = (given or {}).get("title")
     return _NOT_NAME.sub("_", title)[:64] if isinstance(title, str) and title else "output"

@@ -126,7 +126,6 @@ LESSONS = (
         "one system message is taken, at the beginning",
         sent=b'"system"',
         flags={"c_single_system": True},
-        written=True,
     ),
     Reading(
         "user after tool",
@@ -134,7 +133,6 @@ LESSONS = (
         "a user's message may not follow a tool's",
         sent=b'"tool"',
         flags={"c_user_after_tool": False},
-        written=True,
     ),
     Reading(
         "tool_choice",
@@ -142,7 +140,6 @@ LESSONS = (
         "no tool can be forced while the model reasons",
         sent=b'"tool_choice"',
         flags={"c_tool_choice_reasoning": "auto", "c_reasons": "unless_off"},
-        written=True,
     ),
     MISSING_PROPERTIES,
     *(
@@ -163,7 +160,6 @@ LESSONS = (
         "reasoning has to come back beside tool calls",
         sent=b'"tool_calls"',
         flags={"c_reasoning_required_with_tools": True, "c_reasoning_in": "reasoning_content"},
-        written=True,
     ),
     Reading(
         "ids",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import count, zip_longest
 from typing import Any
 
-from .. import subsets
+from .. import openai, subsets
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Malformed, Unsupported, UnsupportedContent
 from ..ids import digest
@@ -27,6 +27,7 @@ FILLER = " "  # replaces reasoning that a provider requires and that is lost; so
 NO_OUTPUT = "(no output)"
 LEAST_TOP_P = 0.01
 CONTINUES = "(conversation continues)"  # before an answer with which a conversation begins
+NOT_READ = {"type": "text", "text": "[content: the selected model cannot read this]"}
 NO_IMAGE = {"type": "text", "text": "[image: left out, because the selected model accepts fewer images]"}
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _INSTRUCTS = ("system", "developer")
@@ -72,7 +73,10 @@ class ChatDraft(Draft):
 def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
     """Whether the model reasons when it is sent this body, as far as the settings in it tell."""
     when, effort = capabilities.c_reasons, body.get("reasoning_effort")
-    switched_off = body.get("thinking") == {"type": "disabled"} or body.get("enable_thinking") is False
+    thinking = body.get("thinking")
+    switched_off = thinking == {"type": "disabled"} or body.get("enable_thinking") is False
+    if isinstance(thinking, dict) and thinking.get("type") == "enabled" and capabilities.c_thinking_switch == "thinking":
+        return True
     if when in ("never", "always"):
         return when == "always"
     if switched_off or (effort == "none" and (capabilities.c_thinking_switch == "none" or "none" in capabilities.c_effort_values)):
@@ -88,13 +92,23 @@ def refuses(body: dict[str, Any], capabilities: Capabilities, own: bool) -> bool
 
 
 def translates(body: dict[str, Any], capabilities: Capabilities) -> bool:
-    """Whether a caller's body is translated although the upstream speaks its API: with tools in a form that it is known not to take."""
+    """Whether a caller's body is translated although the upstream speaks its API: with tools in a form that it is known not to take.
+
+    An answer calls them in that form, or by another name, and is translated back.
+    """
     if not capabilities.c_functions and body.get("functions"):
         return True
-    if capabilities.c_custom_tools or "c_custom_tools" not in capabilities.known:
-        return False
-    tools = body.get("tools")
-    return isinstance(tools, list) and any(isinstance(tool, dict) and tool.get("type") == "custom" for tool in tools)
+    no_custom = not capabilities.c_custom_tools and "c_custom_tools" in capabilities.known
+    tools = body.get("tools") if no_custom or capabilities.c_letter_names else None
+    for tool in tools if isinstance(tools, list) else ():
+        if not isinstance(tool, dict):
+            continue
+        if no_custom and tool.get("type") == "custom":
+            return True
+        name = _name(tool, "function")
+        if capabilities.c_letter_names and isinstance(name, str) and not name[:1].isalpha():
+            return True
+    return False
 
 
 # ---- tools ----
@@ -302,6 +316,19 @@ def name_any_object(draft: ChatDraft) -> None:
             draft.adapt("response_format")
 
 
+def name_json(draft: ChatDraft) -> None:
+    """Say that JSON is wanted where no message does; an encoder has written it."""
+    if draft.body.get("response_format") == {"type": "json_object"}:
+        messages = openai.saying_json(draft.body.get("messages"), "text")
+        if messages is not None:
+            draft.body["messages"] = messages
+            draft.moved()
+
+
+def leave_out_search(draft: ChatDraft) -> None:
+    draft.drop("web_search_options")
+
+
 def leave_out_schema(draft: ChatDraft) -> None:
     """Of a caller that speaks this API; see `_Settings` for others."""
     form = draft.body.get("response_format")
@@ -322,21 +349,43 @@ def leave_out_output_in_streams(draft: ChatDraft) -> None:
 # ---- messages ----
 
 
-def refuse_images(draft: ChatDraft) -> None:
-    """Of a caller that speaks this API; an encoder refuses them as well. Raises UnsupportedContent."""
+def refuse_media(draft: ChatDraft) -> None:
+    """Images and files, as an encoder refuses them. Raises UnsupportedContent.
+
+    In a result of a tool they become notes: all later requests repeat it.
+    """
+    written, noted = [], False
     for place, message in enumerate(draft.messages):
-        for number, part in enumerate(_parts(message)):
-            image = part.get("image_url")
-            if part.get("type") != "image_url" or (draft.capabilities.c_images and _is_inline(image)):
-                continue
-            what = "an image by its URL" if draft.capabilities.c_images else "an image"
+        parts = _parts(message)
+        untaken = {number: what for number, part in enumerate(parts) if (what := _untaken(part, draft.capabilities))} if parts else {}
+        if untaken and message.get("role") != "tool":
+            number, (name, capability) = next(iter(untaken.items()))
             path = concrete(("messages", place, "content", number))
-            raise UnsupportedContent(f"{what} is not supported by the selected model", param=path, capability="image_block")
+            raise UnsupportedContent(f"{name} is not supported by the selected model", param=path, capability=capability)
+        if untaken:
+            message, noted = message | {"content": [NOT_READ if n in untaken else part for n, part in enumerate(parts)]}, True
+        written.append(message)
+    if noted:
+        draft.body["messages"] = written
+        draft.moved()
+
+
+def _untaken(part: dict[str, Any], can: Capabilities) -> tuple[str, str] | None:
+    """What of a part the upstream is known not to take, and the capability that it lacks."""
+    if part.get("type") == "file" and (_no_files(can) or not (can.c_file_parts or can.c_images)):
+        return "a file", "document_block"
+    if part.get("type") != "image_url" or (can.c_images and (can.c_image_urls or _is_inline(part.get("image_url")))):
+        return None
+    return "an image by its URL" if can.c_images else "an image", "image_block"
 
 
 def _is_inline(image: Any) -> bool:
     url = image.get("url") if isinstance(image, dict) else image
     return not isinstance(url, str) or url.startswith("data:")
+
+
+def _no_files(can: Capabilities) -> bool:
+    return not can.c_file_parts and "c_file_parts" in can.known
 
 
 def flatten_systems(draft: ChatDraft) -> None:
@@ -617,7 +666,9 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: can.c_max_output > 0, limit_output),
     Rule(lambda can: can.c_max_temperature > 0, limit_temperature),
     Rule(lambda can: bool(can.c_output_subset), restrict_output),
+    Rule(lambda can: can.openai_host, name_json, of="carried"),
     Rule(lambda can: not can.c_json_object, name_any_object),
+    Rule(lambda can: not can.c_web_search, leave_out_search, of="carried", rests_on="c_web_search"),
     Rule(lambda can: not can.c_json_schema, leave_out_schema, of="carried"),
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
     Rule(lambda can: not can.c_json_streams, leave_out_output_in_streams),
@@ -625,8 +676,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: can.c_single_system, join_systems, of="carried", walks=True),
     Rule(lambda can: can.c_user_required, speak_as_user),
     Rule(lambda can: can.c_prefill != "any", mark_prefill),
-    Rule(lambda can: not can.c_images and can.c_content_parts, refuse_images, of="carried", rests_on="c_images", walks=True),
-    Rule(lambda can: can.c_images and not can.c_image_urls, refuse_images, of="carried", rests_on="c_image_urls", walks=True),
+    Rule(lambda can: not (can.c_images and can.c_image_urls) or _no_files(can), refuse_media, of="carried", walks=True),
     Rule(lambda can: can.c_max_images > 0, leave_out_old_images, walks=True),
     Rule(lambda can: not can.c_user_after_tool, move_user_before_results_end, walks=True),
     Rule(lambda can: can.c_alternate, alternate_roles, walks=True),

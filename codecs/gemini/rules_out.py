@@ -1,8 +1,8 @@
 """Rules for what a gemini upstream refuses; codecs/rules.py applies them.
 
-A caller of this API means what it writes. Of its body only settings are looked at: they differ from model to model, and callers that know a
-model by another name cannot know them. Source: Google, "Thinking", November 2026, and recorded
-refusals.
+A caller of this API means what it writes. Of its body settings are looked at: they differ from model to model, and callers that know a
+model by another name cannot know them. Of a history only calls and results are, which another model may have made. Source: Google,
+"Thinking", "Thought signatures", November 2026, and recorded refusals.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import Any
 
 from .. import rules
 from ..capabilities import EFFORTS, Capabilities
+from ..errors import Unsupported
+from ..ledger import concrete
 from ..reasoning import nearest
 from ..rules import Draft, Rule, whole
+from .facts import DUMMY
 
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}  # those of Google's OpenAI endpoint; above: the maximum
 _CONFIG = ("generationConfig", "generation_config")
@@ -25,6 +28,8 @@ _STOP = ("stopSequences", "stop_sequences")
 _FUNCTIONS = frozenset({"functionDeclarations", "function_declarations"})
 _MIME = ("responseMimeType", "response_mime_type")
 _OUTPUT = frozenset({*_MIME, "responseSchema", "response_schema", "responseJsonSchema", "response_json_schema", "_responseJsonSchema"})
+_RESULT = ("functionResponse", "function_response")
+_SIGNATURES = frozenset({"thoughtSignature", "thought_signature"})
 _DYNAMIC = -1
 MOST_STOPS = 5
 
@@ -84,6 +89,74 @@ def leave_out_output_beside_functions(draft: Draft) -> None:
         draft.request.ledger.drop((outer, mime))
 
 
+def sign_calls(draft: Draft) -> None:
+    """Put the stand-in on the first call of a turn that no signature came with, as of a model that gives none."""
+
+    def signed(content: dict[str, Any]) -> dict[str, Any]:
+        if content.get("role") != "model":
+            return content
+        parts = _objects(content.get("parts"))
+        first = next((n for n, part in enumerate(parts) if "functionCall" in part or "function_call" in part), None)
+        if first is None or not _SIGNATURES.isdisjoint(parts[first]):
+            return content
+        return content | {"parts": [*parts[:first], parts[first] | {"thoughtSignature": DUMMY}, *parts[first + 1 :]]}
+
+    if draft.each("contents", signed):
+        draft.request.ledger.adapt(("contents",))
+
+
+def move_media(draft: Draft) -> None:
+    """Move media out of the results of functions, into a content behind these, as an encoder writes them."""
+    contents: list[Any] = []
+    moved = False
+    for content in draft.all_of("contents"):
+        behind: list[Any] = []
+        parts = [] if content.get("role") == "model" else [_emptied(part, behind) for part in _objects(content.get("parts"))]
+        contents.append(content | {"parts": parts} if behind else content)
+        if behind:
+            contents.append({"role": "user", "parts": behind})
+            moved = True
+    if moved:
+        draft.body["contents"] = contents
+        draft.request.ledger.adapt(("contents",))
+
+
+def _emptied(part: dict[str, Any], behind: list[Any]) -> dict[str, Any]:
+    """The part without the media of a result, which are added to what stands behind."""
+    if "functionResponse" not in part and "function_response" not in part:
+        return part
+    name = _spelled(part, _RESULT)
+    result = part.get(name)
+    media = result.get("parts") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not isinstance(media, list) or not media:
+        return part
+    behind += [{"text": f"Output of {str(result.get('name'))[:64]}:"}, *media]
+    return part | {name: {key: value for key, value in result.items() if key != "parts"}}
+
+
+def refuse_prefill(draft: Draft) -> None:
+    """Of a model that does not go on with an answer: what is none yet is left out. Raises Unsupported for the beginning of one."""
+    contents = draft.body.get("contents")
+    last = contents[-1] if isinstance(contents, list) and contents else None
+    parts = _objects(last.get("parts")) if isinstance(last, dict) and last.get("role") == "model" else []
+    if not isinstance(contents, list) or not parts or not all(isinstance(part.get("text"), str) for part in parts):
+        return
+    if len(contents) == 1 or any(part["text"].strip() for part in parts):
+        raise Unsupported("this model does not accept assistant prefill", param=concrete(("contents", len(contents) - 1)))
+    draft.body["contents"] = contents[:-1]
+    draft.request.ledger.adapt(("contents",))
+
+
+def _objects(parts: Any) -> list[dict[str, Any]]:
+    """The parts of a content; none where one is of another form."""
+    if not isinstance(parts, list):
+        return []
+    for part in parts:
+        if not isinstance(part, dict):
+            return []
+    return parts
+
+
 def place_of_thinking(body: dict[str, Any]) -> tuple[str, str]:
     """Where the settings of thinking stand."""
     outer = _spelled(body, _CONFIG)
@@ -122,6 +195,9 @@ RULES: tuple[Rule[Draft], ...] = (
     *(replace(rule, of="written") for rule in rules.LEAVE_OUT),
     Rule(lambda can: True, fit_settings, of="carried", rests_on="g_thinking"),
     Rule(lambda can: not can.g_tools_mixed, leave_out_output_beside_functions, of="carried"),
+    Rule(lambda can: can.g_signatures == "required", sign_calls, of="carried", rests_on="g_signatures", walks=True),
+    Rule(lambda can: not can.g_result_media, move_media, of="carried", walks=True),
+    Rule(lambda can: not can.g_prefill, refuse_prefill, of="carried", rests_on="g_prefill"),
     # of models that do not think some refuse all settings of it: see `lessons.py`
     Rule(lambda can: can.g_thinking != "none", fit_thinking, of="carried", rests_on="g_thinking"),
 )

@@ -84,14 +84,15 @@ def _fewer_marks(body: Body) -> tuple[Body, Path | None]:
 def _without_blanks(body: Body) -> tuple[Body, Path | None]:
     """A body without texts of nothing but white space, and without messages that hold nothing else.
 
-    Unchanged where the last message would be another's: what is to be answered is missing, and the caller has to say it.
+    Unchanged where the last message would no longer be a user's: what is to be answered is missing, and the caller has to say it.
     """
     system, messages = body.get("system"), body.get("messages")
     if not isinstance(messages, list):
         return body, None
     kept = [one for message in messages if not _is_blank(one := _filled(message))]
     filled = {"messages": kept} | ({"system": _filled_blocks(system)} if isinstance(system, list) else {})
-    if not kept or _role(kept[-1]) != _role(messages[-1]) or all(body[name] == value for name, value in filled.items()):
+    asks = _role(messages[-1]) != "user" or _role(kept[-1] if kept else None) == "user"
+    if not kept or not asks or all(body[name] == value for name, value in filled.items()):
         return body, None
     return {name: filled.get(name, value) for name, value in body.items() if name != "system" or filled.get(name, value)}, ("messages",)
 

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .. import schema as schemas
 from .. import subsets
 from ..capabilities import EFFORTS, Capabilities
+from ..errors import Unsupported
+from ..ledger import concrete
 from ..reasoning import budget_of_effort, effort_of_budget, nearest
 from ..rules import LEAVE_OUT, Draft, Rule, whole
 
@@ -92,6 +95,49 @@ def prefill_without_thinking(draft: MessagesDraft) -> None:
         draft.stop_thinking()
 
 
+def refuse_prefill(draft: MessagesDraft) -> None:
+    """Of a model that does not go on with an answer: what is none yet is left out. Raises Unsupported for the beginning of one.
+
+    What ends otherwise than with a text is no beginning: a paused turn comes back so, to be resumed.
+    """
+    messages = draft.body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(messages, list) or not isinstance(last, dict) or last.get("role") != "assistant":
+        return
+    texts = [block.get("text") if isinstance(block, dict) and block.get("type") == "text" else None for block in _written(last)]
+    if None in texts:
+        return
+    if any(str(text).strip() for text in texts) or len(messages) == 1:
+        raise Unsupported("this model does not accept assistant prefill", param=concrete(("messages", len(messages) - 1)))
+    draft.body["messages"] = messages[:-1]
+    draft.moved()
+
+
+# where a schema for the answer stands, and stood before it had its place
+_FORMATS = ("output_config", "format"), ("output_format",)
+
+
+def restrict_output(draft: MessagesDraft) -> None:
+    """The schema of the answer in the form that is taken: closed objects, without bounds. Raises Unsupported for a recursive one."""
+    for path in _FORMATS:
+        *outer, name = path
+        holder = draft.member(outer[0]) if outer else draft.body
+        form = holder.get(name)
+        schema = form.get("schema") if isinstance(form, dict) else None
+        if not isinstance(form, dict) or not isinstance(schema, dict):
+            continue
+        normal = schemas.norm(schema, (*path, "schema"))
+        if normal.changed:
+            taken = form | {"schema": normal.schema}
+            draft.body[path[0]] = holder | {name: taken} if outer else taken
+            draft.request.ledger.adapt(path)
+
+
+def leave_out_output(draft: MessagesDraft) -> None:
+    for path in _FORMATS:
+        draft.drop(".".join(path))
+
+
 def leave_out_tools(draft: MessagesDraft) -> None:
     """Tools of types that this upstream does not have, and a choice of one."""
     tools, refused = draft.body.get("tools"), draft.capabilities.m_refused_tools
@@ -160,7 +206,7 @@ def fit_thinking(draft: MessagesDraft) -> None:
         draft.body["thinking"] = {name: value for name, value in thinking.items() if name != "budget_tokens"} | {"type": "adaptive"}
         if effort is None and whole(budget):
             draft.effort = effort_of_budget(budget)
-    elif thinking == {"type": "disabled"} and mode == "adaptive_always":
+    elif kind == "disabled" and mode == "adaptive_always" and not ("between_tools" in thinking and draft.capabilities.m_between_tools):
         del draft.body["thinking"]
         draft.effort = "low" if effort is None else effort
     elif kind == "adaptive" and mode == "manual":
@@ -307,8 +353,11 @@ RULES: tuple[Rule[MessagesDraft], ...] = (
     Rule(lambda can: bool(can.schema_subset), restrict_schemas),
     Rule(lambda can: bool(can.m_refused_tools), leave_out_tools, of="carried"),
     Rule(lambda can: can.m_tools_required_with_history, declare_called_tools, of="carried", walks=True),
+    Rule(lambda can: can.m_structured_outputs, restrict_output, of="carried", rests_on="m_structured_outputs"),
+    Rule(lambda can: not can.m_structured_outputs, leave_out_output, of="carried"),
     Rule(lambda can: not can.m_forced_tools, choose_tool),
     Rule(lambda can: not can.m_mid_system, lift_systems, of="carried", rests_on="m_thinking"),
+    Rule(lambda can: not can.m_prefill, refuse_prefill, of="carried", rests_on="m_prefill"),  # after what may leave an answer last
     Rule(lambda can: True, fit_thinking, of="carried", rests_on="m_thinking"),
     Rule(lambda can: can.m_thinking != "none", force_without_thinking, rests_on="m_thinking"),
     Rule(lambda can: can.m_thinking != "none", prefill_without_thinking, rests_on="m_thinking"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import subsets
+from .. import openai, subsets
 from ..capabilities import EFFORTS, Capabilities
+from ..errors import Malformed
 from ..reasoning import nearest
 from ..rules import LEAVE_OUT, Draft, Rule, whole
 
@@ -149,11 +150,26 @@ def _texts_of(item: dict[str, Any]) -> list[str] | None:
     return [text for text in texts if isinstance(text, str)]
 
 
+def name_json(draft: ResponsesDraft) -> None:
+    """See `openai.saying_json`."""
+    text = draft.body.get("text")
+    form = text.get("format") if isinstance(text, dict) else None
+    if not isinstance(form, dict) or form.get("type") != "json_object":
+        return
+    given = draft.body.get("input")
+    items = openai.saying_json([{"role": "user", "content": given}] if isinstance(given, str) else given, "input_text")
+    if items is not None:
+        draft.body["input"] = items[0]["content"] if isinstance(given, str) else items
+        draft.adapt("input")
+
+
 def leave_out_empty_messages(draft: ResponsesDraft) -> None:
-    """Messages of nothing, unless nothing else is there; an encoder writes none."""
+    """Messages of nothing; an encoder writes none. Raises Malformed where nothing else is there."""
     items = draft.body.get("input")
     kept = [item for item in items if not _is_empty(item)] if isinstance(items, list) else []
-    if kept and isinstance(items, list) and len(kept) != len(items):
+    if isinstance(items, list) and len(kept) != len(items):
+        if not kept:
+            raise Malformed("input: at least one message is required", code="invalid_value", param="input")
         draft.body["input"] = kept
         draft.moved()
 
@@ -175,6 +191,7 @@ RULES: tuple[Rule[ResponsesDraft], ...] = (
     Rule(lambda can: not can.r_summaries, leave_out_summary, of="carried"),
     Rule(lambda can: not can.r_encrypted_reasoning, leave_out_sealed_reasoning, of="carried"),
     Rule(lambda can: can.openai_host, raise_limit, of="carried"),
+    Rule(lambda can: can.openai_host, name_json, of="carried"),
     Rule(lambda can: can.r_sampling != "full", leave_out_sampling),
     Rule(lambda can: bool(can.r_tools), leave_out_tools, of="carried"),
     Rule(lambda can: not can.r_empty_content, leave_out_empty_messages, of="carried", walks=True),

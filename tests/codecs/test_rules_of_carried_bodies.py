@@ -8,6 +8,8 @@ import pytest
 
 from dragoman.codecs import errors, jsontext, rules
 from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.chat.rules_out import NOT_READ
+from dragoman.codecs.gemini.facts import DUMMY
 from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.request import Request
 
@@ -49,6 +51,21 @@ UNTHOUGHT = [
 LEVELS: JSON = {"g.thinking": "level", "g.thinking_levels": ["low", "high"]}
 BUDGETS: JSON = {"g.thinking": "budget", "g.budget_min": 128, "g.budget_max": 32_768}
 THINKING = "generationConfig.thinkingConfig"
+
+BETWEEN = {"type": "disabled", "between_tools": True}
+AS_SCHEMA = {"type": "json_schema"}
+OPEN: JSON = {"type": "object", "properties": {"a": {"type": "string"}}}
+CLOSED = OPEN | {"additionalProperties": False}
+PAUSED = [{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}, {"type": "text", "text": "So"}]
+JSON_TEXT = {"format": {"type": "json_object"}}
+SYSTEM = {"role": "system", "content": "Be."}
+TEXT: JSON = {"type": "text", "text": "See."}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aa"}}
+FILE = {"type": "file", "file": {"file_id": "f"}}
+ASKING: JSON = {"role": "user", "parts": [{"text": "Hi"}]}
+GIVEN: JSON = {"functionCall": {"name": "f", "args": {}}}
+SIGNED = {"function_call": {}, "thought_signature": "s"}
+FOUND: JSON = {"functionResponse": {"name": "f", "response": {}}}
 
 # shape, flags, what the caller sends, what of it goes up otherwise (None: nothing), dropped, adapted
 ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
@@ -155,7 +172,25 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
     ),
     ("messages", {"m.thinking": "adaptive_always"}, {"thinking": {"type": "disabled"}},
      {"thinking": None, "output_config": {"effort": "low"}}, "", "thinking"),
-    ("messages", {"m.thinking": "adaptive_always"}, {"thinking": {"type": "disabled", "between_tools": True}}, {}, "", ""),
+    ("messages", {"m.thinking": "adaptive_always", "m.between_tools": True}, {"thinking": BETWEEN}, {}, "", ""),
+    ("messages", {"m.thinking": "adaptive_always"}, {"thinking": BETWEEN}, {"thinking": None, "output_config": {"effort": "low"}}, "",
+     "thinking"),
+    (
+        "messages",
+        {"m.structured_outputs": True},
+        {"output_config": {"effort": "low", "format": AS_SCHEMA | {"schema": OPEN}}},
+        {"output_config": {"effort": "low", "format": AS_SCHEMA | {"schema": CLOSED}}},
+        "",
+        "output_config.format",
+    ),
+    ("messages", {"m.structured_outputs": True}, {"output_config": {"format": AS_SCHEMA | {"schema": CLOSED}}}, {}, "", ""),
+    ("messages", {"m.structured_outputs": True}, {"output_format": AS_SCHEMA | {"schema": OPEN}},
+     {"output_format": AS_SCHEMA | {"schema": CLOSED}}, "", "output_format"),
+    ("messages", {"m.structured_outputs": False}, {"output_config": {"effort": "low", "format": AS_SCHEMA | {"schema": OPEN}}},
+     {"output_config": {"effort": "low"}}, "output_config.format", ""),
+    ("messages", {"m.prefill": False}, {"messages": [USER, {"role": "assistant", "content": " "}]}, {"messages": [USER]}, "", "messages"),
+    ("messages", {"m.prefill": False}, {"messages": [USER, {"role": "assistant", "content": PAUSED}]}, {}, "", ""),
+    ("messages", {"m.prefill": False}, {"messages": [USER]}, {}, "", ""),
     ("messages", {"m.thinking": "manual"}, {"max_tokens": 5000, "thinking": {"type": "adaptive"}},
      {"thinking": {"type": "enabled", "budget_tokens": 3976}}, "", "thinking"),
     ("messages", {"m.thinking": "manual"}, {"max_tokens": 1500, "thinking": {"type": "adaptive"}},
@@ -239,7 +274,35 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
         "",
         "input",
     ),
-    ("responses", {"r.empty_content": False}, {"input": [{"role": "user", "content": ""}]}, {}, "", ""),
+    ("responses", {"openai_host": True}, {"text": JSON_TEXT, "input": "Hi"}, {"input": "Hi\n\nAnswer in JSON."}, "", "input"),
+    (
+        "responses",
+        {"openai_host": True},
+        {"text": JSON_TEXT, "input": [REASONED, {"role": "user", "content": [IMAGE]}]},
+        {"input": [REASONED, {"role": "user", "content": [IMAGE, {"type": "input_text", "text": "Answer in JSON."}]}]},
+        "",
+        "input",
+    ),
+    ("responses", {"openai_host": True}, {"text": JSON_TEXT, "input": "As json."}, {}, "", ""),
+    ("responses", {"openai_host": True}, {"text": {"verbosity": "low"}, "input": "Hi"}, {}, "", ""),
+    ("chat", {"openai_host": True}, {"response_format": JSON_TEXT["format"], "messages": [SYSTEM, USER]},
+     {"messages": [SYSTEM, {"role": "user", "content": "Hi\n\nAnswer in JSON."}]}, "", "messages"),
+    ("chat", {"openai_host": True}, {"response_format": JSON_TEXT["format"], "messages": [USER, {"role": "user", "content": "JSON!"}]}, {},
+     "", ""),
+    ("chat", {"openai_host": True}, {"messages": [USER]}, {}, "", ""),
+    ("chat", {"c.web_search": False}, {"web_search_options": {}}, {"web_search_options": None}, "web_search_options", ""),
+    ("chat", {"c.images": False}, {"messages": [USER, CALLED, RESULT | {"content": [TEXT, PICTURE, FILE]}]},
+     {"messages": [USER, CALLED, RESULT | {"content": [TEXT, NOT_READ, NOT_READ]}]}, "", "messages"),
+    ("chat", {"c.images": False, "c.file_parts": True}, {"messages": [{"role": "user", "content": [FILE]}]}, {}, "", ""),
+    ("chat", {"c.image_urls": False}, {"messages": [{"role": "user", "content": [FILE]}]}, {}, "", ""),
+    (
+        "chat",
+        {"c.thinking_switch": "thinking", "c.reasons": "never", "c.tool_choice_reasoning": "auto"},
+        {"tools": [function()], "tool_choice": "required", "thinking": {"type": "enabled"}},
+        {"tool_choice": "auto"},
+        "",
+        "tool_choice=auto",
+    ),
     ("responses", {"r.empty_content": False}, {"input": [{"role": "user", "content": [IMAGE]}]}, {}, "", ""),
     (
         "messages",
@@ -266,6 +329,31 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
         "",
     ),
     ("gemini", {"g.tools_mixed": False}, {"generationConfig": AS_JSON}, {}, "", ""),
+    (
+        "gemini",
+        {"g.signatures": "required"},
+        {"contents": [ASKING, {"role": "model", "parts": [{"text": "a"}, GIVEN, GIVEN]}]},
+        {"contents": [ASKING, {"role": "model", "parts": [{"text": "a"}, GIVEN | {"thoughtSignature": DUMMY}, GIVEN]}]},
+        "",
+        "contents",
+    ),
+    ("gemini", {"g.signatures": "required"}, {"contents": [{"role": "model", "parts": [SIGNED]}]}, {}, "", ""),
+    (
+        "gemini",
+        {"g.result_media": False},
+        {"contents": [{"role": "user", "parts": [FOUND, {"functionResponse": {"name": "g", "parts": [{"inlineData": {}}]}}]}]},
+        {
+            "contents": [
+                {"role": "user", "parts": [FOUND, {"functionResponse": {"name": "g"}}]},
+                {"role": "user", "parts": [{"text": "Output of g:"}, {"inlineData": {}}]},
+            ]
+        },
+        "",
+        "contents",
+    ),
+    ("gemini", {"g.prefill": False}, {"contents": [ASKING, {"role": "model", "parts": [{"text": ""}]}]}, {"contents": [ASKING]}, "",
+     "contents"),
+    ("gemini", {"g.prefill": False}, {"contents": [ASKING, {"role": "model", "parts": [GIVEN]}]}, {}, "", ""),
 ]  # fmt: skip
 
 
@@ -313,3 +401,31 @@ def test_images_that_a_model_does_not_take_are_refused_by_name(flags: JSON, url:
     with pytest.raises(errors.UnsupportedContent) as raised:
         amended("chat", flags, body)
     assert raised.value.param == param
+
+
+ANSWER = {"role": "assistant", "content": "It"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "flags", "body", "param"),
+    [
+        ("messages", {"m.prefill": False}, {"messages": [USER, ANSWER]}, "messages[1]"),
+        ("messages", {"m.prefill": False, "m.thinking": "both"}, {"messages": [USER, ANSWER, SYSTEM]}, "messages[1]"),
+        ("gemini", {"g.prefill": False}, {"contents": [ASKING, {"role": "model", "parts": [{"text": "It"}]}]}, "contents[1]"),
+        ("responses", {"r.empty_content": False}, {"input": [{"role": "user", "content": ""}]}, "input"),
+        ("chat", {"c.file_parts": False}, {"messages": [{"role": "user", "content": [TEXT, FILE]}]}, "messages[0].content[1]"),
+        ("messages", {"m.structured_outputs": True}, {"output_config": {"format": AS_SCHEMA | {"schema": {"$ref": "#"}}}},
+         "output_config.format.schema"),
+    ],
+)  # fmt: skip
+def test_what_has_no_equivalent_is_refused_by_name(shape: str, flags: JSON, body: JSON, param: str) -> None:
+    with pytest.raises(errors.ClientFault) as raised:
+        amended(shape, flags, body)
+    assert raised.value.param == param
+
+
+@pytest.mark.parametrize(("name", "translated"), [("7zip", True), ("_x", True), ("zip7", False), ("größe", False), (7, False)])
+def test_tools_by_names_that_a_host_does_not_take_are_translated(name: Any, translated: bool) -> None:
+    body = {"tools": [{"type": "function"}, function(name)]}
+    assert SHAPES["chat"].translates(body, Capabilities.from_flags({"c.letter_names": True})) is translated
+    assert not SHAPES["chat"].translates(body, Capabilities())

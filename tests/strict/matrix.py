@@ -113,18 +113,24 @@ class Cell:
         return "+" if self.reported else "="
 
 
+def apis(provider: str, model: str) -> list[str]:
+    """Those of the model's entry: of its provider, as far as the double plays them."""
+    row = known().get(model.partition("/")[0])
+    played = [SHAPES[shape].api for shape in load(provider).shapes if shape in SHAPES]
+    return [str(api) for api in row.apis if api in played] or played if row else played
+
+
 def configuration(models: Models, urls: dict[str, str]) -> str:
     """Every one of these models, each provider at its double's URL, which keeps the provider's own path."""
     lines = ["listeners: [{type: model, address: 127.0.0.1, port: PORT}]", "model_providers:"]
     for provider, model in models:
         row = known().get(model.partition("/")[0])
-        played = [SHAPES[shape].api for shape in load(provider).shapes if shape in SHAPES]  # by the double
-        apis = ", ".join([api for api in row.apis if api in played] or played if row else played)
         host = f", http_host: {load(provider).hosts[0].replace('*', 'x')}" if provider in BY_HOST else ""
         path = BASES.get(provider, "/v1")
+        spoken = ", ".join(apis(provider, model))
         interface = "" if row else ", provider_interface: openai"
         lines.append(
-            f'  - {{model: "{model}", base_url: "{urls[provider]}{path}", access_key: sk-upstream-key, apis: [{apis}]{host}{interface}}}'
+            f'  - {{model: "{model}", base_url: "{urls[provider]}{path}", access_key: sk-upstream-key, apis: [{spoken}]{host}{interface}}}'
         )
     return "\n".join(lines)
 

@@ -78,6 +78,27 @@ def _marked(text: str, mark: Any = None) -> JSON:
 # broken by every API's book: sent as they are, and the provider says what is wrong (translations: "no pairing repair")
 BROKEN = frozenset({"a result is missing", "no result", "a call is last", "a result without a call", "a result first"})
 
+# broken by the book of the caller's own API, for every model that is called by it: what its provider says of it is right. All else is
+# left out, said otherwise or refused by name before it is sent, or learned from one refusal
+PAIRS = BROKEN | {"a result comes late", "a result comes twice", "one id for two calls", "two answers with calls"}
+PAIRS |= {"system between call and result", "a forced tool that there is not"}
+NAMES = {f"name {name[:16]}" for name in ("a b", "größe", "a:b/c")}
+LONG_NAMES = {f"name {LONG[:16]}", "two names that are one when cut"}
+BY_THE_BOOK: dict[str, frozenset[str]] = {
+    # texts alone are a result; names are letters, digits, `_` and `-`, at most 64
+    "chat": frozenset(
+        {*PAIRS, *NAMES, *LONG_NAMES, "name a.b", "a PDF in a result", "a PDF alone in a result", "a PDF in a result, long ago"}
+    ),
+    # content is never empty, arguments are objects
+    "messages": frozenset({*PAIRS, *NAMES, "name a.b", "an empty user", "a blank user", "arguments '[1]'", "arguments '\"x\"'"}),
+    "responses": frozenset(PAIRS),
+    # Google's models share one subset of JSON Schema
+    "gemini": frozenset(
+        {*PAIRS, *NAMES, *LONG_NAMES, "name 7zip", "system alone", "developer alone", "choice without tools", "choice none without tools"}
+        | {"an object of nothing", "an empty schema", "old definitions", "types and keywords", "an image's address in a result"}
+    ),
+}
+
 UNUSUAL: dict[str, Situation] = {
     "nothing": asked(),
     # ---- who speaks, and when ----
