@@ -16,6 +16,7 @@ from .. import jsontext
 from ..errors import Answered
 
 _LONGEST_PAGE = 500  # characters of a body that is not JSON
+_LONGEST_WAIT = 366 * 86_400  # seconds
 _LONGEST_SCAN = 20_000  # characters searched for keywords
 
 _STATUSES = {
@@ -142,14 +143,21 @@ def _answered(error: dict[str, Any], message: str, status: int | None) -> Answer
     if kind in _OWN_CODE or not (isinstance(code, str) and _CODE.fullmatch(code)):
         code = "model_not_found" if kind == "not_found" and _is_about_model(message, param) else None
     odd = status is not None and 400 < status < 500 and status not in _STATUSES
+    used_up = error.get("type") == "usage_limit_reached"
     return Answered(
         message or (f"The upstream answered with status {status}." if status else "The upstream reported an error."),
         kind=kind,
         code=code,
         param=param if isinstance(param, str) and param else None,
         status=status if odd else None,
-        should_retry=False if kind == "billing" else None,
+        retry_after=_seconds(error.get("resets_in_seconds")) if used_up else None,
+        should_retry=False if kind == "billing" or used_up else None,
     )
+
+
+def _seconds(wait: Any) -> float | None:
+    """How long a subscription's limit lasts, which ChatGPT says in the error alone."""
+    return float(wait) if type(wait) in (int, float) and 0 <= wait <= _LONGEST_WAIT else None
 
 
 def _status_of(error: dict[str, Any]) -> int | None:
