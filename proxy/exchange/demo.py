@@ -9,6 +9,8 @@ tool    calls the tool that it must call, else the first that it was given, with
 think   reasons first
 slow    paces its words
 error   fails in the middle
+
+They end where a model would: before a stop sequence, and after as many tokens as the answer may have, of which each word is one.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import re
 from collections.abc import AsyncIterator
 from io import BytesIO
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from tornado.httpclient import HTTPResponse
@@ -31,7 +33,9 @@ from ..wire.upstream import UpstreamRequest
 
 MODELS = ("echo", "tool", "think", "slow", "error")
 ARGUMENT = "demo"  # what strings of arguments hold: nothing that does harm where a tool is run
+MOST_CHOICES = 128  # in one answer, as OpenAI
 SLOW = 0.1  # seconds between two words of demo/slow
+_LIMITS = ("max_tokens", "max_completion_tokens")
 _OLD = "function_call"  # the kind of a call to one of `functions`, which came before `tools`, and the member that it is
 _WORD = re.compile(r"\S+\s*|\s+")
 
@@ -49,12 +53,13 @@ class DemoClient:
         if model not in MODELS:
             known = ", ".join(f"demo/{name}" for name in MODELS)
             return self._respond(request, 404, _error(f"Unknown model demo/{model}; available are {known}.", "model_not_found"))
+        if _choices(asked) > MOST_CHOICES:
+            return self._respond(request, 400, _error(f"n may be at most {MOST_CHOICES}.", "integer_above_max_value"))
+        if model == "error" and not asked.get("stream"):
+            return self._respond(request, 500, _error("demo/error fails on purpose.", "demo_error"))
         if asked.get("stream"):
             return await self._stream(request, asked)
-        if model == "error":
-            return self._respond(request, 500, _error("demo/error fails on purpose.", "demo_error"))
-        deltas = [delta for delta, _ in _answer(asked)]
-        return self._respond(request, 200, _whole(asked, deltas))
+        return self._respond(request, 200, _whole(asked, _answer(asked)))
 
     def _respond(self, request: UpstreamRequest, status: int, body: dict[str, Any]) -> HTTPResponse:
         headers = HTTPHeaders({"Content-Type": "application/json"})
@@ -153,57 +158,73 @@ def _structured(asked: dict[str, Any], text: str) -> str:
     return jsontext.dumps(instance(schema if schema is not None else {"type": "object"}, text, every=True)).decode()
 
 
+class _Answer(NamedTuple):
+    """deltas: each is counted as a token. stopped: the stop sequence that ended it."""
+
+    deltas: list[dict[str, Any]]
+    finish: str = "stop"
+    stopped: str | None = None
+
+
+def _answer(asked: dict[str, Any]) -> _Answer:
+    model, text, thought = asked["model"], _structured(asked, _last_user_text(asked)), ""
+    if model == "think":
+        thought = "The caller sent a message. I will repeat it."
+    elif model == "tool":
+        tool, result = _tool(asked), _result(asked)
+        if result is None and tool is not None:
+            return _Answer(_call(tool), _OLD if tool["type"] == _OLD else "tool_calls")
+        text = "I was given no tool to call." if result is None else f"The tool said: {_text(result.get('content'))}"
+    said, stopped = _until_stop(text, asked.get("stop"))
+    deltas = _words(thought, "reasoning_content") + _words(said)
+    if model == "error":
+        deltas = deltas[: max(1, len(deltas) // 2)]
+    most = min((limit for name in _LIMITS if type(limit := asked.get(name)) is int and limit > 0), default=len(deltas))
+    return _Answer(deltas[:most], "length") if most < len(deltas) else _Answer(deltas, stopped=stopped)
+
+
 def _words(text: str, key: str = "content") -> list[dict[str, Any]]:
     return [{key: word} for word in _WORD.findall(text)]
 
 
-def _answer(asked: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
-    """The deltas of an answer, and the seconds before each."""
-    model, text = asked["model"], _structured(asked, _last_user_text(asked))
-    if model == "slow":
-        return [(delta, SLOW) for delta in _words(text)]
-    if model == "think":
-        deltas = _words("The caller sent a message. I will repeat it.", "reasoning_content") + _words(text)
-    elif model == "tool":
-        tool, result = _tool(asked), _result(asked)
-        if result is not None:
-            deltas = _words(f"The tool said: {_text(result.get('content'))}")
-        elif tool is None:
-            deltas = _words("I was given no tool to call.")
-        else:
-            deltas = _call(tool)
-    elif model == "error":
-        deltas = _words(text)[: max(1, len(_words(text)) // 2)]
-    else:
-        deltas = _words(text)
-    return [(delta, 0.0) for delta in deltas]
+def _until_stop(text: str, stop: Any) -> tuple[str, str | None]:
+    """The text before the first of the stop sequences, and which that is."""
+    wanted = [one for one in (stop if isinstance(stop, list) else [stop]) if isinstance(one, str) and one in text]
+    first = min(wanted, key=text.index, default=None)
+    return (text, None) if first is None else (text[: text.index(first)], first)
 
 
-def _usage(asked: dict[str, Any], count: int) -> dict[str, int]:
+def _choices(asked: dict[str, Any]) -> int:
+    """How many answers are asked for."""
+    count = asked.get("n")
+    return count if type(count) is int and count > 0 else 1
+
+
+def _usage(asked: dict[str, Any], answer: _Answer) -> dict[str, int]:
     read = sum(len(_text(m.get("content")).split()) for m in _messages(asked))
-    return {"prompt_tokens": read, "completion_tokens": count, "total_tokens": read + count}
-
-
-def _finish(deltas: list[dict[str, Any]]) -> str:
-    return next((member for delta in deltas for member in ("tool_calls", _OLD) if member in delta), "stop")
+    written = len(answer.deltas) * _choices(asked)
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 async def _frames(asked: dict[str, Any]) -> AsyncIterator[bytes]:
-    deltas = _answer(asked)
+    answer, numbers = _answer(asked), range(_choices(asked))
     asked["id"] = f"chatcmpl-{nonce(12)}"
-    yield _chunk(asked, {"role": "assistant", "content": ""})
-    for delta, wait in deltas:
-        if wait:
-            await asyncio.sleep(wait)
-        yield _chunk(asked, delta)
+    for number in numbers:
+        yield _chunk(asked, number, {"role": "assistant", "content": ""})
+    for delta in answer.deltas:
+        if asked["model"] == "slow":
+            await asyncio.sleep(SLOW)
+        for number in numbers:
+            yield _chunk(asked, number, delta)
     if asked["model"] == "error":
         error = {"message": "demo/error fails on purpose.", "type": "server_error", "param": None, "code": "demo_error"}
         yield sse.data_frame(orjson.dumps({"error": error}))
         return
-    yield _chunk(asked, {}, _finish([delta for delta, _ in deltas]))
+    for number in numbers:
+        yield _chunk(asked, number, {}, answer)
     options = asked.get("stream_options")
     if isinstance(options, dict) and options.get("include_usage"):
-        yield sse.data_frame(orjson.dumps(_envelope(asked, "chat.completion.chunk") | {"choices": [], "usage": _usage(asked, len(deltas))}))
+        yield sse.data_frame(orjson.dumps(_envelope(asked, "chat.completion.chunk") | {"choices": [], "usage": _usage(asked, answer)}))
     yield sse.DONE
 
 
@@ -211,12 +232,18 @@ def _envelope(asked: dict[str, Any], kind: str) -> dict[str, Any]:
     return {"id": asked.get("id") or f"chatcmpl-{nonce(12)}", "object": kind, "created": int(time()), "model": f"demo/{asked['model']}"}
 
 
-def _chunk(asked: dict[str, Any], delta: dict[str, Any], finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+def _chunk(asked: dict[str, Any], number: int, delta: dict[str, Any], ended: _Answer | None = None) -> bytes:
+    choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": None} | ({} if ended is None else _end(ended))
     return sse.data_frame(orjson.dumps(_envelope(asked, "chat.completion.chunk") | {"choices": [choice]}))
 
 
-def _whole(asked: dict[str, Any], deltas: list[dict[str, Any]]) -> dict[str, Any]:
+def _end(answer: _Answer) -> dict[str, Any]:
+    """How a choice ended; the stop sequence is told as vLLM tells it."""
+    return {"finish_reason": answer.finish} | ({} if answer.stopped is None else {"stop_reason": answer.stopped})
+
+
+def _whole(asked: dict[str, Any], answer: _Answer) -> dict[str, Any]:
+    deltas = answer.deltas
     message: dict[str, Any] = {
         "role": "assistant",
         "content": "".join(d.get("content", "") for d in deltas) or None,
@@ -225,12 +252,11 @@ def _whole(asked: dict[str, Any], deltas: list[dict[str, Any]]) -> dict[str, Any
     reasoning = "".join(d.get("reasoning_content", "") for d in deltas)
     if reasoning:
         message["reasoning_content"] = reasoning
-    finish = _finish(deltas)
-    if finish == _OLD:
+    if answer.finish == _OLD:
         message[_OLD] = deltas[0][_OLD] | deltas[1][_OLD]
-    elif finish == "tool_calls":
+    elif answer.finish == "tool_calls":
         begun, rest = (delta["tool_calls"][0] for delta in deltas)
         kind = begun["type"]
         message["tool_calls"] = [{"id": begun["id"], "type": kind, kind: begun[kind] | rest[kind]}]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-    return _envelope(asked, "chat.completion") | {"choices": [choice], "usage": _usage(asked, len(deltas))}
+    choices = [{"index": number, "message": message, "logprobs": None} | _end(answer) for number in range(_choices(asked))]
+    return _envelope(asked, "chat.completion") | {"choices": choices, "usage": _usage(asked, answer)}

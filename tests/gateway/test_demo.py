@@ -174,3 +174,86 @@ async def test_two_answers_have_two_ids() -> None:
         orjson.loads(await ask("chat", "demo/tool", tools=tools("chat", "f")))["choices"][0]["message"]["tool_calls"][0]["id"] for _ in "ab"
     }
     assert len(ids) == 2
+
+
+ENDED = {  # how an answer of this text ends, by the members that ask for it: text, and the reason in each API
+    "length": ("one two ", {"chat": "length", "messages": "max_tokens", "responses": "max_output_tokens"}),
+    "stop": ("one two ", {"chat": "stop", "messages": "stop_sequence"}),
+    "both": ("one ", {"chat": "length", "messages": "max_tokens"}),
+    "neither": ("one two three", {"chat": "stop", "messages": "end_turn"}),
+}
+ASKS: dict[str, dict[str, dict[str, Any]]] = {
+    "chat": {
+        "length": {"max_completion_tokens": 2},
+        "stop": {"stop": ["four", "three"]},
+        "both": {"max_tokens": 1, "stop": "three"},
+        "neither": {"max_tokens": 3, "stop": "four"},
+    },
+    "messages": {
+        "length": {"max_tokens": 2},
+        "stop": {"stop_sequences": ["four", "three"]},
+        "both": {"max_tokens": 1, "stop_sequences": ["three"]},
+        "neither": {"max_tokens": 3, "stop_sequences": ["four"]},
+    },
+    "responses": {"length": {"max_output_tokens": 2}},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(("shape", "end"), [(shape, end) for shape, ends in ASKS.items() for end in ends])
+@inside_once
+async def test_an_answer_ends_as_it_is_asked_to(shape: str, end: str, stream: bool) -> None:
+    said = [{"role": "user", "content": "one two three"}]
+    body = {"input" if shape == "responses" else "messages": said} | ASKS[shape][end]
+    answer = await ask(shape, "demo/echo", stream, **body)
+    text, reasons = ENDED[end]
+    if stream:
+        assert (answer.count(b"three") > 0) is (end in ("neither", "stop"))  # in the text, or as the sequence that stopped it
+        assert orjson.dumps(reasons[shape]) in answer
+        return
+    whole = orjson.loads(answer)
+    if shape == "chat":
+        (choice,) = whole["choices"]
+        assert (choice["message"]["content"], choice["finish_reason"]) == (text, reasons[shape])
+        assert whole["usage"]["completion_tokens"] == len(text.split())
+    elif shape == "messages":
+        assert (whole["content"][0]["text"], whole["stop_reason"]) == (text, reasons[shape])
+        assert whole["stop_sequence"] == ("three" if end == "stop" else None)
+    else:
+        assert (whole["output"][0]["content"][0]["text"], whole["status"]) == (text, "incomplete")
+        assert whole["incomplete_details"]["reason"] == reasons[shape]
+
+
+@inside_once
+async def test_thoughts_count() -> None:
+    answer = orjson.loads(await ask("chat", "demo/think", max_tokens=3))
+    message = answer["choices"][0]["message"]
+    assert (message["reasoning_content"], message["content"], answer["choices"][0]["finish_reason"]) == ("The caller sent ", None, "length")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@inside_once
+async def test_several_answers(stream: bool) -> None:
+    answer = await ask("chat", "demo/echo", stream, n=3, stream_options={"include_usage": True} if stream else None)
+    if not stream:
+        whole = orjson.loads(answer)
+        assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]
+        assert {choice["message"]["content"] for choice in whole["choices"]} == {"Good morning"}
+        assert whole["usage"]["completion_tokens"] == 6
+        return
+    chunks = [orjson.loads(line[6:]) for line in answer.splitlines() if line.startswith(b"data: {")]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    texts = ["".join(choice["delta"].get("content", "") for choice in choices if choice["index"] == number) for number in range(3)]
+    assert texts == ["Good morning"] * 3
+    assert [choice["index"] for choice in choices if choice["finish_reason"] == "stop"] == [0, 1, 2]
+    assert chunks[-1]["usage"]["completion_tokens"] == 6
+
+
+@inside_once
+async def test_more_answers_than_there_may_be() -> None:
+    async with (
+        Inside(CONFIG) as gateway,
+        gateway.call(request(ASKED["chat"][0], {"model": "demo/echo", "messages": HI, "n": 129})) as caller,
+    ):
+        status, headers = await caller.head()
+        assert (status, b"at most 128" in await caller.body(headers)) == (400, True)
