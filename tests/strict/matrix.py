@@ -93,11 +93,12 @@ class Cell:
     """What came of one caller towards one model.
 
     rules: that were broken. turns: requests that were answered. lanes: how they were carried. reported: members of the request that did
-    not go up as they came.
+    not go up as they came. said: the last request, with all that was said.
     """
 
     rules: list[str] = field(default_factory=list)
     reported: set[str] = field(default_factory=set)
+    said: JSON = field(default_factory=dict)
     turns: int = 0
     lanes: set[str] = field(default_factory=set)
     refused: str = ""  # by the gateway itself, before anything was sent
@@ -157,7 +158,8 @@ class Driver:
 
     def play(self, caller: Caller, model: str, double: Double) -> Cell:
         """A conversation, until the caller has nothing more to say or something is refused."""
-        cell, body = Cell(), caller.begin(model)
+        body = caller.begin(model)
+        cell = Cell(said=body)
         before = len(double.violations)
         texts = 0
         while cell.turns < caller.turns and texts < 2:
