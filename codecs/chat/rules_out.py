@@ -401,7 +401,13 @@ def flatten_systems(draft: ChatDraft) -> None:
 
 def fill_content(draft: ChatDraft) -> None:
     """Replace null content, as OpenAI has it next to tool calls and others refuse, by an empty text."""
-    if draft.each_message(lambda one: one if one.get("content") is not None else one | {"content": ""}) and draft.own:
+    besides = draft.capabilities.openai_host  # next to calls it is taken there, whatever was learned of it elsewhere
+
+    def filled(message: Message) -> Message:
+        taken = message.get("content") is not None or (besides and message.get("tool_calls"))
+        return message if taken else message | {"content": ""}
+
+    if draft.each_message(filled) and draft.own:
         draft.moved()
 
 
@@ -668,7 +674,7 @@ RULES: tuple[Rule[ChatDraft], ...] = (
     Rule(lambda can: bool(can.c_output_subset), restrict_output),
     Rule(lambda can: can.openai_host, name_json, of="carried"),
     Rule(lambda can: not can.c_json_object, name_any_object),
-    Rule(lambda can: not can.c_web_search, leave_out_search, of="carried", rests_on="c_web_search"),
+    Rule(lambda can: can.openai_host and not can.c_web_search, leave_out_search, of="carried", rests_on="c_web_search"),
     Rule(lambda can: not can.c_json_schema, leave_out_schema, of="carried"),
     Rule(lambda can: not can.c_json_with_tools, leave_out_output_beside_tools),
     Rule(lambda can: not can.c_json_streams, leave_out_output_in_streams),

@@ -290,7 +290,11 @@ ROWS: list[tuple[str, JSON, JSON, JSON, str, str]] = [
     ("chat", {"openai_host": True}, {"response_format": JSON_TEXT["format"], "messages": [USER, {"role": "user", "content": "JSON!"}]}, {},
      "", ""),
     ("chat", {"openai_host": True}, {"messages": [USER]}, {}, "", ""),
-    ("chat", {"c.web_search": False}, {"web_search_options": {}}, {"web_search_options": None}, "web_search_options", ""),
+    ("chat", {"openai_host": True, "c.web_search": False}, {"web_search_options": {}}, {"web_search_options": None}, "web_search_options",
+     ""),
+    ("chat", {"c.web_search": False}, {"web_search_options": {}}, {}, "", ""),  # other hosts search for any model
+    ("chat", {"openai_host": True, "c.null_content": False}, {"messages": [USER, CALLED, RESULT, {"role": "assistant", "content": None}]},
+     {"messages": [USER, CALLED, RESULT, {"role": "assistant", "content": ""}]}, "", "messages"),
     ("chat", {"c.images": False}, {"messages": [USER, CALLED, RESULT | {"content": [TEXT, PICTURE, FILE]}]},
      {"messages": [USER, CALLED, RESULT | {"content": [TEXT, NOT_READ, NOT_READ]}]}, "", "messages"),
     ("chat", {"c.images": False, "c.file_parts": True}, {"messages": [{"role": "user", "content": [FILE]}]}, {}, "", ""),
