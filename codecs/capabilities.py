@@ -116,6 +116,7 @@ class Capabilities:
     r_compact: bool = False  # compacts by itself: the trigger, the endpoint, `context_management`
     r_effort_values: tuple[str, ...] = EFFORTS  # empty: not a reasoning model
     r_sampling: Literal["full", "unless_reasoning"] = "full"  # temperature, top_p, top_logprobs
+    r_numbered_calls: bool = False  # the ids of calls begin anew in each answer, as call_0
     r_required_tools: bool = True  # supports tool_choice required
     r_reasons: Literal["never", "asked", "unless_off"] = "asked"  # asked: if an effort is set
     r_empty_content: bool = True
@@ -124,6 +125,7 @@ class Capabilities:
     r_tool_search: bool = False  # as m_tool_search
 
     # Converse: of families of models. Claude's own settings are those of m.*
+    v_answers: bool = True  # conversations; otherwise it embeds, ranks or draws
     v_tool_choice: bool = False  # accepts `any` and a named tool
     v_leading_assistant: bool = False
     v_beside_results: Literal["all", "none"] = "all"  # content beside tool results in one message

@@ -105,6 +105,8 @@ class Carrier:
     tier_header: str = ""
     accept_header: str = ""
     """Of a stream: a header that says in what form what is framed is to come: JSON."""
+    most: int = 0
+    """Bytes of a body that are taken; 0: no limit is known."""
     settings: Callable[[Mapping[str, Any], bool, Body], tuple[Body, dict[str, str]]] | None = None
     """(what the entry says, whether a stream is asked for, the body) → members and headers of every request; None: none."""
     framing: Framing | None = None

@@ -34,6 +34,7 @@ _ROWS = (
         framing=CHUNKS,
         count=COUNT,
         accept_header="x-amzn-bedrock-accept",
+        most=25_000_000,
         read_error=read_error,
     ),
     # the paths of OpenAI's API on the runtime's host

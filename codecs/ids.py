@@ -67,15 +67,19 @@ def with_id(entry: dict[str, Any], member: str, use: Callable[[str], str]) -> di
 
 
 class AnswerIds:
-    """Tool call ids sent to the client: the upstream's, or new ones if it sent none or a duplicate."""
+    """Tool call ids sent to the client: the upstream's, or new ones if it sent none or a duplicate.
 
-    def __init__(self, form: IdForm) -> None:
-        self._prefix = form.prefix
+    anew: the upstream's ids begin anew in each answer, so that they are told apart by the answer's.
+    """
+
+    def __init__(self, form: IdForm, anew: bool = False) -> None:
+        self._prefix, self._anew = form.prefix, anew
         self._seen: set[str] = set()
 
     def call(self, id: str, response_id: str, slot: int) -> str:
         """Return the id to send. slot: the call's index among the answer's calls, from 0."""
-        id = id or self._prefix + digest(f"{response_id}:{slot}", 24)
+        if self._anew or not id:
+            id = self._prefix + digest(f"{response_id}:{slot}", 24)
         ordinal = 1
         unique = id
         while unique in self._seen:

@@ -17,6 +17,7 @@ OPERATIONS = re.compile(r"/(?:embeddings|completions|moderations|rerank|images/[
 
 _LONGEST_USER = 128
 _NOT_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_FILES = frozenset({"file", "document"})  # types of content, of chat and of messages
 
 
 def user(request: Request) -> str | None:
@@ -144,3 +145,11 @@ def strict(request: Request, tool: Tool, taken: bool) -> bool | None:
     if tool.strict:
         request.ledger.drop((*tool.path, *tool.inside, "strict"))
     return None
+
+
+def holds_files(body: dict[str, Any]) -> bool:
+    """Whether a caller's messages hold files."""
+    messages = body.get("messages")
+    contents = [message.get("content") for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    return any(isinstance(part, dict) and part.get("type") in _FILES for part in parts)

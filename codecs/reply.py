@@ -66,6 +66,8 @@ class Reply:
     domain: str = ""  # the origin of the reasoning: the upstream's reasoning_domain
     upstream: str = ""  # the shape of the upstream
     tier: str = ""  # the service tier that the upstream names in a header
+    numbered_calls: bool = False  # the upstream's ids of calls begin anew in each answer
+    answer_id: str = ""  # of the answer, that the upstream names in a header
     request_id: str = ""
     nonce: str = "0" * 32  # 32 random hex digits, for ids that cannot be derived
     asks: int = 0  # tokens of the request, about: for a stream that tells them before its upstream has counted

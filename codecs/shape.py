@@ -276,6 +276,8 @@ class Shape:
     """The member of the body, and the one in it, that say values of `anthropic-beta`; empty: there is none."""
     tier_header: str = ""
     """The header of an answer that names its service tier, where the body may not; "" if there is none."""
+    id_header: str = ""
+    """The header of an answer that is its id, where the body has none; "" if the body has one."""
     reasons: Callable[[Body, Capabilities], bool] = _never
     """(body, capabilities) → whether the model reasons when it is sent this body, as far as its settings tell."""
     token_limits: tuple[str, ...] = ()

@@ -96,6 +96,7 @@ class ToolMap:
         self._declared: dict[str, Declared] = {}
         self._wired: dict[tuple[str, str | None], str] = {}  # what `wire` has answered: a history calls the same tools again
         self._allowed: frozenset[str] | None = None
+        self.placeholder = ""  # the name of a tool that is there because the upstream requires one; a call of it is nobody's
 
     def declare(self, request: Request, tool: Tool) -> str:
         """Return the upstream's name of a function or custom tool. Reports adaptations. Raises Malformed if two names collide."""

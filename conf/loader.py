@@ -322,7 +322,7 @@ def _provider(row: Loaded, environ: Mapping[str, str], family: providers.Known |
     own = providers.known().get(prefix)
     chosen = row.get("provider_interface")
     every = providers.known()[chosen] if chosen else own or providers.known()["openai"]
-    interface = family or (every if clouds.own_endpoint(row) else every.family(model_id))
+    interface = family or (every if clouds.own_endpoint(row) else every.family(row.get("base_model", model_id)))
     base_url = clouds.address(_base_url(row.get("base_url"), interface), row, environ)
     compatible = bool(interface.carriers) and clouds.compatible(row)
     way, variable = clouds.way(row, interface, compatible, base_url, environ)

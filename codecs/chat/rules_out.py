@@ -85,7 +85,9 @@ def reasons(body: dict[str, Any], capabilities: Capabilities) -> bool:
 
 
 def refuses(body: dict[str, Any], capabilities: Capabilities, own: bool) -> bool:
-    """Whether this API refuses the body: tools with reasoning, for a model that accepts both over another API."""
+    """Whether this API refuses the body: files, or tools with reasoning, for a model that accepts them over another API."""
+    if _no_files(capabilities) and openai.holds_files(body):
+        return True
     if capabilities.c_tools_beside_reasoning or not (body.get("tools") or body.get("functions")):
         return False
     return not own or reasons(body, capabilities)

@@ -103,7 +103,7 @@ class _Message:
         self.ended = False
         self._reply = reply
         self._request = reply.request
-        self._ids = AnswerIds(IDS)
+        self._ids = AnswerIds(IDS, reply.numbered_calls)
         self._upstream_id = ""
         # text: code points written so far, and where the open part and its layout token start
         self._length = 0

@@ -13,7 +13,7 @@ from .. import deferral, jsontext, subsets
 from .. import schema as schemas
 from ..bedrock import MOST_METADATA
 from ..capabilities import Capabilities
-from ..errors import Malformed
+from ..errors import Malformed, NotFound
 from ..ledger import concrete
 from ..reasoning import claude_budget, claude_effort, display, effort_of_budget, nearest, openai_effort
 from ..reply import Encoded
@@ -26,6 +26,7 @@ from .turns_out import write_turns
 _DEFAULT_LIMIT = 32_000
 _UNKNOWN_LIMIT = 4096
 _LEAST_BUDGET = 1024
+_LONGEST_NAME = 200  # characters of a model's that are shown
 _NOT_METADATA = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,.-]")
 _LONGEST_METADATA = 256  # characters of a name or a value
 _HIGH = "high"  # Nova's effort with which it takes neither a limit of tokens nor sampling
@@ -43,6 +44,8 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
 
     Raises subclasses of errors.ClientFault for what the upstream cannot express, with `param` set to the client's path.
     """
+    if not capabilities.v_answers:
+        raise NotFound(f"The model `{model[:_LONGEST_NAME]}` answers no conversation.", param="model")
     changes = request.changes if capabilities.m_mid_system and capabilities.v_system_inside else None
     if changes is not None:
         request.tools[:] = changes.tools

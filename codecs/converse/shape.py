@@ -53,6 +53,7 @@ SHAPE = Shape(
     bears="output",
     bears_a=dict,
     overhead=200,
+    id_header="x-amzn-requestid",
     betas_at=("additionalModelRequestFields", "anthropic_beta"),
     # of callers
     decode_request=_no_caller,

@@ -99,6 +99,7 @@ class StreamDecoder:
         self._started = False
         self._parts = 0
         self._calls = 0
+        self._misled = False  # a tool was called that only stands for none: the gateway's doing, and no failure of the model
         self._spoke = False
         self._opaque = ""
         self._usage: Usage | None = None
@@ -159,14 +160,17 @@ class StreamDecoder:
         if self._started:
             return []
         self._started = True
-        return [Start("", "", 0)]
+        return [Start(self._reply.answer_id, "", 0)]
 
     def _block_start(self, value: dict[str, Any]) -> list[Event]:
         start = _dict(value, "start")
         kind = next(iter(start), "")[:_LONGEST_LABEL]
         call = _dict(start, "toolUse")
         if kind == "toolUse" and call.get("type") != "server_tool_use":
-            return self._opened(value, "tool", call)
+            if not self._tools.placeholder or call.get("name") != self._tools.placeholder:
+                return self._opened(value, "tool", call)
+            self._misled = True
+            return self._opened(value, kind, call)
         return self._opened(value, _str(call, "type") or kind, call)
 
     def _block_delta(self, value: dict[str, Any]) -> list[Event]:
@@ -357,7 +361,7 @@ class StreamDecoder:
             what = "The upstream's answer ended for a reason that this gateway does not know."
             return events + self._fault(errors.Broken(what, word[:_LONGEST_LABEL]))
         if reason in ("end", "tool"):
-            if not (self._spoke or self._calls) and self._opaque:
+            if not (self._spoke or self._calls or self._misled) and self._opaque:
                 return events + self._fault(empty_answer(self._opaque))
             known, reason = reason, "tool" if self._calls else "end"
             if known == "tool" and not self._calls:

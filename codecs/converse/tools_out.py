@@ -17,6 +17,7 @@ _MOST_STRICT = 20  # tools of one request, of Claude
 _RESTRICTS = frozenset({"allowed_domains", "blocked_domains"})  # wishes without which a search is another
 _CODE = re.compile(r"code_interpreter|code_execution_\d{8}|codeExecution")  # the type of a tool that runs code, in the callers' APIs
 UNUSED = "unused"  # the name of a tool that stands for none
+_NO_TOOL = "There are no tools. Do not call this one."
 
 
 class ToolsWriter:
@@ -84,8 +85,12 @@ class ToolsWriter:
     def write_stub(self, used: bool) -> None:
         """Declare a tool where the history holds calls and no tool is offered: Converse requires one. used: it holds calls."""
         if used and not self._tools:
-            self._tools = [{"toolSpec": {"name": UNUSED, "inputSchema": {"json": {"type": "object", "properties": {}}}}}]
-            self._map.allow(())
+            self._tools = [
+                {"toolSpec": {"name": UNUSED, "description": _NO_TOOL, "inputSchema": {"json": {"type": "object", "properties": {}}}}}
+            ]
+            self._map.placeholder = UNUSED
+            if self._can.v_reasoning == "thinking":
+                self.fields["tool_choice"] = {"type": "none"}
             self._request.ledger.adapt(("tools",))
 
     def _spec(self, tool: Tool) -> dict[str, Any]:

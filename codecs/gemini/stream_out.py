@@ -76,7 +76,7 @@ class _Parts:
         self.ended = False
         self._reply = reply
         self._shows = reply.request.show_thoughts
-        self._ids = AnswerIds(IDS)
+        self._ids = AnswerIds(IDS, reply.numbered_calls)
         self._id = ""  # the upstream's
         self._count = 0  # of calls
         self._calls: dict[int, _Call] = {}  # that were not written yet, in order, by their hub parts

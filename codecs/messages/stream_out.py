@@ -90,7 +90,7 @@ class _Blocks:
     def __init__(self, reply: Reply) -> None:
         self.ended = False
         self._reply = reply
-        self._ids = AnswerIds(IDS)
+        self._ids = AnswerIds(IDS, reply.numbered_calls)
         self._id = ""  # the upstream's
         self._calls = 0
         self._parts: dict[int, _Block] = {}

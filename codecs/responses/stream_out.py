@@ -95,7 +95,7 @@ class StreamEncoder:
         self._logprobs = request.include_logprobs
         self._shown = _CONTENT[reply.dialect.thoughts] if request.summary is None else _SUMMARY
         self._phases = reply.phases
-        self._ids = AnswerIds(IDS)
+        self._ids = AnswerIds(IDS, reply.numbered_calls)
         self._upstream_id = ""
         self._head: _Value | None = None
         self._sequence = reply.announced

@@ -259,6 +259,8 @@ class Attempt:
             return
         if self.asks and (tier := self.candidate.speaks.tier_header):
             self.reply.tier = headers.get(tier, "")
+        if self.asks and (named := self.candidate.speaks.id_header):
+            self.reply.answer_id = travel.plain_id(headers.get(named)) or ""
         if status != 200 or not self.streams:
             return
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -65,8 +65,12 @@ def _decoded_question(attempt: Attempt) -> tuple[str, bytes | None] | list[str]:
 def _question(attempt: Attempt) -> tuple[str, bytes | None]:
     """The URL to ask, and the body. Raises ClientFault for what cannot be expressed."""
     url, body = _unedited(attempt)
-    edits = attempt.candidate.provider.edits
-    return url, body if edits is None or not body else _edited(attempt, body, edits)
+    edits, carrier = attempt.candidate.provider.edits, attempt.candidate.carrier
+    if edits is not None and body:
+        body = _edited(attempt, body, edits)
+    if carrier is not None and body and 0 < carrier.most < len(body):
+        raise errors.TooLarge(f"The request to the selected model has {len(body)} bytes, and it takes no more than {carrier.most}.")
+    return url, body
 
 
 def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
@@ -173,6 +177,7 @@ def _reply(attempt: Attempt, request: Request) -> Reply:
         echo_model=attempt.candidate.echo if attempt.candidate.capabilities.echo_model == "alias" else None,
         domain=attempt.candidate.domain,
         upstream=attempt.candidate.shape,
+        numbered_calls=attempt.capabilities.r_numbered_calls,
         request_id=exchange.request_id,
         nonce=exchange.nonce,
         created=int(time()),

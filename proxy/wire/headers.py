@@ -145,7 +145,11 @@ def forwarded_down(headers: Iterable[tuple[str, str]], *, account: bool) -> dict
 
 def upstream_request_id(headers: Mapping[str, str]) -> str | None:
     known = (headers.get(name) for name in ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id"))
-    value = next(filter(None, known), None)
+    return plain_id(next(filter(None, known), None))
+
+
+def plain_id(value: str | None) -> str | None:
+    """An upstream's id, if it can stand in a header and in the log."""
     return value if value and _REQUEST_ID.fullmatch(value) else None
 
 
