@@ -116,7 +116,7 @@ def error_of(name: str, value: dict[str, Any], status: int | None = None) -> err
         )
     found = errors.Answered(message, _HINT if row is _VALIDATION[2][1] else "", kind=kind)
     found.elsewhere = row.elsewhere
-    found.again = plain not in _ONCE and "tokens per day" not in message and not 400 <= original < 500
+    found.again = plain not in _ONCE and "tokens per day" not in message and (row.kind != "bad_gateway" or original >= 500)
     found.original = original
     return found
 
@@ -164,6 +164,7 @@ def _chunk(message: Message, unsaid: Unsaid) -> Frame | None:
     """The event of the carried API in a message of InvokeModelWithResponseStream."""
     error = failure(message)
     if error is not None:
+        unsaid.failure = error
         return b"error", jsontext.dumps(error.anthropic(None))
     try:
         data = b64decode(orjson.loads(message.payload)["bytes"])

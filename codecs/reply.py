@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .dialect import OPENAI, Dialect
+from .errors import GatewayError
 from .ledger import encoded, joined
 from .recall import Recall
 from .request import Request
@@ -35,13 +36,14 @@ class Unsaid:
 
     Encoders add what they are given as Opaque; decoders add what they do not know at all. category: of a refusal, one word of the
     upstream's, for the log; "" when it gave none. It stands here also where the client is told it. routed: the model to which the upstream
-    gave the request, likewise.
+    gave the request, likewise. failure: what went wrong, as the upstream's framing told it, where an event can say less.
     """
 
     count: int = 0
     labels: list[str] = field(default_factory=list)
     category: str = ""
     routed: str = ""
+    failure: GatewayError | None = None
 
     def add(self, label: str) -> None:
         self.count += 1

@@ -414,7 +414,7 @@ class StreamDecoder:
         return [Ping()]
 
     def _error(self, value: dict[str, Any]) -> list[Event]:
-        return self._fault(error_of(value))
+        return self._fault(self._unsaid.failure or error_of(value))
 
     def _garbled(self, what: str) -> list[Event]:
         return self._fault(errors.Garbled(f"The upstream sent {what}."))
@@ -551,7 +551,7 @@ class Observer:
         elif kind == "message_stop":
             self.proof = True
         elif _is_error(value):
-            self.error = error_of(value)
+            self.error = self._unsaid.failure or error_of(value)
 
     def _see_block(self, block: Any) -> None:
         if not isinstance(block, dict):
