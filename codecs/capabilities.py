@@ -99,6 +99,7 @@ class Capabilities:
     m_refused_tools: tuple[str, ...] = ()  # the beginnings of the types of tools that are left out
     m_tool_search: bool = False  # its own search of deferred tools
     m_first_user_required: bool = True
+    m_output_format: bool = True  # accepts `output_format`, the older name of `output_config.format`
     m_count_tokens: bool = True
     m_tools_required_with_history: bool = False
     m_auto_cache: bool = False

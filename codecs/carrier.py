@@ -26,6 +26,7 @@ ErrorReader = Callable[[int, bytes, Mapping[str, str]], GatewayError]
 
 # the first version of the API that clouds take from the caller: before it they have versions of their own (SDK 2.14)
 SHARED_VERSION = "2026-10-21"
+_PROFILE = "anthropic-user-profile-id"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -100,6 +101,8 @@ class Carrier:
     """Members that the body loses, as the path says them."""
     version: str = ""
     """The value of the member `anthropic_version`, for callers of an older API; "": the headers `anthropic-*` travel as they are."""
+    takes_profile: bool = False
+    """Whether the header `anthropic-user-profile-id` becomes the member `user_profile_id`."""
     tiers: frozenset[str] = frozenset()
     """Values of `service_tier` that leave the body for a header."""
     tier_header: str = ""
@@ -134,7 +137,9 @@ class Carrier:
 
     def forwards(self, header: str) -> bool:
         """Whether a header of the caller or of the API travels as a header. header: in lower case."""
-        return not self.version or not header.startswith(("anthropic-", "x-stainless-"))
+        if self.version:
+            return not header.startswith(("anthropic-", "x-stainless-"))
+        return header != _PROFILE or not self.takes_profile
 
     def parcel(
         self, value: Body, headers: Mapping[str, str], betas: Betas | None, settings: Mapping[str, Any] = {}, stream: bool = False
@@ -154,9 +159,8 @@ class Carrier:
                 before = own if isinstance(own, list) else []
                 joins["anthropic_beta"] = [*before, *(beta for beta in passed if beta not in before)]
                 leaves.add("anthropic_beta")
-            profile = headers.get("anthropic-user-profile-id")
-            if profile and "user_profile_id" not in value:
-                joins["user_profile_id"] = profile
+        if (profile := headers.get(_PROFILE)) and self.takes_profile and "user_profile_id" not in value:
+            joins["user_profile_id"] = profile
         tier = value.get("service_tier")
         if self.tier_header and isinstance(tier, str) and tier in self.tiers:
             sent[self.tier_header] = tier

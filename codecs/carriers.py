@@ -19,6 +19,7 @@ _ROWS = (
         own_count="/models/count-tokens:rawPredict",
         leaves=frozenset({"model"}),
         version="vertex-2023-10-16",
+        takes_profile=True,
         read_error=lambda status, body, headers: decode_error(status, body, headers.get("Content-Type", "")),  # Anthropic's, or Google's
     ),
     Carrier(name="vertex_mistral", whole="/models/{model}:rawPredict", stream="/models/{model}:streamRawPredict", safe="@"),
@@ -28,6 +29,7 @@ _ROWS = (
         stream="/model/{model}/invoke-with-response-stream",
         leaves=frozenset({"model", "stream"}),
         version="bedrock-2023-05-31",
+        takes_profile=True,
         tiers=frozenset({"priority", "default", "flex", "reserved"}),
         tier_header="x-amzn-bedrock-service-tier",
         settings=headers_of,
@@ -40,7 +42,7 @@ _ROWS = (
     # the paths of OpenAI's API on the runtime's host
     Carrier(name="bedrock_openai", whole="/openai/v1/responses"),
     # OpenAI's newer models are behind /openai/v1, all others behind /v1; the wrong one says so
-    Carrier(name="mantle_messages", whole="/anthropic/v1/messages"),
+    Carrier(name="mantle_messages", whole="/anthropic/v1/messages", takes_profile=True),
     Carrier(name="mantle_responses", whole="/openai/v1/responses", detour="/v1/responses"),
     Carrier(name="mantle_chat", whole="/openai/v1/chat/completions", detour="/v1/chat/completions"),
     # Azure OpenAI's dated versions: the path names the deployment

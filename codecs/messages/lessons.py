@@ -14,7 +14,7 @@ from ..lessons import ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, not_served
 from ..rules import whole
 from .content_out import FAILED
 from .facts import IDS
-from .rules_out import DEPTH, LEAST_BUDGET, calls_without_thought, marked, short_marks, thinking_within
+from .rules_out import DEPTH, LEAST_BUDGET, calls_without_thought, format_renamed, marked, short_marks, thinking_within
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 _MOST_MARKS = 4
@@ -297,6 +297,14 @@ LESSONS = (
         change=_without_reasoning,
         adapts="reasoning",
         lasting=False,
+    ),
+    Reading(
+        "format",
+        re.compile(r"\boutput_format\b.{0,100}(?:deprecated|not permitted|no longer|unknown|unexpected)", re.IGNORECASE | re.DOTALL),
+        "output_format is called output_config.format",
+        sent=b'"output_format"',
+        change=format_renamed,
+        adapts="output_format",
     ),
     Reading(
         "betas",

@@ -13,7 +13,7 @@ from .. import schema as schemas
 from .. import subsets
 from ..capabilities import EFFORTS, Capabilities
 from ..errors import Unsupported
-from ..ledger import concrete
+from ..ledger import Path, concrete
 from ..reasoning import budget_of_effort, effort_of_budget, nearest
 from ..rules import LEAVE_OUT, Draft, Rule, whole
 
@@ -327,6 +327,25 @@ def order_lifetimes(draft: MessagesDraft) -> None:
         draft.moved()
 
 
+def name_output_format(draft: MessagesDraft) -> None:
+    """The format of the answer by its newer name."""
+    body, path = format_renamed(draft.body)
+    if path is not None:
+        draft.body = body
+        draft.adapt("output_format")
+
+
+def format_renamed(body: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """A body that says `output_config.format` for `output_format`, and the path of that; the same body where it is not there."""
+    if "output_format" not in body:
+        return body, None
+    config = body.get("output_config")
+    format = {"format": body["output_format"]} if body["output_format"] is not None else {}
+    whole = format | (config if isinstance(config, dict) else {})
+    rest = {name: value for name, value in body.items() if name not in ("output_format", "output_config")}
+    return (rest | {"output_config": whole} if whole else rest), ("output_format",)
+
+
 def short_marks(body: dict[str, Any]) -> list[dict[str, Any]]:
     """Cache marks that live too short to stand before a long one."""
     marks = [block["cache_control"] for block in marked(body) if isinstance(block["cache_control"], dict)]
@@ -351,6 +370,7 @@ def _marked(blocks: Any, depth: int) -> Iterator[dict[str, Any]]:
 RULES: tuple[Rule[MessagesDraft], ...] = (
     *LEAVE_OUT,
     Rule(lambda can: bool(can.schema_subset), restrict_schemas),
+    Rule(lambda can: not can.m_output_format, name_output_format, of="carried"),
     Rule(lambda can: bool(can.m_refused_tools), leave_out_tools, of="carried"),
     Rule(lambda can: can.m_tools_required_with_history, declare_called_tools, of="carried", walks=True),
     Rule(lambda can: can.m_structured_outputs, restrict_output, of="carried", rests_on="m_structured_outputs"),

@@ -47,6 +47,7 @@ VERSION = b'"anthropic_version":"vertex-2023-10-16"'
             b'{%b,"anthropic_beta":["own","compact-2026-01-12","new-tools"]}' % VERSION,
         ),
         ({"anthropic-user-profile-id": "p"}, b'{"model":"m"}', b'{%b,"user_profile_id":"p"}' % VERSION),
+        ({"anthropic-user-profile-id": "p"}, b'{"user_profile_id":"q"}', b'{"user_profile_id":"q",%b}' % VERSION),
     ],
 )
 def test_what_leaves_and_what_joins(headers: dict[str, str], body: bytes, carried: bytes) -> None:
@@ -54,6 +55,14 @@ def test_what_leaves_and_what_joins(headers: dict[str, str], body: bytes, carrie
     parcel = VERTEX.parcel(value, headers, BETAS)
     assert parcel.spliced(body, value) == carried
     assert parcel.of(value) == jsontext.loads(carried)
+
+
+def test_a_profile_is_a_member_where_clouds_have_it() -> None:
+    mantle = CARRIERS["mantle_messages"]
+    headers = {"anthropic-user-profile-id": "p", "anthropic-version": "2023-06-01"}
+    assert [mantle.forwards(name) for name in headers] == [False, True]
+    assert mantle.parcel({"model": "m"}, headers, None).of({"model": "m"}) == {"model": "m", "user_profile_id": "p"}
+    assert CARRIERS["mantle_responses"].forwards("anthropic-user-profile-id")
 
 
 @pytest.mark.parametrize(

@@ -314,6 +314,41 @@ async def test_what_vertex_does_not_take_is_left_out(tmp_path: Path) -> None:
                 assert "tool_choice" not in provider.requests[-1].json
 
 
+FORMAT = {"type": "json_schema", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}
+
+
+@pytest.mark.parametrize("config_too", [{}, {"output_config": {"effort": "low"}}], ids=["alone", "beside effort"])
+@inside_once
+async def test_the_older_name_of_the_format_is_not_sent(tmp_path: Path, config_too: dict[str, Any]) -> None:
+    with Tokens() as tokens, Provider(answer) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            body = ASKED | {"model": "claude-sonnet-5-5", "output_format": FORMAT} | config_too
+            status, headers, _ = await asked(gateway, "/v1/messages", body)
+            assert (status, headers["x-dragoman-adapted"]) == (200, "output_format")
+            (sent,) = provider.requests
+            assert sent.json["output_config"] == {"format": FORMAT, **config_too.get("output_config", {})}
+            assert "output_format" not in sent.json
+
+
+@inside_once
+async def test_an_effort_that_is_refused_is_left_out_from_then_on(tmp_path: Path) -> None:
+    """Reports differ on whether Vertex AI takes it."""
+
+    def steps(request: Request) -> Steps:
+        if "output_config" not in request.json:
+            return answer(request)
+        message = "output_config.effort: Extra inputs are not permitted"
+        return [respond({"type": "error", "error": {"type": "invalid_request_error", "message": message}}, 400)]
+
+    with Tokens() as tokens, Provider(steps) as provider:
+        async with Inside(CLAUDE, provider, FILE=str(service_account(tmp_path, tokens))) as gateway:
+            for _ in range(2):
+                body = ASKED | {"model": "claude-sonnet-5-5", "output_config": {"effort": "low"}}
+                status, headers, _ = await asked(gateway, "/v1/messages", body)
+                assert (status, headers["x-dragoman-dropped"]) == (200, "output_config.effort")
+            assert ["output_config" in sent.json for sent in provider.requests] == [True, False, False]
+
+
 @inside_once
 async def test_c33_mistral(tmp_path: Path) -> None:
     with Tokens() as tokens, Provider(answer) as provider:
