@@ -74,6 +74,43 @@ async def test_carried(name: str) -> None:
             assert "tokens" not in line
 
 
+@pytest.mark.parametrize("framed", ["length", "none", "empty"])
+@inside_once
+async def test_a_body_with_delete(framed: str) -> None:
+    """Google's SDK for JavaScript sends `{}`."""
+    head = b"DELETE /v1/files/file-1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    body = {
+        "length": b"Content-Length: 2\r\n\r\n{}",
+        "none": b"\r\n",
+        "empty": b"Content-Length: 0\r\n\r\n",
+    }[framed]
+    size = 2 if framed == "length" else 0
+    with Provider(answer) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.call(head + body) as caller:
+            for _ in range(2):  # on the same connection
+                status, headers = await caller.head()
+                assert (status, orjson.loads(await caller.body(headers))["size"]) == (200, size)
+                caller.writer.write(head + body)
+        assert [one.body for one in provider.requests][:2] == [b"{}" if size else b""] * 2
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+@inside_once
+async def test_a_body_with_delete_is_bounded_where_it_is_held(size: int) -> None:
+    """Callers of several keys are kept apart: what a body names is looked at first."""
+    keys = "access_keys: [{key: KEY-1}, {key: KEY-2}]\nlimits: {max_body: 4kB}\n"
+    own = request("/v1/files", b"{}", authorization="Bearer KEY-1")
+    body = request("/v1/files/file-1", b'{"x":"%b"}' % (b"x" * (size - 8)), "DELETE", authorization="Bearer KEY-1")
+    with Provider(lambda request: [respond({"id": "file-1", "size": len(request.body)})]) as provider:
+        async with Inside(CONFIG + keys, provider) as gateway, gateway.call(own) as caller:
+            status, headers = await caller.head()
+            await caller.body(headers)
+            caller.writer.write(body)
+            status, headers = await caller.head()
+            told = orjson.loads(await caller.body(headers))
+    assert (status, told.get("size")) == ((200, size) if size < 4096 else (413, None)), told
+
+
 MESSAGES = {
     "files": ("GET", "/v1/files/file_1/content"),
     "batches": ("POST", "/v1/messages/batches"),
