@@ -5,6 +5,7 @@ The text of its errors is not used: it can hold what was sent. Runs in apart.py'
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,13 @@ from .credential import Fault
 if TYPE_CHECKING:
     from ...conf.model import Entra
 
+UNREACHED = "the token service cannot be reached, or failed"
+_TRIED = re.compile(r"^\t([A-Z][A-Za-z]{1,40}Credential)\b", re.MULTILINE)
+_STEPS = {
+    "EnvironmentCredential": "environment",
+    "WorkloadIdentityCredential": "workload identity",
+    "ManagedIdentityCredential": "managed identity",
+}
 RETRIES = 1  # of the library; a Source asks again by itself
 
 # by kind: the library's class, and its parameter for each of our keys
@@ -51,13 +59,31 @@ def get(way: Entra, timeout: float) -> dict[str, Any]:
         found = credential.get_token_info(way.scope)
     except identity.CredentialUnavailableError:  # also of a managed identity whose service refuses: the library does not tell
         raise Fault("there is none here, or its service refused", missing=True) from None
-    except core.ClientAuthenticationError:
-        if way.kind == "default":  # of the whole chain
-            raise Fault("no credential was found (environment, workload identity, managed identity, az)", missing=True) from None
-        raise Fault("the token service refused, or failed") from None
+    except core.ClientAuthenticationError as error:
+        raise (_of_chain(credential, str(error.message)) if way.kind == "default" else _refused(error, core)) from None
     except core.AzureError:
-        raise Fault("the token service cannot be reached, or failed", passing=True) from None
+        raise Fault(UNREACHED, passing=True) from None
+    except OSError as error:
+        raise Fault(f"its file cannot be read ({type(error).__name__})", missing=True) from None
     return {"token": found.token, "ends": found.expires_on, "renew_at": found.refresh_on}
+
+
+def _refused(error: Any, core: Any) -> Fault:
+    """error: a ClientAuthenticationError. The library makes one of whatever goes wrong on the way to the service, too."""
+    cause, status = error.__cause__, error.status_code
+    if isinstance(cause, core.AzureError) or status == 429 or (isinstance(status, int) and status >= 500):
+        return Fault(UNREACHED, passing=True)
+    if cause is not None:
+        return Fault(f"what the token service answered makes no sense ({type(cause).__name__})", passing=True)
+    return Fault("the token service refused")
+
+
+def _of_chain(credential: Any, said: str) -> Fault:
+    """said: the library's message, of which nothing but the names of its own classes is read. The last one is where it stopped."""
+    tried = _TRIED.findall(said)
+    if tried and tried[-1] not in (type(credential.credentials[-1]).__name__, "AzureCliCredential"):
+        return Fault(f"its step `{_STEPS.get(tried[-1], tried[-1])}` was refused, or failed")
+    return Fault("no credential was found (environment, workload identity, managed identity, az)", missing=True)
 
 
 def made(way: Entra, timeout: float, identity: Any) -> Any:

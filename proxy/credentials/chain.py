@@ -17,9 +17,11 @@ from .credential import Fault
 if TYPE_CHECKING:
     from ...conf.model import Aws
 
-_SERVICES = frozenset({"container-role", "iam-role"})  # providers that may answer otherwise soon
+_SERVICES = frozenset({"container-role", "iam-role"})  # steps that may answer otherwise soon
+_BUSY = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "IDPCommunicationError"})
 _WORD = re.compile(r"[\w.-]{1,64}")
 _CODE = re.compile(r"[A-Za-z.]{1,64}")
+_LEAST = 4  # characters of a web identity
 
 Given = dict[str, Any]
 
@@ -32,14 +34,16 @@ def authorities() -> str:
 def get(way: Aws, timeout: float) -> Given:
     """timeout: seconds for each of the library's calls. Raises Fault."""
     exceptions = import_module("botocore.exceptions")
+    steps: list[str] = []  # of the chain, the last one where it stopped
     try:
-        return _assumed(way, timeout) if way.role_arn else _of_chain(way, timeout)
+        return _assumed(way, timeout, steps) if way.role_arn else _fields(*_of_chain(_session(way, timeout), way, steps))
     except Fault:
         raise
     except exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         said = f" ({code})" if _CODE.fullmatch(code) else ""
-        raise Fault(f"{_word(error.operation_name) or 'the token service'} was refused{said}", passing=_passes(error)) from None
+        passing = code in _BUSY or _passes(error)
+        raise Fault(f"{_word(error.operation_name) or 'the token service'} was refused{said}", passing=passing) from None
     except exceptions.ProfileNotFound:
         raise Fault("its profile is not in the files of AWS", missing=True) from None
     except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
@@ -48,9 +52,15 @@ def get(way: Aws, timeout: float) -> Given:
         raise Fault("the SSO session has ended, or is not there: `aws sso login` begins one") from None
     except exceptions.CredentialRetrievalError as error:
         provider = _word(error.kwargs.get("provider"))
-        raise Fault(f"its provider `{provider}` failed", passing=provider in _SERVICES) from None
+        raise Fault(f"its step `{provider}` failed", passing=provider in _SERVICES) from None
     except (exceptions.BotoCoreError, OSError) as error:
-        raise Fault(f"its configuration cannot be used ({type(error).__name__})", missing=True) from None
+        where = f"its step `{steps[-1]}`" if steps else "its configuration"
+        raise Fault(f"{where} cannot be used ({type(error).__name__})", missing=True) from None
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if not steps:
+            raise  # of the token service's answer
+        said = f"what its step `{steps[-1]}` gave makes no sense ({type(error).__name__})"
+        raise Fault(said, passing=steps[-1] in _SERVICES) from None
 
 
 def _fields(key_id: str, secret: str, token: str | None, ends: float | None) -> Given:
@@ -63,40 +73,51 @@ def _session(way: Aws, timeout: float) -> Any:
     session.set_default_client_config(
         config(region_name=way.region, connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": 2})
     )
-    if way.access_key_id:
-        session.set_credentials(way.access_key_id, way.secret_access_key, way.session_token)
     return session
 
 
-def _of_chain(way: Aws, timeout: float) -> Given:
-    found = _session(way, timeout).get_credentials()
-    if found is None:
-        raise Fault("no AWS credentials were found (environment, profile, container, instance)", missing=True)
-    frozen, ends = found.get_frozen_credentials(), getattr(found, "_expiry_time", None)
-    if isinstance(ends, datetime):
-        return _fields(frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp())
-    return _fields(frozen.access_key, frozen.secret_key, frozen.token, None)
+def _of_chain(session: Any, way: Aws, steps: list[str]) -> tuple[str, str, str | None, float | None]:
+    """The keys, the token and the end of what the first step of the chain finds that finds something. Raises Fault."""
+    if way.access_key_id and way.secret_access_key:
+        return way.access_key_id, way.secret_access_key, way.session_token, None
+    for provider in session.get_component("credential_provider").providers:
+        steps.append(_word(provider.METHOD))
+        found = provider.load()
+        if found is not None:
+            frozen, ends = found.get_frozen_credentials(), getattr(found, "_expiry_time", None)
+            return frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp() if isinstance(ends, datetime) else None
+    place = " to assume aws.role_arn with" if way.role_arn else " (environment, profile, container, instance)"
+    raise Fault(f"no AWS credentials were found{place}", missing=True)
 
 
-def _assumed(way: Aws, timeout: float) -> Given:
+def _assumed(way: Aws, timeout: float, steps: list[str]) -> Given:
     """The keys of a role."""
     session = _session(way, timeout)
     asked: dict[str, Any] = {"RoleArn": way.role_arn, "RoleSessionName": way.session_name, "DurationSeconds": int(way.duration)}
     if way.web_identity_token_file is not None:
-        try:
-            asked["WebIdentityToken"] = Path(way.web_identity_token_file).read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            raise Fault("aws.web_identity_token_file cannot be read", missing=True) from None
+        asked["WebIdentityToken"] = _identity(way.web_identity_token_file)
         unsigned = import_module("botocore.config").Config(signature_version=import_module("botocore").UNSIGNED)
         answer = session.create_client("sts", region_name=way.region, config=unsigned).assume_role_with_web_identity(**asked)
     else:
-        if session.get_credentials() is None:
-            raise Fault("no AWS credentials were found to assume aws.role_arn with", missing=True)
+        key_id, secret, token, _ = _of_chain(session, way, steps)
+        steps.clear()
         if way.external_id:
             asked["ExternalId"] = way.external_id
-        answer = session.create_client("sts", region_name=way.region).assume_role(**asked)
+        keys = {"aws_access_key_id": key_id, "aws_secret_access_key": secret, "aws_session_token": token}
+        answer = session.create_client("sts", region_name=way.region, **keys).assume_role(**asked)
     keys = answer["Credentials"]
     return _fields(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"].timestamp())
+
+
+def _identity(file: str) -> str:
+    """The token in a file. Raises Fault."""
+    try:
+        found = Path(file).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise Fault("aws.web_identity_token_file cannot be read", missing=True) from None
+    if len(found) < _LEAST:
+        raise Fault("aws.web_identity_token_file holds no token", missing=True)
+    return found
 
 
 def _word(text: object) -> str:

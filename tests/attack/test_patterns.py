@@ -67,6 +67,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
         "search",
         [("", 'Unknown name "a" at ', ""), ('Unknown name "', "a", ""), ("", 'Unknown name "', "")],
     ),
+    "proxy/credentials/azure.py:_TRIED": ("findall", [("\n\t", "A", ""), ("", "\n\tA", ""), ("", "\n\tACredential", "")]),
     "proxy/credentials/chain.py:_CODE": ("fullmatch", []),
     "proxy/credentials/chain.py:_WORD": ("fullmatch", []),
     "codecs/converse/content_out.py:_NOT_IN_NAME": ("sub", []),

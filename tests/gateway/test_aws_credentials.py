@@ -18,14 +18,12 @@ import orjson
 import pytest
 
 from dragoman import conf
-from dragoman.conf.model import Aws
 from dragoman.proxy.cli import main
-from dragoman.proxy.credentials import chain, sources
-from dragoman.proxy.credentials.credential import Fault
+from dragoman.proxy.credentials import sources
 
 from ..scripted import Request, Steps, respond
 from .aws import KEY_ID, SECRET, Bedrock, chunk_of, streamed
-from .aws_services import ROLE, AwsServices, denied
+from .aws_services import ROLE, AwsServices
 from .bedrock import MESSAGE, MODEL, RAW, ask, asked
 from .inside import Inside, inside_once
 
@@ -194,49 +192,6 @@ async def test_c15_the_next_candidate_answers_instead(alone: Path) -> None:
     second = f'  - {{model: bedrock/{MODEL}, name: c, base_url: "UPSTREAM", access_key: key}}\n'
     with Bedrock(answers) as up:
         assert (await used(config(more=second), up))[0][0] == 200
-
-
-def fault(way: Aws) -> Fault:
-    with pytest.raises(Fault) as caught:
-        chain.get(way, 1)
-    return caught.value
-
-
-def test_each_step_says_why_it_failed(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fault(Aws("us-east-1", profile="nobody")).message == "its profile is not in the files of AWS"
-    (alone / "config").write_text("[profile p]\ncredential_process = false\n[profile half]\nrole_arn = x\n")
-    assert fault(Aws("us-east-1", profile="p")).message == "its provider `custom-process` failed"
-    assert fault(Aws("us-east-1", profile="half")).message == "its configuration cannot be used (PartialCredentialsError)"
-    (alone / "config").write_text("[profile p\n")
-    assert fault(Aws("us-east-1", profile="p")).message == "its configuration cannot be used (ConfigParseError)"
-    (alone / "config").unlink()
-    missing = Aws("us-east-1", role_arn=ROLE, web_identity_token_file=str(alone / "none"))
-    assert fault(missing).message == "aws.web_identity_token_file cannot be read"
-    assert fault(Aws("us-east-1", role_arn=ROLE)).message == "no AWS credentials were found to assume aws.role_arn with"
-    keys = Aws("us-east-1", access_key_id=KEY_ID, secret_access_key=SECRET, role_arn=ROLE)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
-    nowhere = fault(keys)
-    assert (nowhere.message, nowhere.passing) == ("the token service cannot be reached (EndpointConnectionError)", True)
-    with AwsServices(broken=denied) as services:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", services.url)
-        refused = fault(keys)
-    assert (refused.message, refused.missing, refused.passing) == ("AssumeRole was refused (AccessDenied)", False, False)
-
-
-@inside_once
-async def test_c40_a_role_that_is_refused_is_a_failure_and_no_secret_is_told(
-    alone: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    keys = f", access_key_id: {KEY_ID}, secret_access_key: {SECRET}"
-    with AwsServices(broken=denied) as services, Bedrock(answers) as up:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", services.url)
-        ((status, body),) = await used(config(f'{keys}, role_arn: "{ROLE}"'), up, shape="chat")
-    assert status == 502
-    assert orjson.loads(body)["error"]["code"] == "upstream_auth_failed"
-    assert "AssumeRole was refused (AccessDenied)" in body.decode()
-    for text in (body.decode(), caplog.text):
-        assert SECRET not in text
-        assert "sk-hidden" not in text
 
 
 def test_c16_the_extra_is_needed_by_the_chain_alone(monkeypatch: pytest.MonkeyPatch) -> None:

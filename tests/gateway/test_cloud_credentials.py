@@ -99,21 +99,6 @@ def refuses(_: Request) -> Steps:
     return [respond(REFUSED, 400)]
 
 
-@inside_once
-async def test_c40_google_refuses(tmp_path: Path, caplog: Any, capfd: Any) -> None:
-    with Tokens(broken=refuses) as tokens, Provider(answers) as provider:
-        async with Inside(google(credentials_file=str(service_account(tmp_path, tokens))), provider) as gateway:
-            status, headers, body = await asked(gateway, "vertex/google/g")
-            seen = body.decode() + str(gateway.lines) + gateway.gateway.metrics.text().decode()
-    error = json.loads(body)["error"]
-    assert (status, headers["x-should-retry"], error["code"]) == (502, "false", "upstream_auth_failed")
-    said = "gcp: credentials_file: the token service refused"
-    assert error["message"] == f"The gateway has no credential for vertex/google/g: {said}."
-    assert said in caplog.text
-    assert "secret" not in seen + caplog.text + "".join(capfd.readouterr())
-    assert provider.requests == []
-
-
 def test_a_key_that_is_replaced_in_its_file(tmp_path: Path) -> None:
     def knows_the_new_one(request: Request) -> Steps:
         assertion = parse_qs(request.body.decode())["assertion"][0]
@@ -127,26 +112,6 @@ def test_a_key_that_is_replaced_in_its_file(tmp_path: Path) -> None:
             gcp.get(way, 20)
         service_account(tmp_path, tokens, client_email="new@p")
         assert gcp.get(way, 20)["token"] == "tok"
-
-
-@inside_once
-async def test_google_cannot_be_reached(tmp_path: Path) -> None:
-    with Tokens() as tokens:
-        file = service_account(tmp_path, tokens)
-    with Provider(answers) as provider:
-        async with Inside(google(credentials_file=str(file)) + "egress: {credential_timeout: 40s}\n", provider) as gateway:
-            status, headers, body = await asked(gateway, "vertex/google/g")
-    assert (status, headers["x-should-retry"], json.loads(body)["error"]["code"]) == (502, "true", "upstream_auth_failed")
-    assert "the token service cannot be reached" in body.decode()
-
-
-@inside_once
-async def test_google_has_nothing(nothing_around: None) -> None:
-    with Provider(answers) as provider:
-        async with Inside(google() + "egress: {credential_timeout: 40s}\n", provider) as gateway:
-            status, headers, body = await asked(gateway, "vertex/google/g")
-    assert (status, headers["x-should-retry"], json.loads(body)["error"]["code"]) == (502, "false", "upstream_auth_missing")
-    assert "no credentials were found (environment, gcloud, metadata server)" in body.decode()
 
 
 @inside_once
