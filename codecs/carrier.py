@@ -118,6 +118,8 @@ class Carrier:
     """None: tokens are estimated here."""
     read_error: ErrorReader | None = None
     """None: errors are read, and passed on, as the API's own."""
+    error_header: str = ""
+    """The header of an error that is in the cloud's form, where others are the API's own; "": all are."""
 
     def url(self, base: str, model: str, stream: bool, detour: bool = False) -> str:
         """base: without a trailing slash."""

@@ -6,9 +6,14 @@ reference, "InvokeModel", "InvokeModelWithResponseStream"; Google Cloud, "Use Cl
 
 from __future__ import annotations
 
+from typing import Any
+
 from .bedrock import CHUNKS, COUNT, headers_of, read_error
 from .carrier import Carrier
 from .chat.errors_in import decode_error
+
+# what stands before the models answers in AWS's form, the models in that of the API
+_OF_AWS: dict[str, Any] = {"read_error": read_error, "error_header": "x-amzn-errortype"}
 
 _ROWS = (
     Carrier(
@@ -40,11 +45,11 @@ _ROWS = (
         read_error=read_error,
     ),
     # the paths of OpenAI's API on the runtime's host
-    Carrier(name="bedrock_openai", whole="/openai/v1/responses"),
+    Carrier(name="bedrock_openai", whole="/openai/v1/responses", **_OF_AWS),
     # OpenAI's newer models are behind /openai/v1, all others behind /v1; the wrong one says so
-    Carrier(name="mantle_messages", whole="/anthropic/v1/messages", takes_profile=True),
-    Carrier(name="mantle_responses", whole="/openai/v1/responses", detour="/v1/responses"),
-    Carrier(name="mantle_chat", whole="/openai/v1/chat/completions", detour="/v1/chat/completions"),
+    Carrier(name="mantle_messages", whole="/anthropic/v1/messages", takes_profile=True, **_OF_AWS),
+    Carrier(name="mantle_responses", whole="/openai/v1/responses", detour="/v1/responses", **_OF_AWS),
+    Carrier(name="mantle_chat", whole="/openai/v1/chat/completions", detour="/v1/chat/completions", **_OF_AWS),
     # Azure OpenAI's dated versions: the path names the deployment
     Carrier(
         name="azure_deployment",

@@ -30,7 +30,7 @@ _NORMED_MEMBERS = frozenset({"items", "prefixItems", "anyOf", "allOf", "oneOf"})
 
 _CONSTRAINTS = frozenset({
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems",
-    "uniqueItems", "minProperties", "maxProperties", "patternProperties",
+    "uniqueItems", "minProperties", "maxProperties", "patternProperties", "contains", "minContains", "maxContains",
 })  # fmt: skip
 _FANCY_PATTERN = re.compile(r"\(\?(?:<?[=!]|P=)|\\[1-9]|\\k[<{']")
 

@@ -29,7 +29,8 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
     kind = attempt.upstream_headers.get("Content-Type", "")
     clean = without_key(attempt, body)
     carrier = attempt.candidate.carrier
-    read_error = None if carrier is None else carrier.read_error
+    told_so = carrier is None or not carrier.error_header or carrier.error_header in attempt.upstream_headers
+    read_error = carrier.read_error if carrier is not None and told_so else None
     if read_error is not None:
         error = read_error(attempt.status, clean, attempt.upstream_headers)
     else:

@@ -40,6 +40,11 @@ NORMAL: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
         True,
     ),
     ({"minItems": 1, "items": {"minItems": 0}}, {"minItems": 1, "items": {"minItems": 0}}, False),
+    (
+        {"contains": {"type": "string"}, "minContains": 2},
+        {"description": '(constraints: {"contains":{"type":"string"},"minContains":2})'},
+        True,
+    ),
     ({"minItems": 2}, {"description": '(constraints: {"minItems":2})'}, True),
     ({"pattern": "^a+$"}, {"pattern": "^a+$"}, False),
     ({"pattern": "(?=a)"}, {"description": '(constraints: {"pattern":"(?=a)"})'}, True),

@@ -13,7 +13,7 @@ import pytest
 
 from dragoman.codecs import errors
 
-from ..scripted import Request, Steps, respond
+from ..scripted import Provider, Request, Steps, respond
 from .aws import Bedrock, chunk_of, exception, streamed
 from .bedrock import KEYS, MESSAGE, ask, asked
 from .bedrock import RAW as EVENTS
@@ -118,6 +118,26 @@ async def test_c25_c26_the_failures_of_bedrock(operation: str, stream: bool) -> 
                         wrong.append((row, shape, told, wanted))
     assert not up.wrong
     assert not wrong, "\n".join(map(str, wrong))
+
+
+AWS = respond({"message": "Odd", "originalStatusCode": 500}, 424, x_amzn_errortype="ModelErrorException")
+DENIED = respond({"message": "arn:aws:iam::1:user/x may not"}, 403, x_amzn_errortype="AccessDeniedException:http://x/")
+OWN = respond({"error": {"message": "Odd", "type": "invalid_request_error", "param": "input", "code": "odd"}}, 400)
+
+
+@pytest.mark.parametrize("entry", ["bedrock/openai.gpt-5.6-luna", "bedrock_mantle/openai.gpt-5.5"])
+@pytest.mark.parametrize(
+    ("answer", "status", "said", "times"),
+    [(AWS, 500, b"Odd", 2), (DENIED, 403, b"credential was refused", 1), (OWN, 400, b'"odd"', 1)],
+)
+@inside_once
+async def test_errors_of_aws_where_a_vendors_api_is_served(entry: str, answer: bytes, status: int, said: bytes, times: int) -> None:
+    policy = "retry_policy: {max_attempts: 2, backoff: {base: 1ms}}"
+    text = f'model_providers: [{{model: {entry}, name: c, base_url: "UPSTREAM", access_key: sk-key, aws: {{region: us-east-1}}, {policy}}}]'
+    with Provider(lambda _: [answer]) as up:
+        async with Inside(text, up) as gateway:
+            found, _, told = await ask(gateway, "responses", asked("responses", model="c"))
+    assert (found, said in told, len(up.requests)) == (status, True, times)
 
 
 def _told(status: int, answer: bytes) -> tuple[int, str]:
