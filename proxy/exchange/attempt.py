@@ -60,8 +60,8 @@ class Attempt:
         "_before", "_begun", "_body", "_done", "_flow", "_held", "_loop", "_observer", "asked", "asks", "candidate", "capabilities",
         "carried", "collects", "committed", "continued", "denied", "error", "exchange", "granted", "history", "lane", "learned", "ledger",
         "lessons", "overtaken", "owed", "prompt", "quiet", "raw", "recall", "refusal", "reply", "request", "rewrites", "rewritten",
-        "same_shape", "span", "status", "stop", "stream", "sums", "times", "told", "unsaid", "upstream_headers", "usage", "warms",
-        "withhold",
+        "same_shape", "span", "status", "stop", "stream", "sums", "times", "told", "unsaid", "upstream_headers", "upstream_id", "usage",
+        "warms", "withhold",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
@@ -108,6 +108,7 @@ class Attempt:
         self._before = 0  # bytes of the answer up to the commit, or of a whole one
         self._flow: Flow | None = None  # from the commit on
         self.upstream_headers: HTTPHeaders = _NONE
+        self.upstream_id: str | None = None  # the provider's own id of the call, once a caller was told of it
         self.span = 0  # the id of the call's span in the trace
         self.owed = False  # the answer ends a background response that nobody was charged for yet
         self.learned = False  # the upstream refused something that another attempt at it leaves out
@@ -655,8 +656,9 @@ class Attempt:
             found["x-dragoman-continue"] = "text"
         if self.unsaid.labels and not exchange.stream:
             found["x-dragoman-response-dropped"] = self.unsaid.header()
-        if upstream_id := travel.upstream_request_id(self.upstream_headers):
-            found["x-dragoman-upstream-request-id"] = upstream_id
+        self.upstream_id = travel.upstream_request_id(self.upstream_headers)
+        if self.upstream_id:
+            found["x-dragoman-upstream-request-id"] = self.upstream_id
         now, begun = monotonic(), self._begun
         upstream = self.times.get("headers", now) - begun
         found["server-timing"] = f"gateway;dur={(now - exchange.begun - upstream) * 1e3:.2f}, upstream;dur={upstream * 1e3:.2f}"

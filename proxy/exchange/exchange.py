@@ -583,9 +583,9 @@ class Exchange:
         if attempt is not None:
             headers["x-dragoman-upstream"] = attempt.candidate.name
             headers["x-dragoman-lane"] = HEADER_LANES.get(attempt.lane_name, attempt.lane_name)
-            upstream_id = travel.upstream_request_id(attempt.upstream_headers)
-            if upstream_id:
-                headers["x-dragoman-upstream-request-id"] = upstream_id
+            attempt.upstream_id = travel.upstream_request_id(attempt.upstream_headers)
+            if attempt.upstream_id:
+                headers["x-dragoman-upstream-request-id"] = attempt.upstream_id
             if attempt.refusal is not None and isinstance(error, errors.Answered):
                 self.status, carried, body = attempt.refusal
                 headers |= carried | {"content-type": attempt.upstream_headers.get("Content-Type", "application/json")}

@@ -14,6 +14,7 @@ from ..keys.cost import complete, cost
 from ..routing.router import Candidate, described
 from ..telemetry import log as journal
 from ..telemetry.account import LEFT, LONGEST_MODEL, Account, Call, Target, error_kind, failure
+from ..wire import headers as travel
 from .spent import used
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ def _call(exchange: Exchange, attempt: Attempt, again: bool) -> Call:
         attempt.overtaken,
         attempt.continued,
         attempt.unsaid.routed,
+        attempt.upstream_id or "",
+        travel.region(attempt.upstream_headers),
     )
 
 

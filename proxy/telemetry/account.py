@@ -72,6 +72,8 @@ class Call(NamedTuple):
     overtaken: bool = False  # the first content came from another call, and this one was cancelled
     continued: bool = False  # it broke off after its first content, and a later call went on with it
     routed: str = ""  # the model to which the upstream gave the request
+    id: str = ""  # the provider's own, that a caller was told
+    region: str = ""  # where the provider answered, if it says so
 
 
 class Via(NamedTuple):

@@ -119,6 +119,10 @@ def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
         found["stop_category"] = last.category
     if last.routed:
         found["routed_model"] = last.routed
+    if last.id:
+        found["upstream_request_id"] = last.id
+    if last.region:
+        found["upstream_region"] = last.region
     if last.dropped:
         found["dropped"] = last.dropped[:NAMES]
     if last.adapted:

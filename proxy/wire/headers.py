@@ -45,6 +45,7 @@ _USE_OF_ACCOUNT = re.compile(r"anthropic-ratelimit-unified-[a-z-]+|x-codex-(?!tu
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")  # of X-Server-Timeout, which Google's SDKs send
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REGION = re.compile(r"[A-Za-z0-9 ._-]{1,64}")
 
 # of every event stream to a caller
 SSE_HEADERS = {
@@ -144,13 +145,19 @@ def forwarded_down(headers: Iterable[tuple[str, str]], *, account: bool) -> dict
 
 
 def upstream_request_id(headers: Mapping[str, str]) -> str | None:
-    known = (headers.get(name) for name in ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id"))
+    known = (headers.get(name) for name in ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id"))
     return plain_id(next(filter(None, known), None))
 
 
 def plain_id(value: str | None) -> str | None:
     """An upstream's id, if it can stand in a header and in the log."""
     return value if value and _REQUEST_ID.fullmatch(value) else None
+
+
+def region(headers: Mapping[str, str]) -> str:
+    """Where an upstream has answered, as Azure says it; "" if nothing does."""
+    value = headers.get("x-ms-region")
+    return value if value and _REGION.fullmatch(value) else ""
 
 
 _chance = bytearray()  # random bytes in stock

@@ -159,6 +159,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/wire/headers.py:_UP": ("fullmatch", [("x-stainless-", "a", "!"), ("x-codex-", "-", "!")]),
     "proxy/wire/headers.py:_DOWN": ("fullmatch", [("anthropic-", "a", "!"), ("x-ratelimit-", "-", "!")]),
     "proxy/wire/headers.py:_USE_OF_ACCOUNT": ("fullmatch", [("x-codex-", "a", "!"), ("anthropic-ratelimit-unified-", "-", "!")]),
+    "proxy/wire/headers.py:_REGION": ("fullmatch", []),
     "proxy/wire/headers.py:_REQUEST_ID": ("fullmatch", []),
     "proxy/wire/http1.py:_TOKEN": ("fullmatch", [("", "a", " ")]),
     "proxy/wire/http1.py:_FIELD_VALUE": ("fullmatch", [("", " ", "\0")]),

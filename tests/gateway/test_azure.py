@@ -196,7 +196,7 @@ PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}
 @inside_once
 async def test_c37_errors(name: str, shape: str) -> None:
     upstream, error, status, code = ERRORS[name]
-    with Provider([respond(error, upstream, apim_request_id="apim-1")]) as provider:
+    with Provider([respond(error, upstream, apim_request_id="apim-1", x_ms_region="Sweden Central")]) as provider:
         async with Inside(config("model: azure_openai/gpt-5.5"), provider) as gateway:
             body = CHAT | {"model": "gpt-5.5", "max_tokens": 9}
             found, headers, told = await asked(gateway, PATHS[shape], body)
@@ -204,7 +204,8 @@ async def test_c37_errors(name: str, shape: str) -> None:
             if shape == "chat":
                 assert told["error"]["code"] == code
             await gateway.until(lambda: gateway.lines)
-            assert gateway.lines[0]["status"] == status
+            line = gateway.lines[0]
+            assert (line["status"], line["upstream_request_id"], line["upstream_region"]) == (status, "apim-1", "Sweden Central")
 
 
 @inside_once
