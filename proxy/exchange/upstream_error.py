@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _TEACHING = {400: "all", 422: "all", 404: "elsewhere"}
 _LIVES_UPSTREAM = ("previous_response_id", "conversation", "background")
 _OPERATORS_FAULT = frozenset({401, 402, 403})  # with the gateway's own key
+_OPERATORS_KINDS = frozenset({"auth", "billing"})  # likewise: OpenAI says by a 429 that an account has nothing left
 
 
 def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
@@ -43,14 +44,16 @@ def read(attempt: Attempt, body: bytes) -> errors.GatewayError:
         attempt.learned = attempt.exchange.passing is None  # to ask again with another; a body that has gone cannot be sent again
     if (refused := grants.refused(attempt, body)) is not None:
         return refused
-    if managed and (attempt.status in _OPERATORS_FAULT or error.code == "insufficient_quota" or error.kind == "auth"):
-        return errors.Answered(
+    if managed and (attempt.status in _OPERATORS_FAULT or error.kind in _OPERATORS_KINDS):
+        denied = errors.Answered(
             "The gateway's credential was refused by the upstream.",
             f"status {attempt.status}, {error.code or error.kind}",
             kind="upstream_auth",
             code="upstream_auth_failed",
             should_retry=False,
         )
+        denied.again = error.kind != "billing"  # a second attempt finds the account as it is
+        return denied
     if isinstance(error, errors.Answered) and error.kind == "bad_gateway" and attempt.status < 500:
         error.elsewhere = True
         return error  # the operator's configuration is wrong: that is not what the caller's SDK would make of the status

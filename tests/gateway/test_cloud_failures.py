@@ -18,6 +18,7 @@ from .aws import Bedrock, chunk_of, exception, streamed
 from .bedrock import KEYS, MESSAGE, ask, asked
 from .bedrock import RAW as EVENTS
 from .inside import Inside, inside_once
+from .spoken import SPEECH
 from .test_converse import START, delta, ends, stop, whole
 
 
@@ -140,10 +141,101 @@ async def test_errors_of_aws_where_a_vendors_api_is_served(entry: str, answer: b
     assert (found, said in told, len(up.requests)) == (status, True, times)
 
 
-def _told(status: int, answer: bytes) -> tuple[int, str]:
-    return status, orjson.loads(answer)["error"]["type"]
+def _told(status: int, answer: bytes) -> tuple[int, str | None]:
+    return status, orjson.loads(answer)["error"].get("type")
 
 
-def _wanted(shape: str, row: Row) -> tuple[int, str]:
+def _wanted(shape: str, row: Row | Other) -> tuple[int, str]:
     kind = errors.KINDS[row.kind]
     return (kind.messages_status, kind.messages_type) if shape == "messages" else (kind.openai_status, kind.openai_type)
+
+
+# ---- Azure, Foundry and Vertex AI ----
+
+
+class Other(NamedTuple):
+    """cloud: whose entry it is. body: of the answer. The rest as in Row."""
+
+    cloud: str
+    status: int
+    body: dict[str, Any]
+    kind: str
+    again: bool
+    elsewhere: bool
+
+
+def _error(**members: Any) -> dict[str, Any]:
+    return {"error": {"message": "Odd"} | members}
+
+
+def _anthropic(kind: str, message: str = "Odd") -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+FILTERED = _error(code="content_filter", innererror={"content_filter_result": {"hate": {"filtered": True}}})
+OTHERS = (
+    Other("azure", 400, FILTERED, "content_policy", False, False),
+    Other("azure", 400, _error(code="context_length_exceeded"), "context_too_long", False, False),
+    Other("azure", 404, _error(code="DeploymentNotFound"), "bad_gateway", False, True),
+    Other("azure", 404, _error(code="404", message="Resource not found"), "bad_gateway", False, True),
+    Other("azure", 401, _error(code="401", message="Access denied due to invalid subscription key"), "upstream_auth", False, True),
+    Other("azure", 403, _error(code="Forbidden"), "upstream_auth", False, True),
+    Other("azure", 429, _error(code="429"), "rate_limit", True, True),
+    Other("azure", 429, _error(code="insufficient_quota"), "upstream_auth", False, True),
+    Other("azure", 500, _error(code="InternalServerError"), "server", True, True),
+    Other("azure", 503, _error(code="ServiceUnavailable"), "overloaded", True, True),
+    Other("foundry", 404, _error(code="DeploymentNotFound"), "bad_gateway", False, True),
+    Other("foundry", 401, _error(code="401"), "upstream_auth", False, True),
+    Other("foundry", 529, _anthropic("overloaded_error"), "overloaded", True, True),
+    Other("foundry", 400, _anthropic("invalid_request_error", "prompt is too long: 9 > 8"), "context_too_long", False, False),
+    Other("vertex", 429, _error(code=429, status="RESOURCE_EXHAUSTED"), "rate_limit", True, True),
+    Other("vertex", 503, _error(code=503, status="UNAVAILABLE"), "overloaded", True, True),
+    Other("vertex", 500, _error(code=500, status="INTERNAL"), "server", True, True),
+    Other("vertex", 403, _error(code=403, status="PERMISSION_DENIED"), "upstream_auth", False, True),
+    Other("vertex", 404, _error(code=404, status="NOT_FOUND"), "not_found", False, False),
+    Other("vertex", 400, _error(code=400, status="FAILED_PRECONDITION"), "bad_request", False, False),
+    Other("vertex", 429, _anthropic("rate_limit_error"), "rate_limit", True, True),
+    Other("vertex", 529, _anthropic("overloaded_error"), "overloaded", True, True),
+    Other("vertex", 400, _anthropic("invalid_request_error", "prompt is too long: 9 > 8"), "context_too_long", False, False),
+)
+CLOUDS = {
+    "azure": "model: azure_openai/NAME, base_model: gpt-4.1, base_url: UPSTREAM/NAME, access_key: sk-cloud-key",
+    "foundry": "model: foundry/NAME, base_url: UPSTREAM/NAME/anthropic/v1, access_key: sk-cloud-key",
+    "vertex": "model: vertex/claude-NAME, base_url: UPSTREAM/NAME, token_command: [echo, sk-cloud-key], gcp: {project: p}",
+}
+
+
+@inside_once
+async def test_the_failures_of_azure_and_vertex() -> None:
+    def script(request: Request) -> Steps:
+        name = request.target.split("/")[1]
+        if name == "good":
+            return [respond(SPEECH["chat"].whole)]
+        row = OTHERS[int(name[1:])]
+        return [respond(row.body, row.status, **({"retry_after_ms": "20"} if row.kind == "rate_limit" else {}))]
+
+    policy, good = "retry_policy: {max_attempts: 2, backoff: {base: 1ms}}", "model: openai/good, base_url: UPSTREAM/good/v1, access_key: k"
+    lines = ["model_providers:"]
+    for number, row in enumerate(OTHERS):
+        entry = CLOUDS[row.cloud]
+        lines += [f"  - {{name: t{number}, {policy}, {entry.replace('NAME', f't{number}')}}}", f"  - {{name: t{number}, {good}}}"]
+        lines.append(f"  - {{name: a{number}, {entry.replace('NAME', f'a{number}')}}}")
+    wrong: list[tuple[Any, ...]] = []
+    with Provider(script) as up:
+        async with Inside("\n".join(lines), up) as gateway:
+            for number, row in enumerate(OTHERS):
+                before = len(up.requests)
+                status, _, _ = await ask(gateway, "chat", asked("chat", model=f"t{number}"))
+                names = [one.target.split("/")[1] for one in up.requests[before:]]
+                found = (names.count(f"t{number}") == 2, "good" in names, status == 200)
+                if found != (row.again, row.elsewhere, row.elsewhere):
+                    wrong.append((row, "asked again, elsewhere, answered", found))
+                for shape in ("chat", "messages"):
+                    status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}"))
+                    own = orjson.loads(answer) == row.body  # the same API's, as it came
+                    told, wanted = _told(status, answer), _wanted(shape, row)
+                    if (not own and told != wanted) or (own and status != row.status) or b"sk-cloud-key" in answer:
+                        wrong.append((row, shape, told, wanted))
+                    if row.kind == "rate_limit" and "retry-after-ms" not in headers and "retry-after" not in headers:
+                        wrong.append((row, shape, "no time"))
+    assert not wrong, "\n".join(map(str, wrong))
