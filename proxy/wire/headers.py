@@ -144,9 +144,14 @@ def forwarded_down(headers: Iterable[tuple[str, str]], *, account: bool) -> dict
     return found
 
 
+_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id")
+
+
 def upstream_request_id(headers: Mapping[str, str]) -> str | None:
-    known = (headers.get(name) for name in ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id"))
-    return plain_id(next(filter(None, known), None))
+    for name in _IDS:
+        if value := headers.get(name):
+            return plain_id(value)
+    return None
 
 
 def plain_id(value: str | None) -> str | None:
