@@ -82,6 +82,7 @@ def _entries(family: str) -> Iterator[str]:
 
 
 FAMILIES = {"invoke": "anthropic.claude-sonnet-4-5", "converse": "amazon.nova-2-lite"}
+TOLD = {"invoke": "messages", "converse": "chat"}  # the API of who is told; another's callers are given to the next candidate
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["answer", "stream"])
@@ -107,16 +108,17 @@ async def test_c25_c26_the_failures_of_bedrock(operation: str, stream: bool) -> 
                 if stream and row.name == "NewException":
                     continue
                 before = len(up.requests)
-                status, _, _ = await ask(gateway, "chat", asked("chat", model=f"t{number}", stream=stream))
+                other = "chat" if operation == "invoke" else "messages"
+                status, _, _ = await ask(gateway, other, asked(other, model=f"t{number}", stream=stream))
                 models = [one.target.split("/")[2].rpartition("-")[2] for one in up.requests[before:]]
                 found = (models.count(f"t{number}") == 2, "good" in models, status == 200)
                 if found != (row.again, row.elsewhere, row.elsewhere):
                     wrong.append((row, "asked again, elsewhere, answered", found))
-                for shape in ("chat", "messages"):
-                    status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}", stream=stream))
-                    told, wanted = _told(status, answer), _wanted(shape, row)
-                    if told != wanted or "retry-after" in headers:
-                        wrong.append((row, shape, told, wanted))
+                shape = TOLD[operation]
+                status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}", stream=stream))
+                told, wanted = _told(status, answer), _wanted(shape, row)
+                if told != wanted or "retry-after" in headers:
+                    wrong.append((row, shape, told, wanted))
     assert not up.wrong
     assert not wrong, "\n".join(map(str, wrong))
 
@@ -230,7 +232,7 @@ async def test_the_failures_of_azure_and_vertex() -> None:
                 found = (names.count(f"t{number}") == 2, "good" in names, status == 200)
                 if found != (row.again, row.elsewhere, row.elsewhere):
                     wrong.append((row, "asked again, elsewhere, answered", found))
-                for shape in ("chat", "messages"):
+                for shape in ("messages",) if row.cloud == "azure" else ("chat", "messages"):
                     status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}"))
                     own = orjson.loads(answer) == row.body  # the same API's, as it came
                     told, wanted = _told(status, answer), _wanted(shape, row)

@@ -82,13 +82,9 @@ ENTRA: dict[str, Steps] = {
 
 
 def services(request: Request) -> Steps:
-    """STS by the role's name, Google's token endpoint by its path, Azure's managed identity by its client."""
-    target, form = request.target, parse_qs(request.body.decode())
-    if "RoleArn" in form:
-        return STS[form["RoleArn"][0].removeprefix(ROLE)]
-    if "/msi/token" in target:
-        return ENTRA[parse_qs(target.partition("?")[2])["client_id"][0]]
-    return TOKENS[target.removesuffix("/token")[1:]]
+    """STS by the role's name, Google's token endpoint by its path."""
+    form = parse_qs(request.body.decode())
+    return STS[form["RoleArn"][0].removeprefix(ROLE)] if "RoleArn" in form else TOKENS[request.target.removesuffix("/token")[1:]]
 
 
 def login(request: Request) -> Steps:
@@ -336,12 +332,6 @@ ROWS = {
     "entra": Row(
         f'model: azure_openai/NAME, azure: {{{AZURE_ENTRY}"401"}}', "azure: client secret: the token service refused", "failed", False
     ),
-    "identity": Row(
-        'model: azure_openai/NAME, azure: {client_id: "401"}',
-        "azure: managed identity: there is none here, or its service refused",
-        "missing",
-        False,
-    ),
 }
 
 
@@ -358,9 +348,7 @@ async def test_each_failure_is_a_502_that_names_the_step(
     egress = f"egress: {{credential_timeout: 40s, proxy: '{entra.url}', ca_file: {authority.ca_file}}}"
     with Provider(services) as up, Provider(answers) as provider:
         service_account(alone, f"{up.url}/refused")
-        for variable, value in {"AWS_ENDPOINT_URL_STS": up.url, "IDENTITY_ENDPOINT": f"{up.url}/msi/token"}.items():
-            monkeypatch.setenv(variable, value)
-        monkeypatch.setenv("IDENTITY_HEADER", HIDDEN)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", up.url)
         async with Inside("\n".join([egress, "model_providers:", *lines]), provider) as gateway:
             found = dict(zip(ROWS, await asyncio.gather(*(asked(gateway, name) for name in ROWS)), strict=True))
             metrics = gateway.gateway.metrics.text().decode()
