@@ -99,8 +99,10 @@ def error_of(name: str, value: dict[str, Any], status: int | None = None) -> err
     plain = _plain(name)
     message = (_text(value, "message") or _text(value, "Message") or "The upstream reported an error.").removeprefix(_INTRODUCED)
     row = _NAMES.get(plain) or _BY_STATUS.get(status or 500) or _Row("bad_request" if 400 <= (status or 500) < 500 else "server")
+    said = ""  # of the words that tell
     if row.kind == "bad_request":
-        row = next((found for words, found in _VALIDATION if words.search(message[:_LONGEST])), row)
+        found_in = ((words.search(message[:_LONGEST]), telling) for words, telling in _VALIDATION)
+        said, row = next(((match[0], telling) for match, telling in found_in if match), ("", row))
     kind, original = row.kind, 0
     if plain == "ServiceUnavailable" and "throttled" in message:
         kind = "rate_limit"
@@ -109,7 +111,7 @@ def error_of(name: str, value: dict[str, Any], status: int | None = None) -> err
     if row.operators:
         return errors.Answered(
             "The gateway's credential was refused by the upstream.",
-            f"status {status}, {name[:_LONGEST_NAME]}",
+            f"status {status}, {name[:_LONGEST_NAME]}{said and f': {said}'}",
             kind=kind,
             code="upstream_auth_failed",
             should_retry=False,

@@ -15,7 +15,7 @@ from dragoman.codecs import errors
 
 from ..scripted import Provider, Request, Steps, respond
 from .aws import Bedrock, chunk_of, exception, streamed
-from .bedrock import KEYS, MESSAGE, ask, asked
+from .bedrock import KEYS, MESSAGE, ask, asked, config
 from .bedrock import RAW as EVENTS
 from .inside import Inside, inside_once
 from .spoken import SPEECH
@@ -121,6 +121,15 @@ async def test_c25_c26_the_failures_of_bedrock(operation: str, stream: bool) -> 
                     wrong.append((row, shape, told, wanted))
     assert not up.wrong
     assert not wrong, "\n".join(map(str, wrong))
+
+
+@inside_once
+async def test_the_log_says_what_an_operator_has_to_change() -> None:
+    with Bedrock(lambda _: [respond({"message": "Data retention of Q"}, 400, x_amzn_errortype="ValidationException")]) as up:
+        async with Inside(config(), up) as gateway:
+            await ask(gateway, "messages", asked())
+            (line,) = gateway.lines
+    assert (line["status"], line["error_detail"]) == (403, "status 400, ValidationException: Data retention")
 
 
 AWS = respond({"message": "Odd", "originalStatusCode": 500}, 424, x_amzn_errortype="ModelErrorException")
