@@ -22,7 +22,7 @@ from . import tables
 from .records import Line
 from .store import PATIENCE, Store
 from .units import Part, units_of
-from .usage import COUNTED, DAY, HOUR, hour_of
+from .usage import COUNTED, DAY, FAILED, HOUR, hour_of
 
 COLUMNS = {"key": "key_name", "team": "team", "user": "user_name", "model": "model", "provider": "provider"}
 TIMES = ("hour", "day")
@@ -190,7 +190,7 @@ def _shown(row: Row, by: tuple[str, ...]) -> Row:
 
 STEP = 5  # seconds
 MOST_STEPS = 1000
-_FAILED = sa.case((sa.literal_column(f"status <> {LEFT} AND (status >= 400 OR error <> '')"), 1), else_=0)
+_FAILED: sa.ColumnElement[int] = sa.case((sa.literal_column(FAILED), 1), else_=0)
 _LATELY = (
     sa.func.count().label("requests"),
     sa.func.sum(_FAILED).label("errors"),
@@ -244,11 +244,11 @@ async def rows(
 ) -> tuple[list[Row], str]:
     """The newest exchanges first, and what `before` is for those behind them, if there may be some; else "".
 
-    where: values by names of _FILTERS. failed: only those with a status of 400 or more. Raises Away, Invalid.
+    where: values by names of _FILTERS. failed: only those that are counted as errors. Raises Away, Invalid.
     """
     columns, most = tables.usage.c, min(most, MOST_ROWS)
     wanted: dict[str, Any] = {**where, **({} if status is None else {"status": status})}
-    if failed or (status is not None and status >= 400):
+    if failed or (status is not None and status >= 400 and status != LEFT):
         wanted["failed"] = True
     along = next((names for names in _INDEXED if all(wanted.get(name) for name in names)), ())
     conditions = [_is(name, wanted.pop(name)) for name in along]
@@ -274,7 +274,7 @@ async def rows(
 def _is(name: str, value: Any, sought: bool = True) -> sa.ColumnElement[bool]:
     """A filter. sought: an index may be used; not for a second filter, whose index could lead through all rows to find none."""
     if name == "failed":
-        return sa.literal_column("status" if sought else "status + 0") >= sa.literal_column("400")
+        return sa.and_(sa.text(FAILED)) if sought else _FAILED == 1
     column: sa.ColumnElement[Any] = tables.usage.c[_FILTERS[name]]
     if not sought:
         column = sa.func.coalesce(column, sa.literal_column("0" if name == "status" else "''"))

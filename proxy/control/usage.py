@@ -271,9 +271,11 @@ _TYPES = {"time": "float8", **dict.fromkeys(tables.USAGE[13:16], "int"), **dict.
 _COLUMNS = ", ".join(tables.USAGE)
 _PARTS = ", ".join(f"(r->>{n})::{_TYPES.get(name, 'text')} AS {name}" for n, name in enumerate(tables.USAGE))
 _TOKENS = ("input", "output", "cached", "cache_write", "reasoning")
+# of a row that is counted as an error: refused, or broken off, but not where the caller left; an index has the same words
+FAILED = f"status <> {LEFT} AND (status >= 400 OR error <> '')"
 COUNTED = {  # what a row adds to tables.COUNTS
     "requests": "1",
-    "errors": f"CASE WHEN status <> {LEFT} AND (status >= 400 OR error <> '') THEN 1 ELSE 0 END",
+    "errors": f"CASE WHEN {FAILED} THEN 1 ELSE 0 END",
     **{name: name for name in _TOKENS},
     "cost_nano": "coalesce(cost_nano, 0)",
     "unpriced": f"CASE WHEN cost_nano IS NULL AND {' + '.join(_TOKENS)} > 0 THEN 1 ELSE 0 END",

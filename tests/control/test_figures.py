@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
+from dragoman.codecs import errors
 from dragoman.conf.model import Budget
 from dragoman.proxy.control import budgets, figures, tables, usage
 from dragoman.proxy.control.figures import Invalid, Question
@@ -18,6 +19,7 @@ from dragoman.proxy.control.units import cover
 from dragoman.proxy.control.usage import write
 from dragoman.proxy.keys.identity import Limited
 from dragoman.proxy.keys.quota import NANO, LocalCounters, period
+from dragoman.proxy.telemetry.account import failure
 
 from .using import NOON, TARGET, account, looped, opened
 
@@ -323,3 +325,22 @@ def test_two_processes_raise_redis_once():
 
     with redis() as url:
         asyncio.run(main(url))
+
+
+@looped
+async def test_what_is_searched_as_failed_is_what_is_counted_as_an_error(control):
+    broken = errors.Truncated("The answer broke off.")
+    each = [
+        account(request_id=f"{status}{'-' if error else ''}", status=status, error=None if error is None else failure(error))
+        for status, error in ((200, None), (200, broken), (404, None), (499, None), (499, broken), (500, broken))
+    ]
+    async with opened(control) as (store, _):
+        await filled(store, *each)
+        found, _ = await figures.rows(store, {}, failed=True)
+        assert sorted(row["request_id"] for row in found) == ["200-", "404", "500-"]
+        beside, _ = await figures.rows(store, {"key": "k"}, failed=True)  # another filter's index
+        assert len(beside) == len(found)
+        (line,) = await figures.sums(store, Question(NOON - DAY, NOON + DAY, ("key",)))
+        assert line["errors"] == len(found)
+        left, _ = await figures.rows(store, {}, status=499)
+        assert len(left) == 2
