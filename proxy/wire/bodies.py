@@ -51,7 +51,7 @@ class Bodies:
         self._trimming = False
 
     def free(self, size: int) -> None:
-        """A body of this many bytes is not held any more."""
+        """A body of this many bytes is not held any more. Requires a running loop."""
         self.kept -= size
         self._freed += size
         if self._freed >= FREED and not self._trimming:

@@ -245,7 +245,8 @@ async def test_a_body_in_a_thousand_members() -> None:
 # ---- turns of the loop ----
 
 
-def test_no_read_decodes_more_than_a_few_pieces() -> None:
+@inside_once
+async def test_no_read_decodes_more_than_a_few_pieces() -> None:
     """What is left is decoded in steps, between which others are served."""
     held = bodies.Bodies(512 * MB)
     incoming = bodies.Coded(held, 64 * MB, "gzip")
