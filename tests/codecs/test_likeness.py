@@ -49,7 +49,7 @@ DELTAS = (
 )
 
 
-def told(decoder: Any, values: list[dict[str, Any]], separators: tuple[str, str], ascii_only: bool) -> list[str]:
+def decoded(decoder: Any, values: list[dict[str, Any]], separators: tuple[str, str], ascii_only: bool) -> list[str]:
     feed = decoder.feed
     return [repr(feed((b"", json.dumps(value, separators=separators, ensure_ascii=ascii_only).encode()))) for value in values]
 
@@ -60,14 +60,14 @@ SPACED = (" , ", " : ")  # with spaces nothing is like anything
 @given(st.lists(CHUNKS, max_size=12), st.booleans())
 def test_the_short_way_tells_the_same(values: list[dict[str, Any]], ascii_only: bool) -> None:
     short, long = (chat.StreamDecoder(Reply(Request("chat", "m", {}, True))) for _ in range(2))
-    assert told(short, values, (",", ":"), ascii_only) == told(long, values, SPACED, ascii_only)
+    assert decoded(short, values, (",", ":"), ascii_only) == decoded(long, values, SPACED, ascii_only)
 
 
 @given(st.lists(DELTAS, max_size=12), st.booleans())
 def test_the_short_way_of_messages_tells_the_same(values: list[dict[str, Any]], ascii_only: bool) -> None:
     begun = [{"type": "message_start", "message": {"id": "m", "model": "m", "usage": {}}}, start(0, {"type": "text", "text": ""})]
     short, long = (messages.StreamDecoder(Reply(Request("messages", "m", {}, True))) for _ in range(2))
-    assert told(short, begun + values, (",", ":"), ascii_only) == told(long, begun + values, SPACED, ascii_only)
+    assert decoded(short, begun + values, (",", ":"), ascii_only) == decoded(long, begun + values, SPACED, ascii_only)
 
 
 def test_around() -> None:
@@ -92,5 +92,5 @@ def test_the_short_way_of_arguments_tells_the_same(calls: list[list[dict[str, An
     last = chunk({}, finish_reason="tool_calls")
     both = [[first, *(chunk({"tool_calls": entries} | more) for entries in calls), last] for more in ({}, {"content": None})]
     short, long = (chat.StreamDecoder(Reply(Request("chat", "m", {}, True))) for _ in range(2))
-    assert told(short, both[0], SPACED, True) == told(long, both[1], SPACED, True)
+    assert decoded(short, both[0], SPACED, True) == decoded(long, both[1], SPACED, True)
     assert repr(short.finish(True)) == repr(long.finish(True))
