@@ -32,7 +32,7 @@ from ...conf.model import Proxy
 from . import http1
 from .connect import connect, secure, tunnel
 from .resolver import LookUp, Resolver, system_look_up
-from .socket import NOT_READY, QUICK, Records
+from .socket import NOT_READY, QUICK, reading
 
 READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that no data stays inside OpenSSL
 CHECK_SECONDS = 0.1  # between two checks of connections that the loop may no longer report, see Pool
@@ -91,8 +91,7 @@ class Connection:
         self._pool = pool
         self._buffer = pool.buffer
         self._socket = sock
-        self._receive = Records(sock).receive if isinstance(sock, ssl.SSLSocket) else sock.recv_into
-        self._send = sock.send
+        self._receive, self._send = reading(sock), sock.send
         self._fd = self._socket.fileno()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)

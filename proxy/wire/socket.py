@@ -65,6 +65,11 @@ class Records:
         return count
 
 
+def reading(sock: socket.socket) -> Callable[[memoryview], int]:
+    """What reads a socket, as its recv_into does: of TLS several records at once."""
+    return Records(sock).receive if isinstance(sock, ssl.SSLSocket) else sock.recv_into
+
+
 class Stream:
     """Create it inside the running loop, with a non-blocking socket; an SSLSocket must not have done its handshake yet."""
 
@@ -87,8 +92,7 @@ class Stream:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self.receive = Records(sock).receive if isinstance(sock, ssl.SSLSocket) else sock.recv_into
-        self.send = sock.send
+        self.receive, self.send = reading(sock), sock.send
         self.error: OSError | None = None  # the error that closed the stream, if any
         self._fd = sock.fileno()
         self._loop = asyncio.get_running_loop()

@@ -116,7 +116,7 @@ async def test_c25_c26_the_failures_of_bedrock(operation: str, stream: bool) -> 
                     wrong.append((row, "asked again, elsewhere, answered", found))
                 shape = TOLD[operation]
                 status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}", stream=stream))
-                told, wanted = _told(status, answer), _wanted(shape, row)
+                told, wanted = _code_in(status, answer), _wanted(shape, row)
                 if told != wanted or "retry-after" in headers:
                     wrong.append((row, shape, told, wanted))
     assert not up.wrong
@@ -152,7 +152,7 @@ async def test_errors_of_aws_where_a_vendors_api_is_served(entry: str, answer: b
     assert (found, said in told, len(up.requests)) == (status, True, times)
 
 
-def _told(status: int, answer: bytes) -> tuple[int, str | None]:
+def _code_in(status: int, answer: bytes) -> tuple[int, str | None]:
     return status, orjson.loads(answer)["error"].get("type")
 
 
@@ -244,7 +244,7 @@ async def test_the_failures_of_azure_and_vertex() -> None:
                 for shape in ("messages",) if row.cloud == "azure" else ("chat", "messages"):
                     status, headers, answer = await ask(gateway, shape, asked(shape, model=f"a{number}"))
                     own = orjson.loads(answer) == row.body  # the same API's, as it came
-                    told, wanted = _told(status, answer), _wanted(shape, row)
+                    told, wanted = _code_in(status, answer), _wanted(shape, row)
                     if (not own and told != wanted) or (own and status != row.status) or b"sk-cloud-key" in answer:
                         wrong.append((row, shape, told, wanted))
                     if row.kind == "rate_limit" and "retry-after-ms" not in headers and "retry-after" not in headers:
