@@ -17,6 +17,7 @@ from tornado.httpserver import HTTPServer
 
 from ..wire import inbound
 from ..wire.socket import Stream
+from ..wire.tls import Tls
 
 log = logging.getLogger("dragoman")
 
@@ -49,9 +50,9 @@ class Server(HTTPServer):
     def connections(self) -> int:
         return len(self._connections)
 
-    def serve(self, sock: socket.socket, address: Any) -> None:
-        """Serve a caller's connection. An SSLSocket must not have done its handshake yet."""
-        connection = inbound.Inbound(Stream(sock), self, address, next(self._numbers))
+    def serve(self, sock: socket.socket, address: Any, tls: Tls | None = None) -> None:
+        """Serve a caller's connection. tls: before its handshake."""
+        connection = inbound.Inbound(Stream(sock, tls), self, address, next(self._numbers))
         self._connections.add(connection)  # type: ignore[arg-type]
         connection.start()
 
@@ -169,13 +170,11 @@ class Acceptor:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the kernel buffers megabytes for a caller that does not read
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
-            if self._context is not None:
-                connection.getpeername()  # raises after a reset, where wrap_socket would return an unusable SSLSocket
-                connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            tls = None if self._context is None else Tls(connection, self._context)
         except OSError:
             connection.close()
             return
-        self._server.serve(connection, address)
+        self._server.serve(connection, address, tls)
 
 
 def most_connections() -> int:

@@ -22,7 +22,7 @@ from typing import Any
 from ...codecs import errors
 from . import http1
 from .resolver import Address
-from .socket import NOT_READY
+from .tls import NOT_READY, Tls
 
 DELAY = 0.25  # seconds, RFC 8305's "Connection Attempt Delay"
 _FOR_NOW = frozenset({408, 425, 429})  # refusals of a request that would be answered at another time
@@ -153,25 +153,21 @@ def refusal(head: http1.Head) -> errors.Refused:
     return found
 
 
-async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    """The connection with TLS, after the handshake. Takes ownership of `sock`. Raises OSError or ValueError."""
+async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> Tls:
+    """TLS over the connection, after the handshake. Closes the socket when it fails. Raises OSError or ValueError."""
     loop = asyncio.get_running_loop()
     try:
-        secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-    except BaseException:
-        sock.close()
-        raise
-    try:
+        tls = Tls(sock, context, host)
         while True:
             try:
-                secured.do_handshake()
-                return secured
+                tls.shake_hands()
+                return tls
             except ssl.SSLWantReadError:
-                await _ready(secured, loop.add_reader, loop.remove_reader)
+                await _ready(sock, loop.add_reader, loop.remove_reader)
             except ssl.SSLWantWriteError:
-                await _ready(secured, loop.add_writer, loop.remove_writer)
+                await _ready(sock, loop.add_writer, loop.remove_writer)
     except BaseException:
-        secured.close()
+        sock.close()
         raise
 
 

@@ -27,7 +27,8 @@ from tornado import httputil
 from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine, ResponseStartLine
 
 from . import http1
-from .socket import NOT_READY, Stream
+from .socket import Stream
+from .tls import NOT_READY
 
 log = logging.getLogger("dragoman")
 

@@ -32,11 +32,12 @@ from ...conf.model import Proxy
 from . import http1
 from .connect import connect, secure, tunnel
 from .resolver import LookUp, Resolver, system_look_up
-from .socket import NOT_READY, QUICK, reading
+from .tls import NOT_READY, Tls, ways
 
-READ_SIZE = 64 * 1024  # bytes of one read; more than a TLS record, so that no data stays inside OpenSSL
+READ_SIZE = 64 * 1024  # bytes of one read: at least tls.FITS
 CHECK_SECONDS = 0.1  # between two checks of connections that the loop may no longer report, see Pool
 FEW, LOOKS = 100, 10  # connections per check: FEW, or a LOOKS-th of all if that is more (all at once would delay every stream)
+QUICK = 0.0015  # seconds between two reads in quick succession
 HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has a resolution of one millisecond)
 CHECK_READS = 64  # reads of one connection per check
 MOST_OPENING = 256  # connections to one origin that are being opened
@@ -83,7 +84,7 @@ class Connection:
         "_send", "_socket", "_writer", "idle_since", "opened_at", "origin", "receiver", "reused",
     )  # fmt: skip
 
-    def __init__(self, origin: Origin, sock: socket.socket, pool: Pool) -> None:
+    def __init__(self, origin: Origin, sock: socket.socket, tls: Tls | None, pool: Pool) -> None:
         self.origin = origin
         self.receiver: Receiver | None = None
         self.reused = False
@@ -91,7 +92,7 @@ class Connection:
         self._pool = pool
         self._buffer = pool.buffer
         self._socket = sock
-        self._receive, self._send = reading(sock), sock.send
+        self._receive, self._send = ways(sock, tls)
         self._fd = self._socket.fileno()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
@@ -269,21 +270,21 @@ class Pool:
                 doing = "resolving its name"
                 addresses = await self._resolver.addresses(*(origin[:2] if proxy is None else (proxy.host, proxy.port)))
                 doing = "connecting to " + ", ".join(str(address.place[0]) for address in addresses)
-                sock = await connect(addresses, self.make_room)
+                sock, tls = await connect(addresses, self.make_room), None
                 if origin.context is not None:
                     if proxy is not None:
                         doing, failed = "waiting for its answer to CONNECT", "The proxy did not open a tunnel to the upstream."
                         await tunnel(sock, http1.connect_head(*origin[:2], proxy.login))
                         peer = "upstream"
                     doing, failed = "in the TLS handshake", "The TLS handshake with the upstream failed."
-                    sock = await secure(sock, origin.context, origin.host)
+                    tls = await secure(sock, origin.context, origin.host)
         except TimeoutError as error:
             raise errors.Timeout("connect", f"The {peer} could not be reached in time.", doing) from error
         except (OSError, ValueError) as error:  # ValueError: not a host name
             refused = errors.Refused(failed, str(error))
             refused.again = not isinstance(error, ValueError)  # which a certificate's error is, too
             raise refused from error
-        connection = Connection(origin, sock, self)
+        connection = Connection(origin, sock, tls, self)
         self._connections.add(connection)
         return connection
 

@@ -16,62 +16,15 @@ from time import monotonic
 from tornado.iostream import StreamClosedError
 
 from .http1 import FRAME
+from .tls import NOT_READY, Tls, ways
 
 WRITE_SLICE = 256 * 1024  # bytes offered to the kernel at once
 WRITES_PER_TURN = 8
 TCP_CLOSE = 7  # the first byte of TCP_INFO after a reset by the peer
 
-# not errors: the socket is not ready (TLS may need the other direction)
-NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-
-
-RECORD = 16 * 1024  # bytes of a TLS record, at most
-QUICK = 0.0015  # seconds between two reads after which more records are expected
-
-
-class Records:
-    """Reads a TLS socket as one reads another: all records that are there and fit, as soon as reads come in quick succession.
-
-    A read of it gives one record, and providers send each event in one. To look for another one that is not there costs as much as
-    reading it, so after a pause nothing but the first is read.
-    """
-
-    __slots__ = ("_error", "_last", "_receive")
-
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        self._receive = sock.recv_into
-        self._last = 0.0  # when something was read, in monotonic seconds
-        self._error: OSError | None = None  # what came after the bytes that were given out
-
-    def receive(self, buffer: memoryview) -> int:
-        """As socket.recv_into."""
-        if self._error is not None:
-            raise self._error
-        count = self._receive(buffer)
-        last, self._last = self._last, monotonic()
-        if self._last - last > QUICK and count < RECORD:
-            return count
-        while count and len(buffer) - count >= RECORD:
-            try:
-                more = self._receive(buffer[count:])
-            except NOT_READY:
-                break
-            except OSError as error:
-                self._error = error.with_traceback(None)
-                break
-            if not more:
-                break  # the next read finds the end again
-            count += more
-        return count
-
-
-def reading(sock: socket.socket) -> Callable[[memoryview], int]:
-    """What reads a socket, as its recv_into does: of TLS several records at once."""
-    return Records(sock).receive if isinstance(sock, ssl.SSLSocket) else sock.recv_into
-
 
 class Stream:
-    """Create it inside the running loop, with a non-blocking socket; an SSLSocket must not have done its handshake yet."""
+    """Create it inside the running loop, with a non-blocking socket; `serve` does the handshake of TLS."""
 
     __slots__ = (
         "_closed",
@@ -82,6 +35,7 @@ class Stream:
         "_readable",
         "_reading",
         "_stall",
+        "_tls",
         "_waiting",
         "error",
         "receive",
@@ -90,9 +44,9 @@ class Stream:
         "written",
     )
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self.receive, self.send = reading(sock), sock.send
+    def __init__(self, sock: socket.socket, tls: Tls | None = None) -> None:
+        self.socket, self._tls = sock, tls
+        self.receive, self.send = ways(sock, tls)
         self.error: OSError | None = None  # the error that closed the stream, if any
         self._fd = sock.fileno()
         self._loop = asyncio.get_running_loop()
@@ -107,13 +61,13 @@ class Stream:
 
     @property
     def secure(self) -> bool:
-        return isinstance(self.socket, ssl.SSLSocket)
+        return self._tls is not None
 
     def serve(self, readable: Callable[[], None], closed: Callable[[], None]) -> None:
         """Start. readable: called when there is something to read. closed: called once, soon after the stream has closed."""
         self._readable, self._on_close = readable, closed
-        if isinstance(self.socket, ssl.SSLSocket):
-            self._shake_hands(self.socket)
+        if self._tls is not None:
+            self._shake_hands(self._tls)
         else:
             self.resume()
 
@@ -123,26 +77,25 @@ class Stream:
         self._readable = readable
         self.resume()
 
-    def _shake_hands(self, sock: ssl.SSLSocket) -> None:
+    def _shake_hands(self, tls: Tls) -> None:
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         try:
-            sock.do_handshake()
+            tls.shake_hands()
         except ssl.SSLWantReadError:
-            self._loop.add_reader(self._fd, self._shake_hands, sock)
+            self._loop.add_reader(self._fd, self._shake_hands, tls)
         except ssl.SSLWantWriteError:
-            self._loop.add_writer(self._fd, self._shake_hands, sock)
+            self._loop.add_writer(self._fd, self._shake_hands, tls)
         except OSError:  # not TLS, or the caller rejects the certificate
             self.close()
         else:
             self.resume()
-            if self._readable is not None:
-                self._readable()  # data may have arrived together with the end of the handshake
 
     def resume(self) -> None:
         if not self._reading and self._readable is not None and not self._closed:
             self._reading = True
             self._loop.add_reader(self._fd, self._readable)
+            self._look_behind()
 
     def pause(self) -> None:
         if self._reading:
@@ -151,11 +104,21 @@ class Stream:
 
     def look_again(self) -> None:
         """Call after a read. A loop on libuv reports a reset once and no longer polls the socket, even if unread data preceded it."""
+        self._look_behind()
         if not self._forgets or self._closed or not self._reading:
             return
         if self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
             self.pause()
             self.resume()
+
+    def _look_behind(self) -> None:
+        """Read again soon if TLS has more than the last read took."""
+        if self._tls is not None and self._tls.behind:
+            self._loop.call_soon(self._read_behind)
+
+    def _read_behind(self) -> None:
+        if self._reading and self._readable is not None:
+            self._readable()
 
     def hung_up(self) -> bool:
         """Whether the caller has closed its side, also behind bytes that are not read yet. False where the system cannot tell."""
