@@ -242,6 +242,7 @@ class Gateway:
         await self.state.close()
         if self.tracer is not None:
             await self.tracer.close()
+        self.metrics.flush()
 
 
 def _tracer(config: Config) -> Tracer | None:

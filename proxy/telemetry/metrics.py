@@ -1,16 +1,18 @@
 """Metrics for Prometheus: one call when an exchange has ended and one when a stream begins; none per event.
 
-Strategy: prometheus-client counts. In a single process its values are in memory. With several, each worker writes to its own files in
-a common folder (the library's multiprocess mode), named after the worker's number rather than its process: the successor of a dead
-worker continues its counts, so that no sum decreases and no file is left over. `collected` adds the files up.
+Strategy: prometheus-client counts; what each exchange adds is gathered for it first (tally.py), for at most EVERY. In a single process
+its values are in memory. With several, each worker writes to its own files in a common folder (the library's multiprocess mode), named
+after the worker's number rather than its process: the successor of a dead worker continues its counts, so that no sum decreases and no
+file is left over. `collected` adds the files up.
 
 Labels are bounded: a model that no entry declares and a field beyond the first FIELDS are counted as `other`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from prometheus_client import (
@@ -28,15 +30,18 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from .account import Account, Call
+from .tally import KINDS, Labels, Observed, Tally
 
+EVERY = 0.25  # seconds
 OTHER = "other"
 NONE = "none"  # no upstream was chosen
 FIELDS = 256  # dropped fields with labels of their own
 FIELD_LENGTH = 80
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it from the environment only
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)
-_OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+_ENDLESS = float("inf")
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600, _ENDLESS)
+_OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, _ENDLESS)
 
 _number = 0  # of this worker
 
@@ -61,29 +66,51 @@ def count_as(number: int) -> None:
     _number = number
 
 
+class _Registry(CollectorRegistry):
+    """before: called before the metrics are read."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        super().__init__()
+        self._before = before
+
+    def collect(self) -> Iterable[Metric]:
+        self._before()
+        return super().collect()
+
+
+class _Histogram(Histogram):
+    def add(self, observed: Observed) -> None:
+        """As `observe` for each value."""
+        self._sum.inc(observed.total)
+        for bucket, count in zip(self._buckets, observed.counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
 class Metrics:
     """The metrics of one worker."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = registry = _Registry(self.flush)
+        self._tally: Tally | None = None  # what the library has not got yet
         ProcessCollector(registry=registry)
         self._fields: set[tuple[str, str, str]] = set()
         labels = ("shape", "upstream_api", "provider", "model", "status")
         self.requests = Counter("dragoman_requests", "Finished requests to models.", labels, registry=registry)
         self.streams = Gauge("dragoman_streams_open", "Streams in progress.", registry=registry, multiprocess_mode="sum")
-        self.seconds = Histogram(
+        self.seconds = _Histogram(
             "dragoman_request_seconds",
             "Seconds from the request body to the end of the answer.",
             buckets=_SECONDS,
             registry=registry,
         )
-        self.first = Histogram(
+        self.first = _Histogram(
             "dragoman_time_to_first_token_seconds",
             "Seconds from the request body to the first content.",
             buckets=_SECONDS,
             registry=registry,
         )
-        self.overhead = Histogram(
+        self.overhead = _Histogram(
             "dragoman_overhead_seconds",
             "Seconds spent in the gateway before the first upstream is called and after a complete answer was received.",
             buckets=_OVERHEAD,
@@ -192,11 +219,13 @@ class Metrics:
 
     def settled(self, account: Account, declared: Callable[[str], bool]) -> None:
         """An exchange has ended. declared: whether a model's name may be a label."""
-        last = account.last
+        tally = self._tally or self._begin()
+        calls = account.calls
+        last = calls[-1] if calls else None
         if account.stream:
             self.streams.dec()
-        self._requests(*_labels(account, last, declared)).inc()
-        self.seconds.observe(account.ended - account.begun)
+        tally.requests[_labels(account, last, declared)] += 1
+        tally.seconds.add(account.ended - account.begun)
         if account.client_left:
             self.disconnects.inc()
         if account.chosen:
@@ -208,42 +237,37 @@ class Metrics:
             self.compactions.labels(account.compaction, "done" if done else "failed").inc()
         if last is None:
             return
-        self._times(account, last)
-        for call in account.charged:
-            self._usage(call)
-        self._calls(account.calls)
+        _times(tally, account)
+        tally.spend(account.charged)
+        if len(calls) > 1 or last.error:
+            self._failed(calls)
         for field in last.dropped:
             self.dropped.labels(*self._field(account.shape, last.target.shape, field)).inc()
         if last.unknown:
             self.unknown.inc(last.unknown)
 
-    def _times(self, account: Account, last: Call) -> None:
-        first, sent = account.first, account.calls[0].sent
-        if account.hedge:  # the calls are not in the order in which they began
-            sent = min((call.sent for call in account.calls if call.sent is not None), default=None)
-        if first is not None and account.stream:
-            self.first.observe(first - account.begun)
-        if sent is not None:
-            whole = account.ended - first if first is not None and not account.stream else 0.0
-            self.overhead.observe(max(0.0, sent - account.begun + whole))
+    def _begin(self) -> Tally:
+        self._tally = Tally(_SECONDS, _OVERHEAD)
+        asyncio.get_running_loop().call_later(EVERY, self.flush)
+        return self._tally
 
-    def _usage(self, call: Call) -> None:
-        usage = call.usage
-        if usage is None:
+    def flush(self) -> None:
+        """Give the library what there is."""
+        tally, self._tally = self._tally, None
+        if tally is None:
             return
-        for kind, count in (
-            ("input", usage.input),
-            ("output", usage.output),
-            ("cached", usage.cache_read),
-            ("cache_write", usage.cache_write),
-            ("reasoning", usage.reasoning),
-        ):
+        for labels, count in tally.requests.items():
+            self._requests(*labels).inc(count)
+        for kind, count in zip(KINDS, tally.tokens, strict=True):
             if count:
                 self._tokens(kind).inc(count)
-        if call.cost is not None:
-            self.cost.inc(call.cost)
+        if tally.cost:
+            self.cost.inc(tally.cost)
+        self.seconds.add(tally.seconds)
+        self.first.add(tally.first)
+        self.overhead.add(tally.overhead)
 
-    def _calls(self, calls: list[Call]) -> None:
+    def _failed(self, calls: Sequence[Call]) -> None:
         for number, call in enumerate(calls):
             if number and calls[number - 1].error:
                 (self.retries if call.again else self.fallbacks).inc()
@@ -267,7 +291,18 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def _labels(account: Account, last: Call | None, declared: Callable[[str], bool]) -> tuple[str, str, str, str, str]:
+def _times(tally: Tally, account: Account) -> None:
+    first, sent = account.first, account.calls[0].sent
+    if account.hedge:  # the calls are not in the order in which they began
+        sent = min((call.sent for call in account.calls if call.sent is not None), default=None)
+    if first is not None and account.stream:
+        tally.first.add(first - account.begun)
+    if sent is not None:
+        whole = account.ended - first if first is not None and not account.stream else 0.0
+        tally.overhead.add(max(0.0, sent - account.begun + whole))
+
+
+def _labels(account: Account, last: Call | None, declared: Callable[[str], bool]) -> Labels:
     code = str(account.status)
     if last is None:
         return account.shape, NONE, NONE, OTHER, code

@@ -18,7 +18,7 @@ lenient elsewhere: bare LF in heads, chunk extensions, trailers, empty lines bef
 Tornado's HTTPHeaders.parse validates header lines; parse_headers has a fast path for the usual ones. At each upgrade of Tornado
 read its advisories for http1connection and httputil. Their subjects so far, and the place of each here: the syntax of lengths and
 chunk sizes (_LENGTH, _CHUNK_LINE), Host (_HOST), Transfer-Encoding (_request_body), whitespace and folding in header lines
-(parse_headers), the cost of repeated and malformed headers (MAX_FIELDS, _PLAIN_LINE), line breaks in a response's head (Response.head).
+(parse_headers), the cost of repeated and malformed headers (MAX_FIELDS), line breaks in a response's head (Response.head).
 """
 
 from __future__ import annotations
@@ -135,6 +135,14 @@ def _lowered(name: str) -> str:
     return name.lower()
 
 
+@lru_cache(1024)
+def _capitalized(name: str) -> str:
+    """The name as HTTPHeaders writes it."""
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("not a header name")
+    return _normalize_header(name)
+
+
 class Fields(HTTPHeaders):
     """HTTPHeaders that are cheap to create and to look into: a request asks for some forty fields, most of them absent."""
 
@@ -155,24 +163,24 @@ class Fields(HTTPHeaders):
         return [(name, value) for name, values in self._as_list.items() for value in values]
 
 
-# an unambiguous header line; the quantifiers are possessive because blanks match two parts of it
-_PLAIN_LINE = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\x20-\x7e\t\x80-\xff]*+)\r?$", re.MULTILINE)
-
-
 def parse_headers(lines: str) -> HTTPHeaders:
     """The same as HTTPHeaders.parse, faster for the usual lines. Raises HTTPInputError, also for more than MAX_FIELDS lines."""
-    ends = lines.count("\n")
-    if ends >= MAX_FIELDS:
+    if lines.count("\n") >= MAX_FIELDS:
         raise HTTPInputError("too many header lines")
-    plain = _PLAIN_LINE.findall(lines)
-    if len(plain) != ends + 1 or lines.count("\r") != lines.count("\r\n"):
+    listed = lines.split("\r\n")
+    if lines.encode("latin-1").translate(None, _FIELD_BYTES) != b"\r\n" * (len(listed) - 1):
+        return HTTPHeaders.parse(lines)
+    try:
+        plain = [line.split(":", 1) for line in listed]
+        found = {_capitalized(name): [value.strip(" \t")] for name, value in plain}
+    except ValueError:
         return HTTPHeaders.parse(lines)
     headers = Fields()
-    headers._as_list = found = {_normalize_header(name): [value.strip(" \t")] for name, value in plain}
     if len(found) < len(plain):  # some are repeated
-        headers._as_list = found = {}
+        found = {}
         for name, value in plain:
-            found.setdefault(_normalize_header(name), []).append(value.strip(" \t"))
+            found.setdefault(_capitalized(name), []).append(value.strip(" \t"))
+    headers._as_list = found
     return headers
 
 

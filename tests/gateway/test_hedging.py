@@ -58,7 +58,7 @@ async def test_the_second_one_answers(name: str, first: str, second: str) -> Non
         assert b'dragoman_hedges_total{won="second"} 1.0' in metrics
         assert b"dragoman_fallbacks_total 0.0" in metrics
         assert b'dragoman_tokens_total{kind="input"} %d.0' % line["tokens"]["input"] in metrics
-    assert seen == ["bad", "good"] * 3
+    assert sorted(seen) == ["bad"] * 3 + ["good"] * 3  # which of two threads writes first depends on the machine
 
 
 @pytest.mark.parametrize("second", SHAPES)
