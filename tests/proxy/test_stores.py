@@ -4,8 +4,9 @@ import inspect
 import secrets
 import subprocess
 import sys
-from time import time
+from time import process_time, time
 
+import orjson
 import pytest
 
 from dragoman.codecs import errors
@@ -18,6 +19,7 @@ from dragoman.proxy.memory.stores.guard import Guard
 from dragoman.proxy.memory.stores.memory import MemoryStore
 from dragoman.proxy.memory.turn import Turn
 
+from ..load import agents
 from .kinds import KINDS, cluster, place, stop_cluster
 from .loops import LOOPS
 
@@ -100,6 +102,24 @@ async def test_many_names_at_once_keep_their_order(make):
         assert {599 - at: value for at, value in enumerate(found) if value is not None} == {0: b"0", 7: b"7", 599: b"599"}
         assert await store.get([], "a") == []
         assert await store.get([names[7], names[7]], "a") == [b"7", b"7"]
+
+
+@stored
+async def test_a_long_history_is_written_at_the_cost_of_its_json(make):
+    """Reading and writing it as JSON is the unit; of both the best of some."""
+    text = agents.body("responses", "m", 60, "Go on.")
+    async with opened(make) as (store, name):
+        wrote = []
+        for number in range(8):
+            begun = process_time()
+            await store.put(Entry(f"{name}-{number}", {"head": text}, time() + SOON))
+            wrote.append(process_time() - begun)
+    parsed = []
+    for _ in range(8):
+        begun = process_time()
+        orjson.dumps(orjson.loads(text))
+        parsed.append(process_time() - begun)
+    assert min(wrote) < 2 * min(parsed)
 
 
 @stored

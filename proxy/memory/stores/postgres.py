@@ -131,7 +131,7 @@ class PostgresStore:
                 (entry.name, entry.expires_at, entry.owner, now),
             )
             await connection.execute(
-                "INSERT INTO dragoman_parts SELECT %s, * FROM unnest(%s::text[], %s::bytea[])"
+                "INSERT INTO dragoman_parts SELECT %s, * FROM unnest(%s::text[], %b::bytea[])"
                 " ON CONFLICT (name, part) DO UPDATE SET value = excluded.value",
                 (entry.name, list(entry.parts), list(entry.parts.values())),
             )
@@ -205,7 +205,7 @@ class PostgresStore:
                 return None if row is None else int(row[0])
             upcoming = int(row[0])
             await connection.execute(
-                "INSERT INTO dragoman_log SELECT %s, %s + ordinality - 1, value FROM unnest(%s::bytea[]) WITH ORDINALITY AS given (value)",
+                "INSERT INTO dragoman_log SELECT %s, %s + ordinality - 1, value FROM unnest(%b::bytea[]) WITH ORDINALITY AS given (value)",
                 (name, upcoming - len(values), list(values)),
             )
             if first:
