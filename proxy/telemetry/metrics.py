@@ -1,9 +1,10 @@
 """Metrics for Prometheus: one call when an exchange has ended and one when a stream begins; none per event.
 
-Strategy: prometheus-client counts; what each exchange adds is gathered for it first (tally.py), for at most EVERY. In a single process
-its values are in memory. With several, each worker writes to its own files in a common folder (the library's multiprocess mode), named
-after the worker's number rather than its process: the successor of a dead worker continues its counts, so that no sum decreases and no
-file is left over. `collected` adds the files up.
+Strategy: prometheus-client counts; what exchanges add is gathered for it first (tally.py). In a single process its values are in memory,
+and whoever reads them gets what is gathered. With several, each worker writes to its own files in a common folder (the library's
+multiprocess mode), named after the worker's number rather than its process: the successor of a dead worker continues its counts, so that
+no sum decreases and no file is left over. `collected` adds the files up. There no more is gathered than one iteration of the loop brings,
+since it would be lost with a worker that is killed.
 
 Labels are bounded: a model that no entry declares and a field beyond the first FIELDS are counted as `other`.
 """
@@ -32,7 +33,7 @@ from prometheus_client.registry import Collector
 from .account import Account, Call
 from .tally import KINDS, Labels, Observed, Tally
 
-EVERY = 0.25  # seconds
+EVERY = 0.25  # seconds between two times that the library gets what there is
 OTHER = "other"
 NONE = "none"  # no upstream was chosen
 FIELDS = 256  # dropped fields with labels of their own
@@ -93,6 +94,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = _Registry(self.flush)
         self._tally: Tally | None = None  # what the library has not got yet
+        self._every = 0.0 if _FOLDER in os.environ else EVERY
         ProcessCollector(registry=registry)
         self._fields: set[tuple[str, str, str]] = set()
         labels = ("shape", "upstream_api", "provider", "model", "status")
@@ -248,7 +250,7 @@ class Metrics:
 
     def _begin(self) -> Tally:
         self._tally = Tally(_SECONDS, _OVERHEAD)
-        asyncio.get_running_loop().call_later(EVERY, self.flush)
+        asyncio.get_running_loop().call_later(self._every, self.flush)
         return self._tally
 
     def flush(self) -> None:
