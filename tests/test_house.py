@@ -26,12 +26,13 @@ BELOW_EXCHANGE = {"credentials", "memory", "routing", "wire", "keys", "telemetry
 BELOW_GATEWAY = {"control", "inspector", "websocket", "exchange"} | BELOW_EXCHANGE
 ROOMS = {
     "wire": set(),
-    "credentials": set(),
+    "child": set(),
+    "credentials": {"child"},
     "keys": {"memory", "wire"},  # limits are counted where the state is stored
     "telemetry": set(),
     "routing": {"credentials", "wire"},
     "memory": {"routing", "wire"},
-    "control": {"keys", "memory", "telemetry", "wire"},
+    "control": {"child", "keys", "memory", "telemetry", "wire"},
     "exchange": BELOW_EXCHANGE,
     "inspector": {"exchange"} | BELOW_EXCHANGE,
     "websocket": {"exchange"} | BELOW_EXCHANGE,

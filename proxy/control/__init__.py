@@ -1,9 +1,6 @@
 """The control store: keys, teams, users, usage and audit at run time. Nothing in it is imported without `control` in the configuration."""
 
-import logging
 from importlib.util import find_spec
-
-logging.getLogger("alembic").setLevel(logging.WARNING)  # before it is imported: it says a lot then
 
 
 def lacking() -> str:

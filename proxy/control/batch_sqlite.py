@@ -1,7 +1,6 @@
 """One batch of usage into a SQLite file: its rows, and the sums of these, which are worked out here.
 
-SQLite runs within the worker, so what it does is taken from requests: to group rows in SQL costs ten times what `add_up` does. Statements
-are few, each for many rows: the driver releases the interpreter for each, and to get it back costs more than a row.
+To group rows in SQL costs ten times what `add_up` does. Statements are few, each for many rows. Imported by the process of apart.py.
 """
 
 from __future__ import annotations
@@ -14,28 +13,32 @@ from operator import itemgetter
 from time import time
 from typing import Any
 
-from ..telemetry.account import LEFT
-from . import tables
+import orjson
 
-HOUR = 3600
+from ..telemetry import LEFT
+from .layout import BETWEEN, COUNTS, FINEST, HOUR, SUMS, USAGE
+
 _AT_ONCE = (100, 10, 1)  # rows of one statement
-_FINEST = ("hour", *tables.USER, *tables.MODEL)
 
 Row = Sequence[Any]
 Sums = dict[tuple[Any, ...], list[int]]
 
 
-def write(connection: sqlite3.Connection, id: str, rows: Sequence[Row]) -> None:
-    """Add a batch, once. rows: of the columns of tables.USAGE. Raises ValueError, TypeError for others."""
-    if any(len(row) != len(tables.USAGE) for row in rows):
+def write(connection: sqlite3.Connection, batch: bytes) -> None:
+    """Add a batch, once. Raises ValueError, TypeError for bytes that are none."""
+    id, between, data = batch.partition(BETWEEN)
+    if not between:
+        raise ValueError("a batch without an id")
+    rows = orjson.loads(data)
+    if any(len(row) != len(USAGE) for row in rows):
         raise ValueError("rows of another form")
     finest = add_up(rows)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.execute(_ONCE, (id, time())).rowcount:
+        if connection.execute(_ONCE, (id.decode(), time())).rowcount:
             _execute(connection, _ROWS, rows)
-            for table, statement in _SUMS.items():
-                _execute(connection, statement, of_table(table, finest))
+            for name, statement in _SUMS.items():
+                _execute(connection, statement, of_table(name, finest))
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()
@@ -43,15 +46,15 @@ def write(connection: sqlite3.Connection, id: str, rows: Sequence[Row]) -> None:
 
 
 def add_up(rows: Iterable[Row]) -> Sums:
-    """The sums of rows by hour, key, team, user, provider and model, in the order of tables.COUNTS."""
+    """The sums of rows by hour, key, team, user, provider and model, in the order of COUNTS."""
     places: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         places[row[_TIME] // HOUR, row[_KEY], row[_TEAM], row[_USER], row[_PROVIDER], row[_MODEL]].append(row)
     return {(int(hour), *names): _counts(same) for (hour, *names), same in places.items()}
 
 
-_TIME, _KEY, _TEAM, _USER, _PROVIDER, _MODEL = map(tables.USAGE.index, ("time", *_FINEST[1:]))
-_ERROR, _COUNTS = tables.USAGE.index("error"), tables.USAGE.index("input")
+_TIME, _KEY, _TEAM, _USER, _PROVIDER, _MODEL = map(USAGE.index, ("time", *FINEST[1:]))
+_ERROR, _COUNTS = USAGE.index("error"), USAGE.index("input")
 
 
 def _counts(rows: Sequence[Row]) -> list[int]:
@@ -83,12 +86,8 @@ def of_table(name: str, finest: Sums) -> list[list[Any]]:
     return [[*key, *counts] for key, counts in found.items()]
 
 
-def _dimensions(table: Any) -> list[str]:
-    return [name for name in table.c.keys() if name not in (*tables.COUNTS, "hours", "number")]  # noqa: SIM118
-
-
 _TABLES: dict[str, tuple[tuple[int, ...], Callable[[tuple[Any, ...]], tuple[Any, ...]]]] = {
-    table.name: (units, itemgetter(0, *(_FINEST.index(name) for name in _dimensions(table)))) for table, units in tables.SUMS.items()
+    name: (units, itemgetter(0, *map(FINEST.index, dimensions))) for name, (dimensions, units) in SUMS.items()
 }
 
 
@@ -103,14 +102,14 @@ def _texts(table: str, columns: Sequence[str], end: str = "") -> dict[int, str]:
     return {count: f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([values] * count)}{end}" for count in _AT_ONCE}
 
 
-def _adding(table: Any) -> dict[int, str]:
-    key = ("hours", "number", *_dimensions(table))
-    added = ", ".join(f"{name} = {name} + excluded.{name}" for name in tables.COUNTS)
-    return _texts(table.name, (*key, *tables.COUNTS), f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {added}")
+def _adding(name: str, dimensions: Sequence[str]) -> dict[int, str]:
+    key = ("hours", "number", *dimensions)
+    added = ", ".join(f"{count} = {count} + excluded.{count}" for count in COUNTS)
+    return _texts(name, (*key, *COUNTS), f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {added}")
 
 
-_ROWS = _texts("dragoman_usage", tables.USAGE)
-_SUMS = {table.name: _adding(table) for table in tables.SUMS}
+_ROWS = _texts("dragoman_usage", USAGE)
+_SUMS = {name: _adding(name, dimensions) for name, (dimensions, _) in SUMS.items()}
 
 
 def _execute(connection: sqlite3.Connection, texts: dict[int, str], rows: Sequence[Row]) -> None:

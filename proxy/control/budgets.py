@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from ..keys.identity import Limited
 from ..keys.quota import Counters, period
-from . import tables
+from . import layout, tables
+from .layout import DAY, HOUR
 from .store import Store
 from .units import units_of
-from .usage import DAY, HOUR
 
 _PLACES = {"key": ("key_name",), "team": ("team",), "user": ("team", "user_name")}
 
@@ -69,7 +69,7 @@ async def _sums(store: Store, per: str, kind: str) -> dict[tuple[str, ...], int]
     table = {"key": tables.holder_sums, "team": tables.team_sums, "user": tables.user_sums}[kind]
     # up to the period's end, and no further: replicas whose clocks are ahead write into hours that have not begun here
     ends = int(period(per, now).ends.timestamp()) // HOUR
-    units = units_of(table, int(_begins(per, now)) // HOUR, ends, inf, tables.UNITS[-1])
+    units = units_of(table, int(_begins(per, now)) // HOUR, ends, inf, layout.UNITS[-1])
     names = _PLACES[kind]
     parts = [
         sa.select(*(table.c[name] for name in names), (table.c.cost_nano * part.sign).label("cost_nano")).where(part.condition)

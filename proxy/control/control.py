@@ -15,8 +15,6 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-import sqlalchemy as sa
-
 from ...conf.model import Config
 from ...conf.model import Control as Settings
 from ..keys.quota import Counters
@@ -24,8 +22,9 @@ from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
 from . import budgets, tables, watch
 from .directory import Directory
+from .layout import DAY
 from .store import Away, Store, Unusable, migrate
-from .usage import DAY, Recorder
+from .usage import Recorder
 
 log = logging.getLogger("dragoman")
 
@@ -170,15 +169,10 @@ class Control:
     async def _remove_old(self) -> None:
         """Remove rows of usage above the retention, a few at a time; their sums stay."""
         now = time()
-        for table, column, before in (
-            (tables.usage, tables.usage.c.id, now - self.settings.retention),
-            (tables.batches, tables.batches.c.id, now - BATCHES),
-        ):
+        for table, before in ((tables.usage, now - self.settings.retention), (tables.batches, now - BATCHES)):
             removed = PURGED_AT_ONCE
             while removed >= PURGED_AT_ONCE:
-                old = sa.select(column).where(table.c.time < before).order_by(table.c.time).limit(PURGED_AT_ONCE)
-                async with self.store.writing() as connection:
-                    removed = (await connection.execute(sa.delete(table).where(column.in_(old)))).rowcount
+                removed = await self.store.remove(table, before, PURGED_AT_ONCE)
                 await asyncio.sleep(0.05)
 
 

@@ -17,12 +17,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..keys.quota import NANO
-from ..telemetry.account import LEFT
-from . import tables
+from ..telemetry import LEFT
+from . import layout, tables
+from .layout import DAY, HOUR
 from .records import Line
 from .store import PATIENCE, Store
 from .units import Part, units_of
-from .usage import COUNTED, DAY, FAILED, HOUR, hour_of
+from .usage import COUNTED, FAILED, hour_of
 
 COLUMNS = {"key": "key_name", "team": "team", "user": "user_name", "model": "model", "provider": "provider"}
 TIMES = ("hour", "day")
@@ -83,14 +84,14 @@ async def series(store: Store, question: Question, top: int) -> list[Row]:
     whole = question._replace(most=MOST_GROUPS)
     async with store.adding_up() as connection:
         largest = question._replace(by=(name,), most=min(top, MOST_TOP))
-        leaders = tuple(row[name] for row in await _asked(connection, store, largest, span._replace(longest=tables.UNITS[-1])))
+        leaders = tuple(row[name] for row in await _asked(connection, store, largest, span._replace(longest=layout.UNITS[-1])))
         shown = await _asked(connection, store, whole._replace(where={**question.where, name: leaders}), span)
         together = await _asked(connection, store, whole._replace(by=(when,)), span._replace(table=_of_all(span, question)))
     if len(shown) == MOST_GROUPS:
         raise Invalid(f"by: {when} is for fewer of them")
     others = {row[when]: {**row, name: None} for row in together}
     for row in shown:
-        for count in tables.COUNTS:
+        for count in layout.COUNTS:
             others[row[when]][count] -= row[count]
     return [_shown(row, question.by) for row in (*shown, *(row for row in others.values() if row["requests"]))]
 
@@ -116,7 +117,7 @@ def _span(question: Question, store: Store) -> Span:
         raise Invalid(f"order: {question.order[:40]!r} is not one of {', '.join(ORDERS)}")
     first, end = int(question.since // HOUR), -int(-question.until // HOUR)
     table = _table({*question.by, *question.where})
-    longest = next((length for name, length in (("hour", 1), ("day", _DAY_HOURS)) if name in question.by), tables.UNITS[-1])
+    longest = next((length for name, length in (("hour", 1), ("day", _DAY_HOURS)) if name in question.by), layout.UNITS[-1])
     if table is tables.user_model_sums:
         held = first >= (time() - store.control.retention) / HOUR
         if held and end - first <= MOST_HOURS_OF_ROWS + 1:  # parts of hours at both ends
@@ -135,7 +136,7 @@ async def _asked(connection: AsyncConnection, store: Store, question: Question, 
         return []
     inner = sa.union_all(*parts).subquery()
     groups = [inner.c[name] for name in question.by]
-    total = {name: _sum(inner.c[name], store.postgres).label(name) for name in tables.COUNTS}
+    total = {name: _sum(inner.c[name], store.postgres).label(name) for name in layout.COUNTS}
     largest: Any = sum(_sum(inner.c[name], store.postgres) for name in ORDERS[question.order])
     times = [inner.c[name] for name in question.by if name in TIMES]
     others = [inner.c[name] for name in question.by if name in COLUMNS]
@@ -145,7 +146,7 @@ async def _asked(connection: AsyncConnection, store: Store, question: Question, 
     query = query.order_by(*times, sa.desc(largest), total["requests"].desc(), *others).limit(min(question.most, MOST_GROUPS))
     rows = [dict(row) for row in (await connection.execute(query)).mappings()]
     for row in rows:
-        row |= {name: int(row[name] or 0) for name in tables.COUNTS}
+        row |= {name: int(row[name] or 0) for name in layout.COUNTS}
     return [row for row in rows if row["requests"]]
 
 
@@ -165,7 +166,7 @@ def _parts(store: Store, question: Question, span: Span) -> list[sa.Select[Any]]
         parts = [Part(between, 1)] if span.first < span.end else []
     else:
         times = {"hour": "number", "day": f"number / ({_DAY_HOURS} / hours)"}
-        counts = {name: table.c[name] for name in tables.COUNTS}
+        counts = {name: table.c[name] for name in layout.COUNTS}
         parts = units_of(table, span.first, span.end, time(), span.longest)
     columns: list[Any] = [sa.literal_column(times[name]).label(name) for name in question.by if name in times]
     columns += [table.c[COLUMNS[name]].label(name) for name in question.by if name not in times]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,13 +26,14 @@ from ...conf import ConfigError
 from ...conf.model import Control
 from ..memory.stores.redaction import misplaced, redact
 from ..memory.stores.sqlite import prepare
+from .layout import BUSY
+from .writer import Writer
 
 T = TypeVar("T")
 
 CONNECTIONS = 4  # of one process, at most
 PATIENCE = 5.0  # seconds for a transaction
 CONNECT = 5  # seconds to open a connection
-BUSY = 5.0  # seconds that a write waits for another process's (sqlite)
 CHANNEL = "dragoman_control"  # of PostgreSQL's notifications
 
 # of one transaction: else many groups are sorted on disk, and what is compiled for a query costs more than the query
@@ -54,6 +56,10 @@ class Away(Exception):
     """The store does not answer. The message holds no secret."""
 
 
+class Refused(Exception):
+    """What the store would not take, whenever it is sent. The message holds nothing of it."""
+
+
 class Store:
     """Transactions on the store. Create it inside the loop that uses it."""
 
@@ -62,7 +68,7 @@ class Store:
         self.control = control
         self.postgres = control.store == "postgres"
         self.engine = _postgres(control) if self.postgres else _sqlite(control)
-        self._writer, self._watcher = _Thread(control), _Thread(control)
+        self._watcher, self._writer = _Watcher(control), Writer(control.path or "")
 
     @asynccontextmanager
     async def reading(self, seconds: float = PATIENCE) -> AsyncIterator[AsyncConnection]:
@@ -99,13 +105,32 @@ class Store:
                 autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
                 await autocommit.exec_driver_sql(text, parameters)
 
-    async def in_thread(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Run something in a thread that has a connection of its own (SQLite). Raises as `writing`."""
-        await self._writer.run(work, self)
+    async def apart(self, line: bytes) -> int:
+        """Have something done by the process that writes (SQLite): one of apart.py's ways. Raises Refused, and as `writing`."""
+        with self.errors():
+            answer = await self._writer.ask(line)
+        how, _, rest = answer.partition(" ")
+        if how == "done":
+            return int(rest)
+        raise Refused(rest) if how == "refused" else Away(rest)
+
+    async def remove(self, table: sa.TableClause, before: float, most: int) -> int:
+        """Remove rows of a table from before a time, the oldest first; return how many. Raises as `writing`."""
+        if not self.postgres:
+            return await self.apart(f"remove {table.name} {before!r} {most}".encode())
+        old = sa.select(table.c.id).where(table.c.time < before).order_by(table.c.time).limit(most)
+        async with self.writing() as connection:
+            return (await connection.execute(sa.delete(table).where(table.c.id.in_(old)))).rowcount
+        raise AssertionError  # `errors` raises
 
     async def watching(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """The same in another thread, whose connection writes nothing: its data version changes with all that others write."""
-        return await self._watcher.run(work, self)
+        """Run something in a thread with a connection that writes nothing: its data version changes with all that others write (SQLite).
+
+        Raises Away.
+        """
+        with self.errors():
+            return await self._watcher.run(work)
+        raise AssertionError  # `errors` raises
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -120,12 +145,12 @@ class Store:
             raise Away(redact(text.strip().partition("\n")[0], self.control.connection_string or "")) from None
 
     async def close(self) -> None:
-        for thread in (self._writer, self._watcher):
-            await thread.close()
+        await self._writer.close()
+        await self._watcher.close()
         await self.engine.dispose()
 
 
-class _Thread:
+class _Watcher:
     """A thread with a connection to the SQLite file; both are made when they are first used."""
 
     def __init__(self, control: Control) -> None:
@@ -133,12 +158,10 @@ class _Thread:
         self._pool: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], store: Store) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "dragoman-control")
-        with store.errors():
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
-        raise AssertionError  # `errors` raises
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._connection is None:
@@ -171,9 +194,8 @@ def _postgres(control: Control) -> AsyncEngine:
 
 def _sqlite(control: Control) -> AsyncEngine:
     create_file(control)
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{control.path}", pool_size=CONNECTIONS, max_overflow=0, connect_args={"timeout": BUSY}
-    )
+    url = sa.URL.create("sqlite+aiosqlite", database=control.path)  # whatever characters are in its name
+    engine = create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0, connect_args={"timeout": BUSY})
     _prepare_sqlite(engine.sync_engine)
     return engine
 
@@ -252,6 +274,7 @@ def migrate(control: Control) -> None:
 
 def _upgrade(connection: sa.Connection, version: str = "head") -> None:
     """Alembic is imported here: tables are seldom changed, and it is half of what the store imports."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it says a lot while it is imported
     from alembic import command
     from alembic.config import Config
 

@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import time
 from typing import Any
 
 import orjson
-from sqlalchemy import TableClause
 from sqlalchemy.exc import DataError, IntegrityError
 
 from ...codecs.usage import Usage
 from ..keys.quota import MOST_NANO, MOST_TOKENS, NANO
-from ..telemetry.account import LEFT, Account, Target
+from ..telemetry import LEFT
+from ..telemetry.account import Account, Target
 from ..telemetry.metrics import Metrics
-from . import batch_sqlite, spool, tables
-from .store import Away, Store
+from . import spool
+from .layout import BETWEEN, FINEST, HOUR, SUMS, USAGE
+from .store import Away, Refused, Store
 
 log = logging.getLogger("dragoman")
 
@@ -33,21 +33,14 @@ AGAIN = 1.0  # seconds between two attempts at a store that is away
 MOST_ROWS = 100_000  # of one batch
 MOST_USERS = 10_000  # names of users of one key in one hour, as one process sees it
 OTHER_USERS = "other"
-HOUR = 3600
-DAY = 86400
 CLOSING = 3.0  # seconds for the last batches at the end
 _SHOWN = 200  # characters of a text
-_BETWEEN = b"\t"  # the id of a batch and its rows, which are JSON
-
-# of a batch that was cut, or holds what the store refuses whenever it is sent
-_REFUSED = (IntegrityError, DataError, sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
-_UNREADABLE = (*_REFUSED, ValueError, TypeError, IndexError, KeyError)
 
 Row = tuple[Any, ...]
 
 
 def row_of(account: Account, model: str, user: str) -> Row:
-    """The columns of tables.USAGE. model: that answered, or that was asked last. user: the account's, or what stands for it.
+    """The columns of layout.USAGE. model: that answered, or that was asked last. user: the account's, or what stands for it.
 
     One expression, without unpacking and further calls, as it is made for each request: those cost as much as all the rest.
     """
@@ -107,7 +100,6 @@ class Recorder:
         self._store, self._folder, self._metrics = store, folder, metrics
         self._spool = spool.Spool(folder, most)
         self._rows: list[Row] = []
-        self._newest: tuple[bytes, Sequence[Row]] = b"", ()  # for SQLite, the batch that was appended last, and its rows
         self._users: set[tuple[int, str, str]] = set()  # hour, key and user
         self._users_of: dict[tuple[int, str], int] = {}
         self._wake = asyncio.Event()
@@ -165,9 +157,8 @@ class Recorder:
         except TypeError:  # a lone surrogate, in a name that a caller or an upstream made up
             rows = [tuple(_representable(value) for value in row) for row in rows]
             data = orjson.dumps(rows)
-        data = secrets.token_hex(12).encode() + _BETWEEN + data
+        data = secrets.token_hex(12).encode() + BETWEEN + data
         if self._spool.append(data):
-            self._newest = (b"", ()) if self._store.postgres else (data, rows)
             self._waits()
             self._wake.set()
         else:
@@ -178,7 +169,7 @@ class Recorder:
             try:
                 await self._send_left()
                 while len(self._spool):
-                    await self._send(self._spool.first())
+                    await write(self._store, self._spool.first())
                     self._drop_first()
                 self._answers()
             except Away as error:
@@ -187,8 +178,8 @@ class Recorder:
                     return
                 await asyncio.sleep(AGAIN)
                 continue
-            except (OSError, *_UNREADABLE) as error:
-                log.error("a batch of usage cannot be read or written: %s", type(error).__name__)
+            except (OSError, Refused) as error:
+                log.error("a batch of usage cannot be read or written: %s", error)
                 self._lost(1, "a batch was unreadable")
                 if len(self._spool):
                     self._drop_first()
@@ -198,14 +189,6 @@ class Recorder:
             await self._wake.wait()
             self._wake.clear()
 
-    async def _send(self, data: bytes) -> None:
-        """Raises Away; ValueError for bytes that are no batch."""
-        id, between, rows = data.partition(_BETWEEN)
-        if not between:
-            raise ValueError("a batch without an id")
-        newest, parsed = self._newest
-        await write(self._store, id.decode(), parsed if data is newest else rows)
-
     async def _send_left(self) -> None:
         """What dead processes left behind. Raises Away."""
         for one in spool.left(self._folder):
@@ -213,10 +196,9 @@ class Recorder:
                 batch, place = one.batches()
                 while batch is not None:
                     try:
-                        orjson.loads(batch.partition(_BETWEEN)[2])  # it may have been cut
-                        await self._send(batch)
-                    except _UNREADABLE as error:
-                        log.error("usage that another process left behind cannot be read: %s: %s", one.path, type(error).__name__)
+                        await write(self._store, batch)
+                    except Refused as error:  # it may have been cut
+                        log.error("usage that another process left behind cannot be read: %s: %s", one.path, error)
                         self._lost(1, "a batch was unreadable")
                     batch, place = one.batches(place)
                 one.remove()
@@ -224,7 +206,6 @@ class Recorder:
                 one.close()
 
     def _drop_first(self) -> None:
-        self._newest = b"", ()
         self._spool.drop_first()
         self._waits()
 
@@ -267,13 +248,13 @@ def _representable(value: Any) -> Any:
 
 # ---- in the store ----
 
-_TYPES = {"time": "float8", **dict.fromkeys(tables.USAGE[13:16], "int"), **dict.fromkeys(tables.USAGE[16:], "bigint")}
-_COLUMNS = ", ".join(tables.USAGE)
-_PARTS = ", ".join(f"(r->>{n})::{_TYPES.get(name, 'text')} AS {name}" for n, name in enumerate(tables.USAGE))
+_TYPES = {"time": "float8", **dict.fromkeys(USAGE[13:16], "int"), **dict.fromkeys(USAGE[16:], "bigint")}
+_COLUMNS = ", ".join(USAGE)
+_PARTS = ", ".join(f"(r->>{n})::{_TYPES.get(name, 'text')} AS {name}" for n, name in enumerate(USAGE))
 _TOKENS = ("input", "output", "cached", "cache_write", "reasoning")
 # of a row that is counted as an error: refused, or broken off, but not where the caller left; an index has the same words
 FAILED = f"status <> {LEFT} AND (status >= 400 OR error <> '')"
-COUNTED = {  # what a row adds to tables.COUNTS
+COUNTED = {  # what a row adds to COUNTS
     "requests": "1",
     "errors": f"CASE WHEN {FAILED} THEN 1 ELSE 0 END",
     **{name: name for name in _TOKENS},
@@ -283,7 +264,6 @@ COUNTED = {  # what a row adds to tables.COUNTS
     "ms_first": "coalesce(ms_first, 0)",
     "firsts": "CASE WHEN ms_first IS NULL THEN 0 ELSE 1 END",
 }
-_FINEST = ("hour", *tables.USER, *tables.MODEL)
 
 
 def hour_of(postgres: bool) -> str:
@@ -294,26 +274,26 @@ def hour_of(postgres: bool) -> str:
 def _grouped(source: str, postgres: bool) -> str:
     """A query that adds rows up as finely as any sums need it, so that each row is looked at once."""
     sums = ", ".join(f"sum({text}) AS {name}" for name, text in COUNTED.items())
-    by = ", ".join(_FINEST[1:])
+    by = ", ".join(FINEST[1:])
     return f"SELECT {hour_of(postgres)} AS hour, {by}, {sums} FROM {source} GROUP BY 1, {by}"
 
 
-def _sums(table: TableClause, units: Sequence[int]) -> str:
+def _sums(table: str) -> str:
     """A statement that adds `grouped` to a table of sums, in all units of time."""
-    dimensions = [name for name in table.c.keys() if name not in (*tables.COUNTS, "hours", "number")]  # noqa: SIM118
+    dimensions, units = SUMS[table]
     key, by = ", ".join(("hours", "number", *dimensions)), ", ".join(("1", "2", *dimensions))
     values = ", ".join(("hours", "hour / hours", *dimensions, *(f"sum({name})" for name in COUNTED)))
     each = " UNION ALL SELECT ".join(map(str, units[1:]))
-    added = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in COUNTED)
+    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in COUNTED)
     return (
-        f"INSERT INTO {table.name} ({key}, {', '.join(COUNTED)})"
+        f"INSERT INTO {table} ({key}, {', '.join(COUNTED)})"
         f" SELECT {values} FROM grouped, (SELECT {units[0]} AS hours UNION ALL SELECT {each}) AS units"
         f" GROUP BY {by} ORDER BY {by}"  # everyone locks sums in this order
         f" ON CONFLICT ({key}) DO UPDATE SET {added}"
     )
 
 
-_ADD = tuple(_sums(table, units) for table, units in tables.SUMS.items())
+_ADD = tuple(map(_sums, SUMS))
 _POSTGRES = (
     "WITH once AS (INSERT INTO dragoman_batches (id, time) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING id),"
     f" batch AS MATERIALIZED (SELECT {_PARTS} FROM once, jsonb_array_elements(%s::jsonb) AS r),"
@@ -324,16 +304,14 @@ _POSTGRES = (
 )
 
 
-async def write(store: Store, id: str, rows: bytes | Sequence[Row]) -> None:
-    """One batch, once. rows: lists of the columns of tables.USAGE, or their JSON. Raises Away, and one of _UNREADABLE.
-
-    Once a second, so it does without what other transactions have: one statement for PostgreSQL, one turn of a thread for SQLite.
-    """
-    if store.postgres:
-        data = rows if isinstance(rows, bytes) else orjson.dumps(rows)
-        text = data.decode().replace("\\u0000", "\\ufffd")  # which PostgreSQL's texts cannot hold
-        await store.one_statement(_POSTGRES, (id, time(), text))
-    else:
-        await store.in_thread(
-            lambda connection: batch_sqlite.write(connection, id, orjson.loads(rows) if isinstance(rows, bytes) else rows)
-        )
+async def write(store: Store, batch: bytes) -> None:
+    """One batch, once. Raises Away, Refused."""
+    if not store.postgres:
+        await store.apart(b"write " + batch)
+        return
+    id, _, rows = batch.partition(BETWEEN)
+    try:
+        text = rows.decode().replace("\\u0000", "\\ufffd")  # which PostgreSQL's texts cannot hold
+        await store.one_statement(_POSTGRES, (id.decode(), time(), text))
+    except (IntegrityError, DataError, ValueError) as error:
+        raise Refused(type(error).__name__) from None

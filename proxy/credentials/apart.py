@@ -1,34 +1,27 @@
 """The process in which a cloud's library gets one credential: asked on standard input, answered on standard output, both in JSON.
 
-What these libraries do holds the interpreter for a quarter of a second at a time, and no stream would move meanwhile. Imports no more
-than it needs, as it is started for each credential.
+What these libraries do holds the interpreter for a quarter of a second at a time. Imports little, as it is started for each credential.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib import import_module
 from tempfile import NamedTemporaryFile
 from types import SimpleNamespace
 from typing import Any
 
+from .. import child
 from .credential import Fault
 
-MEMORY = 1 << 30  # bytes: a service's answer without an end must not take the machine's
-NICER = 5  # than the worker, where they share a processor: it is the streams that hurry
 BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")  # what botocore reads, and requests for the others
 
 
 def main() -> None:
-    os.nice(NICER)
-    with suppress(ValueError, OSError):  # it has less already, or none can be set here
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no answer
+    out = child.begin()
     json.dump(answer(json.load(sys.stdin)), out)
     out.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -15,13 +14,14 @@ from urllib.parse import quote
 from ...codecs import jsontext
 from ...conf.model import Aws, Egress, Entra, Exemption, Google, Proxy
 from ...conf.read import GOOGLE_NAME
+from .. import child
 from . import aws
 from .credential import PLAIN_LIFE, Credential, Fault, bearer
 from .program import Program
 
 CALLS = 6  # a library asks several services, one after the other, and some of them again
 
-_ARGV = (sys.executable, "-P", "-m", "dragoman.proxy.credentials.apart")
+_ARGV = child.argv("credentials.apart")
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 # always reached directly: this machine, and the services that give its own credentials
 HERE = (

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from ..keys.cost import complete, cost
 from ..routing.router import Candidate, described
+from ..telemetry import LEFT
 from ..telemetry import log as journal
-from ..telemetry.account import LEFT, LONGEST_MODEL, Account, Call, Target, error_kind, failure
+from ..telemetry.account import LONGEST_MODEL, Account, Call, Target, error_kind, failure
 from ..wire import headers as travel
 from .spent import used
 

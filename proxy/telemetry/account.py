@@ -159,7 +159,6 @@ class SocketAccount(NamedTuple):
 
 
 LONGEST_MODEL = 200
-LEFT = 499  # the status of a request whose caller left before it was answered
 
 
 def error_kind(error: errors.GatewayError) -> str:

@@ -23,7 +23,7 @@ from tornado.netutil import bind_sockets
 from dragoman import conf
 from dragoman.conf.model import Control
 from dragoman.proxy.app import make_admin_app
-from dragoman.proxy.control import figures, passwords, sessions, usage
+from dragoman.proxy.control import figures, passwords, sessions
 from dragoman.proxy.control import oidc as oidc_of_store
 from dragoman.proxy.control.desk import Desk, shown
 from dragoman.proxy.inspector.admin import Admin
@@ -34,7 +34,7 @@ from dragoman.proxy.telemetry.account import Failure
 
 from ..scripted import Provider, Request, Steps, respond
 from .conftest import section, settings_of
-from .using import ME, account, looped, opened
+from .using import ME, account, looped, opened, written
 
 CONFIG = """
 listeners: [{type: model, address: 127.0.0.1}, {type: admin}]
@@ -237,8 +237,7 @@ async def test_teams_usage_and_the_rest_by_the_api(control):
         assert (await http.put("/api/teams/ml", json={"budget": {"usd": 1, "per": "day"}})).status_code == 200
         assert (await http.put("/api/teams/ml/users/b%40x", json={"requests_per_minute": 3})).status_code == 200
         assert (await http.put("/api/teams/-/users/alone", json={"budget": {"usd": 2}})).status_code == 200
-        rows = json.dumps([usage.row_of(account(time=time.time(), key="k", team="ml", user="=b@x"), "gpt", "=b@x")]).encode()
-        await usage.write(store, "1", rows)
+        await written(store, "1", account(time=time.time(), key="k", team="ml", user="=b@x"))
         teams = {team["name"]: team for team in (await http.get("/api/teams")).json()["teams"]}
         assert (teams["ml"]["spent_usd"], teams["ml"]["users"][0]["name"], teams[""]["users"][0]["spent_usd"]) == (0.001, "b@x", 0.0)
         found = (await http.get("/api/usage?by=user,key&team=ml")).json()
@@ -301,7 +300,7 @@ async def test_the_last_minutes_by_the_api(control):
         now = time.time() // figures.STEP * figures.STEP
         failure = Failure("", "rate_limited", "", "", "")
         ended = [account(time=now - 9), account(time=now - 8, status=429, error=failure), account(time=now - 1), account(time=now - 4000)]
-        await usage.write(store, "1", json.dumps([usage.row_of(one, "gpt", "") for one in ended]).encode())
+        await written(store, "1", *ended)
         found = (await http.get("/api/now")).json()
         assert (found["step"], found["streams_open"]) == (figures.STEP, 0)
         assert [(step["time"] - now, step["requests"], step["errors"], step["output"], step["ms_first"]) for step in found["steps"]] == [
@@ -334,8 +333,7 @@ async def test_a_key_holder_sees_their_own(control):
         _, secret = await registry.create_key("alice", {}, ME)
         await registry.create_key("bob", {}, ME)
         for number, name in enumerate(("alice", "bob")):
-            rows = json.dumps([usage.row_of(account(time=time.time(), key=name, request_id=name), "gpt", "")]).encode()
-            await usage.write(store, str(number), rows)
+            await written(store, str(number), account(time=time.time(), key=name, request_id=name))
         assert (await sign_in(http, key=secret.text)).json()["session"]["role"] == "key"
         assert [key["name"] for key in (await http.get("/api/keys")).json()["keys"]] == ["alice"]
         assert (await http.get("/api/keys/alice")).status_code == 200

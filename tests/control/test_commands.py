@@ -10,10 +10,10 @@ import time
 import pytest
 
 from dragoman.proxy import cli
-from dragoman.proxy.control import figures, usage
+from dragoman.proxy.control import figures
 
 from .conftest import section
-from .using import account, opened
+from .using import account, opened, written
 
 
 @pytest.fixture
@@ -68,9 +68,7 @@ def test_usage(run, control, monkeypatch):
     async def fill():
         async with opened(control) as (store, _):
             now = time.time()
-            each = [account(time=now, key=key, user="x\x1b[2J") for key in ("a", "a", "b")]
-            rows = json.dumps([usage.row_of(one, "gpt", one.user) for one in each]).encode()
-            await usage.write(store, "1", rows)
+            await written(store, "1", *(account(time=now, key=key, user="x\x1b[2J") for key in ("a", "a", "b")))
 
     asyncio.run(fill())
     assert run("usage")[1].split() == [

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 from collections import Counter
 from datetime import UTC, datetime
 
-import orjson
 import pytest
 
 from dragoman.codecs import errors
 from dragoman.conf.model import Budget
-from dragoman.proxy.control import budgets, figures, tables, usage
+from dragoman.proxy.control import budgets, figures, layout
 from dragoman.proxy.control.figures import Invalid, Question
 from dragoman.proxy.control.units import cover
-from dragoman.proxy.control.usage import write
 from dragoman.proxy.keys.identity import Limited
 from dragoman.proxy.keys.quota import NANO, LocalCounters, period
 from dragoman.proxy.telemetry.account import failure
 
-from .using import NOON, TARGET, account, looped, opened
+from .using import NOON, TARGET, account, looped, opened, written
 
 DAY = 86400.0
 
 
 async def filled(store, *accounts):
-    data = orjson.dumps([usage.row_of(one, one.last.target.model, one.user) for one in accounts])
-    await write(store, str(hash(data)), data)
+    await written(store, secrets.token_hex(), *accounts)
 
 
 OTHER = TARGET._replace(provider="anthropic", model="claude")
@@ -113,14 +111,14 @@ def test_units_cover_a_time_once_and_are_few():
     for _ in range(100):
         first = rng.randrange(400_000, 500_000)
         end = first + rng.choice((0, 1, 23, 24, 191, 400, 2160, 8760)) + rng.randrange(30)
-        spans = cover(first, end, tables.UNITS)
+        spans = cover(first, end, layout.UNITS)
         hours = Counter()
         for span in spans:
             for hour in range(span.first * span.hours, span.end * span.hours):
                 hours[hour] += span.sign
         assert {hour for hour, times in hours.items() if times} == set(range(first, end))
         assert set(hours.values()) <= {0, 1}
-        assert sum(span.end - span.first for span in spans) <= 2 * (12 + 4 + 4) + (end - first) // tables.UNITS[-1]
+        assert sum(span.end - span.first for span in spans) <= 2 * (12 + 4 + 4) + (end - first) // layout.UNITS[-1]
 
 
 @looped
@@ -271,7 +269,7 @@ async def test_replicas_whose_clocks_differ_count_each_dollar_in_one_period(cont
             for name, ahead in clocks.items():
                 now[name] = midnight + second + ahead + 0.5
                 each = [account(key="k", team="t", user="u", time=now[name], cost=1.0), account(key="m", time=now[name], cost=1.0)]
-                await write(store, f"{name} {second}", [usage.row_of(one, "gpt", one.user) for one in each])
+                await written(store, f"{name} {second}", *each)
                 for one in limited:
                     counters[name].settle(one, 10, NANO)
                 requests[now[name] >= midnight] += 1

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dragoman.conf.model import Control
-from dragoman.proxy.control import figures, records, tables
+from dragoman.proxy.control import figures, layout, records, tables
 from dragoman.proxy.control import store as module
 from dragoman.proxy.control.records import Invalid
 from dragoman.proxy.control.registry import Missing, Registry, Taken
@@ -83,7 +83,7 @@ def test_tables_of_a_later_version_are_left_alone(tmp_path):
 
 def test_sums_of_an_older_version_stay(settings):
     """Of the version before the present one, with its data."""
-    counts = ", ".join(f"{number} AS {name}" for number, name in enumerate(tables.COUNTS, 1))
+    counts = ", ".join(f"{number} AS {name}" for number, name in enumerate(layout.COUNTS, 1))
     key, model, day = "'k' AS key_name, 't' AS team", "'p' AS provider, 'm' AS model", int(NOON // 86400)
     by_model, by_user = f"{key}, {model}", f"{key}, 'u' AS user_name"
     engine = module._blocking(settings)

@@ -15,14 +15,14 @@ import orjson
 import pytest
 
 from dragoman.codecs import errors
-from dragoman.proxy.control import spool, tables, usage
+from dragoman.proxy.control import layout, spool, usage
 from dragoman.proxy.control.spool import Spool, left
 from dragoman.proxy.control.store import Away, Store
 from dragoman.proxy.control.usage import COUNTED, Recorder, hour_of, write
 from dragoman.proxy.telemetry.account import failure
 from dragoman.proxy.telemetry.metrics import Metrics
 
-from .using import NOON, TARGET, account, looped, opened, rows, until
+from .using import NOON, TARGET, account, looped, opened, rows, until, written
 
 SUMMED = "requests, errors, input, output, cost_nano, unpriced, ms_total, ms_first, firsts"
 USED = f"SELECT key_name, team, provider, model, {SUMMED}"
@@ -95,10 +95,9 @@ async def test_rows_and_their_sums(control):
 
 @looped
 async def test_a_batch_that_is_sent_twice_counts_once(control):
-    data = orjson.dumps([usage.row_of(account(), "gpt", "")])
     async with opened(control) as (store, _):
         for id in ("a", "a", "b"):
-            await write(store, id, data)
+            await written(store, id, account())
         assert await rows(store, "SELECT requests FROM dragoman_team_sums WHERE hours = 24") == [(2,)]
 
 
@@ -122,14 +121,14 @@ async def test_sums_are_what_the_rows_add_up_to(control):
     lines = [usage.row_of(one, "gpt" if number % 3 else "o4", one.user) for number, one in enumerate(accounts)]
     async with opened(control) as (store, _):
         for at in (0, 7, 30):
-            await write(store, f"batch {at}", lines[at : {0: 7, 7: 30, 30: None}[at]])
+            await write(store, b"batch %d\t" % at + orjson.dumps(lines[at : {0: 7, 7: 30, 30: None}[at]]))
         counts = ", ".join(f"sum({text})" for text in COUNTED.values())
-        for table, units in tables.SUMS.items():
-            names = ", ".join(name for name in table.c.keys() if name not in ("hours", "number", *tables.COUNTS))  # noqa: SIM118
+        for table, (dimensions, units) in layout.SUMS.items():
+            names = ", ".join(dimensions)
             for unit in units:
                 number = f"{hour_of(store.postgres)} / {unit}"
                 wanted = await rows(store, f"SELECT {unit}, {number}, {names}, {counts} FROM dragoman_usage GROUP BY {number}, {names}")
-                found = await rows(store, f"SELECT hours, number, {names}, {', '.join(COUNTED)} FROM {table.name} WHERE hours = {unit}")
+                found = await rows(store, f"SELECT hours, number, {names}, {', '.join(COUNTED)} FROM {table} WHERE hours = {unit}")
                 assert sorted(found) == sorted(wanted)
 
 
@@ -167,8 +166,8 @@ class Fickle:
     async def one_statement(self, text, parameters):
         await self._done(self.store.one_statement(text, parameters))
 
-    async def in_thread(self, work):
-        await self._done(self.store.in_thread(work))
+    async def apart(self, line):
+        await self._done(self.store.apart(line))
 
     async def _done(self, writing):
         if self.away:

@@ -9,10 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
+
 from dragoman.codecs.usage import Usage
 from dragoman.conf.model import Control
+from dragoman.proxy.control import layout
 from dragoman.proxy.control.registry import Actor, Registry
 from dragoman.proxy.control.store import Store
+from dragoman.proxy.control.usage import row_of, write
 from dragoman.proxy.telemetry.account import Account, Call, Target
 
 ME = Actor("tester", "admin", "command")
@@ -82,6 +86,12 @@ def account(**more: Any) -> Account:
         "settings": {},
     }
     return Account(**given | more)
+
+
+async def written(store: Store, id: str, *accounts: Account) -> None:
+    """Write accounts as one batch."""
+    lines = [row_of(one, one.last.target.model if one.calls else "", one.user) for one in accounts]
+    await write(store, id.encode() + layout.BETWEEN + orjson.dumps(lines))
 
 
 async def rows(store: Store, text: str) -> list[tuple[Any, ...]]:

@@ -175,7 +175,7 @@ def test_a_service_s_answer_without_an_end_does_not_take_the_memory() -> None:
     """botocore reads a metadata service's answer to its end, however long it is."""
     program = (
         "from dragoman.proxy.credentials import apart\n"
-        "apart.MEMORY, apart.answer = 100 << 20, lambda asked: len(bytes(asked))\n"
+        "apart.child.MEMORY, apart.answer = 100 << 20, lambda asked: len(bytes(asked))\n"
         "apart.main()"
     )
     for size, printed in ((1 << 20, str(1 << 20)), (200 << 20, "")):

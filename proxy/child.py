@@ -1,0 +1,30 @@
+"""What processes have in common that a worker starts to do something apart from it: asked on standard input, answering on standard output.
+
+What they do would hold the interpreter, and no stream would move meanwhile. They import no more than they need.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+MEMORY = 1 << 30  # bytes: what such a process is given or asks for must not take the machine's
+NICER = 5  # than the worker, where they share a processor: it is the streams that hurry
+
+
+def argv(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module of `proxy`."""
+    return (sys.executable, "-P", "-m", f"dragoman.proxy.{module}", *arguments)
+
+
+def begin() -> TextIO:
+    """Called first in the process; returns where its answers go."""
+    os.nice(NICER)
+    with suppress(ValueError, OSError):  # it has less already, or none can be set here
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no answer
+    return out
