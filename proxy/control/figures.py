@@ -2,7 +2,7 @@
 
 Sums come from the smallest table of sums that has what is asked for, and from few units of time (units.py), so that a question about
 months costs by the number of keys or users, not of requests. Over time only the largest groups are asked for one by one (`series`). Users
-with models have no sums by the hour: for a day at most the usage itself is added up, as long as it is held.
+with models have no sums by the hour: for a day at most the usage itself is added up, as long as it is held, half a day of it at each end.
 
 A search for single exchanges reads SEARCHED of them at once, along one index, and says where to go on.
 """
@@ -22,7 +22,7 @@ from . import layout, tables
 from .layout import DAY, HOUR
 from .records import Line
 from .store import PATIENCE, Store
-from .units import Part, units_of
+from .units import Part, cover, part_of, units_of
 from .usage import COUNTED, FAILED, hour_of
 
 COLUMNS = {"key": "key_name", "team": "team", "user": "user_name", "model": "model", "provider": "provider"}
@@ -157,22 +157,42 @@ def _sum(count: sa.ColumnElement[Any], postgres: bool) -> sa.Function[Any]:
 
 def _parts(store: Store, question: Question, span: Span) -> list[sa.Select[Any]]:
     """Queries for the columns that are added up."""
-    table = span.table
+    if span.table is tables.usage:
+        return [_part(store, question, *part) for part in _with_rows(store, span)]
+    parts = units_of(span.table, span.first, span.end, time(), span.longest)
+    return [_part(store, question, span.table, part) for part in parts]
+
+
+def _with_rows(store: Store, span: Span) -> Iterator[tuple[sa.TableClause, Part]]:
+    """Few rows of the usage: the day's sums have the others, or some too much, which are subtracted."""
+    first, end, now = span.first, span.end, time()
+    units = [1]
+    if span.longest > 1 and first // _DAY_HOURS * DAY >= now - store.control.retention:
+        units.append(_DAY_HOURS)
+        if end * HOUR >= now:
+            end += -end % _DAY_HOURS  # nothing is later than now
+    for one in cover(first, end, units):
+        if one.hours == 1:
+            when = tables.usage.c.time
+            yield tables.usage, Part(sa.and_(when >= one.first * HOUR, when < one.end * HOUR), one.sign)
+        else:
+            yield tables.user_model_sums, part_of(tables.user_model_sums, one)
+
+
+def _part(store: Store, question: Question, table: sa.TableClause, part: Part) -> sa.Select[Any]:
+    counts: dict[str, Any]
     if table is tables.usage:
         hour = hour_of(store.postgres)
         times = {"hour": hour, "day": f"{hour} / {_DAY_HOURS}"}
-        counts: dict[str, Any] = {name: sa.literal_column(text) for name, text in COUNTED.items()}
-        between = sa.and_(table.c.time >= span.first * HOUR, table.c.time < span.end * HOUR)
-        parts = [Part(between, 1)] if span.first < span.end else []
+        counts = {name: sa.literal_column(text) for name, text in COUNTED.items()}
     else:
         times = {"hour": "number", "day": f"number / ({_DAY_HOURS} / hours)"}
         counts = {name: table.c[name] for name in layout.COUNTS}
-        parts = units_of(table, span.first, span.end, time(), span.longest)
     columns: list[Any] = [sa.literal_column(times[name]).label(name) for name in question.by if name in times]
     columns += [table.c[COLUMNS[name]].label(name) for name in question.by if name not in times]
+    columns += [(count if part.sign > 0 else -count).label(name) for name, count in counts.items()]
     where = [table.c[COLUMNS[name]].in_([value] if isinstance(value, str) else value) for name, value in question.where.items()]
-    signed = {sign: [(count if sign > 0 else -count).label(name) for name, count in counts.items()] for sign in (1, -1)}
-    return [sa.select(*columns, *signed[part.sign]).where(part.condition, *where) for part in parts]
+    return sa.select(*columns).where(part.condition, *where)
 
 
 def _shown(row: Row, by: tuple[str, ...]) -> Row:

@@ -63,8 +63,9 @@ def units_of(table: sa.TableClause, first: int, end: int, now: float, longest: i
     units = [unit for unit in tables.SUMS[table] if unit <= longest]
     if end * 3600 >= now:
         end += -end % units[-1]
+    return [part_of(table, span) for span in cover(first, end, units)]
+
+
+def part_of(table: sa.TableClause, span: Span) -> Part:
     # one by one, so that an index that goes on with the key or the user is searched for each
-    return [
-        Part(sa.and_(table.c.hours == span.hours, table.c.number.in_(range(span.first, span.end))), span.sign)
-        for span in cover(first, end, units)
-    ]
+    return Part(sa.and_(table.c.hours == span.hours, table.c.number.in_(range(span.first, span.end))), span.sign)

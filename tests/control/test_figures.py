@@ -106,6 +106,42 @@ async def test_sums_of_users_with_models(control, monkeypatch):
             await of("hour", "model", until=NOON + 7200, user="u")
 
 
+@looped
+async def test_users_and_models_within_a_day(control, monkeypatch):
+    """Whatever hours they are: requests are read, and the day's sums added or subtracted, and both count the same."""
+    rng = random.Random(2)
+    midnight = NOON - NOON % DAY
+    accounts = [
+        account(
+            time=midnight + rng.randrange(3 * 24) * 3600 + 1,
+            user=rng.choice("uv"),
+            target=rng.choice((TARGET, OTHER)),
+            cost=rng.choice((None, 0.25)),
+            status=rng.choice((200, 500)),
+        )
+        for _ in range(400)
+    ]
+    monkeypatch.setattr(figures, "time", lambda: midnight + 3 * DAY)
+    async with opened(control) as (store, _):
+        await filled(store, *accounts)
+        for first, hours in ((0, 24), (1, 24), (11, 24), (13, 24), (23, 24), (25, 1), (30, 20), (47, 25), (49, 24), (60, 24)):
+            since, until = midnight + first * 3600, midnight + (first + hours) * 3600
+            wanted = Counter()
+            for one in accounts:
+                if since <= one.time < until:
+                    place = one.user, one.last.target.model
+                    wanted[*place, "requests"] += 1
+                    wanted[*place, "errors"] += one.status == 500
+                    wanted[*place, "unpriced"] += one.last.cost is None
+                    wanted[*place, "input"] += 10
+            for by in (("user", "model"), ("user", "model", "day")):
+                found = Counter()
+                for row in await figures.sums(store, Question(since, until, by)):
+                    for name in ("requests", "errors", "unpriced", "input"):
+                        found[row["user"], row["model"], name] += row[name]
+                assert +found == +wanted
+
+
 def test_units_cover_a_time_once_and_are_few():
     rng = random.Random(1)
     for _ in range(100):
