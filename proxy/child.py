@@ -20,9 +20,9 @@ def argv(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", f"dragoman.proxy.{module}", *arguments)
 
 
-def begin() -> TextIO:
-    """Called first in the process; returns where its answers go."""
-    os.nice(NICER)
+def begin(nicer: int = NICER) -> TextIO:
+    """Called first in the process; returns where its answers go. nicer: 0 where who starts it sets its priority."""
+    os.nice(nicer)
     with suppress(ValueError, OSError):  # it has less already, or none can be set here
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     out = os.fdopen(os.dup(1), "w")

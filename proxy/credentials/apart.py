@@ -21,7 +21,7 @@ BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")  # what botocore reads, and re
 
 
 def main() -> None:
-    out = child.begin()
+    out = child.begin(0)
     json.dump(answer(json.load(sys.stdin)), out)
     out.close()
 

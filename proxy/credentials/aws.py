@@ -123,7 +123,7 @@ class Written:
         given = {"key_id": way.access_key_id, "secret": way.secret_access_key, "token": way.session_token or ""}
         self._given, self._clock = given | {"ends": None, "renew_at": None}, Clock()
 
-    def get(self) -> Keys:
+    def get(self, *, ahead: bool = False) -> Keys:
         return keys(self._clock, self._given)
 
     def close(self) -> None:

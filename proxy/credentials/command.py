@@ -30,8 +30,8 @@ class Command:
         self._clock = clock
         self._program = Program(way.argv, timeout)
 
-    def get(self) -> Credential:
-        return read(self._program.output(), self._clock())
+    def get(self, *, ahead: bool = False) -> Credential:
+        return read(self._program.output(ahead=ahead), self._clock())
 
     def close(self) -> None:
         self._program.close()

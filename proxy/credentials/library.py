@@ -61,9 +61,9 @@ class Library:
         self._made = made(way)
         self._program = Program(_ARGV, CALLS * egress.credential_timeout, "its process ", partial(surroundings, egress))
 
-    def get(self) -> Credential:
+    def get(self, *, ahead: bool = False) -> Credential:
         try:
-            found = jsontext.loads(self._program.output(json.dumps(self._asked).encode()))
+            found = jsontext.loads(self._program.output(json.dumps(self._asked).encode(), ahead=ahead))
         except ValueError:
             raise Fault("its process did not answer") from None
         return self._made(found)

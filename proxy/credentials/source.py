@@ -36,6 +36,7 @@ JITTER = 0.1  # of the time to the soft one, so that workers do not all ask at o
 PAUSES = (5.0, 15.0, 45.0, 60.0)  # seconds between failed renewals of a credential that is still good
 NEGATIVE = 5.0  # seconds for which a failure is the answer
 REFUSED = 60.0  # seconds between two credentials thrown away because an upstream refused them
+AHEAD = 30.0  # seconds before the hard time up to which a renewal need not hurry
 AT_ONCE = 4  # renewals
 TELLING = 60.0  # seconds between two log lines about failures
 
@@ -45,8 +46,11 @@ class Giver(Protocol):
 
     name: str
 
-    def get(self) -> Credential:
-        """A new credential. Blocks, for a bounded time. Raises Fault."""
+    def get(self, *, ahead: bool = False) -> Credential:
+        """A new credential. Blocks, for a bounded time. ahead: nobody waits for it, so that it may take what time others leave.
+
+        Raises Fault.
+        """
 
     def close(self) -> None:
         """End a `get` that is under way, if that can be done. Called from another thread."""
@@ -109,6 +113,7 @@ class Source:
         self._soft = self._hard = 0.0  # by the clock
         self._under_way: asyncio.Future[Credential | Fault] | None = None
         self._begun = 0.0  # monotonic, of that
+        self._ahead = False  # whether nobody waits for it
         self._fault: Fault | None = None  # of the last renewal
         self._failures = 0  # in a row
         self._again = self._denied_until = self._tell_again = self._keep_until = 0.0  # by the pace
@@ -126,7 +131,7 @@ class Source:
         if self._held is None or now >= self._hard:
             return None
         if self._under_way is None and self._pace() >= self._again:
-            self._renew()
+            self._renew(ahead=self._failures == 0 and self._hard - now >= AHEAD)
         return self._held
 
     async def fresh(self) -> Credential:
@@ -139,6 +144,7 @@ class Source:
         if under_way is None:
             assert self._fault is not None
             raise _again(self._fault)
+        self._ahead = False  # where it has not begun
         self._turns.hurry(self._start)
         left = self._begun + self._patience - monotonic()
         if left > 0 or under_way.done():
@@ -172,8 +178,8 @@ class Source:
 
     # ---- a renewal ----
 
-    def _renew(self) -> None:
-        self._begun = monotonic()
+    def _renew(self, ahead: bool = False) -> None:
+        self._begun, self._ahead = monotonic(), ahead
         self._under_way = asyncio.get_running_loop().create_future()
         self._turns.take(self._start)
 
@@ -183,7 +189,7 @@ class Source:
         if self._closed:
             return self._came(Fault(f"{self.name}: was ended with the gateway"), 0.0)
         try:
-            threading.Thread(target=self._work, args=(loop,), name=f"credential of {self.label}", daemon=True).start()
+            threading.Thread(target=self._work, args=(loop, self._ahead), name=f"credential of {self.label}", daemon=True).start()
         except RuntimeError:  # the system has no thread left
             self._came(Fault(f"{self.name}: no thread can be started", passing=True), 0.0)
 
@@ -193,11 +199,11 @@ class Source:
             self._turn = None
             self._turns.give()
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _work(self, loop: asyncio.AbstractEventLoop, ahead: bool) -> None:
         """In the thread."""
         found: Credential | Fault
         try:
-            found = self._giver.get()
+            found = self._giver.get(ahead=ahead)
         except Fault as fault:
             found = Fault(f"{self.name}: {fault.message}", missing=fault.missing, passing=fault.passing)
         except Exception as error:  # of a library: its text can hold what was sent

@@ -32,7 +32,9 @@ _WORD = shapes.WORD.encode()
 
 @dataclass
 class Found:
-    """first: microseconds from a request to its first word; added: from a word's stamp to its arrival. seconds: the whole time."""
+    """first: microseconds from a request to its first word; added: from a word's stamp to its arrival, and latest the longest of those
+    that came in each hundredth of a second, by monotonic time. seconds: the whole time.
+    """
 
     answers: int = 0
     words: int = 0
@@ -40,6 +42,7 @@ class Found:
     errors: Counter[str] = field(default_factory=Counter)
     first: Any = field(default_factory=lambda: array("Q"))
     added: Any = field(default_factory=lambda: array("Q"))
+    latest: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ class Drain:
                 age = (now - int(stamp)) % shapes.MODULUS
                 if age < 10**9:
                     self.found.added.append(age)
+                    self.found.latest[now // 10_000] = max(age, self.found.latest.get(now // 10_000, 0))
         if not connection.heard and b"@" in data:
             connection.heard = True
             self.found.first.append(round((monotonic() - connection.begun) * 1e6))

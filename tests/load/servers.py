@@ -55,11 +55,12 @@ _TRACING = 'tracing: {{otlp_endpoint: "http://127.0.0.1:{upstream}", random_samp
 
 @dataclass(frozen=True)
 class Under:
-    """What is measured. pid: of the process (its children count too)."""
+    """What is measured. pid: of the process (its children count too). log: what it prints."""
 
     port: int
     pid: int
     translates: bool
+    log: Path
 
 
 def free_port() -> int:
@@ -128,7 +129,7 @@ def under_test(name: str, upstream: int, core: int | None = None, other: int | N
             process = subprocess.Popen([*pinned(core), *command], stderr=log, stdout=log, cwd=ROOT, env=clean)
             try:
                 _await_answer(port, process, Path(folder) / "log")
-                yield Under(port, process.pid, name.startswith("dragoman"))
+                yield Under(port, process.pid, name.startswith("dragoman"), Path(folder) / "log")
             finally:
                 process.terminate()
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import sys
 import threading
@@ -17,19 +18,23 @@ from dragoman.conf.model import TokenCommand
 from dragoman.proxy.credentials import credential
 from dragoman.proxy.credentials.command import Command, read
 from dragoman.proxy.credentials.credential import Credential, Fault, bearer
-from dragoman.proxy.credentials.source import AT_ONCE, Source, Turns
+from dragoman.proxy.credentials.program import BEHIND, FAR_BEHIND, Program
+from dragoman.proxy.credentials.source import AHEAD, AT_ONCE, Source, Turns
 
 START = 1_800_000_000.0
 HOUR = 3600.0
 
 
 class Service:
-    """A giver whose answers a test decides: `get` waits for the next. asked: how often it was asked."""
+    """A giver whose answers a test decides: `get` waits for the next. asked: how often it was asked; hurried: of each time whether
+    somebody waited.
+    """
 
     name = "service"
 
     def __init__(self) -> None:
         self.asked = self.at_once = self.most_at_once = 0
+        self.hurried: list[bool] = []
         self._answers: queue.Queue[Credential | BaseException] = queue.Queue()
         self.closed = False
 
@@ -39,7 +44,8 @@ class Service:
     def fail(self, error: BaseException | None = None) -> None:
         self._answers.put(error or Fault("the token service cannot be reached", passing=True))
 
-    def get(self) -> Credential:
+    def get(self, *, ahead: bool = False) -> Credential:
+        self.hurried.append(not ahead)
         self.asked += 1
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -151,6 +157,50 @@ async def test_c13_in_the_soft_window_nobody_waits_and_one_asks(stage: Stage) ->
     await stage.settled(2)
     assert stage.token() == "new"
     assert (stage.service.asked, stage.service.most_at_once) == (2, 1)
+
+
+@run
+async def test_c13_a_renewal_hurries_when_somebody_waits_or_will_soon(stage: Stage) -> None:
+    stage.service.give("first")
+    await stage.source.fresh()
+    stage.now += 0.89 * HOUR
+    stage.service.fail()
+    assert stage.token() == "first"
+    await stage.settled(2)
+    stage.now += 5
+    stage.service.give("second", stage.now + HOUR)
+    assert stage.token() == "first"
+    await stage.settled(3)
+    stage.now += HOUR - 60 - AHEAD + 1
+    stage.service.give("third", stage.now + HOUR)
+    assert stage.token() == "second"
+    await stage.settled(4)
+    assert stage.service.hurried == [True, False, True, True], "the first, ahead of time, after a failure, shortly before the hard time"
+
+
+@pytest.mark.parametrize("waited", [True, False])
+def test_who_waits_for_a_turn_with_a_request_hurries(waited: bool) -> None:
+    async def play() -> None:
+        turns = Turns(1)
+        stage, other = Stage(turns=turns), Stage(turns=turns)
+        stage.service.give("old")
+        await stage.source.fresh()
+        other.source.warm()
+        stage.now += 0.89 * HOUR
+        assert stage.token() == "old"
+        assert stage.service.asked == 1, "it waits for its turn"
+        if waited:
+            stage.now = START + HOUR
+            waiting = asyncio.create_task(stage.source.fresh())
+            await asyncio.sleep(0)
+        other.service.give()
+        stage.service.give("new", START + 2 * HOUR)
+        await stage.settled(2)
+        assert stage.service.hurried == [True, waited]
+        if waited:
+            assert (await waiting).token == "new"
+
+    asyncio.run(play())
 
 
 @run
@@ -411,6 +461,14 @@ def test_a_program_that_gives_nothing(giver: Command, said: str, missing: bool, 
     fault = caught.value
     assert (fault.message, fault.missing, fault.passing) == (said, missing, passing)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("ahead", "steps"), [(False, BEHIND), (True, FAR_BEHIND)])
+def test_it_runs_behind_the_gateway(ahead: bool, steps: int) -> None:
+    """In its session, among whose processes Linux shares a processor by their priority; but in a group of its own, to be ended with it."""
+    look = "import os, sys; sys.stdin.read(); print(os.nice(0), os.getsid(0), os.getpgid(0) == os.getpid())"
+    found = Program([sys.executable, "-c", look], 20).output(b"now", ahead=ahead)
+    assert found.split() == [str(os.nice(0) + steps).encode(), str(os.getsid(0)).encode(), b"True"]
 
 
 def test_what_it_leaves_running_is_ended_and_not_waited_for() -> None:
