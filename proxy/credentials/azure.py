@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .credential import Fault
+from .heard import Heard
 
 if TYPE_CHECKING:
     from ...conf.model import Entra
@@ -51,16 +52,18 @@ def authorities() -> str:
 def get(way: Entra, timeout: float) -> dict[str, Any]:
     """timeout: seconds for each of the library's calls. Raises Fault."""
     identity, core = import_module("azure.identity"), import_module("azure.core.exceptions")
+    plain = import_module("azure.core.pipeline.transport").RequestsTransport
+    heard = Heard(plain(connection_timeout=timeout, read_timeout=timeout))
     try:
-        credential = made(way, timeout, identity)
+        credential = made(way, timeout, identity, heard)
     except (ValueError, OSError) as error:  # what was configured, or a file of it
         raise Fault(f"its configuration cannot be used ({type(error).__name__})", missing=True) from None
     try:
         found = credential.get_token_info(way.scope)
     except identity.CredentialUnavailableError:  # also of a managed identity whose service refuses: the library does not tell
-        raise Fault("there is none here, or its service refused", missing=True) from None
+        raise Fault(UNREACHED, passing=True) if heard.busy else Fault("there is none here, or its service refused", missing=True) from None
     except core.ClientAuthenticationError as error:
-        raise (_of_chain(credential, str(error.message)) if way.kind == "default" else _refused(error, core)) from None
+        raise (_of_chain(credential, str(error.message), heard) if way.kind == "default" else _refused(error, core, heard)) from None
     except core.AzureError:
         raise Fault(UNREACHED, passing=True) from None
     except OSError as error:
@@ -68,30 +71,33 @@ def get(way: Entra, timeout: float) -> dict[str, Any]:
     return {"token": found.token, "ends": found.expires_on, "renew_at": found.refresh_on}
 
 
-def _refused(error: Any, core: Any) -> Fault:
+def _refused(error: Any, core: Any, heard: Heard) -> Fault:
     """error: a ClientAuthenticationError. The library makes one of whatever goes wrong on the way to the service, too."""
-    cause, status = error.__cause__, error.status_code
-    if isinstance(cause, core.AzureError) or status == 429 or (isinstance(status, int) and status >= 500):
+    cause = error.__cause__
+    if isinstance(cause, core.AzureError) or heard.busy:
         return Fault(UNREACHED, passing=True)
     if cause is not None:
         return Fault(f"what the token service answered makes no sense ({type(cause).__name__})", passing=True)
     return Fault("the token service refused")
 
 
-def _of_chain(credential: Any, said: str) -> Fault:
+def _of_chain(credential: Any, said: str, heard: Heard) -> Fault:
     """said: the library's message, of which nothing but the names of its own classes is read. The last one is where it stopped."""
     tried = _TRIED.findall(said)
     if tried and tried[-1] not in (type(credential.credentials[-1]).__name__, "AzureCliCredential"):
-        return Fault(f"its step `{_STEPS.get(tried[-1], tried[-1])}` was refused, or failed")
+        said = f"its step `{_STEPS.get(tried[-1], tried[-1])}` was refused, or failed"
+        return Fault(said, passing=heard.busy or heard.status is None)
+    if heard.busy:
+        return Fault(UNREACHED, passing=True)
     return Fault("no credential was found (environment, workload identity, managed identity, az)", missing=True)
 
 
-def made(way: Entra, timeout: float, identity: Any) -> Any:
+def made(way: Entra, timeout: float, identity: Any, heard: Heard) -> Any:
     """The library's own credential. identity: the library."""
     kind, parameters = _CLASSES[way.kind]
     given = {named: getattr(way, key) for key, named in parameters.items() if getattr(way, key) is not None}
     if way.kind in ("default", "cli"):  # these start programs
         given["process_timeout"] = max(1, int(timeout))
     if way.kind != "cli":
-        given |= {"connection_timeout": timeout, "read_timeout": timeout, "retry_total": RETRIES, "retry_status": RETRIES}
+        given |= {"transport": heard, "retry_total": RETRIES, "retry_status": RETRIES}
     return getattr(identity, kind)(**given)

@@ -12,7 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .credential import Fault
+from .credential import Fault, busy
+from .heard import Heard
 
 if TYPE_CHECKING:
     from ...conf.model import Aws
@@ -42,7 +43,7 @@ def get(way: Aws, timeout: float) -> Given:
     except exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         said = f" ({code})" if _CODE.fullmatch(code) else ""
-        passing = code in _BUSY or _passes(error)
+        passing = code in _BUSY or busy(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
         raise Fault(f"{_word(error.operation_name) or 'the token service'} was refused{said}", passing=passing) from None
     except exceptions.ProfileNotFound:
         raise Fault("its profile is not in the files of AWS", missing=True) from None
@@ -80,12 +81,17 @@ def _of_chain(session: Any, way: Aws, steps: list[str]) -> tuple[str, str, str |
     """The keys, the token and the end of what the first step of the chain finds that finds something. Raises Fault."""
     if way.access_key_id and way.secret_access_key:
         return way.access_key_id, way.secret_access_key, way.session_token, None
+    instance: Heard | None = None  # the step that hides why it found nothing
     for provider in session.get_component("credential_provider").providers:
         steps.append(_word(provider.METHOD))
+        if (fetcher := getattr(provider, "_role_fetcher", None)) is not None:
+            fetcher._session = instance = Heard(fetcher._session)
         found = provider.load()
         if found is not None:
             frozen, ends = found.get_frozen_credentials(), getattr(found, "_expiry_time", None)
             return frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp() if isinstance(ends, datetime) else None
+    if instance is not None and instance.busy:
+        raise Fault("the instance's metadata service failed", passing=True)
     place = " to assume aws.role_arn with" if way.role_arn else " (environment, profile, container, instance)"
     raise Fault(f"no AWS credentials were found{place}", missing=True)
 
@@ -122,9 +128,3 @@ def _identity(file: str) -> str:
 
 def _word(text: object) -> str:
     return text if isinstance(text, str) and _WORD.fullmatch(text) else ""
-
-
-def _passes(error: Any) -> bool:
-    """Whether the service may answer otherwise soon."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return isinstance(status, int) and (status == 429 or status >= 500)

@@ -23,6 +23,11 @@ class Fault(Exception):
         self.message, self.missing, self.passing = message, missing, passing
 
 
+def busy(status: int | None) -> bool:
+    """Whether a service that answers with this status may answer otherwise soon."""
+    return status is not None and (status == 429 or status >= 500)
+
+
 class Answer(NamedTuple):
     """An upstream's, in which it may say that it does not know a credential. headers: without regard to case."""
 

@@ -13,29 +13,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .credential import Fault
+from .credential import Fault, busy
 
 if TYPE_CHECKING:
     from ...conf.model import Google
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 ENVIRONMENT = "GOOGLE_APPLICATION_CREDENTIALS"  # the variable with the file that the library reads by itself
+METADATA = "the metadata server cannot be reached, or failed"
 PROBE = 1.0  # seconds for the question whether there is a metadata server, which the library asks three times
 
 
 class _Bounded:
-    """The library's transport, with our time for each call. step: who was asked last; "" if nobody was."""
+    """The library's transport, with our time for each call. step: who was asked last; "" if nobody was. status: of the last answer."""
 
     def __init__(self, plain: Any, timeout: float) -> None:
         self._plain, self._timeout = plain, timeout
         self.session = plain.session  # to which the library adds the metadata server's certificate
         self.step = ""
+        self.status: int | None = None
 
     def __call__(self, url: str, *given: Any, **named: Any) -> Any:
         parts = urlsplit(url)
         self.step = "gcp.impersonate" if (parts.hostname or "").startswith("iamcredentials.") else "the token service"
         most = self._timeout if parts.path else min(PROBE, self._timeout)
-        return self._plain(url, *given, **named | {"timeout": min(named.get("timeout") or most, most)})
+        self.status = None
+        answer = self._plain(url, *given, **named | {"timeout": min(named.get("timeout") or most, most)})
+        self.status = answer.status
+        return answer
 
 
 def authorities() -> str:
@@ -54,6 +59,8 @@ def get(way: Google, timeout: float) -> dict[str, Any]:
             raise Fault("its file cannot be used", missing=True) from None
         found.refresh(request)
     except exceptions.DefaultCredentialsError:
+        if busy(request.status):
+            raise Fault(METADATA, passing=True) from None
         where = "gcp.credentials_file" if way.credentials_file else ENVIRONMENT if os.environ.get(ENVIRONMENT) else ""
         said = f"{where} cannot be used" if where else "no credentials were found (environment, gcloud, metadata server)"
         raise Fault(said, missing=True) from None
@@ -61,10 +68,10 @@ def get(way: Google, timeout: float) -> dict[str, Any]:
         raise Fault(f"{request.step} cannot be reached", passing=True) from None
     except exceptions.GoogleAuthError as error:
         if isinstance(error.__cause__, exceptions.TransportError):
-            raise Fault("the metadata server cannot be reached, or failed", passing=True) from None
+            raise Fault(METADATA, passing=True) from None
         if not request.step:  # a file of it, or a program
             raise Fault("what its file names cannot be used", missing=True) from None
-        raise Fault(f"{request.step} refused", passing=bool(error.retryable)) from None
+        raise Fault(f"{request.step} refused", passing=bool(error.retryable) or busy(request.status)) from None
     expiry = found.expiry  # UTC, without a zone
     ends = None if expiry is None else expiry.replace(tzinfo=UTC).timestamp()
     return {"token": found.token, "ends": ends, "renew_at": None, "project": project}

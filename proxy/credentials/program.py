@@ -76,7 +76,7 @@ class Program:
         if self._closed:
             raise self._fault("was ended with the gateway")
         if code:
-            raise self._fault(f"ended with status {code}" if code > 0 else f"was ended by signal {-code}")
+            raise self._fault(f"ended with status {code}" if code > 0 else f"was ended by signal {-code}", passing=True)
         return found
 
     def close(self) -> None:

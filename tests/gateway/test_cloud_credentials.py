@@ -20,6 +20,7 @@ from dragoman.conf.model import Entra, Google
 from dragoman.proxy.credentials import azure as entra
 from dragoman.proxy.credentials import gcp, sources
 from dragoman.proxy.credentials.credential import Fault
+from dragoman.proxy.credentials.heard import Heard
 from dragoman.proxy.process import start
 
 from ..scripted import Provider, Request, Steps, respond
@@ -218,7 +219,7 @@ def test_the_library_takes_what_each_kind_is_given(kind: str, tmp_path: Path, mo
     }
     needs, takes = clouds.KINDS[kind]
     way = Entra(kind, clouds.AZURE_SCOPE, **{key: values[key] for key in (*needs, *takes)})
-    made = entra.made(way, 5.0, azure.identity)
+    made = entra.made(way, 5.0, azure.identity, Heard(None))
     assert hasattr(made, "get_token_info")
     assert "secret" not in repr(way).replace("client_secret", "")
 

@@ -70,11 +70,13 @@ STS: dict[str, Steps] = {
     "page": [respond(f"<html>{HIDDEN}".encode(), 502)],
     "gone": [close],
 }
-TOKENS: dict[str, Steps] = {
+BUSY: dict[str, Steps] = {str(status): [respond({"error": "busy", "error_description": HIDDEN}, status)] for status in (429, 503)}
+TOKENS: dict[str, Steps] = BUSY | {
     "refused": [respond({"error": "invalid_grant", "error_description": HIDDEN}, 400)],
     "gone": [close],
+    "": [respond(HIDDEN.encode(), 503, metadata_flavor="Google")],
 }
-ENTRA: dict[str, Steps] = {
+ENTRA: dict[str, Steps] = BUSY | {
     "401": [respond({"error": "invalid_client", "error_description": f"AADSTS7000215: {HIDDEN}"}, 401)],
     "500": [respond(HIDDEN.encode(), 500)],
     "page": [respond(f"<html>{HIDDEN}".encode())],
@@ -82,9 +84,9 @@ ENTRA: dict[str, Steps] = {
 
 
 def services(request: Request) -> Steps:
-    """STS by the role's name, Google's token endpoint by its path."""
+    """STS by the role's name, token endpoints and metadata services by the first part of the path."""
     form = parse_qs(request.body.decode())
-    return STS[form["RoleArn"][0].removeprefix(ROLE)] if "RoleArn" in form else TOKENS[request.target.removesuffix("/token")[1:]]
+    return STS[form["RoleArn"][0].removeprefix(ROLE)] if "RoleArn" in form else TOKENS[request.target.split("/")[1]]
 
 
 def login(request: Request) -> Steps:
@@ -116,7 +118,9 @@ def entra(authority: Authority) -> Iterator[Provider]:
 
 
 class Met(NamedTuple):
-    """way: made of the home and the URL of the services; config: of AWS's files; environ: beside the usual."""
+    """way: made of the home and the URL of the services; config: of AWS's files; environ: beside the usual, URL and HOST for that of the
+    services.
+    """
 
     way: Callable[[Path, str], Aws | Google | Entra]
     said: str
@@ -156,6 +160,17 @@ def _external(home: Path, url: str) -> Google:
     told = {"type": "external_account", "audience": "//iam.googleapis.com/x", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}
     (home / "ext.json").write_text(json.dumps(told | {"token_url": f"{url}/refused/token", "credential_source": {"file": "/none"}}))
     return Google(str(home / "ext.json"))
+
+
+def _impersonated(home: Path, url: str) -> Google:
+    told = {"type": "impersonated_service_account", "service_account_impersonation_url": f"{url}/429/a:generateAccessToken"}
+    source = {"type": "authorized_user", "client_id": "c", "client_secret": HIDDEN, "refresh_token": HIDDEN}
+    (home / "imp.json").write_text(json.dumps(told | {"source_credentials": source}))
+    return Google(str(home / "imp.json"))
+
+
+def _azure(kind: str) -> Callable[[Path, str], Entra]:
+    return lambda home, url: Entra(kind, "https://s/.default")
 
 
 def _application(kind: str, client: str) -> Callable[[Path, str], Entra]:
@@ -219,6 +234,31 @@ MET = {
         passing=True,
         environ={"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.com/creds"},
     ),
+    **{
+        f"aws-instance-{status}": Met(
+            _chain,
+            "the instance's metadata service failed",
+            passing=True,
+            environ={"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"URL/{status}"},
+        )
+        for status in BUSY
+    },
+    "aws-instance-refused": Met(
+        _chain,
+        "no AWS credentials were found (environment, profile, container, instance)",
+        missing=True,
+        environ={"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "URL/refused"},
+    ),
+    "aws-container-429": Met(
+        _chain, "its step `container-role` failed", passing=True, environ={"AWS_CONTAINER_CREDENTIALS_FULL_URI": "URL/429"}
+    ),
+    **{f"google-{status}": Met(_account(status), "the token service refused", passing=True) for status in BUSY},
+    "google-metadata-503": Met(
+        lambda home, url: Google(),
+        "the metadata server cannot be reached, or failed",
+        passing=True,
+        environ={"GCE_METADATA_HOST": "HOST", "GCE_METADATA_IP": "HOST"},
+    ),
     "google-refused": Met(_account("refused"), "the token service refused"),
     "google-gone": Met(_account("gone"), UNREACHED, passing=True),
     "google-external-no-file": Met(_external, "what its file names cannot be used", missing=True),
@@ -229,6 +269,23 @@ MET = {
         environ={"GOOGLE_APPLICATION_CREDENTIALS": "/none"},
     ),
     "azure-secret-401": Met(_application("client_secret", "401"), "the token service refused"),
+    **{f"azure-secret-{status}": Met(_application("client_secret", status), f"{UNREACHED}, or failed", passing=True) for status in BUSY},
+    **{
+        f"azure-{kind}-identity-{status}": Met(
+            _azure(kind),
+            f"{UNREACHED}, or failed",
+            passing=True,
+            environ={"IDENTITY_ENDPOINT": f"URL/{status}/token", "IDENTITY_HEADER": "h"},
+        )
+        for kind in ("default", "managed_identity")
+        for status in BUSY
+    },
+    "azure-identity-refused": Met(
+        _azure("managed_identity"),
+        "there is none here, or its service refused",
+        missing=True,
+        environ={"IDENTITY_ENDPOINT": "URL/refused/token", "IDENTITY_HEADER": "h"},
+    ),
     "azure-secret-500": Met(_application("client_secret", "500"), f"{UNREACHED}, or failed", passing=True),
     "azure-secret-page": Met(_application("client_secret", "page"), f"{UNREACHED}, or failed", passing=True),
     "azure-secret-proxy-down": Met(
@@ -239,10 +296,20 @@ MET = {
     "azure-workload-no-file": Met(
         _without_file, "its file cannot be read (FileNotFoundError)", missing=True, environ={"AZURE_FEDERATED_TOKEN_FILE": "/none"}
     ),
-    "azure-default-401": Met(
-        lambda home, url: Entra("default", "https://s/.default"),
+    **{
+        f"azure-default-{client}": Met(
+            _azure("default"),
+            "its step `environment` was refused, or failed",
+            passing=client in ("429", "500"),
+            environ={"AZURE_CLIENT_ID": client, "AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": HIDDEN},
+        )
+        for client in ("401", "429", "500")
+    },
+    "azure-default-proxy-down": Met(
+        _azure("default"),
         "its step `environment` was refused, or failed",
-        environ={"AZURE_CLIENT_ID": "401", "AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": HIDDEN},
+        passing=True,
+        environ={"AZURE_CLIENT_ID": "401", "AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": HIDDEN, "HTTPS_PROXY": "http://127.0.0.1:1"},
     ),
 }
 
@@ -252,12 +319,14 @@ def test_what_a_library_meets(
     name: str, alone: Path, entra: Provider, authority: Authority, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     row = MET[name]
+    monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
     if row.config:
         (alone / ".aws" / "config").write_text(f"[profile p]\n{row.config}\n")
     with Provider(services) as up:
         around = {"AWS_ENDPOINT_URL_STS": up.url, "HTTPS_PROXY": entra.url, "REQUESTS_CA_BUNDLE": authority.ca_file}
         for variable, value in (around | {"AZURE_FEDERATED_TOKEN_FILE": str(alone / "federated")} | row.environ).items():
-            monkeypatch.setenv(variable, value)
+            monkeypatch.setenv(variable, value.replace("URL", up.url).replace("HOST", up.url.removeprefix("http://")))
         way = row.way(alone, up.url)
         asked_for = {"module": library.ROWS[type(way)].module, "way": asdict(way), "timeout": 5, "ca_file": None, "ca_only": False}
         found = apart.answer(asked_for)
@@ -293,8 +362,8 @@ def _shell(text: str) -> str:
 
 ROWS = {
     "none": Row(_command("/none"), f"{COMMAND} none: cannot be started: No such file or directory", "missing", False),
-    "status": Row(_shell(f"echo {HIDDEN}; echo {HIDDEN} >&2; exit 3"), f"{COMMAND} sh: ended with status 3", "failed", False),
-    "signal": Row(_shell("kill -9 0"), f"{COMMAND} sh: was ended by signal 9", "failed", False),
+    "status": Row(_shell(f"echo {HIDDEN}; echo {HIDDEN} >&2; exit 3"), f"{COMMAND} sh: ended with status 3", "failed", True),
+    "signal": Row(_shell("kill -9 0"), f"{COMMAND} sh: was ended by signal 9", "failed", True),
     "nothing": Row(_command("true"), f"{COMMAND} true: printed nothing", "failed", False),
     "json": Row(_command("echo", '{"token": "' + HIDDEN), f"{COMMAND} echo: printed JSON that cannot be read", "failed", False),
     "list": Row(_command("echo", '{"tokens": ["' + HIDDEN + '"]}'), f"{COMMAND} echo: the answer holds no token", "failed", False),

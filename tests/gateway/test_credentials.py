@@ -125,7 +125,7 @@ async def test_a_reload_keeps_what_has_not_changed(program: Program) -> None:
 @pytest.mark.parametrize(
     ("text", "status", "said", "retry"),
     [
-        ("secret-of-the-program", 3, f"{TOKEN}: ended with status 3.", "false"),
+        ("secret-of-the-program", 3, f"{TOKEN}: ended with status 3.", "true"),
         ("", 0, f"{TOKEN}: printed nothing.", "false"),
         ('{"token": "secret-of-the-program", "expires_in": -5}', 0, f"{TOKEN}: the credential that came has ended already.", "false"),
     ],
