@@ -58,7 +58,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     tools.write_tools()
     tools.write_choice()
     body = write_turns(request, capabilities, content, () if changes is None else tools.changes(changes))
-    tools.write_stub(bool(content.calls))
+    tools.settle(bool(content.calls))
     body["inferenceConfig"] = {"maxTokens": _limit(request, capabilities)}
     if config := tools.config():
         body["toolConfig"] = config

@@ -28,6 +28,7 @@ class ToolsWriter:
         self.forced = False
         self._tools: list[Block] = []
         self._choice: dict[str, Any] | None = None
+        self._none: ToolChoice | None = None  # the caller's, that no tool is called
         self._dropped: list[Tool] = []
         self._request = request
         self._can = capabilities
@@ -82,8 +83,10 @@ class ToolsWriter:
         if tool not in self._tools:
             self._tools.append(tool)
 
-    def write_stub(self, used: bool) -> None:
-        """Declare a tool where the history holds calls and no tool is offered: Converse requires one. used: it holds calls."""
+    def settle(self, used: bool) -> None:
+        """Adjust the tools to the turns, after both are written. used: the history holds calls, for which Converse requires tools."""
+        if self._none is not None:
+            self._call_none(self._none, used)
         if used and not self._tools:
             self._tools = [
                 {"toolSpec": {"name": UNUSED, "description": _NO_TOOL, "inputSchema": {"json": {"type": "object", "properties": {}}}}}
@@ -131,7 +134,7 @@ class ToolsWriter:
         parallel = self._request.take_setting("parallel_tool_calls")
         if choice is not None:
             self._choose(choice)
-        if parallel is None or parallel.value is not False or not self._tools:
+        if parallel is None or parallel.value is not False or not self._tools or self._none is not None:
             return
         if self._can.v_reasoning != "thinking":
             self._request.ledger.drop(parallel.path)
@@ -154,7 +157,7 @@ class ToolsWriter:
             return
         named = self._named(choice) if choice.mode == "tool" else ""
         if choice.mode == "none":
-            self._none(choice)
+            self._none = choice
         elif must and (not self._can.v_tool_choice or not self._can.m_forced_tools):
             if named:
                 self._tools = [tool for tool in self._tools if tool.get("toolSpec", {}).get("name") == named]
@@ -163,13 +166,14 @@ class ToolsWriter:
             self.forced = True
             self._choice = {"tool": {"name": named}} if named else {"any": {}}
 
-    def _none(self, choice: ToolChoice) -> None:
-        """No tool may be called: none is offered, or (the history holds calls) Claude is told, and another's call is not."""
-        if self._can.v_reasoning == "thinking":
+    def _call_none(self, choice: ToolChoice, used: bool) -> None:
+        """No tool is offered; where the history holds calls Claude is told to call none, and a call of another model is left out."""
+        self._tools = [tool for tool in self._tools if used and "systemTool" not in tool]
+        if used and self._can.v_reasoning == "thinking":
             self.fields["tool_choice"] = {"type": "none"}
-            return
-        self._tools = []
-        self._map.allow(())
+        elif used:
+            self._map.allow(())
+            self._request.ledger.adapt(choice.path)
 
     def _named(self, choice: ToolChoice) -> str:
         for tool in self._tools:

@@ -300,7 +300,6 @@ def test_reasoning_of_another_origin_is_not_sent() -> None:
         (FAMILIES[0], {"tool_choice": {"type": "auto"}}, (None, {})),
         (FAMILIES[0], {"tool_choice": {"type": "any"}}, ({"any": {}}, {})),
         (FAMILIES[0], {"tool_choice": {"type": "tool", "name": "weather"}}, ({"tool": {"name": "weather"}}, {})),
-        (FAMILIES[0], {"tool_choice": {"type": "none"}}, (None, {"tool_choice": {"type": "none"}})),
         (
             FAMILIES[0],
             {"tool_choice": {"type": "tool", "name": "weather", "disable_parallel_tool_use": True}},
@@ -316,6 +315,34 @@ def test_tool_choice(model: str, body: JSON, config: tuple[Any, JSON]) -> None:
     ask = {"max_tokens": 9000, "messages": [{"role": "user", "content": "q"}], "tools": TOOLS}
     found, _, _ = sent(model, "messages", ask | body)
     assert (found["toolConfig"].get("toolChoice"), found.get("additionalModelRequestFields", {})) == config
+
+
+@pytest.mark.parametrize(
+    ("model", "used", "offered", "fields", "adapted"),
+    [
+        (FAMILIES[0], False, None, {}, False),
+        (FAMILIES[3], False, None, {}, False),
+        (FAMILIES[0], True, "weather", {"tool_choice": {"type": "none"}}, False),
+        (FAMILIES[3], True, "weather", {}, True),
+    ],
+)
+def test_a_choice_of_no_tool(model: str, used: bool, offered: str | None, fields: JSON, adapted: bool) -> None:
+    """Claude is told where Converse requires the tools; a call of another model is left out of the answer."""
+    call = {"type": "tool_use", "id": "c", "name": "weather", "input": {}}
+    turns = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]},
+    ]
+    choice = {"type": "none", "disable_parallel_tool_use": True} if model == FAMILIES[0] else {"type": "none"}
+    ask = {"max_tokens": 9000, "messages": turns if used else turns[:1], "tools": TOOLS, "tool_choice": choice}
+    found, _, changed = sent(model, "messages", ask)
+    config = found.get("toolConfig")
+    assert (config and config["tools"][0]["toolSpec"]["name"], found.get("additionalModelRequestFields", {})) == (offered, fields)
+    assert not config or "toolChoice" not in config
+    assert any(name.startswith("tool_choice") for name in changed) is adapted
+    encoded = UPSTREAMS["converse"].encode_request(SHAPES["messages"].decode_request({"model": "m"} | ask), can(model), model)
+    assert encoded.tools.refuses("weather") is adapted
 
 
 def test_a_history_of_calls_needs_a_tool() -> None:
