@@ -485,10 +485,7 @@ class Router:
         provider = self._entry(index, model_id)
         known = self._capabilities.get((index, model_id))
         if known is None:
-            flags: dict[str, object] = {
-                "owns_key": not provider.passthrough_auth,
-                "reasoning_domain": _reasoning_domain(provider),
-            }
+            flags: dict[str, object] = {"owns_key": not provider.passthrough_auth, "reasoning_domain": _reasoning_domain(provider)}
             # a configured Host header names the real server behind the base URL
             path = urlsplit(provider.base_url).path
             place = f"https://{provider.http_host}{path}" if provider.http_host else provider.base_url
@@ -524,7 +521,8 @@ def check_lines(config: Config) -> list[str]:
         state = _key_state(entry)
         for shape, names in callers.items():
             way = _way(entry, _endpoint(shape, entry, entry.model_id, capabilities))
-            rows.append((name, entry.provider, shape.api, way, state, f"callers: {', '.join(names)}"))
+            told = ", ".join(names) if capabilities.v_answers else "none, as it answers no conversation"
+            rows.append((name, entry.provider, shape.api, way, state, f"callers: {told}"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
     for alias, target in config.model_aliases.items():

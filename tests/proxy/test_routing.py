@@ -460,6 +460,13 @@ def test_check_lines():
     ]
 
 
+def test_check_lines_name_no_caller_of_a_model_that_answers_no_conversation():
+    text = "model_providers: [{model: bedrock/MODEL, aws: {region: us-east-1}}]"
+    for model, callers in (("amazon.titan-embed-text-v2:0", "none, as it answers no conversation"), ("amazon.nova-pro-v1:0", "chat (")):
+        (line,) = check_lines(conf.loads(text.replace("MODEL", model), environ={}))
+        assert line.partition("callers: ")[2].startswith(callers)
+
+
 def test_check_lines_tell_why_several_candidates_stand_in_their_order():
     config = conf.loads(
         textwrap.dedent(
