@@ -8,7 +8,7 @@ import random
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -453,6 +453,19 @@ async def test_c10_a_signature_that_stays_wrong_is_the_operators_fault() -> None
     assert (status, len(up.wrong)) == (502, 1)
     assert headers["x-should-retry"] == "false"
     assert SECRET.encode() not in answer
+
+
+@inside_once
+async def test_c10_a_clock_that_is_another_each_time_is_set_once() -> None:
+    def script(request: Request) -> Steps:
+        now = f"{datetime.now(UTC) + timedelta(hours=len(up.requests)):%Y%m%dT%H%M%SZ}"
+        told = f"Signature expired: 20261129T115500Z is now earlier than {now} ({now} - 5 min.)"
+        return [respond({"message": told}, 403, x_amzn_errortype="InvalidSignatureException")]
+
+    with Provider(script) as up:
+        async with Inside(config(), up) as gateway:
+            status, headers, _ = await ask(gateway, "messages", asked())
+    assert (status, headers["x-should-retry"], len(up.requests)) == (502, "false", 2)
 
 
 @inside_once

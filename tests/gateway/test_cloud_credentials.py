@@ -164,6 +164,17 @@ async def test_c36_a_managed_identity(identity: Any) -> None:
     assert "client_id=uami" in request.target
 
 
+def test_c36_a_long_life_has_its_renewal_when_the_library_says(identity: Any) -> None:
+    """Half of a life of more than two hours; of a shorter one it says nothing."""
+    with Tokens(life=3 * 3600) as tokens:
+        identity(tokens)
+        found = entra.get(Entra("managed_identity", clouds.AZURE_SCOPE), 20)
+        tokens.life = 3600
+        short = entra.get(Entra("managed_identity", clouds.AZURE_SCOPE), 20)
+    assert found["ends"] - found["renew_at"] == pytest.approx(1.5 * 3600, abs=60)
+    assert short["renew_at"] is None
+
+
 @inside_once
 async def test_the_default_credentials_of_azure(identity: Any) -> None:
     with Tokens() as tokens, Provider(answers) as provider:

@@ -18,7 +18,7 @@ from botocore.parsers import EventStreamJSONParser
 from dragoman.proxy.exchange import attempt
 
 from ..scripted import LAST_CHUNK, Gate, Request, Steps, chunk, respond, stream_head, until_closed, wait
-from .aws import KEY_ID, SECRET, Bedrock, event, exception, refused, streamed
+from .aws import KEY_ID, SECRET, Bedrock, event, exception, frame, refused, streamed
 from .bedrock import EVENT_STREAM, IN_REQUESTS, ask, asked
 from .inside import Inside, inside_once
 from .spoken import SHAPES
@@ -209,12 +209,19 @@ async def test_an_answer_without_its_usage_is_complete(shape: str, monkeypatch: 
     assert {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}[shape] in answer
 
 
+BROKEN = {
+    "exception": exception("modelStreamErrorException", "It broke."),
+    "error": frame({":message-type": "error", ":error-code": "InternalFailure", ":error-message": "It broke."}, b""),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
 @pytest.mark.parametrize("shape", ["chat", "messages", "responses"])
 @inside_once
-async def test_c23_an_exception_after_content_is_the_apis_failure(shape: str) -> None:
+async def test_c23_an_exception_after_content_is_the_apis_failure(shape: str, kind: str) -> None:
     gate = Gate()
     begun = [stream_head(content_type=EVENT_STREAM), chunk(START + delta(0, text="Hi"))]
-    with Bedrock(lambda _: [*begun, wait(gate), chunk(exception("modelStreamErrorException", "It broke.")), LAST_CHUNK]) as up:
+    with Bedrock(lambda _: [*begun, wait(gate), chunk(BROKEN[kind]), LAST_CHUNK]) as up:
         async with Inside(config(), up) as gateway, gateway.ask(shape, "c", stream=True) as caller:
             await caller.head()
             answer = await caller.until(b"Hi")

@@ -361,6 +361,8 @@ async def test_c33_mistral(tmp_path: Path) -> None:
                 assert sent.target == f"{PREFIX}/mistralai/models/mistral-medium-3:rawPredict"
                 assert (sent.json["model"], sent.json["max_tokens"]) == ("mistral-medium-3", 9)
                 assert not {"max_completion_tokens", "seed"} & sent.json.keys()
+            await asked(gateway, "/v1/chat/completions", body | {"stream": True})
+            assert provider.requests[-1].target == f"{PREFIX}/mistralai/models/mistral-medium-3:streamRawPredict"
 
 
 @inside_once
