@@ -1,6 +1,7 @@
 """What processes have in common that a worker starts to do something apart from it: asked on standard input, answering on standard output.
 
-What they do would hold the interpreter, and no stream would move meanwhile. They import no more than they need.
+What they do would hold the interpreter, and no stream would move meanwhile. They import no more than they need. They stay in the worker's
+session, as Linux shares a processor among sessions first (sched_autogroup), and by priority only within one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from contextlib import suppress
 from typing import TextIO
 
 MEMORY = 1 << 30  # bytes: what such a process is given or asks for must not take the machine's
-NICER = 5  # than the worker, where they share a processor: it is the streams that hurry
+# steps of priority behind the worker, for whose streams others wait: with them a process gets a sixth of a processor that is fully used
+BEHIND = 7
 
 
 def argv(module: str, *arguments: str) -> tuple[str, ...]:
@@ -20,9 +22,9 @@ def argv(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", f"dragoman.proxy.{module}", *arguments)
 
 
-def begin(nicer: int = NICER) -> TextIO:
-    """Called first in the process; returns where its answers go. nicer: 0 where who starts it sets its priority."""
-    os.nice(nicer)
+def begin(behind: int = BEHIND) -> TextIO:
+    """Called first in the process; returns where its answers go. behind: 0 where who starts it sets its priority."""
+    os.nice(behind)
     with suppress(ValueError, OSError):  # it has less already, or none can be set here
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     out = os.fdopen(os.dup(1), "w")

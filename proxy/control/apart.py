@@ -58,9 +58,10 @@ _WAYS: dict[bytes, Callable[[sqlite3.Connection, bytes], int]] = {b"write": _wri
 
 
 def main() -> None:
-    out = child.begin()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    os.setpgid(0, 0)  # else a signal for the worker's group would come here, too
+    out = child.begin()
     file = File(sys.argv[1])
     with suppress(BrokenPipeError):
         for line in os.fdopen(0, "rb", _AT_ONCE):

@@ -59,7 +59,7 @@ class Writer:
                 if not self._killed and process.returncode is None:
                     return process
                 await process.communicate()  # its pipes are closed then
-        start = asyncio.create_subprocess_exec(*self._argv, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True)
+        start = asyncio.create_subprocess_exec(*self._argv, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
         self._started, self._killed = asyncio.get_running_loop().create_task(start), False
         return await asyncio.shield(self._started)
 

@@ -4,8 +4,7 @@ It has a process group of its own, which ends with it: what it leaves running is
 processes that it has started are killed as well, in whatever groups they are (Linux); only who has left their parent, by a second fork,
 goes on. What it writes to standard error is thrown away, as it may hold secrets.
 
-It runs behind this process, for which streams wait: with a sixth of a processor that is fully used, or a thirtieth when nobody waits
-for what it prints. It stays in this session, as Linux shares a processor among sessions first (sched_autogroup).
+It runs behind this process (child.py), further when nobody waits for what it prints.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ from contextlib import suppress
 from glob import glob
 from time import monotonic
 
+from ..child import BEHIND
 from .credential import Fault
 
 MOST = 64 * 1024  # bytes of output
 LOOK = 0.05  # seconds between two looks whether the program has ended
-BEHIND, FAR_BEHIND = 7, 15  # steps of priority
+FAR_BEHIND = 15  # steps of priority, as child.BEHIND: it gets a thirtieth
 
 
 class Program:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.conf.model import Control
+from dragoman.proxy.child import BEHIND
 from dragoman.proxy.control import apart, tables, usage, writer
 from dragoman.proxy.control.store import Away, Refused, migrate
 from dragoman.proxy.control.usage import Recorder
@@ -98,6 +99,19 @@ async def summed(store):
     return int((await rows(store, SUMS))[0][0] or 0)
 
 
+def test_it_runs_behind_its_worker(control, run):
+    """In its session, among whose processes Linux shares a processor by their priority; but no signal of its group is meant for it."""
+
+    async def main():
+        async with opened(control) as (store, _):
+            await written(store, "first", account())
+            pid = pid_of(store)
+            assert (os.getsid(pid), os.getpgid(pid)) == (os.getsid(0), pid)
+            assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + BEHIND
+
+    run(main())
+
+
 def test_it_dies_in_the_middle_of_a_batch(control, run, monkeypatch):
     """The batch is sent again, to another process, and counts once."""
     monkeypatch.setattr(usage, "EVERY", 0.02)
@@ -123,6 +137,7 @@ def test_it_dies_in_the_middle_of_a_batch(control, run, monkeypatch):
 
 DIES_AFTERWARDS = """
 import os, sys
+from dragoman.proxy.child import BEHIND
 from dragoman.proxy.control import apart
 answer = apart.File.answer
 def once(file, line):

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from dragoman.conf.model import TokenCommand
+from dragoman.proxy.child import BEHIND
 from dragoman.proxy.credentials import credential
 from dragoman.proxy.credentials.command import Command, read
 from dragoman.proxy.credentials.credential import Credential, Fault, bearer
-from dragoman.proxy.credentials.program import BEHIND, FAR_BEHIND, Program
+from dragoman.proxy.credentials.program import FAR_BEHIND, Program
 from dragoman.proxy.credentials.source import AHEAD, AT_ONCE, Source, Turns
 
 START = 1_800_000_000.0
