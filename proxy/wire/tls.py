@@ -12,6 +12,7 @@ from typing import Any
 
 RECORD = 16 * 1024  # bytes that a record carries, at most
 RAW = 15 * 1024  # bytes of one read from the kernel: what OpenSSL holds for a connection grows to it
+MOST_READS = 20  # from the kernel, until others get their turn: records may come without end that carry nothing
 FITS = 2 * RECORD  # bytes of a buffer that holds all that one more read can bring, behind a record that has come in part
 
 # not errors: the socket is not ready (TLS may need the other direction)
@@ -92,8 +93,9 @@ class Tls:
 
     def receive(self, buffer: memoryview) -> int:
         """As socket.recv_into: all records that are there and fit."""
-        count = self._open(buffer, 0) if self.behind else 0
-        while not (self.behind or self._ended):
+        count, reads = self._open(buffer, 0) if self.behind else 0, 0
+        while not (self.behind or self._ended) and reads < MOST_READS:
+            reads += 1
             try:
                 data = self._socket.recv(RAW)
             except OSError as error:
@@ -111,6 +113,8 @@ class Tls:
                 break
         if not count and self._error is not None:
             raise self._error
+        if not (count or self._ended):
+            raise ssl.SSLWantReadError
         return count
 
     def _open(self, buffer: memoryview, count: int) -> int:

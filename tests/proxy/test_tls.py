@@ -12,7 +12,7 @@ import pytest
 
 from dragoman.proxy.wire.inbound import LITTLE
 from dragoman.proxy.wire.pool import READ_SIZE
-from dragoman.proxy.wire.tls import FITS, NOT_READY, RAW, RECORD, Tls
+from dragoman.proxy.wire.tls import FITS, MOST_READS, NOT_READY, RAW, RECORD, Tls
 
 from ..scripted import tls_contexts
 
@@ -44,11 +44,11 @@ class Counted:
     """A socket that counts its reads."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock, self.reads = sock, 0
+        self._sock, self.reads, self.most = sock, 0, 1 << 20
 
     def recv(self, size: int) -> bytes:
         self.reads += 1
-        return self._sock.recv(size)
+        return self._sock.recv(min(size, self.most))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._sock, name)
@@ -134,6 +134,17 @@ def test_one_read_of_the_kernel_gives_all_records(link: Link) -> None:
     buffer = memoryview(bytearray(READ_SIZE))
     assert link.tls.receive(buffer) == 5000
     assert link.inner.reads == 1
+
+
+def test_who_sends_without_end_what_carries_nothing_leaves_others_their_turn(link: Link) -> None:
+    link.outer.sendall(link.peer.sealed(b"x" * RECORD))
+    link.inner.most = RECORD // (2 * MOST_READS)
+    buffer = memoryview(bytearray(READ_SIZE))
+    for turn in (1, 2):
+        with pytest.raises(ssl.SSLWantReadError):
+            link.tls.receive(buffer)
+        assert link.inner.reads == turn * MOST_READS
+    assert link.tls.receive(buffer) == RECORD
 
 
 def test_the_buffers_of_reads_hold_what_one_more_read_can_bring() -> None:
