@@ -8,8 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import orjson
 import pytest
@@ -18,11 +16,10 @@ from dragoman.codecs import errors
 from dragoman.proxy.control import layout, spool, usage
 from dragoman.proxy.control.spool import Spool, left
 from dragoman.proxy.control.store import Away, Store
-from dragoman.proxy.control.usage import COUNTED, Recorder, hour_of, write
+from dragoman.proxy.control.usage import COUNTED, hour_of, write
 from dragoman.proxy.telemetry.account import failure
-from dragoman.proxy.telemetry.metrics import Metrics
 
-from .using import NOON, TARGET, account, looped, opened, rows, until, written
+from .using import NOON, TARGET, account, left_in, looped, opened, recording, rows, until, written
 
 SUMMED = "requests, errors, input, output, cost_nano, unpriced, ms_total, ms_first, firsts"
 USED = f"SELECT key_name, team, provider, model, {SUMMED}"
@@ -32,22 +29,6 @@ USED = f"SELECT key_name, team, provider, model, {SUMMED}"
 def _quick(monkeypatch):
     monkeypatch.setattr(usage, "EVERY", 0.02)
     monkeypatch.setattr(usage, "AGAIN", 0.02)
-
-
-@asynccontextmanager
-async def recording(control, store, most=1 << 20):
-    """A recorder, and what its metrics show."""
-    metrics = Metrics()
-    recorder = Recorder(store, control.folder, most, metrics)
-    recorder.lost, recorder.waiting = metrics.usage_lost._value.get, metrics.usage_waiting._value.get
-    try:
-        yield recorder
-    finally:
-        await recorder.close()
-
-
-def left_in(control):
-    return list(Path(control.folder).glob("*.usage"))
 
 
 def declared(name):

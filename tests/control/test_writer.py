@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,8 @@ from dragoman.conf.model import Control
 from dragoman.proxy.child import BEHIND
 from dragoman.proxy.control import apart, tables, usage, writer
 from dragoman.proxy.control.store import Away, Refused, migrate
-from dragoman.proxy.control.usage import Recorder
-from dragoman.proxy.telemetry.metrics import Metrics
 
-from .using import account, opened, rows, until, written
+from .using import account, left_in, opened, recording, rows, until, written
 
 SUMS = "SELECT sum(requests) FROM dragoman_team_sums WHERE hours = 24"
 
@@ -80,21 +78,6 @@ def is_reaped(pid):
     return True
 
 
-@asynccontextmanager
-async def recording(control, store):
-    metrics = Metrics()
-    recorder = Recorder(store, control.folder, 1 << 20, metrics)
-    recorder.lost, recorder.waiting = metrics.usage_lost._value.get, metrics.usage_waiting._value.get
-    try:
-        yield recorder
-    finally:
-        await recorder.close()
-
-
-def spools(control):
-    return list(Path(control.folder).glob("*.usage"))
-
-
 async def summed(store):
     return int((await rows(store, SUMS))[0][0] or 0)
 
@@ -137,7 +120,6 @@ def test_it_dies_in_the_middle_of_a_batch(control, run, monkeypatch):
 
 DIES_AFTERWARDS = """
 import os, sys
-from dragoman.proxy.child import BEHIND
 from dragoman.proxy.control import apart
 answer = apart.File.answer
 def once(file, line):
@@ -247,10 +229,10 @@ def test_closing_does_not_wait_for_a_file_that_is_in_use(control, run, monkeypat
             assert await summed(store) == 2
 
     run(main())
-    assert len(spools(control)) == 1
+    assert len(left_in(control)) == 1
     monkeypatch.undo()
     run(afterwards())
-    assert spools(control) == []
+    assert left_in(control) == []
 
 
 WORKER = """

@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,8 +17,9 @@ from dragoman.conf.model import Control
 from dragoman.proxy.control import layout
 from dragoman.proxy.control.registry import Actor, Registry
 from dragoman.proxy.control.store import Store
-from dragoman.proxy.control.usage import row_of, write
+from dragoman.proxy.control.usage import Recorder, row_of, write
 from dragoman.proxy.telemetry.account import Account, Call, Target
+from dragoman.proxy.telemetry.metrics import Metrics
 
 ME = Actor("tester", "admin", "command")
 NOON = 1_795_694_400.0  # a whole hour; of the 20,783rd day
@@ -46,6 +48,23 @@ async def opened(control: Control) -> AsyncIterator[tuple[Store, Registry]]:
         yield store, Registry(store)
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def recording(control: Control, store: Store, most: int = 1 << 20) -> AsyncIterator[Any]:
+    """A recorder, and what its metrics show."""
+    metrics = Metrics()
+    recorder: Any = Recorder(store, control.folder, most, metrics)
+    recorder.lost, recorder.waiting = metrics.usage_lost._value.get, metrics.usage_waiting._value.get
+    try:
+        yield recorder
+    finally:
+        await recorder.close()
+
+
+def left_in(control: Control) -> list[Path]:
+    """The files of usage that wait for the store."""
+    return list(Path(control.folder).glob("*.usage"))
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
