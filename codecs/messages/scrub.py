@@ -10,13 +10,15 @@ from ..reasoning import is_sealed
 from ..scrub import list_of
 from .facts import SEARCH_IDS
 
+_PLAIN = frozenset({"text", "tool_use", "tool_result", "image", "document"})
+
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
     """Change `body` in place; lists are replaced by new ones."""
     kept = []
     for i, message in enumerate(list_of(body, "messages")):
         content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(content, list):
+        if not isinstance(content, list) or _is_plain(content):
             kept.append(message)
             continue
         blocks = []
@@ -25,10 +27,18 @@ def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> N
                 ledger.drop(("messages", i, "content", j), str(block.get("type")))
             else:
                 blocks.append(_without_our_citations(block, ("messages", i, "content", j), ledger))
-        if blocks or not content:
+        if blocks:
             kept.append(message | {"content": blocks})
     if isinstance(body.get("messages"), list):
         body["messages"] = kept
+
+
+def _is_plain(content: list[Any]) -> bool:
+    """Whether all of it is of types of which the gateway adds none, and has nothing that it adds to these: nearly every message."""
+    for block in content:
+        if not (type(block) is dict and block.get("type") in _PLAIN and "citations" not in block and "signature" not in block):
+            return False
+    return True
 
 
 def _is_our_search(block: dict[str, Any]) -> bool:

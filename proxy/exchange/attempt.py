@@ -546,7 +546,7 @@ class Attempt:
             raise upstream_error.read(self, body)
         shape = self.candidate.speaks
         if shape.lists and not self.same_shape and body.lstrip()[:1] == b"[":  # where a stream of events was asked for
-            await self._deliver(partial(self._listed, body), bodies.heavy(body))
+            await self._deliver(partial(self._listed, body), len(body) > bodies.LONG)
             return
         value = json_object(body)
         if self.exchange.operation.lane == "count":
@@ -573,7 +573,7 @@ class Attempt:
                     self.rewritten = EVENTS
             await self._answer(body)
         else:
-            await self._deliver(partial(self._decoded, value), bodies.heavy(body))
+            await self._deliver(partial(self._decoded, value), len(body) > bodies.LONG)
 
     async def _deliver(self, decoded: Callable[[], list[Event]], heavy: bool) -> None:
         """Bring a whole answer's events to the caller, as it asked for them. heavy: as of bodies.apart."""

@@ -154,7 +154,7 @@ async def go_on(exchange: Exchange, cut: Cut, ask: Callable[[Candidate], Awaitab
     """Ask others for the rest of an answer; without success its failure is told. Always True: the caller has an answer."""
     attempt = cut.attempt
     cut.spend()
-    if await bodies.apart(bodies.heavy(exchange.body), lambda: _may(exchange)):
+    if await bodies.apart(exchange.heavy, lambda: _may(exchange)):
         for candidate in _order(exchange, attempt.candidate):
             try:
                 if await ask(candidate):

@@ -94,6 +94,7 @@ class Exchange:
         "identity",
         "left_out",
         "limits",
+        "made",
         "nonce",
         "observer",
         "operation",
@@ -199,6 +200,7 @@ class Exchange:
         self._ending: errors.GatewayError | None = None  # why it is ended from outside
         self.stream = False
         self.scan = _NOTHING
+        self.made = -1  # objects and lists in the body, see bodies.parsed; negative: not known
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
@@ -407,7 +409,10 @@ class Exchange:
             self.form_field = None if field is None else (field.start, field.end)
             self.scan = splice.Scan({}, None if field is None else field.name, None, None)
         else:
-            self.scan = splice.scan(self.body) if bodies.at_once(self.body, most) else await bodies.scan(self.body, most)
+            if bodies.at_once(self.body, most):
+                self.scan, self.made = bodies.parsed(self.body)
+            else:
+                self.scan = await bodies.scan(self.body, most)
             if self._model is not None:
                 self.body, self.scan = splice.named(self.body, self.scan, self._model)
             self.scan = self.speaks.read(self.target, self.scan)
@@ -536,7 +541,7 @@ class Exchange:
                 counts = False
             if not counts:
                 headers = self.own_headers() | {"x-dragoman-upstream": candidate.name, "x-dragoman-estimate": "true"}
-                body = counting.answer(self, await bodies.apart(bodies.heavy(self.body), partial(counting.estimated, self)))
+                body = counting.answer(self, await bodies.apart(self.heavy, partial(counting.estimated, self)))
                 await self.client.answer(200, headers | {"content-type": "application/json"}, body)
                 return
         raise retry.verdict(failed)
@@ -546,7 +551,7 @@ class Exchange:
         turn = self.turn
         assert turn is not None
         if candidate.shape != self.shape:
-            await bodies.apart(bodies.heavy(self.body), partial(responses.check_request, self.scan.value, turn.items()))
+            await bodies.apart(self.heavy, partial(responses.check_request, self.scan.value, turn.items()))
         frames, response = responses.prepared(turn.adorn(self._reply()))
         await turn.keep_prepared(response)
         self.client.start(self.own_headers() | travel.SSE_HEADERS, self.speaks.framing.join(frames))
@@ -649,6 +654,11 @@ class Exchange:
     def owner(self) -> str:
         """Whose the state is."""
         return self.services.owner(self.identity.name, self.credential)
+
+    @property
+    def heavy(self) -> bool:
+        """Whether what looks at all of the request's body takes so long that it is done in a thread."""
+        return bodies.heavy(self.body, self.made)
 
     @property
     def state(self) -> Expansion | None:

@@ -113,7 +113,7 @@ class Race:
         if self.winner is not None or self._tasks[0].done() or exchange.client.gone:
             return False
         try:
-            acts = await bodies.apart(bodies.heavy(exchange.body), partial(_acts, exchange))
+            acts = await bodies.apart(exchange.heavy, partial(_acts, exchange))
         except errors.ClientFault:
             return False  # what cannot be read may have effects
         return not acts and self.winner is None and not self._tasks[0].done()

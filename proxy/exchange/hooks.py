@@ -69,7 +69,7 @@ class Hooks:
         hook = named.hook
         begun = monotonic()
         try:
-            heavy = hook.content and bodies.heavy(exchange.body)
+            heavy = hook.content and exchange.heavy
             refusal = _decision(await self._call(hook, await bodies.apart(heavy, partial(_asking, exchange, hook.content))))
         except _Failed as failure:
             self._failed(named, "request", str(failure))

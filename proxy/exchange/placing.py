@@ -44,7 +44,7 @@ class Placing:
 
 async def least_tokens(body: bytes) -> int:
     """The tokens that a request surely has. What it continues of stored responses is not counted."""
-    return await bodies.apart(bodies.heavy(body), lambda: read(body)) // 2
+    return await bodies.apart(len(body) > bodies.AT_ONCE, lambda: read(body)) // 2
 
 
 def fitting(exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

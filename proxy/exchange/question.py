@@ -5,6 +5,7 @@ The functions set what the attempt needs to read the answer: its reply, the ledg
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -35,13 +36,16 @@ _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|image|input_image)"')
 
 async def written(attempt: Attempt) -> tuple[str, bytes | None]:
     """The URL to ask, and the body. Heavy work is done apart. Raises ClientFault for what cannot be expressed."""
-    exchange = attempt.exchange
-    heavy = len(exchange.body) > splice.LARGE or (_walks(attempt) and bodies.heavy(exchange.body))
+    exchange, size = attempt.exchange, len(attempt.exchange.body)
+    walks = _walks(attempt)
+    heavy = size > splice.LARGE or (walks and exchange.heavy)
+    if walks and not heavy and size > bodies.LONG:
+        await asyncio.sleep(0)  # to parse the body took some milliseconds, and this takes some: others have their turn between the two
     found = await bodies.apart(True, partial(_decoded_question, attempt)) if heavy else _decoded_question(attempt)
     if isinstance(found, list):
         assert attempt.history is not None
         attempt.history.restore(await exchange.services.state.seals.find(exchange.owner, found), attempt.candidate.domain)
-        found = await bodies.apart(True, partial(_question, attempt)) if heavy else _question(attempt)
+        found = await bodies.apart(heavy, partial(_question, attempt))
     return found
 
 

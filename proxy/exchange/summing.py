@@ -44,7 +44,7 @@ async def due(exchange: Exchange, turn: Turn) -> bool:
     known = await turn.counted()
     if known is not None:
         return known + read(jsontext.dumps(input_items.own_input(body))) >= threshold
-    return await bodies.apart(bodies.heavy(exchange.body), partial(_estimated, exchange, turn)) >= threshold
+    return await bodies.apart(exchange.heavy, partial(_estimated, exchange, turn)) >= threshold
 
 
 def _estimated(exchange: Exchange, turn: Turn) -> int:

@@ -12,6 +12,7 @@ A body that nobody looks into need not be held: as Passing it goes on to its ups
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +28,8 @@ AT_ONCE = 1024 * 1024  # bytes of a body that is parsed in one iteration of the 
 SPARSE = 2 * AT_ONCE  # the same, of one with no more than FEW values
 FEW = 100_000
 SHORT = 64 * 1024  # bytes of a body that is always translated in one iteration of the loop
-DENSE = 4000  # opening braces up to which a longer body is, too
-LONG = 256 * 1024  # bytes of a body that never is: to count its braces takes as long as a thread
+DENSE = 4000  # objects and lists up to which a longer body is, too, if it is parsed in one iteration
+LONG = 256 * 1024  # bytes of a body that is translated in more than one iteration, or in a thread if nobody knows its values
 TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 PIECES = 4  # of a compressed body that are decoded in one iteration of the loop
 FREED = 8 * 1024 * 1024  # bytes of bodies after which the heap is trimmed
@@ -292,12 +293,24 @@ async def scan(body: bytes, most: int) -> splice.Scan:
     return await in_steps(bulk.scan(body, most))
 
 
-def heavy(body: bytes) -> bool:
-    """Whether the translation of a body may take long.
+def parsed(body: bytes) -> tuple[splice.Scan, int]:
+    """splice.scan, and how many objects and lists it made; -1 if that is not known. Raises as splice.scan does.
 
-    An object takes up to 12 us to translate: 64 kB of the shortest, or DENSE of them, block the loop for less than 50 ms.
+    The garbage collector counts what it may have to look at. It begins anew when it has looked; free lists make it a hundred less.
     """
-    return len(body) > SHORT and (len(body) > LONG or _number(body, b"{") > DENSE)
+    before, *looked = gc.get_count()
+    found = splice.scan(body)
+    after, *looked_after = gc.get_count()
+    return found, after - before if looked_after == looked else -1
+
+
+def heavy(body: bytes, made: int) -> bool:
+    """Whether the translation of a body takes so long that a thread does it. made: as of `parsed`.
+
+    An object takes 1 to 2 us to translate, the rare ones up to 12: 64 kB of the shortest, or DENSE of them, block the loop for less than
+    50 ms. What a thread does costs a tenth more: the loop, which runs meanwhile, and the thread evict each other's data from the caches.
+    """
+    return len(body) > SHORT and (len(body) > AT_ONCE or not 0 <= made <= DENSE)
 
 
 def _number(body: bytes, byte: bytes) -> int:

@@ -279,7 +279,26 @@ def many_parts(count: int) -> bytes:
     return b'{"model":"messages/m","messages":[{"role":"user","content":[%b]}]}' % content
 
 
-@pytest.mark.parametrize(("body", "alone"), [(many_parts(100), False), (many_parts(5000), True), (many_parts(30_000), True)])
+@pytest.fixture
+def few_collections() -> Iterator[None]:
+    """As in a worker: while a body is parsed nothing is collected."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 50, 100)
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.parametrize(
+    ("body", "alone"),
+    [
+        (many_parts(100), False),
+        (many_parts(3000), False),
+        (many_parts(3000).replace(b'"x"', b'"%b{[{["' % (b"x" * 200)), False),  # few for its size, and what stands in strings is none
+        (many_parts(5000), True),
+        (many_parts(30_000), True),
+    ],
+)
+@pytest.mark.usefixtures("few_collections")
 @inside_once
 async def test_a_body_of_many_parts_is_translated_beside_the_loop(monkeypatch: pytest.MonkeyPatch, body: bytes, alone: bool) -> None:
     """30,000 parts take more than a third of a second; nobody waits for them, and of a usual request nothing takes a thread."""
@@ -297,8 +316,20 @@ async def test_a_body_of_many_parts_is_translated_beside_the_loop(monkeypatch: p
             status, value = await answered(caller)
         assert status == 200, value
         [sent] = provider.requests
-        assert orjson.loads(sent.body)["messages"][0]["content"][-1] == {"type": "text", "text": "x"}
+        assert orjson.loads(sent.body)["messages"][0]["content"] == orjson.loads(body)["messages"][0]["content"]
     assert [thread is not threading.main_thread() for thread in threads] == [alone]
+
+
+@pytest.mark.usefixtures("few_collections")
+def test_what_a_body_holds_is_counted() -> None:
+    for count in (0, 1000, 10_000):
+        scan, made = bodies.parsed(many_parts(count))
+        assert count - 200 <= made <= count + 200  # free lists
+        del scan
+    gc.set_threshold(500, 10, 10)
+    assert bodies.parsed(many_parts(10_000))[1] == -1
+    assert bodies.heavy(many_parts(10_000), -1)
+    assert not bodies.heavy(many_parts(100), -1)
 
 
 @inside_once
