@@ -125,6 +125,12 @@ def arguments_to_input(raw: str, truncated: bool = False) -> dict[str, Any]:
     the provider reported that the token limit cut off the answer; the arguments are then repaired (strings and brackets are closed, a
     dangling key is dropped), or {} if no object had started.
     """
+    try:
+        given = orjson.loads(raw)  # nearly always an object
+    except ValueError:
+        given = None
+    if type(given) is dict and not _is_rounded(given):
+        return given
     text = raw.strip()
     if text in ("", "null"):
         return {}
@@ -151,8 +157,7 @@ def _first_value(text: str) -> Any:
 def _is_rounded(value: Any) -> bool:
     """Whether it may hold an integer of more than 64 bits: orjson makes a float of it."""
     waiting = [value]
-    while waiting:
-        item = waiting.pop()
+    for item in waiting:  # which grows
         kind = type(item)
         if kind is dict:
             waiting += item.values()

@@ -94,9 +94,17 @@ def usual_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | Non
     elif kind == "tool_result" and role != "assistant" and size == 3:
         id, content = block.get("tool_use_id"), block.get("content")
         if type(id) is str and type(content) is list:
-            return ResultPart(id, _in_result(content, (*path, "content"), ledger), path)
+            return ResultPart(id, _usual_result(content, path) or _in_result(content, (*path, "content"), ledger), path)
         if type(id) is str and type(content) is str:
             return ResultPart(id, content, path)
+    return None
+
+
+def _usual_result(content: list[Any], path: Path) -> list[TextPart | ImagePart | DocumentPart | SearchResultPart] | None:
+    """A result that is one text without any other member; else None. path: of the result."""
+    block = content[0] if len(content) == 1 else None
+    if type(block) is dict and len(block) == 2 and block.get("type") == "text" and type(text := block.get("text")) is str:
+        return [TextPart(text, (*path, "content", 0))]
     return None
 
 

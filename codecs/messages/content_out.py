@@ -30,6 +30,7 @@ from ..tools import ToolMap
 from .facts import HABITS, IDS
 
 Block = dict[str, Any]
+_ONLY_TEXT = frozenset({"type", "text"})
 FAILED: Block = {"type": "text", "text": "Error:"}  # before what a failed tool gave, where that is not text alone
 
 
@@ -180,7 +181,7 @@ class ContentWriter:
 
 def one_text(content: str | list[Block]) -> str | list[Block]:
     """Write a single plain text as a string, whichever form the caller used: equal content gives equal bytes and cache hits."""
-    if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "text"}:
+    if type(content) is list and len(content) == 1 and content[0].keys() == _ONLY_TEXT:
         text: str = content[0]["text"]
         return text
     return content

@@ -34,18 +34,21 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
     messages: list[_Message] = []
     roles = [_ROLES[turn.role] for turn in request.turns]
     for turn, role, place in zip(request.turns, roles, _places(roles), strict=True):
-        message = _Message(role, [], [])
-        for part in _without_cut_thoughts(turn.parts):
-            message.blocks += writer.blocks(part)
-        message.sources = [turn.path] * len(message.blocks)
+        parts = turn.parts
+        if parts and type(parts[-1]) is ReasoningPart:
+            parts = _without_cut_thoughts(parts)
+        blocks: list[Block] = []
+        for part in parts:
+            blocks += writer.blocks(part)
+        message = _Message(role, blocks, [turn.path] * len(blocks))
         if place == "inside" and capabilities.m_mid_system:
             place = ""
         if place:
-            system += message.blocks
-            last = (turn.path, message.blocks) if message.blocks else last
-            if place != "leading" and message.blocks:
+            system += blocks
+            last = (turn.path, blocks) if blocks else last
+            if place != "leading" and blocks:
                 request.ledger.adapt(turn.path)
-        else:
+        elif blocks:
             _append(messages, message)
     if not messages and last[1]:  # only instructions: the last of them become the user's message
         request.ledger.adapt(last[0])
@@ -90,9 +93,7 @@ def _places(roles: list[str]) -> list[str]:
 
 
 def _append(messages: list[_Message], message: _Message) -> None:
-    """Add a message unless it is empty; merge it with a previous one of the same role."""
-    if not message.blocks:
-        return
+    """Add a message; merge it with a previous one of the same role."""
     if not messages or messages[-1].role != message.role:
         messages.append(message)
         return

@@ -76,10 +76,10 @@ def decode_items(request: Request, items: list[tuple[Any, Path]]) -> dict[str, F
 
 @dataclass(slots=True)
 class _Group:
-    """One assistant turn. results: the turn with the outputs of its calls; None before the first."""
+    """One assistant turn. outputs: of its calls, of each the last one, in the order of their items; None before the first."""
 
     said: Turn
-    results: Turn | None = None
+    outputs: dict[int, ResultPart] | None = None  # by the identity of the call
 
 
 @dataclass(slots=True)
@@ -93,10 +93,11 @@ class _Walk:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._ledger = request.ledger
-        self._turns = request.turns
+        self._order: list[Turn | _Group] = []
         self._group: _Group | None = None  # the open one
         self._calls: dict[str, list[_Call]] = {}
-        self._open: dict[tuple[object, object], dict[str, None]] = {}  # ids of calls without an output, by name and namespace
+        self._answered: dict[str, int] = {}  # how many calls have an output, by their id where several have the same
+        self._open: dict[tuple[object, object], dict[str, int]] | None = None  # see _opened; None until an output asks for it
         self._own: dict[str, list[CallPart]] = {}  # calls by the tool of this API that was called
         self._item_ids: dict[str, str] = {}  # ids of calls by those of their items, where an output may name either
         self._doubled: list[CallPart] = []  # calls whose namespace is their own name
@@ -148,11 +149,13 @@ class _Walk:
             raise Malformed(f"{param}: unknown type {kind[:64]!r}", code="invalid_value", param=param)
 
     def finish(self) -> None:
-        """Check the end of the input. Raises errors.ClientFault if a call has no output."""
+        """Add the turns, and check the end of the input. Raises errors.ClientFault if a call has no output."""
         for calls in self._calls.values():
             for call in calls:
                 if call.result is None:
                     raise Unpaired(f"No tool output found for function call {call.part.id[:256]}.", param="input")
+        for one in self._order:
+            self._request.turns += [one] if isinstance(one, Turn) else _turns_of(one)
         if self._later:
             add_later(self._request, self._later)
         if self._request.own_tools:
@@ -174,14 +177,14 @@ class _Walk:
             self._say(parts, path, plain)
             return
         self._group = None
-        self._turns.append(Turn(role, parts, path, plain))
+        self._order.append(Turn(role, parts, path, plain))
 
     def _say(self, parts: list[Part], path: Path, plain: bool = False) -> _Group:
         """Add parts to the assistant turn; a new turn starts if a call of this one was answered."""
         group = self._group
-        if group is None or group.results is not None:
+        if group is None or group.outputs is not None:
             group = self._group = _Group(Turn("assistant", [], path))
-            self._turns.append(group.said)
+            self._order.append(group)
         group.said.parts += parts
         group.said.plain |= plain
         return group
@@ -190,26 +193,27 @@ class _Walk:
         calls = self._calls.get(result.id)
         if calls is None:
             raise _without_call(result.id)
-        call = next((call for call in calls if call.result is None), calls[-1])
-        group, turn = call.group, call.group.results
-        if turn is None:
-            turn = group.results = Turn("tool", [], result.path)
-            self._turns.insert(self._after(group.said), turn)
+        call = calls[0] if len(calls) == 1 else self._next(result.id, calls)
+        group = call.group
         if group is not self._group:
             self._ledger.adapt(result.path[:1])  # moved to its call
-        if call.result is not None:
-            turn.parts.remove(call.result)  # of several outputs only the last is used
+        if group.outputs is None:
+            group.outputs = {}
+        if call.result is None:
+            self._close(call.part)
+        else:
+            del group.outputs[id(call)]  # of several outputs only the last is used
             self._ledger.adapt(result.path)
         result.kind = call.part.kind
-        call.result = result
-        self._open[call.part.name, call.part.namespace].pop(result.id, None)
-        turn.parts.append(result)
+        call.result = group.outputs[id(call)] = result
 
-    def _after(self, turn: Turn) -> int:
-        place = len(self._turns)
-        while self._turns[place - 1] is not turn:
-            place -= 1
-        return place
+    def _next(self, id: str, calls: list[_Call]) -> _Call:
+        """The first of several calls with one id that has no output; the last one if all have one."""
+        at = self._answered.get(id, 0)
+        while at < len(calls) - 1 and calls[at].result is not None:
+            at += 1
+        self._answered[id] = at
+        return calls[at]
 
     # ---- items ----
 
@@ -240,7 +244,9 @@ class _Walk:
     def _call(self, call: CallPart) -> None:
         group = self._say([call], call.path)
         self._calls.setdefault(call.id, []).append(_Call(call, group))
-        self._open.setdefault((call.name, call.namespace), {})[call.id] = None
+        if self._open is not None:
+            ids = self._open.setdefault((call.name, call.namespace), {})
+            ids[call.id] = ids.get(call.id, 0) + 1
         if call.namespace == call.name:
             self._doubled.append(call)
 
@@ -301,8 +307,31 @@ class _Walk:
 
     def _only_open(self, name: object, namespace: object) -> str:
         """The id of the only call of this tool that has no output yet; "" when there is none, or more than one."""
-        ids = self._open.get((name, namespace), {}) if isinstance(name, str) and isinstance(namespace, str | None) else {}
+        if not (isinstance(name, str) and isinstance(namespace, str | None)):
+            return ""
+        if self._open is None:
+            self._open = self._opened()
+        ids = self._open.get((name, namespace), {})
         return next(iter(ids)) if len(ids) == 1 else ""
+
+    def _opened(self) -> dict[tuple[object, object], dict[str, int]]:
+        """By name and namespace the ids of the calls without an output, and how many have each."""
+        found: dict[tuple[object, object], dict[str, int]] = {}
+        for id, calls in self._calls.items():
+            for call in calls:
+                if call.result is None:
+                    ids = found.setdefault((call.part.name, call.part.namespace), {})
+                    ids[id] = ids.get(id, 0) + 1
+        return found
+
+    def _close(self, call: CallPart) -> None:
+        """An open call has an output from here on."""
+        if self._open is None:
+            return
+        ids = self._open[call.name, call.namespace]
+        ids[call.id] -= 1
+        if not ids[call.id]:
+            del ids[call.id]
 
     def _tell(self, name: object, result: ResultPart) -> None:
         """Add an output that answers no call, as Codex records external input: other shapes only allow it as a user message."""
@@ -334,6 +363,14 @@ class _Walk:
     def _reference(self, fields: Fields) -> None:
         id = fields.required("id")
         raise NotFound(f"Item with id '{id[:256]}' not found.", param="input")  # known ids have already been replaced by their items
+
+
+def _turns_of(group: _Group) -> list[Turn]:
+    """A group's turn, and the turn with the outputs of its calls."""
+    if group.outputs is None:
+        return [group.said]
+    results: list[Part] = list(group.outputs.values())
+    return [group.said, Turn("tool", results, results[0].path)]
 
 
 _ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {

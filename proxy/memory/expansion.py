@@ -96,7 +96,7 @@ class Expansion:
 
     async def _look_up_references(self, reasoning: bool) -> None:
         """Find the items that item_references name. reasoning: and reasoning items of which the caller sent the id alone."""
-        own = input_items.own_input(self._body)
+        own = [item for item in input_items.own_input(self._body) if type(item) is dict and "id" in item]  # all that can name one
         wanted = [id for item in own if (id := input_items.referred(item)) is not None]
         if reasoning:
             wanted += [id for item in own if (id := input_items.bare_reasoning(item)) is not None][-REFERENCES_LIMIT:]
