@@ -39,13 +39,24 @@ async def written(attempt: Attempt) -> tuple[str, bytes | None]:
     exchange, size = attempt.exchange, len(attempt.exchange.body)
     walks = _walks(attempt)
     heavy = size > splice.LARGE or (walks and exchange.heavy)
-    if walks and not heavy and size > bodies.LONG:
-        await asyncio.sleep(0)  # to parse the body took some milliseconds, and this takes some: others have their turn between the two
-    found = await bodies.apart(True, partial(_decoded_question, attempt)) if heavy else _decoded_question(attempt)
+    steps = size > bodies.LONG  # to parse the body took a millisecond or more, and so does each of these: others run between them
+    found: tuple[str, bytes | None] | list[str]
+    if steps:
+        await asyncio.sleep(0)
+    if heavy:
+        found = await bodies.apart(True, partial(_decoded_question, attempt))
+    elif walks and steps:
+        missing = _missing(attempt)
+        await asyncio.sleep(0)
+        found = missing or _question(attempt)
+    else:
+        found = _decoded_question(attempt)
     if isinstance(found, list):
         assert attempt.history is not None
         attempt.history.restore(await exchange.services.state.seals.find(exchange.owner, found), attempt.candidate.domain)
         found = await bodies.apart(heavy, partial(_question, attempt))
+    if steps:
+        await asyncio.sleep(0)
     return found
 
 
@@ -62,8 +73,12 @@ def _walks(attempt: Attempt) -> bool:
 
 def _decoded_question(attempt: Attempt) -> tuple[str, bytes | None] | list[str]:
     """As `_question`; or the keys of what must be looked up first."""
-    missing = _decode(attempt) if attempt.asks and not attempt.same_shape else None
-    return missing or _question(attempt)
+    return _missing(attempt) or _question(attempt)
+
+
+def _missing(attempt: Attempt) -> list[str]:
+    """Read what is asked if it is to be translated; return the keys of what must be looked up first."""
+    return _decode(attempt) if attempt.asks and not attempt.same_shape else []
 
 
 def _question(attempt: Attempt) -> tuple[str, bytes | None]:
