@@ -141,7 +141,7 @@ _NAMED = re.compile(rb"^event: ([^\n]++)\ndata: (\S[^\n]*+)\n\n", re.MULTILINE)
 
 def _usual(chunk: bytes) -> list[Frame]:
     """The frames of a read that only consists of such events; empty for any other read."""
-    if chunk[-2:] != b"\n\n" or b"\r" in chunk:
+    if chunk[-2:] != b"\n\n" or chunk.find(b"\r") >= 0:  # `in` takes twice as long
         end = len(chunk) - 4  # one event with CRLF, as Google sends them
         if chunk[end:] == b"\r\n\r\n" and chunk[:6] == b"data: " and chunk.find(b"\r") == end and chunk.find(b"\n") == end + 1:
             return [(b"", chunk[6:end])] if chunk[6:7].strip() else []
@@ -166,7 +166,7 @@ def _usual(chunk: bytes) -> list[Frame]:
 def named_alike(chunk: bytes, begin: bytes) -> int:
     """The number of events in a read that all start with `begin` (`event: …`, `data: {`) and end with `}`; 0 if it has others."""
     count, odd = divmod(chunk.count(b"\n"), 3)
-    if odd or not chunk.startswith(begin) or chunk[-3:] != b"}\n\n" or b"\r" in chunk:
+    if odd or not chunk.startswith(begin) or chunk[-3:] != b"}\n\n" or chunk.find(b"\r") >= 0:
         return 0
     return count if count == 1 or chunk.count(b"}\n\n" + begin) == count - 1 else 0
 

