@@ -75,15 +75,17 @@ class AnswerIds:
     def __init__(self, form: IdForm, anew: bool = False) -> None:
         self._prefix, self._anew = form.prefix, anew
         self._seen: set[str] = set()
+        self._ordinals: dict[str, int] = {}  # the last that was tried for an id
 
     def call(self, id: str, response_id: str, slot: int) -> str:
         """Return the id to send. slot: the call's index among the answer's calls, from 0."""
         if self._anew or not id:
             id = self._prefix + digest(f"{response_id}:{slot}", 24)
-        ordinal = 1
+        ordinal = self._ordinals.get(id, 1)
         unique = id
         while unique in self._seen:
             ordinal += 1
             unique = self._prefix + digest(f"{id}#{ordinal}", 24)
+        self._ordinals[id] = ordinal
         self._seen.add(unique)
         return unique
