@@ -16,14 +16,18 @@ _CONTINUES = frozenset({"index", "type", "function"})  # the members of an entry
 
 @dataclass(slots=True)
 class Slot:
-    """One tool call being received. part: its hub part, -1 before it has one. held: argument text received until then."""
+    """One tool call being received. part: its hub part, -1 before it has one. held: argument text received until then.
+
+    order: the number of calls before it.
+    """
 
     index: int | None
+    order: int
     id: str = ""
     name: str = ""
     custom: bool = False
     part: int = -1
-    held: str = ""
+    held: list[str] = field(default_factory=list)
     signature: str = ""  # Google's
     json: ArgumentText = field(default_factory=ArgumentText)  # of a function
     whole: bool = False  # no further pieces are expected
@@ -33,13 +37,15 @@ class Slot:
 
 
 class Slots:
-    """The calls of one answer. all: in the order in which they came."""
+    """The calls of one answer. all: in the order in which they came. grown: those that may have become complete, by their parts."""
 
-    __slots__ = ("_newest", "all")
+    __slots__ = ("_by_id", "_newest", "all", "grown")
 
     def __init__(self) -> None:
         self.all: list[Slot] = []
+        self.grown: dict[int, Slot] = {}
         self._newest: dict[int | None, Slot] = {}  # by index
+        self._by_id: dict[str, Slot] = {}
 
     def find(self, index: Any, id: str, name: str) -> Slot | None:
         """The slot of an entry; None if there are too many. name: the entry's, "" if it has no arguments."""
@@ -51,13 +57,19 @@ class Slots:
             if slot is not None and ((id and slot.id and id != slot.id) or (not id and name and slot.json.complete())):
                 slot = None  # some servers number every call 0
         if slot is None and len(self.all) < _MOST_CALLS:
-            self._newest[index] = slot = Slot(index)
+            self._newest[index] = slot = Slot(index, len(self.all))
             self.all.append(slot)
         return slot
 
+    def name(self, slot: Slot, id: str) -> None:
+        """The id of a slot is known."""
+        slot.id = id
+        if self._by_id.setdefault(id, slot).order > slot.order:
+            self._by_id[id] = slot
+
     def _unnumbered(self, id: str, name: str) -> Slot | None:
         if id:
-            return next((slot for slot in self.all if slot.id == id), None)
+            return self._by_id.get(id)
         newest = self.all[-1] if self.all else None
         return None if newest is not None and name and newest.name else newest
 
@@ -76,5 +88,7 @@ class Slots:
         if slot.part < 0 or slot.over or slot.custom or slot.held or not slot.json.plain or slot.text is None or not slot.text.plain:
             return None
         slot.json.pieces.append(text)
-        slot.json.plain = text[-1] != "}"
+        if "}" in text:
+            slot.json.plain = text[-1] != "}"
+            self.grown[slot.part] = slot
         return Arguments(slot.part, text)

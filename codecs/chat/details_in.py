@@ -57,16 +57,16 @@ class Entry:
 
 
 def seals(part: int, entries: Iterable[Entry]) -> list[Event]:
-    """The seals of a reasoning part with these entries."""
+    """The seals of a reasoning part with these entries. Of those that cover the text of the part, one of a form, the last counts."""
     entries = list(entries)
     found: list[Event] = []
     summary = tuple("".join(entry.text) for entry in entries if entry.kind == "reasoning.summary")
-    for entry in entries:
-        form = _seal_form(entry) if entry.value else ""
-        if form == "openai":
-            found.append(Seal(part, form, "".join(entry.value), entry.id, summary))
-        elif form:
-            found.append(Seal(part, form, "".join(entry.value)))
+    sealed = [(_seal_form(entry), entry) for entry in entries if entry.value]
+    last = dict(sealed)
+    for form, entry in sealed:
+        if form == "redacted" or last[form] is entry:
+            whole = (entry.id, summary) if form == "openai" else ()
+            found.append(Seal(part, form, "".join(entry.value), *whole))
     return found
 
 
@@ -77,29 +77,47 @@ def _seal_form(entry: Entry) -> str:
     return "redacted" if entry.format == ANTHROPIC else "openai"
 
 
+_Kept = tuple[dict[str, Any], list[str]]
+"""An entry as received, and the pieces of its text."""
+
+
 class Verbatim:
     """The entries of one reasoning part, in order."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_places")
 
     def __init__(self) -> None:
-        self._entries: list[tuple[dict[str, Any], list[str]]] = []  # each as received, and the pieces of its text
+        self._entries: list[_Kept] = []
+        self._places: dict[tuple[Any, str], _Kept] = {}  # by place and id; without an id the first of its place
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def add(self, detail: dict[str, Any]) -> bool:
         """Add an entry, or the next piece of one. Returns whether it is a new entry."""
-        key = detail_text(detail)
-        piece = detail.get(key)
-        pieces = [piece] if isinstance(piece, str) and _text(detail, "type") in _IN_PIECES else []
-        for entry, before in self._entries:
-            if _goes_on(entry, detail):
-                before += pieces
-                entry |= {name: value for name, value in detail.items() if value is not None and name != key}
-                return False
-        self._entries.append((dict(detail), pieces))
-        return True
+        key, place = detail_text(detail), _place(detail)
+        id = _text(detail, "id") if isinstance(place, tuple) else ""
+        kept = self._find(place, id)
+        began = kept is None
+        if kept is None:
+            kept = dict(detail), []
+            self._entries.append(kept)
+            self._places.setdefault((place, ""), kept)
+        else:
+            kept[0].update((name, value) for name, value in detail.items() if value is not None and name != key)
+        if isinstance(place, tuple) and isinstance(piece := detail.get(key), str):
+            kept[1].append(piece)
+        if id:
+            self._places[place, id] = kept
+        return began
+
+    def _find(self, place: Any, id: str) -> _Kept | None:
+        """The first entry that one of this place and id continues, or repeats."""
+        first = self._places.get((place, ""))
+        if first is None or not id or not _text(first[0], "id"):
+            return first
+        kept = self._places.get((place, id))
+        return kept if kept is not None and _text(kept[0], "id") == id else None
 
     def seals(self, part: int) -> list[Event]:
         """The seal that holds all of them; none without entries."""
@@ -110,11 +128,12 @@ class Verbatim:
         return jsontext.dumps(whole).decode()
 
 
-def _goes_on(entry: dict[str, Any], detail: dict[str, Any]) -> bool:
-    if _text(detail, "type") not in _IN_PIECES:
-        return entry == detail  # sent twice
-    same = all(entry.get(name) == detail.get(name) for name in ("type", "index"))
-    return same and len({_text(entry, "id"), _text(detail, "id")} - {""}) < 2
+def _place(detail: dict[str, Any]) -> tuple[Any, ...] | bytes:
+    """The type and index of an entry that comes in pieces; of another all of it, since it may be sent twice."""
+    kind, index = _text(detail, "type"), detail.get("index")
+    if kind not in _IN_PIECES:
+        return jsontext.dumps(sorted(detail.items()))
+    return kind, jsontext.dumps(index) if isinstance(index, list | dict) else index
 
 
 def _text(holder: dict[str, Any], key: str) -> str:

@@ -103,7 +103,7 @@ class StreamDecoder:
         self._open: _Open | None = None
         self._before = 0  # code points in the text parts before the open one
         self._slots = Slots()
-        self._unfinished: list[Slot] = []  # those whose part is open
+        self._unfinished: dict[int, Slot] = {}  # those whose part is open, by its number
         self._calls = 0
         self._joining = False
         self._usual: tuple[_Open, int, bytes, bytes] | None = None  # the open text, and what is around its last piece
@@ -388,7 +388,7 @@ class StreamDecoder:
         if opened.kind is Text:
             self._before += opened.length
         else:
-            self._past |= opened.entries.keys()
+            self._past.update(opened.entries)
             events += opened.verbatim.seals(opened.part) or seals(opened.part, opened.entries.values())
         events.append(PartStop(opened.part))
         if self._late and opened.kind is Text:
@@ -445,7 +445,9 @@ class StreamDecoder:
         entry.format = str_of(detail, "format") or entry.format
         entry.text.append(entry_text(detail))
         if value:
-            entry.value = [value] if key[0] == "reasoning.text" else [*entry.value, value]
+            if key[0] == "reasoning.text":
+                entry.value.clear()
+            entry.value.append(value)
             opened.sealed = True
         self._piece(Reasoning, text, events)
 
@@ -543,7 +545,8 @@ class StreamDecoder:
         self._said = True
         slot.whole = position is not None
         slot.custom = slot.custom or custom
-        slot.id = slot.id or id
+        if id and not slot.id:
+            self._slots.name(slot, id)
         slot.name = slot.name or name
         if "extra_content" in entry:
             slot.signature = self._signature(entry["extra_content"], slot.part < 0, "choices[0].message.tool_calls.extra_content")
@@ -556,7 +559,9 @@ class StreamDecoder:
                 json.plain = text[-1] != "}"
             else:
                 text = json.feed(text)
-        slot.held += text
+            self._slots.grown[slot.part] = slot
+        if text:
+            slot.held.append(text)
         if slot.part < 0 and slot.name and (slot.id or slot.held):
             self._open_call(slot, events)
         if slot.part >= 0 and slot.held:
@@ -579,14 +584,15 @@ class StreamDecoder:
         declared = self._tools.restore(slot.name)
         slot.part = self._next_part()
         slot.text = ToolText(declared)
-        self._unfinished.append(slot)
+        self._unfinished[slot.part] = self._slots.grown[slot.part] = slot
         self._calls += 1
         kind = "custom" if slot.custom else declared.kind
         seal = Seal(slot.part, "google", slot.signature) if slot.signature else None
         events.append(ToolStart(slot.part, slot.id, declared.name, kind, declared.namespace, seal))
 
     def _argue(self, slot: Slot, events: list[Event]) -> None:
-        text, slot.held = slot.held, ""
+        text = "".join(slot.held)
+        slot.held.clear()
         if self._joining:
             text = slot.joiner.feed(text)
         text = slot.text.feed(text) if slot.text is not None else text
@@ -595,15 +601,17 @@ class StreamDecoder:
 
     def _close_whole_calls(self, events: list[Event]) -> None:
         """Close the calls whose JSON object is complete, as other content starts. Others stay open."""
-        for slot in list(self._unfinished):
-            if slot.whole or (not slot.custom and slot.json.complete()):
+        grown, self._slots.grown = self._slots.grown, {}
+        for part in sorted(grown):
+            slot = self._unfinished.get(part)
+            if slot is not None and (slot.whole or (not slot.custom and slot.json.complete())):
                 self._close_call(slot, events)
 
     def _close_call(self, slot: Slot, events: list[Event]) -> None:
         slot.over = True
-        self._unfinished.remove(slot)
-        slot.held += slot.json.finish()
-        if slot.held:
+        del self._unfinished[slot.part]
+        slot.held.append(slot.json.finish())
+        if any(slot.held):
             self._argue(slot, events)
         rest = slot.joiner.finish()
         if slot.text is not None:
@@ -625,7 +633,7 @@ class StreamDecoder:
                 self._open_call(slot, events)
             elif slot.part < 0 and slot.held:
                 return events + self._garbled("a tool call without a name")
-        for slot in list(self._unfinished):
+        for slot in list(self._unfinished.values()):
             self._close_call(slot, events)
         if self.ended:
             return events

@@ -16,7 +16,7 @@ Source: OpenAI API reference, "Chat" and "Chat streaming"; OpenRouter's document
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -124,7 +124,7 @@ class _Message:
         self._details: list[dict[str, Any]] = []
         self._layout: list[str] = []
         self._calls: dict[int, _Call] = {}  # by part
-        self._queue: list[_Call] = []
+        self._queue: deque[_Call] = deque()
         self._live: _Call | None = None
         self._opened = 0  # number of calls so far
         self._takes_custom = any(tool.kind == "custom" for tool in self._request.tools)
@@ -345,7 +345,7 @@ class _Message:
                 self._end_call(call)
             if not self._queue:
                 return
-            self._live = call = self._queue.pop(0)
+            self._live = call = self._queue.popleft()
             self._say(self._opening(call))
             if not call.wrapped:
                 self._write(call, "".join(call.waiting))
