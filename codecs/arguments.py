@@ -14,6 +14,12 @@ _UNLIKELY = 8  # characters
 _ENOUGH = 3  # consecutive pieces starting with all previous text are no coincidence
 
 
+def held_of_null(text: str) -> str | None:
+    """What to hold of the beginning of arguments that may become null; None if they may not. Of white space behind it one character."""
+    word = text.rstrip()
+    return text[: len(word) + 1] if "null".startswith(word) else None
+
+
 class ArgumentText:
     """The argument text of one call. plain: a piece that does not start with a bracket may be added to `pieces` instead of being fed.
 

@@ -225,6 +225,10 @@ def _tools(holder: Any, **places: tuple[str, str]) -> dict[str, int] | None:
 
 
 _ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+OF_MESSAGES = frozenset({
+    *_ITERATED, "iterations", "cache_creation", "output_tokens_details", "service_tier", "server_tool_use", "speed",
+})  # fmt: skip
+"""The members of a message's `usage` that are read: a stream may add others without end."""
 
 
 def _of_iterations(usage: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from .. import compaction, errors, jsontext, passages, quirks
+from ..arguments import held_of_null
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, empty_answer, failed
 from ..events import (
@@ -42,7 +43,7 @@ from ..likeness import NOTHING, around
 from ..reply import Reply
 from ..sse import Frame, named_alike
 from ..tools import ToolText, not_allowed
-from ..usage import Usage, from_messages, merged
+from ..usage import OF_MESSAGES, Usage, from_messages, merged
 
 _Delta = Callable[[int, str], Event]
 
@@ -73,7 +74,8 @@ class _Block:
     plain: bool = False  # its text is passed on unchanged: no surrogate half is held, no free text is unwrapped
     joiner: jsontext.SurrogateJoiner = field(default_factory=jsontext.SurrogateJoiner)
     unwrap: ToolText | None = None
-    input: str = ""  # a tool's whole arguments, given with its start; of a compaction, its summary so far
+    input: str = ""  # a tool's whole arguments, given with its start
+    summary: list[str] = field(default_factory=list)  # of a compaction, so far
     held: str = ""  # the beginning of a tool's arguments, as long as it may become null
     seal: Seal | None = None
     filled: bool = False
@@ -222,7 +224,7 @@ class StreamDecoder:
                 events += self._close(other)
         self._current = self._blocks[index] = block = _Block(index, kind)
         if kind == _COMPACTION:
-            block.input = _str(content, "content")
+            block.summary.append(_str(content, "content"))
             return events
         if opener is None:
             self._opaque = self._opaque or kind
@@ -304,8 +306,8 @@ class StreamDecoder:
         """Return the events for a piece of a block's text; an incomplete end is held back."""
         if block.kind == "tool_use" and not block.filled:
             text = (block.held + text).lstrip(" \t\r\n")
-            if "null".startswith(text.rstrip()):
-                block.held = text
+            if (held := held_of_null(text)) is not None:
+                block.held = held
                 return []
             block.plain = block.unwrap is None
         if text:
@@ -362,14 +364,14 @@ class StreamDecoder:
         return events
 
     def _summary(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
-        block.input += _str(delta, "content")
+        block.summary.append(_str(delta, "content"))
         return []
 
     def _compacted(self, block: _Block) -> list[Event]:
         """A summary of the provider's, unless it is in a form that only the provider can read."""
         label = f"content[{block.index}]:{_COMPACTION}"
-        readable = compaction.is_readable(block.input)
-        return [Compaction(block.input, 0, label) if readable else Opaque(label)]
+        summary = "".join(block.summary)
+        return [Compaction(summary, 0, label) if compaction.is_readable(summary) else Opaque(label)]
 
     def _message_delta(self, value: dict[str, Any]) -> list[Event]:
         events = [] if self._started else self._message_start({})
@@ -572,7 +574,9 @@ class Observer:
 
 def _merged_usage(known: dict[str, Any] | None, holder: dict[str, Any]) -> dict[str, Any] | None:
     usage = holder.get("usage")
-    return merged(known, usage, partial=True) if isinstance(usage, dict) else known
+    if not isinstance(usage, dict):
+        return known
+    return merged(known, {key: count for key, count in usage.items() if key in OF_MESSAGES}, partial=True)
 
 
 def _is_error(value: dict[str, Any]) -> bool:

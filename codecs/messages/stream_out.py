@@ -13,6 +13,8 @@ Source: Anthropic, "Streaming Messages".
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +70,7 @@ class _Block:
     free: bool = False  # a tool whose text is not JSON
     waiting: list[Event] = field(default_factory=list)  # events received before it was live
     pieces: list[str] = field(default_factory=list)  # of a text: all; of a tool call: what has not been scanned
+    ends: list[int] = field(default_factory=list)  # where pieces end in a cited text, as far as that was needed
     citations: list[Citation] = field(default_factory=list)  # citations received before the text
     seals: list[Seal] = field(default_factory=list)
     scanner: ObjectScanner = field(default_factory=ObjectScanner)
@@ -76,11 +79,26 @@ class _Block:
     def complete(self) -> bool:
         return self.stopped or self.scanner.complete
 
+    def range(self, begin: int | None, end: int | None) -> tuple[int, int]:
+        """A range of its text so far; None: from its beginning, to its end."""
+        ends, pieces = self.ends, self.pieces
+        while len(ends) < len(pieces):
+            ends.append((ends[-1] if ends else 0) + len(pieces[len(ends)]))
+        length = ends[-1] if ends else 0
+        return begin or 0, length if end is None else min(end, length)
+
+    def said(self, begin: int, end: int) -> str:
+        """The text of a range."""
+        first = bisect_right(self.ends, begin)
+        before = self.ends[first - 1] if first else 0
+        return "".join(self.pieces[first : bisect_left(self.ends, end) + 1])[begin - before : end - before]
+
 
 def _thinking(part: int, **state: Any) -> _Block:
     return _Block(part, "thinking", {"type": "thinking", "thinking": "", "signature": ""}, **state)
 
 
+_REPEATED = 1_000_000  # characters of the text that citations repeat, all together
 _FORMS = frozenset({"anthropic", "redacted", "openai", "details"})  # seal forms that a thinking block can return
 
 
@@ -94,7 +112,7 @@ class _Blocks:
         self._id = ""  # the upstream's
         self._calls = 0
         self._parts: dict[int, _Block] = {}
-        self._queue: list[_Block] = []
+        self._queue: deque[_Block] = deque()
         self._live: _Block | None = None
         # the event type and part of the live block's next plain piece, for the fast path in `feed`
         self._next_kind: type | None = None
@@ -108,6 +126,7 @@ class _Blocks:
         self._searches = 0
         self._unsourced: list[str] = []  # ids of searches whose results are only known from citations
         self._cited: dict[str, str] = {}  # titles by URL
+        self._repeatable = _REPEATED
 
     def _feed(self, events: list[Event]) -> None:
         for event in events:
@@ -292,7 +311,7 @@ class _Blocks:
                 self._close(block)
             if not self._queue:
                 return
-            self._live = block = self._queue.pop(0)
+            self._live = block = self._queue.popleft()
             if block.kind == "tool_use":
                 self._show(block)
             self._let_in(block)
@@ -407,14 +426,20 @@ class _Blocks:
         if event.passage is not None:
             citation = passages.to_messages(event.passage, event.title, event.cited_text)
         else:
-            cited = event.cited_text or "".join(block.pieces)[event.start : event.end]
+            cited = event.cited_text or self._cited_text(block, event)
             citation = {"type": "web_search_result_location", "url": event.url, "title": event.title, "cited_text": cited}
             citation["encrypted_index"] = ENVELOPE
         self._extra("citations_delta", "citation", citation)
 
+    def _cited_text(self, block: _Block, event: Citation) -> str:
+        """The text that a citation is of; "" where citations have repeated too much of it."""
+        begin, end = block.range(event.start, event.end)
+        self._repeatable -= max(0, end - begin)
+        return block.said(begin, end) if self._repeatable >= 0 else ""
+
     def _keep_seal(self, block: _Block, event: Seal) -> None:
         if block.kind == "text" and event.form == "google" and self._thinks:
-            self._queue.insert(0, _thinking(-1, stopped=True, seals=[event], after_text=True))
+            self._queue.appendleft(_thinking(-1, stopped=True, seals=[event], after_text=True))
             return
         block.seals.append(event)
         if block.kind == "text" or event.form not in _FORMS:
