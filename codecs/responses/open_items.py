@@ -21,10 +21,18 @@ class Message:
     content: list[_Value] = field(default_factory=list)  # the closed parts
     kind: str = ""  # type of the open part: output_text or refusal; "" if none
     pieces: list[str] = field(default_factory=list)
+    counted: int = 0  # pieces, and their characters
+    length: int = 0
     annotations: list[_Value] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
     seal: Seal | None = None
     frame: Frame = (b"", b"")  # the next delta; its data has placeholders for the sequence number and the text
+
+    def extent(self) -> int:
+        """The characters of the open part so far."""
+        self.length += sum(map(len, self.pieces[self.counted :]))
+        self.counted = len(self.pieces)
+        return self.length
 
     def part(self) -> _Value:
         text = "".join(self.pieces)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from ..jsontext import SurrogateJoiner
@@ -27,6 +29,7 @@ class SeenItem:
 
     index: int
     kind: str  # its type; "" before it is known
+    order: int  # number of items before it
     id: str = ""
     call_id: str = ""
     part: int = -1  # its open hub part
@@ -46,6 +49,48 @@ class SeenItem:
     begun: bool = False  # some arguments were passed on
     null: str = ""  # the beginning of the arguments, while it may become null
     text: ToolText | None = None
+
+
+_ORDER = attrgetter("order")
+
+
+class SeenItems:
+    """The items of one answer. of: by index. unfinished: those that are not done, in the order in which they came. newest: the highest
+    index.
+    """
+
+    __slots__ = ("_by_id", "newest", "of", "unfinished")
+
+    def __init__(self) -> None:
+        self.of: dict[int, SeenItem] = {}
+        self.unfinished: dict[int, SeenItem] = {}
+        self.newest = -1
+        self._by_id: dict[str, list[SeenItem]] = {}  # those that have or had an id or call id, the one that came last behind the others
+
+    def add(self, index: int, plain: bool) -> SeenItem:
+        item = SeenItem(index, "", len(self.of), plain=plain)
+        self.of[index] = self.unfinished[index] = item
+        self.newest = max(self.newest, index)
+        return item
+
+    def name(self, item: SeenItem, id: str, call_id: str) -> None:
+        """Set what is known of an item's ids; some providers change them."""
+        if id and id != item.id:
+            item.id = id
+            insort(self._by_id.setdefault(id, []), item, key=_ORDER)
+        if call_id and call_id != item.call_id:
+            item.call_id = call_id
+            insort(self._by_id.setdefault(call_id, []), item, key=_ORDER)
+
+    def named(self, *ids: str) -> SeenItem | None:
+        """The item that came last of those with one of these ids or call ids."""
+        found: list[SeenItem] = []
+        for id in ids:
+            items = self._by_id.get(id, [])
+            while items and id not in (items[-1].id, items[-1].call_id):
+                items.pop()
+            found += items[-1:]
+        return max(found, key=_ORDER, default=None)
 
 
 _KINDS = {"output_text": "text", "refusal": "refusal", "reasoning_text": "content"}  # type of a part -> kind of its text

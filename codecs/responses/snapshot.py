@@ -33,10 +33,14 @@ class Snapshot:
     def __init__(self) -> None:
         self.response: _Value = {}
         self._items: dict[int, _Value] = {}
+        self._pieces: dict[tuple[int, str], tuple[_Value, str, list[str]]] = {}  # to be added to members of items, by holder and name
 
     @property
     def output(self) -> list[_Value]:
         """The items so far; open items with their partial content."""
+        for holder, member, pieces in self._pieces.values():
+            holder[member] += "".join(pieces)
+        self._pieces.clear()
         return [self._items[index] for index in sorted(self._items)]
 
     def cut(self) -> list[_Value]:
@@ -61,10 +65,14 @@ class Snapshot:
 
     def _grow(self, item: _Value, kind: str, event: _Value) -> None:
         if kind in _TEXTS:
-            item[_TEXTS[kind]] += event["delta"]
+            self._add(item, _TEXTS[kind], event["delta"])
         elif kind in _PARTS:
             holder, place = _PARTS[kind]
             item.setdefault(holder, [])[event[place] :] = [event["part"]]
         elif kind in _PIECES:
             holder, place, member = _PIECES[kind]
-            item[holder][event[place]][member] += event["delta"]
+            self._add(item[holder][event[place]], member, event["delta"])
+
+    def _add(self, holder: _Value, member: str, text: Any) -> None:
+        if isinstance(holder[member], str) and isinstance(text, str):
+            self._pieces.setdefault((id(holder), member), (holder, member, []))[2].append(text)

@@ -9,12 +9,15 @@ each. Source: OpenAI, "Responses: streaming events".
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 from typing import Any
 
 import orjson
 
 from .. import compaction, errors, jsontext, quirks
+from ..arguments import held_of_null
 from ..chat.errors_in import error_of
 from ..endings import UNKNOWN, empty_answer
 from ..events import (
@@ -44,7 +47,7 @@ from ..sse import Frame
 from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_responses
 from .anything import dict_of, dicts_of, int_of, is_error, seconds_of, text_of
-from .seen import SeenItem, SeenPart, is_another, placed
+from .seen import SeenItem, SeenItems, SeenPart, is_another, placed
 
 _Value = dict[str, Any]
 
@@ -90,10 +93,10 @@ class StreamDecoder:
         self._tools = reply.tools
         self._unsaid = reply.unsaid
         self._logprobs = reply.request.include_logprobs
-        self._items: dict[int, SeenItem] = {}
+        self._items = SeenItems()
+        self._waiting: list[int] = []  # a heap: items with events that wait for their turn
         self._started = False
         self._parts = 0
-        self._unfinished = 0
         self._shared: set[int] = set()  # indexes used by more than one item
         self._floor: SeenItem | None = None  # the message or reasoning item being passed on
         self._open: SeenItem | None = None  # the item with the open text or reasoning part
@@ -133,7 +136,7 @@ class StreamDecoder:
             if item is not None and item.index == index and item.plain and item.thought == (source, value.get(place)):
                 return Reasoning(item.part, text)
         elif kind in _ARGUMENTS and type(index) is int:
-            item = self._items.get(index)
+            item = self._items.of.get(index)
             if item is not None and item.plain and item.begun and not item.done:
                 return Arguments(item.part, text)
         return None
@@ -187,7 +190,7 @@ class StreamDecoder:
     def _ignore(self, kind: str, value: _Value) -> None:
         """Report an unknown event, unless it belongs to a hosted tool's item, which is reported as a whole."""
         index = value.get("output_index")
-        item = self._items.get(index) if isinstance(index, int) else None
+        item = self._items.of.get(index) if isinstance(index, int) else None
         hosted = item is not None and item.kind not in IN_TURN and item.kind not in CALLS
         if not hosted and kind not in _SAID_LATER and not kind.startswith(quirks.PROGRESS):
             self._unsaid.add(f"event:{kind[:_LONGEST_LABEL]}")
@@ -218,15 +221,15 @@ class StreamDecoder:
             if item.done:
                 yield from self._next()
         else:
+            if not item.waiting:
+                heappush(self._waiting, item.index)
             item.waiting.append((kind, value))
 
     def _next(self) -> Iterator[Event]:
         """Pass on the waiting items, in order, after the current one has ended."""
         self._floor = None
-        while self._floor is None:
-            item = min((i for i in self._items.values() if i.waiting), key=lambda i: i.index, default=None)
-            if item is None:
-                return
+        while self._floor is None and self._waiting:
+            item = self._items.of[heappop(self._waiting)]
             waiting, item.waiting = item.waiting, []
             for kind, value in waiting:
                 if not item.done:
@@ -237,19 +240,17 @@ class StreamDecoder:
         """The item of an event, created if it was not announced; None if there are too many."""
         whole = dict_of(value, "item")
         index = self._place(kind, value, whole)
-        item = self._items.get(index)
+        item = self._items.of.get(index)
         if item is None:
-            if self._unfinished == _MOST_OPEN:
+            if len(self._items.unfinished) == _MOST_OPEN:
                 return None
-            self._unfinished += 1
-            item = self._items[index] = SeenItem(index, "", plain=not (self._logprobs or self._shared))
+            item = self._items.add(index, plain=not (self._logprobs or self._shared))
         item.kind = item.kind or (text_of(whole, "type") or _IMPLIED.get(kind, ""))[:_LONGEST_LABEL]
         name = text_of(whole, "name")
         if item.kind == "custom_tool_call" and name.startswith(quirks.HOSTED_CALLS) and not self._tools.declares(name):
             item.kind = name[:_LONGEST_LABEL]
         item.announced = item.announced or kind == ADDED
-        item.id = text_of(whole, "id") or text_of(value, "item_id") or item.id
-        item.call_id = text_of(whole, "call_id") or item.call_id
+        self._items.name(item, text_of(whole, "id") or text_of(value, "item_id"), text_of(whole, "call_id"))
         return item
 
     def _place(self, kind: str, value: _Value, whole: _Value) -> int:
@@ -257,29 +258,24 @@ class StreamDecoder:
         index = value.get("output_index")
         id, call_id = text_of(value, "item_id") or text_of(whole, "id"), text_of(whole, "call_id")
         if isinstance(index, int):
-            item = self._items.get(index)
+            item = self._items.of.get(index)
             if item is not None and kind == ADDED and is_another(item, whole):
                 self._shared.add(index)  # the server numbers items wrongly: from now on they are identified by id
                 item.plain = False
-                return self._newest + 1
+                return self._items.newest + 1
             return index if index not in self._shared else self._index_of(kind, id, call_id, index)
         return self._index_of(kind, id, call_id, None)
 
     def _index_of(self, kind: str, id: str, call_id: str, index: int | None) -> int:
         """The index of an item given by an id; without one, the last item of its type that is not done."""
-        items = list(reversed(self._items.values()))
-        named = (item.index for item in items if {id, call_id} & {item.id, item.call_id} - {""})
-        place = next(named, None)
-        if place is None and kind != ADDED and (not id or index is not None):
+        item = self._items.named(id, call_id)
+        if item is None and kind != ADDED and (not id or index is not None):
             type = _IMPLIED.get(kind)
-            place = next((item.index for item in items if not item.done and type in (None, item.kind)), None)
-        if place is None and index is not None:
-            place = index
-        return self._newest + 1 if place is None else place
-
-    @property
-    def _newest(self) -> int:
-        return max(self._items, default=-1)
+            unfinished = reversed(self._items.unfinished.values())
+            item = next((item for item in unfinished if type in (None, item.kind)), None)
+        if item is not None:
+            return item.index
+        return self._items.newest + 1 if index is None else index
 
     # ---- text ----
 
@@ -468,8 +464,8 @@ class StreamDecoder:
             return
         if not item.begun and item.kind == "function_call":
             text = (item.null + text).lstrip(" \t\r\n")
-            if "null".startswith(text.rstrip()):
-                item.null = text
+            if (held := held_of_null(text)) is not None:
+                item.null = held
                 return
         item.begun = item.begun or bool(text)
         text = self._piece(item, text)
@@ -533,7 +529,7 @@ class StreamDecoder:
         if self._open is item:
             yield from self._leave()
         item.done = True
-        self._unfinished -= 1
+        del self._items.unfinished[item.index]
 
     # ---- the end ----
 
@@ -544,7 +540,7 @@ class StreamDecoder:
             yield from self._failed(value)
             return
         yield from self._made_up(response)
-        for item in list(self._items.values()):
+        for item in list(self._items.of.values()):
             if not self.ended:
                 yield from self._done(item, {})
         if self.ended:
@@ -564,7 +560,7 @@ class StreamDecoder:
 
     def _spoke(self) -> bool:
         """Whether the model said something, in a text or a refusal."""
-        parts = (part for item in self._items.values() for part in item.parts.items())
+        parts = (part for item in self._items.of.values() for part in item.parts.items())
         return any(seen.streamed and kind in ("text", "refusal") for (kind, _), seen in parts)
 
     def _report(self, response: _Value, reason: str) -> None:
@@ -582,21 +578,21 @@ class StreamDecoder:
         An item is matched with the streamed item of the same id, else with the first one of its type that no id matches.
         """
         items = dicts_of(response, "output")
-        named = {item.id: item for item in self._items.values() if item.id}
+        named = {item.id: item for item in self._items.of.values() if item.id}
         taken = {id(known) for whole in items if (known := named.get(text_of(whole, "id")))}
-        rest = [item for _, item in sorted(self._items.items()) if id(item) not in taken]
+        rest = defaultdict[str, deque[SeenItem]](deque)  # by type
+        for _, item in sorted(self._items.of.items()):
+            if id(item) not in taken:
+                rest[item.kind].append(item)
         for whole in items:
             if self.ended:
                 return
-            item = named.get(text_of(whole, "id"))
-            if item is None:
-                kind = text_of(whole, "type")
-                item = next((i for i in rest if i.kind == kind), None)
-                if item is not None:
-                    rest.remove(item)
-            index = self._newest + 1 if item is None else item.index
+            known = named.get(text_of(whole, "id"))
+            if known is None and (alike := rest[text_of(whole, "type")]):
+                known = alike.popleft()
+            index = self._items.newest + 1 if known is None else known.index
             event = {"output_index": index, "item": whole}
-            if item is None:
+            if known is None:
                 yield from self._of_item("response.output_item.added", event)
             if not self.ended:
                 yield from self._of_item("response.output_item.done", event)

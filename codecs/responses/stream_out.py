@@ -313,8 +313,7 @@ class StreamEncoder:
         self._citations = []
         self._base = 0
         if self._message is not None and self._message.kind == "output_text":
-            self._message.pieces = ["".join(self._message.pieces)]
-            self._base = len(self._message.pieces[0])
+            self._base = self._message.extent()
 
     def _text(self, event: Text) -> None:
         message = self._message_part("output_text")
@@ -360,7 +359,7 @@ class StreamEncoder:
 
     def _cite(self, message: Message) -> None:
         """Write the citations of the hub's text part that just ended."""
-        end = sum(map(len, message.pieces))
+        end = message.extent()
         for citation in self._citations:
             whole = citation.start is None or citation.end is None
             annotation = {
@@ -388,6 +387,7 @@ class StreamEncoder:
         message.content.append(part)
         message.kind = ""
         message.pieces, message.annotations, message.logprobs = [], [], []
+        message.counted = message.length = 0
 
     def _close_message(self, message: Message, status: str, phase: str) -> None:
         self._close_part(message)
