@@ -82,7 +82,7 @@ class _Block:
     joiner: jsontext.SurrogateJoiner = field(default_factory=jsontext.SurrogateJoiner)
     unwrap: ToolText | None = None
     filled: bool = False
-    signature: str = ""
+    signature: list[str] = field(default_factory=list)
     redacted: bytearray = field(default_factory=bytearray)
 
 
@@ -275,7 +275,8 @@ class StreamDecoder:
 
     def _reasoning(self, block: _Block, delta: dict[str, Any]) -> list[Event]:
         content = _dict(delta, "reasoningContent")
-        block.signature += _str(content, "signature")
+        if signature := _str(content, "signature"):
+            block.signature.append(signature)
         redacted = content.get("redactedContent")
         if isinstance(redacted, str):
             try:
@@ -313,7 +314,7 @@ class StreamDecoder:
             rest = block.unwrap.feed(rest) + block.unwrap.finish()
         events: list[Event] = [_MAKE[block.kind](block.part, rest)] if rest else []
         if block.signature:
-            events.append(Seal(block.part, "anthropic", block.signature))
+            events.append(Seal(block.part, "anthropic", "".join(block.signature)))
         if block.redacted:
             events.append(Seal(block.part, "redacted", sealed(bytes(block.redacted))))
         return [*events, PartStop(block.part)]

@@ -296,7 +296,7 @@ class StreamDecoder:
         """Keep what is told of the answer as a whole: the last sources of ranges, all citations."""
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict):
-            self._grounding = self._grounding | grounding
+            self._grounding.update(grounding)
         cited = candidate.get("citationMetadata")
         if isinstance(cited, dict):
             for name in ("citationSources", "citations"):

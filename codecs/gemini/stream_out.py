@@ -13,6 +13,7 @@ Source: the types of google-genai 3.6.1 and @google/genai 2.32.0, and what their
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,7 @@ class _Call:
     custom: bool  # of a tool whose input is free text
     pieces: list[str] = field(default_factory=list)
     stopped: bool = False
+    broken: bool = False  # what it has when it stopped is no JSON object
 
 
 class _Parts:
@@ -79,7 +81,8 @@ class _Parts:
         self._ids = AnswerIds(IDS, reply.numbered_calls)
         self._id = ""  # the upstream's
         self._count = 0  # of calls
-        self._calls: dict[int, _Call] = {}  # that were not written yet, in order, by their hub parts
+        self._calls: dict[int, _Call] = {}  # that were not written yet, by their hub parts
+        self._order: deque[int] = deque()  # of these parts
         self._run: Run | None = None  # of reasoning, whose seal has not been written yet
         self._signature = ""  # of the next part: of reasoning that is over
         self._text_part = -1  # the open text whose next piece is plain
@@ -209,6 +212,7 @@ class _Parts:
                 self._emit({"text": "", "thoughtSignature": signature})
             signature = event.seal.value
         self._calls[event.part] = _Call(id, event.name, signature, event.kind == "custom")
+        self._order.append(event.part)
 
     def _arguments(self, event: Arguments) -> None:
         call = self._calls.get(event.part)
@@ -220,14 +224,16 @@ class _Parts:
 
         reason: why the answer ended, "" as long as it has not. goes_on: something follows, so that what has stopped was not cut off.
         """
-        if not reason and not next(iter(self._calls.values())).stopped:
-            return
-        for part, call in list(self._calls.items()):
+        while self._order:
+            call = self._calls[self._order[0]]
+            if not reason and (not call.stopped or (call.broken and not goes_on)):
+                return
             raw = "".join(call.pieces)
             args = {"input": raw} if call.custom and call.stopped else _object(raw)
-            if not reason and not (call.stopped and (goes_on or args is not None)):
+            if not reason and not goes_on and args is None:
+                call.broken = True
                 return
-            del self._calls[part]
+            del self._calls[self._order.popleft()]
             if args is None and reason in _CUT:
                 self._reply.unsaid.add("tool_call:incomplete")
                 continue
