@@ -103,10 +103,10 @@ class Told:
             self._pieces = [self._events[-1].text]  # type: ignore[union-attr]
 
     def _note(self, event: Event) -> None:
-        self._join()
-        self._pieces = []
         if isinstance(event, Ping | Metered):
             return
+        self._join()
+        self._pieces = []
         self._events.append(event)
         if isinstance(event, TextStart | ReasoningStart):
             self.next = event.part + 1

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from dragoman.codecs.continuation import SHORTEST, Overlap
+from dragoman.codecs.continuation import SHORTEST, Overlap, Told
+from dragoman.codecs.events import Ping, Start, Text, TextStart
 
 from ..attack.growth import assert_linear
 
@@ -44,3 +45,9 @@ def test_a_long_repetition_in_small_pieces() -> None:
             overlap.feed(text[at : at + 8])
 
     assert_linear(lambda size: "".join(random.Random(1).choices("abcdefgh ", k=size)), fed, small=20_000)
+
+
+def test_a_ping_within_a_text_changes_nothing() -> None:
+    told = Told()
+    told.feed([Start("", "", 0), TextStart(0), Text(0, "The quick "), Ping(), Text(0, "brown "), Text(0, "fox")])
+    assert told.texts() == ["The quick brown fox"]
