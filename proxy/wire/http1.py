@@ -355,6 +355,7 @@ class Chunked(BodyReader):
         self._left = 0  # bytes of the current chunk still to come
         self._held = b""  # an incomplete line
         self._trailers = 0  # bytes of trailers so far
+        self._in_trailer = False  # of a line of them the beginning has come
         # unbound: a bound method would be a reference cycle in each response
         self._step: Callable[[Chunked, bytes, int, list[bytes]], int] = Chunked._read_size
 
@@ -422,12 +423,17 @@ class Chunked(BodyReader):
     def _read_trailer(self, data: bytes, at: int, payload: list[bytes]) -> int:
         end = data.find(b"\r\n", at)
         if end < 0:
-            return self._hold(data, at, False, MAX_HEAD - self._trailers)
+            full = len(data) - at >= MAX_HEAD - self._trailers
+            skipped = len(data) - data.endswith(b"\r")
+            self._trailers += skipped - at
+            self._in_trailer = self._in_trailer or skipped > at
+            return self._hold(data, skipped, full, 2)
         self._trailers += end + 2 - at
         if self._trailers > MAX_HEAD:
             return self._hold(data, at, True, 0)
-        if end == at:
+        if end == at and not self._in_trailer:
             self._end()
+        self._in_trailer = False
         return end + 2
 
     def _hold(self, data: bytes, at: int, broken: bool, limit: int) -> int:
