@@ -10,7 +10,7 @@ from typing import Any
 
 from ..jsontext import SurrogateJoiner
 from ..tools import ToolText
-from .anything import text_of
+from .anything import dict_of, text_of
 
 _Value = dict[str, Any]
 
@@ -119,3 +119,29 @@ def is_another(item: SeenItem, whole: _Value) -> bool:
     if item.call_id and call_id:
         return item.call_id != call_id
     return item.announced and bool(item.id and id) and item.id != id
+
+
+# event type -> the type of its item, for items that were not announced
+_IMPLIED = {
+    "response.output_text.delta": "message",
+    "response.output_text.done": "message",
+    "response.refusal.delta": "message",
+    "response.refusal.done": "message",
+    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning_summary_text.done": "reasoning",
+    "response.reasoning_summary_part.done": "reasoning",
+    "response.reasoning_text.delta": "reasoning",
+    "response.reasoning_text.done": "reasoning",
+    "response.reasoning.delta": "reasoning",
+    "response.reasoning.done": "reasoning",
+    "response.function_call_arguments.delta": "function_call",
+    "response.function_call_arguments.done": "function_call",
+    "response.custom_tool_call_input.delta": "custom_tool_call",
+    "response.custom_tool_call_input.done": "custom_tool_call",
+}
+_OF_PARTS = {"output_text": "message", "refusal": "message", "reasoning_text": "reasoning"}  # the same, by the type of an event's part
+
+
+def implied(kind: str, value: _Value) -> str:
+    """The type of an event's item, as far as the event says it; "" if it does not."""
+    return _IMPLIED.get(kind, "") or _OF_PARTS.get(text_of(dict_of(value, "part"), "type"), "")

@@ -47,7 +47,7 @@ from ..sse import Frame
 from ..tools import ToolText, not_allowed
 from ..usage import Usage, from_responses
 from .anything import dict_of, dicts_of, int_of, is_error, seconds_of, text_of
-from .seen import SeenItem, SeenItems, SeenPart, is_another, placed
+from .seen import SeenItem, SeenItems, SeenPart, implied, is_another, placed
 
 _Value = dict[str, Any]
 
@@ -245,7 +245,7 @@ class StreamDecoder:
             if len(self._items.unfinished) == _MOST_OPEN:
                 return None
             item = self._items.add(index, plain=not (self._logprobs or self._shared))
-        item.kind = item.kind or (text_of(whole, "type") or _IMPLIED.get(kind, ""))[:_LONGEST_LABEL]
+        item.kind = item.kind or (text_of(whole, "type") or implied(kind, value))[:_LONGEST_LABEL]
         name = text_of(whole, "name")
         if item.kind == "custom_tool_call" and name.startswith(quirks.HOSTED_CALLS) and not self._tools.declares(name):
             item.kind = name[:_LONGEST_LABEL]
@@ -263,19 +263,16 @@ class StreamDecoder:
                 self._shared.add(index)  # the server numbers items wrongly: from now on they are identified by id
                 item.plain = False
                 return self._items.newest + 1
-            return index if index not in self._shared else self._index_of(kind, id, call_id, index)
-        return self._index_of(kind, id, call_id, None)
-
-    def _index_of(self, kind: str, id: str, call_id: str, index: int | None) -> int:
-        """The index of an item given by an id; without one, the last item of its type that is not done."""
+            if index not in self._shared:
+                return index
         item = self._items.named(id, call_id)
-        if item is None and kind != ADDED and (not id or index is not None):
-            type = _IMPLIED.get(kind)
+        if item is None and kind != ADDED and (not id or isinstance(index, int)):  # without an id, the last of its type that is not done
+            type = implied(kind, value)
             unfinished = reversed(self._items.unfinished.values())
-            item = next((item for item in unfinished if type in (None, item.kind)), None)
+            item = next((item for item in unfinished if type in ("", item.kind)), None)
         if item is not None:
             return item.index
-        return self._items.newest + 1 if index is None else index
+        return index if isinstance(index, int) else self._items.newest + 1
 
     # ---- text ----
 
@@ -656,24 +653,6 @@ _OF_CALLS = _ARGUMENTS | {
     "response.output_item.done",
     "response.function_call_arguments.done",
     "response.custom_tool_call_input.done",
-}
-# event type -> the type of its item, for items that were not announced
-_IMPLIED = {
-    "response.output_text.delta": "message",
-    "response.output_text.done": "message",
-    "response.refusal.delta": "message",
-    "response.refusal.done": "message",
-    "response.reasoning_summary_text.delta": "reasoning",
-    "response.reasoning_summary_text.done": "reasoning",
-    "response.reasoning_summary_part.done": "reasoning",
-    "response.reasoning_text.delta": "reasoning",
-    "response.reasoning_text.done": "reasoning",
-    "response.reasoning.delta": "reasoning",
-    "response.reasoning.done": "reasoning",
-    "response.function_call_arguments.delta": "function_call",
-    "response.function_call_arguments.done": "function_call",
-    "response.custom_tool_call_input.delta": "custom_tool_call",
-    "response.custom_tool_call_input.done": "custom_tool_call",
 }
 FAILED = ("failed", "cancelled")
 _CUT = frozenset({"length", "context", "filter", "refusal", "pause"})  # reasons for which an answer can be incomplete

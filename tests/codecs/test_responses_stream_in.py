@@ -372,6 +372,14 @@ PART = ev.PartStop(0)
             [text(0, "a"), added(0, "function_call", call_id="c", name="f"), of("function_call_arguments.delta", 0, delta="{}")],
             [ev.TextStart(0), ev.Text(0, "a"), PART],
         ),
+        (  # the same of a text that came as a part
+            [
+                of("content_part.done", 0, content_index=0, part=output_text("a")),
+                added(0, "function_call", call_id="c", name="f"),
+                of("function_call_arguments.delta", 0, delta="{}"),
+            ],
+            [ev.TextStart(0), ev.Text(0, "a"), PART],
+        ),
         (
             [added(0, "function_call", call_id="c", name="f"), text(0, "a"), done(0, "function_call")],
             [ev.ToolStart(0, "c", "f"), PART],
