@@ -277,11 +277,12 @@ def replace_members(body: bytes, key: str, holders: Callable[[dict[str, Any]], I
     text: JSON. Only strings, numbers and literals are replaced.
     """
     hits = _plain_keys(body, key) if _is_plain(body) else _keys(body, key)
-    mark = next(str(number) for number in count() if b'"%d:' % number not in body)
-    found = list(holders(jsontext.loads(_marked(body, hits, mark))))
+    taken = set(_NUMBERED.findall(body))
+    mark = next(str(number) for number in count() if b"%d" % number not in taken)
+    found = {name for holder in holders(jsontext.loads(_marked(body, hits, mark))) for name in holder}
     pieces, at = [], 0
     for number, (_, place) in enumerate(hits):
-        if any(f"{mark}:{number}" in holder for holder in found) and body[place] not in b"{[":
+        if f"{mark}:{number}" in found and body[place] not in b"{[":
             pieces += [body[at:place], text]
             at = _end(body, place)
     return b"".join([*pieces, body[at:]])
@@ -327,6 +328,7 @@ _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
 # a string, or what opens or closes a container
 _MARK = re.compile(_STRING + rb"?|[][{}]", re.DOTALL)
 _COMMA = re.compile(rb"[ \t\n\r]*+,")
+_NUMBERED = re.compile(rb'"([0-9]++):')  # a string that begins as those of `_marked` do
 
 
 def value_end(text: bytes, place: int) -> int:

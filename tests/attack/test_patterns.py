@@ -118,6 +118,7 @@ HOSTILE: dict[str, tuple[str, list[Hostile]]] = {
     "proxy/websocket/messages.py:_FIRST": ("match", [("{", " ", "x"), ('{"type":"', "a", "")]),
     "proxy/websocket/messages.py:_STREAM_ID": ("fullmatch", []),
     "codecs/splice.py:_COMMA": ("match", []),
+    "codecs/splice.py:_NUMBERED": ("findall", [('"', "1", ""), ("", '"1', ""), ("", '"1:', "")]),
     "codecs/splice.py:_ANY_KEY": ("findall", [("", '"" ', ""), ('""', " ", "x"), ("", '"a"', "")]),
     "codecs/splice.py:_ESCAPED_LETTER": ("search", [("", "\\u00", ""), ("", "\\u", "")]),
     "codecs/sse.py:_DATA": ("findall", [("", "data: a\n", ""), ("data: ", "a", ""), ("", "data: ", "")]),
