@@ -159,7 +159,8 @@ class Carrier:
             passed, held_back = split(headers.get("anthropic-beta", ""), betas)
             if passed:
                 before = own if isinstance(own, list) else []
-                joins["anthropic_beta"] = [*before, *(beta for beta in passed if beta not in before)]
+                there = {beta for beta in before if isinstance(beta, str)}
+                joins["anthropic_beta"] = [*before, *(beta for beta in passed if beta not in there)]
                 leaves.add("anthropic_beta")
         if (profile := headers.get(_PROFILE)) and self.takes_profile and "user_profile_id" not in value:
             joins["user_profile_id"] = profile

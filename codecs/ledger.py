@@ -7,6 +7,7 @@ keys in the body, and names that are not body paths are last.
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -53,15 +54,21 @@ def encoded(text: str) -> str:
     return "".join(c if "!" <= c <= "~" and c not in ",=%" else "".join(f"%{b:02X}" for b in c.encode("utf-8", "replace")) for c in text)
 
 
-def _position(path: Path, body: Any) -> tuple[int, ...]:
-    """The position of the path in a depth-first traversal of the body, as a sort key."""
+def _position(path: Path, body: Any, places: dict[int, dict[str, int]]) -> tuple[int, ...]:
+    """The position of the path in a depth-first traversal of the body, as a sort key.
+
+    places: of the members of objects, by the object's identity; those that the path leads through are added.
+    """
     where: list[int] = []
     for step in path:
         if isinstance(step, int):
             where.append(step if step >= 0 else _LAST)
             body = body[step] if isinstance(body, list) and -len(body) <= step < len(body) else None
         elif isinstance(body, dict) and (key := step if step in body else step.partition("[")[0]) in body:  # `include[a.value]` too
-            where.append(list(body).index(key))
+            members = places.get(id(body))
+            if members is None:
+                members = places[id(body)] = {name: place for place, name in enumerate(body)}
+            where.append(members[key])
             body = body[key]
         else:
             where.append(_LAST)
@@ -76,9 +83,10 @@ class Ledger:
     dropped: list[Entry] = field(default_factory=list)
     adapted: list[Entry] = field(default_factory=list)
 
-    def carried(self, path: Path) -> None:
-        """Take back a report: an encoder carries what a decoder reported, since most cannot."""
-        self.dropped = [entry for entry in self.dropped if entry.path != path]
+    def carried(self, paths: Set[Path]) -> None:
+        """Take back reports: an encoder carries what a decoder reported, since most cannot."""
+        if paths:
+            self.dropped = [entry for entry in self.dropped if entry.path not in paths]
 
     def drop(self, path: Path, label: str = "") -> None:
         if path[:1] != (STORED,):
@@ -113,13 +121,16 @@ class Ledger:
 
 def joined(names: list[str]) -> str:
     """The value of a report header with these entries, at most HEADER_LIMIT bytes."""
-    text = ",".join(names)
-    kept = len(names)
-    while len(text) > HEADER_LIMIT - 8:
-        kept -= 1
-        text = ",".join(names[:kept])
+    kept, size = 0, -1
+    for name in names:
+        size += len(name) + 1
+        if size > HEADER_LIMIT - 8:
+            break
+        kept += 1
+    text = ",".join(names[:kept])
     return text if kept == len(names) else f"{text},+{len(names) - kept}"
 
 
 def _ordered(entries: list[Entry], body: Any) -> list[Entry]:
-    return sorted(entries, key=lambda entry: _position(entry.path, body))
+    places: dict[int, dict[str, int]] = {}
+    return sorted(entries, key=lambda entry: _position(entry.path, body, places))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -74,7 +75,7 @@ def hand_over(request: Request) -> None:
                 break
         else:
             continue
-        waiting: list[ReasoningPart] = []  # carriers, for the next calls
+        waiting: deque[ReasoningPart] = deque()  # carriers, for the next calls
         text: TextPart | None = None  # the last one
         used: set[int] = set()
         for part in turn.parts:
@@ -82,7 +83,7 @@ def hand_over(request: Request) -> None:
                 text = part
             elif isinstance(part, CallPart):
                 if waiting and part.seal is None:
-                    carrier = waiting.pop(0)
+                    carrier = waiting.popleft()
                     part.seal = carrier.sealed
                     used.add(id(carrier))
             elif isinstance(part, ReasoningPart) and part.form == "carrier":

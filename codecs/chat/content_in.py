@@ -34,7 +34,7 @@ class MessageReader:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._unanswered: list[tuple[str, str]] = []  # name and id of each `function_call` without a result so far
+        self._unanswered: dict[str, list[str]] = {}  # by name the ids of each `function_call` without a result so far
 
     def turn(self, message: Any, i: int) -> Turn:
         """Return the hub turn of `message`, the one at index `i`. Raises subclasses of errors.ClientFault."""
@@ -117,16 +117,13 @@ class MessageReader:
     def _function_call(self, fields: Fields, i: int) -> CallPart:
         name = fields.required("name")
         id = "call_" + digest(f"{i}:{name}", 24)
-        self._unanswered.append((name, id))
+        self._unanswered.setdefault(name, []).append(id)
         return CallPart(id, name, _arguments(fields), fields.path)
 
     def _answered(self, name: str, i: int) -> str:
         """The id of the latest call of that name without a result; one derived from `i` if there is none."""
-        for pair in reversed(self._unanswered):
-            if pair[0] == name:
-                self._unanswered.remove(pair)
-                return pair[1]
-        return "call_" + digest(f"{i}:{name}", 24)
+        ids = self._unanswered.get(name)
+        return ids.pop() if ids else "call_" + digest(f"{i}:{name}", 24)
 
     def _result(self, fields: Fields, id: str) -> Turn:
         content = fields.take("content")

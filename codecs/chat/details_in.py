@@ -42,7 +42,8 @@ def with_opaque(delta: dict[str, Any]) -> dict[str, Any]:
 def opaque_of(details: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
     """The seal that stood in a member of its own ("" when there is none), and the other entries."""
     found = [entry for entry in details if entry.get("format") == quirks.REASONING_OPAQUE]
-    return (_text(found[-1], "data"), [entry for entry in details if entry not in found]) if found else ("", details)
+    others = [entry for entry in details if entry.get("format") != quirks.REASONING_OPAQUE]
+    return (_text(found[-1], "data"), others) if found else ("", details)
 
 
 @dataclass(slots=True)

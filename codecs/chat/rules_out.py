@@ -6,7 +6,7 @@ The order of RULES matters only where a row says so. conf/providers.yaml and con
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count, zip_longest
+from itertools import chain, count, zip_longest
 from typing import Any
 
 from .. import openai, subsets
@@ -392,12 +392,7 @@ def _no_files(can: Capabilities) -> bool:
 
 def flatten_systems(draft: ChatDraft) -> None:
     """Instructions as one text."""
-
-    def flat(message: Message) -> Message:
-        texts = _texts(message) if message.get("role") in _INSTRUCTS and isinstance(message.get("content"), list) else None
-        return message if texts is None else message | {"content": "\n\n".join(texts)}
-
-    if draft.each_message(flat):
+    if draft.each_message(lambda one: _flat(one) if one.get("role") in _INSTRUCTS else one):
         draft.moved()
 
 
@@ -415,14 +410,13 @@ def fill_content(draft: ChatDraft) -> None:
 
 def flatten_content(draft: ChatDraft) -> None:
     """Parts that are nothing but texts are one text."""
-
-    def flat(message: Message) -> Message:
-        content = message.get("content")
-        texts = _texts(message) if isinstance(content, list) else None
-        return message if texts is None else message | {"content": "\n\n".join(texts)}
-
-    if draft.each_message(flat):
+    if draft.each_message(_flat):
         draft.moved()
+
+
+def _flat(message: Message) -> Message:
+    texts = _texts(message) if isinstance(message.get("content"), list) else None
+    return message if texts is None else message | {"content": "\n\n".join(texts)}
 
 
 def rename_developers(draft: ChatDraft) -> None:
@@ -434,12 +428,12 @@ def rename_developers(draft: ChatDraft) -> None:
 def join_systems(draft: ChatDraft) -> None:
     """One system message, at the beginning; an encoder has written it so."""
     messages = draft.messages
-    systems = [message for message in messages if message.get("role") in ("system", "developer")]
+    systems = [message for message in messages if message.get("role") in _INSTRUCTS]
     texts = [_texts(message) for message in systems]
     if not systems or (len(systems) == 1 and messages[0] is systems[0]) or None in texts:
         return
     whole = "\n\n".join(text for some in texts for text in some or ())
-    draft.body["messages"] = [systems[0] | {"content": whole}, *(one for one in messages if one not in systems)]
+    draft.body["messages"] = [systems[0] | {"content": whole}, *(one for one in messages if one.get("role") not in _INSTRUCTS)]
     draft.moved()
 
 
@@ -466,21 +460,24 @@ def move_user_before_results_end(draft: ChatDraft) -> None:
 
     Content other than text follows an inserted assistant message, which contains only "." because it may not be empty.
     """
-    written: list[Message] = []
+    written: list[_Longer] = []
     moved = False
     for message in draft.messages:
-        if message.get("role") == "user" and written and written[-1].get("role") == "tool":
+        if message.get("role") == "user" and written and written[-1][0].get("role") == "tool":
             texts = _texts(message)
             if texts is None:
-                written += [{"role": "assistant", "content": "."}, message]
+                written += [({"role": "assistant", "content": "."}, []), (message, [])]
             else:
-                written[-1] = written[-1] | {"content": _joined(written[-1].get("content"), texts)}
+                written[-1][1].append(texts)
             moved = True
         else:
-            written.append(message)
+            written.append((message, []))
     if moved:
-        draft.body["messages"] = written
+        draft.body["messages"] = [_lengthened(*one) for one in written]
         draft.moved()
+
+
+_Longer = tuple[Message, list[list[str]]]  # a message, and the texts of each that is joined to it
 
 
 def _texts(message: Message) -> list[str] | None:
@@ -495,26 +492,29 @@ def _texts(message: Message) -> list[str] | None:
     return found if len(found) == len(content) else None
 
 
-def _joined(content: Any, texts: list[str]) -> Any:
+def _lengthened(message: Message, more: list[list[str]]) -> Message:
+    if not more:
+        return message
+    content, texts = message.get("content"), chain.from_iterable(more)
     if isinstance(content, list):
-        return [*content, *({"type": "text", "text": text} for text in texts)]
-    return "\n\n".join(text for text in [content, *texts] if isinstance(text, str) and text)
+        return message | {"content": [*content, *({"type": "text", "text": text} for text in texts)]}
+    return message | {"content": "\n\n".join(text for text in (content, *texts) if isinstance(text, str) and text)}
 
 
 def alternate_roles(draft: ChatDraft) -> None:
     """Merge adjacent messages of the same role."""
-    written: list[Message] = []
+    written: list[_Longer] = []
     for message in draft.messages:
-        before = written[-1] if written else {}
+        before = written[-1][0] if written else {}
         joins = message.get("role") in ("user", "assistant") and before.get("role") == message["role"]
         texts = _texts(message) if joins else None
         if texts is not None and not ("tool_calls" in before or "tool_calls" in message):
-            written[-1] = before | {"content": _joined(before.get("content"), texts)}
+            written[-1][1].append(texts)
         else:
-            written.append(message)
+            written.append((message, []))
     if len(written) == len(draft.messages):
         return
-    draft.body["messages"] = written
+    draft.body["messages"] = [_lengthened(*one) for one in written]
     if draft.own:
         draft.moved()
 

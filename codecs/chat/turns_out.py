@@ -20,32 +20,42 @@ def write_turns(request: Request, capabilities: Capabilities, writer: ContentWri
     turns = _Turns(request, capabilities, writer)
     for turn in _joined(request.turns):
         turns.add(turn)
-    turns.close()
-    if not turns.messages:
+    messages = turns.close()
+    if not messages:
         root = request.habits.turns_at
         raise Malformed(f"{root}: at least one message is required", code="invalid_value", param=root)
-    return turns.messages
+    return messages
 
 
 def _joined(turns: list[Turn]) -> list[Turn]:
     """Merge adjacent assistant turns, so that the results of all calls follow."""
     joined: list[Turn] = []
+    copied = False  # the last one
     for turn in turns:
-        if joined and turn.role == joined[-1].role == "assistant":
-            joined[-1] = Turn("assistant", [*joined[-1].parts, *turn.parts], turn.path)
-        else:
+        if not (joined and turn.role == joined[-1].role == "assistant"):
             joined.append(turn)
+            copied = False
+            continue
+        if not copied:
+            joined[-1] = Turn("assistant", [*joined[-1].parts], turn.path)
+            copied = True
+        joined[-1].parts += turn.parts
+        joined[-1].path = turn.path
     return joined
 
 
 class _Turns:
     def __init__(self, request: Request, capabilities: Capabilities, writer: ContentWriter) -> None:
-        self.messages: list[dict[str, Any]] = []
+        self._messages: list[dict[str, Any]] = []
+        self._hoisted: list[dict[str, Any]] = []  # system messages that stand before those, the last one first
+        self._instructions = 0  # how many of the messages are a system's or a developer's
+        self._instructed: list[str] | None = None  # the texts of the first one, which get more of them; None where it has cache marks
         self._habits = request.habits
         self._ledger = request.ledger
         self._capabilities = capabilities
         self._writer = writer
         self._answers: int | None = None  # index of the next tool message: after the last calls and their results
+        self._late: dict[int, list[Content]] = {}  # tool messages that come when others stand there already, by such an index
         self._results: dict[str, Content] = {}  # those tool messages by call id
         self._attached: list[Content] = []  # of the results so far, for the next user message
         self._prefill: Turn | None = None  # the last turn if it is the beginning of an answer
@@ -60,10 +70,23 @@ class _Turns:
             self._user(turn)
         self._prefill = turn if turn.role == "assistant" and not (turn.parts and type(turn.parts[-1]) is CallPart) else None
 
-    def close(self) -> None:
+    def close(self) -> list[dict[str, Any]]:
+        """All messages."""
         self._attach([])
         if self._prefill is not None:
             self._ledger.adapt(self._prefill.path)
+        messages = self._messages
+        if self._late:
+            messages, at = [], 0
+            for place, late in self._late.items():  # in order
+                messages += self._messages[at:place]
+                messages += late
+                at = place
+            messages += self._messages[at:]
+        if self._hoisted:
+            messages = self._hoisted[::-1] + messages
+        self._join(messages[0] if messages else {})
+        return messages
 
     # ---- system ----
 
@@ -72,19 +95,40 @@ class _Turns:
         if not parts:
             return
         role = turn.role if self._capabilities.c_developer_role else "system"
-        leading = all(message["role"] in ("system", "developer") for message in self.messages)
-        first = self.messages[0] if self.messages else None
+        leading = self._instructions == len(self._messages)
+        first = self._hoisted[-1] if self._hoisted else self._messages[0] if self._messages else None
         hoisted = self._capabilities.c_single_system and not leading
         if hoisted:
             self._ledger.adapt(turn.path)
         if first is not None and first["role"] == role == "system" and (hoisted or (leading and not self._capabilities.c_developer_role)):
-            first["content"] = _system_content([*_blocks(first["content"]), *parts])
-        elif hoisted:
-            self.messages.insert(0, {"role": role, "content": _system_content(parts)})
-            self._answers = None if self._answers is None else self._answers + 1
+            self._instruct(first, parts)
+            return
+        message: Content = {"role": role, "content": _system_content(parts)}
+        if hoisted:
+            assert first is not None
+            self._join(first)
+            self._hoisted.append(message)
         else:
             self._attach([])
-            self.messages.append({"role": role, "content": _system_content(parts)})
+            self._messages.append(message)
+            self._instructions += 1
+        if hoisted or first is None:
+            self._instructed = [message["content"]] if type(message["content"]) is str else None
+
+    def _instruct(self, first: Content, parts: list[Content]) -> None:
+        """Add to the first message. Its texts are joined at the end; from the first cache mark on each part stays one."""
+        if self._instructed is None:
+            first["content"] += parts
+        elif is_marked(parts):
+            first["content"] = [{"type": "text", "text": "\n\n".join(self._instructed)}, *parts]
+            self._instructed = None
+        else:
+            self._instructed += [part["text"] for part in parts]
+
+    def _join(self, first: Content) -> None:
+        """Write the texts that `_instruct` has added."""
+        if self._instructed is not None and len(self._instructed) > 1:
+            first["content"] = "\n\n".join(self._instructed)
 
     # ---- user and tools ----
 
@@ -108,11 +152,12 @@ class _Turns:
             before["content"] = message["content"]
             self._ledger.adapt(turn.path)
             return
-        where = len(self.messages) if self._answers is None else self._answers
-        if where != len(self.messages):
+        if self._answers is None or self._answers == len(self._messages):
+            self._messages.append(message)
+            self._answers = len(self._messages)
+        else:
             self._ledger.adapt((self._habits.turns_at,) if self._habits.one_list else turn.path)
-        self.messages.insert(where, message)
-        self._answers = where + 1
+            self._late.setdefault(self._answers, []).append(message)
 
     def _attach(self, said: list[Content]) -> None:
         """Add a user message with the attachments of earlier results and this content."""
@@ -120,13 +165,13 @@ class _Turns:
         written = [self._attached, said] if apart else [[*self._attached, *said]]
         for parts in written:
             if parts:
-                self.messages.append({"role": "user", "content": self._writer.content(parts)})
+                self._messages.append({"role": "user", "content": self._writer.content(parts)})
         self._attached = []
 
     # ---- the model ----
 
     def _assistant(self, turn: Turn) -> None:
-        text: str | None = None
+        said: list[str] = []
         before: Part | None = None
         refusal = ""
         calls: list[Content] = []
@@ -136,44 +181,46 @@ class _Turns:
             if type(part) is CallPart:
                 calls.append(self._writer.call(part))
             elif type(part) is TextPart and part.cache is None and part.seal is None:
-                text = self._joined(text, part.text, part, before)
+                _say(said, part.text, part, before)
             elif isinstance(part, ReasoningPart):
                 thoughts.append(part)
             elif isinstance(part, RefusalPart):
                 refusal += part.text
             else:
                 for content in self._writer.text_only([part]):
-                    text = self._joined(text, content["text"], part, before)
+                    _say(said, content["text"], part, before)
                 if isinstance(part, TextPart):
                     extra |= self._writer.sealed(part)
             before = part
         reasoning = self._writer.reasoning(thoughts, bool(calls)) if thoughts else {}
-        if text is None and not (calls or refusal or reasoning):
+        if not (said or calls or refusal or reasoning):
             return
         silent = calls or refusal
-        message: dict[str, Any] = {"role": "assistant", "content": text or (None if silent else "")}
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(said) or (None if silent else "")}
         if refusal:
             message["refusal"] = refusal
         if reasoning or extra:
             message |= reasoning | extra
         if calls:
             message["tool_calls"] = calls
-        self.messages.append(message)
-        self._answers = len(self.messages) if calls else None
+        self._messages.append(message)
+        self._answers = len(self._messages) if calls else None
         self._results = {}
 
-    def _joined(self, text: str | None, more: str, part: Part, before: Part | None) -> str:
-        """Join two texts of one message; separate parts stay separated by a blank line."""
-        if not text:
-            return more
-        one = False
-        if isinstance(part, TextPart) and isinstance(before, TextPart):
-            one = part.path[:-1] == before.path[:-1] and not (part.apart or before.apart)
-        return text + more if one else f"{text}\n\n{more}" if more else text
 
-
-def _blocks(content: str | list[Content]) -> list[Content]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+def _say(said: list[str], more: str, part: Part, before: Part | None) -> None:
+    """Add a text to those of one message; separate parts stay separated by a blank line."""
+    if not said or not said[0]:
+        said[:] = [more]
+    elif (
+        isinstance(part, TextPart)
+        and isinstance(before, TextPart)
+        and part.path[:-1] == before.path[:-1]
+        and not (part.apart or before.apart)
+    ):
+        said.append(more)
+    elif more:
+        said += "\n\n", more
 
 
 def _system_content(parts: list[Content]) -> str | list[Content]:

@@ -95,7 +95,10 @@ class ContentWriter:
         self._tools = tools
         self._can = capabilities
         self._ids = CallIds(IDS)
+        self.cited: set[Path] = set()  # reports that citations are lost, which do not hold
         self._names: set[str] = set()
+        self._numbers: dict[str, int] = {}  # by name: up to which number it has been given out
+        self._documents: tuple[list[Block], int, int] = ([], 0, 0)  # see `_behind`
         self._long_cache = long_cache
 
     def add(self, part: Part, blocks: list[Block]) -> None:
@@ -116,7 +119,7 @@ class ContentWriter:
         if "reasoningContent" in blocks[-1]:
             self._ledger.drop(where)
             return
-        place = _behind(blocks)
+        place = self._behind(blocks)
         if not place or "cachePoint" in blocks[place - 1]:  # what stands before is marked, or nothing does
             self._ledger.drop(where)
             return
@@ -129,7 +132,19 @@ class ContentWriter:
         if path and place < len(blocks):
             self._ledger.adapt(where)
         blocks.insert(place, point)
+        self._documents = blocks, place + 1, len(blocks)
         self.marked.append((point, where))
+
+    def _behind(self, blocks: list[Block]) -> int:
+        """Where a cache point can stand: not directly behind a document that is no PDF."""
+        known, begin, end = self._documents  # between these two places of the list that was looked at last only such documents stand
+        place, least = len(blocks), end if known is blocks else 0
+        while place > least and blocks[place - 1].get("document", _PDF)["format"] != "pdf":
+            place -= 1
+        if known is blocks and place == end:
+            place = begin
+        self._documents = blocks, place, len(blocks)
+        return place
 
     def text(self, text: str) -> list[Block]:
         """A text, if there is something in it."""
@@ -173,7 +188,7 @@ class ContentWriter:
         """Ask for citations of a document or a search result, of models that cite."""
         if self._can.v_reasoning == "thinking":
             block["citations"] = {"enabled": True}
-            self._ledger.carried((*path, "citations"))
+            self.cited.add((*path, "citations"))
 
     def _source(self, part: DocumentPart) -> tuple[str, dict[str, Any]]:
         if part.data:
@@ -198,11 +213,13 @@ class ContentWriter:
         except ValueError:
             pass
         plain = " ".join(_NOT_IN_NAME.sub(" ", path).split())[: _LONGEST_NAME - 6].strip() or "document"
-        name, number = plain, 1
+        number = self._numbers.get(plain, 1)
+        name = plain if number == 1 else f"{plain} {number}"
         while name in self._names:
             number += 1
             name = f"{plain} {number}"
         self._names.add(name)
+        self._numbers[plain] = number
         return name
 
     def _search_result(self, part: SearchResultPart) -> list[Block]:
@@ -320,14 +337,6 @@ class ContentWriter:
     def _foreign(self, part: ForeignPart) -> list[Block]:
         self._ledger.drop(part.path, part.label)
         return []
-
-
-def _behind(blocks: list[Block]) -> int:
-    """Where a cache point can stand: not directly behind a document that is no PDF."""
-    place = len(blocks)
-    while place and blocks[place - 1].get("document", _PDF)["format"] != "pdf":
-        place -= 1
-    return place
 
 
 def _reasoning_block(block: Block) -> Block:

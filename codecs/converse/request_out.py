@@ -58,6 +58,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
     tools.write_tools()
     tools.write_choice()
     body = write_turns(request, capabilities, content, () if changes is None else tools.changes(changes))
+    request.ledger.carried(content.cited)
     tools.settle(bool(content.calls))
     body["inferenceConfig"] = {"maxTokens": _limit(request, capabilities)}
     if config := tools.config():
@@ -122,8 +123,10 @@ def _cache(request: Request, capabilities: Capabilities, body: dict[str, Any], c
     order = [(blocks, block) for blocks in lists for block in blocks if "cachePoint" in block]
     paths = {id(point): path for point, path in content.marked}
     surplus = max(0, len(order) - capabilities.v_cache_points)
-    for blocks, point in order[:surplus]:
-        blocks[:] = [block for block in blocks if block is not point]
+    gone = {id(point) for _, point in order[:surplus]}
+    for blocks in {id(blocks): blocks for blocks, _ in order[:surplus]}.values():
+        blocks[:] = [block for block in blocks if id(block) not in gone]
+    for _, point in order[:surplus]:
         if paths[id(point)]:
             request.ledger.adapt(paths[id(point)])
     left = [point["cachePoint"] for _, point in order[surplus:]]

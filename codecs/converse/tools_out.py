@@ -35,6 +35,7 @@ class ToolsWriter:
         self._map = tools
         self._content = writer
         self._strict = 0
+        self._offered: set[str] = set()  # tools of the service's own
 
     def changes(self, changes: ToolChanges) -> list[tuple[Path, Block]]:
         """The blocks that tell changes of the tools within the conversation, each with the path of the change."""
@@ -79,9 +80,9 @@ class ToolsWriter:
 
     def _offer(self, name: str) -> None:
         """Offer a tool of the service's own."""
-        tool = {"systemTool": {"name": name}}
-        if tool not in self._tools:
-            self._tools.append(tool)
+        if name not in self._offered:
+            self._offered.add(name)
+            self._tools.append({"systemTool": {"name": name}})
 
     def settle(self, used: bool) -> None:
         """Adjust the tools to the turns, after both are written. used: the history holds calls, for which Converse requires tools."""

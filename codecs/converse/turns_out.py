@@ -6,6 +6,7 @@ and no text is blank. Other orders are rearranged. Some models take nothing besi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,14 +36,14 @@ def write_turns(
 
     changes: blocks of system messages of their own, each with the path of what it comes from.
     """
-    waiting = list(changes)
+    waiting = deque(changes)
     system: list[Block] = []
     messages: list[_Message] = []
     leading = True
     last_system: Path = ()
     for turn in request.turns:
         while waiting and _number(waiting[0][0]) <= _number(turn.path):
-            path, block = waiting.pop(0)
+            path, block = waiting.popleft()
             _place(request, capabilities, messages, _Message("system", [block], path))
             leading = False
         role = _ROLES[turn.role]

@@ -223,6 +223,7 @@ class _Answer:
         self.parts: list[Part] = []
         self._thoughts: list[TextPart] = []  # whose envelope has not come
         self._joins = False  # whether a text may be joined to the last part
+        self._joined: list[tuple[TextPart, list[str]]] = []  # parts with all their texts, which are put together at the end
 
     def read(self, parts: list[Message]) -> None:
         for part in parts:
@@ -231,6 +232,8 @@ class _Answer:
 
     def end(self) -> None:
         self._no_envelope()
+        for part, texts in self._joined:
+            part.text = "".join(texts)
         self._contents.opens([part for part in self.parts if isinstance(part, CallPart)])
 
     def _read(self, part: Message) -> None:
@@ -278,7 +281,9 @@ class _Answer:
         """fresh: an envelope stands before it."""
         last = self.parts[-1] if self.parts else None
         if isinstance(last, TextPart) and not fresh and self._joins and (google is None or not text):
-            last.text += text
+            if not (self._joined and self._joined[-1][0] is last):
+                self._joined.append((last, [last.text]))
+            self._joined[-1][1].append(text)
             if google is not None:
                 last.seal, self._joins = google, False
         elif text or google is not None:

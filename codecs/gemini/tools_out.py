@@ -22,6 +22,7 @@ class ToolsWriter:
         self._ledger = request.ledger
         self._capabilities = capabilities
         self._map = tools
+        self._may_search = capabilities.g_tools_mixed or not any(tool.kind in ("function", "custom") for tool in request.tools)
 
     def write(self) -> dict[str, Any]:
         """The members `tools` and `toolConfig`. Raises errors.Malformed for duplicate names, errors.Unsupported for what must be called
@@ -50,15 +51,11 @@ class ToolsWriter:
     def _add(self, tool: Tool) -> None:
         if tool.kind in ("function", "custom"):
             self.declarations.append(self._declaration(tool))
-        elif tool.kind == "web_search" and not self._searches and self._may_search():
+        elif tool.kind == "web_search" and not self._searches and self._may_search:
             self._searches.append({"googleSearch": self._search(tool)})
         else:
             self._dropped.append(tool)
             self._ledger.drop(tool.path, tool.label or tool.kind)
-
-    def _may_search(self) -> bool:
-        functions = any(tool.kind in ("function", "custom") for tool in self._request.tools)
-        return self._capabilities.g_tools_mixed or not functions
 
     def _declaration(self, tool: Tool) -> dict[str, Any]:
         written: dict[str, Any] = {"name": self._map.declare(self._request, tool)}
@@ -99,7 +96,7 @@ class ToolsWriter:
         setting = self._request.take_setting("web_search_options")
         if setting is None:
             return
-        if not self._may_search():
+        if not self._may_search:
             self._ledger.drop(setting.path)
             return
         self._searches.append({"googleSearch": {}})

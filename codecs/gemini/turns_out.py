@@ -97,7 +97,7 @@ class _Turns:
         if last is None or last.role != "model":
             self._order = {}
         for part in turn.parts:
-            if isinstance(part, ReasoningPart) and sealed and (self._is_own(part) or any(part is one for one in adopted)):
+            if isinstance(part, ReasoningPart) and sealed and (self._is_own(part) or id(part) in adopted):
                 continue  # what it says is in the signature
             found = self._writer.pieces(part)
             if isinstance(part, CallPart):
@@ -113,16 +113,17 @@ class _Turns:
         else:
             self._contents.append(_Content("model", pieces, path, calls))
 
-    def _adopt(self, turn: Turn) -> list[ReasoningPart]:
-        """Give calls the signatures that another gateway told beside them; the parts in which it did."""
-        found: list[ReasoningPart] = []
+    def _adopt(self, turn: Turn) -> set[int]:
+        """Give calls the signatures that another gateway told beside them; the identities of the parts in which it did."""
+        told: dict[str, ReasoningPart] = {}  # the first one for each id
         for part in turn.parts:
-            if not isinstance(part, ReasoningPart) or part.form != "foreign" or part.sealed is None or not is_signature(part.sealed.value):
-                continue
-            for call in turn.parts:
-                if isinstance(call, CallPart) and call.seal is None and call.id == part.id:
-                    call.seal = part.sealed
-                    found.append(part)
+            if isinstance(part, ReasoningPart) and part.form == "foreign" and part.sealed is not None and is_signature(part.sealed.value):
+                told.setdefault(part.id, part)
+        found: set[int] = set()
+        for call in turn.parts if told else ():
+            if isinstance(call, CallPart) and call.seal is None and call.id in told:
+                call.seal = told[call.id].sealed
+                found.add(id(told[call.id]))
         return found
 
     def _is_own(self, part: ReasoningPart) -> bool:

@@ -8,7 +8,7 @@ Source: Anthropic API reference, "Mid-conversation system messages", "Tool chang
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..compaction import as_message
 from ..fields import Fields, invalid, missing, wrong_type
@@ -20,6 +20,15 @@ _ROLES = frozenset({"user", "assistant", "system"})
 _CHANGES = frozenset({"tool_addition", "tool_removal"})
 
 
+class _Change(NamedTuple):
+    """deferred: whether the tool was, before it was added."""
+
+    added: bool
+    tool: Tool
+    path: Path
+    deferred: bool
+
+
 class History:
     """Adds messages one by one to the request's turns. effort: the effort set by the last system message that sets one, or None."""
 
@@ -29,6 +38,8 @@ class History:
         self._client_tool = client_tool
         self._offered = list(request.tools)
         self._known = {tool.name: tool for tool in request.tools}
+        self._changes: list[_Change] = []  # of the tools
+        self._compactions = 0  # how many of these changes stand before the last compaction
         self._first = len(request.turns)  # the first turn that is a message
         self._user: int | None = None  # see _last_user
 
@@ -43,6 +54,31 @@ class History:
                     self._request.turns.append(Turn(role, parts, path, isinstance(content, str)))
                 return
         self._add(Fields(message, path), messages, i)
+
+    def finish(self) -> None:
+        """Settle the tools, when all messages are added."""
+        if not self._changes:
+            return
+        offered = {id(tool): tool for tool in self._offered}
+        named: dict[str, list[Tool]] = {}
+        for tool in self._offered:
+            named.setdefault(tool.name, []).append(tool)
+        first: list[Tool] = []
+        for number, (added, tool, _, deferred) in enumerate(self._changes):
+            if number == self._compactions:
+                first = list(offered.values())
+            if added and not deferred and id(tool) in offered:
+                continue
+            for other in named.pop(tool.name, ()):
+                del offered[id(other)]
+            if added:
+                offered[id(tool)] = tool
+                named[tool.name] = [tool]
+        self._request.tools[:] = offered.values()
+        later = self._changes[self._compactions :]
+        if later:
+            ever = {id(tool): tool for tool in first} | {id(change.tool): change.tool for change in later}
+            self._request.changes = ToolChanges(list(ever.values()), [(change.added, change.tool, change.path) for change in later])
 
     def _add(self, fields: Fields, messages: list[Any], i: int) -> None:
         role = fields.required("role")
@@ -113,10 +149,10 @@ class History:
         self._request.ledger.adapt(fields.path)
         changes = fields.items("tool_changes")
         if changes is not None:
-            self._request.tools[:] = self._offered
+            self._changes.clear()
             for i, change in enumerate(changes):
                 self._change(Fields(change, (*fields.path, "tool_changes", i)))
-        self._request.changes = None  # what they come to are the first tools of what follows
+        self._compactions = len(self._changes)  # what they come to are the first tools of what follows
         self._request.turns[self._first :] = [Turn("user", [TextPart(as_message(summary), fields.path)], fields.path)]
 
     # ---- tools ----
@@ -133,19 +169,10 @@ class History:
         if what.required("type").startswith("mcp_"):
             self._request.ledger.drop(what.path)
             return
-        tool = self._named(what)
-        if self._request.changes is None:
-            self._request.changes = ToolChanges(list(self._request.tools))
-        changes = self._request.changes
-        if tool not in changes.tools:
-            changes.tools.append(tool)
-        changes.made.append((kind == "tool_addition", tool, fields.path))
-        others = [known for known in self._request.tools if known.name != tool.name]
-        if kind == "tool_removal":
-            self._request.tools[:] = others
-        elif tool.deferred or tool not in self._request.tools:
+        tool, added = self._named(what), kind == "tool_addition"
+        self._changes.append(_Change(added, tool, fields.path, tool.deferred))
+        if added:
             tool.deferred = False
-            self._request.tools[:] = [*others, tool]
 
     def _named(self, what: Fields) -> Tool:
         """The tool referred to: one of `tools`, or one defined inline."""

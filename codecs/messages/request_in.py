@@ -87,6 +87,7 @@ def _turns(request: Request, fields: Fields) -> str | None:
     history = History(request, client_tool)
     for i in range(len(messages)):
         history.add(messages, i)
+    history.finish()
     return history.effort
 
 

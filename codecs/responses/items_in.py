@@ -312,7 +312,7 @@ class _Walk:
         if self._open is None:
             self._open = self._opened()
         ids = self._open.get((name, namespace), {})
-        return next(iter(ids)) if len(ids) == 1 else ""
+        return next(reversed(ids)) if len(ids) == 1 else ""  # from the end: a dict keeps the places of those that left it
 
     def _opened(self) -> dict[tuple[object, object], dict[str, int]]:
         """By name and namespace the ids of the calls without an output, and how many have each."""

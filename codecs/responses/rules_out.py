@@ -108,13 +108,12 @@ def leave_out_tools(draft: ResponsesDraft) -> None:
     tools, takes = draft.body.get("tools"), draft.capabilities.r_tools
     if not isinstance(tools, list):
         return
-    left = [tool for tool in tools if not isinstance(tool, dict) or tool.get("type") in takes]
-    if len(left) == len(tools):
+    gone = {place: tool for place, tool in enumerate(tools) if isinstance(tool, dict) and tool.get("type") not in takes}
+    if not gone:
         return
-    for place, tool in enumerate(tools):
-        if tool not in left:
-            draft.request.ledger.drop(("tools", place), str(tool.get("type"))[:64])
-    draft.body["tools"] = left
+    for place, tool in gone.items():
+        draft.request.ledger.drop(("tools", place), str(tool.get("type"))[:64])
+    draft.body["tools"] = [tool for place, tool in enumerate(tools) if place not in gone]
 
 
 def require_instructions(draft: ResponsesDraft) -> None:

@@ -107,12 +107,13 @@ class Expansion:
         missing = [id for id in wanted if id not in self._referenced]
         if missing:
             self._referenced.update(await self._state.records.items(self._owner, missing))
-        for id in {conversation_of(id) for id in missing if id not in self._referenced} - {None}:
+        sought = set(missing)
+        for id in {conversation_of(id) for id in sought if id not in self._referenced} - {None}:
             try:
                 items = await self._state.conversations.items(self._owner, id or "")
             except errors.NotFound:
                 continue
-            self._referenced.update((item["id"], item) for _, item in items if item["id"] in missing)
+            self._referenced.update((item["id"], item) for _, item in items if item["id"] in sought)
 
     async def _allowed(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """The candidates at which the caller may use the names in the request. Raises NotFound when none is left."""
