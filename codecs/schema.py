@@ -16,7 +16,9 @@ from .ledger import Path, concrete
 
 # more than any provider accepts, and few enough to be traversed in one go
 DEPTH = 100  # levels of nested schemas
-SIZE = 100_000  # schemas, with the target of a $ref counted for each reference
+SIZE = 100_000  # schemas
+ROOM = 1 << 20  # bytes that references may add to the schemas of one request, where they are replaced by what they name
+A_SCHEMA = 40  # bytes that each of them counts besides its own
 
 # keywords whose value is a map of schemas, or a schema or a list of schemas
 _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
@@ -46,6 +48,20 @@ class Normal(NamedTuple):
     schema: dict[str, Any]
     adapted: bool
     changed: bool
+
+
+class Room:
+    """What is left of ROOM."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = ROOM
+
+    def take(self, size: int) -> bool:
+        """Whether so many bytes were left."""
+        self._left -= size
+        return self._left >= 0
 
 
 def norm(schema: dict[str, Any], path: Path) -> Normal:
@@ -99,52 +115,51 @@ def _nodes(schema: Any) -> Iterator[Any]:
     while todo:
         node = todo.pop()
         yield node
-        if not isinstance(node, dict):
-            continue
-        for keyword in _MAPS:
-            members = node.get(keyword)
-            if isinstance(members, dict):
-                todo += members.values()
-        for keyword in _MEMBERS:
-            if keyword in node:
-                members = node[keyword]
-                todo += members if isinstance(members, list) else [members]
+        if isinstance(node, dict):
+            todo += _inside(node)
+
+
+def _inside(node: dict[str, Any]) -> list[Any]:
+    """The schemas that stand in a schema, one level deep."""
+    found: list[Any] = []
+    for keyword in _MAPS:
+        members = node.get(keyword)
+        if isinstance(members, dict):
+            found += members.values()
+    for keyword in _MEMBERS:
+        if keyword in node:
+            members = node[keyword]
+            found += members if isinstance(members, list) else [members]
+    return found
 
 
 # ---- references ----
 
 
 def _check_references(schema: dict[str, Any], path: Path) -> None:
-    graph: dict[str, set[str]] = {}
-    todo = ["#"]
-    size = 0
+    """Each schema is looked at once, however many references lead to it."""
+    graph: dict[int, list[int]] = {}  # by identity: what stands in a schema, and what it refers to
+    todo: list[Any] = [schema]
+    refers = False
     while todo:
-        pointer = todo.pop()
-        if pointer in graph:
+        node = todo.pop()
+        if not isinstance(node, dict) or id(node) in graph:
             continue
-        graph[pointer], walked = _references(_resolved(schema, pointer))
-        todo += graph[pointer]
-        size += walked
-        if size > SIZE:
+        found = _inside(node)
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            if not reference.startswith("#"):
+                raise _unsupported(f"$ref {reference[:64]!r} leads outside of the schema", path)
+            found.append(schema if reference == "#/" else _resolved(schema, reference))
+            refers = True
+        graph[id(node)] = [id(one) for one in found if isinstance(one, dict)]
+        if len(graph) > SIZE:
             raise _unsupported("the schema is too large", path)
-    if outside := next((pointer for pointer in graph if not pointer.startswith("#")), None):
-        raise _unsupported(f"$ref {outside[:64]!r} leads outside of the schema", path)
+        todo += found
     try:
-        graphlib.TopologicalSorter(graph).prepare()
+        graphlib.TopologicalSorter(graph if refers else {}).prepare()
     except graphlib.CycleError:
         raise _unsupported("the schema is recursive", path) from None
-
-
-def _references(schema: Any) -> tuple[set[str], int]:
-    """The references in the schema, and the number of schemas it contains."""
-    found: set[str] = set()
-    walked = 0
-    for node in _nodes(schema):
-        walked += 1
-        reference = node.get("$ref") if isinstance(node, dict) else None
-        if isinstance(reference, str):
-            found.add("#" if reference == "#/" else reference)
-    return found, walked
 
 
 def _resolved(schema: Any, pointer: str) -> Any:

@@ -9,11 +9,12 @@ OpenAI, "Structured Outputs"; what xAI, Moonshot and llama.cpp refuse is in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from . import jsontext
 from .errors import Unsupported
-from .schema import DEPTH
+from .schema import A_SCHEMA, DEPTH, Room
 
 Schema = dict[str, Any]
 
@@ -52,15 +53,18 @@ def _complete(node: Any) -> Any:
     return node | {"items": {}} if kind == "array" and "items" not in node else node
 
 
-def restricted(schema: Schema, restrictions: tuple[str, ...]) -> Schema:
-    """Apply these restrictions (of RESTRICTIONS, except "complete"). Raises Unsupported for a schema that is too deep."""
+def restricted(schema: Schema, restrictions: tuple[str, ...], room: Room | None = None) -> Schema:
+    """Apply these restrictions (of RESTRICTIONS, except "complete"). Raises Unsupported for a schema that is too deep or too large.
+
+    room: one for all schemas of a request; None where there is no other.
+    """
     given = schema
     if "no_root_union" in restrictions:
         schema = _without_root_union(schema)
     if "refs_in_defs" in restrictions:
         schema = _in_defs(schema)
     if "no_refs" in restrictions:
-        schema = _inlined(schema, schema, DEPTH, ())
+        schema = _Inliner(schema, room or Room()).whole()
     if "bare_refs" in restrictions:
         schema = _mapped(schema, _bare_ref, DEPTH)
     if "no_booleans" in restrictions:
@@ -111,19 +115,36 @@ def _without_root_union(schema: Schema) -> Schema:
     if union is None and not everything:
         return schema
     rest = {key: value for key, value in schema.items() if key not in (*_UNIONS, "allOf")}
-    properties: Schema = dict(rest.get("properties") or {})
-    required: set[str] = set(rest.get("required") or ())
-    branches = [_resolved(one, schema) for one in schema.get(union or "", ())]
-    for branch in [*(_resolved(one, schema) for one in everything or ()), *branches]:
-        for name, one in (branch.get("properties") or {}).items():
+    properties: Schema = dict(_properties(rest))
+    required = _required(rest)
+    branches = _each_resolved(schema.get(union or "", ()), schema)
+    parts = _each_resolved(everything or (), schema)
+    for branch in (*parts, *branches):
+        for name, one in _properties(branch).items():
             properties.setdefault(name, one)
-    for branch in everything or ():
-        required |= set(_resolved(branch, schema).get("required") or ())
+    for branch in parts:
+        required |= _required(branch)
     if branches:
-        required |= set.intersection(*(set(branch.get("required") or ()) for branch in branches))
+        required |= set.intersection(*map(_required, branches))
     whole = rest | {"type": "object", "properties": properties}
     order = [name for name in properties if name in required]
     return whole | ({"required": order} if order else {})
+
+
+def _properties(schema: Schema) -> Schema:
+    found = schema.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
+def _required(schema: Schema) -> set[str]:
+    found = schema.get("required")
+    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
+
+
+def _each_resolved(nodes: Iterable[Any], root: Schema) -> list[Schema]:
+    """Each schema only once, however many references lead to it."""
+    found = [_resolved(node, root) for node in nodes]
+    return list({id(one): one for one in found}.values())
 
 
 def _resolved(node: Any, root: Schema) -> Schema:
@@ -178,22 +199,43 @@ def _bare_ref(node: Any) -> Any:
     return node if len(bare) == len(node) else bare
 
 
-def _inlined(node: Any, root: Schema, depth: int, within: tuple[str, ...]) -> Any:
-    """Replace references by their targets; a recursive one becomes any value."""
-    if depth < 0:
-        raise Unsupported("a tool's schema is nested too deeply", param="tools")
-    if isinstance(node, list):
-        return [_inlined(one, root, depth - 1, within) for one in node]
-    if not isinstance(node, dict):
-        return node
-    reference = node.get("$ref")
-    if isinstance(reference, str):
-        rest = {key: value for key, value in node.items() if key != "$ref"}
-        target = {} if reference in within else _target(node, root)
-        inner = _inlined(target, root, depth - 1, (*within, reference)) if isinstance(target, dict) else {}
-        return inner | _inlined(rest, root, depth - 1, within)
-    kept = {key: value for key, value in node.items() if node is not root or key not in ("$defs", "definitions")}
-    return {key: _inlined(value, root, depth - 1, within) if isinstance(value, dict | list) else value for key, value in kept.items()}
+class _Inliner:
+    """Replaces references by their targets; a recursive one becomes any value."""
+
+    def __init__(self, root: Schema, room: Room) -> None:
+        self._root = root
+        self._room = room
+        self._targets: dict[str, tuple[Any, int]] = {}  # by reference, each with its size in bytes
+
+    def whole(self) -> Schema:
+        found: Schema = self._inlined(self._root, DEPTH, ())
+        return found
+
+    def _inlined(self, node: Any, depth: int, within: tuple[str, ...]) -> Any:
+        if depth < 0:
+            raise Unsupported("a tool's schema is nested too deeply", param="tools")
+        if isinstance(node, list):
+            return [self._inlined(one, depth - 1, within) for one in node]
+        if not isinstance(node, dict):
+            return node
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            rest = {key: value for key, value in node.items() if key != "$ref"}
+            target = {} if reference in within else self._target(reference, node)
+            inner = self._inlined(target, depth - 1, (*within, reference)) if isinstance(target, dict) else {}
+            return inner | self._inlined(rest, depth - 1, within)
+        kept = {key: value for key, value in node.items() if node is not self._root or key not in ("$defs", "definitions")}
+        return {key: self._inlined(value, depth - 1, within) if isinstance(value, dict | list) else value for key, value in kept.items()}
+
+    def _target(self, reference: str, node: Schema) -> Any:
+        """What the reference of a node leads to, to be written in its place."""
+        found = self._targets.get(reference)
+        if found is None:
+            target = _target(node, self._root)
+            found = self._targets[reference] = target, A_SCHEMA + len(jsontext.dumps(target))
+        if not self._room.take(found[1]):
+            raise Unsupported("a tool's schema is too large once its references are resolved", param="tools")
+        return found[0]
 
 
 def _no_boolean(node: Any) -> Any:

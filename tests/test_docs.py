@@ -112,6 +112,7 @@ FIXED = {
     f" a model's name of {multipart.MOST_NAME} bytes",
     "a compressed body, besides": f"{bodies.MEMBERS:,} gzip members or zstd frames, a zstd window of {kb(1 << codings.WINDOW)}",
     "JSON Schemas that must be translated": f"{json_schema.DEPTH} levels, {json_schema.SIZE:,} schemas",
+    "what their references add to them, where the upstream takes none": f"{kb(json_schema.ROOM)}, of all tools together",
     "a body on a path that reads none, or on an admin listener": kb(base.IGNORED),
     "bytes of a body that is refused": kb(base.DISCARDED),
     "connections": f"{server.MOST_CONNECTIONS:,}, or half of the descriptors",

@@ -18,6 +18,7 @@ from ..ledger import Path, concrete
 from ..reasoning import nearest
 from ..request import Request
 from ..rules import LEAVE_OUT, Draft, Rule, whole
+from ..schema import Room
 
 Message = dict[str, Any]
 
@@ -132,11 +133,11 @@ def complete_schemas(draft: ChatDraft) -> None:
 
 
 def restrict_schemas(draft: ChatDraft) -> None:
-    numbers = count()
+    numbers, room = count(), Room()
 
     def restrict(function: dict[str, Any]) -> dict[str, Any]:
         number, schema = next(numbers), function.get("parameters")
-        restricted = subsets.restricted(schema, draft.capabilities.schema_subset) if isinstance(schema, dict) else schema
+        restricted = subsets.restricted(schema, draft.capabilities.schema_subset, room) if isinstance(schema, dict) else schema
         if restricted is schema:
             return function
         draft.request.ledger.adapt(_tool_path(draft.request, number))

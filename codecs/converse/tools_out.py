@@ -35,6 +35,7 @@ class ToolsWriter:
         self._map = tools
         self._content = writer
         self._strict = 0
+        self._room = schemas.Room()
         self._offered: set[str] = set()  # tools of the service's own
 
     def changes(self, changes: ToolChanges) -> list[tuple[Path, Block]]:
@@ -107,7 +108,7 @@ class ToolsWriter:
             schema = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
             schema = schema if "type" in schema else {"type": "object", **schema}
         spec: dict[str, Any] = {"name": name} | ({"description": description} if description else {})
-        restricted = subsets.restricted(schema, self._can.schema_subset) if self._can.schema_subset else schema
+        restricted = subsets.restricted(schema, self._can.schema_subset, self._room) if self._can.schema_subset else schema
         if restricted is not schema:
             self._request.ledger.adapt(tool.path)
         spec["inputSchema"] = {"json": restricted}

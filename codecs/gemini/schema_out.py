@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .. import errors, jsontext
 from ..ledger import Path, concrete
-from ..schema import DEPTH, SIZE
+from ..schema import A_SCHEMA, DEPTH, SIZE, Room
 
 Schema = dict[str, Any]
 
@@ -33,17 +33,20 @@ class Written(NamedTuple):
     adapted: bool
 
 
-def to_json(schema: Schema, path: Path) -> Written:
-    """Raises errors.Unsupported for a $ref that leads outside or in a required circle, and for a schema that is too large."""
-    writer = _Json(schema, path)
+def to_json(schema: Schema, path: Path, room: Room | None = None) -> Written:
+    """Raises errors.Unsupported for a $ref that leads outside or in a required circle, and for a schema that is too large.
+
+    room: one for all schemas of a request; None where there is no other.
+    """
+    writer = _Json(schema, path, room or Room())
     written = writer.node(schema, DEPTH)
     writer.check_circles(written)
     return Written(None if _is_bare(written) else written, writer.adapted)
 
 
-def to_classic(schema: Schema, path: Path, integer_enums: bool = True) -> Written:
+def to_classic(schema: Schema, path: Path, integer_enums: bool = True, room: Room | None = None) -> Written:
     """integer_enums: whether the model accepts an enum of integers, as strings. Raises as `to_json`."""
-    writer = _Classic(schema, path, integer_enums)
+    writer = _Classic(schema, path, room or Room(), integer_enums)
     written = writer.node(schema, DEPTH, ())
     return Written(None if _is_bare(written) else written, writer.adapted)
 
@@ -59,8 +62,9 @@ _SAYS_NOTHING = frozenset({"type", "description", "title", "additionalProperties
 
 
 class _Writer:
-    def __init__(self, root: Schema, path: Path) -> None:
+    def __init__(self, root: Schema, path: Path, room: Room) -> None:
         self.adapted = False
+        self._room = room
         self._root = root
         self._path = path
         self._size = 0
@@ -148,14 +152,12 @@ class _Json(_Writer):
         graph: dict[str, set[str]] = {}
         todo = ["#"]
         self._root = schema if isinstance(schema, dict) else {}
-        size = 0
         while todo:
             pointer = todo.pop()
             if pointer not in graph:
                 graph[pointer], walked = _references(self._target(pointer))
                 todo += graph[pointer]
-                size += walked
-                if size > SIZE:
+                if pointer != "#" and not self._room.take(walked * A_SCHEMA):
                     raise self._refused("the schema is too large")
         try:
             graphlib.TopologicalSorter(graph).prepare()
@@ -206,9 +208,20 @@ _NULL = {"type": "null"}
 
 
 class _Classic(_Writer):
-    def __init__(self, root: Schema, path: Path, integer_enums: bool) -> None:
-        super().__init__(root, path)
+    def __init__(self, root: Schema, path: Path, room: Room, integer_enums: bool) -> None:
+        super().__init__(root, path, room)
         self._integer_enums = integer_enums
+        self._targets: dict[str, tuple[Any, int]] = {}  # by reference, each with its size in bytes
+
+    def _inserted(self, reference: str) -> Any:
+        """As `_target`, to be written in the place of the reference."""
+        found = self._targets.get(reference)
+        if found is None:
+            target = self._target(reference)
+            found = self._targets[reference] = target, A_SCHEMA + len(jsontext.dumps(target))
+        if not self._room.take(found[1]):
+            raise self._refused("the schema is too large once its references are resolved")
+        return found[0]
 
     def node(self, node: Any, levels: int, inside: tuple[str, ...]) -> Schema:
         """inside: the references that lead here."""
@@ -226,7 +239,7 @@ class _Classic(_Writer):
         return self._plain(node, levels, inside)
 
     def _inlined(self, node: Schema, reference: str, levels: int, inside: tuple[str, ...]) -> Schema:
-        target = self._target(reference)
+        target = self._inserted(reference)
         description = node.get("description")
         described = {"description": description} if description else {}
         if reference in inside:
@@ -240,16 +253,12 @@ class _Classic(_Writer):
         members = node.get("allOf")
         if not isinstance(members, list):
             return node
-        rest = {key: value for key, value in node.items() if key != "allOf"}
+        joint = _Joint({key: value for key, value in node.items() if key != "allOf"})
         for number, member in enumerate(members):
-            member = self._target(member["$ref"]) if isinstance(member, dict) and isinstance(member.get("$ref"), str) else member
-            if not isinstance(member, dict):
-                continue
-            joined = _joined(rest, member)
-            if joined is None and number:
+            member = self._inserted(member["$ref"]) if isinstance(member, dict) and isinstance(member.get("$ref"), str) else member
+            if isinstance(member, dict) and not joint.add(member) and number:
                 self.adapted = True
-            rest = joined or rest
-        return rest
+        return joint.out
 
     def _union(self, node: Schema) -> list[Any] | None:
         """The alternatives of a node; None if it has none."""
@@ -258,6 +267,7 @@ class _Classic(_Writer):
                 return list(node[key])
         kinds = node.get("type")
         if isinstance(kinds, list) and len(kinds) > 1:
+            kinds = {str(kind): kind for kind in kinds}.values()
             return [{"type": kind} | {key: node[key] for key in _OF_TYPE.get(str(kind), ()) if key in node} for kind in kinds]
         return None
 
@@ -318,26 +328,52 @@ class _Classic(_Writer):
             return
         out["properties"] = {name: self.node(each, levels - 1, inside) for name, each in properties.items()}
         required = node.get("required")
-        known = [name for name in required if name in properties] if isinstance(required, list) else []
+        known = [name for name in required if isinstance(name, str) and name in properties] if isinstance(required, list) else []
         if known:
             out["required"] = known
 
 
-def _joined(one: Schema, other: Schema) -> Schema | None:
-    """Both schemas' keywords; None if they conflict."""
-    out = dict(one)
-    for key, value in other.items():
-        if key not in out:
-            out[key] = value
-        elif key == "properties" and isinstance(value, dict) and isinstance(out[key], dict):
-            if any(name in out[key] and out[key][name] != each for name, each in value.items()):
-                return None
-            out[key] = out[key] | value
-        elif key == "required" and isinstance(value, list) and isinstance(out[key], list):
-            out[key] = [*out[key], *(name for name in value if name not in out[key])]
-        elif key not in ("title", "description") and out[key] != value:
-            return None
-    return out
+class _Joint:
+    """The keywords of several schemas together. out: those so far."""
+
+    def __init__(self, first: Schema) -> None:
+        self.out: Schema = {}
+        self._required: set[str] = set()  # the names in `required`
+        for key, value in first.items():
+            self._put(key, value)
+
+    def _put(self, key: str, value: Any) -> None:
+        if key == "properties" and isinstance(value, dict):
+            value = dict(value)
+        elif key == "required" and isinstance(value, list):
+            value = list(value)
+            self._required.update(name for name in value if isinstance(name, str))
+        self.out[key] = value
+
+    def add(self, other: Schema) -> bool:
+        """Add a schema's keywords; False if they conflict: then none is added."""
+        out = self.out
+        if any(key in out and _conflict(key, out[key], value) for key, value in other.items()):
+            return False
+        for key, value in other.items():
+            if key not in out:
+                self._put(key, value)
+            elif key == "properties" and isinstance(value, dict):
+                out[key].update(value)
+            elif key == "required" and isinstance(value, list):
+                more = [name for name in value if isinstance(name, str) and name not in self._required]
+                out[key] += more
+                self._required.update(more)
+        return True
+
+
+def _conflict(key: str, one: Any, other: Any) -> bool:
+    """Whether two values of a keyword cannot both hold."""
+    if key == "properties" and isinstance(one, dict) and isinstance(other, dict):
+        return any(name in one and one[name] != each for name, each in other.items())
+    if key == "required" and isinstance(one, list) and isinstance(other, list):
+        return False
+    return key not in ("title", "description") and bool(one != other)
 
 
 def _kind_of(node: Schema) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..capabilities import Capabilities
 from ..request import Request, Tool, ToolChoice
+from ..schema import Room
 from ..tools import INPUT_SCHEMA, ToolMap, grammar_note, unfulfilled
 from . import schema_out
 
@@ -22,6 +23,7 @@ class ToolsWriter:
         self._ledger = request.ledger
         self._capabilities = capabilities
         self._map = tools
+        self._room = Room()
         self._may_search = capabilities.g_tools_mixed or not any(tool.kind in ("function", "custom") for tool in request.tools)
 
     def write(self) -> dict[str, Any]:
@@ -72,9 +74,9 @@ class ToolsWriter:
             return written
         path = (*tool.path, *tool.inside)
         if self._capabilities.g_json_schema:
-            found, key = schema_out.to_json(schema, path), "parametersJsonSchema"
+            found, key = schema_out.to_json(schema, path, self._room), "parametersJsonSchema"
         else:
-            found, key = schema_out.to_classic(schema, path, self._capabilities.g_integer_enums), "parameters"
+            found, key = schema_out.to_classic(schema, path, self._capabilities.g_integer_enums, self._room), "parameters"
         if found.schema is not None:
             written[key] = found.schema
         if found.adapted:

@@ -307,11 +307,11 @@ def sample_beside_thinking(draft: MessagesDraft) -> None:
 
 
 def restrict_schemas(draft: MessagesDraft) -> None:
-    subset = draft.capabilities.schema_subset
+    subset, room = draft.capabilities.schema_subset, schemas.Room()
 
     def restrict(tool: dict[str, Any]) -> dict[str, Any]:
         schema = tool.get("input_schema")
-        restricted = subsets.restricted(schema, subset) if isinstance(schema, dict) else schema
+        restricted = subsets.restricted(schema, subset, room) if isinstance(schema, dict) else schema
         return tool if restricted is schema else tool | {"input_schema": restricted}
 
     if draft.each("tools", restrict):

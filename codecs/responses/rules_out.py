@@ -9,6 +9,7 @@ from ..capabilities import EFFORTS, Capabilities
 from ..errors import Malformed
 from ..reasoning import nearest
 from ..rules import LEAVE_OUT, Draft, Rule, whole
+from ..schema import Room
 
 NO_INSTRUCTIONS = "You are a helpful assistant."  # used if instructions are required and the caller sent none
 ENCRYPTED = "reasoning.encrypted_content"
@@ -88,12 +89,13 @@ def adjust_schemas(draft: ResponsesDraft) -> None:
     subset = draft.capabilities.schema_subset
     complete = "complete" in subset and not draft.own
     changed: list[bool] = []
+    room = Room()
 
     def adjust(tool: dict[str, Any]) -> dict[str, Any]:
         schema = tool.get("parameters")
         if tool.get("type") != "function" or not isinstance(schema, dict):
             return tool
-        restricted = subsets.restricted(schema, subset)
+        restricted = subsets.restricted(schema, subset, room)
         changed.append(restricted is not schema)
         taken = subsets.completed(restricted) if complete else restricted
         return tool if taken is schema else tool | {"parameters": taken}

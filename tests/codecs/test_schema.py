@@ -116,8 +116,7 @@ def test_references_cannot_multiply_the_work() -> None:
     for i in range(90):
         chain = {"items": chain}
         pointers.append({"$ref": "#/$defs/a" + "/items" * i})
-    with pytest.raises(errors.Unsupported, match="large"):
-        schema.norm({"$defs": {"a": chain}, "allOf": pointers}, ())
+    assert not schema.norm({"$defs": {"a": chain}, "allOf": pointers}, ()).changed
 
 
 STRICT = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], **CLOSED}

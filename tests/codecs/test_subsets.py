@@ -79,3 +79,8 @@ def test_a_schema_that_is_too_deep() -> None:
         subsets.completed(schema)
     with pytest.raises(errors.Unsupported):
         subsets.restricted(schema, ("no_refs",))
+
+
+def test_a_union_of_what_is_no_schema() -> None:
+    schema: dict[str, Any] = {"anyOf": [1, {"required": 5}, {"required": [[]], "properties": []}], "required": [{}], "properties": []}
+    assert subsets.restricted(schema, ("no_root_union",)) == {"type": "object", "properties": {}, "required": [{}]}
