@@ -36,7 +36,9 @@ def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> N
 def _is_plain(content: list[Any]) -> bool:
     """Whether all of it is of types of which the gateway adds none, and has nothing that it adds to these: nearly every message."""
     for block in content:
-        if not (type(block) is dict and block.get("type") in _PLAIN and "citations" not in block and "signature" not in block):
+        if type(block) is not dict or type(kind := block.get("type")) is not str or kind not in _PLAIN:
+            return False
+        if "citations" in block or "signature" in block:
             return False
     return True
 

@@ -13,7 +13,7 @@ from dragoman.codecs.ledger import Ledger
 from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.reply import Reply
 from dragoman.codecs.request import Request
-from dragoman.codecs.scrub import is_foreign
+from dragoman.codecs.scrub import is_foreign, scrub
 
 from .grammar import GRAMMARS
 
@@ -114,3 +114,9 @@ def test_what_was_found_is_asked_for() -> None:
         request = SHAPES["messages"].decode_request(body)
         encoded = SHAPES["responses"].encode_request(request, Capabilities(openai_host=host), "m").body
         assert ("web_search_call.action.sources" in encoded["include"]) == host
+
+
+@pytest.mark.parametrize("kind", [[], {}, 1, None])
+def test_a_block_of_no_type_is_left_to_the_provider(kind: Any) -> None:
+    body = {"messages": [{"role": "user", "content": [{"type": kind}]}]}
+    assert not scrub(SHAPES["messages"].scrub, body, Capabilities(), Ledger())
