@@ -76,28 +76,31 @@ class Recall:
 
 
 class History:
-    """The turns of a request with tool calls. lacking: those without anything that may belong to their calls."""
+    """The turns of a request with tool calls. They are looked at when that is asked for: a long history takes a while."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self.lacking: list[Turn] = []
-        self._ids: list[list[str]] = []  # of the calls of each turn in `lacking`
+
+    @cached_property
+    def brings(self) -> bool:
+        """Whether the caller keeps by itself what belongs to calls: there are some, and no turn in `lacking`."""
         calls = False
-        for turn in request.turns:
-            if turn.role != "assistant":
-                continue
-            ids, lacks = [], True
-            for part in turn.parts:
-                if isinstance(part, CallPart):
-                    ids.append(part.id)
-                    lacks = lacks and part.seal is None
-                elif isinstance(part, ReasoningPart) and part.form != "foreign":
-                    lacks = False
-            calls = calls or bool(ids)
+        for turn in self._request.turns:
+            ids, lacks = _calls(turn)
             if ids and lacks:
-                self.lacking.append(turn)
-                self._ids.append(ids)
-        self.brings = calls and not self.lacking  # the caller keeps by itself what belongs to calls
+                return False
+            calls = calls or bool(ids)
+        return calls
+
+    @cached_property
+    def _lacking(self) -> list[tuple[Turn, list[str]]]:
+        found = [(turn, *_calls(turn)) for turn in self._request.turns]
+        return [(turn, ids) for turn, ids, lacks in found if ids and lacks]
+
+    @property
+    def lacking(self) -> list[Turn]:
+        """The turns without anything that may belong to their calls."""
+        return [turn for turn, _ in self._lacking]
 
     @cached_property
     def opening(self) -> Any:
@@ -112,13 +115,26 @@ class History:
 
     def keys(self) -> list[str]:
         """The keys of the turns in `lacking`."""
-        return [self.key(ids) for ids in self._ids]
+        return [self.key(ids) for _, ids in self._lacking]
 
     def restore(self, notes: list[bytes | None], domain: str) -> None:
         """Restore the turns in `lacking` from their notes, if these are of this domain."""
         for turn, note in zip(self.lacking, notes, strict=True):
             if note is not None:
                 _restore(turn, note, domain)
+
+
+def _calls(turn: Turn) -> tuple[list[str], bool]:
+    """The ids of an assistant turn's calls, and whether it has nothing that may belong to them."""
+    ids: list[str] = []
+    lacks = True
+    for part in turn.parts if turn.role == "assistant" else ():
+        if isinstance(part, CallPart):
+            ids.append(part.id)
+            lacks = lacks and part.seal is None
+        elif isinstance(part, ReasoningPart) and part.form != "foreign":
+            lacks = False
+    return ids, lacks
 
 
 def _key(opening: Any, ids: list[str]) -> str:

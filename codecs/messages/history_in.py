@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from ..compaction import as_message
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
-from ..request import Part, Request, TextPart, Tool, ToolChanges, Turn
+from ..reasoning import hand_over
+from ..request import Part, ReasoningPart, Request, TextPart, Tool, ToolChanges, Turn
 from .content_in import decode_block, decode_content, usual_block
 
 _ROLES = frozenset({"user", "assistant", "system"})
@@ -42,6 +43,7 @@ class History:
         self._compactions = 0  # how many of these changes stand before the last compaction
         self._first = len(request.turns)  # the first turn that is a message
         self._user: int | None = None  # see _last_user
+        self._reasons = False  # there is reasoning in the history
 
     def add(self, messages: list[Any], i: int) -> None:
         """Add the message at index `i`. Raises subclasses of errors.ClientFault."""
@@ -56,9 +58,14 @@ class History:
         self._add(Fields(message, path), messages, i)
 
     def finish(self) -> None:
-        """Settle the tools, when all messages are added."""
-        if not self._changes:
-            return
+        """Settle what concerns more than one message, when all are added."""
+        if self._reasons:
+            hand_over(self._request)
+        if self._changes:
+            self._settle()
+
+    def _settle(self) -> None:
+        """The tools at the end, and their changes."""
         offered = {id(tool): tool for tool in self._offered}
         named: dict[str, list[Tool]] = {}
         for tool in self._offered:
@@ -139,6 +146,7 @@ class History:
                 part = decode_block(block, role, (*path, i), self._request.ledger)
                 if part is not None:
                     parts.append(part)
+                    self._reasons = self._reasons or type(part) is ReasoningPart
         return parts
 
     def _compacted(self, fields: Fields) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from ..errors import NO_THREAD, Unsupported
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import Path
-from ..reasoning import hand_over
 from ..request import OutputFormat, Part, Request, TextPart, Thinking, Tool, ToolChoice, Turn
 from .content_in import cache_of, decode_content
 from .facts import HABITS, NAME
@@ -36,7 +35,6 @@ def decode_request(body: dict[str, Any]) -> Request:
     _account(request, fields)
     fields.ignore("betas")
     fields.report(request.ledger)
-    hand_over(request)
     return request
 
 

@@ -87,7 +87,7 @@ class _Block:
         length = ends[-1] if ends else 0
         return begin or 0, length if end is None else min(end, length)
 
-    def said(self, begin: int, end: int) -> str:
+    def excerpt(self, begin: int, end: int) -> str:
         """The text of a range."""
         first = bisect_right(self.ends, begin)
         before = self.ends[first - 1] if first else 0
@@ -435,7 +435,7 @@ class _Blocks:
         """The text that a citation is of; "" where citations have repeated too much of it."""
         begin, end = block.range(event.start, event.end)
         self._repeatable -= max(0, end - begin)
-        return block.said(begin, end) if self._repeatable >= 0 else ""
+        return block.excerpt(begin, end) if self._repeatable >= 0 else ""
 
     def _keep_seal(self, block: _Block, event: Seal) -> None:
         if block.kind == "text" and event.form == "google" and self._thinks:

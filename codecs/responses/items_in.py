@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import ClientFault, Malformed, NotFound, UnsupportedContent
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ledger import STORED, Path, concrete
+from ..reasoning import hand_over
 from ..request import CallPart, Part, Request, ResultPart, TextPart, Tool, Turn
 from . import own_tools
 from .compaction import ITEMS, TRIGGER, expanded, nothing_to_compact
@@ -101,6 +102,7 @@ class _Walk:
         self._own: dict[str, list[CallPart]] = {}  # calls by the tool of this API that was called
         self._item_ids: dict[str, str] = {}  # ids of calls by those of their items, where an output may name either
         self._doubled: list[CallPart] = []  # calls whose namespace is their own name
+        self._reasons = False  # there is reasoning in the history
         self._later: list[tuple[Tool, bool]] = []  # tools that items declare, each with whether the model has found it
         self.settings: dict[str, Fields] = {}
 
@@ -156,6 +158,8 @@ class _Walk:
                     raise Unpaired(f"No tool output found for function call {call.part.id[:256]}.", param="input")
         for one in self._order:
             self._request.turns += [one] if isinstance(one, Turn) else _turns_of(one)
+        if self._reasons:
+            hand_over(self._request)
         if self._later:
             add_later(self._request, self._later)
         if self._request.own_tools:
@@ -233,6 +237,7 @@ class _Walk:
 
     def _reasoning(self, fields: Fields) -> None:
         part = decode_reasoning(fields, self._ledger)
+        self._reasons = True
         self._say([] if part is None else [part], fields.path)
 
     def _function_call(self, fields: Fields) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from ..errors import ClientFault, Unsupported
 from ..fields import Fields, invalid, missing
 from ..ledger import Path
-from ..reasoning import hand_over
 from ..request import OutputFormat, Request, Setting, TextPart, Thinking, Turn
 from .facts import HABITS, NAME
 from .items_in import Unpaired, decode_items, placed
@@ -46,7 +45,6 @@ def decode_request(body: dict[str, Any], items: list[dict[str, Any]] | None = No
     _account(request, fields)
     fields.ignore("client_metadata")  # for the caller's own use
     fields.report(request.ledger)
-    hand_over(request)
     return request
 
 
