@@ -274,7 +274,8 @@ async def test_c13_a_service_that_is_down_before_the_end_costs_nothing(alone: Pa
             assert (await ask(gateway, "messages", asked()))[0] == 200
             services.broken = lambda _: [respond(b"", 500)]
             while source.ready() is not None:  # the soft time begins in between, and a renewal fails
-                assert (await ask(gateway, "messages", asked()))[0] == 200
+                status = (await ask(gateway, "messages", asked()))[0]
+                assert status == 200 or source.ready() is None  # it may end while this one is asked
                 await asyncio.sleep(0.05)
             status, headers, body = await ask(gateway, "chat", asked("chat"))
     assert (status, headers["x-should-retry"]) == (502, "true")
