@@ -175,7 +175,7 @@ def _parsed(block: bytes) -> Frame:
     """Parse the lines of one event according to the specification."""
     kind = b""
     data = []
-    bare = block.lstrip(b"\n")
+    bare = block.strip(b"\n")
     if bare[:1] in (b"{", b"[") and is_whole(bare):  # an error that a server puts into its stream as it would answer with it
         return kind, bare
     for line in block.split(b"\n"):

@@ -217,7 +217,7 @@ def sliced(stream: bytes, places: Iterable[int]) -> list[bytes]:
 
 @given(streams, st.lists(st.integers(0, 400), max_size=8))
 @example(b"data: x\r\n\r\ndata: y\r\n\r\n", [8, 10])
-@example(b'\n{"a":1}', [])
+@example(b'\n{"a":1}\n', [])
 def test_any_stream_in_any_cut_is_as_the_standard_says(stream: bytes, places: list[int]) -> None:
     splitter = Splitter()
     frames, leftover = by_the_letter(stream)
