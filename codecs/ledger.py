@@ -82,6 +82,12 @@ class Ledger:
 
     dropped: list[Entry] = field(default_factory=list)
     adapted: list[Entry] = field(default_factory=list)
+    arranged: bool = False  # the entries are in the body's order, as far as they were there then
+
+    def arrange(self, body: Any) -> None:
+        """Bring the entries in the body's order, before that is let go of."""
+        self.dropped, self.adapted = _ordered(self.dropped, body), _ordered(self.adapted, body)
+        self.arranged = True
 
     def carried(self, paths: Set[Path]) -> None:
         """Take back reports: an encoder carries what a decoder reported, since most cannot."""
@@ -108,7 +114,7 @@ class Ledger:
     def names(self, which: list[Entry], body: Any) -> list[str]:
         """The header entries in the body's order, without duplicates."""
         seen: dict[str, None] = {}
-        for entry in _ordered(which, body):
+        for entry in which if self.arranged else _ordered(which, body):
             name = collapsed(entry.path)
             name += f":{collapsed((entry.label,))}" if entry.label else ""
             seen.setdefault(name + (f"={entry.value}" if entry.value else ""))

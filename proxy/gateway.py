@@ -23,6 +23,7 @@ from .exchange.exchange import Exchange
 from .exchange.hooks import Hooks, Load
 from .exchange.lessons import Lessons
 from .exchange.services import Live, Services
+from .exchange.turnstile import Turnstile
 from .inspector.links import Note
 from .inspector.taps import Inspector
 from .keys.access import Access
@@ -78,6 +79,7 @@ class Gateway:
         self.ready = True  # whether /readyz answers 200
         self.state = State(stores.make(config.state_storage), config.state_storage.ttl, config.state_storage.reasoning_ttl)
         self.live = Live()
+        self._turnstile = Turnstile()
         self.recent = recent.Worker(lambda cause: self.metrics.websocket_evicted.labels(cause).inc())
         self.loop = asyncio.get_running_loop()
         self._demo = DemoClient()
@@ -139,6 +141,7 @@ class Gateway:
             tell=self._tell,
             record=None if self.control is None else self.control.record,
             live=self.live,
+            turnstile=self._turnstile,
             loop=self.loop,
             paces=self._balance if config.routing.balance == "latency" else None,
             counts=self._balance if config.routing.balance == "least_busy" else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..chat.errors_in import decode_error  # both shapes have the same form of errors
 from .collector import Collector
 from .compaction import TRIGGER, asked, foreign, nothing_to_compact, question, threshold, users
-from .envelope import error_event, failed, failure, filled, prepared, response_object
+from .envelope import error_event, failed, failure, filled, prepared, response_object, shown
 from .items_in import check_outputs
 from .observer import Observer
 from .request_in import check_request, decode_request
@@ -40,6 +40,7 @@ __all__ = [
     "prepared",
     "question",
     "response_object",
+    "shown",
     "threshold",
     "users",
 ]

@@ -61,8 +61,8 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
     """A response without output. status: queued, in_progress, …; model, created: the upstream's ("" and 0 if unknown)."""
     body = reply.request.body
     echo = _ECHOES | {key: body[key] for key in _ECHOES.keys() & body.keys() if body[key] is not None}
-    tools = echo["tools"]
-    echo["tools"] = [_tool(tool) for tool in tools] if isinstance(tools, list) else []
+    if not isinstance(echo["tools"], orjson.Fragment):
+        echo["tools"] = _tools(echo["tools"])
     return {
         "id": reply.response_id or f"resp_{reply.nonce}",
         "object": "response",
@@ -86,8 +86,26 @@ def response_object(reply: Reply, status: str = "in_progress", model: str = "", 
 
 def write_tools(response: dict[str, Any]) -> None:
     """Write a response's tools as JSON, once for all of its events: an agent's take a third of the memory while the answer streams."""
-    if response["tools"]:
-        response["tools"] = orjson.Fragment(jsontext.dumps(response["tools"]))
+    if isinstance(response["tools"], list) and response["tools"]:
+        response["tools"] = _written(response["tools"])
+
+
+def shown(body: dict[str, Any]) -> dict[str, orjson.Fragment]:
+    """The large members of a request that its answers show, as JSON that can stand in the body instead of them."""
+    found: dict[str, Any] = {}
+    if isinstance(body.get("tools"), list):
+        found["tools"] = _tools(body["tools"])
+    if isinstance(body.get("instructions"), str):
+        found["instructions"] = body["instructions"]
+    return {name: _written(value) for name, value in found.items()}
+
+
+def _written(value: Any) -> orjson.Fragment:
+    return orjson.Fragment(jsontext.trimmed(jsontext.dumps(value)))
+
+
+def _tools(tools: Any) -> list[Any]:
+    return [_tool(tool) for tool in tools] if isinstance(tools, list) else []
 
 
 def _tool(tool: Any) -> Any:

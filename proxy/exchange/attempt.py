@@ -185,6 +185,7 @@ class Attempt:
             if waits := self.streams or self.raw:
                 self._done = self._loop.create_future()
             await self.exchange.step()
+            unneeded.lighten(self)
             fetch = following.fetch(self)
             if self.streams and self.asks:
                 self.reply.settled = partial(self._loop.call_later, SETTLING, fetch.cancel)

@@ -25,6 +25,7 @@ from ..routing.router import Candidate
 from ..wire import bodies
 from .lanes import BytesLane, EventsLane
 from .spent import used
+from .unneeded import reread
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -154,6 +155,7 @@ async def go_on(exchange: Exchange, cut: Cut, ask: Callable[[Candidate], Awaitab
     """Ask others for the rest of an answer; without success its failure is told. Always True: the caller has an answer."""
     attempt = cut.attempt
     cut.spend()
+    await reread(exchange)
     if await bodies.apart(exchange.heavy, lambda: _may(exchange)):
         for candidate in _order(exchange, attempt.candidate):
             try:

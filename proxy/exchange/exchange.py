@@ -39,7 +39,7 @@ from ..routing.router import Candidate, Route
 from ..telemetry.account import Via
 from ..wire import bodies
 from ..wire import headers as travel
-from . import continuing, counting, dry, hedging, resuming, retry, summing
+from . import continuing, counting, dry, hedging, resuming, retry, summing, unneeded
 from .attempt import HEADER_LANES, Attempt
 from .caller import Caller
 from .continuing import Cut
@@ -54,6 +54,7 @@ from .refusal import own_headers, refusal
 from .resuming import Resumable
 from .services import Services
 from .settle import settle
+from .turnstile import Passage
 from .waiting import drained
 
 log = logging.getLogger("dragoman")
@@ -73,6 +74,7 @@ class Exchange:
         "_heartbeat",
         "_keeper",
         "_model",
+        "_passage",
         "_prepares",
         "_running",
         "_task",
@@ -122,6 +124,7 @@ class Exchange:
         "tokens",
         "trace",
         "turn",
+        "unread",
         "via",
         "without_tools",
     )
@@ -201,6 +204,8 @@ class Exchange:
         self.stream = False
         self.scan = _NOTHING
         self.made = -1  # objects and lists in the body, see bodies.parsed; negative: not known
+        self.unread: tuple[str, ...] = ()  # members of the body that were let go of, see unneeded.py
+        self._passage: Passage | None = None  # through the turnstile
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
@@ -265,6 +270,7 @@ class Exchange:
             self.error = errors.Timeout("client_stall", "The client stopped reading the response.")
         if self.turn is not None and self.turn.job is not None:
             self.error = self.turn.job.error or self.error
+        self.pass_on()
         settle(self)
         for attempt in self.attempts:
             if attempt.error is not None:
@@ -348,6 +354,7 @@ class Exchange:
         if operation.counted and self.identity.limits:
             self.limits = await self.services.quota.admit(self.identity, self.shape)
         if self.services.hooks is not None and not self.dry:
+            self.pass_on()
             await self.services.hooks.before(self)
         find = operation.upstreams
         candidates = self._candidates() if find is None else await find(self)
@@ -398,7 +405,7 @@ class Exchange:
 
     async def _read(self) -> None:
         """See who asks, and for what. Raises ClientFault, Overloaded."""
-        operation, most = self.operation, self.services.config.limits.max_values
+        operation = self.operation
         self.services.admit(self)
         if self.dry:
             dry.refuse(self)
@@ -409,10 +416,7 @@ class Exchange:
             self.form_field = None if field is None else (field.start, field.end)
             self.scan = splice.Scan({}, None if field is None else field.name, None, None)
         else:
-            if bodies.at_once(self.body, most):
-                self.scan, self.made = bodies.parsed(self.body)
-            else:
-                self.scan = await bodies.scan(self.body, most)
+            self.scan = await self.parse()
             if self._model is not None:
                 self.body, self.scan = splice.named(self.body, self.scan, self._model)
             self.scan = self.speaks.read(self.target, self.scan)
@@ -429,6 +433,22 @@ class Exchange:
             await self.services.check_models(self.identity, self.scan, self.body, self.query)
         if self.stream and operation.lane == "shape":
             self._heartbeat = Heartbeat(self)
+
+    async def parse(self) -> splice.Scan:
+        """The body as it can be read; a large one waits until there is room. Raises ClientFault."""
+        if len(self.body) > bodies.LONG and self._passage is None:
+            self._passage = await self.services.turnstile.enter()
+        most = self.services.config.limits.max_values
+        if not bodies.at_once(self.body, most):
+            return await bodies.scan(self.body, most)
+        found, self.made = bodies.parsed(self.body)
+        return found
+
+    def pass_on(self) -> None:
+        """Make room for another large request: this one is sent, or waits for something."""
+        passage, self._passage = self._passage, None
+        if passage is not None:
+            passage.leave()
 
     def _rewrite(self) -> None:
         """A body in another API's form as its own API has it. Raises ClientFault."""
@@ -475,6 +495,7 @@ class Exchange:
         ejection, counts, policy = self.services.ejection, self.services.counts, candidate.provider.retry_policy
         allowed = (policy.max_attempts if policy else 2) if self.operation.retried else 1
         for number in range(1, allowed + 1):
+            await unneeded.reread(self)
             attempt = Attempt(self, candidate)
             self.attempts.append(attempt)
             if self.race is not None:
@@ -498,6 +519,7 @@ class Exchange:
                     ejection.failed(candidate, error)
                     return await continuing.go_on(self, self.cut, partial(self._try, failed=failed))
                 if attempt.learned:
+                    await unneeded.reread(self)
                     again = self.taught.over(candidate, self.shape, self.scan.value) if candidate.others else candidate
                     return await self._try(again, failed)
                 failed.append((candidate, error))

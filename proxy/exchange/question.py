@@ -22,7 +22,7 @@ from ...codecs.request import Request
 from ...conf.model import Edits
 from ..wire import bodies
 from ..wire import headers as travel
-from . import counting, objects, summing
+from . import counting, objects, summing, unneeded
 from .dialects import in_dialect
 from .lanes import EventsLane
 from .raw import carried
@@ -322,7 +322,7 @@ def _translated(attempt: Attempt) -> bytes:
     if collects and not (carrier and "stream" in carrier.leaves):
         scan = splice.scan(body)
         body = _streaming(attempt, splice.ask_stream(body, scan), scan)
-    return bodies.trimmed(body)
+    return jsontext.trimmed(body) if len(body) < unneeded.LARGE else body  # a larger one is let go of when the answer begins
 
 
 def _parcel(attempt: Attempt, carrier: Carrier, value: dict[str, Any]) -> Parcel:

@@ -32,6 +32,7 @@ from ..wire.others import Others
 from ..wire.upstream import UpstreamClient
 from .demo import DemoClient
 from .lessons import Lessons
+from .turnstile import Turnstile
 
 if TYPE_CHECKING:
     from ..keys.tokens import Tokens
@@ -91,6 +92,7 @@ class Services:
     tell: Callable[[dict[str, Any]], None] | None
     record: Callable[[Account, Callable[[str], bool]], None] | None  # None: there is no control store
     live: Live
+    turnstile: Turnstile
     loop: asyncio.AbstractEventLoop
     paces: Balance | None
     counts: Balance | None

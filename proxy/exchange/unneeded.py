@@ -1,14 +1,18 @@
-"""What of a request is not needed any more once its answer has begun: an agent's request is a megabyte, and its answer takes minutes.
+"""What of a request is not needed any more once it is sent, and once its answer has begun: an agent's request is a megabyte, and its
+answer takes minutes.
 
-From the first content on no other attempt asks an upstream, unless an answer that breaks off is to be gone on with. What goes then:
-the caller's body, as it came and as it was read, and what attempts made of it and sent. What stays: the members that answers show and
-that are settled (all but the turns of a stateful API), an estimate of the tokens, and the input where it is stored with the answer.
+While an upstream is asked, the caller's bytes are enough, and what its answer shows of the tools: another attempt parses them again
+(`reread`). From the first content on no other attempt asks an upstream, unless an answer that breaks off is to be gone on with. What
+goes then: the caller's body, as it came and as it was read, and what attempts made of it and sent. What stays: the members that
+answers show and that are settled (all but the turns of a stateful API), an estimate of the tokens, and the input where it is stored
+with the answer.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...codecs import responses
 from . import spent
 
 if TYPE_CHECKING:
@@ -16,6 +20,43 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 LARGE = 16 * 1024  # bytes of a body; a smaller one stays as it is: that costs less than to tell what of it is needed
+MEMBERS = ("messages", "input", "contents", "tools")  # of a body that are large
+UNREAD = object()  # stands for such a member that was let go of: whoever uses it by mistake fails, and sends nothing without it
+
+
+def lighten(attempt: Attempt) -> None:
+    """Let go of the body as it was read: the attempt's request is written. Before it is sent, while what is freed is in the caches."""
+    exchange = attempt.exchange
+    body = exchange.scan.value
+    if len(exchange.body) >= LARGE and exchange.race is None and exchange.operation.lane != "count":
+        attempt.ledger.arrange(body)
+        stands: dict[str, object] = {name: UNREAD for name in MEMBERS if isinstance(body.get(name), list)}
+        stands |= {} if exchange.turn is None else responses.shown(body)
+        exchange.unread = tuple(stands.keys() - _kept(attempt))
+        for name in exchange.unread:
+            body[name] = stands[name]
+        attempt.history = None
+        if not attempt.raw:
+            request = attempt.reply.request
+            request.turns, request.tools = [], [tool for tool in request.tools if tool.kind == "custom"]  # of which an encoder must know
+    exchange.pass_on()
+
+
+def _kept(attempt: Attempt) -> set[str]:
+    """Members of a stateful API's body that are needed to the end: what is stored, and tools that may make what its caller then owns."""
+    turn = attempt.exchange.turn
+    if turn is None:
+        return set()
+    return ({"input"} if turn.keeps_input(attempt.candidate) else set()) | ({"tools"} if attempt.same_shape else set())
+
+
+async def reread(exchange: Exchange) -> None:
+    """Bring back what `lighten` let go of: the exchange is to look at it again, or to make another attempt."""
+    if exchange.unread:
+        value = (await exchange.parse()).value
+        for name in exchange.unread:
+            exchange.scan.value[name] = value[name]
+        exchange.unread = ()
 
 
 def let_go(exchange: Exchange) -> None:
@@ -23,13 +64,8 @@ def let_go(exchange: Exchange) -> None:
     exchange.body = b""
     for attempt in exchange.attempts:
         _let_go_of_sent(attempt)
-    body, turn, last = exchange.scan.value, exchange.turn, exchange.attempts[-1]
-    gone = set(body)
-    if turn is not None:
-        gone = set() if last.same_shape else {"tools"}  # the encoder has what it shows of them
-        if not turn.keeps_input(last.candidate):
-            gone.add("input")
-    for name in gone:
+    body, last = exchange.scan.value, exchange.attempts[-1]
+    for name in (set(body) if exchange.turn is None else {"input", "tools"}) - _kept(last):
         if isinstance(body.get(name), list):
             body[name] = []  # in the one object that everything refers to; the place of a name in it is still needed
     exchange.release()

@@ -136,7 +136,7 @@ class Lane:
             joined = own if before.items == b"[]" else before.items if own == b"[]" else b"%b,%b" % (before.items[:-1], own[1:])
         else:
             joined = jsontext.dumps(stored + items)
-        self._connection.keep(self._name, Recent(id, joined, link))
+        self._connection.keep(self._name, Recent(id, jsontext.trimmed(joined), link))
 
     def failed(self, id: Any) -> None:
         self._connection.failed(self._name, id)

@@ -30,7 +30,6 @@ FEW = 100_000
 SHORT = 64 * 1024  # bytes of a body that is always translated in one iteration of the loop
 DENSE = 4000  # objects and lists up to which a longer body is, too, if it is parsed in one iteration
 LONG = 256 * 1024  # bytes of a body that is translated in more than one iteration, or in a thread if nobody knows its values
-TRIMMED = 1 << 14  # bytes of a body; for more a copy is not worth its while
 PIECES = 4  # of a compressed body that are decoded in one iteration of the loop
 FREED = 8 * 1024 * 1024  # bytes of bodies after which the heap is trimmed
 TRIM_AFTER = 2.0  # seconds: their requests have gone to their upstreams by then
@@ -316,11 +315,6 @@ def heavy(body: bytes, made: int) -> bool:
 def _number(body: bytes, byte: bytes) -> int:
     """How often it is there. CPython's `count` compares byte by byte; `replace` searches with memchr: a fifth of the time in a prompt."""
     return len(body) - len(body.replace(byte, b""))
-
-
-def trimmed(body: bytes) -> bytes:
-    """The same in as much memory as it needs: orjson leaves a small text in a block of 4 kB, and a body is kept for all of its answer."""
-    return bytes(memoryview(body)) if len(body) < TRIMMED else body
 
 
 async def apart(heavy: bool, work: Callable[[], _T]) -> _T:

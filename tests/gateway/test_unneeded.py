@@ -7,9 +7,11 @@ import gc
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
+import orjson
 import pytest
 
 from dragoman.proxy.exchange import spent
@@ -51,23 +53,24 @@ def history(shape: str) -> dict[str, Any]:
     return {"messages": [*turns, call, {"role": "tool", "tool_call_id": "call_1", "content": "one"}], "tools": [tool]}
 
 
-def held(exchange: Exchange) -> tuple[int, int]:
-    """Bytes of the texts and number of the tools' LEAFs that the exchange and its task lead to, but for what lives longer than it and
-    the buffers that are read into.
-    """
+def reached(exchange: Exchange) -> Iterator[Any]:
+    """What the exchange and its task lead to, but for what lives longer than it and the buffers that are read into."""
     assert exchange._task is not None
-    waiting, known, size, leafs = [exchange, exchange._task.get_coro()], set(), 0, 0
+    waiting, known = [exchange, exchange._task.get_coro()], set()
     while waiting:
         item = waiting.pop()
         if id(item) in known or isinstance(item, _LIVES_ON):
             continue
         known.add(id(item))
-        if isinstance(item, str | bytes):
-            size += len(item)
-        else:
+        yield item
+        if not isinstance(item, str | bytes):
             waiting += gc.get_referents(item)
-            leafs += item == LEAF
-    return size, leafs
+
+
+def held(exchange: Exchange) -> tuple[int, int]:
+    """Bytes of the texts and number of the tools' LEAFs that the exchange leads to."""
+    items = list(reached(exchange))
+    return sum(len(item) for item in items if isinstance(item, str | bytes)), sum(item == LEAF for item in items)
 
 
 @pytest.mark.parametrize("client", SHAPES)
@@ -98,6 +101,38 @@ async def test_an_open_stream_holds_no_request(client: str, upstream: str) -> No
             await gateway.until(lambda: gateway.lines)
         assert gateway.lines[0]["status"] == 200
         assert len(provider.requests[0].body) > LARGE
+
+
+@pytest.mark.parametrize("client", SHAPES)
+@pytest.mark.parametrize("upstream", SHAPES)
+@inside_once
+async def test_a_request_that_waits_is_held_as_bytes(client: str, upstream: str) -> None:
+    """What it was parsed into, thousands of objects, is let go of when it is sent; what answers show of it is there as JSON."""
+    gate = Gate()
+
+    def script(asked: Request) -> list[Step]:
+        return [wait(gate), stream_head(), *map(chunk, SPEECH[upstream].stream), LAST_CHUNK]
+
+    with Provider(script) as provider:
+        async with Inside(CONFIG, provider) as gateway:
+            more = history(client) | ({"instructions": "Be very brief. " * 500} if client == "responses" else {})
+            async with gateway.ask(client, f"{upstream}/m", stream=True, **more) as caller:
+                await provider.seen(lambda: provider.requests)
+                (exchange,) = gateway.gateway.exchanges
+                items = list(reached(exchange))
+                assert not [item for item in items if isinstance(item, str) and ("said again" in item or "Be very brief" in item)]
+                if (client, upstream) != ("responses", "responses"):  # whose tools may make what its caller then owns
+                    assert LEAF not in items
+                assert gateway.gateway.bodies.kept > LARGE  # another attempt may need it
+                gate.open()
+                status, headers = await caller.head()
+                said = await caller.body(headers)
+    assert (status, b"world" in said) == (200, True)
+    if client == "responses" != upstream:
+        events = [orjson.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: {")]
+        shown = [event["response"] for event in events if "response" in event]
+        assert [tool["parameters"] for response in shown for tool in response["tools"]] == [SCHEMA] * len(shown)
+        assert {response["instructions"] for response in shown} == {more["instructions"]}
 
 
 # ---- what is charged where an upstream tells of no usage ----

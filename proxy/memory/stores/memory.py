@@ -13,6 +13,7 @@ from itertools import islice
 from time import monotonic, time
 
 from ....codecs import errors
+from ....codecs.jsontext import trimmed
 from . import Entry
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -61,7 +62,7 @@ class MemoryStore:
         stored = self._find(entry.name) or self._added(entry)
         before = sum(len(stored.parts[part]) + _OVERHEAD for part in entry.parts if part in stored.parts)
         before += sum(map(len, stored.aliases))
-        stored.parts.update(entry.parts)
+        stored.parts.update({part: trimmed(value) for part, value in entry.parts.items()})
         stored.expires_at = entry.expires_at
         stored.aliases.update(entry.aliases)
         self._aliases.update(dict.fromkeys(entry.aliases, entry.name))
@@ -89,7 +90,7 @@ class MemoryStore:
         if token and stored.token == token:
             return stored.next
         for value in values:
-            stored.log[stored.next] = value
+            stored.log[stored.next] = trimmed(value)
             stored.next += 1
         weight = sum(len(value) + _OVERHEAD for value in values)
         while stored.log and (oldest := next(iter(stored.log))) < first:
