@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 RECORD = 16 * 1024  # bytes that a record carries, at most
-RAW = 15 * 1024  # bytes of one read from the kernel: what OpenSSL holds for a connection grows to it
+RAW = RECORD + 22  # bytes of one read from the kernel: a full record of TLS 1.3. What OpenSSL holds for a connection grows with it
+SEALED = 2 * RECORD  # bytes that are sealed for one call of the kernel; OpenSSL's memory grows with them, too
 MOST_READS = 20  # from the kernel, until others get their turn: records may come without end that carry nothing
 FITS = 2 * RECORD  # bytes of a buffer that holds all that one more read can bring, behind a record that has come in part
 
@@ -155,7 +156,7 @@ class Tls:
                 raise BlockingIOError
             taken, self._owed = self._owed, 0
         while taken < len(data):
-            part = data[taken : taken + RECORD]
+            part = data[taken : taken + SEALED]
             self._object.write(part)
             if not self._flush():
                 self._owed = len(part)
