@@ -7,7 +7,10 @@ import gc
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -22,9 +25,12 @@ from dragoman.proxy.routing.router import Candidate
 from dragoman.proxy.wire import bodies
 
 from ..attack.growth import assert_linear
+from ..conftest import Start
+from ..load import agents, servers
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, stream_head, wait
 from .inside import CONFIG, Inside, inside_once
-from .spoken import SHAPES, SPEECH
+from .spoken import PATHS, SHAPES, SPEECH
+from .wire import Wire, request
 
 LARGE = 300_000  # bytes of a history
 SMALL = 40_000  # what may be left of it: settings, what an encoder holds
@@ -170,6 +176,8 @@ def test_a_file_is_found_wherever_it_stands() -> None:
 
 # ---- the heap ----
 
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a function that trims it")
+
 
 @inside_once
 async def test_the_heap_is_trimmed_after_many_large_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,9 +208,42 @@ print(trim_heap(), before - resident(), len(kept))
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a function for it")
+@glibc
 def test_a_trimmed_heap_is_smaller() -> None:
     done = subprocess.run([sys.executable, "-c", TRIM], capture_output=True, text=True, check=True, cwd="/")
     gave, freed, _ = done.stdout.split()
     assert gave == "True"
     assert int(freed) > 50_000_000  # of 100 MB, between those that are kept
+
+
+STREAMS = 60
+KEPT = 0.15  # MB for each
+
+
+@glibc
+@pytest.mark.parametrize(("client", "upstream"), [("chat", "chat"), ("chat", "messages"), ("messages", "chat"), ("responses", "chat")])
+def test_agents_that_ask_at_once_keep_little(start: Start, client: str, upstream: str) -> None:
+    """Each sends 0.6 MB; when their answers have begun, what the requests were parsed into lies nowhere between what is needed."""
+    gate, speech = Gate(), SPEECH[upstream]
+
+    def script(asked: Request) -> list[Step]:
+        return [stream_head(), *map(chunk, [*speech.opening, *speech.words]), wait(gate)]
+
+    with Provider(script) as provider, ExitStack() as opened:
+        config = CONFIG.replace("address: 127.0.0.1", "address: 127.0.0.1, port: PORT")
+        gateway = start(config.replace("UPSTREAM", provider.url))
+        asked = request(PATHS[client], orjson.loads(agents.body(client, f"{upstream}/m", 100, "Go on.")))
+        first = opened.enter_context(Wire(gateway.port))
+        first.send(asked)
+        first.until(b"world")
+        before = servers.memory_mb(gateway.process.pid)
+        wires = [opened.enter_context(Wire(gateway.port)) for _ in range(STREAMS)]
+        with ThreadPoolExecutor(STREAMS) as senders:
+            list(senders.map(lambda wire: wire.send(asked), wires))
+        for wire in wires:
+            wire.until(b"world")
+        deadline = time.monotonic() + 30
+        while (kept := (servers.memory_mb(gateway.process.pid) - before) / STREAMS) > KEPT:
+            assert time.monotonic() < deadline, f"{kept:.2f} MB each"
+            time.sleep(0.1)
+        gate.open()
