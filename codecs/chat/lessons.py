@@ -9,7 +9,7 @@ from ..ids import CallIds, with_id
 from ..ledger import Path
 from ..lessons import MISSING_PROPERTIES, ONLY_STREAMS, OTHER_ROUTE, Body, Reading, each, leave_out, not_served, rename, setting
 from .facts import IDS
-from .rules_out import NO_SIGNATURE
+from .message_rules import NO_SIGNATURE
 
 _THOUGHTS = ("reasoning_details", "reasoning_content", "reasoning", "extra_content")
 

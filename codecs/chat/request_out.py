@@ -16,6 +16,7 @@ from ..request import OutputFormat, Request, Thinking
 from ..tools import ToolMap
 from . import rules_out
 from .content_out import ContentWriter
+from .draft import ChatDraft
 from .tools_out import ToolsWriter
 from .turns_out import write_turns
 
@@ -45,7 +46,7 @@ def encode_request(request: Request, capabilities: Capabilities, model: str) -> 
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     request.ignore(request.habits.endpoint)
-    rules.apply(rules_out.RULES, rules_out.ChatDraft(body, request, capabilities))
+    rules.apply(rules_out.RULES, ChatDraft(body, request, capabilities))
     request.close(capabilities.region)
     return Encoded(body, names)
 

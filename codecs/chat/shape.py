@@ -12,6 +12,7 @@ from ..scrub import LAYOUT
 from ..shape import Shape, UpstreamNames, UsageOnDemand
 from ..splice import Scan, add_include_usage
 from . import facts
+from .draft import ChatDraft, reasons
 from .errors_in import decode_error
 from .foreign_in import own_form
 from .lessons import LESSONS
@@ -19,7 +20,7 @@ from .observer import Observer
 from .probe import PROBE
 from .request_in import decode_request
 from .request_out import encode_request
-from .rules_out import RULES, ChatDraft, reasons, refuses, translates
+from .rules_out import RULES, refuses, translates
 from .scrub import scrub
 from .specimens import SPECIMENS
 from .stream_in import StreamDecoder, decode_response

@@ -11,7 +11,7 @@ import pytest
 
 from dragoman.codecs import chat, errors, messages, responses, subsets
 from dragoman.codecs.capabilities import Capabilities
-from dragoman.codecs.chat.rules_out import CONTINUES, NO_IMAGE, NO_SIGNATURE
+from dragoman.codecs.chat.message_rules import CONTINUES, NO_IMAGE, NO_SIGNATURE
 from dragoman.codecs.ids import CallIds
 from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.responses.facts import IDS as RESPONSES_IDS

@@ -8,7 +8,7 @@ import pytest
 
 from dragoman.codecs import errors, jsontext, rules
 from dragoman.codecs.capabilities import Capabilities
-from dragoman.codecs.chat.rules_out import NOT_READ
+from dragoman.codecs.chat.message_rules import NOT_READ
 from dragoman.codecs.gemini.facts import DUMMY
 from dragoman.codecs.registry import SHAPES
 from dragoman.codecs.request import Request
