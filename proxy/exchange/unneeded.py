@@ -47,7 +47,8 @@ def _kept(attempt: Attempt) -> set[str]:
     turn = attempt.exchange.turn
     if turn is None:
         return set()
-    return ({"input"} if turn.keeps_input(attempt.candidate) else set()) | ({"tools"} if attempt.same_shape else set())
+    stored = attempt.collects or turn.keeps_input(attempt.candidate)  # what is collected is stored here, whoever else stores it
+    return ({"input"} if stored else set()) | ({"tools"} if attempt.same_shape else set())
 
 
 async def reread(exchange: Exchange) -> None:

@@ -141,6 +141,31 @@ async def test_a_request_that_waits_is_held_as_bytes(client: str, upstream: str)
         assert {response["instructions"] for response in shown} == {more["instructions"]}
 
 
+async def _whole(gateway: Inside, **more: Any) -> dict[str, Any]:
+    async with gateway.ask("responses", "responses/m", **more) as caller:
+        status, headers = await caller.head()
+        found: dict[str, Any] = orjson.loads(await caller.body(headers))
+    assert status == 200
+    return found
+
+
+@inside_once
+async def test_a_collected_answer_is_stored_with_its_input() -> None:
+    """Of an upstream that stores responses, too: the gateway stores what it puts together from a stream, and goes on from that."""
+
+    def script(asked: Request) -> list[Step]:
+        return [stream_head(), *map(chunk, SPEECH["responses"].stream), LAST_CHUNK]
+
+    with Provider(script) as provider:
+        async with Inside(CONFIG.replace("access_key", "capabilities: {whole_answers: never}, access_key"), provider) as gateway:
+            more = history("responses") | {"store": True}
+            first = await _whole(gateway, **more)
+            await _whole(gateway, previous_response_id=first["id"])
+    asked, next_asked = [sent.json["input"] for sent in provider.requests]
+    assert [item["content"] for item in next_asked[: LARGE // 800]] == [item["content"] for item in asked[: LARGE // 800]]
+    assert len(next_asked) == len(asked) + 2
+
+
 # ---- what is charged where an upstream tells of no usage ----
 
 IMAGE = b"A" * 5000
