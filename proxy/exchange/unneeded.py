@@ -38,6 +38,7 @@ def lighten(attempt: Attempt) -> None:
         attempt.history = None
         if not attempt.raw:
             request = attempt.reply.request
+            request.body = body  # where a summary is made it is a copy, which holds all of it
             request.turns, request.tools = [], [tool for tool in request.tools if tool.kind == "custom"]  # of which an encoder must know
     exchange.pass_on()
 

@@ -27,7 +27,7 @@ from dragoman.proxy.wire import bodies
 from ..attack.growth import assert_linear
 from ..conftest import Start
 from ..load import agents, servers
-from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, stream_head, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, respond, stream_head, wait
 from .inside import CONFIG, Inside, inside_once
 from .spoken import PATHS, SHAPES, SPEECH
 from .wire import Wire, request
@@ -139,6 +139,31 @@ async def test_a_request_that_waits_is_held_as_bytes(client: str, upstream: str)
         shown = [event["response"] for event in events if "response" in event]
         assert [tool["parameters"] for response in shown for tool in response["tools"]] == [SCHEMA] * len(shown)
         assert {response["instructions"] for response in shown} == {more["instructions"]}
+
+
+@pytest.mark.parametrize("upstream", ["chat", "messages"])
+@inside_once
+async def test_a_summary_that_was_made_first_holds_no_request(upstream: str) -> None:
+    gate = Gate()
+
+    def script(asked: Request) -> list[Step]:
+        if asked.json.get("stream") is not True:  # for the summary
+            return [respond(SPEECH[upstream].whole)]
+        return [wait(gate), stream_head(), *map(chunk, SPEECH[upstream].stream), LAST_CHUNK]
+
+    more = history("responses") | {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}
+    config = CONFIG + "\ncompaction: {automatic: true}"
+    with Provider(script) as provider:
+        async with Inside(config, provider) as gateway, gateway.ask("responses", f"{upstream}/m", stream=True, **more) as caller:
+            await provider.seen(lambda: len(provider.requests) == 2)
+            (exchange,) = gateway.gateway.exchanges
+            items = list(reached(exchange))
+            assert not [item for item in items if isinstance(item, str) and "said again" in item]
+            assert LEAF not in items
+            gate.open()
+            status, headers = await caller.head()
+            said = await caller.body(headers)
+    assert (status, b"world" in said) == (200, True)
 
 
 async def _whole(gateway: Inside, **more: Any) -> dict[str, Any]:
