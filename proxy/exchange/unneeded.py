@@ -10,7 +10,7 @@ with the answer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...codecs import responses
 from . import spent
@@ -35,12 +35,18 @@ def lighten(attempt: Attempt) -> None:
         exchange.unread = tuple(stands.keys() - _kept(attempt))
         for name in exchange.unread:
             body[name] = stands[name]
-        attempt.history = None
-        if not attempt.raw:
-            request = attempt.reply.request
-            request.body = body  # where a summary is made it is a copy, which holds all of it
-            request.turns, request.tools = [], [tool for tool in request.tools if tool.kind == "custom"]  # of which an encoder must know
+        for one in exchange.attempts:  # one that failed before it was sent has read it, too
+            _let_go_of_read(one, body)
     exchange.pass_on()
+
+
+def _let_go_of_read(attempt: Attempt, body: dict[str, Any]) -> None:
+    attempt.history = None
+    reply = getattr(attempt, "reply", None)
+    request = getattr(attempt, "asked", None) if reply is None else reply.request
+    if request is not None:
+        request.body = body  # where a summary is made it is a copy, which holds all of it
+        request.turns, request.tools = [], [tool for tool in request.tools if tool.kind == "custom"]  # of which an encoder must know
 
 
 def _kept(attempt: Attempt) -> set[str]:

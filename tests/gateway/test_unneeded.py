@@ -166,6 +166,41 @@ async def test_a_summary_that_was_made_first_holds_no_request(upstream: str) -> 
     assert (status, b"world" in said) == (200, True)
 
 
+NO_CREDENTIAL = """
+listeners: [{type: model, address: 127.0.0.1}]
+model_providers:
+  - model: first/m
+    base_url: "UPSTREAM/v1"
+    apis: [messages]
+    token_command: [PYTHON, no-such-file]
+    retry_policy: {fallback_models: [chat/m]}
+  - {model: chat/m, base_url: "UPSTREAM/v1", apis: [chat_completions], access_key: k}
+"""
+
+
+@inside_once
+async def test_what_was_read_for_an_upstream_that_was_not_asked() -> None:
+    gate = Gate()
+
+    def script(asked: Request) -> list[Step]:
+        return [wait(gate), stream_head(), *map(chunk, SPEECH["chat"].stream), LAST_CHUNK]
+
+    with Provider(script) as provider:
+        async with (
+            Inside(NO_CREDENTIAL, provider, PYTHON=sys.executable) as gateway,
+            gateway.ask("chat", "first/m", stream=True, **history("chat")) as caller,
+        ):
+            await provider.seen(lambda: provider.requests)
+            (exchange,) = gateway.gateway.exchanges
+            assert len(exchange.attempts) == 2
+            items = list(reached(exchange))
+            assert not [item for item in items if isinstance(item, str) and "said again" in item]
+            assert LEAF not in items
+            gate.open()
+            _, headers = await caller.head()
+            assert b"world" in await caller.body(headers)
+
+
 async def _whole(gateway: Inside, **more: Any) -> dict[str, Any]:
     async with gateway.ask("responses", "responses/m", **more) as caller:
         status, headers = await caller.head()
