@@ -416,7 +416,7 @@ class Exchange:
             self.form_field = None if field is None else (field.start, field.end)
             self.scan = splice.Scan({}, None if field is None else field.name, None, None)
         else:
-            self.scan = await self.parse()
+            self.scan = await self.parse(self.services.config.limits.max_values)
             if self._model is not None:
                 self.body, self.scan = splice.named(self.body, self.scan, self._model)
             self.scan = self.speaks.read(self.target, self.scan)
@@ -434,11 +434,10 @@ class Exchange:
         if self.stream and operation.lane == "shape":
             self._heartbeat = Heartbeat(self)
 
-    async def parse(self) -> splice.Scan:
-        """The body as it can be read; a large one waits until there is room. Raises ClientFault."""
+    async def parse(self, most: int) -> splice.Scan:
+        """The body as it can be read; a large one waits until there is room. most: JSON values. Raises ClientFault."""
         if len(self.body) > bodies.LONG and self._passage is None:
             self._passage = await self.services.turnstile.enter()
-        most = self.services.config.limits.max_values
         if not bodies.at_once(self.body, most):
             return await bodies.scan(self.body, most)
         found, self.made = bodies.parsed(self.body)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from dragoman.proxy.exchange import unneeded
+
 from ..scripted import LAST_CHUNK, Provider, Request, Step, Steps, chunk, close, respond, stream_head, until_closed
 from .inside import Inside, inside_once
 from .spoken import APIS, SHAPE_AT, SHAPES, SPEECH
@@ -102,3 +104,18 @@ async def test_it_sends_all(client: str, second: str, way: str) -> None:
         assert len(sent.get("tools", ())) == ("tools" in body), name
     if times == 2:
         assert seen[0][1] == seen[1][1] | ({"temperature": 0.5} if way == "it refuses a member" else {})
+
+
+@inside_once
+async def test_values_are_counted_once() -> None:
+    """In its API's own form a body may have more of them than it came with, and than are let through."""
+    answers = [respond({"error": {"message": "busy"}}, 503, content_type="application/json"), respond(SPEECH["chat"].whole)]
+    tools = [{"type": "function", "name": f"f{number}", "parameters": {}} for number in range(10)]
+    limited = config("chat", "chat", "limits: {max_values: 58}")
+    more = {"user": "x" * unneeded.LARGE, "tools": tools}
+    with Provider(lambda request: [answers.pop(0)]) as provider:
+        async with Inside(limited, provider) as gateway, gateway.ask("chat", "first/m", **more) as caller:
+            assert (await caller.head())[0] == 200
+    first, second = [sent.json for sent in provider.requests]
+    assert first == second
+    assert len(first["tools"]) == 10
