@@ -346,8 +346,11 @@ class Background:
             return b""
         if not record.final:
             return None
-        if await self.store.read(events_name(owner, id), after, 1):
+        log = events_name(owner, id)
+        if await self.store.read(log, after, 1):
             return None  # the end was appended to the log in the meantime
+        if await self.store.read(log, -1, 1) and not await self._take(owner, id, force=False):
+            return None  # it is about to be: its job lives, and stores the response first
         kind = record.status if record.status in ("completed", "failed") else "incomplete"
         ending = event_frame(f"response.{kind}", safe_json({
             "type": f"response.{kind}", "sequence_number": after + 1, "response": record.shown()

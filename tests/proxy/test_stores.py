@@ -522,6 +522,31 @@ def test_a_job_ends_although_its_store_has_gone_away(caplog):
     assert "expires late" in caplog.text
 
 
+def test_the_last_events_of_a_response_are_waited_for():
+    """It is stored before they are. Another worker's reader who looks in between makes no end of his own, unless the job has died."""
+
+    async def main(ends):
+        store = MemoryStore(10)
+        records = Records(store, SOON)
+        here, there = Background(store, records), Background(store, records)
+        id = "resp_1"
+        record = Record(id, time(), "queued", [], [], response={"id": id, "status": "queued"}, background=True, stream=True)
+        job = await here.begin("me", record, lambda: None, 9, 9)
+        record.status = record.response["status"] = "completed"
+        await records.put("me", record)
+        early = await there._ending("me", id, 1)
+        if ends:
+            await job.finish(b"event: response.completed\ndata: {}\n\n")
+        await here.over(id)
+        return early, b"".join([part async for part in there.follow("me", id, 1)])
+
+    assert asyncio.run(main(True)) == (None, b"event: response.completed\ndata: {}\n\n")
+    early, told = asyncio.run(main(False))
+    assert early is None
+    assert told.startswith(b": keep-alive\n\nevent: response.completed\n")
+    assert b'"sequence_number":2' in told
+
+
 def test_a_claim_that_nobody_awaits_is_no_error_of_the_loop():
     """An answer broke off after its upstream's id was known, while the store was away."""
 
