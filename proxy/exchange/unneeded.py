@@ -25,7 +25,7 @@ UNREAD = object()  # stands for such a member that was let go of: whoever uses i
 
 
 def lighten(attempt: Attempt) -> None:
-    """Let go of the body as it was read: the attempt's request is written. Before it is sent, while what is freed is in the caches."""
+    """Let go of the body as it was read: the attempt's request is written."""
     exchange = attempt.exchange
     body = exchange.scan.value
     if len(exchange.body) >= LARGE and exchange.race is None and exchange.operation.lane != "count":
