@@ -32,7 +32,7 @@ def lighten(attempt: Attempt) -> None:
         attempt.ledger.arrange(body)
         stands: dict[str, object] = {name: UNREAD for name in MEMBERS if isinstance(body.get(name), list)}
         stands |= {} if exchange.turn is None else responses.shown(body)
-        exchange.unread = tuple(stands.keys() - _kept(attempt))
+        exchange.unread = tuple(stands.keys() - _needed_later(attempt))
         for name in exchange.unread:
             body[name] = stands[name]
         for one in exchange.attempts:  # one that failed before it was sent has read it, too
@@ -49,7 +49,7 @@ def _let_go_of_read(attempt: Attempt, body: dict[str, Any]) -> None:
         request.turns, request.tools = [], [tool for tool in request.tools if tool.kind == "custom"]  # of which an encoder must know
 
 
-def _kept(attempt: Attempt) -> set[str]:
+def _needed_later(attempt: Attempt) -> set[str]:
     """Members of a stateful API's body that are needed to the end: what is stored, and tools that may make what its caller then owns."""
     turn = attempt.exchange.turn
     if turn is None:
@@ -74,7 +74,7 @@ def let_go(exchange: Exchange) -> None:
     for attempt in exchange.attempts:
         _let_go_of_sent(attempt)
     body, last = exchange.scan.value, exchange.attempts[-1]
-    for name in (set(body) if exchange.turn is None else {"input", "tools"}) - _kept(last):
+    for name in (set(body) if exchange.turn is None else {"input", "tools"}) - _needed_later(last):
         if isinstance(body.get(name), list):
             body[name] = []  # in the one object that everything refers to; the place of a name in it is still needed
     exchange.release()
