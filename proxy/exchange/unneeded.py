@@ -30,11 +30,12 @@ def lighten(attempt: Attempt) -> None:
     body = exchange.scan.value
     if len(exchange.body) >= LARGE and exchange.race is None and exchange.operation.lane != "count":
         attempt.ledger.arrange(body)
-        stands: dict[str, object] = {name: UNREAD for name in MEMBERS if isinstance(body.get(name), list)}
-        stands |= {} if exchange.turn is None else responses.shown(body)
-        exchange.unread = tuple(stands.keys() - _needed_later(attempt))
-        for name in exchange.unread:
-            body[name] = stands[name]
+        needed = _needed_later(attempt)
+        stands: dict[str, object] = {name: UNREAD for name in MEMBERS if name not in needed and isinstance(body.get(name), list)}
+        if exchange.turn is not None:
+            stands |= responses.shown({name: value for name, value in body.items() if name not in needed})
+        body |= stands
+        exchange.unread = tuple(stands)
         for one in exchange.attempts:  # one that failed before it was sent has read it, too
             _let_go_of_read(one, body)
     exchange.pass_on()
@@ -70,22 +71,20 @@ async def reread(exchange: Exchange) -> None:
 
 def let_go(exchange: Exchange) -> None:
     """Let go of it, in all that refers to it. The exchange's last attempt is the one that answers."""
-    exchange.body = b""
+    exchange.body, body = b"", exchange.scan.value
     for attempt in exchange.attempts:
-        _let_go_of_sent(attempt)
-    body, last = exchange.scan.value, exchange.attempts[-1]
+        _let_go_of_sent(attempt, body)
+    last = exchange.attempts[-1]
     for name in (set(body) if exchange.turn is None else {"input", "tools"}) - _needed_later(last):
         if isinstance(body.get(name), list):
             body[name] = []  # in the one object that everything refers to; the place of a name in it is still needed
     exchange.release()
 
 
-def _let_go_of_sent(attempt: Attempt) -> None:
+def _let_go_of_sent(attempt: Attempt, body: dict[str, Any]) -> None:
     """What the attempt read and sent."""
     sent = attempt.request.body if "sent" in attempt.times else None
     if sent is None or len(sent) < LARGE:
         return
     attempt.prompt, attempt.request.body = spent.read(sent), b""
-    attempt.history = None
-    if not attempt.raw:
-        attempt.reply.request.turns, attempt.reply.request.tools = [], []
+    _let_go_of_read(attempt, body)

@@ -346,10 +346,10 @@ class Background:
             return b""
         if not record.final:
             return None
-        log = events_name(owner, id)
-        if await self.store.read(log, after, 1):
+        name = events_name(owner, id)
+        if await self.store.read(name, after, 1):
             return None  # the end was appended to the log in the meantime
-        if await self.store.read(log, -1, 1) and not await self._take(owner, id, force=False):
+        if await self.store.read(name, -1, 1) and not await self._take(owner, id, force=False):
             return None  # it is about to be: its job lives, and stores the response first
         kind = record.status if record.status in ("completed", "failed") else "incomplete"
         ending = event_frame(f"response.{kind}", safe_json({
