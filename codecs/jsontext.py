@@ -165,6 +165,8 @@ def _is_rounded(value: Any) -> bool:
     waiting = [value]
     for item in waiting:  # which grows
         kind = type(item)
+        if kind is str or kind is int:
+            continue
         if kind is dict:
             waiting += item.values()
         elif kind is list:

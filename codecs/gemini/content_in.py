@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .. import jsontext, media, prose
@@ -34,14 +34,19 @@ from .carrier import envelope, is_dummy, standard
 from .facts import IDS
 from .protojson import Message
 
-_KINDS = (
-    *("text", "inlineData", "fileData", "functionCall", "functionResponse"),
-    *("executableCode", "codeExecutionResult", "toolCall", "toolResponse"),
-)
+_ROLES = frozenset({"user", "model", "function"})
+_KINDS = frozenset({
+    "text", "inlineData", "fileData", "functionCall", "functionResponse",
+    "executableCode", "codeExecutionResult", "toolCall", "toolResponse",
+})  # fmt: skip
 _VIDEOS = ("youtube.com", "youtu.be")  # hosts of pages that Google reads as videos
 _FILES_OF_GOOGLE = ".googleapis.com"  # of its APIs, below `/files/`; what is stored in its buckets may be public
 _OWN_HOST = "generativelanguage.googleapis.com"
-_BESIDE = ("videoMetadata", "mediaResolution", "partMetadata", "audioTranscription")  # members of a part that say how to read it
+_BESIDE = frozenset({"videoMetadata", "mediaResolution", "partMetadata", "audioTranscription"})  # of a part: how to read it
+_KNOWN = _KINDS | _BESIDE | {"thought", "thoughtSignature"}
+_SAID = frozenset({"text", "functionCall", "thought", "thoughtSignature"})  # the usual members of a part that a model said
+_OF_CALL = frozenset({"id", "name", "args"})
+_OF_RESULT = frozenset({"id", "name", "response"})
 _EXTENSIONS = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "pdf": media.PDF}
 
 _LONGEST_LABEL = 64
@@ -74,40 +79,66 @@ class Contents:
         content.report(self._ledger)
         return found
 
-    def turns(self, contents: list[Message]) -> list[Turn]:
-        """Adjacent contents of the model are one turn: SDKs keep each chunk of a stream as one. Raises subclasses of errors.ClientFault."""
+    def turns(self, contents: list[Any], path: Path) -> list[Turn]:
+        """Adjacent contents of the model are one turn: SDKs keep each chunk of a stream as one. path: of the list.
+
+        Raises subclasses of errors.ClientFault.
+        """
         found: list[Turn] = []
         answer: _Answer | None = None
-        for content in contents:
-            role = content.text("role") or "user"
-            if role not in ("user", "model", "function"):
-                raise invalid(content.at("role"), "must be user or model")
-            parts = content.messages("parts")
-            content.report(self._ledger)
+        for number, value in enumerate(contents):
+            at = (*path, number)
+            role, parts, where = _usual_content(value, at) or self._content(value, at)
             if role == "model":
                 if answer is None:
                     answer = _Answer(self, self._ledger)
-                    found.append(Turn("assistant", answer.parts, content.path))
-                answer.read(parts)
+                    found.append(Turn("assistant", answer.parts, at))
+                answer.read(parts, where)
                 continue
             if answer is not None:
                 answer.end()
                 answer = None
-            found.append(Turn("user", self._user(parts), content.path))
+            found.append(Turn("user", self._user(parts, where), at))
         if answer is not None:
             answer.end()
         return [turn for turn in found if turn.parts]
 
-    def _user(self, parts: list[Message]) -> list[Part]:
+    def _content(self, value: Any, path: Path) -> tuple[str, list[Any], Path]:
+        """The role and the parts of a content, and where the parts stand."""
+        content = Message(value, path)
+        role = content.text("role") or "user"
+        if role not in _ROLES:
+            raise invalid(content.at("role"), "must be user or model")
+        parts = content.listed("parts")
+        content.report(self._ledger)
+        return role, parts, content.at("parts")
+
+    # ---- what the user says ----
+
+    def _user(self, parts: list[Any], path: Path) -> list[Part]:
         results: list[Part] = []
         others: list[Part] = []
-        for part in parts:
-            found = self._asked(part)
+        for number, value in enumerate(parts):
+            at = (*path, number)
+            found = self._usual(value, at) or self._asked(Message(value, at))
             if found is not None:
                 (results if isinstance(found, ResultPart) else others).append(found)
         return [*results, *others]
 
-    # ---- what the user says ----
+    def _usual(self, value: Any, path: Path) -> Part | None:
+        """A text or a result that has its usual members and no others, as nearly all of an agent's history; else None."""
+        if type(value) is not dict or len(value) != 1:
+            return None
+        text, result = value.get("text"), value.get("functionResponse")
+        if type(text) is str:
+            return TextPart(text, path) if text else None
+        if type(result) is not dict or not result.keys() <= _OF_RESULT:
+            return None
+        id, name, response = result.get("id", ""), result.get("name", ""), result.get("response")
+        if type(id) is str and type(name) is str and type(response) is dict:
+            told, failed = _text_of(response)
+            return ResultPart(self._answered(id, name), told, (*path, "functionResponse"), is_error=failed)
+        return None
 
     def _asked(self, part: Message) -> Part | None:
         kind = _kind(part)
@@ -170,7 +201,8 @@ class Contents:
     def opens(self, calls: list[CallPart]) -> None:
         """A turn with these calls; results belong to them from here on."""
         if calls:
-            self._earlier |= {call.id: call for call in self._open.left()}
+            for call in self._open.left():
+                self._earlier[call.id] = call
             self._open = _Open(calls)
 
     def _answered(self, id: str, name: str) -> str:
@@ -188,30 +220,44 @@ class _Open:
     """The calls of the latest turn that has some, as long as they have no result."""
 
     def __init__(self, calls: list[CallPart]) -> None:
-        self._calls = calls
-        self._left = set(range(len(calls)))
-        self._in_order = deque(range(len(calls)))
-        self._by_id: defaultdict[str, deque[int]] = defaultdict(deque)
-        self._by_name: defaultdict[str, deque[int]] = defaultdict(deque)
-        for number, call in enumerate(calls):
-            self._by_id[call.id].append(number)
-            self._by_name[call.name].append(number)
+        self._left = dict(enumerate(calls))
+        self._index: _Index | None = None  # made when there is a choice
 
     def has(self, id: str) -> bool:
-        return any(number in self._left for number in self._by_id.get(id, ()))
+        return any(number in self._left for number in self._indexed().by_id.get(id, ()))
 
     def left(self) -> list[CallPart]:
-        return [self._calls[number] for number in sorted(self._left)]
+        return list(self._left.values())
 
     def take(self, id: str, name: str) -> CallPart | None:
         """The first one of this id, else of this name, else of all; each only once."""
-        for numbers in (self._by_id.get(id) if id else None, self._by_name.get(name), self._in_order):
+        if len(self._left) == 1:
+            return self._left.popitem()[1]
+        index = self._indexed()
+        for numbers in (index.by_id.get(id) if id else None, index.by_name.get(name), index.in_order):
             while numbers:
                 number = numbers.popleft()
                 if number in self._left:
-                    self._left.remove(number)
-                    return self._calls[number]
+                    return self._left.pop(number)
         return None
+
+    def _indexed(self) -> _Index:
+        if self._index is None:
+            self._index = _Index()
+            for number, call in self._left.items():
+                self._index.in_order.append(number)
+                self._index.by_id[call.id].append(number)
+                self._index.by_name[call.name].append(number)
+        return self._index
+
+
+class _Index:
+    """The numbers of open calls. Some may be closed by now."""
+
+    def __init__(self) -> None:
+        self.in_order: deque[int] = deque()
+        self.by_id: defaultdict[str, deque[int]] = defaultdict(deque)
+        self.by_name: defaultdict[str, deque[int]] = defaultdict(deque)
 
 
 class _Answer:
@@ -225,10 +271,13 @@ class _Answer:
         self._joins = False  # whether a text may be joined to the last part
         self._joined: list[tuple[TextPart, list[str]]] = []  # parts with all their texts, which are put together at the end
 
-    def read(self, parts: list[Message]) -> None:
-        for part in parts:
-            self._read(part)
-            part.report(self._ledger)
+    def read(self, parts: list[Any], path: Path) -> None:
+        for number, value in enumerate(parts):
+            at = (*path, number)
+            if not self._usual(value, at):
+                part = Message(value, at)
+                self._unusual(part)
+                part.report(self._ledger)
 
     def end(self) -> None:
         self._no_envelope()
@@ -236,37 +285,76 @@ class _Answer:
             part.text = "".join(texts)
         self._contents.opens([part for part in self.parts if isinstance(part, CallPart)])
 
-    def _read(self, part: Message) -> None:
+    def _usual(self, value: Any, path: Path) -> bool:
+        """Add a text or a call that has its usual members and no others, as nearly all of an agent's history; else False."""
+        if type(value) is not dict or not value.keys() <= _SAID:
+            return False
+        thought, signature = value.get("thought", False), value.get("thoughtSignature", "")
+        if type(thought) is not bool or type(signature) is not str:
+            return False
+        if "functionCall" not in value:
+            text = value.get("text")
+            if type(text) is str:
+                self._say("text", text, thought, signature, path)
+                return True
+            return False
+        call = value["functionCall"]
+        if type(call) is not dict or "text" in value or not call.keys() <= _OF_CALL:
+            return False
+        id, name, args = call.get("id", ""), call.get("name"), call.get("args")
+        if type(id) is str and type(name) is str and type(args) is dict:
+            self._say("functionCall", "", thought, signature, path, _Called(id, name, args))
+            return True
+        return False
+
+    def _unusual(self, part: Message) -> None:
+        """The same of any part. Raises subclasses of errors.ClientFault."""
         kind = _kind(part, "model")
-        thought, signature = part.flag("thought"), part.text("thoughtSignature") or ""
-        sealed = envelope(signature)
+        thought, signature = part.flag("thought") or False, part.text("thoughtSignature") or ""
         text = part.text("text") or "" if kind in ("", "text") else ""
+        call = None
+        if kind == "functionCall":
+            fields = part.message("functionCall")
+            assert fields is not None
+            call = _Called(fields.text("id") or "", fields.required("name"), fields.members("args") or {}, part.at("functionCall"))
+            fields.ignore("partialArgs", "willContinue")
+            fields.report(self._ledger)
+        elif kind not in ("", "text"):
+            part.take(kind)
+        self._say(kind, text, thought, signature, part.path, call, part.at("thoughtSignature"))
+
+    def _say(
+        self, kind: str, text: str, thought: bool, signature: str, path: Path, call: _Called | None = None, signed_at: Path = ()
+    ) -> None:
+        """kind: of the part's content, "" if it is nothing but a signature. signed_at: the signature's path, if it is another one."""
+        sealed, google = None, None
+        if signature:
+            signed_at = signed_at or (*path, "thoughtSignature")
+            sealed = envelope(signature)
+            if sealed is None and not is_dummy(signature):
+                google = Sealed("google", standard(signature), signed_at)
         if thought and kind == "text":
             if text:
-                self._thoughts.append(TextPart(text, part.path))
+                self._thoughts.append(TextPart(text, path))
             if sealed is not None:
-                self._enveloped(sealed, part)
+                self._enveloped(sealed, signed_at)
             return
         if sealed is not None:
-            self._enveloped(sealed, part)
-        elif kind and (kind != "text" or text):
+            self._enveloped(sealed, signed_at)
+        elif self._thoughts and kind and (kind != "text" or text):
             self._no_envelope()
-        google = None
-        if signature and sealed is None and not is_dummy(signature):
-            google = Sealed("google", standard(signature), part.at("thoughtSignature"))
-        if kind == "functionCall":
-            self._call(part, google)
+        if call is not None:
+            self._call(call, path, google)
         elif kind in ("", "text"):
-            self._text(part, text, google, fresh=sealed is not None)
+            self._text(path, text, google, fresh=sealed is not None)
         else:
-            part.take(kind)
-            self.parts.append(ForeignPart(kind[:_LONGEST_LABEL], part.path))
+            self.parts.append(ForeignPart(kind[:_LONGEST_LABEL], path))
             self._joins = False
 
-    def _enveloped(self, sealed: str, part: Message) -> None:
+    def _enveloped(self, sealed: str, path: Path) -> None:
         text = "".join(thought.text for thought in self._thoughts)
         self._thoughts = []
-        self.parts.append(opened(sealed, part.at("thoughtSignature"), text))
+        self.parts.append(opened(sealed, path, text))
         self._joins = False
 
     def _no_envelope(self) -> None:
@@ -277,7 +365,7 @@ class _Answer:
             self._thoughts = []
             self._joins = False
 
-    def _text(self, part: Message, text: str, google: Sealed | None, *, fresh: bool) -> None:
+    def _text(self, path: Path, text: str, google: Sealed | None, *, fresh: bool) -> None:
         """fresh: an envelope stands before it."""
         last = self.parts[-1] if self.parts else None
         if isinstance(last, TextPart) and not fresh and self._joins and (google is None or not text):
@@ -287,22 +375,34 @@ class _Answer:
             if google is not None:
                 last.seal, self._joins = google, False
         elif text or google is not None:
-            self.parts.append(TextPart(text, part.path, seal=google))
+            self.parts.append(TextPart(text, path, seal=google))
             self._joins = google is None
 
-    def _call(self, part: Message, google: Sealed | None) -> None:
-        fields = part.message("functionCall")
-        assert fields is not None
-        name = fields.required("name")
-        args = fields.members("args")
-        id = self._contents.called(fields.text("id") or "", name)
-        fields.ignore("partialArgs", "willContinue")
-        fields.report(self._ledger)
-        self.parts.append(CallPart(id, name, jsontext.input_to_arguments(args or {}), fields.path, seal=google))
+    def _call(self, call: _Called, path: Path, google: Sealed | None) -> None:
+        id, at = self._contents.called(call.id, call.name), call.at or (*path, "functionCall")
+        self.parts.append(CallPart(id, call.name, jsontext.input_to_arguments(call.args), at, seal=google))
         self._joins = False
 
 
 # ---- parts ----
+
+
+class _Called(NamedTuple):
+    """A call as it is written. at: its path, if it is not the usual one."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+    at: Path = ()
+
+
+def _usual_content(value: Any, path: Path) -> tuple[str, list[Any], Path] | None:
+    """The role and the parts of a content that has them and nothing else, and where the parts stand; else None."""
+    if type(value) is dict and len(value) == 2:
+        role, parts = value.get("role"), value.get("parts")
+        if role in ("user", "model") and type(parts) is list:
+            return role, parts, (*path, "parts")
+    return None
 
 
 def _kind(part: Message, role: str = "user") -> str:
@@ -310,10 +410,11 @@ def _kind(part: Message, role: str = "user") -> str:
 
     An unknown one is what a model of Google's said, or raises UnsupportedContent: it could be what the user asks about.
     """
-    kinds = [kind for kind in _KINDS if kind in part]
+    found = part.rest
+    kinds = [key for key in found if key in _KINDS]
     if len(kinds) > 1:
         raise _two(kinds, part.path)
-    unknown = [key for key in part.rest if key not in (*_KINDS, "thought", "thoughtSignature", *_BESIDE)]
+    unknown = [key for key in found if key not in _KNOWN]
     if not kinds and unknown:
         if role == "model":
             return unknown[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,6 +67,8 @@ class ContentWriter:
     def _text(self, part: TextPart | RefusalPart) -> list[Piece]:
         if isinstance(part, RefusalPart):
             return [{"text": part.text}] if part.text else []
+        if part.seal is None:
+            return [{"text": part.text}] if part.text else []
         signature = self.signature(part)
         return [{"text": part.text} | signature] if part.text or signature else []
 
@@ -123,10 +125,9 @@ class ContentWriter:
         args = {"input": part.arguments} if custom else arguments_to_input(part.arguments)
         id = self._ids.call(part.id)
         self._names[id] = name
-        call: Piece = {"name": name, "args": args}
-        if self._capabilities.g_call_ids and id:
-            call = {"id": id} | call
-        return [{"functionCall": call} | self.signature(part)]
+        call: Piece = {"id": id} if self._capabilities.g_call_ids and id else {}
+        call["name"], call["args"] = name, args
+        return [{"functionCall": call} if part.seal is None else {"functionCall": call} | self.signature(part)]
 
     def _foreign(self, part: ForeignPart) -> list[Piece]:
         self._ledger.drop(part.path, part.label)
@@ -137,25 +138,28 @@ class ContentWriter:
     def result(self, part: ResultPart) -> tuple[Piece, list[Piece]]:
         """A result, and what of it has to stand behind all results: media that cannot be in it, each with a label."""
         id = self._ids.result(part.id)
+        text, inside, behind = (part.content, [], []) if isinstance(part.content, str) else self._inside_result(part.content)
+        if behind:
+            self._ledger.adapt(part.path)
+            behind.insert(0, {"text": f"Image output of tool call {id}:"})
+        found: Piece = {"id": id} if self._capabilities.g_call_ids and id else {}
+        found["name"], found["response"] = self._names.get(id, "unknown"), {"error" if part.is_error else "output": text}
+        return {"functionResponse": found | {"parts": inside} if inside else found}, behind
+
+    def _inside_result(self, content: Sequence[Part]) -> tuple[str, list[Piece], list[Piece]]:
+        """The text of a result, its files, and those that have to stand behind it."""
         texts: list[str] = []
         inside: list[Piece] = []
         behind: list[Piece] = []
-        for inner in [TextPart(part.content, part.path)] if isinstance(part.content, str) else part.content:
-            for piece in self._inside(inner):
+        for part in content:
+            for piece in self._inside(part):
                 if "text" in piece:
                     texts.append(piece["text"])
                 elif self._capabilities.g_result_media and self._fits(piece):
                     inside.append(piece)
                 else:
                     behind.append(piece)
-        if behind:
-            self._ledger.adapt(part.path)
-            behind.insert(0, {"text": f"Image output of tool call {id}:"})
-        response = {"error" if part.is_error else "output": "\n".join(texts)}
-        found: Piece = {"name": self._names.get(id, "unknown"), "response": response}
-        if self._capabilities.g_call_ids and id:
-            found = {"id": id} | found
-        return {"functionResponse": found | ({"parts": inside} if inside else {})}, behind
+        return "\n".join(texts), inside, behind
 
     def _fits(self, piece: Piece) -> bool:
         """Whether a file can stand inside a result: inline, or at Vertex AI in one of Google's buckets."""

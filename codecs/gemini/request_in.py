@@ -62,10 +62,10 @@ def _contents(request: Request, message: Message) -> None:
         parts = contents.instruction(system)
         if parts:
             request.turns.append(Turn("system", list(parts), system.path))
-    found = message.messages("contents")
+    found, path = message.listed("contents"), message.at("contents")
     if not found:
-        raise missing(message.at("contents"))
-    request.turns += contents.turns(found)
+        raise missing(path)
+    request.turns += contents.turns(found, path)
 
 
 # ---- generationConfig ----

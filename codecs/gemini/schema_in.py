@@ -22,6 +22,7 @@ _MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties", "d
 _MEMBERS = frozenset({
     "items", "prefixItems", "anyOf", "allOf", "oneOf", "not", "if", "then", "else", "additionalProperties", "contains", "propertyNames",
 })  # fmt: skip
+_WALKED = _MAPS | _MEMBERS
 _WHOLE = frozenset({"maxItems", "minItems", "maxProperties", "minProperties", "maxLength", "minLength"})
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _REMOVED = frozenset({"propertyOrdering"})
@@ -46,17 +47,14 @@ def _walked(schema: Json, convert: Callable[[Json], Json]) -> Json:
         if not isinstance(holder[key], dict):
             continue
         node = holder[key] = convert(holder[key])
-        for keyword, value in node.items():
-            if keyword in _MAPS and isinstance(value, dict):
-                inner: Any = dict(value)
-            elif keyword in _MEMBERS and isinstance(value, list):
-                inner = list(value)
-            else:
-                if keyword in _MEMBERS:
-                    todo.append((node, keyword))
-                continue
-            node[keyword] = inner
-            todo += [(inner, place) for place in (inner if isinstance(inner, dict) else range(len(inner)))]
+        for keyword in _WALKED.intersection(node):
+            value = node[keyword]
+            if keyword in _MEMBERS and not isinstance(value, list):
+                todo.append((node, keyword))
+            elif isinstance(value, list if keyword in _MEMBERS else dict):
+                inner: Any = value.copy()
+                node[keyword] = inner
+                todo += [(inner, place) for place in (inner if isinstance(inner, dict) else range(len(inner)))]
     found: Json = top["schema"]
     return found
 

@@ -23,6 +23,7 @@ _MAPS = ("properties", "$defs", "patternProperties", "dependentSchemas")
 _SINGLE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames", "unevaluatedProperties")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _BESIDE_REF = ("$ref", "description", "default")
+_WRITTEN = frozenset((*_MAPS, *_SINGLE, *_LISTS, "definitions", "$schema", "const"))  # all else is copied
 _BOUNDS = {"exclusiveMinimum": ("minimum", 1), "exclusiveMaximum": ("maximum", -1)}
 
 
@@ -40,7 +41,8 @@ def to_json(schema: Schema, path: Path, room: Room | None = None) -> Written:
     """
     writer = _Json(schema, path, room or Room())
     written = writer.node(schema, DEPTH)
-    writer.check_circles(written)
+    if writer.refers:
+        writer.check_circles(written)
     return Written(None if _is_bare(written) else written, writer.adapted)
 
 
@@ -102,6 +104,8 @@ class _Writer:
 
 
 class _Json(_Writer):
+    refers = False  # whether a reference was written
+
     def node(self, node: Any, levels: int) -> Any:
         if not isinstance(node, dict):
             return node
@@ -109,16 +113,21 @@ class _Json(_Writer):
         reference = node.get("$ref")
         if isinstance(reference, str):
             self._target(reference)
+            self.refers = True
             out: Schema = {key: node[key] for key in node if key in (*_BESIDE_REF, "$defs", "definitions")}
             out["$ref"] = reference.replace("#/definitions/", "#/$defs/")
             if levels == DEPTH:  # its definitions stand at the root
                 out = self._members(out, levels)
             return out
-        return self._bounds(self._members(node, levels))
+        out = dict(node) if _WRITTEN.isdisjoint(node) else self._members(node, levels)
+        return out if _BOUNDS.keys().isdisjoint(out) else self._bounds(out)
 
     def _members(self, node: Schema, levels: int) -> Schema:
         out: Schema = {}
         for key, value in node.items():
+            if key not in _WRITTEN:
+                out[key] = value
+                continue
             if key == "$schema":
                 continue
             key = "$defs" if key == "definitions" else key

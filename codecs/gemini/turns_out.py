@@ -85,20 +85,14 @@ class _Turns:
         """A turn of the model; adjacent ones are one content."""
         self._flush()
         last = self._contents[-1] if self._contents else None
-        adopted = self._adopt(turn)
-        sealed = any(
-            isinstance(part, TextPart | CallPart)
-            and part.seal is not None
-            and part.seal.readable("google", self._capabilities.reasoning_domain)
-            for part in turn.parts
-        )
+        unneeded = self._in_signatures(turn)
         pieces: list[Piece] = []
         path, calls = turn.path, False
         if last is None or last.role != "model":
             self._order = {}
         for part in turn.parts:
-            if isinstance(part, ReasoningPart) and sealed and (self._is_own(part) or id(part) in adopted):
-                continue  # what it says is in the signature
+            if unneeded and id(part) in unneeded:
+                continue
             found = self._writer.pieces(part)
             if isinstance(part, CallPart):
                 path, calls = path if calls else part.path, True
@@ -113,11 +107,25 @@ class _Turns:
         else:
             self._contents.append(_Content("model", pieces, path, calls))
 
-    def _adopt(self, turn: Turn) -> set[int]:
+    def _in_signatures(self, turn: Turn) -> set[int]:
+        """The identities of the thoughts whose content is in a signature of the same turn."""
+        thoughts = [part for part in turn.parts if isinstance(part, ReasoningPart)]
+        if not thoughts:
+            return set()
+        adopted = self._adopt(turn, thoughts)
+        sealed = any(
+            isinstance(part, TextPart | CallPart)
+            and part.seal is not None
+            and part.seal.readable("google", self._capabilities.reasoning_domain)
+            for part in turn.parts
+        )
+        return {id(part) for part in thoughts if self._is_own(part) or id(part) in adopted} if sealed else set()
+
+    def _adopt(self, turn: Turn, thoughts: list[ReasoningPart]) -> set[int]:
         """Give calls the signatures that another gateway told beside them; the identities of the parts in which it did."""
         told: dict[str, ReasoningPart] = {}  # the first one for each id
-        for part in turn.parts:
-            if isinstance(part, ReasoningPart) and part.form == "foreign" and part.sealed is not None and is_signature(part.sealed.value):
+        for part in thoughts:
+            if part.form == "foreign" and part.sealed is not None and is_signature(part.sealed.value):
                 told.setdefault(part.id, part)
         found: set[int] = set()
         for call in turn.parts if told else ():
@@ -157,12 +165,9 @@ class _Turns:
     def _flush(self) -> None:
         """Write what stands between the last turn of the model and the next one."""
         between, self._between = self._between, _Between()
-        results, order = between.results, self._places(between)
-        if order != sorted(order):
-            self._ledger.adapt(results[0][1])
+        results = between.results
         pieces: list[Piece] = []
-        for number in sorted(range(len(results)), key=order.__getitem__):
-            part, _ = results[number]
+        for part, _ in self._in_order(between) if len(results) > 1 else results:
             piece, behind = self._writer.result(part)
             pieces.append(piece)
             between.media += behind
@@ -173,13 +178,15 @@ class _Turns:
             self._contents.append(_Content("user", between.media, results[0][1]))
         self._contents += between.users
 
-    def _places(self, between: _Between) -> list[int]:
-        """For each result the place of its call; behind all of them for one without a call."""
-        found = [self._called] * len(between.results)
+    def _in_order(self, between: _Between) -> list[tuple[ResultPart, Path]]:
+        """The results in the order of their calls; behind all of them what is without a call."""
+        places = [self._called] * len(between.results)
         for id, numbers in between.places.items():
             for number, place in zip(numbers, self._order.get(id, ()), strict=False):
-                found[number] = place
-        return found
+                places[number] = place
+        if places != sorted(places):
+            self._ledger.adapt(between.results[0][1])
+        return [between.results[number] for number in sorted(range(len(places)), key=places.__getitem__)]
 
     def _sign(self) -> None:
         if self._capabilities.g_signatures != "required":
