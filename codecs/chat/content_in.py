@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import jsontext, media, prose
+from .. import jsontext, media, prose, quirks
 from ..errors import Unsupported, UnsupportedContent
 from ..fields import Fields, invalid, missing, wrong_type
 from ..ids import digest
@@ -18,6 +18,7 @@ from ..request import (
     ForeignPart,
     ImagePart,
     Part,
+    ReasoningPart,
     RefusalPart,
     ResultPart,
     Sealed,
@@ -27,6 +28,12 @@ from ..request import (
 from .reasoning_in import decode_reasoning, in_order
 
 _ASKED = frozenset({"system", "developer", "user"})
+# members of an agent's messages, by role
+_USUAL = dict.fromkeys(_ASKED, frozenset({"role", "content"})) | {
+    "assistant": frozenset({"role", "content", "tool_calls", *quirks.REASONING_FIELDS}),
+    "tool": frozenset({"role", "content", "tool_call_id", "name"}),
+}
+_OF_CALL = frozenset({"id", "type", "function", "index"})
 
 
 class MessageReader:
@@ -171,32 +178,70 @@ class MessageReader:
 
 def _usual_turn(message: Any, i: int) -> Turn | None:
     """A message that has the usual members with texts and no others, as nearly all of an agent's history; else None."""
-    if type(message) is not dict:
+    if type(message) is not dict or type(role := message.get("role")) is not str or role not in _USUAL:
         return None
-    role, content, size = message.get("role"), message.get("content"), len(message)
-    if type(role) is not str or not (type(content) is str or (content is None and role == "assistant" and size == 3)):
+    members, path = _USUAL[role], ("messages", i)
+    if not message.keys() <= members:
+        # SDKs write so what is absent
+        message = {key: value for key, value in message.items() if value is not None and (key, value) != ("annotations", [])}
+        if not message.keys() <= members:
+            return None
+    content = message.get("content")
+    plain, said = type(content) is str, "content" in message
+    if role == "tool":
+        id, told = message.get("tool_call_id"), content if plain else _usual_texts(content, ("messages", i, "content"))
+        return None if told is None or type(id) is not str else Turn("tool", [ResultPart(id, told, path)], path)
+    texts: list[Part] | None
+    if plain:
+        texts = [TextPart(content, ("messages", i, "content"))]
+    elif content is None:
+        texts = [] if role == "assistant" else None
+    else:
+        texts = _usual_texts(content, ("messages", i, "content"))
+    if texts is None:
         return None
-    path = ("messages", i)
-    if role == "tool" and size == 3:
-        id = message.get("tool_call_id")
-        return Turn("tool", [ResultPart(id, content, path)], path) if type(id) is str else None  # type: ignore[arg-type] # it is a str
-    texts: list[Part] = [] if content is None else [TextPart(content, ("messages", i, "content"))]
-    if size == 2 and (role == "assistant" or role in _ASKED):
-        return Turn(role, texts, path, True)
-    calls = message.get("tool_calls")
-    if role != "assistant" or size != 3 or type(calls) is not list:
+    if role != "assistant" or (len(message) == 2 and said):
+        return Turn(role, texts, path, plain)
+    calls = message.get("tool_calls", [])
+    parts = [] if len(message) == 3 and said and calls else _usual_thoughts(message, path)
+    if parts is None or type(calls) is not list:
         return None
+    parts += texts
     for k, call in enumerate(calls):
         part = _usual_call(call, ("messages", i, "tool_calls", k))
         if part is None:
             return None
-        texts.append(part)
-    return Turn(role, texts, path, content is not None and not calls)
+        parts.append(part)
+    return Turn(role, parts, path, plain and len(parts) == 1)
+
+
+def _usual_texts(content: Any, path: Path) -> list[Any] | None:
+    """Texts that have no other members; else None."""
+    if type(content) is not list:
+        return None
+    found: list[Any] = []
+    for k, part in enumerate(content):
+        if type(part) is not dict or len(part) != 2 or part.get("type") != "text" or type(text := part.get("text")) is not str:
+            return None
+        found.append(TextPart(text, (*path, k)))
+    return found
+
+
+def _usual_thoughts(message: dict[str, Any], path: Path) -> list[Part] | None:
+    """Reasoning that is a text without a seal; None for anything else."""
+    found: list[Part] = []
+    for key in quirks.REASONING_FIELDS:
+        text = message.get(key)
+        if text is not None and type(text) is not str:
+            return None
+        if text and not found:
+            found.append(ReasoningPart((*path, key), "foreign", text))
+    return found
 
 
 def _usual_call(call: Any, path: Path) -> CallPart | None:
     """A function's call that has its usual members and no others; else None."""
-    if type(call) is not dict or len(call) != 3 or call.get("type") != "function":
+    if type(call) is not dict or call.get("type") != "function" or not call.keys() <= _OF_CALL:
         return None
     id, function = call.get("id"), call.get("function")
     if type(id) is not str or type(function) is not dict or len(function) != 2:

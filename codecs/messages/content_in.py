@@ -91,12 +91,18 @@ def usual_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | Non
         id, name, given = block.get("id"), block.get("name"), block.get("input")
         if type(id) is str and type(name) is str and type(given) is dict:
             return CallPart(id, name, jsontext.input_to_arguments(given), path)
-    elif kind == "tool_result" and role != "assistant" and size == 3:
-        id, content = block.get("tool_use_id"), block.get("content")
-        if type(id) is str and type(content) is list:
-            return ResultPart(id, _usual_result(content, path) or _in_result(content, (*path, "content"), ledger), path)
-        if type(id) is str and type(content) is str:
-            return ResultPart(id, content, path)
+    elif kind == "tool_result" and role != "assistant" and (size == 3 or (size == 4 and "is_error" in block)):
+        id, content, failed = block.get("tool_use_id"), block.get("content"), block.get("is_error", False)
+        if type(id) is not str or type(failed) is not bool:
+            return None
+        if type(content) is str:
+            return ResultPart(id, content, path, is_error=failed)
+        if type(content) is list:
+            return ResultPart(id, _usual_result(content, path) or _in_result(content, (*path, "content"), ledger), path, is_error=failed)
+    elif kind == "thinking" and role == "assistant" and size == 3:
+        text, signature = block.get("thinking"), block.get("signature")
+        if type(text) is str and type(signature) is str:
+            return _thought(text, signature, (*path, "thinking"))
     return None
 
 
@@ -187,8 +193,10 @@ def _search_result(fields: Fields, ledger: Ledger) -> SearchResultPart:
 
 
 def _thinking(fields: Fields, ledger: Ledger) -> ReasoningPart:
-    text, signature = fields.text("thinking") or "", fields.text("signature") or ""
-    path = (*fields.path, "thinking")
+    return _thought(fields.text("thinking") or "", fields.text("signature") or "", (*fields.path, "thinking"))
+
+
+def _thought(text: str, signature: str, path: Path) -> ReasoningPart:
     if is_sealed(signature):
         return opened(signature, path, text)
     if not signature:

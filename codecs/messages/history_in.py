@@ -135,6 +135,8 @@ class History:
         for i, block in enumerate(content):
             if (usual := usual_block(block, role, (*path, i), self._request.ledger)) is not None:
                 parts.append(usual)
+                if type(usual) is ReasoningPart:
+                    self._reasons = True
                 continue
             kind = block.get("type") if isinstance(block, dict) else None
             if role == "system" and kind in _CHANGES:

@@ -26,6 +26,7 @@ from ..request import (
 
 # a caller's own notes on its items
 BOOKKEEPING = frozenset({"id", "status", "agent", "internal_chat_message_metadata_passthrough"})
+_OF_REASONING = frozenset({"type", "id", "status", "summary", "content", "encrypted_content"})
 _OF_A_CALL = BOOKKEEPING | {"async", "created_by"}
 
 _InResult = TextPart | ImagePart | DocumentPart | SearchResultPart
@@ -183,13 +184,27 @@ def decode_reasoning(fields: Fields, ledger: Ledger) -> ReasoningPart | None:
     sealed = (*path, "encrypted_content")
     if isinstance(blocks, list) and blocks and all(map(is_block, blocks)):
         return ReasoningPart(sealed, "anthropic", text, blocks, domain=domain)
-    if is_sealed(encrypted):
-        return opened(encrypted, sealed, text)
     if encrypted:
-        return ReasoningPart(sealed, "openai", text, id=id, encrypted=encrypted, summary=summary, domain=domain)
+        return _sealed(id, text, summary, encrypted, sealed, domain)
     if text:
         return ReasoningPart((*path, "content"), "text", text)
     return ReasoningPart((*path, "summary"), "text", "\n\n".join(summary)) if summary else None
+
+
+def usual_reasoning(item: dict[str, Any], path: Path) -> ReasoningPart | None:
+    """A reasoning item as models answer it: sealed, with a summary at most; else None."""
+    if not item.keys() <= _OF_REASONING or item.get("content") not in (None, []):
+        return None
+    id, summary, encrypted = item.get("id", ""), item.get("summary"), item.get("encrypted_content")
+    if type(id) is not str or type(summary) is not list or type(encrypted) is not str or not encrypted:
+        return None
+    return _sealed(id, "", list(_texts(summary, "summary_text")), encrypted, (*path, "encrypted_content"))
+
+
+def _sealed(id: str, text: str, summary: list[str], encrypted: str, path: Path, domain: str | None = None) -> ReasoningPart:
+    if is_sealed(encrypted):
+        return opened(encrypted, path, text)
+    return ReasoningPart(path, "openai", text, id=id, encrypted=encrypted, summary=summary, domain=domain)
 
 
 def _texts(parts: Iterable[Any] | None, kind: str) -> Iterable[str]:

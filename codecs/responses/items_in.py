@@ -19,7 +19,7 @@ from ..reasoning import hand_over
 from ..request import CallPart, Part, Request, ResultPart, TextPart, Tool, Turn
 from . import own_tools
 from .compaction import ITEMS, TRIGGER, expanded, nothing_to_compact
-from .content_in import BOOKKEEPING, bookkeeping, decode_call, decode_content, decode_reasoning, decode_result
+from .content_in import BOOKKEEPING, bookkeeping, decode_call, decode_content, decode_reasoning, decode_result, usual_reasoning
 from .tools_in import add_later, decode_tools
 
 _ROLES = frozenset({"user", "system", "developer", "assistant"})
@@ -111,12 +111,19 @@ class _Walk:
         if type(item) is not dict:
             return False
         kind, size = item.get("type"), len(item) - ("id" in item) - ("status" in item)
-        if kind == "message" and size == 3:
+        if kind == "message" and (size == 3 or (size == 4 and type(item.get("phase")) is str)):
             role, content = item.get("role"), item.get("content")
             if type(role) is not str or role not in _ROLES or content is None:
                 return False
+            self._request.phases |= size == 4
             self.message(role, decode_content(content, role, (*path, "content"), self._ledger), path, type(content) is str)
             return True
+        if kind == "reasoning":
+            part = usual_reasoning(item, path)
+            if part is not None:
+                self._reasons = True
+                self._say([part], path)
+            return part is not None
         id = item.get("call_id")
         if type(id) is not str or not id:
             return False
