@@ -46,18 +46,21 @@ class CallIds:
         self._results: dict[str, int] = {}
 
     def call(self, id: str) -> str:
-        return self._wire(id, self._calls)
+        self._calls[id] = ordinal = self._calls.get(id, 0) + 1
+        if ordinal == 1 and (self._pattern is None or self._pattern.fullmatch(id)):
+            return id
+        return self._another(id, ordinal)
 
     def result(self, id: str) -> str:
-        return self._wire(id, self._results)
+        self._results[id] = ordinal = self._results.get(id, 0) + 1
+        if ordinal > self._calls.get(id, 1):
+            ordinal = 1
+        if ordinal == 1 and (self._pattern is None or self._pattern.fullmatch(id)):
+            return id
+        return self._another(id, ordinal)
 
-    def _wire(self, id: str, seen: dict[str, int]) -> str:
-        seen[id] = ordinal = seen.get(id, 0) + 1
-        if ordinal > 1 and (seen is self._calls or ordinal <= self._calls.get(id, 1)):
-            return self._prefix + digest(f"{id}#{ordinal}", 24)
-        if self._pattern is not None and not self._pattern.fullmatch(id):
-            return self._prefix + digest(id, 24)
-        return id
+    def _another(self, id: str, ordinal: int) -> str:
+        return self._prefix + digest(f"{id}#{ordinal}" if ordinal > 1 else id, 24)
 
 
 def with_id(entry: dict[str, Any], member: str, use: Callable[[str], str]) -> dict[str, Any]:

@@ -58,23 +58,26 @@ class _Turns:
         self._late: dict[int, list[Content]] = {}  # tool messages that come when others stand there already, by such an index
         self._results: dict[str, Content] = {}  # those tool messages by call id
         self._attached: list[Content] = []  # of the results so far, for the next user message
-        self._prefill: Turn | None = None  # the last turn if it is the beginning of an answer
+        self._last: Turn | None = None
 
     def add(self, turn: Turn) -> None:
-        if turn.role in ("system", "developer"):
-            self._system(turn)
-        elif turn.role == "assistant":
-            self._attach([])
+        role = turn.role
+        if role == "assistant":
+            if self._attached:
+                self._attach([])
             self._assistant(turn)
+        elif role == "system" or role == "developer":
+            self._system(turn)
         else:
             self._user(turn)
-        self._prefill = turn if turn.role == "assistant" and not (turn.parts and type(turn.parts[-1]) is CallPart) else None
+        self._last = turn
 
     def close(self) -> list[dict[str, Any]]:
         """All messages."""
         self._attach([])
-        if self._prefill is not None:
-            self._ledger.adapt(self._prefill.path)
+        last = self._last
+        if last is not None and last.role == "assistant" and not (last.parts and type(last.parts[-1]) is CallPart):
+            self._ledger.adapt(last.path)  # the beginning of an answer
         messages = self._messages
         if self._late:
             messages, at = [], 0

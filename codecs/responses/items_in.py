@@ -35,6 +35,10 @@ class Unpaired(ClientFault):
     """A call without its output, or an output without its call."""
 
 
+# the usual members of items
+_OF_CALL = frozenset({"type", "id", "status", "call_id", "name", "arguments"})
+_OF_OUTPUT = frozenset({"type", "id", "status", "call_id", "output"})
+_OF_MESSAGE = frozenset({"type", "id", "status", "role", "content", "phase"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _ANSWERS = frozenset({"function_call_output", "custom_tool_call_output"})
 _MORE = frozenset({"item_reference", "compaction", "compaction_summary", "context_compaction"})  # items that stand for others
@@ -110,30 +114,26 @@ class _Walk:
         """Add an item of a frequent type that has its usual members and no others, as nearly all of an agent's history; else False."""
         if type(item) is not dict:
             return False
-        kind, size = item.get("type"), len(item) - ("id" in item) - ("status" in item)
-        if kind == "message" and (size == 3 or (size == 4 and type(item.get("phase")) is str)):
-            role, content = item.get("role"), item.get("content")
-            if type(role) is not str or role not in _ROLES or content is None:
-                return False
-            self._request.phases |= size == 4
-            self.message(role, decode_content(content, role, (*path, "content"), self._ledger), path, type(content) is str)
-            return True
-        if kind == "reasoning":
-            part = usual_reasoning(item, path)
-            if part is not None:
-                self._reasons = True
-                self._say([part], path)
-            return part is not None
-        id = item.get("call_id")
-        if type(id) is not str or not id:
-            return False
-        if kind == "function_call" and size == 4:
-            name, arguments = item.get("name"), item.get("arguments")
-            if type(name) is str and type(arguments) is str:
+        kind = item.get("type")
+        if kind == "function_call":
+            id, name, arguments = item.get("call_id"), item.get("name"), item.get("arguments")
+            if type(id) is str and id and type(name) is str and type(arguments) is str and item.keys() <= _OF_CALL:
                 self._call(CallPart(id, name, arguments, path))
                 return True
-        elif kind == "function_call_output" and size == 3 and type(output := item.get("output")) is str:
-            self._answer(ResultPart(id, output, path))
+        elif kind == "function_call_output":
+            id, output = item.get("call_id"), item.get("output")
+            if type(id) is str and id and type(output) is str and item.keys() <= _OF_OUTPUT:
+                self._answer(ResultPart(id, output, path))
+                return True
+        elif kind == "message":
+            role, content, phase = item.get("role"), item.get("content"), item.get("phase", "")
+            if type(role) is str and role in _ROLES and content is not None and type(phase) is str and item.keys() <= _OF_MESSAGE:
+                self._request.phases |= "phase" in item
+                self.message(role, decode_content(content, role, (*path, "content"), self._ledger), path, type(content) is str)
+                return True
+        elif kind == "reasoning" and (part := usual_reasoning(item, path)) is not None:
+            self._reasons = True
+            self._say([part], path)
             return True
         return False
 
