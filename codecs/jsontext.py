@@ -88,6 +88,13 @@ def trimmed(text: bytes) -> bytes:
     return bytes(memoryview(text))
 
 
+def joined(first: bytes, second: bytes) -> bytes:
+    """One JSON array of the elements of two, each as compact as `dumps` writes it."""
+    if first == b"[]" or second == b"[]":
+        return second if first == b"[]" else first
+    return b"".join((memoryview(first)[:-1], b",", memoryview(second)[1:]))
+
+
 def _patient_dumps(value: Any) -> bytes:
     pieces: list[str] = []
     todo: list[Any] = [value]  # a stack, not recursion, because the depth is untrusted; punctuation is stacked as bytes

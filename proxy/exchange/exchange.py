@@ -54,7 +54,7 @@ from .refusal import own_headers, refusal
 from .resuming import Resumable
 from .services import Services
 from .settle import settle
-from .turnstile import Passage
+from .turnstile import Passage, Read
 from .waiting import drained
 
 log = logging.getLogger("dragoman")
@@ -71,6 +71,7 @@ class Exchange:
         "_charges",
         "_ending",
         "_fit",
+        "_given",
         "_heartbeat",
         "_keeper",
         "_model",
@@ -151,6 +152,7 @@ class Exchange:
         via: Via | None = None,
         recent: Lane | None = None,
         prepares: bool = False,
+        given: Read | None = None,
         passing: bodies.Passing | None = None,
         release: Callable[[], object] = lambda: None,
     ) -> None:
@@ -164,7 +166,7 @@ class Exchange:
         whether this request is to be charged for it although its operation is free.
         passing: the body, if that is sent on while it arrives; `body` is empty then. release: called when the body is not needed any more.
         via: the WebSocket that it came on. recent: the responses that this keeps. prepares: no model is asked: the answer is empty, and
-        can be continued.
+        can be continued. given: the body, where it is parsed already.
         """
         self.services = services
         self.operation = operation
@@ -205,7 +207,8 @@ class Exchange:
         self.scan = _NOTHING
         self.made = -1  # objects and lists in the body, see bodies.parsed; negative: not known
         self.unread: tuple[str, ...] = ()  # members of the body that were let go of, see unneeded.py
-        self._passage: Passage | None = None  # through the turnstile
+        self._given = given
+        self._passage: Passage | None = None if given is None else given.passage  # through the turnstile
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
@@ -280,7 +283,7 @@ class Exchange:
         self.attempts.clear()  # each leads back here
         self.trace = self.observer = self.heard = self.expansion = self.summary = self.recent = self.placing = None
         self.race = self.cut = None
-        self.body, self.scan = b"", _NOTHING
+        self.body, self.scan, self._given = b"", _NOTHING, None
         if self.passing is not None:
             self.passing.close()
         turn, self.turn = self.turn, None
@@ -435,13 +438,12 @@ class Exchange:
             self._heartbeat = Heartbeat(self)
 
     async def parse(self, most: int) -> splice.Scan:
-        """The body as it can be read; a large one waits until there is room. most: JSON values. Raises ClientFault."""
-        if len(self.body) > bodies.LONG and self._passage is None:
-            self._passage = await self.services.turnstile.enter()
-        if not bodies.at_once(self.body, most):
-            return await bodies.scan(self.body, most)
-        found, self.made = bodies.parsed(self.body)
-        return found
+        """The body as it can be read. most: JSON values. Raises ClientFault."""
+        given, self._given = self._given, None
+        if given is None:
+            given = await self.services.turnstile.read(self.body, most, self._passage)
+        self.made, self._passage = given.made, given.passage
+        return given.scan
 
     def pass_on(self) -> None:
         """Make room for another large request: this one is sent, or waits for something."""

@@ -9,6 +9,10 @@ processor, and are served in the order in which they came.
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
+
+from ...codecs import splice
+from ..wire import bodies
 
 AT_ONCE = 4
 LONGEST = 0.05  # seconds; who takes longer waits for something else (a store, a credential), and not for the processor
@@ -24,6 +28,22 @@ class Turnstile:
         """Wait until there is room. To be left when the request is sent, or goes to wait for something."""
         await self._free.acquire()
         return Passage(self._free)
+
+    async def read(self, body: bytes, most: int, passage: Passage | None = None) -> Read:
+        """Parse a body; a large one waits until there is room. most: JSON values. passage: through the turnstile, where it is at hand.
+
+        Raises ClientFault, and then has left.
+        """
+        if passage is None and len(body) > bodies.LONG:
+            passage = await self.enter()
+        try:
+            if not bodies.at_once(body, most):
+                return Read(await bodies.scan(body, most), -1, passage)
+            return Read(*bodies.parsed(body), passage)
+        except BaseException:
+            if passage is not None:
+                passage.leave()
+            raise
 
 
 class Passage:
@@ -41,3 +61,11 @@ class Passage:
         if timer is not None:
             timer.cancel()
             self._free.release()
+
+
+class Read(NamedTuple):
+    """A body that was parsed. made: objects and lists in it, as of `bodies.parsed`. passage: None for a small one."""
+
+    scan: splice.Scan
+    made: int
+    passage: Passage | None

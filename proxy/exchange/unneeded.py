@@ -4,8 +4,8 @@ answer takes minutes.
 While an upstream is asked, the caller's bytes are enough, and what its answer shows of the tools: another attempt parses them again
 (`reread`). From the first content on no other attempt asks an upstream, unless an answer that breaks off is to be gone on with. What
 goes then: the caller's body, as it came and as it was read, and what attempts made of it and sent. What stays: the members that
-answers show and that are settled (all but the turns of a stateful API), an estimate of the tokens, and the input where it is stored
-with the answer.
+answers show and that are settled (all but the turns of a stateful API), an estimate of the tokens, and, as JSON, the input where it is
+stored with the answer.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from ...codecs import responses
 from . import spent
 
 if TYPE_CHECKING:
+    from ..memory.turn import Turn
     from .attempt import Attempt
     from .exchange import Exchange
 
+MANY = 16  # items that a request continues
 LARGE = 16 * 1024  # bytes of a body; a smaller one stays as it is: that costs less than to tell what of it is needed
 MEMBERS = ("messages", "input", "contents", "tools")  # of a body that are large
 UNREAD = object()  # stands for such a member that was let go of: whoever uses it by mistake fails, and sends nothing without it
@@ -28,8 +30,10 @@ def lighten(attempt: Attempt) -> None:
     """Let go of the body as it was read: the attempt's request is written."""
     exchange = attempt.exchange
     body = exchange.scan.value
-    if len(exchange.body) >= LARGE and exchange.race is None and exchange.operation.lane != "count":
+    if _is_large(exchange) and exchange.race is None and exchange.operation.lane != "count":
         attempt.ledger.arrange(body)
+        if exchange.turn is not None and (exchange.turn.laid or _stores_input(attempt, exchange.turn)):
+            exchange.turn.lay_by()
         needed = _needed_later(attempt)
         stands: dict[str, object] = {name: UNREAD for name in MEMBERS if name not in needed and isinstance(body.get(name), list)}
         if exchange.turn is not None:
@@ -39,6 +43,15 @@ def lighten(attempt: Attempt) -> None:
         for one in exchange.attempts:  # one that failed before it was sent has read it, too
             _let_go_of_read(one, body)
     exchange.pass_on()
+
+
+def _is_large(exchange: Exchange) -> bool:
+    return len(exchange.body) >= LARGE or (exchange.turn is not None and exchange.turn.continued >= MANY)
+
+
+def _stores_input(attempt: Attempt, turn: Turn) -> bool:
+    """Whether the input is needed to the end as it was read: what is collected is stored here, whoever else stores it."""
+    return not turn.laid and (attempt.collects or turn.keeps_input(attempt.candidate))
 
 
 def _let_go_of_read(attempt: Attempt, body: dict[str, Any]) -> None:
@@ -55,12 +68,13 @@ def _needed_later(attempt: Attempt) -> set[str]:
     turn = attempt.exchange.turn
     if turn is None:
         return set()
-    stored = attempt.collects or turn.keeps_input(attempt.candidate)  # what is collected is stored here, whoever else stores it
-    return ({"input"} if stored else set()) | ({"tools"} if attempt.same_shape else set())
+    return ({"input"} if _stores_input(attempt, turn) else set()) | ({"tools"} if attempt.same_shape else set())
 
 
 async def reread(exchange: Exchange) -> None:
     """Bring back what `lighten` let go of: the exchange is to look at it again, or to make another attempt."""
+    if exchange.turn is not None:
+        exchange.turn.take_up()
     if exchange.unread:
         most = len(exchange.body)  # it was let through: in its API's own form it may have more values than it came with
         value = (await exchange.parse(most)).value

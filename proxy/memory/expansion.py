@@ -35,6 +35,7 @@ class Expansion:
         self._previous: Record | None = None
         self._recent: Recent | None = None  # the same, if the connection keeps it
         self._stored: list[Item] = []
+        self._left_out = False  # something of what the request continues
         self._referenced: dict[str, Item | None] = {}  # by id; None: already among the stored items
 
     async def find(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
@@ -74,8 +75,9 @@ class Expansion:
             if not record.final:
                 message = f"Previous response with id '{previous[:256]}' is not completed yet."
                 raise errors.ClientFault(message, code="response_not_completed", param="previous_response_id")
-            self._previous = record
             self._begin_with([item for link in await records.chain(owner, record) for item in link.continued_items])
+            record.input, record.output = [], []  # they are among the stored items now
+            self._previous = record
             return candidates
         services = self._services
         if isinstance(record, Native):
@@ -93,6 +95,7 @@ class Expansion:
 
     def _begin_with(self, stored: list[Item]) -> None:
         self._stored = input_items.without_cut_calls(stored, input_items.own_input(self._body))
+        self._left_out = self._stored is not stored
 
     async def _look_up_references(self, reasoning: bool) -> None:
         """Find the items that item_references name. reasoning: and reasoning items of which the caller sent the id alone."""
@@ -141,6 +144,11 @@ class Expansion:
         return self._stored[:8]
 
     # ---- expanded input ----
+
+    @property
+    def continued(self) -> int:
+        """How many stored items precede the request's own."""
+        return len(self._stored)
 
     @property
     def _continues(self) -> bool:

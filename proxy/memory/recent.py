@@ -125,18 +125,14 @@ class Lane:
     def find(self, id: str) -> Recent | None:
         return self._connection.find(id, self._name)
 
-    def keep(self, id: str, before: Recent | None, stored: list[Item], items: list[Item], link: dict[str, Any] | None) -> None:
+    def keep(self, id: str, before: Recent | None, stored: bytes, items: bytes, link: dict[str, Any] | None) -> None:
         """Keep a response that has ended.
 
-        before: the response that it continues, if that is kept, too. stored: otherwise the items before its own input. items: of its
-        own input and output. link: as of Recent.
+        before: the response that it continues, if that is kept, too. stored: otherwise the items before its own input, as a JSON array.
+        items: of its own input and output. link: as of Recent.
         """
-        if before is not None:
-            own = jsontext.dumps(items)
-            joined = own if before.items == b"[]" else before.items if own == b"[]" else b"%b,%b" % (before.items[:-1], own[1:])
-        else:
-            joined = jsontext.dumps(stored + items)
-        self._connection.keep(self._name, Recent(id, jsontext.trimmed(joined), link))
+        found = jsontext.joined(stored if before is None else before.items, items)
+        self._connection.keep(self._name, Recent(id, jsontext.trimmed(found), link))
 
     def failed(self, id: Any) -> None:
         self._connection.failed(self._name, id)

@@ -77,6 +77,7 @@ class Record:
     upstream: str = ""
     background: bool = False
     stream: bool = False
+    written: bytes = b""  # the input as JSON, of a record that is to be stored; `input` is empty then
 
     @property
     def final(self) -> bool:
@@ -85,7 +86,12 @@ class Record:
     @property
     def continued_items(self) -> list[Item]:
         """The items of this response that precede the input of a request that continues it."""
-        return self.input + (self.output if self.status not in ("failed", "cancelled") else [])
+        return self.input + (self.output if self.counts else [])
+
+    @property
+    def counts(self) -> bool:
+        """Whether requests that continue it have its output in their history."""
+        return self.status not in ("failed", "cancelled")
 
     def shown(self) -> Item:
         """The response object as callers see it."""
@@ -190,7 +196,7 @@ class Records:
         return record
 
     async def put(self, owner: str, record: Record) -> None:
-        input, output = jsontext.dumps(record.input), jsontext.dumps(record.output)
+        input, output = record.written or jsontext.dumps(record.input), jsontext.dumps(record.output)
         record.weight = record.above + len(input) + len(output)
         rest = {name: getattr(record, name) for name in _HEAD}
         head = b'{"input":%b,"output":%b,%b' % (input, output, jsontext.dumps(rest)[1:])

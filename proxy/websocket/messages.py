@@ -26,9 +26,13 @@ _LONGEST_HEADER = 16 * 1024  # characters
 
 
 class Create(NamedTuple):
-    """body: of the request. prepares: no model is asked. previous: `previous_response_id`. headers: of this request alone."""
+    """body: of the request. scan: of that, if it is at hand.
+
+    prepares: no model is asked. previous: `previous_response_id`. headers: of this request alone.
+    """
 
     body: bytes
+    scan: splice.Scan | None
     prepares: bool
     previous: Any
     headers: dict[str, str]
@@ -66,11 +70,23 @@ def create(data: bytes, scan: splice.Scan) -> Create:
     if not isinstance(generate, bool | None):
         raise errors.WrongType("`generate` must be a boolean.", param="generate")
     prewarm = isinstance(options, dict) and options.get("prewarm") is True
+    rest = {key: inner for key, inner in value.items() if key not in _OWN}
+    found = None
     first = _FIRST.match(data)
-    body = splice.without(data if first is None else b"{" + data[first.end() :], value, _OWN if first is None else _OWN[1:])
-    if scan.stream is not True:
-        body = splice.ask_stream(body, splice.Scan({key: inner for key, inner in value.items() if key not in _OWN}, None, None, None))
-    return Create(body, generate is False or prewarm, value.get("previous_response_id"), _headers(value.get("client_metadata")))
+    if first is not None and scan.stream is True and len(rest) == len(value) - 1:  # as agents write it: nothing else is to be cut out
+        body = b"".join((b"{", memoryview(data)[first.end() :]))
+        found = _moved(scan, rest, 1 - first.end())
+    else:
+        body = splice.without(data if first is None else b"{" + data[first.end() :], value, _OWN if first is None else _OWN[1:])
+        if scan.stream is not True:
+            body = splice.ask_stream(body, splice.Scan(rest, None, None, None))
+    return Create(body, found, generate is False or prewarm, value.get("previous_response_id"), _headers(value.get("client_metadata")))
+
+
+def _moved(scan: splice.Scan, value: dict[str, Any], by: int) -> splice.Scan:
+    """A body's scan, whose members stand as many bytes further on in another one. value: the members."""
+    model = None if scan.model_span is None else (scan.model_span[0] + by, scan.model_span[1] + by)
+    return splice.Scan(value, scan.model, model, scan.stream, None if scan.stream_at is None else scan.stream_at + by)
 
 
 def _headers(metadata: Any) -> dict[str, str]:

@@ -25,6 +25,7 @@ from ..exchange.exchange import Exchange
 from ..exchange.operation import asking
 from ..exchange.refusal import refusal
 from ..exchange.services import Live, Services
+from ..exchange.turnstile import Passage, Read
 from ..memory.recent import Connection as Memory
 from ..memory.recent import Lane as MemoryLane
 from ..memory.recent import Worker as MemoryOfWorker
@@ -172,6 +173,7 @@ class Session:
         self._leave()
         if self._looking is not None:
             self._looking.cancel()
+        self._house.bodies.freed(self._memory.weight)
         self._memory.close()
         self._reader.end()
         self._count()
@@ -241,8 +243,10 @@ class Session:
     async def _take(self, data: bytes) -> None:
         stream_id: str | None = None
         previous: Any = None
+        passage: Passage | None = None
         try:
-            scan = await bodies.scan(data, self._house.services.config.limits.max_values)
+            services = self._house.services
+            scan, made, passage = await services.turnstile.read(data, services.config.limits.max_values)
             if self._reason:
                 return
             stream_id = messages.stream_id(scan.value)
@@ -251,8 +255,8 @@ class Session:
                 return
             previous = scan.value.get("previous_response_id")
             create = await bodies.apart(len(data) > bodies.AT_ONCE, partial(messages.create, data, scan))
-            if not self._reason:
-                self._enter(_Waiting(stream_id, create))
+            if not self._reason and self._enter(_Waiting(stream_id, create), made, passage):
+                passage = None  # the exchange has it
         except errors.GatewayError as error:
             self._refuse(error, stream_id)
             self._memory.failed(stream_id, previous)
@@ -260,11 +264,14 @@ class Session:
             log.exception("a message on %s failed", self._opening.request_id)
             errors.forget(error)
             self.broken()
+        finally:
+            if passage is not None:
+                passage.leave()
 
     # ---- lanes ----
 
-    def _enter(self, message: _Waiting) -> None:
-        """Begin the message's response, or let it wait. Raises GatewayError."""
+    def _enter(self, message: _Waiting, made: int, passage: Passage | None) -> bool:
+        """Begin the message's response, or let it wait; whether it has begun. made, passage: as of Read. Raises GatewayError."""
         name = message.stream_id
         self._check_place()
         if self._due in _REFUSALS:
@@ -275,13 +282,15 @@ class Session:
                 raise messages.Limit(text, code="websocket_stream_limit_reached", param="stream_id")
             self._names.add(name)
         if self._may_begin(name) and not any(one.stream_id == name for one in self._waiting):
-            self._begin(message)
-            return
+            scan = message.create.scan
+            self._begin(message, None if scan is None else Read(scan, made, passage))
+            return scan is not None
         size = len(message.create.body)
         if len(self._waiting) >= self._settings.queued or self._waiting_bytes + size > self._most:
             raise _too_many()
-        self._waiting.append(message)
+        self._waiting.append(message._replace(create=message.create._replace(scan=None)))  # it waits as bytes
         self._waiting_bytes += size
+        return False
 
     def _check_place(self) -> None:
         """The networks that are served, or where the key may be used, can have changed: then nothing else begins."""
@@ -296,7 +305,8 @@ class Session:
     def _may_begin(self, name: str | None) -> bool:
         return name not in self._exchanges and len(self._exchanges) < self._settings.in_flight
 
-    def _begin(self, message: _Waiting) -> None:
+    def _begin(self, message: _Waiting, given: Read | None = None) -> None:
+        """given: the body, where it is parsed already."""
         name, create = message
         house, opening = self._house, self._opening
         self._responses += 1
@@ -322,7 +332,8 @@ class Session:
             via=Via(opening.request_id, name),
             recent=lane,
             prepares=create.prepares,
-            release=partial(self._bodies.pop, name, None),
+            given=given,
+            release=partial(self._released, name),
         )
         self._exchanges[name] = exchange
         self._bodies[name] = len(create.body)
@@ -330,7 +341,7 @@ class Session:
         house.live.serving.add(self)
         self.stream.close_after(services.config.limits.client_stall)
         previous = create.previous
-        del create, message
+        del create, message, given
         task = self._loop.create_task(self._respond(name, exchange, caller, lane, previous))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -349,6 +360,11 @@ class Session:
         if isinstance(exchange.error, errors.Unauthorized) and not self._reason:
             self._due = self._due or KEY
         self._settle()
+        self._count()
+
+    def _released(self, name: str | None) -> None:
+        """The body of this lane's request is not held any more."""
+        self._bodies.pop(name, None)
         self._count()
 
     def _settle(self) -> None:
@@ -481,9 +497,12 @@ class Session:
     def _count(self) -> None:
         """Count the bytes of messages that are held, as those of HTTP requests are."""
         held = self._reader.held + sum(map(len, self._arrived)) + self._waiting_bytes + sum(self._bodies.values())
-        kept = self._house.bodies
-        kept.kept += held - self._counted
+        kept, more = self._house.bodies, held - self._counted
         self._counted = held
+        if more < 0:
+            kept.free(-more)
+        else:
+            kept.kept += more
         if kept.kept > kept.most and self._reader.held and not self._reason:
             self._refuse(_full(), None)
             self._close(FULL)

@@ -53,6 +53,10 @@ class Bodies:
     def free(self, size: int) -> None:
         """A body of this many bytes is not held any more. Requires a running loop."""
         self.kept -= size
+        self.freed(size)
+
+    def freed(self, size: int) -> None:
+        """So many bytes went back to the C library. Requires a running loop."""
         self._freed += size
         if self._freed >= FREED and not self._trimming:
             self._trimming = True

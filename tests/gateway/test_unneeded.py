@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -29,7 +29,9 @@ from ..conftest import Start
 from ..load import agents, servers
 from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, chunk, respond, stream_head, wait
 from .inside import CONFIG, Inside, inside_once
+from .sockets import connected
 from .spoken import PATHS, SHAPES, SPEECH
+from .test_websocket_lanes import until_delta
 from .wire import Wire, request
 
 LARGE = 300_000  # bytes of a history
@@ -139,6 +141,42 @@ async def test_a_request_that_waits_is_held_as_bytes(client: str, upstream: str)
         shown = [event["response"] for event in events if "response" in event]
         assert [tool["parameters"] for response in shown for tool in response["tools"]] == [SCHEMA] * len(shown)
         assert {response["instructions"] for response in shown} == {more["instructions"]}
+
+
+@pytest.mark.parametrize("over", ["http", "websocket"])
+@inside_once
+async def test_what_is_stored_with_an_answer_is_held_as_json(over: str) -> None:
+    """What its caller goes on from, and what he says himself: not as the thousands of objects that they are parsed into."""
+    gates, speech = [Gate(), Gate()], SPEECH["chat"]
+    shut = iter(gates)
+
+    def script(asked: Request) -> list[Step]:
+        said = [*speech.opening, *speech.words]
+        return [stream_head(), *map(chunk, said), wait(next(shut)), *map(chunk, speech.ending), LAST_CHUNK]
+
+    with Provider(script) as provider:
+        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket, AsyncExitStack() as opened:
+            more = history("responses") | {"store": over == "http"}
+            for gate in gates:
+                if over == "http":
+                    caller = await opened.enter_async_context(gateway.ask("responses", "chat/m", stream=True, **more))
+                    await caller.head()
+                    while b"Hel" not in await caller.chunk():
+                        pass
+                else:
+                    socket.create(model="chat/m", **more)
+                    await until_delta(socket)
+                (exchange,) = gateway.gateway.exchanges
+                assert exchange.turn is not None
+                more = {"input": "More.", "previous_response_id": exchange.turn.id, "store": over == "http"}
+                assert not [item for item in reached(exchange) if isinstance(item, str) and "said again" in item]
+                gate.open()
+                while over == "http" and await caller.chunk():
+                    pass
+                if over == "websocket":
+                    await socket.response()
+    first, second = [sent.body.count(b"said again") for sent in provider.requests]
+    assert first == second > LARGE // 20
 
 
 @pytest.mark.parametrize("upstream", ["chat", "messages"])

@@ -13,10 +13,10 @@ from wsproto import events as frames
 from dragoman.codecs import errors
 
 from ..proxy.frames_corpus import frame, ping
-from ..scripted import LAST_CHUNK, Gate, Provider, Request, Steps, chunk, respond, stream_head, wait
+from ..scripted import LAST_CHUNK, Gate, Provider, Request, Step, Steps, chunk, respond, stream_head, wait
 from .inside import CONFIG, Inside, inside, inside_once
 from .sockets import Socket, connected, quiet
-from .spoken import SHAPES
+from .spoken import SHAPES, SPEECH
 from .test_websocket import NOBODY, kinds
 from .test_websocket_lanes import WORDS, Gated, settings, until_delta, value
 
@@ -302,13 +302,18 @@ async def test_a_close_is_answered_while_a_response_is_under_way() -> None:
 
 @inside_once
 async def test_bodies_are_counted() -> None:
-    """limits.max_bodies holds for messages, too: those that come and those under way."""
-    upstream = Gated()
-    with Provider(upstream) as provider:
+    """limits.max_bodies holds for messages, too: those that come and those whose answer has not begun."""
+    begin, end, speech = Gate(), Gate(), SPEECH["chat"]
+
+    def script(asked: Request) -> list[Step]:
+        said = [*speech.opening, *speech.words]
+        return [wait(begin), stream_head(), *map(chunk, said), wait(end), *map(chunk, speech.ending), LAST_CHUNK]
+
+    with Provider(script) as provider:
         config = CONFIG + "\nlimits: {max_bodies: 100kB, max_body: 100kB}"
         async with Inside(config, provider) as gateway, connected(gateway) as socket, connected(gateway) as other:
             socket.create(model="chat/m", input="w-1 " + "x" * 60_000)
-            await until_delta(socket)
+            await provider.seen(lambda: provider.requests)
             assert gateway.gateway.bodies.kept > 60_000
             data = orjson.dumps({"type": "response.create", "model": "chat/m", "input": "w-2 " + "x" * 60_000}).decode()
             other.text(data)
@@ -318,9 +323,11 @@ async def test_bodies_are_counted() -> None:
             event = await other.event()
             assert (event["status"], event["error"]["code"]) == (503, "overloaded")
             assert await other.closed() == 1009
-            upstream.open("w-1")
-            assert kinds(await socket.response())[-1] == "completed"
+            begin.open()
+            await until_delta(socket)
             await gateway.until(lambda: gateway.gateway.bodies.kept == 0)
+            end.open()
+            assert kinds(await socket.response())[-1] == "completed"
 
 
 @pytest.mark.parametrize("reset", [True, False])
