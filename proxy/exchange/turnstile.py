@@ -38,7 +38,7 @@ class Turnstile:
             passage = await self.enter()
         try:
             if not bodies.at_once(body, most):
-                return Read(await bodies.scan(body, most), -1, passage)
+                return Read(await bodies.scan_in_steps(body, most), -1, passage)
             return Read(*bodies.parsed(body), passage)
         except BaseException:
             if passage is not None:

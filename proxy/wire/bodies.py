@@ -292,6 +292,11 @@ def at_once(body: bytes, most: int) -> bool:
 
 
 async def scan(body: bytes, most: int) -> splice.Scan:
+    """splice.scan, in steps where it takes long. most: JSON values. Raises as splice.scan does, and TooLarge."""
+    return splice.scan(body) if at_once(body, most) else await scan_in_steps(body, most)
+
+
+async def scan_in_steps(body: bytes, most: int) -> splice.Scan:
     """splice.scan for a large body, in steps that yield to the loop. most: JSON values. Raises as splice.scan does, and TooLarge."""
     return await in_steps(bulk.scan(body, most))
 
