@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
+from dragoman.codecs import bulk, splice
 from dragoman.proxy.exchange import spent
 from dragoman.proxy.exchange.exchange import Exchange
 from dragoman.proxy.exchange.services import Services
@@ -177,6 +178,30 @@ async def test_what_is_stored_with_an_answer_is_held_as_json(over: str) -> None:
                     await socket.response()
     first, second = [sent.body.count(b"said again") for sent in provider.requests]
     assert first == second > LARGE // 20
+
+
+@pytest.mark.parametrize("over", ["http", "websocket"])
+@inside_once
+async def test_a_request_is_parsed_once(over: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, as it is no longer than AT_ONCE: in steps takes four times as long."""
+    parsed: list[int] = []
+    scan = splice.scan
+    monkeypatch.setattr(splice, "scan", lambda body: parsed.append(len(body)) or scan(body))
+    monkeypatch.setattr(bulk, "scan", lambda body, most: pytest.fail("in steps"))
+
+    def script(asked: Request) -> list[Step]:
+        return [stream_head(), *map(chunk, SPEECH["chat"].stream), LAST_CHUNK]
+
+    with Provider(script) as provider:
+        async with Inside(CONFIG, provider) as gateway, connected(gateway) as socket:
+            if over == "websocket":
+                assert (await socket.ask(model="chat/m", stream=True, **history("responses")))[-1]["type"] == "response.completed"
+            else:
+                async with gateway.ask("responses", "chat/m", stream=True, **history("responses")) as caller:
+                    _, headers = await caller.head()
+                    assert b"response.completed" in await caller.body(headers)
+    assert len(parsed) == 1
+    assert parsed[0] > LARGE
 
 
 @pytest.mark.parametrize("upstream", ["chat", "messages"])
