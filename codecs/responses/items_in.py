@@ -401,7 +401,10 @@ _OWN_OUTPUTS = {own.output: name for name, own in own_tools.OWN.items()}
 
 
 def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tuple[Any, Path]]:
-    """The input's items, each with its path. items: the entire expanded input if stored items precede the body's own, else None."""
+    """The input's items, each with its path. items: the entire expanded input if stored items precede the body's own, else None.
+
+    Of its own items some may be missing there, and some have another one of the same id in their place: they refer to stored ones.
+    """
     given = body.get("input")
     own: list[tuple[Any, Path]]
     if isinstance(given, str):
@@ -416,6 +419,14 @@ def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tup
         own = []
     if items is None:
         return own
-    stored = len(items) - len(own)
-    places: list[Path] = [(STORED, i) for i in range(stored)]
-    return list(zip(items, places + [path for _, path in own], strict=True))
+    places: list[Path] = [(STORED, i) for i in range(len(items))]
+    at = len(items) - 1
+    for item, path in reversed(own):
+        if at >= 0 and (items[at] is item or isinstance(given, str) or _same_id(items[at], item)):
+            places[at] = path
+            at -= 1
+    return list(zip(items, places, strict=True))
+
+
+def _same_id(one: Any, other: Any) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict) and other.get("id") is not None and one.get("id") == other["id"]

@@ -222,7 +222,12 @@ class Turn(Expansion):
         return self._laid is not None
 
     def lay_by(self) -> None:
-        """Hold as JSON from now on what the request continues and its own input: parsed they take two to three times as much."""
+        """Hold as JSON from now on what the request continues and its own input: parsed they take two to three times as much.
+
+        Not in a conversation, which stores items one by one.
+        """
+        if self.conversation is not None:
+            return
         if self._laid is None:
             recent = None if self._recent is None or self._left_out else self._recent.items
             self._laid = Laid(_held(self._stored) if recent is None else recent, _held(self._own()))
@@ -400,8 +405,9 @@ class Turn(Expansion):
         if self.conversation is not None and record.status != "failed":
             await self._add(self.conversation, record, self._own())
         if self._lane is not None and record.status != "failed" and self._begins_here:
-            before, own = self._kept()
-            self._lane.keep(str(response["id"]), self._recent, before, jsontext.joined(own, jsontext.dumps(output)), self._link(record))
+            before = b"[]" if self._recent is not None else self._before()
+            items = jsontext.joined(self._written(), jsontext.dumps(output))
+            self._lane.keep(str(response["id"]), self._recent, before, items, self._link(record))
         await self._leave()  # before the end is sent: the caller's next request may follow at once
 
     async def _add(self, conversation: str, record: Record, own: list[Item]) -> None:
@@ -415,14 +421,16 @@ class Turn(Expansion):
                 await self._state.records.delete(self._owner, record.id)
             raise
 
-    def _kept(self) -> Laid:
-        return self._laid or Laid(jsontext.dumps(self._stored), jsontext.dumps(self._own()))
+    def _before(self) -> bytes:
+        """What the request continues, as JSON."""
+        return jsontext.dumps(self._stored) if self._laid is None else self._laid.before
+
+    def _written(self) -> bytes:
+        """The request's own input as JSON, as it is kept."""
+        return jsontext.dumps(self._own()) if self._laid is None else self._laid.own
 
     def _own(self) -> list[Item]:
         """The request's own input, as it is kept."""
-        if self._laid is not None:
-            found: list[Item] = jsontext.loads(self._laid.own)
-            return found
         return named(input_items.resolved(input_items.own_input(self._body), self._referenced, strict=False), self._exchange.nonce)
 
     def _link(self, record: Record) -> dict[str, Any] | None:
@@ -431,14 +439,13 @@ class Turn(Expansion):
 
     def _record(self, response: Item, output: list[Item]) -> Record:
         """What is stored of the answer. What it continues and is not stored itself is part of its input."""
-        link = {}
-        before, own = self._kept()
+        link, own = {}, self._written()
         if self._previous is not None:
             link = continued(self._previous)
         elif self._recent is not None and self._recent.link is not None:
             link = self._recent.link
         elif self._recent is not None:
-            own = jsontext.joined(before, own)
+            own = jsontext.joined(self._before(), own)
         return Record(
             id=self.id,
             created_at=time(),

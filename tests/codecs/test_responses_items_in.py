@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dragoman.codecs import errors, messages, responses
 from dragoman.codecs.capabilities import Capabilities
+from dragoman.codecs.ledger import STORED
 from dragoman.codecs.request import CallPart, ImagePart, Request, ResultPart, TextPart, Turn
 
 BLOCKS = [{"type": "thinking", "thinking": "plan", "signature": "SIG"}, {"type": "redacted_thinking", "data": "RED"}]
@@ -292,3 +293,18 @@ def test_outputs_of_a_whole_input(items: list[Any], missing: str | None) -> None
         return
     with pytest.raises(errors.ClientFault, match=f"No tool call found for function call output with call_id {missing}\\."):
         responses.check_outputs(items)
+
+
+def test_places_where_items_refer_to_stored_ones() -> None:
+    """References to what stands there already are left out of the expanded input, others have the stored item in their place."""
+    here, elsewhere = ({"type": "message", "id": id, "role": "user", "content": id} for id in ("msg_1", "msg_2"))
+    more = {"type": "message", "role": "user", "content": "More."}
+    own: list[dict[str, Any]] = [*[{"type": "item_reference", "id": id} for id in ("msg_1", "msg_2", "msg_1")], more]
+    request = decode([elsewhere, more], input=own[1:])
+    assert [turn.path for turn in request.turns] == [("input", 0), ("input", 2)]
+    request = decode([here, more], input=[more])
+    assert [turn.path for turn in request.turns] == [(STORED, 0), ("input", 0)]
+    request = decode([here, elsewhere, more], input=own)
+    assert [turn.path for turn in request.turns] == [("input", 0), ("input", 1), ("input", 3)]
+    request = decode([here], input=own[:1] * 3)
+    assert [turn.parts[0].text for turn in request.turns if isinstance(turn.parts[0], TextPart)] == ["msg_1"]

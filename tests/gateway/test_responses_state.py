@@ -270,6 +270,11 @@ def test_item_references(alice: openai.OpenAI, bob: openai.OpenAI, talk: Talk) -
     assert told == (404, None, "input", f"Item with id '{own.id}' not found.")
     alice.responses.create(model="messages/m", input=[given[0], {"role": "user", "content": "Go on."}], previous_response_id=second.id)
     assert sum("Begin." in json.dumps(message) for message in talk.asked[2]["messages"]) == 1, "what stands there is not said twice"
+    talk.says(Said(text="Once more."))
+    last = alice.responses.create(
+        model="messages/m", input=[given[0]] * 9 + [{"role": "user", "content": "Go on."}], previous_response_id=second.id
+    )
+    assert last.output_text == "Once more."
 
 
 # ---- whose they are, and what is not there ----
