@@ -422,11 +422,13 @@ def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tup
     places: list[Path] = [(STORED, i) for i in range(len(items))]
     at = len(items) - 1
     for item, path in reversed(own):
-        if at >= 0 and (items[at] is item or isinstance(given, str) or _same_id(items[at], item)):
+        if at >= 0 and _stands_for(items[at], item):
             places[at] = path
             at -= 1
     return list(zip(items, places, strict=True))
 
 
-def _same_id(one: Any, other: Any) -> bool:
-    return isinstance(one, dict) and isinstance(other, dict) and other.get("id") is not None and one.get("id") == other["id"]
+def _stands_for(found: Any, own: Any) -> bool:
+    """Whether it is this item, or the stored one that this refers to: what refers to one has its id."""
+    id = own.get("id") if isinstance(own, dict) else None
+    return id is None or (isinstance(found, dict) and found.get("id") == id)
