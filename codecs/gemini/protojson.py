@@ -40,9 +40,6 @@ class Message(Fields):
                     self._left[known] = member
                     self._spelled[known] = name
 
-    def __contains__(self, key: str) -> bool:
-        return self._left.get(key) is not None
-
     @property
     def rest(self) -> list[str]:
         """The members that are left and not null."""

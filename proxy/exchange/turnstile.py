@@ -37,9 +37,7 @@ class Turnstile:
         if passage is None and len(body) > bodies.LONG:
             passage = await self.enter()
         try:
-            if not bodies.at_once(body, most):
-                return Read(await bodies.scan_in_steps(body, most), -1, passage)
-            return Read(*bodies.parsed(body), passage)
+            return Read(*await bodies.read(body, most), passage)
         except BaseException:
             if passage is not None:
                 passage.leave()

@@ -291,14 +291,14 @@ def at_once(body: bytes, most: int) -> bool:
     return len(body) <= SPARSE and sum(_number(body, byte) for byte in (b",", b"[", b"{")) < min(most, FEW)
 
 
+async def read(body: bytes, most: int) -> tuple[splice.Scan, int]:
+    """As `parsed`; what takes long is done in steps that yield to the loop. most: JSON values. Raises TooLarge, too."""
+    return parsed(body) if at_once(body, most) else (await in_steps(bulk.scan(body, most)), -1)
+
+
 async def scan(body: bytes, most: int) -> splice.Scan:
-    """splice.scan, in steps where it takes long. most: JSON values. Raises as splice.scan does, and TooLarge."""
-    return splice.scan(body) if at_once(body, most) else await scan_in_steps(body, most)
-
-
-async def scan_in_steps(body: bytes, most: int) -> splice.Scan:
-    """splice.scan for a large body, in steps that yield to the loop. most: JSON values. Raises as splice.scan does, and TooLarge."""
-    return await in_steps(bulk.scan(body, most))
+    """The first of `read`."""
+    return (await read(body, most))[0]
 
 
 def parsed(body: bytes) -> tuple[splice.Scan, int]:
