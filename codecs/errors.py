@@ -3,7 +3,7 @@
     GatewayError                 kind, status, message (public), detail (for the log only, without content of prompts or answers)
     ├─ ClientFault               the caller's: Malformed, Unsupported(param), TooLarge, Unauthorized, Forbidden, OverQuota,
     │                            Blocked
-    ├─ UpstreamFault             the provider's: Refused, Busy(retry_after), Broken, Timeout(timer), Truncated, Garbled, Overlong,
+    ├─ UpstreamFault             the provider's: Refused, Broken, Timeout(timer), Truncated, Garbled, Overlong,
     │                            NoSummary, Answered
     ├─ RouteFault                NoCandidate, Unconfigured, NoCredential, Overloaded, AllFailed(attempts)
     └─ LocalBug                  an invariant of ours broke: 500, and the traceback goes to the log
@@ -288,12 +288,6 @@ class Refused(UpstreamFault):
     """No connection: DNS, connect, TLS, or a reset before the first byte of an answer."""
 
     code = "upstream_unreachable"
-
-
-class Busy(UpstreamFault):
-    """The provider asks to retry later."""
-
-    kind = "rate_limit"
 
 
 class Broken(UpstreamFault):

@@ -5,7 +5,8 @@ observer (exchange/observer.py), which wraps the caller, the upstream client and
 redacted before they leave the exchange (redaction.py), and bounded: exchanges at a time, records and characters per exchange.
 
 A message is a dict: `id` of the exchange, and `row` (members of its row in the list) or `records` (what passed since the last message).
-A record: `at` (milliseconds since the exchange began), `pane` (PANES), `kind`, `name`, `size` in bytes, `text`, `attempt`.
+A record: `at` (milliseconds since the exchange began), `pane` (client: from the caller, up: to the upstream, down: from it,
+hub: hub events, out: to the caller), `kind`, `name`, `size` in bytes, `text`, `attempt`.
 """
 
 from __future__ import annotations
@@ -42,8 +43,6 @@ log = logging.getLogger("dragoman")
 
 Message = dict[str, Any]
 P = ParamSpec("P")
-
-PANES = ("client", "up", "down", "hub", "out")  # caller to gateway, gateway to upstream, upstream to gateway, hub events, to caller
 
 TAPS = 64  # exchanges tapped at a time; others are not shown
 RECORDS = 2000  # of one exchange

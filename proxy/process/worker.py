@@ -36,7 +36,7 @@ from ..telemetry import log as journal
 from ..telemetry import stderr
 from ..telemetry.metrics import count_as
 from . import start
-from .server import Acceptor, Server, most_connections
+from .server import ADMIN_BODY, Acceptor, Server, most_connections
 from .supervisor import CUT, DRAIN, RELOAD, SERVING
 
 if TYPE_CHECKING:
@@ -145,10 +145,11 @@ class Process:
         self._desk = _desk(self._config)
         for index, listener in enumerate(self._config.listeners):
             if listener.type == "admin":
-                self._listen(index, make_admin_app(admin, listener, self._desk))
+                self._listen(index, make_admin_app(admin, listener, self._desk), ADMIN_BODY)
 
-    def _listen(self, index: int, app: Application) -> None:
-        server = Server(app, max_body_size=self._config.limits.max_body)
+    def _listen(self, index: int, app: Application, most: int) -> None:
+        """most: bytes of a request's body."""
+        server = Server(app, max_body_size=most)
         context = self._plan.contexts[index]
         acceptors = [Acceptor(sock, server, context, most_connections()) for sock in self._sockets[index]]
         self._served.append(_Served(index, app, server, acceptors))
@@ -325,7 +326,7 @@ class Worker(Process):
             self._show(self._admin)
         for index, listener in enumerate(self._config.listeners):
             if listener.type == "model":
-                self._listen(index, ModelApplication(gateway, listener))
+                self._listen(index, ModelApplication(gateway, listener), self._config.limits.max_body)
 
     def _watch(self, looking: bool, content: bool) -> None:
         assert self._admin is not None

@@ -16,7 +16,6 @@ import orjson
 from . import stderr
 from .account import Account, Call, SocketAccount
 
-FORMATS = ("json", "text")
 PAUSE = 0.02  # seconds between writes
 NAMES = 50  # dropped or adapted fields named in a line
 MESSAGE, TRIED_MESSAGE = 300, 200  # characters of an error's message, and of one in `tried`

@@ -41,6 +41,7 @@ HANGUP = 0.5  # seconds between two looks at a caller whose body waits for the h
 HEAD_PATIENCE = 60.0  # seconds for the handshake and the first head, for a later head from its first byte, between reads of a body
 
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+TOO_LARGE = b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -234,7 +235,7 @@ class Inbound(httputil.HTTPConnection):
             self._request_over()
             return
         if isinstance(body, http1.Counted) and body.left > self._limit:
-            self._malformed(HTTPInputError("Content-Length too long"))
+            self._malformed(HTTPInputError("Content-Length too long"), TOO_LARGE)
             return
         if "Expect" in self._head.headers and self._head.awaits_continue and not self._write_finished:
             self.stream.write(CONTINUE)
@@ -249,8 +250,11 @@ class Inbound(httputil.HTTPConnection):
     def _feed(self, body: http1.BodyReader, data: bytes) -> None:
         payload = body.feed(data)
         self._total += len(payload)
-        if body.fault is not None or self._total > self._limit:
-            self._malformed(HTTPInputError("malformed or too large body"))
+        if body.fault is not None:
+            self._malformed(HTTPInputError("malformed body"))
+            return
+        if self._total > self._limit:
+            self._malformed(HTTPInputError("too large body"), TOO_LARGE)
             return
         if payload:
             assert self._delegate is not None
@@ -312,14 +316,14 @@ class Inbound(httputil.HTTPConnection):
         except Exception:
             self._broken()
 
-    def _malformed(self, error: HTTPInputError) -> None:
-        """Send a 400 if nothing was sent, and close. The end of the message is unknown, so no further request can be read."""
+    def _malformed(self, error: HTTPInputError, answer: bytes = BAD_REQUEST) -> None:
+        """Send the answer if nothing was sent, and close. The end of the message is unknown, so no further request can be read."""
         logging.getLogger("tornado.general").info("malformed request from %s: %s", self.context.remote_ip, error)
         delegate, self._delegate = self._delegate, None
         if delegate is not None and not self._write_finished:
             delegate.on_connection_close()
         if self.written is None and not self.stream.closed():
-            self.stream.write(BAD_REQUEST)
+            self.stream.write(answer)
         self._linger()
 
     def _broken(self) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
+from dragoman.proxy.process.server import ADMIN_BODY
+
 from ..conftest import Start
 from ..scripted import Provider, respond
 from .admin import Admin, Watching, addressed, eventually
@@ -50,6 +52,21 @@ def two(start_session: Start) -> Admin:
 
 def _workers(admin: Admin) -> set[str]:
     return {dict(labels)["worker"] for name, labels in admin.samples() if name == "process_open_fds"}
+
+
+# ---- bounds ----
+
+
+@pytest.mark.parametrize("sized", [True, False], ids=["counted", "chunked"])
+def test_a_body_that_is_too_large_is_refused_before_it_is_held(one: Admin, sized: bool) -> None:
+    """Nobody signs in on an admin listener without a control store, and limits.max_bodies does not count what it holds."""
+    head = b"POST /inspector/switch HTTP/1.1\r\nHost: localhost\r\nX-Dragoman-Inspector: 1\r\n"
+    body = b'{"clear": true}'
+    for most, status in ((len(body), 200), (ADMIN_BODY, 200), (ADMIN_BODY + 1, 413)):
+        framing = b"Content-Length: %d\r\n\r\n%b" if sized else b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+        with Wire(one.port) as wire:
+            wire.send(head + framing % (most, body.ljust(most)))
+            assert wire.answer().status == status
 
 
 # ---- metrics ----
