@@ -99,28 +99,28 @@ def error_of(name: str, value: dict[str, Any], status: int | None = None) -> err
     plain = _plain(name)
     message = (_text(value, "message") or _text(value, "Message") or "The upstream reported an error.").removeprefix(_INTRODUCED)
     row = _NAMES.get(plain) or _BY_STATUS.get(status or 500) or _Row("bad_request" if 400 <= (status or 500) < 500 else "server")
-    said = ""  # of the words that tell
+    phrase = ""  # the words that matched
     if row.kind == "bad_request":
-        found_in = ((words.search(message[:_LONGEST]), telling) for words, telling in _VALIDATION)
-        said, row = next(((match[0], telling) for match, telling in found_in if match), ("", row))
+        matches = ((words.search(message[:_LONGEST]), telling) for words, telling in _VALIDATION)
+        phrase, row = next(((match[0], telling) for match, telling in matches if match), ("", row))
     kind, original = row.kind, 0
     if plain == "ServiceUnavailable" and "throttled" in message:
         kind = "rate_limit"
-    if kind == "bad_gateway" and isinstance(told := value.get("originalStatusCode"), int) and 400 <= told <= 599:
-        kind, original = _of_original(told), told
+    if kind == "bad_gateway" and isinstance(original_status := value.get("originalStatusCode"), int) and 400 <= original_status <= 599:
+        kind, original = _of_original(original_status), original_status
     if row.operators:
         return errors.Answered(
             "The gateway's credential was refused by the upstream.",
-            f"status {status}, {name[:_LONGEST_NAME]}{said and f': {said}'}",
+            f"status {status}, {name[:_LONGEST_NAME]}{phrase and f': {phrase}'}",
             kind=kind,
             code="upstream_auth_failed",
             should_retry=False,
         )
-    found = errors.Answered(message, _HINT if row is _VALIDATION[2][1] else "", kind=kind)
-    found.elsewhere = row.elsewhere
-    found.again = plain not in _ONCE and "tokens per day" not in message and (row.kind != "bad_gateway" or original >= 500)
-    found.original = original
-    return found
+    error = errors.Answered(message, _HINT if row is _VALIDATION[2][1] else "", kind=kind)
+    error.elsewhere = row.elsewhere
+    error.again = plain not in _ONCE and "tokens per day" not in message and (row.kind != "bad_gateway" or original >= 500)
+    error.original = original
+    return error
 
 
 def _of_original(status: int) -> str:
@@ -146,8 +146,8 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _text(value: dict[str, Any], name: str) -> str:
-    found = value.get(name)
-    return found if isinstance(found, str) else ""
+    text = value.get(name)
+    return text if isinstance(text, str) else ""
 
 
 # ---- InvokeModelWithResponseStream ----
@@ -208,15 +208,15 @@ FAILURE = b"exception:"
 def headers_of(settings: Mapping[str, Any], stream: bool, body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Of InvokeModel: as headers."""
     guardrail = settings.get("guardrail", {})
-    found = {
+    headers = {
         "x-amzn-bedrock-guardrailidentifier": guardrail.get("id"),
         "x-amzn-bedrock-guardrailversion": guardrail.get("version"),
         "x-amzn-bedrock-trace": guardrail["trace"].upper() if "trace" in guardrail else None,
         "x-amzn-bedrock-projectidentifier": settings.get("project"),
     }
     if "request_metadata" in settings:
-        found["x-amzn-bedrock-request-metadata"] = jsontext.dumps(settings["request_metadata"]).decode()
-    return {}, {name: value for name, value in found.items() if value is not None}
+        headers["x-amzn-bedrock-request-metadata"] = jsontext.dumps(settings["request_metadata"]).decode()
+    return {}, {name: value for name, value in headers.items() if value is not None}
 
 
 MOST_METADATA = 16  # of one request
@@ -225,17 +225,17 @@ _GUARDRAIL = {"id": "guardrailIdentifier", "version": "guardrailVersion", "trace
 
 def members_of(settings: Mapping[str, Any], stream: bool, body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Of Converse: as members of the body."""
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     guardrail = settings.get("guardrail")
     if guardrail:
-        found["guardrailConfig"] = {_GUARDRAIL[key]: value for key, value in guardrail.items() if stream or key != "stream_mode"}
+        members["guardrailConfig"] = {_GUARDRAIL[key]: value for key, value in guardrail.items() if stream or key != "stream_mode"}
     if "request_metadata" in settings:
         own = settings["request_metadata"]
         rest = [pair for pair in body.get("requestMetadata", {}).items() if pair[0] not in own]  # the caller's
-        found["requestMetadata"] = own | dict(rest[: MOST_METADATA - len(own)])
+        members["requestMetadata"] = own | dict(rest[: MOST_METADATA - len(own)])
     if "project" in settings:
-        found["projectIdentifier"] = settings["project"]
-    return found, {}
+        members["projectIdentifier"] = settings["project"]
+    return members, {}
 
 
 # ---- CountTokens ----

@@ -187,10 +187,10 @@ def _usual_turn(message: Any, i: int) -> Turn | None:
         if not message.keys() <= members:
             return None
     content = message.get("content")
-    plain, said = type(content) is str, "content" in message
+    plain, has_content = type(content) is str, "content" in message
     if role == "tool":
-        id, told = message.get("tool_call_id"), content if plain else _usual_texts(content, ("messages", i, "content"))
-        return None if told is None or type(id) is not str else Turn("tool", [ResultPart(id, told, path)], path)
+        id, output = message.get("tool_call_id"), content if plain else _usual_texts(content, ("messages", i, "content"))
+        return None if output is None or type(id) is not str else Turn("tool", [ResultPart(id, output, path)], path)
     texts: list[Part] | None
     if plain:
         texts = [TextPart(content, ("messages", i, "content"))]
@@ -200,10 +200,10 @@ def _usual_turn(message: Any, i: int) -> Turn | None:
         texts = _usual_texts(content, ("messages", i, "content"))
     if texts is None:
         return None
-    if role != "assistant" or (len(message) == 2 and said):
+    if role != "assistant" or (len(message) == 2 and has_content):
         return Turn(role, texts, path, plain)
     calls = message.get("tool_calls", [])
-    parts = [] if len(message) == 3 and said and calls else _usual_thoughts(message, path)
+    parts = [] if len(message) == 3 and has_content and calls else _usual_thoughts(message, path)
     if parts is None or type(calls) is not list:
         return None
     parts += texts
@@ -219,24 +219,24 @@ def _usual_texts(content: Any, path: Path) -> list[Any] | None:
     """Texts that have no other members; else None."""
     if type(content) is not list:
         return None
-    found: list[Any] = []
+    texts: list[Any] = []
     for k, part in enumerate(content):
         if type(part) is not dict or len(part) != 2 or part.get("type") != "text" or type(text := part.get("text")) is not str:
             return None
-        found.append(TextPart(text, (*path, k)))
-    return found
+        texts.append(TextPart(text, (*path, k)))
+    return texts
 
 
 def _usual_thoughts(message: dict[str, Any], path: Path) -> list[Part] | None:
     """Reasoning that is a text without a seal; None for anything else."""
-    found: list[Part] = []
+    thoughts: list[Part] = []
     for key in quirks.REASONING_FIELDS:
         text = message.get(key)
         if text is not None and type(text) is not str:
             return None
-        if text and not found:
-            found.append(ReasoningPart((*path, key), "foreign", text))
-    return found
+        if text and not thoughts:
+            thoughts.append(ReasoningPart((*path, key), "foreign", text))
+    return thoughts
 
 
 def _usual_call(call: Any, path: Path) -> CallPart | None:

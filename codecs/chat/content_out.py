@@ -91,8 +91,8 @@ class ContentWriter:
             file = {"filename": part.title or "document.pdf", "file_data": media.Inline(part.media_type, part.data).url}
             if part.context:
                 self._ledger.adapt(part.path)
-            said = [{"type": "text", "text": prose.context(part).strip()}] if part.context else []
-            return [*said, self._marked({"type": "file", "file": file}, part)]
+            context = [{"type": "text", "text": prose.context(part).strip()}] if part.context else []
+            return [*context, self._marked({"type": "file", "file": file}, part)]
         if prose.is_prose(part):
             return [written for inner in prose.document_parts(part, self._ledger) for written in self.parts(inner)]
         raise not_supported("a document by its URL" if part.url else "this kind of file", part.path, "document_block")
@@ -199,12 +199,12 @@ class ContentWriter:
                 self._ledger.drop(part.path)
         written = [detail | {"index": i} for i, detail in enumerate(details, len(verbatim))] if wanted == "reasoning_details" else []
         opaque, verbatim = opaque_of(verbatim)
-        given: Content = {"reasoning_details": verbatim + written} if verbatim or written else {}
+        members: Content = {"reasoning_details": verbatim + written} if verbatim or written else {}
         if opaque:
-            given[quirks.REASONING_OPAQUE] = opaque
+            members[quirks.REASONING_OPAQUE] = opaque
         if wanted in ("none", "reasoning_details") or not texts:
-            return given
-        return given | {wanted: "\n\n".join(texts)}
+            return members
+        return members | {wanted: "\n\n".join(texts)}
 
     @property
     def _domain(self) -> str:

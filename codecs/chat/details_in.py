@@ -41,9 +41,9 @@ def with_opaque(delta: dict[str, Any]) -> dict[str, Any]:
 
 def opaque_of(details: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
     """The seal that stood in a member of its own ("" when there is none), and the other entries."""
-    found = [entry for entry in details if entry.get("format") == quirks.REASONING_OPAQUE]
+    opaque = [entry for entry in details if entry.get("format") == quirks.REASONING_OPAQUE]
     others = [entry for entry in details if entry.get("format") != quirks.REASONING_OPAQUE]
-    return (_text(found[-1], "data"), others) if found else ("", details)
+    return (_text(opaque[-1], "data"), others) if opaque else ("", details)
 
 
 @dataclass(slots=True)
@@ -60,15 +60,15 @@ class Entry:
 def seals(part: int, entries: Iterable[Entry]) -> list[Event]:
     """The seals of a reasoning part with these entries. Of those that cover the text of the part, one of a form, the last counts."""
     entries = list(entries)
-    found: list[Event] = []
+    events: list[Event] = []
     summary = tuple("".join(entry.text) for entry in entries if entry.kind == "reasoning.summary")
     sealed = [(_seal_form(entry), entry) for entry in entries if entry.value]
     last = dict(sealed)
     for form, entry in sealed:
         if form == "redacted" or last[form] is entry:
             whole = (entry.id, summary) if form == "openai" else ()
-            found.append(Seal(part, form, "".join(entry.value), *whole))
-    return found
+            events.append(Seal(part, form, "".join(entry.value), *whole))
+    return events
 
 
 def _seal_form(entry: Entry) -> str:
@@ -78,7 +78,7 @@ def _seal_form(entry: Entry) -> str:
     return "redacted" if entry.format == ANTHROPIC else "openai"
 
 
-_Kept = tuple[dict[str, Any], list[str]]
+_Received = tuple[dict[str, Any], list[str]]
 """An entry as received, and the pieces of its text."""
 
 
@@ -88,8 +88,8 @@ class Verbatim:
     __slots__ = ("_entries", "_places")
 
     def __init__(self) -> None:
-        self._entries: list[_Kept] = []
-        self._places: dict[tuple[Any, str], _Kept] = {}  # by place and id; without an id the first of its place
+        self._entries: list[_Received] = []
+        self._places: dict[tuple[Any, str], _Received] = {}  # by place and id; without an id the first of its place
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -98,27 +98,27 @@ class Verbatim:
         """Add an entry, or the next piece of one. Returns whether it is a new entry."""
         key, place = detail_text(detail), _place(detail)
         id = _text(detail, "id") if isinstance(place, tuple) else ""
-        kept = self._find(place, id)
-        began = kept is None
-        if kept is None:
-            kept = dict(detail), []
-            self._entries.append(kept)
-            self._places.setdefault((place, ""), kept)
+        entry = self._find(place, id)
+        began = entry is None
+        if entry is None:
+            entry = dict(detail), []
+            self._entries.append(entry)
+            self._places.setdefault((place, ""), entry)
         else:
-            kept[0].update((name, value) for name, value in detail.items() if value is not None and name != key)
+            entry[0].update((name, value) for name, value in detail.items() if value is not None and name != key)
         if isinstance(place, tuple) and isinstance(piece := detail.get(key), str):
-            kept[1].append(piece)
+            entry[1].append(piece)
         if id:
-            self._places[place, id] = kept
+            self._places[place, id] = entry
         return began
 
-    def _find(self, place: Any, id: str) -> _Kept | None:
+    def _find(self, place: Any, id: str) -> _Received | None:
         """The first entry that one of this place and id continues, or repeats."""
         first = self._places.get((place, ""))
         if first is None or not id or not _text(first[0], "id"):
             return first
-        kept = self._places.get((place, id))
-        return kept if kept is not None and _text(kept[0], "id") == id else None
+        entry = self._places.get((place, id))
+        return entry if entry is not None and _text(entry[0], "id") == id else None
 
     def seals(self, part: int) -> list[Event]:
         """The seal that holds all of them; none without entries."""

@@ -18,8 +18,8 @@ class ChatDraft(Draft):
 
     @property
     def functions(self) -> list[dict[str, Any]]:
-        found = (tool.get("function") for tool in self.all_of("tools") if tool.get("type") == "function")
-        return [function for function in found if isinstance(function, dict)]
+        values = (tool.get("function") for tool in self.all_of("tools") if tool.get("type") == "function")
+        return [function for function in values if isinstance(function, dict)]
 
     @property
     def reasons(self) -> bool:

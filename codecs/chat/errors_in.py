@@ -197,14 +197,14 @@ def _is_about_model(message: str, param: Any) -> bool:
 def _message(value: dict[str, Any]) -> str:
     """The message of an error object of any known form; "" if it has none."""
     for key in ("message", "detail", "error", "errors", "msg", "title"):  # Cloudflare: errors
-        found = value.get(key)
-        if isinstance(found, list):
-            found = "; ".join(filter(None, map(_detail, found[:8])))
-        elif isinstance(found, dict):
-            inner = found.get("detail")  # Mistral nests FastAPI's list one level deeper
-            found = "; ".join(filter(None, map(_detail, inner[:8]))) if isinstance(inner, list) else _detail(found)
-        if isinstance(found, str) and found:
-            return found
+        message = value.get(key)
+        if isinstance(message, list):
+            message = "; ".join(filter(None, map(_detail, message[:8])))
+        elif isinstance(message, dict):
+            inner = message.get("detail")  # Mistral nests FastAPI's list one level deeper
+            message = "; ".join(filter(None, map(_detail, inner[:8]))) if isinstance(inner, list) else _detail(message)
+        if isinstance(message, str) and message:
+            return message
     return ""
 
 
@@ -218,8 +218,8 @@ def _behind(error: dict[str, Any], message: str) -> str:
         value = jsontext.loads(raw)
     except ValueError:
         value = None
-    said = error_of(value).message if isinstance(value, dict) else _plain(raw)
-    return f"{message}: {said}" if message else said
+    provider_message = error_of(value).message if isinstance(value, dict) else _plain(raw)
+    return f"{message}: {provider_message}" if message else provider_message
 
 
 def _detail(value: Any) -> str:

@@ -90,15 +90,15 @@ def _format(form: Any) -> _Value:
 
 
 def _messages(body: _Value, lost: list[Path]) -> list[_Value]:
-    given = body["input"]
+    input = body["input"]
     messages: list[_Value] = []
     if body.get("instructions"):
         messages.append({"role": "system", "content": body["instructions"]})
-    if isinstance(given, str):
-        return [*messages, {"role": "user", "content": given}]
-    if not isinstance(given, list):
+    if isinstance(input, str):
+        return [*messages, {"role": "user", "content": input}]
+    if not isinstance(input, list):
         raise wrong_type(("input",), "a string or a list")
-    for i, item in enumerate(given):
+    for i, item in enumerate(input):
         if not isinstance(item, dict):
             raise wrong_type(("input", i), "an object")
         _add(messages, item, ("input", i), lost)

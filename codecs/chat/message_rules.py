@@ -110,19 +110,19 @@ def join_systems(draft: ChatDraft) -> None:
 
 def leave_out_empty_messages(draft: ChatDraft) -> None:
     before = draft.messages
-    kept: list[Message] = []
+    messages: list[Message] = []
     for message in before:
         if message.get("content") in ("", None, []) and not message.get("tool_calls"):
             if message.get("role") != "tool":
                 continue
             message = message | {"content": NO_OUTPUT}
-        kept.append(message)
-    if before and not kept:
+        messages.append(message)
+    if before and not messages:
         root = str(draft.history[0])
         raise Malformed(f"{root}: at least one message is required", code="invalid_value", param=root)
-    if any(new is not old for new, old in zip_longest(kept, before)):
-        draft.body["messages"] = kept
-        if draft.own or len(kept) != len(before):
+    if any(new is not old for new, old in zip_longest(messages, before)):
+        draft.body["messages"] = messages
+        if draft.own or len(messages) != len(before):
             draft.moved()
 
 
@@ -159,8 +159,8 @@ def _texts(message: Message) -> list[str] | None:
     if not isinstance(content, list):
         return None
     texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content]
-    found = [text for text in texts if isinstance(text, str)]
-    return found if len(found) == len(content) else None
+    strings = [text for text in texts if isinstance(text, str)]
+    return strings if len(strings) == len(content) else None
 
 
 def _lengthened(message: Message, more: list[list[str]]) -> Message:

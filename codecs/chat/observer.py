@@ -127,9 +127,9 @@ class Observer:
         for choice in choices:
             if is_error(choice):
                 self.error = error_of(choice)
-            said = choice.get(member)
-            if isinstance(said, dict):
-                self.content = self.content or any(value for key, value in said.items() if key != "role")
-                self._called = self._called or bool(said.get("tool_calls") or said.get("function_call"))
+            message = choice.get(member)
+            if isinstance(message, dict):
+                self.content = self.content or any(value for key, value in message.items() if key != "role")
+                self._called = self._called or bool(message.get("tool_calls") or message.get("function_call"))
             self._finish = str_of(choice, "finish_reason") or self._finish
             self._sequence = str_of(choice, "stop_reason") or self._sequence

@@ -35,9 +35,9 @@ def _whole(reading: Reading, value: Json) -> None:
         reading.fault = message(value["error"])
         return
     for choice in value["choices"]:
-        said = choice["message"]
-        text = said.get("content") or said.get("reasoning_content") or said.get("refusal")
-        if text or said.get("tool_calls"):
+        answer = choice["message"]
+        text = answer.get("content") or answer.get("reasoning_content") or answer.get("refusal")
+        if text or answer.get("tool_calls"):
             reading.add(text or "")
         reading.stopped = reading.terminal = bool(choice["finish_reason"])
 

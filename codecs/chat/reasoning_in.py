@@ -38,9 +38,9 @@ def decode_reasoning(fields: Fields) -> tuple[list[Thought], str]:
     if not _usable(thoughts):
         thoughts += _blocks(blocks, (*path, "thinking_blocks")) if isinstance(blocks, list) else []
     if not _usable(thoughts):
-        said = next(((key, text) for key, text in texts.items() if isinstance(text, str) and text), None)
-        if said is not None:
-            thoughts.append((ReasoningPart((*path, said[0]), "foreign", said[1]), 0))
+        unsealed = next(((key, text) for key, text in texts.items() if isinstance(text, str) and text), None)
+        if unsealed is not None:
+            thoughts.append((ReasoningPart((*path, unsealed[0]), "foreign", unsealed[1]), 0))
     return thoughts, layout
 
 
@@ -88,10 +88,10 @@ def _detail(entry: dict[str, Any], path: Path) -> ReasoningPart:
         if isinstance(entry.get("summary"), str):
             part.summary.append(entry["summary"])
         return part
-    found = ReasoningPart(path, "foreign", text)
+    part = ReasoningPart(path, "foreign", text)
     if kind == "reasoning.encrypted" and data and form == GOOGLE and isinstance(entry.get("id"), str):
-        found.id, found.sealed = entry["id"], Sealed("google", data, path)  # of the call with this id
-    return found
+        part.id, part.sealed = entry["id"], Sealed("google", data, path)  # of the call with this id
+    return part
 
 
 def _blocks(blocks: list[Any], path: Path) -> list[Thought]:
@@ -124,14 +124,14 @@ def in_order(layout: str, thoughts: list[Thought], texts: list[Part], calls: lis
     return [*reasoning, *texts, *calls] if ordered is None else ordered
 
 
-def _laid_out(layout: str, thoughts: list[Thought], said: TextPart | None, calls: list[Part]) -> list[Part] | None:
+def _laid_out(layout: str, thoughts: list[Thought], text_part: TextPart | None, calls: list[Part]) -> list[Part] | None:
     """As `in_order`; None if the layout does not match. Texts with another part between them are separated by a blank line."""
     entry_of: dict[int, Part | None] = {}  # index of an entry of the details -> the part that starts with it
     for part, entries in thoughts:
         for k in range(entries):
             entry_of[len(entry_of)] = None if k else part
     left, parts, end, after = dict(enumerate(calls)), list[Part](), 0, ""
-    content = "" if said is None else said.text
+    content = "" if text_part is None else text_part.text
     for token in layout.split(","):
         match = _TOKEN.fullmatch(token)
         if match is None:
@@ -142,16 +142,18 @@ def _laid_out(layout: str, thoughts: list[Thought], said: TextPart | None, calls
                 if content[end : end + 2] != "\n\n":
                     return None
                 end += 2
-            if said is None or end + number > len(content):
+            if text_part is None or end + number > len(content):
                 return None
             last = end + number == len(content)
-            parts.append(TextPart(content[end : end + number], said.path, said.cache if last else None, said.seal if last else None))
+            parts.append(
+                TextPart(content[end : end + number], text_part.path, text_part.cache if last else None, text_part.seal if last else None)
+            )
             end += number
         elif number not in (entry_of if kind == "r" else left):
             return None
         else:
-            found = entry_of.pop(number) if kind == "r" else left.pop(number)
-            if found is not None:
-                parts.append(found)
+            next_part = entry_of.pop(number) if kind == "r" else left.pop(number)
+            if next_part is not None:
+                parts.append(next_part)
         after = kind
     return parts if not left and not entry_of and end == len(content) else None

@@ -82,29 +82,29 @@ def _turns(request: Request, fields: Fields) -> None:
 
 
 def _output(request: Request, fields: Fields) -> None:
-    given = fields.inner("response_format")
-    if given is None:
+    response_format = fields.inner("response_format")
+    if response_format is None:
         return
-    kind = given.required("type")
+    kind = response_format.required("type")
     output = None
     if kind == "json_object":
-        output = OutputFormat(kind, given.path)
+        output = OutputFormat(kind, response_format.path)
     elif kind == "json_schema":
-        output = _schema(request, given)
+        output = _schema(request, response_format)
     elif kind != "text":
-        request.ledger.drop(given.path)
+        request.ledger.drop(response_format.path)
         return
-    given.report(request.ledger)
-    request.set("output", output, *given.path)
+    response_format.report(request.ledger)
+    request.set("output", output, *response_format.path)
 
 
-def _schema(request: Request, given: Fields) -> OutputFormat:
-    inner = given.inner("json_schema")
+def _schema(request: Request, response_format: Fields) -> OutputFormat:
+    inner = response_format.inner("json_schema")
     if inner is None:
-        raise missing((*given.path, "json_schema"))
+        raise missing((*response_format.path, "json_schema"))
     output = OutputFormat(
         "json_schema",
-        given.path,
+        response_format.path,
         name=inner.text("name"),
         schema=inner.members("schema"),
         strict=inner.flag("strict"),

@@ -11,7 +11,7 @@ from ..scrub import LAYOUT, list_of
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
     """Change `body` in place; lists are replaced by new ones."""
-    kept = []
+    messages = []
     for i, message in enumerate(list_of(body, "messages")):
         if _has_layout(message):
             ledger.drop(("messages", i, "reasoning_details"))
@@ -20,9 +20,9 @@ def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> N
                 gone.add("reasoning_content")
                 ledger.drop(("messages", i, "reasoning_content"))
             message = {key: value for key, value in message.items() if key not in gone}
-        kept.append(message)
+        messages.append(message)
     if isinstance(body.get("messages"), list):
-        body["messages"] = kept
+        body["messages"] = messages
 
 
 def _has_layout(message: Any) -> bool:

@@ -90,7 +90,7 @@ class StreamDecoder:
 
     __slots__ = (
         "_before", "_calls", "_cited", "_finish", "_foreign", "_joining", "_late", "_lost", "_open",
-        "_parts", "_past", "_said", "_sequence", "_slots", "_sources", "_spoken", "_started", "_thought", "_tier", "_tools",
+        "_parts", "_past", "_received", "_sequence", "_slots", "_sources", "_spoken", "_started", "_thought", "_tier", "_tools",
         "_unfinished", "_unsaid", "_usage", "_usual", "_whole", "ended",
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ class StreamDecoder:
         self._past: set[tuple[str, int]] = set()  # details entries whose part is over
         self._late: list[dict[str, Any]] = []  # entries without text received during a text part, which they must not split
         self._foreign: set[str] = set()  # labels already reported as unknown
-        self._said = False  # part of an answer was received
+        self._received = False  # part of an answer was received
         self._whole = False  # the answer is a complete body, not a stream
         self._lost = False  # content was received that no hub event can carry
         self._cited: set[str] = set()  # URLs
@@ -217,7 +217,7 @@ class StreamDecoder:
     def _unparsed(self, frame: Frame) -> list[Event]:
         data = frame[1].strip()
         if data == _DONE:
-            if self._finish is None and not self._said:
+            if self._finish is None and not self._received:
                 return self._fault(errors.Truncated(INTERRUPTED, "[DONE] without an answer"))
             return self._end()
         try:
@@ -245,7 +245,7 @@ class StreamDecoder:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             message = choice.get("message")
-            delta = message if isinstance(message, dict) and (self._whole or not self._said) else {}
+            delta = message if isinstance(message, dict) and (self._whole or not self._received) else {}
         events: list[Event] = []
         finish = choice.get("finish_reason")
         if not self._started and (str_of(chunk, "id") or any(delta.values()) or finish):
@@ -302,14 +302,14 @@ class StreamDecoder:
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
             self._close(events)
-            self._said = True
+            self._received = True
             logprobs = choice.get("logprobs")
             if isinstance(logprobs, dict) and logprobs.get("refusal"):
                 self._ignore("choices[0].logprobs.refusal")
             events.append(Refusal(refusal))
         audio = delta.get("audio")
         if isinstance(audio, dict) and any(audio.values()):
-            self._said = self._lost = True
+            self._received = self._lost = True
             self._report("choices[0].message.audio", events)
         whole = "delta" not in choice
         for entry in dicts_of(delta.get("tool_calls")):
@@ -363,7 +363,7 @@ class StreamDecoder:
     def _begin(self, kind: Any, events: list[Event]) -> _Open:
         self._close(events)
         self._close_whole_calls(events)
-        self._said = True
+        self._received = True
         self._open = opened = _Open(self._next_part(), kind)
         events.append(TextStart(opened.part) if kind is Text else ReasoningStart(opened.part))
         return opened
@@ -404,7 +404,7 @@ class StreamDecoder:
         string = next((text for key in quirks.REASONING_FIELDS if (text := str_of(delta, key))), "")
         details = list(dicts_of(delta.get("reasoning_details")))
         speaking = [entry for entry in details if entry_text(entry)]
-        told = self._spoken or bool(string)
+        as_string = self._spoken or bool(string)
         if string and not self._thought.plain:
             string = self._thought.feed(string)
         if string and not speaking:
@@ -415,12 +415,12 @@ class StreamDecoder:
             text = entry_text(entry)
             if string and len(speaking) == 1:
                 text = string if text else ""
-            elif told and not string:
+            elif as_string and not string:
                 text = ""
-            elif text and not told and not self._thought.plain and entry.get("type") == "reasoning.text":
+            elif text and not as_string and not self._thought.plain and entry.get("type") == "reasoning.text":
                 text = self._thought.feed(text)
             self._detail(entry, text, events)
-        self._spoken = told
+        self._spoken = as_string
 
     def _detail(self, detail: dict[str, Any], text: str, events: list[Event]) -> None:
         """Read one entry of reasoning_details. text: the text of it to show.
@@ -542,7 +542,7 @@ class StreamDecoder:
         if slot is None:
             events += self._garbled("too many tool calls")
             return
-        self._said = True
+        self._received = True
         slot.whole = position is not None
         slot.custom = slot.custom or custom
         if id and not slot.id:

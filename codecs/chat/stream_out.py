@@ -227,13 +227,13 @@ class _Message:
         if self._reply.recall is not None:
             self._reply.recall.thought(text, self._seals)
         self._sealed = self._sealed or bool(self._seals)
-        found = [detail for seal in self._seals for detail in _details(seal, text)]
-        if text and not found:
-            found = [{"type": "reasoning.text", "text": text}]
-        for detail in found:
+        details = [detail for seal in self._seals for detail in _details(seal, text)]
+        if text and not details:
+            details = [{"type": "reasoning.text", "text": text}]
+        for detail in details:
             self._layout.append(f"r{len(self._details)}")
             self._details.append(detail | {"index": len(self._details)})
-        self._apart = self._apart or bool(found)
+        self._apart = self._apart or bool(details)
         self._thoughts = []
         self._seals = []
 
@@ -409,10 +409,10 @@ def _details(seal: Seal, text: str) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = jsontext.loads(seal.value)
         return entries
     item = {"id": seal.id, "format": _OPENAI}
-    found: list[dict[str, Any]] = [{"type": "reasoning.summary", "summary": part} | item for part in seal.summary]
+    details: list[dict[str, Any]] = [{"type": "reasoning.summary", "summary": part} | item for part in seal.summary]
     if seal.value:
-        found.append({"type": "reasoning.encrypted", "data": seal.value} | item)
-    return found
+        details.append({"type": "reasoning.encrypted", "data": seal.value} | item)
+    return details
 
 
 # ---- streamed ----
@@ -445,9 +445,9 @@ class StreamEncoder(_Message):
         if len(events) == 1:  # the next piece of the text: the most frequent case
             event = events[0]
             if type(event) is Text and event.part == self._next_text and event.logprobs is None:
-                said: str = event.text
-                self._length += len(said)
-                value = orjson.dumps(said) if said.isascii() else safe_json(said)
+                piece: str = event.text
+                self._length += len(piece)
+                value = orjson.dumps(piece) if piece.isascii() else safe_json(piece)
                 return [(b"", b"".join((self._text_head, value, self._text_tail)))]
         out = self._out = []
         for event in events:

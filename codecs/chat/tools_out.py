@@ -103,23 +103,23 @@ class ToolsWriter:
     def _allow(self, choice: ToolChoice) -> Any:
         """Restrict the choice to some of the tools; if the upstream does not support that, remove the others."""
         names = frozenset(choice.names)
-        kept = [tool for tool in self._tools if self._is_named(tool, names)]
-        self._map.allow(map(_name, kept))
+        chosen = [tool for tool in self._tools if self._is_named(tool, names)]
+        self._map.allow(map(_name, chosen))
         mode = "required" if choice.required else "auto"
-        if kept and self._capabilities.c_allowed_tools:
-            allowed = [{"type": tool["type"], tool["type"]: {"name": _name(tool)}} for tool in kept]
+        if chosen and self._capabilities.c_allowed_tools:
+            allowed = [{"type": tool["type"], tool["type"]: {"name": _name(tool)}} for tool in chosen]
             return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}
-        self._tools = kept
+        self._tools = chosen
         self._ledger.adapt(choice.path)
-        if not kept:
+        if not chosen:
             self._must_not(choice.required, choice)
         return mode
 
     def _named(self, choice: ToolChoice) -> dict[str, Any]:
-        found = next((tool for tool in self._tools if choice.kind != "hosted" and self._is_named(tool, {choice.name})), None)
-        if found is None:
+        chosen = next((tool for tool in self._tools if choice.kind != "hosted" and self._is_named(tool, {choice.name})), None)
+        if chosen is None:
             raise unfulfilled(choice, self._dropped)
-        return {"type": found["type"], found["type"]: {"name": _name(found)}}
+        return {"type": chosen["type"], chosen["type"]: {"name": _name(chosen)}}
 
     def _is_named(self, tool: dict[str, Any], names: Set[str]) -> bool:
         return _name(tool) in names or self._map.restore(_name(tool)).name in names

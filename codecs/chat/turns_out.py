@@ -136,16 +136,16 @@ class _Turns:
     # ---- user and tools ----
 
     def _user(self, turn: Turn) -> None:
-        said: list[Content] = []
+        content: list[Content] = []
         for part in turn.parts:
             if isinstance(part, ResultPart):
                 self._result(part, turn)
             elif self._answers is None:
-                said += self._writer.parts(part)
+                content += self._writer.parts(part)
             else:  # with tool results, where agents put the files that their tools read
-                said += self._writer.noted(part)
+                content += self._writer.noted(part)
         if turn.role != "tool":
-            self._attach(said)
+            self._attach(content)
 
     def _result(self, part: ResultPart, turn: Turn) -> None:
         message, attached = self._writer.result(part)
@@ -162,10 +162,10 @@ class _Turns:
             self._ledger.adapt((self._habits.turns_at,) if self._habits.one_list else turn.path)
             self._late.setdefault(self._answers, []).append(message)
 
-    def _attach(self, said: list[Content]) -> None:
+    def _attach(self, content: list[Content]) -> None:
         """Add a user message with the attachments of earlier results and this content."""
         apart = not self._habits.results_inside and self._attached
-        written = [self._attached, said] if apart else [[*self._attached, *said]]
+        written = [self._attached, content] if apart else [[*self._attached, *content]]
         for parts in written:
             if parts:
                 self._messages.append({"role": "user", "content": self._writer.content(parts)})
@@ -174,7 +174,7 @@ class _Turns:
     # ---- the model ----
 
     def _assistant(self, turn: Turn) -> None:
-        said: list[str] = []
+        texts: list[str] = []
         before: Part | None = None
         refusal = ""
         calls: list[Content] = []
@@ -184,22 +184,22 @@ class _Turns:
             if type(part) is CallPart:
                 calls.append(self._writer.call(part))
             elif type(part) is TextPart and part.cache is None and part.seal is None:
-                _say(said, part.text, part, before)
+                _say(texts, part.text, part, before)
             elif isinstance(part, ReasoningPart):
                 thoughts.append(part)
             elif isinstance(part, RefusalPart):
                 refusal += part.text
             else:
                 for content in self._writer.text_only([part]):
-                    _say(said, content["text"], part, before)
+                    _say(texts, content["text"], part, before)
                 if isinstance(part, TextPart):
                     extra |= self._writer.sealed(part)
             before = part
         reasoning = self._writer.reasoning(thoughts, bool(calls)) if thoughts else {}
-        if not (said or calls or refusal or reasoning):
+        if not (texts or calls or refusal or reasoning):
             return
         silent = calls or refusal
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(said) or (None if silent else "")}
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) or (None if silent else "")}
         if refusal:
             message["refusal"] = refusal
         if reasoning or extra:
@@ -211,19 +211,19 @@ class _Turns:
         self._results = {}
 
 
-def _say(said: list[str], more: str, part: Part, before: Part | None) -> None:
+def _say(texts: list[str], more: str, part: Part, before: Part | None) -> None:
     """Add a text to those of one message; separate parts stay separated by a blank line."""
-    if not said or not said[0]:
-        said[:] = [more]
+    if not texts or not texts[0]:
+        texts[:] = [more]
     elif (
         isinstance(part, TextPart)
         and isinstance(before, TextPart)
         and part.path[:-1] == before.path[:-1]
         and not (part.apart or before.apart)
     ):
-        said.append(more)
+        texts.append(more)
     elif more:
-        said += "\n\n", more
+        texts += "\n\n", more
 
 
 def _system_content(parts: list[Content]) -> str | list[Content]:

@@ -246,8 +246,8 @@ class ContentWriter:
         self.calls.setdefault(name)
         if part.seal is not None:
             self._ledger.drop(part.seal.path)
-        given = {"input": part.arguments} if self._tools.emulates(part) else arguments_to_input(part.arguments)
-        return [{"toolUse": {"toolUseId": self._ids.call(part.id), "name": name, "input": given}}]
+        input = {"input": part.arguments} if self._tools.emulates(part) else arguments_to_input(part.arguments)
+        return [{"toolUse": {"toolUseId": self._ids.call(part.id), "name": name, "input": input}}]
 
     def _result(self, part: ResultPart) -> list[Block]:
         result: Block = {"toolUseId": self._ids.result(part.id)}

@@ -94,17 +94,17 @@ def _limit(request: Request, capabilities: Capabilities) -> int:
 def _metadata(request: Request, body: dict[str, Any]) -> None:
     """The caller's metadata and user, as the service takes them."""
     user, metadata = request.take_setting("safety_identifier"), request.take_setting("metadata")
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for setting, values in ((user, {"user": user and user.value}), (metadata, {} if metadata is None else metadata.value)):
         if setting is None:
             continue
         texts = [(name, value if isinstance(value, str) else jsontext.dumps(value).decode()) for name, value in values.items()]
         cleaned = {name: text for name, text in ((_cleaned(name), _cleaned(text)) for name, text in texts) if name}
-        found |= dict(list(cleaned.items())[: MOST_METADATA - len(found)])
-        if any(found.get(name) != text for name, text in texts):
+        entries |= dict(list(cleaned.items())[: MOST_METADATA - len(entries)])
+        if any(entries.get(name) != text for name, text in texts):
             request.ledger.adapt(setting.path)
-    if found:
-        body["requestMetadata"] = found
+    if entries:
+        body["requestMetadata"] = entries
 
 
 def _cleaned(text: str) -> str:
@@ -308,9 +308,9 @@ class _Settings:
         self._fields |= {"top_k": top_k} if self._can.v_top_k == "top_k" else {"inferenceConfig": {"topK": top_k}}
 
     def _stop(self) -> None:
-        kept = self._request.take_stops()
-        if kept:
-            self._config["stopSequences"] = kept
+        stops = self._request.take_stops()
+        if stops:
+            self._config["stopSequences"] = stops
             if self._claude:
                 self._body["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
 

@@ -326,8 +326,8 @@ class StreamDecoder:
         call = _dict(block, "toolUse")
         if kind == "toolUse":
             events = self._block_start(where | {"start": block})
-            given = call.get("input")
-            text = jsontext.input_to_arguments(given) if given else ""
+            input = call.get("input")
+            text = jsontext.input_to_arguments(input) if input else ""
             deltas: list[dict[str, Any]] = [{"toolUse": {"input": text}}] if text else []
         elif kind == "reasoningContent":
             content = _dict(block, kind)
@@ -412,7 +412,7 @@ def usage_of(usage: dict[str, Any], tier: str = "") -> Usage:
     read, write = count(usage.get("cacheReadInputTokens")), count(usage.get("cacheWriteInputTokens"))
     details = usage.get("cacheDetails")
     rows = [row for row in details if isinstance(row, dict)] if isinstance(details, list) else []
-    found = Usage(
+    converted = Usage(
         input=count(usage.get("inputTokens")) + read + write,
         output=count(usage.get("outputTokens")),
         cache_read=read if "cacheReadInputTokens" in usage else None,
@@ -421,9 +421,9 @@ def usage_of(usage: dict[str, Any], tier: str = "") -> Usage:
         tier=tier or None,
     )
     total = count(usage.get("totalTokens"))
-    if total and total != found.all:
-        found.total = total
-    return found
+    if total and total != converted.all:
+        converted.total = total
+    return converted
 
 
 def _str(holder: dict[str, Any], key: str) -> str:

@@ -136,18 +136,18 @@ def _nothing_beside_results(request: Request, capabilities: Capabilities, messag
     """Where a model takes nothing beside results, an assistant's turn stands between them and what follows."""
     if capabilities.v_beside_results != "none":
         return messages
-    found: list[_Message] = []
+    separated: list[_Message] = []
     for message in messages:
         results = [block for block in message.blocks if "toolResult" in block]
         others = [block for block in message.blocks if "toolResult" not in block]
         if not results or not others:
-            found.append(message)
+            separated.append(message)
             continue
         request.ledger.adapt(message.source)
-        found.append(_Message("user", results, message.source))
-        found.append(_Message("assistant", [{"text": BLANK}], ()))
-        found.append(_Message("user", others, message.source))
-    return found
+        separated.append(_Message("user", results, message.source))
+        separated.append(_Message("assistant", [{"text": BLANK}], ()))
+        separated.append(_Message("user", others, message.source))
+    return separated
 
 
 def _first_is_user(request: Request, capabilities: Capabilities, messages: list[_Message]) -> None:

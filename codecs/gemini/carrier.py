@@ -89,16 +89,16 @@ class Run:
     def end(self) -> list[str]:
         """Close the open part. Returns signatures that must be written before anything that follows."""
         self.open = False
-        found = self._payload(_Thought("".join(self.texts), self.seals))
+        current = self._payload(_Thought("".join(self.texts), self.seals))
         self.texts, self.seals = [], []
-        if found is None:
+        if current is None:
             return []
         last = self._waiting[-1] if self._waiting else None
-        if last is not None and last["k"] == found["k"] == "m":  # one envelope has all blocks of a run
-            last["b"] += found["b"]
+        if last is not None and last["k"] == current["k"] == "m":  # one envelope has all blocks of a run
+            last["b"] += current["b"]
             return []
         before = [written(payload) for payload in self._waiting]
-        self._waiting = [found]
+        self._waiting = [current]
         return before
 
     def signature(self) -> str:

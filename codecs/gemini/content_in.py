@@ -44,7 +44,7 @@ _FILES_OF_GOOGLE = ".googleapis.com"  # of its APIs, below `/files/`; what is st
 _OWN_HOST = "generativelanguage.googleapis.com"
 _BESIDE = frozenset({"videoMetadata", "mediaResolution", "partMetadata", "audioTranscription"})  # of a part: how to read it
 _KNOWN = _KINDS | _BESIDE | {"thought", "thoughtSignature"}
-_SAID = frozenset({"text", "functionCall", "thought", "thoughtSignature"})  # the usual members of a part that a model said
+_OF_MODEL = frozenset({"text", "functionCall", "thought", "thoughtSignature"})  # the usual members of a part from the model
 _OF_CALL = frozenset({"id", "name", "args"})
 _OF_RESULT = frozenset({"id", "name", "response"})
 _EXTENSIONS = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "pdf": media.PDF}
@@ -67,24 +67,24 @@ class Contents:
 
     def instruction(self, content: Message) -> list[TextPart]:
         """The texts of `systemInstruction`. Raises UnsupportedContent for anything else."""
-        found = []
+        texts = []
         for part in content.messages("parts"):
             kind = _kind(part)
             if kind not in ("", "text"):
                 raise _unsupported(f"{kind} in systemInstruction", part.path)
             if text := part.text("text"):
-                found.append(TextPart(text, part.path))
+                texts.append(TextPart(text, part.path))
             part.ignore("thought", "thoughtSignature")
             part.report(self._ledger)
         content.report(self._ledger)
-        return found
+        return texts
 
     def turns(self, contents: list[Any], path: Path) -> list[Turn]:
         """Adjacent contents of the model are one turn: SDKs keep each chunk of a stream as one. path: of the list.
 
         Raises subclasses of errors.ClientFault.
         """
-        found: list[Turn] = []
+        turns: list[Turn] = []
         answer: _Answer | None = None
         for number, value in enumerate(contents):
             at = (*path, number)
@@ -92,16 +92,16 @@ class Contents:
             if role == "model":
                 if answer is None:
                     answer = _Answer(self, self._ledger)
-                    found.append(Turn("assistant", answer.parts, at))
+                    turns.append(Turn("assistant", answer.parts, at))
                 answer.read(parts, where)
                 continue
             if answer is not None:
                 answer.end()
                 answer = None
-            found.append(Turn("user", self._user(parts, where), at))
+            turns.append(Turn("user", self._user(parts, where), at))
         if answer is not None:
             answer.end()
-        return [turn for turn in found if turn.parts]
+        return [turn for turn in turns if turn.parts]
 
     def _content(self, value: Any, path: Path) -> tuple[str, list[Any], Path]:
         """The role and the parts of a content, and where the parts stand."""
@@ -120,9 +120,9 @@ class Contents:
         others: list[Part] = []
         for number, value in enumerate(parts):
             at = (*path, number)
-            found = self._usual(value, at) or self._asked(Message(value, at))
-            if found is not None:
-                (results if isinstance(found, ResultPart) else others).append(found)
+            part = self._usual(value, at) or self._asked(Message(value, at))
+            if part is not None:
+                (results if isinstance(part, ResultPart) else others).append(part)
         return [*results, *others]
 
     def _usual(self, value: Any, path: Path) -> Part | None:
@@ -136,8 +136,8 @@ class Contents:
             return None
         id, name, response = result.get("id", ""), result.get("name", ""), result.get("response")
         if type(id) is str and type(name) is str and type(response) is dict:
-            told, failed = _text_of(response)
-            return ResultPart(self._answered(id, name), told, (*path, "functionResponse"), is_error=failed)
+            output, failed = _text_of(response)
+            return ResultPart(self._answered(id, name), output, (*path, "functionResponse"), is_error=failed)
         return None
 
     def _asked(self, part: Message) -> Part | None:
@@ -146,26 +146,26 @@ class Contents:
         if not kind:
             part.report(self._ledger)
             return None
-        found: Part | None
+        decoded: Part | None
         if kind == "text":
             text = part.text("text")
-            found = TextPart(text, part.path) if text else None
+            decoded = TextPart(text, part.path) if text else None
         elif kind == "functionResponse":
-            found = self._result(part)
+            decoded = self._result(part)
         elif kind in _FILES:
-            found = self._file(part, kind)
+            decoded = self._file(part, kind)
         else:
             raise _unsupported(f"{kind} in a user's content", part.path)
         part.report(self._ledger)
-        return found
+        return decoded
 
     def _file(self, part: Message, kind: str) -> File:
         """An inline file, or one by its URL. Raises UnsupportedContent."""
         message = part.message(kind)
         assert message is not None
-        found = _FILES[kind](message)
+        file = _FILES[kind](message)
         message.report(self._ledger)
-        return found
+        return file
 
     def _result(self, part: Message) -> ResultPart:
         fields = part.message("functionResponse")
@@ -185,11 +185,11 @@ class Contents:
         if not kind:
             return None
         try:
-            found = self._file(part, kind) if kind in _FILES else None
+            file = self._file(part, kind) if kind in _FILES else None
         except UnsupportedContent:
-            found = None
+            file = None
         part.report(self._ledger)
-        return prose.left_out(kind, part.path, self._ledger) if found is None or isinstance(found, AudioPart) else found
+        return prose.left_out(kind, part.path, self._ledger) if file is None or isinstance(file, AudioPart) else file
 
     # ---- ids ----
 
@@ -209,9 +209,9 @@ class Contents:
         """The id of the call that a result belongs to."""
         if id in self._earlier and not self._open.has(id):
             return self._earlier.pop(id).id
-        found = self._open.take(id, name)
-        if found is not None:
-            return found.id
+        call = self._open.take(id, name)
+        if call is not None:
+            return call.id
         self._results += 1
         return id or IDS.prefix + digest(f"g:result {self._results}:{name}", 24)
 
@@ -287,7 +287,7 @@ class _Answer:
 
     def _usual(self, value: Any, path: Path) -> bool:
         """Add a text or a call that has its usual members and no others, as nearly all of an agent's history; else False."""
-        if type(value) is not dict or not value.keys() <= _SAID:
+        if type(value) is not dict or not value.keys() <= _OF_MODEL:
             return False
         thought, signature = value.get("thought", False), value.get("thoughtSignature", "")
         if type(thought) is not bool or type(signature) is not str:
@@ -410,11 +410,11 @@ def _kind(part: Message, role: str = "user") -> str:
 
     An unknown one is what a model of Google's said, or raises UnsupportedContent: it could be what the user asks about.
     """
-    found = part.rest
-    kinds = [key for key in found if key in _KINDS]
+    members = part.rest
+    kinds = [key for key in members if key in _KINDS]
     if len(kinds) > 1:
         raise _two(kinds, part.path)
-    unknown = [key for key in found if key not in _KNOWN]
+    unknown = [key for key in members if key not in _KNOWN]
     if not kinds and unknown:
         if role == "model":
             return unknown[0]

@@ -142,9 +142,9 @@ class ContentWriter:
         if behind:
             self._ledger.adapt(part.path)
             behind.insert(0, {"text": f"Image output of tool call {id}:"})
-        found: Piece = {"id": id} if self._capabilities.g_call_ids and id else {}
-        found["name"], found["response"] = self._names.get(id, "unknown"), {"error" if part.is_error else "output": text}
-        return {"functionResponse": found | {"parts": inside} if inside else found}, behind
+        result: Piece = {"id": id} if self._capabilities.g_call_ids and id else {}
+        result["name"], result["response"] = self._names.get(id, "unknown"), {"error" if part.is_error else "output": text}
+        return {"functionResponse": result | {"parts": inside} if inside else result}, behind
 
     def _inside_result(self, content: Sequence[Part]) -> tuple[str, list[Piece], list[Piece]]:
         """The text of a result, its files, and those that have to stand behind it."""

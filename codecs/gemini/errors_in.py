@@ -124,15 +124,15 @@ def _kind(error: dict[str, Any], message: str, details: list[dict[str, Any]], st
 
 def _member(message: str) -> str | None:
     """The member that Google does not know, with its path, which is in snake_case."""
-    found = _UNKNOWN_NAME.search(message[:_LONGEST_SCAN])
-    return None if found is None else f"{found[2]}.{found[1]}" if found[2] else found[1]
+    match = _UNKNOWN_NAME.search(message[:_LONGEST_SCAN])
+    return None if match is None else f"{match[2]}.{match[1]}" if match[2] else match[1]
 
 
 def _wait(details: list[dict[str, Any]], message: str) -> float | None:
     """The seconds to wait: of RetryInfo, or of the message."""
-    found = next((match for each in details if (match := _WAIT.fullmatch(str(each.get("retryDelay"))))), None)
-    found = found or _WAIT_IN_WORDS.search(message[:_LONGEST_SCAN])
-    return None if found is None else float(ceil(float(found[1])))
+    matched = next((match for each in details if (match := _WAIT.fullmatch(str(each.get("retryDelay"))))), None)
+    matched = matched or _WAIT_IN_WORDS.search(message[:_LONGEST_SCAN])
+    return None if matched is None else float(ceil(float(matched[1])))
 
 
 def _per_day(details: list[dict[str, Any]]) -> bool:

@@ -26,16 +26,16 @@ def error_object(error: GatewayError, request_id: str | None = None) -> dict[str
     message = _too_long(error.message) if error.kind == "context_too_long" else error.message
     if error.param and error.param not in message:
         message = f"{message} ({error.param})"
-    found: dict[str, Any] = {"code": _status(error), "message": message, "status": kind.google_status}
+    members: dict[str, Any] = {"code": _status(error), "message": message, "status": kind.google_status}
     details = _details(error)
-    return {"error": found | {"details": details} if details else found}
+    return {"error": members | {"details": details} if details else members}
 
 
 def _too_long(message: str) -> str:
     """In Google's words, which clients look for, with the two numbers that other providers' messages have: the tokens, and the limit."""
     if "input token count" in message:
         return message
-    numbers = sorted({int(found.replace(",", "")) for found in _COUNT.findall(message[:_LONGEST])})
+    numbers = sorted({int(number.replace(",", "")) for number in _COUNT.findall(message[:_LONGEST])})
     if len(numbers) != 2:
         return message
     limit, count = numbers
@@ -47,15 +47,15 @@ def _status(error: GatewayError) -> int:
 
 
 def _details(error: GatewayError) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    details: list[dict[str, Any]] = []
     if error.kind == "billing":
-        found.append({"@type": f"{_TYPE}QuotaFailure", "violations": [{"subject": _DOMAIN, "quotaId": _PER_DAY}]})
+        details.append({"@type": f"{_TYPE}QuotaFailure", "violations": [{"subject": _DOMAIN, "quotaId": _PER_DAY}]})
     elif error.retry_after is not None:
-        found.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{max(0, ceil(error.retry_after))}s"})
+        details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{max(0, ceil(error.retry_after))}s"})
     code = error.code or KINDS[error.kind].openai_code
     if code:
-        found.append({"@type": f"{_TYPE}ErrorInfo", "reason": code.upper(), "domain": _DOMAIN})
-    return found
+        details.append({"@type": f"{_TYPE}ErrorInfo", "reason": code.upper(), "domain": _DOMAIN})
+    return details
 
 
 GOOGLE = ErrorForm(lambda kind: kind.google_code, error_object, waits_for_money=False)

@@ -31,8 +31,8 @@ class Source(NamedTuple):
 def sources(text: str, grounding: dict[str, Any], citations: list[Any]) -> list[Source]:
     """text: the answer's, joined. grounding: groundingMetadata. citations: those of citationMetadata."""
     reading = _Ranges(text)
-    found = dict.fromkeys((*islice(_grounded(reading, grounding), _PAIRS), *_cited(reading, citations)))
-    return list(found)[:_MOST]
+    unique = dict.fromkeys((*islice(_grounded(reading, grounding), _PAIRS), *_cited(reading, citations)))
+    return list(unique)[:_MOST]
 
 
 def _grounded(reading: _Ranges, grounding: dict[str, Any]) -> Iterator[Source]:
@@ -74,17 +74,17 @@ class _Ranges:
 
     def of(self, segment: dict[str, Any]) -> tuple[int | None, int | None]:
         """The range of a segment; (None, None) for all of the text."""
-        begin, end, said = segment.get("startIndex", 0), segment.get("endIndex"), _text(segment, "text")
+        begin, end, excerpt = segment.get("startIndex", 0), segment.get("endIndex"), _text(segment, "text")
         if type(begin) is int and type(end) is int and 0 <= begin < end:
             first, last = self._point(begin), self._point(end)
-            if end <= len(self._data) and (not said or self._text[first:last] == said):
+            if end <= len(self._data) and (not excerpt or self._text[first:last] == excerpt):
                 return first, last
-        at = self._find(said) if said and self._data else -1
-        return (None, None) if at < 0 else (at, at + len(said))
+        at = self._find(excerpt) if excerpt and self._data else -1
+        return (None, None) if at < 0 else (at, at + len(excerpt))
 
-    def _find(self, said: str) -> int:
+    def _find(self, excerpt: str) -> int:
         self._left -= len(self._text)
-        return self._text.find(said) if self._left >= 0 else -1
+        return self._text.find(excerpt) if self._left >= 0 else -1
 
     def _point(self, byte: int) -> int:
         """The number of whole characters before a byte."""

@@ -49,9 +49,9 @@ class Grounding:
             start = citation.start or 0
             end = len(sizes.text) if citation.end is None else citation.end
             segment: dict[str, Any] = {"startIndex": begin + sizes.of(start), "endIndex": begin + sizes.of(end)}
-            said = sizes.text[start:end]
-            left -= len(said)
-            supports.append({"segment": segment | ({"text": said} if left >= 0 else {}), "groundingChunkIndices": [number]})
+            excerpt = sizes.text[start:end]
+            left -= len(excerpt)
+            supports.append({"segment": segment | ({"text": excerpt} if left >= 0 else {}), "groundingChunkIndices": [number]})
         return {"groundingChunks": list(chunks.values()), "groundingSupports": supports}
 
 
@@ -78,9 +78,9 @@ def _size(text: str) -> int:
 
 def logprobs_result(entries: list[Any]) -> dict[str, Any]:
     """The OpenAI shapes' token entries as Google has them."""
-    found = spelt_out(entries)
-    tops = [[_chosen(top) for top in entry["top_logprobs"]] for entry in found]
-    result: dict[str, Any] = {"chosenCandidates": [_chosen(entry) for entry in found]}
+    tokens = spelt_out(entries)
+    tops = [[_chosen(top) for top in entry["top_logprobs"]] for entry in tokens]
+    result: dict[str, Any] = {"chosenCandidates": [_chosen(entry) for entry in tokens]}
     return {"topCandidates": [{"candidates": top} for top in tops]} | result if any(tops) else result
 
 

@@ -25,14 +25,14 @@ def _bare(content: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         return content
     call = next((number for number, part in enumerate(parts) if not part.keys().isdisjoint(_CALLS)), -1)
-    kept = []
+    bare_parts = []
     for number, part in enumerate(parts):
         bare = {name: value for name, value in part.items() if name not in _SIGNATURES}
         if number == call:
             bare["thoughtSignature"] = DUMMY
         if bare and (bare != {"text": ""} or len(bare) == len(part)):
-            kept.append(bare)
-    return content if kept == parts or not kept else content | {"parts": kept}
+            bare_parts.append(bare)
+    return content if bare_parts == parts or not bare_parts else content | {"parts": bare_parts}
 
 
 def _without_thinking(body: Body) -> tuple[Body, Path | None]:

@@ -117,8 +117,8 @@ def join(base: str, path: str) -> str:
 
 def streams_array(target: str) -> bool:
     """Whether a stream is to be one JSON array."""
-    found = asked(target)
-    return found is not None and found.method == _STREAMED and _alt(target) != "sse"
+    path = asked(target)
+    return path is not None and path.method == _STREAMED and _alt(target) != "sse"
 
 
 def _alt(target: str) -> str:
@@ -136,15 +136,15 @@ def _check(target: str) -> None:
 
 def read(target: str, body: Scan) -> Scan:
     """The scan with the path's model and streaming. Raises Malformed when the body names another model."""
-    found = asked(target)
-    if found is None:
+    path = asked(target)
+    if path is None:
         return body
     _check(target)
     for holder, where in _holders(body.value):
         name = holder.get("model")
-        if name is not None and _bare(name) not in (found.model, found.model.partition("/")[2]):
+        if name is not None and _bare(name) not in (path.model, path.model.partition("/")[2]):
             raise Malformed("`model` in the body is not the model of the path.", code="invalid_value", param=f"{where}model")
-    return body._replace(model=found.model, stream=found.method == _STREAMED)
+    return body._replace(model=path.model, stream=path.method == _STREAMED)
 
 
 def _bare(name: Any) -> Any:

@@ -62,10 +62,10 @@ def _contents(request: Request, message: Message) -> None:
         parts = contents.instruction(system)
         if parts:
             request.turns.append(Turn("system", list(parts), system.path))
-    found, path = message.listed("contents"), message.at("contents")
-    if not found:
+    items, path = message.listed("contents"), message.at("contents")
+    if not items:
         raise missing(path)
-    request.turns += contents.turns(found, path)
+    request.turns += contents.turns(items, path)
 
 
 # ---- generationConfig ----
@@ -121,17 +121,17 @@ def _output(request: Request, config: Message) -> None:
     kind = (config.text("responseMimeType") or "").lower()
     form = config.message("responseFormat")
     text = None if form is None else form.message("text")
-    found = _schema_of(config, path)
+    output = _schema_of(config, path)
     if text is not None:
         kind = (text.text("mimeType") or "").lower() or kind
-        found = found or _schema_of(text, text.path)
+        output = output or _schema_of(text, text.path)
         text.report(request.ledger)
     if form is not None:
         form.report(request.ledger)
-    if found is not None and kind in ("", "application/json"):
-        strict = True if schema.is_strict(found.schema) else None
-        found.name, found.strict = "output", strict
-        request.set("output", found, *found.path)
+    if output is not None and kind in ("", "application/json"):
+        strict = True if schema.is_strict(output.schema) else None
+        output.name, output.strict = "output", strict
+        request.set("output", output, *output.path)
     elif kind == "application/json":
         request.set("output", OutputFormat("json_object", path), *path)
     elif kind not in ("", "text/plain"):

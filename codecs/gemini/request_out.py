@@ -131,12 +131,12 @@ class _Settings:
         if output.kind != "json_schema" or output.schema is None:
             return
         if self._capabilities.g_json_schema:
-            found, key = schema_out.to_json(output.schema, output.path), "responseJsonSchema"
+            converted, key = schema_out.to_json(output.schema, output.path), "responseJsonSchema"
         else:
-            found, key = schema_out.to_classic(output.schema, output.path, self._capabilities.g_integer_enums), "responseSchema"
-        if found.schema is not None:
-            self._config[key] = found.schema
-        if found.adapted or found.schema is None:
+            converted, key = schema_out.to_classic(output.schema, output.path, self._capabilities.g_integer_enums), "responseSchema"
+        if converted.schema is not None:
+            self._config[key] = converted.schema
+        if converted.adapted or converted.schema is None:
             self._ledger.adapt(output.path)
 
     # ---- thinking ----

@@ -55,8 +55,8 @@ def _walked(schema: Json, convert: Callable[[Json], Json]) -> Json:
                 inner: Any = value.copy()
                 node[keyword] = inner
                 todo += [(inner, place) for place in (inner if isinstance(inner, dict) else range(len(inner)))]
-    found: Json = top["schema"]
-    return found
+    converted: Json = top["schema"]
+    return converted
 
 
 def _type(value: Any) -> Any:

@@ -83,14 +83,14 @@ class _Writer:
         """The schema at a reference; None if there is none. Raises errors.Unsupported for one that leads outside."""
         if not reference.startswith("#"):
             raise self._refused(f"$ref {reference[:64]!r} leads outside of the schema")
-        found: Any = self._root
+        node: Any = self._root
         for step in reference.lstrip("#").split("/")[1:]:
             step = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list) and step.isdecimal() and len(step) < 6 and int(step) < len(found):
-                found = found[int(step)]
+            if isinstance(node, list) and step.isdecimal() and len(step) < 6 and int(step) < len(node):
+                node = node[int(step)]
             elif step:
-                found = found.get(step) if isinstance(found, dict) else None
-        return found
+                node = node.get(step) if isinstance(node, dict) else None
+        return node
 
     def _note(self, out: Schema, constraints: Schema) -> None:
         """Put what cannot be expressed into the description."""
@@ -176,7 +176,7 @@ class _Json(_Writer):
 
 def _references(schema: Any) -> tuple[set[str], int]:
     """The references that every value of the schema can lead to, and the number of schemas looked at."""
-    found: set[str] = set()
+    references: set[str] = set()
     todo = [schema]
     walked = 0
     while todo:
@@ -185,14 +185,14 @@ def _references(schema: Any) -> tuple[set[str], int]:
         if not isinstance(node, dict):
             continue
         if isinstance(reference := node.get("$ref"), str):
-            found.add(reference)
+            references.add(reference)
         properties, required = node.get("properties"), node.get("required")
         if isinstance(properties, dict) and isinstance(required, list):
             todo += [properties[name] for name in required if isinstance(name, str) and name in properties]
         todo += [node[key] for key in ("items", "not", "if", "then", "else") if key in node]
         for key in _LISTS:
             todo += node[key] if isinstance(node.get(key), list) else []
-    return found, walked
+    return references, walked
 
 
 # ---- Google's own Schema ----
@@ -224,13 +224,13 @@ class _Classic(_Writer):
 
     def _inserted(self, reference: str) -> Any:
         """As `_target`, to be written in the place of the reference."""
-        found = self._targets.get(reference)
-        if found is None:
+        cached = self._targets.get(reference)
+        if cached is None:
             target = self._target(reference)
-            found = self._targets[reference] = target, A_SCHEMA + len(jsontext.dumps(target))
-        if not self._room.take(found[1]):
+            cached = self._targets[reference] = target, A_SCHEMA + len(jsontext.dumps(target))
+        if not self._room.take(cached[1]):
             raise self._refused("the schema is too large once its references are resolved")
-        return found[0]
+        return cached[0]
 
     def node(self, node: Any, levels: int, inside: tuple[str, ...]) -> Schema:
         """inside: the references that lead here."""

@@ -22,18 +22,18 @@ def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> N
         contents = [contents]
     if not isinstance(contents, list):
         return
-    kept = []
+    remaining = []
     for i, content in enumerate(contents):
         parts = content.get("parts") if isinstance(content, dict) else None
         if isinstance(parts, dict):
             parts = [parts]
         if not isinstance(parts, list) or not any(_sealed(part) for part in parts):
-            kept.append(content)
+            remaining.append(content)
             continue
         cleaned = _cleaned(parts, ("contents", i, "parts"), capabilities, ledger)
         if cleaned:
-            kept.append(content | {"parts": cleaned})
-    body["contents"] = kept
+            remaining.append(content | {"parts": cleaned})
+    body["contents"] = remaining
 
 
 def _sealed(part: Any) -> bool:
@@ -41,7 +41,7 @@ def _sealed(part: Any) -> bool:
 
 
 def _cleaned(parts: list[Any], path: Path, capabilities: Capabilities, ledger: Ledger) -> list[Any]:
-    found, called = [], False
+    remaining, called = [], False
     for j, part in enumerate(parts):
         calls = isinstance(part, dict) and any(name in part for name in _CALLS)
         if _sealed(part):
@@ -53,5 +53,5 @@ def _cleaned(parts: list[Any], path: Path, capabilities: Capabilities, ledger: L
             if calls and not called and capabilities.g_signatures == "required":
                 part["thoughtSignature"] = DUMMY
         called = called or calls
-        found.append(part)
-    return found
+        remaining.append(part)
+    return remaining

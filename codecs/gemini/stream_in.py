@@ -96,10 +96,10 @@ class StreamDecoder:
         "_part",
         "_parts",
         "_pending",
+        "_pieces",
         "_places",
         "_plain",
         "_reply",
-        "_said",
         "_sealed",
         "_spent",
         "_spoke",
@@ -134,7 +134,7 @@ class StreamDecoder:
         self._pending = ""  # a thought's signature, for the next part
         self._call: _Call | None = None
         self._calls = 0
-        self._said: list[str] = []  # the pieces of the text
+        self._pieces: list[str] = []  # of the answer's text
         self._before = 0  # pieces before the open text
         self._spoke = False
         self._opaque = ""  # the first part that no other shape can express
@@ -171,7 +171,7 @@ class StreamDecoder:
                     if text:
                         self._unread = data
                         self._places += 1
-                        self._said.append(text)
+                        self._pieces.append(text)
                         return [Text(self._part, text)]
             value = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -192,7 +192,7 @@ class StreamDecoder:
                                 self._unread = b""
                             self._length, self._head, self._middle, self._tail = around(data)
                             self._places += 1
-                            self._said.append(text)
+                            self._pieces.append(text)
                             return [Text(self._part, text)]
         return self._frame(value)
 
@@ -344,7 +344,7 @@ class StreamDecoder:
             self._open(_TEXT, events)
         text = self._joined(text) if text else text
         if text:
-            self._said.append(text)
+            self._pieces.append(text)
             self._spoke = True
             logprobs, self._logprobs = self._logprobs, None
             events.append(Text(self._part, text, logprobs))
@@ -365,7 +365,7 @@ class StreamDecoder:
         if kind == _TEXT:
             self._plain = self._joiner is None
             events.append(TextStart(self._part, apart=self._after_opaque))
-            self._before = len(self._said)
+            self._before = len(self._pieces)
             self._after_opaque = False
         else:
             events.append(ReasoningStart(self._part))
@@ -509,12 +509,12 @@ class StreamDecoder:
             self._unsaid.add("groundingMetadata.searchEntryPoint")
         if not (self._grounding or self._citations):
             return
-        found = sources("".join(self._said), self._grounding, self._citations)
-        if found and self._kind != _TEXT:
+        cited = sources("".join(self._pieces), self._grounding, self._citations)
+        if cited and self._kind != _TEXT:
             self._unsaid.add("groundingMetadata.groundingChunks")
             return
-        before, length = sum(map(len, self._said[: self._before])), sum(map(len, self._said[self._before :]))
-        for url, title, start, end in found:
+        before, length = sum(map(len, self._pieces[: self._before])), sum(map(len, self._pieces[self._before :]))
+        for url, title, start, end in cited:
             inside = start is not None and end is not None and before <= start < end <= before + length
             first, last = (start - before, end - before) if inside and start is not None and end is not None else (None, None)
             events.append(Citation(self._part, url, title, first, last))
@@ -559,11 +559,11 @@ def _signature(part: dict[str, Any]) -> str:
 def _entries(result: dict[str, Any]) -> list[Any]:
     """The tokens of a logprobsResult as the OpenAI shapes' entries."""
     tops = result.get("topCandidates")
-    found = []
+    entries = []
     for number, chosen in enumerate(_dicts(result.get("chosenCandidates"))):
         top = tops[number] if isinstance(tops, list) and number < len(tops) and isinstance(tops[number], dict) else {}
-        found.append(_entry(chosen) | {"top_logprobs": [_entry(each) for each in _dicts(top.get("candidates"))]})
-    return found
+        entries.append(_entry(chosen) | {"top_logprobs": [_entry(each) for each in _dicts(top.get("candidates"))]})
+    return entries
 
 
 def _entry(chosen: dict[str, Any]) -> dict[str, Any]:

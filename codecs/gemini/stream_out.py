@@ -238,8 +238,8 @@ class _Parts:
                 self._reply.unsaid.add("tool_call:incomplete")
                 continue
             args = jsontext.arguments_to_input(raw) if args is None else args
-            said: dict[str, Any] = {"functionCall": {"id": call.id, "name": call.name, "args": args}}
-            self._emit(said | {"thoughtSignature": call.signature} if call.signature else said)
+            part: dict[str, Any] = {"functionCall": {"id": call.id, "name": call.name, "args": args}}
+            self._emit(part | {"thoughtSignature": call.signature} if call.signature else part)
 
     def _meter(self, event: Metered) -> None:
         self._usage = event.usage
@@ -404,9 +404,9 @@ class Collector(_Parts):
         if "thoughtSignature" in part or not self._parts:  # a content without parts makes SDKs forget the turn
             self._parts.append(part)
         content = {"content": {"role": "model", "parts": self._parts}}
-        found: dict[str, Any] = {"candidates": [content | candidate | {"index": 0}]}
-        found |= {} if usage is None else {"usageMetadata": usage}
-        self._answer = found | self._answer
+        body: dict[str, Any] = {"candidates": [content | candidate | {"index": 0}]}
+        body |= {} if usage is None else {"usageMetadata": usage}
+        self._answer = body | self._answer
 
     def _fail(self, error: GatewayError) -> None:
         self.error = error

@@ -41,14 +41,14 @@ def _own(request: Request, tool: Message, key: str) -> Tool:
     value = tool.take(key)
     if key not in _SEARCHES:
         return Tool("hosted", "", tool.path, label=key)
-    found = Tool("web_search", "web_search", tool.path, label=key)
+    search_tool = Tool("web_search", "web_search", tool.path, label=key)
     options = Message(value if isinstance(value, dict) else {}, (*tool.path, key))
     if domains := options.items("excludeDomains"):
-        found.search["blocked_domains"] = domains
+        search_tool.search["blocked_domains"] = domains
     options.report(request.ledger)
     if _SEARCHES[key]:
         request.ledger.adapt((*tool.path, key))
-    return found
+    return search_tool
 
 
 def decode_tool_config(request: Request, config: Message | None) -> None:

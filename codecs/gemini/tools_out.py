@@ -74,12 +74,12 @@ class ToolsWriter:
             return written
         path = (*tool.path, *tool.inside)
         if self._capabilities.g_json_schema:
-            found, key = schema_out.to_json(schema, path, self._room), "parametersJsonSchema"
+            converted, key = schema_out.to_json(schema, path, self._room), "parametersJsonSchema"
         else:
-            found, key = schema_out.to_classic(schema, path, self._capabilities.g_integer_enums, self._room), "parameters"
-        if found.schema is not None:
-            written[key] = found.schema
-        if found.adapted:
+            converted, key = schema_out.to_classic(schema, path, self._capabilities.g_integer_enums, self._room), "parameters"
+        if converted.schema is not None:
+            written[key] = converted.schema
+        if converted.adapted:
             self._ledger.adapt(tool.path)
         return written
 
@@ -139,8 +139,8 @@ class ToolsWriter:
         elif names and self._capabilities.g_validated:
             self._mode("VALIDATED", names)
         else:
-            kept = frozenset(names)
-            self.declarations = [each for each in self.declarations if each["name"] in kept]
+            allowed = frozenset(names)
+            self.declarations = [each for each in self.declarations if each["name"] in allowed]
             self._ledger.adapt(choice.path)
         if not any(name.startswith("web_search") for name in choice.names):
             self._searches = []

@@ -93,12 +93,12 @@ class _Turns:
         for part in turn.parts:
             if unneeded and id(part) in unneeded:
                 continue
-            found = self._writer.pieces(part)
+            written = self._writer.pieces(part)
             if isinstance(part, CallPart):
                 path, calls = path if calls else part.path, True
                 self._order.setdefault(part.id, []).append(self._called)
                 self._called += 1
-            pieces += found
+            pieces += written
         if not pieces:
             return
         if last is not None and last.role == "model":
@@ -122,17 +122,17 @@ class _Turns:
         return {id(part) for part in thoughts if self._is_own(part) or id(part) in adopted} if sealed else set()
 
     def _adopt(self, turn: Turn, thoughts: list[ReasoningPart]) -> set[int]:
-        """Give calls the signatures that another gateway told beside them; the identities of the parts in which it did."""
-        told: dict[str, ReasoningPart] = {}  # the first one for each id
+        """Give calls the signatures that another gateway sent beside them. Returns the identities of the parts that had them."""
+        by_id: dict[str, ReasoningPart] = {}  # the first one for each id
         for part in thoughts:
             if part.form == "foreign" and part.sealed is not None and is_signature(part.sealed.value):
-                told.setdefault(part.id, part)
-        found: set[int] = set()
-        for call in turn.parts if told else ():
-            if isinstance(call, CallPart) and call.seal is None and call.id in told:
-                call.seal = told[call.id].sealed
-                found.add(id(told[call.id]))
-        return found
+                by_id.setdefault(part.id, part)
+        adopted: set[int] = set()
+        for call in turn.parts if by_id else ():
+            if isinstance(call, CallPart) and call.seal is None and call.id in by_id:
+                call.seal = by_id[call.id].sealed
+                adopted.add(id(by_id[call.id]))
+        return adopted
 
     def _is_own(self, part: ReasoningPart) -> bool:
         """Whether reasoning may be that which a signature of this service holds."""

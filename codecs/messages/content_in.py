@@ -72,8 +72,8 @@ def decode_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | No
         return part
     if role == "assistant" and kind == "fallback":
         return None
-    if role == "assistant" and (told := prose.server_tool(kind, block, path, ledger)) is not None:
-        return told
+    if role == "assistant" and (text := prose.server_tool(kind, block, path, ledger)) is not None:
+        return text
     if kind != "container_upload" and (role == "assistant" or kind.endswith("_tool_result")):
         return ForeignPart(kind, path)
     raise _unsupported(f"content of type {kind[:64]}", path)
@@ -88,9 +88,9 @@ def usual_block(block: Any, role: str, path: Path, ledger: Ledger) -> Part | Non
         text = block.get("text")
         return TextPart(text, path) if size == 2 and type(text) is str else None
     if kind == "tool_use" and role == "assistant" and size == 4:
-        id, name, given = block.get("id"), block.get("name"), block.get("input")
-        if type(id) is str and type(name) is str and type(given) is dict:
-            return CallPart(id, name, jsontext.input_to_arguments(given), path)
+        id, name, input = block.get("id"), block.get("name"), block.get("input")
+        if type(id) is str and type(name) is str and type(input) is dict:
+            return CallPart(id, name, jsontext.input_to_arguments(input), path)
     elif kind == "tool_result" and role != "assistant" and (size == 3 or (size == 4 and "is_error" in block)):
         id, content, failed = block.get("tool_use_id"), block.get("content"), block.get("is_error", False)
         if type(id) is not str or type(failed) is not bool:
@@ -250,12 +250,12 @@ def _in_result(content: Any, path: Path, ledger: Ledger) -> list[TextPart | Imag
 
 def _parts(content: Any, path: Path, ledger: Ledger, allowed: set[str], kinds: tuple[type[_Part], ...]) -> list[_Part]:
     """Content inside a block. Raises errors.UnsupportedContent for a type that may not stand there."""
-    found: Sequence[Part | None]
+    decoded: Sequence[Part | None]
     if isinstance(content, list):
-        found = [_inner(block, (*path, i), ledger, allowed) for i, block in enumerate(content)]
+        decoded = [_inner(block, (*path, i), ledger, allowed) for i, block in enumerate(content)]
     else:
-        found = [] if content is None else decode_content(content, "user", path, ledger)
-    return [part for part in found if isinstance(part, kinds)]
+        decoded = [] if content is None else decode_content(content, "user", path, ledger)
+    return [part for part in decoded if isinstance(part, kinds)]
 
 
 def _inner(block: Any, path: Path, ledger: Ledger, allowed: set[str]) -> Part | None:

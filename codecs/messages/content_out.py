@@ -141,8 +141,8 @@ class ContentWriter:
         if part.seal is not None:
             self._ledger.drop(part.seal.path)
         custom = self._tools.emulates(part)
-        given = {"input": part.arguments} if custom else arguments_to_input(part.arguments)
-        return [{"type": "tool_use", "id": self._ids.call(part.id), "name": name, "input": given}]
+        input = {"input": part.arguments} if custom else arguments_to_input(part.arguments)
+        return [{"type": "tool_use", "id": self._ids.call(part.id), "name": name, "input": input}]
 
     def _result(self, part: ResultPart) -> list[Block]:
         block: Block = {"type": "tool_result", "tool_use_id": self._ids.result(part.id)}

@@ -27,12 +27,12 @@ def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
     for number, message in enumerate(body.get("messages") or ()):
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):
-            kept = [block for block in content if not (isinstance(block, dict) and block.get("type") in _THOUGHTS)]
-            if len(kept) != len(content):
+            remaining = [block for block in content if not (isinstance(block, dict) and block.get("type") in _THOUGHTS)]
+            if len(remaining) != len(content):
                 first = first or ("messages", number)
-                if not kept:
+                if not remaining:
                     continue
-                message = message | {"content": kept}
+                message = message | {"content": remaining}
         messages.append(message)
     if first is None:
         return body, None
@@ -65,16 +65,16 @@ def _fewer_marks(body: Body) -> tuple[Body, Path | None]:
     blocks = marked(body)
     sound = [block for block in blocks if block.get("type") not in _THOUGHTS and block.get("text") != ""]
     room = _MOST_MARKS - (body.get("cache_control") is not None)
-    kept = {id(block) for block in sound[max(0, len(sound) - room) :]}
-    over = {id(block) for block in blocks} - kept
+    within = {id(block) for block in sound[max(0, len(sound) - room) :]}
+    over = {id(block) for block in blocks} - within
 
     def unmarked(value: Any, depth: int = DEPTH) -> Any:
         if isinstance(value, list):
             return [unmarked(one, depth) if isinstance(one, dict) else one for one in value]
         if not isinstance(value, dict):
             return value
-        found = {name: member for name, member in value.items() if name != "cache_control" or id(value) not in over}
-        return found | {"content": unmarked(found["content"], depth - 1)} if depth and isinstance(found.get("content"), list) else found
+        copy = {name: member for name, member in value.items() if name != "cache_control" or id(value) not in over}
+        return copy | {"content": unmarked(copy["content"], depth - 1)} if depth and isinstance(copy.get("content"), list) else copy
 
     if not over:
         return body, None
@@ -89,10 +89,10 @@ def _without_blanks(body: Body) -> tuple[Body, Path | None]:
     system, messages = body.get("system"), body.get("messages")
     if not isinstance(messages, list):
         return body, None
-    kept = [one for message in messages if not _is_blank(one := _filled(message))]
-    filled = {"messages": kept} | ({"system": _filled_blocks(system)} if isinstance(system, list) else {})
-    asks = _role(messages[-1]) != "user" or _role(kept[-1] if kept else None) == "user"
-    if not kept or not asks or all(body[name] == value for name, value in filled.items()):
+    remaining = [one for message in messages if not _is_blank(one := _filled(message))]
+    filled = {"messages": remaining} | ({"system": _filled_blocks(system)} if isinstance(system, list) else {})
+    asks = _role(messages[-1]) != "user" or _role(remaining[-1] if remaining else None) == "user"
+    if not remaining or not asks or all(body[name] == value for name, value in filled.items()):
         return body, None
     return {name: filled.get(name, value) for name, value in body.items() if name != "system" or filled.get(name, value)}, ("messages",)
 
@@ -105,14 +105,14 @@ def _filled(message: Any, depth: int = DEPTH) -> Any:
 
 def _filled_blocks(blocks: list[Any], depth: int = 1) -> list[Any]:
     """The blocks without blank texts; the mark of one ends the same prefix at the block before."""
-    kept: list[Any] = []
+    filled: list[Any] = []
     for block in blocks:
         block = _filled(block, depth)
         if not (isinstance(block, dict) and block.get("type") == "text" and _blank(block.get("text"))):
-            kept.append(block)
-        elif "cache_control" in block and kept and isinstance(kept[-1], dict) and kept[-1].get("type") not in _THOUGHTS:
-            kept[-1] = {"cache_control": block["cache_control"]} | kept[-1]
-    return kept
+            filled.append(block)
+        elif "cache_control" in block and filled and isinstance(filled[-1], dict) and filled[-1].get("type") not in _THOUGHTS:
+            filled[-1] = {"cache_control": block["cache_control"]} | filled[-1]
+    return filled
 
 
 def _is_blank(message: Any) -> bool:

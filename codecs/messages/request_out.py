@@ -75,9 +75,9 @@ def _without_earlier_thoughts(request: Request) -> None:
         return
     last = max((i for i, turn in enumerate(request.turns) if turn.role == "user"), default=0)
     for turn in request.turns[:last]:
-        kept: list[Part] = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
-        if len(kept) != len(turn.parts):
-            turn.parts = kept
+        others: list[Part] = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
+        if len(others) != len(turn.parts):
+            turn.parts = others
             request.ledger.adapt(context.path)
 
 
@@ -263,9 +263,9 @@ class _Settings:
             self._request.take("top_p")
 
     def _stop(self) -> None:
-        kept = self._request.take_stops()
-        if kept:
-            self._body["stop_sequences"] = kept
+        stops = self._request.take_stops()
+        if stops:
+            self._body["stop_sequences"] = stops
 
     def _account(self) -> None:
         user = self._request.take_setting("safety_identifier")

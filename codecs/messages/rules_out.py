@@ -33,8 +33,8 @@ class MessagesDraft(Draft):
 
     def member(self, name: str) -> dict[str, Any]:
         """An object of the body; {} when there is none."""
-        found = self.body.get(name)
-        return found if isinstance(found, dict) else {}
+        value = self.body.get(name)
+        return value if isinstance(value, dict) else {}
 
     @property
     def thinks(self) -> bool:

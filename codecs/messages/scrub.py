@@ -15,11 +15,11 @@ _PLAIN = frozenset({"text", "tool_use", "tool_result", "image", "document"})
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
     """Change `body` in place; lists are replaced by new ones."""
-    kept = []
+    messages = []
     for i, message in enumerate(list_of(body, "messages")):
         content = message.get("content") if isinstance(message, dict) else None
         if not isinstance(content, list) or _is_plain(content):
-            kept.append(message)
+            messages.append(message)
             continue
         blocks = []
         for j, block in enumerate(content):
@@ -28,9 +28,9 @@ def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> N
             else:
                 blocks.append(_without_our_citations(block, ("messages", i, "content", j), ledger))
         if blocks:
-            kept.append(message | {"content": blocks})
+            messages.append(message | {"content": blocks})
     if isinstance(body.get("messages"), list):
-        body["messages"] = kept
+        body["messages"] = messages
 
 
 def _is_plain(content: list[Any]) -> bool:
@@ -52,9 +52,9 @@ def _without_our_citations(block: Any, path: tuple[str | int, ...], ledger: Ledg
     citations = block.get("citations") if isinstance(block, dict) else None
     if not isinstance(citations, list):
         return block
-    kept = [c for c in citations if not (isinstance(c, dict) and is_sealed(c.get("encrypted_index")))]
-    if len(kept) == len(citations):
+    remaining = [c for c in citations if not (isinstance(c, dict) and is_sealed(c.get("encrypted_index")))]
+    if len(remaining) == len(citations):
         return block
     ledger.drop((*path, "citations"))
     rest = {key: value for key, value in block.items() if key != "citations"}
-    return rest | {"citations": kept} if kept else rest
+    return rest | {"citations": remaining} if remaining else rest

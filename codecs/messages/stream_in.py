@@ -278,8 +278,8 @@ class StreamDecoder:
         if declared.emulated:
             block.plain = False
             block.unwrap = ToolText(declared)
-        given = content.get("input")
-        block.input = jsontext.input_to_arguments(given) if given and given != "null" else ""
+        input = content.get("input")
+        block.input = jsontext.input_to_arguments(input) if input and input != "null" else ""
         block.plain = False  # until the arguments have started
         return [ToolStart(block.part, _str(content, "id"), declared.name, declared.kind, declared.namespace)]
 

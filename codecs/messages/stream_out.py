@@ -286,8 +286,8 @@ class _Blocks:
     def _show_sources(self, id: str, titles: dict[str, str]) -> None:
         """titles: by URL."""
         result = {"type": "web_search_result", "page_age": None, "encrypted_content": ENVELOPE}
-        found = [result | {"url": url, "title": title} for url, title in titles.items()]
-        self._server({"type": "web_search_tool_result", "tool_use_id": id, "content": found})
+        results = [result | {"url": url, "title": title} for url, title in titles.items()]
+        self._server({"type": "web_search_tool_result", "tool_use_id": id, "content": results})
 
     def _server(self, opening: dict[str, Any], *pieces: str) -> None:
         self._end_refusal()
@@ -509,10 +509,10 @@ class StreamEncoder(_Blocks):
             event = events[0]
             kind = type(event)
             if kind is self._next_kind and event.part == self._next_part:
-                said: str = event.text
-                if kind is not Arguments or "}" not in said:
-                    self._pieces.append(said)
-                    value = orjson.dumps(said) if said.isascii() else safe_json(said)
+                piece: str = event.text
+                if kind is not Arguments or "}" not in piece:
+                    self._pieces.append(piece)
+                    value = orjson.dumps(piece) if piece.isascii() else safe_json(piece)
                     return [(_DELTA, self._prefix + value + b"}}")]
         out = self._out = []
         next_kind, next_part, pieces, prefix = self._next_kind, self._next_part, self._pieces, self._prefix
