@@ -52,10 +52,10 @@ class ArgumentText:
         if self.complete():
             self.plain = False
             return ""
-        if text.startswith("{") and (said := self._repeated(text)) is not None:
+        if text.startswith("{") and (previous := self._repeated(text)) is not None:
             self._again.append(text)
             self.plain = False
-            return self._decided(said)
+            return self._decided(previous)
         return self._added(text)
 
     def finish(self) -> str:
@@ -64,9 +64,9 @@ class ArgumentText:
         again, self._again = self._again, []
         if not again:
             return "" if held.strip() == "null" else held
-        said, last = "".join(self.pieces), again[-1]
+        previous, last = "".join(self.pieces), again[-1]
         joined = "".join(again)
-        return last[len(said) :] if _is_json(last) and not _is_json(said + joined) else joined
+        return last[len(previous) :] if _is_json(last) and not _is_json(previous + joined) else joined
 
     def complete(self) -> bool:
         """Whether the arguments are a complete JSON object."""
@@ -93,16 +93,16 @@ class ArgumentText:
 
     def _waited(self, text: str) -> str:
         """Feed a piece while others are held."""
-        said = "".join(self.pieces)
+        previous = "".join(self.pieces)
         if text.startswith(self._again[-1]):
             self._again.append(text)
-            return self._decided(said)
+            return self._decided(previous)
         joined, self._again = "".join(self._again) + text, []
         return self._added(joined)
 
-    def _decided(self, said: str) -> str:
+    def _decided(self, previous: str) -> str:
         """Return the held pieces' new text once they cannot be a continuation."""
-        if len(self._again) < _ENOUGH and jsontext.may_become_object(said + "".join(self._again)):
+        if len(self._again) < _ENOUGH and jsontext.may_become_object(previous + "".join(self._again)):
             return ""
         self._cumulative = True
         last, self._again = self._again[-1], []
@@ -119,11 +119,11 @@ class ArgumentText:
 
     def _more(self, text: str) -> str:
         """Feed a piece of a server that repeats all previous text in each piece."""
-        said = self._repeated(text)
-        if said is not None:
+        previous = self._repeated(text)
+        if previous is not None:
             self.pieces, self._scanned, self._scanner = [text], 0, ObjectScanner()
             self._counted = self._size = 0
-            return text[len(said) :]
+            return text[len(previous) :]
         if self.complete():
             return ""
         self.pieces.append(text)
@@ -136,38 +136,38 @@ class Telling:
     A second piece that starts with the first one raises the question, and the third piece decides.
     """
 
-    __slots__ = ("_beside", "_cumulative", "_said", "_size", "_waits", "plain")
+    __slots__ = ("_beside", "_cumulative", "_previous", "_size", "_waits", "plain")
 
     def __init__(self) -> None:
         self.plain = False
-        self._said = ""
+        self._previous = ""
         self._beside: list[str] = []  # later pieces that did not repeat it
         self._size = 0  # their length in characters
         self._waits = ""
         self._cumulative = False
 
     def feed(self, text: str) -> str:
-        said = self._said
-        if not said:
-            self._said = text
+        previous = self._previous
+        if not previous:
+            self._previous = text
             return text
         if self._cumulative:
             return self._more(text)
-        if not self._waits and len(text) > len(said) and said.strip() and text.startswith(said):
+        if not self._waits and len(text) > len(previous) and previous.strip() and text.startswith(previous):
             self._waits = text
             return ""
         waited, self._waits = self._waits, ""
         if waited and text.startswith(waited):
-            self._cumulative, self._said = True, text
-            return text[len(said) :]
+            self._cumulative, self._previous = True, text
+            return text[len(previous) :]
         self.plain = True
         return waited + text
 
     def _more(self, text: str) -> str:
         """Feed a cumulative piece. The cost is linear in the length of the text."""
-        length = len(self._said) + self._size
-        if len(text) >= length and text.startswith("".join([self._said, *self._beside])):
-            self._said, self._beside, self._size = text, [], 0
+        length = len(self._previous) + self._size
+        if len(text) >= length and text.startswith("".join([self._previous, *self._beside])):
+            self._previous, self._beside, self._size = text, [], 0
             return text[length:]
         self._beside.append(text)
         self._size += len(text)
@@ -176,7 +176,7 @@ class Telling:
     def finish(self) -> str:
         """Return the held text, at the end of the pieces. Long equal beginnings count as cumulative."""
         waited, self._waits = self._waits, ""
-        return waited[len(self._said) :] if len(self._said) >= _UNLIKELY else waited
+        return waited[len(self._previous) :] if len(self._previous) >= _UNLIKELY else waited
 
 
 def _is_json(text: str) -> bool:

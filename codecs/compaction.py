@@ -169,10 +169,10 @@ class Summary:
         self._usage: Usage | None = None
 
     def feed(self, events: Iterable[Event]) -> list[Event]:
-        found: list[Event] = []
+        out: list[Event] = []
         for event in events:
             if isinstance(event, Text):
-                found += self._text(event.text)
+                out += self._text(event.text)
             elif isinstance(event, TextStart):
                 self._apart = event.apart and self._size > 0
             elif isinstance(event, ToolStart):
@@ -182,10 +182,10 @@ class Summary:
             elif isinstance(event, Metered):
                 self._usage = with_spent(event.usage, self._spent)
             elif isinstance(event, Stop):
-                found += self._end(event.reason)
+                out += self._end(event.reason)
             elif isinstance(event, Start | Fault | Ping):
-                found.append(event)
-        return found
+                out.append(event)
+        return out
 
     def _text(self, text: str) -> list[Event]:
         text, self._apart = "\n\n" + text if self._apart else text, False
@@ -196,10 +196,10 @@ class Summary:
 
     def _end(self, reason: str) -> list[Event]:
         summary, usage = "".join(self._pieces), self._usage
-        found: list[Event] = [] if usage is None else [Metered(usage)]
+        metered: list[Event] = [] if usage is None else [Metered(usage)]
         if self._refused or self._size > LONGEST or reason not in _COMPLETE or not is_readable(summary):
-            return [*found, Fault(NoSummary("The model returned no summary.", reason, called=self._called and not self._size))]
-        return [Compaction(summary, 0 if usage is None else usage.input, "compaction"), *found, Stop("end")]
+            return [*metered, Fault(NoSummary("The model returned no summary.", reason, called=self._called and not self._size))]
+        return [Compaction(summary, 0 if usage is None else usage.input, "compaction"), *metered, Stop("end")]
 
 
 class Summing:
@@ -258,10 +258,10 @@ class Preceded:
         return self.over(events)
 
     def over(self, events: list[Event]) -> list[Event]:
-        found: list[Event] = []
+        out: list[Event] = []
         for event in events:
             if self._summary is not None and not isinstance(event, _PRELUDE):  # before it another upstream may take over
-                found.append(self._summary)
+                out.append(self._summary)
                 self._summary = None
-            found.append(Metered(added(event.usage, self._spent)) if isinstance(event, Metered) and self._spent else event)
-        return found
+            out.append(Metered(added(event.usage, self._spent)) if isinstance(event, Metered) and self._spent else event)
+        return out

@@ -140,9 +140,9 @@ class Told:
 class Listener:
     """Stands for a decoder, or before an observer's frames: what it decodes is what the caller is told."""
 
-    def __init__(self, decoder: Decoder, told: Told) -> None:
+    def __init__(self, decoder: Decoder, transcript: Told) -> None:
         self.ended = False
-        self._decoder, self._told = decoder, told
+        self._decoder, self._transcript = decoder, transcript
 
     @property
     def usage(self) -> Usage | None:
@@ -156,7 +156,7 @@ class Listener:
 
     def _noted(self, events: list[Event]) -> list[Event]:
         self.ended = self._decoder.ended
-        self._told.feed(events)
+        self._transcript.feed(events)
         return events
 
 
@@ -200,31 +200,31 @@ class Overlap:
     def _beginnings(self, start: str) -> list[int]:
         """The beginning of the text, and places near its end; the longest repetition first."""
         text = self._text
-        found = [0] if text.startswith(start) else []
+        places = [0] if text.startswith(start) else []
         place = text.find(start, max(1, len(text) - TAIL))
         while place >= 0:
-            found.append(place)
+            places.append(place)
             place = text.find(start, place + 1)
-        return found
+        return places
 
 
 class Joined:
-    """The decoder of an answer that goes on with another. told: of the other; what follows is added to it.
+    """The decoder of an answer that goes on with another. transcript: of the other; what follows is added to it.
 
     usage: of this answer alone; the caller is told of both.
     """
 
-    def __init__(self, decoder: Decoder, told: Told, spent: Usage | None, reply: Reply, exact: bool) -> None:
+    def __init__(self, decoder: Decoder, transcript: Told, spent: Usage | None, reply: Reply, exact: bool) -> None:
         """spent: by the other. exact: the model went on from the text itself, so that nothing is repeated."""
         self.ended = False
-        self._decoder, self._told, self._spent, self._reply = decoder, told, spent, reply
-        text = "".join(told.texts()[-1:])
+        self._decoder, self._transcript, self._spent, self._reply = decoder, transcript, spent, reply
+        text = "".join(transcript.texts()[-1:])
         self._overlap = Overlap("" if exact else text)
         self._space = text[len(text.rstrip()) :] if exact else ""  # which the model has not seen
-        self._open = told.part  # of the other; -1: closed
-        self._next = told.next
+        self._open = transcript.part  # of the other; -1: closed
+        self._next = transcript.next
         self._parts: dict[int, int] = {}  # of this answer → of the whole; the reasoning's have none
-        self._said = False
+        self._sent = False
 
     @property
     def usage(self) -> Usage | None:
@@ -238,57 +238,57 @@ class Joined:
 
     def _joined(self, events: list[Event]) -> list[Event]:
         self.ended = self._decoder.ended
-        found: list[Event] = []
+        out: list[Event] = []
         for event in events:
-            self._pass(event, found)
-        self._told.feed(found)
-        return found
+            self._pass(event, out)
+        self._transcript.feed(out)
+        return out
 
-    def _pass(self, event: Event, found: list[Event]) -> None:
+    def _pass(self, event: Event, out: list[Event]) -> None:
         part = getattr(event, "part", None)
         if isinstance(event, Start):
             return
         if isinstance(event, Ping):
-            if self._said:
-                found.append(event)
+            if self._sent:
+                out.append(event)
         elif isinstance(event, ReasoningStart | Reasoning) or (isinstance(event, Seal) and part not in self._parts):
             self._reply.unsaid.add("continuation:reasoning")
         elif isinstance(event, TextStart) and self._open >= 0 and self._open not in self._parts.values():
             self._parts[event.part] = self._open
         elif isinstance(event, Text) and self._parts.get(event.part) == self._open:
-            self._say(event, found)
+            self._say(event, out)
         elif isinstance(event, PartStop) and part not in self._parts:
             return
         elif isinstance(event, PartStop) and self._parts[event.part] == self._open:
-            self._close(found)
+            self._close(out)
         else:
-            self._other(event, found)
+            self._other(event, out)
 
-    def _say(self, event: Text, found: list[Event]) -> None:
+    def _say(self, event: Text, out: list[Event]) -> None:
         text = event.text
         if self._space:
-            kept = text.lstrip()
-            begin = text[: len(text) - len(kept)]
-            text = begin.removeprefix(self._space) + kept if begin.startswith(self._space) else text
+            stripped = text.lstrip()
+            begin = text[: len(text) - len(stripped)]
+            text = begin.removeprefix(self._space) + stripped if begin.startswith(self._space) else text
             self._space = ""
         text = self._overlap.feed(text)
         if text:
-            self._said = True
-            found.append(Text(self._open, text))
+            self._sent = True
+            out.append(Text(self._open, text))
 
-    def _close(self, found: list[Event]) -> None:
+    def _close(self, out: list[Event]) -> None:
         """End the text that both share."""
         if self._open >= 0:
             if rest := self._overlap.finish():
-                found.append(Text(self._open, rest))
-            found.append(PartStop(self._open))
+                out.append(Text(self._open, rest))
+            out.append(PartStop(self._open))
             self._open = -1
 
-    def _other(self, event: Event, found: list[Event]) -> None:
+    def _other(self, event: Event, out: list[Event]) -> None:
         """What does not belong to the text that both share."""
         if isinstance(event, TextStart | ToolStart | Metered | Stop):
-            self._close(found)
-        self._said = True
+            self._close(out)
+        self._sent = True
         if isinstance(event, Metered):
             event = Metered(with_spent(event.usage, self._spent) or event.usage)
         elif isinstance(event, Citation):  # its place in the text of both is not known
@@ -301,7 +301,7 @@ class Joined:
                 event = replace(event, seal=replace(event.seal, part=event.part))
         elif isinstance(event, Text | Arguments | Seal | PartStop):
             event = replace(event, part=self._parts[event.part])
-        found.append(event)
+        out.append(event)
 
 
 def continuable(request: Request) -> bool:

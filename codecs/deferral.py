@@ -30,17 +30,17 @@ def settle(request: Request, searches: bool = False) -> None:
     deferred = {(tool.name, tool.namespace): tool for tool in request.tools if tool.deferred}
     offered = [tool for tool in request.tools if not (tool.deferred or tool.kind == "tool_search")]
     native = searches and bool(asked)
-    found = deferred
+    available = deferred
     if native or (not asked and any(tool.kind in ("function", "custom") for tool in offered)):
-        found = {key: deferred[key] for key in _in_use(request) if key in deferred}
-    for tool in found.values():
+        available = {key: deferred[key] for key in _in_use(request) if key in deferred}
+    for tool in available.values():
         tool.deferred = False
-    request.tools = [*offered, *found.values()]
+    request.tools = [*offered, *available.values()]
     if native:  # the search stands last: a deferred tool may not be marked for the cache
         request.tools = [*(tool for tool in deferred.values() if tool.deferred), *request.tools, asked[0]]
     for tool in asked:
         request.ledger.adapt(tool.path)
-    for tool in (found if native else deferred).values():
+    for tool in (available if native else deferred).values():
         request.ledger.adapt((*tool.path, "defer_loading"))
 
 

@@ -61,11 +61,11 @@ def edited(body: bytes, set: Iterable[tuple[str, object]], remove: Iterable[str]
     return Edited(body, removed, replaced)
 
 
-def report(found: Edited, ledger: Ledger, body: Mapping[str, Any], at: Callable[[str], Path] | None) -> None:
+def report(edits: Edited, ledger: Ledger, body: Mapping[str, Any], at: Callable[[str], Path] | None) -> None:
     """Report what was taken from a caller's request. body: the caller's. at: where what an upstream's member says stands in it; None if
     both are of one shape.
     """
-    for paths, tell in ((found.removed, ledger.drop), (found.replaced, ledger.adapt)):
+    for paths, tell in ((edits.removed, ledger.drop), (edits.replaced, ledger.adapt)):
         for path in paths:
             place = path if at is None else at(str(path[0]))
             if place and place[0] in body:
@@ -108,8 +108,8 @@ def _settings(
         return
     path = (*path, name)
     members = list(_members(body, place))
-    found = [member for member in members if member.name == name]
-    for member in found:
+    matches = [member for member in members if member.name == name]
+    for member in matches:
         if rest and (rest[0] == EACH or _is_object(body, member.start)):
             yield from _settings(body, member.start, tuple(rest), value, path, replaced, adds)
         elif adds or not rest:
@@ -117,7 +117,7 @@ def _settings(
             if body[member.start : member.end] != text:
                 replaced.append(path)
                 yield _Change(member.start, member.end, text)
-    if not found and adds and EACH not in rest and _is_object(body, place):
+    if not matches and adds and EACH not in rest and _is_object(body, place):
         brace = value_end(body, place) - 1
         yield _Change(brace, brace, (b"," if members else b"") + jsontext.dumps(name) + b":" + _text(rest, value))
 
@@ -147,8 +147,8 @@ def _start(body: bytes) -> int:
 
 
 def _after_blank(body: bytes, place: int) -> int:
-    found = _BLANK.match(body, place)
-    return place if found is None else found.end()
+    blank = _BLANK.match(body, place)
+    return place if blank is None else blank.end()
 
 
 def _is_object(body: bytes, place: int) -> bool:
@@ -181,5 +181,5 @@ def _elements(body: bytes, place: int) -> Iterator[int]:
 
 
 def _after_comma(body: bytes, place: int) -> int | None:
-    found = _NEXT.match(body, place)
-    return None if found is None else found.end()
+    comma = _NEXT.match(body, place)
+    return None if comma is None else comma.end()

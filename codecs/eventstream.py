@@ -129,7 +129,7 @@ def _parts_of(headers: dict[str, str]) -> tuple[dict[str, str], str, str]:
 
 def parsed(raw: bytes) -> dict[str, str]:
     """The headers of a message whose values are strings. Raises Garbled."""
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     at = 0
     try:
         while at < len(raw):
@@ -147,10 +147,10 @@ def parsed(raw: bytes) -> dict[str, str]:
             if at > len(raw):
                 raise _damaged("a header")
             if kind == _STRING:
-                found[name.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+                headers[name.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
     except (IndexError, struct.error):
         raise _damaged("a header") from None
-    return found
+    return headers
 
 
 def _damaged(what: str) -> errors.Garbled:

@@ -88,11 +88,11 @@ class Fields:
 
     def mark(self, key: str, long: str, ledger: Ledger) -> Cache | None:
         """The cache breakpoint set by the object under this key, or None. long: the value of `ttl` for the long lifetime."""
-        if key not in self._left or (given := self.inner(key)) is None:
+        if key not in self._left or (marker := self.inner(key)) is None:
             return None
-        cache = Cache(long=given.take("ttl") == long)
-        given.ignore("type", "mode")
-        given.report(ledger)
+        cache = Cache(long=marker.take("ttl") == long)
+        marker.ignore("type", "mode")
+        marker.report(ledger)
         return cache
 
     def report(self, ledger: Ledger) -> None:

@@ -139,11 +139,11 @@ def arguments_to_input(raw: str, truncated: bool = False) -> dict[str, Any]:
     dangling key is dropped), or {} if no object had started.
     """
     try:
-        given = orjson.loads(raw)  # nearly always an object
+        parsed = orjson.loads(raw)  # nearly always an object
     except ValueError:
-        given = None
-    if type(given) is dict and not _is_rounded(given):
-        return given
+        parsed = None
+    if type(parsed) is dict and not _is_rounded(parsed):
+        return parsed
     text = raw.strip()
     if text in ("", "null"):
         return {}
@@ -216,7 +216,7 @@ def _repaired(text: str) -> dict[str, Any]:
     """The object from the longest prefix of the text that becomes valid by closing brackets; {} if there is none."""
     expected = "{"
     closers: list[str] = []
-    kept = position = 0  # text[:kept] is valid except for its open brackets, which are those at `position`
+    valid_end = position = 0  # text[:valid_end] is valid except for its open brackets, which are those at `position`
     quote = ""
     while expected and (token := _TOKEN.match(text, position)):
         kind = token["mark"] or ('"' if token["string"] else "0")
@@ -226,12 +226,12 @@ def _repaired(text: str) -> dict[str, Any]:
         position = token.end()
         if kind == '"' and not token["quote"]:
             if not is_key:
-                kept, quote = position, '"'
+                valid_end, quote = position, '"'
             break
         expected = _COLON if is_key else _after(kind, closers)
         if not is_key and kind not in ",:":
-            kept = position
-    value = _first_value(text[:kept] + quote + "".join(reversed(closers)))
+            valid_end = position
+    value = _first_value(text[:valid_end] + quote + "".join(reversed(closers)))
     return value if isinstance(value, dict) else {}
 
 

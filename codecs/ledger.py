@@ -127,14 +127,14 @@ class Ledger:
 
 def joined(names: list[str]) -> str:
     """The value of a report header with these entries, at most HEADER_LIMIT bytes."""
-    kept, size = 0, -1
+    fitting, size = 0, -1
     for name in names:
         size += len(name) + 1
         if size > HEADER_LIMIT - 8:
             break
-        kept += 1
-    text = ",".join(names[:kept])
-    return text if kept == len(names) else f"{text},+{len(names) - kept}"
+        fitting += 1
+    text = ",".join(names[:fitting])
+    return text if fitting == len(names) else f"{text},+{len(names) - fitting}"
 
 
 def _ordered(entries: list[Entry], body: Any) -> list[Entry]:

@@ -272,8 +272,8 @@ def _each_without(value: Any, steps: Steps, only: Any) -> tuple[Any, Path | None
 
 def described(lesson: Lesson) -> dict[str, str]:
     """A lesson as texts; `recalled` makes it of them again."""
-    found = {"about": lesson.about, "text": lesson.text, "member": lesson.member}
-    return found if lesson.only is ANY else found | {"only": jsontext.dumps(lesson.only).decode()}
+    texts = {"about": lesson.about, "text": lesson.text, "member": lesson.member}
+    return texts if lesson.only is ANY else texts | {"only": jsontext.dumps(lesson.only).decode()}
 
 
 def recalled(table: tuple[Reading, ...], described: Mapping[str, str]) -> Lesson | None:
@@ -323,12 +323,12 @@ def shown(steps: Steps) -> str:
 
 def _named(error: GatewayError, body: Body) -> Steps | None:
     """The refused member: from `param`, from a path at the start of the message, or from a name inside it."""
-    if error.param and (found := _resolved(error.param[:_LONGEST], body)):
-        return found
+    if error.param and (resolved := _resolved(error.param[:_LONGEST], body)):
+        return resolved
     message = error.message[:_LONGEST]
     place = _PLACE.match(message)
-    if place and (found := _resolved(place[1], body)):
-        return found
+    if place and (resolved := _resolved(place[1], body)):
+        return resolved
     members = {"_".join(step for step in steps if step != EACH): steps for steps in _spare_members(body)}
     members |= {steps[-1]: steps for steps in members.values() if EACH in steps}
     members |= {steps[0]: steps for steps in ((name,) for name in body)}
@@ -361,8 +361,8 @@ def _resolved(place: str, body: Body) -> Steps | None:
         if token.isdecimal():
             continue
         for name in (token, _CAPITAL.sub(r"\1_\2", token).lower(), _CAMEL.sub(lambda match: match[1].upper(), token)):
-            if found := [node[name] for node in nodes if isinstance(node, dict) and name in node]:
-                nodes = found
+            if values := [node[name] for node in nodes if isinstance(node, dict) and name in node]:
+                nodes = values
                 steps.append(name)
                 break
         else:

@@ -29,11 +29,11 @@ _LATEST = 253402300799.0  # seconds since the epoch; the end of the year 9999
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """The seconds to wait requested by the upstream, at least 0; None if there is no request. now: seconds since the epoch."""
-    given = _lowered(headers)
-    milliseconds = _number(given.get("retry-after-ms", ""))
+    received = _lowered(headers)
+    milliseconds = _number(received.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
-    value = given.get("retry-after", "")
+    value = received.get("retry-after", "")
     seconds = _number(value)
     if seconds is not None:
         return seconds
@@ -73,30 +73,30 @@ class LimitForm(NamedTuple):
 
 def answer_headers(upstream: LimitForm, caller: LimitForm, headers: Mapping[str, str], now: float) -> dict[str, str]:
     """Translate the upstream's rate-limit and retry headers for a caller of another shape. now: seconds since the epoch."""
-    given = _lowered(headers)
-    if not given:
+    received = _lowered(headers)
+    if not received:
         return {}
-    found = _retry_headers(given, caller, now)
+    retry = _retry_headers(received, caller, now)
     if upstream is caller:
-        return found | _openai(given, now)
-    return found | caller.write(upstream.read(given, now), now)
+        return retry | _openai(received, now)
+    return retry | caller.write(upstream.read(received, now), now)
 
 
 def own_headers(caller: LimitForm, families: Mapping[str, tuple[int, int, float]], now: float) -> dict[str, str]:
     """Headers for the gateway's own limits. families: for `requests` and `tokens`: limit, remaining, seconds until the reset."""
-    found: dict[str, str] = {}
+    limits: dict[str, str] = {}
     for family, (limit, remaining, wait) in families.items():
-        found[f"x-ratelimit-limit-{family}"] = str(limit)
-        found[f"x-ratelimit-remaining-{family}"] = str(remaining)
-        found[f"x-ratelimit-reset-{family}"] = _go_duration(wait)
-    return caller.write(found, now)
+        limits[f"x-ratelimit-limit-{family}"] = str(limit)
+        limits[f"x-ratelimit-remaining-{family}"] = str(remaining)
+        limits[f"x-ratelimit-reset-{family}"] = _go_duration(wait)
+    return caller.write(limits, now)
 
 
-def replaced(found: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+def replaced(headers: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """An answer's headers with the upstream's limits replaced by the gateway's own, if there are any."""
     if not own:
-        return dict(found)
-    return {name: value for name, value in found.items() if not name.startswith(_OF_LIMITS)} | dict(own)
+        return dict(headers)
+    return {name: value for name, value in headers.items() if not name.startswith(_OF_LIMITS)} | dict(own)
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
@@ -105,20 +105,20 @@ def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in lowered.items() if 0 < len(value) <= _LONGEST and value.isprintable()}
 
 
-def _retry_headers(given: Mapping[str, str], caller: LimitForm, now: float) -> dict[str, str]:
-    found: dict[str, str] = {}
-    milliseconds = _number(given.get("retry-after-ms", ""))
+def _retry_headers(received: Mapping[str, str], caller: LimitForm, now: float) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    milliseconds = _number(received.get("retry-after-ms", ""))
     if milliseconds is not None and caller.milliseconds:
-        found["retry-after-ms"] = given["retry-after-ms"]
-    asked = {name: value for name, value in given.items() if name == "retry-after"}
+        headers["retry-after-ms"] = received["retry-after-ms"]
+    asked = {name: value for name, value in received.items() if name == "retry-after"}
     if not asked and milliseconds is not None and not caller.milliseconds:
-        asked = {"retry-after-ms": given["retry-after-ms"]}
+        asked = {"retry-after-ms": received["retry-after-ms"]}
     seconds = retry_after(asked, now)
     if seconds is not None:
-        found["retry-after"] = str(ceil(seconds))
-    if given.get("x-should-retry") in ("true", "false"):
-        found["x-should-retry"] = given["x-should-retry"]
-    return found
+        headers["retry-after"] = str(ceil(seconds))
+    if received.get("x-should-retry") in ("true", "false"):
+        headers["x-should-retry"] = received["x-should-retry"]
+    return headers
 
 
 def _is_limit(name: str) -> bool:
@@ -126,38 +126,38 @@ def _is_limit(name: str) -> bool:
     return family in _FAMILIES and prefix in ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 
 
-def _openai(given: Mapping[str, str], now: float) -> dict[str, str]:
-    return {name: value for name, value in given.items() if _is_limit(name)}
+def _openai(headers: Mapping[str, str], now: float) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if _is_limit(name)}
 
 
-def _to_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _to_messages(limits: Mapping[str, str], now: float) -> dict[str, str]:
+    headers: dict[str, str] = {}
     for family in _FAMILIES:
         for count in _COUNTS:
-            value = given.get(f"x-ratelimit-{count}-{family}", "")
+            value = limits.get(f"x-ratelimit-{count}-{family}", "")
             if _COUNT.fullmatch(value):
-                found[f"anthropic-ratelimit-{family}-{count}"] = value
-        wait = _duration(given.get(f"x-ratelimit-reset-{family}", ""))
+                headers[f"anthropic-ratelimit-{family}-{count}"] = value
+        wait = _duration(limits.get(f"x-ratelimit-reset-{family}", ""))
         if wait is not None and now + wait < _LATEST:
             moment = datetime.fromtimestamp(ceil(now + wait), UTC)
-            found[f"anthropic-ratelimit-{family}-reset"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return found
+            headers[f"anthropic-ratelimit-{family}-reset"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return headers
 
 
-def _from_messages(given: Mapping[str, str], now: float) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _from_messages(received: Mapping[str, str], now: float) -> dict[str, str]:
+    limits: dict[str, str] = {}
     for family in _FAMILIES:
         source = f"anthropic-ratelimit-{family}-"
-        if family == "tokens" and not any(name.startswith(source) for name in given):
+        if family == "tokens" and not any(name.startswith(source) for name in received):
             source = "anthropic-ratelimit-input-tokens-"
         for count in _COUNTS:
-            value = given.get(source + count, "")
+            value = received.get(source + count, "")
             if _COUNT.fullmatch(value):
-                found[f"x-ratelimit-{count}-{family}"] = value
-        moment = _timestamp(given.get(source + "reset", ""))
+                limits[f"x-ratelimit-{count}-{family}"] = value
+        moment = _timestamp(received.get(source + "reset", ""))
         if moment is not None:
-            found[f"x-ratelimit-reset-{family}"] = _go_duration(max(0.0, moment - now))
-    return found
+            limits[f"x-ratelimit-reset-{family}"] = _go_duration(max(0.0, moment - now))
+    return limits
 
 
 _THRESHOLDS = (0.95, 0.75)  # past each of them Claude Code tells its user once
@@ -173,16 +173,16 @@ def _capped_of_messages(cap: Cap) -> dict[str, str]:
     threshold = 1 if cap.reached else next((threshold for threshold in _THRESHOLDS if cap.used > threshold), None)
     status = "rejected" if cap.reached else "allowed" if threshold is None else "allowed_warning"
     reset = str(ceil(cap.resets_at))
-    found = {"status": status, "reset": reset, "overage-reset": reset, "overage-utilization": f"{cap.shown:g}"}
+    entries = {"status": status, "reset": reset, "overage-reset": reset, "overage-utilization": f"{cap.shown:g}"}
     if threshold is not None:
-        found["overage-surpassed-threshold"] = str(threshold)
+        entries["overage-surpassed-threshold"] = str(threshold)
     if not cap.reached:
-        found |= {"representative-claim": "overage", "overage-status": status}
+        entries |= {"representative-claim": "overage", "overage-status": status}
     else:
-        found["overage-disabled-reason"] = "org_spend_cap_reached"
+        entries["overage-disabled-reason"] = "org_spend_cap_reached"
         if cap.per in _PERIODS:
-            found["overage-period"] = _PERIODS[cap.per]
-    return {f"anthropic-ratelimit-unified-{name}": value for name, value in found.items()}
+            entries["overage-period"] = _PERIODS[cap.per]
+    return {f"anthropic-ratelimit-unified-{name}": value for name, value in entries.items()}
 
 
 _MINUTES = {"hour": 60, "day": 1440, "week": 10_080, "month": 43_200}
@@ -193,8 +193,8 @@ def _capped_of_responses(cap: Cap) -> dict[str, str]:
 
     A window of 43,200 minutes is a month there, however long it is.
     """
-    found = {"used-percent": f"{100 * cap.shown:g}", "window-minutes": str(_MINUTES[cap.per]), "reset-at": str(ceil(cap.resets_at))}
-    return {f"x-codex-primary-{name}": value for name, value in found.items()}
+    entries = {"used-percent": f"{100 * cap.shown:g}", "window-minutes": str(_MINUTES[cap.per]), "reset-at": str(ceil(cap.resets_at))}
+    return {f"x-codex-primary-{name}": value for name, value in entries.items()}
 
 
 OPENAI = LimitForm(_openai, _openai, milliseconds=True)

@@ -48,11 +48,11 @@ def read(body: bytes) -> Page | None:
         items = next((value[name] for name in ("data", "models") if isinstance(value.get(name), list)), None)
     if items is None:
         return None
-    found: dict[str, Known] = {}
+    models: dict[str, Known] = {}
     for item in items[:MOST]:
         if isinstance(item, dict) and (id := _id(item)):
-            found[id] = _known(item)
-    return Page(found, _more(value) if isinstance(value, dict) else "")
+            models[id] = _known(item)
+    return Page(models, _more(value) if isinstance(value, dict) else "")
 
 
 def _id(item: Mapping[str, Any]) -> str:
@@ -71,14 +71,14 @@ def _more(value: Mapping[str, Any]) -> str:
 
 
 def _known(item: Mapping[str, Any]) -> Known:
-    found: Known = {}
+    known: Known = {}
     for name, places, reader in _MEMBERS:
         for place in places:
             value = reader(_at(item, place))
             if value is not None:
-                found[name] = value
+                known[name] = value
                 break
-    return found
+    return known
 
 
 def _at(value: Any, place: str) -> Any:

@@ -68,14 +68,14 @@ def names(body: bytes, scan: splice.Scan, query: str = "") -> Generator[None, No
     A generator that returns the list and yields between steps. Raises errors.Malformed for members that parsers may interpret
     differently, errors.WrongType for a list with other elements than models.
     """
-    found = [Named(value, f"{key} in the query") for key, value in parse_qsl(query.lstrip("?")) if key.casefold() == "model"]
+    models = [Named(value, f"{key} in the query") for key, value in parse_qsl(query.lstrip("?")) if key.casefold() == "model"]
     if not any(key.casefold() in FIELDS for key in scan.value):
-        return found
-    found += _named(scan.value)
+        return models
+    models += _named(scan.value)
     if "models" in scan.value:  # the route is then the strategy for the list
-        found = [named for named in found if named.param != "route"]
+        models = [named for named in models if named.param != "route"]
     yield from _check_single(body, scan.value)
-    return found
+    return models
 
 
 def _named(body: dict[str, Any]) -> Iterator[Named]:
@@ -108,15 +108,15 @@ def _check_single(body: bytes, value: dict[str, Any]) -> Generator[None, None, N
     if not any(written.values()) or (written == {**dict.fromkeys(written, 0), "model": 1} and "model" in value):
         return  # only the top-level `model` can name one
     written |= yield from splice.count_members(body, _HOLDING)
-    kept = yield from _counted(value)
+    parsed = yield from _counted(value)
     for key, count in written.items():
-        if count != kept[key]:
+        if count != parsed[key]:
             raise errors.Malformed(f"`{key}` occurs twice in an object of the request body.", param=key)
 
 
 def _counted(value: Any) -> Generator[None, None, Counter[str]]:
     """Count the members of each name, at any depth."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     stack = [value]
     looked = 0
     while stack:
@@ -126,8 +126,8 @@ def _counted(value: Any) -> Generator[None, None, Counter[str]]:
             looked = 0
             yield
         if isinstance(node, dict):
-            found.update(node.keys())
+            counts.update(node.keys())
             stack += [inner for inner in node.values() if isinstance(inner, dict | list)]
         else:
             stack += [inner for inner in node if isinstance(inner, dict | list)]
-    return found
+    return counts

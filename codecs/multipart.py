@@ -54,18 +54,18 @@ def find_model(body: bytes, content_type: str) -> Model | None:
 
     Raises errors.Malformed for an invalid form, or one that parsers could interpret differently.
     """
-    found = None
+    model = None
     for part in _parts(body, _boundary(content_type)):
         name, plain = _name(part.head)
         if name != "model":
             _refuse_lookalike(name)
             continue
-        if found is not None:
+        if model is not None:
             raise _refused("`model` stands twice in the form")
         if not plain:
             raise _refused("the form's `model` is not plain text")
-        found = Model(_value(body[part.start : part.end]), part.start, part.end)
-    return found
+        model = Model(_value(body[part.start : part.end]), part.start, part.end)
+    return model
 
 
 def _refused(why: str) -> errors.Malformed:
@@ -86,17 +86,17 @@ def _parameters(value: str) -> tuple[str, dict[str, str]]:
     """Return a header's value and its parameters by lower-case name. Raises Malformed for a duplicate one."""
     at = value.find(";")
     kind = value if at < 0 else value[:at]
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     while 0 <= at < len(value):
         parameter = _PARAMETER.match(value, at)
         if parameter is None:
             raise _refused("a parameter of a header is malformed")
         name = parameter[1].lower()
-        if name in found:
+        if name in parameters:
             raise _refused(f"the parameter {name[:40]} stands twice")
-        found[name] = parameter[3] if parameter[2] is None else parameter[2]
+        parameters[name] = parameter[3] if parameter[2] is None else parameter[2]
         at = parameter.end()
-    return kind.strip(" \t"), found
+    return kind.strip(" \t"), parameters
 
 
 def _parts(body: bytes, boundary: bytes) -> Iterator[Part]:
@@ -122,16 +122,16 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[Part]:
 
 
 def _head(raw: bytes) -> dict[str, str]:
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     for line in raw.decode("latin-1").split("\r\n"):
         field = _FIELD.fullmatch(line)
         if field is None:
             raise _refused("a header of a part is malformed")
         name = field[1].lower()
-        if name in found:
+        if name in headers:
             raise _refused(f"the header {name[:40]} of a part stands twice")
-        found[name] = field[2]
-    return found
+        headers[name] = field[2]
+    return headers
 
 
 def _name(head: dict[str, str]) -> tuple[str, bool]:

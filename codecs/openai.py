@@ -76,13 +76,13 @@ def saying_json(messages: Any, kind: str) -> list[Any] | None:
 
     kind: the type of a part that is a text.
     """
-    found = messages if isinstance(messages, list) else []
-    first = next((n for n, one in enumerate(found) if isinstance(one, dict) and one.get("role") == "user" and one.get("content")), None)
-    if first is None or any("json" in text.lower() for message in found for text in _texts(message)):
+    turns = messages if isinstance(messages, list) else []
+    first = next((n for n, one in enumerate(turns) if isinstance(one, dict) and one.get("role") == "user" and one.get("content")), None)
+    if first is None or any("json" in text.lower() for message in turns for text in _texts(message)):
         return None
-    content = found[first]["content"]
-    said: Any = f"{content}\n\n{_IN_JSON}" if isinstance(content, str) else [*content, {"type": kind, "text": _IN_JSON}]
-    return [*found[:first], found[first] | {"content": said}, *found[first + 1 :]]
+    content = turns[first]["content"]
+    extended: Any = f"{content}\n\n{_IN_JSON}" if isinstance(content, str) else [*content, {"type": kind, "text": _IN_JSON}]
+    return [*turns[:first], turns[first] | {"content": extended}, *turns[first + 1 :]]
 
 
 def _texts(message: Any) -> list[str]:
@@ -92,8 +92,8 @@ def _texts(message: Any) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _name_of(given: dict[str, Any] | None) -> str:
-    title = (given or {}).get("title")
+def _name_of(schema: dict[str, Any] | None) -> str:
+    title = (schema or {}).get("title")
     return _NOT_NAME.sub("_", title)[:64] if isinstance(title, str) and title else "output"
 
 

@@ -22,25 +22,25 @@ _HISTORY = ("messages", "input")
 
 def digest(kind: str, *texts: str) -> bytes:
     """kind: what the texts are, so that equal texts of two kinds differ."""
-    found = blake2b(kind.encode(), digest_size=DIGEST)
+    hasher = blake2b(kind.encode(), digest_size=DIGEST)
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
-        found.update(b"%d:%b" % (len(data), data))
-    return found.digest()
+        hasher.update(b"%d:%b" % (len(data), data))
+    return hasher.digest()
 
 
 def opening(body: Mapping[str, Any], before: list[Any]) -> bytes | None:
     """The digest of a conversation's beginning; None where the body holds none. before: turns that precede those of the body."""
     history = next((body[name] for name in _HISTORY if name in body), None)
     turns = [history] if isinstance(history, str) else history if isinstance(history, list) else []
-    said: list[str] = []
+    texts: list[str] = []
     for turn in islice(chain(before, turns), _TURNS):
-        said += _texts(turn)
+        texts += _texts(turn)
         if isinstance(turn, str) or (isinstance(turn, dict) and turn.get("role") == "user"):
             break
-    if not said:
+    if not texts:
         return None
-    return digest("opening", *(text for name in _INSTRUCTIONS for text in _texts(body.get(name))), "", *said)
+    return digest("opening", *(text for name in _INSTRUCTIONS for text in _texts(body.get(name))), "", *texts)
 
 
 def _texts(turn: Any) -> Iterator[str]:

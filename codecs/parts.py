@@ -128,15 +128,15 @@ def _tail(body: bytes, start: int, missing: frozenset[str]) -> list[Part]:
         if hit is None:
             continue
         comma = hit.start(1)
-        found = _from_the_right(body, comma, end)
-        if not found:
+        trailing = _from_the_right(body, comma, end)
+        if not trailing:
             spare -= max(end - comma, len(body) // (4 * VAIN))
             if spare < 0:
                 break
             continue
-        parts += found
+        parts += trailing
         end = comma
-        missing = missing.difference(*(part.members for part in found))
+        missing = missing.difference(*(part.members for part in trailing))
         if len(parts) >= MOST:
             break
     return parts

@@ -67,10 +67,10 @@ def to_converse(citation: Value) -> Value | None:
         return None
     form = _FORMS[passage.kind]
     texts = {"title": citation.get("document_title" if form.of == "document" else "title"), "source": passage.source or None}
-    found: Value = {name: text for name, text in texts.items() if isinstance(text, str)}
+    members: Value = {name: text for name, text in texts.items() if isinstance(text, str)}
     if isinstance(cited := citation.get("cited_text"), str) and cited:
-        found["sourceContent"] = [{"text": cited}]
-    return found | {"location": {form.name: {form.place: passage.index, "start": passage.start, "end": passage.end}}}
+        members["sourceContent"] = [{"text": cited}]
+    return members | {"location": {form.name: {form.place: passage.index, "start": passage.start, "end": passage.end}}}
 
 
 def _passage(kind: str, place: tuple[Any, Any, Any], source: Any) -> Passage | None:

@@ -82,20 +82,20 @@ _SEALED_MEMBERS = frozenset({"encrypted_content", "encrypted_index", "encrypted_
 def server_tool(kind: str, block: dict[str, Any], path: Path, ledger: Ledger) -> TextPart | None:
     """Convert a server tool's block in an assistant turn to text, because the answer relies on it. None if it is no such block."""
     if kind in ("server_tool_use", "mcp_tool_use"):
-        told = f"[{block.get('name') or kind}: {_plain(block.get('input'))}]"
+        trace = f"[{block.get('name') or kind}: {_plain(block.get('input'))}]"
     elif kind.endswith("_tool_result"):
-        told = f"[{kind.removesuffix('_tool_result')} result: {_plain(block.get('content'))}]"
+        trace = f"[{kind.removesuffix('_tool_result')} result: {_plain(block.get('content'))}]"
     else:
         return None
     ledger.adapt(path)
-    text = told if len(told) <= _LONGEST_TRACE else told[:_LONGEST_TRACE] + " …]"
+    text = trace if len(trace) <= _LONGEST_TRACE else trace[:_LONGEST_TRACE] + " …]"
     return TextPart(text, path, apart=True, loads=_loaded(block.get("content")) if kind == "tool_search_tool_result" else ())
 
 
 def _loaded(result: Any) -> tuple[str, ...]:
     """The names of the tools that a provider's search has found."""
-    found = result.get("tool_references") if isinstance(result, dict) else None
-    names = [each.get("tool_name") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    references = result.get("tool_references") if isinstance(result, dict) else None
+    names = [each.get("tool_name") for each in references if isinstance(each, dict)] if isinstance(references, list) else []
     return tuple(name for name in names if isinstance(name, str))
 
 

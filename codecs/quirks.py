@@ -71,10 +71,10 @@ def ending(word: str) -> str:
     if word in _OF_GOOGLE:
         return FAILED
     word = word.lower().replace("-", "_")
-    found = ENDINGS.get(word)
-    if found is None:
-        found = next((reason for part, reason in _PARTS if part.search(word, 0, _LONGEST)), "")
-    return found
+    neutral = ENDINGS.get(word)
+    if neutral is None:
+        neutral = next((reason for part, reason in _PARTS if part.search(word, 0, _LONGEST)), "")
+    return neutral
 
 
 # chat: members outside of the choices that list sources, the most detailed one first (Perplexity; xAI and others)

@@ -94,8 +94,8 @@ class History:
 
     @cached_property
     def _lacking(self) -> list[tuple[Turn, list[str]]]:
-        found = [(turn, *_calls(turn)) for turn in self._request.turns]
-        return [(turn, ids) for turn, ids, lacks in found if ids and lacks]
+        checked = [(turn, *_calls(turn)) for turn in self._request.turns]
+        return [(turn, ids) for turn, ids, lacks in checked if ids and lacks]
 
     @property
     def lacking(self) -> list[Turn]:
@@ -163,9 +163,9 @@ def _restore(turn: Turn, note: bytes, domain: str) -> None:
             if thought.domain != domain:
                 return
             waiting.append(thought)
-    said = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
-    parts = [] if any(isinstance(part, TextPart) for part in said) else before.pop(_TEXT, [])
-    for part in said:
+    others = [part for part in turn.parts if not isinstance(part, ReasoningPart)]
+    parts = [] if any(isinstance(part, TextPart) for part in others) else before.pop(_TEXT, [])
+    for part in others:
         if isinstance(part, TextPart):
             parts += before.pop(_TEXT, [])
         elif isinstance(part, CallPart):

@@ -80,7 +80,7 @@ class Reply:
     conversation_id: str | None = None
     # responses: if the beginning was passed on unchanged, the response object sent to the client, and the number of events sent
     begun: dict[str, Any] | None = None
-    given: int = 0
+    events_sent: int = 0
     unsaid: Unsaid = field(default_factory=Unsaid)
     # approximate limit in bytes of a streamed answer buffered for its end, which repeats it (see `lanes.Extent`)
     max_answer: int = MAX_ANSWER

@@ -85,10 +85,10 @@ class Draft:
             if value is None or value in IDLE.get(head, ()):
                 return
         else:
-            rest, found = without(self.body, (head, *inner))
-            if found is None:
+            rest, removed = without(self.body, (head, *inner))
+            if removed is None:
                 return
-            place, self.body[head] = found, rest.get(head)
+            place, self.body[head] = removed, rest.get(head)
             if head not in rest:
                 del self.body[head]  # it was all that stood there
         if self.own:
@@ -114,8 +114,8 @@ class Draft:
 
     def all_of(self, member: str) -> list[dict[str, Any]]:
         """The objects of a list."""
-        found = self.body.get(member)
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        value = self.body.get(member)
+        return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
     def each(self, member: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
         """Change the objects of a list; whether there was anything to change. change: returns what it does not change as it is."""
@@ -166,13 +166,13 @@ _chosen: dict[tuple[int, int], tuple[Capabilities, tuple[Rule[Any], ...]]] = {} 
 def _for_written(rules: tuple[Rule[D], ...], capabilities: Capabilities) -> tuple[Rule[D], ...]:
     """The rules that an upstream has for bodies that an encoder has written: found once, since an upstream's capabilities last."""
     key = id(rules), id(capabilities)
-    found = _chosen.get(key)
-    if found is None:
+    cached = _chosen.get(key)
+    if cached is None:
         if len(_chosen) >= _MOST_CHOSEN:
             _chosen.clear()
         chosen = tuple(rule for rule in rules if rule.of != "carried" and rule.holds(capabilities))
-        found = _chosen[key] = capabilities, chosen
-    return found[1]
+        cached = _chosen[key] = capabilities, chosen
+    return cached[1]
 
 
 def for_carried(rules: tuple[Rule[Any], ...], capabilities: Capabilities) -> tuple[Rule[Any], ...]:

@@ -72,9 +72,9 @@ class _Sampler:
             ref = schema.get("$ref")
             if not isinstance(ref, str):
                 break
-            found = self._at(ref)
+            target = self._at(ref)
             rest = {key: value for key, value in schema.items() if key != "$ref"}
-            schema = {**found, **rest} if isinstance(found, dict) else rest
+            schema = {**target, **rest} if isinstance(target, dict) else rest
         parts = schema.get("allOf")
         if not isinstance(parts, list) or depth > _DEPTH or not self._left:
             return schema
@@ -86,11 +86,11 @@ class _Sampler:
 
     def _at(self, ref: str) -> Any:
         """The target of a reference inside the schema."""
-        found = self._root
+        node = self._root
         for step in ref.removeprefix("#").strip("/").split("/"):
             if step:
-                found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-        return found
+                node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
+        return node
 
     def _one_of(self, schema: dict[str, Any], choices: list[Any], depth: int) -> Any:
         """A value of the first choice that is not null."""
@@ -111,10 +111,10 @@ class _Sampler:
         first = schema.get("prefixItems")
         first = first if isinstance(first, list) else []
         least, most = _bound(schema, "minItems", 1 if self._every else 0), _bound(schema, "maxItems", _LONGEST)
-        found = [self.value(each, depth + 1) for each in first]
-        while len(found) < least:
-            found.append(self.value(schema.get("items", True), depth + 1))
-        return found[: max(most, 0)]
+        values = [self.value(each, depth + 1) for each in first]
+        while len(values) < least:
+            values.append(self.value(schema.get("items", True), depth + 1))
+        return values[: max(most, 0)]
 
     def _string(self, schema: dict[str, Any]) -> str:
         form = schema.get("format")

@@ -121,16 +121,16 @@ def _nodes(schema: Any) -> Iterator[Any]:
 
 def _inside(node: dict[str, Any]) -> list[Any]:
     """The schemas that stand in a schema, one level deep."""
-    found: list[Any] = []
+    schemas: list[Any] = []
     for keyword in _MAPS:
         members = node.get(keyword)
         if isinstance(members, dict):
-            found += members.values()
+            schemas += members.values()
     for keyword in _MEMBERS:
         if keyword in node:
             members = node[keyword]
-            found += members if isinstance(members, list) else [members]
-    return found
+            schemas += members if isinstance(members, list) else [members]
+    return schemas
 
 
 # ---- references ----
@@ -145,17 +145,17 @@ def _check_references(schema: dict[str, Any], path: Path) -> None:
         node = todo.pop()
         if not isinstance(node, dict) or id(node) in graph:
             continue
-        found = _inside(node)
+        related = _inside(node)
         reference = node.get("$ref")
         if isinstance(reference, str):
             if not reference.startswith("#"):
                 raise _unsupported(f"$ref {reference[:64]!r} leads outside of the schema", path)
-            found.append(schema if reference == "#/" else _resolved(schema, reference))
+            related.append(schema if reference == "#/" else _resolved(schema, reference))
             refers = True
-        graph[id(node)] = [id(one) for one in found if isinstance(one, dict)]
+        graph[id(node)] = [id(one) for one in related if isinstance(one, dict)]
         if len(graph) > SIZE:
             raise _unsupported("the schema is too large", path)
-        todo += found
+        todo += related
     try:
         graphlib.TopologicalSorter(graph if refers else {}).prepare()
     except graphlib.CycleError:

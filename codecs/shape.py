@@ -137,14 +137,14 @@ class Following(NamedTuple):
 class UsageOnDemand(NamedTuple):
     """How a stream with usage is requested, in a shape whose streams have no usage by default.
 
-    member: of the body that requests it. asked: whether the caller requests it. ask: returns the body with the request. told: whether
-    an event, as bytes, only contains usage.
+    member: of the body that requests it. asked: whether the caller requests it. ask: returns the body with the request. is_usage:
+    whether an event, as bytes, only contains usage.
     """
 
     member: str
     asked: Callable[[Scan], bool]
     ask: Callable[[bytes, Scan], bytes]
-    told: Callable[[bytes], bool]
+    is_usage: Callable[[bytes], bool]
 
 
 def _read(target: str, body: Scan) -> Scan:

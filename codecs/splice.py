@@ -56,12 +56,12 @@ def scan(body: bytes) -> Scan:
     Raises errors.Malformed (not a JSON object in UTF-8; a duplicate or differently spelled member of SINGLE) and errors.WrongType
     (`model` is not a string, `stream` not a boolean). A missing `model` is not an error here.
     """
-    found = parts.cut(body) if len(body) >= parts.LARGE else []
-    if found:
-        return _scan_parts(body, found)
+    pieces = parts.cut(body) if len(body) >= parts.LARGE else []
+    if pieces:
+        return _scan_parts(body, pieces)
     value = None
     try:
-        value = jsontext.loads(body, "strict") if found is not None else jsontext.loads_refused(body, "strict")
+        value = jsontext.loads(body, "strict") if pieces is not None else jsontext.loads_refused(body, "strict")
     except ValueError as error:
         reason = str(error)
     else:
@@ -73,11 +73,11 @@ def scan(body: bytes) -> Scan:
     return scanned(body, value, _single(body, value))
 
 
-def _scan_parts(body: bytes, found: list[parts.Part]) -> Scan:
+def _scan_parts(body: bytes, pieces: list[parts.Part]) -> Scan:
     """As `scan`, for a body that is cut. Raises as scan."""
     value: dict[str, Any] = {}
     places: dict[str, list[int]] = {}
-    for start, _, text, members in found:
+    for start, _, text, members in pieces:
         value |= members
         for key, inside in _single(text, members).items():
             places.setdefault(key, []).extend([start + place for place in inside])
@@ -107,8 +107,8 @@ def check_spelling(key: str) -> None:
 
 def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) -> Scan:
     """Return the Scan of a body. value: the parsed body. places: offsets of the values of members of SINGLE. Raises as scan."""
-    for key, found in places.items():
-        if len(found) > 1:
+    for key, offsets in places.items():
+        if len(offsets) > 1:
             raise errors.Malformed(f"`{key}` occurs twice in the request body.", param=key)
     if isinstance(value.get("conversation"), dict):
         _check_conversation(body, places["conversation"][0])
@@ -125,8 +125,8 @@ def scanned(body: bytes, value: dict[str, Any], places: dict[str, list[int]]) ->
 
 def _check_conversation(body: bytes, place: int) -> None:
     """Raises Malformed if parsers may read different values of `id` from the object."""
-    found = _FLAT.match(body, place, place + LONGEST_CONVERSATION)
-    if found is None or len(_keys(found[0], "id")) > 1 or b"\\" in found[0]:
+    hit = _FLAT.match(body, place, place + LONGEST_CONVERSATION)
+    if hit is None or len(_keys(hit[0], "id")) > 1 or b"\\" in hit[0]:
         raise errors.Malformed("`conversation` must be an id, or an object with one.", param="conversation")
 
 
@@ -216,20 +216,20 @@ def without(body: bytes, value: dict[str, Any], keys: Iterable[str]) -> bytes:
         comma = _COMMA.match(body, end)
         at = comma.end() if comma else end
         if not comma:  # the last member: the comma before it goes, too
-            kept = b"".join(pieces).rstrip(b" \t\n\r")
-            pieces = [kept.removesuffix(b",")]
+            joined = b"".join(pieces).rstrip(b" \t\n\r")
+            pieces = [joined.removesuffix(b",")]
     return b"".join([*pieces, body[at:]])
 
 
 def exchanged(body: bytes, value: dict[str, Any], leaves: Collection[str], joins: dict[str, Any]) -> bytes:
     """The body without some members of its top level and with others at its end; every other byte stays. value: the body, parsed."""
-    found = without(body, value, leaves)
+    shortened = without(body, value, leaves)
     if not joins:
-        return found
+        return shortened
     member = jsontext.dumps(joins)[1:-1]
-    brace = found.rindex(b"}")
+    brace = shortened.rindex(b"}")
     rest = any(name not in leaves for name in value)
-    return _replaced(found, (brace, brace), b"," + member if rest else member)
+    return _replaced(shortened, (brace, brace), b"," + member if rest else member)
 
 
 def shift_number(data: bytes, key: str, by: int) -> bytes:
@@ -279,10 +279,10 @@ def replace_members(body: bytes, key: str, holders: Callable[[dict[str, Any]], I
     hits = _plain_keys(body, key) if _is_plain(body) else _keys(body, key)
     taken = set(_NUMBERED.findall(body))
     mark = next(str(number) for number in count() if b"%d" % number not in taken)
-    found = {name for holder in holders(jsontext.loads(_marked(body, hits, mark))) for name in holder}
+    selected = {name for holder in holders(jsontext.loads(_marked(body, hits, mark))) for name in holder}
     pieces, at = [], 0
     for number, (_, place) in enumerate(hits):
-        if f"{mark}:{number}" in found and body[place] not in b"{[":
+        if f"{mark}:{number}" in selected and body[place] not in b"{[":
             pieces += [body[at:place], text]
             at = _end(body, place)
     return b"".join([*pieces, body[at:]])
@@ -360,22 +360,22 @@ def count_members(text: bytes, keys: Iterable[str]) -> Generator[None, None, dic
 
     With very long white space between a name and its colon, the count may be too low.
     """
-    found = dict.fromkeys(keys, 0)
+    counts = dict.fromkeys(keys, 0)
     if _is_plain(text):
-        for key in found:
+        for key in counts:
             for begin in range(0, len(text), SLICE):
                 hits = _key(key).finditer(text, begin, begin + SLICE + OVERLAP)
-                found[key] += sum(hit.start() < begin + SLICE for hit in hits)
+                counts[key] += sum(hit.start() < begin + SLICE for hit in hits)
                 yield
-        return found
+        return counts
     for number, hit in enumerate(_ANY_KEY.finditer(text)):
         if number % 1024 == 0:
             yield
         if hit[2] and len(hit[1]) <= LONGEST_KEY:
             key = jsontext.loads(hit[1]) if b"\\" in hit[1] else hit[1][1:-1].decode()
-            if key in found:
-                found[key] += 1
-    return found
+            if key in counts:
+                counts[key] += 1
+    return counts
 
 
 def _places(text: bytes, value: Any, path: tuple[str, ...], plain: bool) -> list[int]:
@@ -422,8 +422,8 @@ def _plain_keys(text: bytes, key: str) -> list[Span]:
 def _keys(text: bytes, key: str) -> list[Span]:
     """As `_plain_keys`, for keys with escapes."""
     quoted = b'"%b"' % key.encode()
-    found = _ANY_KEY.finditer(text)
-    return [hit.span() for hit in found if hit[2] and (hit[1] == quoted or (b"\\u" in hit[1] and jsontext.loads(hit[1]) == key))]
+    hits = _ANY_KEY.finditer(text)
+    return [hit.span() for hit in hits if hit[2] and (hit[1] == quoted or (b"\\u" in hit[1] and jsontext.loads(hit[1]) == key))]
 
 
 @cache

@@ -58,7 +58,7 @@ def restricted(schema: Schema, restrictions: tuple[str, ...], room: Room | None 
 
     room: one for all schemas of a request; None where there is no other.
     """
-    given = schema
+    original = schema
     if "no_root_union" in restrictions:
         schema = _without_root_union(schema)
     if "refs_in_defs" in restrictions:
@@ -73,7 +73,7 @@ def restricted(schema: Schema, restrictions: tuple[str, ...], room: Room | None 
         schema = _mapped(schema, _uncounted, DEPTH)
     if "small_grammar" in restrictions:
         schema = _mapped(schema, _small, DEPTH)
-    return given if schema is given or schema == given else schema
+    return original if schema is original or schema == original else schema
 
 
 def _mapped(node: Any, change: Callable[[Any], Any], depth: int) -> Any:
@@ -82,25 +82,25 @@ def _mapped(node: Any, change: Callable[[Any], Any], depth: int) -> Any:
         raise Unsupported("a tool's schema is nested too deeply", param="tools")
     if not isinstance(node, dict):
         return change(node)
-    found: Schema = {}
+    changed: Schema = {}
     for key in _MAPS:
         inner = node.get(key)
         if isinstance(inner, dict):
             mapped = {name: _mapped(one, change, depth - 1) for name, one in inner.items()}
             if any(mapped[name] is not one for name, one in inner.items()):
-                found[key] = mapped
+                changed[key] = mapped
     for key in _MEMBERS:
         if isinstance(node.get(key), dict) or (key == "items" and isinstance(node.get(key), bool)):
             one = _mapped(node[key], change, depth - 1)
             if one is not node[key]:
-                found[key] = one
+                changed[key] = one
     for key in _LISTS:
         inner = node.get(key)
         if isinstance(inner, list):
             ones = [_mapped(one, change, depth - 1) for one in inner]
             if any(new is not old for new, old in zip(ones, inner, strict=True)):
-                found[key] = ones
-    return change(node | found if found else node)
+                changed[key] = ones
+    return change(node | changed if changed else node)
 
 
 # ---- a union at the root ----
@@ -132,37 +132,37 @@ def _without_root_union(schema: Schema) -> Schema:
 
 
 def _properties(schema: Schema) -> Schema:
-    found = schema.get("properties")
-    return found if isinstance(found, dict) else {}
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
 
 
 def _required(schema: Schema) -> set[str]:
-    found = schema.get("required")
-    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
+    required = schema.get("required")
+    return {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
 
 
 def _each_resolved(nodes: Iterable[Any], root: Schema) -> list[Schema]:
     """Each schema only once, however many references lead to it."""
-    found = [_resolved(node, root) for node in nodes]
-    return list({id(one): one for one in found}.values())
+    schemas = [_resolved(node, root) for node in nodes]
+    return list({id(one): one for one in schemas}.values())
 
 
 def _resolved(node: Any, root: Schema) -> Schema:
     """The target of a `$ref` into the root's definitions, or the schema itself."""
     target = _target(node, root)
-    found = target if target is not None else node
-    return found if isinstance(found, dict) else {}
+    schema = target if target is not None else node
+    return schema if isinstance(schema, dict) else {}
 
 
 def _target(node: Any, root: Schema) -> Any:
     reference = node.get("$ref") if isinstance(node, dict) else None
     if not isinstance(reference, str) or not reference.startswith("#/"):
         return None
-    found: Any = root
+    target: Any = root
     for step in reference[2:].split("/"):
         step = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(step) if isinstance(found, dict) else None
-    return found
+        target = target.get(step) if isinstance(target, dict) else None
+    return target
 
 
 # ---- references ----
@@ -208,8 +208,8 @@ class _Inliner:
         self._targets: dict[str, tuple[Any, int]] = {}  # by reference, each with its size in bytes
 
     def whole(self) -> Schema:
-        found: Schema = self._inlined(self._root, DEPTH, ())
-        return found
+        schema: Schema = self._inlined(self._root, DEPTH, ())
+        return schema
 
     def _inlined(self, node: Any, depth: int, within: tuple[str, ...]) -> Any:
         if depth < 0:
@@ -224,18 +224,18 @@ class _Inliner:
             target = {} if reference in within else self._target(reference, node)
             inner = self._inlined(target, depth - 1, (*within, reference)) if isinstance(target, dict) else {}
             return inner | self._inlined(rest, depth - 1, within)
-        kept = {key: value for key, value in node.items() if node is not self._root or key not in ("$defs", "definitions")}
-        return {key: self._inlined(value, depth - 1, within) if isinstance(value, dict | list) else value for key, value in kept.items()}
+        members = {key: value for key, value in node.items() if node is not self._root or key not in ("$defs", "definitions")}
+        return {key: self._inlined(value, depth - 1, within) if isinstance(value, dict | list) else value for key, value in members.items()}
 
     def _target(self, reference: str, node: Schema) -> Any:
         """What the reference of a node leads to, to be written in its place."""
-        found = self._targets.get(reference)
-        if found is None:
+        entry = self._targets.get(reference)
+        if entry is None:
             target = _target(node, self._root)
-            found = self._targets[reference] = target, A_SCHEMA + len(jsontext.dumps(target))
-        if not self._room.take(found[1]):
+            entry = self._targets[reference] = target, A_SCHEMA + len(jsontext.dumps(target))
+        if not self._room.take(entry[1]):
             raise Unsupported("a tool's schema is too large once its references are resolved", param="tools")
-        return found[0]
+        return entry[0]
 
 
 def _no_boolean(node: Any) -> Any:

@@ -49,7 +49,7 @@ def added(usage: Usage, other: Usage) -> Usage:
     """What two answers used together; the tier is that of the first."""
 
     def both(name: str) -> int | None:
-        counts = [found for found in (getattr(usage, name), getattr(other, name)) if found is not None]
+        counts = [number for number in (getattr(usage, name), getattr(other, name)) if number is not None]
         return sum(counts) if counts else None
 
     tools = dict(usage.tools or {})
@@ -100,13 +100,13 @@ def merged(known: dict[str, Any] | None, usage: dict[str, Any], partial: bool = 
     """
     if not known:
         return usage
-    found = (known if partial else {}) | {key: value for key, value in usage.items() if value is not None}
+    combined = (known if partial else {}) | {key: value for key, value in usage.items() if value is not None}
     if "iterations" not in usage:
-        found.pop("iterations", None)  # of an earlier count
+        combined.pop("iterations", None)  # of an earlier count
     for counts, details in _SIDES:
         if not known.keys().isdisjoint(counts) and not _counted(usage, counts):
-            found |= {key: known[key] for key in (*counts, *details) if key in known}
-    return found
+            combined |= {key: known[key] for key in (*counts, *details) if key in known}
+    return combined
 
 
 def _counted(usage: dict[str, Any], keys: Iterable[str]) -> bool:
@@ -146,7 +146,7 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
     read = _maybe(details, "cached_tokens")
     if read is None:
         read = next((count(usage[k]) for k in quirks.CACHED_TOKENS if usage.get(k) is not None), None)
-    found = Usage(
+    converted = Usage(
         input=count(usage.get("prompt_tokens")),
         output=count(usage.get("completion_tokens")),
         cache_read=read,
@@ -154,14 +154,14 @@ def from_chat(usage: dict[str, Any], tier: Any = None) -> Usage:
         reasoning=_maybe(usage.get("completion_tokens_details"), "reasoning_tokens"),
         tier=tier if isinstance(tier, str) else None,
     )
-    return _settled(found, usage.get("total_tokens"))
+    return _settled(converted, usage.get("total_tokens"))
 
 
 def from_responses(usage: dict[str, Any], tier: Any = None, tools: Any = None) -> Usage:
     """From a response's `usage`, and its `tool_usage`."""
     details = usage.get("input_tokens_details")
     lives = details.get("cache_write_tokens_details") if isinstance(details, dict) else None
-    found = Usage(
+    converted = Usage(
         input=count(usage.get("input_tokens")),
         output=count(usage.get("output_tokens")),
         cache_read=_maybe(details, "cached_tokens"),
@@ -171,7 +171,7 @@ def from_responses(usage: dict[str, Any], tier: Any = None, tools: Any = None) -
         tier=tier if isinstance(tier, str) else None,
         tools=_tools(tools, web_search=("web_search", "num_requests"), image_tokens=("image_gen", "total_tokens")),
     )
-    return _settled(found, usage.get("total_tokens"))
+    return _settled(converted, usage.get("total_tokens"))
 
 
 def from_messages(usage: dict[str, Any]) -> Usage:
@@ -202,7 +202,7 @@ def from_gemini(usage: dict[str, Any], tier: str = "") -> Usage:
     """
     thoughts = _maybe(usage, "thoughtsTokenCount")
     total = count(usage.get("totalTokenCount"))
-    found = Usage(
+    converted = Usage(
         input=count(usage.get("promptTokenCount")) + count(usage.get("toolUsePromptTokenCount")),
         output=count(usage.get("candidatesTokenCount")) + (thoughts or 0),
         cache_read=_maybe(usage, "cachedContentTokenCount"),
@@ -210,18 +210,18 @@ def from_gemini(usage: dict[str, Any], tier: str = "") -> Usage:
         tier=_GOOGLE_TIERS.get(str(usage.get("serviceTier") or tier).lower()),
     )
     if usage.get("promptTokenCount") is None:
-        found.input = max(0, total - found.output)
-    if total and total != found.input + found.output:
-        found.total = total
-    return found
+        converted.input = max(0, total - converted.output)
+    if total and total != converted.input + converted.output:
+        converted.total = total
+    return converted
 
 
 def _tools(holder: Any, **places: tuple[str, str]) -> dict[str, int] | None:
     """Counts of TOOLS that are more than 0. places: for each the member of the holder that tells of it, and the count in that."""
     if not isinstance(holder, dict):
         return None
-    found = {name: count(_maybe(holder.get(member), key)) for name, (member, key) in places.items()}
-    return {name: number for name, number in found.items() if number} or None
+    counts = {name: count(_maybe(holder.get(member), key)) for name, (member, key) in places.items()}
+    return {name: number for name, number in counts.items() if number} or None
 
 
 _ITERATED = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")

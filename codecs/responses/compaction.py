@@ -56,11 +56,11 @@ def is_ours(item: Any) -> bool:
 
 def foreign(items: Iterable[Any]) -> bool:
     """Whether something is left that only its maker can read: a compaction of another's behind the last of ours."""
-    found = False
+    unreadable = False
     for item in items:
         if _kind(item) in ITEMS:
-            found = not compaction.is_sealed(item.get("encrypted_content"))
-    return found
+            unreadable = not compaction.is_sealed(item.get("encrypted_content"))
+    return unreadable
 
 
 def expanded(items: list[tuple[Any, Path]], ledger: Ledger) -> list[tuple[Any, Path]]:
@@ -99,26 +99,26 @@ def nothing_to_compact() -> Malformed:
 
 def question(body: Item, capabilities: Capabilities, prompt: str, limit: int, tools: bool = True) -> Item:
     """The body that asks an upstream of this shape for a summary, like compaction.ask: all that it may have cached is as it was."""
-    found = {name: value for name, value in body.items() if name not in _ANSWERS_FORM}
-    given = body.get("input")
-    items = given if isinstance(given, list) else [] if given is None else [_message(str(given))]
+    request_body = {name: value for name, value in body.items() if name not in _ANSWERS_FORM}
+    body_input = body.get("input")
+    items = body_input if isinstance(body_input, list) else [] if body_input is None else [_message(str(body_input))]
     items = [item for item in items if _kind(item) != TRIGGER]
     if not items and body.get("previous_response_id") is None and body.get("conversation") is None:
         raise nothing_to_compact()
-    found["input"] = [*items, _message(prompt)]
+    request_body["input"] = [*items, _message(prompt)]
     if "max_output_tokens" in capabilities.leave_out:
-        found.pop("max_output_tokens", None)
+        request_body.pop("max_output_tokens", None)
     else:
-        found["max_output_tokens"] = limit
+        request_body["max_output_tokens"] = limit
     if isinstance(body.get("text"), dict):
-        found["text"] = {name: value for name, value in body["text"].items() if name != "format"}
+        request_body["text"] = {name: value for name, value in body["text"].items() if name != "format"}
     if isinstance(body.get("include"), list):
-        found["include"] = [name for name in body["include"] if name != _LOGPROBS]
+        request_body["include"] = [name for name in body["include"] if name != _LOGPROBS]
     if not tools:
-        found["tool_choice"] = "none"
+        request_body["tool_choice"] = "none"
     elif body.get("tool_choice") not in (None, "auto", "none"):
-        found["tool_choice"] = "auto"
-    return found
+        request_body["tool_choice"] = "auto"
+    return request_body
 
 
 # ---- the endpoint's own answer ----
@@ -126,8 +126,8 @@ def question(body: Item, capabilities: Capabilities, prompt: str, limit: int, to
 
 def users(items: Iterable[Any]) -> list[Item]:
     """The messages of users among items, in full, as a compaction that is asked for by itself gives them back."""
-    said = (item for item in items if _kind(item) == "message" and item.get("role") == "user")
-    return [_in_full(item, place) for place, item in enumerate(said)]
+    messages = (item for item in items if _kind(item) == "message" and item.get("role") == "user")
+    return [_in_full(item, place) for place, item in enumerate(messages)]
 
 
 def _in_full(item: Item, place: int) -> Item:

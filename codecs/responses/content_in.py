@@ -130,8 +130,8 @@ def decode_call(fields: Fields, kind: str, ledger: Ledger) -> CallPart:
     if kind == "custom":
         arguments = fields.text("input") or ""
     else:
-        given = fields.take("arguments")
-        arguments = given if isinstance(given, str) else jsontext.dumps(given or {}).decode()
+        value = fields.take("arguments")
+        arguments = value if isinstance(value, str) else jsontext.dumps(value or {}).decode()
     part = CallPart(fields.required("call_id"), fields.required("name"), arguments, fields.path, kind, fields.text("namespace"))
     fields.report(ledger)
     return part
@@ -175,12 +175,12 @@ def decode_reasoning(fields: Fields, ledger: Ledger) -> ReasoningPart | None:
     summary = list(_texts(fields.items("summary"), "summary_text"))
     text = "\n\n".join(_texts(fields.items("content"), "reasoning_text"))
     encrypted = fields.text("encrypted_content") or ""
-    blocks, kept = fields.take("dragoman_blocks"), fields.take("dragoman_text")
+    blocks, stored_text = fields.take("dragoman_blocks"), fields.take("dragoman_text")
     domain = fields.take("dragoman_domain")
     domain = domain if isinstance(domain, str) else None
     fields.report(ledger)
-    if isinstance(kept, str) and kept:
-        return ReasoningPart((*path, "content"), "text", kept, domain=domain)
+    if isinstance(stored_text, str) and stored_text:
+        return ReasoningPart((*path, "content"), "text", stored_text, domain=domain)
     sealed = (*path, "encrypted_content")
     if isinstance(blocks, list) and blocks and all(map(is_block, blocks)):
         return ReasoningPart(sealed, "anthropic", text, blocks, domain=domain)

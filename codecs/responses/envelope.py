@@ -92,12 +92,12 @@ def write_tools(response: dict[str, Any]) -> None:
 
 def shown(body: dict[str, Any]) -> dict[str, orjson.Fragment]:
     """The large members of a request that its answers show, as JSON that can stand in the body instead of them."""
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     if isinstance(body.get("tools"), list):
-        found["tools"] = _tools(body["tools"])
+        members["tools"] = _tools(body["tools"])
     if isinstance(body.get("instructions"), str):
-        found["instructions"] = body["instructions"]
-    return {name: _written(value) for name, value in found.items()}
+        members["instructions"] = body["instructions"]
+    return {name: _written(value) for name, value in members.items()}
 
 
 def _written(value: Any) -> orjson.Fragment:
@@ -117,11 +117,11 @@ def _tool(tool: Any) -> Any:
 
 def _text(body: dict[str, Any]) -> dict[str, Any]:
     """What was asked of the text; of a schema, all members."""
-    said = _members(body, "text", format={"type": "text"}, verbosity="medium")
-    form = said["format"]
+    text = _members(body, "text", format={"type": "text"}, verbosity="medium")
+    form = text["format"]
     if isinstance(form, dict) and form.get("type") == "json_schema":
-        said["format"] = {"description": None, "schema": None, **form, "strict": form.get("strict") is True}
-    return said
+        text["format"] = {"description": None, "schema": None, **form, "strict": form.get("strict") is True}
+    return text
 
 
 def _members(body: dict[str, Any], key: str, **defaults: Any) -> dict[str, Any]:
@@ -153,16 +153,19 @@ def filled(response: dict[str, Any], reply: Reply) -> dict[str, Any]:
 def _counted(usage: dict[str, Any]) -> dict[str, Any]:
     """A usage with all of its counts."""
     total = count(usage.get("input_tokens")) + count(usage.get("output_tokens"))
-    told = {key: usual | (said if isinstance(said := usage.get(key), dict) else {}) for key, usual in _DETAILS.items()}
-    return {"input_tokens": 0, "output_tokens": 0, "total_tokens": total, **usage, **told}
+    details = {key: usual | (reported if isinstance(reported := usage.get(key), dict) else {}) for key, usual in _DETAILS.items()}
+    return {"input_tokens": 0, "output_tokens": 0, "total_tokens": total, **usage, **details}
 
 
 def failed(response: dict[str, Any], error: GatewayError) -> dict[str, Any]:
-    """The response, ended by an error. What its upstream said of that by itself stays."""
-    told, said = error.openai(), response.get("error")
-    blamed = told["code"] or _BLAMED if KINDS[error.kind].openai_status < 500 else "server_error"
-    own = {"code": _CODES.get(error.kind, blamed)} | ({"type": told["type"], "param": error.param} if error.param else {})
-    return response | {"status": "failed", "error": own | (said if isinstance(said, dict) else {}) | {"message": error.message}}
+    """The response, ended by an error. What the upstream's own error object contains besides the message stays."""
+    rendered, upstream_error = error.openai(), response.get("error")
+    blamed = rendered["code"] or _BLAMED if KINDS[error.kind].openai_status < 500 else "server_error"
+    own = {"code": _CODES.get(error.kind, blamed)} | ({"type": rendered["type"], "param": error.param} if error.param else {})
+    return response | {
+        "status": "failed",
+        "error": own | (upstream_error if isinstance(upstream_error, dict) else {}) | {"message": error.message},
+    }
 
 
 def failure(reply: Reply, response: dict[str, Any], error: GatewayError) -> list[tuple[str, dict[str, Any]]]:
@@ -187,6 +190,6 @@ def error_event(error: GatewayError) -> dict[str, Any]:
 
     The flat members are the documented form; the official SDKs raise only for the nested one.
     """
-    told = error.openai()
-    flat = {key: told[key] for key in ("code", "message", "param")}
-    return {**flat, "error": {"type": told["type"], **flat}}
+    rendered = error.openai()
+    flat = {key: rendered[key] for key in ("code", "message", "param")}
+    return {**flat, "error": {"type": rendered["type"], **flat}}

@@ -46,11 +46,11 @@ _MORE = frozenset({"item_reference", "compaction", "compaction_summary", "contex
 
 def check_outputs(items: list[Any]) -> None:
     """Raise Unpaired for an output of which there is no call, in an input that is complete."""
-    found = [item for item in items if isinstance(item, dict) and isinstance(item.get("type"), str)]
-    if any(item["type"] in _MORE for item in found):
+    typed = [item for item in items if isinstance(item, dict) and isinstance(item.get("type"), str)]
+    if any(item["type"] in _MORE for item in typed):
         return
-    calls = {id for item in found if item["type"] in _CALLS and isinstance(id := item.get("call_id"), str)}
-    for item in found:
+    calls = {id for item in typed if item["type"] in _CALLS and isinstance(id := item.get("call_id"), str)}
+    for item in typed:
         if item["type"] in _ANSWERS and isinstance(id := item.get("call_id"), str) and id not in calls:
             raise _without_call(id)
 
@@ -83,7 +83,7 @@ def decode_items(request: Request, items: list[tuple[Any, Path]]) -> dict[str, F
 class _Group:
     """One assistant turn. outputs: of its calls, of each the last one, in the order of their items; None before the first."""
 
-    said: Turn
+    turn: Turn
     outputs: dict[int, ResultPart] | None = None  # by the identity of the call
 
 
@@ -196,8 +196,8 @@ class _Walk:
         if group is None or group.outputs is not None:
             group = self._group = _Group(Turn("assistant", [], path))
             self._order.append(group)
-        group.said.parts += parts
-        group.said.plain |= plain
+        group.turn.parts += parts
+        group.turn.plain |= plain
         return group
 
     def _answer(self, result: ResultPart) -> None:
@@ -287,18 +287,18 @@ class _Walk:
                 return
         if call_id is None:  # of a local shell's, the id is the call's
             call_id = self._item_ids.get(item_id, item_id)
-        told = own_tools.OWN[name].told(fields)
+        content = own_tools.OWN[name].result_text(fields)
         bookkeeping(fields, self._ledger)
         fields.ignore("execution")
         fields.report(self._ledger)
-        self._answer(ResultPart(call_id, told, fields.path))
+        self._answer(ResultPart(call_id, content, fields.path))
 
     def _tools_of_search(self, fields: Fields) -> None:
         """Tools that a search has found are the request's from here on."""
-        self._declare(fields.peek("tools"), fields.path, found=True)
+        self._declare(fields.peek("tools"), fields.path, by_search=True)
 
-    def _declare(self, tools: list[Any] | None, path: Path, found: bool = False) -> None:
-        self._later += [(tool, found) for tool in decode_tools(self._request, tools or [], (*path, "tools"))]
+    def _declare(self, tools: list[Any] | None, path: Path, by_search: bool = False) -> None:
+        self._later += [(tool, by_search) for tool in decode_tools(self._request, tools or [], (*path, "tools"))]
         self._ledger.adapt(path)
 
     def _function_output(self, fields: Fields) -> None:
@@ -328,13 +328,13 @@ class _Walk:
 
     def _opened(self) -> dict[tuple[object, object], dict[str, int]]:
         """By name and namespace the ids of the calls without an output, and how many have each."""
-        found: dict[tuple[object, object], dict[str, int]] = {}
+        open_calls: dict[tuple[object, object], dict[str, int]] = {}
         for id, calls in self._calls.items():
             for call in calls:
                 if call.result is None:
-                    ids = found.setdefault((call.part.name, call.part.namespace), {})
+                    ids = open_calls.setdefault((call.part.name, call.part.namespace), {})
                     ids[id] = ids.get(id, 0) + 1
-        return found
+        return open_calls
 
     def _close(self, call: CallPart) -> None:
         """An open call has an output from here on."""
@@ -347,11 +347,11 @@ class _Walk:
 
     def _tell(self, name: object, result: ResultPart) -> None:
         """Add an output that answers no call, as Codex records external input: other shapes only allow it as a user message."""
-        said: list[Part] = [TextPart(f"Output of {name if name and isinstance(name, str) else 'a tool'}:", result.path)]
-        said += [TextPart(result.content, result.path)] if isinstance(result.content, str) else result.content
+        parts: list[Part] = [TextPart(f"Output of {name if name and isinstance(name, str) else 'a tool'}:", result.path)]
+        parts += [TextPart(result.content, result.path)] if isinstance(result.content, str) else result.content
         self._ledger.adapt(result.path)
         self._ledger.drop((*result.path, "type"))  # the fact that it is an output
-        self.message("user", said, result.path, plain=False)
+        self.message("user", parts, result.path, plain=False)
 
     def _additional_tools(self, fields: Fields) -> None:
         """Add tools declared in mid-conversation: other shapes list all tools from the start."""
@@ -362,9 +362,9 @@ class _Walk:
         self._ledger.adapt(fields.path)
         fields.ignore_all(BOOKKEEPING)
         for name in ("reasoning", "text"):
-            given = fields.inner(name)
-            if given is not None:
-                self.settings[name] = given
+            setting = fields.inner(name)
+            if setting is not None:
+                self.settings[name] = setting
         fields.report(self._ledger)
 
     def _trigger(self, fields: Fields) -> None:
@@ -380,9 +380,9 @@ class _Walk:
 def _turns_of(group: _Group) -> list[Turn]:
     """A group's turn, and the turn with the outputs of its calls."""
     if group.outputs is None:
-        return [group.said]
+        return [group.turn]
     results: list[Part] = list(group.outputs.values())
-    return [group.said, Turn("tool", results, results[0].path)]
+    return [group.turn, Turn("tool", results, results[0].path)]
 
 
 _ITEMS: dict[str, Callable[[_Walk, Fields], None]] = {
@@ -405,13 +405,13 @@ def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tup
 
     Of its own items some may be missing there, and some have another one of the same id in their place: they refer to stored ones.
     """
-    given = body.get("input")
+    body_input = body.get("input")
     own: list[tuple[Any, Path]]
-    if isinstance(given, str):
-        own = [({"type": "message", "role": "user", "content": given}, ("input",))]
-    elif isinstance(given, list):
-        own = [(item, ("input", i)) for i, item in enumerate(given)]
-    elif given is not None:
+    if isinstance(body_input, str):
+        own = [({"type": "message", "role": "user", "content": body_input}, ("input",))]
+    elif isinstance(body_input, list):
+        own = [(item, ("input", i)) for i, item in enumerate(body_input)]
+    elif body_input is not None:
         raise wrong_type(("input",), "a string or a list")
     elif items is None:
         raise missing(("input",))
@@ -428,7 +428,7 @@ def placed(body: dict[str, Any], items: list[dict[str, Any]] | None) -> list[tup
     return list(zip(items, places, strict=True))
 
 
-def _stands_for(found: Any, own: Any) -> bool:
-    """Whether it is this item, or the stored one that this refers to: what refers to one has its id."""
+def _stands_for(item: Any, own: Any) -> bool:
+    """Whether the item is the caller's own, or the stored item that the own one refers to by its id."""
     id = own.get("id") if isinstance(own, dict) else None
-    return id is None or (isinstance(found, dict) and found.get("id") == id)
+    return id is None or (isinstance(item, dict) and item.get("id") == id)

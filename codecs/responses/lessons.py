@@ -16,8 +16,8 @@ def _without_reasoning(body: Body) -> tuple[Body, Path | None]:
     items = body.get("input")
     if not isinstance(items, list):
         return body, None
-    kept = [item for item in items if not (isinstance(item, dict) and item.get("type") == "reasoning")]
-    return (body, None) if len(kept) == len(items) else (body | {"input": kept}, ("input",))
+    remaining = [item for item in items if not (isinstance(item, dict) and item.get("type") == "reasoning")]
+    return (body, None) if len(remaining) == len(items) else (body | {"input": remaining}, ("input",))
 
 
 def _without_loose_reasoning(body: Body) -> tuple[Body, Path | None]:

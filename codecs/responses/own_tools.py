@@ -49,7 +49,7 @@ class OwnTool:
     usual: _Value = field(default_factory=dict)
     beside: _Value = field(default_factory=dict)
     cut: str = "incomplete"
-    told: Callable[[Fields], str]
+    result_text: Callable[[Fields], str]
 
     def announced(self) -> _Value:
         """The members of a call's item before its arguments are known."""
@@ -93,11 +93,11 @@ class OwnTool:
 
 def _of_shell(output: Fields) -> str:
     """Each command's output and how it ended."""
-    found = output.take("output")
+    value = output.take("output")
     output.ignore("max_output_length")
-    if isinstance(found, str):
-        return found
-    chunks = [chunk for chunk in found if isinstance(chunk, dict)] if isinstance(found, list) else []
+    if isinstance(value, str):
+        return value
+    chunks = [chunk for chunk in value if isinstance(chunk, dict)] if isinstance(value, list) else []
     return jsontext.dumps([{name: chunk[name] for name in ("stdout", "stderr", "outcome") if name in chunk} for chunk in chunks]).decode()
 
 
@@ -111,8 +111,8 @@ def _of_patch(output: Fields) -> str:
 
 def _of_search(output: Fields) -> str:
     """The names and descriptions of the tools that were found; the tools themselves are added to the request's."""
-    found = [f"- {name}: {said}" if said else f"- {name}" for name, said in _named(output.items("tools") or [])]
-    return "\n".join(["Tools now available:", *found]) if found else "No tools found."
+    lines = [f"- {name}: {description}" if description else f"- {name}" for name, description in _named(output.items("tools") or [])]
+    return "\n".join(["Tools now available:", *lines]) if lines else "No tools found."
 
 
 def _named(tools: list[Any]) -> list[tuple[str, str]]:
@@ -121,11 +121,11 @@ def _named(tools: list[Any]) -> list[tuple[str, str]]:
     for tool in tools:
         if not isinstance(tool, dict):
             continue
-        name, said, inner = tool.get("name"), tool.get("description"), tool.get("tools")
+        name, description, inner = tool.get("name"), tool.get("description"), tool.get("tools")
         if tool.get("type") == "namespace" and isinstance(inner, list):
-            named += [(flat_name(each, str(name)), said) for each, said in _named(inner)]
+            named += [(flat_name(each, str(name)), description) for each, description in _named(inner)]
         elif isinstance(name, str):
-            named.append((name, said if isinstance(said, str) else ""))
+            named.append((name, description if isinstance(description, str) else ""))
     return named
 
 
@@ -147,7 +147,7 @@ OWN: Mapping[str, OwnTool] = {
         usual={"timeout_ms": None, "max_output_length": None},
         beside={"environment": {"type": "local"}},
         empty={"commands": [], "timeout_ms": None, "max_output_length": None},
-        told=_of_shell,
+        result_text=_of_shell,
     ),
     "local_shell": OwnTool(
         call="local_shell_call",
@@ -160,7 +160,7 @@ OWN: Mapping[str, OwnTool] = {
         needs={"command": list},
         usual={"type": "exec", "env": {}},
         empty={"type": "exec", "command": [], "env": {}},
-        told=_of_local_shell,
+        result_text=_of_local_shell,
     ),
     "apply_patch": OwnTool(
         call="apply_patch_call",
@@ -173,7 +173,7 @@ OWN: Mapping[str, OwnTool] = {
         usual={"diff": ""},
         empty={"type": "update_file", "path": "", "diff": ""},
         cut="in_progress",  # of this type there is no other that is not whole
-        told=_of_patch,
+        result_text=_of_patch,
     ),
     "tool_search": OwnTool(
         call="tool_search_call",
@@ -183,7 +183,7 @@ OWN: Mapping[str, OwnTool] = {
         holder="arguments",
         beside={"execution": "client"},
         empty={},
-        told=_of_search,
+        result_text=_of_search,
     ),
 }  # fmt: skip
 

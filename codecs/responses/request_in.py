@@ -99,8 +99,8 @@ def _answer(request: Request, fields: Fields) -> None:
         request.ledger.drop(("truncation",))
 
 
-def _reasoning(request: Request, given: Fields | None, later: Fields | None) -> None:
-    reasoning = given or later
+def _reasoning(request: Request, initial: Fields | None, later: Fields | None) -> None:
+    reasoning = initial or later
     if reasoning is None:
         return
     path: Path = ("reasoning", "effort")
@@ -122,8 +122,8 @@ def _reasoning(request: Request, given: Fields | None, later: Fields | None) -> 
     reasoning.report(request.ledger)
 
 
-def _text(request: Request, given: Fields | None, later: Fields | None) -> None:
-    text = given or later
+def _text(request: Request, initial: Fields | None, later: Fields | None) -> None:
+    text = initial or later
     if text is None:
         return
     output = _format(request, text.inner("format"))
@@ -175,6 +175,6 @@ def _account(request: Request, fields: Fields) -> None:
         if options.flag("prewarm"):
             request.warms = "end"
             request.ledger.adapt((*options.path, "prewarm"))
-        kept = {key: value for key in ("mode", "ttl") if (value := options.take(key)) is not None}
-        request.set("prompt_cache_options", kept or None)
+        cache_options = {key: value for key in ("mode", "ttl") if (value := options.take(key)) is not None}
+        request.set("prompt_cache_options", cache_options or None)
         options.report(request.ledger)

@@ -120,23 +120,23 @@ def leave_out_tools(draft: ResponsesDraft) -> None:
 
 def require_instructions(draft: ResponsesDraft) -> None:
     """Move system messages into the instructions, which this upstream requires."""
-    given, asked = draft.body.get("instructions"), draft.body.get("input")
-    texts = [given] if isinstance(given, str) and given else []
+    instructions, asked = draft.body.get("instructions"), draft.body.get("input")
+    texts = [instructions] if isinstance(instructions, str) and instructions else []
     items: list[Any] = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked if isinstance(asked, list) else []
     others = []
     for item in items:
-        said = _texts_of(item) if isinstance(item, dict) and item.get("role") == "system" else None
-        if said is None:
+        system_texts = _texts_of(item) if isinstance(item, dict) and item.get("role") == "system" else None
+        if system_texts is None:
             others.append(item)
         else:
-            texts += said
+            texts += system_texts
     if items and (others != items or isinstance(asked, str)):
         draft.body["input"] = others
     if len(others) != len(items):
         draft.moved()
     elif draft.own and not texts:
         draft.adapt("instructions")
-    if texts != [given]:
+    if texts != [instructions]:
         draft.body["instructions"] = "\n\n".join(texts) or NO_INSTRUCTIONS
 
 
@@ -157,21 +157,21 @@ def name_json(draft: ResponsesDraft) -> None:
     form = text.get("format") if isinstance(text, dict) else None
     if not isinstance(form, dict) or form.get("type") != "json_object":
         return
-    given = draft.body.get("input")
-    items = openai.saying_json([{"role": "user", "content": given}] if isinstance(given, str) else given, "input_text")
+    body_input = draft.body.get("input")
+    items = openai.saying_json([{"role": "user", "content": body_input}] if isinstance(body_input, str) else body_input, "input_text")
     if items is not None:
-        draft.body["input"] = items[0]["content"] if isinstance(given, str) else items
+        draft.body["input"] = items[0]["content"] if isinstance(body_input, str) else items
         draft.adapt("input")
 
 
 def leave_out_empty_messages(draft: ResponsesDraft) -> None:
     """Messages of nothing; an encoder writes none. Raises Malformed where nothing else is there."""
     items = draft.body.get("input")
-    kept = [item for item in items if not _is_empty(item)] if isinstance(items, list) else []
-    if isinstance(items, list) and len(kept) != len(items):
-        if not kept:
+    remaining = [item for item in items if not _is_empty(item)] if isinstance(items, list) else []
+    if isinstance(items, list) and len(remaining) != len(items):
+        if not remaining:
             raise Malformed("input: at least one message is required", code="invalid_value", param="input")
-        draft.body["input"] = kept
+        draft.body["input"] = remaining
         draft.moved()
 
 

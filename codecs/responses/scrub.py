@@ -14,7 +14,7 @@ from .compaction import expanded
 
 def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> None:
     """Change `body` in place; lists are replaced by new ones."""
-    kept: list[Any] = []
+    items: list[Any] = []
     compacted = -1
     for i, item in enumerate(list_of(body, "input")):
         sealed = item.get("encrypted_content") if isinstance(item, dict) else None
@@ -22,9 +22,9 @@ def scrub(body: dict[str, Any], capabilities: Capabilities, ledger: Ledger) -> N
             ledger.drop(("input", i, "encrypted_content"))
             continue
         if sealed is not None and compaction.is_sealed(sealed):
-            compacted = i - len(kept)  # left out before it
-        kept.append(item)
+            compacted = i - len(items)  # left out before it
+        items.append(item)
     if compacted >= 0:
-        kept = [item for item, _ in expanded([(item, ("input", i + compacted)) for i, item in enumerate(kept)], ledger)]
+        items = [item for item, _ in expanded([(item, ("input", i + compacted)) for i, item in enumerate(items)], ledger)]
     if isinstance(body.get("input"), list):
-        body["input"] = kept
+        body["input"] = items

@@ -39,7 +39,7 @@ class SeenItem:
     done: bool = False
     plain: bool = True  # its text is passed on unchanged: no surrogate half, no unwrapping, no logprobs
     source: str = ""  # reasoning: the kind of text received first; the other kind repeats it
-    said: bool = False  # reasoning: some text was passed on
+    text_sent: bool = False  # reasoning: some text was passed on
     thought: tuple[str, int] = ("", -1)  # reasoning: the kind and index of the text last passed on in the open hub part
     waiting: list[tuple[str, _Value]] = field(default_factory=list)  # events received before the item's turn
     joiner: SurrogateJoiner | None = None  # only after a lone surrogate was received
@@ -84,13 +84,13 @@ class SeenItems:
 
     def named(self, *ids: str) -> SeenItem | None:
         """The item that came last of those with one of these ids or call ids."""
-        found: list[SeenItem] = []
+        candidates: list[SeenItem] = []
         for id in ids:
             items = self._by_id.get(id, [])
             while items and id not in (items[-1].id, items[-1].call_id):
                 items.pop()
-            found += items[-1:]
-        return max(found, key=_ORDER, default=None)
+            candidates += items[-1:]
+        return max(candidates, key=_ORDER, default=None)
 
 
 _KINDS = {"output_text": "text", "refusal": "refusal", "reasoning_text": "content"}  # type of a part -> kind of its text
@@ -101,14 +101,14 @@ def placed(parts: list[_Value], seen: Mapping[tuple[str, int], SeenPart]) -> lis
 
     Servers of gpt-oss stream a text as the item's second part, but list it first in the complete item.
     """
-    found = list(enumerate(parts))
+    indexed = list(enumerate(parts))
     for type, kind in _KINDS.items():
         streamed = sorted(index for known, index in seen if known == kind)
-        of_kind = [index for index, part in found if part.get("type") == type]
+        of_kind = [index for index, part in indexed if part.get("type") == type]
         if not set(streamed) <= set(of_kind):
             moved = dict(zip(of_kind, streamed, strict=False))
-            found = [(moved.get(index, index) if part.get("type") == type else index, part) for index, part in found]
-    return found
+            indexed = [(moved.get(index, index) if part.get("type") == type else index, part) for index, part in indexed]
+    return indexed
 
 
 def is_another(item: SeenItem, whole: _Value) -> bool:

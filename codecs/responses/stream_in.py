@@ -384,14 +384,14 @@ class StreamDecoder:
         if item.source != source or not text:
             return
         seen = item.parts.setdefault((source, index), SeenPart())
-        apart = item.said and not seen.streamed
+        apart = item.text_sent and not seen.streamed
         seen.streamed = True
         text = self._piece(item, text)
         if text:
             yield from self._enter(item, ("reasoning", 0), ReasoningStart)
             self._message = None
             yield Reasoning(item.part, "\n\n" + text if apart else text)
-            item.said = True
+            item.text_sent = True
             item.thought = (source, index)
 
     def _thought_done(self, item: SeenItem, source: str, index: int, text: str) -> Iterator[Event]:
@@ -519,10 +519,10 @@ class StreamDecoder:
         elif item.kind == _SEARCH:
             yield _search(item, dict_of(whole, "action"))
         elif item.kind == _COMPACTION:
-            found = _compaction(item, text_of(whole, "encrypted_content"))
-            if isinstance(found, Opaque):
+            event = _compaction(item, text_of(whole, "encrypted_content"))
+            if isinstance(event, Opaque):
                 self._hosted = self._hosted or item.kind
-            yield found
+            yield event
         if self._open is item:
             yield from self._leave()
         item.done = True

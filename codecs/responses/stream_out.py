@@ -272,7 +272,7 @@ class StreamEncoder:
             return
         model = self._reply.echo_model or begun.get("model")
         self._head = response_object(self._reply) | begun | {"model": model}
-        self._sequence = self._reply.given
+        self._sequence = self._reply.events_sent
 
     def _failed(self, error: GatewayError) -> None:
         self.response = failed(self._whole("failed", self._so_far()), error)

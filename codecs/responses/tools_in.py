@@ -24,12 +24,12 @@ def add_later(request: Request, later: list[tuple[Tool, bool]]) -> None:
     What is offered already keeps its place: providers cache a prompt by its beginning.
     """
     known = {(tool.label, tool.name, tool.namespace): tool for tool in request.tools}
-    for tool, found in later:
+    for tool, by_search in later:
         key = (tool.label, tool.name, tool.namespace)
         before = known.get(key)
-        if found:
+        if by_search:
             tool.deferred = False
-        if before is not None and not (found and not before.deferred):
+        if before is not None and not (by_search and not before.deferred):
             del known[key]
         known[key] = tool
     request.tools = list(known.values())
@@ -42,8 +42,8 @@ def _decode(request: Request, fields: Fields) -> list[Tool]:
     if kind in ("function", "custom"):
         return [_client_tool(request, fields, kind, None)]
     if kind.startswith("web_search"):
-        found = _web_search(request, fields, kind)
-        return [] if found is None else [found]
+        tool = _web_search(request, fields, kind)
+        return [] if tool is None else [tool]
     if kind in own_tools.OWN:
         return [_own_tool(request, fields, kind)]
     return [Tool("hosted", "", fields.path, label=kind[:64])]
@@ -63,19 +63,19 @@ def _own_tool(request: Request, fields: Fields, kind: str) -> Tool:
 def _namespace(request: Request, fields: Fields) -> list[Tool]:
     """The tools of a namespace: other shapes declare each separately, under both names."""
     namespace, path = fields.required("name"), (*fields.path, "tools")
-    said = fields.text("description")
-    found = []
+    description = fields.text("description")
+    tools = []
     for i, tool in enumerate(fields.items("tools") or []):
         inner = Fields(tool, (*path, i))
         kind = inner.required("type")
         if kind not in ("function", "custom"):
             raise invalid((*path, i, "type"), "must be function or custom")
         tool = _client_tool(request, inner, kind, namespace)
-        if said:
-            tool.description = f"{said}\n\n{tool.description}" if tool.description else said
-        found.append(tool)
+        if description:
+            tool.description = f"{description}\n\n{tool.description}" if tool.description else description
+        tools.append(tool)
     fields.report(request.ledger)
-    return found
+    return tools
 
 
 def _offered(request: Request, fields: Fields) -> None:

@@ -196,7 +196,7 @@ class BytesLane:
     def _edit(self, event: bytes) -> bytes:
         """One event's bytes, its blank line included."""
         demand = self._shape.usage_on_demand
-        if self._withhold_usage and demand is not None and demand.told(event):
+        if self._withhold_usage and demand is not None and demand.is_usage(event):
             return b""
         model, where = self._reply.echo_model, self._shape.stream_model_at
         if self._reply.complete and b'"%b"' % where[0].encode() in event:
@@ -260,7 +260,7 @@ class BytesLane:
         """What ends the client's stream: nothing when the upstream said it itself."""
         if not self._owed or self.error is None:
             return (self._shape.last_event if self._lacks_end else b"") + self._end
-        self._reply.given = self.events + self._shift
+        self._reply.events_sent = self.events + self._shift
         return self._shape.framing.join(self._shape.Encoder(self._reply).feed([ev.Fault(self.error)])) + self._end
 
     def fail(self, error: errors.GatewayError) -> bytes:
