@@ -198,7 +198,7 @@ class Session:
             return
         self._arrived.append(event.data)
         self._count()
-        if self._house.bodies.kept > self._house.bodies.most:
+        if self._house.bodies.held > self._house.bodies.most:
             self._arrived.pop()
             self._refuse(_full(), None)
             return
@@ -498,13 +498,13 @@ class Session:
     def _count(self) -> None:
         """Count the bytes of messages that are held, as those of HTTP requests are."""
         held = self._reader.held + sum(map(len, self._arrived)) + self._waiting_bytes + sum(self._bodies.values())
-        kept, more = self._house.bodies, held - self._counted
+        worker_bodies, more = self._house.bodies, held - self._counted
         self._counted = held
         if more < 0:
-            kept.free(-more)
+            worker_bodies.free(-more)
         else:
-            kept.kept += more
-        if kept.kept > kept.most and self._reader.held and not self._reason:
+            worker_bodies.held += more
+        if worker_bodies.held > worker_bodies.most and self._reader.held and not self._reason:
             self._refuse(_full(), None)
             self._close(FULL)
 
