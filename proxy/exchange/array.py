@@ -37,10 +37,10 @@ class ArrayCaller(CallerAround):
 
     def _elements(self, events: bytes) -> bytes:
         """The data of these events as elements; white space where there is none, which keeps the connection alive."""
-        found: list[bytes] = []
+        pieces: list[bytes] = []
         for event in events_of(events):
             data = b"\n".join(_DATA.findall(event))
             if data:
-                found += (b",\n" if self._begun else b"[", data)
+                pieces += (b",\n" if self._begun else b"[", data)
                 self._begun = True
-        return b"".join(found) if found or not events else b"\n"
+        return b"".join(pieces) if pieces or not events else b"\n"

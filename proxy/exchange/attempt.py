@@ -60,8 +60,8 @@ class Attempt:
         "_before", "_begun", "_body", "_done", "_flow", "_held", "_loop", "_observer", "asked", "asks", "candidate", "capabilities",
         "carried", "collects", "committed", "continued", "denied", "error", "exchange", "granted", "history", "lane", "learned", "ledger",
         "lessons", "overtaken", "owed", "prompt", "quiet", "raw", "recall", "refusal", "reply", "request", "rewrites", "rewritten",
-        "same_shape", "span", "status", "stop", "stream", "sums", "times", "told", "unsaid", "upstream_headers", "upstream_id", "usage",
-        "warms", "withhold",
+        "same_shape", "span", "status", "stop", "stream", "sums", "times", "transcript", "unsaid", "upstream_headers", "upstream_id",
+        "usage", "warms", "withhold",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, candidate: Candidate) -> None:
@@ -97,7 +97,7 @@ class Attempt:
         self.collects = False  # a whole answer, from an upstream that only streams
         self.lane: BytesLane | EventsLane | RawLane | None = None
         self.committed = False  # some of its answer has been sent to the caller
-        self.told: Told | None = continuing.begins(self)  # None: an answer that breaks off is not gone on with
+        self.transcript: Told | None = continuing.begins(self)  # None: an answer that breaks off is not continued
         self.continued = False  # another attempt goes on with its answer, which broke off
         self.overtaken = False  # another one's content came first
         self.usage: Usage | None = None
@@ -304,8 +304,8 @@ class Attempt:
                 exchange_cut.join(self, self.lane)
             if self._observer is not None:
                 self.lane.decoder = self._observer.decoder(self.lane.decoder)
-        if self.told is not None:
-            continuing.listen(self, self.told)
+        if self.transcript is not None:
+            continuing.listen(self, self.transcript)
 
     def _on_first(self, chunk: bytes) -> Awaitable[Any] | None:
         """A stream that does not call itself one: its first bytes must look like events."""
@@ -394,7 +394,7 @@ class Attempt:
         if self.lane is not None and self.request.streaming_callback is not None:
             self._flow = Flow(self.lane, client.writer(), self._lane_ended)
             self.request.streaming_callback = self._flow.feed
-        if self.told is None:
+        if self.transcript is None:
             unneeded.let_go(exchange)
         return pending
 
@@ -604,11 +604,11 @@ class Attempt:
 
     def _collected(self, decoded: Callable[[], list[Event]]) -> tuple[Collector, bytes]:
         """A whole answer in the caller's shape."""
-        found = decoded()
+        events = decoded()
         lane = EventsLane(self.reply, self.candidate.shape, self.exchange.shape, 0)
-        lane.note(found)
+        lane.note(events)
         self.usage, self.stop = lane.usage, lane.stop
-        collector = collected(found, self.reply, self.exchange.shape)
+        collector = collected(events, self.reply, self.exchange.shape)
         return collector, jsontext.dumps(collector.body())
 
     def _listed(self, body: bytes) -> list[Event]:
@@ -621,15 +621,15 @@ class Attempt:
 
     def _decoded(self, value: Any) -> list[Event]:
         """A whole answer's events."""
-        found = self.candidate.speaks.decode_response(value, self.reply)
+        events = self.candidate.speaks.decode_response(value, self.reply)
         if self.exchange.route.instead:
-            stop = next((event.reason for event in found if isinstance(event, Stop)), None)
-            self._look_for_refusal(stop, any(isinstance(event, CONTENT) for event in found))
+            stop = next((event.reason for event in events if isinstance(event, Stop)), None)
+            self._look_for_refusal(stop, any(isinstance(event, CONTENT) for event in events))
         if self.rewrites:
-            found = summing.events(self, found)
+            events = summing.events(self, events)
         if self._observer is not None:
-            self._observer.events(found)
-        return found
+            self._observer.events(events)
+        return events
 
     async def _answer(self, body: bytes) -> None:
         self.committed = True
@@ -644,27 +644,27 @@ class Attempt:
     def answer_headers(self) -> dict[str, str]:
         """Headers of an answer that this attempt brought."""
         exchange, candidate = self.exchange, self.candidate
-        found = exchange.own_headers()
-        found["x-dragoman-upstream"] = candidate.name
+        headers = exchange.own_headers()
+        headers["x-dragoman-upstream"] = candidate.name
         lane = self.lane_name
-        found["x-dragoman-lane"] = HEADER_LANES.get(lane, lane)
+        headers["x-dragoman-lane"] = HEADER_LANES.get(lane, lane)
         body = exchange.scan.value
         if self.ledger.dropped:
-            found["x-dragoman-dropped"] = self.ledger.header(self.ledger.dropped, body)
+            headers["x-dragoman-dropped"] = self.ledger.header(self.ledger.dropped, body)
         if self.ledger.adapted:
-            found["x-dragoman-adapted"] = self.ledger.header(self.ledger.adapted, body)
-        if self.told is not None:
-            found["x-dragoman-continue"] = "text"
+            headers["x-dragoman-adapted"] = self.ledger.header(self.ledger.adapted, body)
+        if self.transcript is not None:
+            headers["x-dragoman-continue"] = "text"
         if self.unsaid.labels and not exchange.stream:
-            found["x-dragoman-response-dropped"] = self.unsaid.header()
+            headers["x-dragoman-response-dropped"] = self.unsaid.header()
         self.upstream_id = travel.upstream_request_id(self.upstream_headers)
         if self.upstream_id:
-            found["x-dragoman-upstream-request-id"] = self.upstream_id
+            headers["x-dragoman-upstream-request-id"] = self.upstream_id
         now, begun = monotonic(), self._begun
         upstream = self.times.get("headers", now) - begun
-        found["server-timing"] = f"gateway;dur={(now - exchange.begun - upstream) * 1e3:.2f}, upstream;dur={upstream * 1e3:.2f}"
+        headers["server-timing"] = f"gateway;dur={(now - exchange.begun - upstream) * 1e3:.2f}, upstream;dur={upstream * 1e3:.2f}"
         if self.same_shape:
-            found |= self.forwarded_down()
+            headers |= self.forwarded_down()
         else:
-            found |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
-        return limits.replaced(found, exchange.limits) if exchange.limits else found
+            headers |= limits.answer_headers(candidate.speaks.limits, exchange.speaks.limits, self.upstream_headers, time())
+        return limits.replaced(headers, exchange.limits) if exchange.limits else headers

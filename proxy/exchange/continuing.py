@@ -38,7 +38,7 @@ def begins(attempt: Attempt) -> Told | None:
     """What to note the answer of an attempt in, where it may be continued; None: it may not."""
     exchange = attempt.exchange
     if exchange.cut is not None:
-        return exchange.cut.told
+        return exchange.cut.transcript
     policy = attempt.candidate.provider.retry_policy
     if policy is None or policy.continues == "off" or not attempt.stream or not attempt.asks or exchange.compacting:
         return None
@@ -57,16 +57,16 @@ def _stored_there(exchange: Exchange, candidate: Candidate) -> bool:
     return exchange.turn is not None and exchange.turn.keeping(candidate) == "upstream"
 
 
-def listen(attempt: Attempt, told: Told) -> None:
-    """From now on note what the caller is told of an attempt's answer."""
+def listen(attempt: Attempt, transcript: Told) -> None:
+    """From now on record in the transcript what the caller is sent of an attempt's answer."""
     lane, cut = attempt.lane, attempt.exchange.cut
     if cut is not None:
-        return  # who joins the answers notes it
+        return  # Joined records it
     if isinstance(lane, EventsLane):
-        lane.decoder = Listener(lane.decoder, told)
+        lane.decoder = Listener(lane.decoder, transcript)
     elif isinstance(lane, BytesLane):
         decoder = attempt.candidate.speaks.Decoder(_apart(attempt.reply))
-        lane.observer = _Observed(lane.observer, Listener(decoder, told))
+        lane.observer = _Observed(lane.observer, Listener(decoder, transcript))
 
 
 def _apart(reply: Reply) -> Reply:
@@ -84,10 +84,10 @@ class _Observed:
         return getattr(self._observer, name)
 
     def feed(self, frame: Frame) -> object:
-        found = self._observer.feed(frame)
+        result = self._observer.feed(frame)
         if self._observer.error is None:
             self._decoder.feed(frame)
-        return found
+        return result
 
     def repeats(self, chunk: bytes) -> int:
         return 0  # each frame is looked at
@@ -95,8 +95,8 @@ class _Observed:
 
 def cuts(attempt: Attempt, lane: BytesLane | EventsLane) -> bool:
     """Whether an answer that has broken off can be continued; the exchange has the cut then."""
-    told, exchange, before = attempt.told, attempt.exchange, attempt.exchange.cut
-    if told is None or told.part < 0 or exchange.client.gone or not isinstance(lane.error, errors.UpstreamFault):
+    transcript, exchange, before = attempt.transcript, attempt.exchange, attempt.exchange.cut
+    if transcript is None or transcript.part < 0 or exchange.client.gone or not isinstance(lane.error, errors.UpstreamFault):
         return False
     if before is not None and before.count >= MOST:
         return False
@@ -104,22 +104,22 @@ def cuts(attempt: Attempt, lane: BytesLane | EventsLane) -> bool:
         encoder = lane.encoder
     elif lane.untold:
         encoder = exchange.speaks.Encoder(_apart(attempt.reply))
-        encoder.feed(told.events())
+        encoder.feed(transcript.events())
     else:
         return False
     if encoder.ended:
         return False
-    exchange.cut = Cut(attempt, told, encoder, before)
+    exchange.cut = Cut(attempt, transcript, encoder, before)
     return True
 
 
 class Cut:
-    """An answer that has broken off. attempt: the last that told some of it. count: how often it has."""
+    """An answer that has broken off. attempt: the last that sent some of it. transcript: what was sent. count: how often it has."""
 
-    __slots__ = ("_encoder", "_exact", "attempt", "count", "spent", "told")
+    __slots__ = ("_encoder", "_exact", "attempt", "count", "spent", "transcript")
 
-    def __init__(self, attempt: Attempt, told: Told, encoder: Encoder, before: Cut | None) -> None:
-        self.attempt, self.told, self._encoder = attempt, told, encoder
+    def __init__(self, attempt: Attempt, transcript: Told, encoder: Encoder, before: Cut | None) -> None:
+        self.attempt, self.transcript, self._encoder = attempt, transcript, encoder
         self.count: int = 1 if before is None else before.count + 1
         self.spent: Usage | None = None if before is None else before.spent  # by all attempts so far
         self._exact = False
@@ -133,16 +133,16 @@ class Cut:
     def ask(self, attempt: Attempt) -> None:
         """Change the request of an attempt into one for the rest. Raises Unsupported."""
         request = attempt.asked
-        self._exact = continuation.ask(request, self.told.texts(), attempt.candidate.speaks, attempt.capabilities)
+        self._exact = continuation.ask(request, self.transcript.texts(), attempt.candidate.speaks, attempt.capabilities)
 
     def lowered(self, changes: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
         """What the operator sets in a request for the rest. Raises Unsupported."""
-        return continuation.lowered(changes, self.told.texts())
+        return continuation.lowered(changes, self.transcript.texts())
 
     def join(self, attempt: Attempt, lane: EventsLane) -> None:
         """Have the answer of an attempt written behind this one."""
         lane.encoder = self._encoder
-        lane.decoder = Joined(lane.decoder, self.told, self.spent, attempt.reply, self._exact)
+        lane.decoder = Joined(lane.decoder, self.transcript, self.spent, attempt.reply, self._exact)
 
     def mark(self, attempt: Attempt) -> bytes:
         """A comment in the caller's stream that says who goes on; b"" in a framing without comments."""

@@ -175,8 +175,8 @@ def _answer(asked: dict[str, Any]) -> _Answer:
         if result is None and tool is not None:
             return _Answer(_call(tool), _OLD if tool["type"] == _OLD else "tool_calls")
         text = "I was given no tool to call." if result is None else f"The tool said: {_text(result.get('content'))}"
-    said, stopped = _until_stop(text, asked.get("stop"))
-    deltas = _words(thought, "reasoning_content") + _words(said)
+    until_stop, stopped = _until_stop(text, asked.get("stop"))
+    deltas = _words(thought, "reasoning_content") + _words(until_stop)
     if model == "error":
         deltas = deltas[: max(1, len(deltas) // 2)]
     most = min((limit for name in _LIMITS if type(limit := asked.get(name)) is int and limit > 0), default=len(deltas))

@@ -26,7 +26,7 @@ def in_dialect(reply: Reply, exchange: Exchange, candidate: Candidate | None = N
     entry = _NOTHING if candidate is None else candidate.provider.responses
     name = key.dialect or entry.dialect or config.dialect or AUTO
     dialect = _asked(dialects, exchange.headers) if name == AUTO else dialects[name]
-    complete = next((said.complete for said in (key, entry, config) if said.complete is not None), dialect.complete)
+    complete = next((settings.complete for settings in (key, entry, config) if settings.complete is not None), dialect.complete)
     if exchange.turn is not None and exchange.turn.job is not None:
         dialect = _usual(dialects)  # whoever reads its events later may ask for another
     if exchange.via is not None:  # each event is a message, and an answer has one end

@@ -79,8 +79,8 @@ def _shown(exchange: Exchange, attempt: Attempt, lane: str, url: str, body: byte
         return jsontext.dumps(known | {"request": None})  # it asks nothing of the model: no upstream is called
     sent: dict[str, Any] = {"method": exchange.operation.method, "url": _url(url), "headers": _headers(attempt, body)}
     text = jsontext.dumps(known | {"request": sent})
-    found = text if body is None else text[:-2] + _member(body) + b"}}"
-    return secrets.scrub(found, (*secrets.of(candidate.provider), exchange.credential))
+    answer = text if body is None else text[:-2] + _member(body) + b"}}"
+    return secrets.scrub(answer, (*secrets.of(candidate.provider), exchange.credential))
 
 
 def _member(body: bytes) -> bytes:
@@ -95,12 +95,12 @@ def _member(body: bytes) -> bytes:
 def _headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
     """The headers, those of the configuration by their names alone. Raises Unconfigured without a credential."""
     candidate = attempt.candidate
-    found = question.headers(attempt, body)
+    headers = question.headers(attempt, body)
     configured = candidate.headers(attempt.exchange.credential, None).keys() - {"host"}
     if candidate.source is not None:
-        found.setdefault("authorization", HIDDEN)  # it would be fetched now
-        candidate.without_removed(found)
-    return {name: HIDDEN if name in configured or _is_secret(name) else value for name, value in found.items()}
+        headers.setdefault("authorization", HIDDEN)  # it would be fetched now
+        candidate.without_removed(headers)
+    return {name: HIDDEN if name in configured or _is_secret(name) else value for name, value in headers.items()}
 
 
 def _is_secret(name: str) -> bool:

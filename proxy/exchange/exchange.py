@@ -71,10 +71,10 @@ class Exchange:
         "_charges",
         "_ending",
         "_fit",
-        "_given",
         "_heartbeat",
         "_keeper",
         "_model",
+        "_parsed",
         "_passage",
         "_prepares",
         "_running",
@@ -152,7 +152,7 @@ class Exchange:
         via: Via | None = None,
         recent: Lane | None = None,
         prepares: bool = False,
-        given: Read | None = None,
+        parsed: Read | None = None,
         passing: bodies.Passing | None = None,
         release: Callable[[], object] = lambda: None,
     ) -> None:
@@ -166,7 +166,7 @@ class Exchange:
         whether this request is to be charged for it although its operation is free.
         passing: the body, if that is sent on while it arrives; `body` is empty then. release: called when the body is not needed any more.
         via: the WebSocket that it came on. recent: the responses that this keeps. prepares: no model is asked: the answer is empty, and
-        can be continued. given: the body, where it is parsed already.
+        can be continued. parsed: the body, if it is parsed already.
         """
         self.services = services
         self.operation = operation
@@ -207,8 +207,8 @@ class Exchange:
         self.scan = _NOTHING
         self.made = -1  # objects and lists in the body, see bodies.parsed; negative: not known
         self.unread: tuple[str, ...] = ()  # members of the body that were let go of, see unneeded.py
-        self._given = given
-        self._passage: Passage | None = None if given is None else given.passage  # through the turnstile
+        self._parsed = parsed
+        self._passage: Passage | None = None if parsed is None else parsed.passage  # through the turnstile
         self.form_field: splice.Span | None = None  # where the model's name stands in a multipart form
         self.turn: Turn | None = None  # of a responses caller: what it continues, and what is kept
         self.expansion: Expansion | None = None  # what a token count or a compaction continues; they store nothing
@@ -283,7 +283,7 @@ class Exchange:
         self.attempts.clear()  # each leads back here
         self.trace = self.observer = self.heard = self.expansion = self.summary = self.recent = self.placing = None
         self.race = self.cut = None
-        self.body, self.scan, self._given = b"", _NOTHING, None
+        self.body, self.scan, self._parsed = b"", _NOTHING, None
         if self.passing is not None:
             self.passing.close()
         turn, self.turn = self.turn, None
@@ -439,11 +439,11 @@ class Exchange:
 
     async def parse(self, most: int) -> splice.Scan:
         """The body as it can be read. most: JSON values. Raises ClientFault."""
-        given, self._given = self._given, None
-        if given is None:
-            given = await self.services.turnstile.read(self.body, most, self._passage)
-        self.made, self._passage = given.made, given.passage
-        return given.scan
+        parsed, self._parsed = self._parsed, None
+        if parsed is None:
+            parsed = await self.services.turnstile.read(self.body, most, self._passage)
+        self.made, self._passage = parsed.made, parsed.passage
+        return parsed.scan
 
     def pass_on(self) -> None:
         """Make room for another large request: this one is sent, or waits for something."""
@@ -464,14 +464,14 @@ class Exchange:
         if self._keeper is not None:
             return (self._keeper,)
         route, fits = self.services.router.candidates(self.shape, self.scan.model), self.operation.fits
-        self.route, found = route, route.candidates + route.spare
+        self.route, candidates = route, route.candidates + route.spare
         if self.operation.counted and self.identity.limits:
-            found = self.services.affordable(self.identity, found)
+            candidates = self.services.affordable(self.identity, candidates)
         if self.operation.lane == "shape":
-            found = tuple([self.taught.over(one, self.shape, self.scan.value) if one.others else one for one in found])
+            candidates = tuple([self.taught.over(one, self.shape, self.scan.value) if one.others else one for one in candidates])
         if fits is None:
-            return found
-        fitting = tuple(candidate for candidate in found if fits(candidate))
+            return candidates
+        fitting = tuple(candidate for candidate in candidates if fits(candidate))
         if not fitting:
             raise self.operation.unfit(self.scan.model or "")
         return fitting
@@ -542,11 +542,11 @@ class Exchange:
 
     def instead(self, candidate: Candidate, kind: str) -> tuple[Candidate, ...]:
         """Who stands in for a candidate that failed with this kind of error, and was not asked yet."""
-        found = self.route.instead.get((candidate.seed, kind), ())
-        if not found:
+        stand_ins = self.route.instead.get((candidate.seed, kind), ())
+        if not stand_ins:
             return ()
         asked, fit = {attempt.candidate.seed for attempt in self.attempts}, {candidate.seed: candidate for candidate in self._fit}
-        return tuple(fit[one.seed] for one in found if one.seed in fit and one.seed not in asked)
+        return tuple(fit[one.seed] for one in stand_ins if one.seed in fit and one.seed not in asked)
 
     async def _count(self, candidates: tuple[Candidate, ...]) -> None:
         """Count tokens: by the first candidate that can be asked, unless one that cannot stands before it."""

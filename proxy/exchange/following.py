@@ -48,11 +48,11 @@ async def _all(attempt: Attempt, follows: Following) -> HTTPResponse:
         if attempt.lane is not None and (pending := attempt.receive(b"\n\n")) is not None:  # an event that lacks its blank line is over
             await pending
         request.body = splice.exchanged(asked, value, (), {follows.member: rest})
-        found = await _next(attempt)
-        if found is None:
+        body = await _next(attempt)
+        if body is None:
             break
-        bodies.append(found)
-        rest = _rest(attempt, follows, found)
+        bodies.append(body)
+        rest = _rest(attempt, follows, body)
     if len(bodies) == 1 or attempt.lane is not None:
         return response
     return HTTPResponse(request, 200, response.headers, BytesIO(b"[[%b]]" % b"],[".join(bodies)))

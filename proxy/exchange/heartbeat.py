@@ -62,10 +62,10 @@ class Heartbeat:
         exchange, caller = self._exchange, self._exchange.client
         attempt = exchange.attempts[-1] if exchange.attempts else None
         self._silence = self._silence + idle if now - idle <= self._beaten else idle
-        told = b""
+        progress = b""
         if attempt is not None and exchange.speaks.stateful and self._silence >= self._times.progress - EARLY:
-            told, self._silence = attempt.progress(), 0.0
-        beat = told or (attempt.keep_alive() if attempt is not None else exchange.speaks.keep_alive(False))
+            progress, self._silence = attempt.progress(), 0.0
+        beat = progress or (attempt.keep_alive() if attempt is not None else exchange.speaks.keep_alive(False))
         if beat:
             caller.write(beat)
             self._beaten = monotonic()

@@ -81,10 +81,10 @@ class Hooks:
         if refusal is not None:
             raise _blocked(refusal, exchange)
 
-    async def _call(self, hook: Hook, told: bytes) -> bytes:
+    async def _call(self, hook: Hook, payload: bytes) -> bytes:
         """The body of a good answer. Raises _Failed."""
         try:
-            answer = await self._others.ask(hook.url, hook.timeout, told, dict(hook.headers), LARGEST)
+            answer = await self._others.ask(hook.url, hook.timeout, payload, dict(hook.headers), LARGEST)
         except errors.GatewayError as error:
             raise _Failed(error.detail or error.message) from None
         if not 200 <= answer.status < 300:
@@ -102,19 +102,19 @@ class Hooks:
         """Tell the hooks of answers of an exchange that is over. Returns at once."""
         if not self._after:
             return
-        told = _request(exchange) | _answer(done)
+        notification = _request(exchange) | _answer(done)
         heard = exchange.heard
         for named in self._after:
             content = {"answer": heard.text, "answer_cut": heard.cut} if named.hook.content and heard is not None else {}
-            if not self._load.take(self._tell(named, told | content)):
+            if not self._load.take(self._tell(named, notification | content)):
                 self._metrics.hook("answer", "dropped", None)
                 if named.tells():
                     log.warning("%s is not told of some answers: %d wait for it", named.text, WAITING)
 
-    async def _tell(self, named: _Named, told: dict[str, Any]) -> None:
+    async def _tell(self, named: _Named, notification: dict[str, Any]) -> None:
         begun = monotonic()
         try:
-            await self._call(named.hook, await bodies.apart("answer" in told, partial(jsontext.dumps, told)))
+            await self._call(named.hook, await bodies.apart("answer" in notification, partial(jsontext.dumps, notification)))
         except _Failed as failure:
             self._failed(named, "answer", str(failure))
         else:
@@ -251,7 +251,7 @@ def _content(exchange: Exchange) -> Any:
 
 def _answer(done: Account) -> dict[str, Any]:
     last, error = done.last, done.error
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "on": "answer",
         "status": done.status,
         "client_left": done.client_left,
@@ -259,11 +259,11 @@ def _answer(done: Account) -> dict[str, Any]:
         "ms_total": round((done.ended - done.begun) * 1000, 3),
     }
     if last is not None:
-        found |= {"upstream": last.target.upstream, "stop": last.stop, "cost": last.cost}
+        fields |= {"upstream": last.target.upstream, "stop": last.stop, "cost": last.cost}
         usage = last.usage
         if usage is not None:
-            found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
-    return found
+            fields["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
+    return fields
 
 
 class Heard(CallerAround):

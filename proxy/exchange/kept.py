@@ -32,7 +32,7 @@ class KeptLane(BytesLane):
         self._head: Item = {}
         self._items: list[Item] = []  # those that are over
         self._last: tuple[str, Item] | None = None
-        self._kept = 0  # bytes of them
+        self._buffered = 0  # bytes of them
 
     def feed(self, chunk: bytes) -> bytes:
         out = [self._rewritten(frame) for frame in self._splitter.feed(chunk) if not self.ended]
@@ -71,9 +71,9 @@ class KeptLane(BytesLane):
             return b""
         if kind == "response.output_item.done" and isinstance(value.get("item"), dict):
             self._items.append(value["item"])
-            self._kept += len(data)
-            if self._kept > self._reply.max_answer:
-                raise errors.Overlong("The upstream's answer is larger than this gateway can buffer.", f"{self._kept} bytes of items")
+            self._buffered += len(data)
+            if self._buffered > self._reply.max_answer:
+                raise errors.Overlong("The upstream's answer is larger than this gateway can buffer.", f"{self._buffered} bytes of items")
         if kind in _ANNOUNCING and self._number and self._number <= self._reply.announced:
             return b""
         return self._numbered(kind, value)
@@ -100,8 +100,8 @@ class KeptLane(BytesLane):
         self.break_off(error)
         head = self._head or responses.response_object(self._reply)
         self.response = responses.failed(head | {"output": self._items}, error)
-        told = responses.failure(self._reply, self.response, error)
-        return b"".join(self._numbered(kind, {"type": kind, **members}) for kind, members in told) + self._end
+        final_events = responses.failure(self._reply, self.response, error)
+        return b"".join(self._numbered(kind, {"type": kind, **members}) for kind, members in final_events) + self._end
 
 
 def storing_lane(turn: Turn, reply: Reply, candidate: Candidate, max_event: int) -> BytesLane | None:

@@ -53,15 +53,15 @@ def events_of(whole: bytes) -> list[bytes]:
     if b"\r" in whole:
         return _EVENT.findall(whole)
     *events, rest = whole.split(b"\n\n")
-    found = [event + b"\n\n" for event in events]
-    return [*found, rest] if rest else found
+    complete = [event + b"\n\n" for event in events]
+    return [*complete, rest] if rest else complete
 
 
 def _end_of_events(text: bytes) -> int:
     """The place behind the last blank line; 0 without one."""
     marks = _BLANK_LINES if b"\r" in text else _BLANK_LINES[:1]
-    found = ((text.rfind(mark), len(mark)) for mark in marks)
-    return max((place + length for place, length in found if place >= 0), default=0)
+    ends = ((text.rfind(mark), len(mark)) for mark in marks)
+    return max((place + length for place, length in ends if place >= 0), default=0)
 
 
 def _with_data(event: bytes, change: Callable[[bytes], bytes]) -> bytes:
@@ -212,10 +212,14 @@ class BytesLane:
         begun, model = self._reply.begun, self._reply.echo_model
         if begun is None or self.ended or not self._shape.stateful:
             return b""
-        told = {"type": _IN_PROGRESS, "sequence_number": self.events + self._shift, "response": begun | ({"model": model} if model else {})}
+        event = {
+            "type": _IN_PROGRESS,
+            "sequence_number": self.events + self._shift,
+            "response": begun | ({"model": model} if model else {}),
+        }
         self._shift += 1
         self._edits, self._between = True, False
-        return event_frame(_IN_PROGRESS, safe_json(told))
+        return event_frame(_IN_PROGRESS, safe_json(event))
 
     def _filled(self, event: bytes, holder: str) -> bytes:
         """An event that shows the answer, with every member of it. holder: where it stands in the event's data."""
@@ -311,7 +315,7 @@ class NativeLane(BytesLane):
     @property
     def response(self) -> dict[str, Any] | None:
         """The whole object, once the answer has ended."""
-        return next((found for line in _DATA.findall(self._last) if (found := response_in(line)) is not None), None)
+        return next((response for line in _DATA.findall(self._last) if (response := response_in(line)) is not None), None)
 
     def close(self) -> bytes:
         return self._last + super().close()
@@ -361,10 +365,10 @@ class Extent:
 
     def check(self, received: int, events: int) -> None:
         """Raises Overlong."""
-        kept = max(received - events * self._overhead, received // _SPARSEST, events * _KEPT_OF_EVENT)
-        if kept > self._most:
+        estimate = max(received - events * self._overhead, received // _SPARSEST, events * _KEPT_OF_EVENT)
+        if estimate > self._most:
             raise errors.Overlong("The upstream's answer is larger than this gateway can buffer.", f"{received} bytes in {events} events")
-        self.look = received + max(1, (self._most - kept) // _SHORTEST)
+        self.look = received + max(1, (self._most - estimate) // _SHORTEST)
 
 
 class EventsLane:
@@ -421,35 +425,35 @@ class EventsLane:
             self._extent.check(received, self.events)
         if len(frames) == 1:  # as in nearly every read of a paced stream
             return self.pass_on(decode(frames[0]))
-        found: list[ev.Event] = []
+        decoded: list[ev.Event] = []
         for frame in frames:
-            found += decode(frame)
-        return self.pass_on(found)
+            decoded += decode(frame)
+        return self.pass_on(decoded)
 
-    def pass_on(self, found: list[ev.Event]) -> bytes:
+    def pass_on(self, events: list[ev.Event]) -> bytes:
         """What the client gets for these hub events, their end excepted."""
         if not self.content:
-            self.content = any(isinstance(event, CONTENT) for event in found)
+            self.content = any(isinstance(event, CONTENT) for event in events)
         if self.decoder.ended:
-            found = self.note(found)
-        if not found:
+            events = self.note(events)
+        if not events:
             return b""
-        frames = self.encoder.feed(found)
+        frames = self.encoder.feed(events)
         if len(frames) == 1:
             name, data = frames[0]
             return b"".join((self._before, name, self._between, data, self._after))
-        if not frames and type(found[-1]) is ev.Ping:
+        if not frames and type(events[-1]) is ev.Ping:
             return self.keep_alive()
         return self._shape.framing.join(frames)
 
-    def replay(self, found: list[ev.Event]) -> bytes:
+    def replay(self, events: list[ev.Event]) -> bytes:
         """A whole answer's events, given out as a stream's."""
-        return self._shape.framing.join(self.encoder.feed(self.note(found)))
+        return self._shape.framing.join(self.encoder.feed(self.note(events)))
 
-    def note(self, found: list[ev.Event]) -> list[ev.Event]:
+    def note(self, events: list[ev.Event]) -> list[ev.Event]:
         """The events without their end, which is kept for `close`."""
         self.ended = True
-        ends = [event for event in found if type(event) in _ENDS]
+        ends = [event for event in events if type(event) in _ENDS]
         for event in ends:
             if isinstance(event, ev.Metered):
                 self._metered = event.usage
@@ -459,17 +463,17 @@ class EventsLane:
                 self._closing.append(event)
             elif isinstance(event, ev.Fault):
                 self.error = event.error
-        first = len(found) - len(ends)
-        return found[:first] if found[first:] == ends else [event for event in found if type(event) not in _ENDS]
+        first = len(events) - len(ends)
+        return events[:first] if events[first:] == ends else [event for event in events if type(event) not in _ENDS]
 
     def finish(self, clean: bool) -> bytes:
         """The upstream's stream is over; the decoder judges whether it was whole."""
-        found: list[ev.Event] = []
+        decoded: list[ev.Event] = []
         for frame in self._splitter.finish():
-            found += self.decoder.feed(frame)
+            decoded += self.decoder.feed(frame)
         if not self.decoder.ended:
-            found += self.decoder.finish(clean and not self._splitter.leftover)
-        return self.pass_on(found)
+            decoded += self.decoder.finish(clean and not self._splitter.leftover)
+        return self.pass_on(decoded)
 
     def break_off(self, error: errors.GatewayError) -> None:
         """The transport failed, or the end could not be given out."""
@@ -508,12 +512,12 @@ class CollectingLane(EventsLane):
     def heard(self) -> bool:
         return self._heard
 
-    def pass_on(self, found: list[ev.Event]) -> bytes:
+    def pass_on(self, events: list[ev.Event]) -> bytes:
         if not self._heard:
-            self._heard = any(isinstance(event, CONTENT) for event in found)
+            self._heard = any(isinstance(event, CONTENT) for event in events)
         if self.decoder.ended:
-            self.note(found)
-        self.collector.feed(found)
+            self.note(events)
+        self.collector.feed(events)
         return b""
 
 
@@ -557,10 +561,10 @@ class Flow:
         return write(out) if out else None
 
 
-def collected(found: list[ev.Event], reply: Reply, client_shape: str) -> Collector:
+def collected(events: list[ev.Event], reply: Reply, client_shape: str) -> Collector:
     """A whole answer's events in another shape. Raises what the upstream's answer says went wrong."""
     collector: Collector = SHAPES[client_shape].Collector(reply)
-    collector.feed(found)
+    collector.feed(events)
     if collector.error is not None:
         raise collector.error
     return collector

@@ -26,7 +26,7 @@ class Lessons:
     def __init__(self, clock: Callable[[], float], changed: Callable[[], None] = lambda: None) -> None:
         self._clock, self._changed = clock, changed
         self._learned: dict[Key, dict[str, tuple[float, Lesson]]] = {}  # by what it is about: until when it is believed
-        self._told: dict[Key, Candidate] = {}
+        self._candidates: dict[Key, Candidate] = {}
 
     def learn(self, candidate: Candidate, lesson: Lesson) -> None:
         """To be believed of this upstream, model and API."""
@@ -36,10 +36,10 @@ class Lessons:
         learned[lesson.about] = (self._clock() + SECONDS, lesson)
         if len(learned) > 4 * MOST:
             del learned[next(iter(learned))]
-        self._learned[key], self._told[key] = learned, candidate
+        self._learned[key], self._candidates[key] = learned, candidate
         if len(self._learned) > KEPT:
             oldest = next(iter(self._learned))
-            del self._learned[oldest], self._told[oldest]
+            del self._learned[oldest], self._candidates[oldest]
         self._changed()
 
     def of(self, candidate: Candidate) -> tuple[Lesson, ...]:
@@ -53,7 +53,7 @@ class Lessons:
         """Everything that is believed, and for how many seconds still."""
         now = self._clock()
         return [
-            (self._told[key], lesson, until - now)
+            (self._candidates[key], lesson, until - now)
             for key, learned in self._learned.items()
             for until, lesson in learned.values()
             if until > now

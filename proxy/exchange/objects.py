@@ -120,8 +120,8 @@ def place(path: str, google: bool = False) -> Place:
     google: the caller speaks Google's API; some paths are in this alone.
     """
     parts = tuple(part for part in path.split("/") if part)
-    if (found := _of_google(parts, google)) is not None:
-        return found
+    if (google_place := _of_google(parts, google)) is not None:
+        return google_place
     for size in (1, 2):
         name, rest = "/".join(parts[:size]), parts[size:]
         if name in COLLECTIONS and len(rest) <= DEEPEST and all(map(_SEGMENT.fullmatch, rest)):
@@ -224,21 +224,23 @@ def _fitting(services: Services, asked: Place, headers: HTTPHeaders, shape: Shap
         accounts = _googles(accounts, asked, bool(named))
     if named:
         return [one for one in accounts if one.provider.name == named] or [one for one in accounts if one.provider.provider == named]
-    found = [one for one in accounts if asked.of_google or asked.collection in one.stores]
-    return [one for one in found if one.speaks.errors is shape.errors] or found  # of the caller's vendor
+    candidates = [one for one in accounts if asked.of_google or asked.collection in one.stores]
+    return [one for one in candidates if one.speaks.errors is shape.errors] or candidates  # of the caller's vendor
 
 
 def _chosen(exchange: Exchange, asked: Place) -> Candidate:
     named = exchange.headers.get(HEADER, "").strip()
-    found = _fitting(exchange.services, asked, exchange.headers, exchange.speaks)
-    if not found and named:
+    candidates = _fitting(exchange.services, asked, exchange.headers, exchange.speaks)
+    if not candidates and named:
         which = "called over Google's API" if asked.of_google else "here"
         raise errors.NoCandidate(f"There is no provider `{named[:100]}` {which}.", param=HEADER.lower())
-    if not found:
+    if not candidates:
         raise errors.NoCandidate(f"No provider here is known to have /{asked.collection}: name one in `{HEADER.lower()}`.")
-    within = [one for one in found if exchange.identity.reaches(one.provider.provider)]
+    within = [one for one in candidates if exchange.identity.reaches(one.provider.provider)]
     if not within:
-        raise errors.Forbidden(f"This API key may not use every model of `{found[0].provider.provider}`, and therefore not its objects.")
+        raise errors.Forbidden(
+            f"This API key may not use every model of `{candidates[0].provider.provider}`, and therefore not its objects."
+        )
     if len(within) > 1:
         within = [one for one in within if one.provider.default] or within
     if len(within) > 1:

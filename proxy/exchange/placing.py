@@ -53,12 +53,12 @@ def fitting(exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Cand
     def takes(one: Candidate) -> bool:
         return exchange.tokens <= exchange.route.windows.get(one.seed, exchange.tokens)
 
-    found: dict[bytes, Candidate] = {}
+    by_seed: dict[bytes, Candidate] = {}
     for candidate in candidates:
         others = () if takes(candidate) else tuple(filter(takes, exchange.instead(candidate, TOO_LONG)))
         for one in others or (candidate,):
-            found.setdefault(one.seed, one)
-    return tuple(found.values())
+            by_seed.setdefault(one.seed, one)
+    return tuple(by_seed.values())
 
 
 def in_region(exchange: Exchange, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

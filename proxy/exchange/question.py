@@ -40,24 +40,24 @@ async def written(attempt: Attempt) -> tuple[str, bytes | None]:
     walks = _walks(attempt)
     heavy = size > splice.LARGE or (walks and exchange.heavy)
     steps = size > bodies.LONG  # to parse the body took a millisecond or more, and so does each of these: others run between them
-    found: tuple[str, bytes | None] | list[str]
+    outcome: tuple[str, bytes | None] | list[str]
     if steps:
         await asyncio.sleep(0)
     if heavy:
-        found = await bodies.apart(True, partial(_decoded_question, attempt))
+        outcome = await bodies.apart(True, partial(_decoded_question, attempt))
     elif walks and steps:
         missing = _missing(attempt)
         await asyncio.sleep(0)
-        found = missing or _question(attempt)
+        outcome = missing or _question(attempt)
     else:
-        found = _decoded_question(attempt)
-    if isinstance(found, list):
+        outcome = _decoded_question(attempt)
+    if isinstance(outcome, list):
         assert attempt.history is not None
-        attempt.history.restore(await exchange.services.state.seals.find(exchange.owner, found), attempt.candidate.domain)
-        found = await bodies.apart(heavy, partial(_question, attempt))
+        attempt.history.restore(await exchange.services.state.seals.find(exchange.owner, outcome), attempt.candidate.domain)
+        outcome = await bodies.apart(heavy, partial(_question, attempt))
     if steps:
         await asyncio.sleep(0)
-    return found
+    return outcome
 
 
 def _walks(attempt: Attempt) -> bool:
@@ -101,15 +101,15 @@ def _edited(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
         return body  # it is no JSON
     counts = exchange.operation.lane == "count"  # of a request that is only counted: APIs refuse members that do not matter for it
     changes = edits.set if exchange.cut is None else exchange.cut.lowered(edits.set)
-    found = edit.edited(body, changes, edits.remove, adds=not counts)
+    edited = edit.edited(body, changes, edits.remove, adds=not counts)
     lost = len(attempt.ledger.dropped)
     if attempt.same_shape:
-        edit.report(found, attempt.ledger, exchange.scan.value, None)
+        edit.report(edited, attempt.ledger, exchange.scan.value, None)
     elif attempt.asks:
-        edit.report(found, attempt.ledger, exchange.scan.value, partial(rules.asked_at, attempt.asked))
+        edit.report(edited, attempt.ledger, exchange.scan.value, partial(rules.asked_at, attempt.asked))
     if exchange.strict and len(attempt.ledger.dropped) > lost:
         raise _lost(attempt.ledger.first_dropped(exchange.scan.value) or "the request")
-    return found.body
+    return edited.body
 
 
 def _edited_object(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
@@ -123,11 +123,11 @@ def _edited_object(attempt: Attempt, body: bytes, edits: Edits) -> bytes:
         return body
     before = f"{exchange.operation.requests}." if exchange.operation.requests else ""
     changes = [(before + path, setting) for path, setting in edits.set]
-    found = edit.edited(body, changes, [before + path for path in edits.remove], adds=bool(before))
-    edit.report(found, attempt.ledger, value, None)
+    edited = edit.edited(body, changes, [before + path for path in edits.remove], adds=bool(before))
+    edit.report(edited, attempt.ledger, value, None)
     if exchange.strict and attempt.ledger.dropped:
         raise _lost(attempt.ledger.first_dropped(value) or "the request")
-    return found.body
+    return edited.body
 
 
 def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
@@ -146,11 +146,11 @@ def _unedited(attempt: Attempt) -> tuple[str, bytes | None]:
     return candidate.endpoint(attempt.streams, exchange.query if attempt.same_shape else "", attempt.capabilities), body
 
 
-def _report_left_out(attempt: Attempt, ledger: Ledger, said: str = "") -> None:
-    """What of the caller's headers and path does not reach the upstream. said: a header that the body says."""
+def _report_left_out(attempt: Attempt, ledger: Ledger, in_body: str = "") -> None:
+    """What of the caller's headers and path does not reach the upstream. in_body: a header whose value the body has."""
     own = attempt.candidate.provider.passthrough_auth
     for name in travel.left_out(attempt.exchange.headers, same_shape=attempt.same_shape, own_credential=own):
-        if name != said:
+        if name != in_body:
             ledger.drop((f"header:{name}",))
     for path in attempt.exchange.left_out:
         ledger.drop(path)
@@ -159,34 +159,34 @@ def _report_left_out(attempt: Attempt, ledger: Ledger, said: str = "") -> None:
 def headers(attempt: Attempt, body: bytes | None) -> dict[str, str]:
     """What the upstream is sent besides this body: the one place that puts it together."""
     exchange, candidate = attempt.exchange, attempt.candidate
-    found = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
+    fields = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "dragoman"}
     if attempt.candidate.shape == exchange.shape or attempt.raw:
-        found |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
+        fields |= travel.forwarded_up(exchange.headers.get_all(), own_credential=candidate.provider.passthrough_auth)
         _report_left_out(attempt, attempt.ledger)
-    found = candidate.speaks.headers(attempt.capabilities) | found
+    fields = candidate.speaks.headers(attempt.capabilities) | fields
     if candidate.carrier is not None:
-        found = {name: value for name, value in found.items() if candidate.carrier.forwards(name)}
-    found |= attempt.carried
-    if "anthropic-beta" in found and (candidate.betas is not None or not attempt.capabilities.m_betas):
-        _pass_betas(attempt, found)
+        fields = {name: value for name, value in fields.items() if candidate.carrier.forwards(name)}
+    fields |= attempt.carried
+    if "anthropic-beta" in fields and (candidate.betas is not None or not attempt.capabilities.m_betas):
+        _pass_betas(attempt, fields)
     if attempt.capabilities.image_header and not attempt.raw and _IMAGE.search(body or b""):
-        found[attempt.capabilities.image_header] = "true"
+        fields[attempt.capabilities.image_header] = "true"
     if attempt.raw:
         if (kind := exchange.headers.get("Content-Type")) is not None:
-            found["content-type"] = kind
+            fields["content-type"] = kind
         elif not (body or exchange.passing):
-            del found["content-type"]  # of what is not there
+            del fields["content-type"]  # of what is not there
         if exchange.operation.upstreams is not None:
-            found |= travel.asked_of_objects(exchange.headers)
+            fields |= travel.asked_of_objects(exchange.headers)
     else:
-        found |= _accept(candidate.carrier) if attempt.streams else {"accept": "application/json"}
-    found |= candidate.headers(exchange.credential, attempt.granted)
+        fields |= _accept(candidate.carrier) if attempt.streams else {"accept": "application/json"}
+    fields |= candidate.headers(exchange.credential, attempt.granted)
     if exchange.trace is not None:
         attempt.span, traced = exchange.trace.call()
-        found |= traced
+        fields |= traced
     if candidate.provider.signing[0]:  # behind a cloud's door, where proxies and endpoints of one's own keep logs
-        found["x-request-id"] = exchange.request_id
-    return candidate.without_removed(found)
+        fields["x-request-id"] = exchange.request_id
+    return candidate.without_removed(fields)
 
 
 def _reply(attempt: Attempt, request: Request) -> Reply:
@@ -275,11 +275,11 @@ def _readable(attempt: Attempt, bare: Request) -> Request:
     turn = attempt.exchange.turn
     try:
         items = () if turn is None else (turn.items(),)
-        found = attempt.exchange.speaks.decode_request(bare.body, *items)
+        request = attempt.exchange.speaks.decode_request(bare.body, *items)
     except errors.ClientFault:
         return bare
-    found.model, found.stream = bare.model, bare.stream
-    return found
+    request.model, request.stream = bare.model, bare.stream
+    return request
 
 
 def _decode(attempt: Attempt) -> list[str]:
@@ -330,19 +330,19 @@ def _parcel(attempt: Attempt, carrier: Carrier, value: dict[str, Any]) -> Parcel
     asked = attempt.candidate.speaks.headers(attempt.capabilities)
     if attempt.candidate.shape == attempt.exchange.shape:
         asked |= travel.forwarded_up(attempt.exchange.headers.get_all(), own_credential=attempt.candidate.provider.passthrough_auth)
-    found = carrier.parcel(value, asked, _betas(attempt), attempt.candidate.provider.bedrock, attempt.streams)
-    attempt.carried |= found.headers
-    _hold_back(attempt, found.held_back)
-    return found
+    parcel = carrier.parcel(value, asked, _betas(attempt), attempt.candidate.provider.bedrock, attempt.streams)
+    attempt.carried |= parcel.headers
+    _hold_back(attempt, parcel.held_back)
+    return parcel
 
 
 def _count_by_carrier(attempt: Attempt, carrier: Carrier) -> tuple[str, bytes]:
     """The URL and the body of a count of tokens, by the API's own."""
     exchange, candidate = attempt.exchange, attempt.candidate
     body = carried(exchange, candidate, attempt.ledger) or b""
-    found = carrier.counting(exchange.scan.value, exchange.headers)
-    attempt.carried = found.headers
-    return candidate.base_url + carrier.own_count, found.spliced(body, exchange.scan.value)
+    parcel = carrier.counting(exchange.scan.value, exchange.headers)
+    attempt.carried = parcel.headers
+    return candidate.base_url + carrier.own_count, parcel.spliced(body, exchange.scan.value)
 
 
 def _betas(attempt: Attempt) -> Betas | None:

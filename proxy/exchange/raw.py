@@ -45,9 +45,9 @@ class RawLane:
     @property
     def usage(self) -> Usage | None:
         """What the upstream itself counted, as far as the answer has said it."""
-        for found in reversed(_USAGE.findall(self._tail)) if self._metered else ():
+        for data in reversed(_USAGE.findall(self._tail)) if self._metered else ():
             try:
-                value = jsontext.loads(found)
+                value = jsontext.loads(data)
             except ValueError:
                 continue
             return from_responses(value) if "input_tokens" in value else from_chat(value)

@@ -29,9 +29,9 @@ def refusal(error: GatewayError, shape: str, request_id: str) -> Refusal:
 
 def hints(error: GatewayError) -> dict[str, str]:
     """The headers that tell a caller when, and whether, to try again."""
-    found = dict(error.headers)
+    headers = dict(error.headers)
     if error.retry_after is not None:
-        found["retry-after"] = str(max(0, ceil(error.retry_after)))
+        headers["retry-after"] = str(max(0, ceil(error.retry_after)))
     if error.should_retry is not None:
-        found["x-should-retry"] = "true" if error.should_retry else "false"
-    return found
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
+    return headers

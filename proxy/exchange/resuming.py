@@ -52,12 +52,12 @@ async def begin(exchange: Exchange) -> None:
     id = None if turn is None or any(turn.keeping(candidate) == "upstream" for candidate in exchange.route.candidates) else turn.id
     if id is None and exchange.via is not None:
         return  # nothing names it
-    found = await exchange.services.state.streams.begin(exchange.owner, id)
-    if found is not None and not exchange.client.gone:
-        exchange.resumable = Resumable(exchange, *found)
+    stream = await exchange.services.state.streams.begin(exchange.owner, id)
+    if stream is not None and not exchange.client.gone:
+        exchange.resumable = Resumable(exchange, *stream)
         exchange.client = exchange.resumable
-    elif found is not None:
-        await found[1].end(False)
+    elif stream is not None:
+        await stream[1].end(False)
 
 
 class Resumable:

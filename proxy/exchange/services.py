@@ -142,10 +142,10 @@ class Services:
         """The candidates that the caller's budgets can count. Raises Forbidden when there is none."""
         if not identity.wants_prices:
             return candidates
-        found = tuple(candidate for candidate in candidates if candidate.price is not None or candidate.built_in)
-        if not found:
+        priced = tuple(candidate for candidate in candidates if candidate.price is not None or candidate.built_in)
+        if not priced:
             raise errors.Forbidden("The budget of this API key allows no model without a price.", param="model")
-        return found
+        return priced
 
     def owner(self, key_name: str, credential: str | None) -> str:
         """Whose the state is that this caller makes and sees: its access key's, or (where callers bring their own) its credential's."""

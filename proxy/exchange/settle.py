@@ -159,5 +159,5 @@ def _target(candidate: Candidate) -> Target:
 
 
 def _settings(body: dict[str, object]) -> dict[str, float]:
-    found = ((name, body.get(name)) for name in _SETTINGS)
-    return {name: value for name, value in found if isinstance(value, int | float) and not isinstance(value, bool)}
+    members = ((name, body.get(name)) for name in _SETTINGS)
+    return {name: value for name, value in members if isinstance(value, int | float) and not isinstance(value, bool)}

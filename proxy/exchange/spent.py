@@ -30,10 +30,10 @@ _FILE_TOKENS = 1600
 
 def used(attempt: Attempt) -> Usage | None:
     """None when nothing was answered, or nothing is charged."""
-    found, made = _used(attempt), attempt.exchange.summary
+    usage, made = _used(attempt), attempt.exchange.summary
     if made is None or attempt.quiet or attempt.usage is not None or attempt.lane is not None:
-        return found  # a usage that was told counts the summary before it
-    return with_spent(found, made.usage)
+        return usage  # a reported usage includes the summary before it
+    return with_spent(usage, made.usage)
 
 
 def _used(attempt: Attempt) -> Usage | None:
@@ -83,16 +83,16 @@ def read(body: bytes) -> int:
 
 def _end_of_text(body: bytes, at: int) -> int:
     """Where the next stride within a file's run begins, or one begins that is not whole."""
-    found = _TEXT.match(body, at)
-    return at if found is None else found.end()
+    match = _TEXT.match(body, at)
+    return at if match is None else match.end()
 
 
 def _end_of_file(body: bytes, at: int) -> int:
     """Where a file's run ends that has come so far. Each window is as long as all before it, so that the time is linear."""
     window = _FILE
     while at < len(body):
-        found = [place for mark in _ENDS if (place := body.find(mark, at, at + window)) >= 0]
-        if found:
-            return min(found)
+        places = [place for mark in _ENDS if (place := body.find(mark, at, at + window)) >= 0]
+        if places:
+            return min(places)
         at, window = at + window, window * 2
     return len(body)

@@ -87,19 +87,19 @@ def body(attempt: Attempt, request: Request, value: Body) -> Body:
     exchange = attempt.exchange
     _mark(exchange, request)
     asked = exchange.services.config.compaction
-    found = responses.question(value, attempt.candidate.capabilities, asked.prompt, asked.max_output, exchange.without_tools is None)
+    question = responses.question(value, attempt.candidate.capabilities, asked.prompt, asked.max_output, exchange.without_tools is None)
     if not attempt.stream:
-        found.pop("stream", None)
-        found.pop("stream_options", None)
-    return found | {"store": False}
+        question.pop("stream", None)
+        question.pop("stream_options", None)
+    return question | {"store": False}
 
 
 def continued(attempt: Attempt, made: Made, value: Body) -> Body:
     """A body in the upstream's own API that goes on from a summary."""
     attempt.ledger.adapt((_MANAGEMENT,))
     left = (_MANAGEMENT, "previous_response_id", "conversation")  # of these the summary is
-    found = {name: member for name, member in value.items() if name not in left}
-    return found | {"input": [*input_items.own_input(value), made.item]}
+    members = {name: member for name, member in value.items() if name not in left}
+    return members | {"input": [*input_items.own_input(value), made.item]}
 
 
 def _mark(exchange: Exchange, request: Request) -> None:
@@ -125,12 +125,12 @@ def decoder(attempt: Attempt, inner: Decoder) -> Decoder:
     return inner if made is None else compaction.Preceded(inner, made.event, made.usage)
 
 
-def events(attempt: Attempt, found: list[Event]) -> list[Event]:
+def events(attempt: Attempt, decoded: list[Event]) -> list[Event]:
     """The same for the events of a whole answer."""
     made = attempt.exchange.summary
     if attempt.sums:
-        return compaction.Summary(attempt.exchange.without_tools).feed(found)
-    return found if made is None else compaction.Preceded(None, made.event, made.usage).over(found)
+        return compaction.Summary(attempt.exchange.without_tools).feed(decoded)
+    return decoded if made is None else compaction.Preceded(None, made.event, made.usage).over(decoded)
 
 
 def made(attempt: Attempt, collector: Any) -> None:

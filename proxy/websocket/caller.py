@@ -166,8 +166,8 @@ class Caller:
     def _report(self, payload: bytes, out: list[bytes]) -> None:
         """Tell where the answer comes from, behind its first event."""
         self._reports = False
-        told = {name.removeprefix("x-dragoman-"): self._headers[name] for name in _REPORTED if name in self._headers}
-        report = {"type": "dragoman:report", "response_id": _inner(_object(payload), "response").get("id"), **told}
+        fields = {name.removeprefix("x-dragoman-"): self._headers[name] for name in _REPORTED if name in self._headers}
+        report = {"type": "dragoman:report", "response_id": _inner(_object(payload), "response").get("id"), **fields}
         data = safe_json(report)
         out.append(websocket.text(data if self._stream_id is None else self._in_lane(data)))
 
@@ -212,5 +212,5 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _inner(value: dict[str, Any], key: str) -> dict[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
+    member = value.get(key)
+    return member if isinstance(member, dict) else {}

@@ -44,21 +44,21 @@ class Limit(errors.ClientFault):
 
 def stream_id(value: dict[str, Any]) -> str | None:
     """The name of a message's lane; None for the default lane. Raises ClientFault."""
-    found = value.get("stream_id")
-    if found is not None and not (isinstance(found, str) and _STREAM_ID.fullmatch(found)):
+    name = value.get("stream_id")
+    if name is not None and not (isinstance(name, str) and _STREAM_ID.fullmatch(name)):
         message = "`stream_id` must be 1 to 256 characters of A-Z, a-z, 0-9, `_`, `-` and `.`."
         raise Limit(message, code="invalid_stream_id", param="stream_id")
-    return found
+    return name
 
 
 def kind(value: dict[str, Any]) -> str:
     """CREATE or STEER. Raises ClientFault for a message of another type."""
-    found = value.get("type")
-    if found is None:
+    message_type = value.get("type")
+    if message_type is None:
         raise errors.Missing(f"`type` is required: `{CREATE}`.", param="type")
-    if found not in (CREATE, STEER):
-        raise errors.ClientFault(f"Messages of type {str(found)[:64]!r} are not supported.", code="invalid_value", param="type")
-    return str(found)
+    if message_type not in (CREATE, STEER):
+        raise errors.ClientFault(f"Messages of type {str(message_type)[:64]!r} are not supported.", code="invalid_value", param="type")
+    return str(message_type)
 
 
 def create(data: bytes, scan: splice.Scan) -> Create:
@@ -71,16 +71,16 @@ def create(data: bytes, scan: splice.Scan) -> Create:
         raise errors.WrongType("`generate` must be a boolean.", param="generate")
     prewarm = isinstance(options, dict) and options.get("prewarm") is True
     rest = {key: inner for key, inner in value.items() if key not in _OWN}
-    found = None
+    body_scan = None
     first = _FIRST.match(data)
     if first is not None and scan.stream is True and len(rest) == len(value) - 1:  # as agents write it: nothing else is to be cut out
         body = b"".join((b"{", memoryview(data)[first.end() :]))
-        found = _moved(scan, rest, 1 - first.end())
+        body_scan = _moved(scan, rest, 1 - first.end())
     else:
         body = splice.without(data if first is None else b"{" + data[first.end() :], value, _OWN if first is None else _OWN[1:])
         if scan.stream is not True:
             body = splice.ask_stream(body, splice.Scan(rest, None, None, None))
-    return Create(body, found, generate is False or prewarm, value.get("previous_response_id"), _headers(value.get("client_metadata")))
+    return Create(body, body_scan, generate is False or prewarm, value.get("previous_response_id"), _headers(value.get("client_metadata")))
 
 
 def _moved(scan: splice.Scan, value: dict[str, Any], by: int) -> splice.Scan:
@@ -91,12 +91,12 @@ def _moved(scan: splice.Scan, value: dict[str, Any], by: int) -> splice.Scan:
 
 def _headers(metadata: Any) -> dict[str, str]:
     """The headers that a message brings in its `client_metadata`, as far as they may travel to an upstream."""
-    found = {}
+    headers = {}
     for name, value in metadata.items() if isinstance(metadata, dict) else ():
         header = name[len(_HEADER) :].replace("_", "-").lower() if name.startswith(_HEADER) else name
         if (header is not name or name in _AS_HEADERS) and _is_value(value) and travel.travels_up(header):
-            found[header] = value
-    return found
+            headers[header] = value
+    return headers
 
 
 def _is_value(value: Any) -> bool:
@@ -119,32 +119,32 @@ def error(status: int, body: bytes, headers: Mapping[str, str], stream_id: str |
     inner = value.get("error", value) if isinstance(value, dict) else None
     if not isinstance(inner, dict):
         inner = {"message": inner} if isinstance(inner, str) else {}
-    told = {
+    details = {
         "type": _text(inner, "type") or ("server_error" if status >= 500 else "invalid_request_error"),
         "code": inner.get("code"),
         "message": _text(inner, "message") or f"The upstream answered with status {status}.",
         "param": inner.get("param"),
     }
-    event: dict[str, Any] = {"type": "error", "status": status, "error": told}
+    event: dict[str, Any] = {"type": "error", "status": status, "error": details}
     if "resets_at" in inner:
-        told["resets_at"] = inner["resets_at"]  # of a budget: by this Codex tells its user
-    kept = {name: value for name, value in headers.items() if name in _KEPT or name.startswith(_BUDGET)}
-    if kept:
-        event["headers"] = kept
+        details["resets_at"] = inner["resets_at"]  # of a budget: by this Codex tells its user
+    forwarded = {name: value for name, value in headers.items() if name in _KEPT or name.startswith(_BUDGET)}
+    if forwarded:
+        event["headers"] = forwarded
     return safe_json(event if stream_id is None else event | {"stream_id": stream_id})
 
 
 def _text(value: dict[str, Any], key: str) -> str:
-    found = value.get(key)
-    return found if isinstance(found, str) else ""
+    member = value.get(key)
+    return member if isinstance(member, str) else ""
 
 
 def not_steered(value: dict[str, Any]) -> bytes:
     """The answer to a `response.steer`."""
-    told = {
+    details = {
         "code": "steering_not_supported",
         "message": "A response cannot be steered here: send the input with the next `response.create`.",
         "type": "invalid_request_error",
     }
     steer = {key: value.get(key) for key in ("previous_response_id", "input")}
-    return safe_json({"type": "response.steer.failed", "sequence_number": 0, "error": told, "steer": steer})
+    return safe_json({"type": "response.steer.failed", "sequence_number": 0, "error": details, "steer": steer})

@@ -198,7 +198,7 @@ class Session:
             return
         self._arrived.append(event.data)
         self._count()
-        if self._house.bodies.kept > self._house.bodies.most:
+        if self._house.bodies.held > self._house.bodies.most:
             self._arrived.pop()
             self._refuse(_full(), None)
             return
@@ -306,8 +306,8 @@ class Session:
     def _may_begin(self, name: str | None) -> bool:
         return name not in self._exchanges and len(self._exchanges) < self._settings.in_flight
 
-    def _begin(self, message: _Waiting, given: Read | None = None) -> None:
-        """given: the body, where it is parsed already."""
+    def _begin(self, message: _Waiting, parsed: Read | None = None) -> None:
+        """parsed: the body, if it is parsed already."""
         name, create = message
         house, opening = self._house, self._opening
         self._responses += 1
@@ -333,7 +333,7 @@ class Session:
             via=Via(opening.request_id, name),
             recent=lane,
             prepares=create.prepares,
-            given=given,
+            parsed=parsed,
             release=partial(self._released, name),
         )
         self._exchanges[name] = exchange
@@ -342,7 +342,7 @@ class Session:
         house.live.serving.add(self)
         self.stream.close_after(services.config.limits.client_stall)
         previous = create.previous
-        del create, message, given
+        del create, message, parsed
         task = self._loop.create_task(self._respond(name, exchange, caller, lane, previous))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -498,13 +498,13 @@ class Session:
     def _count(self) -> None:
         """Count the bytes of messages that are held, as those of HTTP requests are."""
         held = self._reader.held + sum(map(len, self._arrived)) + self._waiting_bytes + sum(self._bodies.values())
-        kept, more = self._house.bodies, held - self._counted
+        worker_bodies, more = self._house.bodies, held - self._counted
         self._counted = held
         if more < 0:
-            kept.free(-more)
+            worker_bodies.free(-more)
         else:
-            kept.kept += more
-        if kept.kept > kept.most and self._reader.held and not self._reason:
+            worker_bodies.held += more
+        if worker_bodies.held > worker_bodies.most and self._reader.held and not self._reason:
             self._refuse(_full(), None)
             self._close(FULL)
 

@@ -46,13 +46,13 @@ class Bodies:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.kept = 0
+        self.held = 0
         self._freed = 0  # bytes, since the heap was trimmed
         self._trimming = False
 
     def free(self, size: int) -> None:
         """A body of this many bytes is not held any more. Requires a running loop."""
-        self.kept -= size
+        self.held -= size
         self.freed(size)
 
     def freed(self, size: int) -> None:
@@ -92,7 +92,7 @@ class Incoming:
         """Check the Content-Length, in bytes. Raises TooLarge, Overloaded."""
         if length > self._limit:
             raise self._too_large()
-        if self._bodies.kept + length > self._bodies.most:
+        if self._bodies.held + length > self._bodies.most:
             raise _overloaded()
 
     def feed(self, data: bytes) -> None:
@@ -104,11 +104,11 @@ class Incoming:
                 raise self._too_large()
             return
         bodies, whole = self._bodies, self._size + size
-        if whole > self._limit or bodies.kept + size > bodies.most:
+        if whole > self._limit or bodies.held + size > bodies.most:
             self.release()
             raise self._too_large() if whole > self._limit else _overloaded()
         self._size = whole
-        bodies.kept += size
+        bodies.held += size
         if size < PIECE:
             self._tail += data
         else:
@@ -231,10 +231,10 @@ class Coded(Incoming):
             super().feed(data)
             return
         self._received += len(data)
-        if self._received > self._limit or self._bodies.kept + len(data) > self._bodies.most:
+        if self._received > self._limit or self._bodies.held + len(data) > self._bodies.most:
             self.release()
             raise self._too_large() if self._received > self._limit else _overloaded()
-        self._bodies.kept += len(data)
+        self._bodies.held += len(data)
         self._waiting += [data[at : at + codings.SLICE] for at in range(0, len(data), codings.SLICE)]
         for _ in range(PIECES):
             if not self._step():
@@ -266,14 +266,14 @@ class Coded(Incoming):
         if piece is not None:
             super().feed(piece)
             return True
-        self._bodies.kept -= self._taken
+        self._bodies.held -= self._taken
         self._current, self._taken = None, 0
         return bool(self._waiting)
 
     def release(self) -> None:
         """See Incoming. Nothing is decoded from then on."""
         self._over = True
-        self._bodies.kept -= self._taken + sum(map(len, self._waiting))
+        self._bodies.held -= self._taken + sum(map(len, self._waiting))
         self._waiting.clear()
         self._current, self._taken = None, 0
         super().release()
@@ -307,9 +307,9 @@ def parsed(body: bytes) -> tuple[splice.Scan, int]:
     The garbage collector counts what it may have to look at. It begins anew when it has looked; free lists make it a hundred less.
     """
     before, *looked = gc.get_count()
-    found = splice.scan(body)
+    scanned = splice.scan(body)
     after, *looked_after = gc.get_count()
-    return found, after - before if looked_after == looked else -1
+    return scanned, after - before if looked_after == looked else -1
 
 
 def heavy(body: bytes, made: int) -> bool:
@@ -339,7 +339,7 @@ async def in_steps(steps: Generator[None, None, _T], at_once: bool = False) -> _
         try:
             next(steps)
         except StopIteration as end:
-            found: _T = end.value
-            return found
+            result: _T = end.value
+            return result
         if not at_once:
             await asyncio.sleep(0)

@@ -199,10 +199,10 @@ class _Package:
         if not self._begun:
             return
         try:
-            found = b"".join(self.feed(self._module.ZstdCompressor().compress(_MARK)))
+            decoded = b"".join(self.feed(self._module.ZstdCompressor().compress(_MARK)))
         except errors.Garbled:
-            found = b""
-        if found != _MARK:
+            decoded = b""
+        if decoded != _MARK:
             raise _truncated()
 
 

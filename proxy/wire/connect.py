@@ -34,10 +34,10 @@ def in_turn(addresses: list[Address]) -> list[Address]:
     families: dict[int, deque[Address]] = {}
     for address in addresses:
         families.setdefault(address.family, deque()).append(address)
-    found: list[Address] = []
-    while len(found) < len(addresses):
-        found += [queue.popleft() for queue in families.values() if queue]
-    return found
+    ordered: list[Address] = []
+    while len(ordered) < len(addresses):
+        ordered += [queue.popleft() for queue in families.values() if queue]
+    return ordered
 
 
 async def connect(addresses: list[Address], make_room: Callable[[], bool]) -> socket.socket:
@@ -148,9 +148,9 @@ def refusal(head: http1.Head) -> errors.Refused:
     detail, message = f"proxy: {head.status} {responses.get(head.status, '')}".rstrip(), "The proxy refused to connect to the upstream."
     if head.status == 407:
         detail, message = f"{detail}: the proxy wants a login", "The proxy requires credentials, or rejected the configured ones."
-    found = errors.Refused(message, detail)
-    found.again = head.status >= 500 or head.status in _FOR_NOW
-    return found
+    fault = errors.Refused(message, detail)
+    fault.again = head.status >= 500 or head.status in _FOR_NOW
+    return fault
 
 
 async def secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> Tls:

@@ -26,15 +26,15 @@ class Unreadable(ConfigError):
 
 def contexts(config: Config) -> Contexts:
     """The contexts of those entries, and of hooks and identity providers, that have certificates of their own. Raises ConfigError."""
-    found: dict[Certificates, ssl.SSLContext] = {}
+    by_certificates: dict[Certificates, ssl.SSLContext] = {}
     named = [*((entry.name, entry.certificates) for entry in config.model_providers), ("egress", config.egress.certificates)]
     for name, certificates in named:
-        if certificates != Certificates() and certificates not in found:
+        if certificates != Certificates() and certificates not in by_certificates:
             try:
-                found[certificates] = context(certificates)
+                by_certificates[certificates] = context(certificates)
             except ValueError as error:
                 raise Unreadable(f"{name}: {error}") from None
-    return found
+    return by_certificates
 
 
 def faults(config: Config) -> list[str]:
@@ -48,23 +48,23 @@ def faults(config: Config) -> list[str]:
 
 def context(certificates: Certificates) -> ssl.SSLContext:
     """A client's context. Blocks. Raises ValueError, whose message names the key and the file."""
-    found = ssl.create_default_context(cafile=_trusted(certificates.ca_file) if certificates.ca_only else None)
-    found.minimum_version = ssl.TLSVersion.TLSv1_2
-    found.set_alpn_protocols(["http/1.1"])
+    ssl_context = ssl.create_default_context(cafile=_trusted(certificates.ca_file) if certificates.ca_only else None)
+    ssl_context.minimum_version = ssl.TLSVersion.TLSv1_2
+    ssl_context.set_alpn_protocols(["http/1.1"])
     if certificates.ca_file is not None:
         # private authorities often lack extensions that Python demands from 3.13 on (RFC 5280, sections 4.2.1.1 and 4.2.1.3)
-        found.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        ssl_context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if not certificates.ca_only:
-            found.load_verify_locations(_trusted(certificates.ca_file))
+            ssl_context.load_verify_locations(_trusted(certificates.ca_file))
     client = certificates.client_cert
     if client is not None:
         for key, file in (("cert", client.cert), ("key", client.key)):
             _readable(f"client_cert.{key}", file)
         try:
-            found.load_cert_chain(client.cert, client.key, password=client.key_password or "")  # "": do not prompt for one
+            ssl_context.load_cert_chain(client.cert, client.key, password=client.key_password or "")  # "": do not prompt for one
         except (OSError, ValueError) as error:
             raise ValueError(f"client_cert: {client.cert} and {client.key}: {_reason(error)}") from None
-    return found
+    return ssl_context
 
 
 def _trusted(file: str | None) -> str:

@@ -89,15 +89,15 @@ def _downwards(name: str) -> tuple[str, bool] | None:
 
 def without_beta(headers: HTTPHeaders, name: str) -> HTTPHeaders:
     """The headers without what `OpenAI-Beta` says of one feature, which ends here. name: of the feature, without its version."""
-    given = headers.get("OpenAI-Beta")
-    if given is None or name not in given:
+    value = headers.get("OpenAI-Beta")
+    if value is None or name not in value:
         return headers
-    found = headers.copy()
-    kept = [one for one in given.split(",") if one.strip().partition("=")[0] != name]
-    del found["OpenAI-Beta"]
-    if kept:
-        found["OpenAI-Beta"] = ",".join(kept).strip()
-    return found
+    copy = headers.copy()
+    others = [one for one in value.split(",") if one.strip().partition("=")[0] != name]
+    del copy["OpenAI-Beta"]
+    if others:
+        copy["OpenAI-Beta"] = ",".join(others).strip()
+    return copy
 
 
 def travels_up(name: str) -> bool:
@@ -107,20 +107,20 @@ def travels_up(name: str) -> bool:
 
 def forwarded_up(headers: Iterable[tuple[str, str]], *, own_credential: bool) -> dict[str, str]:
     """The caller's headers to forward to an upstream of the same shape; repeated ones are joined with commas."""
-    found: dict[str, str] = {}
+    forwarded: dict[str, str] = {}
     for name, value in headers:
         if len(name) > _LONGEST:
             continue
         lower, plain, credential = _upwards(name)
         if plain or (own_credential and credential):
-            found[lower] = f"{found[lower]}, {value}" if lower in found else value
-    return found
+            forwarded[lower] = f"{forwarded[lower]}, {value}" if lower in forwarded else value
+    return forwarded
 
 
 def asked_of_objects(headers: Mapping[str, str]) -> dict[str, str]:
     """Of a request for something stored, what says which form or which part of it is wanted. headers: HTTPHeaders."""
-    found = {name.lower(): headers[name] for name in ("Accept", "Range", "If-Range") if name in headers}
-    return found | {name.lower(): value for name, value in headers.items() if name.startswith("X-Goog-Upload-")}
+    fields = {name.lower(): headers[name] for name in ("Accept", "Range", "If-Range") if name in headers}
+    return fields | {name.lower(): value for name, value in headers.items() if name.startswith("X-Goog-Upload-")}
 
 
 def left_out(headers: Mapping[str, str], *, same_shape: bool, own_credential: bool) -> list[str]:
@@ -135,13 +135,13 @@ def forwarded_down(headers: Iterable[tuple[str, str]], *, account: bool) -> dict
 
     account: also what is left of the account that answered.
     """
-    found: dict[str, str] = {}
+    forwarded: dict[str, str] = {}
     for name, value in headers:
         known = _downwards(name) if len(name) <= _LONGEST else None
         if known is not None and (account or not known[1]):
             lower = known[0]
-            found[lower] = f"{found[lower]},{value}" if lower in found else value
-    return found
+            forwarded[lower] = f"{forwarded[lower]},{value}" if lower in forwarded else value
+    return forwarded
 
 
 _IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id")
@@ -180,12 +180,12 @@ def nonce(size: int) -> str:
 os.register_at_fork(after_in_child=_chance.clear)  # else parent and child would return the same bytes
 
 
-def request_id(given: str | None, nonce: str) -> str:
+def request_id(proposed: str | None, nonce: str) -> str:
     """The caller's request id if it is well-formed, else a new one. nonce: random hex digits.
 
     New ones are in the order of time, so that an index of them grows at its end, which costs a quarter of what random ones do.
     """
-    return given if given and _REQUEST_ID.fullmatch(given) else f"req_{int(time() * 1000):011x}{nonce[:13]}"
+    return proposed if proposed and _REQUEST_ID.fullmatch(proposed) else f"req_{int(time() * 1000):011x}{nonce[:13]}"
 
 
 def credential(headers: Mapping[str, str], shape: str) -> str | None:
@@ -207,15 +207,15 @@ def take_credential(request: HTTPServerRequest, secrets: tuple[str, ...]) -> Non
     secrets: names. Done before anything else reads the request, so that the query can be logged and forwarded.
     """
     pieces = request.query.split("&")
-    found = [(unquote_plus(piece.partition("=")[0]), piece) for piece in pieces]
-    if not any(name in secrets for name, _ in found):
+    members = [(unquote_plus(piece.partition("=")[0]), piece) for piece in pieces]
+    if not any(name in secrets for name, _ in members):
         return
-    request.query = "&".join(piece for name, piece in found if name not in secrets)
+    request.query = "&".join(piece for name, piece in members if name not in secrets)
     request.uri = request.path + (f"?{request.query}" if request.query else "")
     for name in secrets:
         request.arguments.pop(name, None)
         request.query_arguments.pop(name, None)
-    key = next((unquote_plus(piece.partition("=")[2]) for name, piece in found if name == secrets[0]), "")
+    key = next((unquote_plus(piece.partition("=")[2]) for name, piece in members if name == secrets[0]), "")
     if key and _is_value(key) and credential(request.headers, "") is None:
         request.headers["X-Goog-Api-Key"] = key
 

@@ -172,15 +172,15 @@ def parse_headers(lines: str) -> HTTPHeaders:
         return HTTPHeaders.parse(lines)
     try:
         plain = [line.split(":", 1) for line in listed]
-        found = {_capitalized(name): [value.strip(" \t")] for name, value in plain}
+        by_name = {_capitalized(name): [value.strip(" \t")] for name, value in plain}
     except ValueError:
         return HTTPHeaders.parse(lines)
     headers = Fields()
-    if len(found) < len(plain):  # some are repeated
-        found = {}
+    if len(by_name) < len(plain):  # some are repeated
+        by_name = {}
         for name, value in plain:
-            found.setdefault(_capitalized(name), []).append(value.strip(" \t"))
-    headers._as_list = found
+            by_name.setdefault(_capitalized(name), []).append(value.strip(" \t"))
+    headers._as_list = by_name
     return headers
 
 

@@ -36,7 +36,7 @@ class Networks:
         if address is None:
             return False
         version, number = address.version, int(address)
-        return any(version == of and number >> bits in found for (of, bits), found in self._prefixes.items())
+        return any(version == of and number >> bits in prefixes for (of, bits), prefixes in self._prefixes.items())
 
 
 def address(text: str) -> Address | None:
@@ -47,11 +47,11 @@ def address(text: str) -> Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        found = ip_address(text.partition("%")[0])
+        parsed = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return mapped or parsed
 
 
 class Source(NamedTuple):
@@ -70,11 +70,11 @@ def source(peer: str, headers: Mapping[str, str], trusted: Networks) -> Source:
     if caller not in trusted:
         return Source(caller)
     secure = headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip(" \t").lower() == "https"
-    told = headers.get("X-Forwarded-For", "")
+    forwarded_for = headers.get("X-Forwarded-For", "")
     for _ in range(HOPS):
-        if not told.strip(" \t"):
+        if not forwarded_for.strip(" \t"):
             return Source(caller, secure)  # a trusted proxy's own request, or of one that tells nothing
-        told, _, entry = told.rpartition(",")
+        forwarded_for, _, entry = forwarded_for.rpartition(",")
         caller = address(entry)
         if caller not in trusted:
             return Source(caller, secure)

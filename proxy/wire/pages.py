@@ -88,14 +88,14 @@ class Origins:
         origin = headers.get("Origin")
         if origin is None or not (self._any or origin.lower() in self._origins):
             return self._others
-        found = {"Access-Control-Allow-Origin": ANY} if self._any else {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        fields = {"Access-Control-Allow-Origin": ANY} if self._any else {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         if method != "OPTIONS" or "Access-Control-Request-Method" not in headers:
-            return Cors(found | _SHOWN, listed=True)
-        found |= {"Access-Control-Allow-Methods": _METHODS, "Access-Control-Max-Age": self._max_age}
+            return Cors(fields | _SHOWN, listed=True)
+        fields |= {"Access-Control-Allow-Methods": _METHODS, "Access-Control-Max-Age": self._max_age}
         asked = headers.get("Access-Control-Request-Headers", "")
         if asked and len(asked) <= _MOST_ASKED and _HEADERS_ASKED.issuperset(asked):
-            found["Access-Control-Allow-Headers"] = asked
-        return Cors(found, listed=True, preflight=True)
+            fields["Access-Control-Allow-Headers"] = asked
+        return Cors(fields, listed=True, preflight=True)
 
 
 def check(method: str, headers: Mapping[str, str], hosts: Hosts | None, *, listed: bool = False, secure: bool = False) -> None:

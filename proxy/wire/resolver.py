@@ -42,7 +42,7 @@ LookUp = Callable[[str], list[Address]]
 
 def system_look_up(host: str) -> list[Address]:
     """The addresses of a name, with port 0, in the order to try. Blocks. Raises OSError, or ValueError for an invalid host name."""
-    return [Address(found[0], found[4]) for found in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)]
+    return [Address(entry[0], entry[4]) for entry in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)]
 
 
 class _Outcome(NamedTuple):
@@ -75,17 +75,17 @@ class Resolver:
         """The addresses in the order to try. Has no timeout of its own. Raises OSError, or ValueError for an invalid host name."""
         with contextlib.suppress(socket.gaierror):
             literal = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-            return [Address(found[0], found[4]) for found in literal]
+            return [Address(entry[0], entry[4]) for entry in literal]
         pending = self._pending.get(host) or self._begin(host)
         patience = None if self._last(host) is None else max(0.0, pending.since + PATIENCE - self._loop.time())
         # wait() does not cancel the future with its waiter: others wait for it too
         await asyncio.wait([pending.outcome], timeout=patience)
         outcome = pending.outcome.result() if pending.outcome.done() else None
-        found = outcome.addresses if outcome and outcome.addresses else self._last(host)
-        if not found:
+        addresses = outcome.addresses if outcome and outcome.addresses else self._last(host)
+        if not addresses:
             assert outcome is not None
             raise socket.gaierror(*outcome.error)
-        return [Address(family, (place[0], port, *place[2:])) for family, place in found]
+        return [Address(family, (place[0], port, *place[2:])) for family, place in addresses]
 
     def _last(self, host: str) -> list[Address] | None:
         known = self._known.get(host)

@@ -170,8 +170,8 @@ class UpstreamClient(AsyncHTTPClient):
         length = len(request.body or b"") if has_body else None
         if request.producer is not None:
             length = http1.CHUNKED if request.length is None else request.length
-        given = request.headers
-        fields = given.get_all() if isinstance(given, HTTPHeaders) else given.items() if given else ()
+        headers = request.headers
+        fields = headers.get_all() if isinstance(headers, HTTPHeaders) else headers.items() if headers else ()
         if proxy is None or secure:
             return origin, http1.request_head(request.method, target, netloc, fields, length)
         head = http1.request_head(request.method, f"http://{netloc}{target}", netloc, fields, length)

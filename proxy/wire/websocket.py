@@ -106,8 +106,8 @@ def pong(payload: bytes) -> bytes:
 
 def close(code: int | None, reason: str = "") -> bytes:
     """code: None for an empty Close, which answers one without a code. reason: cut to MAX_REASON bytes."""
-    told = reason.encode()[:MAX_REASON].decode("utf-8", "ignore").encode()
-    payload = b"" if code is None else code.to_bytes(2, "big") + told
+    encoded = reason.encode()[:MAX_REASON].decode("utf-8", "ignore").encode()
+    payload = b"" if code is None else code.to_bytes(2, "big") + encoded
     return _head(_LAST | _CLOSE, len(payload)) + payload
 
 
@@ -146,27 +146,27 @@ class Reader:
 
     def feed(self, data: bytes) -> list[Event]:
         """What these bytes complete."""
-        found: list[Event] = []
+        events: list[Event] = []
         if self._head:
             data, self._head = self._head + data, b""
         at = 0
         while not self.ended:
             if self._in_frame:
-                at = self._payload(data, at, found)
+                at = self._payload(data, at, events)
                 if self._in_frame or self.ended:
                     break
-            elif (at := self._begin(data, at, found)) < 0:
+            elif (at := self._begin(data, at, events)) < 0:
                 break
-        return found
+        return events
 
-    def _begin(self, data: bytes, at: int, found: list[Event]) -> int:
+    def _begin(self, data: bytes, at: int, events: list[Event]) -> int:
         """Read a frame's head; returns where its payload begins, -1 when the head is not complete or not valid."""
         if len(data) < at + 2:
             return self._wait(data, at)
         first, second = data[at], data[at + 1]
         fault = self._head_fault(first, second)
         if fault:
-            return self._fail(found, PROTOCOL, fault)
+            return self._fail(events, PROTOCOL, fault)
         size, end = second & _LENGTH, at + 2
         if size > MAX_CONTROL:
             width = 2 if size == 126 else 8
@@ -175,14 +175,14 @@ class Reader:
                 return self._wait(data, at)
             size = int.from_bytes(data[end - width : end], "big")
             if size < (126 if width == 2 else 65536) or size >> 63:
-                return self._fail(found, PROTOCOL, "the length of a frame is not in its shortest form")
+                return self._fail(events, PROTOCOL, "the length of a frame is not in its shortest form")
         opcode = first & _OPCODE
         if opcode == _BINARY:
-            return self._fail(found, UNACCEPTABLE, "binary messages are not accepted")
+            return self._fail(events, UNACCEPTABLE, "binary messages are not accepted")
         if opcode < _CLOSE:
             self._announced += size
             if self._announced > self._limit:
-                return self._fail(found, TOO_BIG, f"a message is larger than {self._limit} bytes")
+                return self._fail(events, TOO_BIG, f"a message is larger than {self._limit} bytes")
         if len(data) < end + 4:
             if opcode < _CLOSE:
                 self._announced -= size  # the head is read again
@@ -216,8 +216,8 @@ class Reader:
         self._head = data[at:]
         return -1
 
-    def _fail(self, found: list[Event], code: int, reason: str) -> int:
-        found.append(Fault(code, reason))
+    def _fail(self, events: list[Event], code: int, reason: str) -> int:
+        events.append(Fault(code, reason))
         self.end()
         return -1
 
@@ -227,7 +227,7 @@ class Reader:
         self._head = b""
         self._message = bytearray()
 
-    def _payload(self, data: bytes, at: int, found: list[Event]) -> int:
+    def _payload(self, data: bytes, at: int, events: list[Event]) -> int:
         """Unmask what has come of the payload; at its end the frame is complete. Returns where the next frame begins."""
         piece = data[at : at + self._left] if at or len(data) > self._left else data
         if piece:
@@ -244,40 +244,40 @@ class Reader:
                 try:
                     self._decoder.decode(clear)
                 except UnicodeDecodeError:
-                    return self._fail(found, NOT_UTF8, "a text message is not UTF-8")
+                    return self._fail(events, NOT_UTF8, "a text message is not UTF-8")
         if not self._left:
             self._in_frame = False
-            self._complete(found)
+            self._complete(events)
         return at
 
-    def _complete(self, found: list[Event]) -> None:
+    def _complete(self, events: list[Event]) -> None:
         if self._opcode >= _CLOSE:
             payload, self._control = self._control, b""
             if self._opcode == _CLOSE:
-                self._close(payload, found)
+                self._close(payload, events)
             else:
-                found.append(Ping(payload) if self._opcode == _PING else Pong(payload))
+                events.append(Ping(payload) if self._opcode == _PING else Pong(payload))
         elif self._last:
             if self._decoder.getstate()[0]:
-                self._fail(found, NOT_UTF8, "a text message is not UTF-8")
+                self._fail(events, NOT_UTF8, "a text message is not UTF-8")
                 return
-            found.append(Text(bytes(self._message)))
+            events.append(Text(bytes(self._message)))
             self._message = bytearray()
             self._in_message, self._announced = False, 0
 
-    def _close(self, payload: bytes, found: list[Event]) -> None:
+    def _close(self, payload: bytes, events: list[Event]) -> None:
         if not payload:
-            found.append(Closed(None))
+            events.append(Closed(None))
             self.end()
             return
         code = int.from_bytes(payload[:2], "big")
         if len(payload) == 1 or not is_code(code):
-            self._fail(found, PROTOCOL, "the code of a Close is not valid")
+            self._fail(events, PROTOCOL, "the code of a Close is not valid")
             return
         try:
             payload[2:].decode()
         except UnicodeDecodeError:
-            self._fail(found, NOT_UTF8, "the reason of a Close is not UTF-8")
+            self._fail(events, NOT_UTF8, "the reason of a Close is not UTF-8")
             return
-        found.append(Closed(code))
+        events.append(Closed(code))
         self.end()

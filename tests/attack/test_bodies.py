@@ -74,10 +74,10 @@ async def test_all_bodies_together_are_bounded() -> None:
                 await gateway.until(lambda: provider.requests)
                 status, value = await answered(second)
                 assert (status, value["error"]["code"]) == (503, "overloaded")
-                assert gateway.gateway.bodies.kept == len(body)
+                assert gateway.gateway.bodies.held == len(body)
                 gate.open()
                 await first.head()
-                await gateway.until(lambda: not gateway.gateway.bodies.kept)
+                await gateway.until(lambda: not gateway.gateway.bodies.held)
             async with gateway.call(asked) as third:
                 assert (await third.head())[0] == 200
 
@@ -88,12 +88,12 @@ async def test_what_is_announced_takes_nothing_from_others() -> None:
     async with Inside(UNREACHABLE + "\nlimits: {max_body: 1MB, max_bodies: 1MB}") as gateway:
         head = request("/v1/chat/completions").replace(b"Content-Length: 0", b"Content-Length: 1000000")
         async with gateway.call(head), gateway.call(head), gateway.call(head + b"x" * 700_000):
-            await gateway.until(lambda: gateway.gateway.bodies.kept == 700_000)
+            await gateway.until(lambda: gateway.gateway.bodies.held == 700_000)
             chunked = head.replace(b"Content-Length: 1000000", b"Transfer-Encoding: chunked")
             async with gateway.call(chunked + b"f4240\r\n" + b"x" * 400_000) as late:
                 status, value = await answered(late)
                 assert (status, value["error"]["code"]) == (503, "overloaded")
-        await gateway.until(lambda: not gateway.gateway.bodies.kept)
+        await gateway.until(lambda: not gateway.gateway.bodies.held)
 
 
 # ---- paths that read no body ----
@@ -126,7 +126,7 @@ async def test_who_reads_no_body_takes_none(method: str, path: str, framing: str
             status, headers = await caller.head()
             assert status in (413, 404, 405)
             assert headers["connection"] == "close"
-            assert not gateway.gateway.bodies.kept
+            assert not gateway.gateway.bodies.held
             assert gateway.idle
 
 
@@ -398,7 +398,7 @@ async def test_a_failed_request_leaves_nothing(name: str) -> None:
             await fail()
         after, _ = tracemalloc.get_traced_memory()
         assert after - before < MB
-        assert not gateway.gateway.bodies.kept
+        assert not gateway.gateway.bodies.held
 
 
 @pytest.mark.usefixtures("traced")
@@ -408,7 +408,7 @@ async def test_who_leaves_within_a_body_leaves_nothing() -> None:
 
         async def leave() -> None:
             async with gateway.call(posted("/v1/chat/completions", BIG)[:-10]):
-                await gateway.until(lambda: gateway.gateway.bodies.kept > MB - 1000)
+                await gateway.until(lambda: gateway.gateway.bodies.held > MB - 1000)
             await gateway.until(lambda: not gateway.server.connections)
 
         await leave()
@@ -417,7 +417,7 @@ async def test_who_leaves_within_a_body_leaves_nothing() -> None:
             await leave()
         after, _ = tracemalloc.get_traced_memory()
         assert after - before < MB
-        assert not gateway.gateway.bodies.kept
+        assert not gateway.gateway.bodies.held
         assert gateway.idle
 
 

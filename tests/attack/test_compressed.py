@@ -77,7 +77,7 @@ async def test_the_upstream_gets_the_plain_body(coding: str, framing: str) -> No
                     assert (await answered(caller))[0] == 200
                 async with gateway.call(request(PATHS[shape], body)) as caller:
                     assert (await answered(caller))[0] == 200
-                await gateway.until(lambda: not gateway.gateway.bodies.kept)
+                await gateway.until(lambda: not gateway.gateway.bodies.held)
             compressed, plain = provider.requests
             assert compressed.body == plain.body
             assert "content-encoding" not in {name.lower() for name in compressed.headers}
@@ -111,7 +111,7 @@ async def test_every_path_takes_them(path: str) -> None:
             async with gateway.call(coded(path, coding, coder(body))) as caller:
                 again, value = await answered(caller)
             assert (again, value["error"]["message"]) == (status, plain["error"]["message"])
-        await gateway.until(lambda: not gateway.gateway.bodies.kept and gateway.idle)
+        await gateway.until(lambda: not gateway.gateway.bodies.held and gateway.idle)
 
 
 @pytest.mark.parametrize("coding", ["br", "compress", "gzip, gzip", "gzip, identity, deflate", "aws-chunked", "identity,", "x" * 5000])
@@ -126,7 +126,7 @@ async def test_other_codings_are_refused(path: str, coding: str) -> None:
         assert headers["accept-encoding"] == ", ".join(codings.accepted())
         assert (value["error"].get("type") or value["error"]["status"]).lower() in ("invalid_request_error", "invalid_argument")
         assert len(str(value)) < 1000
-        assert not gateway.gateway.bodies.kept
+        assert not gateway.gateway.bodies.held
 
 
 @inside_once
@@ -171,7 +171,7 @@ async def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch, coding: str,
             assert status == 413
             assert "1048576 bytes" in value["error"]["message"]
             assert decoded <= MB + codings.PIECE
-        await gateway.until(lambda: not gateway.gateway.bodies.kept and gateway.idle)
+        await gateway.until(lambda: not gateway.gateway.bodies.held and gateway.idle)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
@@ -186,7 +186,7 @@ async def test_the_limit_is_of_the_plain_body(coding: str) -> None:
             assert (await answered(caller))[0] == 404
         async with gateway.call(coded(PATHS["chat"], coding, CODERS[coding](body + b" "))) as caller:
             assert (await answered(caller))[0] == 413
-        await gateway.until(lambda: not gateway.gateway.bodies.kept)
+        await gateway.until(lambda: not gateway.gateway.bodies.held)
 
 
 @inside_once
@@ -197,10 +197,10 @@ async def test_all_bodies_together_are_bounded_decoded() -> None:
     async with Inside(config) as gateway:
         sent = coded(PATHS["chat"], "gzip", body)[:-1]
         async with gateway.call(sent), gateway.call(sent):
-            await gateway.until(lambda: gateway.gateway.bodies.kept > 2 * MB - 11_000)
+            await gateway.until(lambda: gateway.gateway.bodies.held > 2 * MB - 11_000)
             async with gateway.call(coded(PATHS["chat"], "gzip", body)) as caller:
                 assert (await answered(caller))[0] == 503
-        await gateway.until(lambda: not gateway.gateway.bodies.kept and gateway.idle)
+        await gateway.until(lambda: not gateway.gateway.bodies.held and gateway.idle)
         async with gateway.call(coded(PATHS["chat"], "gzip", body)) as caller:
             assert (await answered(caller))[0] == 400
 
@@ -231,7 +231,7 @@ async def test_broken_data_is_the_callers_fault(coding: str, body: bytes) -> Non
             assert status == 400
             assert coding in value["error"]["message"]
             assert "upstream" not in value["error"]["message"]
-        await gateway.until(lambda: not gateway.gateway.bodies.kept and gateway.idle)
+        await gateway.until(lambda: not gateway.gateway.bodies.held and gateway.idle)
 
 
 @inside_once
@@ -248,8 +248,8 @@ async def test_a_body_in_a_thousand_members() -> None:
 @inside_once
 async def test_no_read_decodes_more_than_a_few_pieces() -> None:
     """What is left is decoded in steps, between which others are served."""
-    held = bodies.Bodies(512 * MB)
-    incoming = bodies.Coded(held, 64 * MB, "gzip")
+    counter = bodies.Bodies(512 * MB)
+    incoming = bodies.Coded(counter, 64 * MB, "gzip")
     bomb = gzip_bomb(32 * MB)
     incoming.feed(bomb)
     assert incoming._size <= bodies.PIECES * codings.PIECE
@@ -259,19 +259,19 @@ async def test_no_read_decodes_more_than_a_few_pieces() -> None:
         before = incoming._size
         steps += 1
     assert steps >= 32 * MB // codings.PIECE - bodies.PIECES
-    assert held.kept == 32 * MB  # the compressed bytes do not count any more
+    assert counter.held == 32 * MB  # the compressed bytes do not count any more
     assert incoming.take() == bytes(32 * MB)
     incoming.release()
-    assert not held.kept
+    assert not counter.held
 
 
 @inside_once
 async def test_others_are_served_while_a_bomb_is_decoded() -> None:
     async with Inside(NOWHERE) as gateway, gateway.call(coded("/v1/embeddings", "gzip", gzip_bomb(60 * MB))) as caller:
-        await gateway.until(lambda: gateway.gateway.bodies.kept > MB)
+        await gateway.until(lambda: gateway.gateway.bodies.held > MB)
         async with gateway.call(request("/healthz", method="GET")) as other:
             assert (await answered(other))[0] == 200
-        assert gateway.gateway.bodies.kept < 60 * MB  # it is not over yet
+        assert gateway.gateway.bodies.held < 60 * MB  # it is not over yet
         assert (await answered(caller))[0] == 400
 
 
@@ -279,11 +279,11 @@ async def test_others_are_served_while_a_bomb_is_decoded() -> None:
 async def test_who_leaves_while_it_is_decoded_stops_it() -> None:
     async with Inside(NOWHERE) as gateway:
         async with gateway.call(coded("/v1/embeddings", "gzip", gzip_bomb(60 * MB))):
-            await gateway.until(lambda: gateway.gateway.bodies.kept > MB)
-        await gateway.until(lambda: not gateway.gateway.bodies.kept and gateway.idle)
+            await gateway.until(lambda: gateway.gateway.bodies.held > MB)
+        await gateway.until(lambda: not gateway.gateway.bodies.held and gateway.idle)
         async with gateway.call(coded("/v1/embeddings", "gzip", gzip_bomb(60 * MB)[:-100])):
-            await gateway.until(lambda: gateway.gateway.bodies.kept > MB)
-        await gateway.until(lambda: not gateway.gateway.bodies.kept and gateway.idle)
+            await gateway.until(lambda: gateway.gateway.bodies.held > MB)
+        await gateway.until(lambda: not gateway.gateway.bodies.held and gateway.idle)
 
 
 @inside_once
@@ -293,4 +293,4 @@ async def test_nothing_is_decoded_for_a_stranger(monkeypatch: pytest.MonkeyPatch
         for _, bomb in BOMBS[:1]:
             async with gateway.call(coded(PATHS["chat"], "gzip", bomb)) as caller:
                 assert (await answered(caller))[0] == 401
-        assert not gateway.gateway.bodies.kept
+        assert not gateway.gateway.bodies.held

@@ -85,7 +85,7 @@ async def test_other_addresses_are_refused_everywhere(method: str, path: str, ke
                 assert value["error"]["type"] == "permission_error"
         for probe in ("/healthz", "/readyz"):
             assert await status_of(gateway, probe) == 200
-        assert not gateway.gateway.bodies.kept
+        assert not gateway.gateway.bodies.held
 
 
 @inside_once
@@ -397,4 +397,4 @@ async def test_a_preflight_breaks_nothing_of_what_is_sent_behind_it() -> None:
         async with gateway.call(request("/v1/models", b"x" * 100, "OPTIONS", origin=PAGE, **odd)) as caller:
             status, headers = await caller.head()
             assert (status, "access-control-allow-headers" in headers) == (204, False)
-        await gateway.until(lambda: gateway.idle and not gateway.gateway.bodies.kept)
+        await gateway.until(lambda: gateway.idle and not gateway.gateway.bodies.held)

@@ -309,7 +309,7 @@ async def test_a_caller_is_read_no_faster_than_its_upstream_takes() -> None:
             await provider.seen(lambda: provider.requests)
             (exchange,) = gateway.gateway.exchanges
             await settled(caller, exchange)
-            assert gateway.gateway.bodies.kept == 0
+            assert gateway.gateway.bodies.held == 0
             assert not writing.done()
             gate.open()
             status, headers = await caller.head()

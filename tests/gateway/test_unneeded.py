@@ -103,7 +103,7 @@ async def test_an_open_stream_holds_no_request(client: str, upstream: str) -> No
             assert size < SMALL
             if (client, upstream) != ("responses", "responses"):  # whose answer may lack what it shows of the tools
                 assert not leafs
-            assert gateway.gateway.bodies.kept == 0  # others may send theirs
+            assert gateway.gateway.bodies.held == 0  # others may send theirs
             gate.open()
             while await caller.chunk():
                 pass
@@ -132,7 +132,7 @@ async def test_a_request_that_waits_is_held_as_bytes(client: str, upstream: str)
                 assert not [item for item in items if isinstance(item, str) and ("said again" in item or "Be very brief" in item)]
                 if (client, upstream) != ("responses", "responses"):  # whose tools may make what its caller then owns
                     assert LEAF not in items
-                assert gateway.gateway.bodies.kept > LARGE  # another attempt may need it
+                assert gateway.gateway.bodies.held > LARGE  # another attempt may need it
                 gate.open()
                 status, headers = await caller.head()
                 said = await caller.body(headers)
@@ -332,11 +332,11 @@ async def test_the_heap_is_trimmed_after_many_large_bodies(monkeypatch: pytest.M
     trimmed: list[int] = []
     monkeypatch.setattr(bodies, "FREED", 3_000_000)
     monkeypatch.setattr(bodies, "TRIM_AFTER", 0.0)
-    monkeypatch.setattr(bodies, "trim_heap", lambda: trimmed.append(held.kept))
-    held = bodies.Bodies(1 << 30)
+    monkeypatch.setattr(bodies, "trim_heap", lambda: trimmed.append(counter.held))
+    counter = bodies.Bodies(1 << 30)
     for times in (2, 3, 2):  # seven megabytes: five are enough for once, the other two are not yet for a second time
         for _ in range(times):
-            body = bodies.Incoming(held, 1 << 20)
+            body = bodies.Incoming(counter, 1 << 20)
             body.feed(bytes(1_000_000))
             body.release()
         await asyncio.sleep(0)

@@ -554,7 +554,7 @@ async def test_a_large_message() -> None:
             sizes = [len(request.body) for request in provider.requests]
             assert sizes[0] > 3 << 20
             assert sizes[1] < 1000
-        await gateway.until(lambda: not gateway.gateway.bodies.kept)
+        await gateway.until(lambda: not gateway.gateway.bodies.held)
 
 
 @inside

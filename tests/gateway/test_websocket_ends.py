@@ -314,7 +314,7 @@ async def test_bodies_are_counted() -> None:
         async with Inside(config, provider) as gateway, connected(gateway) as socket, connected(gateway) as other:
             socket.create(model="chat/m", input="w-1 " + "x" * 60_000)
             await provider.seen(lambda: provider.requests)
-            assert gateway.gateway.bodies.kept > 60_000
+            assert gateway.gateway.bodies.held > 60_000
             data = orjson.dumps({"type": "response.create", "model": "chat/m", "input": "w-2 " + "x" * 60_000}).decode()
             other.text(data)
             event = await other.event()
@@ -325,7 +325,7 @@ async def test_bodies_are_counted() -> None:
             assert await other.closed() == 1009
             begin.open()
             await until_delta(socket)
-            await gateway.until(lambda: gateway.gateway.bodies.kept == 0)
+            await gateway.until(lambda: gateway.gateway.bodies.held == 0)
             end.open()
             assert kinds(await socket.response())[-1] == "completed"
 
@@ -337,10 +337,10 @@ async def test_half_a_message_is_not_counted_for_ever(reset: bool) -> None:
     async with Inside(CONFIG, UPSTREAM=NOBODY) as gateway:
         async with connected(gateway) as socket:
             socket.caller.writer.write(frame(1, b"x" * 90_000)[:50_000])
-            await gateway.until(lambda: gateway.gateway.bodies.kept > 40_000)
+            await gateway.until(lambda: gateway.gateway.bodies.held > 40_000)
             socket.caller.leave(reset=reset)
         await gateway.until(lambda: not gateway.gateway.live.sockets and gateway.lines)
-        assert gateway.gateway.bodies.kept == 0
+        assert gateway.gateway.bodies.held == 0
 
 
 @inside_once

@@ -164,7 +164,7 @@ async def test_the_bytes_that_wait_are_limited() -> None:
             for _ in range(3):
                 assert kinds(await socket.response())[-1] == "completed"
             await gateway.until(lambda: not gateway.gateway.exchanges)
-        assert gateway.gateway.bodies.kept == 0
+        assert gateway.gateway.bodies.held == 0
 
 
 @inside_once
