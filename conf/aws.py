@@ -121,8 +121,8 @@ def region(row: Row, environ: Mapping[str, str]) -> str | None:
     section = row.get("aws", {})
     named = section.get("region") or region_of_model(row["model"].partition("/")[2]) or _of_host(row.get("base_url"))
     named = named or next((environ[name] for name in REGIONS if environ.get(name)), None)
-    found = named or _of_profile(section.get("profile") or environ.get("AWS_PROFILE") or "default", environ)
-    return found if found is None or read.AWS_REGION.fullmatch(found) else None
+    region_name = named or _of_profile(section.get("profile") or environ.get("AWS_PROFILE") or "default", environ)
+    return region_name if region_name is None or read.AWS_REGION.fullmatch(region_name) else None
 
 
 def _of_host(base_url: str | None) -> str | None:
@@ -146,11 +146,11 @@ def _of_profile(profile: str, environ: Mapping[str, str]) -> str | None:
 
 def parts(row: Row, environ: Mapping[str, str]) -> dict[str, str]:
     """What fills the braces of an address."""
-    found = region(row, environ)
-    if found is None:
+    region_name = region(row, environ)
+    if region_name is None:
         return {}
-    suffix = next((end for start, end in _SUFFIXES.items() if found.startswith(start)), "amazonaws.com")
-    return {_UNKNOWN: found, "{aws.suffix}": suffix, "{aws.fips}": _FIPS[row.get("aws", {}).get("endpoint", "runtime")]}
+    suffix = next((end for start, end in _SUFFIXES.items() if region_name.startswith(start)), "amazonaws.com")
+    return {_UNKNOWN: region_name, "{aws.suffix}": suffix, "{aws.fips}": _FIPS[row.get("aws", {}).get("endpoint", "runtime")]}
 
 
 def way(row: Row, environ: Mapping[str, str]) -> Aws:

@@ -42,8 +42,8 @@ def _aliases(data: Data) -> dict[str, str]:
     section = data.get("model_aliases")
     if not isinstance(section, dict):
         return {}
-    found = {alias: entry.get("target") for alias, entry in section.items() if isinstance(entry, dict)}
-    return {alias: target for alias, target in found.items() if isinstance(target, str)}
+    targets = {alias: entry.get("target") for alias, entry in section.items() if isinstance(entry, dict)}
+    return {alias: target for alias, target in targets.items() if isinstance(target, str)}
 
 
 def _catalog(data: Data) -> Catalog:

@@ -123,28 +123,28 @@ def _kind(row: Row) -> str:
         return str(section["credential"])
     if "access_key" in row:
         return "key"
-    told = {"client_secret": "client_secret", "certificate": "client_certificate", "client_id": "managed_identity"}
-    return next((kind for key, kind in told.items() if key in section), "default")
+    kinds = {"client_secret": "client_secret", "certificate": "client_certificate", "client_id": "managed_identity"}
+    return next((kind for key, kind in kinds.items() if key in section), "default")
 
 
 def azure(row: Row, base_url: str) -> dict[str, Any]:
     """Where an entry of Azure is asked: fields of its Provider. A dated version has the deployment in the path, and no /v1."""
     section = row.get("azure", {})
-    found: dict[str, Any] = {"deployment": section["deployment"]} if "deployment" in section else {}
+    fields: dict[str, Any] = {"deployment": section["deployment"]} if "deployment" in section else {}
     version = section.get("api_version")
     if version is None:
-        return found | {"query": ""}
-    found["query"] = f"api-version={version}"
+        return fields | {"query": ""}
+    fields["query"] = f"api-version={version}"
     if version == _PREVIEW:
-        return found
-    return found | {"base_url": base_url.removesuffix("/v1"), "carriers": {"chat_completions": "azure_deployment"}}
+        return fields
+    return fields | {"base_url": base_url.removesuffix("/v1"), "carriers": {"chat_completions": "azure_deployment"}}
 
 
 def headers(row: Row, interface: providers.Known, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The headers of an entry, and those that its `gcp` and `aws` ask for."""
-    found = (*aws.headers(row, interface.service, environ), *row.get("headers", {}).items())
+    pairs = (*aws.headers(row, interface.service, environ), *row.get("headers", {}).items())
     project = row.get("gcp", {}).get("quota_project")
-    return found if project is None else (("x-goog-user-project", project), *found)
+    return pairs if project is None else (("x-goog-user-project", project), *pairs)
 
 
 def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
@@ -172,8 +172,8 @@ def address(template: str, row: Row, environ: Mapping[str, str]) -> str:
 
 def _named_in(environ: Mapping[str, str], variables: tuple[str, ...], otherwise: str, form: re.Pattern[str] = read.GOOGLE_NAME) -> str:
     """What the first of these variables says that is set, or _UNFIT where that cannot be a part of a URL."""
-    found = next((environ[name] for name in variables if environ.get(name)), otherwise)
-    return found if found == otherwise or form.fullmatch(found) else _UNFIT
+    value = next((environ[name] for name in variables if environ.get(name)), otherwise)
+    return value if value == otherwise or form.fullmatch(value) else _UNFIT
 
 
 def _project_of_file(section: Mapping[str, Any], environ: Mapping[str, str]) -> str:
@@ -183,8 +183,8 @@ def _project_of_file(section: Mapping[str, Any], environ: Mapping[str, str]) -> 
         value = json.loads(File(file).read_bytes()[:_LONGEST_FILE]) if file else None
     except (OSError, ValueError):  # what is wrong with it is told when it is used
         return PROJECT
-    found = value.get("project_id") if isinstance(value, dict) else None
-    return found if isinstance(found, str) and read.GOOGLE_NAME.fullmatch(found) else PROJECT
+    project = value.get("project_id") if isinstance(value, dict) else None
+    return project if isinstance(project, str) and read.GOOGLE_NAME.fullmatch(project) else PROJECT
 
 
 def _host(location: str) -> str:
@@ -209,7 +209,7 @@ def problems(entries: tuple[Provider, ...], rows: Sequence[Row], environ: Mappin
         known = providers.known()[entry.interface]
         if known.cloud == "aws" or isinstance(entry.way, Aws):
             signs, service = isinstance(entry.way, Aws), "" if entry.carriers == {} and known.carriers else known.service
-            yield from ((path + below, said) for below, said in aws.problems(rows[index], service, signs, entry.base_url, environ))
+            yield from ((path + below, message) for below, message in aws.problems(rows[index], service, signs, entry.base_url, environ))
         if PROJECT in entry.base_url and not isinstance(entry.way, Google):  # whose credentials may say it, when they are got
             none = f"the environment has none of {', '.join(PROJECTS)}"
             yield (*path, "gcp", "project"), f"is missing, {none}, and no file of credentials says it"
@@ -250,9 +250,9 @@ def two_ways(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             if {named[0][0], path[0]} != {"access_key", "passthrough_auth"}:  # a warning: the key is not used
                 yield ("model_providers", index, *path), f"{first} is another way to authenticate: an entry has one"
         if isinstance(row.get("aws"), dict):
-            yield from (((*("model_providers", index, "aws"), *path), said) for path, said in aws.halves(row["aws"]))
+            yield from (((*("model_providers", index, "aws"), *path), message) for path, message in aws.halves(row["aws"]))
         if isinstance(row.get("azure"), dict):
-            yield from (((*("model_providers", index, "azure"), *path), said) for path, said in _wrong_kind(row))
+            yield from (((*("model_providers", index, "azure"), *path), message) for path, message in _wrong_kind(row))
 
 
 def _named(row: dict[str, Any]) -> Iterator[Path | None]:

@@ -108,12 +108,12 @@ def applied(
     """The entries with their proxies and certificates; the problems; and what is written in an entry and not used."""
     section = loaded.get("egress", {})
     exempt = (*section.get("no_proxy", ()), *_exempt_by(environ))
-    found, wrong, unused = [], {}, []
+    complete, wrong, unused = [], {}, []
     for index, (entry, row) in enumerate(zip(entries, loaded["model_providers"], strict=True)):
         path: Path = ("model_providers", index)
         if entry.interface == "demo":
             unused += [((*path, key), "is not used: the demo models are built in") for key in _KEYS if key in row]
-            found.append(entry)
+            complete.append(entry)
             continue
         try:
             _check_link_local(entry, section)
@@ -130,8 +130,8 @@ def applied(
         if entry.base_url.startswith("http://"):
             keys = ("client_cert",) if asks else ("ca_file", "client_cert")
             unused += [((*path, key), "is not used: base_url is http") for key in keys if key in row]
-        found.append(replace(entry, proxy=chosen, certificates=certificates, egress=beside))
-    return tuple(found), list(wrong.items()), unused
+        complete.append(replace(entry, proxy=chosen, certificates=certificates, egress=beside))
+    return tuple(complete), list(wrong.items()), unused
 
 
 def of_others(loaded: Loaded, environ: Mapping[str, str]) -> tuple[Egress, list[tuple[Path, str]]]:
@@ -177,11 +177,11 @@ _KEYS = ("proxy", "ca_file", "ca_only", "client_cert")
 
 
 def _certificates(row: Loaded, section: Loaded) -> Certificates:
-    found = {key: row.get(key, section.get(key)) for key in _KEYS[1:]}
-    if found["ca_only"] and found["ca_file"] is None:
+    settings = {key: row.get(key, section.get(key)) for key in _KEYS[1:]}
+    if settings["ca_only"] and settings["ca_file"] is None:
         raise Wrong("ca_only", "needs a ca_file: no certificate would be accepted without one")
-    client = found["client_cert"]
-    return Certificates(found["ca_file"], bool(found["ca_only"]), None if client is None else ClientCert(**client))
+    client = settings["client_cert"]
+    return Certificates(settings["ca_file"], bool(settings["ca_only"]), None if client is None else ClientCert(**client))
 
 
 def _check_link_local(entry: Provider, section: Loaded) -> None:

@@ -43,15 +43,15 @@ def of(provider: Provider, model_id: str, listed: Mapping[str, object]) -> Facts
 @lru_cache(16_384)  # lists of some upstreams have hundreds of models, and are read again and again
 def _of_rows(place: str, model_id: str) -> Mapping[str, object]:
     """What the rows of models.yaml say of a model. place: the provider."""
-    found: dict[str, object] = {}
+    facts: dict[str, object] = {}
     efforts: tuple[str, ...] | None = None
     for known in _rows():
         if known.row.holds(place, model_id):
-            found |= known.facts
+            facts |= known.facts
             efforts = efforts if known.efforts is None else known.efforts
     if efforts is not None:
-        found.setdefault("efforts", efforts)
-    return MappingProxyType(found)
+        facts.setdefault("efforts", efforts)
+    return MappingProxyType(facts)
 
 
 def read(row: Mapping[str, Any]) -> dict[str, object]:

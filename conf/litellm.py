@@ -158,18 +158,18 @@ class _Work:
         return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
     def _credentials(self) -> dict[str, Row]:
-        found: dict[str, Row] = {}
+        credentials: dict[str, Row] = {}
         for index, row in enumerate(self._rows("credential_list")):
             values = row.get("credential_values")
             if not isinstance(row.get("credential_name"), str) or not isinstance(values, dict):
                 self._name(("credential_list", index), "has no credential_name, or no credential_values")
                 continue
-            found[row["credential_name"]] = values
+            credentials[row["credential_name"]] = values
             self._unused[row["credential_name"]] = ("credential_list", index)
             for key in row:
                 if key not in ("credential_name", "credential_values", "credential_info"):  # the last is for people
                     self._name(("credential_list", index, key), "")
-        return found
+        return credentials
 
     def _model(self, row: Row, path: Path, credentials: Mapping[str, Row]) -> None:
         name, params = row.get("model_name"), row.get("litellm_params")
@@ -272,10 +272,10 @@ class _Work:
             return "is no list of a model's name and a list of others"
         for row in rows:
             for name, targets in row.items():
-                found = [entry for entry, own in zip(self._entries, self._names, strict=True) if name in (own, "*")]
+                matching = [entry for entry, own in zip(self._entries, self._names, strict=True) if name in (own, "*")]
                 usable = [target for target in targets if isinstance(target, str) and self._serves(target)]
-                missing += [str(target) for target in targets if target not in usable] + ([] if found else [name])
-                for entry in found if usable else ():
+                missing += [str(target) for target in targets if target not in usable] + ([] if matching else [name])
+                for entry in matching if usable else ():
                     entry.setdefault("retry_policy", {}).setdefault(FALLBACKS[key], usable)
         return f"is left out of it, as no entry serves it: {', '.join(missing)}" if missing else None
 

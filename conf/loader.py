@@ -233,42 +233,44 @@ def _ignored_line(ignored: list[str]) -> list[str]:
 
 
 def _warnings(entries: tuple[Provider, ...], document: Document, trusted: Networks, *, guarded: bool) -> list[str]:
-    found = []
+    warnings = []
     for index, network in enumerate(trusted):
         if network.prefixlen == 0:
             place = document.shown(("trusted_proxies", index))
-            found.append(f"{place}: trusts every address: whoever calls can choose the address that allow_from sees")
+            warnings.append(f"{place}: trusts every address: whoever calls can choose the address that allow_from sees")
     for index, entry in enumerate(entries):
         place = document.shown(("model_providers", index, "access_key"))
         row = providers.known()[entry.interface]
         if entry.access_key_missing and not entry.passthrough_auth:
-            found.append(f"{place}: ${entry.access_key_missing} is not set; requests for {entry.name} will be refused with 502")
+            warnings.append(f"{place}: ${entry.access_key_missing} is not set; requests for {entry.name} will be refused with 502")
         elif entry.access_key and entry.passthrough_auth:
-            found.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")
+            warnings.append(f"{place}: is not used: passthrough_auth sends the caller's own credential")
         elif not (entry.access_key or entry.way or entry.passthrough_auth or entry.own_base_url or entry.headers) and row.key:
-            found.append(f"{place}: is missing, and {row.name} requires one (usually ${row.key})")
+            warnings.append(f"{place}: is missing, and {row.name} requires one (usually ${row.key})")
         if clouds.unknown_model(entry):
             place = document.shown(("model_providers", index, "base_model"))
-            found.append(f"{place}: is missing, and the name {entry.model_id} does not tell what the model can do")
+            warnings.append(f"{place}: is missing, and the name {entry.model_id} does not tell what the model can do")
         if (
             not entry.wildcard
             and entry.interface != "demo"
             and providers.opaque(entry.interface, clouds.known_model(entry, entry.model_id))
         ):
             place = document.shown(("model_providers", index))
-            found.append(f"{place}: {entry.model} says nothing of the model: base_model does; the newest of OpenAI's is assumed")
+            warnings.append(f"{place}: {entry.model} says nothing of the model: base_model does; the newest of OpenAI's is assumed")
         if row.service == "bedrock" and aws.elsewhere(entry.model_id, entry.signing[0]):
             place = document.shown(("model_providers", index, "model"))
-            found.append(f"{place}: {entry.model_id} is not of {entry.signing[0]}: that region will refuse it")
+            warnings.append(f"{place}: {entry.model_id} is not of {entry.signing[0]}: that region will refuse it")
         if entry.passthrough_auth and guarded:
-            found.append(f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}")
-    return found
+            warnings.append(
+                f"{document.shown(('model_providers', index))}: passthrough_auth sends the callers' access_keys to {entry.name}"
+            )
+    return warnings
 
 
 def _unpriced(entries: tuple[Provider, ...], keys: tuple[AccessKey, ...], prices: tuple[Price, ...]) -> Iterator[str]:
     """Warn of models without a price, which budgets do not count."""
     budgets = [key for key in keys if key.budget is not None and key.budget.unpriced == "allow"]
-    found = []
+    unpriced = []
     for entry in entries:
         asked = any(entry.wildcard or providers.fits(name, key.models) for key in budgets for name in (entry.model, entry.name))
         if (
@@ -276,13 +278,13 @@ def _unpriced(entries: tuple[Provider, ...], keys: tuple[AccessKey, ...], prices
             and entry.interface != "demo"
             and providers.price_of(prices, entry.provider, clouds.known_model(entry, entry.model_id)) is None
         ):
-            found.append(f"{entry.model} (models without a price of their own)" if entry.wildcard else entry.model)
-    if found:
-        yield f"budgets of access_keys do not count models without a price: {', '.join(found)}; `unpriced: refuse` refuses them"
+            unpriced.append(f"{entry.model} (models without a price of their own)" if entry.wildcard else entry.model)
+    if unpriced:
+        yield f"budgets of access_keys do not count models without a price: {', '.join(unpriced)}; `unpriced: refuse` refuses them"
 
 
 def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
-    found = []
+    listeners = []
     for row in rows:
         values = dict(row)
         kind = values.setdefault("type", "model")
@@ -295,10 +297,10 @@ def _listeners(rows: list[Loaded]) -> tuple[Listener, ...]:
             values["tls"] = Tls(**values["tls"])
         values["hosts"] = tuple(values.get("hosts", ()))
         values["allow_from"] = tuple(values.get("allow_from", ()))
-        found.append(Listener(**values))
-    if not any(listener.type == "model" for listener in found):
-        found.insert(0, Listener())
-    return tuple(found)
+        listeners.append(Listener(**values))
+    if not any(listener.type == "model" for listener in listeners):
+        listeners.insert(0, Listener())
+    return tuple(listeners)
 
 
 def _mounted(entry: Provider, written: Mapping[str, Any]) -> Provider:
@@ -433,10 +435,10 @@ def _edits(row: Loaded | None) -> Edits | None:
 
 def _flags(row: Loaded) -> dict[str, object]:
     """The capabilities that an entry says; an upstream that is always sent `store: false` stores no responses."""
-    found = {"r.stateful": False} if row.get("request", {}).get("set", {}).get("store") is False else {}
+    implied = {"r.stateful": False} if row.get("request", {}).get("set", {}).get("store") is False else {}
     if "metadata_from_caller" in row.get("aws", {}):
-        found["v.request_metadata"] = row["aws"]["metadata_from_caller"]
-    return {**found, **row.get("capabilities", {})}
+        implied["v.request_metadata"] = row["aws"]["metadata_from_caller"]
+    return {**implied, **row.get("capabilities", {})}
 
 
 def _same_callers(rows: list[Loaded]) -> Iterator[tuple[Path, str]]:

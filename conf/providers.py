@@ -176,8 +176,8 @@ def price_of(prices: Iterable[Price], provider: str, model_id: str) -> Price | N
     prices = tuple(prices)
     pattern = _first_of(tuple(price.pattern for price in prices))
     names = (f"{provider}/{model_id}", model_id, model_id.rpartition("/")[2])
-    found = [match.lastindex for name in names if (match := pattern.match(name)) is not None and match.lastindex]
-    return prices[min(found) - 1] if found else None
+    groups = [match.lastindex for name in names if (match := pattern.match(name)) is not None and match.lastindex]
+    return prices[min(groups) - 1] if groups else None
 
 
 @lru_cache(8)
@@ -209,10 +209,10 @@ def capabilities(interface: str, base_url: str, model_id: str, written: Mapping[
     rows = [provider.capabilities, OPENAI_HOST_FLAGS if hosted and not of_others else {}]
     rows += [OPENAI_FLAGS] if f".{urlsplit(base_url).hostname}".endswith(_OPENAI) else []
     rows += [row.flags for row in models() if row.holds(provider.name, model_id)]
-    found: dict[str, object] = {}
+    merged: dict[str, object] = {}
     for row in (*rows, written):
-        found |= {name: _together(found.get(name, ()), value) if name in _ADDED_UP else value for name, value in row.items()}
-    return found
+        merged |= {name: _together(merged.get(name, ()), value) if name in _ADDED_UP else value for name, value in row.items()}
+    return merged
 
 
 # flags whose values are the union over all rows
@@ -243,10 +243,10 @@ def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _checked(row: Mapping[str, Any]) -> dict[str, object]:
-    found, wrong = flags.check(row)
+    valid, wrong = flags.check(row)
     if wrong or list(flags.unknown(row)):
         raise ValueError(f"a table of Dragoman's own is wrong: {wrong or row}")
-    return found
+    return valid
 
 
 def _table(name: str) -> Any:

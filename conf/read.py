@@ -85,10 +85,10 @@ def expand(value: Any) -> str | Unset:
         if file is not None:
             return _content(file)
         variable = braced or bare
-        found = environ.get().get(variable) or otherwise
-        if not found:
+        replacement = environ.get().get(variable) or otherwise
+        if not replacement:
             missing.append(variable)
-        return found or ""
+        return replacement or ""
 
     expanded = _VARIABLE.sub(put, text(value))
     return Unset(missing[0]) if missing else expanded
@@ -109,17 +109,17 @@ def _content(file: str) -> str:
             raise ValueError(f"{file} is not a file")
         with open(file, "rb") as opened:
             data = opened.read(_LARGEST_FILE + 1)
-        found = data.decode()
+        content = data.decode()
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{file} is not UTF-8 text") from None
     if len(data) > _LARGEST_FILE:
         raise ValueError(f"{file} is too large")
-    found = found.removesuffix("\n").removesuffix("\r")
-    if not found:
+    content = content.removesuffix("\n").removesuffix("\r")
+    if not content:
         raise ValueError(f"{file} is empty")
-    return found
+    return content
 
 
 def expanded(value: Any) -> str:
@@ -174,10 +174,10 @@ def command(value: Any) -> tuple[str, ...]:
             raise ValueError("has a quote that is not closed") from None
     if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value) or not value[0]:
         raise ValueError("must be a program with its arguments: text, or a list of texts")
-    found = tuple(expanded(word) if word else "" for word in value)
-    if any("\0" in word for word in found):
+    words = tuple(expanded(word) if word else "" for word in value)
+    if any("\0" in word for word in words):
         raise ValueError("must not contain the character NUL")
-    return found
+    return words
 
 
 def location(value: Any) -> str:

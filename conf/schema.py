@@ -106,14 +106,14 @@ class Capabilities(fields.Field[dict[str, object]]):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dict[str, object]:
         if not isinstance(value, Mapping):
             raise ValidationError(NOT_A_MAPPING)
-        found, wrong = flags.check(value)
+        valid, wrong = flags.check(value)
         messages: dict[str, Any] = {}
         for path, message in wrong.items():
             group = messages.setdefault(path[0], {}) if len(path) > 1 else messages
             group[path[-1]] = [message]
         if messages:
             raise ValidationError(messages)
-        return found
+        return valid
 
 
 _COUNT = read.whole(1, 2**53)

@@ -201,10 +201,10 @@ class Explain(AdminHandler):
     def get(self) -> None:
         model, shape = self.get_argument("model", None) or None, self.get_argument("shape", None) or None
         try:
-            found = self.admin.explain(model, shape)
+            candidates = self.admin.explain(model, shape)
         except KeyError:
             raise HTTPError(400, reason=f"shape is {names(SHAPES.values())}") from None
-        answer = {"model": model, "candidates": found, "routing": self.admin.routing()}
+        answer = {"model": model, "candidates": candidates, "routing": self.admin.routing()}
         if session := self.get_argument("session", ""):
             answer["session"] = self.admin.places(model, shape, session)
         self.tell(answer)
@@ -220,12 +220,12 @@ class Capabilities(AdminHandler):
             return
         model = self.get_argument("model", None) or None
         try:
-            found = await bodies.apart(True, partial(self.admin.capabilities, model))
+            callers = await bodies.apart(True, partial(self.admin.capabilities, model))
         except errors.GatewayError as error:
             self.set_status(404)
             self.tell({"error": error.message})
             return
-        self.tell({"model": model, "callers": found})
+        self.tell({"model": model, "callers": callers})
 
 
 class File(AdminHandler):
@@ -352,7 +352,7 @@ class LiveExchange(_Stream):
 
     def initialize(self, admin: Admin, hosts: Hosts, desk: Desk | None = None) -> None:
         super().initialize(admin, hosts, desk)
-        self._told = 0
+        self._sent = 0
 
     def news(self, *path: str) -> bool:
         ring, id = self.admin.ring, path[0]
@@ -361,8 +361,8 @@ class LiveExchange(_Stream):
             self.event("gone", {"id": id})
             return False
         self.event("row", ring.row(id))
-        while self._told < len(entry.records):
-            batch = entry.records[self._told : self._told + BATCH]
+        while self._sent < len(entry.records):
+            batch = entry.records[self._sent : self._sent + BATCH]
             self.event("records", batch)
-            self._told += len(batch)
+            self._sent += len(batch)
         return True

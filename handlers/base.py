@@ -140,8 +140,8 @@ class Handler(RequestHandler):
     @property
     def hosts(self) -> Hosts | None:
         """The names that the listener answers to, if known."""
-        found: Hosts | None = self.settings.get("hosts")
-        return found
+        hosts: Hosts | None = self.settings.get("hosts")
+        return hosts
 
     def _pass(self, gate: Gate) -> None:
         """As `guard`. Raises Finish when a browser only asks whether its page may send a request: that is answered here."""

@@ -82,30 +82,30 @@ class ApiHandler(AdminHandler):
         if not self.request.body:
             return {}
         try:
-            found = orjson.loads(self.request.body)
+            value = orjson.loads(self.request.body)
         except orjson.JSONDecodeError:
-            found = None
-        if not isinstance(found, dict):
+            value = None
+        if not isinstance(value, dict):
             raise HTTPError(400, reason="an object of JSON is expected")
-        return found
+        return value
 
     def number(self, name: str, default: float | None = None) -> float | None:
         """A number of the query. Raises HTTPError."""
         text = self.get_query_argument(name, "")
         try:
-            found = float(text) if text else default
+            number = float(text) if text else default
         except ValueError:
-            found = math.nan
-        if found is not None and not abs(found) < 1e12:
+            number = math.nan
+        if number is not None and not abs(number) < 1e12:
             raise HTTPError(400, reason=f"{name} must be a number")
-        return found
+        return number
 
     def filters(self, names: Any) -> dict[str, str]:
         """What the query says of these names; a key holder's own key in any case."""
-        found = {name: value for name in names if (value := self.get_query_argument(name, None)) is not None}
+        filters = {name: value for name in names if (value := self.get_query_argument(name, None)) is not None}
         if self.signed_in.role == "key":
-            found["key"] = self.signed_in.name
-        return found
+            filters["key"] = self.signed_in.name
+        return filters
 
 
 # ---- sign-in ----
@@ -196,9 +196,9 @@ class BackFromElsewhere(SignInElsewhere):
     async def get(self) -> None:
         if self.desk.oidc is None:
             raise HTTPError(404)
-        found = self.desk.sessions.verify(STATE_COOKIE, self.get_cookie(STATE_COOKIE), STATE_LASTS)
+        fields = self.desk.sessions.verify(STATE_COOKIE, self.get_cookie(STATE_COOKIE), STATE_LASTS)
         self.clear_cookie(STATE_COOKIE, path="/")
-        begun = Begun(*found) if isinstance(found, list) else None
+        begun = Begun(*fields) if isinstance(fields, list) else None
         state, code = self.get_query_argument("state", ""), self.get_query_argument("code", "")
         try:
             self.desk.may_try(self.address)
@@ -383,11 +383,11 @@ class Models(ApiHandler):
         self.tell({"models": [self._model(model) for model in self.admin.served()]})
 
     def _model(self, model: ServedModel) -> dict[str, Any]:
-        found: dict[str, Any] = {name: getattr(model.facts, name) for name in _FACTS}
-        found |= {"id": model.id, "price": _price(model.price)}
+        shown: dict[str, Any] = {name: getattr(model.facts, name) for name in _FACTS}
+        shown |= {"id": model.id, "price": _price(model.price)}
         if self.signed_in.role != "key":
-            found["candidates"] = self.admin.explain(model.id, None)
-        return found
+            shown["candidates"] = self.admin.explain(model.id, None)
+        return shown
 
 
 def _price(price: Price | None) -> dict[str, Any] | None:

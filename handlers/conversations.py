@@ -44,8 +44,8 @@ class Conversations(_OverConversations):
 
     async def post(self) -> None:
         body = await self.object()
-        given = body.get("items")
-        items = [] if given is None else _items(given)
+        value = body.get("items")
+        items = [] if value is None else _items(value)
         made = await self.conversations.create(self.owner, items, _metadata(body))
         self.write(made.shown())
 
@@ -104,27 +104,27 @@ class OneItem(_OverConversations):
         self.write(conversation.shown())
 
 
-def _items(given: Any) -> list[Item]:
+def _items(value: Any) -> list[Item]:
     """Validate items to add. Raises ClientFault."""
-    if not isinstance(given, list):
+    if not isinstance(value, list):
         raise errors.WrongType("`items` must be a list.", param="items")
-    if len(given) > ITEMS_AT_ONCE:
+    if len(value) > ITEMS_AT_ONCE:
         raise errors.ClientFault(f"At most {ITEMS_AT_ONCE} items can be added at a time.", code="array_above_max_length", param="items")
-    for place, item in enumerate(given):
+    for place, item in enumerate(value):
         if not isinstance(item, dict) or not isinstance(item.get("type", item.get("role")), str):
             raise errors.WrongType(f"`items[{place}]` is not an item.", param=f"items[{place}]")
-    return given
+    return value
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, str]:
     """The body's metadata, validated; {} if it has none. Raises ClientFault."""
-    given = body.get("metadata")
-    if given is None:
+    metadata = body.get("metadata")
+    if metadata is None:
         return {}
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise errors.WrongType("`metadata` must be an object of strings.", param="metadata")
     pairs, name, value = METADATA
-    if len(given) > pairs or any(len(k) > name or len(v) > value for k, v in given.items()):
-        told = f"`metadata` can have at most {pairs} pairs, names of {name} and values of {value} characters."
-        raise errors.ClientFault(told, code="invalid_value", param="metadata")
-    return given
+    if len(metadata) > pairs or any(len(k) > name or len(v) > value for k, v in metadata.items()):
+        message = f"`metadata` can have at most {pairs} pairs, names of {name} and values of {value} characters."
+        raise errors.ClientFault(message, code="invalid_value", param="metadata")
+    return metadata

@@ -18,15 +18,15 @@ def page(handler: RequestHandler, items: Sequence[dict[str, Any]]) -> dict[str, 
     order = handler.get_query_argument("order", "desc")
     if order not in ("asc", "desc"):
         raise errors.ClientFault("`order` must be asc or desc.", code="invalid_value", param="order")
-    found = list(items) if order == "asc" else list(reversed(items))
+    ordered = list(items) if order == "asc" else list(reversed(items))
     limit = _limit(handler)
     after, before = handler.get_query_argument("after", None), handler.get_query_argument("before", None)
     if after is not None:
-        found = found[_place(found, after, "after") + 1 :]
+        ordered = ordered[_place(ordered, after, "after") + 1 :]
     if before is not None:
-        found = found[: _place(found, before, "before")]
-    shown = found[:limit] if before is None or after is not None else found[-limit:]
-    return whole(shown) | {"has_more": len(shown) < len(found)}
+        ordered = ordered[: _place(ordered, before, "before")]
+    shown = ordered[:limit] if before is None or after is not None else ordered[-limit:]
+    return whole(shown) | {"has_more": len(shown) < len(ordered)}
 
 
 def whole(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -41,10 +41,10 @@ def whole(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _limit(handler: RequestHandler) -> int:
-    given = handler.get_query_argument("limit", str(PAGE))
-    if not given.isdecimal() or not 1 <= int(given[:5]) <= LONGEST:
+    text = handler.get_query_argument("limit", str(PAGE))
+    if not text.isdecimal() or not 1 <= int(text[:5]) <= LONGEST:
         raise errors.ClientFault(f"`limit` must be between 1 and {LONGEST}.", code="invalid_value", param="limit")
-    return int(given)
+    return int(text)
 
 
 def _place(items: Sequence[dict[str, Any]], id: str, param: str) -> int:

@@ -115,13 +115,13 @@ def _usual(efforts: tuple[str, ...]) -> str | None:
 
 def _capabilities(facts: Facts) -> Form | None:
     """What is known of the members of Anthropic's `ModelCapabilities`."""
-    found: Form = {}
+    members: Form = {}
     if facts.input_modalities is not None:
-        found |= {f"{kind}_input": _support(kind in facts.input_modalities) for kind in ("image", "pdf")}
+        members |= {f"{kind}_input": _support(kind in facts.input_modalities) for kind in ("image", "pdf")}
     if facts.efforts is not None:
         levels = {effort: _support(effort in facts.efforts) for effort in EFFORTS if effort not in ("none", "minimal")}
-        found["effort"] = _support(bool(facts.efforts)) | levels
-    return found or None
+        members["effort"] = _support(bool(facts.efforts)) | levels
+    return members or None
 
 
 def _support(supported: bool) -> Form:

@@ -63,9 +63,9 @@ def find(handler: Handler, shape: str, name: str) -> ServedModel:
     """A model by any name that requests may have for it, as it stands in the path. Raises Unauthorized, NoCandidate."""
     wanted, key = unquote(name), caller(handler, shape)
     if len(wanted) <= LONGEST_NAME and key.allows(wanted):
-        found = handler.services.listing.find(wanted)
-        if found is not None:
-            return found
+        model = handler.services.listing.find(wanted)
+        if model is not None:
+            return model
     raise errors.NoCandidate(f"The model `{wanted[:200]}` does not exist or you do not have access to it.", param="model")
 
 
@@ -86,9 +86,9 @@ def google_page(models: Sequence[ServedModel], size: str | None, token: str | No
         if last not in ids:
             raise errors.ClientFault("`pageToken` is not known.", param="pageToken")
         start = ids.index(last) + 1
-    found = models[start : start + count]
+    page = models[start : start + count]
     more = start + count < len(models)
-    return found, urlsafe_b64encode(found[-1].id.encode()).decode().rstrip("=") if more else None
+    return page, urlsafe_b64encode(page[-1].id.encode()).decode().rstrip("=") if more else None
 
 
 def _last(token: str) -> str | None:
@@ -136,20 +136,20 @@ class ModelList(_Guarded):
         if self.get_query_argument("client_version", None) is not None:
             self._catalogue(models)
             return
-        found = [merged(model) for model in models]
-        ids = [model["id"] for model in found]
+        entries = [merged(model) for model in models]
+        ids = [model["id"] for model in entries]
         after, before = self.get_query_argument("after_id", None), self.get_query_argument("before_id", None)
         if after in ids:
-            found = found[ids.index(after) + 1 :]
+            entries = entries[ids.index(after) + 1 :]
         elif before in ids:
-            found = found[: ids.index(before)]
-        limit = self._limit(len(found))
-        page = found[-limit:] if before in ids and after not in ids else found[:limit]
+            entries = entries[: ids.index(before)]
+        limit = self._limit(len(entries))
+        page = entries[-limit:] if before in ids and after not in ids else entries[:limit]
         self.write(
             {
                 "object": "list",
                 "data": page,
-                "has_more": len(page) < len(found),
+                "has_more": len(page) < len(entries),
                 "first_id": page[0]["id"] if page else None,
                 "last_id": page[-1]["id"] if page else None,
             }
@@ -169,17 +169,17 @@ class ModelList(_Guarded):
         self.write(body)
 
     def _googles(self) -> None:
-        found, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
+        models, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
         more = {} if token is None else {"nextPageToken": token}
-        self.write({"models": [described_by_google(model) for model in found]} | more)
+        self.write({"models": [described_by_google(model) for model in models]} | more)
 
     def _limit(self, everything: int) -> int:
-        given = self.get_query_argument("limit", None)
-        if given is None:
+        text = self.get_query_argument("limit", None)
+        if text is None:
             return 20 if self.is_anthropic() else max(1, everything)
-        if not given.isdecimal() or not 1 <= int(given[:5]) <= 1000:
+        if not text.isdecimal() or not 1 <= int(text[:5]) <= 1000:
             raise errors.ClientFault("`limit` must be between 1 and 1000.", param="limit")
-        return int(given)
+        return int(text)
 
 
 class PublishedModels(_Guarded):
@@ -187,9 +187,9 @@ class PublishedModels(_Guarded):
 
     def get(self) -> None:
         self.shape = GOOGLE.name  # type: ignore[misc]
-        found, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
+        models, token = google_page(self.visible(), self.get_query_argument("pageSize", None), self.get_query_argument("pageToken", None))
         more = {} if token is None else {"nextPageToken": token}
-        self.write({"publisherModels": [{"name": f"publishers/google/models/{model.id}"} for model in found]} | more)
+        self.write({"publisherModels": [{"name": f"publishers/google/models/{model.id}"} for model in models]} | more)
 
 
 class ModelInfo(_Guarded):

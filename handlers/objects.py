@@ -104,10 +104,10 @@ class Objects(Serving):
 
     def here(self, url: str) -> str:
         """An upstream's URL of an upload as one of the gateway's."""
-        request, gate, found = self.request, self.services.gate, urlsplit(url)
+        request, gate, parsed = self.request, self.services.gate, urlsplit(url)
         secure = request.protocol == "https" or (gate is not None and self._source(gate).secure)
         key = "" if self.services.access.open or self.credential is None else f"&{self.secrets[0]}={quote(self.credential, safe='')}"
-        pairs = [pair for pair in found.query.split("&") if pair.partition("=")[0] not in self.secrets]
+        pairs = [pair for pair in parsed.query.split("&") if pair.partition("=")[0] not in self.secrets]
         return f"{'https' if secure else 'http'}://{request.host}{request.path}?{'&'.join(pairs)}{key}"
 
     async def get(self, path: str) -> None:

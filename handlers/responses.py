@@ -113,32 +113,32 @@ class _OverState(Serving):
         services = self.services
         identity = services.access.admit(self.credential)
         self.owner = services.owner(identity.name, self.credential)
-        found = await services.state.find(self.owner, id)
-        if isinstance(found, Record):
+        stored = await services.state.find(self.owner, id)
+        if isinstance(stored, Record):
             self.check_not_dry()
-            return found
-        keeper = self._keeper(found)
-        if keeper is None or not known(id) or not (found or services.lets_through(keeper)):
+            return stored
+        keeper = self._keeper(stored)
+        if keeper is None or not known(id) or not (stored or services.lets_through(keeper)):
             raise errors.NotFound(f"Response with id '{id[:256]}' not found.")
-        if found is not None:
-            services.check_model(identity, found.model)
+        if stored is not None:
+            services.check_model(identity, stored.model)
         operation = self.operations[self.request.method or ""]
         path = operation.path.replace("{id}", quote(id, safe=""))
-        charges = partial(services.state.records.charge, self.owner, id, self.nonce) if found is not None and found.background else None
+        charges = partial(services.state.records.charge, self.owner, id, self.nonce) if stored is not None and stored.background else None
         await self.serve(operation, path=path, keeper=keeper, before_answer=self.before_answer(id), charges=charges)
         return None
 
-    def _keeper(self, found: Native | None) -> Candidate | None:
+    def _keeper(self, native: Native | None) -> Candidate | None:
         """The upstream that stores the response: a candidate of the model that produced it, otherwise by its mark alone."""
         router = self.services.router
-        if found is None:
+        if native is None:
             return router.keeper()
         try:
-            candidates = router.candidates("responses", found.model).candidates
+            candidates = router.candidates("responses", native.model).candidates
         except errors.GatewayError:  # a reload removed the model
             candidates = ()
-        same = (candidate for candidate in candidates if router.mark(candidate.provider) == found.provider)
-        return next(same, None) or router.keeper(found.provider)
+        same = (candidate for candidate in candidates if router.mark(candidate.provider) == native.provider)
+        return next(same, None) or router.keeper(native.provider)
 
     def before_answer(self, id: str) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """Returns what is awaited before the upstream's successful answer is sent."""

@@ -89,14 +89,14 @@ class ModelApplication(Application):
         # on other addresses than loopback any name may be the gateway's, so that Host is checked only if `hosts` is configured
         judged = listener.hosts or is_loopback(listener.address)
         self._shared: dict[str, Any] = {"gateway": gateway}
-        found = routes()
+        rows = routes()
         # the usual paths: found without matching patterns
         self._usual = {
-            f"/v1{shape.path}": handler for shape, (_, handler, _) in zip(SHAPES.values(), found, strict=False) if not shape.route
+            f"/v1{shape.path}": handler for shape, (_, handler, _) in zip(SHAPES.values(), rows, strict=False) if not shape.route
         }
         super().__init__(
-            [(pattern, handler, self._shared) for pattern, handler, _ in found],
-            openapi=openapi.document(found),
+            [(pattern, handler, self._shared) for pattern, handler, _ in rows],
+            openapi=openapi.document(rows),
             default_handler_class=base.NotFound,
             default_handler_args=self._shared,
             hosts=Hosts(listener.hosts) if judged else None,
@@ -128,7 +128,7 @@ class ModelApplication(Application):
 def make_admin_app(admin: Admin, listener: Listener, desk: Desk | None = None) -> Application:
     """The application of an admin listener. desk: of the control store; None: nobody has to sign in."""
     shared: dict[str, Any] = {"admin": admin, "hosts": Hosts(listener.hosts), "desk": desk}
-    found = [
+    routes = [
         (r"/metrics", admin_pages.Metrics),
         (r"/explain", admin_pages.Explain),
         (r"/capabilities", admin_pages.Capabilities),
@@ -143,9 +143,9 @@ def make_admin_app(admin: Admin, listener: Listener, desk: Desk | None = None) -
     if desk is not None:
         from ..handlers import control, team
 
-        found += control.ROUTES + team.ROUTES
+        routes += control.ROUTES + team.ROUTES
     return Application(
-        [(pattern, handler, shared) for pattern, handler in found],
+        [(pattern, handler, shared) for pattern, handler in routes],
         default_handler_class=admin_pages.NotFound,
         default_handler_args=shared,
         **listener_settings(listener),

@@ -141,8 +141,8 @@ def _add_load(load: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `dragoman`; returns its exit code."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # delivered when `serve` can handle it
-    given = parser().parse_args(arguments)
-    if given.command != "serve":
+    parsed = parser().parse_args(arguments)
+    if parsed.command != "serve":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     run: dict[str, Callable[[argparse.Namespace], int]] = {
         "serve": _serve,
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "load": _load,
     }
     try:
-        code = run[given.command](given)
+        code = run[parsed.command](parsed)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -189,34 +189,34 @@ def _positive(text: str) -> float:
 # ---- serve, check, probe ----
 
 
-def _reader(given: argparse.Namespace) -> tuple[Callable[[], Config], bool]:
+def _reader(arguments: argparse.Namespace) -> tuple[Callable[[], Config], bool]:
     """A function that loads the configuration on each call and may raise ConfigError; and whether there is a file."""
     from .. import conf
     from .process import serve
 
-    path = given.config or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    path = arguments.config or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
 
     def read() -> Config:
-        return _overridden(conf.load(path, os.environ) if path else serve.at_home(conf.zero(os.environ)), given)
+        return _overridden(conf.load(path, os.environ) if path else serve.at_home(conf.zero(os.environ)), arguments)
 
     return read, path is not None
 
 
-def _overridden(config: Config, given: argparse.Namespace) -> Config:
-    changes = {k: v for k, v in {"address": given.host, "port": given.port}.items() if v is not None}
+def _overridden(config: Config, arguments: argparse.Namespace) -> Config:
+    changes = {k: v for k, v in {"address": arguments.host, "port": arguments.port}.items() if v is not None}
     first = next(one for one in config.listeners if one.type == "model")
     return replace(config, listeners=tuple(replace(one, **changes) if one is first else one for one in config.listeners))
 
 
-def _serve(given: argparse.Namespace) -> int:
+def _serve(arguments: argparse.Namespace) -> int:
     from ..conf import ConfigError
     from .process import serve
     from .telemetry import log as journal
 
-    journal.set_up(given.log_format)
+    journal.set_up(arguments.log_format)
     try:
-        read, again = _reader(given)
-        return serve.serve(read, again, given.workers, given.log_format)
+        read, again = _reader(arguments)
+        return serve.serve(read, again, arguments.workers, arguments.log_format)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -225,13 +225,13 @@ def _serve(given: argparse.Namespace) -> int:
         return 1
 
 
-def _check(given: argparse.Namespace) -> int:
+def _check(arguments: argparse.Namespace) -> int:
     from .. import conf
     from .process import start
     from .routing.router import check_lines
 
     try:
-        config = conf.load(given.config, os.environ)
+        config = conf.load(arguments.config, os.environ)
     except conf.ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -239,12 +239,12 @@ def _check(given: argparse.Namespace) -> int:
     for warning in (*config.warnings, *busy):
         print(f"warning: {warning}", file=sys.stderr)
     for fault in wrong:
-        print(f"{given.config}: {fault}", file=sys.stderr)
+        print(f"{arguments.config}: {fault}", file=sys.stderr)
     if wrong:
         return 2
     for line in check_lines(config):
         print(line)
-    return _credentials(config) if given.credentials else 0
+    return _credentials(config) if arguments.credentials else 0
 
 
 def _credentials(config: Config) -> int:
@@ -258,15 +258,15 @@ def _credentials(config: Config) -> int:
     return code
 
 
-def _probe(given: argparse.Namespace) -> int:
+def _probe(arguments: argparse.Namespace) -> int:
     from ..conf import ConfigError
     from .process import probe
 
     try:
-        if given.pid is not None:
-            words = probe.arguments_of(given.pid)
-            given = parser().parse_args(["serve", *words], argparse.Namespace(ready=given.ready))
-        fault = probe.probe(_reader(given)[0]().listeners, "/readyz" if given.ready else "/healthz")
+        if arguments.pid is not None:
+            words = probe.arguments_of(arguments.pid)
+            arguments = parser().parse_args(["serve", *words], argparse.Namespace(ready=arguments.ready))
+        fault = probe.probe(_reader(arguments)[0]().listeners, "/readyz" if arguments.ready else "/healthz")
     except (ConfigError, ValueError) as error:
         print(f"dragoman probe: {error}", file=sys.stderr)
         return 2
@@ -280,36 +280,36 @@ def _probe(given: argparse.Namespace) -> int:
 # ---- keys, usage ----
 
 
-def _control(given: argparse.Namespace) -> int:
+def _control(arguments: argparse.Namespace) -> int:
     from .. import conf
     from .control import lacking
 
     try:
-        config = conf.load(given.config, os.environ)
+        config = conf.load(arguments.config, os.environ)
     except conf.ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    fault = f"{given.config} has no section `control`" if config.control is None else lacking()
+    fault = f"{arguments.config} has no section `control`" if config.control is None else lacking()
     if fault:
-        print(f"dragoman {given.command}: {fault}", file=sys.stderr)
+        print(f"dragoman {arguments.command}: {fault}", file=sys.stderr)
         return 2
     from .control import commands
 
-    return commands.run(given, config)
+    return commands.run(arguments, config)
 
 
 # ---- translate ----
 
 
-def _translate(given: argparse.Namespace) -> int:
+def _translate(arguments: argparse.Namespace) -> int:
     from . import translate as offline
 
     try:
-        data = Path(given.file).read_bytes() if given.file else sys.stdin.buffer.read()
+        data = Path(arguments.file).read_bytes() if arguments.file else sys.stdin.buffer.read()
     except OSError as error:
-        print(f"{given.file}: {error.strerror}", file=sys.stderr)
+        print(f"{arguments.file}: {error.strerror}", file=sys.stderr)
         return 2
-    out, report, code = offline.translate(data, given.source, given.target)
+    out, report, code = offline.translate(data, arguments.source, arguments.target)
     sys.stdout.buffer.write(out)
     sys.stdout.buffer.flush()
     for line in report:
@@ -320,16 +320,16 @@ def _translate(given: argparse.Namespace) -> int:
 # ---- import ----
 
 
-def _import(given: argparse.Namespace) -> int:
+def _import(arguments: argparse.Namespace) -> int:
     from ..conf import ConfigError, litellm
 
     try:
-        text, notes = litellm.converted(Path(given.file).read_bytes().decode("utf-8-sig"), given.file)
+        text, notes = litellm.converted(Path(arguments.file).read_bytes().decode("utf-8-sig"), arguments.file)
     except OSError as error:
-        print(f"{given.file}: {error.strerror}", file=sys.stderr)
+        print(f"{arguments.file}: {error.strerror}", file=sys.stderr)
         return 2
     except UnicodeDecodeError:
-        print(f"{given.file}: is not UTF-8 text", file=sys.stderr)
+        print(f"{arguments.file}: is not UTF-8 text", file=sys.stderr)
         return 2
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -343,7 +343,7 @@ def _import(given: argparse.Namespace) -> int:
 # ---- load ----
 
 
-def _load(given: argparse.Namespace) -> int:
+def _load(arguments: argparse.Namespace) -> int:
     import orjson
 
     from ..codecs.registry import USUAL
@@ -351,20 +351,20 @@ def _load(given: argparse.Namespace) -> int:
     from .load import run as load
     from .process import loops
 
-    shape = given.shape or load.shape_of(given.url) or USUAL.name
-    key = os.environ.get(given.key[1:]) if given.key and given.key.startswith("$") else given.key
+    shape = arguments.shape or load.shape_of(arguments.url) or USUAL.name
+    key = os.environ.get(arguments.key[1:]) if arguments.key and arguments.key.startswith("$") else arguments.key
     plan = load.Plan(
-        given.url,
+        arguments.url,
         shape,
-        given.model,
-        given.streams,
-        given.rate,
-        given.seconds,
+        arguments.model,
+        arguments.streams,
+        arguments.rate,
+        arguments.seconds,
         key,
-        words=given.words,
-        exact=given.exact,
-        size=given.size,
-        whole=given.whole,
+        words=arguments.words,
+        exact=arguments.exact,
+        size=arguments.size,
+        whole=arguments.whole,
     )
     loops.raise_file_limit()
     try:
@@ -372,7 +372,7 @@ def _load(given: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"dragoman load: {error}", file=sys.stderr)
         return 2
-    if given.json:
+    if arguments.json:
         print(orjson.dumps({"plan": plan.summary(), **result}, option=orjson.OPT_INDENT_2).decode())
     else:
         print(load_report.text(plan.summary(), result))

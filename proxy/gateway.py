@@ -92,7 +92,7 @@ class Gateway:
         self._discovery = Discovery(self.upstream)
         self.control = _control(config, self._counters, self.metrics)
         self._tokens: Tokens | None = None
-        self._told = Load()
+        self._hook_load = Load()
         self.adopt(config)
 
     async def open(self) -> None:
@@ -129,7 +129,7 @@ class Gateway:
             place_gate=Gate(config, access),
             tokens=self._tokens,
             others=others,
-            hooks=Hooks(config.hooks, others, self.metrics, self._told) if config.hooks else None,
+            hooks=Hooks(config.hooks, others, self.metrics, self._hook_load) if config.hooks else None,
             quota=Quota(self._counters),
             state=self.state,
             upstream=self.upstream,
@@ -153,8 +153,8 @@ class Gateway:
 
     def _rotated(self, keys: Mapping[str, str]) -> None:
         """Use new keys from now on. keys: by the file."""
-        found = ((entry, keys.get(entry.access_key_file or "")) for entry in self.config.model_providers)
-        entries = tuple(entry if key is None else entry.with_key(key) for entry, key in found)
+        pairs = ((entry, keys.get(entry.access_key_file or "")) for entry in self.config.model_providers)
+        entries = tuple(entry if key is None else entry.with_key(key) for entry, key in pairs)
         try:
             self.adopt(replace(self.config, model_providers=entries))
         except ConfigError as error:  # of certificates
@@ -186,15 +186,15 @@ class Gateway:
         def note(one: Candidate, text: str, left: float, lesson: dict[str, str] | None = None) -> Note:
             return Note(mark(one.provider), one.model, text, now + left, lesson)
 
-        found = [note(one, "failed recently, tried last", left) for one, left in services.ejection.passed_over()]
+        notes = [note(one, "failed recently, tried last", left) for one, left in services.ejection.passed_over()]
         for one, lesson, left in self._lessons.all():
             api = one.speaks.api
-            found.append(note(one, f"learned over {api}: {lesson.text},", left, {"api": api} | lessons.described(lesson)))
+            notes.append(note(one, f"learned over {api}: {lesson.text},", left, {"api": api} | lessons.described(lesson)))
         for one, pace, left in services.balance.paces():
-            found.append(note(one, f"{pace * 1e3:.3g} ms to the first content per token of input, shown", left))
+            notes.append(note(one, f"{pace * 1e3:.3g} ms to the first content per token of input, shown", left))
         for one, count, left in services.balance.moved():
-            found.append(note(one, f"{count} conversations of others moved here, remembered", left))
-        return found
+            notes.append(note(one, f"{count} conversations of others moved here, remembered", left))
+        return notes
 
     @property
     def config(self) -> Config:
@@ -233,7 +233,7 @@ class Gateway:
         if self._health is not None:
             self._health.close()
         self._discovery.close()
-        await self._told.close(CLOSING)
+        await self._hook_load.close(CLOSING)
         self.upstream.close()
         self.credentials.close()
         self._mounted.close()

@@ -93,12 +93,12 @@ def _stream(data: bytes, source: str, target: str) -> Told:
     frames = splitter.feed(data) + splitter.finish()
     if not frames:
         raise errors.Malformed(_NEITHER)
-    found: list[ev.Event] = []
+    events: list[ev.Event] = []
     for frame in frames:
-        found += decoder.feed(frame)
+        events += decoder.feed(frame)
     if not decoder.ended:
-        found += decoder.finish(not splitter.leftover)
-    faults = [f"error: {event.error.message}" for event in found if isinstance(event, ev.Fault)]
+        events += decoder.finish(not splitter.leftover)
+    faults = [f"error: {event.error.message}" for event in events if isinstance(event, ev.Fault)]
     shape = SHAPES[target]
-    out = data if source == target else shape.framing.join(shape.Encoder(reply).feed(found))
+    out = data if source == target else shape.framing.join(shape.Encoder(reply).feed(events))
     return out, _unsaid(reply) + faults, 1 if faults else 0

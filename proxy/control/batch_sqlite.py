@@ -76,14 +76,14 @@ def _counts(rows: Sequence[Row]) -> list[int]:
 def of_table(name: str, finest: Sums) -> list[list[Any]]:
     """The rows that `finest` adds to a table of sums."""
     units, dimensions = _TABLES[name]
-    found: Sums = {}
+    totals: Sums = {}
     for place, counts in finest.items():
         hour, *rest = dimensions(place)
         for unit in units:
             key = (unit, hour // unit, *rest)
-            sums = found.get(key)
-            found[key] = counts if sums is None else list(map(int.__add__, sums, counts))
-    return [[*key, *counts] for key, counts in found.items()]
+            sums = totals.get(key)
+            totals[key] = counts if sums is None else list(map(int.__add__, sums, counts))
+    return [[*key, *counts] for key, counts in totals.items()]
 
 
 _TABLES: dict[str, tuple[tuple[int, ...], Callable[[tuple[Any, ...]], tuple[Any, ...]]]] = {

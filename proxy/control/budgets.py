@@ -36,15 +36,15 @@ async def spent(store: Store, limited: Iterable[Limited]) -> dict[Limited, Spent
     for one in limited:
         if one.budget is not None:
             wanted.setdefault((one.budget.per, _kind(one)), []).append(one)
-    found: dict[Limited, Spent] = {}
+    amounts: dict[Limited, Spent] = {}
     for (per, kind), members in wanted.items():
         number = period(per, time()).number
         sums = await _sums(store, per, kind)
         if period(per, time()).number != number:
             continue  # they are of the period before
         for one in members:
-            found[one] = Spent(sums.get(_place(one), 0), number)
-    return found
+            amounts[one] = Spent(sums.get(_place(one), 0), number)
+    return amounts
 
 
 async def raise_counts(store: Store, limited: Iterable[Limited], counters: Counters) -> None:

@@ -26,18 +26,18 @@ _SHOWN = ("name", "shown", "state", "team", "user", "models", "limits", "expires
 _USED = ("requests", "errors", "input", "output", "cached", "cache_write", "reasoning", "cost_usd")
 
 
-def run(given: Namespace, config: Config) -> int:
+def run(arguments: Namespace, config: Config) -> int:
     """The command; returns its exit code. config: has a control store."""
     assert config.control is not None
-    work = _keys if given.command == "keys" else _usage
+    work = _keys if arguments.command == "keys" else _usage
     try:
         migrate(config.control)
-        return asyncio.run(work(given, config))
+        return asyncio.run(work(arguments, config))
     except (Invalid, Taken, Missing, figures.Invalid, Unusable) as error:
-        print(f"dragoman {given.command}: {error}", file=sys.stderr)
+        print(f"dragoman {arguments.command}: {error}", file=sys.stderr)
         return 2
     except Away as error:
-        print(f"dragoman {given.command}: the control store does not answer: {error}", file=sys.stderr)
+        print(f"dragoman {arguments.command}: the control store does not answer: {error}", file=sys.stderr)
         return 1
 
 
@@ -52,37 +52,37 @@ async def _with_store(control: Control, work: Any) -> int:
 # ---- keys ----
 
 
-def _keys(given: Namespace, config: Config) -> Coroutine[Any, Any, int]:
-    if given.action != "list" and given.name is None:
-        raise Invalid("NAME", f"is missing: which key to {given.action}")
+def _keys(arguments: Namespace, config: Config) -> Coroutine[Any, Any, int]:
+    if arguments.action != "list" and arguments.name is None:
+        raise Invalid("NAME", f"is missing: which key to {arguments.action}")
     reserved = frozenset(key.name for key in config.access_keys)
     assert config.control is not None
-    return _with_store(config.control, lambda store: _ACTIONS[given.action](given, Registry(store, reserved)))
+    return _with_store(config.control, lambda store: _ACTIONS[arguments.action](arguments, Registry(store, reserved)))
 
 
-async def _create(given: Namespace, registry: Registry) -> int:
-    key, secret = await registry.create_key(given.name, _options(given), _actor())
-    _once(given, key, secret.text)
+async def _create(arguments: Namespace, registry: Registry) -> int:
+    key, secret = await registry.create_key(arguments.name, _options(arguments), _actor())
+    _once(arguments, key, secret.text)
     return 0
 
 
-async def _rotate(given: Namespace, registry: Registry) -> int:
-    key, secret = await registry.rotate_key(given.name, _seconds(given.overlap, "--overlap"), _actor())
-    _once(given, key, secret.text)
+async def _rotate(arguments: Namespace, registry: Registry) -> int:
+    key, secret = await registry.rotate_key(arguments.name, _seconds(arguments.overlap, "--overlap"), _actor())
+    _once(arguments, key, secret.text)
     if key["previous_until"] is not None:
-        print(f"the old key of {given.name} is valid until {_moment(key['previous_until'])}", file=sys.stderr)
+        print(f"the old key of {arguments.name} is valid until {_moment(key['previous_until'])}", file=sys.stderr)
     return 0
 
 
-async def _revoke(given: Namespace, registry: Registry) -> int:
-    await registry.revoke_key(given.name, _actor())
-    print(f"{given.name} is revoked", file=sys.stderr)
+async def _revoke(arguments: Namespace, registry: Registry) -> int:
+    await registry.revoke_key(arguments.name, _actor())
+    print(f"{arguments.name} is revoked", file=sys.stderr)
     return 0
 
 
-async def _list(given: Namespace, registry: Registry) -> int:
+async def _list(arguments: Namespace, registry: Registry) -> int:
     keys = await registry.keys()
-    if given.json:
+    if arguments.json:
         print(orjson.dumps(keys, option=orjson.OPT_INDENT_2).decode())
     else:
         _table(_SHOWN, [_line(key) for key in keys])
@@ -92,25 +92,25 @@ async def _list(given: Namespace, registry: Registry) -> int:
 _ACTIONS = {"create": _create, "list": _list, "rotate": _rotate, "revoke": _revoke}
 
 
-def _options(given: Namespace) -> Row:
+def _options(arguments: Namespace) -> Row:
     """What the options say of a new key."""
     options = {
-        "team": given.team,
-        "user": given.user,
-        "models": given.models and given.models.split(","),
-        "allow_from": given.allow_from and given.allow_from.split(","),
-        "tags": given.tags and given.tags.split(","),
-        "requests_per_minute": given.requests_per_minute,
-        "tokens_per_minute": given.tokens_per_minute,
-        "budget": None if given.budget is None else {"usd": given.budget, "per": given.per, "unpriced": given.unpriced},
-        "expires_at": given.expires and time() + _seconds(given.expires, "--expires"),
+        "team": arguments.team,
+        "user": arguments.user,
+        "models": arguments.models and arguments.models.split(","),
+        "allow_from": arguments.allow_from and arguments.allow_from.split(","),
+        "tags": arguments.tags and arguments.tags.split(","),
+        "requests_per_minute": arguments.requests_per_minute,
+        "tokens_per_minute": arguments.tokens_per_minute,
+        "budget": None if arguments.budget is None else {"usd": arguments.budget, "per": arguments.per, "unpriced": arguments.unpriced},
+        "expires_at": arguments.expires and time() + _seconds(arguments.expires, "--expires"),
     }
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _once(given: Namespace, key: Row, secret: str) -> None:
+def _once(arguments: Namespace, key: Row, secret: str) -> None:
     """Print a key: this is the only time."""
-    if given.json:
+    if arguments.json:
         print(orjson.dumps({**key, "key": secret}, option=orjson.OPT_INDENT_2).decode())
     else:
         print(secret)
@@ -136,14 +136,14 @@ def _line(key: Row) -> list[str]:
 # ---- usage ----
 
 
-def _usage(given: Namespace, config: Config) -> Coroutine[Any, Any, int]:
+def _usage(arguments: Namespace, config: Config) -> Coroutine[Any, Any, int]:
     assert config.control is not None
-    by = tuple(given.by.split(",")) if given.by else ()
-    question = figures.Question(_when(given.since, "--since"), _when(given.until, "--until"), by, most=figures.MOST_GROUPS)
-    return _with_store(config.control, lambda store: _figures(given, store, question))
+    by = tuple(arguments.by.split(",")) if arguments.by else ()
+    question = figures.Question(_when(arguments.since, "--since"), _when(arguments.until, "--until"), by, most=figures.MOST_GROUPS)
+    return _with_store(config.control, lambda store: _figures(arguments, store, question))
 
 
-async def _figures(given: Namespace, store: Store, question: figures.Question) -> int:
+async def _figures(arguments: Namespace, store: Store, question: figures.Question) -> int:
     rows = await figures.sums(store, question, PATIENCE)
     if len(rows) == figures.MOST_GROUPS:
         print(f"dragoman usage: these are the first {len(rows):,} sums; choose a shorter time, or less --by", file=sys.stderr)
@@ -152,9 +152,9 @@ async def _figures(given: Namespace, store: Store, question: figures.Question) -
             if name in row:
                 row[name] = datetime.fromtimestamp(row[name], UTC).strftime("%Y-%m-%d" if name == "day" else "%Y-%m-%dT%H:00Z")
     names = (*question.by, *_USED)
-    if given.json:
+    if arguments.json:
         print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
-    elif given.csv:
+    elif arguments.csv:
         write_csv(sys.stdout, names, rows)
     else:
         _table(names, [[f"{row[name]:.6f}" if name == "cost_usd" else str(row[name]) for name in names] for row in rows])

@@ -122,10 +122,10 @@ class Desk:
             self._looked.clear()
         self._looked[session.id] = now
         async with self.store.reading(BRIEF) as connection:
-            found = (await connection.execute(sa.select(tables.ended.c.id).where(tables.ended.c.id == session.id))).first()
-        if found is not None:
+            row = (await connection.execute(sa.select(tables.ended.c.id).where(tables.ended.c.id == session.id))).first()
+        if row is not None:
             self.sessions.end(session)
-        return found is not None
+        return row is not None
 
     async def end(self, session: Session) -> None:
         """End a session here and on all replicas; there within LOOK seconds."""

@@ -91,9 +91,9 @@ class Directory:
     @property
     def limited(self) -> Iterable[Limited]:
         """All keys, teams and users that have limits, once each."""
-        found = {one.name: one for identity in self._by_hash.values() for one in identity.limits}
-        found |= {one.name: one for table in (self._teams, self._users) for one in table.values() if one.any}
-        return found.values()
+        by_name = {one.name: one for identity in self._by_hash.values() for one in identity.limits}
+        by_name |= {one.name: one for table in (self._teams, self._users) for one in table.values() if one.any}
+        return by_name.values()
 
     def reserve(self, names: frozenset[str]) -> None:
         """Leave out keys of these names: the configuration file has them."""
@@ -169,10 +169,10 @@ class Directory:
     def load(self) -> bool:
         """Serve what is in the file; return whether there is such a file."""
         try:
-            found = orjson.loads(self._file.read_bytes())
-            if found.pop("form") != _FORM:
+            saved = orjson.loads(self._file.read_bytes())
+            if saved.pop("form") != _FORM:
                 raise ValueError("another form")
-            self.adopt(Contents(**found))
+            self.adopt(Contents(**saved))
             self.read_at = self._file.stat().st_mtime
         except FileNotFoundError:
             return False
@@ -201,13 +201,13 @@ def _identities(row: Mapping[str, Any], built: _Built) -> dict[str, Identity]:
         tags=tuple(orjson.loads(row["tags"])),
         fixed_user=bool(user),
     )
-    found = {row["sha256"]: identity}
+    by_hash = {row["sha256"]: identity}
     if row["previous_sha256"] is not None:
         until = row["previous_until"]
-        found[row["previous_sha256"]] = replace(
+        by_hash[row["previous_sha256"]] = replace(
             identity, expires_at=until if identity.expires_at is None else min(until, identity.expires_at)
         )
-    return found
+    return by_hash
 
 
 async def changes(connection: AsyncConnection) -> int:

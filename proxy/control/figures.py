@@ -196,15 +196,15 @@ def _part(store: Store, question: Question, table: sa.TableClause, part: Part) -
 
 
 def _shown(row: Row, by: tuple[str, ...]) -> Row:
-    found: Row = {}
+    shown: Row = {}
     for name in by:
-        found[name] = row[name] * (HOUR if name == "hour" else DAY) if name in TIMES else row[name]
-    found |= {name: row[name] for name in ("requests", "errors", "input", "output", "cached", "cache_write", "reasoning")}
-    found["cost_usd"] = row["cost_nano"] / NANO
-    found["unpriced"] = row["unpriced"]
-    found["ms_total"] = round(row["ms_total"] / row["requests"], 1)
-    found["ms_first"] = round(row["ms_first"] / row["firsts"], 1) if row["firsts"] else None
-    return found
+        shown[name] = row[name] * (HOUR if name == "hour" else DAY) if name in TIMES else row[name]
+    shown |= {name: row[name] for name in ("requests", "errors", "input", "output", "cached", "cache_write", "reasoning")}
+    shown["cost_usd"] = row["cost_nano"] / NANO
+    shown["unpriced"] = row["unpriced"]
+    shown["ms_total"] = round(row["ms_total"] / row["requests"], 1)
+    shown["ms_first"] = round(row["ms_first"] / row["firsts"], 1) if row["firsts"] else None
+    return shown
 
 
 # ---- the last minutes ----
@@ -284,12 +284,12 @@ async def rows(
         if end is not None:
             query = query.where(columns.time >= end)
         query = query.order_by(columns.time.desc(), columns.id.desc()).limit(most + 1)
-        found = [_row(row) for row in (await connection.execute(query)).mappings()]
-    if len(found) > most:
-        end, id = found[most - 1]["time"], found[most - 1]["id"]
+        exchanges = [_row(row) for row in (await connection.execute(query)).mappings()]
+    if len(exchanges) > most:
+        end, id = exchanges[most - 1]["time"], exchanges[most - 1]["id"]
     else:
         id = 0  # all that ended then were searched
-    return found[:most], "" if end is None else f"{end!r}:{id}"
+    return exchanges[:most], "" if end is None else f"{end!r}:{id}"
 
 
 def _is(name: str, value: Any, sought: bool = True) -> sa.ColumnElement[bool]:
@@ -319,17 +319,17 @@ def _between(since: float | None, until: float | None, before: str) -> Iterator[
 def _cursor(text: str) -> tuple[float, int]:
     time, _, id = text[:64].partition(":")
     try:
-        found = float(time), int(id)
+        cursor = float(time), int(id)
     except ValueError:
-        found = 0.0, -1
-    if not 0 <= found[1] < 2**63:
+        cursor = 0.0, -1
+    if not 0 <= cursor[1] < 2**63:
         raise Invalid("before: is not of an answer before")
-    return found
+    return cursor
 
 
 def _row(row: Line) -> Row:
-    found = dict(row)
-    cost = found.pop("cost_nano")
-    found |= {"key": found.pop("key_name"), "user": found.pop("user_name"), "cost_usd": None if cost is None else cost / NANO}
-    found["stream"] = bool(found["stream"])
-    return found
+    fields = dict(row)
+    cost = fields.pop("cost_nano")
+    fields |= {"key": fields.pop("key_name"), "user": fields.pop("user_name"), "cost_usd": None if cost is None else cost / NANO}
+    fields["stream"] = bool(fields["stream"])
+    return fields

@@ -158,9 +158,9 @@ class Provider:
         if answer.code != 200 or len(answer.body) > LARGEST:
             raise Refused(f"{place} answers with {answer.code}")
         try:
-            found = orjson.loads(answer.body)
+            value = orjson.loads(answer.body)
         except orjson.JSONDecodeError:
-            found = None
-        if not isinstance(found, dict):
+            value = None
+        if not isinstance(value, dict):
             raise Refused(f"{place} does not answer with an object of JSON")
-        return found
+        return value

@@ -21,19 +21,19 @@ LONGEST = 1024  # bytes of a password
 
 def matches(password: str, stored: str) -> bool:
     """Whether it is the password. Takes a tenth of a second. Raises ValueError for a hash that cannot be read."""
-    given = password.encode("utf-8", "surrogateescape")
-    if len(given) > LONGEST:
+    encoded = password.encode("utf-8", "surrogateescape")
+    if len(encoded) > LONGEST:
         return False
     kind, *parts = stored.split("$")
     if kind == "pbkdf2_sha256":
         rounds, salt, wanted = parts
-        found = hashlib.pbkdf2_hmac("sha256", given, salt.encode(), int(rounds))
-        return hmac.compare_digest(found, b64decode(wanted))
+        digest = hashlib.pbkdf2_hmac("sha256", encoded, salt.encode(), int(rounds))
+        return hmac.compare_digest(digest, b64decode(wanted))
     if kind == "scrypt":
         n, r, p, salt, wanted = parts
         expected = b64decode(wanted)
-        return hmac.compare_digest(_scrypt(given, b64decode(salt), int(n), int(r), int(p), len(expected)), expected)
-    return hmac.compare_digest(hashlib.sha256(given).hexdigest(), stored.lower())
+        return hmac.compare_digest(_scrypt(encoded, b64decode(salt), int(n), int(r), int(p), len(expected)), expected)
+    return hmac.compare_digest(hashlib.sha256(encoded).hexdigest(), stored.lower())
 
 
 def hashed(password: str) -> str:

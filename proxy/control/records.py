@@ -93,11 +93,11 @@ def limit_fields(fields: Mapping[str, Any], known: frozenset[str] = frozenset(LI
         if field in fields:
             row[field] = _count(field, fields[field])
     if "budget" in fields:
-        found = budget(fields["budget"])
+        parsed = budget(fields["budget"])
         row |= {
-            "budget_usd": found and found.usd,
-            "budget_per": found and found.per,
-            "budget_unpriced": found and found.unpriced,
+            "budget_usd": parsed and parsed.usd,
+            "budget_per": parsed and parsed.per,
+            "budget_unpriced": parsed and parsed.unpriced,
         }
     return row
 

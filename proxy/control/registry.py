@@ -49,10 +49,10 @@ class Registry:
 
     # ---- keys ----
 
-    async def create_key(self, name: str, said: Mapping[str, Any], actor: Actor) -> tuple[Row, Secret]:
+    async def create_key(self, name: str, fields: Mapping[str, Any], actor: Actor) -> tuple[Row, Secret]:
         """Make a key; return it as it is shown, and its secret. Raises Invalid, Taken."""
         secret, now = records.new_secret(), time()
-        row = _NEW_KEY | records.key_fields(said) | {"name": records.name(name), "created_at": now, "created_by": actor.who}
+        row = _NEW_KEY | records.key_fields(fields) | {"name": records.name(name), "created_at": now, "created_by": actor.who}
         row |= {"sha256": secret.sha256, "shown": secret.shown}
         if name in self.reserved:
             raise Taken(f"the name {name} belongs to a key of the configuration file")
@@ -62,18 +62,18 @@ class Registry:
                 await connection.execute(sa.insert(tables.keys).values(row))
             except IntegrityError:
                 raise Taken(f"the name {name} is taken: names of revoked keys are not used again") from None
-            await _changed(connection, self._store, actor, "key.create", name, said)
+            await _changed(connection, self._store, actor, "key.create", name, fields)
         return records.shown_key(row, now), secret
 
-    async def change_key(self, name: str, said: Mapping[str, Any], actor: Actor) -> Row:
-        """Change what is said of a key. Raises Invalid, Missing."""
-        row = records.key_fields(said)
+    async def change_key(self, name: str, fields: Mapping[str, Any], actor: Actor) -> Row:
+        """Change fields of a key. Raises Invalid, Missing."""
+        row = records.key_fields(fields)
         async with self._store.writing() as connection:
             await self._active(connection, name)
             if row:
                 await self._ensure_team(connection, row.get("team", ""), time())
                 await connection.execute(sa.update(tables.keys).where(tables.keys.c.name == name).values(row))
-                await _changed(connection, self._store, actor, "key.change", name, said)
+                await _changed(connection, self._store, actor, "key.change", name, fields)
             return records.shown_key(await _key(connection, name), time())
 
     async def rotate_key(self, name: str, overlap: float, actor: Actor) -> tuple[Row, Secret]:
@@ -120,8 +120,8 @@ class Registry:
     @staticmethod
     async def _ensure_team(connection: AsyncConnection, team: str, now: float) -> None:
         """Make the team of a key if there is none of its name."""
-        found = await connection.execute(sa.select(tables.teams.c.name).where(tables.teams.c.name == team))
-        if team and found.first() is None:
+        rows = await connection.execute(sa.select(tables.teams.c.name).where(tables.teams.c.name == team))
+        if team and rows.first() is None:
             await connection.execute(sa.insert(tables.teams).values(name=team, created_at=now))
 
     # ---- teams and users ----
@@ -132,16 +132,16 @@ class Registry:
             teams = (await connection.execute(sa.select(tables.teams).order_by(tables.teams.c.name))).mappings().all()
             users = (await connection.execute(sa.select(tables.users).order_by(tables.users.c.name))).mappings().all()
         alone = {user["team"] for user in users} - {team["name"] for team in teams}
-        found = [{"name": team["name"], **records.shown_limits(team), "created_at": team["created_at"]} for team in teams]
-        found += [{"name": team, **_NO_LIMITS, "created_at": None} for team in sorted(alone)]
-        for team in found:
+        shown = [{"name": team["name"], **records.shown_limits(team), "created_at": team["created_at"]} for team in teams]
+        shown += [{"name": team, **_NO_LIMITS, "created_at": None} for team in sorted(alone)]
+        for team in shown:
             own = [user for user in users if user["team"] == team["name"]]
             team["users"] = [{"name": user["name"], **records.shown_limits(user), "created_at": user["created_at"]} for user in own]
-        return found
+        return shown
 
-    async def set_team(self, name: str, said: Mapping[str, Any], actor: Actor) -> None:
+    async def set_team(self, name: str, fields: Mapping[str, Any], actor: Actor) -> None:
         """Make a team, or change its limits. Raises Invalid."""
-        await self._set(tables.teams, {"name": records.name(name)}, said, actor, "team.set", name)
+        await self._set(tables.teams, {"name": records.name(name)}, fields, actor, "team.set", name)
 
     async def remove_team(self, name: str, actor: Actor) -> None:
         """Remove a team that has no keys any more. Raises Missing, Taken."""
@@ -152,26 +152,26 @@ class Registry:
             await self._remove(connection, tables.teams, {"name": name}, actor, "team.remove", name)
             await connection.execute(sa.delete(tables.users).where(tables.users.c.team == name))
 
-    async def set_user(self, team: str, name: str, said: Mapping[str, Any], actor: Actor) -> None:
+    async def set_user(self, team: str, name: str, fields: Mapping[str, Any], actor: Actor) -> None:
         """Give a user of a team ("": of keys without one) limits. Raises Invalid."""
         place = {"team": records.name(team, "team") if team else "", "name": user_name(name)}
-        await self._set(tables.users, place, said, actor, "user.set", f"{team}/{name}")
+        await self._set(tables.users, place, fields, actor, "user.set", f"{team}/{name}")
 
     async def remove_user(self, team: str, name: str, actor: Actor) -> None:
         """Raises Missing."""
         async with self._store.writing() as connection:
             await self._remove(connection, tables.users, {"team": team, "name": name}, actor, "user.remove", f"{team}/{name}")
 
-    async def _set(self, table: sa.TableClause, place: Row, said: Mapping[str, Any], actor: Actor, action: str, subject: str) -> None:
-        row = records.limit_fields(said)
+    async def _set(self, table: sa.TableClause, place: Row, fields: Mapping[str, Any], actor: Actor, action: str, subject: str) -> None:
+        row = records.limit_fields(fields)
         async with self._store.writing() as connection:
             where = [table.c[column] == value for column, value in place.items()]
-            found = (await connection.execute(sa.select(table.c.name).where(*where))).first()
-            if found is None:
+            existing = (await connection.execute(sa.select(table.c.name).where(*where))).first()
+            if existing is None:
                 await connection.execute(sa.insert(table).values({**_NO_COLUMNS, **row, **place, "created_at": time()}))
             elif row:
                 await connection.execute(sa.update(table).where(*where).values(row))
-            await _changed(connection, self._store, actor, action, subject, said)
+            await _changed(connection, self._store, actor, action, subject, fields)
 
     async def _remove(
         self, connection: AsyncConnection, table: sa.TableClause, place: Row, actor: Actor, action: str, subject: str
@@ -233,9 +233,9 @@ async def _key(connection: AsyncConnection, name: str) -> Line:
     return row
 
 
-async def _changed(connection: AsyncConnection, store: Store, actor: Actor, action: str, subject: str, said: Mapping[str, Any]) -> None:
+async def _changed(connection: AsyncConnection, store: Store, actor: Actor, action: str, subject: str, fields: Mapping[str, Any]) -> None:
     """Write the audit, and let all workers know."""
-    await _audit(connection, actor, action, subject, said)
+    await _audit(connection, actor, action, subject, fields)
     await connection.execute(sa.update(tables.changes).values(number=tables.changes.c.number + 1))
     if store.postgres:
         await connection.exec_driver_sql(f"NOTIFY {CHANNEL}")

@@ -82,10 +82,10 @@ class Sessions:
 
     def read(self, value: str | None) -> Session | None:
         """None for a value that is not of this secret, is over, or was ended."""
-        found = self.verify(PURPOSE, value, self._lasts)
-        if not isinstance(found, list):
+        fields = self.verify(PURPOSE, value, self._lasts)
+        if not isinstance(fields, list):
             return None
-        session = Session(*found)
+        session = Session(*fields)
         return session if session.until > time() and session.id not in self._ended else None
 
     def end(self, session: Session) -> None:
@@ -136,7 +136,7 @@ class Throttle:
 
 def _household(text: str) -> str:
     """Who counts as one: an IPv4 address, or a network of 64 bits, all of whose addresses one machine may use."""
-    found = networks.address(text)
-    if found is None or found.version == 4:
-        return text if found is None else str(found)
-    return str(ip_network((int(found), 64), strict=False))
+    address = networks.address(text)
+    if address is None or address.version == 4:
+        return text if address is None else str(address)
+    return str(ip_network((int(address), 64), strict=False))

@@ -119,7 +119,7 @@ class Left:
 
 def left(folder: str) -> list[Left]:
     """The files that no process holds, locked for this one."""
-    found: list[Left] = []
+    files: list[Left] = []
     for path in sorted(Path(folder).glob(f"*{SUFFIX}")):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -130,5 +130,5 @@ def left(folder: str) -> list[Left]:
         except OSError:
             os.close(descriptor)
             continue
-        found.append(Left(path, descriptor))
-    return found
+        files.append(Left(path, descriptor))
+    return files

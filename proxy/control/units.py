@@ -40,12 +40,12 @@ def cover(first: int, end: int, units: Sequence[int]) -> list[Span]:
     *shorter, longest = units
     if not shorter:
         return [Span(longest, first // longest, end // longest)]
-    found = [cover(first, end, shorter)] if end - first < 2 * longest else []
+    covers = [cover(first, end, shorter)] if end - first < 2 * longest else []
     for low in {first // longest, -(-first // longest)}:
         for high in {end // longest, -(-end // longest)}:
             if low < high:
-                found.append([*_from(first, low * longest, shorter), Span(longest, low, high), *_from(high * longest, end, shorter)])
-    return min(found, key=lambda spans: sum(span.end - span.first for span in spans))
+                covers.append([*_from(first, low * longest, shorter), Span(longest, low, high), *_from(high * longest, end, shorter)])
+    return min(covers, key=lambda spans: sum(span.end - span.first for span in spans))
 
 
 def _from(first: int, end: int, units: Sequence[int]) -> list[Span]:

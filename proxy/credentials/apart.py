@@ -33,8 +33,8 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
         with ExitStack() as files:
             if asked["ca_file"] is not None:
                 os.environ |= dict.fromkeys(BUNDLES, _trusted(files, module, asked["ca_file"], asked["ca_only"]))
-            found: dict[str, Any] = module.get(SimpleNamespace(**asked["way"]), asked["timeout"])
-            return found
+            fields: dict[str, Any] = module.get(SimpleNamespace(**asked["way"]), asked["timeout"])
+            return fields
     except Fault as fault:
         return {"fault": fault.message, "missing": fault.missing, "passing": fault.passing}
     except ImportError:

@@ -84,10 +84,10 @@ def error_type(answer: Answer) -> str:
 
 def _time_of(answer: Answer) -> float | None:
     """What the service's clock says, in seconds since the epoch: as the message tells it, else when the answer was made."""
-    told = _NOW.search(_member(answer.body, "message") or _member(answer.body, "Message"))
+    stamp = _NOW.search(_member(answer.body, "message") or _member(answer.body, "Message"))
     try:
-        if told is not None:
-            return datetime.strptime(f"{told[1]}+0000", "%Y%m%dT%H%M%SZ%z").timestamp()
+        if stamp is not None:
+            return datetime.strptime(f"{stamp[1]}+0000", "%Y%m%dT%H%M%SZ%z").timestamp()
         return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except (TypeError, ValueError):
         return None
@@ -99,20 +99,20 @@ def _member(body: bytes, name: str) -> str:
         value = jsontext.loads(body[:_LONGEST])
     except ValueError:
         return ""
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, str) else ""
+    member = value.get(name) if isinstance(value, dict) else None
+    return member if isinstance(member, str) else ""
 
 
-def keys(clock: Clock, given: Mapping[str, Any]) -> Keys:
-    """What the chain gave. Raises Fault."""
-    if not (isinstance(given["key_id"], str) and _KEY_ID.fullmatch(given["key_id"])):
+def keys(clock: Clock, fields: Mapping[str, Any]) -> Keys:
+    """The keys in the fields that the chain returned. Raises Fault."""
+    if not (isinstance(fields["key_id"], str) and _KEY_ID.fullmatch(fields["key_id"])):
         raise Fault("the answer holds no key, or one with an id that is none")
-    for text in (given["secret"], given["token"]):
+    for text in (fields["secret"], fields["token"]):
         if not isinstance(text, str) or not text.isascii() or not text.isprintable():
             raise Fault("the keys are not of printable ASCII")
-    if not given["secret"]:
+    if not fields["secret"]:
         raise Fault("the answer holds no secret")
-    return Keys(given["token"], given["ends"], given["renew_at"], given["key_id"], given["secret"], clock)
+    return Keys(fields["token"], fields["ends"], fields["renew_at"], fields["key_id"], fields["secret"], clock)
 
 
 class Written:
@@ -120,11 +120,11 @@ class Written:
 
     def __init__(self, way: Aws) -> None:
         self.name = way.text
-        given = {"key_id": way.access_key_id, "secret": way.secret_access_key, "token": way.session_token or ""}
-        self._given, self._clock = given | {"ends": None, "renew_at": None}, Clock()
+        fields = {"key_id": way.access_key_id, "secret": way.secret_access_key, "token": way.session_token or ""}
+        self._fields, self._clock = fields | {"ends": None, "renew_at": None}, Clock()
 
     def get(self, *, ahead: bool = False) -> Keys:
-        return keys(self._clock, self._given)
+        return keys(self._clock, self._fields)
 
     def close(self) -> None:
         """Nothing is under way."""

@@ -59,7 +59,7 @@ def get(way: Entra, timeout: float) -> dict[str, Any]:
     except (ValueError, OSError) as error:  # what was configured, or a file of it
         raise Fault(f"its configuration cannot be used ({type(error).__name__})", missing=True) from None
     try:
-        found = credential.get_token_info(way.scope)
+        token = credential.get_token_info(way.scope)
     except identity.CredentialUnavailableError:  # also of a managed identity whose service refuses: the library does not tell
         raise Fault(UNREACHED, passing=True) if heard.busy else Fault("there is none here, or its service refused", missing=True) from None
     except core.ClientAuthenticationError as error:
@@ -68,7 +68,7 @@ def get(way: Entra, timeout: float) -> dict[str, Any]:
         raise Fault(UNREACHED, passing=True) from None
     except OSError as error:
         raise Fault(f"its file cannot be read ({type(error).__name__})", missing=True) from None
-    return {"token": found.token, "ends": found.expires_on, "renew_at": found.refresh_on}
+    return {"token": token.token, "ends": token.expires_on, "renew_at": token.refresh_on}
 
 
 def _refused(error: Any, core: Any, heard: Heard) -> Fault:
@@ -81,12 +81,12 @@ def _refused(error: Any, core: Any, heard: Heard) -> Fault:
     return Fault("the token service refused")
 
 
-def _of_chain(credential: Any, said: str, heard: Heard) -> Fault:
-    """said: the library's message, of which nothing but the names of its own classes is read. The last one is where it stopped."""
-    tried = _TRIED.findall(said)
+def _of_chain(credential: Any, message: str, heard: Heard) -> Fault:
+    """message: the library's, of which nothing but the names of its own classes is read. The last one is where it stopped."""
+    tried = _TRIED.findall(message)
     if tried and tried[-1] not in (type(credential.credentials[-1]).__name__, "AzureCliCredential"):
-        said = f"its step `{_STEPS.get(tried[-1], tried[-1])}` was refused, or failed"
-        return Fault(said, passing=heard.busy or heard.status is None)
+        reason = f"its step `{_STEPS.get(tried[-1], tried[-1])}` was refused, or failed"
+        return Fault(reason, passing=heard.busy or heard.status is None)
     if heard.busy:
         return Fault(UNREACHED, passing=True)
     return Fault("no credential was found (environment, workload identity, managed identity, az)", missing=True)
@@ -95,9 +95,9 @@ def _of_chain(credential: Any, said: str, heard: Heard) -> Fault:
 def made(way: Entra, timeout: float, identity: Any, heard: Heard) -> Any:
     """The library's own credential. identity: the library."""
     kind, parameters = _CLASSES[way.kind]
-    given = {named: getattr(way, key) for key, named in parameters.items() if getattr(way, key) is not None}
+    options = {named: getattr(way, key) for key, named in parameters.items() if getattr(way, key) is not None}
     if way.kind in ("default", "cli"):  # these start programs
-        given["process_timeout"] = max(1, int(timeout))
+        options["process_timeout"] = max(1, int(timeout))
     if way.kind != "cli":
-        given |= {"transport": heard, "retry_total": RETRIES, "retry_status": RETRIES}
-    return getattr(identity, kind)(**given)
+        options |= {"transport": heard, "retry_total": RETRIES, "retry_status": RETRIES}
+    return getattr(identity, kind)(**options)

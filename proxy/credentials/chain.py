@@ -42,9 +42,9 @@ def get(way: Aws, timeout: float) -> Given:
         raise
     except exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
-        said = f" ({code})" if _CODE.fullmatch(code) else ""
+        shown = f" ({code})" if _CODE.fullmatch(code) else ""
         passing = code in _BUSY or busy(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
-        raise Fault(f"{_word(error.operation_name) or 'the token service'} was refused{said}", passing=passing) from None
+        raise Fault(f"{_word(error.operation_name) or 'the token service'} was refused{shown}", passing=passing) from None
     except exceptions.ProfileNotFound:
         raise Fault("its profile is not in the files of AWS", missing=True) from None
     except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
@@ -60,8 +60,8 @@ def get(way: Aws, timeout: float) -> Given:
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         if not steps:
             raise  # of the token service's answer
-        said = f"what its step `{steps[-1]}` gave makes no sense ({type(error).__name__})"
-        raise Fault(said, passing=steps[-1] in _SERVICES) from None
+        message = f"what its step `{steps[-1]}` gave makes no sense ({type(error).__name__})"
+        raise Fault(message, passing=steps[-1] in _SERVICES) from None
 
 
 def _fields(key_id: str, secret: str, token: str | None, ends: float | None) -> Given:
@@ -86,9 +86,9 @@ def _of_chain(session: Any, way: Aws, steps: list[str]) -> tuple[str, str, str |
         steps.append(_word(provider.METHOD))
         if (fetcher := getattr(provider, "_role_fetcher", None)) is not None:
             fetcher._session = instance = Heard(fetcher._session)
-        found = provider.load()
-        if found is not None:
-            frozen, ends = found.get_frozen_credentials(), getattr(found, "_expiry_time", None)
+        credentials = provider.load()
+        if credentials is not None:
+            frozen, ends = credentials.get_frozen_credentials(), getattr(credentials, "_expiry_time", None)
             return frozen.access_key, frozen.secret_key, frozen.token, ends.timestamp() if isinstance(ends, datetime) else None
     if instance is not None and instance.busy:
         raise Fault("the instance's metadata service failed", passing=True)
@@ -118,12 +118,12 @@ def _assumed(way: Aws, timeout: float, steps: list[str]) -> Given:
 def _identity(file: str) -> str:
     """The token in a file. Raises Fault."""
     try:
-        found = Path(file).read_text("ascii").strip()
+        token = Path(file).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         raise Fault("aws.web_identity_token_file cannot be read", missing=True) from None
-    if len(found) < _LEAST:
+    if len(token) < _LEAST:
         raise Fault("aws.web_identity_token_file holds no token", missing=True)
-    return found
+    return token
 
 
 def _word(text: object) -> str:

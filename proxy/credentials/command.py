@@ -79,6 +79,6 @@ def _end(value: Mapping[str, Any], now: float) -> float | None:
 
 def _number(value: object, name: str) -> float:
     with suppress(ValueError):
-        if isinstance(value, int | float | str) and not isinstance(value, bool) and isfinite(found := float(value)):
-            return found
+        if isinstance(value, int | float | str) and not isinstance(value, bool) and isfinite(number := float(value)):
+            return number
     raise Fault(f"printed an `{name}` that is no number of seconds")

@@ -33,12 +33,12 @@ class _Bounded:
         self.step = ""
         self.status: int | None = None
 
-    def __call__(self, url: str, *given: Any, **named: Any) -> Any:
+    def __call__(self, url: str, *positional: Any, **named: Any) -> Any:
         parts = urlsplit(url)
         self.step = "gcp.impersonate" if (parts.hostname or "").startswith("iamcredentials.") else "the token service"
         most = self._timeout if parts.path else min(PROBE, self._timeout)
         self.status = None
-        answer = self._plain(url, *given, **named | {"timeout": min(named.get("timeout") or most, most)})
+        answer = self._plain(url, *positional, **named | {"timeout": min(named.get("timeout") or most, most)})
         self.status = answer.status
         return answer
 
@@ -54,16 +54,16 @@ def get(way: Google, timeout: float) -> dict[str, Any]:
     request = _Bounded(transport.Request(), timeout)
     try:
         try:
-            found, project = _loaded(way, request)
+            credentials, project = _loaded(way, request)
         except (KeyError, TypeError, ValueError):
             raise Fault("its file cannot be used", missing=True) from None
-        found.refresh(request)
+        credentials.refresh(request)
     except exceptions.DefaultCredentialsError:
         if busy(request.status):
             raise Fault(METADATA, passing=True) from None
         where = "gcp.credentials_file" if way.credentials_file else ENVIRONMENT if os.environ.get(ENVIRONMENT) else ""
-        said = f"{where} cannot be used" if where else "no credentials were found (environment, gcloud, metadata server)"
-        raise Fault(said, missing=True) from None
+        message = f"{where} cannot be used" if where else "no credentials were found (environment, gcloud, metadata server)"
+        raise Fault(message, missing=True) from None
     except exceptions.TransportError:
         raise Fault(f"{request.step} cannot be reached", passing=True) from None
     except exceptions.GoogleAuthError as error:
@@ -72,23 +72,23 @@ def get(way: Google, timeout: float) -> dict[str, Any]:
         if not request.step:  # a file of it, or a program
             raise Fault("what its file names cannot be used", missing=True) from None
         raise Fault(f"{request.step} refused", passing=bool(error.retryable) or busy(request.status)) from None
-    expiry = found.expiry  # UTC, without a zone
+    expiry = credentials.expiry  # UTC, without a zone
     ends = None if expiry is None else expiry.replace(tzinfo=UTC).timestamp()
-    return {"token": found.token, "ends": ends, "renew_at": None, "project": project}
+    return {"token": credentials.token, "ends": ends, "renew_at": None, "project": project}
 
 
 def _loaded(way: Google, request: Any) -> tuple[Any, str | None]:
     """The library's credentials, and the project that they belong to, if they say one."""
     auth = import_module("google.auth")
     if way.credentials_file is None:
-        found, project = auth.default(scopes=[SCOPE], request=request)
+        credentials, project = auth.default(scopes=[SCOPE], request=request)
     else:
         try:
             info = json.loads(Path(way.credentials_file).read_bytes())
         except (OSError, ValueError):
             raise Fault("gcp.credentials_file cannot be read", missing=True) from None
-        found, project = auth.load_credentials_from_dict(info, scopes=[SCOPE], request=request)
+        credentials, project = auth.load_credentials_from_dict(info, scopes=[SCOPE], request=request)
     if way.impersonate:
         impersonated = import_module("google.auth.impersonated_credentials")
-        found = impersonated.Credentials(found, way.impersonate, [SCOPE])
-    return found, project
+        credentials = impersonated.Credentials(credentials, way.impersonate, [SCOPE])
+    return credentials, project

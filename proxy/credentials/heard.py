@@ -14,9 +14,9 @@ class Heard:
         self._plain = plain
         self.status: int | None = 0
 
-    def send(self, *given: Any, **named: Any) -> Any:
+    def send(self, *positional: Any, **named: Any) -> Any:
         before, self.status = self.status, None
-        answer = self._plain.send(*given, **named)
+        answer = self._plain.send(*positional, **named)
         self.status = answer.status_code if answer.status_code >= 400 else before
         return answer
 

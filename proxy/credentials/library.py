@@ -63,10 +63,10 @@ class Library:
 
     def get(self, *, ahead: bool = False) -> Credential:
         try:
-            found = jsontext.loads(self._program.output(json.dumps(self._asked).encode(), ahead=ahead))
+            answer = jsontext.loads(self._program.output(json.dumps(self._asked).encode(), ahead=ahead))
         except ValueError:
             raise Fault("its process did not answer") from None
-        return self._made(found)
+        return self._made(answer)
 
     def close(self) -> None:
         self._program.close()
@@ -85,20 +85,20 @@ def _credential(read: Callable[[Mapping[str, Any]], Credential], answer: dict[st
     return read(answer)
 
 
-def _bearer(given: Mapping[str, Any]) -> Credential:
-    project = given.get("project")
+def _bearer(fields: Mapping[str, Any]) -> Credential:
+    project = fields.get("project")
     named = isinstance(project, str) and GOOGLE_NAME.fullmatch(project) is not None  # it becomes a part of a URL
-    return bearer(given["token"], given["ends"], given["renew_at"], project if named else None)
+    return bearer(fields["token"], fields["ends"], fields["renew_at"], project if named else None)
 
 
 def surroundings(egress: Egress) -> dict[str, str]:
     """The environment of the process: this one's, with the proxies of the configuration."""
-    found = {name: value for name, value in os.environ.items() if name.lower() not in _VARIABLES}
+    variables = {name: value for name, value in os.environ.items() if name.lower() not in _VARIABLES}
     exempt = ",".join((*HERE, *map(_item, egress.exempt)))
     for name, value in zip(_VARIABLES, (_url(egress.proxies.http), _url(egress.proxies.https), "", exempt), strict=True):
         if value:
-            found |= {name: value, name.upper(): value}
-    return found
+            variables |= {name: value, name.upper(): value}
+    return variables
 
 
 def _url(proxy: Proxy | None) -> str:

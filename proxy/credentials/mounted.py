@@ -49,10 +49,10 @@ class Mounted:
 
     def _watch(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
         while not stop.is_set():
-            found = {file: key for file, held in self._keys.items() if (key := self._looked(file)) not in (None, held)}
-            if found:
+            changed = {file: key for file, held in self._keys.items() if (key := self._looked(file)) not in (None, held)}
+            if changed:
                 with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(self._changed, found)
+                    loop.call_soon_threadsafe(self._changed, changed)
             stop.wait(PAUSE)
 
     def _looked(self, file: str) -> str | None:

@@ -39,15 +39,15 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def output(self, given: bytes = b"", *, ahead: bool = False) -> bytes:
-        """What it prints. given: what it can read, less than fits into a pipe. ahead: nobody waits for it. Blocks. Raises Fault."""
+    def output(self, data: bytes = b"", *, ahead: bool = False) -> bytes:
+        """What it prints. data: its standard input, less than fits into a pipe. ahead: nobody waits for it. Blocks. Raises Fault."""
         if self._closed:
             raise self._fault("was ended with the gateway")
         deadline = monotonic() + self._timeout
         try:
             process = subprocess.Popen(
                 self._argv,
-                stdin=subprocess.PIPE if given else subprocess.DEVNULL,
+                stdin=subprocess.PIPE if data else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 process_group=0,
@@ -64,8 +64,8 @@ class Program:
                         os.setpriority(os.PRIO_PGRP, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + (FAR_BEHIND if ahead else BEHIND))
                     if process.stdin is not None:
                         with suppress(BrokenPipeError), process.stdin as pipe:
-                            pipe.write(given)
-                    found = self._read(process, deadline)
+                            pipe.write(data)
+                    printed = self._read(process, deadline)
                     code = process.wait(max(0.0, deadline - monotonic()))
                 except subprocess.TimeoutExpired:
                     raise self._fault(f"did not end within {self._timeout:g} s", passing=True) from None
@@ -77,7 +77,7 @@ class Program:
             raise self._fault("was ended with the gateway")
         if code:
             raise self._fault(f"ended with status {code}" if code > 0 else f"was ended by signal {-code}", passing=True)
-        return found
+        return printed
 
     def close(self) -> None:
         """End it, and start it no more. Called from another thread."""
@@ -88,7 +88,7 @@ class Program:
     def _read(self, process: subprocess.Popen[bytes], deadline: float) -> bytes:
         """What it prints, until it closes its output or ends. Raises Fault, TimeoutExpired."""
         assert process.stdout is not None
-        out, found = process.stdout.fileno(), b""
+        out, printed = process.stdout.fileno(), b""
         poll = select.poll()  # select() takes no descriptor above 1023
         poll.register(out, select.POLLIN)
         while True:
@@ -98,13 +98,13 @@ class Program:
             ended = process.poll() is not None  # before the look: what it printed last is seen
             if not poll.poll(0 if ended else min(left, LOOK) * 1e3):
                 if ended:  # something that it started has its output still
-                    return found
+                    return printed
                 continue
             piece = os.read(out, MOST)
             if not piece:
-                return found
-            found += piece
-            if len(found) > MOST:
+                return printed
+            printed += piece
+            if len(printed) > MOST:
                 raise self._fault(f"printed more than {MOST >> 10} kB")
 
     def _fault(self, what: str, *, missing: bool = False, passing: bool = False) -> Fault:
@@ -122,9 +122,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _descendants(pid: int) -> list[int]:
     """The processes that a process has started, and those that they have. Nothing where the system does not tell."""
-    found = [pid]
-    for parent in found:  # which grows
+    pids = [pid]
+    for parent in pids:  # which grows
         for file in glob(f"/proc/{parent}/task/*/children"):
-            with suppress(OSError), open(file) as told:
-                found += map(int, told.read().split())
-    return found[1:]
+            with suppress(OSError), open(file) as children:
+                pids += map(int, children.read().split())
+    return pids[1:]

@@ -56,8 +56,8 @@ class Giver(Protocol):
         """End a `get` that is under way, if that can be done. Called from another thread."""
 
 
-Told = Callable[[str, str, float | None], None]
-"""Is told of each renewal: the source's label; "ok", "missing" or "failed"; the end of a credential if it is known."""
+Report = Callable[[str, str, float | None], None]
+"""Called after each renewal with the source's label; "ok", "missing" or "failed"; the end of a credential if it is known."""
 
 
 class Turns:
@@ -100,13 +100,13 @@ class Source:
         giver: Giver,
         label: str,
         patience: float,
-        told: Told = lambda *_: None,
+        report: Report = lambda *_: None,
         clock: Callable[[], float] = time,
         pace: Callable[[], float] = monotonic,
         turns: Turns | None = None,
     ) -> None:
         self.label = label
-        self._giver, self._patience, self._told, self._clock, self._pace = giver, patience, told, clock, pace
+        self._giver, self._patience, self._report, self._clock, self._pace = giver, patience, report, clock, pace
         self._turns = turns or Turns()
         self._turn: asyncio.TimerHandle | None = None  # while the renewal has one
         self._held: Credential | None = None
@@ -149,10 +149,10 @@ class Source:
         left = self._begun + self._patience - monotonic()
         if left > 0 or under_way.done():
             with suppress(TimeoutError):
-                found = await asyncio.wait_for(asyncio.shield(under_way), max(left, 0))
-                if isinstance(found, Fault):
-                    raise _again(found)
-                return found
+                outcome = await asyncio.wait_for(asyncio.shield(under_way), max(left, 0))
+                if isinstance(outcome, Fault):
+                    raise _again(outcome)
+                return outcome
         raise Fault(f"{self.name}: no answer within {self._patience:g} s", passing=True)
 
     def refused(self, credential: Credential) -> bool:
@@ -201,53 +201,53 @@ class Source:
 
     def _work(self, loop: asyncio.AbstractEventLoop, ahead: bool) -> None:
         """In the thread."""
-        found: Credential | Fault
+        outcome: Credential | Fault
         try:
-            found = self._giver.get(ahead=ahead)
+            outcome = self._giver.get(ahead=ahead)
         except Fault as fault:
-            found = Fault(f"{self.name}: {fault.message}", missing=fault.missing, passing=fault.passing)
+            outcome = Fault(f"{self.name}: {fault.message}", missing=fault.missing, passing=fault.passing)
         except Exception as error:  # of a library: its text can hold what was sent
-            found = Fault(f"{self.name}: failed ({type(error).__name__})")
+            outcome = Fault(f"{self.name}: failed ({type(error).__name__})")
         with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(partial(self._came, found, monotonic() - self._begun))
+            loop.call_soon_threadsafe(partial(self._came, outcome, monotonic() - self._begun))
 
-    def _came(self, found: Credential | Fault, seconds: float) -> None:
+    def _came(self, outcome: Credential | Fault, seconds: float) -> None:
         self._give_turn()
         now = self._clock()
-        if isinstance(found, Credential) and found.ended(now):
-            found = Fault(f"{self.name}: the credential that came has ended already")
-        if isinstance(found, Credential):
-            self._hold(found, now)
+        if isinstance(outcome, Credential) and outcome.ended(now):
+            outcome = Fault(f"{self.name}: the credential that came has ended already")
+        if isinstance(outcome, Credential):
+            self._hold(outcome, now)
         else:
-            self._failed(found)
+            self._failed(outcome)
         under_way, self._under_way = self._under_way, None
         if under_way is not None and not under_way.done():
-            under_way.set_result(found)
+            under_way.set_result(outcome)
         if self._closed:
             return
-        if isinstance(found, Credential):
+        if isinstance(outcome, Credential):
             log.info("credential of %s renewed in %.2f s (%s)", self.label, seconds, self.name)
-            self._told(self.label, "ok", found.ends)
+            self._report(self.label, "ok", outcome.ends)
         else:
-            self._told(self.label, "missing" if found.missing else "failed", None)
+            self._report(self.label, "missing" if outcome.missing else "failed", None)
             if self._pace() >= self._tell_again:
                 self._tell_again = self._pace() + TELLING
-                log.warning("credential of %s could not be had after %.2f s: %s", self.label, seconds, found.message)
+                log.warning("credential of %s could not be had after %.2f s: %s", self.label, seconds, outcome.message)
 
-    def _hold(self, found: Credential, now: float) -> None:
-        self._held, self._fault, self._failures = found, None, 0
+    def _hold(self, credential: Credential, now: float) -> None:
+        self._held, self._fault, self._failures = credential, None, 0
         self._again = self._tell_again = self._denied_until = 0.0
         early = 1 + random.uniform(-JITTER, JITTER)
-        if found.ends is None:
+        if credential.ends is None:
             self._hard = float("inf")
-            self._soft = found.renew_at or self._hard
+            self._soft = credential.renew_at or self._hard
             return
-        life = found.ends - now
+        life = credential.ends - now
         wait = min(SOFT * life, max(life - SOFT_LEAST, life / 2)) * early
         self._soft = now + wait
-        if found.renew_at is not None and found.renew_at > now:
-            self._soft = min(self._soft, found.renew_at)
-        self._hard = found.ends - min(HARD, HARD / SOFT_LEAST * life)
+        if credential.renew_at is not None and credential.renew_at > now:
+            self._soft = min(self._soft, credential.renew_at)
+        self._hard = credential.ends - min(HARD, HARD / SOFT_LEAST * life)
 
     def _failed(self, fault: Fault) -> None:
         self._fault, now = fault, self._pace()

@@ -12,7 +12,7 @@ from . import aws
 from .command import Command
 from .credential import Fault
 from .library import ROWS, Library
-from .source import Giver, Source, Told, Turns
+from .source import Giver, Report, Source, Turns
 
 
 def giver(way: Way, egress: Egress) -> Giver:
@@ -41,10 +41,10 @@ def _installed(package: str) -> bool:
 
 
 class Credentials:
-    """The sources of one worker. They outlive a configuration that leaves their way unchanged. told: is told of each renewal."""
+    """The sources of one worker. They outlive a configuration that leaves their way unchanged. report: called after each renewal."""
 
-    def __init__(self, told: Told = lambda *_: None) -> None:
-        self._told = told
+    def __init__(self, report: Report = lambda *_: None) -> None:
+        self._report = report
         self._turns = Turns()
         self._sources: dict[tuple[Way, Egress], Source] = {}
 
@@ -58,7 +58,7 @@ class Credentials:
         for key, entry in wanted.items():
             source = known.get(key)
             if source is None:
-                source = Source(giver(*key), entry.name, entry.egress.credential_timeout, self._told, turns=self._turns)
+                source = Source(giver(*key), entry.name, entry.egress.credential_timeout, self._report, turns=self._turns)
                 source.warm()
             self._sources[key] = source
 
@@ -83,13 +83,13 @@ def tried(config: Config) -> Iterator[tuple[str, str, bool]]:
 
 def _outcome(giver: Giver) -> tuple[str, bool]:
     try:
-        found = giver.get()
+        credential = giver.get()
     except Fault as fault:
         return f"{giver.name}: {fault.message}", False
     except Exception as error:  # its text can hold what was sent
         return f"{giver.name}: failed ({type(error).__name__})", False
-    if found.ended(time()):
+    if credential.ended(time()):
         return f"{giver.name}: what came has ended already", False
-    if found.ends is None:
+    if credential.ends is None:
         return f"{giver.name}: good, it does not say until when", True
-    return f"{giver.name}: good until {datetime.fromtimestamp(found.ends, UTC):%Y-%m-%d %H:%M:%S} UTC", True
+    return f"{giver.name}: good until {datetime.fromtimestamp(credential.ends, UTC):%Y-%m-%d %H:%M:%S} UTC", True

@@ -28,7 +28,7 @@ class Admin:
     def __init__(self, config: Config, ring: Ring, metrics: Callable[[], bytes], notes: Callable[[], dict[int, list[Note]]]) -> None:
         self.ring = ring
         self.metrics = metrics
-        self._told = notes
+        self._notes_of_workers = notes
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -44,7 +44,7 @@ class Admin:
         shapes = [own for own in SHAPES if shape in (None, own)]
         if not shapes:
             raise KeyError(shape)
-        notes = _notes(self._told())
+        notes = _notes(self._notes_of_workers())
         return {own: self._router.explain(own, model, notes) for own in shapes}
 
     def routing(self) -> dict[str, Any]:
@@ -53,15 +53,15 @@ class Admin:
 
     def places(self, model: str | None, shape: str | None, session: str) -> dict[str, list[str]]:
         """The candidates in the order in which a conversation tries them that `x-dragoman-session` names, none ejected or moved."""
-        found = {}
+        by_shape = {}
         for own in [own for own in SHAPES if shape in (None, own)]:
             try:
                 route = self._router.candidates(own, model)
             except errors.GatewayError:
                 continue
             ordered, _ = Balance(monotonic).arranged(route.ranks, route.candidates, digest("session", session), "weight")
-            found[own] = [candidate.called for candidate in ordered]
-        return found if self._config.routing.affinity == "auto" else {}
+            by_shape[own] = [candidate.called for candidate in ordered]
+        return by_shape if self._config.routing.affinity == "auto" else {}
 
     def capabilities(self, model: str | None) -> dict[str, list[dict[str, Any]]]:
         """What becomes of each field of a request, by shape of the caller and candidate. Takes tens of milliseconds for each.
@@ -69,22 +69,22 @@ class Admin:
         Raises NoCandidate, Missing.
         """
         learned = self._learned()
-        found: dict[str, list[dict[str, Any]]] = {}
+        by_shape: dict[str, list[dict[str, Any]]] = {}
         for name, own in SHAPES.items():
             candidates = self._router.candidates(name, model).candidates
-            found[name] = [_surveyed(own, one, learned.get((self._router.mark(one.provider), one.model), [])) for one in candidates]
-        return found
+            by_shape[name] = [_surveyed(own, one, learned.get((self._router.mark(one.provider), one.model), [])) for one in candidates]
+        return by_shape
 
     def _learned(self) -> dict[tuple[str, str], list[Note]]:
         """What any of the workers learned of an upstream's model, each once: the note that ends last."""
         now, latest = time(), dict[tuple[str, str, str], Note]()
-        for note in sorted((note for notes in self._told().values() for note in notes), key=lambda note: note.until):
+        for note in sorted((note for notes in self._notes_of_workers().values() for note in notes), key=lambda note: note.until):
             if note.lesson is not None and note.until > now:
                 latest[note.mark, note.model, note.text] = note
-        found: dict[tuple[str, str], list[Note]] = {}
+        by_model: dict[tuple[str, str], list[Note]] = {}
         for note in latest.values():
-            found.setdefault((note.mark, note.model), []).append(note)
-        return found
+            by_model.setdefault((note.mark, note.model), []).append(note)
+        return by_model
 
     def models(self) -> list[str]:
         """Model names that `explain` accepts."""
@@ -97,17 +97,17 @@ class Admin:
     def upstreams(self) -> list[dict[str, Any]]:
         """The providers in the order of the configuration, with their entries' names and the notes on them."""
         entries = {self._router.mark(entry): entry for entry in self._config.model_providers}
-        found: dict[str, dict[str, Any]] = {}
+        by_provider: dict[str, dict[str, Any]] = {}
         for entry in entries.values():
-            upstream = found.setdefault(entry.provider, {"provider": entry.provider, "entries": [], "notes": []})
+            upstream = by_provider.setdefault(entry.provider, {"provider": entry.provider, "entries": [], "notes": []})
             upstream["entries"].append(entry.name)
         now = time()
-        for worker, notes in sorted(self._told().items()):
+        for worker, notes in sorted(self._notes_of_workers().items()):
             for mark, model, text, until, _ in notes:
                 if until > now and mark in entries:
                     note = {"entry": entries[mark].name, "model": model, "text": text, "until": until, "worker": worker}
-                    found[entries[mark].provider]["notes"].append(note)
-        return list(found.values())
+                    by_provider[entries[mark].provider]["notes"].append(note)
+        return list(by_provider.values())
 
 
 def _surveyed(own: Shape, candidate: Candidate, notes: list[Note]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _surveyed(own: Shape, candidate: Candidate, notes: list[Note]) -> dict[str, 
         "lane": "bytes" if candidate.speaks is own else "events",
         "why": candidate.reason,
         "learned": [f"{note.text} until {_moment(note.until)}" for note in notes],
-        "fields": [found._asdict() for found in survey.fields(own, candidate, learned)],
+        "fields": [_shown(field) for field in survey.fields(own, candidate, learned)],
     }
 
 
@@ -133,13 +133,21 @@ def _moment(until: float) -> str:
     return f"{datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
 
 
-def _notes(told: dict[int, list[Note]]) -> dict[tuple[str, str], str]:
+def _shown(field: survey.Found) -> dict[str, Any]:
+    """A row of /capabilities, whose JSON says `told` for the details."""
+    members = field._asdict()
+    return {"told" if name == "details" else name: value for name, value in members.items()}
+
+
+def _notes(by_worker: dict[int, list[Note]]) -> dict[tuple[str, str], str]:
     """The notes on each candidate for Router.explain, with their end, and the worker if there are several."""
-    now, found = time(), dict[tuple[str, str], dict[str, list[str]]]()
-    for worker, notes in sorted(told.items()):
+    now, by_candidate = time(), dict[tuple[str, str], dict[str, list[str]]]()
+    for worker, notes in sorted(by_worker.items()):
         for mark, model, text, until, _ in notes:
             if until > now:
                 moment = _moment(until)
-                moments = found.setdefault((mark, model), {}).setdefault(text, [])
+                moments = by_candidate.setdefault((mark, model), {}).setdefault(text, [])
                 moments.append(f"{moment} by worker {worker}" if worker else moment)
-    return {place: "; ".join(f"{text} until {', '.join(moments)}" for text, moments in texts.items()) for place, texts in found.items()}
+    return {
+        place: "; ".join(f"{text} until {', '.join(moments)}" for text, moments in texts.items()) for place, texts in by_candidate.items()
+    }

@@ -134,17 +134,17 @@ def sound(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
-def bare(value: Any, key: str = "", told: bool = False) -> Any:
-    """A value without its content. key: the member that holds it. told: show all strings (inside an error)."""
+def bare(value: Any, key: str = "", in_error: bool = False) -> Any:
+    """A value without its content. key: the member that holds it. in_error: it is part of an error, whose strings are shown."""
     if isinstance(value, str):
-        return value if told or (key in _NAMES and _NAME.fullmatch(value)) else _hidden(value)
+        return value if in_error or (key in _NAMES and _NAME.fullmatch(value)) else _hidden(value)
     if isinstance(value, dict):
         if key in _CLOSED and value:
             return f"‹{len(value)} members›"
-        told = told or key in _ERRORS
-        return {name: bare(inner, name, told) for name, inner in value.items()}
+        in_error = in_error or key in _ERRORS
+        return {name: bare(inner, name, in_error) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [bare(inner, key, told) for inner in value]
+        return [bare(inner, key, in_error) for inner in value]
     return value
 
 

@@ -151,8 +151,8 @@ class Tap:
 
     @harmless
     def head(self, pane: str, name: str, pairs: Iterable[tuple[str, str]]) -> None:
-        found = redact.headers(pairs)
-        text = "\n".join(f"{key}: {value}" for key, value in found.items())
+        headers = redact.headers(pairs)
+        text = "\n".join(f"{key}: {value}" for key, value in headers.items())
         self.record(pane, "head", name, len(text), text)
 
     @harmless
@@ -162,19 +162,19 @@ class Tap:
             self.record(pane, "body", "body", size or len(data), redact.body(data, self.content, self._secrets))
 
     @harmless
-    def frames(self, pane: str, found: list[Frame]) -> None:
+    def frames(self, pane: str, frames: list[Frame]) -> None:
         """The frames that one read completed."""
         at = self._ms()
-        for name, payload in found:
+        for name, payload in frames:
             text = redact.body(payload, self.content, self._secrets)
             self.record(pane, "event", _label(name, payload), len(payload), text, at)
 
     @harmless
-    def events(self, found: list[ev.Event]) -> None:
+    def events(self, events: list[ev.Event]) -> None:
         at = self._ms()
-        for event in found:
-            said = _shown(event)
-            text = redact.text(said) if self.content else redact.form(said)
+        for event in events:
+            shown = _shown(event)
+            text = redact.text(shown) if self.content else redact.form(shown)
             self.record("hub", "event", type(event).__name__, 0, redact.cut(text), at)
 
     def _ms(self) -> float:
@@ -305,6 +305,6 @@ def _label(name: bytes, payload: bytes) -> str:
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         finish = choices[0].get("finish_reason")
         delta = choices[0].get("delta")
-        said = [key for key, inner in delta.items() if inner not in (None, "")] if isinstance(delta, dict) else []
-        return " + ".join(said + ([f"finish {finish}"] if finish else []))[:80] or "empty"
+        members = [key for key, inner in delta.items() if inner not in (None, "")] if isinstance(delta, dict) else []
+        return " + ".join(members + ([f"finish {finish}"] if finish else []))[:80] or "empty"
     return next((key for key in ("error", "usage") if value.get(key)), "chunk")

@@ -54,12 +54,12 @@ class Flow:
 
     def _frames(self, splitter: Splitter, data: bytes) -> None:
         try:
-            found = splitter.feed(data)
+            frames = splitter.feed(data)
         except errors.Garbled:
             self._tap.record(self._pane, "note", "an event above the size limit", len(data))
             return
-        if found:
-            self._tap.frames(self._pane, found)
+        if frames:
+            self._tap.frames(self._pane, frames)
         elif data.lstrip().startswith(b":"):
             self._tap.record(self._pane, "comment", "keep-alive", len(data))
 
@@ -110,7 +110,7 @@ class WatchedUpstream:
         self._client, self._tap, self._attempt = client, tap, attempt
         self._flow = Flow(tap, "down")
         self._own: Callable[[bytes], Any] | None = None  # our streaming_callback of the request
-        self._given: Callable[[bytes], Any]  # the attempt's streaming_callback, which ours calls
+        self._callback: Callable[[bytes], Any]  # the attempt's streaming_callback, which ours calls
 
     def fetch(self, request: UpstreamRequest) -> asyncio.Future[HTTPResponse]:
         self._tap.sent(request, self._attempt)
@@ -130,15 +130,15 @@ class WatchedUpstream:
 
     def _stand_in(self, request: UpstreamRequest) -> None:
         """Wrap the request's streaming_callback. Called again after each chunk, since the attempt may replace it."""
-        given = request.streaming_callback
-        if given is None or given is self._own:
+        callback = request.streaming_callback
+        if callback is None or callback is self._own:
             return
-        self._given = given
+        self._callback = callback
         if self._own is None:
 
             def receive(chunk: bytes) -> Any:
                 self._flow.feed(chunk)
-                pending = self._given(chunk)
+                pending = self._callback(chunk)
                 self._stand_in(request)
                 return None if pending is None else self._waited(pending, request)
 
@@ -181,7 +181,7 @@ class WatchedDecoder:
     def finish(self, clean: bool) -> list[ev.Event]:
         return self._seen(self._decoder.finish(clean))
 
-    def _seen(self, found: list[ev.Event]) -> list[ev.Event]:
-        self._tap.events(found)
-        self.failed = self.failed or any(isinstance(event, ev.Fault) for event in found)
-        return found
+    def _seen(self, events: list[ev.Event]) -> list[ev.Event]:
+        self._tap.events(events)
+        self.failed = self.failed or any(isinstance(event, ev.Fault) for event in events)
+        return events

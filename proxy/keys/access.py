@@ -38,12 +38,12 @@ class Access:
             return ANYONE
         if credential is None:
             raise errors.Unauthorized("No API key was given: send it as `Authorization: Bearer` or `x-api-key`.")
-        found = self._find(credential)
-        if found is None:
+        identity = self._find(credential)
+        if identity is None:
             raise errors.Unauthorized("The API key is not known to this gateway.")
-        if found.expires_at is not None and found.expires_at <= time():
+        if identity.expires_at is not None and identity.expires_at <= time():
             raise errors.Unauthorized("The API key has expired.")
-        return found
+        return identity
 
     def knows(self, credential: str | None) -> bool:
         """Whether `admit` accepts this credential."""
@@ -63,8 +63,8 @@ class Access:
 
     def check_place(self, credential: str | None, address: Address | None) -> None:
         """Raise Forbidden when this credential is a key that may not be used from this address, Unauthorized as a source does."""
-        found = None if credential is None else self._find(credential)
-        if found is not None and found.allow_from and address not in found.allow_from:
+        identity = None if credential is None else self._find(credential)
+        if identity is not None and identity.allow_from and address not in identity.allow_from:
             raise errors.Forbidden("This API key may not be used from your address.")
 
     def named(self, identity: Identity, user: str) -> Identity:
@@ -79,13 +79,13 @@ class Access:
         if credential is not last:
             digest = _digest(credential)
             self._hashed = credential, digest
-        found = self._by_hash.get(digest)
-        if found is not None or not self.sources:
-            return found
+        identity = self._by_hash.get(digest)
+        if identity is not None or not self.sources:
+            return identity
         for source in self.sources:
-            found = source.find(credential, digest)
-            if found is not None:
-                return found
+            identity = source.find(credential, digest)
+            if identity is not None:
+                return identity
         return None
 
 

@@ -42,11 +42,11 @@ class Gate:
         """
         if not (self._located or self._places):
             return UNKNOWN
-        found = networks.source(peer, headers, self._trusted)
+        source = networks.source(peer, headers, self._trusted)
         allowed = allowed or self._allowed
-        if allowed and found.address not in allowed:
+        if allowed and source.address not in allowed:
             raise errors.Forbidden("This gateway does not serve your address.")
-        return found
+        return source
 
     def check_page(self, method: str, headers: Mapping[str, str], hosts: pages.Hosts | None, source: Source, cors: pages.Cors) -> None:
         """See pages.check."""

@@ -127,8 +127,8 @@ def only_limits(*each: Limited | None) -> tuple[Limited, ...]:
 
 def same_names(names: Iterable[str]) -> bool:
     """Whether a name occurs twice."""
-    found = list(names)
-    return len(set(found)) < len(found)
+    listed = list(names)
+    return len(set(listed)) < len(listed)
 
 
 def _allows_all(pattern: str, prefix: str) -> bool:

@@ -113,12 +113,12 @@ class Quota:
 
     async def budgets(self, identity: Identity) -> list[tuple[Budget, int, limits.Cap]]:
         """The caller's budgets, what is spent of each in billionths of a dollar, and their standing."""
-        found = []
+        budgets = []
         for one in identity.limits:
             if one.budget is not None:
                 spent = (await self._counters.look(one)).spent
-                found.append((one.budget, spent, _cap(one.budget, spent)))
-        return found
+                budgets.append((one.budget, spent, _cap(one.budget, spent)))
+        return budgets
 
     def settle(self, identity: Identity, usage: Usage | None, usd: float) -> None:
         """Add the usage of a response, however it ended."""

@@ -163,9 +163,9 @@ class RedisCounters:
     async def _ask(self, key: Limited, counts: bool) -> Standing:
         wanted = (key.requests_per_minute, key.tokens_per_minute, None if key.budget is None else round(key.budget.usd * NANO))
         limits = ["" if limit is None else limit for limit in wanted]
-        admitted, seconds, micros, spent, found = await self._store.script(_ADMIT, _keys(key), *limits, int(counts))
+        admitted, seconds, micros, spent, counters = await self._store.script(_ADMIT, _keys(key), *limits, int(counts))
         buckets: dict[int, list[int]] = {}
-        for second, count in zip(found[::2], found[1::2], strict=True):
+        for second, count in zip(counters[::2], counters[1::2], strict=True):
             buckets.setdefault(int(second[1:]), [0, 0])[second[:1] == b"t"] = int(count)
         counted = tuple(Bucket(second, *both) for second, both in buckets.items())
         return Standing(int(seconds) + int(micros) / 1e6, counted, int(spent), bool(admitted))

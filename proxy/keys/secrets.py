@@ -43,8 +43,8 @@ def of(provider: Provider) -> Iterator[str]:
     for name, value in provider.headers:
         if HOLDS_SECRET.search(name):
             yield _SCHEME.sub("", value, count=1)
-    for path, given in () if provider.edits is None else provider.edits.set:
-        yield from _in_body(path.rpartition(".")[2], given)
+    for path, setting in () if provider.edits is None else provider.edits.set:
+        yield from _in_body(path.rpartition(".")[2], setting)
 
 
 def _in_body(name: str, value: object) -> Iterator[str]:
@@ -63,14 +63,14 @@ def _in_body(name: str, value: object) -> Iterator[str]:
 def _forms(credential: str) -> tuple[bytes, ...]:
     """The forms to search for, the longest first, as one may contain another."""
     raw = credential.encode("utf-8", "surrogateescape")
-    found = {raw, jsontext.dumps(credential)[1:-1], escape(credential).encode("utf-8", "surrogateescape")}
-    found.add(jsontext.dumps(credential)[1:-1].replace(b"/", rb"\/"))
+    forms = {raw, jsontext.dumps(credential)[1:-1], escape(credential).encode("utf-8", "surrogateescape")}
+    forms.add(jsontext.dumps(credential)[1:-1].replace(b"/", rb"\/"))
     for quoted in (quote(raw, safe=""), quote_plus(raw)):
-        found |= {quoted.encode(), _ESCAPE.sub(lambda escaped: escaped[0].lower(), quoted).encode()}
+        forms |= {quoted.encode(), _ESCAPE.sub(lambda escaped: escaped[0].lower(), quoted).encode()}
     for before in range(3):
         form = _base64(raw, before)
-        found |= {form, form.translate(_URL_SAFE), form.replace(b"+", b"%2B").replace(b"/", b"%2F")}
-    return tuple(sorted((form for form in found if len(form) >= SHORTEST), key=len, reverse=True))
+        forms |= {form, form.translate(_URL_SAFE), form.replace(b"+", b"%2B").replace(b"/", b"%2F")}
+    return tuple(sorted((form for form in forms if len(form) >= SHORTEST), key=len, reverse=True))
 
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")

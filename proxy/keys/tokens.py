@@ -144,12 +144,12 @@ class Tokens:
             away = "the issuer's keys could not be read"
             raise errors.Overloaded("Tokens cannot be checked at the moment.", away, retry_after=AFTER_FAILURE)
         try:
-            found = self._checked(credential, kid)
+            checked = self._checked(credential, kid)
         except Refused as refusal:
             self._note(digest, refusal)
             raise _invalid(str(refusal)) from None
-        _hold(self._good, digest, found)
-        return self._limited(digest, found).identity
+        _hold(self._good, digest, checked)
+        return self._limited(digest, checked).identity
 
     def _limited(self, digest: str, good: _Good) -> _Good:
         """With the limits of its team and user as they are now."""
@@ -307,10 +307,10 @@ def _header(token: str) -> dict[str, Any]:
         return {}
 
 
-def _keys(given: Any) -> dict[str | None, Key]:
+def _keys(rows: Any) -> dict[str | None, Key]:
     """The keys of a key set (RFC 7517) that can check signatures, by their ids."""
-    found: dict[str | None, Key] = {}
-    for row in given[:MOST_KEYS] if isinstance(given, list) else ():
+    keys: dict[str | None, Key] = {}
+    for row in rows[:MOST_KEYS] if isinstance(rows, list) else ():
         if not isinstance(row, dict) or row.get("use", "sig") != "sig" or not _verifies(row.get("key_ops")):
             continue
         kid, kind, curve = row.get("kid"), row.get("kty"), row.get("crv")
@@ -318,8 +318,8 @@ def _keys(given: Any) -> dict[str | None, Key]:
         own = row.get("alg")
         usable = {name: _public(row, name) for name in algorithms if own in (None, name)}
         if None not in usable.values() and usable and (kid is None or isinstance(kid, str)):
-            found.setdefault(kid, Key(usable))
-    return found
+            keys.setdefault(kid, Key(usable))
+    return keys
 
 
 def _verifies(operations: Any) -> bool:
@@ -355,24 +355,24 @@ def _claim(claims: Mapping[str, Any], path: str) -> Any:
     """A claim by its name, or by a path of names with dots."""
     if path in claims:
         return claims[path]
-    found: Any = claims
+    claim: Any = claims
     for name in path.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+        claim = claim.get(name) if isinstance(claim, dict) else None
+    return claim
 
 
 def _text(claims: Mapping[str, Any], path: str) -> str:
     """Raises Refused."""
-    found = _claim(claims, path)
-    if not isinstance(found, str) or not found or len(found) > LONGEST_NAME or not found.isprintable():
+    claim = _claim(claims, path)
+    if not isinstance(claim, str) or not claim or len(claim) > LONGEST_NAME or not claim.isprintable():
         raise Refused(f"its claim {path} is not a text of 1 to {LONGEST_NAME} printable characters")
-    return found
+    return claim
 
 
 def _models(claims: Mapping[str, Any], path: str) -> tuple[str, ...]:
     """Patterns of models. Raises Refused."""
-    found = _claim(claims, path)
-    listed = found.split() if isinstance(found, str) else found
+    claim = _claim(claims, path)
+    listed = claim.split() if isinstance(claim, str) else claim
     if not isinstance(listed, list) or len(listed) > MOST_MODELS or not all(map(_is_pattern, listed)):
         raise Refused(f"its claim {path} is not a list of models")
     return tuple(listed)

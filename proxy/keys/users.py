@@ -16,14 +16,14 @@ _ACCOUNTS = ("account_uuid", "device_id")  # newer versions send an object as te
 
 def user_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
     """The user's name; "" when the request says none. headers: case-insensitive."""
-    found: object = headers.get(HEADER) or body.get("user")
-    if not found:
+    user: object = headers.get(HEADER) or body.get("user")
+    if not user:
         metadata = body.get("metadata")
-        found = metadata.get("user_id") if isinstance(metadata, dict) else None
-    if not isinstance(found, str):
+        user = metadata.get("user_id") if isinstance(metadata, dict) else None
+    if not isinstance(user, str):
         return ""
-    found = _without_session(found.strip())[:LONGEST_USER]
-    return found if found.isprintable() else ""
+    user = _without_session(user.strip())[:LONGEST_USER]
+    return user if user.isprintable() else ""
 
 
 def _without_session(text: str) -> str:

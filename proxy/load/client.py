@@ -83,7 +83,7 @@ class Stream(asyncio.BufferedProtocol):
         self._body: http1.BodyReader | None = None
         self._splitter = sse.Splitter()
         self._whole = bytearray()
-        self._kept = self._transport is not None
+        self._reused = self._transport is not None
         if self._transport is None:
             self._connecting = self._loop.create_task(self._connect())
         else:
@@ -151,7 +151,7 @@ class Stream(asyncio.BufferedProtocol):
             if self._body.fault is None:
                 self._end(self._reading)
                 return
-        if self._kept and self._heard == self._begun:
+        if self._reused and self._heard == self._begun:
             self._send()
         else:
             self._fail("cut", str(exc or "") or "the connection was closed before the end", reusable=False)
@@ -179,9 +179,9 @@ class Stream(asyncio.BufferedProtocol):
             self._end(reading)
 
     def _gateway_time(self, head: http1.Head) -> None:
-        found = _GATEWAY_TIME.search(head.headers.get("Server-Timing", ""))
-        if found:
-            self._tally.gateway.add(float(found[1]) / 1e3)
+        match = _GATEWAY_TIME.search(head.headers.get("Server-Timing", ""))
+        if match:
+            self._tally.gateway.add(float(match[1]) / 1e3)
 
     def _payload(self, payload: bytes, reading: Reading) -> None:
         assert self._head is not None

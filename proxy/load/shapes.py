@@ -82,9 +82,9 @@ def verdict(reading: Reading, words: int | None) -> tuple[str, str] | None:
 def prompt(words: int, rate: float | None) -> str:
     """A prompt for `words` words, `rate` per second, which itself has `words` words if that is enough for its text."""
     pace = f", {rate:g} a second" if rate else ""
-    said = f"Answer in {words} words{pace}:".split()
-    said += (_FILLER * (words // len(_FILLER) + 1))[: max(0, words - len(said))]
-    return " ".join(said)
+    parts = f"Answer in {words} words{pace}:".split()
+    parts += (_FILLER * (words // len(_FILLER) + 1))[: max(0, words - len(parts))]
+    return " ".join(parts)
 
 
 def _turns(size: int) -> list[Json]:

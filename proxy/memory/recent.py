@@ -30,8 +30,8 @@ class Recent(NamedTuple):
     link: dict[str, Any] | None
 
     def begin(self) -> list[Item]:
-        found: list[Item] = jsontext.loads(self.items)
-        return found
+        items: list[Item] = jsontext.loads(self.items)
+        return items
 
 
 class Worker:
@@ -40,24 +40,24 @@ class Worker:
     def __init__(self, evicted: Evicted) -> None:
         self.weight = 0
         self._evicted = evicted
-        self._kept: OrderedDict[tuple[Connection, str | None], Recent] = OrderedDict()  # the least recently used first
+        self._recent: OrderedDict[tuple[Connection, str | None], Recent] = OrderedDict()  # the least recently used first
 
     def put(self, connection: Connection, lane: str | None, recent: Recent, most: int) -> None:
         """most: bytes, of all connections."""
         self.drop(connection, lane)
-        self._kept[connection, lane] = recent
+        self._recent[connection, lane] = recent
         self.weight += len(recent.items)
         connection.weight += len(recent.items)
         while self.weight > most:
-            self.drop(*next(iter(self._kept)), "memory")
+            self.drop(*next(iter(self._recent)), "memory")
 
     def used(self, connection: Connection, lane: str | None) -> Recent:
-        self._kept.move_to_end((connection, lane))
-        return self._kept[connection, lane]
+        self._recent.move_to_end((connection, lane))
+        return self._recent[connection, lane]
 
     def drop(self, connection: Connection, lane: str | None, cause: str = "") -> None:
         """cause: as of Evicted; "" if another response takes its place, or the connection has ended."""
-        gone = self._kept.pop((connection, lane), None)
+        gone = self._recent.pop((connection, lane), None)
         if gone is None:
             return
         self.weight -= len(gone.items)
@@ -68,7 +68,7 @@ class Worker:
 
     def oldest(self, connection: Connection) -> str | None:
         """The lane of a connection whose response was not used for longest. It has one."""
-        return next(lane for one, lane in self._kept if one is connection)
+        return next(lane for one, lane in self._recent if one is connection)
 
     def evicted(self, cause: str) -> None:
         self._evicted(cause)
@@ -131,8 +131,8 @@ class Lane:
         before: the response that it continues, if that is kept, too. stored: otherwise the items before its own input, as a JSON array.
         items: of its own input and output. link: as of Recent.
         """
-        found = jsontext.joined(stored if before is None else before.items, items)
-        self._connection.keep(self._name, Recent(id, jsontext.trimmed(found), link))
+        all_items = jsontext.joined(stored if before is None else before.items, items)
+        self._connection.keep(self._name, Recent(id, jsontext.trimmed(all_items), link))
 
     def failed(self, id: Any) -> None:
         self._connection.failed(self._name, id)

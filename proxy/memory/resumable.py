@@ -167,14 +167,14 @@ class Streams:
             return None
         token = secrets.token_hex(16)
         name = log_name(owner, token)
-        found = Log(self, name)
+        new_log = Log(self, name)
         try:
-            await found.begin(owner, () if id is None else (alias(owner, id),))
+            await new_log.begin(owner, () if id is None else (alias(owner, id),))
         except errors.GatewayError as error:
             log.warning("a stream cannot be resumed: %s", error.detail or error.message)
             return None
-        self._logs[name] = found
-        return token, found
+        self._logs[name] = new_log
+        return token, new_log
 
     def over(self, name: str, size: int) -> None:
         if self._logs.pop(name, None) is not None:
@@ -200,9 +200,9 @@ class Streams:
     async def check(self, name: str, after: int) -> None:
         """Raise NotFound unless there is this event and those above it are stored."""
         with Patience():
-            (found,) = await self.store.get([name], "of")
+            (part,) = await self.store.get([name], "of")
             page = await self.store.read(name, -1, 1)
-            if found is None or (page and page[0][0] > after + 1):
+            if part is None or (page and page[0][0] > after + 1):
                 raise errors.NotFound("The events after this one are no longer stored.")
             if after >= 0 and not await self._has(name, after):
                 raise errors.NotFound("There is no such event.")
@@ -228,9 +228,9 @@ class Streams:
             page = await self.store.read(name, after, PAGE)
             if page:
                 after, last = page[-1]
-                found = [one for one in page if one[1] not in _ENDS]
-                if found:
-                    yield found
+                events = [one for one in page if one[1] not in _ENDS]
+                if events:
+                    yield events
                 if last == _CUT:
                     raise Cut
                 if last == _END:

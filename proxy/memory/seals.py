@@ -66,14 +66,14 @@ class Seals:
         prefix = entry_name(owner, "")
         names = [prefix + key for key in keys]
         asked = [name for name in names[-MOST:] if name not in self._pending]
-        found: dict[str, bytes | None] = dict(self._pending)
+        notes: dict[str, bytes | None] = dict(self._pending)
         if asked:
             try:
                 with Patience(PATIENCE):
-                    found |= zip(asked, await self._store.get(asked, _PART), strict=True)
+                    notes |= zip(asked, await self._store.get(asked, _PART), strict=True)
             except errors.GatewayError as error:
                 log.warning("the reasoning of earlier tool calls could not be read: %s", error.detail or error.message)
-        return [found.get(name) for name in names]
+        return [notes.get(name) for name in names]
 
     async def close(self) -> None:
         """Wait for what is being written."""

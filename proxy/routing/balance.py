@@ -25,7 +25,7 @@ PACES = 1024  # candidates with figures; bounded, as callers choose the model na
 HALVED = 30.0  # seconds after which a figure counts half
 FRESH = 5.0  # seconds in which a figure is no reason to ask again
 BYTES_PER_TOKEN = 4
-TOLD = 5.0  # seconds between two calls of `changed`
+INTERVAL = 5.0  # seconds between two calls of `changed`
 SHOWN = 120.0  # seconds that a figure is shown
 
 AFFINITY, ELSEWHERE = "affinity", "moved"
@@ -40,7 +40,7 @@ class Balance:
 
     def __init__(self, clock: Callable[[], float], draw: random.Random | None = None, changed: Callable[[], None] = lambda: None) -> None:
         self._clock, self._changed = clock, changed
-        self._told = 0.0
+        self._notified = 0.0
         self._draw = draw or random.Random()
         self._moved: dict[bytes, tuple[Candidate, float]] = {}  # by session: where it is, and until when
         self._paces: dict[bytes, _Pace] = {}
@@ -57,16 +57,16 @@ class Balance:
         places: dict[int, list[Candidate]] = {}
         for candidate in candidates:
             places.setdefault(ranks.get(candidate.seed, len(ranks)), []).append(candidate)
-        found: list[Candidate] = []
+        ordered: list[Candidate] = []
         chosen = ""
         for rank in sorted(places):
             place = places[rank]
             if len(place) > 1:
                 by = self._order(place, session, how, asks)
-                if not found:
+                if not ordered:
                     chosen = by
-            found += place
-        return tuple(found), chosen
+            ordered += place
+        return tuple(ordered), chosen
 
     def answered(self, session: bytes, first: Candidate, candidate: Candidate, ranks: Mapping[bytes, int]) -> None:
         """A request was answered. first: the candidate that it was meant for. Another one of that place keeps the conversation."""
@@ -80,12 +80,12 @@ class Balance:
 
     def moved(self) -> list[tuple[Candidate, int, float]]:
         """The candidates at which there are conversations of others, how many, and the seconds until the last of them is forgotten."""
-        now, found = self._clock(), dict[bytes, tuple[Candidate, int, float]]()
+        now, by_seed = self._clock(), dict[bytes, tuple[Candidate, int, float]]()
         for candidate, end in self._moved.values():
             if end > now:
-                _, count, left = found.get(candidate.seed, (candidate, 0, 0.0))
-                found[candidate.seed] = candidate, count + 1, max(left, end - now)
-        return list(found.values())
+                _, count, left = by_seed.get(candidate.seed, (candidate, 0, 0.0))
+                by_seed[candidate.seed] = candidate, count + 1, max(left, end - now)
+        return list(by_seed.values())
 
     def _order(self, place: list[Candidate], session: bytes | None, how: str, asks: bool) -> str:
         """Sort a place, the first choice first; returns what chose it."""
@@ -135,8 +135,8 @@ class Balance:
         self._tell(now)
 
     def _tell(self, now: float) -> None:
-        if now - self._told >= TOLD:
-            self._told = now
+        if now - self._notified >= INTERVAL:
+            self._notified = now
             self._changed()
 
     def waited(self, candidate: Candidate, seconds: float, size: int) -> None:

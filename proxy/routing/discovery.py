@@ -50,7 +50,7 @@ class Discovery:
         self.close()
         listers = router.listers()
         seeds = {candidate.seed for candidate in listers}
-        self._lists = {seed: found for seed, found in self._lists.items() if seed in seeds}
+        self._lists = {seed: models for seed, models in self._lists.items() if seed in seeds}
         self._failing &= seeds
         self.version += 1
         loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class Discovery:
 
     async def _read(self, candidate: Candidate) -> None:
         try:
-            found = await self._pages(candidate)
+            models = await self._pages(candidate)
         except errors.GatewayError as error:
             self._failed(candidate, error.message)
             errors.forget(error)
@@ -82,14 +82,14 @@ class Discovery:
             errors.forget(error)
         else:
             self._failing.discard(candidate.seed)
-            if found != self._lists.get(candidate.seed):
-                await bodies.apart(True, partial(_look_up, candidate.provider, found))
-                self._lists[candidate.seed] = found
+            if models != self._lists.get(candidate.seed):
+                await bodies.apart(True, partial(_look_up, candidate.provider, models))
+                self._lists[candidate.seed] = models
                 self.version += 1
 
     async def _pages(self, candidate: Candidate) -> dict[str, Known]:
         """All pages of a list. Raises GatewayError."""
-        found: dict[str, Known] = {}
+        models: dict[str, Known] = {}
         query = ""
         for _ in range(PAGES):
             try:
@@ -101,11 +101,11 @@ class Discovery:
             page = model_lists.read(body) if status == 200 else None
             if page is None:
                 raise errors.Garbled(f"The upstream answered with {status}, and no list of models.")
-            found |= page.models
-            if not page.more or page.more == query or len(found) >= model_lists.MOST:
+            models |= page.models
+            if not page.more or page.more == query or len(models) >= model_lists.MOST:
                 break
             query = page.more
-        return found
+        return models
 
     def _failed(self, candidate: Candidate, why: str) -> None:
         """Say it once, until the list is read again."""

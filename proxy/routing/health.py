@@ -29,10 +29,10 @@ _GREETING = {"messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}
 
 
 class Health:
-    """The probes under one configuration. told: called with each result, `answered` or `failed`."""
+    """The probes under one configuration. report: called with each result, `answered` or `failed`."""
 
-    def __init__(self, router: Router, ejection: Ejection, upstream: UpstreamClient, told: Callable[[str], Any]) -> None:
-        self._router, self._ejection, self._upstream, self._told = router, ejection, upstream, told
+    def __init__(self, router: Router, ejection: Ejection, upstream: UpstreamClient, report: Callable[[str], Any]) -> None:
+        self._router, self._ejection, self._upstream, self._report = router, ejection, upstream, report
         self._loop = asyncio.get_running_loop()
         self._timers: dict[tuple[int, str], asyncio.TimerHandle] = {}
         self._probes: dict[tuple[int, str], asyncio.Task[None]] = {}
@@ -79,7 +79,7 @@ class Health:
             log.info("%s answers again", candidate.called)
         elif self._ejection.knows(candidate):  # no request has been answered meanwhile
             self._ejection.failed(candidate, error)
-        self._told("answered" if error is None else "failed")
+        self._report("answered" if error is None else "failed")
 
     async def _asked(self, candidate: Candidate) -> int:
         """The status of the upstream's answer. Raises GatewayError."""

@@ -100,8 +100,8 @@ class Candidate:
         if own is None:
             return query
         rest = [pair for pair in query[1:].split("&") if pair and unquote(pair.partition("=")[0]).lower() != "api-version"]
-        found = "&".join([own, *rest] if own else rest)
-        return f"?{found}" if found else ""
+        merged = "&".join([own, *rest] if own else rest)
+        return f"?{merged}" if merged else ""
 
     @property
     def domain(self) -> str:
@@ -132,9 +132,9 @@ class Candidate:
         """
         if self.source is None:
             return None
-        found = self.source.ready()
-        if found is not None:
-            return found
+        credential = self.source.ready()
+        if credential is not None:
+            return credential
         try:
             return await self.source.fresh()
         except Fault as fault:
@@ -151,19 +151,19 @@ class Candidate:
         provider = self.provider
         key = credential if provider.passthrough_auth else provider.access_key
         if key:
-            found = dict(_authorization(provider, self.speaks, key))
+            headers = dict(_authorization(provider, self.speaks, key))
         elif granted is not None:
-            found = granted.headers
+            headers = granted.headers
         elif provider.access_key_missing and not provider.passthrough_auth:
             raise Unconfigured(
                 f"The gateway has no credential for {provider.name}: {provider.access_key_missing} is not set in its environment."
             )
         else:
-            found = {}
+            headers = {}
         if provider.http_host:
-            found["host"] = provider.http_host
-        found.update((name.lower(), value) for name, value in provider.headers)
-        return found
+            headers["host"] = provider.http_host
+        headers.update((name.lower(), value) for name, value in provider.headers)
+        return headers
 
     def without_removed(self, headers: dict[str, str]) -> dict[str, str]:
         """Remove the headers that the operator wants removed (`request.headers.remove`). Changes `headers`, and returns it."""
@@ -299,20 +299,20 @@ class Router:
                 continue
             seen.add(account)
             own = of_api(known.apis[0] if known.apis[0] in entry.apis else entry.apis[0])
-            found = self._candidate(own.name, None, index, "*", "the account is asked, not a model")
-            yield replace(found, stores=known.stores if entry.provider in providers.known() else (), price=None, others=())
+            candidate = self._candidate(own.name, None, index, "*", "the account is asked, not a model")
+            yield replace(candidate, stores=known.stores if entry.provider in providers.known() else (), price=None, others=())
 
     def models(self) -> list[ServedModel]:
         """The models that can be listed: declared models, entry names, aliases; of a wildcard only a provider's fixed list."""
-        found: dict[str, str] = {}
+        owners: dict[str, str] = {}
         for entry in self._entries:
             for name in _names(entry):
-                found.setdefault(name, entry.provider)
+                owners.setdefault(name, entry.provider)
         for alias in self.config.model_aliases:
             match = self._catalog.find(alias)
             if match:
-                found.setdefault(alias, self._entries[match.entries[0]].provider)
-        return [ServedModel(name, owner) for name, owner in found.items()]
+                owners.setdefault(alias, self._entries[match.entries[0]].provider)
+        return [ServedModel(name, owner) for name, owner in owners.items()]
 
     def listers(self) -> list[Candidate]:
         """The wildcards whose upstreams are asked for their lists of models, and how to call each."""
@@ -322,24 +322,24 @@ class Router:
     def served(self, listed: Lists) -> list[ServedModel]:
         """As `models`, with what is known of each, and with the models that wildcards' upstreams list."""
         lists = {index: listed(self._seed(index, "*")) for index, entry in enumerate(self._entries) if entry.discover}
-        found: dict[str, tuple[int, str]] = {}
+        places: dict[str, tuple[int, str]] = {}
         for index, entry in enumerate(self._entries):
             for name in _names(entry):
-                found.setdefault(name, (index, name.partition("/")[2] if entry.wildcard else entry.model_id))
+                places.setdefault(name, (index, name.partition("/")[2] if entry.wildcard else entry.model_id))
             for model_id in lists.get(index, ()):
-                found.setdefault(f"{entry.provider}/{model_id}", (index, model_id))
+                places.setdefault(f"{entry.provider}/{model_id}", (index, model_id))
         for alias in self.config.model_aliases:
             match = self._catalog.find(alias)
             if match:
-                found.setdefault(alias, (match.entries[0], match.model_ids[0]))
-        return [self._served(name, *place, lists.get(place[0], {})) for name, place in found.items()]
+                places.setdefault(alias, (match.entries[0], match.model_ids[0]))
+        return [self._served(name, *place, lists.get(place[0], {})) for name, place in places.items()]
 
     def known_as(self, name: str, models: Mapping[str, ServedModel]) -> ServedModel | None:
         """The listed model that a request for this name would be for, under this name. models: of `served`, by id."""
-        found = models.get(name)
-        if found is None and (match := self._catalog.find(name)) is not None:
-            found = models.get(f"{self._entries[match.entries[0]].provider}/{match.model_ids[0]}")
-        return found and replace(found, id=name)
+        model = models.get(name)
+        if model is None and (match := self._catalog.find(name)) is not None:
+            model = models.get(f"{self._entries[match.entries[0]].provider}/{match.model_ids[0]}")
+        return model and replace(model, id=name)
 
     def _served(self, name: str, index: int, model_id: str, listed: Mapping[str, Mapping[str, object]]) -> ServedModel:
         entry = self._entries[index]
@@ -391,10 +391,10 @@ class Router:
         for candidate in [candidate for place in places for candidate in place]:
             policy = candidate.provider.retry_policy
             for fallback in policy.fallback_models if policy else ():
-                found = self._catalog.find(fallback)
-                if found:
-                    why = f"fallback of {candidate.provider.name}, {found.why}"
-                    places += self._places(shape, model, found._replace(why=why))
+                fallback_match = self._catalog.find(fallback)
+                if fallback_match:
+                    why = f"fallback of {candidate.provider.name}, {fallback_match.why}"
+                    places += self._places(shape, model, fallback_match._replace(why=why))
         once = _once_each(places)
         plan = _Plan.of(once, self._instead(shape, model, once))
         if len(plan.route.candidates) > 1:
@@ -411,8 +411,8 @@ class Router:
             for kind, names, words in _causes(policy) if policy else ():
                 why = f"for what is {words} {candidate.provider.name}"
                 matches = [match._replace(why=f"{why}, {match.why}") for match in map(self._catalog.find, names) if match]
-                found = [one for match in matches for place in self._places(shape, model, match) for one in place]
-                others = list({one.seed: one for one in found if one.seed != candidate.seed}.values())
+                candidates = [one for match in matches for place in self._places(shape, model, match) for one in place]
+                others = list({one.seed: one for one in candidates if one.seed != candidate.seed}.values())
                 instead[candidate.seed, kind] = tuple(others)
                 for number, other in enumerate(others, 1):
                     instead.setdefault((other.seed, kind), tuple(others[number:]))
@@ -429,14 +429,14 @@ class Router:
 
     def _places(self, shape: str, model: str | None, match: Match) -> list[tuple[Candidate, ...]]:
         """One place per candidate, in the order of the file; one place for all of them if any has a weight, or by `routing.balance`."""
-        found = tuple(
+        candidates = tuple(
             self._candidate(shape, model, index, model_id, match.why)
             for index, model_id in zip(match.entries, match.model_ids, strict=True)
         )
         balance = self.config.routing.balance
-        if balance != "order" and (balance or any(candidate.provider.weight for candidate in found)):
-            return [found]
-        return [(candidate,) for candidate in found]
+        if balance != "order" and (balance or any(candidate.provider.weight for candidate in candidates)):
+            return [candidates]
+        return [(candidate,) for candidate in candidates]
 
     def _candidate(self, shape: str, asked: str | None, index: int, model_id: str, why: str) -> Candidate:
         provider = self._entry(index, model_id)
@@ -521,8 +521,8 @@ def check_lines(config: Config) -> list[str]:
         state = _key_state(entry)
         for shape, names in callers.items():
             way = _way(entry, _endpoint(shape, entry, entry.model_id, capabilities))
-            told = ", ".join(names) if capabilities.v_answers else "none, as it answers no conversation"
-            rows.append((name, entry.provider, shape.api, way, state, f"callers: {told}"))
+            listed = ", ".join(names) if capabilities.v_answers else "none, as it answers no conversation"
+            rows.append((name, entry.provider, shape.api, way, state, f"callers: {listed}"))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5])) for row in rows]
     for alias, target in config.model_aliases.items():
@@ -639,13 +639,13 @@ def _why(own: Shape, shape: Shape, shapes: list[Shape], served: tuple[str, ...],
 def _once_each(places: list[tuple[Candidate, ...]]) -> tuple[tuple[Candidate, ...], ...]:
     """The places without candidates of earlier places."""
     seen: set[tuple[int, str]] = set()
-    found = []
+    distinct = []
     for place in places:
         fresh = tuple(c for c in place if (id(c.provider), c.model) not in seen)
         seen.update((id(c.provider), c.model) for c in fresh)
         if fresh:
-            found.append(fresh)
-    return tuple(found)
+            distinct.append(fresh)
+    return tuple(distinct)
 
 
 def _carrier(shape: Shape, provider: Provider) -> Carrier | None:

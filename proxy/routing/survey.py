@@ -26,7 +26,7 @@ NOTHING: Learned = MappingProxyType({})
 
 
 class Found(NamedTuple):
-    """What becomes of one field. told: what was dropped or adapted, as in the headers; or why it is refused.
+    """What becomes of one field. details: what was dropped or adapted, as in the headers; or why it is refused.
 
     into: the members of the upstream's body that differ by it; none where the gateway itself does what the field asks for. api: the
     upstream's, which may be another one for some fields. learned: what makes it so, of what was learned; else it is known for good.
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
     field: str
     outcome: Outcome
-    told: list[str]
+    details: list[str]
     into: list[str]
     api: str
     learned: tuple[str, ...] = ()
@@ -53,12 +53,12 @@ def fields(own: Shape, candidate: Candidate, learned: Learned = NOTHING) -> list
 
 def _fields_of(own: Shape, candidate: Candidate, learned: Learned) -> Iterator[Found]:
     for name in own.specimens.fields:
-        found = _field(own, candidate, name, learned)
-        if learned and (usual := _field(own, candidate, name, NOTHING)) != found:
+        field = _field(own, candidate, name, learned)
+        if learned and (usual := _field(own, candidate, name, NOTHING)) != field:
             lessons = [(api, lesson) for api, known in learned.items() for lesson in known]
             why = [lesson.text for api, lesson in lessons if _field(own, candidate, name, {api: (lesson,)}) != usual]
-            found = found._replace(learned=tuple(why or (lesson.text for _, lesson in lessons)))
-        yield found
+            field = field._replace(learned=tuple(why or (lesson.text for _, lesson in lessons)))
+        yield field
 
 
 def _field(own: Shape, candidate: Candidate, name: str, learned: Learned) -> Found:
@@ -104,9 +104,9 @@ def _sent(own: Shape, candidate: Candidate, body: dict[str, Any], learned: Learn
         value = rules.follow(lessons, value, request, own=False)
     edits = over.provider.edits
     if edits is not None:
-        found = edit.edited(jsontext.dumps(value), edits.set, edits.remove)
-        edit.report(found, request.ledger, body, None if as_it_is else lambda head: rules.asked_at(request, head))
-        value = jsontext.loads(found.body)
+        edited = edit.edited(jsontext.dumps(value), edits.set, edits.remove)
+        edit.report(edited, request.ledger, body, None if as_it_is else lambda head: rules.asked_at(request, head))
+        value = jsontext.loads(edited.body)
     return _Sent(value, request.ledger, over)
 
 

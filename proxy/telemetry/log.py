@@ -24,7 +24,7 @@ MESSAGE, TRIED_MESSAGE = 300, 200  # characters of an error's message, and of on
 def line(account: Account) -> dict[str, Any]:
     """The members of an exchange's line."""
     last, error = account.last, account.error
-    found: dict[str, Any] = {
+    members: dict[str, Any] = {
         "time": _stamp(account.time),
         "request_id": account.request_id,
         "key": account.key,
@@ -35,35 +35,35 @@ def line(account: Account) -> dict[str, Any]:
         "ms_total": _ms(account.ended - account.begun),
     }
     if account.dry:
-        found["dry_run"] = True
+        members["dry_run"] = True
     if account.compaction:
-        found["compaction"] = account.compaction
+        members["compaction"] = account.compaction
     if account.chosen:
-        found["chosen_by"] = account.chosen
+        members["chosen_by"] = account.chosen
     if account.hedge:
-        found["hedge"] = account.hedge
+        members["hedge"] = account.hedge
     if len(account.calls) > 1 and (continued := sum(call.continued for call in account.calls)):
-        found["continued"] = continued
+        members["continued"] = continued
     if account.summed is not None:
-        found |= {"compaction_input": account.summed.input, "compaction_output": account.summed.output}
+        members |= {"compaction_input": account.summed.input, "compaction_output": account.summed.output}
     if last is not None:
-        _upstream(found, account, last)
+        _upstream(members, account, last)
     if account.via is not None:
-        found |= {"transport": "websocket", "connection": account.via.connection}
+        members |= {"transport": "websocket", "connection": account.via.connection}
         if account.via.stream_id is not None:
-            found["stream_id"] = account.via.stream_id
+            members["stream_id"] = account.via.stream_id
     if account.client_left:
-        found["client_left"] = True
+        members["client_left"] = True
     if error is not None:
-        found["error"] = error.name
+        members["error"] = error.name
         if error.timer:
-            found["timer"] = error.timer
-        found["error_message"] = error.message[:MESSAGE]
+            members["timer"] = error.timer
+        members["error_message"] = error.message[:MESSAGE]
         if error.detail:
-            found["error_detail"] = error.detail[:MESSAGE]
+            members["error_detail"] = error.detail[:MESSAGE]
     if len(account.calls) > 1 or (last is not None and last.error):
-        found["tried"] = [_tried(call) for call in account.calls]
-    return found
+        members["tried"] = [_tried(call) for call in account.calls]
+    return members
 
 
 def socket_line(account: SocketAccount) -> dict[str, Any]:
@@ -87,47 +87,47 @@ def socket_line(account: SocketAccount) -> dict[str, Any]:
     }
 
 
-def _upstream(found: dict[str, Any], account: Account, last: Call) -> None:
+def _upstream(members: dict[str, Any], account: Account, last: Call) -> None:
     """Add the members about the last attempt."""
-    found["upstream"] = last.target.upstream
-    found["upstream_api"] = last.target.shape
-    found["lane"] = last.lane
-    found["attempts"] = len(account.calls)
-    found["sendings"] = sum(call.sendings for call in account.calls)
+    members["upstream"] = last.target.upstream
+    members["upstream_api"] = last.target.shape
+    members["lane"] = last.lane
+    members["attempts"] = len(account.calls)
+    members["sendings"] = sum(call.sendings for call in account.calls)
     if last.headers is not None:
-        found["ms_headers"] = _ms(last.headers - account.begun)
+        members["ms_headers"] = _ms(last.headers - account.begun)
     first = account.first
     if first is not None:
-        found["ms_first"] = _ms(first - account.begun)
+        members["ms_first"] = _ms(first - account.begun)
     if last.events is not None:
-        found["events"] = last.events
+        members["events"] = last.events
     usage, cost, complete = account.spent()
     if usage is not None:
-        found["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
+        members["tokens"] = {"input": usage.input, "output": usage.output, "cached": usage.cache_read or 0}
         if usage.tools:
-            found["tools"] = usage.tools
+            members["tools"] = usage.tools
         if usage.fast:
-            found["fast"] = True
+            members["fast"] = True
     if cost is not None:
-        found["cost"] = round(cost, 9)
+        members["cost"] = round(cost, 9)
         if not complete:
-            found["cost_incomplete"] = True
+            members["cost_incomplete"] = True
     if last.stop is not None:
-        found["stop"] = last.stop
+        members["stop"] = last.stop
     if last.category:
-        found["stop_category"] = last.category
+        members["stop_category"] = last.category
     if last.routed:
-        found["routed_model"] = last.routed
+        members["routed_model"] = last.routed
     if last.id:
-        found["upstream_request_id"] = last.id
+        members["upstream_request_id"] = last.id
     if last.region:
-        found["upstream_region"] = last.region
+        members["upstream_region"] = last.region
     if last.dropped:
-        found["dropped"] = last.dropped[:NAMES]
+        members["dropped"] = last.dropped[:NAMES]
     if last.adapted:
-        found["adapted"] = last.adapted[:NAMES]
+        members["adapted"] = last.adapted[:NAMES]
     if last.unknown:
-        found["response_dropped"] = last.response_dropped
+        members["response_dropped"] = last.response_dropped
 
 
 def _tried(call: Call) -> str:
@@ -164,11 +164,11 @@ class Journal:
         self._lines: list[str] = []
         self._flushed = 0.0  # monotonic seconds
 
-    def write(self, found: dict[str, Any]) -> None:
+    def write(self, members: dict[str, Any]) -> None:
         """Add a line. Requires a running event loop."""
         if not self._lines:
             asyncio.get_running_loop().call_later(max(0.0, self._flushed + PAUSE - monotonic()), self.flush)
-        self._lines.append(self._line(found))
+        self._lines.append(self._line(members))
 
     def flush(self) -> None:
         """Write the pending lines."""
@@ -184,31 +184,31 @@ class Journal:
             pass  # stderr is closed; the gateway continues
 
 
-def as_json(found: dict[str, Any]) -> str:
+def as_json(members: dict[str, Any]) -> str:
     """A line of JSON. Characters that are not printable are escaped, so that a terminal does not interpret them."""
     try:
-        data = orjson.dumps(found, default=str)
+        data = orjson.dumps(members, default=str)
     except TypeError:  # a lone surrogate, or an integer of more than 64 bits
-        return json.dumps(found, default=str)
+        return json.dumps(members, default=str)
     text = data.decode()
     if data.isascii() and b"\x7f" not in data:  # printable, as JSON escapes the other controls; cheaper than to look at each character
         return text
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
-def as_text(found: dict[str, Any]) -> str:
+def as_text(members: dict[str, Any]) -> str:
     """A line of text: the main members first, then the others as name=value."""
-    parts = [found["time"], str(found["status"]), found["operation"]]
-    if "upstream" in found:
-        arrow = ">" if found["lane"] == "events" else "="
-        parts[2] += f"{arrow}{found['upstream_api']} {_plain(found['upstream'])}"
-    first = f", first {found['ms_first']:.0f} ms" if "ms_first" in found else ""
-    parts.append(f"{found['ms_total']:.0f} ms{first}")
-    if "tokens" in found:
-        parts.append(f"{found['tokens']['input']} to {found['tokens']['output']} tokens")
-    if "cost" in found:
-        parts.append(f"${found['cost']:.6f}")
-    rest = (f"{_plain(key)}={_plain(value)}" for key, value in found.items() if key not in _IN_TEXT)
+    parts = [members["time"], str(members["status"]), members["operation"]]
+    if "upstream" in members:
+        arrow = ">" if members["lane"] == "events" else "="
+        parts[2] += f"{arrow}{members['upstream_api']} {_plain(members['upstream'])}"
+    first = f", first {members['ms_first']:.0f} ms" if "ms_first" in members else ""
+    parts.append(f"{members['ms_total']:.0f} ms{first}")
+    if "tokens" in members:
+        parts.append(f"{members['tokens']['input']} to {members['tokens']['output']} tokens")
+    if "cost" in members:
+        parts.append(f"${members['cost']:.6f}")
+    rest = (f"{_plain(key)}={_plain(value)}" for key, value in members.items() if key not in _IN_TEXT)
     return " ".join((*parts, *rest))
 
 
@@ -262,15 +262,15 @@ class LogFormat(logging.Formatter):
         return text
 
     def _as_json(self, record: logging.LogRecord) -> str:
-        found: dict[str, Any] = {
+        members: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.exc_info:
-            found["traceback"] = self.formatException(record.exc_info)
-        return as_json(found)
+            members["traceback"] = self.formatException(record.exc_info)
+        return as_json(members)
 
 
 def set_up(form: str) -> None:

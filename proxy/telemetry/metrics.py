@@ -330,13 +330,13 @@ class _Processes(Collector):
         self._workers = sorted(workers)
 
     def collect(self) -> Iterable[Metric]:
-        found: dict[str, Metric] = {}
+        families: dict[str, Metric] = {}
         for number, pid in self._workers:
             for metric in ProcessCollector(pid=_constant(pid), registry=None).collect():
-                family = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
                 for sample in metric.samples:
                     family.add_sample(sample.name, sample.labels | {"worker": str(number)}, sample.value)
-        return found.values()
+        return families.values()
 
 
 def _constant(pid: int) -> Callable[[], int]:

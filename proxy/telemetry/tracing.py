@@ -194,7 +194,7 @@ class Trace:
             if call.span:
                 self._write_call(account, call)
         outcome = _UNSET
-        found = {
+        attributes = {
             "http.request.method": account.method,
             "http.route": account.route,
             "url.path": account.path,
@@ -203,25 +203,25 @@ class Trace:
             "dragoman.operation": account.operation,
         } | self._shown
         if account.key:
-            found["dragoman.key"] = account.key
+            attributes["dragoman.key"] = account.key
         error = account.error
         if error is not None:
-            found["error.type"] = error.name
+            attributes["error.type"] = error.name
             if account.status >= 500 or account.status < 400:  # by convention a 4xx is not an error of a server span
                 outcome = Status(StatusCode.ERROR, error.message[:_LONGEST])
         name, times = f"{account.method} {account.route}", (account.begun, account.ended)
-        self._tracer.write(name, SpanKind.SERVER, self._context, self._parent, times, found, outcome)
+        self._tracer.write(name, SpanKind.SERVER, self._context, self._parent, times, attributes, outcome)
 
     def _write_call(self, account: Account, call: Call) -> None:
         own = self._context
         context = SpanContext(own.trace_id, call.span, False, own.trace_flags, own.trace_state)
         operation = "chat" if account.operation == account.shape else _OPERATIONS.get(account.operation, account.operation)
-        found, outcome = _attributes(account, call, operation), _UNSET
+        attributes, outcome = _attributes(account, call, operation), _UNSET
         if call.error:
-            found["error.type"] = call.error
+            attributes["error.type"] = call.error
             outcome = Status(StatusCode.ERROR, call.error_message[:_LONGEST])
         times = (account.begun if call.sent is None else call.sent, account.ended if call.end is None else call.end)
-        self._tracer.write(f"{operation} {call.target.model}", SpanKind.CLIENT, context, own, times, found, outcome)
+        self._tracer.write(f"{operation} {call.target.model}", SpanKind.CLIENT, context, own, times, attributes, outcome)
 
 
 def traces_url(endpoint: str) -> str:
@@ -231,7 +231,7 @@ def traces_url(endpoint: str) -> str:
 
 def _attributes(account: Account, call: Call, operation: str) -> dict[str, Any]:
     target, usage = call.target, call.usage
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": _PROVIDERS.get(target.provider, target.provider),
         "gen_ai.request.model": target.model,
@@ -242,20 +242,20 @@ def _attributes(account: Account, call: Call, operation: str) -> dict[str, Any]:
         "dragoman.lane": call.lane,
         "dragoman.reason": target.reason,
     }
-    found |= {_SETTINGS[name]: value for name, value in account.settings.items() if name in _SETTINGS}
+    attributes |= {_SETTINGS[name]: value for name, value in account.settings.items() if name in _SETTINGS}
     if call.status:
-        found["http.response.status_code"] = call.status
+        attributes["http.response.status_code"] = call.status
     if call.stop is not None:
-        found["gen_ai.response.finish_reasons"] = [call.stop]
+        attributes["gen_ai.response.finish_reasons"] = [call.stop]
     if call.first is not None and call.sent is not None:
-        found["gen_ai.response.time_to_first_chunk"] = call.first - call.sent
+        attributes["gen_ai.response.time_to_first_chunk"] = call.first - call.sent
     if call.overtaken:
-        found["dragoman.overtaken"] = True
+        attributes["dragoman.overtaken"] = True
     if call.dropped:
-        found["dragoman.dropped"] = call.dropped[:_NAMES]
+        attributes["dragoman.dropped"] = call.dropped[:_NAMES]
     if usage is not None:
-        found |= {"gen_ai.usage.input_tokens": usage.input, "gen_ai.usage.output_tokens": usage.output}
+        attributes |= {"gen_ai.usage.input_tokens": usage.input, "gen_ai.usage.output_tokens": usage.output}
         details = {"cache_read.input": usage.cache_read, "cache_creation.input": usage.cache_write, "reasoning.output": usage.reasoning}
-        found |= {f"gen_ai.usage.{name}_tokens": count for name, count in details.items() if count is not None}
-        found["dragoman.cost_usd"] = call.cost or 0.0
-    return found
+        attributes |= {f"gen_ai.usage.{name}_tokens": count for name, count in details.items() if count is not None}
+        attributes["dragoman.cost_usd"] = call.cost or 0.0
+    return attributes

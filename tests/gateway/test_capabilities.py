@@ -45,12 +45,12 @@ async def test_a_dry_run_says_the_same(shape: str, api: str) -> None:
             status, _, shown = await sent(gateway, path, json.dumps(body).encode(), X_Dragoman_Dry_Run="1")
             if found.outcome == "refused":
                 assert status == 400, (found, shown)
-                assert shown["error"]["message"].startswith(found.told[0])  # messages callers are told the place behind it
+                assert shown["error"]["message"].startswith(found.details[0])  # messages callers are told the place behind it
                 continue
             assert status == 200, (found, shown)
             ledger = shown["ledger"]
-            assert set(found.told) <= {*ledger["dropped"], *ledger["adapted"]}, (found, ledger)
-            assert (found.outcome == "dropped") == bool(set(found.told) & set(ledger["dropped"])), (found, ledger)
+            assert set(found.details) <= {*ledger["dropped"], *ledger["adapted"]}, (found, ledger)
+            assert (found.outcome == "dropped") == bool(set(found.details) & set(ledger["dropped"])), (found, ledger)
 
 
 def test_every_member_of_gemini_has_a_specimen() -> None:
@@ -103,6 +103,6 @@ async def test_known_outcomes(shape: str, api: str, field: str, outcome: str, to
     async with Inside(CONFIG) as gateway:
         (candidate,) = gateway.gateway.router.candidates(shape, MODELS[api]).candidates
         found = next(one for one in survey.fields(KNOWN[shape], candidate) if one.field == field)
-        assert (found.outcome, found.told) == (outcome, told)
+        assert (found.outcome, found.details) == (outcome, told)
         if outcome != "dropped":
             assert found.into == into
