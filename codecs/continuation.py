@@ -60,7 +60,7 @@ _LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens",
 _PLAIN = (Start, TextStart, ReasoningStart, Seal, PartStop, Citation, Metered, Ping)
 
 
-class Told:
+class Transcript:
     """What a caller has been told of an answer. sound: its content is such that it may be continued. next: the number of its next part."""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class Told:
 class Listener:
     """Stands for a decoder, or before an observer's frames: what it decodes is what the caller is told."""
 
-    def __init__(self, decoder: Decoder, transcript: Told) -> None:
+    def __init__(self, decoder: Decoder, transcript: Transcript) -> None:
         self.ended = False
         self._decoder, self._transcript = decoder, transcript
 
@@ -214,7 +214,7 @@ class Joined:
     usage: of this answer alone; the caller is told of both.
     """
 
-    def __init__(self, decoder: Decoder, transcript: Told, spent: Usage | None, reply: Reply, exact: bool) -> None:
+    def __init__(self, decoder: Decoder, transcript: Transcript, spent: Usage | None, reply: Reply, exact: bool) -> None:
         """spent: by the other. exact: the model went on from the text itself, so that nothing is repeated."""
         self.ended = False
         self._decoder, self._transcript, self._spent, self._reply = decoder, transcript, spent, reply

@@ -11,14 +11,14 @@ from . import clouds, providers, read
 from .catalog import Catalog, Entry
 from .document import Path
 
-Found = Iterator[tuple[Path, str]]
+Problems = Iterator[tuple[Path, str]]
 Data = dict[str, Any]
 
 _DEFAULT_PORTS = {"model": 12000, "admin": 12001}
 _STORAGE_NEEDS = {"sqlite": "path", "postgres": "connection_string", "redis": "url"}
 
 
-def everything(data: Data) -> Found:
+def everything(data: Data) -> Problems:
     """Path and message of every problem."""
     for check in CHECKS:
         yield from check(data)
@@ -50,12 +50,12 @@ def _catalog(data: Data) -> Catalog:
     return Catalog((entry for _, _, entry in _models(data)), _aliases(data))
 
 
-def _some_provider(data: Data) -> Found:
+def _some_provider(data: Data) -> Problems:
     if data.get("model_providers") == []:
         yield ("model_providers",), "must name at least one model"
 
 
-def _one_default(data: Data) -> Found:
+def _one_default(data: Data) -> Problems:
     defaults = [(index, entry) for index, item, entry in _models(data) if item.get("default") is True]
     for index, entry in defaults:
         if entry.model_id == "*":
@@ -64,7 +64,7 @@ def _one_default(data: Data) -> Found:
         yield ("model_providers", index, "default"), f"only one entry can be the default: model_providers[{defaults[0][0]}] is"
 
 
-def _providers_known(data: Data) -> Found:
+def _providers_known(data: Data) -> Problems:
     known = providers.known()
     names = ", ".join(known)
     for index, item, entry in _models(data):
@@ -86,7 +86,7 @@ def _providers_known(data: Data) -> Found:
             yield (*path, "model"), f"{row.name} has only {', '.join(row.only)}"
 
 
-def _alias_targets(data: Data) -> Found:
+def _alias_targets(data: Data) -> Problems:
     catalog = _catalog(data)
     for alias in catalog.hidden_aliases():
         yield ("model_aliases", alias), "a declared model has this name: the alias would never be used"
@@ -95,7 +95,7 @@ def _alias_targets(data: Data) -> Found:
             yield ("model_aliases", alias, "target"), "is not a declared model"
 
 
-def _fallbacks(data: Data) -> Found:
+def _fallbacks(data: Data) -> Problems:
     catalog = _catalog(data)
     for index, item in _items(data, "model_providers"):
         policy = item.get("retry_policy")
@@ -106,7 +106,7 @@ def _fallbacks(data: Data) -> Found:
                     yield ("model_providers", index, "retry_policy", key, place), "is not a declared model or alias"
 
 
-def _ports(data: Data) -> Found:
+def _ports(data: Data) -> Problems:
     taken: dict[int, int] = {}
     for index, item in _items(data, "listeners"):
         port = item.get("port", _DEFAULT_PORTS.get(item.get("type", "model")))
@@ -117,7 +117,7 @@ def _ports(data: Data) -> Found:
         taken.setdefault(port, index)
 
 
-def _storage(data: Data) -> Found:
+def _storage(data: Data) -> Problems:
     section = data.get("state_storage")
     if not isinstance(section, dict):
         return
@@ -130,7 +130,7 @@ def _storage(data: Data) -> Found:
             yield ("state_storage", key), f"belongs to type {other}"
 
 
-def _callers(data: Data) -> Found:
+def _callers(data: Data) -> Problems:
     if data.get("access_keys") == []:
         yield ("access_keys",), "must not be empty: remove the section to accept every caller"
     seen: dict[tuple[str, str], int] = {}
@@ -146,7 +146,7 @@ def _callers(data: Data) -> Found:
             seen.setdefault((field, value), index)
 
 
-def _control(data: Data) -> Found:
+def _control(data: Data) -> Problems:
     section = data.get("control")
     if not isinstance(section, dict):
         return
@@ -162,7 +162,7 @@ def _control(data: Data) -> Found:
         yield ("control", "admin", "password"), "needs either password or password_sha256"
 
 
-def _apis(data: Data) -> Found:
+def _apis(data: Data) -> Problems:
     for index, item in _items(data, "model_providers"):
         for place, api in enumerate(item["apis"] if isinstance(item.get("apis"), list) else []):
             if api in item["apis"][:place]:
@@ -171,7 +171,7 @@ def _apis(data: Data) -> Found:
             yield ("model_providers", index, "apis"), "must name at least one API"
 
 
-def _bodies(data: Data) -> Found:
+def _bodies(data: Data) -> Problems:
     limits = data.get("limits")
     if not isinstance(limits, dict) or not {"max_body", "max_bodies"} <= limits.keys():
         return
@@ -183,7 +183,7 @@ def _bodies(data: Data) -> Found:
         yield ("limits", "max_bodies"), "must be at least limits.max_body: no body of that size would ever be accepted"
 
 
-def _networks(data: Data) -> Found:
+def _networks(data: Data) -> Problems:
     places: list[tuple[Path, Any]] = [((), data)]
     places += [((key, index), item) for key in ("listeners", "access_keys") for index, item in _items(data, key)]
     for path, part in places:
@@ -191,7 +191,7 @@ def _networks(data: Data) -> Found:
             yield (*path, "allow_from"), "must not be empty: remove it to allow every address"
 
 
-def _cors(data: Data) -> Found:
+def _cors(data: Data) -> Problems:
     section = data.get("cors")
     origins = section.get("origins") if isinstance(section, dict) else None
     guarded = any(data.get(key) for key in ("access_keys", "control", "jwt"))
@@ -199,7 +199,7 @@ def _cors(data: Data) -> Found:
         yield ("cors", "origins", origins.index("*")), "lets every web page use the gateway: list the origins, or configure access_keys"
 
 
-def _vertex_models(data: Data) -> Found:
+def _vertex_models(data: Data) -> Problems:
     """Models that an address of Vertex AI does not serve over the one API that is spoken there."""
     known = providers.known()
     for index, item, entry in _models(data):
@@ -213,7 +213,7 @@ def _vertex_models(data: Data) -> Found:
             yield ("model_providers", index, "model"), f"must be {wanted}: {row.name} is called by its OpenAI-compatible API"
 
 
-def _discovery(data: Data) -> Found:
+def _discovery(data: Data) -> Problems:
     known = providers.known()
     for index, item, entry in _models(data):
         if item.get("discover") is not True:
@@ -227,7 +227,7 @@ def _discovery(data: Data) -> Found:
             yield path, f"{entry.provider} is built in and has one list"
 
 
-CHECKS: tuple[Callable[[Data], Found], ...] = (
+CHECKS: tuple[Callable[[Data], Problems], ...] = (
     _some_provider,
     _one_default,
     _providers_known,

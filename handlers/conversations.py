@@ -6,7 +6,7 @@ from typing import Any
 
 from ..codecs import errors
 from ..proxy.memory.conversations import Conversation
-from ..proxy.memory.conversations import Conversations as Kept
+from ..proxy.memory.conversations import Conversations as ConversationStore
 from ..proxy.memory.records import Item, listed
 from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
@@ -28,7 +28,7 @@ class _OverConversations(Handler):
         self.owner = self.services.owner(self.services.access.admit(credential).name, credential)
 
     @property
-    def conversations(self) -> Kept:
+    def conversations(self) -> ConversationStore:
         return self.services.state.conversations
 
     async def object(self) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from ..conf.model import Compaction
 
 _NEITHER = "neither a JSON object nor a stream of server-sent events"
 
-Told = tuple[bytes, list[str], int]
+Translated = tuple[bytes, list[str], int]
 """The output, the lines of the report, and the exit code."""
 
 
-def translate(data: bytes, source: str, target: str) -> Told:
+def translate(data: bytes, source: str, target: str) -> Translated:
     """Convert the input to the target shape. Errors are lines of the report."""
     text = data.removeprefix(sse.BOM).lstrip()
     try:
@@ -53,7 +53,7 @@ def _reply(source: str, target: str) -> Reply:
     return Reply(request, domain="offline", upstream=source, response_id="resp_offline")
 
 
-def _request(value: dict[str, Any], source: str, target: str) -> Told:
+def _request(value: dict[str, Any], source: str, target: str) -> Translated:
     request = SHAPES[source].decode_request(value)
     if request.compacts:
         asked = Compaction()
@@ -67,7 +67,7 @@ def _ledger(ledger: Ledger, body: dict[str, Any]) -> list[str]:
     return dropped + [f"adapted: {name}" for name in ledger.names(ledger.adapted, body)]
 
 
-def _error(text: bytes, source: str, target: str) -> Told:
+def _error(text: bytes, source: str, target: str) -> Translated:
     error = SHAPES[source].decode_error(200, text)
     return error.body(target, None) + b"\n", [], 0
 
@@ -77,7 +77,7 @@ def _unsaid(reply: Reply) -> list[str]:
     return [f"dropped: {label}" for label in reply.unsaid.labels] + ([f"dropped: {beyond} more"] if beyond else [])
 
 
-def _answer(value: Any, source: str, target: str) -> Told:
+def _answer(value: Any, source: str, target: str) -> Translated:
     reply = _reply(source, target)
     collector = SHAPES[target].Collector(reply)
     collector.feed(SHAPES[source].decode_response(value, reply))
@@ -86,7 +86,7 @@ def _answer(value: Any, source: str, target: str) -> Told:
     return jsontext.dumps(collector.body()) + b"\n", _unsaid(reply), 0
 
 
-def _stream(data: bytes, source: str, target: str) -> Told:
+def _stream(data: bytes, source: str, target: str) -> Translated:
     reply = _reply(source, target)
     splitter = sse.Splitter()
     decoder = SHAPES[source].Decoder(reply)

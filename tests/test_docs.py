@@ -142,7 +142,7 @@ FIXED = {
     "names of stored items, or of an upstream's things, in one request": f"{records.NAMES_LIMIT:,}",
     "events of one background response that can be read again": f"{kb(background.RING)}, and for {background.AFTER_END / 60:g} minutes"
     " after its end",
-    "events of one stream that can be resumed": f"{kb(resumable.RING)}, and for {resumable.KEPT / 60:g} minutes after its end",
+    "events of one stream that can be resumed": f"{kb(resumable.RING)}, and for {resumable.STORED / 60:g} minutes after its end",
     "streams that can be resumed, those that are over included": f"{resumable.MOST:,}, with {kb(resumable.MOST_BYTES)} of events",
     "an answer whose caller has left, and may come back": f"{resuming.GOES_ON:g} s, and as long as somebody reads on",
     "a response or a conversation whose gateway has died": f"{background.LEASE:g} s, {conversations.LEASE:g} s",

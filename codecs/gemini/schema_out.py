@@ -197,7 +197,7 @@ def _references(schema: Any) -> tuple[set[str], int]:
 
 # ---- Google's own Schema ----
 
-_KEPT = (
+_UNCHANGED = (
     "title", "description", "nullable", "minItems", "maxItems", "minProperties", "maxProperties", "minimum", "maximum", "minLength",
     "maxLength", "pattern", "example", "propertyOrdering", "default",
 )  # fmt: skip
@@ -296,7 +296,7 @@ class _Classic(_Writer):
         kind = node.get("type")
         kind = kind[0] if isinstance(kind, list) and kind else kind
         kind = kind if isinstance(kind, str) else _kind_of(node)
-        out: Schema = {"type": kind.upper()} | {key: node[key] for key in _KEPT if key in node}
+        out: Schema = {"type": kind.upper()} | {key: node[key] for key in _UNCHANGED if key in node}
         rest = {key: node[key] for key in node if key in _CONSTRAINTS}
         if node.get("additionalProperties") not in (None, False, True):
             rest["additionalProperties"] = node["additionalProperties"]

@@ -15,7 +15,7 @@ function element(name, text = "", kind = "") {
 
 function row(field, api) {
   const line = element("tr");
-  const parts = [...field.told];
+  const parts = [...field.details];
   if (field.into.length && field.outcome !== "refused") parts.push(`in ${field.into.join(", ")}`);
   if (!field.into.length && field.outcome === "carried") parts.push("needs nothing of the upstream");
   if (field.api !== api) parts.push(`over ${field.api}`);

@@ -24,7 +24,7 @@ _WORD = re.compile(r"[\w.-]{1,64}")
 _CODE = re.compile(r"[A-Za-z.]{1,64}")
 _LEAST = 4  # characters of a web identity
 
-Given = dict[str, Any]
+Fields = dict[str, Any]
 
 
 def authorities() -> str:
@@ -32,7 +32,7 @@ def authorities() -> str:
     return str(import_module("botocore.httpsession").where())
 
 
-def get(way: Aws, timeout: float) -> Given:
+def get(way: Aws, timeout: float) -> Fields:
     """timeout: seconds for each of the library's calls. Raises Fault."""
     exceptions = import_module("botocore.exceptions")
     steps: list[str] = []  # of the chain, the last one where it stopped
@@ -64,7 +64,7 @@ def get(way: Aws, timeout: float) -> Given:
         raise Fault(message, passing=steps[-1] in _SERVICES) from None
 
 
-def _fields(key_id: str, secret: str, token: str | None, ends: float | None) -> Given:
+def _fields(key_id: str, secret: str, token: str | None, ends: float | None) -> Fields:
     return {"key_id": key_id, "secret": secret, "token": token or "", "ends": ends, "renew_at": None}
 
 
@@ -96,7 +96,7 @@ def _of_chain(session: Any, way: Aws, steps: list[str]) -> tuple[str, str, str |
     raise Fault(f"no AWS credentials were found{place}", missing=True)
 
 
-def _assumed(way: Aws, timeout: float, steps: list[str]) -> Given:
+def _assumed(way: Aws, timeout: float, steps: list[str]) -> Fields:
     """The keys of a role."""
     session = _session(way, timeout)
     asked: dict[str, Any] = {"RoleArn": way.role_arn, "RoleSessionName": way.session_name, "DurationSeconds": int(way.duration)}

@@ -17,7 +17,7 @@ from tornado.httputil import HTTPHeaders
 
 from ...codecs import errors, jsontext, lessons, limits, splice
 from ...codecs.carrier import Framing
-from ...codecs.continuation import Told
+from ...codecs.continuation import Transcript
 from ...codecs.events import Event, Metered, Start, Stop
 from ...codecs.ledger import Ledger
 from ...codecs.recall import History, Recall
@@ -34,9 +34,9 @@ from ..wire import headers as travel
 from ..wire.http1 import Fields
 from ..wire.upstream import UpstreamRequest
 from . import continuing, counting, following, question, summing, unneeded, upstream_error
-from .kept import storing_lane
 from .lanes import CONTENT, BytesLane, CollectingLane, EventsLane, Flow, ReframedLane, collected, json_object
 from .raw import RawLane
+from .stored import storing_lane
 from .waiting import SETTLING, drained, seen, succeeded
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Attempt:
         self.collects = False  # a whole answer, from an upstream that only streams
         self.lane: BytesLane | EventsLane | RawLane | None = None
         self.committed = False  # some of its answer has been sent to the caller
-        self.transcript: Told | None = continuing.begins(self)  # None: an answer that breaks off is not continued
+        self.transcript: Transcript | None = continuing.begins(self)  # None: an answer that breaks off is not continued
         self.continued = False  # another attempt goes on with its answer, which broke off
         self.overtaken = False  # another one's content came first
         self.usage: Usage | None = None

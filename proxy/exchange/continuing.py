@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...codecs import continuation, effects, errors
-from ...codecs.continuation import Joined, Listener, Told
+from ...codecs.continuation import Joined, Listener, Transcript
 from ...codecs.reply import Reply, Unsaid
 from ...codecs.shape import Encoder, Observer
 from ...codecs.sse import Frame
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOST = 3  # times that one answer is continued
 
 
-def begins(attempt: Attempt) -> Told | None:
+def begins(attempt: Attempt) -> Transcript | None:
     """What to note the answer of an attempt in, where it may be continued; None: it may not."""
     exchange = attempt.exchange
     if exchange.cut is not None:
@@ -44,7 +44,7 @@ def begins(attempt: Attempt) -> Told | None:
         return None
     if exchange.speaks.stateful and (attempt.same_shape or _stored_there(exchange, attempt.candidate)):
         return None
-    return Told() if _plain(attempt.candidate) else None
+    return Transcript() if _plain(attempt.candidate) else None
 
 
 def _plain(candidate: Candidate) -> bool:
@@ -57,7 +57,7 @@ def _stored_there(exchange: Exchange, candidate: Candidate) -> bool:
     return exchange.turn is not None and exchange.turn.keeping(candidate) == "upstream"
 
 
-def listen(attempt: Attempt, transcript: Told) -> None:
+def listen(attempt: Attempt, transcript: Transcript) -> None:
     """From now on record in the transcript what the caller is sent of an attempt's answer."""
     lane, cut = attempt.lane, attempt.exchange.cut
     if cut is not None:
@@ -118,7 +118,7 @@ class Cut:
 
     __slots__ = ("_encoder", "_exact", "attempt", "count", "spent", "transcript")
 
-    def __init__(self, attempt: Attempt, transcript: Told, encoder: Encoder, before: Cut | None) -> None:
+    def __init__(self, attempt: Attempt, transcript: Transcript, encoder: Encoder, before: Cut | None) -> None:
         self.attempt, self.transcript, self._encoder = attempt, transcript, encoder
         self.count: int = 1 if before is None else before.count + 1
         self.spent: Usage | None = None if before is None else before.spent  # by all attempts so far

@@ -69,7 +69,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:~-]{0,255}")  # no parser of p
 _STATIC = frozenset(
     ("content", "cancel", "complete", "parts", "files", "file_batches", "search", "results", "versions", "messages")
 )  # the rest are ids
-_GIVEN = ("output_file_id", "error_file_id", "file")  # members of an object that name others, which are new
+_NEW = ("output_file_id", "error_file_id", "file")  # members of an object that name others, which are new
 
 _FREE = frozenset({"GET", "HEAD", "DELETE"})
 _REPEATED = frozenset({"GET", "HEAD"})
@@ -306,6 +306,6 @@ async def claims(exchange: Exchange, candidate: Candidate, body: bytes) -> None:
     except ValueError:
         return
     if isinstance(value, dict) and isinstance(value.get("id"), str):
-        names = [value["id"], *upstream_names.in_members(value, _GIVEN)]
+        names = [value["id"], *upstream_names.in_members(value, _NEW)]
         native = Native(services.router.mark(candidate.provider), None)
         await services.state.records.claim(exchange.owner, f"object.{value['id']}", native, names)

@@ -125,18 +125,12 @@ def _surveyed(own: Shape, candidate: Candidate, notes: list[Note]) -> dict[str, 
         "lane": "bytes" if candidate.speaks is own else "events",
         "why": candidate.reason,
         "learned": [f"{note.text} until {_moment(note.until)}" for note in notes],
-        "fields": [_shown(field) for field in survey.fields(own, candidate, learned)],
+        "fields": [field._asdict() for field in survey.fields(own, candidate, learned)],
     }
 
 
 def _moment(until: float) -> str:
     return f"{datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
-
-
-def _shown(field: survey.Found) -> dict[str, Any]:
-    """A row of /capabilities, whose JSON says `told` for the details."""
-    members = field._asdict()
-    return {"told" if name == "details" else name: value for name, value in members.items()}
 
 
 def _notes(by_worker: dict[int, list[Note]]) -> dict[tuple[str, str], str]:

@@ -4,7 +4,7 @@ The log of a stream is an entry of the store: each event under its number, a mar
 an end whose lease is free belongs to a gateway that has died. Who reads it holds another, so that the writer knows that somebody waits.
 The owner is part of the entry's name: nobody else can read it.
 
-Bounded: the newest RING bytes of a stream, for KEPT seconds after its end; MOST streams and MOST_BYTES of one worker at a time.
+Bounded: the newest RING bytes of a stream, for STORED seconds after its end; MOST streams and MOST_BYTES of one worker at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger("dragoman")
 
 RING = 4 * 1024 * 1024  # bytes of the newest events of a stream
 AHEAD = 2.0  # seconds that a caller may be ahead of the store
-KEPT = 120.0  # seconds that a log is stored after its end
+STORED = 120.0  # seconds that a log is stored after its end
 MOST = 1000  # logs of one worker, those that are over included
 MOST_BYTES = 256 * 1024 * 1024  # of them together
 
@@ -94,7 +94,7 @@ class Log:
         if self._beat is not None:
             self._beat.cancel()
         try:
-            await self._streams.store.append(self._name, [], time() + KEPT)
+            await self._streams.store.append(self._name, [], time() + STORED)
             await self._streams.store.release(self._name, self._holder)
         except errors.GatewayError:
             pass  # it expires later, as the lease does
@@ -178,7 +178,7 @@ class Streams:
 
     def over(self, name: str, size: int) -> None:
         if self._logs.pop(name, None) is not None:
-            self._ended.append((monotonic() + KEPT, size))
+            self._ended.append((monotonic() + STORED, size))
 
     def _forget(self) -> None:
         now = monotonic()

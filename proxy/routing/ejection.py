@@ -13,7 +13,7 @@ from .router import Candidate
 
 FIRST = 5.0  # seconds of ejection after a first failure, doubled by each further one
 LONGEST = 60.0  # seconds
-KEPT = 1000  # failures; bounded, as callers choose the model names that match a wildcard
+MOST = 1000  # failures; bounded, as callers choose the model names that match a wildcard
 
 # errors that do not indicate a failing upstream when the credential is the caller's own
 _CALLERS_OWN = frozenset({"auth", "permission", "billing", "rate_limit"})
@@ -50,7 +50,7 @@ class Ejection:
         seconds = min(LONGEST, known.seconds * 2 if known else FIRST)
         until = now + max(seconds, min(error.retry_after or 0.0, LONGEST))
         self._failures[key] = _Failure(until, seconds, candidate)
-        if len(self._failures) > KEPT:
+        if len(self._failures) > MOST:
             del self._failures[next(iter(self._failures))]
         self._changed()
         self.on_failed(candidate, until)

@@ -25,7 +25,7 @@ Learned = Mapping[str, tuple[Lesson, ...]]
 NOTHING: Learned = MappingProxyType({})
 
 
-class Found(NamedTuple):
+class FieldOutcome(NamedTuple):
     """What becomes of one field. details: what was dropped or adapted, as in the headers; or why it is refused.
 
     into: the members of the upstream's body that differ by it; none where the gateway itself does what the field asks for. api: the
@@ -46,12 +46,12 @@ class _Sent(NamedTuple):
     over: Candidate
 
 
-def fields(own: Shape, candidate: Candidate, learned: Learned = NOTHING) -> list[Found]:
+def fields(own: Shape, candidate: Candidate, learned: Learned = NOTHING) -> list[FieldOutcome]:
     """What becomes of the fields of a caller's shape at an upstream, in the order of the API's reference."""
     return list(_fields_of(own, candidate, learned))
 
 
-def _fields_of(own: Shape, candidate: Candidate, learned: Learned) -> Iterator[Found]:
+def _fields_of(own: Shape, candidate: Candidate, learned: Learned) -> Iterator[FieldOutcome]:
     for name in own.specimens.fields:
         field = _field(own, candidate, name, learned)
         if learned and (usual := _field(own, candidate, name, NOTHING)) != field:
@@ -61,7 +61,7 @@ def _fields_of(own: Shape, candidate: Candidate, learned: Learned) -> Iterator[F
         yield field
 
 
-def _field(own: Shape, candidate: Candidate, name: str, learned: Learned) -> Found:
+def _field(own: Shape, candidate: Candidate, name: str, learned: Learned) -> FieldOutcome:
     members, beside = own.specimens.fields[name]
     plain = {**own.specimens.least, **beside}
     try:
@@ -71,15 +71,15 @@ def _field(own: Shape, candidate: Candidate, name: str, learned: Learned) -> Fou
     return _compared(name, plain | members, before, after)
 
 
-def _refused(name: str, error: errors.ClientFault, candidate: Candidate) -> Found:
-    return Found(name, "refused", [error.message], [], candidate.speaks.api)
+def _refused(name: str, error: errors.ClientFault, candidate: Candidate) -> FieldOutcome:
+    return FieldOutcome(name, "refused", [error.message], [], candidate.speaks.api)
 
 
-def _compared(name: str, body: dict[str, Any], before: _Sent, after: _Sent) -> Found:
+def _compared(name: str, body: dict[str, Any], before: _Sent, after: _Sent) -> FieldOutcome:
     dropped, adapted = _new(before.ledger.dropped, after.ledger.dropped), _new(before.ledger.adapted, after.ledger.adapted)
     outcome: Outcome = "dropped" if dropped else "adapted" if adapted else "carried"
     into = [key for key in dict.fromkeys((*after.body, *before.body)) if after.body.get(key) != before.body.get(key)]
-    return Found(name, outcome, after.ledger.names([*dropped, *adapted], body), into, after.over.speaks.api)
+    return FieldOutcome(name, outcome, after.ledger.names([*dropped, *adapted], body), into, after.over.speaks.api)
 
 
 def _new(before: list[Entry], after: list[Entry]) -> list[Entry]:

@@ -106,7 +106,7 @@ def _is_value(value: Any) -> bool:
 # ---- to the caller ----
 
 
-_KEPT = ("retry-after", "x-request-id")
+_FORWARDED = ("retry-after", "x-request-id")
 _BUDGET = "x-codex-primary-"  # headers of the gateway's own, codecs/limits.py
 
 
@@ -128,7 +128,7 @@ def error(status: int, body: bytes, headers: Mapping[str, str], stream_id: str |
     event: dict[str, Any] = {"type": "error", "status": status, "error": details}
     if "resets_at" in inner:
         details["resets_at"] = inner["resets_at"]  # of a budget: by this Codex tells its user
-    forwarded = {name: value for name, value in headers.items() if name in _KEPT or name.startswith(_BUDGET)}
+    forwarded = {name: value for name, value in headers.items() if name in _FORWARDED or name.startswith(_BUDGET)}
     if forwarded:
         event["headers"] = forwarded
     return safe_json(event if stream_id is None else event | {"stream_id": stream_id})

@@ -161,7 +161,7 @@ def test_chunks(make: Callable[[int], bytes], read: int) -> None:
 
 def test_pings_within_a_text_that_may_have_to_go_on() -> None:
     def tell(size: int) -> None:
-        told = continuation.Told()
+        told = continuation.Transcript()
         told.feed([ev.Start("", "", 0), ev.TextStart(0)])
         for _ in range(size):
             told.feed([ev.Text(0, "x" * 40), ev.Ping()])

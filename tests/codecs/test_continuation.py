@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dragoman.codecs.continuation import SHORTEST, Overlap, Told
+from dragoman.codecs.continuation import SHORTEST, Overlap, Transcript
 from dragoman.codecs.events import Ping, Start, Text, TextStart
 
 from ..attack.growth import assert_linear
@@ -48,6 +48,6 @@ def test_a_long_repetition_in_small_pieces() -> None:
 
 
 def test_a_ping_within_a_text_changes_nothing() -> None:
-    told = Told()
+    told = Transcript()
     told.feed([Start("", "", 0), TextStart(0), Text(0, "The quick "), Ping(), Text(0, "brown "), Text(0, "fox")])
     assert told.texts() == ["The quick brown fox"]

@@ -601,6 +601,6 @@ async def test_what_a_lost_log_could_not_write_counts_no_longer() -> None:
     assert log.lost
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resumable, "time", lambda: 0.0)  # whatever the clock says, time goes by
-        patch.setattr(resumable, "monotonic", lambda: monotonic() + 2 * resumable.KEPT)
+        patch.setattr(resumable, "monotonic", lambda: monotonic() + 2 * resumable.STORED)
         streams._forget()
     assert streams.bytes == 0

@@ -21,7 +21,7 @@ Item = dict[str, Any]
 _ANNOUNCING = frozenset({"response.created", "response.queued"})
 
 
-class KeptLane(BytesLane):
+class StoredLane(BytesLane):
     """response: the whole object, once the answer has ended."""
 
     def __init__(self, reply: Reply, max_event: int) -> None:
@@ -108,7 +108,7 @@ def storing_lane(turn: Turn, reply: Reply, candidate: Candidate, max_event: int)
     """The lane of an answer in the same shape; None when nothing of it is stored."""
     keeping = turn.keeping(candidate)
     if keeping == "here":
-        return KeptLane(reply, max_event)
+        return StoredLane(reply, max_event)
     if keeping is None:
         return None
     return NativeLane(reply, max_event, None if keeping == "connection" else lambda id: turn.claimed(id, candidate))
