@@ -40,11 +40,11 @@ async function show() {
   const model = form.elements.model.value.trim();
   state.textContent = "…";
   const answer = await fetch(`/capabilities?${new URLSearchParams({ model, format: "json" })}`);
-  const found = await answer.json();
+  const table = await answer.json();
   if (number !== asked) return;
   callers.replaceChildren();
-  state.textContent = answer.ok ? "" : found.error;
-  for (const [shape, upstreams] of Object.entries(found.callers ?? {})) {
+  state.textContent = answer.ok ? "" : table.error;
+  for (const [shape, upstreams] of Object.entries(table.callers ?? {})) {
     callers.append(...upstreams.map((one) => section(shape, one, form.elements.losses.checked)));
   }
   history.replaceState(null, "", model ? `?${new URLSearchParams({ model })}` : location.pathname);

@@ -228,8 +228,8 @@ export class Exchange {
   }
 
   pane(name) {
-    const found = this.find("requests").querySelector(`.pane[data-pane="${name}"]`);
-    if (found) return found;
+    const existing = this.find("requests").querySelector(`.pane[data-pane="${name}"]`);
+    if (existing) return existing;
     const spoken = name === "client" ? this.row.shape : this.row.upstream_api;
     const pane = element("article", `pane ${spoken}`, element("h3", "", PANES[name], element("span", "tabs"), pill(spoken)));
     pane.dataset.pane = name;
@@ -435,9 +435,9 @@ function bytes(size) {
 }
 
 function nearest(records, at) {
-  let found = null;
-  for (const record of records ?? []) if (!found || Math.abs(record.at - at) < Math.abs(found.at - at)) found = record;
-  return found;
+  let nearest = null;
+  for (const record of records ?? []) if (!nearest || Math.abs(record.at - at) < Math.abs(nearest.at - at)) nearest = record;
+  return nearest;
 }
 
 function ticks(span) {

@@ -123,13 +123,13 @@ function line(row) {
 
 function facts(row) {
   if (!row.done) return `${row.records?.out ?? 0} events…`;
-  const told = [];
-  if (row.error) told.push(`${row.status} ${row.error}`);
-  else if (row.client_left) told.push("left");
-  if (row.tokens) told.push(`${count(row.tokens.input)}→${count(row.tokens.output)}`);
-  if (row.cost) told.push(money(row.cost));
-  told.push(duration(row.ms_total));
-  return told.join(" · ");
+  const parts = [];
+  if (row.error) parts.push(`${row.status} ${row.error}`);
+  else if (row.client_left) parts.push("left");
+  if (row.tokens) parts.push(`${count(row.tokens.input)}→${count(row.tokens.output)}`);
+  if (row.cost) parts.push(money(row.cost));
+  parts.push(duration(row.ms_total));
+  return parts.join(" · ");
 }
 
 export function shape(name) {
@@ -265,18 +265,18 @@ async function askWhy() {
   const form = $("explain-form");
   const query = new URLSearchParams({ model: form.model.value.trim(), shape: form.shape.value });
   const answer = await fetch(`/explain?${query}`);
-  const told = await answer.json();
+  const explained = await answer.json();
   $("explained").replaceChildren(
-    ...Object.entries(told.candidates ?? {}).map(([name, lines]) =>
+    ...Object.entries(explained.candidates ?? {}).map(([name, lines]) =>
       element("section", "", element("h3", "", shape(name)), element("ol", "", ...lines.map(candidate))),
     ),
   );
 }
 
 function candidate(line) {
-  const found = /^\d+\. ([^:]+(?: \(weight \d+\))?): (\S+) (\S+); (.*)$/.exec(line);
-  if (!found) return element("li", "none", line);
-  const [, name, api, url, rest] = found;
+  const match = /^\d+\. ([^:]+(?: \(weight \d+\))?): (\S+) (\S+); (.*)$/.exec(line);
+  if (!match) return element("li", "none", line);
+  const [, name, api, url, rest] = match;
   return element("li", "", element("strong", "", name), element("code", "", `${api} ${url}`), element("span", "", rest));
 }
 

@@ -53,13 +53,13 @@ function scalar(value) {
 }
 
 function hidden(text) {
-  const told = size(text);
-  return told && element("span", "hidden", told);
+  const label = size(text);
+  return label && element("span", "hidden", label);
 }
 
 function size(text) {
-  const found = HIDDEN.exec(text);
-  return found && `${found[1]} ${found[2] ? "member" : "character"}${found[1] === "1" ? "" : "s"}`;
+  const match = HIDDEN.exec(text);
+  return match && `${match[1]} ${match[2] ? "member" : "character"}${match[1] === "1" ? "" : "s"}`;
 }
 
 // ---- one line of an event ----
@@ -75,8 +75,8 @@ export function gist(text, kind) {
   } catch {
     return kind === "body" ? "" : text.slice(0, 80).replaceAll("\n", "  ");
   }
-  const found = telling(value, 0);
-  if (found !== null) return found;
+  const words = telling(value, 0);
+  if (words !== null) return words;
   if (value === null || typeof value !== "object") return "";
   const rest = Object.entries(value).filter(([key, inner]) => !DULL.has(key) && inner !== null && inner !== false && inner !== "" && typeof inner !== "object");
   return rest.slice(0, 4).map(([key, inner]) => `${key} ${inner}`).join("  ");
@@ -88,14 +88,14 @@ function telling(value, depth) {
     if (TELLING.has(key) && typeof inner === "string" && inner) return inner;
   }
   for (const inner of Object.values(value)) {
-    const found = telling(inner, depth + 1);
-    if (found !== null) return found;
+    const words = telling(inner, depth + 1);
+    if (words !== null) return words;
   }
   return null;
 }
 
 export function gistNode(text, kind) {
-  const found = gist(text, kind);
-  const told = size(found);
-  return told ? element("span", "gist hidden", told) : element("span", "gist", found.slice(0, 300));
+  const summary = gist(text, kind);
+  const label = size(summary);
+  return label ? element("span", "gist hidden", label) : element("span", "gist", summary.slice(0, 300));
 }

@@ -13,9 +13,9 @@ export async function show(root) {
   let lines = [];
 
   async function load(before) {
-    const found = await read("/api/audit", { ...state, limit: AT_ONCE, before });
-    lines = before ? lines.concat(found.audit) : found.audit;
-    draw(found.audit.length === AT_ONCE ? found.before : null);
+    const page = await read("/api/audit", { ...state, limit: AT_ONCE, before });
+    lines = before ? lines.concat(page.audit) : page.audit;
+    draw(page.audit.length === AT_ONCE ? page.before : null);
   }
 
   function draw(before) {

@@ -185,10 +185,10 @@ export function budget(row, name) {
 }
 
 export function limits(row) {
-  const found = [];
-  if (row.requests_per_minute) found.push(`${count(row.requests_per_minute)} requests/min`);
-  if (row.tokens_per_minute) found.push(`${count(row.tokens_per_minute)} tokens/min`);
-  return found.join(", ");
+  const limits = [];
+  if (row.requests_per_minute) limits.push(`${count(row.requests_per_minute)} requests/min`);
+  if (row.tokens_per_minute) limits.push(`${count(row.tokens_per_minute)} tokens/min`);
+  return limits.join(", ");
 }
 
 // ---- dialogs ----

@@ -53,17 +53,17 @@ function routes({ candidates }) {
 
 function way(lines) {
   const names = lines.map((line) => {
-    const found = LINE.exec(line);
-    const node = element("span", !found || /; key not set/.test(line) ? "bad" : "", found ? found[1] : line);
+    const match = LINE.exec(line);
+    const node = element("span", !match || /; key not set/.test(line) ? "bad" : "", match ? match[1] : line);
     return NOTE.test(line) ? element("span", "", node, " ", element("span", "badge near", "passed over")) : node;
   });
   return element("span", "way-line", ...names.flatMap((name, at) => (at ? [" → ", name] : [name])));
 }
 
 function candidate(line) {
-  const found = LINE.exec(line);
-  if (!found) return element("li", "bad", line);
-  const [, name, api, url, rest] = found;
+  const match = LINE.exec(line);
+  if (!match) return element("li", "bad", line);
+  const [, name, api, url, rest] = match;
   return element("li", "", element("strong", "", name), ` ${api} `, element("code", "", url), element("small", "", rest));
 }
 

@@ -48,8 +48,8 @@ export async function show(root, session) {
   async function sums() {
     const midnight = new Date().setHours(0, 0, 0, 0) / 1000;
     const before = new Date(new Date().setHours(-24, 0, 0, 0)).setHours(0, 0, 0, 0) / 1000;
-    const found = await read("/api/usage", { since: before, by: "hour" });
-    today = { midnight, before, rows: found.rows, until: found.until };
+    const usage = await read("/api/usage", { since: before, by: "hour" });
+    today = { midnight, before, rows: usage.rows, until: usage.until };
     drawSums();
   }
 

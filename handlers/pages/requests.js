@@ -30,9 +30,9 @@ export async function show(root, session) {
   }
 
   async function load(before) {
-    const found = await read("/api/usage/requests", asked(before));
-    rows = before ? rows.concat(found.requests) : found.requests;
-    draw(found.before);
+    const page = await read("/api/usage/requests", asked(before));
+    rows = before ? rows.concat(page.requests) : page.requests;
+    draw(page.before);
   }
 
   function draw(before) {

@@ -44,14 +44,14 @@ export async function show(root, session) {
   }
 
   function actions(name, user) {
-    const found = element("span", "row-buttons", usage({ team: name, user: user.name, by: "model" }, user.name));
+    const buttons = element("span", "row-buttons", usage({ team: name, user: user.name, by: "model" }, user.name));
     if (may) {
-      found.append(
+      buttons.append(
         button("Change", () => edit(`Change ${user.name}`, "Save", () => person(name, user.name), user), { label: `Change ${user.name}` }),
         button("Remove", () => remove(user.name, person(name, user.name), "The limits of this user end; usage stays."), { kind: "bad", label: `Remove ${user.name}` }),
       );
     }
-    return found;
+    return buttons;
   }
 
   function edit(title, submit, path, row) {

@@ -155,9 +155,9 @@ export async function show(root, session) {
   // asks for the newest request of all, which costs little however many there are
   async function look() {
     if (performance.now() < resting) return;
-    const found = (await read("/api/usage/requests", { limit: 1 })).requests[0]?.id ?? null;
-    if (newest !== undefined && found !== newest) await load();
-    newest = found;
+    const latest = (await read("/api/usage/requests", { limit: 1 })).requests[0]?.id ?? null;
+    if (newest !== undefined && latest !== newest) await load();
+    newest = latest;
   }
 
   addEventListener("popstate", () => location.reload());
