@@ -144,6 +144,15 @@ async def test_budgets_survive_a_restart(control):
 
 
 @looped
+async def test_budgets_of_keys_of_the_file_survive_a_restart(control):
+    key = "access_keys: [{key: in-the-file, name: f, budget: {usd: 0.01, per: month}}]\n"
+    async with gateway(control, key) as asking:
+        assert [await asking.status("in-the-file") for _ in range(4)] == [200, 200, 200, 429], "each costs 0.004"
+    async with gateway(control, key) as asking:
+        assert await asking.status("in-the-file") == 429
+
+
+@looped
 async def test_limits_of_a_team_and_its_users(control):
     async with opened(control) as (_, registry):
         await registry.set_team("ml", {"requests_per_minute": 3}, ME)
