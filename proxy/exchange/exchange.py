@@ -589,7 +589,7 @@ class Exchange:
         if attempt is not None and "sent" in attempt.times:
             headers = attempt.answer_headers()
         else:
-            headers = limits.replaced(self.own_headers(), self.limits)
+            headers = self.own_headers()
         self.client.start(headers | travel.SSE_HEADERS, first)
 
     def _quieten(self) -> None:
@@ -672,7 +672,8 @@ class Exchange:
         self.error = self.attempts[-1].error = error
 
     def own_headers(self) -> dict[str, str]:
-        return own_headers(self.request_id)
+        """Of every answer: the request's id, and what is left of the caller's limits, which were asked for this request."""
+        return own_headers(self.request_id) | self.limits
 
     @property
     def owner(self) -> str:
