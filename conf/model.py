@@ -248,7 +248,7 @@ class Edits:
     answer one that may not be continued; as of codecs.effects and codecs.continuation.
     """
 
-    set: tuple[tuple[str, object], ...] = ()
+    set: tuple[tuple[str, object], ...] = field(default=(), repr=False)  # a value may be a credential, as secrets.of has it
     remove: tuple[str, ...] = ()
     remove_headers: frozenset[str] = frozenset()
     acts: bool = False

@@ -17,6 +17,7 @@ from typing import Any
 
 from ...conf.model import Config
 from ...conf.model import Control as Settings
+from ..keys.identity import Limited, of_key
 from ..keys.quota import Counters
 from ..telemetry.account import Account
 from ..telemetry.metrics import Metrics
@@ -52,10 +53,12 @@ class Control:
         self.stale = True  # the store does not answer: what it held last is served
         self._opened = asyncio.Event()
         self._look = asyncio.Event()  # at what budgets have spent
+        self._of_file: list[Limited] = []  # the keys of the file that have limits
         self._tasks: list[asyncio.Task[None]] = []
 
     def reserve(self, config: Config) -> None:
-        """Keys of the file come first: their names are not to be those of others."""
+        """Keys of the file come first: their names are not to be those of others. What they have spent is in the store, too."""
+        self._of_file = [one for key in config.access_keys for one in of_key(key).limits]
         self.directory.reserve(frozenset(key.name for key in config.access_keys))
 
     @property
@@ -119,7 +122,7 @@ class Control:
         self._metrics.control_away.set(0)
         await asyncio.to_thread(self.directory.save)
         if not self._opened.is_set():
-            await budgets.raise_counts(self.store, self.directory.limited, self._counters)
+            await self._raise_counts()
         self._opened.set()
         self._look.set()
 
@@ -152,7 +155,11 @@ class Control:
             except TimeoutError:
                 pass
             self._look.clear()
-            await self._tried(budgets.raise_counts(self.store, self.directory.limited, self._counters))
+            await self._tried(self._raise_counts())
+
+    async def _raise_counts(self) -> None:
+        """Raises Away."""
+        await budgets.raise_counts(self.store, (*self._of_file, *self.directory.limited), self._counters)
 
     async def _purge(self) -> None:
         while True:

@@ -79,8 +79,9 @@ class Directory:
     def named(self, identity: Identity, user: str) -> Identity:
         if identity.fixed_user or not user:
             return identity
-        limited = self._users.get((identity.team, user))
-        return replace(identity, user=user, limits=identity.limits if limited is None else (*identity.limits, limited))
+        limited, team = self._users.get((identity.team, user)), _of_team(identity.team)
+        own = [one for one in identity.limits if one.name != team]
+        return replace(identity, user=user, limits=only_limits(*own, limited, *identity.limits[len(own) :]))
 
     def limits_of(self, team: str, user: str = "") -> tuple[Limited, ...]:
         """What limits a team and one of its users, for identities that are made elsewhere."""
@@ -115,7 +116,7 @@ class Directory:
         built = _Built(
             contents,
             {},
-            {row["name"]: _limited(f"team\0{row['name']}", row, "your team") for row in contents.teams},
+            {row["name"]: _limited(_of_team(row["name"]), row, "your team") for row in contents.teams},
             {(row["team"], row["name"]): _limited(f"user\0{row['team']}\0{row['name']}", row, "this user") for row in contents.users},
         )
         for row in contents.keys:
@@ -219,6 +220,11 @@ async def _all(connection: AsyncConnection, table: sa.TableClause) -> Rows:
     if table is tables.keys:
         query = query.where(table.c.revoked_at.is_(None))
     return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _of_team(name: str) -> str:
+    """The name by which a team is counted."""
+    return f"team\0{name}"
 
 
 def _limited(name: str, row: Mapping[str, Any], what: str = "this API key") -> Limited:

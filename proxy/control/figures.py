@@ -113,6 +113,8 @@ def _span(question: Question, store: Store) -> Span:
     for name in question.by:
         if name not in BY:
             raise Invalid(f"by: {name[:40]!r} is not one of {', '.join(BY)}")
+    if len(set(question.by)) < len(question.by):
+        raise Invalid("by: something is named twice")
     if question.order not in ORDERS:
         raise Invalid(f"order: {question.order[:40]!r} is not one of {', '.join(ORDERS)}")
     first, end = int(question.since // HOUR), -int(-question.until // HOUR)

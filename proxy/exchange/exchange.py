@@ -271,6 +271,7 @@ class Exchange:
             self._quieten()
         if self.client.gone and self.client.stalled:
             self.error = errors.Timeout("client_stall", "The client stopped reading the response.")
+            self.error.code = "client_stall"  # the upstream was not late
         if self.turn is not None and self.turn.job is not None:
             self.error = self.turn.job.error or self.error
         self.pass_on()
@@ -588,7 +589,7 @@ class Exchange:
         if attempt is not None and "sent" in attempt.times:
             headers = attempt.answer_headers()
         else:
-            headers = limits.replaced(self.own_headers(), self.limits)
+            headers = self.own_headers()
         self.client.start(headers | travel.SSE_HEADERS, first)
 
     def _quieten(self) -> None:
@@ -671,7 +672,8 @@ class Exchange:
         self.error = self.attempts[-1].error = error
 
     def own_headers(self) -> dict[str, str]:
-        return own_headers(self.request_id)
+        """Of every answer: the request's id, and what is left of the caller's limits, which were asked for this request."""
+        return own_headers(self.request_id) | self.limits
 
     @property
     def owner(self) -> str:

@@ -233,10 +233,8 @@ class Process:
         self._refuse_new()
         for served in self._served:
             served.server.conn_params.no_keep_alive = True
-        timeout = self._config.drain.timeout
-        await self._until(lambda: not self._open(), timeout)
+        await self._until(lambda: not self._open(), self._config.drain.timeout)
         if self._open() and not self._cutting:
-            log.warning("%d requests are aborted after %g s", self._open(), timeout)
             self._tell()
             await self._until(lambda: not self._open(), TELLING)
         if not self._cutting:
@@ -348,6 +346,7 @@ class Worker(Process):
         return max(len(self.gateway.serving), len(self.gateway.exchanges))
 
     def _tell(self) -> None:
+        log.warning("%d requests are aborted after %g s", self._open(), self._config.drain.timeout)
         for exchange in list(self.gateway.exchanges):
             error = errors.Overloaded("The gateway is shutting down, and the drain timeout has expired.")
             error.retry_after = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -170,6 +171,16 @@ def test_streams_hear_of_their_end_before_their_connections_close(serve: Serve, 
         assert refused.headers["retry-after"] == "1"
     assert gateway.process.wait(10) == 0
     assert gateway.log().count('"error":"overloaded"') == 2
+
+
+def test_the_log_counts_what_is_aborted_once(serve: Serve, silent: Provider) -> None:
+    """The process of the admin listeners waits for the workers; it has no requests of its own to abort."""
+    text = configured(silent).replace("port: PORT}]", "port: PORT}, {type: admin, port: 0}]")
+    gateway = serve(text + "drain: {timeout: 200ms}\n", "--workers", "2")
+    with begun(gateway):
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(10) == 0
+    assert re.findall(r"(\d+) requests are aborted", gateway.log()) == ["1"]
 
 
 def test_while_the_delay_lasts_everything_is_served(serve: Serve, provider: Provider, held: Held) -> None:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,7 +22,7 @@ from joserfc.jwk import RSAKey
 from tornado.netutil import bind_sockets
 
 from dragoman import conf
-from dragoman.conf.model import Control
+from dragoman.conf.model import Control, Edits
 from dragoman.proxy.app import make_admin_app
 from dragoman.proxy.control import figures, passwords, sessions
 from dragoman.proxy.control import oidc as oidc_of_store
@@ -403,10 +404,13 @@ def test_what_may_be_shown_of_a_configuration():
         "oidc: {issuer: 'https://i', client_id: c, client_secret: geheim}, metrics_token: geheim}}",
         environ={},
     )
+    changed = Edits(set=(("auth.token", "geheim"),), remove=("user",))
+    config = replace(config, model_providers=(*config.model_providers, replace(config.model_providers[0], edits=changed)))
     text = str(shown(config))
     assert "geheim" not in text
     assert "sk-secret" not in text
     assert "'admins'" in text
+    assert "'remove': ['user']" in text
 
 
 # ---- an identity provider ----

@@ -50,16 +50,20 @@ async def test_a_key_becomes_an_identity(control):
 @looped
 async def test_who_a_request_says_its_user_is(control):
     async with opened(control) as (store, registry):
+        await registry.set_team("ml", {"requests_per_minute": 9}, ME)
         await registry.set_user("ml", "bob", {"requests_per_minute": 2}, ME)
+        await registry.set_user("ml", "carol", {}, ME)
         await registry.set_user("other", "eve", {"requests_per_minute": 2}, ME)
-        _, secret = await registry.create_key("alice", {"team": "ml"}, ME)
+        _, secret = await registry.create_key("alice", {"team": "ml", "requests_per_minute": 5}, ME)
         directory = Directory(control.folder)
         await directory.read(store)
         alice = found(directory, secret.text)
         assert directory.named(alice, "") is alice
-        assert [(one.user, [limit.name for limit in one.limits]) for one in (directory.named(alice, who) for who in ("bob", "eve"))] == [
-            ("bob", ["user\0ml\0bob"]),
-            ("eve", []),  # of another team
+        named = [directory.named(alice, who) for who in ("bob", "carol", "eve")]
+        assert [(one.user, [limit.name for limit in one.limits]) for one in named] == [
+            ("bob", ["alice", "user\0ml\0bob", "team\0ml"]),
+            ("carol", ["alice", "team\0ml"]),  # without a limit
+            ("eve", ["alice", "team\0ml"]),  # of another team
         ]
 
 

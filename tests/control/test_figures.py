@@ -62,7 +62,7 @@ async def test_sums(control, monkeypatch):
         assert await of(until=NOON) == await of(since=NOON + 9 * DAY, until=NOON + 19 * DAY) == []
         (whole,) = await figures.sums(store, Question(NOON, NOON + DAY + 1, (), {"key": "b"}))
         assert (whole["errors"], whole["ms_total"], whole["ms_first"], whole["unpriced"]) == (1, 500.0, 200.0, 0)
-        for wrong in (Question(0, NOON, ("colour",)), Question(0, NOON, ("hour",))):
+        for wrong in (Question(0, NOON, ("colour",)), Question(0, NOON, ("hour",)), Question(NOON, NOON, ("key", "key"))):
             with pytest.raises(Invalid):
                 await figures.sums(store, wrong)
 

@@ -144,6 +144,15 @@ async def test_budgets_survive_a_restart(control):
 
 
 @looped
+async def test_budgets_of_keys_of_the_file_survive_a_restart(control):
+    key = "access_keys: [{key: in-the-file, name: f, budget: {usd: 0.01, per: month}}]\n"
+    async with gateway(control, key) as asking:
+        assert [await asking.status("in-the-file") for _ in range(4)] == [200, 200, 200, 429], "each costs 0.004"
+    async with gateway(control, key) as asking:
+        assert await asking.status("in-the-file") == 429
+
+
+@looped
 async def test_limits_of_a_team_and_its_users(control):
     async with opened(control) as (_, registry):
         await registry.set_team("ml", {"requests_per_minute": 3}, ME)
@@ -154,6 +163,17 @@ async def test_limits_of_a_team_and_its_users(control):
             assert [await asking.status(key.text) for key in (first, second)] == [200, 200]
             assert [await asking.status(first.text, x_dragoman_user="bob") for _ in range(2)] == [200, 429]
             assert await asking.status(second.text) == 429
+
+
+@looped
+async def test_a_user_above_its_limit_takes_nothing_from_its_team(control):
+    async with opened(control) as (_, registry):
+        await registry.set_team("ml", {"requests_per_minute": 3}, ME)
+        await registry.set_user("ml", "bob", {"requests_per_minute": 1}, ME)
+        _, key = await registry.create_key("alice", {"team": "ml"}, ME)
+        async with gateway(control) as asking:
+            assert [await asking.status(key.text, x_dragoman_user="bob") for _ in range(5)] == [200, 429, 429, 429, 429]
+            assert [await asking.status(key.text) for _ in range(3)] == [200, 200, 429]
 
 
 # ---- a store that is away ----

@@ -304,6 +304,22 @@ def test_other_paths_are_counted_too(start: Start) -> None:
         assert int(answers[2].headers["retry-after"]) <= 60
 
 
+def test_answers_before_an_upstream_is_asked_tell_what_is_left(start: Start) -> None:
+    """Background responses, whose callers are answered at once, and dry runs."""
+    models = "listeners: [{type: model, address: 127.0.0.1, port: PORT}]\nmodel_providers: [{model: demo/*}]\n"
+    gateway = start(models + "access_keys: [{key: caller, name: c, requests_per_minute: 3}]\n")
+    body = {"model": "demo/echo", "input": "Hi", "background": True}
+    ways: list[tuple[dict[str, Any], dict[str, str]]] = [({}, {}), ({"stream": True}, {}), ({}, {"X_Dragoman_Dry_Run": "1"})]
+    answers = [
+        ask(gateway.port, request(PATHS["responses"], body | more, authorization="Bearer caller", **headers)) for more, headers in ways
+    ]
+    assert [(answer.status, answer.headers.get("x-ratelimit-remaining-requests")) for answer in answers] == [
+        (200, "2"),
+        (200, "1"),
+        (200, "0"),
+    ]
+
+
 def test_token_counts_are_free(start: Start) -> None:
     gateway = start(KEYS)
     body = {"model": "demo/echo", "messages": [{"role": "user", "content": "Hi"}]}

@@ -126,7 +126,7 @@ async def test_client_stall(upstream: str, whole: bool) -> None:
         async with Inside(config, provider) as gateway, gateway.ask("chat", f"{upstream}/m", stream=not whole) as caller:
             caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await gateway.until(lambda: gateway.lines, 20)
-            assert gateway.lines[0]["timer"] == "client_stall"
+            assert gateway.lines[0]["timer"] == gateway.lines[0]["error"] == "client_stall"
             assert gateway.lines[0]["client_left"] is True
             await gateway.until(lambda: gateway.idle)
             if not whole:

@@ -4,13 +4,14 @@ import asyncio
 import os
 import secrets
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dragoman.codecs import errors
 from dragoman.codecs.usage import Usage
-from dragoman.conf.model import AccessKey, Budget, Config, StateStorage
+from dragoman.conf.model import AccessKey, Budget, Config, Control, StateStorage
 from dragoman.proxy.keys import quota, quota_redis
 from dragoman.proxy.keys.identity import Identity, Limited, only_limits
 from dragoman.proxy.keys.quota import NANO, LocalCounters, Quota
@@ -244,6 +245,11 @@ def test_what_an_operator_is_told():
     assert "state_storage of type redis" in quota.note(config)
     assert quota.note(Config((), access_keys=(AccessKey("0" * 64, "k"),))) is None
     assert quota.note(Config((), access_keys=config.access_keys, state_storage=StateStorage("redis", url="redis://h"))) is None
+    kept = Control("sqlite", "folder", path="control.db")
+    assert str(quota.note(replace(config, control=kept))).startswith("limits by the minute of access_keys are counted")
+    of_money = replace(config, access_keys=(AccessKey("0" * 64, "k", budget=Budget(1)),))
+    assert str(quota.note(of_money)).startswith("limits of access_keys are counted")
+    assert quota.note(replace(of_money, control=kept)) is None, "the store has what budgets have spent"
 
 
 # ---- many processes ----
