@@ -45,18 +45,15 @@ class _Sending(Client):
         super()._set(status, headers)
 
 
-_WITHOUT_BODY = ("GET", "HEAD")  # Google's SDK for JavaScript sends one with DELETE
-
-
 class Objects(Serving):
     """One path of a collection, or below one."""
 
     secrets = GOOGLE.secrets
     client_class = _Sending
+    takes = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # with DELETE Google's SDK for JavaScript sends one
 
     def initialize(self, gateway: Gateway) -> None:
         self._google = asks_google(self.request)
-        self.takes_body = self.request.method not in _WITHOUT_BODY  # type: ignore[misc]
         super().initialize(gateway)
         self._passing: bodies.Passing | None = None
         self._task: asyncio.Task[None] | None = None  # answers while the body still arrives
@@ -127,10 +124,6 @@ class Objects(Serving):
 
 class Completions(ModelHandler):
     """POST /v1/chat/completions; GET lists those that an upstream stores."""
-
-    def initialize(self, gateway: Gateway) -> None:
-        self.takes_body = self.request.method not in _WITHOUT_BODY  # type: ignore[misc]
-        super().initialize(gateway)
 
     def prepare(self) -> None:
         if self.request.method != "GET":
