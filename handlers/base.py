@@ -31,8 +31,8 @@ from ..proxy.wire.pages import Hosts
 
 log = logging.getLogger("dragoman")
 
-DISCARDED = 1 << 28  # bytes over the limit that are read and dropped, at most
 IGNORED = 64 * 1024  # bytes accepted of a body that is not used
+UNBOUNDED = 1 << 62  # bytes
 ASCII = ascii_letters + digits + punctuation
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
@@ -114,9 +114,8 @@ class Handler(RequestHandler):
         self.guard()
         if self.changes:
             self.check_not_dry()
-        # above max_body: the excess is read and dropped, so that the caller receives the refusal
         limit = self.services.config.limits.max_body
-        request.connection.set_max_body_size(limit + DISCARDED)  # type: ignore[union-attr]
+        request.connection.set_max_body_size(UNBOUNDED)  # type: ignore[union-attr] # Incoming has a limit, and refuses in the caller's shape
         if self.takes_body and request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             self._incoming = bodies.Coded(self.gateway.bodies, limit, request.headers["Content-Encoding"])
         self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # validated by the connection

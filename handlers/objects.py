@@ -20,11 +20,10 @@ from ..proxy.gateway import Gateway
 from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
 from ..proxy.wire.inbound import Inbound
-from .base import Handler
+from .base import UNBOUNDED, Handler
 from .model import ModelHandler, Serving
 from .models import asks_google
 
-UNBOUNDED = 1 << 62  # bytes
 _ASKED = frozenset(shape.path[1:] for shape in SHAPES.values())  # a model answers there; see Completions
 _BELOW = ("", "/{id}", "/{id}/{part}", "/{id}/{part}/{part_id}", "/{id}/{part}/{part_id}/{operation}")
 SHOWN = (
