@@ -110,7 +110,8 @@ FIXED = {
     "one key, number or run of blanks in a large JSON body": kb(bulk.LONGEST_KEY),
     "a multipart form": f"{multipart.MOST_PARTS} parts with heads of {multipart.MOST_HEAD >> 10} kB,"
     f" a model's name of {multipart.MOST_NAME} bytes",
-    "a compressed body, besides": f"{bodies.MEMBERS:,} gzip members or zstd frames, a zstd window of {kb(1 << codings.WINDOW)}",
+    "a compressed body, besides": f"{bodies.MEMBERS:,} gzip members (from Python 3.14 on also zstd frames),"
+    f" a zstd window of {kb(1 << codings.WINDOW)}",
     "JSON Schemas that must be translated": f"{json_schema.DEPTH} levels, {json_schema.SIZE:,} schemas",
     "what their references add to them, where the upstream takes none": f"{kb(json_schema.ROOM)}, of all tools together",
     "a body on a path that reads none, or on an admin listener": kb(base.IGNORED),
