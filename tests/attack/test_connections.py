@@ -14,9 +14,10 @@ import pytest
 from dragoman.proxy.process import server
 from dragoman.proxy.wire import inbound
 
+from ..conftest import Start, free_port
 from ..gateway.inside import CONFIG, Caller, Inside, inside, inside_once
 from ..gateway.spoken import SPEECH
-from ..gateway.wire import request
+from ..gateway.wire import Wire, request
 from ..scripted import LAST_CHUNK, Gate, Provider, chunk, respond, stream_head, tls_contexts, until_closed, wait
 
 UNREACHABLE = CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")
@@ -195,6 +196,27 @@ async def _flood(caller: Caller, first: bytes = b"") -> None:
     while True:
         caller.writer.write(HEALTH * 1000)
         await caller.writer.drain()
+
+
+STALLING = """
+listeners: [{type: model, address: 127.0.0.1, port: PORT}, {type: admin, port: ADMIN}]
+model_providers: [{model: demo/*}]
+limits: {client_stall: 1s}
+"""
+
+
+def test_answers_that_nobody_reads(start: Start) -> None:
+    """What no exchange answers, on either kind of listener. The connection would be busy, and could not make room for another."""
+    admin = free_port()
+    gateway = start(STALLING.replace("ADMIN", str(admin)))
+    for port, path in ((gateway.port, "/openapi.json"), (gateway.port, "/nothing"), (admin, "/metrics")):
+        with Wire(port, 60.0, receive_buffer=4096) as wire, pytest.raises((ConnectionResetError, BrokenPipeError)):
+            ask_without_end(wire, request(path, method="GET") * 1000)
+
+
+def ask_without_end(wire: Wire, asked: bytes) -> None:
+    while True:
+        wire.send(asked)
 
 
 # ---- resets ----
