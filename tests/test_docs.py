@@ -104,8 +104,9 @@ def kb(size: int) -> str:
     return f"{size >> 20} MB" if size >= 1 << 20 else f"{size >> 10} kB"
 
 
+HEAD = f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines with names of {kb(http1.MAX_NAME)}"
 FIXED = {
-    "a request's head": f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines",
+    "a request's head": HEAD,
     "nesting of JSON": f"{bulk.DEEPEST:,} levels",
     "one key, number or run of blanks in a large JSON body": kb(bulk.LONGEST_KEY),
     "a multipart form": f"{multipart.MOST_PARTS} parts with heads of {multipart.MOST_HEAD >> 10} kB,"
@@ -136,7 +137,7 @@ FIXED = {
     "a credential that could not be had": f"{source.NEGATIVE:g} s",
     "an upstream that failed is passed over": f"{ejection.FIRST:g} to {ejection.LONGEST:g} s",
     "probes of upstreams that failed": f"{health.MOST} at once, each {health.PATIENCE:g} s",
-    "an answer's head": f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines, {http1.MAX_INFORMATIONAL} informational ones before it",
+    "an answer's head": f"{HEAD}, {http1.MAX_INFORMATIONAL} informational ones before it",
     "what is held of a stream before its first content": kb(attempt.HELD_LIMIT),
     "a memory store's bytes": kb(memory.MAX_BYTES),
     "a conversation": f"{records.CHAIN_LIMIT:,} responses, {kb(records.WEIGHT_LIMIT)} of items",
