@@ -42,7 +42,7 @@ def whole(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _limit(handler: RequestHandler) -> int:
     given = handler.get_query_argument("limit", str(PAGE))
-    if not given.isdecimal() or not 1 <= int(given[:5]) <= LONGEST:
+    if len(given) > 4 or not given.isdecimal() or not 1 <= int(given) <= LONGEST:
         raise errors.ClientFault(f"`limit` must be between 1 and {LONGEST}.", code="invalid_value", param="limit")
     return int(given)
 
