@@ -1,7 +1,7 @@
 """The base of all handlers: bounded bodies, errors in the caller's shape; no HTML, no Server header, no ETag.
 
 A body is received in chunks; `prepare` runs before the first one (dispatch.py), so that a request refused there is never buffered.
-A handler that takes no body drops the chunks, and refuses a body of more than IGNORED bytes. A compressed body is decoded as it
+Where the method takes none the chunks are dropped, and a body of more than IGNORED bytes is refused. A compressed body is decoded as it
 arrives; whoever takes one gets it plain.
 """
 
@@ -31,8 +31,8 @@ from ..proxy.wire.pages import Hosts
 
 log = logging.getLogger("dragoman")
 
-DISCARDED = 1 << 28  # bytes over the limit that are read and dropped, at most
 IGNORED = 64 * 1024  # bytes accepted of a body that is not used
+UNBOUNDED = 1 << 62  # bytes
 ASCII = ascii_letters + digits + punctuation
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
@@ -42,7 +42,7 @@ class Handler(RequestHandler):
     """A RequestHandler of the gateway. shape: the form of errors; "shared" is understood by both vendors' SDKs."""
 
     shape: ClassVar[str] = "shared"
-    takes_body: ClassVar[bool] = False
+    takes: ClassVar[frozenset[str]] = frozenset()  # the methods whose bodies are read
     secrets: ClassVar[tuple[str, ...]] = ()  # of the query: see Shape.secrets
     changes: ClassVar[bool] = True  # what it does besides reading is done here, not by an upstream
     cors: Mapping[str, str] = {}
@@ -52,6 +52,7 @@ class Handler(RequestHandler):
     def initialize(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.services = services = gateway.services  # of the current configuration; a reload does not affect this request
+        self.takes_body = self.request.method in self.takes
         self._incoming = Incoming(gateway.bodies, services.config.limits.max_body if self.takes_body else IGNORED)
         self._incoming.drops = not self.takes_body
         if self.request.query:
@@ -113,9 +114,8 @@ class Handler(RequestHandler):
         self.guard()
         if self.changes:
             self.check_not_dry()
-        # above max_body: the excess is read and dropped, so that the caller receives the refusal
         limit = self.services.config.limits.max_body
-        request.connection.set_max_body_size(limit + DISCARDED)  # type: ignore[union-attr]
+        request.connection.set_max_body_size(UNBOUNDED)  # type: ignore[union-attr] # Incoming has a limit, and refuses in the caller's shape
         if self.takes_body and request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             self._incoming = bodies.Coded(self.gateway.bodies, limit, request.headers["Content-Encoding"])
         self._incoming.expect(int(request.headers.get("Content-Length", "0")))  # validated by the connection

@@ -19,7 +19,7 @@ METADATA = (16, 64, 512)  # maximum of pairs, and of characters of a name and of
 
 class _OverConversations(Handler):
     shape = "responses"
-    takes_body = True
+    takes = frozenset({"POST"})
 
     def prepare(self) -> None:
         """Raises Unauthorized, TooLarge, Overloaded."""

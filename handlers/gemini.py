@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from ..codecs.gemini import paths
 from ..codecs.gemini.shape import SHAPE
 from ..proxy.exchange.operation import asking, carried_method, counting
+from .base import Handler
 from .model import ModelHandler
 from .models import describe
 from .tokens import CountTokens
@@ -27,7 +28,7 @@ class Method(ModelHandler):
 
     def prepare(self) -> None:
         if self.request.method == "GET":
-            self.guard()
+            Handler.prepare(self)
         else:
             super().prepare()
 

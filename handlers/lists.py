@@ -42,7 +42,7 @@ def whole(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _limit(handler: RequestHandler) -> int:
     text = handler.get_query_argument("limit", str(PAGE))
-    if not text.isdecimal() or not 1 <= int(text[:5]) <= LONGEST:
+    if len(text) > 4 or not text.isdecimal() or not 1 <= int(text) <= LONGEST:
         raise errors.ClientFault(f"`limit` must be between 1 and {LONGEST}.", code="invalid_value", param="limit")
     return int(text)
 

@@ -94,7 +94,7 @@ class ModelHandler(Serving):
     """A request for a model's answer."""
 
     shape: ClassVar[str]
-    takes_body = True
+    takes = frozenset({"POST"})
 
     def prepare(self) -> None:
         super().prepare()

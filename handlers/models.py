@@ -31,7 +31,7 @@ ONE = _VERSION + r"models/++(?P<model>.*[^/])/*"
 
 _GOOGLES_VERSION = re.compile(r"/++(?:(?:openai|anthropic|v1)/++)*v1(?:beta1?|alpha)/")
 _METHODS = ("generateContent", "streamGenerateContent", "countTokens")
-_PAGE, _MOST = 50, 1000  # models in a page of Google's list
+_PAGE, _MOST = 50, 1000  # models in a page of Google's list; the most of the other, too
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
 
@@ -177,8 +177,8 @@ class ModelList(_Guarded):
         text = self.get_query_argument("limit", None)
         if text is None:
             return 20 if self.is_anthropic() else max(1, everything)
-        if not text.isdecimal() or not 1 <= int(text[:5]) <= 1000:
-            raise errors.ClientFault("`limit` must be between 1 and 1000.", param="limit")
+        if len(text) > 4 or not text.isdecimal() or not 1 <= int(text) <= _MOST:
+            raise errors.ClientFault(f"`limit` must be between 1 and {_MOST}.", param="limit")
         return int(text)
 
 

@@ -20,11 +20,10 @@ from ..proxy.gateway import Gateway
 from ..proxy.wire import bodies
 from ..proxy.wire import headers as travel
 from ..proxy.wire.inbound import Inbound
-from .base import Handler
+from .base import UNBOUNDED, Handler
 from .model import ModelHandler, Serving
 from .models import asks_google
 
-UNBOUNDED = 1 << 62  # bytes
 _ASKED = frozenset(shape.path[1:] for shape in SHAPES.values())  # a model answers there; see Completions
 _BELOW = ("", "/{id}", "/{id}/{part}", "/{id}/{part}/{part_id}", "/{id}/{part}/{part_id}/{operation}")
 SHOWN = (
@@ -45,18 +44,15 @@ class _Sending(Client):
         super()._set(status, headers)
 
 
-_WITHOUT_BODY = ("GET", "HEAD")  # Google's SDK for JavaScript sends one with DELETE
-
-
 class Objects(Serving):
     """One path of a collection, or below one."""
 
     secrets = GOOGLE.secrets
     client_class = _Sending
+    takes = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # with DELETE Google's SDK for JavaScript sends one
 
     def initialize(self, gateway: Gateway) -> None:
         self._google = asks_google(self.request)
-        self.takes_body = self.request.method not in _WITHOUT_BODY  # type: ignore[misc]
         super().initialize(gateway)
         self._passing: bodies.Passing | None = None
         self._task: asyncio.Task[None] | None = None  # answers while the body still arrives
@@ -127,10 +123,6 @@ class Objects(Serving):
 
 class Completions(ModelHandler):
     """POST /v1/chat/completions; GET lists those that an upstream stores."""
-
-    def initialize(self, gateway: Gateway) -> None:
-        self.takes_body = self.request.method not in _WITHOUT_BODY  # type: ignore[misc]
-        super().initialize(gateway)
 
     def prepare(self) -> None:
         if self.request.method != "GET":

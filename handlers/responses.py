@@ -34,7 +34,6 @@ class Create(ModelHandler):
         if self.request.method != "GET":
             super().prepare()
             return
-        self._incoming.drops = True
         try:
             self._check_upgrade()
         except errors.GatewayError as error:

@@ -104,24 +104,26 @@ def kb(size: int) -> str:
     return f"{size >> 20} MB" if size >= 1 << 20 else f"{size >> 10} kB"
 
 
+HEAD = f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines with names of {kb(http1.MAX_NAME)}"
 FIXED = {
-    "a request's head": f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines",
+    "a request's head": HEAD,
     "nesting of JSON": f"{bulk.DEEPEST:,} levels",
     "one key, number or run of blanks in a large JSON body": kb(bulk.LONGEST_KEY),
     "a multipart form": f"{multipart.MOST_PARTS} parts with heads of {multipart.MOST_HEAD >> 10} kB,"
     f" a model's name of {multipart.MOST_NAME} bytes",
-    "a compressed body, besides": f"{bodies.MEMBERS:,} gzip members or zstd frames, a zstd window of {kb(1 << codings.WINDOW)}",
+    "a compressed body, besides": f"{bodies.MEMBERS:,} gzip members (from Python 3.14 on also zstd frames),"
+    f" a zstd window of {kb(1 << codings.WINDOW)}",
     "JSON Schemas that must be translated": f"{json_schema.DEPTH} levels, {json_schema.SIZE:,} schemas",
     "what their references add to them, where the upstream takes none": f"{kb(json_schema.ROOM)}, of all tools together",
     "a body on a path that reads none, or on an admin listener": kb(base.IGNORED),
-    "bytes of a body that is refused": kb(base.DISCARDED),
     "connections": f"{server.MOST_CONNECTIONS:,}, or half of the descriptors",
     "a TLS handshake with the first request; any request's head, from its first byte": f"{inbound.HEAD_PATIENCE:g} s",
     "a body without a further byte": f"{inbound.HEAD_PATIENCE:g} s",
     "a whole body": f"{inbound.PATIENCE:g} s, of stored objects none",
     "a connection between two requests": f"{inbound.PATIENCE:g} s",
     "requests sent ahead on one connection": kb(inbound.AHEAD + inbound.LITTLE),
-    "a caller that still sends when it is answered": f"{inbound.LINGER:g} s",
+    "a caller that still sends when it is answered, as one whose body is refused": f"{inbound.LINGER:g} s,"
+    " in which what it sends is thrown away",
     "a Close that is not answered": f"{session.CLOSING:g} s",
     "look-ups of names": f"{resolver.MOST_LOOKUPS} at once, one of a name",
     "a look-up": f"{resolver.PATIENCE:g} s",
@@ -135,7 +137,7 @@ FIXED = {
     "a credential that could not be had": f"{source.NEGATIVE:g} s",
     "an upstream that failed is passed over": f"{ejection.FIRST:g} to {ejection.LONGEST:g} s",
     "probes of upstreams that failed": f"{health.MOST} at once, each {health.PATIENCE:g} s",
-    "an answer's head": f"{kb(http1.MAX_HEAD)}, {http1.MAX_FIELDS:,} header lines, {http1.MAX_INFORMATIONAL} informational ones before it",
+    "an answer's head": f"{HEAD}, {http1.MAX_INFORMATIONAL} informational ones before it",
     "what is held of a stream before its first content": kb(attempt.HELD_LIMIT),
     "a memory store's bytes": kb(memory.MAX_BYTES),
     "a conversation": f"{records.CHAIN_LIMIT:,} responses, {kb(records.WEIGHT_LIMIT)} of items",

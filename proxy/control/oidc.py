@@ -18,7 +18,7 @@ from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from ...conf.model import Oidc
 from .sessions import Begun, Refused, Role
@@ -35,7 +35,7 @@ class Provider:
 
     def __init__(self, settings: Oidc) -> None:
         self._settings = settings
-        self._client = AsyncHTTPClient(force_instance=True)
+        self._client = AsyncHTTPClient(force_instance=True, max_body_size=LARGEST)
         self._facts: dict[str, Any] = {}
         self._keys: KeySet | None = None
         self._keys_at = float("-inf")  # monotonic seconds
@@ -149,13 +149,14 @@ class Provider:
 
     async def _fetch(self, url: str, **how: Any) -> dict[str, Any]:
         """An object of JSON. Raises Refused."""
-        request = HTTPRequest(url, connect_timeout=PATIENCE, request_timeout=PATIENCE, follow_redirects=False, **how)
+        bounds: dict[str, Any] = {"connect_timeout": PATIENCE, "request_timeout": PATIENCE, "follow_redirects": False}
+        request = HTTPRequest(url, **bounds, decompress_response=False, **how)  # what an answer decompresses to has no bound
         place = urlsplit(url).hostname
         try:
             answer = await self._client.fetch(request, raise_error=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPClientError) as error:
             raise Refused(f"{place} does not answer: {type(error).__name__}") from None
-        if answer.code != 200 or len(answer.body) > LARGEST:
+        if answer.code != 200:
             raise Refused(f"{place} answers with {answer.code}")
         try:
             value = orjson.loads(answer.body)

@@ -17,6 +17,7 @@ from ...codecs import jsontext
 from ...conf.model import Provider
 
 MASK = b"***"
+LONGEST_CACHED = 4096  # characters of a credential; the forms of one are twenty times as long
 SHORTEST = 8  # bytes of a form that is searched for; shorter ones may be ordinary words
 
 HOLDS_SECRET = re.compile(r"auth|key|token|secret|password|cookie|signature", re.IGNORECASE)
@@ -26,8 +27,9 @@ _SCHEME = re.compile(r"(?:bearer|basic|token) +", re.IGNORECASE)
 
 def scrub(data: bytes, credentials: Iterable[str | None]) -> bytes:
     """The bytes with each credential replaced by a mask."""
-    for credential in credentials:
-        for form in _forms(credential) if credential else ():
+    for credential in filter(None, credentials):
+        forms = _forms if len(credential) <= LONGEST_CACHED else _forms.__wrapped__
+        for form in forms(credential):
             data = data.replace(form, MASK)
     return data
 

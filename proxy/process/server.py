@@ -40,6 +40,7 @@ class Server(HTTPServer):
         self._numbers = itertools.count()
         self.crowded = False  # the server is full and an Acceptor waits
         self.max_body_size = self.conn_params.max_body_size or 0
+        self.stall = 0.0  # seconds that a caller may leave an answer unread; 0: no limit
         self.buffer = memoryview(bytearray(inbound.READ_SIZE))  # shared by all connections for reads
         self.little = self.buffer[: inbound.LITTLE]
         self._loop = asyncio.get_running_loop()
@@ -52,7 +53,9 @@ class Server(HTTPServer):
 
     def serve(self, sock: socket.socket, address: Any, tls: Tls | None = None) -> None:
         """Serve a caller's connection. tls: before its handshake."""
-        connection = inbound.Inbound(Stream(sock, tls), self, address, next(self._numbers))
+        stream = Stream(sock, tls)
+        stream.close_after(self.stall)
+        connection = inbound.Inbound(stream, self, address, next(self._numbers))
         self._connections.add(connection)  # type: ignore[arg-type]
         connection.start()
 

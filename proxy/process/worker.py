@@ -150,6 +150,7 @@ class Process:
     def _listen(self, index: int, app: Application, most: int) -> None:
         """most: bytes of a request's body."""
         server = Server(app, max_body_size=most)
+        server.stall = self._config.limits.client_stall
         context = self._plan.contexts[index]
         acceptors = [Acceptor(sock, server, context, most_connections()) for sock in self._sockets[index]]
         self._served.append(_Served(index, app, server, acceptors))
@@ -181,6 +182,7 @@ class Process:
 
     def _renew(self, served: _Served, listener: Listener) -> None:
         served.app.settings.update(listener_settings(listener))
+        served.server.stall = self._config.limits.client_stall
         if listener.type == "model":
             served.server.max_body_size = self._config.limits.max_body
         for acceptor in served.acceptors:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol
@@ -21,7 +22,6 @@ SLICE = 16 * 1024  # bytes decoded at a time: what is left of them is copied for
 ZLIB = ("gzip", "x-gzip", "deflate")
 WINDOW = 23  # log2 of the bytes that a zstd decoder looks back, at most: what RFC 9659 allows
 _MARK = b"dragoman: the end"
-_ZSTD_MODULES = ("compression.zstd", "zstandard")
 
 
 class Decoder(Protocol):
@@ -47,7 +47,9 @@ def accepted() -> tuple[str, ...]:
 
 
 def decoder(coding: str, members: int) -> Decoder | None:
-    """The decoder of a coding in lower case; None if it is not accepted. members: of a gzip or zstd body, at most."""
+    """The decoder of a coding in lower case; None if it is not accepted. members: of a gzip body, at most; frames of a zstd body, where the
+    standard library reads them.
+    """
     if coding in ZLIB:
         return Inflater(coding, members)
     made = _zstd() if coding == "zstd" else None
@@ -115,12 +117,12 @@ class Inflater:
 
 @lru_cache(1)
 def _zstd() -> Callable[[int], Decoder] | None:
-    for name, make in zip(_ZSTD_MODULES, (_Frames, _Package), strict=True):
-        try:
-            module = import_module(name)
-        except ImportError:
-            continue
-        return lambda members, made=make, of=module: made(of, members)  # type: ignore[misc]
+    with suppress(ImportError):
+        frames = import_module("compression.zstd")
+        return lambda members: _Frames(frames, members)
+    with suppress(ImportError):
+        package = import_module("zstandard")
+        return lambda members: _Package(package)
     return None
 
 
@@ -162,13 +164,13 @@ class _Hungry(Exception):
 
 
 class _Package:
-    """zstd by the package zstandard.
+    """zstd by the package zstandard, for which a frame costs less than a microsecond, so that nobody counts them.
 
     Of its interfaces only the reader of a file bounds its output; so this is a file that raises Hungry where it has no more. The
     reader does not tell whether it is within a frame: at the end of the body a frame is read whose content is known.
     """
 
-    def __init__(self, module: Any, members: int) -> None:
+    def __init__(self, module: Any) -> None:
         self._module = module
         self._data = b""
         self._begun = False
@@ -186,14 +188,21 @@ class _Package:
         for at in range(0, len(data), SLICE):
             self._begun = True
             self._data = data[at : at + SLICE]
-            while True:
-                try:
-                    piece = self._reader.read1(PIECE)
-                except _Hungry:
-                    break
-                except self._module.ZstdError:
-                    raise _garbled("undecodable content coding") from None
+            while piece := self._piece():
                 yield piece
+
+    def _piece(self) -> bytes:
+        """What the data decodes to, up to PIECE; b"" if it has all been decoded. A frame may hold a single byte."""
+        found, room = [], PIECE
+        while room:
+            try:
+                found.append(self._reader.read1(room))
+            except _Hungry:
+                break
+            except self._module.ZstdError:
+                raise _garbled("undecodable content coding") from None
+            room -= len(found[-1])
+        return b"".join(found)
 
     def finish(self) -> None:
         if not self._begun:

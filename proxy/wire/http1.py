@@ -18,7 +18,7 @@ lenient elsewhere: bare LF in heads, chunk extensions, trailers, empty lines bef
 Tornado's HTTPHeaders.parse validates header lines; parse_headers has a fast path for the usual ones. At each upgrade of Tornado
 read its advisories for http1connection and httputil. Their subjects so far, and the place of each here: the syntax of lengths and
 chunk sizes (_LENGTH, _CHUNK_LINE), Host (_HOST), Transfer-Encoding (_request_body), whitespace and folding in header lines
-(parse_headers), the cost of repeated and malformed headers (MAX_FIELDS), line breaks in a response's head (Response.head).
+(parse_headers), the cost of repeated and malformed headers (MAX_FIELDS, MAX_NAME), line breaks in a response's head (Response.head).
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ from . import codings
 
 MAX_HEAD = 64 * 1024  # bytes of one head, and of a body's trailers
 MAX_FIELDS = 1000  # header lines of one head
+MAX_NAME = 4096  # characters of a header's name: caches hold a thousand of them, here and in Tornado
 MAX_HOST = 300  # characters of a Host field; a name has at most 253
 MAX_INFORMATIONAL = 100  # 1xx responses before the final one
 CHUNKED = -1  # instead of a body's length
 MAX_CHUNK_LINE = 4096  # bytes of a chunk's size line, with its extensions
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LONG_NAME = re.compile(rf"^[^:\r\n]{{{MAX_NAME + 1}}}", re.MULTILINE)
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FIELD_BYTES = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _TARGET = re.compile(r"[\x21-\x7e]+")
@@ -164,9 +166,11 @@ class Fields(HTTPHeaders):
 
 
 def parse_headers(lines: str) -> HTTPHeaders:
-    """The same as HTTPHeaders.parse, faster for the usual lines. Raises HTTPInputError, also for more than MAX_FIELDS lines."""
+    """The same as HTTPHeaders.parse, faster for the usual lines. Raises HTTPInputError, also above MAX_FIELDS and MAX_NAME."""
     if lines.count("\n") >= MAX_FIELDS:
         raise HTTPInputError("too many header lines")
+    if len(lines) > MAX_NAME and _LONG_NAME.search(lines):
+        raise HTTPInputError("too long a header name")
     listed = lines.split("\r\n")
     if lines.encode("latin-1").translate(None, _FIELD_BYTES) != b"\r\n" * (len(listed) - 1):
         return HTTPHeaders.parse(lines)

@@ -240,12 +240,12 @@ class Inbound(httputil.HTTPConnection):
         if "Expect" in self._head.headers and self._head.awaits_continue and not self._write_finished:
             self.stream.write(CONTINUE)
         self._body = body
-        if isinstance(body, http1.Counted):
-            self._buffer = self._server.buffer
         self._total = 0
         data = self._reader.take() if self._reader.buffer else b""
         if data and not self._write_finished:
             self._feed(body, data)
+        else:
+            self._fed(body)
 
     def _feed(self, body: http1.BodyReader, data: bytes) -> None:
         payload = body.feed(data)
@@ -304,6 +304,8 @@ class Inbound(httputil.HTTPConnection):
             if body.rest:
                 self._reader.feed(body.rest)
             self._request_over()
+        elif isinstance(body, http1.Counted):  # no more than LITTLE of what follows it
+            self._buffer = self._server.buffer[: max(body.left, LITTLE)]
 
     def _request_over(self) -> None:
         self._read_finished = True

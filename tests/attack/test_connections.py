@@ -8,15 +8,17 @@ import socket
 import ssl
 import struct
 
+import orjson
 import pytest
 
 from dragoman.proxy.process import server
 from dragoman.proxy.wire import inbound
 
+from ..conftest import Start, free_port
 from ..gateway.inside import CONFIG, Caller, Inside, inside, inside_once
 from ..gateway.spoken import SPEECH
-from ..gateway.wire import request
-from ..scripted import LAST_CHUNK, Gate, Provider, chunk, stream_head, tls_contexts, until_closed, wait
+from ..gateway.wire import Wire, request
+from ..scripted import LAST_CHUNK, Gate, Provider, chunk, respond, stream_head, tls_contexts, until_closed, wait
 
 UNREACHABLE = CONFIG.replace("UPSTREAM", "http://127.0.0.1:9")
 HEALTH = request("/healthz", method="GET")
@@ -172,10 +174,49 @@ async def test_pipelined_without_end() -> None:
             flood.cancel()
 
 
-async def _flood(caller: Caller) -> None:
+@inside_once
+async def test_pipelined_behind_a_body() -> None:
+    """A body is read in large pieces, and what follows it in little ones."""
+    gate = Gate()
+    body = orjson.dumps({"model": "chat/m", "messages": [{"role": "user", "content": "x" * 300_000}]})
+    with Provider([wait(gate), respond({"choices": [], "usage": None})]) as provider:
+        async with Inside(CONFIG, provider) as gateway, gateway.call(request("/v1/chat/completions", body)[:-9]) as caller:
+            await gateway.until(lambda: gateway.gateway.bodies.kept == len(body) - 9)
+            flood = asyncio.create_task(_flood(caller, body[-9:]))
+            (connection,) = gateway.server._connections
+            await gateway.until(lambda: not connection.stream._reading)
+            assert len(connection._reader.buffer) <= inbound.AHEAD + inbound.LITTLE
+            gate.open()
+            assert await served(caller) == 200
+            flood.cancel()
+
+
+async def _flood(caller: Caller, first: bytes = b"") -> None:
+    caller.writer.write(first + HEALTH * 4000)
     while True:
         caller.writer.write(HEALTH * 1000)
         await caller.writer.drain()
+
+
+STALLING = """
+listeners: [{type: model, address: 127.0.0.1, port: PORT}, {type: admin, port: ADMIN}]
+model_providers: [{model: demo/*}]
+limits: {client_stall: 1s}
+"""
+
+
+def test_answers_that_nobody_reads(start: Start) -> None:
+    """What no exchange answers, on either kind of listener. The connection would be busy, and could not make room for another."""
+    admin = free_port()
+    gateway = start(STALLING.replace("ADMIN", str(admin)))
+    for port, path in ((gateway.port, "/openapi.json"), (gateway.port, "/nothing"), (admin, "/metrics")):
+        with Wire(port, 60.0, receive_buffer=4096) as wire, pytest.raises((ConnectionResetError, BrokenPipeError)):
+            ask_without_end(wire, request(path, method="GET") * 1000)
+
+
+def ask_without_end(wire: Wire, asked: bytes) -> None:
+    while True:
+        wire.send(asked)
 
 
 # ---- resets ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import hmac
 import json
@@ -33,7 +34,7 @@ from dragoman.proxy.inspector.ring import Ring
 from dragoman.proxy.process.server import Acceptor, Server
 from dragoman.proxy.telemetry.account import Failure
 
-from ..scripted import Provider, Request, Steps, respond
+from ..scripted import Provider, Request, Steps, chunk, close, respond, stream_head, until_closed
 from .conftest import section, settings_of
 from .using import ME, account, looped, opened, written
 
@@ -584,12 +585,42 @@ async def test_another_key_of_the_provider_is_read_once_a_minute(file, issuer, m
         assert (await through(http, issuer)).status_code == 200
 
 
+async def away(http: httpx.AsyncClient) -> bool:
+    answer = await http.get("/login/oidc")
+    return (answer.status_code, "does not answer" in answer.json()["error"]) == (502, True)
+
+
+BLANKS = b" " * oidc_of_store.LARGEST
+UNUSABLE = {
+    "too large": [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(BLANKS) + 1), until_closed],
+    "too large, in chunks": [stream_head(), chunk(BLANKS), chunk(b" "), until_closed],
+    "too large for its packing": [respond(gzip.compress(b'{"x": "%b"}' % BLANKS), content_encoding="gzip")],
+    "cut off": [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", close],
+    "no HTTP": [b"hello\r\n\r\n", close],
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+@looped
+async def test_a_provider_whose_answer_is_of_no_use(file, issuer, name):
+    with Provider(UNUSABLE[name]) as provider:
+        async with desk(file, oidc(issuer).replace(issuer.url, provider.url)) as http:
+            assert await away(http)
+
+
+@looped
+async def test_a_provider_that_takes_too_long(file, issuer, monkeypatch):
+    monkeypatch.setattr(oidc_of_store, "PATIENCE", 0.2)
+    with Provider([until_closed]) as provider:
+        async with desk(file, oidc(issuer).replace(issuer.url, provider.url)) as http:
+            assert await away(http)
+
+
 @looped
 async def test_a_provider_that_does_not_answer(file, issuer):
     nowhere = oidc(issuer).replace(issuer.url, "http://127.0.0.1:1")
     async with desk(file, nowhere) as http:
-        answer = await http.get("/login/oidc")
-        assert (answer.status_code, "does not answer" in answer.json()["error"]) == (502, True)
+        assert await away(http)
     async with desk(file) as http:
         assert [(await http.get(path)).status_code for path in ("/login/oidc", "/login/callback")] == [404, 404]
     await asyncio.sleep(0)

@@ -52,6 +52,14 @@ async def test_models_of_a_key(http_client: AsyncHTTPClient, base_url: str, key:
         assert one.code == (200 if model in KEYS[key] else 404)
 
 
+@pytest.mark.parametrize("limit", ["0", "1001", "000011001", "1" + "0" * 5000, "00001" + "9" * 5000, "-1", "x"])
+async def test_a_page_has_a_bound(http_client: AsyncHTTPClient, base_url: str, limit: str) -> None:
+    conversation = orjson.loads((await ask(http_client, f"{base_url}/v1/conversations", "POST", {}, x_api_key="sk-all")).body)
+    for path in ("models", f"conversations/{conversation['id']}/items"):
+        answer = await ask(http_client, f"{base_url}/v1/{path}?limit={limit}", x_api_key="sk-all")
+        assert (answer.code, "`limit` must be between 1 and" in orjson.loads(answer.body)["error"]["message"]) == (400, True)
+
+
 async def test_pages_of_models(http_client: AsyncHTTPClient, base_url: str) -> None:
     ids: list[str] = []
     after = ""

@@ -47,7 +47,7 @@ def made(kind: str, members: int = 100) -> codings.Decoder:
             except ImportError:
                 return codings._Frames(module("backports.zstd"), members)
         case "package":
-            return codings._Package(module("zstandard"), members)
+            return codings._Package(module("zstandard"))
     found = codings.decoder(kind, members)
     assert found is not None
     return found
@@ -140,6 +140,14 @@ def test_members_are_counted(kind: str, member: bytes) -> None:
     assert list(made(kind, 50).feed(member * 50)) == []
     with pytest.raises(errors.Garbled):
         list(made(kind, 50).feed(member * 51))
+
+
+def test_small_frames_come_together() -> None:
+    """The standard library's are counted. Each piece is a step of its own for who takes it (bodies.py)."""
+    frame = raw(b"x")
+    pieces = list(made("package").feed(frame * 100_000))
+    assert b"".join(pieces) == b"x" * 100_000
+    assert len(pieces) == -(-len(frame) * 100_000 // codings.SLICE)
 
 
 def test_many_members_cost_no_more_than_few_at_a_time() -> None:

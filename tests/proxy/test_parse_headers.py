@@ -33,3 +33,12 @@ def test_the_same_as_tornado(lines: str) -> None:
 def test_repeated_ones_are_kept(name: str) -> None:
     headers = http1.parse_headers(f"{name}: a\r\n{name.lower()}: b")
     assert headers.get_list(name) == ["a", "b"]
+
+
+@pytest.mark.parametrize("after", ["\r\nB: 1", "\nB: 1"])
+def test_long_names_reach_no_cache(after: str) -> None:
+    """Tornado's holds them as well, and whoever sends a thousand would fill both for good."""
+    name = "A" + "b" * (http1.MAX_NAME - 1)
+    assert http1.parse_headers(f"{name}: 1{after}").get_list(name) == ["1"]
+    with pytest.raises(HTTPInputError):
+        http1.parse_headers(f"{name}c: 1{after}")

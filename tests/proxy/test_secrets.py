@@ -70,3 +70,11 @@ def test_what_of_a_provider_is_secret() -> None:
         environ={},
     )
     assert sorted(secrets.of(config.model_providers[0])) == ["another-key", "sk-in-a-header", "sk-the-key", "t0ken-of-it"]
+
+
+def test_a_long_credential_is_not_remembered() -> None:
+    """Callers of a gateway without keys choose it, and its forms are many and long."""
+    key = "k" * (secrets.LONGEST_CACHED + 1)
+    before = secrets._forms.cache_info()
+    assert secrets.scrub(f"no such key: {key}".encode(), [key]) == b"no such key: " + secrets.MASK
+    assert secrets._forms.cache_info() == before
