@@ -222,6 +222,22 @@ def test_what_no_budget_counts_is_said(models, unpriced, named):
     assert found == ((expected,) if named else ())
 
 
+@pytest.mark.parametrize("models", ["[fast]", "[priced]", "[first]"])
+def test_what_no_budget_counts_is_said_of_models_behind_other_names(models):
+    """An alias, and those that stand in for a model."""
+    config = loads(
+        f"""
+        model_providers:
+          - {{model: local/unheard-of, base_url: "http://h/v1"}}
+          - {{model: openai/gpt-5-mini, access_key: k, name: priced, retry_policy: {{on_refusal: [fast]}}}}
+          - {{model: openai/gpt-5, access_key: k, name: first, retry_policy: {{fallback_models: [priced]}}}}
+        model_aliases: {{fast: {{target: local/unheard-of}}}}
+        access_keys: [{{key: a, models: {models}, budget: {{usd: 1}}}}]
+        """
+    )
+    assert [warning.partition("; ")[0].rpartition(": ")[2] for warning in config.warnings] == ["local/unheard-of"]
+
+
 def test_a_key_without_a_name_is_called_by_its_hash_wherever_it_stands():
     before = loads(GOOD + "access_keys: [{key: other}, {key: foo}]").access_keys
     after = loads(GOOD + "access_keys: [{key: foo}]").access_keys
