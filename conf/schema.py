@@ -230,7 +230,7 @@ class Foundry(Section):
 
 class Azure(Section):
     api_version = Value(read.api_version)
-    deployment = Value(read.text)
+    deployment = Value(read.expanded)
     credential = Value(read.one_of(*clouds.KINDS))
     tenant_id = Value(read.expanded)
     client_id = Value(read.expanded)
