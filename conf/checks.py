@@ -109,8 +109,9 @@ def _fallbacks(data: Data) -> Found:
 def _ports(data: Data) -> Found:
     taken: dict[int, int] = {}
     for index, item in _items(data, "listeners"):
-        port = item.get("port", _DEFAULT_PORTS.get(item.get("type", "model")))
-        if not isinstance(port, int) or port == 0 or item.get("type") not in (None, *_DEFAULT_PORTS):
+        kind = item.get("type", "model")
+        port = item.get("port", _DEFAULT_PORTS.get(kind)) if isinstance(kind, str) else None
+        if not isinstance(port, int) or port == 0 or kind not in _DEFAULT_PORTS:
             continue
         if port in taken:
             yield ("listeners", index, "port"), f"listeners[{taken[port]}] has port {port} already"

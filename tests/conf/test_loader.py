@@ -405,6 +405,7 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
         (GOOD + "listeners: [{port: true}]\n", ["2:20: listeners[0].port: must be a whole number"]),
         (GOOD + "listeners: [{port: 65536}]\n", ["2:20: listeners[0].port: must be from 0 to 65535"]),
         (GOOD + "listeners: [{type: web}]\n", ["2:20: listeners[0].type: must be one of model, admin, agent, prompt"]),
+        (GOOD + "listeners: [{type: [model]}]\n", ["2:14: listeners[0].type: must be one of model, admin, agent, prompt"]),
         (GOOD + "listeners: [3, ]\n", ["2:13: listeners[0]: must be a mapping of keys to values"]),
         (GOOD + "listeners: [~]\n", ["2:13: listeners[0]: is empty"]),
         (GOOD + "listeners: [{name: 7}]\n", ["2:20: listeners[0].name: must be text (quotes make a number text)"]),
