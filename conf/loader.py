@@ -95,6 +95,9 @@ def _read(document: Document, environ: Mapping[str, str]) -> Config:
         read.environ.reset(token)
     for path, message in checks.everything(document.data):
         document.note(path, message)
+    for path in document.empty:
+        if path[0] in ("access_keys", "allow_from", "listeners") and path[-1] in checks.NEVER_EMPTY:
+            document.note(path, checks.NEVER_EMPTY[str(path[-1])])
     if not document.problems:
         entries = tuple(_provider(row, environ) for row in loaded["model_providers"])
         entries = tuple(_mounted(entry, row) for entry, row in zip(entries, document.data["model_providers"], strict=True))

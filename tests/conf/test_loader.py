@@ -554,6 +554,15 @@ EFFORTS = "must be a list of none, minimal, low, medium, high, xhigh, max"
             )
         ),
         (GOOD + "access_keys: []\n", ["2:14: access_keys: must not be empty: remove the section to accept every caller"]),
+        (GOOD + "access_keys:\n# - key: $KEY\n", ["2:13: access_keys: must not be empty: remove the section to accept every caller"]),
+        (GOOD + "allow_from:\n", ["2:12: allow_from: must not be empty: remove it to allow every address"]),
+        (
+            GOOD + "listeners: [{allow_from: }]\naccess_keys: [{key: a, allow_from: ~}]\n",
+            [
+                "2:25: listeners[0].allow_from: must not be empty: remove it to allow every address",
+                "3:36: access_keys[0].allow_from: must not be empty: remove it to allow every address",
+            ],
+        ),
         (GOOD + "access_keys: [{name: a}]\n", ["2:15: access_keys[0]: needs either key or key_sha256"]),
         (GOOD + "access_keys: [{key: a}, {key: a}]\n", ["2:31: access_keys[1].key: access_keys[0] has the same value"]),
         (GOOD + "access_keys: [{key: a, name: n}, {key: b, name: n}]\n", ["2:49: access_keys[1].name: access_keys[0] has the same value"]),
